@@ -1,0 +1,5 @@
+"""The contract between the operator and the SDK: a leaf package, imported by both, importing neither.
+
+`flowcluster_api.driver` needs the standard library only, so that the SDK starts quickly;
+`flowcluster_api.v1alpha1` holds the pydantic models from which the CRD is generated.
+"""

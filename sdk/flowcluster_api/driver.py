@@ -1,0 +1,121 @@
+"""What the operator tells a driver it starts (environment) and what the driver tells back (outcome).
+
+A driver needs no Kubernetes rights: the operator passes everything in through environment
+variables, and the driver writes one small JSON document to the container's termination message,
+which the kubelet copies into the pod's status.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+#: Name of the FlowRun, which becomes the name of the flow run.
+ENV_RUN_NAME = "FLOWCLUSTER_RUN_NAME"
+#: Namespace of the FlowRun.
+ENV_NAMESPACE = "FLOWCLUSTER_NAMESPACE"
+#: The flow's parameters, one JSON object.
+ENV_PARAMETERS = "FLOWCLUSTER_PARAMETERS"
+#: ``Dask`` or ``Ray``: kind of the run's cluster; absent when the run has none.
+ENV_CLUSTER_KIND = "FLOWCLUSTER_CLUSTER_KIND"
+#: Address of the run's cluster, for instance ``tcp://NAME-scheduler.NAMESPACE.svc:8786``.
+ENV_CLUSTER_ADDRESS = "FLOWCLUSTER_CLUSTER_ADDRESS"
+#: Seconds that the driver waits for that address to answer.
+ENV_CLUSTER_TIMEOUT = "FLOWCLUSTER_CLUSTER_TIMEOUT"
+#: File that receives the outcome; the container's ``terminationMessagePath``.
+ENV_OUTCOME_PATH = "FLOWCLUSTER_OUTCOME_PATH"
+
+#: Bytes of a termination message that the kubelet keeps.
+OUTCOME_LIMIT = 4096
+
+#: How the driver's process exits: the flow ended well, the flow did not, or it could not be started
+#: (unknown entrypoint, wrong parameter). A flow that calls ``sys.exit(n)`` exits with its own n.
+EXIT_COMPLETED, EXIT_FAILED, EXIT_USAGE, EXIT_CANCELLED = 0, 1, 2, 3
+
+OutcomeState = Literal["Completed", "Failed", "Crashed", "Cancelled"]
+_STATES = ("Completed", "Failed", "Crashed", "Cancelled")
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskCounts:
+    """How many task runs the flow had, by how they ended."""
+
+    total: int = 0
+    completed: int = 0
+    failed: int = 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a flow run ended, in the driver's words.
+
+    `reason` is one CamelCase word (``FlowFailed``, ``EntrypointNotFound``, ``InvalidParameters``,
+    ``FlowExited``, ...), `message` one sentence for a person, `result` the flow's return value as
+    JSON where it is small and can be written as JSON.
+    """
+
+    state: OutcomeState
+    reason: str
+    message: str
+    exit_code: int
+    tasks: TaskCounts = TaskCounts()
+    result: str | None = None
+
+    def to_json(self) -> str:
+        """The outcome as JSON of at most `OUTCOME_LIMIT` bytes: the result goes first, then the message's end."""
+        text = _dump(self)
+        if len(text.encode()) > OUTCOME_LIMIT and self.result is not None:
+            text = _dump(dataclasses.replace(self, result=None))
+        message = self.message
+        while len(text.encode()) > OUTCOME_LIMIT and message:
+            message = message[: len(message) * 3 // 4]
+            text = _dump(dataclasses.replace(self, result=None, message=message + "…"))
+        return text
+
+    @staticmethod
+    def from_json(text: str) -> Outcome:
+        """Parse what a driver wrote.
+
+        Raises ValueError when the text is not an outcome: it may be the tail of a log, or anything
+        that a user's program wrote there.
+        """
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError("not JSON") from error
+        if not isinstance(data, Mapping) or data.get("state") not in _STATES:
+            raise ValueError("not an outcome")
+        result = data.get("result")
+        return Outcome(
+            state=data["state"],
+            reason=str(data.get("reason", "")),
+            message=str(data.get("message", "")),
+            exit_code=_count(data.get("exitCode")),
+            tasks=_counts(data.get("tasks")),
+            result=result if isinstance(result, str) else None,
+        )
+
+
+def _dump(outcome: Outcome) -> str:
+    data: dict[str, Any] = {
+        "state": outcome.state,
+        "reason": outcome.reason,
+        "message": outcome.message,
+        "exitCode": outcome.exit_code,
+        "tasks": dataclasses.asdict(outcome.tasks),
+    }
+    if outcome.result is not None:
+        data["result"] = outcome.result
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+
+
+def _counts(data: object) -> TaskCounts:
+    if not isinstance(data, Mapping):
+        return TaskCounts()
+    return TaskCounts(*(_count(data.get(name)) for name in ("total", "completed", "failed")))
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
