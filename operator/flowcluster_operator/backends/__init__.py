@@ -1,0 +1,1 @@
+"""What differs between kinds of clusters, behind the Protocol in `base`."""

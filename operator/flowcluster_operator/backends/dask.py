@@ -1,0 +1,38 @@
+"""Dask clusters: DaskCluster resources, served by the stock dask-kubernetes operator."""
+
+from __future__ import annotations
+
+from flowcluster_api.v1alpha1 import FlowRunSpec
+from flowcluster_operator.desired.dask_cluster import DASHBOARD_PORT, SCHEDULER_PORT, dask_cluster, scheduler_host
+from flowcluster_operator.model import Key, Observed
+from flowcluster_operator.resources import DASK_CLUSTER, Object, Resource
+from flowcluster_operator.settings import Settings
+
+
+class DaskBackend:
+    """Implements `Backend` for ``kubernetes.dask.org/v1``."""
+
+    kind = "Dask"
+    resource: Resource = DASK_CLUSTER
+
+    def build(self, key: Key, spec: FlowRunSpec, settings: Settings, workers: int) -> Object:
+        """See `Backend.build`."""
+        return dask_cluster(key, spec, settings, workers)
+
+    def address(self, name: str, namespace: str, settings: Settings) -> str:
+        """See `Backend.address`."""
+        return f"tcp://{scheduler_host(name, namespace, settings)}:{SCHEDULER_PORT}"
+
+    def dashboard(self, name: str, namespace: str, settings: Settings) -> str:
+        """See `Backend.dashboard`."""
+        return f"http://{scheduler_host(name, namespace, settings)}:{DASHBOARD_PORT}/status"
+
+    def acted_on(self, observed: Observed) -> bool:
+        """The scheduler's Deployment is the first thing that dask-kubernetes makes."""
+        return bool(observed.deployments)
+
+    def invalid(self, cluster: Object) -> str | None:
+        """dask-kubernetes knows one error, a name that it cannot use, and gives no text for it."""
+        if (cluster.get("status") or {}).get("phase") == "Error":
+            return f"dask-kubernetes refuses DaskCluster {cluster['metadata']['name']} (phase Error)"
+        return None

@@ -1,0 +1,8 @@
+"""Which backend serves which kind of cluster."""
+
+from __future__ import annotations
+
+from flowcluster_operator.backends.base import Backend
+from flowcluster_operator.backends.dask import DaskBackend
+
+BACKENDS: dict[str, Backend] = {backend.kind: backend for backend in (DaskBackend(),)}

@@ -1,0 +1,1 @@
+"""Builders of child objects: spec in, whole object out. Pure."""

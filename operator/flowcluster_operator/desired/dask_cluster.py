@@ -1,0 +1,123 @@
+"""The DaskCluster of a run, as the stock dask-kubernetes operator reads it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from flowcluster_api import names
+from flowcluster_api.v1alpha1 import FlowRunSpec, Scheduler, Workers
+from flowcluster_operator.desired.metadata import child_metadata
+from flowcluster_operator.desired.overlay import overlay
+from flowcluster_operator.desired.pods import cluster_image, container
+from flowcluster_operator.model import Key
+from flowcluster_operator.resources import DASK_CLUSTER, Object
+from flowcluster_operator.settings import Settings
+
+SCHEDULER_PORT, DASHBOARD_PORT, WORKER_HTTP_PORT = 8786, 8787, 8788
+#: dask-kubernetes' own labels, by which its Service selects.
+LABEL_CLUSTER_NAME, LABEL_DASK_COMPONENT = "dask.org/cluster-name", "dask.org/component"
+
+
+def scheduler_host(name: str, namespace: str, settings: Settings) -> str:
+    """DNS name of the Service that dask-kubernetes makes for a DaskCluster's scheduler."""
+    return f"{name}-scheduler.{namespace}.svc.{settings.cluster_domain}"
+
+
+def dask_cluster(key: Key, spec: FlowRunSpec, settings: Settings, replicas: int) -> Object:
+    """The DaskCluster with `replicas` workers.
+
+    No idleTimeout and no DaskAutoscaler: an idle check of dask-kubernetes can hold up the start of every
+    other cluster for minutes, and its autoscaler may remove a worker that is busy.
+    """
+    assert spec.cluster is not None
+    metadata = child_metadata(key, names.COMPONENT_CLUSTER)
+    image = cluster_image(spec, settings)
+    return {
+        "apiVersion": DASK_CLUSTER.api_version,
+        "kind": DASK_CLUSTER.kind,
+        "metadata": metadata,
+        "spec": {
+            "idleTimeout": 0,
+            "scheduler": {
+                **_template(key, spec.cluster.scheduler, _scheduler(spec.cluster.scheduler, image, settings), settings),
+                "service": _service(metadata["name"]),
+            },
+            "worker": {
+                "replicas": replicas,
+                **_template(key, spec.cluster.workers, _worker(spec.cluster.workers, image, settings), settings),
+            },
+        },
+    }
+
+
+def _template(key: Key, part: Scheduler | Workers | None, body: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    template = {
+        "metadata": {"labels": names.child_labels(key.name, key.uid, body["name"])},
+        "spec": {
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "terminationGracePeriodSeconds": settings.cluster_grace_seconds,
+            "containers": [body],
+        },
+    }
+    merged = overlay(template, part.template if part else {})
+    return {"metadata": merged["metadata"], "spec": merged["spec"]}
+
+
+def _scheduler(part: Scheduler | None, image: str, settings: Settings) -> dict[str, Any]:
+    args = ["dask", "scheduler", "--port", str(SCHEDULER_PORT), "--dashboard-address", f":{DASHBOARD_PORT}"]
+    return {
+        **container(names.COMPONENT_SCHEDULER, image, args, settings, part.resources if part else None),
+        "ports": [
+            {"name": "tcp-comm", "containerPort": SCHEDULER_PORT, "protocol": "TCP"},
+            {"name": "http-dashboard", "containerPort": DASHBOARD_PORT, "protocol": "TCP"},
+        ],
+        "readinessProbe": _probe(DASHBOARD_PORT),
+    }
+
+
+def _worker(part: Workers | None, image: str, settings: Settings) -> dict[str, Any]:
+    workers = part or Workers()
+    args = [
+        "dask", "worker", "--no-nanny", "--name", "$(DASK_WORKER_NAME)", "--nthreads", str(workers.threads),
+        "--dashboard-address", f":{WORKER_HTTP_PORT}",
+    ]  # fmt: skip
+    memory = ((workers.resources and workers.resources.limits) or {}).get("memory")
+    if memory is not None:
+        args += ["--memory-limit", str(_bytes(str(memory)))]
+    if workers.task_resources:
+        args += ["--resources", ",".join(f"{name}={amount:g}" for name, amount in workers.task_resources.items())]
+    return {
+        **container(names.COMPONENT_WORKER, image, args, settings, workers.resources),
+        "ports": [{"name": "http-worker", "containerPort": WORKER_HTTP_PORT, "protocol": "TCP"}],
+        "readinessProbe": _probe(WORKER_HTTP_PORT),
+    }
+
+
+def _probe(port: int) -> dict[str, Any]:
+    return {"httpGet": {"path": "/health", "port": port}, "periodSeconds": 1, "timeoutSeconds": 5}
+
+
+def _service(name: str) -> dict[str, Any]:
+    return {
+        "type": "ClusterIP",
+        "selector": {LABEL_CLUSTER_NAME: name, LABEL_DASK_COMPONENT: "scheduler"},
+        "ports": [
+            {"name": "tcp-comm", "port": SCHEDULER_PORT, "targetPort": "tcp-comm", "protocol": "TCP"},
+            {"name": "http-dashboard", "port": DASHBOARD_PORT, "targetPort": "http-dashboard", "protocol": "TCP"},
+        ],
+    }
+
+
+_FACTORS: dict[str, float] = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18}
+_FACTORS |= {"m": 1e-3, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60}
+_QUANTITY = re.compile(r"([0-9.]+(?:[eE][+-]?[0-9]+)?)([a-zA-Z]*)")
+
+
+def _bytes(quantity: str) -> int:
+    """A Kubernetes memory quantity in bytes, the one form that Dask and Kubernetes read alike."""
+    match = _QUANTITY.fullmatch(quantity)
+    if match is None or match[2] not in _FACTORS:
+        raise ValueError(f"{quantity!r} is not a memory quantity")
+    return int(float(match[1]) * _FACTORS[match[2]])

@@ -1,0 +1,84 @@
+"""The Job that runs a flow's driver."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from flowcluster_api import driver, names
+from flowcluster_api.v1alpha1 import Flow, FlowRunSpec
+from flowcluster_operator.desired.metadata import child_metadata
+from flowcluster_operator.desired.overlay import overlay
+from flowcluster_operator.desired.pods import container, flow_image
+from flowcluster_operator.model import Key
+from flowcluster_operator.resources import JOB, Object
+from flowcluster_operator.settings import Settings
+
+#: Where a ConfigMap with code is mounted: the driver's working directory.
+CODE_PATH = "/flow"
+_OUTCOME_PATH = "/dev/termination-log"
+
+
+def driver_job(key: Key, spec: FlowRunSpec, settings: Settings, address: str | None) -> Object:
+    """The Job of a run that has a flow. `address` is where its cluster will answer, None without one."""
+    assert spec.flow is not None
+    metadata = child_metadata(key, names.COMPONENT_DRIVER)
+    template = {
+        "metadata": {"labels": metadata["labels"]},
+        "spec": {
+            "restartPolicy": "Never",
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "terminationGracePeriodSeconds": settings.driver_grace_seconds,
+            "containers": [_container(key, spec, spec.flow, settings, address)],
+        },
+    }
+    if spec.flow.source is not None:
+        template["spec"]["volumes"] = [{"name": "code", "configMap": {"name": spec.flow.source.config_map.name}}]
+    return {
+        "apiVersion": JOB.api_version,
+        "kind": JOB.kind,
+        "metadata": metadata,
+        "spec": {
+            "backoffLimit": spec.flow.backoff_limit,
+            # A flow that cannot be started is not started again: the next attempt would read the same manifest.
+            "podFailurePolicy": {
+                "rules": [
+                    {
+                        "action": "FailJob",
+                        "onExitCodes": {
+                            "containerName": names.COMPONENT_DRIVER,
+                            "operator": "In",
+                            "values": [driver.EXIT_USAGE],
+                        },
+                    }
+                ]
+            },
+            "template": overlay(template, spec.flow.template),
+        },
+    }
+
+
+def _container(key: Key, spec: FlowRunSpec, flow: Flow, settings: Settings, address: str | None) -> dict[str, Any]:
+    body = container(
+        names.COMPONENT_DRIVER, flow_image(spec, settings), ["flowcluster", "run", flow.entrypoint], settings
+    )
+    environment = {
+        driver.ENV_RUN_NAME: key.name,
+        driver.ENV_NAMESPACE: key.namespace,
+        driver.ENV_PARAMETERS: json.dumps(flow.parameters),
+        driver.ENV_OUTCOME_PATH: _OUTCOME_PATH,
+        "PYTHONUNBUFFERED": "1",
+    }
+    if spec.cluster is not None and address is not None:
+        environment[driver.ENV_CLUSTER_KIND] = spec.cluster.kind
+        environment[driver.ENV_CLUSTER_ADDRESS] = address
+        environment[driver.ENV_CLUSTER_TIMEOUT] = str(spec.start_deadline_seconds)
+    body["env"] = [{"name": name, "value": value} for name, value in environment.items()]
+    body["terminationMessagePath"] = _OUTCOME_PATH
+    # A driver that dies without an outcome leaves the end of its log there instead.
+    body["terminationMessagePolicy"] = "FallbackToLogsOnError"
+    if flow.source is not None:
+        body["workingDir"] = CODE_PATH
+        body["volumeMounts"] = [{"name": "code", "mountPath": CODE_PATH, "readOnly": True}]
+    return body

@@ -1,0 +1,39 @@
+"""What the pods of drivers, schedulers and workers have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flowcluster_api.v1alpha1 import FlowRunSpec
+from flowcluster_api.v1alpha1.spec import Resources
+from flowcluster_operator.settings import Settings
+
+#: Passes Pod Security `restricted`.
+CONTAINER_SECURITY: dict[str, Any] = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "runAsNonRoot": True,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+
+
+def container(
+    name: str, image: str, args: list[str], settings: Settings, resources: Resources | None = None
+) -> dict[str, Any]:
+    """A container of ours, without its own parts (env, ports, probes)."""
+    body: dict[str, Any] = {"name": name, "image": image, "args": args, "securityContext": CONTAINER_SECURITY}
+    if settings.image_pull_policy:
+        body["imagePullPolicy"] = settings.image_pull_policy
+    if resources is not None:
+        body["resources"] = resources.model_dump(by_alias=True, exclude_none=True)
+    return body
+
+
+def flow_image(spec: FlowRunSpec, settings: Settings) -> str:
+    """The driver's image."""
+    return (spec.flow and spec.flow.image) or settings.default_image
+
+
+def cluster_image(spec: FlowRunSpec, settings: Settings) -> str:
+    """The image of scheduler and workers: the driver's unless the spec says otherwise, so that they agree."""
+    return (spec.cluster and spec.cluster.image) or flow_image(spec, settings)

@@ -1,0 +1,127 @@
+"""kopf's side of the operator: events go into the store and wake their run. Nothing else happens here.
+
+No handler here keeps state on objects: only `on.event` is used, so kopf adds no finalizer and no annotation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import kopf
+
+from flowcluster_api import names
+from flowcluster_operator.kube import Kube, credentials
+from flowcluster_operator.reconcile.loop import Reconciler
+from flowcluster_operator.resources import FLOW_RUN, WATCHED, Resource
+from flowcluster_operator.resync import Resync
+from flowcluster_operator.settings import Settings
+from flowcluster_operator.store import Store
+
+
+class Operator:
+    """Everything that lives as long as the operator's process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.store = Store()
+        self._stop: asyncio.Event | None = None
+        self._running: asyncio.Task[None] | None = None
+        self.reconciler: Reconciler | None = None
+        self.resync: Resync | None = None
+
+    async def start(self) -> None:
+        """List everything once, then begin to reconcile: a decision needs the whole picture."""
+        ready = asyncio.Event()
+        self._stop = asyncio.Event()
+        self._running = asyncio.create_task(self._live(ready))
+        waiter = asyncio.create_task(ready.wait())
+        await asyncio.wait({waiter, self._running}, return_when=asyncio.FIRST_COMPLETED)
+        if not ready.is_set():
+            waiter.cancel()
+            await self._running  # raises what stopped it
+
+    async def stop(self) -> None:
+        """End the passes that are under way at their next await: a pass may be cut anywhere."""
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
+
+    async def _live(self, ready: asyncio.Event) -> None:
+        async with self._connected() as (reconciler, resync):
+            await resync.once()
+            ready.set()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(reconciler.run())
+                group.create_task(resync.run())
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[tuple[Reconciler, Resync]]:
+        async with Kube() as kube:
+            self.reconciler = Reconciler(self.settings, self.store, kube)
+            self.resync = Resync(self.settings, self.store, kube, self.reconciler.queue)
+            yield self.reconciler, self.resync
+
+    def seen(self, resource: Resource, kind: str | None, body: dict[str, Any]) -> None:
+        """Take in one watch event."""
+        if self.reconciler is None:
+            return
+        body.setdefault("kind", resource.kind)
+        if kind == "DELETED":
+            key = self.store.remove(resource, body["metadata"]["uid"])
+        else:
+            key = self.store.put(resource, body)
+        if key is not None:
+            self.reconciler.queue.add(key)
+
+
+def register(registry: kopf.OperatorRegistry, operator: Operator) -> None:
+    """Put the operator's handlers into kopf's registry."""
+    kopf.on.login(registry=registry)(_login)
+
+    @kopf.on.startup(registry=registry)
+    async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
+        _configure(settings)
+        await operator.start()
+
+    @kopf.on.cleanup(registry=registry)
+    async def stop(**_: Any) -> None:
+        await operator.stop()
+
+    @kopf.on.probe(id="seconds-since-resync", registry=registry)
+    async def probe(**_: Any) -> float:
+        resync = operator.resync
+        return -1 if resync is None or resync.last is None else (dt.datetime.now(dt.UTC) - resync.last).total_seconds()
+
+    for resource in WATCHED:
+        kopf.on.event(
+            resource.group, resource.version, resource.plural, id=f"see-{resource.plural}", registry=registry
+        )(_taker(operator, resource))
+
+
+def _taker(operator: Operator, resource: Resource) -> Callable[..., Any]:
+    async def take(event: Any, **_: Any) -> None:
+        operator.seen(resource, event["type"], dict(event["object"]))
+
+    return take
+
+
+def _login(**_: Any) -> kopf.ConnectionInfo:
+    return credentials()
+
+
+def _configure(settings: kopf.OperatorSettings) -> None:
+    settings.posting.enabled = False  # kopf's own Events would tell of handlers, not of runs
+    settings.peering.standalone = True
+    settings.queueing.batch_window = 0.01  # the queue merges wake-ups already
+    settings.watching.server_timeout = 300
+    settings.watching.connect_timeout = 10
+    for resource in WATCHED:
+        if resource is not FLOW_RUN:
+            # Only children of runs, not all pods and Jobs of the cluster.
+            settings.watching.label_selectors[f"{resource.plural}.{resource.version}.{resource.group}".rstrip(".")] = (
+                names.LABEL_RUN_UID
+            )

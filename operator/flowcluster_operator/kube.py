@@ -1,0 +1,126 @@
+"""The operator's Kubernetes client: the few verbs it uses, on plain dictionaries.
+
+The usual client libraries bring a class for every field of every kind, which alone takes more memory than
+this whole operator; aiohttp is here already, with kopf.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import aiohttp
+import kopf
+
+from flowcluster_operator.errors import ApiUnavailable, api_error
+from flowcluster_operator.resources import Object, Resource
+
+FIELD_MANAGER = "flowcluster"
+USER_AGENT = "flowcluster-operator"
+_TIMEOUT = aiohttp.ClientTimeout(total=30, connect=5)
+
+
+def credentials() -> kopf.ConnectionInfo:
+    """How to reach the API server: the pod's ServiceAccount, else the kubeconfig.
+
+    Raises kopf.LoginError when there is neither.
+    """
+    settings = kopf.OperatorSettings()
+    found = kopf.login_with_service_account(settings=settings) or kopf.login_with_kubeconfig(settings=settings)
+    if found is None:
+        raise kopf.LoginError("no ServiceAccount and no kubeconfig: set KUBECONFIG, or run in a cluster")
+    return found
+
+
+class Kube:
+    """A connection to the API server. Used on the event loop, opened and closed as a context manager."""
+
+    def __init__(self) -> None:
+        self._info = credentials()
+        self._ssl = self._info.as_ssl_context()
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Kube:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=self._ssl, limit=64),
+            timeout=_TIMEOUT,
+            headers={"User-Agent": USER_AGENT},
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> Object:
+        """One object. Raises NotFound when there is none."""
+        return await self._request("GET", resource.path(namespace, name))
+
+    async def list(
+        self, resource: Resource, namespace: str | None = None, *, labels: str = "", fields: str = "", limit: int = 0
+    ) -> Object:
+        """A list of objects, with its resource version, each item with its kind."""
+        query = {"labelSelector": labels, "fieldSelector": fields, "limit": str(limit) if limit else ""}
+        query = {name: value for name, value in query.items() if value}
+        found = await self._request("GET", resource.path(namespace), query=query)
+        for item in found["items"]:
+            item.setdefault("kind", resource.kind)
+        return found
+
+    async def create(self, resource: Resource, namespace: str, body: Object) -> Object:
+        """Create an object. Raises Conflict when one of its name exists."""
+        return await self._request("POST", resource.path(namespace), body, {"fieldManager": FIELD_MANAGER})
+
+    async def replace_status(self, resource: Resource, obj: Object) -> Object:
+        """Write an object's status. Raises Conflict when the object changed since it was read."""
+        meta = obj["metadata"]
+        path = resource.path(meta["namespace"], meta["name"], "status")
+        return await self._request("PUT", path, obj, {"fieldManager": FIELD_MANAGER})
+
+    async def merge(self, resource: Resource, namespace: str, name: str, patch: Object) -> Object:
+        """Merge-patch an object."""
+        path, query = resource.path(namespace, name), {"fieldManager": FIELD_MANAGER}
+        return await self._request("PATCH", path, patch, query, "application/merge-patch+json")
+
+    async def delete(self, resource: Resource, namespace: str, name: str, uid: str) -> Object:
+        """Delete exactly the object of that UID, its dependents first. Raises Conflict when it is another one."""
+        options = {"propagationPolicy": "Foreground", "preconditions": {"uid": uid}}
+        return await self._request("DELETE", resource.path(namespace, name), options)
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        body: Object | None = None,
+        query: dict[str, str] | None = None,
+        content_type: str = "application/json",
+    ) -> Object:
+        assert self._session is not None, "used outside its context"
+        headers = {**self._info.as_http_headers(), "Content-Type": content_type}
+        data = None if body is None else json.dumps(body)
+        try:
+            async with self._session.request(
+                method, self._info.server.rstrip("/") + path, params=query, data=data, headers=headers
+            ) as response:
+                text = await response.text()
+        except (TimeoutError, aiohttp.ClientError) as error:
+            raise ApiUnavailable(f"{method} {path}: {error or type(error).__name__}") from error
+        if response.status < 300:
+            answer: Object = json.loads(text)
+            return answer
+        if response.status == 401:
+            self._info = credentials()  # a projected token is replaced while we run
+            raise ApiUnavailable(f"{method} {path}: the API server did not accept our credentials")
+        if response.status == 429 or response.status >= 500:
+            wait = response.headers.get("Retry-After", "")
+            raise ApiUnavailable(f"{method} {path}: {response.status}", float(wait) if wait.isdigit() else None)
+        reason, message = _explanation(text)
+        raise api_error(response.status, reason, message)
+
+
+def _explanation(text: str) -> tuple[str, str]:
+    try:
+        status: Any = json.loads(text)
+    except json.JSONDecodeError:
+        return "", text[:500]
+    return str(status.get("reason", "")), str(status.get("message", ""))

@@ -1,0 +1,139 @@
+"""The values that travel through a pass: what was observed, and the plan that follows from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from typing import NamedTuple
+
+from flowcluster_api.v1alpha1 import FlowRunSpec
+from flowcluster_operator.resources import Object, Resource
+
+
+class Key(NamedTuple):
+    """One run. The UID is part of it: a run of the same name is another run."""
+
+    namespace: str
+    name: str
+    uid: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Rejection:
+    """The API server refused to create a child."""
+
+    kind: str
+    name: str
+    status: int
+    message: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Warned:
+    """A Kubernetes Event about one of the run's children."""
+
+    kind: str
+    name: str
+    reason: str
+    message: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Ended:
+    """How a container ended: `text` is its termination message."""
+
+    exit_code: int
+    reason: str
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class PodFacts:
+    """What matters of a pod. `blocked` is why it does not run, as (reason, message), when Kubernetes says."""
+
+    name: str
+    uid: str
+    component: str
+    phase: str
+    ready: bool
+    started: bool
+    terminating: bool
+    restarts: int
+    created: dt.datetime
+    blocked: tuple[str, str] | None = None
+    ended: Ended | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Observed:
+    """Everything a decision may look at. `run` is None when the FlowRun is gone and only children are left."""
+
+    key: Key
+    run: Object | None
+    spec: FlowRunSpec | None = None
+    cluster: Object | None = None
+    job: Object | None = None
+    deployments: tuple[Object, ...] = ()
+    pods: tuple[PodFacts, ...] = ()
+    warnings: tuple[Warned, ...] = ()
+    rejections: tuple[Rejection, ...] = ()
+    #: A listing of all kinds, made for this pass, found nothing of the run.
+    verified_gone: bool = False
+    #: The cluster that spec.cluster.ref names; None when there is none of that name.
+    referenced: Object | None = None
+
+    def of(self, component: str) -> list[PodFacts]:
+        """The pods of one component."""
+        return [pod for pod in self.pods if pod.component == component]
+
+
+@dataclasses.dataclass(frozen=True)
+class Create:
+    """Create a child; finding it there already, with the run as its owner, is success."""
+
+    resource: Resource
+    body: Object
+
+
+@dataclasses.dataclass(frozen=True)
+class Delete:
+    """Delete exactly this object (its UID is a precondition), its own dependents first."""
+
+    resource: Resource
+    name: str
+    uid: str
+
+
+@dataclasses.dataclass(frozen=True)
+class DropFinalizers:
+    """Let go of an object that is being deleted and whose own operator does not answer."""
+
+    resource: Resource
+    name: str
+    uid: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Emit:
+    """A Kubernetes Event on the FlowRun."""
+
+    type: str
+    reason: str
+    message: str
+
+
+Action = Create | Delete | DropFinalizers
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a pass does: children first, then one status write, then events.
+
+    `status` is the whole new status, or None to leave it. `requeue` is seconds until the run must be
+    looked at again even if nothing happens.
+    """
+
+    actions: tuple[Action, ...] = ()
+    status: Object | None = None
+    events: tuple[Emit, ...] = ()
+    requeue: float | None = None

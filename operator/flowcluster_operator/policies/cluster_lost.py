@@ -1,0 +1,29 @@
+"""Whether the run's scheduler is gone, and with it everything that the flow had on the cluster.
+
+A Deployment puts a new, empty scheduler in its place; to the flow that is not the same cluster.
+"""
+
+from __future__ import annotations
+
+from flowcluster_api import names
+from flowcluster_operator.model import Observed
+from flowcluster_operator.resources import Object
+
+
+def cluster_lost(observed: Observed, status: Object) -> str | None:
+    """One sentence on how the cluster was lost; None while it is not, or was never ready."""
+    known: Object = status.get("cluster") or {}
+    if not known or (observed.spec and observed.spec.cluster and observed.spec.cluster.ref):
+        return None
+    if observed.cluster is None or "deletionTimestamp" in observed.cluster["metadata"]:
+        return f"{known['kind']}Cluster {known['name']} was deleted while the run needed it"
+    identity = known.get("scheduler")
+    if identity is None:
+        return None
+    pod = next((pod for pod in observed.of(names.COMPONENT_SCHEDULER) if pod.uid == identity["uid"]), None)
+    if pod is None or pod.terminating:
+        return f"the scheduler's pod {identity['pod']} was removed: all its state is gone"
+    if pod.restarts > identity.get("restarts", 0) or pod.ended is not None:
+        why = f" ({pod.blocked[1]})" if pod.blocked else ""
+        return f"the scheduler in pod {pod.name} ended and was restarted{why}: all its state is gone"
+    return None

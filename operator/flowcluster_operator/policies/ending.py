@@ -1,0 +1,111 @@
+"""Whether a run is over, and how: the first rule that holds decides."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+
+from flowcluster_api import conditions as c
+from flowcluster_api import driver, names
+from flowcluster_api.driver import Outcome
+from flowcluster_operator.facts import last_line, parse_time
+from flowcluster_operator.model import Ended, Observed, PodFacts
+from flowcluster_operator.policies.causes import Cause
+from flowcluster_operator.policies.cluster_lost import cluster_lost
+from flowcluster_operator.resources import Object
+
+
+@dataclasses.dataclass(frozen=True)
+class Ending:
+    """How a run ended: `phase` is where it will be when everything is cleaned up."""
+
+    phase: c.Phase
+    reason: str
+    message: str
+    exit_code: int | None = None
+    outcome: Outcome | None = None
+
+
+def ending(observed: Observed, status: Object, why: Cause | None, now: dt.datetime) -> Ending | None:
+    """The run's end, or None while it goes on. `why` is what holds it up, if anything does."""
+    assert observed.spec is not None
+    last = driver_end(observed)
+    if last is not None and last.phase == "Succeeded":
+        return last
+    if observed.spec.cancel:
+        return Ending("Cancelled", c.CANCELLED, "cancelled by spec.cancel")
+    if lost := cluster_lost(observed, status):
+        return Ending("Failed", c.CLUSTER_LOST, lost)
+    return last or _driver_gone(observed, status) or _too_late(observed, status, why, now)
+
+
+def driver_end(observed: Observed) -> Ending | None:
+    """What the driver's last pod says, once no other attempt will follow."""
+    assert observed.spec is not None
+    pods = sorted(observed.of(names.COMPONENT_DRIVER), key=lambda pod: pod.created)
+    if not pods or pods[-1].ended is None or observed.spec.flow is None:
+        return None
+    found = _read(pods[-1], pods[-1].ended)
+    retried = len(pods) <= observed.spec.flow.backoff_limit and found.exit_code != driver.EXIT_USAGE
+    if found.phase != "Succeeded" and retried and _job_failed(observed) is None:
+        return None
+    return found
+
+
+def _read(pod: PodFacts, ended: Ended) -> Ending:
+    try:
+        outcome = Outcome.from_json(ended.text)
+    except ValueError:
+        return _without_outcome(pod, ended)
+    phase: c.Phase = "Cancelled" if outcome.state == "Cancelled" else "Failed"
+    if outcome.state == "Completed" and ended.exit_code == 0:
+        phase = "Succeeded"
+    return Ending(phase, outcome.reason, outcome.message, ended.exit_code, outcome)
+
+
+def _without_outcome(pod: PodFacts, ended: Ended) -> Ending:
+    tail = last_line(ended.text)
+    if ended.reason == "OOMKilled":
+        message = "the driver was killed at its memory limit: raise it in spec.flow.template"
+        return Ending("Failed", c.OUT_OF_MEMORY, message, ended.exit_code)
+    if ended.reason in ("StartError", "ContainerCannotRun"):
+        message = f"the driver cannot be started: {tail}; does the image have flowcluster installed?"
+        return Ending("Failed", ended.reason, message, ended.exit_code)
+    if ended.exit_code < 0:  # the node or the kubelet ended the pod: its word is the cause
+        return Ending("Failed", ended.reason or c.DRIVER_LOST, f"pod {pod.name}: {tail or ended.reason}")
+    message = f"the driver exited with code {ended.exit_code} and left no outcome"
+    return Ending("Failed", c.DRIVER_CRASHED, f"{message}: {tail}" if tail else message, ended.exit_code)
+
+
+def _job_failed(observed: Observed) -> Object | None:
+    conditions = ((observed.job or {}).get("status") or {}).get("conditions") or []
+    return next((item for item in conditions if item["type"] == "Failed" and item["status"] == "True"), None)
+
+
+def _driver_gone(observed: Observed, status: Object) -> Ending | None:
+    assert observed.spec is not None
+    if observed.spec.flow is None or not status.get("flow"):
+        return None
+    if observed.job is None or "deletionTimestamp" in observed.job["metadata"]:
+        return Ending("Failed", c.DRIVER_LOST, f"Job {status['flow']['job']} was deleted while the flow ran")
+    failed = _job_failed(observed)
+    if failed is not None:
+        return Ending("Failed", c.DRIVER_LOST, f"the driver's pod is gone: {failed.get('message') or 'removed'}")
+    return None
+
+
+def _too_late(observed: Observed, status: Object, why: Cause | None, now: dt.datetime) -> Ending | None:
+    assert observed.spec is not None
+    if "startTime" not in status:
+        return None
+    seconds = (now - parse_time(status["startTime"])).total_seconds()
+    limit = observed.spec.active_deadline_seconds
+    if limit is not None and seconds >= limit:
+        return Ending("Failed", c.DEADLINE_EXCEEDED, f"still going after {limit} s (spec.activeDeadlineSeconds)")
+    limit = observed.spec.start_deadline_seconds
+    if "readyTime" in status or seconds < limit:
+        return None
+    late = f"not started within {limit} s (spec.startDeadlineSeconds)"
+    if why is not None:
+        return Ending("Failed", why.reason, f"{late}: {why.message}")
+    return Ending("Failed", c.START_DEADLINE_EXCEEDED, f"{late}: {status.get('message') or 'no cause is known'}")

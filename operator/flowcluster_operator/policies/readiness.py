@@ -1,0 +1,48 @@
+"""Whether a run's cluster can take work: its scheduler is Ready, and so is the minimum of workers."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from flowcluster_api import conditions as c
+from flowcluster_api import names
+from flowcluster_operator.model import Observed, PodFacts
+from flowcluster_operator.policies.scaling import Scale
+
+
+class Readiness(NamedTuple):
+    """A verdict and its reason."""
+
+    ready: bool
+    reason: str
+    message: str
+
+
+def readiness(observed: Observed, scale: Scale) -> Readiness:
+    """The cluster's readiness, from its pods: DaskCluster's own phase is Running before anything runs."""
+    assert observed.spec is not None
+    cluster = observed.spec.cluster
+    if cluster is None:
+        return Readiness(True, c.NO_CLUSTER, "the run has no cluster of its own")
+    if cluster.ref is not None:
+        if observed.referenced is None:
+            return Readiness(False, c.CLUSTER_NOT_FOUND, f"there is no {cluster.kind}Cluster {cluster.ref.name} here")
+        return Readiness(True, c.CLUSTER_USABLE, f"uses {cluster.kind}Cluster {cluster.ref.name}")
+    waiting = []
+    if ready_scheduler(observed) is None:
+        waiting.append("the scheduler")
+    if (workers := ready_workers(observed)) < scale.minimum:
+        waiting.append(f"{scale.minimum - workers} of {scale.minimum} workers")
+    if waiting:
+        return Readiness(False, c.WAITING, f"waiting for {' and '.join(waiting)}")
+    return Readiness(True, c.CLUSTER_USABLE, f"the scheduler and {workers} workers are ready")
+
+
+def ready_scheduler(observed: Observed) -> PodFacts | None:
+    """The scheduler's pod, when it is Ready."""
+    return next((pod for pod in observed.of(names.COMPONENT_SCHEDULER) if pod.ready and not pod.terminating), None)
+
+
+def ready_workers(observed: Observed) -> int:
+    """How many workers are Ready."""
+    return sum(pod.ready and not pod.terminating for pod in observed.of(names.COMPONENT_WORKER))

@@ -1,0 +1,102 @@
+"""Carry a plan out: children, then the status, then events. Each answer goes into the store at once."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import logging
+
+from flowcluster_api import names
+from flowcluster_operator.desired.metadata import owned_by
+from flowcluster_operator.errors import ApiError, ApiUnavailable, Conflict, NotFound, Refused
+from flowcluster_operator.kube import Kube
+from flowcluster_operator.model import Action, Create, Delete, Emit, Key, Observed, Plan, Rejection
+from flowcluster_operator.resources import EVENT, FLOW_RUN, Object, Resource
+from flowcluster_operator.status import timestamp
+from flowcluster_operator.store import Store
+
+_logger = logging.getLogger(__name__)
+
+
+async def apply(plan: Plan, observed: Observed, store: Store, kube: Kube, now: dt.datetime) -> list[Rejection]:
+    """Carry out `plan`; what the API server refused to create.
+
+    Raises Conflict when the FlowRun changed since it was observed: the pass must be made anew.
+    """
+    outcomes = await asyncio.gather(*(_act(action, observed.key, store, kube) for action in plan.actions))
+    if plan.status is not None and observed.run is not None:
+        written = await kube.replace_status(FLOW_RUN, {**observed.run, "status": plan.status})
+        store.put(FLOW_RUN, written)
+    for event in plan.events:
+        await _emit(event, observed, kube, now)
+    return [outcome for outcome in outcomes if outcome is not None]
+
+
+async def _act(action: Action, key: Key, store: Store, kube: Kube) -> Rejection | None:
+    if isinstance(action, Create):
+        return await _create(action, key, store, kube)
+    try:
+        if isinstance(action, Delete):
+            answer = await kube.delete(action.resource, key.namespace, action.name, action.uid)
+        else:
+            let_go = {"metadata": {"uid": action.uid, "finalizers": None}}
+            answer = await kube.merge(action.resource, key.namespace, action.name, let_go)
+    except (NotFound, Conflict):  # gone, or a namesake took its place: what was meant is not there any more
+        store.remove(action.resource, action.uid)
+        return None
+    if answer.get("kind") == action.resource.kind:
+        store.put(action.resource, answer)
+    return None
+
+
+async def _create(action: Create, key: Key, store: Store, kube: Kube) -> Rejection | None:
+    resource, body = action.resource, action.body
+    name = body["metadata"]["name"]
+    try:
+        store.put(resource, await kube.create(resource, key.namespace, body))
+    except Conflict:
+        return await _adopt(resource, name, key, store, kube)
+    except (Refused, NotFound) as error:
+        return Rejection(resource.kind, name, error.status, str(error))
+    return None
+
+
+async def _adopt(resource: Resource, name: str, key: Key, store: Store, kube: Kube) -> Rejection | None:
+    """Something of that name is there: ours, when an earlier pass did not live to see the answer."""
+    try:
+        found = await kube.get(resource, key.namespace, name)
+    except NotFound:
+        return None  # deleted in between: the next pass creates it
+    if owned_by(found, key):
+        store.put(resource, found)
+        return None
+    return Rejection(resource.kind, name, 409, f"a {resource.kind} of this name exists and is not the run's")
+
+
+async def _emit(event: Emit, observed: Observed, kube: Kube, now: dt.datetime) -> None:
+    key, stamp = observed.key, timestamp(now)
+    body: Object = {
+        "apiVersion": EVENT.api_version,
+        "kind": EVENT.kind,
+        "metadata": {"generateName": f"{key.name}.", "namespace": key.namespace},
+        "type": event.type,
+        "reason": event.reason,
+        "message": event.message,
+        "involvedObject": {
+            "apiVersion": names.API_VERSION,
+            "kind": names.KIND,
+            "name": key.name,
+            "namespace": key.namespace,
+            "uid": key.uid,
+        },
+        "source": {"component": "flowcluster"},
+        "reportingComponent": "flowcluster",
+        "firstTimestamp": stamp,
+        "lastTimestamp": stamp,
+        "count": 1,
+    }
+    try:
+        await kube.create(EVENT, key.namespace, body)
+    except (ApiError, ApiUnavailable) as error:
+        # The story in status has it too; an event is not worth another pass.
+        _logger.warning("event %s for %s/%s was not written: %s", event.reason, key.namespace, key.name, error)

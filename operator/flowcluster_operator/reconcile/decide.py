@@ -1,0 +1,215 @@
+"""From what was observed to what is done about it. Pure: values in, a `Plan` out.
+
+A run's life, read from top to bottom: gone → finished → over → suspended → starting or running.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from flowcluster_api import conditions as c
+from flowcluster_operator.backends.base import Backend
+from flowcluster_operator.backends.registry import BACKENDS
+from flowcluster_operator.desired.driver_job import driver_job
+from flowcluster_operator.facts import parse_time
+from flowcluster_operator.model import Create, Delete, Observed, Plan
+from flowcluster_operator.policies import teardown
+from flowcluster_operator.policies.causes import Cause, cause
+from flowcluster_operator.policies.ending import Ending, ending
+from flowcluster_operator.policies.scaling import scale
+from flowcluster_operator.reconcile import progress
+from flowcluster_operator.resources import FLOW_RUN, JOB, Object
+from flowcluster_operator.settings import Settings
+from flowcluster_operator.status import Draft, is_true
+
+#: Seconds after which a refused child is tried again: a quota may have been raised.
+RETRY_SECONDS = 5.0
+#: Seconds between looks at what no watch tells: Events about children, the age of a silent cluster resource.
+LOOK_SECONDS = 1.5
+
+
+def decide(observed: Observed, settings: Settings, now: dt.datetime) -> Plan:
+    """The plan for one pass over one run."""
+    if observed.run is None or "deletionTimestamp" in observed.run["metadata"]:
+        return _sweep(observed, settings, now)
+    assert observed.spec is not None
+    draft = Draft(observed.run, now)
+    if is_true(draft.status, c.FINISHED):
+        return _clean_up(observed, draft, settings, now)
+    backend = _backend(observed)
+    why = cause(observed, backend, now)
+    if over := _unsupported(observed) or ending(observed, draft.status, why, now):
+        return _finish(observed, draft, settings, over)
+    _accept(draft)
+    if observed.spec.suspend:
+        return _suspend(observed, draft, settings, now)
+    return _start_or_run(observed, draft, settings, now, backend, why)
+
+
+def _backend(observed: Observed) -> Backend | None:
+    cluster = observed.spec.cluster if observed.spec else None
+    return BACKENDS.get(cluster.kind) if cluster else None
+
+
+def _sweep(observed: Observed, settings: Settings, now: dt.datetime) -> Plan:
+    """The FlowRun is gone or going: garbage collection does the work, unless somebody's finalizer stops it."""
+    return Plan(
+        actions=tuple(teardown.removals(observed, settings, now)),
+        requeue=teardown.stuck_in(observed, settings, now),
+    )
+
+
+def _clean_up(observed: Observed, draft: Draft, settings: Settings, now: dt.datetime) -> Plan:
+    if is_true(draft.status, c.CLUSTER_DELETED):
+        return _expire(observed, draft, now)
+    if teardown.anything_left(observed):
+        return Plan(
+            actions=tuple(teardown.removals(observed, settings, now)),
+            requeue=teardown.stuck_in(observed, settings, now) or LOOK_SECONDS,
+        )
+    if not observed.verified_gone:
+        return Plan(requeue=LOOK_SECONDS)
+    finished = next(item for item in draft.status["conditions"] if item["type"] == c.FINISHED)
+    phase = _final_phase(finished["reason"])
+    draft.phase(phase)
+    draft.condition(c.CLUSTER_DELETED, True, c.NOTHING_LEFT, "nothing of the run is left")
+    draft.stamp("clusterDeletedTime")
+    draft.tell(c.NOTHING_LEFT, "verified that nothing of the run is left")
+    state = "ready" if phase == "Succeeded" else "failed"
+    draft.summarise(state, finished["reason"], finished["message"])
+    return Plan(status=draft.changed(), events=tuple(draft.events), requeue=0)
+
+
+def _final_phase(reason: str) -> c.Phase:
+    if reason == c.SUCCEEDED:
+        return "Succeeded"
+    return "Cancelled" if reason == c.CANCELLED else "Failed"
+
+
+def _expire(observed: Observed, draft: Draft, now: dt.datetime) -> Plan:
+    assert observed.run is not None and observed.spec is not None
+    age = (now - parse_time(draft.status["finishTime"])).total_seconds()
+    left = observed.spec.ttl_seconds_after_finished - age
+    if left > 0:
+        return Plan(requeue=left)
+    meta = observed.run["metadata"]
+    return Plan(actions=(Delete(FLOW_RUN, meta["name"], meta["uid"]),))
+
+
+def _unsupported(observed: Observed) -> Ending | None:
+    assert observed.spec is not None
+    cluster = observed.spec.cluster
+    if cluster is None or cluster.kind in BACKENDS:
+        return None
+    served = ", ".join(sorted(BACKENDS))
+    return Ending("Failed", c.UNSUPPORTED, f"spec.cluster.kind: this operator serves {served}, not {cluster.kind}")
+
+
+def _accept(draft: Draft) -> None:
+    if not is_true(draft.status, c.ACCEPTED):
+        draft.condition(c.ACCEPTED, True, c.SPEC_ACCEPTED, "the spec is valid")
+
+
+def _finish(observed: Observed, draft: Draft, settings: Settings, over: Ending) -> Plan:
+    """Write the end first; what the run had is deleted in the passes after that."""
+    if over.reason == c.UNSUPPORTED:
+        draft.condition(c.ACCEPTED, False, c.UNSUPPORTED, over.message)
+    else:
+        _accept(draft)
+        progress.record(observed, draft, _backend(observed), settings)
+    reason = c.SUCCEEDED if over.phase == "Succeeded" else over.reason
+    if over.phase == "Cancelled":
+        reason = c.CANCELLED
+    draft.phase("Stopping")
+    draft.stamp("finishTime")
+    draft.explain(reason, over.message)
+    draft.condition(c.FINISHED, True, reason, over.message)
+    draft.condition(c.CLUSTER_DELETED, False, c.CLEANING_UP, "what the run had is being deleted")
+    draft.summarise("progressing", c.CLEANING_UP, over.message)
+    draft.tell(reason, over.message, warning=over.phase == "Failed")
+    if flow := draft.status.get("flow"):
+        _record_outcome(flow, over)
+    progress.display(draft)
+    return Plan(status=draft.changed(), events=tuple(draft.events), requeue=0)
+
+
+def _record_outcome(flow: Object, over: Ending) -> None:
+    if over.exit_code is not None:
+        flow["exitCode"] = over.exit_code
+    if over.outcome is None:
+        return
+    tasks = over.outcome.tasks
+    flow["tasks"] = {"total": tasks.total, "running": 0, "completed": tasks.completed, "failed": tasks.failed}
+    if over.outcome.result is not None:
+        flow["result"] = over.outcome.result
+
+
+def _suspend(observed: Observed, draft: Draft, settings: Settings, now: dt.datetime) -> Plan:
+    draft.phase("Suspended")
+    draft.explain(c.SUSPENDED, "suspended by spec.suspend: nothing of the run exists")
+    if draft.status.pop("startTime", None):
+        draft.tell(c.SUSPENDED, "suspended by spec.suspend")
+    for field in ("readyTime", "cluster", "flow", "display"):
+        draft.status.pop(field, None)
+    draft.forget(c.CLUSTER_READY, c.FLOW_STARTED)
+    draft.summarise("progressing", c.SUSPENDED, "suspended")
+    # The record of the children goes first: deleting them must not look like losing them.
+    if (changed := draft.changed()) is not None:
+        return Plan(status=changed, events=tuple(draft.events), requeue=0)
+    return Plan(
+        actions=tuple(teardown.removals(observed, settings, now)), requeue=teardown.stuck_in(observed, settings, now)
+    )
+
+
+def _start_or_run(
+    observed: Observed, draft: Draft, settings: Settings, now: dt.datetime, backend: Backend | None, why: Cause | None
+) -> Plan:
+    """Create what is missing, all in one pass; once nothing is, write down how far the run is."""
+    missing = _missing(observed, settings, backend)
+    refused = {rejection.kind for rejection in observed.rejections}
+    if creates := tuple(action for action in missing if action.resource.kind not in refused):
+        return Plan(actions=creates, requeue=0)
+    if "startTime" not in draft.status:
+        draft.stamp("startTime")
+        draft.tell(c.CREATED, _asked_for(observed))
+    progress.record(observed, draft, backend, settings)
+    running = progress.judge(observed, draft, why, settings)
+    return Plan(
+        status=draft.changed(),
+        events=tuple(draft.events),
+        requeue=_next_look(observed, draft.status, now, running=running),
+    )
+
+
+def _missing(observed: Observed, settings: Settings, backend: Backend | None) -> list[Create]:
+    spec = observed.spec
+    assert spec is not None
+    creates = []
+    address = None
+    if spec.cluster is not None and backend is not None:
+        name = progress.cluster_name(observed)
+        address = backend.address(name, observed.key.namespace, settings)
+        if spec.cluster.ref is None and observed.cluster is None:
+            body = backend.build(observed.key, spec, settings, scale(spec, settings).target)
+            creates.append(Create(backend.resource, body))
+    if spec.flow is not None and observed.job is None:
+        creates.append(Create(JOB, driver_job(observed.key, spec, settings, address)))
+    return creates
+
+
+def _asked_for(observed: Observed) -> str:
+    children = [obj for obj in (observed.cluster, observed.job) if obj is not None]
+    return "created " + " and ".join(f"{obj['kind']} {obj['metadata']['name']}" for obj in children)
+
+
+def _next_look(observed: Observed, status: Object, now: dt.datetime, *, running: bool) -> float | None:
+    """Seconds until something is due that no watch event announces."""
+    assert observed.spec is not None
+    elapsed = (now - parse_time(status["startTime"])).total_seconds()
+    waits = []
+    if observed.spec.active_deadline_seconds is not None:
+        waits.append(observed.spec.active_deadline_seconds - elapsed)
+    if not running:
+        waits.append(observed.spec.start_deadline_seconds - elapsed)
+        waits.append(RETRY_SECONDS if observed.rejections else LOOK_SECONDS)
+    return max(min(waits), 0.1) if waits else None

@@ -1,0 +1,97 @@
+"""The whole story on one page: a key is due → observe → decide → apply → due again when the plan says so."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import logging
+import random
+
+from flowcluster_operator.errors import ApiUnavailable, Conflict, NotFound, OperatorError
+from flowcluster_operator.kube import Kube
+from flowcluster_operator.model import Key, Rejection
+from flowcluster_operator.reconcile.apply import apply
+from flowcluster_operator.reconcile.decide import RETRY_SECONDS, decide
+from flowcluster_operator.reconcile.observe import observe
+from flowcluster_operator.reconcile.queue import Queue
+from flowcluster_operator.settings import Settings
+from flowcluster_operator.store import Store
+
+_logger = logging.getLogger(__name__)
+#: Seconds that a pass that failed waits at most before it is made again.
+_MAX_BACKOFF = 10.0
+
+
+class Reconciler:
+    """Works off the queue with `settings.concurrency` passes at a time."""
+
+    def __init__(self, settings: Settings, store: Store, kube: Kube) -> None:
+        self._settings, self._store, self._kube = settings, store, kube
+        self._failures: dict[Key, int] = {}
+        self._rejections: dict[Key, tuple[dt.datetime, list[Rejection]]] = {}
+        self.queue: Queue[Key] = Queue()
+
+    async def run(self) -> None:
+        """Reconcile until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._settings.concurrency):
+                group.create_task(self._work())
+
+    async def _work(self) -> None:
+        while True:
+            key = await self.queue.take()
+            try:
+                wait = await self._pass(key)
+            finally:
+                self.queue.done(key)
+            if wait is not None:
+                self.queue.add_later(key, wait)
+
+    async def _pass(self, key: Key) -> float | None:
+        """One pass; seconds until the next one, None for never. No error of one run may stop the others."""
+        try:
+            wait = await self._reconcile(key)
+        except Conflict:
+            return 0.05  # somebody wrote in between: the watch brings it any moment
+        except NotFound:
+            return 0.05
+        except ApiUnavailable as error:
+            wait = self._backoff(key, error.retry_after)
+            _logger.warning("%s/%s: %s; again in %.1f s", key.namespace, key.name, error, wait)
+            return wait
+        except OperatorError as error:
+            wait = self._backoff(key)
+            _logger.error("%s/%s: %s; again in %.1f s", key.namespace, key.name, error, wait)
+            return wait
+        except Exception:
+            wait = self._backoff(key)
+            _logger.exception("%s/%s: a bug; again in %.1f s", key.namespace, key.name, wait)
+            return wait
+        self._failures.pop(key, None)
+        return wait
+
+    async def _reconcile(self, key: Key) -> float | None:
+        now = dt.datetime.now(dt.UTC)
+        observed = await observe(key, self._store, self._kube, self._refused(key, now), now)
+        plan = decide(observed, self._settings, now)
+        rejections = await apply(plan, observed, self._store, self._kube, now)
+        if rejections:
+            self._rejections[key] = (now, rejections)
+        if plan.requeue is None:
+            self.queue.cancel_timer(key)
+            if observed.run is None:
+                self._rejections.pop(key, None)
+        return plan.requeue
+
+    def _refused(self, key: Key, now: dt.datetime) -> list[Rejection]:
+        """What was refused a moment ago; later it is forgotten, and so tried again."""
+        when, rejections = self._rejections.get(key, (now, []))
+        if (now - when).total_seconds() >= RETRY_SECONDS:
+            del self._rejections[key]
+            return []
+        return rejections
+
+    def _backoff(self, key: Key, at_least: float | None = None) -> float:
+        count = self._failures[key] = self._failures.get(key, 0) + 1
+        wait: float = min(0.2 * 2.0**count, _MAX_BACKOFF) * random.uniform(0.5, 1.0)
+        return max(wait, min(at_least or 0, _MAX_BACKOFF))

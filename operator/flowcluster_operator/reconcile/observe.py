@@ -1,0 +1,129 @@
+"""Gather everything that a decision about one run may need: from the store, and rarely from the API server.
+
+The API server is asked only where the store cannot know: whether something that is missing is really gone,
+and for Events, which nobody watches.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import Sequence
+
+from flowcluster_api import conditions as c
+from flowcluster_api import names
+from flowcluster_api.v1alpha1 import FlowRunSpec
+from flowcluster_operator.desired.metadata import owned_by
+from flowcluster_operator.errors import NotFound
+from flowcluster_operator.facts import parse_time, pod_facts
+from flowcluster_operator.kube import Kube
+from flowcluster_operator.model import Key, Observed, Rejection, Warned
+from flowcluster_operator.resources import (
+    CHILDREN,
+    DASK_CLUSTER,
+    DEPLOYMENT,
+    EVENT,
+    FLOW_RUN,
+    JOB,
+    POD,
+    Object,
+    Resource,
+)  # fmt: skip
+from flowcluster_operator.status import is_true
+from flowcluster_operator.store import Store
+
+#: Seconds that a Job may be without a pod before its Events are asked for.
+_POD_SECONDS = 1.0
+
+
+async def observe(key: Key, store: Store, kube: Kube, rejections: Sequence[Rejection], now: dt.datetime) -> Observed:
+    """The world as far as one run is concerned."""
+    run = store.flow_run(key) or await _confirm_gone(store, kube, FLOW_RUN, key, key.name)
+    spec = FlowRunSpec.model_validate(run["spec"]) if run else None
+    status: Object = (run or {}).get("status") or {}
+    over = is_true(status, c.FINISHED)
+    cluster, job = _owned(store, DASK_CLUSTER, key), _owned(store, JOB, key)
+    if run is not None and not over:
+        cluster = cluster or await _recorded(store, kube, key, DASK_CLUSTER, (status.get("cluster") or {}).get("name"))
+        job = job or await _recorded(store, kube, key, JOB, (status.get("flow") or {}).get("job"))
+    return Observed(
+        key=key,
+        run=run,
+        spec=spec,
+        cluster=cluster,
+        job=job,
+        deployments=tuple(store.children(key, DEPLOYMENT)),
+        pods=tuple(pod_facts(pod) for pod in store.children(key, POD)),
+        warnings=await _warnings(kube, key, job, store, now) if run is not None and not over else (),
+        rejections=tuple(rejections),
+        referenced=await _referenced(kube, key, spec),
+        verified_gone=over and not is_true(status, c.CLUSTER_DELETED) and await _nothing_left(store, kube, key),
+    )
+
+
+def _owned(store: Store, resource: Resource, key: Key) -> Object | None:
+    return next((obj for obj in store.children(key, resource) if owned_by(obj, key)), None)
+
+
+async def _confirm_gone(store: Store, kube: Kube, resource: Resource, key: Key, name: str) -> Object | None:
+    """An object that the store does not have, in case it exists all the same; None when it does not."""
+    try:
+        found = await kube.get(resource, key.namespace, name)
+    except NotFound:
+        return None
+    if resource is FLOW_RUN and found["metadata"]["uid"] != key.uid:
+        return None  # a namesake: another run
+    store.put(resource, found)
+    return found
+
+
+async def _recorded(store: Store, kube: Kube, key: Key, resource: Resource, name: str | None) -> Object | None:
+    """A child that the status speaks of and the store lacks: to call it lost, the API server must say so."""
+    if not name or name != names.child_name(key.name, key.uid):
+        return None
+    return await _confirm_gone(store, kube, resource, key, name)
+
+
+async def _warnings(kube: Kube, key: Key, job: Object | None, store: Store, now: dt.datetime) -> tuple[Warned, ...]:
+    if job is None or any(_is_driver(pod) for pod in store.children(key, POD)):
+        return ()
+    if (now - parse_time(job["metadata"]["creationTimestamp"])).total_seconds() < _POD_SECONDS:
+        return ()
+    meta = job["metadata"]
+    found = await kube.list(EVENT, key.namespace, fields=f"involvedObject.uid={meta['uid']},type=Warning")
+    return tuple(
+        Warned(JOB.kind, meta["name"], item.get("reason") or "", item.get("message") or "") for item in found["items"]
+    )
+
+
+def _is_driver(pod: Object) -> bool:
+    return bool(pod["metadata"]["labels"].get(names.LABEL_COMPONENT) == names.COMPONENT_DRIVER)
+
+
+async def _referenced(kube: Kube, key: Key, spec: FlowRunSpec | None) -> Object | None:
+    if spec is None or spec.cluster is None or spec.cluster.ref is None:
+        return None
+    try:
+        return await kube.get(DASK_CLUSTER, key.namespace, spec.cluster.ref.name)
+    except NotFound:
+        return None
+
+
+async def _nothing_left(store: Store, kube: Kube, key: Key) -> bool:
+    if any(store.children(key, resource) for resource in CHILDREN):
+        return False
+    selector = f"{names.LABEL_RUN_UID}={key.uid}"
+    lists = await asyncio.gather(*(_list_or_none(kube, resource, key, selector) for resource in CHILDREN))
+    for resource, items in zip(CHILDREN, lists, strict=True):
+        for item in items:
+            store.put(resource, item)
+    return not any(lists)
+
+
+async def _list_or_none(kube: Kube, resource: Resource, key: Key, selector: str) -> list[Object]:
+    try:
+        found = await kube.list(resource, key.namespace, labels=selector)
+    except NotFound:  # the kind itself is not installed
+        return []
+    items: list[Object] = found["items"]
+    return items

@@ -1,0 +1,118 @@
+"""How far a run is, written into its status: the cluster, the flow, the conditions and the phase."""
+
+from __future__ import annotations
+
+from flowcluster_api import conditions as c
+from flowcluster_api import names
+from flowcluster_operator.backends.base import Backend
+from flowcluster_operator.model import Observed
+from flowcluster_operator.policies.causes import Cause
+from flowcluster_operator.policies.readiness import readiness, ready_scheduler, ready_workers
+from flowcluster_operator.policies.scaling import scale
+from flowcluster_operator.resources import Object
+from flowcluster_operator.settings import Settings
+from flowcluster_operator.status import Draft, is_true
+
+
+def cluster_name(observed: Observed) -> str:
+    """Name of the cluster that the run uses: its own, or the one that the spec names."""
+    cluster = observed.spec.cluster if observed.spec else None
+    if cluster is not None and cluster.ref is not None:
+        return cluster.ref.name
+    return names.child_name(observed.key.name, observed.key.uid)
+
+
+def record(observed: Observed, draft: Draft, backend: Backend | None, settings: Settings) -> None:
+    """Write down what is there of the run. A child that is being deleted is not there."""
+    if backend is not None and _present(observed.cluster if not _ref(observed) else observed.referenced):
+        draft.status["cluster"] = _cluster(observed, draft.status.get("cluster") or {}, backend, settings)
+    if _present(observed.job):
+        flow = draft.status.setdefault("flow", {"job": names.child_name(observed.key.name, observed.key.uid)})
+        flow["attempts"] = max(flow.get("attempts", 0), len(observed.of(names.COMPONENT_DRIVER)))
+    display(draft)
+
+
+def display(draft: Draft) -> None:
+    """Refresh the pairs of numbers that the columns show."""
+    shown = {}
+    if workers := (draft.status.get("cluster") or {}).get("workers"):
+        shown["workers"] = f"{workers['ready']}/{workers['target']}"
+    if tasks := (draft.status.get("flow") or {}).get("tasks"):
+        shown["tasks"] = f"{tasks['completed']}/{tasks['total']}"
+    if shown:
+        draft.status["display"] = shown
+
+
+def judge(observed: Observed, draft: Draft, why: Cause | None, settings: Settings) -> bool:
+    """Set conditions and phase; whether the run is running (or was: a lost worker does not undo a start)."""
+    assert observed.spec is not None
+    verdict = readiness(observed, scale(observed.spec, settings))
+    started = observed.spec.flow is None or any(pod.started for pod in observed.of(names.COMPONENT_DRIVER))
+    _tell_changes(observed, draft, verdict.ready, verdict.message, started)
+    if observed.spec.cluster is not None:
+        draft.condition(c.CLUSTER_READY, verdict.ready, verdict.reason, verdict.message)
+    if observed.spec.flow is not None:
+        reason, message = (c.FLOW_RUNNING, "the driver runs") if started else (c.WAITING, "the driver is starting")
+        draft.condition(c.FLOW_STARTED, started, reason, message)
+    running = "readyTime" in draft.status or (verdict.ready and started)
+    if running:
+        draft.stamp("readyTime")
+        draft.phase("Running")
+    else:
+        draft.phase("Starting")
+    waits = [verdict.message] if not verdict.ready else []
+    waits += ["waiting for the driver"] if not started else []
+    if why is not None:
+        draft.tell(why.reason, why.message, warning=True)
+        draft.explain(*why)
+    elif waits:
+        draft.explain(c.WAITING, ", ".join(waits))
+    else:
+        draft.explain(c.FLOW_RUNNING, "the flow runs" if observed.spec.flow else "the cluster can take work")
+    draft.summarise("ready" if running else "progressing", draft.status["reason"], draft.status["message"])
+    return running and not waits
+
+
+def _tell_changes(observed: Observed, draft: Draft, ready: bool, message: str, started: bool) -> None:
+    if observed.spec and observed.spec.cluster and ready and not is_true(draft.status, c.CLUSTER_READY):
+        draft.tell(c.CLUSTER_USABLE, message)
+    if observed.spec and observed.spec.flow and started and not is_true(draft.status, c.FLOW_STARTED):
+        draft.tell(c.FLOW_RUNNING, "the driver was started")
+
+
+def _cluster(observed: Observed, known: Object, backend: Backend, settings: Settings) -> Object:
+    assert observed.spec is not None
+    name, namespace = cluster_name(observed), observed.key.namespace
+    new: Object = {**known, "kind": backend.kind, "name": name}
+    if _ref(observed):
+        return new | _doors(backend, name, namespace, settings)
+    bounds, ready = scale(observed.spec, settings), ready_workers(observed)
+    new["workers"] = {
+        "minimum": bounds.minimum,
+        "maximum": bounds.maximum,
+        "target": bounds.target,
+        "requested": int((observed.cluster or {}).get("spec", {}).get("worker", {}).get("replicas", bounds.target)),
+        "ready": ready,
+    }
+    new["peakWorkers"] = max(known.get("peakWorkers", 0), ready)
+    scheduler = ready_scheduler(observed)
+    if scheduler is not None:
+        # The address is given out only now: a name that is asked for too early stays unknown for a while.
+        new |= _doors(backend, name, namespace, settings)
+        new.setdefault("scheduler", {"pod": scheduler.name, "uid": scheduler.uid, "restarts": scheduler.restarts})
+    return new
+
+
+def _doors(backend: Backend, name: str, namespace: str, settings: Settings) -> Object:
+    return {
+        "address": backend.address(name, namespace, settings),
+        "dashboard": backend.dashboard(name, namespace, settings),
+    }
+
+
+def _ref(observed: Observed) -> bool:
+    return bool(observed.spec and observed.spec.cluster and observed.spec.cluster.ref)
+
+
+def _present(obj: Object | None) -> bool:
+    return obj is not None and "deletionTimestamp" not in obj["metadata"]

@@ -1,0 +1,51 @@
+"""The kinds of objects that the operator reads and writes, and where the API server keeps them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from flowcluster_api import names
+
+
+@dataclasses.dataclass(frozen=True)
+class Resource:
+    """One kind: `group` is empty for the core group."""
+
+    group: str
+    version: str
+    kind: str
+    plural: str
+
+    @property
+    def api_version(self) -> str:
+        """As in an object's apiVersion."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def path(self, namespace: str | None, name: str | None = None, subresource: str | None = None) -> str:
+        """URL path of a collection (no name) or an object."""
+        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        parts = [root]
+        if namespace:
+            parts += ["namespaces", namespace]
+        parts.append(self.plural)
+        parts += [part for part in (name, subresource) if part]
+        return "/".join(parts)
+
+
+FLOW_RUN = Resource(names.GROUP, names.VERSION, names.KIND, names.PLURAL)
+DASK_CLUSTER = Resource("kubernetes.dask.org", "v1", "DaskCluster", "daskclusters")
+JOB = Resource("batch", "v1", "Job", "jobs")
+POD = Resource("", "v1", "Pod", "pods")
+DEPLOYMENT = Resource("apps", "v1", "Deployment", "deployments")
+SERVICE = Resource("", "v1", "Service", "services")
+EVENT = Resource("", "v1", "Event", "events")
+
+#: Children that the operator watches, by the run's labels.
+WATCHED = (FLOW_RUN, DASK_CLUSTER, JOB, POD, DEPLOYMENT)
+#: What may belong to a run: looked for before a run counts as cleaned up.
+CHILDREN = (DASK_CLUSTER, JOB, DEPLOYMENT, SERVICE, POD)
+
+BY_KIND = {resource.kind: resource for resource in (*WATCHED, SERVICE, EVENT)}
+
+Object = dict[str, Any]

@@ -1,0 +1,62 @@
+"""What an administrator sets, read once from the environment when the operator starts."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+PREFIX = "FLOWCLUSTER_"
+
+
+class SettingsError(ValueError):
+    """A setting has a value that the operator cannot use; the message names the variable."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """The operator's settings. Each is the environment variable of its name, prefixed `FLOWCLUSTER_`."""
+
+    #: Image of drivers, schedulers and workers where a FlowRun names none.
+    default_image: str = "docker.io/flowcluster/runtime:0.1.0"
+    #: imagePullPolicy of all of them; empty means Kubernetes' own rule.
+    image_pull_policy: str = ""
+    #: Namespace to serve; empty means all.
+    namespace: str = ""
+    #: Workers that one run may have at most.
+    max_workers: int = 100
+    #: DNS domain of the Kubernetes cluster.
+    cluster_domain: str = "cluster.local"
+    #: Seconds that a driver may take to end after SIGTERM.
+    driver_grace_seconds: int = 10
+    #: Seconds that scheduler and workers may take to end after SIGTERM.
+    cluster_grace_seconds: int = 5
+    #: Seconds after which a child that somebody else's finalizer holds is let go.
+    stuck_seconds: int = 30
+    #: Seconds between two full listings that correct what the watches missed.
+    resync_seconds: int = 60
+    #: Runs that are reconciled at the same time.
+    concurrency: int = 16
+    #: Where the liveness endpoint listens; empty means nowhere.
+    liveness_endpoint: str = ""
+
+    @staticmethod
+    def from_environment(environment: Mapping[str, str]) -> Settings:
+        """Read the settings. Raises SettingsError naming the variable when a value is not usable."""
+        values: dict[str, str | int] = {}
+        for field in dataclasses.fields(Settings):
+            name = PREFIX + field.name.upper()
+            text = environment.get(name)
+            if text is None:
+                continue
+            values[field.name] = _whole_number(name, text) if isinstance(field.default, int) else text
+        return Settings(**values)  # type: ignore[arg-type]
+
+
+def _whole_number(name: str, text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise SettingsError(f"{name} must be a whole number of at least 1, not {text!r}")
+    return number

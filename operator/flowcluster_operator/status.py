@@ -1,0 +1,107 @@
+"""A run's next status, built from its last one. Pure: time is an argument.
+
+`Draft` is the only place that writes phases, conditions and the story, so that each keeps its rules:
+a phase moves along `PHASE_MOVES` only, a condition keeps its transition time while it keeps its value,
+and the story tells a thing once.
+"""
+
+from __future__ import annotations
+
+import copy
+import datetime as dt
+from typing import Any
+
+from flowcluster_api import conditions as c
+from flowcluster_api.v1alpha1.status import MESSAGE_LIMIT, STORY_LIMIT
+from flowcluster_operator.errors import IllegalTransition
+from flowcluster_operator.model import Emit
+from flowcluster_operator.resources import Object
+
+
+def timestamp(now: dt.datetime) -> str:
+    """A time as Kubernetes writes it: whole seconds, UTC."""
+    return now.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def is_true(status: Object, condition: str) -> bool:
+    """Whether a condition is True in `status`."""
+    return any(item["type"] == condition and item["status"] == "True" for item in status.get("conditions") or [])
+
+
+class Draft:
+    """The status that a pass will write."""
+
+    def __init__(self, run: Object, now: dt.datetime) -> None:
+        self._before: Object = run.get("status") or {}
+        self._now = now
+        self._generation = run["metadata"].get("generation")
+        self.status: dict[str, Any] = copy.deepcopy(self._before)
+        self.events: list[Emit] = []
+
+    def phase(self, phase: c.Phase) -> None:
+        """Move to `phase`. Raises IllegalTransition when the run cannot come there from where it is."""
+        current = self.status.get("phase") or "Pending"
+        if phase != current and phase not in c.PHASE_MOVES[current]:
+            story = "; ".join(f"{entry['time']} {entry['reason']}" for entry in self.status.get("story") or [])
+            raise IllegalTransition(f"{current} cannot become {phase}; the run's story: {story}")
+        self.status["phase"] = phase
+
+    def explain(self, reason: str, message: str) -> None:
+        """Set the one-line cause."""
+        self.status["reason"], self.status["message"] = reason, _short(message)
+
+    def condition(self, kind: str, value: bool, reason: str, message: str = "") -> None:
+        """Set one condition."""
+        text = "True" if value else "False"
+        items = self.status.setdefault("conditions", [])
+        known = next((item for item in items if item["type"] == kind), None)
+        new = {
+            "type": kind,
+            "status": text,
+            "reason": reason,
+            "message": _short(message),
+            "lastTransitionTime": timestamp(self._now),
+            "observedGeneration": self._generation,
+        }
+        if known is None:
+            items.append(new)
+            return
+        if known["status"] == text:
+            new["lastTransitionTime"] = known["lastTransitionTime"]
+        known.update(new)
+
+    def forget(self, *kinds: str) -> None:
+        """Remove conditions that say nothing any more."""
+        self.status["conditions"] = [item for item in self.status.get("conditions") or [] if item["type"] not in kinds]
+
+    def tell(self, reason: str, message: str, *, warning: bool = False) -> None:
+        """Add to the story, and as a Kubernetes Event, what happened; again only if something else came between."""
+        story = self.status.setdefault("story", [])
+        entry = {"time": timestamp(self._now), "reason": reason, "message": _short(message)}
+        if story and (story[-1]["reason"], story[-1]["message"]) == (reason, entry["message"]):
+            return
+        story.append(entry)
+        del story[:-STORY_LIMIT]
+        self.events.append(Emit("Warning" if warning else "Normal", reason, entry["message"]))
+
+    def stamp(self, field: str) -> None:
+        """Set a time field, once."""
+        self.status.setdefault(field, timestamp(self._now))
+
+    def summarise(self, state: str, reason: str, message: str) -> None:
+        """Set the three conditions that kstatus reads: `state` is progressing, ready or failed."""
+        self.condition(c.RECONCILING, state == "progressing", reason, message)
+        self.condition(c.READY, state == "ready", reason, message)
+        self.condition(c.STALLED, state == "failed", reason, message)
+
+    def changed(self) -> Object | None:
+        """The new status, or None when it says what the last one said."""
+        if self.status == self._before:
+            return None
+        if self._generation is not None:
+            self.status["observedGeneration"] = self._generation
+        return self.status
+
+
+def _short(message: str) -> str:
+    return message if len(message) <= MESSAGE_LIMIT else message[: MESSAGE_LIMIT - 1] + "…"

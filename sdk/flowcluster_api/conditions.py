@@ -1,0 +1,68 @@
+"""Phases, condition types and reasons: the words in a FlowRun's status, a sentence each.
+
+A reason that has no constant here comes from elsewhere: from Kubernetes (``Unschedulable``,
+``ImagePullBackOff``, ...) or from the driver's outcome.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+Phase = Literal["Pending", "Suspended", "Starting", "Running", "Stopping", "Succeeded", "Failed", "Cancelled"]
+PHASES: tuple[str, ...] = get_args(Phase)
+FINAL_PHASES: frozenset[str] = frozenset({"Succeeded", "Failed", "Cancelled"})
+
+#: Legal moves between phases. A phase may always stay as it is.
+PHASE_MOVES: dict[str, frozenset[str]] = {
+    "Pending": frozenset({"Suspended", "Starting", "Stopping"}),
+    "Suspended": frozenset({"Starting", "Stopping"}),
+    "Starting": frozenset({"Suspended", "Running", "Stopping"}),
+    "Running": frozenset({"Suspended", "Starting", "Stopping"}),
+    "Stopping": FINAL_PHASES,
+    "Succeeded": frozenset(),
+    "Failed": frozenset(),
+    "Cancelled": frozenset(),
+}
+
+# Condition types. All are positive: True is what one waits for.
+#: The spec makes sense to the operator.
+ACCEPTED = "Accepted"
+#: Scheduler or head and the minimum of workers are Ready.
+CLUSTER_READY = "ClusterReady"
+#: The driver's container runs or ran.
+FLOW_STARTED = "FlowStarted"
+#: The run is over, well or not; the reason says which.
+FINISHED = "Finished"
+#: Nothing that belonged to the run is left on the API server.
+CLUSTER_DELETED = "ClusterDeleted"
+# The three that kstatus reads (Helm, Flux, Argo CD).
+#: The operator still works on it.
+RECONCILING = "Reconciling"
+#: Usable now, or ended well.
+READY = "Ready"
+#: Ended badly; the reason is Finished's.
+STALLED = "Stalled"
+
+# Reasons of ours.
+SPEC_ACCEPTED = "SpecAccepted"  # the spec is valid and served by this operator
+UNSUPPORTED = "Unsupported"  # valid, but this operator cannot serve it
+SUSPENDED = "Suspended"  # spec.suspend is true: nothing exists
+CREATED = "Created"  # cluster and driver were asked for
+WAITING = "Waiting"  # nothing is wrong, and not everything is there yet
+CLUSTER_USABLE = "ClusterUsable"  # the cluster can take work
+FLOW_RUNNING = "FlowRunning"  # the driver's container was started
+NO_CLUSTER = "NoCluster"  # the run asked for none
+SUCCEEDED = "Succeeded"  # the flow completed
+CANCELLED = "Cancelled"  # spec.cancel was set
+DRIVER_LOST = "DriverLost"  # the Job or its pod was removed by somebody else
+DRIVER_CRASHED = "DriverCrashed"  # the process ended without an outcome
+OUT_OF_MEMORY = "OutOfMemory"  # a container was killed at its memory limit
+CLUSTER_LOST = "ClusterLost"  # scheduler or head went away with all its state
+START_DEADLINE_EXCEEDED = "StartDeadlineExceeded"  # not usable in time, and no better cause is known
+DEADLINE_EXCEEDED = "DeadlineExceeded"  # spec.activeDeadlineSeconds passed
+CLUSTER_OPERATOR_SILENT = "ClusterOperatorSilent"  # nobody acts on the DaskCluster
+CLUSTER_KIND_MISSING = "ClusterKindMissing"  # the API server does not know DaskCluster or RayCluster
+REJECTED = "Rejected"  # the API server refused a child: quota, admission, a wrong template
+CLUSTER_NOT_FOUND = "ClusterNotFound"  # spec.cluster.ref names nothing
+CLEANING_UP = "CleaningUp"  # children are being deleted
+NOTHING_LEFT = "NothingLeft"  # all children are verified gone

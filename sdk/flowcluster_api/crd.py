@@ -1,0 +1,135 @@
+"""The CustomResourceDefinition of FlowRun, made from the pydantic models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flowcluster_api import names
+from flowcluster_api.v1alpha1 import FlowRunSpec, FlowRunStatus
+
+#: Kept from pydantic's JSON schema: the words that a structural schema knows.
+_KEPT = {
+    "type", "description", "default", "enum", "format", "pattern", "minimum", "maximum", "minLength", "maxLength",
+    "minItems", "maxItems", "maxProperties", "required", "anyOf",
+}  # fmt: skip
+
+
+def flow_run_crd() -> dict[str, Any]:
+    """The whole CRD, ready to be written as YAML. Deterministic: the same models give the same document."""
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{names.PLURAL}.{names.GROUP}"},
+        "spec": {
+            "group": names.GROUP,
+            "scope": "Namespaced",
+            "names": {
+                "kind": names.KIND,
+                "listKind": f"{names.KIND}List",
+                "plural": names.PLURAL,
+                "singular": names.KIND.lower(),
+                "shortNames": [names.SHORT_NAME],
+                "categories": ["flowcluster"],
+            },
+            "versions": [
+                {
+                    "name": names.VERSION,
+                    "served": True,
+                    "storage": True,
+                    "subresources": {"status": {}},
+                    "additionalPrinterColumns": _COLUMNS,
+                    "schema": {"openAPIV3Schema": _root_schema()},
+                }
+            ],
+        },
+    }
+
+
+def _column(name: str, path: str, kind: str = "string", *, wide: bool = False) -> dict[str, Any]:
+    column: dict[str, Any] = {"name": name, "type": kind, "jsonPath": path}
+    return column | {"priority": 1} if wide else column
+
+
+_COLUMNS = [
+    _column("Phase", ".status.phase"),
+    _column("Kind", ".status.cluster.kind"),
+    _column("Workers", ".status.display.workers"),
+    _column("Tasks", ".status.display.tasks"),
+    _column("Age", ".metadata.creationTimestamp", "date"),
+    _column("Reason", ".status.reason"),
+    _column("Message", ".status.message", wide=True),
+    _column("Address", ".status.cluster.address", wide=True),
+    _column("Dashboard", ".status.cluster.dashboard", wide=True),
+]
+
+#: After the operator took the run in, these would need another cluster or another driver.
+_FIXED = {
+    "flow": "!has(self.spec.{0}) && !has(oldSelf.spec.{0}) || "
+    "has(self.spec.{0}) && has(oldSelf.spec.{0}) && self.spec.{0} == oldSelf.spec.{0}",
+    "cluster.kind": "has(self.spec.cluster) == has(oldSelf.spec.cluster) && "
+    "(!has(self.spec.cluster) || self.spec.cluster.kind == oldSelf.spec.cluster.kind)",
+    "cluster.image": "!has(self.spec.cluster) || !has(oldSelf.spec.cluster) || "
+    "(has(self.spec.cluster.image) == has(oldSelf.spec.cluster.image) && "
+    "(!has(self.spec.cluster.image) || self.spec.cluster.image == oldSelf.spec.cluster.image))",
+}
+
+
+def _root_schema() -> dict[str, Any]:
+    accepted = "has(oldSelf.status) && has(oldSelf.status.phase)"
+    fixed = [
+        {
+            "rule": f"!({accepted}) || ({rule.format(path)})",
+            "message": f"spec.{path} cannot change once the run was accepted: delete the FlowRun and create another",
+        }
+        for path, rule in _FIXED.items()
+    ]
+    named = {
+        "rule": "self.metadata.name.size() <= 63 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
+        "message": "metadata.name must be a DNS label: at most 63 of a-z, 0-9 and '-'",
+    }
+    return {
+        "description": "A run of a flow with a cluster of its own, which lives as long as the run.",
+        "type": "object",
+        "required": ["spec"],
+        "properties": {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": {"type": "object"},
+            "spec": _structural(FlowRunSpec.model_json_schema(by_alias=True)),
+            "status": _structural(FlowRunStatus.model_json_schema(by_alias=True, mode="serialization")),
+        },
+        "x-kubernetes-validations": [named, *fixed],
+    }
+
+
+def _structural(document: dict[str, Any]) -> dict[str, Any]:
+    """A pydantic schema without references, titles, nulls and what else Kubernetes refuses."""
+    definitions = document.get("$defs", {})
+
+    def convert(node: dict[str, Any]) -> dict[str, Any]:
+        if "$ref" in node:
+            target = definitions[node["$ref"].rsplit("/", 1)[1]]
+            node = {**target, **{key: value for key, value in node.items() if key != "$ref"}}
+            return convert(node)
+        if "anyOf" in node and not node.get("x-kubernetes-int-or-string"):
+            (only,) = [option for option in node["anyOf"] if option.get("type") != "null"]
+            rest = {key: value for key, value in node.items() if key not in ("anyOf", "default")}
+            return convert({**only, **rest})
+        out = {key: value for key, value in node.items() if key in _KEPT or key.startswith("x-kubernetes-")}
+        if "const" in node:
+            out["enum"] = [node["const"]]
+        if "properties" in node:
+            out["properties"] = {name: convert(child) for name, child in node["properties"].items()}
+        if "items" in node:
+            out["items"] = convert(node["items"])
+        extra = node.get("additionalProperties")
+        if isinstance(extra, dict) and extra and "properties" not in node and not node.get(_PRESERVE):
+            out["additionalProperties"] = convert(extra)
+        if out.get("x-kubernetes-int-or-string"):
+            out.pop("type", None)
+        return out
+
+    return convert(document)
+
+
+_PRESERVE = "x-kubernetes-preserve-unknown-fields"

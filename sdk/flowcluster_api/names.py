@@ -1,0 +1,58 @@
+"""Group, labels and the names of what belongs to a run.
+
+Names carry a hash of the run's UID, so that a run never meets the children of an earlier run of the
+same name while those are still being deleted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+GROUP = "flowcluster.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+KIND = "FlowRun"
+PLURAL = "flowruns"
+SHORT_NAME = "fr"
+
+LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
+MANAGED_BY = "flowcluster"
+#: Name of the FlowRun that a child belongs to, for people and `kubectl -l`.
+LABEL_RUN = f"{GROUP}/flow-run"
+#: UID of that FlowRun: what the operator selects by, since names come back.
+LABEL_RUN_UID = f"{GROUP}/uid"
+#: Which part of the run an object is: one of the `COMPONENT_*` values.
+LABEL_COMPONENT = f"{GROUP}/component"
+
+COMPONENT_CLUSTER = "cluster"
+COMPONENT_DRIVER = "driver"
+COMPONENT_SCHEDULER = "scheduler"
+COMPONENT_WORKER = "worker"
+
+#: Characters of a child's name. dask-kubernetes appends `-default-worker-` and ten characters to it
+#: and the result must still be a label value of at most 63.
+CHILD_NAME_LIMIT = 37
+_HASH_LENGTH = 6
+
+
+def child_name(run_name: str, run_uid: str) -> str:
+    """The name of the run's cluster and Job: a DNS label of at most `CHILD_NAME_LIMIT` characters.
+
+    The same run always gives the same name; another run, also of the same name, another one.
+    """
+    digest = hashlib.sha256(run_uid.encode()).hexdigest()[:_HASH_LENGTH]
+    stem = re.sub(r"[^a-z0-9-]+", "-", run_name.lower())[: CHILD_NAME_LIMIT - _HASH_LENGTH - 1].strip("-")
+    if not stem or not stem[0].isalpha():
+        stem = f"r{stem}"[: CHILD_NAME_LIMIT - _HASH_LENGTH - 1].rstrip("-")
+    return f"{stem}-{digest}"
+
+
+def child_labels(run_name: str, run_uid: str, component: str) -> dict[str, str]:
+    """The labels that every child of a run carries."""
+    return {
+        LABEL_MANAGED_BY: MANAGED_BY,
+        LABEL_RUN: run_name,
+        LABEL_RUN_UID: run_uid,
+        LABEL_COMPONENT: component,
+    }

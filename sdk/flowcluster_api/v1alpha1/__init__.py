@@ -1,0 +1,31 @@
+"""FlowRun, version v1alpha1, as pydantic models: the source of the CRD and its reference."""
+
+from flowcluster_api.v1alpha1.spec import Cluster, ClusterRef, Flow, FlowRunSpec, Scheduler, Source, Workers
+from flowcluster_api.v1alpha1.status import (
+    ClusterStatus,
+    Condition,
+    Display,
+    FlowRunStatus,
+    FlowStatus,
+    SchedulerIdentity,
+    StoryEntry,
+    WorkerCounts,
+)
+
+__all__ = [
+    "Cluster",
+    "ClusterRef",
+    "ClusterStatus",
+    "Condition",
+    "Display",
+    "Flow",
+    "FlowRunSpec",
+    "FlowRunStatus",
+    "FlowStatus",
+    "Scheduler",
+    "SchedulerIdentity",
+    "Source",
+    "StoryEntry",
+    "WorkerCounts",
+    "Workers",
+]

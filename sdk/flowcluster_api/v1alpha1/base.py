@@ -1,0 +1,22 @@
+"""What all models of the contract share: camelCase on the wire, and the schema notes that Kubernetes reads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+#: Schema note for an object whose fields Kubernetes shall keep without knowing them.
+OPAQUE: dict[str, Any] = {"x-kubernetes-preserve-unknown-fields": True}
+
+
+class ApiModel(BaseModel):
+    """A part of the resource. Unknown fields are ignored: a newer CRD may carry more than this code knows."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True)
+
+
+def rules(*pairs: tuple[str, str]) -> dict[str, Any]:
+    """CEL rules for `json_schema_extra`: pairs of an expression and the message that refuses it."""
+    return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in pairs]}

@@ -1,0 +1,124 @@
+"""The status of a FlowRun: what the operator saw. Nobody else writes it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from flowcluster_api.conditions import Phase
+from flowcluster_api.v1alpha1.base import ApiModel
+
+#: Story entries that are kept: the oldest go first.
+STORY_LIMIT = 30
+#: Characters of a message in status.
+MESSAGE_LIMIT = 1024
+
+Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+Message = Annotated[str, Field(max_length=32_768)]
+
+
+class Condition(ApiModel):
+    """One aspect of the run, as in metav1.Condition."""
+
+    type: str = Field(max_length=316, description="Which aspect.")
+    status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
+    reason: str = Field(max_length=1024, description="Why, in one CamelCase word.")
+    message: Message = Field(default="", description="Why, in a sentence.")
+    last_transition_time: Time = Field(description="When status changed last.")
+    observed_generation: int | None = Field(default=None, description="The generation of the spec that was judged.")
+
+
+class WorkerCounts(ApiModel):
+    """Workers of the cluster, by how far they are."""
+
+    minimum: int = Field(default=0, description="From the spec.")
+    maximum: int = Field(default=0, description="From the spec, after the administrator's limit.")
+    target: int = Field(default=0, description="Wanted now.")
+    requested: int = Field(default=0, description="Asked of the cluster resource.")
+    ready: int = Field(default=0, description="Seen Ready.")
+
+
+class SchedulerIdentity(ApiModel):
+    """Which scheduler or head is the run's: another one knows nothing of the run's tasks."""
+
+    pod: str = Field(description="Name of the pod.")
+    uid: str = Field(description="UID of the pod.")
+    restarts: int = Field(default=0, description="Restarts of its container when it became Ready.")
+
+
+class ClusterStatus(ApiModel):
+    """The run's cluster."""
+
+    kind: str = Field(description="Dask or Ray.")
+    name: str = Field(description="Name of the DaskCluster or RayCluster.")
+    address: str | None = Field(default=None, description="Where a driver in this Kubernetes reaches it.")
+    dashboard: str | None = Field(default=None, description="Its dashboard, inside this Kubernetes.")
+    workers: WorkerCounts = Field(default=WorkerCounts(), description="Its workers.")
+    scheduler: SchedulerIdentity | None = Field(default=None, description="Its scheduler or head, once Ready.")
+    peak_workers: int = Field(default=0, description="The most workers that were Ready at once.")
+    worker_seconds: int = Field(default=0, description="Seconds that Ready workers add up to.")
+
+
+class TaskRunCounts(ApiModel):
+    """Task runs of the flow."""
+
+    total: int = Field(default=0, description="Created.")
+    running: int = Field(default=0, description="Started and not ended.")
+    completed: int = Field(default=0, description="Ended well.")
+    failed: int = Field(default=0, description="Ended otherwise.")
+
+
+class FlowStatus(ApiModel):
+    """The operator-launched driver."""
+
+    job: str = Field(description="Name of its Job.")
+    attempts: int = Field(default=0, description="Pods that were started for it.")
+    exit_code: int | None = Field(default=None, description="Exit code of the last one.")
+    tasks: TaskRunCounts = Field(default=TaskRunCounts(), description="Task runs, as the driver counted them.")
+    result: str | None = Field(
+        default=None, max_length=4096, description="The flow's return value as JSON, where it is small."
+    )
+
+
+class StoryEntry(ApiModel):
+    """Something that happened to the run."""
+
+    time: Time = Field(description="When.")
+    reason: str = Field(max_length=1024, description="What, in one CamelCase word.")
+    message: Message = Field(default="", description="What, in a sentence.")
+
+
+class Display(ApiModel):
+    """Pairs of numbers as `kubectl get` shows them: a printer column can show one field only."""
+
+    workers: str = Field(default="", max_length=32, description="Ready and wanted workers, e.g. 2/2.")
+    tasks: str = Field(default="", max_length=32, description="Completed and all task runs, e.g. 8/8.")
+
+
+class FlowRunStatus(ApiModel):
+    """How the run goes."""
+
+    phase: Phase | None = Field(default=None, description="Where in its life the run is.")
+    reason: str | None = Field(default=None, max_length=1024, description="Why, in one CamelCase word.")
+    message: Message | None = Field(default=None, description="Why, in a line that a person can act on.")
+    conditions: list[Condition] = Field(
+        default_factory=list,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"], "maxItems": 16},
+        description="Aspects of the run, each with its reason.",
+    )
+    cluster: ClusterStatus | None = Field(default=None, description="The run's cluster.")
+    flow: FlowStatus | None = Field(default=None, description="The operator-launched driver.")
+    display: Display | None = Field(default=None, description="What the columns of kubectl get show.")
+    start_time: Time | None = Field(default=None, description="When cluster and driver were asked for.")
+    ready_time: Time | None = Field(default=None, description="When the cluster was usable and the flow started.")
+    finish_time: Time | None = Field(default=None, description="When the run was over.")
+    cluster_deleted_time: Time | None = Field(default=None, description="When nothing was left of it.")
+    observed_generation: int | None = Field(default=None, description="The generation of the spec that was judged.")
+    story: list[StoryEntry] = Field(
+        default_factory=list, json_schema_extra={"maxItems": STORY_LIMIT}, description="What happened, oldest first."
+    )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As the API server stores it: camelCase, without what is not set."""
+        return self.model_dump(by_alias=True, exclude_none=True, mode="json")
