@@ -73,7 +73,7 @@ def _scheduler(part: Scheduler | None, image: str, settings: Settings) -> dict[s
             {"name": "tcp-comm", "containerPort": SCHEDULER_PORT, "protocol": "TCP"},
             {"name": "http-dashboard", "containerPort": DASHBOARD_PORT, "protocol": "TCP"},
         ],
-        "readinessProbe": _probe(DASHBOARD_PORT),
+        "readinessProbe": _probe("http-dashboard"),
     }
 
 
@@ -91,11 +91,12 @@ def _worker(part: Workers | None, image: str, settings: Settings) -> dict[str, A
     return {
         **container(names.COMPONENT_WORKER, image, args, settings, workers.resources),
         "ports": [{"name": "http-worker", "containerPort": WORKER_HTTP_PORT, "protocol": "TCP"}],
-        "readinessProbe": _probe(WORKER_HTTP_PORT),
+        "readinessProbe": _probe("http-worker"),
     }
 
 
-def _probe(port: int) -> dict[str, Any]:
+def _probe(port: str) -> dict[str, Any]:
+    # By name: DaskCluster's schema takes no number here, though a pod does.
     return {"httpGet": {"path": "/health", "port": port}, "periodSeconds": 1, "timeoutSeconds": 5}
 
 

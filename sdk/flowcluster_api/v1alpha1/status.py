@@ -75,7 +75,7 @@ class FlowStatus(ApiModel):
     job: str = Field(description="Name of its Job.")
     attempts: int = Field(default=0, description="Pods that were started for it.")
     exit_code: int | None = Field(default=None, description="Exit code of the last one.")
-    tasks: TaskRunCounts = Field(default=TaskRunCounts(), description="Task runs, as the driver counted them.")
+    tasks: TaskRunCounts | None = Field(default=None, description="Task runs, as the driver counted them.")
     result: str | None = Field(
         default=None, max_length=4096, description="The flow's return value as JSON, where it is small."
     )
@@ -92,8 +92,8 @@ class StoryEntry(ApiModel):
 class Display(ApiModel):
     """Pairs of numbers as `kubectl get` shows them: a printer column can show one field only."""
 
-    workers: str = Field(default="", max_length=32, description="Ready and wanted workers, e.g. 2/2.")
-    tasks: str = Field(default="", max_length=32, description="Completed and all task runs, e.g. 8/8.")
+    workers: str | None = Field(default=None, max_length=32, description="Ready and wanted workers, e.g. 2/2.")
+    tasks: str | None = Field(default=None, max_length=32, description="Completed and all task runs, e.g. 8/8.")
 
 
 class FlowRunStatus(ApiModel):

@@ -1,0 +1,49 @@
+"""Write the files that are made from the models: ``python -m tools.generate [--check]``.
+
+With ``--check`` nothing is written, and a file that differs makes the command fail.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+import sys
+
+import yaml
+
+from flowcluster_api.crd import flow_run_crd
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+_HEADER = "# Made from sdk/flowcluster_api/v1alpha1 by `make generate`. Change the models, not this file.\n"
+
+
+def generated() -> dict[pathlib.Path, str]:
+    """Every generated file's path in the repository, with what it must hold."""
+    crd = _HEADER + yaml.safe_dump(flow_run_crd(), sort_keys=False, width=110)
+    return {
+        pathlib.Path("manifests/crds/flowruns.yaml"): crd,
+        pathlib.Path("charts/flowcluster/files/flowruns.yaml"): crd,
+    }
+
+
+def main() -> None:
+    """Write or check all of them."""
+    parser = argparse.ArgumentParser(prog="python -m tools.generate", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="fail where a file differs, and write nothing")
+    check = parser.parse_args().check
+    stale = []
+    for path, text in generated().items():
+        target = ROOT / path
+        if target.exists() and target.read_text() == text:
+            continue
+        stale.append(str(path))
+        if not check:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text)
+            print(f"wrote {path}")
+    if check and stale:
+        sys.exit(f"not up to date: {', '.join(stale)}; run make generate")
+
+
+if __name__ == "__main__":
+    main()
