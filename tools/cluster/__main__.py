@@ -1,0 +1,98 @@
+"""The command line: ``python -m tools.cluster COMMAND``. Results on stdout, progress on stderr."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+from tools.cluster import binaries
+from tools.cluster.errors import ToolError
+from tools.cluster.onenode.layout import DEFAULT_NAME
+from tools.cluster.providers.base import Provider, Status
+from tools.cluster.providers.choose import ENV_CONTEXT, ENV_KUBECONFIG, KINDS, choose
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; 0 when it did what it says, 1 when not, 2 for a wrong command line."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _run(options)
+    except ToolError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; the same command takes it up again", file=sys.stderr)
+        return 130
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.command == "tool":
+        print(binaries.path_of(options.tool))
+        return 0
+    provider = choose(options.name, provider=options.provider, kubeconfig=options.kubeconfig, context=options.context)
+    if options.command == "up":
+        provider.up()
+    elif options.command == "down":
+        provider.down(purge=options.purge)
+    elif options.command == "kubeconfig":
+        print(provider.kubeconfig())
+    elif options.command == "status":
+        return _status(provider, as_json=options.json)
+    return 0
+
+
+def _status(provider: Provider, *, as_json: bool) -> int:
+    """Print what is known; 0 if the cluster is ready, 1 if not."""
+    status = provider.status()
+    if as_json:
+        print(json.dumps(dataclasses.asdict(status), indent=2, default=str))
+    else:
+        print(_text(status))
+    return 0 if status.ready else 1
+
+
+def _text(status: Status) -> str:
+    lines = [
+        f"provider    {status.provider}",
+        f"name        {status.name}",
+        f"state       {'ready' if status.ready else 'not ready'}: {status.detail}",
+        f"kubeconfig  {status.kubeconfig or '-'}",
+        f"audit log   {status.audit_log or '-'}",
+    ]
+    lines += [
+        f"process     {process.name}, {f'pid {process.pid}' if process.pid else f'ended ({process.ended})'}"
+        for process in status.processes
+    ]
+    return "\n".join(lines)
+
+
+def _parser() -> argparse.ArgumentParser:
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--name", default=DEFAULT_NAME, help="the cluster's name (default: %(default)s)")
+    shared.add_argument("--provider", default="", choices=KINDS, help="override the choice of a provider")
+    shared.add_argument("--kubeconfig", type=Path, help=f"use the cluster of this file (or ${ENV_KUBECONFIG})")
+    shared.add_argument("--context", default="", help=f"use the cluster of this context (or ${ENV_CONTEXT})")
+
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.cluster",
+        description="Bring up a Kubernetes for tests and benchmarks, build the project's images and load them.",
+        epilog="A cluster is chosen in this order: an explicit kubeconfig or context, kind where a Docker engine "
+        "answers, a real one-node Kubernetes on this machine (Linux, root). $KUBECONFIG alone is never used.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("up", parents=[shared], help="start the cluster; at once when it runs")
+    down = commands.add_parser("down", parents=[shared], help="take the cluster away")
+    down.add_argument("--purge", action="store_true", help="also the images that are kept for the next time")
+    status = commands.add_parser("status", parents=[shared], help="provider, node, processes, audit log")
+    status.add_argument("--json", action="store_true", help="for programs")
+    commands.add_parser("kubeconfig", parents=[shared], help="print the path of the kubeconfig")
+    tool = commands.add_parser("tool", help="print the path of kubectl or helm")
+    tool.add_argument("tool", metavar="NAME", help="kubectl or helm")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""kubectl and helm for people, tests and scripts: the ones on PATH where they fit, else the project's builds."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from tools.cluster import gotools
+from tools.cluster.errors import ToolError
+from tools.cluster.shell import run
+
+KUBECTL_SKEW = 1
+"""Minor versions by which kubectl and the API server may differ."""
+
+
+@functools.cache
+def kubectl() -> Path:
+    """A kubectl within one minor version of the project's Kubernetes."""
+    minor = int(gotools.module_version("kubernetes", "k8s.io/kubernetes").split(".")[1])
+    return _suitable("kubectl", _kubectl_minor, lambda found: abs(found - minor) <= KUBECTL_SKEW)
+
+
+@functools.cache
+def helm() -> Path:
+    """A helm 3."""
+    return _suitable("helm", _helm_major, lambda found: found == 3)
+
+
+def path_of(name: str) -> Path:
+    """The path of a program by name.
+
+    :raises ToolError: it is none that this tool provides.
+    """
+    tools = {"kubectl": kubectl, "helm": helm}
+    if name not in tools:
+        raise ToolError(f"no tool {name!r}: choose {' or '.join(tools)}.")
+    return tools[name]()
+
+
+def _suitable(name: str, version: Callable[[Path], int], fits: Callable[[int], bool]) -> Path:
+    on_path = shutil.which(name)
+    if on_path:
+        try:
+            if fits(version(Path(on_path))):
+                return Path(on_path)
+        except (ToolError, ValueError, KeyError, TypeError):
+            pass  # one that cannot even tell its version is not suitable
+    return gotools.program(name)
+
+
+def _kubectl_minor(program: Path) -> int:
+    answer = json.loads(run([program, "version", "--client", "--output=json"]))
+    return int(re.sub(r"\D", "", answer["clientVersion"]["minor"]))
+
+
+def _helm_major(program: Path) -> int:
+    return int(run([program, "version", "--short"]).strip().removeprefix("v").split(".")[0])

@@ -1,0 +1,3 @@
+module flowcluster.dev/tools/pause
+
+go 1.24.0

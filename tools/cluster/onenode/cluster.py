@@ -1,0 +1,187 @@
+"""Bring the node up, look at it, take it down."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tools.cluster import cache, debian, gotools
+from tools.cluster.errors import ToolError
+from tools.cluster.onenode import cgroups, containers, files, network, services
+from tools.cluster.onenode.layout import Layout
+from tools.cluster.onenode.network import Link
+from tools.cluster.onenode.node import Node
+from tools.cluster.onenode.rest import Api, answers
+from tools.cluster.progress import say, step
+from tools.cluster.providers.base import Image, Process, Status
+from tools.cluster.shell import wait_until
+
+PROGRAMS = {
+    "containerd": "containerd",
+    "ctr": "containerd",
+    "runc": "runc",
+    "cni": "containernetworking-plugins",
+    "iptables": "iptables",  # for host ports alone
+    "nft": "nftables",
+    "ip": "iproute2",
+    "sysctl": "procps",
+    "unshare": "util-linux",
+    "nsenter": "util-linux",
+    "mount": "mount",
+}
+START_SECONDS = 90.0
+"""How long a part of the cluster may take to come up before that counts as a failure."""
+
+
+class OneNode:
+    """A one-node Kubernetes on this machine, made of the project's own builds of the real programs."""
+
+    kind = "one-node"
+
+    def __init__(self, name: str) -> None:
+        self._layout = Layout(name)
+        self._node = Node(self._layout)
+
+    def up(self) -> None:
+        """Start the node, or do nothing when it runs and is healthy.
+
+        Whatever an earlier run left half-finished is taken away first.
+
+        :raises ToolError: this is not Linux, not root, or a part did not come up; its log's end is in the message.
+        """
+        if sys.platform != "linux" or os.geteuid() != 0:
+            raise ToolError("the one-node cluster needs Linux and root. Elsewhere: run Docker, or give --kubeconfig.")
+        with cache.locked(self._layout.lock, f"starting or stopping {self._layout.name}"):
+            if self._node.init() and self.status().ready:
+                return say(f"{self._layout.name} is up")
+            debian.ensure(PROGRAMS, "the one-node cluster")
+            for name in ("kubernetes", "etcd", "coredns", "pause"):
+                gotools.built(name)
+            if self._layout.home.exists():
+                say("clearing away what an earlier run left")
+                self._clear()
+            try:
+                self._start()
+            except BaseException:
+                self._node.kill()  # the rest stays, for the logs, until the next up or down
+                raise
+        return None
+
+    def down(self, *, purge: bool = False) -> None:
+        """Take the node and all it holds away, images excepted unless ``purge``."""
+        with cache.locked(self._layout.lock, f"starting or stopping {self._layout.name}"):
+            if self._layout.home.exists() or containers.leftovers(self._layout):
+                with step(f"stopping {self._layout.name}"):
+                    removed = self._clear()
+                say("removed " + (", ".join(removed) or "nothing: no part of it was left"))
+            else:
+                say(f"{self._layout.name} is not running")
+            if purge:
+                shutil.rmtree(self._layout.folder, ignore_errors=True)
+                say("removed the images kept for the next time")
+
+    def status(self) -> Status:
+        """Ask every part for its health."""
+        layout = self._layout
+        if self._node.init() is None:
+            return Status(self.kind, layout.name, False, "not running: `up` starts it")
+        found = self._node.processes()
+        processes = [
+            Process(name, process.pid if process else None, self._node.ending(name)) for name, process in found.items()
+        ]
+        problem = self._problem([name for name, process in found.items() if process])
+        version = gotools.module_version("kubernetes", "k8s.io/kubernetes")
+        detail = problem or f"Kubernetes {version} at {self._node.recorded('address')}, node {layout.name} ready"
+        return Status(self.kind, layout.name, not problem, detail, layout.kubeconfig, layout.audit_log, processes)
+
+    def kubeconfig(self) -> Path:
+        """The administrator's kubeconfig, remade by every start."""
+        if self._node.init() is None:
+            raise ToolError(f"{self._layout.name} is not running: `python -m tools.cluster up` starts it.")
+        return self._layout.kubeconfig
+
+    def images(self) -> set[str]:
+        """What containerd has."""
+        self.kubeconfig()
+        return containers.images(self._layout)
+
+    def load(self, image: Image) -> None:
+        """Import an image's archive."""
+        self.kubeconfig()
+        if image.archive is None:
+            raise ToolError(f"{image.ref} has no archive. `docker save` it to a file and load that.")
+        containers.import_archive(self._layout, image.archive)
+
+    def _start(self) -> None:
+        layout, node = self._layout, self._node
+        with step(f"starting {layout.name}"):
+            cgroups.create(layout)
+            init = node.start()
+            containers.mark_used(layout)
+            link = network.connect(layout, init)
+            node.record(address=link.node)
+            prepared = services.prepare(layout, link)
+            api = prepared.api
+            for name in services.STORE:
+                node.order(name, prepared.commands[name])
+            self._await("containerd", lambda: containers.listening(layout))
+            containers.ensure_sandbox_image(layout)
+            self._await("the API server", api.ready)
+            services.grant(api)
+            for name in services.REST:
+                node.order(name, prepared.commands[name])
+            node.seal()
+            self._await("the node", lambda: _node_ready(api, layout.name))
+            self._await("Services", lambda: answers(link.node, files.PROXY_HEALTH_PORT, "/healthz"))
+            self._await("cluster DNS", lambda: answers(link.node, files.DNS_HEALTH_PORT, "/ready"))
+            self._await("the default ServiceAccount", lambda: api.get(DEFAULT_ACCOUNT) is not None)
+        say(f"{layout.name} is up: node {layout.name} is ready, DNS answers. kubeconfig: {layout.kubeconfig}")
+
+    def _await(self, what: str, condition: Callable[[], bool]) -> None:
+        """Wait for one part, and fail at once when any process died."""
+
+        def reached() -> bool:
+            for name in self._node.processes():
+                self._node.check(name)
+            return condition()
+
+        wait_until(reached, seconds=START_SECONDS, what=what, explain=lambda: f"Logs: {self._layout.home / 'log'}")
+
+    def _problem(self, living: list[str]) -> str:
+        """What is wrong with a node whose first process runs; empty when nothing is."""
+        if missing := [name for name in (*services.STORE, *services.REST) if name not in living]:
+            return f"not running: {', '.join(missing)}. `up` starts it anew"
+        address = self._node.recorded("address")
+        api = services.reopen(self._layout, Link("", address))
+        checks: dict[str, Callable[[], bool]] = {
+            "the API server": api.ready,
+            "the node": lambda: _node_ready(api, self._layout.name),
+            "Services": lambda: answers(address, files.PROXY_HEALTH_PORT, "/healthz"),
+            "cluster DNS": lambda: answers(address, files.DNS_HEALTH_PORT, "/ready"),
+        }
+        failing = [what for what, check in checks.items() if not check()]
+        return f"not ready: {', '.join(failing)}. Logs: {self._layout.home / 'log'}" if failing else ""
+
+    def _clear(self) -> list[str]:
+        """Take everything but the images away; what that was, for a person."""
+        layout = self._layout
+        counted = {
+            "processes": self._node.kill(),
+            f"interface {layout.interface} and the network behind it": int(network.disconnect(layout)),
+            "control groups": cgroups.remove(layout),
+            "containers": containers.sweep(layout),
+        }
+        shutil.rmtree(layout.home, ignore_errors=True)
+        return [f"{count} {what}" if count > 1 else what for what, count in counted.items() if count]
+
+
+DEFAULT_ACCOUNT = "/api/v1/namespaces/default/serviceaccounts/default"
+
+
+def _node_ready(api: Api, name: str) -> bool:
+    node = api.get(f"/api/v1/nodes/{name}")
+    conditions = node["status"].get("conditions", []) if node else []
+    return any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)

@@ -1,0 +1,165 @@
+"""The node's namespaces: make them, start processes in them, list those, and take it all away."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tools.cluster import debian
+from tools.cluster.errors import ToolError
+from tools.cluster.onenode.layout import Layout
+from tools.cluster.processes import Process, boot_id
+from tools.cluster.shell import wait_until
+
+INIT = Path(__file__).with_name("init.py")
+NAMESPACES = ("--mount", "--net", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "--mount-proc")
+
+
+class Node:
+    """One node's namespaces, this process's or an earlier one's.
+
+    What the machine has to remember lies in ``node.json``: the first process by pid and start time, and
+    the boot it belongs to. Nothing else is ever signalled.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._orders = -1
+
+    def init(self) -> Process | None:
+        """The namespaces' first process, or None when it does not run."""
+        try:
+            record = json.loads(self._layout.record.read_text())
+        except (OSError, ValueError):
+            return None
+        if record["boot"] != boot_id():
+            return None
+        process = Process(record["pid"], record["start"])
+        return process if process.alive() else None
+
+    def recorded(self, key: str) -> str:
+        """What :meth:`record` noted under ``key``; empty when nothing was."""
+        try:
+            return str(json.loads(self._layout.record.read_text()).get(key, ""))
+        except (OSError, ValueError):
+            return ""
+
+    def record(self, **facts: str | int) -> None:
+        """Add facts to ``node.json``."""
+        try:
+            known = json.loads(self._layout.record.read_text())
+        except (OSError, ValueError):
+            known = {}
+        self._layout.record.write_text(json.dumps(known | facts))
+
+    def start(self) -> Process:
+        """Make the namespaces and return their first process; it waits for :meth:`order`.
+
+        :raises ToolError: this process may not make namespaces.
+        """
+        home = self._layout.home
+        for folder in ("log", "run", "kubelet"):
+            (home / folder).mkdir(parents=True, exist_ok=True)
+        Path("/var/lib/kubelet").mkdir(exist_ok=True)  # the mount point; empty outside of the node
+        orders_read, self._orders = os.pipe()
+        said_read, said_write = os.pipe()
+        log = os.open(home / "log" / "init.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        outer = os.posix_spawn(
+            shutil.which("unshare", path=debian.search_path()) or "unshare",
+            ["unshare", *NAMESPACES, sys.executable, "-E", "-S", str(INIT), str(home)],
+            {"PATH": debian.search_path(), "LANG": "C.UTF-8"},
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, orders_read, 0),
+                (os.POSIX_SPAWN_DUP2, said_write, 1),
+                (os.POSIX_SPAWN_DUP2, log, 2),
+            ],
+            setsid=True,  # the reader's Ctrl-C is for the tool, not for the node
+        )
+        for descriptor in (orders_read, said_write, log):
+            os.close(descriptor)
+        with os.fdopen(said_read, "rb") as said:
+            if said.readline() != b"ready\n":
+                _forget(outer)
+                raise ToolError(f"cannot make namespaces for the node:\n{self.log_tail('init')}")
+        first = _only_child(outer)
+        self.record(boot=boot_id(), pid=first.pid, start=first.start)
+        return first
+
+    def order(self, name: str, argv: Sequence[str | Path], env: Mapping[str, str] | None = None) -> None:
+        """Have one process started in the node.
+
+        :param name: names its log (``log/NAME.log``) and its line in :meth:`processes`.
+        """
+        line = json.dumps({"name": name, "argv": [str(word) for word in argv], "env": dict(env or {})})
+        try:
+            os.write(self._orders, line.encode() + b"\n")
+        except BrokenPipeError:
+            raise ToolError(f"the node died while {name} was started:\n{self.log_tail('init')}") from None
+
+    def seal(self) -> None:
+        """No more orders; the node then no longer depends on this process."""
+        if self._orders >= 0:
+            os.close(self._orders)
+            self._orders = -1
+
+    def processes(self) -> dict[str, Process | None]:
+        """Every process that was ordered, by name; None for one that ended."""
+        init = self.init()
+        living = {child.inner_pid(): child for child in init.children()} if init else {}
+        files = sorted((self._layout.home / "run").glob("*.pid"))
+        return {file.stem: living.get(int(file.read_text() or -1)) for file in files}
+
+    def ending(self, name: str) -> str:
+        """How a process ended: ``exit code 1`` or ``signal 9``; empty while it runs."""
+        try:
+            return (self._layout.home / "run" / f"{name}.exit").read_text()
+        except OSError:
+            return ""
+
+    def check(self, name: str) -> None:
+        """Raise :class:`ToolError` with its last log lines if a process ended."""
+        if how := self.ending(name):
+            raise ToolError(f"{name} ended ({how}):\n{self.log_tail(name)}")
+
+    def log_tail(self, name: str, lines: int = 8) -> str:
+        """The last lines that a process printed, and where the rest is."""
+        path = self._layout.home / "log" / f"{name}.log"
+        try:
+            text = path.read_text(errors="replace")
+        except OSError:
+            return f"(no log at {path})"
+        return "\n".join([*text.splitlines()[-lines:], f"(all of it: {path})"])
+
+    def kill(self) -> int:
+        """End every process of the node, and with them its mounts and its network; how many they were."""
+        self.seal()
+        init = self.init()
+        if init is None:
+            return 0
+        victims = init.descendants()
+        init.kill()
+        wait_until(lambda: not init.alive(), seconds=20, what="the end of the node's processes")
+        return 1 + len(victims)
+
+
+def _only_child(outer: int) -> Process:
+    """unshare(1) forks once: the child is the namespaces' first process."""
+    parent = Process.of(outer)
+    children = parent.children() if parent else []
+    if len(children) != 1:
+        raise ToolError("the process that made the node's namespaces is gone. Run `up` again.")
+    return children[0]
+
+
+def _forget(pid: int) -> None:
+    """End and reap a child of this process."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    except (ProcessLookupError, ChildProcessError):
+        pass  # it is gone, which is what was wanted

@@ -1,0 +1,74 @@
+"""The few requests that the tool itself makes, so that it depends on no client."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+from typing import Any
+from urllib.parse import urlsplit
+
+from tools.cluster.errors import ToolError
+from tools.cluster.onenode.pki import Pair
+
+TIMEOUT_SECONDS = 5.0
+
+
+class Api:
+    """A Kubernetes API server, as the administrator.
+
+    :param server: its address, ``https://HOST:PORT``.
+    :raises ssl.SSLError, OSError: a certificate cannot be read.
+    """
+
+    def __init__(self, server: str, authority: Pair, client: Pair) -> None:
+        where = urlsplit(server)
+        self._host, self._port = where.hostname or "", where.port or 443
+        self._context = ssl.create_default_context(cafile=str(authority.certificate))
+        self._context.load_cert_chain(client.certificate, client.key)
+
+    def ready(self) -> bool:
+        """Whether it says so itself."""
+        return self._ask("GET", "/readyz")[0] == 200
+
+    def get(self, path: str) -> dict[str, Any] | None:
+        """An object, or None when it is absent or the server does not answer."""
+        status, body = self._ask("GET", path)
+        if status != 200:
+            return None
+        found: dict[str, Any] = json.loads(body)
+        return found
+
+    def create(self, path: str, item: dict[str, Any]) -> None:
+        """Create an object in the collection at ``path``; one that is there already is left alone.
+
+        :raises ToolError: it was refused.
+        """
+        status, body = self._ask("POST", path, json.dumps(item))
+        if status not in (200, 201, 409):
+            raise ToolError(f"POST {path} was refused with {status}: {body.decode(errors='replace')}")
+
+    def _ask(self, verb: str, path: str, body: str | None = None) -> tuple[int, bytes]:
+        """Status and body of an answer; status 0 when there was none."""
+        connection = http.client.HTTPSConnection(self._host, self._port, timeout=TIMEOUT_SECONDS, context=self._context)
+        headers = {"User-Agent": "flowcluster-tools", "Content-Type": "application/json"}
+        try:
+            connection.request(verb, path, body, headers)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        except (OSError, http.client.HTTPException):
+            return 0, b""
+        finally:
+            connection.close()
+
+
+def answers(host: str, port: int, path: str) -> bool:
+    """Whether a plain HTTP health check says 200."""
+    connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_SECONDS)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

@@ -1,0 +1,77 @@
+"""A cluster that somebody else runs: an explicit kubeconfig or context. Never started, never stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tools.cluster import binaries, cache
+from tools.cluster.errors import ToolError
+from tools.cluster.progress import say
+from tools.cluster.providers.base import Image, Status
+from tools.cluster.shell import run
+
+
+class Existing:
+    """The cluster that a kubeconfig points to.
+
+    :param file: the kubeconfig; None: kubectl's own rules (``KUBECONFIG``, then the home directory).
+    :param context: one of its contexts; empty: its current one.
+    """
+
+    kind = "existing"
+
+    def __init__(self, file: Path | None, context: str = "") -> None:
+        self._file = file
+        self._context = context
+
+    def up(self) -> None:
+        """See that it answers, nothing more.
+
+        :raises ToolError: it does not.
+        """
+        status = self.status()
+        if not status.ready:
+            raise ToolError(f"the cluster does not answer: {status.detail}")
+        say(status.detail)
+
+    def down(self, *, purge: bool = False) -> None:
+        """Leave it alone: it is not this tool's."""
+        say("left alone: this cluster was given by a kubeconfig or context, so it is not this tool's to stop")
+
+    def status(self) -> Status:
+        """Ask it for its version."""
+        name = self._context or "current context"
+        try:
+            path = self.kubeconfig()
+            answer = run([binaries.kubectl(), "--kubeconfig", path, "--request-timeout=10s", "version"])
+        except ToolError as error:
+            return Status(self.kind, name, False, str(error))
+        version = next((line for line in answer.splitlines() if line.startswith("Server")), "answers")
+        return Status(self.kind, name, True, f"{name}: {version}", path)
+
+    def kubeconfig(self) -> Path:
+        """The given file, or a copy whose current context is the one asked for."""
+        if self._file and not self._file.is_file():
+            raise ToolError(f"there is no kubeconfig at {self._file}")
+        if self._file and not self._context:
+            return self._file
+        argv: list[str | Path] = [binaries.kubectl(), "config", "view", "--raw", "--minify"]
+        argv += ["--kubeconfig", self._file] if self._file else []
+        argv += ["--context", self._context] if self._context else []
+        content = run(argv, hint="`kubectl config get-contexts` lists the contexts there are.")
+        key = cache.digest([str(self._file), self._context])[:16]
+        path = cache.root() / "kubeconfigs" / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(content)
+        return path
+
+    def images(self) -> None:
+        """Cannot be told."""
+
+    def load(self, image: Image) -> None:
+        """Not possible: its nodes pull from registries of their own."""
+        raise ToolError(
+            f"{image.ref} cannot be loaded into a cluster that this tool did not start. "
+            "Push it to a registry the cluster pulls from, and give that name to the chart or the tests."
+        )

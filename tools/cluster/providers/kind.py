@@ -1,0 +1,98 @@
+"""kind, where a Docker engine answers: its own commands, nothing added."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from tools.cluster import binaries, cache, gotools
+from tools.cluster.errors import ToolError
+from tools.cluster.progress import say, step
+from tools.cluster.providers.base import Image, Status
+from tools.cluster.shell import run, succeeds
+
+NODE_READY = "120s"
+
+
+class Kind:
+    """A kind cluster of one node.
+
+    :param name: the name that ``kind get clusters`` shows.
+    """
+
+    kind = "kind"
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def up(self) -> None:
+        """``kind create cluster``, unless there is one of this name that answers."""
+        with cache.locked(cache.root() / "clusters" / f"{self._name}.lock", f"starting or stopping {self._name}"):
+            if self._exists():
+                if self.status().ready:
+                    return say(f"{self._name} is up")
+                say(f"{self._name} exists but does not answer: making it anew")
+                self._delete()
+            with step(f"creating the kind cluster {self._name}"):
+                create = [_program(), "create", "cluster", "--name", self._name, "--wait", NODE_READY]
+                run([*create, "--kubeconfig", self._kubeconfig()])
+        return say(f"{self._name} is up. kubeconfig: {self._kubeconfig()}")
+
+    def down(self, *, purge: bool = False) -> None:
+        """``kind delete cluster``; its images go with it."""
+        with cache.locked(cache.root() / "clusters" / f"{self._name}.lock", f"starting or stopping {self._name}"):
+            if not self._exists():
+                return say(f"{self._name} is not running")
+            with step(f"deleting the kind cluster {self._name}"):
+                self._delete()
+        return say(f"removed the kind cluster {self._name} and its images")
+
+    def status(self) -> Status:
+        """Ask the API server for its health."""
+        if not self._exists():
+            return Status(self.kind, self._name, False, "not running: `up` creates it")
+        path = self._write_kubeconfig()
+        if not succeeds([binaries.kubectl(), "--kubeconfig", path, "--request-timeout=10s", "get", "--raw", "/readyz"]):
+            return Status(self.kind, self._name, False, "its API server does not answer: `up` makes it anew", path)
+        return Status(self.kind, self._name, True, f"kind cluster {self._name} answers", path)
+
+    def kubeconfig(self) -> Path:
+        """The administrator's kubeconfig, as kind exports it."""
+        if not self._exists():
+            raise ToolError(f"{self._name} is not running: `python -m tools.cluster up` creates it.")
+        return self._write_kubeconfig()
+
+    def images(self) -> set[str]:
+        """What the node's containerd has."""
+        node = f"{self._name}-control-plane"
+        listed = run(["docker", "exec", node, "ctr", "--namespace", "k8s.io", "images", "list", "--quiet"])
+        return set(listed.split())
+
+    def load(self, image: Image) -> None:
+        """``kind load``, from the engine's store or from an archive."""
+        if image.archive is None:
+            run([_program(), "load", "docker-image", image.ref, "--name", self._name])
+        else:
+            run([_program(), "load", "image-archive", image.archive, "--name", self._name])
+
+    def _exists(self) -> bool:
+        return self._name in run([_program(), "get", "clusters"]).split()
+
+    def _delete(self) -> None:
+        run([_program(), "delete", "cluster", "--name", self._name, "--kubeconfig", self._kubeconfig()])
+
+    def _kubeconfig(self) -> Path:
+        folder = cache.root() / "clusters" / self._name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / "kind-kubeconfig"
+
+    def _write_kubeconfig(self) -> Path:
+        path = self._kubeconfig()
+        run([_program(), "export", "kubeconfig", "--name", self._name, "--kubeconfig", path])
+        return path
+
+
+def _program() -> Path:
+    """The ``kind`` on PATH, else the project's own build of it."""
+    on_path = shutil.which("kind")
+    return Path(on_path) if on_path else gotools.program("kind")

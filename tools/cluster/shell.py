@@ -1,0 +1,77 @@
+"""Run other programs, with errors that show what they printed."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from tools.cluster.errors import ToolError
+
+TAIL_LINES = 25
+
+
+def run(
+    argv: Sequence[str | Path],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: str | None = None,
+    hint: str = "",
+) -> str:
+    """Run a program to its end and return its standard output.
+
+    :param env: added to this process's environment.
+    :param hint: what the reader can do when it fails; becomes the last line of the error.
+    :raises ToolError: it is missing or exits non-zero; the message ends with the last lines it printed.
+    """
+    words = [str(word) for word in argv]
+    try:
+        done = subprocess.run(
+            words,
+            env={**os.environ, **(env or {})},
+            cwd=cwd,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+    except FileNotFoundError:
+        raise ToolError(f"{words[0]} is not installed, or not on PATH. {hint}".strip()) from None
+    if done.returncode != 0:
+        printed = "\n".join((done.stdout + done.stderr).strip().splitlines()[-TAIL_LINES:])
+        raise ToolError(f"`{shlex.join(words)}` exited {done.returncode}:\n{printed}\n{hint}".strip())
+    return done.stdout
+
+
+def succeeds(argv: Sequence[str | Path]) -> bool:
+    """Whether a program exists and exits 0; what it prints is thrown away."""
+    words = [str(word) for word in argv]
+    if shutil.which(words[0]) is None:
+        return False
+    return subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode == 0
+
+
+def wait_until(
+    condition: Callable[[], bool],
+    *,
+    seconds: float,
+    what: str,
+    every: float = 0.05,
+    explain: Callable[[], str] = lambda: "",
+) -> None:
+    """Wait for a condition with a deadline.
+
+    :param explain: asked on time-out for what is known of the cause.
+    :raises ToolError: the condition was still false after ``seconds``.
+    """
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise ToolError(f"{what}: not there after {seconds:.0f} s. {explain()}".strip())
+        time.sleep(every)
