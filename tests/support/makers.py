@@ -1,0 +1,115 @@
+"""Objects as the API server would give them, made short: each maker has the usual case as its default."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from flowcluster_api import names
+from flowcluster_api.driver import Outcome
+from flowcluster_api.v1alpha1 import FlowRunSpec
+from flowcluster_operator.desired.dask_cluster import dask_cluster
+from flowcluster_operator.desired.driver_job import driver_job
+from flowcluster_operator.facts import pod_facts
+from flowcluster_operator.model import Key, Observed
+from flowcluster_operator.settings import Settings
+from flowcluster_operator.status import timestamp
+
+NOW = dt.datetime(2026, 1, 1, 12, 0, 0, tzinfo=dt.UTC)
+KEY = Key("team", "greetings", "0c7f6a52-0000-4000-8000-000000000001")
+SETTINGS = Settings()
+
+
+def ago(seconds: float) -> str:
+    """A timestamp that many seconds before `NOW`."""
+    return timestamp(NOW - dt.timedelta(seconds=seconds))
+
+
+def spec(*, workers: int | None = 2, flow: bool = True, **more: Any) -> dict[str, Any]:
+    """A spec: a flow on a Dask cluster of `workers`; None for no cluster."""
+    body: dict[str, Any] = dict(more)
+    if flow:
+        body.setdefault("flow", {"entrypoint": "greetings.py:greetings"})
+    if workers is not None:
+        body.setdefault("cluster", {"kind": "Dask", "workers": {"minimum": workers, "maximum": workers}})
+    return body
+
+
+def run(body: dict[str, Any] | None = None, status: dict[str, Any] | None = None, **metadata: Any) -> dict[str, Any]:
+    """A FlowRun."""
+    return {
+        "apiVersion": names.API_VERSION,
+        "kind": names.KIND,
+        "metadata": {
+            "name": KEY.name, "namespace": KEY.namespace, "uid": KEY.uid, "generation": 1, "resourceVersion": "1",
+            "creationTimestamp": ago(60), **metadata,
+        },
+        "spec": body if body is not None else spec(),
+        **({"status": status} if status is not None else {}),
+    }  # fmt: skip
+
+
+def stored(obj: dict[str, Any], *, age: float = 30, **metadata: Any) -> dict[str, Any]:
+    """An object as it is after the API server took it in."""
+    meta = {"uid": f"uid-{obj['kind']}", "resourceVersion": "5", "creationTimestamp": ago(age)}
+    return {**obj, "metadata": {**obj["metadata"], **meta, **metadata}}
+
+
+def cluster(body: dict[str, Any] | None = None, **metadata: Any) -> dict[str, Any]:
+    """The run's DaskCluster."""
+    parsed = FlowRunSpec.model_validate(body or spec())
+    return stored(dask_cluster(KEY, parsed, SETTINGS, 2), **metadata)
+
+
+def job(body: dict[str, Any] | None = None, **metadata: Any) -> dict[str, Any]:
+    """The run's Job."""
+    return stored(driver_job(KEY, FlowRunSpec.model_validate(body or spec()), SETTINGS, None), **metadata)
+
+
+def deployment(name: str = "scheduler", **status: Any) -> dict[str, Any]:
+    """A Deployment of the cluster."""
+    meta = {"name": name, "namespace": KEY.namespace, "labels": names.child_labels(KEY.name, KEY.uid, name)}
+    return stored({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "status": status})
+
+
+def pod(component: str, state: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    """A pod: running and Ready, or in the container state given; `more` are restarts, phase, uid, deleted."""
+    state = state if state is not None else {"running": {}}
+    running = "running" in state
+    metadata: dict[str, Any] = {
+        "name": f"{component}-{more.get('uid', '1')}",
+        "uid": more.get("uid", f"pod-{component}"),
+        "labels": names.child_labels(KEY.name, KEY.uid, component),
+        "creationTimestamp": ago(more.get("age", 20)),
+    }
+    if more.get("deleted"):
+        metadata["deletionTimestamp"] = ago(1)
+    return {
+        "metadata": metadata,
+        "status": {
+            "phase": more.get("phase", "Running"),
+            "conditions": [
+                {"type": "PodScheduled", **more.get("scheduled", {"status": "True"})},
+                {"type": "Ready", "status": str(running)},
+            ],
+            "containerStatuses": [{"name": component, "state": state, "restartCount": more.get("restarts", 0)}],
+        },
+    }
+
+
+def ended(exit_code: int, text: str = "", reason: str = "Error") -> dict[str, Any]:
+    """The state of a container that ended."""
+    return {"terminated": {"exitCode": exit_code, "reason": reason, "message": text}}
+
+
+def outcome(state: Any = "Completed", reason: str = "FlowCompleted", message: str = "done", code: int = 0) -> str:
+    """A driver's termination message."""
+    return Outcome(state=state, reason=reason, message=message, exit_code=code).to_json()
+
+
+def observed(body: dict[str, Any] | None = None, **more: Any) -> Observed:
+    """What a pass sees: the FlowRun and its children, nothing of the cluster wrong; `pods` as raw objects."""
+    flow_run = more.pop("run", None) or run(body, more.pop("status", None))
+    pods = tuple(pod_facts(item) for item in more.pop("pods", ()))
+    parsed = FlowRunSpec.model_validate(flow_run["spec"])
+    return Observed(key=KEY, run=flow_run, spec=parsed, pods=pods, **more)

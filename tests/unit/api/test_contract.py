@@ -1,0 +1,41 @@
+"""The contract: what the driver writes can be read, and what is generated is what is committed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from flowcluster_api.driver import OUTCOME_LIMIT, Outcome, TaskCounts
+from tools.generate import ROOT, generated
+
+
+def test_an_outcome_survives_the_way_to_the_operator() -> None:
+    """What a driver writes is what the operator reads."""
+    sent = Outcome(
+        state="Failed", reason="FlowFailed", message="no", exit_code=1, tasks=TaskCounts(3, 2, 1), result="[1]"
+    )
+
+    assert Outcome.from_json(sent.to_json()) == sent
+
+
+@pytest.mark.parametrize("text", ["", "Traceback", "[]", "{}", '{"state": "Done"}', json.dumps("Completed")])
+def test_what_is_no_outcome_is_refused(text: str) -> None:
+    """The tail of a log, or what a user's program wrote, is not taken for an outcome."""
+    with pytest.raises(ValueError, match="not"):
+        Outcome.from_json(text)
+
+
+def test_a_long_outcome_fits_into_a_termination_message() -> None:
+    """The kubelet cuts at 4096 bytes: the result goes first, then the end of the message."""
+    sent = Outcome(state="Completed", reason="FlowCompleted", message="é" * 9000, exit_code=0, result="x" * 9000)
+    text = sent.to_json()
+
+    assert len(text.encode()) <= OUTCOME_LIMIT
+    assert Outcome.from_json(text).reason == "FlowCompleted"
+
+
+@pytest.mark.parametrize("path", [str(path) for path in generated()])
+def test_generated_files_are_up_to_date(path: str) -> None:
+    """The CRD in manifests and chart is the one that the models give."""
+    assert (ROOT / path).read_text() == {str(key): text for key, text in generated().items()}[path]

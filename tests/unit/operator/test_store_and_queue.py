@@ -1,0 +1,62 @@
+"""The operator's memory of the world, and the queue of what is due."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from flowcluster_operator.reconcile.queue import Queue
+from flowcluster_operator.resources import FLOW_RUN, JOB
+from flowcluster_operator.store import Store
+from tests.support.makers import KEY, job, run
+
+
+def versioned(obj: dict[str, Any], version: int) -> dict[str, Any]:
+    return {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(version)}}
+
+
+def test_an_older_event_does_not_replace_a_newer_answer() -> None:
+    """A watch event that was under way during our write does not bring the old world back."""
+    store = Store()
+    store.put(FLOW_RUN, versioned(run(status={"phase": "Running"}), 7))
+    store.put(FLOW_RUN, versioned(run(status={"phase": "Starting"}), 6))
+
+    known = store.flow_run(KEY)
+    assert known is not None
+    assert known["status"]["phase"] == "Running"
+
+
+def test_a_listing_removes_what_a_watch_missed() -> None:
+    """An object that a full listing lacks is gone, and its run is due."""
+    store = Store()
+    store.put(JOB, job())
+
+    assert store.replace(JOB, [], 100) == {KEY}
+    assert store.children(KEY, JOB) == []
+
+
+def test_a_listing_does_not_remove_what_was_written_after_it() -> None:
+    """An object that is newer than the listing stays."""
+    store = Store()
+    store.put(JOB, versioned(job(), 101))
+
+    assert store.replace(JOB, [], 100) == set()
+    assert len(store.children(KEY, JOB)) == 1
+
+
+def test_a_key_that_is_woken_during_its_pass_is_due_again() -> None:
+    """No wake-up is lost, and no key is worked on twice at a time."""
+
+    async def story() -> list[str]:
+        queue: Queue[str] = Queue()
+        queue.add("a")
+        queue.add("a")
+        taken = [await queue.take()]
+        queue.add("a")
+        queue.add("b")
+        taken.append(await queue.take())
+        queue.done("a")
+        taken.append(await queue.take())
+        return taken
+
+    assert asyncio.run(story()) == ["a", "b", "a"]
