@@ -1,0 +1,20 @@
+"""Flows and tasks that run in this process, or on a Dask cluster that lives as long as the run.
+
+>>> from flowcluster import flow, task
+>>> @task
+... def double(x):
+...     return 2 * x
+>>> @flow
+... def doubled(numbers):
+...     return double.map(numbers)
+"""
+
+from __future__ import annotations
+
+from .annotations import allow_failure, unmapped
+from .flows import Flow, flow
+from .logs import get_run_logger
+from .runners.dask_client import get_dask_client
+from .tasks import Task, task
+
+__all__ = ["Flow", "Task", "allow_failure", "flow", "get_dask_client", "get_run_logger", "task", "unmapped"]

@@ -1,0 +1,1 @@
+"""The command line. Only here anything is printed for people, and only here the process exits."""

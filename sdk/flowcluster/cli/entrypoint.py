@@ -1,0 +1,77 @@
+"""Finding the flow that an entrypoint names: ``FILE.py:FUNCTION`` or ``package.module:FUNCTION``."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from types import ModuleType
+from typing import Any
+
+from .. import pickling, states
+from ..flows import Flow
+from .problems import Problem
+
+
+def load(entrypoint: str) -> Flow[..., Any]:
+    """The flow. Raises `Problem` (``EntrypointNotFound``, ``ImportFailed``)."""
+    where, _, name = entrypoint.rpartition(":")
+    if not where or not name:
+        raise Problem(
+            "EntrypointNotFound", f"'{entrypoint}' names no flow: write FILE.py:FUNCTION or package.module:FUNCTION."
+        )
+    module = _file(where) if where.endswith(".py") else _module(where)
+    found: Any = module
+    for part in name.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            flows = ", ".join(key for key, value in vars(module).items() if isinstance(value, Flow)) or "none"
+            raise Problem("EntrypointNotFound", f"{where} has no '{name}'; its flows: {flows}.") from None
+    if not isinstance(found, Flow):
+        kind = type(found).__name__
+        raise Problem("EntrypointNotFound", f"'{name}' in {where} is no flow but a {kind}: decorate it with @flow.")
+    return found
+
+
+def _file(path: str) -> ModuleType:
+    if not os.path.isfile(path):
+        raise Problem("EntrypointNotFound", f"There is no file {path} (looked from {os.getcwd()}).")
+    path = os.path.abspath(path)
+    name = os.path.splitext(os.path.basename(path))[0]
+    if name in sys.modules or name in sys.stdlib_module_names:
+        name = f"{name}_flow"  # a file such as json.py must not hide the module that others import
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    # As Python does it for a script: its neighbours can be imported.
+    sys.path.insert(0, os.path.dirname(path))
+    sys.modules[name] = module
+    pickling.scripts.add(name)
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        raise _import_failed(path, error) from error
+    return module
+
+
+def _module(name: str) -> ModuleType:
+    # As for ``python -m``: modules beside the caller can be imported.
+    if sys.path[:1] != [os.getcwd()]:
+        sys.path.insert(0, os.getcwd())
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
+            raise Problem("EntrypointNotFound", f"There is no module {name} (looked from {os.getcwd()}).") from None
+        raise _import_failed(name, error) from error
+    except (Exception, SystemExit) as error:
+        raise _import_failed(name, error) from error
+
+
+def _import_failed(where: str, error: BaseException) -> Problem:
+    if isinstance(error, SystemExit):
+        return Problem("ImportFailed", f"{where} called sys.exit({error.code!r}) while it was imported.", cause=error)
+    return Problem("ImportFailed", f"{where} could not be imported: {states.describe(error)}", cause=error)

@@ -1,0 +1,73 @@
+"""What becomes of futures and states among the arguments of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..futures import RunFuture
+from ..nesting import Slot, replace
+from ..states import State, upstream_not_ready
+
+
+class NotReady(Exception):
+    """Something that a run waits for did not complete; carries the run's state."""
+
+    def __init__(self, name: str) -> None:
+        self.state = upstream_not_ready(name)
+        super().__init__(self.state.message)
+
+
+def futures_in(value: Any) -> list[RunFuture[Any]]:
+    """The futures in a value, each once, in the order in which they are met."""
+    found: dict[RunFuture[Any], None] = {}
+
+    def note(leaf: Any, _: bool) -> Any:
+        if isinstance(leaf, RunFuture):
+            found[leaf] = None
+        return leaf
+
+    replace(value, note)
+    return list(found)
+
+
+def values_of(value: Any) -> Any:
+    """The value with results instead of futures and states, all of which have ended.
+
+    Raises `NotReady` at the first that did not complete, unless it is marked with `allow_failure`:
+    then its exception takes its place.
+    """
+    return replace(value, result_of)
+
+
+def result_of(leaf: RunFuture[Any] | State, allowed: bool) -> Any:
+    """The result of one future or state, by the rule of `values_of`."""
+    state = leaf.state if isinstance(leaf, RunFuture) else leaf
+    if state.is_completed():
+        return state.result()
+    # A run that never started has no exception to pass on, so `allow_failure` does not cover it.
+    if allowed and state.is_final():
+        return state.exception()
+    raise NotReady(leaf.name if isinstance(leaf, RunFuture) else str(leaf))
+
+
+def check(value: Any) -> None:
+    """Raise `NotReady` if something in `value` did not complete and is not marked with `allow_failure`."""
+
+    def check_leaf(leaf: Any, allowed: bool) -> Any:
+        state = leaf.state if isinstance(leaf, RunFuture) else leaf
+        if not state.is_completed() and not (allowed and state.is_final()):
+            raise NotReady(leaf.name if isinstance(leaf, RunFuture) else str(leaf))
+        return leaf
+
+    replace(value, check_leaf)
+
+
+def slots_for(value: Any, chained: dict[RunFuture[Any], int]) -> Any:
+    """The value with a `Slot` for each future in `chained`, and results instead of all others."""
+
+    def fill(leaf: RunFuture[Any] | State, allowed: bool) -> Any:
+        if isinstance(leaf, RunFuture) and leaf in chained:
+            return Slot(chained[leaf], allowed)
+        return result_of(leaf, allowed)
+
+    return replace(value, fill)

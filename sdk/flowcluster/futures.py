@@ -1,0 +1,171 @@
+"""Handles for task runs that were submitted to a task runner."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Generator
+from typing import Any, Generic, Self, TypeVar
+
+from . import states
+from .states import State
+from .waiting import wait_async, wait_blocking
+
+R_co = TypeVar("R_co", covariant=True)
+
+# One lock for all futures: it is held for a few instructions only, and a lock each would cost more.
+_lock = threading.Lock()
+_settling = threading.local()
+
+
+class RunFuture(Generic[R_co]):
+    """What all handles share. Made by ``.submit``, never by users.
+
+    Attributes:
+        name: name of the task run.
+        handle: what the runner gave back for the run, if it can wait for such a thing by itself.
+        is_settled: whether the run's state is its last one.
+    """
+
+    __slots__ = ("__weakref__", "_callbacks", "_state", "handle", "is_settled", "name")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.handle: Any = None
+        self.is_settled = False
+        self._state = _PENDING
+        self._callbacks: list[Callable[[], None]] | None = None
+
+    @property
+    def state(self) -> State:
+        """How the run stands now."""
+        return self._state
+
+    def done(self) -> bool:
+        """Whether the run has ended, or will never start."""
+        return self.is_settled
+
+    def add_done_callback(self, callback: Callable[[], None]) -> None:
+        """Call `callback` once the run has ended, at once if it has already; from any thread."""
+        with _lock:
+            if not self.is_settled:
+                if self._callbacks is None:
+                    self._callbacks = []
+                self._callbacks.append(callback)
+                return
+        callback()
+
+    def started(self) -> None:
+        """For the engine: the run's function is being executed."""
+        if not self.is_settled:
+            self._state = _RUNNING
+
+    def settle(self, state: State) -> bool:
+        """For the engine: the run ends in `state`. False if it has already ended otherwise."""
+        with _lock:
+            if self.is_settled:
+                return False
+            self._state = state
+            self.is_settled = True
+            callbacks, self._callbacks = self._callbacks, None
+        if callbacks:
+            _call_all(callbacks)
+        return True
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r} {self._state}>"
+
+
+_PENDING = states.pending()
+_RUNNING = states.running()
+
+
+def _call_all(callbacks: list[Callable[[], None]]) -> None:
+    # A callback may settle the next future of a chain. Without the queue a long chain of failures
+    # would be one recursion per task.
+    queue: deque[Callable[[], None]] | None = getattr(_settling, "queue", None)
+    if queue is not None:
+        queue.extend(callbacks)
+        return
+    queue = _settling.queue = deque(callbacks)
+    try:
+        while queue:
+            queue.popleft()()
+    finally:
+        _settling.queue = None
+
+
+class TaskFuture(RunFuture[R_co]):
+    """The handle of a submitted task run; its methods block.
+
+    In an async flow, ``await task.submit(...)`` gives this handle as well.
+    """
+
+    __slots__ = ()
+
+    def wait(self, timeout: float | None = None) -> State | None:
+        """Wait for the end of the run: its final state, or None if it takes longer than `timeout` seconds."""
+        if self.is_settled or wait_blocking(self.add_done_callback, timeout):
+            return self._state
+        return None
+
+    def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> R_co:
+        """Wait for the run and give what its function returned.
+
+        Raises the run's exception when it did not complete, or returns it if `raise_on_failure` is
+        false. Raises TimeoutError when it takes longer than `timeout` seconds.
+        """
+        state = self.wait(timeout)
+        if state is None:
+            raise _timeout(self.name, timeout)
+        value: R_co = state.result(raise_on_failure)
+        return value
+
+    def get_state(self) -> State:
+        """How the run stands now."""
+        return self._state
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        yield from ()
+        return self
+
+
+class AsyncTaskFuture(RunFuture[R_co]):
+    """The handle of an async task that an async flow submitted; its methods are awaited."""
+
+    __slots__ = ()
+
+    async def wait(self, timeout: float | None = None) -> State | None:  # noqa: ASYNC109 - as in `TaskFuture`
+        """Wait for the end of the run: its final state, or None if it takes longer than `timeout` seconds."""
+        if self.is_settled or await wait_async(self.add_done_callback, timeout):
+            return self._state
+        return None
+
+    async def result(
+        self,
+        timeout: float | None = None,  # noqa: ASYNC109 - as in `TaskFuture`
+        raise_on_failure: bool = True,
+    ) -> R_co:
+        """Wait for the run and give what its function returned; raises as `TaskFuture.result` does."""
+        state = await self.wait(timeout)
+        if state is None:
+            raise _timeout(self.name, timeout)
+        if isinstance(state.data, states.Remote):
+            import asyncio
+
+            value: R_co = await asyncio.to_thread(state.result, raise_on_failure)
+        else:
+            value = state.result(raise_on_failure)
+        return value
+
+    async def get_state(self) -> State:
+        """How the run stands now."""
+        return self._state
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        yield from ()
+        return self
+
+
+def _timeout(name: str, timeout: float | None) -> TimeoutError:
+    return TimeoutError(f"Task run '{name}' did not end within {timeout} seconds.")

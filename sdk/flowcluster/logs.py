@@ -1,0 +1,163 @@
+"""Log lines of the SDK: their loggers, their shape, and the logger for users' own lines.
+
+``20:14:29.785 | INFO    | Flow run 'ivory-caiman' - Created task run 'hello-7633879f-0' for task 'hello'``
+
+An application that configures logging keeps its own format; only where nobody did, lines go to stderr
+in the shape above, from the level in ``FLOWCLUSTER_LOGGING_LEVEL`` (default ``INFO``).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, MutableMapping
+from typing import TYPE_CHECKING, Any
+
+from . import context
+from .tracebacks import format_trimmed
+
+ENV_LEVEL = "FLOWCLUSTER_LOGGING_LEVEL"
+
+root = logging.getLogger("flowcluster")
+engine = logging.getLogger("flowcluster.engine")
+flow_runs = logging.getLogger("flowcluster.flow_runs")
+task_runs = logging.getLogger("flowcluster.task_runs")
+
+if TYPE_CHECKING:
+    _Adapter = logging.LoggerAdapter[logging.Logger]
+else:
+    _Adapter = logging.LoggerAdapter
+
+
+class RunLogger(_Adapter):
+    """A logger whose lines carry the names of their flow run and task run, as attributes of the record."""
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        """Add the run's names to what the caller gave as ``extra``."""
+        kwargs["extra"] = {**(self.extra or {}), **(kwargs.get("extra") or {})}
+        return msg, kwargs
+
+
+def get_run_logger() -> RunLogger:
+    """The logger of the current task run, or of the current flow run.
+
+    Raises `NoFlowRunError` outside of any.
+    """
+    run = context.require()
+    if isinstance(run, context.FlowContext):
+        return flow_logger(run.name, run.flow_name)
+    extra = {
+        "task_run_name": run.name,
+        "task_name": run.task_name,
+        "flow_run_name": run.flow_run_name,
+        "flow_name": run.flow_name,
+    }
+    if run.topic is not None:
+        extra["flowcluster_topic"] = run.topic
+    return RunLogger(task_runs, extra)
+
+
+def flow_logger(run_name: str, flow_name: str) -> RunLogger:
+    """The logger of a flow run."""
+    return RunLogger(flow_runs, {"flow_run_name": run_name, "flow_name": flow_name})
+
+
+def task_logger(run_name: str) -> RunLogger:
+    """The logger in which the engine tells how a task run ended."""
+    return RunLogger(task_runs, {"task_run_name": run_name})
+
+
+class RunFormatter(logging.Formatter):
+    """Time with milliseconds, level, and which run or part of the SDK is speaking."""
+
+    default_time_format = "%H:%M:%S"
+    default_msec_format = "%s.%03d"
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """One line, without the traceback that may follow."""
+        if name := getattr(record, "task_run_name", None):
+            source = f"Task run '{name}'"
+        elif name := getattr(record, "flow_run_name", None):
+            source = f"Flow run '{name}'"
+        else:
+            source = record.name
+        return f"{self.formatTime(record)} | {record.levelname:<7} | {source} - {record.message}"
+
+    def formatException(self, ei: Any) -> str:
+        """The traceback without the SDK's own frames."""
+        return format_trimmed(ei[1]) if isinstance(ei[1], BaseException) else super().formatException(ei)
+
+
+class _Console(logging.Handler):
+    """Writes to whatever ``sys.stderr`` is at the moment, until the application configures logging."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if logging.root.handlers:
+            return
+        try:
+            sys.stderr.write(self.format(record) + "\n")
+        except Exception:
+            self.handleError(record)
+
+
+def configure() -> None:
+    """Give the SDK's logger a level and, if the application configured no handler, one of its own.
+
+    Called at the start of every flow run, not at import: the application comes first.
+    """
+    if root.level == logging.NOTSET:
+        root.setLevel(level_from_environment())
+    if not root.handlers and not logging.root.handlers:
+        handler = _Console()
+        handler.setFormatter(RunFormatter())
+        root.addHandler(handler)
+
+
+def level_from_environment() -> int:
+    """The level in ``FLOWCLUSTER_LOGGING_LEVEL``, as name or number; ``INFO`` when unset or unknown."""
+    text = os.environ.get(ENV_LEVEL, "").strip().upper()
+    if text.isdigit():
+        return int(text)
+    return logging.getLevelNamesMapping().get(text, logging.INFO)
+
+
+class ForwardHandler(logging.Handler):
+    """On a worker: hands records of task runs to `send(topic, record as a dict)`, which brings them to the driver.
+
+    Records that belong to no run of a driver elsewhere are left to the worker's own handlers.
+    """
+
+    def __init__(self, send: Callable[[str, dict[str, Any]], None]) -> None:
+        super().__init__()
+        self._send = send
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send the record's plain parts; a value that only this process knows is sent as its text."""
+        topic = getattr(record, "flowcluster_topic", None)
+        run = context.current.get()
+        if topic is None and isinstance(run, context.TaskContext):
+            topic = run.topic
+        if topic is None or (isinstance(run, context.TaskContext) and record.levelno < run.level):
+            return
+        try:
+            self._send(topic, to_dict(record))
+        except Exception:
+            self.handleError(record)
+
+
+def to_dict(record: logging.LogRecord) -> dict[str, Any]:
+    """A record as a dict of plain values."""
+    data = {key: value for key, value in vars(record).items() if isinstance(value, str | int | float | None)}
+    data.update(msg=record.getMessage(), args=None, exc_info=None)
+    if record.exc_info:
+        data["exc_text"] = logging.Formatter().formatException(record.exc_info)
+    return data
+
+
+def replay(data: dict[str, Any]) -> None:
+    """Handle a record that a worker sent as if it had been made here."""
+    record = logging.makeLogRecord(data)
+    logger = logging.getLogger(record.name)
+    if logger.isEnabledFor(record.levelno):
+        logger.handle(record)

@@ -1,0 +1,83 @@
+"""Looking for futures and states inside of arguments and return values, however deeply they are nested."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+from .annotations import allow_failure
+from .futures import RunFuture
+from .states import State
+
+# Most arguments are of these types; they are told apart first.
+_PLAIN = frozenset({int, str, float, bool, bytes, complex, type(None)})
+
+
+class Slot:
+    """Stands for the result of an upstream run, in arguments that travel before the result exists."""
+
+    __slots__ = ("allow_failure", "index")
+
+    def __init__(self, index: int, allow_failure: bool) -> None:
+        self.index = index
+        self.allow_failure = allow_failure
+
+
+def replace(value: Any, leaf: Callable[[Any, bool], Any], allowed: bool = False) -> Any:
+    """The value with `leaf(x, allowed)` in place of each future, state and slot `x` in it.
+
+    Looks into lists, tuples, sets, dicts and dataclass instances. What does not change is not copied,
+    and what does is a copy: the caller's objects stay as they are.
+    """
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if kind is list or kind is set or kind is frozenset or isinstance(value, tuple):
+        items = [replace(item, leaf, allowed) for item in value]
+        if all(map(_same, items, value)):
+            return value
+        return kind(*items) if hasattr(kind, "_fields") else kind(items)
+    if isinstance(value, dict):
+        return _replace_in_dict(value, leaf, allowed)
+    if isinstance(value, RunFuture | State | Slot):
+        return leaf(value, allowed)
+    if kind is allow_failure:
+        return replace(value.value, leaf, True)
+    if not isinstance(value, type) and hasattr(kind, "__dataclass_fields__"):
+        return _replace_in_dataclass(value, leaf, allowed)
+    return value
+
+
+def _same(one: object, other: object) -> bool:
+    return one is other
+
+
+def _replace_in_dict(value: dict[Any, Any], leaf: Callable[[Any, bool], Any], allowed: bool) -> dict[Any, Any]:
+    changed = {}
+    for key, item in value.items():
+        new = replace(item, leaf, allowed)
+        if new is not item:
+            changed[key] = new
+    if not changed:
+        return value
+    # A copy keeps what a subclass adds, such as the factory of a defaultdict.
+    result = copy.copy(value)
+    result.update(changed)
+    return result
+
+
+def _replace_in_dataclass(value: Any, leaf: Callable[[Any, bool], Any], allowed: bool) -> Any:
+    changed = {}
+    for name in value.__dataclass_fields__:
+        item = getattr(value, name, None)
+        new = replace(item, leaf, allowed)
+        if new is not item:
+            changed[name] = new
+    if not changed:
+        return value
+    # Not through the constructor: it may check or derive values, and it ran when the user made the object.
+    result = copy.copy(value)
+    for name, item in changed.items():
+        object.__setattr__(result, name, item)
+    return result

@@ -1,0 +1,132 @@
+"""An event loop in a thread of its own, for the async functions that sync code has to run.
+
+Each task runner has one, so that an async task never waits for a loop that a flow is blocking.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    import asyncio
+
+T = TypeVar("T")
+
+
+def run_on_new_loop(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run `coroutine` on an event loop of its own and give its result; blocks this thread.
+
+    Here, if this thread runs no loop already (then Ctrl-C reaches the coroutine), else in another thread.
+    """
+    import asyncio
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(coroutine)
+    outcome: list[T] = []
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            outcome.append(asyncio.run(coroutine))
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(work,), name="flowcluster-flow")
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return outcome[0]
+
+
+class Portal:
+    """Runs coroutines on its own event loop; the loop starts with the first of them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run `coroutine` and give its result; blocks this thread.
+
+        What interrupts this thread (Ctrl-C) also cancels the coroutine.
+        """
+        import asyncio
+
+        context = contextvars.copy_context()
+
+        async def main() -> T:
+            # A task of its own, so that the coroutine sees the caller's context variables.
+            return await asyncio.get_running_loop().create_task(coroutine, context=context)
+
+        future = asyncio.run_coroutine_threadsafe(main(), self._started())
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def spawn(self, coroutine: Coroutine[Any, Any, T], done: Callable[[T], None]) -> None:
+        """Run `coroutine` beside the others and hand its result to `done`, on the loop's thread.
+
+        The coroutine must not raise; if it is cancelled, `done` is not called.
+        """
+        loop = self._started()
+        context = contextvars.copy_context()
+
+        async def main() -> None:
+            done(await coroutine)
+
+        def start() -> None:
+            task = loop.create_task(main(), context=context)
+            running.add(task)
+            task.add_done_callback(running.discard)
+
+        running = self._running
+        loop.call_soon_threadsafe(start)
+
+    def close(self) -> None:
+        """Cancel what still runs, end the loop and its thread. May be called again."""
+        with self._lock:
+            loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
+        if loop is None or thread is None:
+            return
+        loop.call_soon_threadsafe(loop.stop)
+        if thread is not threading.current_thread():
+            # Bounded: a coroutine that blocks its loop cannot be stopped, only left behind.
+            thread.join(5)
+
+    def _started(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                import asyncio
+
+                self._loop = asyncio.new_event_loop()
+                # The loop holds its tasks weakly.
+                self._running: set[asyncio.Task[None]] = set()
+                self._thread = threading.Thread(
+                    target=self._main, args=(self._loop,), name="flowcluster-async", daemon=True
+                )
+                self._thread.start()
+            return self._loop
+
+    @staticmethod
+    def _main(loop: asyncio.AbstractEventLoop) -> None:
+        import asyncio
+
+        asyncio.set_event_loop(loop)
+        try:
+            loop.run_forever()
+            tasks = asyncio.all_tasks(loop)
+            for task in tasks:
+                task.cancel()
+            loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+            loop.run_until_complete(loop.shutdown_asyncgens())
+        finally:
+            loop.close()

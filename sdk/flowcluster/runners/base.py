@@ -1,0 +1,139 @@
+"""What the engine asks of a task runner."""
+
+from __future__ import annotations
+
+import abc
+import copy
+from collections.abc import Callable, Coroutine
+from typing import Any, ClassVar, Self
+
+from ..errors import ClusterError
+from ..options import TaskSpec
+from ..portal import Portal
+from ..states import State
+from ..waiting import drive
+
+
+class TaskCall:
+    """One execution of a task, ready to be carried out somewhere.
+
+    Attributes:
+        body: the engine's code around the task function; the same for all tasks.
+        shared: what all runs of the task have in common; can be pickled, and is worth sending once.
+        name: name of the task run.
+        args, kwargs: arguments of the task function; a `Slot` stands for each of `upstream`.
+        upstream: handles, made by the same runner, of the runs whose results belong into the slots.
+        started: to be called when the execution begins, where the runner gets to know.
+    """
+
+    __slots__ = ("args", "body", "kwargs", "name", "shared", "started", "upstream")
+
+    def __init__(
+        self,
+        body: Callable[[Any, str, tuple[Any, ...], dict[str, Any]], Coroutine[Any, Any, State]],
+        shared: SharedPart,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        upstream: list[Any],
+        started: Callable[[], None],
+    ) -> None:
+        self.body = body
+        self.shared = shared
+        self.name = name
+        self.args = args
+        self.kwargs = kwargs
+        self.upstream = upstream
+        self.started = started
+
+    @property
+    def is_async(self) -> bool:
+        """Whether the task function is a coroutine function, so that `coroutine` may suspend."""
+        return self.shared.spec.is_async
+
+    def coroutine(self) -> Coroutine[Any, Any, State]:
+        """The execution, for an event loop."""
+        self.started()
+        return self.body(self.shared, self.name, self.args, self.kwargs)
+
+    def run(self, portal: Portal) -> State:
+        """Execute it now, in this thread; an async function on the portal's loop, while this thread waits."""
+        return portal.run(self.coroutine()) if self.is_async else drive(self.coroutine())
+
+
+class SharedPart:
+    """What all runs of one task in one flow run have in common.
+
+    Attributes:
+        spec: the task.
+        flow_run_name, flow_name: of the flow run.
+        topic, level: where a worker sends log lines of at least this level; None: nowhere.
+        process: the driver's process, which a worker compares with its own.
+    """
+
+    def __init__(self, spec: TaskSpec, flow_run_name: str, flow_name: str, process: str, level: int) -> None:
+        self.spec = spec
+        self.flow_run_name = flow_run_name
+        self.flow_name = flow_name
+        self.process = process
+        self.level = level
+        self.topic: str | None = None
+
+
+class TaskRunner(abc.ABC):
+    """Carries out task runs for one flow run at a time.
+
+    An instance that a user configured holds only values. The engine opens a `duplicate` of it for
+    each flow run, so that one instance can serve many flows, also at the same time.
+    """
+
+    #: How submitted tasks run, seen from each other, for the log line.
+    concurrency: ClassVar[str]
+
+    _portal: Portal | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the runner's type."""
+        return type(self).__name__
+
+    @property
+    def portal(self) -> Portal:
+        """The event loop for the flow run's async tasks. Raises RuntimeError before `open`."""
+        portal = self._portal
+        if portal is None:
+            raise RuntimeError(f"The task runner {self.name} has not been started.")
+        return portal
+
+    def duplicate(self) -> Self:
+        """A runner of the same configuration that has not been opened."""
+        return copy.copy(self)
+
+    def open(self) -> None:
+        """Get ready to take calls. May take long: a cluster may have to start."""
+        self._portal = Portal()
+
+    @abc.abstractmethod
+    def submit(self, call: TaskCall, done: Callable[[State], None]) -> Any:
+        """Execute `call`, now or later, and give its final state to `done`, from any thread.
+
+        Gives back a handle that `TaskCall.upstream` of later calls may contain, or None if the runner
+        cannot wait for runs by itself. Raises RuntimeError before `open` and after `close`.
+        """
+
+    def chains(self, handle: Any) -> bool:
+        """Whether `handle` may go into the `upstream` of a call to this runner."""
+        return False
+
+    def trouble(self) -> ClusterError | None:
+        """What is wrong with the runner's cluster, if something is: the cause of errors seen by the flow."""
+        return None
+
+    def close(self, cancel: bool = False) -> None:
+        """Give everything back. With `cancel`, what still runs is stopped, or left behind if it cannot be stopped."""
+        portal, self._portal = self._portal, None
+        if portal is not None:
+            portal.close()
+
+    def __repr__(self) -> str:
+        return f"{self.name}()"

@@ -1,0 +1,147 @@
+"""Tasks on a Dask cluster: one that exists, or one that lives as long as the flow run."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from flowcluster_api.driver import ENV_CLUSTER_TIMEOUT
+
+from ..clusters import address as addresses
+from ..clusters.temporary import DEFAULT_CLASS, ClusterClass, temporary_cluster
+from ..errors import ClusterLost, ClusterUnreachable
+from ..states import State
+from .base import TaskCall, TaskRunner
+from .dask_session import DaskResult, DaskSession
+
+logger = logging.getLogger("flowcluster.task_runner.dask")
+
+#: Seconds to wait for an existing scheduler, and for a client's farewell at the end.
+DEFAULT_TIMEOUT, CLOSE_TIMEOUT = 60.0, 5.0
+
+
+class DaskTaskRunner(TaskRunner):
+    """Executes submitted tasks on a Dask cluster.
+
+    Args:
+        address: of the scheduler of a cluster that exists, such as ``tcp://scheduler:8786``. The run
+            waits for it as many seconds as ``FLOWCLUSTER_CLUSTER_TIMEOUT`` says (60 by default).
+        cluster_class: what makes a cluster for the time of each flow run: a class, a function, or the
+            dotted name of one; by default ``distributed.LocalCluster``.
+        cluster_kwargs: arguments for it.
+        adapt_kwargs: arguments for the cluster's ``adapt``, which is called only if there are any.
+        client_kwargs: further arguments for ``distributed.Client``.
+
+    Raises ValueError for an address together with any argument about a new cluster.
+    """
+
+    concurrency: ClassVar[str] = "in parallel"
+
+    def __init__(
+        self,
+        address: str | None = None,
+        cluster_class: ClusterClass | None = None,
+        cluster_kwargs: Mapping[str, Any] | None = None,
+        adapt_kwargs: Mapping[str, Any] | None = None,
+        client_kwargs: Mapping[str, Any] | None = None,
+    ) -> None:
+        if address is not None:
+            if cluster_class is not None or cluster_kwargs or adapt_kwargs:
+                raise ValueError(
+                    "Give either the address of a cluster that exists, or cluster_class, cluster_kwargs and "
+                    "adapt_kwargs for a new one, not both."
+                )
+            addresses.split(address)
+        for name, kwargs in (("cluster_kwargs", cluster_kwargs), ("client_kwargs", client_kwargs)):
+            if kwargs and "asynchronous" in kwargs:
+                raise ValueError(f"The runner decides itself about 'asynchronous'; leave it out of {name}.")
+        self.address = address
+        self.cluster_class = cluster_class
+        self.cluster_kwargs = dict(cluster_kwargs or {})
+        self.adapt_kwargs = dict(adapt_kwargs or {})
+        self.client_kwargs = dict(client_kwargs or {})
+        self._resources = contextlib.ExitStack()
+        self._session: DaskSession | None = None
+
+    @property
+    def client(self) -> Any:
+        """The flow run's ``distributed.Client``. Raises RuntimeError while the runner is not open."""
+        return self._opened.client
+
+    def open(self) -> None:
+        """Find or make the cluster and connect to it.
+
+        Raises `ClusterUnreachable`, or what the cluster class raised.
+        """
+        super().open()
+        # Imported here, before anything is waited for: it takes as long as a scheduler takes to start.
+        import distributed
+
+        self._resources = contextlib.ExitStack()
+        with contextlib.ExitStack() as resources:
+            if self.address is None:
+                cluster_class = self.cluster_class or DEFAULT_CLASS
+                target: Any = resources.enter_context(
+                    temporary_cluster(cluster_class, self.cluster_kwargs, self.adapt_kwargs)
+                )
+                address = str(target.scheduler_address)
+            else:
+                target = address = self.address
+                addresses.wait_for(address, _timeout())
+            # Not the process's default client: the flow's own use of Dask stays as it was.
+            options = {"set_as_default": False, **self.client_kwargs, "asynchronous": False}
+            try:
+                client = distributed.Client(target, **options)
+            except OSError as error:
+                raise ClusterUnreachable(
+                    f"Something answers at {address}, but not as a Dask scheduler should: {error}. Check the address, "
+                    "the versions of Dask on both sides, and TLS."
+                ) from error
+            resources.callback(client.close, CLOSE_TIMEOUT)
+            self._session = DaskSession(client, address)
+            self._resources = resources.pop_all()
+        if link := client.dashboard_link:
+            logger.info("The Dask dashboard is available at %s", link)
+
+    def submit(self, call: TaskCall, done: Callable[[State], None]) -> DaskResult:
+        """Send `call` to the scheduler. Annotations made with ``dask.annotate`` hold for it."""
+        return self._opened.submit(call, done)
+
+    def chains(self, handle: Any) -> bool:
+        """Whether the scheduler of this run knows the future behind `handle`."""
+        return isinstance(handle, DaskResult) and handle.session is self._session
+
+    def trouble(self) -> ClusterLost | None:
+        """That the scheduler went away, if it did."""
+        return self._session.lost() if self._session else None
+
+    def close(self, cancel: bool = False) -> None:
+        """Disconnect, and close the cluster if it is the run's own."""
+        session, self._session = self._session, None
+        resources, self._resources = self._resources, contextlib.ExitStack()
+        with resources:
+            if session is not None:
+                session.close(cancel)
+        super().close(cancel)
+
+    @property
+    def _opened(self) -> DaskSession:
+        if self._session is None:
+            raise RuntimeError(f"The task runner {self.name} has not been started.")
+        return self._session
+
+    def __repr__(self) -> str:
+        if self.address:
+            return f"{self.name}(address={self.address!r})"
+        return f"{self.name}(cluster_class={self.cluster_class or DEFAULT_CLASS!r})"
+
+
+def _timeout() -> float:
+    text = os.environ.get(ENV_CLUSTER_TIMEOUT, "")
+    try:
+        return float(text) if text else DEFAULT_TIMEOUT
+    except ValueError:
+        raise ValueError(f"{ENV_CLUSTER_TIMEOUT} must be a number of seconds, not {text!r}.") from None

@@ -1,0 +1,143 @@
+"""The worker's side: executes one task run in a process that knows nothing of the flow.
+
+What travels there is the task's code (once, `shared_part`), the arguments, and the results of upstream
+runs in place of the slots. What comes back is the bare result, so that it stays where it is until
+somebody needs it, or a `TaskFailure`.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import pickle
+from typing import Any
+
+from .. import context, errors, logs, pickling, states
+from ..nesting import Slot, replace
+from ..states import State, StateType
+from ..tracebacks import format_trimmed
+
+
+class TaskFailure:
+    """What a task run leaves in place of a result when it did not complete.
+
+    Plain values only: the driver must be able to read it when it cannot read the exception.
+    """
+
+    __slots__ = ("error", "message", "name", "run_name", "text", "trace", "type")
+
+    def __init__(self, run_name: str, state: State) -> None:
+        self.run_name = run_name
+        self.type = state.type.value
+        self.name = state.name
+        self.message = state.message
+        self.error: bytes | None = None
+        self.text = self.trace = ""
+        if isinstance(state.data, BaseException):
+            self.text = states.describe(state.data)
+            self.trace = format_trimmed(state.data)
+            self.error = _dump(state.data)
+
+    def state(self) -> State:
+        """The run's final state, with its exception as far as it can be read here."""
+        return State(StateType(self.type), self.message, self.exception(), self.name)
+
+    def exception(self) -> BaseException | None:
+        """The exception, with the worker's traceback as its cause; None if there was none."""
+        if not self.text:
+            return None
+        error: object = None
+        if self.error is not None:
+            try:
+                error = pickle.loads(self.error)
+            except Exception:
+                pass  # its class is not known here, or wants other arguments: its text has to do
+        if not isinstance(error, BaseException):
+            error = errors.RemoteError(self.text)
+        # Where the traceback itself could travel, its text would only say it again.
+        if error.__traceback__ is None:
+            error.__cause__ = errors.RemoteTraceback(self.trace)
+        return error
+
+
+def _dump(error: BaseException) -> bytes | None:
+    try:
+        return pickling.dumps(error)
+    except Exception:
+        return None  # it holds a lock, a connection, or the like; its text has to do
+
+
+class _Upstream(Exception):
+    """Something among the inputs did not complete; its argument is the name of that run."""
+
+
+def execute(code: bytes, name: str, arguments: bytes, *upstream: Any) -> Any:
+    """Execute the task run `name`: its result, or a `TaskFailure`. Never raises."""
+    try:
+        body, shared = _load(code)
+        args, kwargs = fill(pickle.loads(arguments), upstream)
+    except _Upstream as blocked:
+        return TaskFailure(name, states.upstream_not_ready(str(blocked)))
+    except Exception as error:
+        message = f"Task run could not be loaded on the worker: {states.describe(error)}"
+        return TaskFailure(name, states.failed(message, error))
+    if shared.topic is not None:
+        _forward_logs(shared.level)
+    if shared.spec.is_async:
+        import asyncio
+
+        state = asyncio.run(body(shared, name, args, kwargs))
+    else:
+        from ..waiting import drive
+
+        state = drive(body(shared, name, args, kwargs))
+    return state.data if state.is_completed() else TaskFailure(name, state)
+
+
+def fill(arguments: Any, upstream: tuple[Any, ...]) -> Any:
+    """The arguments with results of upstream runs in their slots."""
+    if not upstream:
+        return arguments
+
+    def result(slot: Slot, _: bool) -> Any:
+        value = upstream[slot.index]
+        if not isinstance(value, TaskFailure):
+            return value
+        if slot.allow_failure and value.type in states.FINAL:
+            return value.exception() or errors.FailedRun(value.message)
+        raise _Upstream(value.run_name)
+
+    return replace(arguments, lambda leaf, allowed: result(leaf, allowed) if isinstance(leaf, Slot) else leaf)
+
+
+@functools.lru_cache(maxsize=128)
+def _load(code: bytes) -> Any:
+    body, shared = pickle.loads(code)
+    if shared.process == context.PROCESS:
+        shared.topic = None  # the worker is a thread of the driver, whose log lines are at home here
+    return body, shared
+
+
+@functools.cache
+def _forwarding() -> logging.Handler:
+    """The handler that sends records of task runs to their drivers, installed with its first use."""
+    from distributed import get_worker
+
+    first = get_worker()
+
+    def send(topic: str, data: dict[str, Any]) -> None:
+        try:
+            worker = get_worker()
+        except ValueError:  # a thread that the task started
+            worker = first
+        worker.log_event(topic, data)
+
+    handler = logs.ForwardHandler(send)
+    logs.root.addHandler(handler)
+    return handler
+
+
+def _forward_logs(level: int) -> None:
+    _forwarding()
+    if logs.root.getEffectiveLevel() > level or logs.root.level == logging.NOTSET:
+        logs.root.setLevel(level)

@@ -1,0 +1,24 @@
+"""One task after the other, in the flow's own thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from ..errors import Terminated
+from ..states import State
+from .base import TaskCall, TaskRunner
+
+
+class SequentialTaskRunner(TaskRunner):
+    """Executes each submitted task at once and to its end, in the order of submission."""
+
+    concurrency: ClassVar[str] = "sequentially"
+
+    def submit(self, call: TaskCall, done: Callable[[State], None]) -> None:
+        """Execute `call` before returning."""
+        state = call.run(self.portal)
+        done(state)
+        # A signal reached the task because it runs in the flow's own thread; it means the flow.
+        if isinstance(state.data, KeyboardInterrupt | Terminated):
+            raise state.data

@@ -1,0 +1,212 @@
+"""States of flow runs and task runs.
+
+A state says how far a run is (`type`), under which name and with which message it is shown, and,
+once the run has ended, what came out of it.
+"""
+
+from __future__ import annotations
+
+import abc
+import enum
+from collections.abc import Iterable
+from typing import Any
+
+from . import errors
+
+
+class StateType(enum.StrEnum):
+    """How far a run is."""
+
+    PENDING = "PENDING"
+    """Waits for a worker or for other runs; also a run that could never start (named ``NotReady``)."""
+    RUNNING = "RUNNING"
+    """Its function is being executed."""
+    COMPLETED = "COMPLETED"
+    """Its function returned."""
+    FAILED = "FAILED"
+    """Its function raised an exception, or runs below it did not complete."""
+    CRASHED = "CRASHED"
+    """It was broken off: ``sys.exit``, a lost worker, a lost cluster."""
+    CANCELLED = "CANCELLED"
+    """Somebody asked for its end."""
+
+
+#: Types that a run does not leave again.
+FINAL = frozenset({StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED})
+
+
+class Remote(abc.ABC):
+    """A result that is kept elsewhere, for instance by a worker, until somebody asks for it."""
+
+    __slots__ = ()
+
+    @abc.abstractmethod
+    def fetch(self) -> Any:
+        """Bring the result here. Raises `ResultGone` or `ClusterLost` when it does not exist any more."""
+
+
+class State:
+    """How a run stands.
+
+    Attributes:
+        type: how far the run is.
+        name: the word that people see; differs from the type for instance for ``NotReady``.
+        message: one sentence, or None.
+        data: the result of a completed run (or a `Remote` that stands for it), the exception of one
+            that did not complete.
+    """
+
+    __slots__ = ("data", "message", "name", "type")
+
+    def __init__(self, type: StateType, message: str | None = None, data: Any = None, name: str | None = None) -> None:
+        self.type = type
+        self.name = name or type.value.capitalize()
+        self.message = message
+        self.data = data
+
+    def is_pending(self) -> bool:
+        """Whether the run waits, or could never start."""
+        return self.type is StateType.PENDING
+
+    def is_running(self) -> bool:
+        """Whether the run's function is being executed."""
+        return self.type is StateType.RUNNING
+
+    def is_completed(self) -> bool:
+        """Whether the run ended well."""
+        return self.type is StateType.COMPLETED
+
+    def is_failed(self) -> bool:
+        """Whether the run's function raised an exception."""
+        return self.type is StateType.FAILED
+
+    def is_crashed(self) -> bool:
+        """Whether the run was broken off from outside."""
+        return self.type is StateType.CRASHED
+
+    def is_cancelled(self) -> bool:
+        """Whether the run was cancelled."""
+        return self.type is StateType.CANCELLED
+
+    def is_final(self) -> bool:
+        """Whether the run has ended."""
+        return self.type in FINAL
+
+    def result(self, raise_on_failure: bool = True) -> Any:
+        """What the run returned.
+
+        Raises the run's exception when it did not complete, or returns it if `raise_on_failure` is
+        false. Raises `UnfinishedRun` while the run goes on.
+        """
+        data = self.data
+        if self.type is StateType.COMPLETED:
+            return data.fetch() if isinstance(data, Remote) else data
+        error = self.exception()
+        if raise_on_failure or isinstance(error, errors.UnfinishedRun):
+            raise error
+        return error
+
+    def exception(self) -> BaseException:
+        """Why the run has no result; only for a run that did not complete."""
+        if isinstance(self.data, BaseException):
+            return self.data
+        text = self.message or f"The run is in state {self}."
+        if self.name == "NotReady":
+            return errors.UpstreamFailed(text)
+        kind = {
+            StateType.FAILED: errors.FailedRun,
+            StateType.CRASHED: errors.CrashedRun,
+            StateType.CANCELLED: errors.CancelledRun,
+        }.get(self.type, errors.UnfinishedRun)
+        return kind(text)
+
+    def __repr__(self) -> str:
+        shown = [] if self.message is None else [repr(self.message)]
+        if self.name.upper() != self.type.value:
+            shown.append(f"type={self.type.value}")
+        return f"{self.name}({', '.join(shown)})"
+
+
+def pending(message: str | None = None) -> State:
+    """A run that waits for its turn."""
+    return State(StateType.PENDING, message)
+
+
+def upstream_not_ready(name: str) -> State:
+    """A run that will never start, because the run `name` that it waits for did not complete."""
+    return State(StateType.PENDING, f"Upstream task run '{name}' did not reach a 'COMPLETED' state.", name="NotReady")
+
+
+def running() -> State:
+    """A run whose function is being executed."""
+    return State(StateType.RUNNING)
+
+
+def completed(data: Any = None, message: str | None = None) -> State:
+    """A run whose function returned `data`."""
+    return State(StateType.COMPLETED, message, data)
+
+
+def failed(message: str | None, error: BaseException | None = None) -> State:
+    """A run whose function raised `error`."""
+    return State(StateType.FAILED, message, error)
+
+
+def crashed(message: str, error: BaseException | None = None) -> State:
+    """A run that was broken off by `error`."""
+    return State(StateType.CRASHED, message, error)
+
+
+def cancelled(message: str, error: BaseException | None = None) -> State:
+    """A run that was cancelled."""
+    return State(StateType.CANCELLED, message, error)
+
+
+def describe(error: BaseException) -> str:
+    """An exception's type and text in one line, as messages of states show it."""
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def total(states: Iterable[State]) -> State:
+    """One state for many: completed if all are, else with the count of those that are not."""
+    tally = Tally()
+    for state in states:
+        tally.add(state)
+    return tally.state()
+
+
+class Tally:
+    """Counts states as runs end; keeps only the first that did not complete."""
+
+    __slots__ = ("cancelled", "completed", "failed", "first", "total")
+
+    def __init__(self) -> None:
+        self.total = self.completed = self.failed = self.cancelled = 0
+        self.first: State | None = None
+
+    def add(self, state: State) -> None:
+        """Count one more state."""
+        self.total += 1
+        if state.type is StateType.COMPLETED:
+            self.completed += 1
+            return
+        if state.type is StateType.FAILED or state.type is StateType.CRASHED:
+            self.failed += 1
+        elif state.type is StateType.CANCELLED:
+            self.cancelled += 1
+        # What never started says only that something else failed: the cause goes before the echo.
+        if self.first is None or (self.first.type is StateType.PENDING and state.type is not StateType.PENDING):
+            self.first = state
+
+    def state(self) -> State:
+        """The state of whoever waits for all that was counted."""
+        if self.first is None:
+            return completed(message="All states completed.")
+        error = self.first.exception()
+        if self.cancelled:
+            return cancelled(f"{self.cancelled}/{self.total} states cancelled.", error)
+        if self.failed:
+            return failed(f"{self.failed}/{self.total} states failed.", error)
+        waiting = self.total - self.completed
+        return failed(f"{waiting}/{self.total} states are not final.", error)

@@ -1,0 +1,150 @@
+"""``@task``."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
+
+from . import context, errors
+from .engine import mapping, task_run
+from .engine.run import FlowRun
+from .futures import AsyncTaskFuture, TaskFuture
+from .options import TaskSpec
+from .states import State
+from .waiting import Blocking, Suspending, drive
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+class Task(Generic[P, R]):
+    """A function whose calls in a flow are task runs. Made by `task`.
+
+    Attributes:
+        fn: the function.
+        name: name of the task.
+        spec: both, for the engine.
+    """
+
+    def __init__(self, spec: TaskSpec) -> None:
+        self.spec = spec
+        functools.update_wrapper(self, spec.function)
+
+    @property
+    def fn(self) -> Callable[..., Any]:
+        """The task's function itself; a call of it is no task run."""
+        return self.spec.function
+
+    @property
+    def name(self) -> str:
+        """Name of the task."""
+        return self.spec.name
+
+    @overload
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    @overload
+    def __call__(
+        self, *args: Any, return_state: Literal[True], wait_for: Iterable[Any] = (), **kwargs: Any
+    ) -> State: ...
+    @overload
+    def __call__(self, *args: Any, wait_for: Iterable[Any], **kwargs: Any) -> R: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the task here and now, without the flow's task runner, and give what its function returned.
+
+        Futures among the arguments are waited for and replaced by their results. An async task gives
+        a coroutine, unless a sync flow calls it. Outside of a flow, and inside a task, this is a
+        regular call of the function.
+
+        Raises the function's exception, or `UpstreamFailed`; with `return_state`, gives the final
+        state instead.
+        """
+        run = context.flow_run()
+        return_state, wait_for = kwargs.pop("return_state", False), kwargs.pop("wait_for", ())
+        if run is None:
+            return self.spec.function(*args, **kwargs)
+        assert isinstance(run, FlowRun)
+        if self.spec.is_async and run.is_async:
+            return self._call_async(run, args, kwargs, wait_for, return_state)
+        state = drive(task_run.call(run, self.spec, args, kwargs, wait_for, Blocking()))
+        return state if return_state else state.result()
+
+    async def _call_async(
+        self, run: FlowRun, args: Any, kwargs: Any, wait_for: Iterable[Any], return_state: bool
+    ) -> Any:
+        state = await task_run.call(run, self.spec, args, kwargs, wait_for, Suspending())
+        return state if return_state else state.result()
+
+    @overload
+    def submit(
+        self: Task[..., Coroutine[Any, Any, T]], *args: Any, wait_for: Iterable[Any] = (), **kwargs: Any
+    ) -> AsyncTaskFuture[T]: ...
+    @overload
+    def submit(self, *args: Any, wait_for: Iterable[Any] = (), **kwargs: Any) -> TaskFuture[R]: ...
+    def submit(self, *args: Any, wait_for: Iterable[Any] = (), **kwargs: Any) -> Any:
+        """Hand a run of the task to the flow's task runner and give its future, without waiting.
+
+        Futures among the arguments, also inside of lists, tuples, sets, dicts and dataclasses, are
+        replaced by their results before the function is called; those in `wait_for` only have to
+        complete before. If one does not complete, the run never starts and ends as ``NotReady``.
+
+        In a sync flow the future's methods block; an async task submitted by an async flow gives a
+        future whose methods are awaited. Raises `NoFlowRunError` outside of a flow function.
+        """
+        return task_run.submit(self._flow_run("submit"), self.spec, args, kwargs, wait_for)
+
+    def map(self, *args: Any, wait_for: Iterable[Any] = (), **kwargs: Any) -> list[Any]:
+        """Submit one run per item of the arguments that can be iterated, and give the futures in order.
+
+        Strings, bytes and what is wrapped in `unmapped` go to every run as they are; a future among
+        the arguments is waited for and its result is mapped over. Raises `MapError` when nothing can
+        be iterated or lengths differ.
+        """
+        run = self._flow_run("map")
+        return [
+            task_run.submit(run, self.spec, item_args, item_kwargs, wait_for)
+            for item_args, item_kwargs in mapping.calls(args, kwargs)
+        ]
+
+    def _flow_run(self, method: str) -> FlowRun:
+        run = context.flow_run()
+        if run is None:
+            where = "inside a task" if context.current.get() is not None else "outside of a flow"
+            raise errors.NoFlowRunError(
+                f"{self.name}.{method}() works only in a flow function, and was called {where}; "
+                f"{self.name}() calls the function itself."
+            )
+        assert isinstance(run, FlowRun)
+        return run
+
+    def with_options(self, *, name: str | None = None) -> Task[P, R]:
+        """The same task with other options; this one stays as it is."""
+        return Task(dataclasses.replace(self.spec, name=name or self.spec.name))
+
+    def __repr__(self) -> str:
+        return f"<Task {self.name!r}>"
+
+
+@overload
+def task(function: Callable[P, R], /) -> Task[P, R]: ...
+@overload
+def task(*, name: str | None = None) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+def task(function: Callable[..., Any] | None = None, /, *, name: str | None = None) -> Any:
+    """Turn a function, sync or async, into a task.
+
+    Args:
+        function: what the task runs.
+        name: name of the task; by default the function's.
+
+    Raises TypeError for what cannot be a task.
+    """
+    if function is None:
+        return functools.partial(task_with, name=name)
+    return task_with(function)
+
+
+def task_with(function: Callable[P, R], name: str | None = None) -> Task[P, R]:
+    """A task with these options; `task` in a form that is no decorator."""
+    return Task(TaskSpec.of(function, name))

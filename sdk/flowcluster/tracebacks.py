@@ -1,0 +1,48 @@
+"""Tracebacks as a flow's author wants to see them: without the frames of the SDK."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from types import TracebackType
+
+_HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+
+def is_ours(filename: str) -> bool:
+    """Whether a source file belongs to the SDK."""
+    return filename.startswith(_HERE)
+
+
+def format_trimmed(error: BaseException) -> str:
+    """The traceback of `error` and of its causes, without frames of the SDK; no line break at the end."""
+    shown = traceback.TracebackException.from_exception(error)
+    part: traceback.TracebackException | None = shown
+    while part is not None:
+        kept = [frame for frame in part.stack if not is_ours(frame.filename)]
+        # An error of the SDK itself keeps its frames: there is nothing else to show.
+        if kept:
+            part.stack = traceback.StackSummary.from_list(kept)
+        part = part.__cause__ or part.__context__
+    return "".join(shown.format()).rstrip("\n")
+
+
+def location(error: BaseException) -> str | None:
+    """Where the flow's author should look: ``greetings.py:12 in say_hello``; None if nothing tells.
+
+    The innermost place that is neither the SDK nor an installed package; that of the cause for an
+    exception that came from elsewhere without frames of its own.
+    """
+    found = None
+    frame: TracebackType | None = error.__traceback__
+    while frame is not None:
+        code = frame.tb_frame.f_code
+        if not is_ours(code.co_filename) and not _is_installed(code.co_filename):
+            found = f"{os.path.basename(code.co_filename)}:{frame.tb_lineno} in {code.co_name}"
+        frame = frame.tb_next
+    return found
+
+
+def _is_installed(filename: str) -> bool:
+    library = os.path.dirname(os.__file__) + os.sep
+    return filename.startswith(("<frozen", library)) or f"{os.sep}site-packages{os.sep}" in filename

@@ -1,0 +1,115 @@
+"""Waiting for something that announces itself through a callback, from sync and from async code.
+
+Everything that can be waited for here is a function `register` that takes a callback and calls it
+once, now or later, from any thread.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
+
+Register = Callable[[Callable[[], None]], None]
+
+
+def wait_blocking(register: Register, timeout: float | None = None) -> bool:
+    """Block this thread until the callback was called; False if that takes longer than `timeout` seconds."""
+    event = threading.Event()
+    register(event.set)
+    return event.wait(timeout)
+
+
+async def wait_async(register: Register, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - as its twin
+    """Wait on the running event loop until the callback was called; False after `timeout` seconds."""
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    event = asyncio.Event()
+
+    def arrived() -> None:
+        # The loop is closed when the program gave up waiting; nobody listens any more.
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(event.set)
+
+    register(arrived)
+    try:
+        await asyncio.wait_for(event.wait(), timeout)
+    except TimeoutError:
+        return False
+    return True
+
+
+def when_all(registers: Iterable[Register], callback: Callable[[], None]) -> None:
+    """Call back once all of them have, at once if there are none."""
+    lock = threading.Lock()
+    registers = list(registers)
+    left = len(registers)
+
+    def one() -> None:
+        nonlocal left
+        with lock:
+            left -= 1
+            if left:
+                return
+        callback()
+
+    for register in registers:
+        register(one)
+    if not registers:
+        callback()
+
+
+class Colour(Protocol):
+    """What the engine needs from the world, once for sync and once for async code."""
+
+    async def call(self, function: Callable[[], T]) -> T:
+        """Call a function that may take long."""
+
+    async def wait(self, register: Register) -> None:
+        """Wait until `register`'s callback was called."""
+
+
+class Blocking:
+    """For code without an event loop: everything blocks, and no coroutine ever suspends."""
+
+    async def call(self, function: Callable[[], T]) -> T:
+        """Call it, here."""
+        return function()
+
+    async def wait(self, register: Register) -> None:
+        """Block the thread."""
+        wait_blocking(register)
+
+
+class Suspending:
+    """For code on an event loop: nothing blocks the loop."""
+
+    async def call(self, function: Callable[[], T]) -> T:
+        """Call it in another thread."""
+        import asyncio
+
+        call = asyncio.create_task(asyncio.to_thread(function))
+        try:
+            return await asyncio.shield(call)
+        except asyncio.CancelledError:
+            # The thread cannot be stopped, and what it opens has to be closed after it.
+            await asyncio.wait([call])
+            raise
+
+    async def wait(self, register: Register) -> None:
+        """Suspend the coroutine."""
+        await wait_async(register)
+
+
+def drive(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that never suspends: the engine's one core, in sync code."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        value: T = stop.value
+        return value
+    coroutine.close()
+    raise RuntimeError("a coroutine suspended where nothing may suspend")
