@@ -54,3 +54,9 @@ def package(helm: str, target: pathlib.Path) -> pathlib.Path:
             [helm, "package", str(chart), "--destination", str(target)], check=True, capture_output=True, text=True
         )
     return pathlib.Path(done.stdout.strip().rsplit(" ", 1)[1])
+
+
+if __name__ == "__main__":
+    from tools.cluster.api import tool
+
+    print(package(str(tool("helm")), pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else "dist")))

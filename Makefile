@@ -1,0 +1,64 @@
+# Everything a developer runs. Each target does its own set-up; all can be run again.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help demo test lint unit e2e bench up down install chart generate lock clean
+.DEFAULT_GOAL := help
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(STAMP): requirements/dev.lock requirements/bootstrap.lock pyproject.toml
+	@echo "installing the development environment into $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/bootstrap.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-build-isolation --no-deps --editable .
+	@touch $@
+
+demo: $(STAMP) ## Bring up a Kubernetes, run two FlowRuns on it and show that nothing is left
+	$(BIN)/python -m tools.demo
+
+test: lint unit e2e ## Everything that CI runs
+
+lint: $(STAMP) ## Format, lint, types, layers, generated files
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m tools.generate --check
+
+unit: $(STAMP) ## Tests that need no cluster
+	$(BIN)/python -m pytest tests/unit tests/contract
+
+e2e: $(STAMP) ## Tests on a real Kubernetes
+	$(BIN)/python -m tools.install >/dev/null
+	$(BIN)/python -m pytest tests/integration tests/e2e
+
+bench: $(STAMP) ## Print the figures
+	$(BIN)/python -m tools.install >/dev/null
+	$(BIN)/python -m tests.bench.run_times
+	$(BIN)/python -m tests.bench.footprint
+
+up: $(STAMP) ## Bring up the Kubernetes for development
+	$(BIN)/python -m tools.cluster up
+
+down: $(STAMP) ## Take it down again
+	$(BIN)/python -m tools.cluster down
+
+install: $(STAMP) ## Bring up a Kubernetes with the chart in it
+	$(BIN)/python -m tools.install
+
+chart: $(STAMP) ## Package the chart into dist/
+	$(BIN)/python -m tools.chart dist
+
+generate: $(STAMP) ## Make the CRD anew from the models
+	$(BIN)/python -m tools.generate
+
+lock: $(STAMP) ## Make the lock files anew
+	PATH=$(CURDIR)/$(BIN):$$PATH requirements/lock.sh
+
+clean: ## Remove what was made inside the checkout
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,63 @@
+"""A real cluster with the chart in it, and a namespace for each test that must be empty at its end."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.waiting import wait_until
+from tests.support.world import World
+from tools.install import RELEASE, SYSTEM, Installed, install
+
+#: Seconds from the end of a run until nothing of it may be left.
+LEFT_SECONDS = 30
+
+
+@pytest.fixture(scope="session")
+def installed() -> Installed:
+    """The cluster; what is missing of it is set up first."""
+    return install()
+
+
+@pytest.fixture
+def world(installed: Installed, request: pytest.FixtureRequest) -> Iterator[World]:
+    """A namespace of the test's own. At the end, nothing may be left in it but records."""
+    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower())[:40].strip("-")
+    here = World(installed.kubeconfig, f"{name}-{secrets.token_hex(3)}")
+    here.create_namespace()
+    try:
+        yield here
+        wait_until(lambda: not here.everything(), f"nothing is left: {here.everything()}", LEFT_SECONDS)
+    finally:
+        here.delete_namespace()
+        here.close()
+
+
+@pytest.fixture
+def operator_away(installed: Installed) -> Iterator[None]:
+    """The installed operator is scaled to zero for the test."""
+    system = World(installed.kubeconfig, SYSTEM)
+    scale(system, RELEASE, 0)
+    yield
+    scale(system, RELEASE, 1)
+    system.close()
+
+
+def scale(system: World, deployment: str, replicas: int) -> None:
+    """Scale a Deployment of the release and wait until its pods agree."""
+    system.apps.patch_namespaced_deployment_scale(deployment, system.namespace, {"spec": {"replicas": replicas}})
+
+    def agreed() -> bool:
+        status = system.apps.read_namespaced_deployment(deployment, system.namespace).status
+        pods = [pod for pod in system.pods() if pod.metadata.name.startswith(f"{deployment}-") and not _other(pod)]
+        return (status.ready_replicas or 0) == replicas and len(pods) == replicas
+
+    wait_until(agreed, f"{deployment} has {replicas} pods", 60)
+
+
+def _other(pod: object) -> bool:
+    labels = getattr(getattr(pod, "metadata", None), "labels", None) or {}
+    return labels.get("app.kubernetes.io/name") != "flowcluster-operator"

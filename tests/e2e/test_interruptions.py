@@ -1,0 +1,138 @@
+"""Runs that are stopped, orphaned or broken on the way: what is left must be nothing."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+import pytest
+from conftest import scale
+
+from tests.support.operator_process import OperatorProcess
+from tests.support.waiting import wait_until
+from tests.support.world import FlowRun, World
+from tools.install import RELEASE, SYSTEM, Installed
+
+pytestmark = pytest.mark.timeout(240)
+
+FLOWS = """
+import time
+from flowcluster import flow, task
+
+@task
+def nap(seconds: float) -> float:
+    time.sleep(seconds)
+    return seconds
+
+@flow
+def naps(seconds: float = 600) -> float:
+    return nap.submit(seconds).result()
+"""
+
+
+def naps(world: World, seconds: float = 600, **more: Any) -> dict[str, Any]:
+    flow = {"entrypoint": "flow.py:naps", "source": world.code(FLOWS), "parameters": {"seconds": seconds}}
+    return FlowRun(flow=flow, more=more).body()
+
+
+def test_deleted_while_starting(world: World) -> None:
+    """A FlowRun that is deleted before anything runs takes its children along."""
+    world.create(naps(world))
+    wait_until(world.dask_clusters, "it has a cluster")
+    world.delete("run")
+
+    wait_until(lambda: not world.runs(), "the FlowRun is gone", 5)
+
+
+def test_deleted_while_running(world: World) -> None:
+    """A FlowRun that is deleted while its flow runs takes its children along."""
+    world.create(naps(world))
+    world.wait_phase("run", "Running")
+    world.delete("run")
+
+    wait_until(lambda: not world.runs(), "the FlowRun is gone", 5)
+
+
+def test_cancelled_while_running(world: World) -> None:
+    """spec.cancel stops the flow, and the record says so."""
+    world.create(naps(world))
+    world.wait_phase("run", "Running")
+    world.patch("run", {"cancel": True})
+    status = world.wait_phase("run", "Cancelled", "Failed", "Succeeded")
+
+    assert (status["phase"], status["reason"]) == ("Cancelled", "Cancelled")
+
+
+def test_the_schedulers_pod_is_killed(world: World) -> None:
+    """A run whose scheduler went away fails as ClusterLost and is never called Running again."""
+    world.create(naps(world))
+    world.wait_phase("run", "Running")
+    wait_until(lambda: world.status("run")["cluster"].get("scheduler"), "the scheduler is known")
+    (scheduler,) = world.pods("scheduler")
+    world.core.delete_namespaced_pod(scheduler.metadata.name, world.namespace, grace_period_seconds=0)
+    status = world.wait_phase("run", "Failed", "Succeeded", "Cancelled")
+
+    assert (status["phase"], status["reason"]) == ("Failed", "ClusterLost")
+
+
+def test_the_job_is_deleted_by_somebody_else(world: World) -> None:
+    """A run whose Job was deleted fails as DriverLost: its flow is not run a second time."""
+    world.create(naps(world))
+    world.wait_phase("run", "Running")
+    (job,) = world.batch.list_namespaced_job(world.namespace).items
+    world.batch.delete_namespaced_job(job.metadata.name, world.namespace, propagation_policy="Background")
+    status = world.wait_phase("run", "Failed", "Succeeded", "Cancelled")
+
+    assert (status["phase"], status["reason"]) == ("Failed", "DriverLost")
+
+
+def test_a_run_ends_while_the_operator_is_away(world: World, installed: Installed) -> None:
+    """A flow that finishes with the operator scaled to zero is recorded and cleaned up when it is back."""
+    system = World(installed.kubeconfig, SYSTEM)
+    world.create(naps(world, 4))
+    world.wait_phase("run", "Running")
+    scale(system, RELEASE, 0)
+    try:
+        wait_until(lambda: [p for p in world.pods("driver") if p.status.phase == "Succeeded"], "the driver is done")
+    finally:
+        scale(system, RELEASE, 1)
+        system.close()
+    status = world.wait_phase("run", "Succeeded", "Failed")
+
+    assert status["phase"] == "Succeeded", status["message"]
+    assert status["flow"]["result"] == "4.0"
+
+
+def test_a_run_is_deleted_while_the_operator_is_away(world: World, installed: Installed) -> None:
+    """Garbage collection alone removes what a deleted FlowRun had: no finalizer of ours holds it."""
+    system = World(installed.kubeconfig, SYSTEM)
+    world.create(naps(world))
+    world.wait_phase("run", "Running")
+    scale(system, RELEASE, 0)
+    try:
+        world.delete("run")
+        wait_until(lambda: not world.everything(), "nothing is left", 60)
+    finally:
+        scale(system, RELEASE, 1)
+        system.close()
+
+
+@pytest.mark.parametrize("write", range(1, 11))
+def test_the_operator_is_killed_after_a_write(
+    world: World, installed: Installed, operator_away: None, tmp_path: pathlib.Path, write: int
+) -> None:
+    """Killed with SIGKILL after any of its first ten writes and started again, it makes one cluster and one Job."""
+    with OperatorProcess(
+        tmp_path, installed.kubeconfig, world.namespace, installed.images["runtime"], die_at=write
+    ) as operator:
+        world.create(naps(world, 0.1))
+        wait_until(operator.died, f"write number {write} was made", 60)
+        operator.start()
+        status = world.wait_phase("run", "Succeeded", "Failed")
+        created = [line for line in operator.writes() if line.startswith("POST") and line.endswith("201")]
+
+        assert status["phase"] == "Succeeded", status["message"]
+        assert sum("/daskclusters" in line for line in created) == 1
+        assert sum("/jobs" in line for line in created) == 1
+        assert "Traceback" not in operator.log()
+        wait_until(lambda: not world.everything(), "nothing is left", 30)

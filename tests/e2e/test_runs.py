@@ -1,0 +1,208 @@
+"""Whole runs, from the manifest to the record, each judged by what the API server lists."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.support.waiting import wait_until
+from tests.support.world import FlowRun, World
+
+pytestmark = pytest.mark.timeout(240)
+
+FLOWS = """
+import sys, time
+from flowcluster import flow, task
+
+@task
+def double(x: int) -> int:
+    return 2 * x
+
+@flow
+def good(x: int = 1) -> int:
+    return double.submit(x).result()
+
+@flow
+def bad():
+    raise ValueError("the answer is not 42")
+
+@flow
+def leaves():
+    sys.exit(3)
+
+@task
+def nap(seconds: float) -> None:
+    time.sleep(seconds)
+
+@flow
+def long():
+    print("long flow started", flush=True)
+    nap.submit(600).result()
+"""
+
+
+def conditions(status: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    return {item["type"]: (item["status"], item["reason"]) for item in status["conditions"]}
+
+
+def flow(world: World, function: str, **more: Any) -> dict[str, Any]:
+    return {"entrypoint": f"flow.py:{function}", "source": world.code(FLOWS), **more}
+
+
+def test_greetings_run_on_a_cluster_of_their_own(world: World) -> None:
+    """The greetings sample succeeds on its Dask cluster and leaves only its record."""
+    status = world.wait_phase(world.apply_sample("greetings"), "Succeeded", "Failed")
+
+    assert status["phase"] == "Succeeded", status["message"]
+    assert status["flow"]["tasks"] == {"total": 8, "running": 0, "completed": 8, "failed": 0}
+    assert status["cluster"]["peakWorkers"] >= 1
+    assert conditions(status)["Finished"] == ("True", "Succeeded")
+    assert conditions(status)["ClusterDeleted"] == ("True", "NothingLeft")
+    assert conditions(status)["Stalled"][0] == "False"
+    assert [entry["reason"] for entry in status["story"]][:1] == ["Created"]
+
+
+def test_real_work_gives_the_result_that_numpy_gives(world: World) -> None:
+    """256 MB of numbers are summarised on two workers, checked, and the result stands in status."""
+    status = world.wait_phase(world.apply_sample("statistics"), "Succeeded", "Failed", seconds=180)
+
+    assert status["phase"] == "Succeeded", status["message"]
+    assert json.loads(status["flow"]["result"])["bytes"] == 256_000_000
+    assert status["cluster"]["peakWorkers"] == 2
+
+
+def test_a_flow_without_a_cluster_runs_alone(world: World) -> None:
+    """No DaskCluster is made for a run that asks for none."""
+    name = world.apply_sample("no-cluster")
+    status = world.wait_phase(name, "Succeeded", "Failed")
+
+    assert status["phase"] == "Succeeded", status["message"]
+    assert json.loads(status["flow"]["result"]) == [1, 4, 9]
+    assert "cluster" not in status
+
+
+def test_failed_tasks_fail_the_run(world: World) -> None:
+    """The failing sample's record names the failed task's error."""
+    status = world.wait_phase(world.apply_sample("failing"), "Succeeded", "Failed")
+
+    assert (status["phase"], status["reason"]) == ("Failed", "TasksFailed")
+    assert "ZeroDivisionError" in status["message"]
+    assert conditions(status)["Stalled"] == ("True", "TasksFailed")
+
+
+@pytest.mark.parametrize(
+    ("function", "more", "reason", "words", "code"),
+    [
+        ("bad", {}, "FlowFailed", ["ValueError", "the answer is not 42"], 1),
+        ("leaves", {}, "FlowExited", ["sys.exit(3)"], 3),
+        ("absent", {}, "EntrypointNotFound", ["absent"], 2),
+        ("good", {"parameters": {"y": 1}}, "InvalidParameters", ["y"], 2),
+        ("good", {"parameters": {"x": "much"}}, "InvalidParameters", ["x"], 2),
+    ],
+)
+def test_how_a_flow_ended_stands_in_the_record(
+    world: World, function: str, more: dict[str, Any], reason: str, words: list[str], code: int
+) -> None:
+    """An exception, sys.exit, an unknown function and wrong parameters each have their reason and their words."""
+    world.create(FlowRun(flow=flow(world, function, **more), workers=None).body())
+    status = world.wait_phase("run", "Succeeded", "Failed")
+
+    assert (status["phase"], status["reason"]) == ("Failed", reason)
+    assert status["flow"]["exitCode"] == code
+    for word in words:
+        assert word in status["message"]
+
+
+def test_an_image_that_does_not_exist_is_told_and_then_fails(world: World) -> None:
+    """While it starts, the cause stands in status within 10 s; at the start deadline it is why the run failed."""
+    body = FlowRun(
+        flow=flow(world, "good", image="registry.invalid/no/such:image"), more={"startDeadlineSeconds": 15}
+    ).body()
+    world.create(body)
+    pulling = wait_until(
+        lambda: (status := world.status("run")).get("reason") in ("ErrImagePull", "ImagePullBackOff") and status,
+        "the cause stands in status",
+        10,
+    )
+    assert isinstance(pulling, dict)
+    assert pulling["phase"] == "Starting"
+    assert "spec.flow.image" in pulling["message"]
+
+    status = world.wait_phase("run", "Succeeded", "Failed")
+    assert status["phase"] == "Failed"
+    assert status["reason"] in ("ErrImagePull", "ImagePullBackOff")
+    assert "spec.startDeadlineSeconds" in status["message"]
+
+
+def test_workers_that_fit_on_no_node_are_told_and_then_fail(world: World) -> None:
+    """An unschedulable request is named with the resource that lacks."""
+    workers = {"minimum": 1, "maximum": 1, "resources": {"requests": {"cpu": "1000"}}}
+    body = FlowRun(
+        flow=flow(world, "long"),
+        more={"cluster": {"kind": "Dask", "workers": workers}, "startDeadlineSeconds": 12},
+    ).body()
+    world.create(body)
+    status = world.wait_phase("run", "Succeeded", "Failed")
+
+    assert (status["phase"], status["reason"]) == ("Failed", "Unschedulable")
+    assert "Insufficient cpu" in status["message"]
+    assert "spec.cluster.workers.resources" in status["message"]
+
+
+def test_a_quota_that_refuses_the_driver_is_told(world: World) -> None:
+    """Pods that may not be created are a cause like any other."""
+    quota = {"metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
+    world.core.create_namespaced_resource_quota(world.namespace, quota)
+    world.create(FlowRun(flow=flow(world, "good"), workers=None, more={"startDeadlineSeconds": 10}).body())
+    status = world.wait_phase("run", "Succeeded", "Failed")
+
+    assert status["phase"] == "Failed"
+    assert "exceeded quota" in status["message"]
+
+
+def test_two_runs_of_one_name_follow_each_other(world: World) -> None:
+    """A run that is deleted and created again at once is a new run with children of its own."""
+    body = FlowRun(flow=flow(world, "good", parameters={"x": 21})).body()
+    first = world.create(body)["metadata"]["uid"]
+    wait_until(world.dask_clusters, "the first run has a cluster")
+    world.delete("run")
+    second = world.create(body)["metadata"]["uid"]
+    status = world.wait_phase("run", "Succeeded", "Failed")
+
+    assert first != second
+    assert status["phase"] == "Succeeded", status["message"]
+    assert status["flow"]["result"] == "42"
+
+
+def test_ten_runs_at_once_all_succeed(world: World) -> None:
+    """Ten FlowRuns created together all end well."""
+    source = world.code(FLOWS)
+    for number in range(10):
+        described = {"entrypoint": "flow.py:good", "source": source, "parameters": {"x": number}}
+        small = {"requests": {"cpu": "10m"}}
+        cluster = {"kind": "Dask", "workers": {"minimum": 1, "maximum": 1, "resources": small}}
+        world.create(FlowRun(name=f"run-{number}", flow=described, more={"cluster": cluster}).body())
+    for number in range(10):
+        status = world.wait_phase(f"run-{number}", "Succeeded", "Failed", seconds=200)
+
+        assert status["phase"] == "Succeeded", status["message"]
+        assert status["flow"]["result"] == str(2 * number)
+
+
+def test_a_record_goes_after_its_time(world: World) -> None:
+    """ttlSecondsAfterFinished: 0 removes the FlowRun once everything else is gone."""
+    world.create(FlowRun(flow=flow(world, "good"), workers=None, more={"ttlSecondsAfterFinished": 0}).body())
+
+    wait_until(lambda: not world.runs(), "the record is gone", 60)
+
+
+def test_a_suspended_run_has_nothing_until_it_is_resumed(world: World) -> None:
+    """While suspend is true nothing exists; after that the run starts as any other."""
+    world.create(FlowRun(flow=flow(world, "good"), workers=None, more={"suspend": True}).body())
+    world.wait_phase("run", "Suspended")
+    assert world.everything() == []
+
+    world.patch("run", {"suspend": False})
+    assert world.wait_phase("run", "Succeeded", "Failed")["phase"] == "Succeeded"

@@ -1,0 +1,113 @@
+"""The operator as a process of the test's, behind the counting proxy, so that it can be killed at any write."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+from types import TracebackType
+
+import yaml
+
+from tests.support.waiting import wait_until
+from tests.support.world import ROOT
+
+
+def free_port() -> int:
+    """A TCP port of the loopback interface that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class OperatorProcess:
+    """Runs the operator for one namespace; `die_at` is the write at which the first one is killed, 0 for never."""
+
+    def __init__(
+        self, folder: pathlib.Path, kubeconfig: pathlib.Path, namespace: str, image: str, die_at: int = 0
+    ) -> None:
+        self._folder, self._real = folder, kubeconfig
+        self._environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(str(ROOT / name) for name in ("sdk", "operator", "")),
+            "FLOWCLUSTER_NAMESPACE": namespace,
+            "FLOWCLUSTER_DEFAULT_IMAGE": image,
+            "FLOWCLUSTER_RESYNC_SECONDS": "5",
+        }
+        self._die_at = die_at
+        self._proxy: subprocess.Popen[bytes] | None = None
+        self._operator: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> OperatorProcess:
+        port = free_port()
+        pidfile = self._folder / "operator.pid"
+        with (self._folder / "writes.log").open("wb") as log:
+            self._proxy = subprocess.Popen(
+                [
+                    sys.executable, "-m", "tests.support.counting_proxy",
+                    str(self._real), str(port), str(pidfile), str(self._die_at),
+                ],
+                stdout=log, stderr=subprocess.STDOUT, cwd=ROOT, env=self._environment,
+            )  # fmt: skip
+        kubeconfig = self._folder / "kubeconfig"
+        context = {"name": "p", "context": {"cluster": "p", "user": "p"}}
+        kubeconfig.write_text(
+            yaml.safe_dump(
+                {
+                    "apiVersion": "v1",
+                    "kind": "Config",
+                    "clusters": [{"name": "p", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
+                    "users": [{"name": "p", "user": {}}],
+                    "contexts": [context],
+                    "current-context": "p",
+                }
+            )
+        )
+        self._environment["KUBECONFIG"] = str(kubeconfig)
+        wait_until(lambda: self._listens(port), "the proxy listens")
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+        if self._proxy is not None:
+            self._proxy.kill()
+            self._proxy.wait()
+
+    def start(self) -> None:
+        """Start an operator; the proxy learns its pid."""
+        with (self._folder / "operator.log").open("ab") as log:
+            self._operator = subprocess.Popen(
+                [sys.executable, "-m", "flowcluster_operator"],
+                stdout=log, stderr=subprocess.STDOUT, cwd=ROOT, env=self._environment,
+            )  # fmt: skip
+        (self._folder / "operator.pid").write_text(str(self._operator.pid))
+
+    def kill(self) -> None:
+        """End the operator with SIGKILL."""
+        if self._operator is not None:
+            self._operator.send_signal(signal.SIGKILL)
+            self._operator.wait()
+
+    def died(self) -> bool:
+        """Whether the operator ended."""
+        return self._operator is not None and self._operator.poll() is not None
+
+    def writes(self) -> list[str]:
+        """The writes so far: method, path, HTTP status."""
+        lines = (self._folder / "writes.log").read_text().splitlines()
+        return [line for line in lines if line.split(" ", 1)[0] in {"POST", "PUT", "PATCH", "DELETE"}]
+
+    def log(self) -> str:
+        """What the operators said."""
+        return (self._folder / "operator.log").read_text()
+
+    @staticmethod
+    def _listens(port: int) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0

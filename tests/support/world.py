@@ -1,0 +1,173 @@
+"""The tests' own eye on the cluster: what the API server lists, read with the official client."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from typing import Any
+
+import yaml
+from kubernetes import client, config
+
+from flowcluster_api import names
+from tests.support.waiting import wait_until
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SAMPLES = ROOT / "manifests" / "samples"
+#: ConfigMaps that Kubernetes itself puts into every namespace.
+_FOREIGN = {"kube-root-ca.crt"}
+Body = dict[str, Any]
+
+
+class World:
+    """One namespace of a cluster."""
+
+    def __init__(self, kubeconfig: pathlib.Path, namespace: str) -> None:
+        self.namespace = namespace
+        self._api = config.new_client_from_config(str(kubeconfig))
+        self.core = client.CoreV1Api(self._api)
+        self.apps = client.AppsV1Api(self._api)
+        self.batch = client.BatchV1Api(self._api)
+        self._leases = client.CoordinationV1Api(self._api)
+        self._custom = client.CustomObjectsApi(self._api)
+
+    def create_namespace(self) -> None:
+        """Make the namespace, in which only pods of the `restricted` profile may run."""
+        labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+        metadata = client.V1ObjectMeta(name=self.namespace, labels=labels)
+        self.core.create_namespace(client.V1Namespace(metadata=metadata))
+        wait_until(
+            lambda: self.core.list_namespaced_service_account(self.namespace).items, "the default ServiceAccount exists"
+        )
+
+    def delete_namespace(self) -> None:
+        """Ask for the namespace's deletion."""
+        self.core.delete_namespace(self.namespace)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._api.close()
+
+    def apply_sample(self, name: str, **spec: Any) -> str:
+        """Create what is in a sample file, with fields of the FlowRun's spec replaced; the FlowRun's name."""
+        documents = list(yaml.safe_load_all((SAMPLES / f"{name}.yaml").read_text()))
+        for document in documents:
+            if document["kind"] == "ConfigMap":
+                self.core.create_namespaced_config_map(self.namespace, document)
+            else:
+                document["spec"] |= spec
+                self.create(document)
+        return str(documents[-1]["metadata"]["name"])
+
+    def code(self, text: str, name: str = "code") -> Body:
+        """Put flow code into a ConfigMap; the `source` that mounts it."""
+        body = client.V1ConfigMap(metadata=client.V1ObjectMeta(name=name), data={"flow.py": text})
+        self.core.create_namespaced_config_map(self.namespace, body)
+        return {"configMap": {"name": name}}
+
+    def create(self, body: Body, *, dry_run: bool = False) -> Body:
+        """Create a FlowRun. Raises ApiException when the API server refuses it."""
+        options = {"dry_run": "All"} if dry_run else {}
+        found: Body = self._custom.create_namespaced_custom_object(
+            names.GROUP, names.VERSION, self.namespace, names.PLURAL, body, **options
+        )
+        return found
+
+    def run(self, name: str) -> Body | None:
+        """A FlowRun; None when there is none of that name."""
+        return next((item for item in self.runs() if item["metadata"]["name"] == name), None)
+
+    def runs(self) -> list[Body]:
+        """All FlowRuns of the namespace."""
+        return self._list(names.GROUP, names.VERSION, names.PLURAL)
+
+    def patch(self, name: str, spec: Body) -> None:
+        """Merge-patch a FlowRun's spec."""
+        self._custom.patch_namespaced_custom_object(
+            names.GROUP, names.VERSION, self.namespace, names.PLURAL, name, {"spec": spec}
+        )
+
+    def delete(self, name: str) -> None:
+        """Delete a FlowRun, as `kubectl delete` does."""
+        self._custom.delete_namespaced_custom_object(names.GROUP, names.VERSION, self.namespace, names.PLURAL, name)
+
+    def status(self, name: str) -> Body:
+        """A FlowRun's status; empty before the operator saw it."""
+        return dict((self.run(name) or {}).get("status") or {})
+
+    def wait_phase(self, name: str, *phases: str, seconds: float = 90) -> Body:
+        """Wait until the run is in one of `phases`; its status then."""
+        return (
+            wait_until(
+                lambda: (status := self.status(name)).get("phase") in phases and status,
+                f"{name} is {' or '.join(phases)}: {self.status(name).get('phase')} {self.status(name).get('message')}",
+                seconds,
+            )
+            or {}
+        )
+
+    def dask_clusters(self) -> list[Body]:
+        """All DaskClusters of the namespace."""
+        return self._list("kubernetes.dask.org", "v1", "daskclusters")
+
+    def pods(self, component: str = "") -> list[Any]:
+        """Pods of the namespace, of one component if given."""
+        selector = f"{names.LABEL_COMPONENT}={component}" if component else ""
+        return list(self.core.list_namespaced_pod(self.namespace, label_selector=selector).items)
+
+    def everything(self) -> list[str]:
+        """Kind and name of everything in the namespace that a run may have left behind."""
+        ns = self.namespace
+        found = {
+            "DaskCluster": [item["metadata"]["name"] for item in self.dask_clusters()],
+            "DaskWorkerGroup": self._names_of(self._list("kubernetes.dask.org", "v1", "daskworkergroups")),
+            "DaskAutoscaler": self._names_of(self._list("kubernetes.dask.org", "v1", "daskautoscalers")),
+            "Deployment": _names(self.apps.list_namespaced_deployment(ns)),
+            "ReplicaSet": _names(self.apps.list_namespaced_replica_set(ns)),
+            "Job": _names(self.batch.list_namespaced_job(ns)),
+            "Pod": _names(self.core.list_namespaced_pod(ns)),
+            "Service": _names(self.core.list_namespaced_service(ns)),
+            "Secret": _names(self.core.list_namespaced_secret(ns)),
+            "Lease": _names(self._leases.list_namespaced_lease(ns)),
+            "ConfigMap": [
+                item.metadata.name
+                for item in self.core.list_namespaced_config_map(ns).items
+                if item.metadata.name not in _FOREIGN and item.metadata.owner_references
+            ],
+        }
+        return [f"{kind} {name}" for kind, listed in found.items() for name in listed]
+
+    def _list(self, group: str, version: str, plural: str) -> list[Body]:
+        return list(self._custom.list_namespaced_custom_object(group, version, self.namespace, plural)["items"])
+
+    @staticmethod
+    def _names_of(items: list[Body]) -> list[str]:
+        return [item["metadata"]["name"] for item in items]
+
+
+def _names(listed: Any) -> list[str]:
+    return [item.metadata.name for item in listed.items]
+
+
+@dataclasses.dataclass(frozen=True)
+class FlowRun:
+    """A FlowRun manifest, with the usual case as its default."""
+
+    name: str = "run"
+    flow: Body | None = None
+    workers: int | None = 1
+    more: Body = dataclasses.field(default_factory=dict)
+
+    def body(self) -> Body:
+        """The manifest."""
+        spec: Body = dict(self.more)
+        if self.flow is not None:
+            spec["flow"] = self.flow
+        if self.workers is not None:
+            spec.setdefault("cluster", {"kind": "Dask", "workers": {"minimum": self.workers, "maximum": self.workers}})
+        return {
+            "apiVersion": names.API_VERSION,
+            "kind": names.KIND,
+            "metadata": {"name": self.name},
+            "spec": spec,
+        }

@@ -1,0 +1,77 @@
+"""Bring up a Kubernetes, build and load the images, install the chart: ``python -m tools.install``.
+
+Safe to run again: what is there already is left as it is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import sys
+import tempfile
+
+from tools.chart import package
+from tools.cluster import api
+from tools.cluster.errors import ToolError
+from tools.cluster.progress import step
+from tools.cluster.shell import run
+
+#: Namespace and name of the release.
+SYSTEM, RELEASE = "flowcluster-system", "flowcluster"
+
+
+@dataclasses.dataclass(frozen=True)
+class Installed:
+    """A cluster with the operators in it.
+
+    `images` are full references by name: operator, runtime, dask-operator.
+    """
+
+    kubeconfig: pathlib.Path
+    kubectl: pathlib.Path
+    helm: pathlib.Path
+    images: dict[str, str]
+    audit_log: pathlib.Path | None
+
+
+def install() -> Installed:
+    """Do all of it. Raises ToolError with what to do when a step fails."""
+    cluster = api.ensure_up()
+    images = api.ensure_images(cluster)
+    done = Installed(
+        kubeconfig=cluster.kubeconfig,
+        kubectl=api.tool("kubectl"),
+        helm=api.tool("helm"),
+        images=images,
+        audit_log=cluster.audit_log,
+    )
+    with step("installing the chart"), tempfile.TemporaryDirectory() as folder:
+        archive = package(str(done.helm), pathlib.Path(folder))
+        run(
+            [
+                done.helm, "upgrade", "--install", RELEASE, archive, "--namespace", SYSTEM, "--create-namespace",
+                "--wait", "--timeout", "180s", *_image_values(images),
+            ],
+            env={"KUBECONFIG": str(done.kubeconfig)},
+            hint=f"look at: kubectl --kubeconfig {done.kubeconfig} -n {SYSTEM} describe pods",
+        )  # fmt: skip
+    return done
+
+
+def _image_values(images: dict[str, str]) -> list[str]:
+    values: list[str] = []
+    for name, key, repository in (
+        ("operator", "image", "repository"),
+        ("runtime", "runtimeImage", "repository"),
+        ("dask-operator", "dask-kubernetes-operator.image", "name"),
+    ):
+        path, _, tag = images[name].rpartition(":")
+        values += ["--set", f"{key}.{repository}={path}", "--set-string", f"{key}.tag={tag}"]
+    return values
+
+
+if __name__ == "__main__":
+    try:
+        print(install().kubeconfig)
+    except ToolError as error:
+        sys.exit(f"error: {error}")
