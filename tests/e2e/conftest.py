@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.waiting import wait_until
-from tests.support.world import World
+from tests.support.world import World, scale
 from tools.install import RELEASE, SYSTEM, Installed, install
 
 #: Seconds from the end of a run until nothing of it may be left.
@@ -44,20 +44,3 @@ def operator_away(installed: Installed) -> Iterator[None]:
     yield
     scale(system, RELEASE, 1)
     system.close()
-
-
-def scale(system: World, deployment: str, replicas: int) -> None:
-    """Scale a Deployment of the release and wait until its pods agree."""
-    system.apps.patch_namespaced_deployment_scale(deployment, system.namespace, {"spec": {"replicas": replicas}})
-
-    def agreed() -> bool:
-        status = system.apps.read_namespaced_deployment(deployment, system.namespace).status
-        pods = [pod for pod in system.pods() if pod.metadata.name.startswith(f"{deployment}-") and not _other(pod)]
-        return (status.ready_replicas or 0) == replicas and len(pods) == replicas
-
-    wait_until(agreed, f"{deployment} has {replicas} pods", 60)
-
-
-def _other(pod: object) -> bool:
-    labels = getattr(getattr(pod, "metadata", None), "labels", None) or {}
-    return labels.get("app.kubernetes.io/name") != "flowcluster-operator"

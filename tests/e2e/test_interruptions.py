@@ -6,11 +6,10 @@ import pathlib
 from typing import Any
 
 import pytest
-from conftest import scale
 
 from tests.support.operator_process import OperatorProcess
 from tests.support.waiting import wait_until
-from tests.support.world import FlowRun, World
+from tests.support.world import FlowRun, World, scale
 from tools.install import RELEASE, SYSTEM, Installed
 
 pytestmark = pytest.mark.timeout(240)

@@ -149,6 +149,20 @@ def _names(listed: Any) -> list[str]:
     return [item.metadata.name for item in listed.items]
 
 
+def scale(system: World, deployment: str, replicas: int) -> None:
+    """Scale a Deployment and wait until its pods agree."""
+    system.apps.patch_namespaced_deployment_scale(deployment, system.namespace, {"spec": {"replicas": replicas}})
+    selector = system.apps.read_namespaced_deployment(deployment, system.namespace).spec.selector.match_labels
+    labels = ",".join(f"{name}={value}" for name, value in selector.items())
+
+    def agreed() -> bool:
+        ready = system.apps.read_namespaced_deployment(deployment, system.namespace).status.ready_replicas or 0
+        pods = system.core.list_namespaced_pod(system.namespace, label_selector=labels).items
+        return ready == replicas == len(pods)
+
+    wait_until(agreed, f"{deployment} has {replicas} pods", 60)
+
+
 @dataclasses.dataclass(frozen=True)
 class FlowRun:
     """A FlowRun manifest, with the usual case as its default."""
