@@ -87,7 +87,8 @@ def _final_phase(reason: str) -> c.Phase:
 
 
 def _expire(observed: Observed, draft: Draft, now: dt.datetime) -> Plan:
-    assert observed.run is not None and observed.spec is not None
+    assert observed.run is not None
+    assert observed.spec is not None
     age = (now - parse_time(draft.status["finishTime"])).total_seconds()
     left = observed.spec.ttl_seconds_after_finished - age
     if left > 0:
