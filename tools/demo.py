@@ -42,7 +42,8 @@ class Demo:
     def run(self, sample: str) -> str:
         """Apply a sample and watch its run to the end; the phase it ended in."""
         self.show("apply", "-f", f"manifests/samples/{sample}.yaml")
-        started, last, status = time.monotonic(), "", {}
+        started, last = time.monotonic(), ""
+        status: dict[str, Any] = {}
         while status.get("phase") not in ("Succeeded", "Failed", "Cancelled"):
             if time.monotonic() - started > _SECONDS:
                 raise ToolError(f"{sample} did not end within {_SECONDS} s: {status.get('message')}")

@@ -10,6 +10,7 @@ import pytest
 from flowcluster_operator.errors import IllegalTransition
 from flowcluster_operator.model import Create, Delete, DropFinalizers, Observed, Plan, Rejection, Warned
 from flowcluster_operator.reconcile.decide import decide
+from flowcluster_operator.resources import FLOW_RUN
 from flowcluster_operator.status import Draft
 from tests.support.makers import (
     KEY,
@@ -333,7 +334,7 @@ class TestTeardown:
 
         assert early.actions == ()
         assert early.requeue == pytest.approx(7)
-        assert [(action.resource.kind, action.name) for action in late.actions] == [("FlowRun", "greetings")]
+        assert late.actions == (Delete(FLOW_RUN, "greetings", KEY.uid),)
 
     def test_children_of_a_run_that_is_gone_are_deleted(self) -> None:
         """What outlived its FlowRun is swept up."""
