@@ -74,11 +74,17 @@ class RemoteError(FlowclusterError):
 
 
 class RemoteTraceback(Exception):
-    """Carries the text of a worker's traceback; the cause of an exception that came from a worker."""
+    """Carries the text of a worker's traceback; the cause of an exception that came from a worker.
 
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
+    Attributes:
+        text: the traceback, without frames of the SDK.
+        location: the line of the user's code that it leads to, if it leads to one.
+    """
+
+    def __init__(self, text: str, location: str | None) -> None:
+        super().__init__(text, location)
         self.text = text
+        self.location = location
 
     def __str__(self) -> str:
         return f"\n\n{self.text.rstrip()}\n"

@@ -19,6 +19,9 @@ from .tracebacks import format_trimmed
 
 ENV_LEVEL = "FLOWCLUSTER_LOGGING_LEVEL"
 
+# Marks a record that went to the driver, where it is shown.
+_SENT = "flowcluster_sent"
+
 root = logging.getLogger("flowcluster")
 engine = logging.getLogger("flowcluster.engine")
 flow_runs = logging.getLogger("flowcluster.flow_runs")
@@ -93,7 +96,7 @@ class _Console(logging.Handler):
     """Writes to whatever ``sys.stderr`` is at the moment, until the application configures logging."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        if logging.root.handlers:
+        if logging.root.handlers or hasattr(record, _SENT):
             return
         try:
             sys.stderr.write(self.format(record) + "\n")
@@ -108,7 +111,7 @@ def configure() -> None:
     """
     if root.level == logging.NOTSET:
         root.setLevel(level_from_environment())
-    if not root.handlers and not logging.root.handlers:
+    if not logging.root.handlers and all(isinstance(handler, ForwardHandler) for handler in root.handlers):
         handler = _Console()
         handler.setFormatter(RunFormatter())
         root.addHandler(handler)
@@ -125,7 +128,7 @@ def level_from_environment() -> int:
 class ForwardHandler(logging.Handler):
     """On a worker: hands records of task runs to `send(topic, record as a dict)`, which brings them to the driver.
 
-    Records that belong to no run of a driver elsewhere are left to the worker's own handlers.
+    Other records, and those that could not be sent, are left to the worker's own handlers.
     """
 
     def __init__(self, send: Callable[[str, dict[str, Any]], None]) -> None:
@@ -142,6 +145,7 @@ class ForwardHandler(logging.Handler):
             return
         try:
             self._send(topic, to_dict(record))
+            setattr(record, _SENT, True)
         except Exception:
             self.handleError(record)
 

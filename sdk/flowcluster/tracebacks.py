@@ -6,6 +6,8 @@ import os
 import traceback
 from types import TracebackType
 
+from .errors import RemoteTraceback
+
 _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
@@ -16,6 +18,8 @@ def is_ours(filename: str) -> bool:
 
 def format_trimmed(error: BaseException) -> str:
     """The traceback of `error` and of its causes, without frames of the SDK; no line break at the end."""
+    if isinstance(error.__cause__, RemoteTraceback) and error.__traceback__ is None:
+        return error.__cause__.text  # nothing happened to it since it came from a worker
     shown = traceback.TracebackException.from_exception(error)
     part: traceback.TracebackException | None = shown
     while part is not None:
@@ -30,9 +34,11 @@ def format_trimmed(error: BaseException) -> str:
 def location(error: BaseException) -> str | None:
     """Where the flow's author should look: ``greetings.py:12 in say_hello``; None if nothing tells.
 
-    The innermost place that is neither the SDK nor an installed package; that of the cause for an
-    exception that came from elsewhere without frames of its own.
+    The innermost place that is neither the SDK nor an installed package; on the worker, for an
+    exception that came from one.
     """
+    if isinstance(error.__cause__, RemoteTraceback):
+        return error.__cause__.location
     found = None
     frame: TracebackType | None = error.__traceback__
     while frame is not None:

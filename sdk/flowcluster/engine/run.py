@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import context, logs, states
+from ..errors import Terminated
 from ..futures import RunFuture
 from ..options import TaskSpec
 from ..runners.base import SharedPart, TaskRunner
@@ -89,7 +90,7 @@ class FlowRun(context.FlowContext):
             if future not in self._open or future.is_settled:
                 return
             self.tally.add(state)
-        if isinstance(state.data, SystemExit) and self.exit is None:
+        if self.exit is None and isinstance(state.data, SystemExit) and not isinstance(state.data, Terminated):
             self.exit = state.data
         if self.verbose or not state.is_completed():
             _log_end(future.name, state)

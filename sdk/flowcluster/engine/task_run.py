@@ -51,7 +51,7 @@ def state_of(error: BaseException, what: str) -> State:
     """The state of a run ("Task run" or "Flow run") that was ended by `error`."""
     if isinstance(error, Exception):
         return states.failed(f"{what} encountered an exception: {states.describe(error)}", error)
-    if isinstance(error, SystemExit):
+    if isinstance(error, SystemExit) and not isinstance(error, errors.Terminated):
         return states.crashed(f"{what} called sys.exit({'' if error.code is None else repr(error.code)}).", error)
     if type(error).__name__ == "CancelledError":
         return states.cancelled(f"{what} was cancelled.", error)
@@ -71,7 +71,7 @@ def submit(run: FlowRun, spec: TaskSpec, args: Args, kwargs: Kwargs, wait_for: I
             run.logger.info("Executing '%s' immediately...", name)
         else:
             run.logger.info("Submitted task run '%s' for execution.", name)
-    order = list(wait_for)
+    order = _listed(wait_for)
     waiting = _to_wait_for(run, args, kwargs, order)
     if not waiting:
         _launch(run, spec, future, args, kwargs, order)
@@ -83,6 +83,10 @@ def submit(run: FlowRun, spec: TaskSpec, args: Args, kwargs: Kwargs, wait_for: I
             lambda: caller.run(_launch, run, spec, future, args, kwargs, order),
         )
     return future
+
+
+def _listed(wait_for: Iterable[Any] | RunFuture[Any]) -> list[Any]:
+    return [wait_for] if isinstance(wait_for, RunFuture) else list(wait_for)
 
 
 def _to_wait_for(run: FlowRun, args: Args, kwargs: Kwargs, order: list[Any]) -> list[RunFuture[Any]]:
@@ -130,7 +134,7 @@ async def call(
     run.opened(future)
     if run.verbose:
         run.logger.info("Executing '%s' immediately...", name)
-    order = list(wait_for)
+    order = _listed(wait_for)
     upstream = inputs.futures_in((args, kwargs, order))
     for one in upstream:
         if not one.is_settled:

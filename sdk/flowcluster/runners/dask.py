@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from flowcluster_api.driver import ENV_CLUSTER_TIMEOUT
@@ -122,7 +122,7 @@ class DaskTaskRunner(TaskRunner):
         """Disconnect, and close the cluster if it is the run's own."""
         session, self._session = self._session, None
         resources, self._resources = self._resources, contextlib.ExitStack()
-        with resources:
+        with _quiet() if session and session.lost() else contextlib.nullcontext(), resources:
             if session is not None:
                 session.close(cancel)
         super().close(cancel)
@@ -137,6 +137,21 @@ class DaskTaskRunner(TaskRunner):
         if self.address:
             return f"{self.name}(address={self.address!r})"
         return f"{self.name}(cluster_class={self.cluster_class or DEFAULT_CLASS!r})"
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence a client that gives up reconnecting: that its scheduler is gone was told already."""
+    client = logging.getLogger("distributed.client")
+    client.addFilter(_nothing)
+    try:
+        yield
+    finally:
+        client.removeFilter(_nothing)
+
+
+def _nothing(record: logging.LogRecord) -> bool:
+    return False
 
 
 def _timeout() -> float:

@@ -15,6 +15,7 @@ from ..errors import ClusterLost, ResultGone
 from ..states import Remote, State
 from . import remote
 from .base import SharedPart, TaskCall
+from .failure import TaskFailure
 
 logger = logging.getLogger("flowcluster.task_runner.dask")
 
@@ -130,8 +131,8 @@ class DaskSession:
             if kind is None:
                 # The class of the result is unknown here, or the scheduler did not tell it.
                 kind = self.client.submit(type, future, pure=False).result()
-            if kind is remote.TaskFailure:
-                failure: remote.TaskFailure = self.client.gather(future)
+            if kind is TaskFailure:
+                failure: TaskFailure = self.client.gather(future)
                 return failure.state()
             with self._lock:
                 self._unfetched.add(result)

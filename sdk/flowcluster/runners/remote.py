@@ -12,59 +12,9 @@ import logging
 import pickle
 from typing import Any
 
-from .. import context, errors, logs, pickling, states
+from .. import context, errors, logs, states
 from ..nesting import Slot, replace
-from ..states import State, StateType
-from ..tracebacks import format_trimmed
-
-
-class TaskFailure:
-    """What a task run leaves in place of a result when it did not complete.
-
-    Plain values only: the driver must be able to read it when it cannot read the exception.
-    """
-
-    __slots__ = ("error", "message", "name", "run_name", "text", "trace", "type")
-
-    def __init__(self, run_name: str, state: State) -> None:
-        self.run_name = run_name
-        self.type = state.type.value
-        self.name = state.name
-        self.message = state.message
-        self.error: bytes | None = None
-        self.text = self.trace = ""
-        if isinstance(state.data, BaseException):
-            self.text = states.describe(state.data)
-            self.trace = format_trimmed(state.data)
-            self.error = _dump(state.data)
-
-    def state(self) -> State:
-        """The run's final state, with its exception as far as it can be read here."""
-        return State(StateType(self.type), self.message, self.exception(), self.name)
-
-    def exception(self) -> BaseException | None:
-        """The exception, with the worker's traceback as its cause; None if there was none."""
-        if not self.text:
-            return None
-        error: object = None
-        if self.error is not None:
-            try:
-                error = pickle.loads(self.error)
-            except Exception:
-                pass  # its class is not known here, or wants other arguments: its text has to do
-        if not isinstance(error, BaseException):
-            error = errors.RemoteError(self.text)
-        # Where the traceback itself could travel, its text would only say it again.
-        if error.__traceback__ is None:
-            error.__cause__ = errors.RemoteTraceback(self.trace)
-        return error
-
-
-def _dump(error: BaseException) -> bytes | None:
-    try:
-        return pickling.dumps(error)
-    except Exception:
-        return None  # it holds a lock, a connection, or the like; its text has to do
+from .failure import TaskFailure
 
 
 class _Upstream(Exception):
@@ -134,10 +84,12 @@ def _forwarding() -> logging.Handler:
 
     handler = logs.ForwardHandler(send)
     logs.root.addHandler(handler)
+    # After it, so that it shows only what was not sent.
+    logs.configure()
     return handler
 
 
 def _forward_logs(level: int) -> None:
     _forwarding()
-    if logs.root.getEffectiveLevel() > level or logs.root.level == logging.NOTSET:
+    if logs.root.level > level:
         logs.root.setLevel(level)

@@ -1,0 +1,25 @@
+"""A direct call of a task runs it in the flow's process, in order, whatever the task runner."""
+
+from flowcluster import flow, task
+from flowcluster.task_runners import DaskTaskRunner
+
+
+@task
+def say_hello(name):
+    print(f"hello {name}")
+
+
+@task
+def say_goodbye(name):
+    print(f"goodbye {name}")
+
+
+@flow(task_runner=DaskTaskRunner(cluster_kwargs={"processes": False}))
+def greetings(names):
+    for name in names:
+        say_hello(name)
+        say_goodbye(name)
+
+
+if __name__ == "__main__":
+    greetings(["arthur", "trillian", "ford", "marvin"])

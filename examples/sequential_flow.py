@@ -1,0 +1,25 @@
+"""Submitted tasks that run one after the other: the eight lines come in order."""
+
+from flowcluster import flow, task
+from flowcluster.task_runners import SequentialTaskRunner
+
+
+@task
+def say_hello(name):
+    print(f"hello {name}")
+
+
+@task
+def say_goodbye(name):
+    print(f"goodbye {name}")
+
+
+@flow(task_runner=SequentialTaskRunner())
+def greetings(names):
+    for name in names:
+        say_hello.submit(name)
+        say_goodbye.submit(name)
+
+
+if __name__ == "__main__":
+    greetings(["arthur", "trillian", "ford", "marvin"])

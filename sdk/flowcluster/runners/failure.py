@@ -1,0 +1,75 @@
+"""What a worker leaves in place of a result, and the exception in it on its way to the driver."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+from .. import errors, pickling, states
+from ..states import State, StateType
+from ..tracebacks import format_trimmed, location
+
+
+class TaskFailure:
+    """What a task run leaves in place of a result when it did not complete.
+
+    Plain values only: the driver must be able to read it when it cannot read the exception.
+    """
+
+    __slots__ = ("error", "location", "message", "name", "run_name", "text", "trace", "type")
+
+    def __init__(self, run_name: str, state: State) -> None:
+        self.run_name = run_name
+        self.type = state.type.value
+        self.name = state.name
+        self.message = state.message
+        self.error: bytes | None = None
+        self.text = self.trace = ""
+        self.location: str | None = None
+        if isinstance(state.data, BaseException):
+            self.text = states.describe(state.data)
+            self.trace = format_trimmed(state.data)
+            self.location = location(state.data)
+            self.error = _dump(state.data)
+
+    def state(self) -> State:
+        """The run's final state, with its exception as far as it can be read here."""
+        return State(StateType(self.type), self.message, self.exception(), self.name)
+
+    def exception(self) -> BaseException | None:
+        """The exception, with the worker's traceback as its cause; None if there was none."""
+        if not self.text:
+            return None
+        error = _load(self.error) if self.error is not None else None
+        if error is None:
+            error = errors.RemoteError(self.text)
+        error.__cause__ = errors.RemoteTraceback(self.trace, self.location)
+        return error
+
+
+def _dump(error: BaseException) -> bytes | None:
+    # By hand, as distributed changes how exceptions are pickled, and some then arrive without their
+    # attributes, such as the code of SystemExit.
+    try:
+        reduced = error.__reduce__()
+        if isinstance(error, SystemExit):
+            reduced = (SystemExit, (error.code,))
+        return pickling.dumps((type(error), error.args, reduced))
+    except Exception:
+        return None  # it holds a lock, a connection, or the like; its text has to do
+
+
+def _load(data: bytes) -> BaseException | None:
+    try:
+        kind, args, reduced = pickle.loads(data)
+    except Exception:
+        return None  # its class is not known here
+    try:
+        error: Any = reduced[0](*reduced[1])
+    except Exception:
+        # Its constructor wants other arguments than those it gave to Exception, as is common.
+        error = kind.__new__(kind)
+        error.args = args
+    if len(reduced) > 2 and isinstance(reduced[2], dict):
+        vars(error).update(reduced[2])
+    return error if isinstance(error, BaseException) else None

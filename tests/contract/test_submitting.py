@@ -1,0 +1,336 @@
+"""What ``.submit`` and direct calls promise, on every task runner."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import namedtuple
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from flowcluster import allow_failure, flow, task, unmapped
+from flowcluster.errors import MapError, NoFlowRunError
+from flowcluster.futures import TaskFuture
+from flowcluster.task_runners import TaskRunner
+
+Point = namedtuple("Point", "x y")
+
+
+@dataclasses.dataclass(frozen=True)
+class Order:
+    """Something with a future inside."""
+
+    item: Any
+    checked: bool = dataclasses.field(default=False, init=False)
+
+
+@task
+def echo(value: Any) -> Any:
+    return value
+
+
+@task
+def add(one: int, other: int = 10) -> int:
+    return one + other
+
+
+@task
+def fail(text: str = "boom") -> None:
+    raise ValueError(text)
+
+
+def run(runner: TaskRunner, function: Callable[[], Any]) -> Any:
+    return flow(task_runner=runner)(function)()
+
+
+def test_future_gives_the_value(runner: TaskRunner) -> None:
+    """`submit` gives a future whose result is what the function returned."""
+
+    def body() -> None:
+        future = add.submit(1, other=2)
+
+        assert type(future) is TaskFuture
+        assert future.result() == 3
+        assert future.done()
+
+    run(runner, body)
+
+
+def test_future_as_argument_is_replaced_by_its_value(runner: TaskRunner) -> None:
+    """A downstream task receives what the upstream task returned, never a future."""
+
+    def body() -> Any:
+        return add.submit(add.submit(1), other=add.submit(2))
+
+    assert run(runner, body) == 23
+
+
+def test_futures_inside_of_collections_are_replaced(runner: TaskRunner) -> None:
+    """Lists, tuples, named tuples, sets, dicts and dataclasses are looked into, however deep."""
+
+    def body() -> Any:
+        one = echo.submit(1)
+        value = {"list": [one, (one, {one: "key"})], "set": {one}, "point": Point(one, 2), "order": Order([one])}
+        value["list"][1][1].clear()
+        return echo.submit(value).result()
+
+    seen = run(runner, body)
+
+    assert seen["list"] == [1, (1, {})]
+    assert seen["set"] == {1}
+    assert seen["point"] == Point(1, 2)
+    assert seen["order"] == Order([1])
+
+
+def test_arguments_stay_as_they_are(runner: TaskRunner) -> None:
+    """Resolving futures changes copies: the caller's list still holds the future."""
+
+    def body() -> None:
+        future = echo.submit(1)
+        value = [future, [future]]
+        echo.submit(value).result()
+
+        assert value == [future, [future]]
+
+    run(runner, body)
+
+
+def test_direct_call_runs_in_order_in_the_flows_process(runner: TaskRunner) -> None:
+    """A task that is called, not submitted, runs here and now, whatever the runner."""
+    seen: list[int] = []
+
+    @task
+    def note(number: int) -> int:
+        seen.append(number)
+        return number
+
+    def body() -> Any:
+        return [note(number) for number in range(5)]
+
+    assert run(runner, body) == seen == [0, 1, 2, 3, 4]
+
+
+def test_direct_call_resolves_futures(runner: TaskRunner) -> None:
+    """A directly called task waits for the futures among its arguments."""
+
+    def body() -> Any:
+        return add(echo.submit(1), other=[echo.submit(2)][0])
+
+    assert run(runner, body) == 3
+
+
+def test_task_outside_of_a_flow_is_a_function() -> None:
+    """Without a flow, calling a task calls its function, and `submit` says that it needs a flow."""
+    assert add(1, 2) == 3
+
+    with pytest.raises(NoFlowRunError, match=r"add\.submit\(\) works only in a flow function"):
+        add.submit(1)
+
+
+def test_task_inside_a_task_is_a_function(runner: TaskRunner) -> None:
+    """A task that another task calls is a regular function call there, on every runner."""
+
+    @task
+    def outer() -> Any:
+        return add(1, 1)
+
+    def body() -> Any:
+        return outer.submit()
+
+    assert run(runner, body) == 2
+
+
+def test_nothing_submitted_is_lost(parallel_runner: TaskRunner, tmp_path: Any) -> None:
+    """A flow that neither waits for its tasks nor returns them ends after all of them."""
+
+    @task
+    def touch(path: str) -> None:
+        open(path, "w").close()
+
+    def body() -> None:
+        for number in range(20):
+            touch.submit(str(tmp_path / str(number)))
+
+    run(parallel_runner, body)
+
+    assert len(list(tmp_path.iterdir())) == 20
+
+
+def test_wait_for_orders_tasks(parallel_runner: TaskRunner, gate: Any, wait: Any, tmp_path: Any) -> None:
+    """A task in `wait_for` has ended before the next one starts, although no data goes between them."""
+    log = str(tmp_path / "log")
+
+    @task
+    def note(text: str, gate_path: str | None = None) -> None:
+        if gate_path:
+            wait(gate_path)
+        with open(log, "a") as file:
+            file.write(text)
+
+    def body() -> None:
+        first = note.submit("a", gate.path)
+        note.submit("b", wait_for=[first])
+        gate.open()
+
+    run(parallel_runner, body)
+
+    assert (tmp_path / "log").read_text() == "ab"
+
+
+def test_wait_for_takes_a_lone_future(runner: TaskRunner) -> None:
+    """`wait_for` accepts one future as well as a list."""
+
+    def body() -> Any:
+        return echo.submit(2, wait_for=echo.submit(1))
+
+    assert run(runner, body) == 2
+
+
+def test_wait_with_timeout_gives_none_while_the_task_runs(parallel_runner: TaskRunner, gate: Any, wait: Any) -> None:
+    """`wait(timeout)` gives None before the end, and the final state after it; `result(timeout)` raises."""
+
+    @task
+    def held(path: str) -> str:
+        wait(path)
+        return "free"
+
+    def body() -> None:
+        future = held.submit(gate.path)
+
+        assert future.wait(0.01) is None
+        assert not future.done()
+        assert not future.state.is_final()
+        with pytest.raises(TimeoutError, match=r"held-\w{8}-0"):
+            future.result(timeout=0.01)
+
+        gate.open()
+        state = future.wait()
+
+        assert state is future.get_state() is future.state
+        assert state.is_completed()
+        assert state.result() == "free"
+
+    run(parallel_runner, body)
+
+
+def test_submitted_tasks_run_at_the_same_time(parallel_runner: TaskRunner, tmp_path: Any, gate: Any, wait: Any) -> None:
+    """Two tasks that need each other both end: neither waits for the other's end."""
+
+    @task
+    def first(path: str) -> None:
+        wait(path)
+
+    @task
+    def second(path: str) -> None:
+        with open(path, "w"):
+            pass
+
+    def body() -> None:
+        first.submit(gate.path)
+        second.submit(gate.path)
+
+    run(parallel_runner, body)
+
+
+def test_map_submits_one_run_per_item(runner: TaskRunner) -> None:
+    """`map` goes over lists, generators and futures of lists; `unmapped` and strings go to every run."""
+
+    @task
+    def join(*parts: Any) -> str:
+        return "".join(map(str, parts))
+
+    def body() -> None:
+        numbers = echo.submit([1, 2, 3])
+        futures = join.map(numbers, (letter for letter in "xyz"), unmapped([0]), "ab")
+
+        assert [future.result() for future in futures] == ["1x[0]ab", "2y[0]ab", "3z[0]ab"]
+        assert join.map([]) == []
+
+    run(runner, body)
+
+
+def test_map_refuses_what_does_not_fit() -> None:
+    """`map` needs an iterable, and iterables of one length."""
+
+    @flow
+    def body() -> None:
+        with pytest.raises(MapError, match="at least one argument that can be iterated"):
+            add.map(1, other=2)
+        with pytest.raises(MapError, match="argument 0 has 2, argument 'other' has 3"):
+            add.map([1, 2], other=[1, 2, 3])
+
+    body()
+
+
+def test_map_takes_futures_as_items(runner: TaskRunner) -> None:
+    """The futures of one `map` are the items of the next."""
+
+    def body() -> Any:
+        return add.map(add.map([1, 2]), other=1)
+
+    assert run(runner, body) == [12, 13]
+
+
+def test_long_chain_of_tasks_ends(runner: TaskRunner) -> None:
+    """Hundreds of tasks, each waiting for the one before, need no deep recursion."""
+
+    def body() -> Any:
+        future = add.submit(0, 1)
+        for _ in range(400):
+            future = add.submit(future, 1)
+        return future
+
+    assert run(runner, body) == 401
+
+
+def test_long_chain_of_failures_ends(runner: TaskRunner) -> None:
+    """A failure at the start of a long chain settles all of it."""
+
+    def body() -> None:
+        future: Any = fail.submit()
+        for _ in range(400):
+            future = echo.submit(future)
+        assert future.wait().name == "NotReady"
+
+    state = flow(task_runner=runner)(body)(return_state=True)
+
+    assert state.message == "1/401 states failed."
+
+
+def test_allow_failure_gives_the_exception(runner: TaskRunner) -> None:
+    """With `allow_failure` a task starts although its upstream failed, and receives the exception."""
+
+    @task
+    def kind(value: Any) -> str:
+        return type(value).__name__
+
+    def body() -> Any:
+        failed = fail.submit()
+        later = echo.submit("ran", wait_for=[allow_failure(failed)])
+        inside = echo.submit([allow_failure(failed), {"k": allow_failure([failed])}])
+        nested = inside.result()
+
+        assert isinstance(nested[0], ValueError)
+        assert isinstance(nested[1]["k"][0], ValueError)
+        return [kind.submit(allow_failure(failed)).result(), later.result(), kind(allow_failure(failed))]
+
+    assert run(runner, body) == ["ValueError", "ran", "ValueError"]
+
+
+def test_allow_failure_does_not_start_what_never_ran(runner: TaskRunner) -> None:
+    """`allow_failure` covers failures, not runs that never started."""
+
+    def body() -> str:
+        never = echo.submit(fail.submit())
+        return echo.submit(allow_failure(never)).wait().name
+
+    assert run(runner, body) == "NotReady"
+
+
+def test_with_options_renames_a_copy() -> None:
+    """`with_options` leaves the task itself as it was."""
+    renamed = add.with_options(name="plus")
+
+    assert (renamed.name, add.name) == ("plus", "add")
+    assert renamed(1, 2) == 3
