@@ -8,8 +8,9 @@ import json
 import sys
 from pathlib import Path
 
-from tools.cluster import binaries
+from tools.cluster import api
 from tools.cluster.errors import ToolError
+from tools.cluster.images.spec import SPECS
 from tools.cluster.onenode.layout import DEFAULT_NAME
 from tools.cluster.providers.base import Provider, Status
 from tools.cluster.providers.choose import ENV_CONTEXT, ENV_KUBECONFIG, KINDS, choose
@@ -30,7 +31,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     if options.command == "tool":
-        print(binaries.path_of(options.tool))
+        print(api.tool(options.tool))
+        return 0
+    if options.command == "images" and not options.load:
+        images = api.build_images(options.only)
+        print(json.dumps({name: image.ref for name, image in images.items()}))
         return 0
     provider = choose(options.name, provider=options.provider, kubeconfig=options.kubeconfig, context=options.context)
     if options.command == "up":
@@ -39,6 +44,12 @@ def _run(options: argparse.Namespace) -> int:
         provider.down(purge=options.purge)
     elif options.command == "kubeconfig":
         print(provider.kubeconfig())
+    elif options.command == "images":
+        images = api.build_images(options.only)
+        api.load(provider, images.values())
+        print(json.dumps({name: image.ref for name, image in images.items()}))
+    elif options.command == "load-image":
+        api.load(provider, [image for text in options.image for image in api.find_image(text)])
     elif options.command == "status":
         return _status(provider, as_json=options.json)
     return 0
@@ -69,6 +80,10 @@ def _text(status: Status) -> str:
     return "\n".join(lines)
 
 
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
 def _parser() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--name", default=DEFAULT_NAME, help="the cluster's name (default: %(default)s)")
@@ -89,6 +104,13 @@ def _parser() -> argparse.ArgumentParser:
     status = commands.add_parser("status", parents=[shared], help="provider, node, processes, audit log")
     status.add_argument("--json", action="store_true", help="for programs")
     commands.add_parser("kubeconfig", parents=[shared], help="print the path of the kubeconfig")
+    images = commands.add_parser(
+        "images", parents=[shared], help="build the images; prints names and references as JSON"
+    )
+    images.add_argument("--only", type=_names, default=tuple(SPECS), help=f"some of {','.join(SPECS)}")
+    images.add_argument("--load", action="store_true", help="load them into the cluster too")
+    load = commands.add_parser("load-image", parents=[shared], help="load images into the cluster")
+    load.add_argument("image", nargs="+", metavar="REF|ARCHIVE", help="an image built here, or an archive file")
     tool = commands.add_parser("tool", help="print the path of kubectl or helm")
     tool.add_argument("tool", metavar="NAME", help="kubectl or helm")
     return parser

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tools.cluster import cache, debian, gotools
+from tools.cluster import cache, debian, docker, gotools
 from tools.cluster.errors import ToolError
 from tools.cluster.onenode import cgroups, containers, files, network, services
 from tools.cluster.onenode.layout import Layout
@@ -112,8 +113,12 @@ class OneNode:
         """Import an image's archive."""
         self.kubeconfig()
         if image.archive is None:
-            raise ToolError(f"{image.ref} has no archive. `docker save` it to a file and load that.")
-        containers.import_archive(self._layout, image.archive)
+            with tempfile.TemporaryDirectory() as folder:
+                containers.import_archive(self._layout, docker.save(image.ref, Path(folder) / "image.tar"))
+        elif image.archive.is_dir():
+            containers.import_layout(self._layout, image.archive, image.ref)
+        else:
+            containers.import_archive(self._layout, image.archive)
 
     def _start(self) -> None:
         layout, node = self._layout, self._node

@@ -9,10 +9,14 @@ import os
 import platform
 import shutil
 import socket
+import subprocess
 import tarfile
+import tempfile
 from pathlib import Path
 
 from tools.cluster import debian, gotools
+from tools.cluster.errors import ToolError
+from tools.cluster.images.layout import write_archive
 from tools.cluster.onenode import files
 from tools.cluster.onenode.layout import Layout
 from tools.cluster.processes import Process
@@ -44,6 +48,25 @@ def images(layout: Layout) -> set[str]:
 def import_archive(layout: Layout, archive: Path) -> None:
     """Load an image archive (Docker's or OCI's layout)."""
     ctr(layout, "images", "import", archive)
+
+
+def import_layout(layout: Layout, folder: Path, ref: str) -> None:
+    """Load one image from a folder in OCI layout, handing over only the layers that containerd lacks."""
+    present = set(ctr(layout, "content", "list", "--quiet").split())
+    command = ["ctr", "--address", str(layout.socket), "--namespace", "k8s.io", "images", "import", "-"]
+    with tempfile.TemporaryFile() as said:
+        reader = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=said, stderr=said)
+        assert reader.stdin is not None
+        try:
+            write_archive(folder, ref, reader.stdin, without=present)
+            reader.stdin.close()
+        except BrokenPipeError:
+            pass  # it gave up, and says why
+        finally:
+            code = reader.wait()
+        if code != 0:
+            said.seek(0)
+            raise ToolError(f"containerd refused {ref}:\n{said.read().decode(errors='replace').strip()}")
 
 
 def ensure_sandbox_image(layout: Layout) -> None:

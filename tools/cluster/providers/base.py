@@ -13,7 +13,7 @@ class Image:
     """An image that was built here.
 
     :ivar ref: its full name, ``docker.io/…:tag``.
-    :ivar archive: a file with it, or None when it lies in the Docker engine's own store.
+    :ivar archive: a file with it, or a folder in OCI layout, or None when it lies in the Docker engine's store.
     """
 
     ref: str

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from pathlib import Path
 
 from tools.cluster import binaries, cache, gotools
 from tools.cluster.errors import ToolError
+from tools.cluster.images import layout
 from tools.cluster.progress import say, step
 from tools.cluster.providers.base import Image, Status
 from tools.cluster.shell import run, succeeds
@@ -34,8 +36,8 @@ class Kind:
                 say(f"{self._name} exists but does not answer: making it anew")
                 self._delete()
             with step(f"creating the kind cluster {self._name}"):
-                create = [_program(), "create", "cluster", "--name", self._name, "--wait", NODE_READY]
-                run([*create, "--kubeconfig", self._kubeconfig()])
+                where: list[str | Path] = ["--name", self._name, "--kubeconfig", self._kubeconfig()]
+                run([_program(), "create", "cluster", "--wait", NODE_READY, *where])
         return say(f"{self._name} is up. kubeconfig: {self._kubeconfig()}")
 
     def down(self, *, purge: bool = False) -> None:
@@ -72,8 +74,13 @@ class Kind:
         """``kind load``, from the engine's store or from an archive."""
         if image.archive is None:
             run([_program(), "load", "docker-image", image.ref, "--name", self._name])
-        else:
+        elif image.archive.is_file():
             run([_program(), "load", "image-archive", image.archive, "--name", self._name])
+        else:
+            with tempfile.NamedTemporaryFile(suffix=".tar") as archive:
+                layout.write_archive(image.archive, image.ref, archive.file)
+                archive.flush()
+                run([_program(), "load", "image-archive", archive.name, "--name", self._name])
 
     def _exists(self) -> bool:
         return self._name in run([_program(), "get", "clusters"]).split()

@@ -1,0 +1,95 @@
+"""The tool for Python code: test fixtures, benchmarks, scripts.
+
+>>> cluster = ensure_up()
+>>> images = ensure_images(cluster)
+>>> subprocess.run([tool("kubectl"), "--kubeconfig", cluster.kubeconfig, "get", "nodes"])
+
+Nothing here ever stops a cluster, except :func:`take_down`, which is explicit about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.cluster import binaries
+from tools.cluster.errors import ToolError
+from tools.cluster.images import build, layout
+from tools.cluster.images.spec import SPECS
+from tools.cluster.onenode.layout import DEFAULT_NAME
+from tools.cluster.progress import step
+from tools.cluster.providers.base import Image, Provider
+from tools.cluster.providers.choose import choose
+
+__all__ = ["Cluster", "ToolError", "build_images", "ensure_images", "ensure_up", "load", "take_down", "tool"]
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster that runs.
+
+    :ivar kubeconfig: its current context is the cluster, as an administrator.
+    :ivar audit_log: the API server's audit log (one JSON object a line, level Metadata), where it can be read.
+    """
+
+    provider: Provider
+    kubeconfig: Path
+    audit_log: Path | None
+
+
+def ensure_up(
+    name: str = DEFAULT_NAME, *, provider: str = "", kubeconfig: Path | None = None, context: str = ""
+) -> Cluster:
+    """The cluster, started if it does not run; parameters as for :func:`~tools.cluster.providers.choose.choose`.
+
+    :raises ToolError: none can be had here, or it does not come up.
+    """
+    chosen = choose(name, provider=provider, kubeconfig=kubeconfig, context=context)
+    chosen.up()
+    return Cluster(chosen, chosen.kubeconfig(), chosen.status().audit_log)
+
+
+def take_down(cluster: Cluster, *, purge: bool = False) -> None:
+    """Take away what :func:`ensure_up` started; a cluster given by a kubeconfig is left alone."""
+    cluster.provider.down(purge=purge)
+
+
+def build_images(names: Iterable[str] = tuple(SPECS)) -> dict[str, Image]:
+    """Images by name (``operator``, ``runtime``, ``dask-operator``), built from the files as they are now."""
+    return build.build(names)
+
+
+def ensure_images(cluster: Cluster, names: Iterable[str] = tuple(SPECS)) -> dict[str, str]:
+    """Full references by name of images that are built and that pods of the cluster can use."""
+    images = build_images(names)
+    load(cluster.provider, images.values())
+    return {name: image.ref for name, image in images.items()}
+
+
+def load(provider: Provider, images: Iterable[Image]) -> None:
+    """Load images into a provider's cluster; those that are there already are left out."""
+    present = provider.images() or set()
+    for image in images:
+        if image.ref not in present:
+            with step(f"loading {image.ref}"):
+                provider.load(image)
+
+
+def find_image(text: str) -> list[Image]:
+    """The images that a command-line argument means: an archive's, or one that was built here by reference.
+
+    :raises ToolError: it is neither.
+    """
+    path = Path(text)
+    if path.is_file():
+        return [Image(ref, path) for ref in layout.references(path)] or [Image(str(path), path)]
+    image = build.find(text)
+    if image is None:
+        raise ToolError(f"{text} is neither an archive file nor an image that was built here.")
+    return [image]
+
+
+def tool(name: str) -> Path:
+    """The path of ``kubectl`` or ``helm``: the one on PATH if it fits, else the project's build."""
+    return binaries.path_of(name)

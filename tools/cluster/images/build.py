@@ -1,0 +1,46 @@
+"""Build what is not built yet."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from tools.cluster import cache
+from tools.cluster.docker import engine_answers
+from tools.cluster.images import spec as specs
+from tools.cluster.images.buildah import Buildah
+from tools.cluster.images.builder import Builder
+from tools.cluster.images.docker import Docker
+from tools.cluster.progress import step
+from tools.cluster.providers.base import Image
+
+
+def build(names: Iterable[str] = tuple(specs.SPECS)) -> dict[str, Image]:
+    """Images by name, each built from the files as they are now, unless it was before.
+
+    :raises ToolError: a name is unknown, or a build failed; the message ends with what it printed.
+    """
+    wanted = [specs.named(name) for name in names]
+    with cache.locked(cache.root() / "images" / "lock", "building images"):
+        builder: Builder = Docker() if engine_answers() else Buildah()
+        base = builder.base()
+        return {spec.name: _built(builder, spec, base) for spec in wanted}
+
+
+def _built(builder: Builder, spec: specs.Spec, base: str) -> Image:
+    image = builder.built(specs.reference(spec, base))
+    if image is not None:
+        return image
+    with tempfile.TemporaryDirectory(prefix="flowcluster-image-") as temporary:
+        context = Path(temporary)
+        specs.snapshot(spec, context)
+        ref = specs.reference(spec, base, context)
+        with step(f"building {ref}"):
+            return builder.build(spec, context, ref)
+
+
+def find(ref: str) -> Image | None:
+    """The image of that name, if it was built here."""
+    builder: Builder = Docker() if engine_answers() else Buildah()
+    return builder.built(ref)

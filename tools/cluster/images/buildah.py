@@ -1,0 +1,85 @@
+"""Build with buildah, where there is no Docker engine; images go to the cache in OCI layout."""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+
+from tools.cluster import cache, debian
+from tools.cluster.errors import ToolError
+from tools.cluster.images import layout, pip_settings, standin
+from tools.cluster.images.spec import BASE, Spec
+from tools.cluster.progress import say, step
+from tools.cluster.providers.base import Image
+from tools.cluster.shell import run, succeeds
+
+PROGRAMS = {"buildah": "buildah", "skopeo": "skopeo"}
+CERTIFICATES = Path("/etc/ssl/certs")
+
+
+class Buildah:
+    """buildah with a store of its own in the cache."""
+
+    def __init__(self) -> None:
+        debian.ensure(PROGRAMS, "building images without a Docker engine")
+        self._folder = cache.root() / "images"
+        self._layout = self._folder / "oci"
+
+    def base(self) -> str:
+        """The base image's id: the public one where it can be pulled, else a stand-in made from Debian packages."""
+        if not self._has(BASE):
+            if succeeds(self._buildah("pull", "--quiet", BASE)):
+                say(f"pulled {BASE}")
+            else:
+                self._make_standin()
+        return run(self._buildah("images", "--quiet", "--no-trunc", BASE)).strip()
+
+    def built(self, ref: str) -> Image | None:
+        """The image if the cache has it."""
+        return Image(ref, self._layout) if layout.entry(self._layout, ref) else None
+
+    def build(self, spec: Spec, context: Path, ref: str) -> Image:
+        """Build, reusing every layer whose inputs are unchanged, and add the result to the cache's OCI layout."""
+        settings = pip_settings.settings()
+        arguments = [word for name in settings for word in ("--build-arg", name)]
+        target = ["--target", spec.target] if spec.target else []
+        mounts = ["--volume", f"{CERTIFICATES}:{CERTIFICATES}:ro"] if CERTIFICATES.is_dir() else []
+        # chroot: needs no more rights than root in a container has. The network is the machine's own.
+        how = ["--layers", "--pull-never", "--isolation", "chroot", "--network", "host"]
+        what: list[str | Path] = ["--tag", ref, "--file", context / spec.dockerfile, context]
+        run([*self._buildah("build"), *how, *mounts, *target, *arguments, *what], env=settings)
+        self._export(ref)
+        return Image(ref, self._layout)
+
+    def _export(self, ref: str) -> None:
+        """Add an image to the layout; layers that are there already cost nothing, as they are not compressed."""
+        self._layout.mkdir(parents=True, exist_ok=True)
+        index = self._layout / "index.json"
+        try:
+            json.loads(index.read_text())
+        except FileNotFoundError:
+            pass
+        except ValueError:
+            index.unlink()  # cut short when an earlier run was killed; the blobs are still good
+        store = f"[{self._driver}@{self._folder / 'store'}+{self._folder / 'run'}]"
+        copy = ["skopeo", "copy", "--quiet", "--insecure-policy", "--dest-oci-accept-uncompressed-layers"]
+        run([*copy, f"containers-storage:{store}{ref}", f"oci:{self._layout}:{ref}"])
+
+    def _make_standin(self) -> None:
+        archive = standin.archive()
+        with step(f"making a stand-in for {BASE}, which cannot be pulled here"):
+            run(self._buildah("build", "--quiet", "--isolation", "chroot", "--tag", BASE, archive.parent))
+
+    def _has(self, ref: str) -> bool:
+        return succeeds(self._buildah("inspect", "--type", "image", "--format", "{{.FromImageID}}", ref))
+
+    def _buildah(self, command: str, *arguments: str | Path) -> list[str | Path]:
+        return ["buildah", "--root", self._folder / "store", "--runroot", self._folder / "run", command, *arguments]
+
+    @functools.cached_property
+    def _driver(self) -> str:
+        name = json.loads(run(self._buildah("info")))["store"]["GraphDriverName"]
+        if not isinstance(name, str):
+            raise ToolError("buildah does not tell its storage driver: see `buildah info`.")
+        return name

@@ -1,0 +1,85 @@
+"""Images in one OCI layout folder: layers are kept once and uncompressed, whichever images share them."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Collection
+from pathlib import Path
+from typing import IO, Any
+
+from tools.cluster.errors import ToolError
+
+REF = "org.opencontainers.image.ref.name"
+CONTAINERD_NAME = "io.containerd.image.name"
+
+
+def entry(folder: Path, ref: str) -> dict[str, Any] | None:
+    """The index entry of an image that is in the layout with all its blobs, else None."""
+    try:
+        index = json.loads((folder / "index.json").read_text())
+    except (OSError, ValueError):
+        return None
+    for item in index["manifests"]:
+        if item.get("annotations", {}).get(REF) == ref:
+            found: dict[str, Any] = item
+            whole = all(_blob(folder, digest).exists() for digest in [found["digest"], *_referenced(folder, found)])
+            return found if whole else None
+    return None
+
+
+def write_archive(folder: Path, ref: str, out: IO[bytes], *, without: Collection[str] = ()) -> None:
+    """Write one image as an archive in OCI layout.
+
+    :param without: digests (``sha256:…``) of layers that the receiver has, which are left out.
+    :raises ToolError: the layout does not have the image.
+    """
+    found = entry(folder, ref)
+    if found is None:
+        raise ToolError(f"{ref} was not built here: `python -m tools.cluster images` builds it.")
+    index = {
+        "schemaVersion": 2,
+        "manifests": [found | {"annotations": {REF: ref, CONTAINERD_NAME: ref}}],
+    }
+    with tarfile.open(fileobj=out, mode="w|") as tar:
+        _add(tar, "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
+        _add(tar, "index.json", json.dumps(index).encode())
+        for digest in dict.fromkeys([found["digest"], *_referenced(folder, found)]):
+            if digest not in without:
+                tar.add(_blob(folder, digest), "blobs/" + digest.replace(":", "/"), recursive=False)
+
+
+def references(archive: Path) -> list[str]:
+    """The names of the images in an archive file, in Docker's or OCI's layout; empty when it tells none."""
+    names: list[str] = []
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            if member.name.removeprefix("./") not in ("manifest.json", "index.json"):
+                continue
+            reader = tar.extractfile(member)
+            content = json.load(reader) if reader else []
+            if isinstance(content, list):
+                return [name for image in content for name in image.get("RepoTags") or []]
+            annotations = [item.get("annotations", {}) for item in content["manifests"]]
+            names = [name for item in annotations if (name := item.get(CONTAINERD_NAME) or item.get(REF))]
+    return names
+
+
+def _referenced(folder: Path, item: dict[str, Any]) -> list[str]:
+    """The digests of an image's configuration and layers."""
+    try:
+        manifest = json.loads(_blob(folder, item["digest"]).read_text())
+    except OSError:
+        return []
+    return [part["digest"] for part in [manifest["config"], *manifest["layers"]]]
+
+
+def _blob(folder: Path, digest: str) -> Path:
+    return folder / "blobs" / digest.replace(":", "/")
+
+
+def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(data)
+    tar.addfile(member, io.BytesIO(data))

@@ -1,0 +1,78 @@
+"""Which images there are, what goes into each, and the tag that follows from it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.cluster import cache
+from tools.cluster.errors import ToolError
+
+ROOT = Path(__file__).resolve().parents[3]
+BASE = "docker.io/library/python:3.11-slim-bookworm"
+REPOSITORY = "docker.io/flowcluster"
+TAG_DIGITS = 12
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One image.
+
+    :ivar dockerfile: relative to the repository's root, as are the inputs.
+    :ivar target: the stage to build; empty: the last one.
+    :ivar inputs: files and folders that the Dockerfile copies.
+    """
+
+    name: str
+    dockerfile: str
+    inputs: tuple[str, ...]
+    target: str = ""
+
+
+_PROJECT = ("requirements/build.lock", "pyproject.toml", "sdk", "operator")
+SPECS = {
+    spec.name: spec
+    for spec in (
+        Spec("operator", "Dockerfile", (*_PROJECT, "requirements/operator.lock"), "operator"),
+        Spec("runtime", "Dockerfile", (*_PROJECT, "requirements/runtime.lock"), "runtime"),
+        Spec("dask-operator", "tools/cluster/images/dask-operator/Dockerfile", ("requirements/dask-operator.lock",)),
+    )
+}
+
+
+def named(name: str) -> Spec:
+    """The image of that name, or ToolError with the names there are."""
+    if name not in SPECS:
+        raise ToolError(f"no image {name!r}: choose from {', '.join(SPECS)}.")
+    return SPECS[name]
+
+
+def reference(spec: Spec, base: str, root: Path = ROOT) -> str:
+    """The image's full name; its tag is a hash of the Dockerfile, the base and all inputs below ``root``.
+
+    :param base: what identifies the base image's content.
+    """
+    digest = cache.digest([cache.tree_digest(root, _files(spec, root)), spec.target, base])
+    return f"{REPOSITORY}/{spec.name}:{digest[:TAG_DIGITS]}"
+
+
+def snapshot(spec: Spec, folder: Path) -> None:
+    """Copy the inputs into a folder, so that an edit during the build cannot get under the old tag."""
+    for path in _files(spec, ROOT):
+        copy = folder / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path, copy)
+
+
+def _files(spec: Spec, root: Path) -> list[Path]:
+    def below(path: Path) -> Iterator[Path]:
+        if path.is_file():
+            yield path
+        for found in path.rglob("*"):
+            parts = found.relative_to(path).parts
+            if found.is_file() and "__pycache__" not in parts and found.suffix != ".pyc":
+                yield found
+
+    return [path for name in (spec.dockerfile, *spec.inputs) for path in below(root / name)]
