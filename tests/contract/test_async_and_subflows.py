@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 from typing import Any
 
 import pytest
@@ -68,7 +69,7 @@ def test_async_flow_waits_for_what_it_submitted(parallel_runner: TaskRunner, tmp
 
     @task
     async def touch(path: str) -> None:
-        open(path, "w").close()
+        os.mkdir(path)
 
     @flow(task_runner=parallel_runner)
     async def body() -> None:

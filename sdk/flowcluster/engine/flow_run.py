@@ -137,8 +137,8 @@ async def _run(run: FlowRun, spec: FlowSpec, args: tuple[Any, ...], kwargs: dict
             lost.__cause__ = error
             state = _without_cluster(lost)
         else:
-            run.logger.error("Encountered exception during execution:", exc_info=error)
             state = state_of(error, "Flow run")
+            run.logger.error("Encountered exception during execution:", exc_info=error)
     # Also after an exception: what was submitted is never lost.
     await colour.wait(run.when_idle)
     if run.exit is not None:

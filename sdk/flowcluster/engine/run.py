@@ -128,7 +128,8 @@ class FlowRun(context.FlowContext):
 def _log_end(name: str, state: State) -> None:
     extra = {"task_run_name": name}
     if state.is_completed():
-        logs.task_runs.info("Finished in state %s", state, extra=extra)
+        # As text: a handler that keeps records must not keep results with them.
+        logs.task_runs.info("Finished in state %s", str(state), extra=extra)
         return
     if state.is_failed() and isinstance(state.data, Exception):
         logs.task_runs.error("Encountered exception during execution:", exc_info=state.data, extra=extra)

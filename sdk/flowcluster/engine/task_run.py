@@ -49,6 +49,9 @@ async def execute(shared: SharedPart, name: str, args: Args, kwargs: Kwargs) -> 
 
 def state_of(error: BaseException, what: str) -> State:
     """The state of a run ("Task run" or "Flow run") that was ended by `error`."""
+    # The first frame is the engine's; the author of the function wants the rest.
+    if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
+        error.__traceback__ = error.__traceback__.tb_next
     if isinstance(error, Exception):
         return states.failed(f"{what} encountered an exception: {states.describe(error)}", error)
     if isinstance(error, SystemExit) and not isinstance(error, errors.Terminated):

@@ -51,10 +51,7 @@ def _dump(error: BaseException) -> bytes | None:
     # By hand, as distributed changes how exceptions are pickled, and some then arrive without their
     # attributes, such as the code of SystemExit.
     try:
-        reduced = error.__reduce__()
-        if isinstance(error, SystemExit):
-            reduced = (SystemExit, (error.code,))
-        return pickling.dumps((type(error), error.args, reduced))
+        return pickling.dumps((type(error), error.args, error.__reduce__()))
     except Exception:
         return None  # it holds a lock, a connection, or the like; its text has to do
 
