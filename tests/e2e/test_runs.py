@@ -57,7 +57,8 @@ def test_greetings_run_on_a_cluster_of_their_own(world: World) -> None:
 
     assert status["phase"] == "Succeeded", status["message"]
     assert status["flow"]["tasks"] == {"total": 8, "running": 0, "completed": 8, "failed": 0}
-    assert status["cluster"]["peakWorkers"] >= 1
+    assert status["cluster"]["peakWorkers"] == 2
+    assert status["display"] == {"workers": "0/0", "tasks": "8/8"}
     assert conditions(status)["Finished"] == ("True", "Succeeded")
     assert conditions(status)["ClusterDeleted"] == ("True", "NothingLeft")
     assert conditions(status)["Stalled"][0] == "False"

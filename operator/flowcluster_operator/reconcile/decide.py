@@ -74,6 +74,7 @@ def _clean_up(observed: Observed, draft: Draft, settings: Settings, now: dt.date
     draft.phase(phase)
     draft.condition(c.CLUSTER_DELETED, True, c.NOTHING_LEFT, "nothing of the run is left")
     draft.stamp("clusterDeletedTime")
+    progress.forget_workers(draft)
     draft.tell(c.NOTHING_LEFT, "verified that nothing of the run is left")
     state = "ready" if phase == "Succeeded" else "failed"
     draft.summarise(state, finished["reason"], finished["message"])

@@ -43,6 +43,13 @@ def display(draft: Draft) -> None:
         draft.status["display"] = shown
 
 
+def forget_workers(draft: Draft) -> None:
+    """Nothing of the run is left: no worker is ready, and none is wanted."""
+    if workers := (draft.status.get("cluster") or {}).get("workers"):
+        workers.update(target=0, requested=0, ready=0)
+    display(draft)
+
+
 def judge(observed: Observed, draft: Draft, why: Cause | None, settings: Settings) -> bool:
     """Set conditions and phase; whether the run is running (or was: a lost worker does not undo a start)."""
     assert observed.spec is not None
