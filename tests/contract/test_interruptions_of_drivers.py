@@ -1,0 +1,193 @@
+"""Programs that are interrupted, killed clusters: what a process leaves behind, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FLOWS = '''
+import os, time
+from flowcluster import flow, task
+from flowcluster.task_runners import ConcurrentTaskRunner, DaskTaskRunner, SequentialTaskRunner
+
+@task
+def hang(where):
+    """Tell the test who runs this, then never end."""
+    with open(where, "w") as pipe:
+        pipe.write(str(os.getpid()))
+    time.sleep(600)
+
+@flow(task_runner=DaskTaskRunner(cluster_kwargs={"n_workers": 1, "threads_per_worker": 1, "dashboard_address": ":0"}))
+def on_dask(where: str):
+    hang.submit(where)
+
+@flow(task_runner=ConcurrentTaskRunner)
+def on_threads(where: str):
+    hang.submit(where).result()
+
+@flow(task_runner=SequentialTaskRunner)
+def in_order(where: str):
+    hang.submit(where)
+
+@flow(task_runner=DaskTaskRunner(cluster_kwargs={"n_workers": 1, "threads_per_worker": 1, "dashboard_address": ":0"}))
+async def on_dask_async(where: str):
+    hang.submit(where)
+
+@flow
+async def on_threads_async(where: str):
+    hang.submit(where)
+
+if __name__ == "__main__":
+    import asyncio, inspect, sys
+    returned = globals()[sys.argv[1]](sys.argv[2])
+    if inspect.iscoroutine(returned):
+        asyncio.run(returned)
+'''
+
+LOCAL = ("on_threads", "in_order", "on_threads_async")
+
+
+class Program:
+    """A process that runs a flow whose only task hangs."""
+
+    def __init__(self, directory: Path, command: list[str], environment: dict[str, str]) -> None:
+        self.pipe = directory / "pipe"
+        os.mkfifo(self.pipe)
+        self.process = subprocess.Popen(
+            [*command, str(self.pipe)] if command[-1] != "-p" else [*command, f"where={self.pipe}"],
+            cwd=directory,
+            env={**os.environ, "FLOWCLUSTER_LOGGING_LEVEL": "WARNING", **environment},
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def until_it_hangs(self) -> int:
+        """Wait until the task runs; the id of the process that runs it."""
+        with self.pipe.open() as pipe:
+            return int(pipe.read())
+
+    def after(self, number: int) -> tuple[int, str]:
+        """Send a signal and wait for the end: the exit code and what was written to stderr."""
+        self.process.send_signal(number)
+        _, errors = self.process.communicate(timeout=60)
+        return self.process.returncode, errors
+
+
+@pytest.fixture
+def flows(tmp_path: Path) -> Path:
+    """A file of flows that hang."""
+    file = tmp_path / "hanging.py"
+    file.write_text(FLOWS)
+    return file
+
+
+def is_gone(process: int) -> bool:
+    """Whether no process has this id any more."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    return Path(f"/proc/{process}/status").read_text().split("State:\t")[1][0] == "Z"
+
+
+def left_in_session(session: int) -> list[str]:
+    """Command lines of living processes of a session."""
+    found = []
+    for directory in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (directory / "stat").read_text().rpartition(")")[2].split()
+            if int(fields[3]) == session and fields[0] != "Z":
+                found.append((directory / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue  # it ended while we looked
+    return [command for command in found if command]  # without a command line it is ending
+
+
+# A LocalCluster takes four seconds to give up a worker that hangs, so not every mix is tried with it.
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [("on_dask", signal.SIGINT), ("on_dask_async", signal.SIGTERM)]
+    + [(name, number) for name in LOCAL for number in (signal.SIGTERM, signal.SIGINT)],
+)
+def test_interrupted_program_leaves_nothing_behind(
+    name: str, number: signal.Signals, flows: Path, tmp_path: Path
+) -> None:
+    """SIGTERM and Ctrl-C end a script at once, with its cluster, and with the usual exit code."""
+    program = Program(tmp_path, [sys.executable, str(flows), name], {})
+    worker = program.until_it_hangs()
+    exit_code, errors = program.after(number)
+
+    assert exit_code == (143 if number == signal.SIGTERM else -signal.SIGINT)
+    assert "Finished in state Cancelled(" in errors
+    assert is_gone(worker)
+    assert left_in_session(program.process.pid) == []
+
+
+@pytest.mark.parametrize("name", ["on_dask", "on_threads_async"])
+def test_driver_tells_that_it_was_stopped(name: str, flows: Path, tmp_path: Path) -> None:
+    """A driver that receives SIGTERM leaves its outcome and exits with the code for it."""
+    outcome = tmp_path / "outcome"
+    command = [sys.executable, "-m", "flowcluster.cli.main", "run", f"{flows}:{name}", "-p"]
+    program = Program(tmp_path, command, {"FLOWCLUSTER_OUTCOME_PATH": str(outcome)})
+    program.until_it_hangs()
+    exit_code, errors = program.after(signal.SIGTERM)
+    told = json.loads(outcome.read_text())
+
+    assert exit_code == 3
+    assert (told["state"], told["reason"], told["exitCode"]) == ("Cancelled", "Cancelled", 3)
+    assert "Cancelled: The flow run was stopped by SIGTERM." in errors
+    assert left_in_session(program.process.pid) == []
+
+
+@pytest.fixture
+def doomed_cluster(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """A scheduler and a worker in processes of their own, to be killed."""
+    file = tmp_path / "scheduler.json"
+    os.mkfifo(file)
+    program = (
+        "import asyncio, os, signal, sys, distributed\n"
+        "async def main():\n"
+        "    async with distributed.Scheduler(host='127.0.0.1', port=0, dashboard=False) as scheduler:\n"
+        "        async with distributed.Worker(scheduler.address, nthreads=1, dashboard=False):\n"
+        "            open(sys.argv[1], 'w').write(scheduler.address)\n"
+        "            await asyncio.Event().wait()\n"
+        "asyncio.run(main())\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program, str(file)], stderr=subprocess.DEVNULL)
+    try:
+        yield process, file.read_text()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_lost_scheduler_ends_the_flow(doomed_cluster: Any, flows: Path, tmp_path: Path) -> None:
+    """A scheduler that dies while a task runs ends the flow with ClusterLost, which names the address."""
+    process, address = doomed_cluster
+    outcome = tmp_path / "outcome"
+    program = Program(
+        tmp_path,
+        [sys.executable, "-m", "flowcluster.cli.main", "run", f"{flows}:on_threads", "-p"],
+        {
+            "FLOWCLUSTER_OUTCOME_PATH": str(outcome),
+            "FLOWCLUSTER_CLUSTER_KIND": "Dask",
+            "FLOWCLUSTER_CLUSTER_ADDRESS": address,
+        },
+    )
+    program.until_it_hangs()
+    process.kill()
+    _, errors = program.process.communicate(timeout=60)
+    told = json.loads(outcome.read_text())
+
+    assert (program.process.returncode, told["state"], told["reason"]) == (1, "Crashed", "ClusterLost")
+    assert told["message"].startswith(f"The Dask scheduler at {address} went away while the flow ran")
+    assert "Traceback" not in errors
