@@ -3,8 +3,8 @@
 #   docker build --target operator -t flowcluster/operator .
 #   docker build --target runtime  -t flowcluster/runtime .
 #
-# A change of code rebuilds the last layer alone. pip's settings (PIP_INDEX_URL and the like) can be given
-# as build arguments; they are used in stages whose history no image keeps.
+# A change of code rebuilds the last layer alone. Settings for pip, such as a private index, come as a secret,
+# which no layer and no history keeps: --secret id=pip,src=$HOME/.config/pip/pip.conf
 ARG BASE=docker.io/library/python:3.11-slim-bookworm
 
 FROM ${BASE} AS base
@@ -13,47 +13,38 @@ RUN python3 -m compileall -q -x '/(test|tests|idlelib|lib2to3|turtledemo|ensurep
       "$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')" \
  && useradd --uid 1000 --user-group --create-home --home-dir /home/flow --shell /bin/sh flow
 ENV PATH=/opt/venv/bin:$PATH \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_NO_CACHE_DIR=1 \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1
 
-FROM base AS build
-ARG PIP_INDEX_URL
-ARG PIP_EXTRA_INDEX_URL
-ARG PIP_TRUSTED_HOST
-ARG PIP_CERT
-ARG PIP_PROXY
-ARG PIP_DEFAULT_TIMEOUT
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
-    PIP_NO_CACHE_DIR=1 \
-    PIP_ROOT_USER_ACTION=ignore
-RUN python3 -m venv /opt/build
-COPY requirements/build.lock /src/requirements/
-RUN /opt/build/bin/pip install --quiet --require-hashes -r /src/requirements/build.lock
-
-FROM build AS operator-packages
-RUN python3 -m venv --without-pip /opt/venv
-COPY requirements/operator.lock /src/requirements/
-RUN /opt/build/bin/pip --python /opt/venv/bin/python install --quiet --require-hashes -r /src/requirements/operator.lock
-
-# With pip, so that a flow's own image can add packages to it.
-FROM build AS runtime-packages
+# The project as a tree to lay over /opt/venv: its modules, compiled, and its commands.
+FROM base AS project
 RUN python3 -m venv /opt/venv
-COPY requirements/runtime.lock /src/requirements/
-RUN /opt/venv/bin/pip install --quiet --require-hashes -r /src/requirements/runtime.lock
-
-FROM build AS project
-RUN python3 -m venv --without-pip /opt/venv
+COPY requirements/build.lock /src/
+RUN --mount=type=secret,id=pip \
+    PIP_CONFIG_FILE=/run/secrets/pip pip install --quiet --require-hashes -r /src/build.lock
 WORKDIR /src
+# The long description is for the package index; without it, editing it rebuilds no image.
+RUN touch README.md
 COPY pyproject.toml ./
 COPY sdk sdk
 COPY operator operator
-# The long description is for the package index; without it, editing it rebuilds no image.
-RUN touch README.md \
- && /opt/build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /dist . \
- && /opt/build/bin/pip --python /opt/venv/bin/python install --quiet --no-deps --no-index --prefix /opt/project /dist/*.whl
+RUN pip install --quiet --no-deps --no-index --no-build-isolation --prefix /opt/project .
 
+FROM base AS operator-packages
+RUN python3 -m venv /opt/pip && python3 -m venv --without-pip /opt/venv
+COPY requirements/operator.lock /opt/venv/
+RUN --mount=type=secret,id=pip \
+    PIP_CONFIG_FILE=/run/secrets/pip /opt/pip/bin/pip --python /opt/venv/bin/python install --quiet \
+      --require-hashes -r /opt/venv/operator.lock
+
+# With pip, so that a flow's own image can add packages to it.
 FROM base AS runtime
-COPY --from=runtime-packages /opt/venv /opt/venv
+RUN python3 -m venv /opt/venv
+COPY requirements/runtime.lock /opt/venv/
+RUN --mount=type=secret,id=pip \
+    PIP_CONFIG_FILE=/run/secrets/pip pip install --quiet --require-hashes -r /opt/venv/runtime.lock
 USER 1000:1000
 WORKDIR /home/flow
 COPY --from=project /opt/project /opt/venv

@@ -41,14 +41,13 @@ class Buildah:
 
     def build(self, spec: Spec, context: Path, ref: str) -> Image:
         """Build, reusing every layer whose inputs are unchanged, and add the result to the cache's OCI layout."""
-        settings = pip_settings.settings()
-        arguments = [word for name in settings for word in ("--build-arg", name)]
         target = ["--target", spec.target] if spec.target else []
         mounts = ["--volume", f"{CERTIFICATES}:{CERTIFICATES}:ro"] if CERTIFICATES.is_dir() else []
         # chroot: needs no more rights than root in a container has. The network is the machine's own.
         how = ["--layers", "--pull-never", "--isolation", "chroot", "--network", "host"]
         what: list[str | Path] = ["--tag", ref, "--file", context / spec.dockerfile, context]
-        run([*self._buildah("build"), *how, *mounts, *target, *arguments, *what], env=settings)
+        with pip_settings.secret(cert=bool(mounts)) as secret:
+            run([*self._buildah("build"), *how, *mounts, *target, *secret, *what])
         self._export(ref)
         return Image(ref, self._layout)
 

@@ -27,11 +27,10 @@ class Docker:
 
     def build(self, spec: Spec, context: Path, ref: str) -> Image:
         """``docker build``, with this machine's pip settings except its certificates, which the build cannot see."""
-        settings = {name: value for name, value in pip_settings.settings().items() if name != "PIP_CERT"}
-        arguments = [word for name in settings for word in ("--build-arg", name)]
         target = ["--target", spec.target] if spec.target else []
-        run(
-            ["docker", "build", "--tag", ref, "--file", context / spec.dockerfile, *target, *arguments, context],
-            env={"DOCKER_BUILDKIT": "1", **settings},
-        )
+        with pip_settings.secret(cert=False) as secret:
+            run(
+                ["docker", "build", "--tag", ref, "--file", context / spec.dockerfile, *target, *secret, context],
+                env={"DOCKER_BUILDKIT": "1"},
+            )
         return Image(ref)
