@@ -17,7 +17,8 @@ class SequentialTaskRunner(TaskRunner):
 
     def submit(self, call: TaskCall, done: Callable[[State], None]) -> None:
         """Execute `call` before returning."""
-        state = call.run(self.portal)
+        portal = self.portal  # first: it tells if the runner is not open
+        state = call.run(portal)
         done(state)
         # A signal reached the task because it runs in the flow's own thread; it means the flow.
         if isinstance(state.data, KeyboardInterrupt | Terminated):

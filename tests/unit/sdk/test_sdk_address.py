@@ -1,0 +1,93 @@
+"""Waiting for a scheduler's address, on a clock that the test moves."""
+
+from __future__ import annotations
+
+import logging
+import socket
+
+import pytest
+
+from flowcluster.clusters import address
+from flowcluster.errors import ClusterUnreachable
+
+
+class World:
+    """A clock, and a host that answers from some time on."""
+
+    def __init__(self, answers_at: float, error: OSError | None = None) -> None:
+        self.time = 100.0
+        self.answers_at = 100.0 + answers_at
+        self.error = error or ConnectionRefusedError(111, "Connection refused")
+        self.attempts: list[float] = []
+
+    def now(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self.time += seconds
+
+    def connect(self, host: str, port: int, timeout: float) -> None:
+        self.attempts.append(round(self.time - 100.0, 3))
+        if self.time < self.answers_at:
+            raise self.error
+
+    def wait(self, timeout: float) -> None:
+        address.wait_for("tcp://sched:8786", timeout, now=self.now, sleep=self.sleep, connect=self.connect)
+
+
+@pytest.mark.parametrize(
+    ("text", "target"),
+    [
+        ("tcp://10.0.0.1:8786", ("10.0.0.1", 8786)),
+        ("tls://name.ns.svc:1234", ("name.ns.svc", 1234)),
+        ("name", ("name", 8786)),
+        ("name:99", ("name", 99)),
+        ("tcp://[::1]:99", ("::1", 99)),
+        ("inproc://1.2.3.4/5/6", None),
+    ],
+)
+def test_addresses_are_understood(text: str, target: tuple[str, int] | None) -> None:
+    """Scheme and port may be left out; what is not TCP cannot be waited for."""
+    assert address.split(text) == target
+
+
+@pytest.mark.parametrize("text", ["http://my-dask-cluster", "tcp://", "tcp://host:port"])
+def test_wrong_addresses_are_refused(text: str) -> None:
+    """An address that no scheduler can have is refused with an example of one that it can."""
+    with pytest.raises(ValueError, match="tcp://HOST:8786"):
+        address.split(text)
+
+
+def test_waiting_ends_with_the_first_answer() -> None:
+    """One attempt every tenth of a second until something listens."""
+    world = World(answers_at=0.25)
+    world.wait(60)
+
+    assert world.attempts == [0.0, 0.1, 0.2, 0.3]
+
+
+def test_waiting_is_told_once_in_a_while(caplog: pytest.LogCaptureFixture) -> None:
+    """The first line comes after a second, then one every ten seconds."""
+    caplog.set_level(logging.INFO, "flowcluster")
+    World(answers_at=15).wait(60)
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "Waiting for tcp://sched:8786 to answer (1 of 60 s; [Errno 111] Connection refused)",
+        "Waiting for tcp://sched:8786 to answer (11 of 60 s; [Errno 111] Connection refused)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (None, "nothing listens on that port"),
+        (socket.gaierror(-2, "Name or service not known"), "name sched is right"),
+        (TimeoutError("timed out"), "network policy"),
+    ],
+)
+def test_deadline_says_what_to_check(error: OSError | None, advice: str) -> None:
+    """After the deadline the error tells how long, the last cause and what to look at."""
+    with pytest.raises(ClusterUnreachable, match=r"within 2 s") as caught:
+        World(answers_at=99, error=error).wait(2)
+
+    assert advice in str(caught.value)

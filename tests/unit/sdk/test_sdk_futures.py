@@ -1,0 +1,124 @@
+"""Handles of task runs, and waiting for them."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+from typing import Any
+
+import pytest
+
+from flowcluster import states
+from flowcluster.futures import AsyncTaskFuture, TaskFuture
+from flowcluster.waiting import drive, wait_async, wait_blocking, when_all
+
+
+def test_first_end_counts() -> None:
+    """A run ends once; a second end changes nothing."""
+    future: TaskFuture[int] = TaskFuture("x-0")
+
+    assert future.settle(states.completed(1))
+    assert not future.settle(states.failed("late"))
+    future.started()
+    assert future.result() == 1
+
+
+def test_callbacks_are_called_once() -> None:
+    """Before or after the end, each callback is called exactly once."""
+    calls: list[str] = []
+    future: TaskFuture[int] = TaskFuture("x-0")
+    future.add_done_callback(lambda: calls.append("before"))
+    future.settle(states.completed(1))
+    future.add_done_callback(lambda: calls.append("after"))
+
+    assert calls == ["before", "after"]
+
+
+def test_chain_of_callbacks_needs_no_stack() -> None:
+    """Futures that settle each other do not recurse, however many they are."""
+    futures: list[TaskFuture[int]] = [TaskFuture(f"x-{number}") for number in range(5000)]
+    for one, following in itertools.pairwise(futures):
+        one.add_done_callback(lambda following=following: following.settle(states.completed(1)))
+    futures[0].settle(states.completed(1))
+
+    assert all(future.done() for future in futures)
+
+
+def test_future_shows_its_state() -> None:
+    """The text of a future names the run and its state."""
+    future: TaskFuture[int] = TaskFuture("x-0")
+    future.started()
+
+    assert repr(future) == "<TaskFuture 'x-0' Running()>"
+
+
+def test_timeout_names_the_run() -> None:
+    """A result that does not come in time raises TimeoutError with the run's name, in both colours."""
+    sync_future: TaskFuture[int] = TaskFuture("x-0")
+    async_future: AsyncTaskFuture[int] = AsyncTaskFuture("y-0")
+
+    with pytest.raises(TimeoutError, match="x-0"):
+        sync_future.result(timeout=0)
+    with pytest.raises(TimeoutError, match="y-0"):
+        asyncio.run(async_future.result(timeout=0))
+    assert asyncio.run(async_future.wait(timeout=0)) is None
+
+
+def test_users_timeout_error_is_not_masked() -> None:
+    """A TimeoutError that the task raised is raised as it is."""
+    error = TimeoutError("mine")
+    future: TaskFuture[int] = TaskFuture("x-0")
+    future.settle(states.failed("why", error))
+
+    with pytest.raises(TimeoutError) as caught:
+        future.result(timeout=0)
+    assert caught.value is error
+
+
+def test_awaiting_a_future_gives_the_future() -> None:
+    """`await task.submit()` gives the handle, as without await."""
+
+    async def main() -> Any:
+        return await AsyncTaskFuture("x-0")
+
+    assert asyncio.run(main()).name == "x-0"
+
+
+def test_waiting_wakes_up_from_another_thread() -> None:
+    """A callback from any thread wakes whoever waits, blocking or on an event loop."""
+    released: list[threading.Thread] = []
+
+    def register(callback: Any) -> None:
+        thread = threading.Thread(target=callback)
+        thread.start()
+        released.append(thread)
+
+    assert wait_blocking(register, 60)
+    assert asyncio.run(wait_async(register, 60))
+    for thread in released:
+        thread.join()
+
+
+def test_when_all_waits_for_the_last() -> None:
+    """One call, after the last of many; at once for none."""
+    callbacks: list[Any] = []
+    calls: list[int] = []
+    when_all([callbacks.append, callbacks.append], lambda: calls.append(1))
+    callbacks[0]()
+
+    assert calls == []
+    callbacks[1]()
+    assert calls == [1]
+    when_all([], lambda: calls.append(2))
+    assert calls == [1, 2]
+
+
+def test_driving_refuses_to_suspend() -> None:
+    """Sync code drives only coroutines that never wait for an event loop."""
+
+    async def suspends() -> None:
+        await asyncio.sleep(0)
+
+    with pytest.raises(RuntimeError, match="suspended"):
+        drive(suspends())

@@ -1,0 +1,113 @@
+"""Log lines: their level, their shape, and their way from a worker."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from flowcluster import context, logs
+
+
+def record(message: str = "said %s", *args: Any, **attributes: Any) -> logging.LogRecord:
+    made = logging.LogRecord("flowcluster.x", logging.INFO, "file.py", 1, message, args, None)
+    vars(made).update(attributes)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("attributes", "speaker"),
+    [
+        ({}, "flowcluster.x"),
+        ({"flow_run_name": "a-b"}, "Flow run 'a-b'"),
+        ({"flow_run_name": "a-b", "task_run_name": "t-0"}, "Task run 't-0'"),
+    ],
+)
+def test_line_tells_time_level_and_speaker(attributes: dict[str, Any], speaker: str) -> None:
+    """`HH:MM:SS.mmm | LEVEL   | speaker - text`."""
+    made = record("said %s", "hi", **attributes)
+    made.created, made.msecs = 0.123, 123.0
+    line = logs.RunFormatter().format(made)
+
+    assert line[8:].startswith(".123 | INFO    | ")
+    assert line.endswith(f" | {speaker} - said hi")
+
+
+@pytest.mark.parametrize(
+    ("text", "level"),
+    [("", logging.INFO), ("warning", logging.WARNING), ("35", 35), ("nonsense", logging.INFO)],
+)
+def test_level_comes_from_the_environment(text: str, level: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names and numbers are understood; anything else means the default."""
+    monkeypatch.setenv(logs.ENV_LEVEL, text)
+
+    assert logs.level_from_environment() == level
+
+
+def run_program(configure: str) -> str:
+    program = f"import logging\nfrom flowcluster import flow\n@flow\ndef quiet(): pass\n{configure}\nquiet()\n"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return done.stderr
+
+
+def test_handler_is_installed_only_where_there_is_none() -> None:
+    """An application's own logging keeps its format and gets each line once."""
+    alone = run_program("")
+    configured = run_program("logging.basicConfig(format='MINE %(message)s', level='INFO')")
+    later = run_program("quiet(); logging.basicConfig(format='MINE %(message)s', level='INFO')")
+
+    assert " | INFO    | flowcluster.engine - Created flow run '" in alone
+    assert [line[:5] for line in configured.splitlines()] == ["MINE "] * 3
+    assert ["MINE" in line for line in later.splitlines()] == [False] * 3 + [True] * 3
+
+
+def test_record_travels_with_its_plain_parts(caplog: pytest.LogCaptureFixture) -> None:
+    """Text, names and traceback of a worker's record arrive; objects stay behind."""
+    caplog.set_level(logging.INFO, "flowcluster")
+    try:
+        raise KeyError("k")
+    except KeyError:
+        made = record("said %s", "hi", task_run_name="t-0", thing=object())
+        made.exc_info = sys.exc_info()  # type: ignore[assignment]
+    data = logs.to_dict(made)
+    logs.replay(data)
+    arrived = caplog.records[-1]
+
+    assert "thing" not in data
+    assert (arrived.getMessage(), vars(arrived)["task_run_name"]) == ("said hi", "t-0")
+    assert "KeyError" in (arrived.exc_text or "")
+
+
+def test_forwarding_sends_lines_of_task_runs() -> None:
+    """Records go to the topic of their run, from its level on; others stay on the worker."""
+    sent: list[tuple[str, str]] = []
+    handler = logs.ForwardHandler(lambda topic, data: sent.append((topic, data["msg"])))
+    run = context.TaskContext("t-0", "t", "a-b", "f", topic="mine", level=logging.INFO)
+    token = context.current.set(run)
+    try:
+        low = record("low")
+        low.levelno = logging.DEBUG
+        for made in (record("in the run"), low):
+            handler.handle(made)
+    finally:
+        context.current.reset(token)
+    handler.handle(record("of a thread", flowcluster_topic="mine"))
+    handler.handle(record("of nobody"))
+
+    assert sent == [("mine", "in the run"), ("mine", "of a thread")]
+
+
+def test_line_that_cannot_be_sent_stays_with_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record that did not reach the driver is not marked as sent."""
+
+    def broken(topic: str, data: dict[str, Any]) -> None:
+        raise OSError("gone")
+
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    made = record("hi", flowcluster_topic="mine")
+    logs.ForwardHandler(broken).handle(made)
+
+    assert not hasattr(made, logs._SENT)

@@ -1,0 +1,66 @@
+"""Names of runs and keys of tasks."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from flowcluster import names
+from flowcluster.words import ADJECTIVES, ANIMALS
+
+
+def test_run_names_are_an_adjective_and_an_animal() -> None:
+    """Two lower-case words that are valid in names of Kubernetes objects."""
+    for _ in range(50):
+        assert re.fullmatch(r"[a-z]+-[a-z]+", names.run_name())
+
+
+def test_words_are_distinct() -> None:
+    """No word stands twice in its list, so that names differ as often as they can."""
+    assert len(set(ADJECTIVES)) == len(ADJECTIVES) > 100
+    assert len(set(ANIMALS)) == len(ANIMALS) > 200
+
+
+def test_flow_is_named_after_its_function() -> None:
+    """Underscores become dashes; a partial is named after its type."""
+
+    def my_nice_flow() -> None:
+        pass
+
+    assert names.flow_name(my_nice_flow) == "my-nice-flow"
+    assert names.flow_name(lambda: None) == "lambda"
+
+
+def test_task_key_is_the_same_for_a_script_and_for_its_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`python flows.py` and `flowcluster run flows.py:...` give the same names of task runs."""
+    import sys
+    import types
+
+    def say_hello() -> None:
+        pass
+
+    say_hello.__qualname__ = "say_hello"
+    say_hello.__module__ = "flows"
+    as_module = names.task_key(say_hello)
+    main = types.ModuleType("__main__")
+    main.__file__ = "/somewhere/flows.py"
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    say_hello.__module__ = "__main__"
+
+    assert names.task_key(say_hello) == as_module
+    assert re.fullmatch(r"[0-9a-f]{8}", as_module)
+
+
+def test_task_keys_differ_by_module_and_function() -> None:
+    """Functions of one name in two modules have different keys."""
+
+    def make(module: str) -> Any:
+        def load() -> None:
+            pass
+
+        load.__module__ = module
+        return load
+
+    assert names.task_key(make("a")) != names.task_key(make("b"))

@@ -1,0 +1,166 @@
+"""Parameters: from the command line, and into the types of a function."""
+
+from __future__ import annotations
+
+import enum
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import pydantic
+import pytest
+
+from flowcluster.cli import parameters as assignments
+from flowcluster.cli.problems import Problem
+from flowcluster.engine import parameters
+from flowcluster.errors import ParameterError
+
+if TYPE_CHECKING:
+    from decimal import Decimal as OnlyForCheckers
+
+
+class Size(enum.Enum):
+    SMALL = "small"
+
+
+class Model(pydantic.BaseModel):
+    number: int
+
+
+class Plain:
+    pass
+
+
+def bound(function: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    return parameters.bind("demo", function, args, kwargs).arguments
+
+
+def test_values_are_read_as_json_where_they_are_json() -> None:
+    """Numbers, lists and objects are themselves; anything else is text."""
+    given = ["a=1", "b=[1, 2]", "c=hello", 'd="1"', "e=", "f=x=y", "g=null"]
+
+    assert assignments.parse(given) == {"a": 1, "b": [1, 2], "c": "hello", "d": "1", "e": "", "f": "x=y", "g": None}
+
+
+def test_value_is_read_from_a_file(tmp_path: Path) -> None:
+    """`key=@file.json` takes the file's JSON."""
+    file = tmp_path / "names.json"
+    file.write_text('["a", "b"]')
+
+    assert assignments.parse([f"names=@{file}"]) == {"names": ["a", "b"]}
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ("names", "write -p name=value"),
+        ("two words=1", "write -p name=value"),
+        ("names=@/no/such.json", "Parameter 'names': /no/such.json: No such file or directory"),
+    ],
+)
+def test_wrong_assignments_are_refused(given: str, text: str) -> None:
+    """What is no assignment, or names a file that cannot be read, is told."""
+    with pytest.raises(Problem, match=text) as caught:
+        assignments.parse([given])
+    assert caught.value.reason == "InvalidParameters"
+
+
+def test_broken_file_is_named(tmp_path: Path) -> None:
+    """A file that is not JSON is told with its name and the place."""
+    file = tmp_path / "broken.json"
+    file.write_text("{")
+
+    with pytest.raises(Problem, match=r"Parameter 'x': .*broken\.json is not JSON: .*line 1"):
+        assignments.parse([f"x=@{file}"])
+
+
+@pytest.mark.parametrize(("text", "problem"), [("{", "X is not JSON"), ("[1]", "X must be a JSON object")])
+def test_parameters_from_outside_must_be_an_object(text: str, problem: str) -> None:
+    """All parameters at once are one JSON object."""
+    with pytest.raises(Problem, match=problem):
+        assignments.from_json(text, "X")
+
+
+def test_annotations_convert() -> None:
+    """Models, enums, constraints and unions are converted as pydantic does it."""
+
+    def function(
+        model: Model, size: Size, limit: Annotated[int, pydantic.Field(gt=0)], maybe: int | None = None
+    ) -> None:
+        pass
+
+    values = bound(function, {"number": "3"}, "small", "5", maybe="7")
+
+    assert values == {"model": Model(number=3), "size": Size.SMALL, "limit": 5, "maybe": 7}
+    with pytest.raises(ParameterError, match=r"parameter 'limit': Input should be greater than 0, not 0\."):
+        bound(function, Model(number=1), Size.SMALL, 0)
+    with pytest.raises(ParameterError, match=r"parameter 'model'\['number'\]"):
+        bound(function, {"number": "x"}, "small", 1)
+
+
+def test_plain_classes_are_checked_by_instance() -> None:
+    """A class that pydantic does not know is compared with `isinstance`."""
+
+    def function(plain: Plain) -> None:
+        pass
+
+    plain = Plain()
+
+    assert bound(function, plain)["plain"] is plain
+    with pytest.raises(ParameterError, match="instance of Plain"):
+        bound(function, 1)
+
+
+def test_variable_arguments_convert_each() -> None:
+    """Each of `*args` and `**kwargs` is converted, and named by its own key."""
+
+    def function(*numbers: int, **named: float) -> None:
+        pass
+
+    assert bound(function, "1", 2, x="0.5") == {"numbers": (1, 2), "named": {"x": 0.5}}
+    with pytest.raises(ParameterError, match="parameter 'y'"):
+        bound(function, y="far")
+
+
+def test_names_for_type_checkers_only_leave_their_parameter_unchecked() -> None:
+    """An annotation that names nothing at run time does not keep the others from being checked."""
+
+    def function(price: OnlyForCheckers, number: int) -> None:
+        pass
+
+    assert bound(function, "as it is", "5") == {"price": "as it is", "number": 5}
+
+
+def test_too_many_arguments_are_told() -> None:
+    """More arguments than parameters, or one given twice."""
+
+    def function(one: int) -> None:
+        pass
+
+    with pytest.raises(ParameterError, match="Flow 'demo': too many positional arguments; it takes: one"):
+        bound(function, 1, 2)
+    with pytest.raises(ParameterError, match="multiple values for argument 'one'"):
+        bound(function, 1, one=2)
+
+
+def test_defaults_stay_as_they_are() -> None:
+    """A default is the author's business: it is not converted."""
+
+    def function(items: list[int] = ()) -> None:  # type: ignore[assignment]
+        pass
+
+    assert bound(function) == {}
+
+
+def test_simple_parameters_need_no_pydantic() -> None:
+    """Values that have the annotated type already do not load pydantic, which takes its time."""
+    program = (
+        "import sys\n"
+        "from flowcluster.engine.parameters import bind\n"
+        "def f(a: int, b: str, c, d: float = 0.5): pass\n"
+        "bind('f', f, (1, 'x', object()), {})\n"
+        "print('pydantic' in sys.modules)\n"
+    )
+
+    assert subprocess.check_output([sys.executable, "-c", program], text=True) == "False\n"

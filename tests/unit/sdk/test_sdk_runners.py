@@ -1,0 +1,161 @@
+"""Threads and event loops that run tasks in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from typing import Any
+
+import pytest
+
+from flowcluster.portal import Portal, run_on_new_loop
+from flowcluster.runners.threads import ThreadPool
+from flowcluster.task_runners import ConcurrentTaskRunner, DaskTaskRunner, SequentialTaskRunner
+
+number: contextvars.ContextVar[int] = contextvars.ContextVar("number", default=0)
+
+
+@pytest.mark.parametrize("runner", [SequentialTaskRunner(), ConcurrentTaskRunner(), DaskTaskRunner()])
+def test_duplicate_is_another_runner_of_the_same_configuration(runner: Any) -> None:
+    """What a flow run opens is never the instance that was configured."""
+    duplicate = runner.duplicate()
+
+    assert duplicate is not runner
+    assert vars(duplicate) == vars(runner)
+
+
+@pytest.mark.parametrize("runner", [SequentialTaskRunner(), ConcurrentTaskRunner(), DaskTaskRunner()])
+def test_runner_that_was_not_started_takes_no_calls(runner: Any) -> None:
+    """Submitting before the start is an error, not a hang."""
+    with pytest.raises(RuntimeError, match="has not been started"):
+        runner.submit(object(), print)
+
+
+class Announcing:
+    """A queue that tells when somebody begins to wait at it."""
+
+    def __init__(self, jobs: Any) -> None:
+        self.put, self._get, self.waiting = jobs.put, jobs.get, threading.Semaphore(0)
+
+    def get(self) -> Any:
+        self.waiting.release()
+        return self._get()
+
+
+def test_pool_starts_threads_only_when_needed() -> None:
+    """A job that finds an idle thread takes it."""
+    pool = ThreadPool(10)
+    pool._jobs = jobs = Announcing(pool._jobs)  # type: ignore[assignment]
+    names = set()
+    for job in range(5):
+        pool.submit(lambda: names.add(threading.current_thread().name))
+        if job == 0:
+            jobs.waiting.acquire()  # the new thread, before its first job
+        jobs.waiting.acquire()
+    pool.close()
+
+    assert names == {"flowcluster-0"}
+
+
+def test_pool_is_bounded() -> None:
+    """Never more threads than the bound, and every job is done."""
+    pool = ThreadPool(2)
+    names, lock, left = set(), threading.Lock(), threading.Semaphore(0)
+
+    def job() -> None:
+        with lock:
+            names.add(threading.current_thread().name)
+        left.release()
+
+    for _ in range(50):
+        pool.submit(job)
+    for _ in range(50):
+        left.acquire()
+    pool.close()
+
+    assert names <= {"flowcluster-0", "flowcluster-1"}
+
+
+def test_abandoned_pool_drops_what_is_queued() -> None:
+    """Closing without waiting leaves the busy thread behind and never starts the queued job."""
+    pool = ThreadPool(1)
+    busy, release, started = threading.Event(), threading.Event(), []
+
+    pool.submit(lambda: (busy.set(), release.wait()))
+    busy.wait()
+    pool.submit(lambda: started.append("queued"))
+    pool.close(abandon=True)
+    release.set()
+    for thread in pool._threads:
+        thread.join()
+
+    assert started == []
+
+
+def test_jobs_see_the_callers_context() -> None:
+    """Context variables of the caller hold in the thread and on the loop."""
+    seen: list[int] = []
+    number.set(5)
+    pool, portal, done = ThreadPool(1), Portal(), threading.Event()
+
+    async def look() -> int:
+        return number.get()
+
+    pool.submit(lambda: seen.append(number.get()))
+    pool.close()
+    portal.spawn(look(), lambda value: (seen.append(value), done.set()))
+    done.wait()
+    seen.append(portal.run(look()))
+    portal.close()
+
+    assert seen == [5, 5, 5]
+
+
+def test_portal_cancels_what_is_left() -> None:
+    """Closing the loop ends its coroutines and its thread; closing again does nothing."""
+    portal = Portal()
+    ended, started = threading.Event(), threading.Event()
+
+    async def hang() -> None:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    portal.spawn(hang(), print)
+    started.wait()
+    portal.close()
+    portal.close()
+
+    assert ended.is_set()
+
+
+def test_portal_passes_exceptions_on() -> None:
+    """An exception of the coroutine is raised where it was called."""
+    portal = Portal()
+
+    async def fail() -> None:
+        raise KeyError("k")
+
+    with pytest.raises(KeyError):
+        portal.run(fail())
+    portal.close()
+
+
+def test_new_loop_works_inside_of_a_running_one() -> None:
+    """A thread that runs a loop already gets the coroutine's result, or its exception, from another thread."""
+
+    async def inner(fails: bool) -> str:
+        if fails:
+            raise KeyError("inner")
+        return threading.current_thread().name
+
+    async def outer() -> None:
+        assert run_on_new_loop(inner(False)) == "flowcluster-flow"
+        with pytest.raises(KeyError, match="inner"):
+            run_on_new_loop(inner(True))
+
+    asyncio.run(outer())
+    assert run_on_new_loop(inner(False)) == threading.current_thread().name
