@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from tools.cluster.errors import ToolError
 from tools.cluster.progress import step
-from tools.cluster.shell import run
+from tools.cluster.shell import find, run
 
 CNI_FOLDERS = (Path("/usr/lib/cni"), Path("/opt/cni/bin"))
 
@@ -25,7 +24,7 @@ def ensure(wanted: Mapping[str, str], purpose: str) -> None:
     if not missing:
         return
     names = " ".join(missing)
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+    if os.geteuid() != 0 or find("apt-get") is None:
         raise ToolError(f"{purpose} needs programs that are not here. Install (Debian's package names): {names}")
     quiet = {"DEBIAN_FRONTEND": "noninteractive"}
     with step(f"installing Debian packages for {purpose}: {names}"):
@@ -44,13 +43,7 @@ def cni_folder() -> Path:
     raise ToolError("no container network plugins found: install Debian's containernetworking-plugins.")
 
 
-def search_path() -> str:
-    """This process's PATH with the folders of system programs, which a user's own PATH may lack."""
-    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
-    return os.pathsep.join(dict.fromkeys([*folders, "/usr/local/sbin", "/usr/sbin", "/sbin"]))
-
-
 def _found(program: str) -> bool:
     if program == "cni":
         return any((folder / "ptp").exists() for folder in CNI_FOLDERS)
-    return shutil.which(program, path=search_path()) is not None
+    return find(program) is not None

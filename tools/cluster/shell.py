@@ -15,6 +15,18 @@ from tools.cluster.errors import ToolError
 TAIL_LINES = 25
 
 
+def search_path() -> str:
+    """This process's PATH with the folders of system programs, which a user's own PATH may lack."""
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    return os.pathsep.join(dict.fromkeys([*folders, "/usr/local/sbin", "/usr/sbin", "/sbin"]))
+
+
+def find(program: str) -> Path | None:
+    """Where a program is, looked for in :func:`search_path`; None when it is nowhere."""
+    found = shutil.which(program, path=search_path())
+    return Path(found) if found else None
+
+
 def run(
     argv: Sequence[str | Path],
     *,
@@ -33,7 +45,7 @@ def run(
     try:
         done = subprocess.run(
             words,
-            env={**os.environ, **(env or {})},
+            env={**os.environ, "PATH": search_path(), **(env or {})},
             cwd=cwd,
             input=stdin,
             capture_output=True,
@@ -52,9 +64,10 @@ def run(
 def succeeds(argv: Sequence[str | Path]) -> bool:
     """Whether a program exists and exits 0; what it prints is thrown away."""
     words = [str(word) for word in argv]
-    if shutil.which(words[0]) is None:
+    if find(words[0]) is None:
         return False
-    return subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode == 0
+    environment = {**os.environ, "PATH": search_path()}
+    return subprocess.run(words, env=environment, stdin=subprocess.DEVNULL, capture_output=True).returncode == 0
 
 
 def wait_until(

@@ -20,7 +20,7 @@ from tools.cluster.images.layout import write_archive
 from tools.cluster.onenode import files
 from tools.cluster.onenode.layout import Layout
 from tools.cluster.processes import Process
-from tools.cluster.shell import run, wait_until
+from tools.cluster.shell import find, run, search_path, wait_until
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
@@ -103,9 +103,9 @@ def sweep(layout: Layout) -> int:
     own = ["--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
     inside = f"mount -t tmpfs tmpfs /run && exec containerd --config '{config_file}'"
     pid = os.posix_spawn(
-        shutil.which("unshare", path=debian.search_path()) or "unshare",
+        find("unshare") or "unshare",
         ["unshare", *own, "sh", "-c", inside],
-        {"PATH": debian.search_path()},
+        {"PATH": search_path()},
         file_actions=[(os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)],
     )
     os.close(log)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tools.cluster import debian
 from tools.cluster.errors import ToolError
 from tools.cluster.onenode.layout import Layout
 from tools.cluster.processes import Process, boot_id
-from tools.cluster.shell import wait_until
+from tools.cluster.shell import find, search_path, wait_until
 
 INIT = Path(__file__).with_name("init.py")
 NAMESPACES = ("--mount", "--net", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "--mount-proc")
@@ -70,9 +68,9 @@ class Node:
         said_read, said_write = os.pipe()
         log = os.open(home / "log" / "init.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         outer = os.posix_spawn(
-            shutil.which("unshare", path=debian.search_path()) or "unshare",
+            find("unshare") or "unshare",
             ["unshare", *NAMESPACES, sys.executable, "-E", "-S", str(INIT), str(home)],
-            {"PATH": debian.search_path(), "LANG": "C.UTF-8"},
+            {"PATH": search_path(), "LANG": "C.UTF-8"},
             file_actions=[
                 (os.POSIX_SPAWN_DUP2, orders_read, 0),
                 (os.POSIX_SPAWN_DUP2, said_write, 1),
