@@ -33,21 +33,25 @@ def _run(options: argparse.Namespace) -> int:
     if options.command == "tool":
         print(api.tool(options.tool))
         return 0
-    if options.command == "images" and not options.load:
+    if options.command == "images":
         images = api.build_images(options.only)
-        print(json.dumps({name: image.ref for name, image in images.items()}))
+        loaded = api.load(_provider(options), images.values()) if options.load else [i.ref for i in images.values()]
+        print(json.dumps(dict(zip(images, loaded, strict=True))))
         return 0
-    provider = choose(options.name, provider=options.provider, kubeconfig=options.kubeconfig, context=options.context)
+    return _run_on(_provider(options), options)
+
+
+def _provider(options: argparse.Namespace) -> Provider:
+    return choose(options.name, provider=options.provider, kubeconfig=options.kubeconfig, context=options.context)
+
+
+def _run_on(provider: Provider, options: argparse.Namespace) -> int:
     if options.command == "up":
         provider.up()
     elif options.command == "down":
         provider.down(purge=options.purge)
     elif options.command == "kubeconfig":
         print(provider.kubeconfig())
-    elif options.command == "images":
-        images = api.build_images(options.only)
-        api.load(provider, images.values())
-        print(json.dumps({name: image.ref for name, image in images.items()}))
     elif options.command == "load-image":
         api.load(provider, [image for text in options.image for image in api.find_image(text)])
     elif options.command == "status":

@@ -63,17 +63,20 @@ def build_images(names: Iterable[str] = tuple(SPECS)) -> dict[str, Image]:
 def ensure_images(cluster: Cluster, names: Iterable[str] = tuple(SPECS)) -> dict[str, str]:
     """Full references by name of images that are built and that pods of the cluster can use."""
     images = build_images(names)
-    load(cluster.provider, images.values())
-    return {name: image.ref for name, image in images.items()}
+    return dict(zip(images, load(cluster.provider, images.values()), strict=True))
 
 
-def load(provider: Provider, images: Iterable[Image]) -> None:
-    """Load images into a provider's cluster; those that are there already are left out."""
+def load(provider: Provider, images: Iterable[Image]) -> list[str]:
+    """Load images into a provider's cluster unless they are there; the names by which its pods can use them."""
     present = provider.images() or set()
+    references = []
     for image in images:
-        if image.ref not in present:
+        if image.ref in present:
+            references.append(image.ref)
+        else:
             with step(f"loading {image.ref}"):
-                provider.load(image)
+                references.append(provider.load(image))
+    return references
 
 
 def find_image(text: str) -> list[Image]:

@@ -109,7 +109,7 @@ class OneNode:
         self.kubeconfig()
         return containers.images(self._layout)
 
-    def load(self, image: Image) -> None:
+    def load(self, image: Image) -> str:
         """Import an image's archive."""
         self.kubeconfig()
         if image.archive is None:
@@ -119,6 +119,7 @@ class OneNode:
             containers.import_layout(self._layout, image.archive, image.ref)
         else:
             containers.import_archive(self._layout, image.archive)
+        return image.ref
 
     def _start(self) -> None:
         layout, node = self._layout, self._node

@@ -68,5 +68,5 @@ class Provider(Protocol):
     def images(self) -> set[str] | None:
         """The names of the images that pods can use without a registry; None when that cannot be told."""
 
-    def load(self, image: Image) -> None:
-        """Give the cluster's nodes an image."""
+    def load(self, image: Image) -> str:
+        """Give the cluster's nodes an image; the name by which they know it."""

@@ -70,7 +70,7 @@ class Kind:
         listed = run(["docker", "exec", node, "ctr", "--namespace", "k8s.io", "images", "list", "--quiet"])
         return set(listed.split())
 
-    def load(self, image: Image) -> None:
+    def load(self, image: Image) -> str:
         """``kind load``, from the engine's store or from an archive."""
         if image.archive is None:
             run([_program(), "load", "docker-image", image.ref, "--name", self._name])
@@ -81,6 +81,7 @@ class Kind:
                 layout.write_archive(image.archive, image.ref, archive.file)
                 archive.flush()
                 run([_program(), "load", "image-archive", archive.name, "--name", self._name])
+        return image.ref
 
     def _exists(self) -> bool:
         return self._name in run([_program(), "get", "clusters"]).split()
