@@ -15,6 +15,8 @@ from tools.cluster.providers.base import Image
 from tools.cluster.shell import run, succeeds
 
 PROGRAMS = {"buildah": "buildah", "skopeo": "skopeo"}
+PRIVATE = ("unshare", "--mount")
+"""Keeps what a build mounts off the machine: the store mounts its own folder and leaves that behind."""
 CERTIFICATES = Path("/etc/ssl/certs")
 
 
@@ -62,7 +64,7 @@ class Buildah:
         except ValueError:
             index.unlink()  # cut short when an earlier run was killed; the blobs are still good
         store = f"[{self._driver}@{self._folder / 'store'}+{self._folder / 'run'}]"
-        copy = ["skopeo", "copy", "--quiet", "--insecure-policy", "--dest-oci-accept-uncompressed-layers"]
+        copy = [*PRIVATE, "skopeo", "copy", "--quiet", "--insecure-policy", "--dest-oci-accept-uncompressed-layers"]
         run([*copy, f"containers-storage:{store}{ref}", f"oci:{self._layout}:{ref}"])
 
     def _make_standin(self) -> None:
@@ -74,7 +76,8 @@ class Buildah:
         return succeeds(self._buildah("inspect", "--type", "image", "--format", "{{.FromImageID}}", ref))
 
     def _buildah(self, command: str, *arguments: str | Path) -> list[str | Path]:
-        return ["buildah", "--root", self._folder / "store", "--runroot", self._folder / "run", command, *arguments]
+        store: list[str | Path] = ["--root", self._folder / "store", "--runroot", self._folder / "run"]
+        return [*PRIVATE, "buildah", *store, command, *arguments]
 
     @functools.cached_property
     def _driver(self) -> str:
