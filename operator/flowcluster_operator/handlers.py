@@ -114,6 +114,9 @@ def _login(**_: Any) -> kopf.ConnectionInfo:
 
 
 def _configure(settings: kopf.OperatorSettings) -> None:
+    # kopf takes any finalizer of this name for its own and removes it where no handler needs one: with the default
+    # name, those of dask-kubernetes, which is a kopf operator too.
+    settings.persistence.finalizer = f"{names.GROUP}/none"
     settings.posting.enabled = False  # kopf's own Events would tell of handlers, not of runs
     settings.peering.standalone = True
     settings.queueing.batch_window = 0.01  # the queue merges wake-ups already

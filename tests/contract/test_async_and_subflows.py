@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from flowcluster import flow, task
+from flowcluster.engine.flow_run import run_async
 from flowcluster.errors import UpstreamFailed
 from flowcluster.futures import AsyncTaskFuture, TaskFuture
 from flowcluster.task_runners import ConcurrentTaskRunner, SequentialTaskRunner, TaskRunner
@@ -116,6 +117,34 @@ def test_async_task_outside_of_a_flow_is_a_coroutine_function() -> None:
 
     assert inspect.iscoroutine(coroutine)
     assert asyncio.run(coroutine) == 2
+
+
+def test_cancelled_call_of_a_task_does_not_hold_up_its_flow() -> None:
+    """A call that the flow gives up, while it runs or waits for an upstream, ends as cancelled."""
+
+    @task
+    async def held(event: Any) -> int:
+        await event.wait()
+        return 1
+
+    @task
+    async def release(event: Any) -> None:
+        event.set()
+
+    @flow
+    async def body() -> str:
+        event = asyncio.Event()
+        upstream = held.submit(event)
+        for call in (held(asyncio.Event()), async_add(upstream)):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(call, 0.01)
+        release.submit(event)
+        return "went on"
+
+    run = asyncio.run(run_async(body.spec, (), {}))
+
+    assert run.state.result() == "went on"
+    assert (run.tally.completed, run.tally.cancelled) == (2, 2)
 
 
 def test_async_tasks_run_at_the_same_time() -> None:

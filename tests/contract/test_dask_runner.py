@@ -221,6 +221,25 @@ def test_result_that_was_not_fetched_goes_with_the_run(cluster: Any) -> None:
         kept[1].result()
 
 
+def test_result_that_cannot_be_fetched_fails_the_flow_that_returns_it(cluster: Any) -> None:
+    """A result that no other process can hold stays usable on the cluster, and fails what wants it elsewhere."""
+
+    @task
+    def make() -> Any:
+        import threading
+
+        return threading.Lock()
+
+    @flow(task_runner=DaskTaskRunner(address=cluster.scheduler_address))
+    def body() -> Any:
+        return make.submit()
+
+    state = body(return_state=True)
+
+    assert state.is_failed()
+    assert "Could not serialize object of type lock" in state.message or "cannot pickle" in state.message
+
+
 def test_large_code_is_sent_once(cluster: Any) -> None:
     """A function with much data inside travels to the cluster once, not with every run."""
     table = os.urandom(50_000)

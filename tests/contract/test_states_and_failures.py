@@ -300,6 +300,21 @@ def test_interruption_of_a_sequential_task_stops_the_flow() -> None:
     assert after == []
 
 
+def test_argument_that_cannot_be_looked_through_raises_at_once(runner: TaskRunner) -> None:
+    """A list that contains itself is refused by `submit`, and the flow does not wait for that run."""
+
+    def body() -> str:
+        endless: list[Any] = []
+        endless.append(endless)
+        with pytest.raises(RecursionError):
+            echo.submit(endless)
+        with pytest.raises(TypeError):
+            echo.submit(1, wait_for=5)  # type: ignore[arg-type]
+        return "went on"
+
+    assert final_state(runner, body).result() == "went on"
+
+
 def test_argument_that_cannot_be_sent_fails_that_task_only(cluster: Any) -> None:
     """On a cluster, an argument that cannot be pickled ends its own task run, with the reason."""
     from flowcluster.task_runners import DaskTaskRunner

@@ -277,11 +277,11 @@ def test_long_chain_of_tasks_ends(runner: TaskRunner) -> None:
 
     def body() -> Any:
         future = add.submit(0, 1)
-        for _ in range(400):
+        for _ in range(150):
             future = add.submit(future, 1)
         return future
 
-    assert run(runner, body) == 401
+    assert run(runner, body) == 151
 
 
 def test_long_chain_of_failures_ends(runner: TaskRunner) -> None:
@@ -289,13 +289,13 @@ def test_long_chain_of_failures_ends(runner: TaskRunner) -> None:
 
     def body() -> None:
         future: Any = fail.submit()
-        for _ in range(400):
+        for _ in range(150):
             future = echo.submit(future)
         assert future.wait().name == "NotReady"
 
     state = flow(task_runner=runner)(body)(return_state=True)
 
-    assert state.message == "1/401 states failed."
+    assert state.message == "1/151 states failed."
 
 
 def test_allow_failure_gives_the_exception(runner: TaskRunner) -> None:

@@ -125,7 +125,7 @@ def test_the_operator_is_killed_after_a_write(
         tmp_path, installed.kubeconfig, world.namespace, installed.images["runtime"], die_at=write
     ) as operator:
         world.create(naps(world, 0.1))
-        wait_until(operator.died, f"write number {write} was made", 60)
+        wait_until(operator.was_killed, f"write number {write} was made", 60)
         operator.start()
         status = world.wait_phase("run", "Succeeded", "Failed")
         created = [line for line in operator.writes() if line.startswith("POST") and line.endswith("201")]
@@ -133,5 +133,6 @@ def test_the_operator_is_killed_after_a_write(
         assert status["phase"] == "Succeeded", status["message"]
         assert sum("/daskclusters" in line for line in created) == 1
         assert sum("/jobs" in line for line in created) == 1
+        assert not [line for line in operator.writes() if line.startswith("PATCH")]
         assert "Traceback" not in operator.log()
         wait_until(lambda: not world.everything(), "nothing is left", 30)

@@ -18,7 +18,7 @@ import kopf
 from aiohttp import web
 
 _WRITES = {"POST", "PUT", "PATCH", "DELETE"}
-_HOP = {"host", "content-length", "transfer-encoding", "connection", "content-encoding"}
+_HOP = {"host", "content-length", "transfer-encoding", "connection"}
 
 
 class Proxy:
@@ -46,14 +46,18 @@ class Proxy:
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP}
         headers |= self._info.as_http_headers()
         url = self._info.server.rstrip("/") + request.raw_path
-        async with self._session.request(request.method, url, headers=headers, data=await request.read()) as upstream:
+        body = await request.read() or None  # an empty body would be given a content type
+        async with self._session.request(request.method, url, headers=headers, data=body) as upstream:
             if request.method in _WRITES:
                 self._written(request, upstream.status)
             kept = {name: value for name, value in upstream.headers.items() if name.lower() not in _HOP}
             response = web.StreamResponse(status=upstream.status, headers=kept)
-            await response.prepare(request)
-            async for chunk in upstream.content.iter_any():
-                await response.write(chunk)
+            try:
+                await response.prepare(request)
+                async for chunk in upstream.content.iter_any():
+                    await response.write(chunk)
+            except ConnectionResetError:
+                pass  # the client was killed, as was meant
             return response
 
     def _written(self, request: web.Request, status: int) -> None:

@@ -94,9 +94,11 @@ class OperatorProcess:
             self._operator.send_signal(signal.SIGKILL)
             self._operator.wait()
 
-    def died(self) -> bool:
-        """Whether the operator ended."""
-        return self._operator is not None and self._operator.poll() is not None
+    def was_killed(self) -> bool:
+        """Whether the operator was ended by SIGKILL. Fails when it ended otherwise."""
+        code = self._operator.poll() if self._operator is not None else None
+        assert code in (None, -signal.SIGKILL), self.log()
+        return code is not None
 
     def writes(self) -> list[str]:
         """The writes so far: method, path, HTTP status."""
