@@ -11,7 +11,7 @@ from . import context, names
 from .engine import flow_run
 from .engine.flow_run import FlowSpec
 from .engine.run import FlowRun
-from .options import check_function, is_coroutine_function
+from .options import check_function, is_coroutine_function, look_up, reference_to
 from .states import State
 from .task_runners import ConcurrentTaskRunner, TaskRunner
 
@@ -83,6 +83,10 @@ class Flow(Generic[P, R]):
         if validate_parameters is not None:
             changes["validate"] = validate_parameters
         return Flow(dataclasses.replace(self.spec, **changes))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        path = reference_to(self)
+        return (look_up, path) if path else (Flow, (self.spec,))
 
     def __repr__(self) -> str:
         return f"<Flow {self.name!r}>"

@@ -71,6 +71,12 @@ def look_up(module: str, qualified: str) -> Any:
     return found
 
 
+def reference_to(thing: Any) -> tuple[str, str] | None:
+    """Module and qualified name that lead to a task or flow itself, where another process can import it."""
+    path = import_path(thing.fn)
+    return path if path and look_up(*path) is thing else None
+
+
 def undecorated(thing: Any) -> Any:
     """The function of a task or flow; anything else as it is."""
     return getattr(thing, "fn", thing)

@@ -51,6 +51,8 @@ class Portal:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        # The loop holds its tasks weakly.
+        self._running: set[asyncio.Task[None]] = set()
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run `coroutine` and give its result; blocks this thread.
@@ -108,8 +110,6 @@ class Portal:
                 import asyncio
 
                 self._loop = asyncio.new_event_loop()
-                # The loop holds its tasks weakly.
-                self._running: set[asyncio.Task[None]] = set()
                 self._thread = threading.Thread(
                     target=self._main, args=(self._loop,), name="flowcluster-async", daemon=True
                 )

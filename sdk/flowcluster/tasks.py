@@ -11,7 +11,7 @@ from . import context, errors
 from .engine import mapping, task_run
 from .engine.run import FlowRun
 from .futures import AsyncTaskFuture, TaskFuture
-from .options import TaskSpec
+from .options import TaskSpec, look_up, reference_to
 from .states import State
 from .waiting import Blocking, Suspending, drive
 
@@ -122,6 +122,10 @@ class Task(Generic[P, R]):
     def with_options(self, *, name: str | None = None) -> Task[P, R]:
         """The same task with other options; this one stays as it is."""
         return Task(dataclasses.replace(self.spec, name=name or self.spec.name))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        path = reference_to(self)
+        return (look_up, path) if path else (Task, (self.spec,))
 
     def __repr__(self) -> str:
         return f"<Task {self.name!r}>"

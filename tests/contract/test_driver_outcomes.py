@@ -352,6 +352,35 @@ def test_wrong_usage_is_told_plainly(arguments: list[str], text: str) -> None:
     assert not set("│╭╮") & set(done.stderr)
 
 
+def test_wrong_command_line_of_a_driver_is_told_to_the_operator(tmp_path: Path) -> None:
+    """Even a command line that no run could begin with leaves an outcome."""
+    outcome = tmp_path / "outcome"
+    done = program("run", "--no-such-option", FLOWCLUSTER_OUTCOME_PATH=str(outcome))
+    told = json.loads(outcome.read_text())
+
+    assert (done.returncode, told["reason"], told["exitCode"]) == (2, "InvalidCommand", 2)
+
+
+def test_driver_stopped_while_it_imports(tmp_path: Path) -> None:
+    """SIGTERM during the import of the flow's file is a cancellation, not a broken file."""
+    outcome, pipe = tmp_path / "outcome", tmp_path / "pipe"
+    os.mkfifo(pipe)
+    (tmp_path / "slow.py").write_text(f"open({str(pipe)!r}, 'w').close()\nimport signal\nsignal.pause()\n")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flowcluster.cli.main", "run", f"{tmp_path}/slow.py:flow"],
+        env={**os.environ, "FLOWCLUSTER_OUTCOME_PATH": str(outcome)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    pipe.read_text()
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+
+    assert process.returncode == 3
+    assert json.loads(outcome.read_text())["reason"] == "Cancelled"
+    assert errors == "Cancelled: The flow run was stopped by SIGTERM.\n"
+
+
 def test_help_lists_the_commands() -> None:
     """`--help` shows what there is."""
     done = program("--help")

@@ -50,6 +50,8 @@ def main(entrypoint: str, parameters: Sequence[str], environment: Mapping[str, s
         outcome = _cancelled(error)
     if outcome.reason != "FlowCompleted":
         print(f"{outcome.reason}: {outcome.message}", file=sys.stderr)
+    # The outcome is known: what arrives from here on has no run to stop.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     write(outcome, path)
     return outcome
 

@@ -9,7 +9,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from .. import pickling, states
+from .. import errors, pickling, states
 from ..flows import Flow
 from .problems import Problem
 
@@ -52,6 +52,8 @@ def _file(path: str) -> ModuleType:
     pickling.scripts.add(name)
     try:
         spec.loader.exec_module(module)
+    except errors.Terminated:
+        raise
     except (Exception, SystemExit) as error:
         raise _import_failed(path, error) from error
     return module
@@ -67,6 +69,8 @@ def _module(name: str) -> ModuleType:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
             raise Problem("EntrypointNotFound", f"There is no module {name} (looked from {os.getcwd()}).") from None
         raise _import_failed(name, error) from error
+    except errors.Terminated:
+        raise
     except (Exception, SystemExit) as error:
         raise _import_failed(name, error) from error
 

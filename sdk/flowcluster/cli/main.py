@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Annotated
 
 import typer
+
+from flowcluster_api import driver as api
 
 app = typer.Typer(
     name="flowcluster",
@@ -54,7 +57,22 @@ def run(
 
 def main() -> None:
     """Entry point of the program."""
-    app(prog_name="flowcluster")
+    try:
+        app(prog_name="flowcluster")
+    except SystemExit as end:
+        if end.code == api.EXIT_USAGE and "flowcluster.cli.driver" not in sys.modules:
+            _tell_operator("The driver's command line is wrong; its log says how.")
+        raise
+
+
+def _tell_operator(message: str) -> None:
+    """Leave an outcome where the operator waits for one although no run began."""
+    if path := os.environ.get(api.ENV_OUTCOME_PATH):
+        from . import driver
+
+        driver.write(
+            api.Outcome(state="Failed", reason="InvalidCommand", message=message, exit_code=api.EXIT_USAGE), path
+        )
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ async def run(
         context.current.reset(token)
     if parent:
         parent.count(run.state)
-    run.logger.log(logging.INFO if run.state.is_completed() else logging.ERROR, "Finished in state %s", run.state)
+    run.logger.log(logging.INFO if run.state.is_completed() else logging.ERROR, "Finished in state %s", str(run.state))
     return run
 
 
@@ -128,30 +128,36 @@ async def _run(run: FlowRun, spec: FlowSpec, args: tuple[Any, ...], kwargs: dict
     except inputs.NotReady as blocked:
         state = blocked.state
     except Exception as error:
-        run.raised = error
-        if isinstance(error, errors.ClusterError):
-            state = _without_cluster(error)
-        elif isinstance(error, errors.ParameterError) and not run.has_started:
-            state = states.failed(f"Invalid parameters: {error}", error)
-        elif lost := run.runner.trouble():
-            lost.__cause__ = error
-            state = _without_cluster(lost)
-        else:
-            state = state_of(error, "Flow run")
-            run.logger.error("Encountered exception during execution:", exc_info=error)
+        state = _failed(run, error)
     # Also after an exception: what was submitted is never lost.
     await colour.wait(run.when_idle)
     if run.exit is not None:
         raise run.exit  # sys.exit in a task means the whole program, wherever the task ran
-    if state is None:
-        state = await _conclude(run, value, colour)
-        if isinstance(state.data, errors.ClusterError) and not state.is_completed():
-            state = _without_cluster(state.data)
+    if state is not None:
+        return state
+    try:
+        return await _conclude(run, value, colour)
+    except Exception as error:
+        return _failed(run, error)  # a returned result could not be fetched
+
+
+def _failed(run: FlowRun, error: Exception) -> State:
+    """The state of a run that an ordinary exception ended, before, in or after its function."""
+    run.raised = error
+    if isinstance(error, errors.ParameterError) and not run.has_started:
+        return states.failed(f"Invalid parameters: {error}", error)
+    if not isinstance(error, errors.ClusterError) and (lost := run.runner.trouble()):
+        lost.__cause__ = error
+        error = lost
+    if isinstance(error, errors.ClusterError):
+        return _without_cluster(error)
+    state = state_of(error, "Flow run")
+    run.logger.error("Encountered exception during execution:", exc_info=error)
     return state
 
 
 def _without_cluster(error: errors.ClusterError) -> State:
-    return states.crashed(f"{states.describe(error)}", error)
+    return states.crashed(states.describe(error), error)
 
 
 async def _inputs(
@@ -171,7 +177,7 @@ async def _conclude(run: FlowRun, value: Any, colour: Colour) -> State:
     """The final state of a flow whose function returned `value`."""
     if value is None:
         # All runs count, also those that the flow function saw fail.
-        return run.tally.state() if run.tally.total else states.completed()
+        return _by_tally(run.tally) if run.tally.total else states.completed()
     returned = Tally()
 
     def count(leaf: RunFuture[Any] | State, _: bool) -> Any:
@@ -184,10 +190,18 @@ async def _conclude(run: FlowRun, value: Any, colour: Colour) -> State:
     replace(value, count)
     if not returned.total:
         return states.completed(value)
-    state = returned.state()
+    state = _by_tally(returned)
     if state.is_completed():
         # Before the runner closes: results that workers keep go with them.
         state.data = await colour.call(lambda: inputs.values_of(value))
+    return state
+
+
+def _by_tally(tally: Tally) -> State:
+    """The sum of states; where the cluster was the cause, that counts and not the number of its victims."""
+    state = tally.state()
+    if isinstance(state.data, errors.ClusterError) and not state.is_completed():
+        return _without_cluster(state.data)
     return state
 
 

@@ -70,7 +70,8 @@ class FlowRun(context.FlowContext):
         part = self._shared.get(spec)
         if part is None:
             level = logs.task_runs.getEffectiveLevel()
-            part = self._shared[spec] = SharedPart(spec, self.name, self.flow_name, context.PROCESS, level)
+            # Several threads may come here at a time; the first one's part is everybody's.
+            part = self._shared.setdefault(spec, SharedPart(spec, self.name, self.flow_name, context.PROCESS, level))
         return part
 
     def chains(self, future: RunFuture[Any]) -> bool:

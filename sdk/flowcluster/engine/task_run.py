@@ -66,6 +66,8 @@ def submit(run: FlowRun, spec: TaskSpec, args: Args, kwargs: Kwargs, wait_for: I
 
     The future settles as ``NotReady`` if something among the arguments or in `wait_for` does not complete.
     """
+    order = _listed(wait_for)
+    waiting = _to_wait_for(run, args, kwargs, order)
     name = run.next_name(spec)
     future: RunFuture[Any] = (AsyncTaskFuture if spec.is_async and run.is_async else TaskFuture)(name)
     run.opened(future)
@@ -74,8 +76,6 @@ def submit(run: FlowRun, spec: TaskSpec, args: Args, kwargs: Kwargs, wait_for: I
             run.logger.info("Executing '%s' immediately...", name)
         else:
             run.logger.info("Submitted task run '%s' for execution.", name)
-    order = _listed(wait_for)
-    waiting = _to_wait_for(run, args, kwargs, order)
     if not waiting:
         _launch(run, spec, future, args, kwargs, order)
     else:
@@ -132,23 +132,26 @@ async def call(
     run: FlowRun, spec: TaskSpec, args: Args, kwargs: Kwargs, wait_for: Iterable[Any], colour: Colour
 ) -> State:
     """Execute one run of a task here and now, without the task runner, and give its final state."""
+    order = _listed(wait_for)
+    upstream = inputs.futures_in((args, kwargs, order))
     name = run.next_name(spec)
     future: RunFuture[Any] = TaskFuture(name)
     run.opened(future)
     if run.verbose:
         run.logger.info("Executing '%s' immediately...", name)
-    order = _listed(wait_for)
-    upstream = inputs.futures_in((args, kwargs, order))
-    for one in upstream:
-        if not one.is_settled:
-            await colour.wait(one.add_done_callback)
     try:
+        for one in upstream:
+            if not one.is_settled:
+                await colour.wait(one.add_done_callback)
         inputs.check(order)
         args, kwargs = await _values(args, kwargs, colour if upstream else None)
     except inputs.NotReady as blocked:
         state = blocked.state
     except Exception as error:
         state = states.crashed(f"An input could not be fetched: {states.describe(error)}", error)
+    except BaseException as error:
+        run.closed(future, state_of(error, "Task run"))  # or the flow would wait for it for ever
+        raise
     else:
         future.started()
         execution = execute(run.shared(spec), name, args, kwargs)

@@ -67,6 +67,7 @@ class DaskSession:
         self.id = os.urandom(8).hex()
         self._stream = client.scheduler_comm
         self._codes: dict[SharedPart, Any] = {}
+        self._code_lock = threading.Lock()
         self._lock = threading.Lock()
         self._running: set[DaskResult] = set()
         self._unfetched: weakref.WeakSet[DaskResult] = weakref.WeakSet()
@@ -104,14 +105,18 @@ class DaskSession:
 
     def _code(self, call: TaskCall) -> Any:
         code = self._codes.get(call.shared)
-        if code is None:
-            call.shared.topic = self.topic
-            code = pickling.dumps((call.body, call.shared))
-            if len(code) > _LARGE_CODE:
-                key = f"{call.shared.spec.name}-code-{len(self._codes)}-{self.id}"
-                code = self.client.submit(bytes, code, key=key, pure=False)
-            self._codes[call.shared] = code
-        return code
+        if code is not None:
+            return code
+        # Flow functions submit, and so do threads in which an upstream run ends.
+        with self._code_lock:
+            if call.shared not in self._codes:
+                call.shared.topic = self.topic
+                code = pickling.dumps((call.body, call.shared))
+                if len(code) > _LARGE_CODE:
+                    key = f"{call.shared.spec.name}-code-{len(self._codes)}-{self.id}"
+                    code = self.client.submit(bytes, code, key=key, pure=False)
+                self._codes[call.shared] = code
+            return self._codes[call.shared]
 
     def _ended(self, result: DaskResult, done: Callable[[State], None]) -> None:
         with self._lock:
@@ -126,12 +131,13 @@ class DaskSession:
 
     def _final_state(self, result: DaskResult) -> State:
         future = result.future
-        if future.status == "finished":
-            kind = future.type
-            if kind is None:
-                # The class of the result is unknown here, or the scheduler did not tell it.
-                kind = self.client.submit(type, future, pure=False).result()
-            if kind is TaskFailure:
+        # "lost": it had ended, and the scheduler brings a copy of the result about again.
+        if future.status in ("finished", "lost"):
+            is_failure = future.type is TaskFailure
+            if future.type is None:
+                # The class of the result is not known here: ask where the result is.
+                is_failure = self.client.submit(remote.is_failure, future, pure=False).result()
+            if is_failure:
                 failure: TaskFailure = self.client.gather(future)
                 return failure.state()
             with self._lock:

@@ -44,6 +44,11 @@ def execute(code: bytes, name: str, arguments: bytes, *upstream: Any) -> Any:
     return state.data if state.is_completed() else TaskFailure(name, state)
 
 
+def is_failure(value: Any) -> bool:
+    """Whether a task run left `value` because it did not complete."""
+    return isinstance(value, TaskFailure)
+
+
 def fill(arguments: Any, upstream: tuple[Any, ...]) -> Any:
     """The arguments with results of upstream runs in their slots."""
     if not upstream:
@@ -60,7 +65,7 @@ def fill(arguments: Any, upstream: tuple[Any, ...]) -> Any:
     return replace(arguments, lambda leaf, allowed: result(leaf, allowed) if isinstance(leaf, Slot) else leaf)
 
 
-@functools.lru_cache(maxsize=128)
+@functools.lru_cache(maxsize=32)
 def _load(code: bytes) -> Any:
     body, shared = pickle.loads(code)
     if shared.process == context.PROCESS:

@@ -125,6 +125,31 @@ def test_importable_task_travels_by_name() -> None:
     assert len(data) < 200
 
 
+@flow
+def importable_flow() -> None:
+    pass
+
+
+def test_tasks_and_flows_of_a_module_are_themselves_elsewhere() -> None:
+    """A task that another one's code mentions is the module's own task there, unless it has other options."""
+    assert pickle.loads(pickle.dumps(importable)) is importable
+    assert pickle.loads(pickle.dumps(importable_flow)) is importable_flow
+    renamed = pickle.loads(pickle.dumps(importable.with_options(name="other")))
+
+    assert (renamed.name, renamed.fn) == ("other", importable.fn)
+    assert renamed(1) == 2
+
+
+def test_local_flow_travels_with_its_code() -> None:
+    """A flow that nobody can import can still be called by a task on a worker."""
+
+    @flow
+    def local() -> str:
+        return "ran"
+
+    assert pickle.loads(pickling.dumps(local))() == "ran"
+
+
 def test_local_task_travels_with_its_code() -> None:
     """A function that nobody can import is sent with its code, and so are functions of scripts."""
 
