@@ -11,8 +11,6 @@ from typing import Any
 
 logger = logging.getLogger("flowcluster.task_runner.dask")
 
-DEFAULT_CLASS = "distributed.LocalCluster"
-
 ClusterClass = str | Callable[..., Any]
 
 

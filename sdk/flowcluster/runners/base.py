@@ -122,7 +122,7 @@ class TaskRunner(abc.ABC):
         """
 
     def chains(self, handle: Any) -> bool:
-        """Whether `handle` may go into the `upstream` of a call to this runner."""
+        """Whether `handle`, made by any runner, may go into the `upstream` of a call to this one."""
         return False
 
     def trouble(self) -> ClusterError | None:

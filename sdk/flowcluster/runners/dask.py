@@ -1,4 +1,8 @@
-"""Tasks on a Dask cluster: one that exists, or one that lives as long as the flow run."""
+"""Tasks on a Dask cluster: one that exists, or one that lives as long as the flow run.
+
+Everything that only a Dask run needs is imported when one begins: ``import flowcluster`` brings this
+module along for all.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +10,23 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from flowcluster_api.driver import ENV_CLUSTER_TIMEOUT
-
-from ..clusters import address as addresses
-from ..clusters.temporary import DEFAULT_CLASS, ClusterClass, temporary_cluster
 from ..errors import ClusterLost, ClusterUnreachable
 from ..states import State
 from .base import TaskCall, TaskRunner
-from .dask_session import DaskResult, DaskSession
+
+if TYPE_CHECKING:
+    from ..clusters.temporary import ClusterClass
+    from .dask_session import DaskResult, DaskSession
 
 logger = logging.getLogger("flowcluster.task_runner.dask")
 
 #: Seconds to wait for an existing scheduler, and for a client's farewell at the end.
 DEFAULT_TIMEOUT, CLOSE_TIMEOUT = 60.0, 5.0
+
+#: What makes a temporary cluster if nothing else is asked for.
+DEFAULT_CLASS = "distributed.LocalCluster"
 
 
 class DaskTaskRunner(TaskRunner):
@@ -54,7 +60,9 @@ class DaskTaskRunner(TaskRunner):
                     "Give either the address of a cluster that exists, or cluster_class, cluster_kwargs and "
                     "adapt_kwargs for a new one, not both."
                 )
-            addresses.split(address)
+            from ..clusters.address import split
+
+            split(address)  # refuses what cannot be an address
         for name, kwargs in (("cluster_kwargs", cluster_kwargs), ("client_kwargs", client_kwargs)):
             if kwargs and "asynchronous" in kwargs:
                 raise ValueError(f"The runner decides itself about 'asynchronous'; leave it out of {name}.")
@@ -77,8 +85,12 @@ class DaskTaskRunner(TaskRunner):
         Raises `ClusterUnreachable`, or what the cluster class raised.
         """
         super().open()
-        # Imported here, before anything is waited for: it takes as long as a scheduler takes to start.
+        # Before anything is waited for: this takes as long as a scheduler takes to start.
         import distributed
+
+        from ..clusters.address import wait_for
+        from ..clusters.temporary import temporary_cluster
+        from .dask_session import DaskSession
 
         self._resources = contextlib.ExitStack()
         with contextlib.ExitStack() as resources:
@@ -90,7 +102,7 @@ class DaskTaskRunner(TaskRunner):
                 address = str(target.scheduler_address)
             else:
                 target = address = self.address
-                addresses.wait_for(address, _timeout())
+                wait_for(address, _timeout())
             # Not the process's default client: the flow's own use of Dask stays as it was.
             options = {"set_as_default": False, **self.client_kwargs, "asynchronous": False}
             try:
@@ -112,7 +124,7 @@ class DaskTaskRunner(TaskRunner):
 
     def chains(self, handle: Any) -> bool:
         """Whether the scheduler of this run knows the future behind `handle`."""
-        return isinstance(handle, DaskResult) and handle.session is self._session
+        return self._session is not None and getattr(handle, "session", None) is self._session
 
     def trouble(self) -> ClusterLost | None:
         """That the scheduler went away, if it did."""
@@ -155,6 +167,8 @@ def _nothing(record: logging.LogRecord) -> bool:
 
 
 def _timeout() -> float:
+    from flowcluster_api.driver import ENV_CLUSTER_TIMEOUT
+
     text = os.environ.get(ENV_CLUSTER_TIMEOUT, "")
     try:
         return float(text) if text else DEFAULT_TIMEOUT
