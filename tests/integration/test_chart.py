@@ -1,0 +1,99 @@
+"""The chart, rendered by helm itself: what it refuses, and what it grants."""
+
+from __future__ import annotations
+
+import pathlib
+import subprocess
+from typing import Any
+
+import pytest
+import yaml
+
+from tools.chart import package
+from tools.cluster import api
+
+
+@pytest.fixture(scope="module")
+def helm() -> pathlib.Path:
+    """The helm that the project installs with."""
+    return api.tool("helm")
+
+
+@pytest.fixture(scope="module")
+def archive(helm: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """The packaged chart."""
+    return package(str(helm), tmp_path_factory.mktemp("chart"))
+
+
+def render(helm: pathlib.Path, archive: pathlib.Path, *values: str) -> subprocess.CompletedProcess[str]:
+    command = [str(helm), "template", "flowcluster", str(archive), "--namespace", "system", "--include-crds"]
+    for value in values:
+        command += ["--set", value]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def documents(helm: pathlib.Path, archive: pathlib.Path, *values: str) -> list[dict[str, Any]]:
+    done = render(helm, archive, *values)
+    assert done.returncode == 0, done.stderr
+    return [document for document in yaml.safe_load_all(done.stdout) if document]
+
+
+@pytest.mark.parametrize(
+    ("value", "field"),
+    [
+        ("maxWorkers=0", "maxWorkers"),
+        ("image.pullPolicy=Sometimes", "pullPolicy"),
+        ("crds.enabled=perhaps", "crds"),
+        ("typo=1", "typo"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(helm: pathlib.Path, archive: pathlib.Path, value: str, field: str) -> None:
+    """helm refuses a value that the chart does not know or cannot use, and names it."""
+    done = render(helm, archive, value)
+
+    assert done.returncode != 0
+    assert field in done.stderr
+
+
+def test_the_operator_is_granted_no_wildcard_and_no_secret(helm: pathlib.Path, archive: pathlib.Path) -> None:
+    """Our roles name every group, kind and verb, and leave out secrets, exec and RBAC itself."""
+    roles = [item for item in documents(helm, archive, "dask-kubernetes-operator.enabled=false") if "rules" in item]
+    assert roles
+    for rule in (rule for role in roles for rule in role["rules"]):
+        for field in ("apiGroups", "resources", "verbs"):
+            assert "*" not in rule[field]
+        assert not {"secrets", "pods/exec", "roles", "rolebindings", "clusterroles"} & set(rule["resources"])
+
+
+def test_a_watched_namespace_needs_no_cluster_wide_rights_on_runs(helm: pathlib.Path, archive: pathlib.Path) -> None:
+    """With watchNamespace the operator's rights on runs and their children end at that namespace."""
+    values = ("dask-kubernetes-operator.enabled=false", "watchNamespace=team")
+    wide = [item for item in documents(helm, archive, *values) if item["kind"] == "ClusterRole"]
+    role = next(item for item in documents(helm, archive, *values) if item["kind"] == "Role")
+
+    assert role["metadata"]["namespace"] == "team"
+    assert [rule["resources"] for item in wide for rule in item["rules"]] == [["customresourcedefinitions"]]
+
+
+@pytest.mark.parametrize(("enabled", "expected"), [("true", True), ("false", False)])
+def test_the_stock_dask_operator_is_an_option(
+    helm: pathlib.Path, archive: pathlib.Path, enabled: str, expected: bool
+) -> None:
+    """dask-kubernetes comes along with its CRDs, unless it is turned off."""
+    found = documents(helm, archive, f"dask-kubernetes-operator.enabled={enabled}")
+    names = {item["metadata"]["name"] for item in found if item["kind"] == "CustomResourceDefinition"}
+
+    assert ("daskclusters.kubernetes.dask.org" in names) is expected
+    assert "flowruns.flowcluster.dev" in names
+
+
+def test_the_crd_survives_an_uninstall(helm: pathlib.Path, archive: pathlib.Path) -> None:
+    """Uninstalling the release deletes no FlowRun, unless crds.keep is turned off."""
+
+    def policy(*values: str) -> str | None:
+        crd = next(d for d in documents(helm, archive, *values) if d["metadata"]["name"] == "flowruns.flowcluster.dev")
+        kept: str | None = (crd["metadata"].get("annotations") or {}).get("helm.sh/resource-policy")
+        return kept
+
+    assert policy() == "keep"
+    assert policy("crds.keep=false") is None
