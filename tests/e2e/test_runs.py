@@ -207,3 +207,34 @@ def test_a_suspended_run_has_nothing_until_it_is_resumed(world: World) -> None:
 
     world.patch("run", {"suspend": False})
     assert world.wait_phase("run", "Succeeded", "Failed")["phase"] == "Succeeded"
+
+
+def test_a_failed_driver_is_started_again(world: World) -> None:
+    """With backoffLimit 1 a failing flow is tried twice on the same cluster, and then the run has failed."""
+    world.create(FlowRun(flow=flow(world, "bad", backoffLimit=1)).body())
+    wait_until(lambda: len(world.pods("driver")) == 2, "a second attempt is made", 60)
+    (cluster,) = world.dask_clusters()
+    assert world.status("run")["phase"] in ("Starting", "Running")
+    assert world.status("run")["cluster"]["name"] == cluster["metadata"]["name"]
+
+    status = world.wait_phase("run", "Succeeded", "Failed")
+    assert (status["phase"], status["reason"]) == ("Failed", "FlowFailed")
+    assert status["flow"]["attempts"] == 2
+
+
+def test_a_referenced_cluster_is_used_and_left_alone(world: World) -> None:
+    """A run on another run's cluster uses it, and the cluster is there afterwards as it was."""
+    world.create(FlowRun(name="shared", workers=1).body())
+    world.wait_phase("shared", "Running")
+    (before,) = world.dask_clusters()
+    shared = {"kind": "Dask", "ref": {"name": before["metadata"]["name"]}}
+    world.create(FlowRun(flow=flow(world, "good", parameters={"x": 4}), more={"cluster": shared}, workers=None).body())
+    status = world.wait_phase("run", "Succeeded", "Failed")
+    (after,) = world.dask_clusters()
+
+    assert (status["phase"], status["flow"]["result"]) == ("Succeeded", "8")
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    assert after["spec"] == before["spec"]
+
+    world.patch("shared", {"cancel": True})
+    world.wait_phase("shared", "Cancelled")

@@ -8,7 +8,7 @@ from typing import Any
 from flowcluster_api import names
 from flowcluster_api.v1alpha1 import FlowRunSpec, Scheduler, Workers
 from flowcluster_operator.desired.metadata import child_metadata
-from flowcluster_operator.desired.overlay import overlay
+from flowcluster_operator.desired.overlay import lay_over
 from flowcluster_operator.desired.pods import cluster_image, container
 from flowcluster_operator.model import Key
 from flowcluster_operator.resources import DASK_CLUSTER, Object
@@ -33,6 +33,7 @@ def dask_cluster(key: Key, spec: FlowRunSpec, settings: Settings, replicas: int)
     assert spec.cluster is not None
     metadata = child_metadata(key, names.COMPONENT_CLUSTER)
     image = cluster_image(spec, settings)
+    scheduler, workers = spec.cluster.scheduler, spec.cluster.workers
     return {
         "apiVersion": DASK_CLUSTER.api_version,
         "kind": DASK_CLUSTER.kind,
@@ -40,18 +41,20 @@ def dask_cluster(key: Key, spec: FlowRunSpec, settings: Settings, replicas: int)
         "spec": {
             "idleTimeout": 0,
             "scheduler": {
-                **_template(key, spec.cluster.scheduler, _scheduler(spec.cluster.scheduler, image, settings), settings),
+                **_template(key, scheduler, "scheduler", _scheduler(scheduler, image, settings), settings),
                 "service": _service(metadata["name"]),
             },
             "worker": {
                 "replicas": replicas,
-                **_template(key, spec.cluster.workers, _worker(spec.cluster.workers, image, settings), settings),
+                **_template(key, workers, "workers", _worker(workers, image, settings), settings),
             },
         },
     }
 
 
-def _template(key: Key, part: Scheduler | Workers | None, body: dict[str, Any], settings: Settings) -> dict[str, Any]:
+def _template(
+    key: Key, part: Scheduler | Workers | None, field: str, body: dict[str, Any], settings: Settings
+) -> dict[str, Any]:
     template = {
         "metadata": {"labels": names.child_labels(key.name, key.uid, body["name"])},
         "spec": {
@@ -61,8 +64,7 @@ def _template(key: Key, part: Scheduler | Workers | None, body: dict[str, Any], 
             "containers": [body],
         },
     }
-    merged = overlay(template, part.template if part else {})
-    return {"metadata": merged["metadata"], "spec": merged["spec"]}
+    return lay_over(template, part.template if part else {}, f"spec.cluster.{field}.template")
 
 
 def _scheduler(part: Scheduler | None, image: str, settings: Settings) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 from flowcluster_api import driver, names
 from flowcluster_api.v1alpha1 import Flow, FlowRunSpec
 from flowcluster_operator.desired.metadata import child_metadata
-from flowcluster_operator.desired.overlay import overlay
+from flowcluster_operator.desired.overlay import lay_over
 from flowcluster_operator.desired.pods import container, flow_image
 from flowcluster_operator.model import Key
 from flowcluster_operator.resources import JOB, Object
@@ -54,7 +54,7 @@ def driver_job(key: Key, spec: FlowRunSpec, settings: Settings, address: str | N
                     }
                 ]
             },
-            "template": overlay(template, spec.flow.template),
+            "template": lay_over(template, spec.flow.template, "spec.flow.template"),
         },
     }
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from flowcluster_operator.errors import TemplateError
+
 #: What identifies an item of a list, by the list's field. Lists that are not here are replaced.
 _MERGE_KEYS = {
     "containers": "name",
@@ -19,10 +21,28 @@ _MERGE_KEYS = {
 _APPENDED = {"tolerations", "envFrom"}
 
 
+def lay_over(base: dict[str, Any], over: dict[str, Any], path: str) -> dict[str, Any]:
+    """A pod template with a person's laid over it; the labels by which the run knows its pods stay.
+
+    Raises TemplateError, which begins with `path`, when `over` has not the shape of a PodTemplateSpec.
+    """
+    for part in ("metadata", "spec"):
+        if not isinstance(over.get(part, {}), dict):
+            raise TemplateError(f"{path}.{part} must be an object")
+    try:
+        merged: dict[str, Any] = overlay(base, over)
+    except TemplateError as error:
+        raise TemplateError(f"{path}: {error}") from error
+    labels = merged["metadata"].get("labels")
+    merged["metadata"]["labels"] = {**(labels if isinstance(labels, dict) else {}), **base["metadata"]["labels"]}
+    return merged
+
+
 def overlay(base: Any, over: Any, field: str = "") -> Any:
     """`over` laid over `base`: objects merge by field, lists by the key that identifies their items.
 
-    A null in `over` removes the field, as in a merge patch. Neither argument is changed.
+    A null in `over` removes the field, as in a merge patch. Neither argument is changed. Raises TemplateError
+    for a keyed list with items that are no objects.
     """
     if isinstance(base, dict) and isinstance(over, dict):
         merged = {**base}
@@ -36,6 +56,8 @@ def overlay(base: Any, over: Any, field: str = "") -> Any:
         if field in _APPENDED:
             return [*base, *over]
         if key := _MERGE_KEYS.get(field):
+            if not all(isinstance(item, dict) for item in over):
+                raise TemplateError(f"each item of {field} must be an object")
             return _merge_items(base, over, key)
     return over
 

@@ -11,6 +11,7 @@ from flowcluster_api import conditions as c
 from flowcluster_operator.backends.base import Backend
 from flowcluster_operator.backends.registry import BACKENDS
 from flowcluster_operator.desired.driver_job import driver_job
+from flowcluster_operator.errors import TemplateError
 from flowcluster_operator.facts import parse_time
 from flowcluster_operator.model import Create, Delete, Observed, Plan
 from flowcluster_operator.policies import teardown
@@ -167,7 +168,10 @@ def _start_or_run(
     observed: Observed, draft: Draft, settings: Settings, now: dt.datetime, backend: Backend | None, why: Cause | None
 ) -> Plan:
     """Create what is missing, all in one pass; once nothing is, write down how far the run is."""
-    missing = _missing(observed, settings, backend)
+    try:
+        missing = _missing(observed, settings, backend)
+    except TemplateError as error:
+        return _finish(observed, draft, settings, Ending("Failed", c.INVALID_TEMPLATE, str(error)))
     refused = {rejection.kind for rejection in observed.rejections}
     if creates := tuple(action for action in missing if action.resource.kind not in refused):
         return Plan(actions=creates, requeue=0)

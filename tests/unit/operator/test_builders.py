@@ -74,6 +74,16 @@ def test_a_template_is_laid_over_the_driver() -> None:
     assert pod["containers"][0]["args"] == ["flowcluster", "run", "a.py:b"]
 
 
+def test_a_template_cannot_hide_a_pod_from_its_run() -> None:
+    """Labels of a template join the run's labels and replace none of them."""
+    template = {"metadata": {"labels": {"mine": "1", names.LABEL_RUN_UID: "another"}}}
+    body = spec(flow=False) | {"flow": {"entrypoint": "a.py:b", "template": template}}
+    labels = driver_job(KEY, parsed(body), SETTINGS, None)["spec"]["template"]["metadata"]["labels"]
+
+    assert labels["mine"] == "1"
+    assert labels[names.LABEL_RUN_UID] == KEY.uid
+
+
 @pytest.mark.parametrize(
     ("base", "over", "merged"),
     [

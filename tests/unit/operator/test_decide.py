@@ -128,6 +128,18 @@ class TestStart:
         assert condition(status, "Finished")["reason"] == "Unsupported"
         assert "spec.cluster.kind" in status["message"]
 
+    @pytest.mark.parametrize(
+        ("template", "words"),
+        [({"spec": "x"}, "spec.flow.template.spec"), ({"spec": {"containers": ["x"]}}, "containers")],
+    )
+    def test_a_template_that_is_none_fails_the_run(self, template: dict[str, Any], words: str) -> None:
+        """What the schema cannot check is refused by the operator, which names the field."""
+        body = spec(flow=False) | {"flow": {"entrypoint": "a.py:b", "template": template}}
+        status = settled(observed(body))
+
+        assert status["reason"] == "InvalidTemplate"
+        assert words in status["message"]
+
 
 class TestCauses:
     @pytest.mark.parametrize(
