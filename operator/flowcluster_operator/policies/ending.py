@@ -57,9 +57,11 @@ def _read(pod: PodFacts, ended: Ended) -> Ending:
         outcome = Outcome.from_json(ended.text)
     except ValueError:
         return _without_outcome(pod, ended)
-    phase: c.Phase = "Cancelled" if outcome.state == "Cancelled" else "Failed"
-    if outcome.state == "Completed" and ended.exit_code == 0:
-        phase = "Succeeded"
+    if outcome.state == "Cancelled":
+        # Nobody asked for it through spec.cancel: its node was drained, or somebody deleted the pod.
+        message = f"pod {pod.name} was stopped from outside: {outcome.message}"
+        return Ending("Failed", c.DRIVER_LOST, message, ended.exit_code, outcome)
+    phase: c.Phase = "Succeeded" if outcome.state == "Completed" and ended.exit_code == 0 else "Failed"
     return Ending(phase, outcome.reason, outcome.message, ended.exit_code, outcome)
 
 

@@ -121,8 +121,6 @@ def _finish(observed: Observed, draft: Draft, settings: Settings, over: Ending) 
         _accept(draft)
         progress.record(observed, draft, _backend(observed), settings)
     reason = c.SUCCEEDED if over.phase == "Succeeded" else over.reason
-    if over.phase == "Cancelled":
-        reason = c.CANCELLED
     draft.phase("Stopping")
     draft.stamp("finishTime")
     draft.explain(reason, over.message)

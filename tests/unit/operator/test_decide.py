@@ -210,6 +210,7 @@ class TestEnd:
         [
             (ended(0, outcome()), "Succeeded", "done"),
             (ended(1, outcome("Failed", "FlowFailed", "ValueError: no", 1)), "FlowFailed", "ValueError: no"),
+            (ended(3, outcome("Cancelled", "Cancelled", "by SIGTERM", 3)), "DriverLost", "from outside"),
             (ended(3, outcome("Crashed", "FlowExited", "sys.exit(3)", 3)), "FlowExited", "sys.exit(3)"),
             (ended(2, outcome("Failed", "InvalidParameters", "names", 2)), "InvalidParameters", "names"),
             (ended(1, "Traceback\nImportError: no module"), "DriverCrashed", "ImportError: no module"),
