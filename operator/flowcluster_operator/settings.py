@@ -28,8 +28,9 @@ class Settings:
     cluster_domain: str = "cluster.local"
     #: Seconds that a driver may take to end after SIGTERM.
     driver_grace_seconds: int = 10
-    #: Seconds that scheduler and workers may take to end after SIGTERM.
-    cluster_grace_seconds: int = 5
+    #: Seconds that scheduler and workers may take to end after SIGTERM. A worker whose scheduler goes at the same
+    #: time uses them up, and has nothing left to save.
+    cluster_grace_seconds: int = 3
     #: Seconds after which a child that somebody else's finalizer holds is let go.
     stuck_seconds: int = 30
     #: Seconds between two full listings that correct what the watches missed.
