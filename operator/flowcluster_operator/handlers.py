@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import logging
+import os
+import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -21,6 +24,8 @@ from flowcluster_operator.resync import Resync
 from flowcluster_operator.settings import Settings
 from flowcluster_operator.store import Store
 
+_logger = logging.getLogger(__name__)
+
 
 class Operator:
     """Everything that lives as long as the operator's process."""
@@ -28,7 +33,6 @@ class Operator:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.store = Store()
-        self._stop: asyncio.Event | None = None
         self._running: asyncio.Task[None] | None = None
         self.reconciler: Reconciler | None = None
         self.resync: Resync | None = None
@@ -36,13 +40,13 @@ class Operator:
     async def start(self) -> None:
         """List everything once, then begin to reconcile: a decision needs the whole picture."""
         ready = asyncio.Event()
-        self._stop = asyncio.Event()
         self._running = asyncio.create_task(self._live(ready))
         waiter = asyncio.create_task(ready.wait())
         await asyncio.wait({waiter, self._running}, return_when=asyncio.FIRST_COMPLETED)
         if not ready.is_set():
             waiter.cancel()
             await self._running  # raises what stopped it
+        self._running.add_done_callback(_end_process)
 
     async def stop(self) -> None:
         """End the passes that are under way at their next await: a pass may be cut anywhere."""
@@ -76,6 +80,13 @@ class Operator:
             key = self.store.put(resource, body)
         if key is not None:
             self.reconciler.queue.add(key)
+
+
+def _end_process(reconciling: asyncio.Task[None]) -> None:
+    """Nothing is reconciled any more: kopf alone would go on and look healthy, so the process ends as on SIGTERM."""
+    if not reconciling.cancelled():
+        _logger.critical("reconciling ended, so does the operator", exc_info=reconciling.exception())
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def register(registry: kopf.OperatorRegistry, operator: Operator) -> None:

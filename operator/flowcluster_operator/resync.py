@@ -7,7 +7,7 @@ import datetime as dt
 import logging
 
 from flowcluster_api import names
-from flowcluster_operator.errors import ApiUnavailable, NotFound
+from flowcluster_operator.errors import ApiError, ApiUnavailable, NotFound
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.model import Key
 from flowcluster_operator.reconcile.queue import Queue
@@ -50,7 +50,7 @@ class Resync:
                 found = await self._kube.list(resource, self._settings.namespace or None, labels=labels)
             except NotFound:
                 return set()  # the kind is not installed
-            except ApiUnavailable as error:
+            except (ApiError, ApiUnavailable) as error:  # also a refusal: a role may be on its way
                 _logger.warning("cannot list %s: %s; again in %.0f s", resource.plural, error, _RETRY_SECONDS)
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue

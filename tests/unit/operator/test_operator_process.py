@@ -1,0 +1,27 @@
+"""What becomes of the operator's process when its own part of it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+from flowcluster_operator.handlers import _end_process
+
+
+def test_the_process_ends_when_reconciling_does() -> None:
+    """A bug that stops all passes ends the process: an operator that only looks healthy serves nobody."""
+
+    async def breaks() -> None:
+        raise RuntimeError("a bug")
+
+    async def story() -> None:
+        ended = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, ended.set)
+        try:
+            asyncio.create_task(breaks()).add_done_callback(_end_process)
+            await asyncio.wait_for(ended.wait(), 5)
+        finally:
+            loop.remove_signal_handler(signal.SIGTERM)
+
+    asyncio.run(story())
