@@ -4,11 +4,26 @@ from __future__ import annotations
 
 import os
 from contextvars import ContextVar
+from typing import NamedTuple
 
 from . import errors
 
 #: Identifies this process, also to workers of a cluster on other machines.
 PROCESS = os.urandom(16).hex()
+
+
+class RunInfo(NamedTuple):
+    """One execution of a task run, as it travels to where it is carried out.
+
+    Attributes:
+        name: name of the task run.
+        attempt: 1 for the first execution, one more with each retry.
+        tags: words that the caller attached to it.
+    """
+
+    name: str
+    attempt: int = 1
+    tags: tuple[str, ...] = ()
 
 
 class FlowContext:

@@ -7,7 +7,8 @@ once, now or later, from any thread.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -15,11 +16,39 @@ T = TypeVar("T")
 Register = Callable[[Callable[[], None]], None]
 
 
+#: What a thread that executes a task gives back to its runner while it waits for other tasks, so that
+#: these find a free thread, however many of them wait for each other.
+Place = Callable[[], AbstractContextManager[object]]
+
+_thread = threading.local()
+
+
+@contextmanager
+def occupying(place: Place | None) -> Iterator[None]:
+    """In the block, this thread gives up `place` whenever it waits."""
+    before = current_place()
+    _thread.place = place
+    try:
+        yield
+    finally:
+        _thread.place = before
+
+
+def current_place() -> Place | None:
+    """What this thread gives up while it waits, if anything."""
+    place: Place | None = getattr(_thread, "place", None)
+    return place
+
+
 def wait_blocking(register: Register, timeout: float | None = None) -> bool:
     """Block this thread until the callback was called; False if that takes longer than `timeout` seconds."""
     event = threading.Event()
     register(event.set)
-    return event.wait(timeout)
+    if event.is_set():
+        return True
+    place = current_place()
+    with place() if place else nullcontext():
+        return event.wait(timeout)
 
 
 async def wait_async(register: Register, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - as its twin

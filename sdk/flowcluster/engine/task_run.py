@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .. import context, errors, states
+from ..context import RunInfo
 from ..futures import AsyncTaskFuture, RunFuture, TaskFuture
 from ..options import TaskSpec
 from ..runners.base import SharedPart, TaskCall
@@ -19,7 +20,7 @@ Args = tuple[Any, ...]
 Kwargs = dict[str, Any]
 
 
-async def execute(shared: SharedPart, name: str, args: Args, kwargs: Kwargs) -> State:
+async def execute(shared: SharedPart, info: RunInfo, args: Args, kwargs: Kwargs) -> State:
     """Call the task function and turn what comes out of it into a state. Never raises.
 
     Runs in the flow's process or on a worker. Suspends only if the function is a coroutine function.
@@ -27,7 +28,7 @@ async def execute(shared: SharedPart, name: str, args: Args, kwargs: Kwargs) -> 
     spec = shared.spec
     token = context.current.set(
         context.TaskContext(
-            name,
+            info.name,
             spec.name,
             shared.flow_run_name,
             shared.flow_name,
@@ -109,7 +110,8 @@ def _launch(run: FlowRun, spec: TaskSpec, future: RunFuture[Any], args: Args, kw
         chained = [upstream for upstream in inputs.futures_in((args, kwargs)) if run.chains(upstream)]
         args, kwargs = inputs.slots_for((args, kwargs), {upstream: place for place, upstream in enumerate(chained)})
         handles = [upstream.handle for upstream in chained]
-        call = TaskCall(execute, run.shared(spec), future.name, args, kwargs, handles, future.started)
+        info = RunInfo(future.name)
+        call = TaskCall(execute, run.shared(spec), future.name, info, args, kwargs, handles, future.started)
         future.handle = run.runner.submit(call, lambda state: run.closed(future, state))
     except inputs.NotReady as blocked:
         run.closed(future, blocked.state)
@@ -154,7 +156,7 @@ async def call(
         raise
     else:
         future.started()
-        execution = execute(run.shared(spec), name, args, kwargs)
+        execution = execute(run.shared(spec), RunInfo(name), args, kwargs)
         if spec.is_async and not run.is_async:
             state = run.runner.portal.run(execution)
         else:

@@ -7,6 +7,7 @@ import copy
 from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar, Self
 
+from ..context import RunInfo
 from ..errors import ClusterError
 from ..options import TaskSpec
 from ..portal import Portal
@@ -20,19 +21,21 @@ class TaskCall:
     Attributes:
         body: the engine's code around the task function; the same for all tasks.
         shared: what all runs of the task have in common; can be pickled, and is worth sending once.
-        name: name of the task run.
+        key: tells the run apart from all others of its flow run; begins with the task's name.
+        info: name of the task run, and which execution of it this is.
         args, kwargs: arguments of the task function; a `Slot` stands for each of `upstream`.
         upstream: handles, made by the same runner, of the runs whose results belong into the slots.
         started: to be called when the execution begins, where the runner gets to know.
     """
 
-    __slots__ = ("args", "body", "kwargs", "name", "shared", "started", "upstream")
+    __slots__ = ("args", "body", "info", "key", "kwargs", "shared", "started", "upstream")
 
     def __init__(
         self,
-        body: Callable[[Any, str, tuple[Any, ...], dict[str, Any]], Coroutine[Any, Any, State]],
+        body: Callable[[Any, RunInfo, tuple[Any, ...], dict[str, Any]], Coroutine[Any, Any, State]],
         shared: SharedPart,
-        name: str,
+        key: str,
+        info: RunInfo,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         upstream: list[Any],
@@ -40,7 +43,8 @@ class TaskCall:
     ) -> None:
         self.body = body
         self.shared = shared
-        self.name = name
+        self.key = key
+        self.info = info
         self.args = args
         self.kwargs = kwargs
         self.upstream = upstream
@@ -54,7 +58,7 @@ class TaskCall:
     def coroutine(self) -> Coroutine[Any, Any, State]:
         """The execution, for an event loop."""
         self.started()
-        return self.body(self.shared, self.name, self.args, self.kwargs)
+        return self.body(self.shared, self.info, self.args, self.kwargs)
 
     def run(self, portal: Portal) -> State:
         """Execute it now, in this thread; an async function on the portal's loop, while this thread waits."""
@@ -69,6 +73,8 @@ class SharedPart:
         flow_run_name, flow_name: of the flow run.
         topic, level: where a worker sends log lines of at least this level; None: nowhere.
         process: the driver's process, which a worker compares with its own.
+        runner_on_worker: makes, on a worker, an open runner for what the task itself submits; None in
+            the flow's process, whose runner is at hand. Set by the runner, as `topic` is.
     """
 
     def __init__(self, spec: TaskSpec, flow_run_name: str, flow_name: str, process: str, level: int) -> None:
@@ -78,6 +84,7 @@ class SharedPart:
         self.process = process
         self.level = level
         self.topic: str | None = None
+        self.runner_on_worker: Callable[[], TaskRunner] | None = None
 
 
 class TaskRunner(abc.ABC):
@@ -124,6 +131,16 @@ class TaskRunner(abc.ABC):
     def chains(self, handle: Any) -> bool:
         """Whether `handle`, made by any runner, may go into the `upstream` of a call to this one."""
         return False
+
+    def cancel(self, handle: Any) -> None:  # noqa: B027 - most runners cannot
+        """Stop the run behind `handle` if that is possible. Its future has already ended as cancelled.
+
+        A function that runs in a thread cannot be stopped: it goes on, and nobody waits for it.
+        """
+
+    def retries(self) -> int:
+        """How many retries the code that submits asks for in the runner's own way, such as an annotation."""
+        return 0
 
     def trouble(self) -> ClusterError | None:
         """What is wrong with the runner's cluster, if something is: the cause of errors seen by the flow."""

@@ -91,13 +91,13 @@ class DaskSession:
         future = self.client.submit(
             remote.execute,
             code,
-            call.name,
+            call.info,
             arguments,
             *(upstream.future for upstream in call.upstream),
-            key=f"{call.name}-{self.id}",
+            key=f"{call.key}-{call.info.attempt}-{self.id}",
             pure=False,
         )
-        result = DaskResult(self, call.name, future)
+        result = DaskResult(self, call.info.name, future)
         with self._lock:
             self._running.add(result)
         future.add_done_callback(lambda _: self._ended(result, done))

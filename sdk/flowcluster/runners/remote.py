@@ -13,6 +13,7 @@ import pickle
 from typing import Any
 
 from .. import context, errors, logs, states
+from ..context import RunInfo
 from ..nesting import Slot, replace
 from .failure import TaskFailure
 
@@ -21,27 +22,27 @@ class _Upstream(Exception):
     """Something among the inputs did not complete; its argument is the name of that run."""
 
 
-def execute(code: bytes, name: str, arguments: bytes, *upstream: Any) -> Any:
-    """Execute the task run `name`: its result, or a `TaskFailure`. Never raises."""
+def execute(code: bytes, info: RunInfo, arguments: bytes, *upstream: Any) -> Any:
+    """Execute a task run: its result, or a `TaskFailure`. Never raises."""
     try:
         body, shared = _load(code)
         args, kwargs = fill(pickle.loads(arguments), upstream)
     except _Upstream as blocked:
-        return TaskFailure(name, states.upstream_not_ready(str(blocked)))
+        return TaskFailure(info.name, states.upstream_not_ready(str(blocked)))
     except Exception as error:
         message = f"Task run could not be loaded on the worker: {states.describe(error)}"
-        return TaskFailure(name, states.failed(message, error))
+        return TaskFailure(info.name, states.failed(message, error))
     if shared.topic is not None:
         _forward_logs(shared.level)
     if shared.spec.is_async:
         import asyncio
 
-        state = asyncio.run(body(shared, name, args, kwargs))
+        state = asyncio.run(body(shared, info, args, kwargs))
     else:
         from ..waiting import drive
 
-        state = drive(body(shared, name, args, kwargs))
-    return state.data if state.is_completed() else TaskFailure(name, state)
+        state = drive(body(shared, info, args, kwargs))
+    return state.data if state.is_completed() else TaskFailure(info.name, state)
 
 
 def is_failure(value: Any) -> bool:
