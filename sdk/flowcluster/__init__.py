@@ -11,10 +11,24 @@
 
 from __future__ import annotations
 
-from .annotations import allow_failure, unmapped
+from .annotations import allow_failure, opaque, quote, unmapped
+from .context import get_run_context, tags
 from .flows import Flow, flow
 from .logs import get_run_logger
 from .runners.dask_client import get_dask_client
 from .tasks import Task, task
 
-__all__ = ["Flow", "Task", "allow_failure", "flow", "get_dask_client", "get_run_logger", "task", "unmapped"]
+__all__ = [
+    "Flow",
+    "Task",
+    "allow_failure",
+    "flow",
+    "get_dask_client",
+    "get_run_context",
+    "get_run_logger",
+    "opaque",
+    "quote",
+    "tags",
+    "task",
+    "unmapped",
+]

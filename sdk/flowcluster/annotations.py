@@ -5,28 +5,43 @@ from __future__ import annotations
 from typing import Any
 
 
-class allow_failure:
+class Mark:
+    """What all marks share: the value that they are about."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.value!r})"
+
+
+class allow_failure(Mark):
     """Start the task even when `value`, a future, fails; it then receives the exception.
 
     Also for the items of a collection, and in ``wait_for``.
     """
 
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __repr__(self) -> str:
-        return f"allow_failure({self.value!r})"
+    __slots__ = ()
 
 
-class unmapped:
+class unmapped(Mark):
     """Give `value` as it is to every run of a ``.map``, even if it can be iterated."""
 
-    __slots__ = ("value",)
+    __slots__ = ()
 
-    def __init__(self, value: Any) -> None:
-        self.value = value
 
-    def __repr__(self) -> str:
-        return f"unmapped({self.value!r})"
+class quote(Mark):
+    """Give `value` as it is: futures and states in it are neither waited for nor replaced."""
+
+    __slots__ = ()
+
+
+class opaque(Mark):
+    """Do not search inside `value` for futures, as that takes its time in a large collection.
+
+    If it is a future itself, it is replaced by its result.
+    """
+
+    __slots__ = ()

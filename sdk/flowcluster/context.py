@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from . import errors
 
@@ -34,6 +36,9 @@ class FlowContext:
         flow_name: name of the flow.
         is_async: whether the flow function is a coroutine function.
         runner: the run's task runner.
+        run_count: 1 in the first execution of the run, one more with each retry.
+        parameters: what the flow function is called with, by name.
+        tags: the words attached to the run.
     """
 
     def __init__(self, name: str, flow_name: str, is_async: bool, runner: object) -> None:
@@ -41,40 +46,61 @@ class FlowContext:
         self.flow_name = flow_name
         self.is_async = is_async
         self.runner = runner
+        self.run_count = 1
+        self.parameters: dict[str, Any] = {}
+        self.tags = tags_here.get()
 
 
 class TaskContext:
     """A task run as the code inside it sees it, be it in the flow's process or on a worker.
 
     Attributes:
-        name: name of the run.
-        task_name: name of the task.
+        info: name, attempt and tags.
+        spec: the task's options.
         flow_run_name, flow_name: of the run that it belongs to.
         flow: the flow run itself; None on a worker.
         topic: where the run's log lines are sent to; None in the flow's process.
         level: least level of those lines.
+        nested: what keeps the runs that the task submits, once it submits one.
     """
 
-    __slots__ = ("flow", "flow_name", "flow_run_name", "level", "name", "task_name", "topic")
+    __slots__ = ("flow", "flow_name", "flow_run_name", "info", "level", "nested", "shared", "spec", "topic")
 
-    def __init__(
-        self,
-        name: str,
-        task_name: str,
-        flow_run_name: str,
-        flow_name: str,
-        flow: FlowContext | None = None,
-        topic: str | None = None,
-        level: int = 0,
-    ) -> None:
-        self.name = name
-        self.task_name = task_name
-        self.flow_run_name = flow_run_name
-        self.flow_name = flow_name
+    def __init__(self, shared: Any, info: RunInfo, flow: FlowContext | None) -> None:
+        self.shared = shared
+        self.info = info
+        self.spec = shared.spec
+        self.flow_run_name: str = shared.flow_run_name
+        self.flow_name: str = shared.flow_name
         self.flow = flow
-        self.topic = topic
-        self.level = level
+        self.topic: str | None = shared.topic
+        self.level: int = shared.level
+        self.nested: Any = None
 
+    @property
+    def name(self) -> str:
+        """Name of the task run."""
+        return self.info.name
+
+    @property
+    def task_name(self) -> str:
+        """Name of the task."""
+        name: str = self.spec.name
+        return name
+
+    @property
+    def run_count(self) -> int:
+        """1 in the first execution of the run, one more with each retry."""
+        return self.info.attempt
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The words attached to the run."""
+        return self.info.tags
+
+
+#: Words that the code around a submission attaches to the task run.
+tags_here: ContextVar[tuple[str, ...]] = ContextVar("flowcluster_tags", default=())
 
 #: The innermost run that the code belongs to; a task run hides its flow run.
 current: ContextVar[FlowContext | TaskContext | None] = ContextVar("flowcluster_run", default=None)
@@ -86,9 +112,25 @@ def flow_run() -> FlowContext | None:
     return run if isinstance(run, FlowContext) else None
 
 
-def require() -> FlowContext | TaskContext:
+def flow_of_task() -> FlowContext | None:
+    """The flow run that the code belongs to, also inside a task; None on a worker and outside of any run."""
+    run = current.get()
+    return run.flow if isinstance(run, TaskContext) else run
+
+
+def get_run_context() -> FlowContext | TaskContext:
     """The current run. Raises `NoFlowRunError` outside of any."""
     run = current.get()
     if run is None:
         raise errors.NoFlowRunError("There is no flow run here: this works only inside a flow or a task of a flow.")
     return run
+
+
+@contextmanager
+def tags(*words: str) -> Iterator[None]:
+    """Attach words to the task runs submitted or called, and to the flows called, in the block."""
+    token = tags_here.set(tuple(dict.fromkeys((*tags_here.get(), *words))))
+    try:
+        yield
+    finally:
+        tags_here.reset(token)

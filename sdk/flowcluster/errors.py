@@ -14,6 +14,7 @@
         │   ├── CrashedRun          it was broken off from outside, and no exception says why
         │   ├── CancelledRun        it was cancelled
         │   └── ResultGone          it completed, but its result left with the run's cluster
+    ├── RunTimedOut             a run took longer than its timeout_seconds (also a TimeoutError)
         ├── RemoteError             stands for an exception that could not be sent from a worker
         └── ClusterError
             ├── ClusterUnreachable  nothing answered at the cluster's address in time
@@ -67,6 +68,18 @@ class CancelledRun(StateError):
 
 class ResultGone(StateError):
     """The run completed, but its result left with the run's cluster."""
+
+
+class RunTimedOut(FlowclusterError, TimeoutError):
+    """A run took longer than its ``timeout_seconds``.
+
+    Attributes:
+        run_name: name of that run.
+    """
+
+    def __init__(self, message: str, run_name: str | None = None) -> None:
+        super().__init__(message)
+        self.run_name = run_name
 
 
 class RemoteError(FlowclusterError):

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-from collections.abc import Callable
-from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
+from collections.abc import Callable, Iterable
+from typing import Any, Generic, Literal, ParamSpec, TypeVar, Unpack, overload
 
-from . import context, names
+from . import context
 from .engine import flow_run
-from .engine.flow_run import FlowSpec
+from .engine.flow_spec import FlowOptions, FlowSpec
 from .engine.run import FlowRun
-from .options import check_function, is_coroutine_function, look_up, reference_to
+from .functions import look_up, reference_to
 from .states import State
-from .task_runners import ConcurrentTaskRunner, TaskRunner
+from .task_runners import TaskRunner
+
+__all__ = ["Flow", "FlowOptions", "flow"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -51,38 +52,32 @@ class Flow(Generic[P, R]):
     @overload
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
     @overload
-    def __call__(self, *args: Any, return_state: Literal[True], **kwargs: Any) -> State: ...
+    def __call__(
+        self, *args: Any, return_state: Literal[True], wait_for: Iterable[Any] = (), **kwargs: Any
+    ) -> State: ...
+    @overload
+    def __call__(self, *args: Any, wait_for: Iterable[Any], **kwargs: Any) -> R: ...
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the flow and give what its function returned, with results in place of futures.
 
-        An async flow gives a coroutine, unless a sync flow calls it. Raises the exception of the
+        An async flow gives a coroutine, unless a sync flow calls it. A subflow starts when what is in
+        `wait_for` has completed. Raises the exception of the
         function, or of the first task that did not complete; with `return_state`, gives the final
         state instead. Raises `ParameterError` for wrong parameters.
         """
-        return_state = kwargs.pop("return_state", False)
+        return_state, wait_for = kwargs.pop("return_state", False), kwargs.pop("wait_for", ())
         if self.spec.is_async and not _in_sync_flow():
-            return self._call_async(args, kwargs, return_state)
-        return _outcome(flow_run.run_blocking(self.spec, args, kwargs), return_state)
+            return self._call_async(args, kwargs, wait_for, return_state)
+        return _outcome(flow_run.run_blocking(self.spec, args, kwargs, wait_for=wait_for), return_state)
 
-    async def _call_async(self, args: tuple[Any, ...], kwargs: dict[str, Any], return_state: bool) -> Any:
-        return _outcome(await flow_run.run_async(self.spec, args, kwargs), return_state)
+    async def _call_async(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], wait_for: Iterable[Any], return_state: bool
+    ) -> Any:
+        return _outcome(await flow_run.run_async(self.spec, args, kwargs, wait_for=wait_for), return_state)
 
-    def with_options(
-        self,
-        *,
-        name: str | None = None,
-        task_runner: TaskRunner | type[TaskRunner] | None = None,
-        validate_parameters: bool | None = None,
-    ) -> Flow[P, R]:
-        """The same flow with other options; this one stays as it is."""
-        changes: dict[str, Any] = {}
-        if name is not None:
-            changes["name"] = name
-        if task_runner is not None:
-            changes["runner"] = _runner(task_runner)
-        if validate_parameters is not None:
-            changes["validate"] = validate_parameters
-        return Flow(dataclasses.replace(self.spec, **changes))
+    def with_options(self, **options: Unpack[FlowOptions]) -> Flow[P, R]:
+        """The same flow with other options, as `FlowOptions` lists them; this one stays as it is."""
+        return Flow(self.spec.having(options))
 
     def __reduce__(self) -> tuple[Any, ...]:
         path = reference_to(self)
@@ -95,59 +90,15 @@ class Flow(Generic[P, R]):
 @overload
 def flow(function: Callable[P, R], /) -> Flow[P, R]: ...
 @overload
-def flow(
-    *,
-    name: str | None = None,
-    task_runner: TaskRunner | type[TaskRunner] | None = None,
-    validate_parameters: bool = True,
-) -> Callable[[Callable[P, R]], Flow[P, R]]: ...
-def flow(
-    function: Callable[..., Any] | None = None,
-    /,
-    *,
-    name: str | None = None,
-    task_runner: TaskRunner | type[TaskRunner] | None = None,
-    validate_parameters: bool = True,
-) -> Any:
-    """Turn a function, sync or async, into a flow.
+def flow(**options: Unpack[FlowOptions]) -> Callable[[Callable[P, R]], Flow[P, R]]: ...
+def flow(function: Callable[..., Any] | None = None, /, **options: Unpack[FlowOptions]) -> Any:
+    """Turn a function, sync or async, into a flow. `FlowOptions` lists the options.
 
-    Args:
-        function: what the flow runs.
-        name: name of the flow; by default the function's, with dashes.
-        task_runner: an instance, or a type to be used with its defaults; `ConcurrentTaskRunner` by default.
-        validate_parameters: convert parameters to the types they are annotated with.
-
-    Raises TypeError for what cannot be a flow.
+    Raises TypeError for what cannot be a flow; TypeError or ValueError, naming it, for a wrong option.
     """
     if function is None:
-        return functools.partial(flow_with, name=name, task_runner=task_runner, validate_parameters=validate_parameters)
-    return flow_with(function)
-
-
-def flow_with(
-    function: Callable[P, R],
-    name: str | None = None,
-    task_runner: TaskRunner | type[TaskRunner] | None = None,
-    validate_parameters: bool = True,
-) -> Flow[P, R]:
-    """A flow with these options; `flow` in a form that is no decorator."""
-    check_function(function, "flow")
-    return Flow(
-        FlowSpec(
-            function=function,
-            name=name or names.flow_name(function),
-            is_async=is_coroutine_function(function),
-            runner=_runner(task_runner or ConcurrentTaskRunner),
-            validate=validate_parameters,
-        )
-    )
-
-
-def _runner(task_runner: TaskRunner | type[TaskRunner]) -> TaskRunner:
-    runner = task_runner() if isinstance(task_runner, type) else task_runner
-    if not isinstance(runner, TaskRunner):
-        raise TypeError(f"task_runner must be a task runner or its type, not {task_runner!r}.")
-    return runner
+        return lambda function: Flow(FlowSpec.of(function, options))
+    return Flow(FlowSpec.of(function, options))
 
 
 def _in_sync_flow() -> bool:

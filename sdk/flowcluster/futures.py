@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Generator
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from . import states
+from .gathering import DoneAndNotDone, FutureList, as_completed, wait
 from .states import State
 from .waiting import wait_async, wait_blocking
+
+__all__ = [
+    "AsyncTaskFuture",
+    "DoneAndNotDone",
+    "FutureList",
+    "RunFuture",
+    "TaskFuture",
+    "as_completed",
+    "wait",
+]
 
 R_co = TypeVar("R_co", covariant=True)
 
 # One lock for all futures: it is held for a few instructions only, and a lock each would cost more.
 _lock = threading.Lock()
+_logger = logging.getLogger("flowcluster.futures")
 _settling = threading.local()
+
+
+class Owner(Protocol):
+    """What a future asks for the end of its run."""
+
+    def cancel(self, future: Any) -> bool:
+        """End the run as cancelled; False if it has already ended."""
 
 
 class RunFuture(Generic[R_co]):
@@ -25,13 +45,17 @@ class RunFuture(Generic[R_co]):
         name: name of the task run.
         handle: what the runner gave back for the run, if it can wait for such a thing by itself.
         is_settled: whether the run's state is its last one.
+        is_firm: whether the handle will not be replaced by another one, as a retry does.
+        owner: what runs it, and can give it up.
     """
 
-    __slots__ = ("__weakref__", "_callbacks", "_state", "handle", "is_settled", "name")
+    __slots__ = ("__weakref__", "_callbacks", "_state", "handle", "is_firm", "is_settled", "name", "owner")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, owner: Owner | None = None) -> None:
         self.name = name
+        self.owner = owner
         self.handle: Any = None
+        self.is_firm = True
         self.is_settled = False
         self._state = _PENDING
         self._callbacks: list[Callable[[], None]] | None = None
@@ -45,8 +69,30 @@ class RunFuture(Generic[R_co]):
         """Whether the run has ended, or will never start."""
         return self.is_settled
 
-    def add_done_callback(self, callback: Callable[[], None]) -> None:
-        """Call `callback` once the run has ended, at once if it has already; from any thread."""
+    def cancel(self) -> bool:
+        """End the run as cancelled; False if it has already ended.
+
+        What has not started never will, and what waits for the run neither. A coroutine, or a task on
+        a cluster that can do so, is stopped; a function in a thread cannot be, and goes on unheeded.
+        """
+        return self.owner is not None and self.owner.cancel(self)
+
+    def add_done_callback(self, callback: Callable[[Self], object]) -> None:
+        """Call `callback` with this future once the run has ended, at once if it has already.
+
+        From any thread. What the callback raises is logged.
+        """
+
+        def call() -> None:
+            try:
+                callback(self)
+            except Exception:
+                _logger.exception("A callback of task run '%s' raised:", self.name)
+
+        self.when_done(call)
+
+    def when_done(self, callback: Callable[[], None]) -> None:
+        """For the engine: call `callback`, which must not raise, once the run has ended; from any thread."""
         with _lock:
             if not self.is_settled:
                 if self._callbacks is None:
@@ -57,8 +103,13 @@ class RunFuture(Generic[R_co]):
 
     def started(self) -> None:
         """For the engine: the run's function is being executed."""
-        if not self.is_settled:
-            self._state = _RUNNING
+        self.pass_through(_RUNNING)
+
+    def pass_through(self, state: State) -> None:
+        """For the engine: the run is in a state that is not its last."""
+        with _lock:
+            if not self.is_settled:
+                self._state = state
 
     def settle(self, state: State) -> bool:
         """For the engine: the run ends in `state`. False if it has already ended otherwise."""
@@ -105,7 +156,7 @@ class TaskFuture(RunFuture[R_co]):
 
     def wait(self, timeout: float | None = None) -> State | None:
         """Wait for the end of the run: its final state, or None if it takes longer than `timeout` seconds."""
-        if self.is_settled or wait_blocking(self.add_done_callback, timeout):
+        if self.is_settled or wait_blocking(self.when_done, timeout):
             return self._state
         return None
 
@@ -137,7 +188,7 @@ class AsyncTaskFuture(RunFuture[R_co]):
 
     async def wait(self, timeout: float | None = None) -> State | None:  # noqa: ASYNC109 - as in `TaskFuture`
         """Wait for the end of the run: its final state, or None if it takes longer than `timeout` seconds."""
-        if self.is_settled or await wait_async(self.add_done_callback, timeout):
+        if self.is_settled or await wait_async(self.when_done, timeout):
             return self._state
         return None
 

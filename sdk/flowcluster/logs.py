@@ -47,7 +47,7 @@ def get_run_logger() -> RunLogger:
 
     Raises `NoFlowRunError` outside of any.
     """
-    run = context.require()
+    run = context.get_run_context()
     if isinstance(run, context.FlowContext):
         return flow_logger(run.name, run.flow_name)
     extra = {
@@ -61,9 +61,9 @@ def get_run_logger() -> RunLogger:
     return RunLogger(task_runs, extra)
 
 
-def flow_logger(run_name: str, flow_name: str) -> RunLogger:
-    """The logger of a flow run."""
-    return RunLogger(flow_runs, {"flow_run_name": run_name, "flow_name": flow_name})
+def flow_logger(run_name: str, flow_name: str, **more: Any) -> RunLogger:
+    """The logger of a flow run, whose records also carry `more`."""
+    return RunLogger(flow_runs, {"flow_run_name": run_name, "flow_name": flow_name, **more})
 
 
 def task_logger(run_name: str) -> RunLogger:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from .annotations import allow_failure
-from .futures import RunFuture
+from .annotations import allow_failure, opaque, quote
+from .futures import FutureList, RunFuture
 from .states import State
 
 # Most arguments are of these types; they are told apart first.
 _PLAIN = frozenset({int, str, float, bool, bytes, complex, type(None)})
+
+
+Leaf = Callable[[Any, bool], Any]
 
 
 class Slot:
@@ -24,15 +27,17 @@ class Slot:
         self.allow_failure = allow_failure
 
 
-def replace(value: Any, leaf: Callable[[Any, bool], Any], allowed: bool = False) -> Any:
+def replace(value: Any, leaf: Leaf, allowed: bool = False) -> Any:
     """The value with `leaf(x, allowed)` in place of each future, state and slot `x` in it.
 
-    Looks into lists, tuples, sets, dicts and dataclass instances. What does not change is not copied,
+    Looks into lists, tuples, sets, dicts, dataclass instances and pydantic models. What does not change is not copied,
     and what does is a copy: the caller's objects stay as they are.
     """
     kind = type(value)
     if kind in _PLAIN:
         return value
+    if kind is FutureList:
+        return [replace(item, leaf, allowed) for item in value]
     if kind is list or kind is set or kind is frozenset or isinstance(value, tuple):
         items = [replace(item, leaf, allowed) for item in value]
         if all(map(_same, items, value)):
@@ -44,8 +49,18 @@ def replace(value: Any, leaf: Callable[[Any, bool], Any], allowed: bool = False)
         return leaf(value, allowed)
     if kind is allow_failure:
         return replace(value.value, leaf, True)
-    if not isinstance(value, type) and hasattr(kind, "__dataclass_fields__"):
-        return _replace_in_dataclass(value, leaf, allowed)
+    if kind is quote:
+        return value.value
+    if kind is opaque:
+        inner = value.value
+        return leaf(inner, allowed) if isinstance(inner, RunFuture | State | Slot) else inner
+    if isinstance(value, type):
+        return value
+    if hasattr(kind, "__dataclass_fields__"):
+        return _replace_in_object(value, kind.__dataclass_fields__, leaf, allowed)
+    # A pydantic model, told without importing pydantic.
+    if hasattr(kind, "__pydantic_fields__"):
+        return _replace_in_model(value, leaf, allowed)
     return value
 
 
@@ -53,7 +68,7 @@ def _same(one: object, other: object) -> bool:
     return one is other
 
 
-def _replace_in_dict(value: dict[Any, Any], leaf: Callable[[Any, bool], Any], allowed: bool) -> dict[Any, Any]:
+def _replace_in_dict(value: dict[Any, Any], leaf: Leaf, allowed: bool) -> dict[Any, Any]:
     changed = {}
     for key, item in value.items():
         new = replace(item, leaf, allowed)
@@ -67,9 +82,9 @@ def _replace_in_dict(value: dict[Any, Any], leaf: Callable[[Any, bool], Any], al
     return result
 
 
-def _replace_in_dataclass(value: Any, leaf: Callable[[Any, bool], Any], allowed: bool) -> Any:
+def _replace_in_object(value: Any, fields: Iterable[str], leaf: Leaf, allowed: bool) -> Any:
     changed = {}
-    for name in value.__dataclass_fields__:
+    for name in fields:
         item = getattr(value, name, None)
         new = replace(item, leaf, allowed)
         if new is not item:
@@ -80,4 +95,13 @@ def _replace_in_dataclass(value: Any, leaf: Callable[[Any, bool], Any], allowed:
     result = copy.copy(value)
     for name, item in changed.items():
         object.__setattr__(result, name, item)
+    return result
+
+
+def _replace_in_model(value: Any, leaf: Leaf, allowed: bool) -> Any:
+    result = _replace_in_object(value, type(value).__pydantic_fields__, leaf, allowed)
+    extra = value.__pydantic_extra__
+    if extra and (new := _replace_in_dict(extra, leaf, allowed)) is not extra:
+        result = copy.copy(value) if result is value else result
+        object.__setattr__(result, "__pydantic_extra__", new)
     return result

@@ -1,123 +1,176 @@
-"""What a task or a flow is: its function and its options, as values that do not change.
+"""What a task is: its function and its options, as values that do not change.
 
-They are apart from `Task` and `Flow`, which are made for callers, because the engine and the workers
-need no more than this.
+They are apart from `Task`, which is made for callers, because the engine and the workers need no more
+than this.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import importlib
-import inspect
-import sys
-from collections.abc import Callable
-from typing import Any
+import datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypedDict
 
-from . import names, pickling
+from . import checks, names
+from .functions import check_function, import_path, is_coroutine_function, look_up, undecorated
 
-#: Keywords that ``task.submit(...)`` and calls of tasks and flows take for themselves.
-RESERVED = ("return_state", "wait_for")
+Hook = Callable[[Any, Any, Any], object]
+Delays = float | Sequence[float] | Callable[[int], Sequence[float]]
+
+
+class TaskOptions(TypedDict, total=False):
+    """What ``@task(...)`` and ``task.with_options(...)`` take."""
+
+    name: str | None
+    """Name of the task; by default the function's."""
+    tags: Iterable[str]
+    """Words that are attached to each run of the task."""
+    retries: int
+    """How often a run that failed, or whose worker was lost, is executed again."""
+    retry_delay_seconds: Delays
+    """Seconds before each retry: one number, one for each retry (the last one is repeated), or a function
+    that gives such a list for the number of retries."""
+    retry_jitter_factor: float | None
+    """Lengthens each delay by a random part of up to so many times itself."""
+    retry_condition: Hook | None
+    """Called with (task, run, state) after a failure; only if it gives true is there a retry."""
+    timeout_seconds: float | None
+    """Seconds after which an execution that has not ended counts as failed (``TimedOut``)."""
+    task_run_name: str | Callable[[], str] | None
+    """Name of each run: a template such as ``"load-{table}"`` over the arguments, or a function."""
+    cache_key_fn: Callable[[Any, dict[str, Any]], str | None] | None
+    """Called with (run, arguments by name): runs with the same key share one result. None: not this run."""
+    cache_expiration: datetime.timedelta | float | None
+    """How long (seconds) a cached result may be used; for ever by default."""
+    refresh_cache: bool
+    """Execute anew and store the new result, even if there is a cached one."""
+    result_storage: str | None
+    """Where cached results are kept: a directory or any fsspec URL that the workers can reach as well.
+    By default what ``FLOWCLUSTER_RESULT_STORAGE`` says, else ``~/.flowcluster/results``."""
+    on_completion: Iterable[Hook]
+    """Called in the flow's process with (task, run, state) when a run has completed."""
+    on_failure: Iterable[Hook]
+    """Called in the flow's process with (task, run, state) when a run has finally failed or crashed."""
+    resources: Mapping[str, float] | None
+    """What an execution takes up of its worker, such as ``{"GPU": 1}``; local runners have none to offer."""
+    log_prints: bool | None
+    """Whether ``print`` goes to the run's log; by default as the flow has it."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TaskSpec:
-    """A task's function and options.
+    """A task's function and options, the latter as `TaskOptions` describes them, checked.
 
     Attributes:
         function: what the task runs.
         name: name of the task.
         key: eight digits that tell tasks of the same name apart in the names of their runs.
         is_async: whether the function is a coroutine function.
+        retry_delays: seconds before each retry; the last one is repeated.
+        timeout: seconds that one execution may take.
+        run_name: template of the runs' names, or a function that gives one.
+        cache_lifetime: seconds for which a cached result may be used.
     """
 
     function: Callable[..., Any]
     name: str
     key: str
     is_async: bool
+    tags: tuple[str, ...] = ()
+    retries: int = 0
+    retry_delays: tuple[float, ...] = (0.0,)
+    retry_jitter_factor: float | None = None
+    retry_condition: Hook | None = None
+    timeout: float | None = None
+    run_name: str | Callable[[], str] | None = None
+    cache_key_fn: Callable[[Any, dict[str, Any]], str | None] | None = None
+    cache_lifetime: float | None = None
+    refresh_cache: bool = False
+    result_storage: str | None = None
+    on_completion: tuple[Hook, ...] = ()
+    on_failure: tuple[Hook, ...] = ()
+    resources: Mapping[str, float] | None = None
+    log_prints: bool | None = None
 
     @staticmethod
-    def of(function: Callable[..., Any], name: str | None = None) -> TaskSpec:
-        """The spec of a function. Raises TypeError if it cannot be a task."""
+    def of(function: Callable[..., Any], options: TaskOptions) -> TaskSpec:
+        """The spec of a function. Raises TypeError or ValueError, naming the option, if it cannot be a task."""
         check_function(function, "task")
-        return TaskSpec(
+        spec = TaskSpec(
             function=function,
-            name=name or names.function_name(function),
+            name=names.function_name(function),
             key=names.task_key(function),
             is_async=is_coroutine_function(function),
         )
+        return spec.having(options)
+
+    def having(self, options: TaskOptions) -> TaskSpec:
+        """The same task with other options. Raises TypeError or ValueError, which name the option."""
+        return dataclasses.replace(self, **_checked(self, options)) if options else self
+
+    def for_worker(self) -> TaskSpec:
+        """What an execution needs to know: without hooks and conditions, which are called by the engine."""
+        return dataclasses.replace(self, on_completion=(), on_failure=(), retry_condition=None, run_name=None)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # By name where the other side can import it: `cloudpickle` alone would send such a function
         # by value, with all globals it uses, since its name leads to the task and not to it.
         path = import_path(self.function)
-        function = None if path else self.function
-        return _restore, (path, function, self.name, self.key, self.is_async)
+        changed = {
+            field.name: getattr(self, field.name)
+            for field in _WITH_DEFAULT
+            if getattr(self, field.name) is not field.default
+        }
+        return _restore, (path, None if path else self.function, self.name, self.key, self.is_async, changed)
+
+
+_WITH_DEFAULT = [field for field in dataclasses.fields(TaskSpec) if field.default is not dataclasses.MISSING]
 
 
 def _restore(
-    path: tuple[str, str] | None, function: Callable[..., Any] | None, name: str, key: str, is_async: bool
+    path: tuple[str, str] | None,
+    function: Callable[..., Any] | None,
+    name: str,
+    key: str,
+    is_async: bool,
+    changed: dict[str, Any],
 ) -> TaskSpec:
     if path is not None:
         function = undecorated(look_up(*path))
     assert function is not None
-    return TaskSpec(function, name, key, is_async)
+    return TaskSpec(function, name, key, is_async, **changed)
 
 
-def look_up(module: str, qualified: str) -> Any:
-    """The object behind a dotted name in a module, which is imported."""
-    found: Any = importlib.import_module(module)
-    for part in qualified.split("."):
-        found = getattr(found, part)
-    return found
+def _checked(spec: TaskSpec, options: TaskOptions) -> dict[str, Any]:
+    """The fields of a spec that `options` says something about."""
+    checks.known("task", options, TaskOptions.__annotations__)
+    fields: dict[str, Any] = {}
+    given: dict[str, Any] = {**options}
+    if (name := given.pop("name", None)) is not None:
+        fields["name"] = checks.text("name", name)
+    if "retry_delay_seconds" in given:
+        retries = given.get("retries", spec.retries)
+        fields["retry_delays"] = checks.delays("retry_delay_seconds", given.pop("retry_delay_seconds"), retries)
+    for option, value in given.items():
+        field, check = _OPTIONS[option]
+        fields[field] = check(option, value)
+    return fields
 
 
-def reference_to(thing: Any) -> tuple[str, str] | None:
-    """Module and qualified name that lead to a task or flow itself, where another process can import it."""
-    path = import_path(thing.fn)
-    return path if path and look_up(*path) is thing else None
-
-
-def undecorated(thing: Any) -> Any:
-    """The function of a task or flow; anything else as it is."""
-    return getattr(thing, "fn", thing)
-
-
-def import_path(function: Callable[..., Any]) -> tuple[str, str] | None:
-    """Module and qualified name that lead to `function`, or to its task, on any machine that has the module."""
-    module = getattr(function, "__module__", None)
-    qualified = getattr(function, "__qualname__", "<")
-    if not module or "<" in qualified or module not in sys.modules:
-        return None
-    if pickling.travels_by_value(module):
-        return None
-    try:
-        found = undecorated(look_up(module, qualified))
-    except AttributeError:
-        return None
-    return (module, qualified) if found is function else None
-
-
-def is_coroutine_function(function: Callable[..., Any]) -> bool:
-    """Whether calling `function` gives a coroutine; sees through partials and callable objects."""
-    while hasattr(function, "func") and hasattr(function, "keywords"):
-        function = function.func
-    # A class's `__call__` is what a call of its instance runs.
-    called = vars(type(function)).get("__call__")
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called)
-
-
-def check_function(function: Any, what: str) -> None:
-    """Raise TypeError if `function` cannot be a task or a flow, with what to do instead."""
-    if not callable(function):
-        raise TypeError(f"@{what} needs a function, not {function!r}.")
-    if isinstance(function, classmethod | staticmethod):
-        raise TypeError(f"Put @{what} under @{type(function).__name__}, next to the function.")
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise TypeError(f"The {what} {function.__name__!r} is a generator; return a list instead of yielding.")
-    try:
-        parameters = inspect.signature(function).parameters
-    except ValueError:
-        return  # Written in C without a signature: it has no parameter names that could clash.
-    for name in RESERVED:
-        if name in parameters:
-            raise TypeError(f"The {what} {names.function_name(function)!r} has a parameter {name!r}: that is reserved.")
+#: For each option: the field of the spec, and the check that also converts the value.
+_OPTIONS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
+    "tags": ("tags", checks.tags),
+    "retries": ("retries", checks.count),
+    "retry_jitter_factor": ("retry_jitter_factor", checks.optional(checks.seconds)),
+    "retry_condition": ("retry_condition", checks.optional(checks.function)),
+    "timeout_seconds": ("timeout", checks.optional(checks.positive)),
+    "task_run_name": ("run_name", checks.optional(checks.name_template)),
+    "cache_key_fn": ("cache_key_fn", checks.optional(checks.function)),
+    "cache_expiration": ("cache_lifetime", checks.optional(checks.seconds)),
+    "refresh_cache": ("refresh_cache", checks.flag),
+    "result_storage": ("result_storage", checks.optional(checks.text)),
+    "on_completion": ("on_completion", checks.functions),
+    "on_failure": ("on_failure", checks.functions),
+    "resources": ("resources", checks.optional(checks.resources)),
+    "log_prints": ("log_prints", checks.optional(checks.flag)),
+}

@@ -61,6 +61,9 @@ class Portal:
         """
         import asyncio
 
+        if threading.current_thread() is self._thread:
+            # An async task wants to wait for another one: the loop cannot run both.
+            return run_on_new_loop(coroutine)
         context = contextvars.copy_context()
 
         async def main() -> T:
@@ -74,10 +77,11 @@ class Portal:
             future.cancel()
             raise
 
-    def spawn(self, coroutine: Coroutine[Any, Any, T], done: Callable[[T], None]) -> None:
+    def spawn(self, coroutine: Coroutine[Any, Any, T], done: Callable[[T], None]) -> Callable[[], None]:
         """Run `coroutine` beside the others and hand its result to `done`, on the loop's thread.
 
-        The coroutine must not raise; if it is cancelled, `done` is not called.
+        The coroutine must not raise, not even when it is cancelled; what this gives back cancels it.
+        When the portal closes first, `done` is not called.
         """
         loop = self._started()
         context = contextvars.copy_context()
@@ -85,13 +89,27 @@ class Portal:
         async def main() -> None:
             done(await coroutine)
 
+        started: list[asyncio.Task[None]] = []
+
         def start() -> None:
             task = loop.create_task(main(), context=context)
+            started.append(task)
             running.add(task)
             task.add_done_callback(running.discard)
 
+        def cancel() -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(lambda: started[0].cancel())
+
         running = self._running
         loop.call_soon_threadsafe(start)
+        return cancel
+
+    def later(self, seconds: float, function: Callable[[], object]) -> None:
+        """Call `function`, which must not raise or block, after a time, on the loop's thread; never after `close`."""
+        loop = self._started()
+        context = contextvars.copy_context()
+        loop.call_soon_threadsafe(lambda: loop.call_later(seconds, function, context=context))
 
     def close(self) -> None:
         """Cancel what still runs, end the loop and its thread. May be called again."""

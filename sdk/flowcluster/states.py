@@ -137,6 +137,11 @@ def upstream_not_ready(name: str) -> State:
     return State(StateType.PENDING, f"Upstream task run '{name}' did not reach a 'COMPLETED' state.", name="NotReady")
 
 
+def awaiting_retry(retry: int, retries: int, seconds: float) -> State:
+    """A run that failed and waits for its next execution."""
+    return State(StateType.PENDING, f"Retry {retry} of {retries} starts in {seconds:g} s.", name="AwaitingRetry")
+
+
 def running() -> State:
     """A run whose function is being executed."""
     return State(StateType.RUNNING)

@@ -5,15 +5,20 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
+from typing import Any, Generic, Literal, ParamSpec, TypeVar, Unpack, overload
 
 from . import context, errors
-from .engine import mapping, task_run
+from .engine import direct_call, mapping, nested, submission
+from .engine.caching import task_input_hash
+from .engine.retrying import exponential_backoff
 from .engine.run import FlowRun
-from .futures import AsyncTaskFuture, TaskFuture
-from .options import TaskSpec, look_up, reference_to
+from .functions import look_up, reference_to
+from .futures import AsyncTaskFuture, FutureList, RunFuture, TaskFuture
+from .options import TaskOptions, TaskSpec
 from .states import State
 from .waiting import Blocking, Suspending, drive
+
+__all__ = ["Task", "TaskOptions", "exponential_backoff", "task", "task_input_hash"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -68,13 +73,13 @@ class Task(Generic[P, R]):
         assert isinstance(run, FlowRun)
         if self.spec.is_async and run.is_async:
             return self._call_async(run, args, kwargs, wait_for, return_state)
-        state = drive(task_run.call(run, self.spec, args, kwargs, wait_for, Blocking()))
+        state = drive(direct_call.call(run, self.spec, args, kwargs, wait_for, Blocking()))
         return state if return_state else state.result()
 
     async def _call_async(
         self, run: FlowRun, args: Any, kwargs: Any, wait_for: Iterable[Any], return_state: bool
     ) -> Any:
-        state = await task_run.call(run, self.spec, args, kwargs, wait_for, Suspending())
+        state = await direct_call.call(run, self.spec, args, kwargs, wait_for, Suspending())
         return state if return_state else state.result()
 
     @overload
@@ -91,37 +96,45 @@ class Task(Generic[P, R]):
         complete before. If one does not complete, the run never starts and ends as ``NotReady``.
 
         In a sync flow the future's methods block; an async task submitted by an async flow gives a
-        future whose methods are awaited. Raises `NoFlowRunError` outside of a flow function.
+        future whose methods are awaited. Submitted inside a task, the run belongs to the task's run,
+        which ends when it has ended. Raises `NoFlowRunError` outside of a flow run.
         """
-        return task_run.submit(self._flow_run("submit"), self.spec, args, kwargs, wait_for)
+        return submission.submit(self._submitter("submit"), self.spec, args, kwargs, wait_for)
 
-    def map(self, *args: Any, wait_for: Iterable[Any] = (), **kwargs: Any) -> list[Any]:
+    def map(self, *args: Any, wait_for: Iterable[Any] = (), **kwargs: Any) -> FutureList[Any]:
         """Submit one run per item of the arguments that can be iterated, and give the futures in order.
 
         Strings, bytes and what is wrapped in `unmapped` go to every run as they are; a future among
         the arguments is waited for and its result is mapped over. Raises `MapError` when nothing can
         be iterated or lengths differ.
         """
-        run = self._flow_run("map")
-        return [
-            task_run.submit(run, self.spec, item_args, item_kwargs, wait_for)
+        run = self._submitter("map")
+        order = list(wait_for) if not isinstance(wait_for, RunFuture) else wait_for
+        return FutureList(
+            submission.submit(run, self.spec, item_args, item_kwargs, order)
             for item_args, item_kwargs in mapping.calls(args, kwargs)
-        ]
+        )
 
-    def _flow_run(self, method: str) -> FlowRun:
-        run = context.flow_run()
-        if run is None:
-            where = "inside a task" if context.current.get() is not None else "outside of a flow"
-            raise errors.NoFlowRunError(
-                f"{self.name}.{method}() works only in a flow function, and was called {where}; "
-                f"{self.name}() calls the function itself."
-            )
-        assert isinstance(run, FlowRun)
-        return run
+    def _submitter(self, method: str) -> FlowRun:
+        """The flow run that the code belongs to or, inside a task, what keeps the runs that the task submits."""
+        run = context.current.get()
+        if isinstance(run, FlowRun):
+            return run
+        if isinstance(run, context.TaskContext):
+            return nested.runs_of(run)
+        raise errors.NoFlowRunError(
+            f"{self.name}.{method}() works only in a flow or a task of a flow; {self.name}() calls the function itself."
+        )
 
-    def with_options(self, *, name: str | None = None) -> Task[P, R]:
-        """The same task with other options; this one stays as it is."""
-        return Task(dataclasses.replace(self.spec, name=name or self.spec.name))
+    def __get__(self, instance: Any, owner: type | None = None) -> Task[..., R]:
+        """A task in a class is a method: its function gets the instance as its first argument."""
+        if instance is None:
+            return self
+        return Task(dataclasses.replace(self.spec, function=functools.partial(self.spec.function, instance)))
+
+    def with_options(self, **options: Unpack[TaskOptions]) -> Task[P, R]:
+        """The same task with other options, as `TaskOptions` lists them; this one stays as it is."""
+        return Task(self.spec.having(options))
 
     def __reduce__(self) -> tuple[Any, ...]:
         path = reference_to(self)
@@ -134,21 +147,12 @@ class Task(Generic[P, R]):
 @overload
 def task(function: Callable[P, R], /) -> Task[P, R]: ...
 @overload
-def task(*, name: str | None = None) -> Callable[[Callable[P, R]], Task[P, R]]: ...
-def task(function: Callable[..., Any] | None = None, /, *, name: str | None = None) -> Any:
-    """Turn a function, sync or async, into a task.
+def task(**options: Unpack[TaskOptions]) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+def task(function: Callable[..., Any] | None = None, /, **options: Unpack[TaskOptions]) -> Any:
+    """Turn a function, sync or async, into a task. `TaskOptions` lists the options.
 
-    Args:
-        function: what the task runs.
-        name: name of the task; by default the function's.
-
-    Raises TypeError for what cannot be a task.
+    Raises TypeError for what cannot be a task; TypeError or ValueError, naming it, for a wrong option.
     """
     if function is None:
-        return functools.partial(task_with, name=name)
-    return task_with(function)
-
-
-def task_with(function: Callable[P, R], name: str | None = None) -> Task[P, R]:
-    """A task with these options; `task` in a form that is no decorator."""
-    return Task(TaskSpec.of(function, name))
+        return lambda function: Task(TaskSpec.of(function, options))
+    return Task(TaskSpec.of(function, options))

@@ -7,6 +7,7 @@ once, now or later, from any thread.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol, TypeVar
@@ -100,6 +101,9 @@ class Colour(Protocol):
     async def wait(self, register: Register) -> None:
         """Wait until `register`'s callback was called."""
 
+    async def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+
 
 class Blocking:
     """For code without an event loop: everything blocks, and no coroutine ever suspends."""
@@ -111,6 +115,10 @@ class Blocking:
     async def wait(self, register: Register) -> None:
         """Block the thread."""
         wait_blocking(register)
+
+    async def sleep(self, seconds: float) -> None:
+        """Block the thread."""
+        time.sleep(seconds)  # noqa: ASYNC251 - blocking is what it is for
 
 
 class Suspending:
@@ -131,6 +139,12 @@ class Suspending:
     async def wait(self, register: Register) -> None:
         """Suspend the coroutine."""
         await wait_async(register)
+
+    async def sleep(self, seconds: float) -> None:
+        """Suspend the coroutine."""
+        import asyncio
+
+        await asyncio.sleep(seconds)
 
 
 def drive(coroutine: Coroutine[Any, Any, T]) -> T:

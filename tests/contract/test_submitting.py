@@ -124,7 +124,7 @@ def test_task_outside_of_a_flow_is_a_function() -> None:
     """Without a flow, calling a task calls its function, and `submit` says that it needs a flow."""
     assert add(1, 2) == 3
 
-    with pytest.raises(NoFlowRunError, match=r"add\.submit\(\) works only in a flow function"):
+    with pytest.raises(NoFlowRunError, match=r"add\.submit\(\) works only in a flow"):
         add.submit(1)
 
 

@@ -2,83 +2,121 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
-from collections.abc import Callable
 from typing import Any
 
 from .. import context, errors, logs, names, states
-from ..futures import RunFuture
-from ..nesting import replace
 from ..portal import run_on_new_loop
-from ..runners.base import TaskRunner
-from ..states import State, Tally
+from ..states import State
 from ..waiting import Blocking, Colour, Suspending, drive
-from . import inputs, parameters
+from . import hooks, inputs, parameters, retrying, run_names, timeouts
+from .conclusion import conclude, without_cluster
+from .execution import Args, Kwargs, state_of
+from .flow_spec import FlowSpec
 from .run import FlowRun
 from .signals import Termination, sigterm_interrupts
-from .task_run import state_of
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class FlowSpec:
-    """A flow's function and options.
-
-    Attributes:
-        function: what the flow runs.
-        name: name of the flow.
-        is_async: whether the function is a coroutine function.
-        runner: a task runner that is not open; each run opens its own duplicate.
-        validate: whether parameters are converted to the types of the function's annotations.
-    """
-
-    function: Callable[..., Any]
-    name: str
-    is_async: bool
-    runner: TaskRunner
-    validate: bool = True
-
-
-def run_blocking(spec: FlowSpec, args: tuple[Any, ...], kwargs: dict[str, Any], run_name: str | None = None) -> FlowRun:
+def run_blocking(
+    spec: FlowSpec, args: Args, kwargs: Kwargs, run_name: str | None = None, wait_for: Any = ()
+) -> FlowRun:
     """Run a flow, sync or async, to its end; never raises what the flow raised."""
     if spec.is_async:
-        record = run_on_new_loop(run(spec, args, kwargs, Suspending(), run_name))
+        record = run_on_new_loop(run(spec, args, kwargs, Suspending(), run_name, wait_for))
         if type(record.interrupt).__name__ == "CancelledError":
             # Nobody else holds that loop: this is how it passes Ctrl-C on.
             record.interrupt = KeyboardInterrupt()
         return record
-    return drive(run(spec, args, kwargs, Blocking(), run_name))
+    return drive(run(spec, args, kwargs, Blocking(), run_name, wait_for))
 
 
 async def run_async(
-    spec: FlowSpec, args: tuple[Any, ...], kwargs: dict[str, Any], run_name: str | None = None
+    spec: FlowSpec, args: Args, kwargs: Kwargs, run_name: str | None = None, wait_for: Any = ()
 ) -> FlowRun:
     """Run an async flow to its end on the running event loop; never raises what the flow raised."""
-    return await run(spec, args, kwargs, Suspending(), run_name)
+    return await run(spec, args, kwargs, Suspending(), run_name, wait_for)
 
 
 async def run(
-    spec: FlowSpec, args: tuple[Any, ...], kwargs: dict[str, Any], colour: Colour, run_name: str | None
+    spec: FlowSpec, args: Args, kwargs: Kwargs, colour: Colour, run_name: str | None, wait_for: Any
 ) -> FlowRun:
     """The core of both: `colour` is all that differs."""
     logs.configure()
     parent = context.flow_run()
     assert parent is None or isinstance(parent, FlowRun)
     run = FlowRun(run_name or names.run_name(), spec.name, spec.is_async, spec.runner.duplicate(), parent)
-    _announce(run)
     token = context.current.set(run)
+    tags = context.tags_here.set(tuple(dict.fromkeys((*run.tags, *spec.tags))))
+    run.tags = context.tags_here.get()
     try:
         if parent:
-            run.state = await _run_and_close(run, spec, args, kwargs, colour)
+            run.state = await _guarded(run, spec, args, kwargs, colour, wait_for, fixed_name=bool(run_name))
         else:
             with sigterm_interrupts(on_loop=spec.is_async) as termination:
-                run.state = await _run_and_close(run, spec, args, kwargs, colour, termination)
+                run.state = await _guarded(
+                    run, spec, args, kwargs, colour, wait_for, fixed_name=bool(run_name), termination=termination
+                )
+        hooks.call_all(spec.hooks_for(run.state.type.value), spec, run, run.state, run.logger)
     finally:
+        context.tags_here.reset(tags)
         context.current.reset(token)
     if parent:
         parent.count(run.state)
     run.logger.log(logging.INFO if run.state.is_completed() else logging.ERROR, "Finished in state %s", str(run.state))
     return run
+
+
+async def _guarded(
+    run: FlowRun,
+    spec: FlowSpec,
+    args: Args,
+    kwargs: Kwargs,
+    colour: Colour,
+    wait_for: Any,
+    *,
+    fixed_name: bool,
+    termination: Termination | None = None,
+) -> State:
+    """The final state, after the runner was closed, whatever happened."""
+    try:
+        state = await _prepared(run, spec, args, kwargs, colour, wait_for, fixed_name)
+    except BaseException as error:
+        state = _interrupted(run, errors.Terminated() if termination and termination.received else error)
+    # A coroutine that is being closed may not suspend any more.
+    if isinstance(run.interrupt, GeneratorExit):
+        colour = Blocking()
+    await _close(run, colour, cancel=run.interrupt is not None or state.name == "TimedOut")
+    return state
+
+
+async def _close(run: FlowRun, colour: Colour, cancel: bool) -> None:
+    try:
+        await colour.call(lambda: run.runner.close(cancel=cancel))
+    except Exception:
+        # The flow's outcome stands; what could not be closed is for a person to look at.
+        run.logger.exception("'%s' could not be closed:", run.runner.name)
+
+
+async def _prepared(
+    run: FlowRun, spec: FlowSpec, args: Args, kwargs: Kwargs, colour: Colour, wait_for: Any, fixed_name: bool
+) -> State:
+    """Bind the parameters, give the run its name, then execute it."""
+    problem: Exception | None = None
+    try:
+        args, kwargs = await _inputs(args, kwargs, colour, wait_for)
+        bound = parameters.bind(spec.name, spec.function, args, kwargs, convert=spec.validate)
+        args, kwargs = bound.args, bound.kwargs
+        run.parameters = parameters.with_defaults(bound)
+        if spec.run_name is not None and not fixed_name:
+            run.rename(run_names.render("flow_run_name", spec.run_name, run.parameters))
+    except Exception as error:
+        problem = error
+    _announce(run)
+    if isinstance(problem, inputs.NotReady):
+        return problem.state
+    if problem is not None:
+        return _failed(run, problem)
+    return await _with_retries(run, spec, args, kwargs, colour)
 
 
 def _announce(run: FlowRun) -> None:
@@ -89,46 +127,41 @@ def _announce(run: FlowRun) -> None:
     run.logger.info("Starting '%s'; submitted tasks will be run %s...", run.runner.name, run.runner.concurrency)
 
 
-async def _run_and_close(
-    run: FlowRun,
-    spec: FlowSpec,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    colour: Colour,
-    termination: Termination | None = None,
-) -> State:
-    try:
-        state = await _run(run, spec, args, kwargs, colour)
-    except BaseException as error:
-        state = _interrupted(run, errors.Terminated() if termination and termination.received else error)
-    # A coroutine that is being closed may not suspend any more.
-    if isinstance(run.interrupt, GeneratorExit):
-        colour = Blocking()
-    try:
-        await colour.call(lambda: run.runner.close(cancel=run.interrupt is not None))
-    except Exception:
-        # The flow's outcome stands; what could not be closed is for a person to look at.
-        run.logger.exception("'%s' could not be closed:", run.runner.name)
-    return state
+async def _with_retries(run: FlowRun, spec: FlowSpec, args: Args, kwargs: Kwargs, colour: Colour) -> State:
+    while True:
+        state = await _execute(run, spec, args, kwargs, colour)
+        if run.run_count > spec.retries or run.exit is not None:
+            return state
+        lost = isinstance(state.data, errors.ClusterError)
+        if not lost and not retrying.is_retriable(state):
+            return state
+        delay = retrying.delay(spec, run.run_count, run, state, run.logger)
+        if delay is None:
+            return state
+        run.logger.warning(
+            "Ended in state %s; retry %d of %d starts in %g s.", state, run.run_count, spec.retries, delay
+        )
+        if lost:
+            # Only a fresh cluster can do better.
+            await _close(run, colour, cancel=True)
+            run.runner = spec.runner.duplicate()
+        await colour.sleep(delay)
+        run.begin_again()
 
 
-async def _run(run: FlowRun, spec: FlowSpec, args: tuple[Any, ...], kwargs: dict[str, Any], colour: Colour) -> State:
+async def _execute(run: FlowRun, spec: FlowSpec, args: Args, kwargs: Kwargs, colour: Colour) -> State:
+    """Call the flow function once, and wait for what it submitted."""
     value: Any = None
     state: State | None = None
     try:
-        args, kwargs = await _inputs(args, kwargs, colour)
-        if spec.validate:
-            bound = parameters.bind(spec.name, spec.function, args, kwargs)
-            args, kwargs = bound.args, bound.kwargs
-        await colour.call(run.runner.open)
+        if not run.runner.is_open:
+            await colour.call(run.runner.open)
         run.has_started = True
-        value = spec.function(*args, **kwargs)
-        if spec.is_async:
-            value = await value
-    except inputs.NotReady as blocked:
-        state = blocked.state
+        value = await _call(run, spec, args, kwargs)
     except Exception as error:
         state = _failed(run, error)
+        if state.name == "TimedOut":
+            run.abandon("The flow run that submitted it took too long.")
     # Also after an exception: what was submitted is never lost.
     await colour.wait(run.when_idle)
     if run.exit is not None:
@@ -136,9 +169,18 @@ async def _run(run: FlowRun, spec: FlowSpec, args: tuple[Any, ...], kwargs: dict
     if state is not None:
         return state
     try:
-        return await _conclude(run, value, colour)
+        return await conclude(run, value, colour)
     except Exception as error:
         return _failed(run, error)  # a returned result could not be fetched
+
+
+async def _call(run: FlowRun, spec: FlowSpec, args: Args, kwargs: Kwargs) -> Any:
+    if spec.is_async:
+        coroutine = spec.function(*args, **kwargs)
+        return await (timeouts.await_within(spec.timeout, run.name, coroutine) if spec.timeout else coroutine)
+    if spec.timeout:
+        return timeouts.call_within(spec.timeout, run.name, lambda: spec.function(*args, **kwargs))
+    return spec.function(*args, **kwargs)
 
 
 def _failed(run: FlowRun, error: Exception) -> State:
@@ -150,59 +192,23 @@ def _failed(run: FlowRun, error: Exception) -> State:
         lost.__cause__ = error
         error = lost
     if isinstance(error, errors.ClusterError):
-        return _without_cluster(error)
-    state = state_of(error, "Flow run")
+        return without_cluster(error)
+    state = state_of(error, "Flow run", run.name)
     run.logger.error("Encountered exception during execution:", exc_info=error)
     return state
 
 
-def _without_cluster(error: errors.ClusterError) -> State:
-    return states.crashed(states.describe(error), error)
-
-
-async def _inputs(
-    args: tuple[Any, ...], kwargs: dict[str, Any], colour: Colour
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """A subflow's arguments with the results of the parent's futures."""
+async def _inputs(args: Args, kwargs: Kwargs, colour: Colour, wait_for: Any) -> tuple[Args, Kwargs]:
+    """A subflow's arguments with the results of the parent's futures. Raises `NotReady`."""
+    order = inputs.listed(wait_for)
     futures = inputs.futures_in((args, kwargs))
-    for future in futures:
+    for future in (*futures, *inputs.futures_in(order)):
         if not future.is_settled:
-            await colour.wait(future.add_done_callback)
+            await colour.wait(future.when_done)
+    inputs.check(order)
     if futures:
         args, kwargs = await colour.call(lambda: inputs.values_of((args, kwargs)))
     return args, kwargs
-
-
-async def _conclude(run: FlowRun, value: Any, colour: Colour) -> State:
-    """The final state of a flow whose function returned `value`."""
-    if value is None:
-        # All runs count, also those that the flow function saw fail.
-        return _by_tally(run.tally) if run.tally.total else states.completed()
-    returned = Tally()
-
-    def count(leaf: RunFuture[Any] | State, _: bool) -> Any:
-        returned.add(leaf.state if isinstance(leaf, RunFuture) else leaf)
-        return leaf
-
-    for future in inputs.futures_in(value):
-        if not future.is_settled:  # of a parent run
-            await colour.wait(future.add_done_callback)
-    replace(value, count)
-    if not returned.total:
-        return states.completed(value)
-    state = _by_tally(returned)
-    if state.is_completed():
-        # Before the runner closes: results that workers keep go with them.
-        state.data = await colour.call(lambda: inputs.values_of(value))
-    return state
-
-
-def _by_tally(tally: Tally) -> State:
-    """The sum of states; where the cluster was the cause, that counts and not the number of its victims."""
-    state = tally.state()
-    if isinstance(state.data, errors.ClusterError) and not state.is_completed():
-        return _without_cluster(state.data)
-    return state
 
 
 def _interrupted(run: FlowRun, error: BaseException) -> State:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from ..futures import RunFuture
@@ -15,6 +16,11 @@ class NotReady(Exception):
     def __init__(self, name: str) -> None:
         self.state = upstream_not_ready(name)
         super().__init__(self.state.message)
+
+
+def listed(wait_for: Iterable[Any] | RunFuture[Any]) -> list[Any]:
+    """What a caller gave as ``wait_for``; a lone future counts as a list of one."""
+    return [wait_for] if isinstance(wait_for, RunFuture) else list(wait_for)
 
 
 def futures_in(value: Any) -> list[RunFuture[Any]]:

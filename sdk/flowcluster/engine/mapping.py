@@ -45,7 +45,7 @@ def _column(value: Any) -> list[Any] | None:
         return None if items is None else [allow_failure(item) for item in items]
     if isinstance(value, RunFuture):
         if not value.is_settled:
-            wait_blocking(value.add_done_callback)
+            wait_blocking(value.when_done)
         value = value.state
     if isinstance(value, State):
         value = value.result()

@@ -16,9 +16,13 @@ _EXACT = frozenset({int, str, float, bool, bytes})
 
 
 def bind(
-    flow_name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    flow_name: str,
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    convert: bool = True,
 ) -> inspect.BoundArguments:
-    """The parameters of one call, in the types that the function is annotated with.
+    """The parameters of one call; with `convert` in the types that the function is annotated with.
 
     Raises `ParameterError`, which names the parameter.
     """
@@ -29,11 +33,21 @@ def bind(
         bound = signature.bind(*args, **kwargs)
     except TypeError as error:
         raise ParameterError(f"Flow '{flow_name}': {_explain(signature, args, kwargs, str(error))}") from None
-    hints = _hints(function)
+    hints = _hints(function) if convert else {}
     for name, value in bound.arguments.items():
         if name in hints and type(value) is not hints[name]:
             bound.arguments[name] = _convert_all(flow_name, signature.parameters[name], hints[name], value)
     return bound
+
+
+def with_defaults(bound: inspect.BoundArguments) -> dict[str, Any]:
+    """All parameters of a call by their names."""
+    given = bound.arguments
+    if len(given) == len(bound.signature.parameters):
+        return given
+    full = inspect.BoundArguments(bound.signature, dict(given))
+    full.apply_defaults()
+    return full.arguments
 
 
 def _explain(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any], text: str) -> str:

@@ -13,6 +13,7 @@ from ..futures import RunFuture
 from ..options import TaskSpec
 from ..runners.base import SharedPart, TaskRunner
 from ..states import State, Tally
+from .window import Window
 
 
 class FlowRun(context.FlowContext):
@@ -49,10 +50,27 @@ class FlowRun(context.FlowContext):
         self.verbose = logs.flow_runs.isEnabledFor(logging.INFO)
         # Counted over the whole tree of runs: the name of a task run is unique in it.
         self._numbers: dict[str, int] = parent._numbers if parent else {}
+        self._prefix = ""
+        self._extra: dict[str, Any] = {}
         self._lock: threading.Lock = parent._lock if parent else threading.Lock()
         self._open: set[RunFuture[Any]] = set()
+        self._closing = 0
         self._idle: list[Callable[[], None]] = []
         self._shared: dict[TaskSpec, SharedPart] = {}
+        self._window = Window(runner.max_in_flight) if runner.max_in_flight else None
+
+    def rename(self, name: str) -> None:
+        """Give the run another name, before it has told anybody its first one."""
+        self.name = name
+        self.logger = logs.flow_logger(name, self.flow_name)
+
+    def begin_again(self) -> None:
+        """Get ready for a retry, all of the last execution's task runs having ended."""
+        self.run_count += 1
+        self.tally = Tally()
+        self.raised = None
+        self.state = states.running()
+        self._shared = {}
 
     def next_name(self, spec: TaskSpec) -> str:
         """The name for one more run of a task: the task's name, its key and the next number."""
@@ -60,54 +78,77 @@ class FlowRun(context.FlowContext):
         with self._lock:
             number = self._numbers.get(stem, 0)
             self._numbers[stem] = number + 1
-        name = f"{stem}-{number}"
-        if self.verbose:
-            self.logger.info("Created task run '%s' for task '%s'", name, spec.name)
-        return name
+        return f"{stem}-{self._prefix}{number}"
 
     def shared(self, spec: TaskSpec) -> SharedPart:
         """What all runs of a task have in common; the same object each time, so that runners can send it once."""
         part = self._shared.get(spec)
         if part is None:
-            level = logs.task_runs.getEffectiveLevel()
             # Several threads may come here at a time; the first one's part is everybody's.
-            part = self._shared.setdefault(spec, SharedPart(spec, self.name, self.flow_name, context.PROCESS, level))
+            part = self._shared.setdefault(spec, self._new_part(spec))
         return part
+
+    def _new_part(self, spec: TaskSpec) -> SharedPart:
+        return SharedPart(spec, self.name, self.flow_name, context.PROCESS, logs.task_runs.getEffectiveLevel())
+
+    def launch(self, start: Callable[[], None]) -> None:
+        """Call `start`, which hands a run to the runner: at once, or when the runner has less to do."""
+        if self._window is None:
+            start()
+        else:
+            self._window.enter(start)
+
+    def returned(self) -> None:
+        """The runner has given back a run that `launch` handed to it."""
+        if self._window is not None:
+            self._window.leave()
 
     def chains(self, future: RunFuture[Any]) -> bool:
         """Whether the runner itself can wait for this future and pass its result on."""
         if future.handle is None or not self.runner.chains(future.handle):
             return False
-        return not future.is_settled or future.state.is_completed()
+        return future.state.is_completed() if future.is_settled else future.is_firm
+
+    def cancel(self, future: RunFuture[Any]) -> bool:
+        """End a task run as cancelled; False if it has already ended."""
+        handle = future.handle
+        if not self.closed(future, states.cancelled("Task run was cancelled.")):
+            return False
+        if handle is not None:
+            self.runner.cancel(handle)
+        return True
 
     def opened(self, future: RunFuture[Any]) -> None:
         """A task run begins; the flow run does not end before it."""
         with self._lock:
             self._open.add(future)
 
-    def closed(self, future: RunFuture[Any], state: State) -> None:
-        """A task run ends; a second end of the same run changes nothing. From any thread."""
+    def closed(self, future: RunFuture[Any], state: State) -> bool:
+        """A task run ends, from any thread; False if it had ended before, which changes nothing."""
         with self._lock:
-            if future not in self._open or future.is_settled:
-                return
+            if future not in self._open:
+                return False
+            self._open.remove(future)
+            self._closing += 1
             self.tally.add(state)
         if self.exit is None and isinstance(state.data, SystemExit) and not isinstance(state.data, Terminated):
             self.exit = state.data
         if self.verbose or not state.is_completed():
-            _log_end(future.name, state)
+            self._log_end(future.name, state)
         future.settle(state)
         with self._lock:
-            self._open.discard(future)
-            idle = [] if self._open else self._idle
+            self._closing -= 1
+            idle = [] if self._open or self._closing else self._idle
             if idle:
                 self._idle = []
         for callback in idle:
             callback()
+        return True
 
     def when_idle(self, callback: Callable[[], None]) -> None:
         """Call back once no task run is open, at once if none is."""
         with self._lock:
-            if self._open:
+            if self._open or self._closing:
                 self._idle.append(callback)
                 return
         callback()
@@ -125,13 +166,12 @@ class FlowRun(context.FlowContext):
             self.closed(future, states.cancelled(reason))
         return len(left)
 
-
-def _log_end(name: str, state: State) -> None:
-    extra = {"task_run_name": name}
-    if state.is_completed():
-        # As text: a handler that keeps records must not keep results with them.
-        logs.task_runs.info("Finished in state %s", str(state), extra=extra)
-        return
-    if state.is_failed() and isinstance(state.data, Exception):
-        logs.task_runs.error("Encountered exception during execution:", exc_info=state.data, extra=extra)
-    logs.task_runs.error("Finished in state %s", state, extra=extra)
+    def _log_end(self, name: str, state: State) -> None:
+        extra = {"task_run_name": name, **self._extra}
+        if state.is_completed():
+            # As text: a handler that keeps records must not keep results with them.
+            logs.task_runs.info("Finished in state %s", str(state), extra=extra)
+            return
+        if state.is_failed() and isinstance(state.data, Exception):
+            logs.task_runs.error("Encountered exception during execution:", exc_info=state.data, extra=extra)
+        logs.task_runs.error("Finished in state %s", state, extra=extra)

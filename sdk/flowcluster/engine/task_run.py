@@ -1,168 +1,106 @@
-"""One task run: the code around the task function, wherever it is executed, and the way there."""
+"""One task run, whichever way it is executed: its name, its retries and its end."""
 
 from __future__ import annotations
 
-import contextvars
-from collections.abc import Iterable
 from typing import Any
 
-from .. import context, errors, states
+from .. import context, logs, states
 from ..context import RunInfo
 from ..futures import AsyncTaskFuture, RunFuture, TaskFuture
 from ..options import TaskSpec
-from ..runners.base import SharedPart, TaskCall
 from ..states import State
-from ..waiting import Colour, when_all
-from . import inputs
+from . import caching, hooks, inputs, retrying, run_names
+from .execution import Args, Kwargs
 from .run import FlowRun
 
-Args = tuple[Any, ...]
-Kwargs = dict[str, Any]
 
+class TaskRun:
+    """What the engine knows about a task run until it ends.
 
-async def execute(shared: SharedPart, info: RunInfo, args: Args, kwargs: Kwargs) -> State:
-    """Call the task function and turn what comes out of it into a state. Never raises.
-
-    Runs in the flow's process or on a worker. Suspends only if the function is a coroutine function.
+    Attributes:
+        run: the flow run that it belongs to.
+        spec: the task.
+        args, kwargs: the arguments as the caller gave them.
+        order: what else has to complete before.
+        key: tells it apart from all others of the flow run.
+        info: name, number of the execution, tags.
+        retries: how many executions there may be after the first.
+        future: the handle that its caller has.
+        is_nameless: whether its name depends on results that it still waits for.
     """
-    spec = shared.spec
-    token = context.current.set(
-        context.TaskContext(
-            info.name,
-            spec.name,
-            shared.flow_run_name,
-            shared.flow_name,
-            context.flow_run(),
-            shared.topic,
-            shared.level,
+
+    __slots__ = ("args", "future", "info", "is_nameless", "key", "kwargs", "order", "retries", "run", "spec")
+
+    def __init__(self, run: FlowRun, spec: TaskSpec, args: Args, kwargs: Kwargs, order: list[Any]) -> None:
+        self.run = run
+        self.spec = spec
+        self.args = args
+        self.kwargs = kwargs
+        self.order = order
+        self.key = name = run.next_name(spec)
+        self.is_nameless = False
+        if spec.run_name is not None:
+            self.is_nameless = self._name_needs_results()
+            if not self.is_nameless:
+                name = self._rendered_name(args, kwargs)
+        tags = context.tags_here.get()
+        self.info = RunInfo(name, 1, tuple(dict.fromkeys((*spec.tags, *tags))) if tags else spec.tags)
+        self.retries = max(spec.retries, run.runner.retries())
+        self.future: RunFuture[Any] = (AsyncTaskFuture if spec.is_async and run.is_async else TaskFuture)(name, run)
+        self.future.is_firm = not self.retries
+        if run.verbose:
+            run.logger.info("Created task run '%s' for task '%s'", name, spec.name)
+
+    def _name_needs_results(self) -> bool:
+        assert self.spec.run_name is not None
+        used = run_names.used_by(self.spec.run_name)
+        if not used or not inputs.futures_in((self.args, self.kwargs)):
+            return False
+        given = caching.arguments(self.spec, self.args, self.kwargs)
+        return bool(inputs.futures_in([given.get(name) for name in used]))
+
+    def _rendered_name(self, args: Args, kwargs: Kwargs) -> str:
+        assert self.spec.run_name is not None
+        values = caching.arguments(self.spec, args, kwargs) if run_names.used_by(self.spec.run_name) else {}
+        return run_names.render("task_run_name", self.spec.run_name, values)
+
+    def take_name(self, args: Args, kwargs: Kwargs) -> None:
+        """Name the run after its arguments, now that they are known. Raises ValueError if that is impossible."""
+        if self.is_nameless:
+            self.is_nameless = False
+            self.future.name = name = self._rendered_name(args, kwargs)
+            self.info = self.info._replace(name=name)
+
+    def next_delay(self, state: State) -> float | None:
+        """Seconds until the next execution, after one that ended in `state`; None if that is the final one.
+
+        Counts the next execution, and tells about it.
+        """
+        info, future = self.info, self.future
+        if info.attempt > self.retries or future.is_settled or not retrying.is_retriable(state):
+            return None
+        delay = retrying.delay(self.spec, info.attempt, info, state, self.run.logger)
+        if delay is None:
+            return None
+        # The next execution has a handle of its own.
+        future.handle = None
+        future.pass_through(states.awaiting_retry(info.attempt, self.retries, delay))
+        logs.task_runs.warning(
+            "Ended in state %s; retry %d of %d starts in %g s.",
+            state,
+            info.attempt,
+            self.retries,
+            delay,
+            extra={"task_run_name": info.name},
         )
-    )
-    try:
-        value = spec.function(*args, **kwargs)
-        if spec.is_async:
-            value = await value
-        return states.completed(value)
-    except BaseException as error:
-        return state_of(error, "Task run")
-    finally:
-        context.current.reset(token)
+        self.info = info._replace(attempt=info.attempt + 1)
+        return delay
 
-
-def state_of(error: BaseException, what: str) -> State:
-    """The state of a run ("Task run" or "Flow run") that was ended by `error`."""
-    # The first frame is the engine's; the author of the function wants the rest.
-    if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
-        error.__traceback__ = error.__traceback__.tb_next
-    if isinstance(error, Exception):
-        return states.failed(f"{what} encountered an exception: {states.describe(error)}", error)
-    if isinstance(error, SystemExit) and not isinstance(error, errors.Terminated):
-        return states.crashed(f"{what} called sys.exit({'' if error.code is None else repr(error.code)}).", error)
-    if type(error).__name__ == "CancelledError":
-        return states.cancelled(f"{what} was cancelled.", error)
-    return states.crashed(f"{what} was interrupted by {states.describe(error)}", error)
-
-
-def submit(run: FlowRun, spec: TaskSpec, args: Args, kwargs: Kwargs, wait_for: Iterable[Any]) -> RunFuture[Any]:
-    """Hand one run of a task to the flow run's task runner.
-
-    The future settles as ``NotReady`` if something among the arguments or in `wait_for` does not complete.
-    """
-    order = _listed(wait_for)
-    waiting = _to_wait_for(run, args, kwargs, order)
-    name = run.next_name(spec)
-    future: RunFuture[Any] = (AsyncTaskFuture if spec.is_async and run.is_async else TaskFuture)(name)
-    run.opened(future)
-    if run.verbose:
-        if run.runner.concurrency == "sequentially":
-            run.logger.info("Executing '%s' immediately...", name)
-        else:
-            run.logger.info("Submitted task run '%s' for execution.", name)
-    if not waiting:
-        _launch(run, spec, future, args, kwargs, order)
-    else:
-        # The caller's context variables (annotations for the runner, for instance) hold for the launch.
-        caller = contextvars.copy_context()
-        when_all(
-            [upstream.add_done_callback for upstream in waiting],
-            lambda: caller.run(_launch, run, spec, future, args, kwargs, order),
-        )
-    return future
-
-
-def _listed(wait_for: Iterable[Any] | RunFuture[Any]) -> list[Any]:
-    return [wait_for] if isinstance(wait_for, RunFuture) else list(wait_for)
-
-
-def _to_wait_for(run: FlowRun, args: Args, kwargs: Kwargs, order: list[Any]) -> list[RunFuture[Any]]:
-    # What only orders runs is waited for here: as an input, its result would travel for nothing.
-    waiting = [upstream for upstream in inputs.futures_in(order) if not upstream.is_settled]
-    for upstream in inputs.futures_in((args, kwargs)):
-        if not upstream.is_settled and not run.chains(upstream):
-            waiting.append(upstream)
-    return waiting
-
-
-def _launch(run: FlowRun, spec: TaskSpec, future: RunFuture[Any], args: Args, kwargs: Kwargs, order: list[Any]) -> None:
-    if future.is_settled:
-        return  # given up while it waited
-    try:
-        inputs.check(order)
-        chained = [upstream for upstream in inputs.futures_in((args, kwargs)) if run.chains(upstream)]
-        args, kwargs = inputs.slots_for((args, kwargs), {upstream: place for place, upstream in enumerate(chained)})
-        handles = [upstream.handle for upstream in chained]
-        info = RunInfo(future.name)
-        call = TaskCall(execute, run.shared(spec), future.name, info, args, kwargs, handles, future.started)
-        future.handle = run.runner.submit(call, lambda state: run.closed(future, state))
-    except inputs.NotReady as blocked:
-        run.closed(future, blocked.state)
-    except Exception as error:
-        # The run ends like one whose worker was lost: nobody may wait for it for ever.
-        run.closed(future, states.crashed(f"Task run could not be submitted: {states.describe(error)}", error))
-
-
-async def _values(args: Args, kwargs: Kwargs, colour: Colour | None) -> tuple[Args, Kwargs]:
-    """The arguments with results in place of futures, which may have to come from a cluster, and of states."""
-    resolved: tuple[Args, Kwargs]
-    if colour is None:
-        resolved = inputs.values_of((args, kwargs))
-    else:
-        resolved = await colour.call(lambda: inputs.values_of((args, kwargs)))
-    return resolved
-
-
-async def call(
-    run: FlowRun, spec: TaskSpec, args: Args, kwargs: Kwargs, wait_for: Iterable[Any], colour: Colour
-) -> State:
-    """Execute one run of a task here and now, without the task runner, and give its final state."""
-    order = _listed(wait_for)
-    upstream = inputs.futures_in((args, kwargs, order))
-    name = run.next_name(spec)
-    future: RunFuture[Any] = TaskFuture(name)
-    run.opened(future)
-    if run.verbose:
-        run.logger.info("Executing '%s' immediately...", name)
-    try:
-        for one in upstream:
-            if not one.is_settled:
-                await colour.wait(one.add_done_callback)
-        inputs.check(order)
-        args, kwargs = await _values(args, kwargs, colour if upstream else None)
-    except inputs.NotReady as blocked:
-        state = blocked.state
-    except Exception as error:
-        state = states.crashed(f"An input could not be fetched: {states.describe(error)}", error)
-    except BaseException as error:
-        run.closed(future, state_of(error, "Task run"))  # or the flow would wait for it for ever
-        raise
-    else:
-        future.started()
-        execution = execute(run.shared(spec), RunInfo(name), args, kwargs)
-        if spec.is_async and not run.is_async:
-            state = run.runner.portal.run(execution)
-        else:
-            state = await execution
-    run.closed(future, state)
-    # What interrupted the task means the flow: the task ran in the flow's own thread.
-    if isinstance(state.data, KeyboardInterrupt | errors.Terminated):
-        raise state.data
-    return state
+    def end(self, state: State) -> None:
+        """Make `state` its final one."""
+        spec = self.spec
+        if spec.on_completion and state.is_completed():
+            hooks.call_all(spec.on_completion, spec, self.info, state, self.run.logger)
+        if spec.on_failure and (state.is_failed() or state.is_crashed()):
+            hooks.call_all(spec.on_failure, spec, self.info, state, self.run.logger)
+        self.run.closed(self.future, state)

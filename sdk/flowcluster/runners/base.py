@@ -86,6 +86,10 @@ class SharedPart:
         self.topic: str | None = None
         self.runner_on_worker: Callable[[], TaskRunner] | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a worker needs, and no more."""
+        return {**vars(self), "spec": self.spec.for_worker()}
+
 
 class TaskRunner(abc.ABC):
     """Carries out task runs for one flow run at a time.
@@ -96,6 +100,12 @@ class TaskRunner(abc.ABC):
 
     #: How submitted tasks run, seen from each other, for the log line.
     concurrency: ClassVar[str]
+
+    #: Whether `submit` returns only when the call has ended.
+    is_inline: ClassVar[bool] = False
+
+    #: How many calls the runner wants to have at a time; None: any number.
+    max_in_flight: ClassVar[int | None] = None
 
     _portal: Portal | None = None
 
@@ -111,6 +121,11 @@ class TaskRunner(abc.ABC):
         if portal is None:
             raise RuntimeError(f"The task runner {self.name} has not been started.")
         return portal
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the runner takes calls."""
+        return self._portal is not None
 
     def duplicate(self) -> Self:
         """A runner of the same configuration that has not been opened."""

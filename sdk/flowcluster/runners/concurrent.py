@@ -31,15 +31,19 @@ class ConcurrentTaskRunner(TaskRunner):
         super().open()
         self._pool = ThreadPool(self.max_workers)
 
-    def submit(self, call: TaskCall, done: Callable[[State], None]) -> None:
-        """Execute `call` beside the others."""
+    def submit(self, call: TaskCall, done: Callable[[State], None]) -> Callable[[], None] | None:
+        """Execute `call` beside the others. Gives what cancels a coroutine."""
         if self._pool is None:
             raise RuntimeError(f"The task runner {self.name} has not been started.")
         if call.is_async:
-            self.portal.spawn(call.coroutine(), done)
-        else:
-            portal = self.portal
-            self._pool.submit(lambda: done(call.run(portal)))
+            return self.portal.spawn(call.coroutine(), done)
+        portal = self.portal
+        self._pool.submit(lambda: done(call.run(portal)))
+        return None
+
+    def cancel(self, handle: Callable[[], None]) -> None:
+        """Cancel a coroutine."""
+        handle()
 
     def close(self, cancel: bool = False) -> None:
         """End the threads; with `cancel` only those that are idle, as a running function cannot be stopped."""

@@ -21,7 +21,7 @@ def get_dask_client() -> Iterator[Any]:
     cannot block the cluster. Raises `NoFlowRunError` outside of a run, and where the run has no Dask
     cluster.
     """
-    run = context.require()
+    run = context.get_run_context()
     flow = run.flow if isinstance(run, context.TaskContext) else run
     if flow is None:
         import distributed

@@ -14,6 +14,7 @@ class SequentialTaskRunner(TaskRunner):
     """Executes each submitted task at once and to its end, in the order of submission."""
 
     concurrency: ClassVar[str] = "sequentially"
+    is_inline: ClassVar[bool] = True
 
     def submit(self, call: TaskCall, done: Callable[[State], None]) -> None:
         """Execute `call` before returning."""

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import contextvars
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from queue import SimpleQueue
+
+from ..waiting import occupying
 
 _Job = tuple[contextvars.Context, Callable[[], object]]
 
@@ -22,7 +25,9 @@ class ThreadPool:
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._idle = 0
-        self._threads: list[threading.Thread] = []
+        self._waiting = 0
+        self._threads: set[threading.Thread] = set()
+        self._started = 0
         self._closed = False
 
     def submit(self, function: Callable[[], object]) -> None:
@@ -33,21 +38,47 @@ class ThreadPool:
             if self._idle > 0:
                 self._idle -= 1
                 return
-            if len(self._threads) >= self._size:
-                return
-            thread = threading.Thread(target=self._work, name=f"flowcluster-{len(self._threads)}", daemon=True)
-            self._threads.append(thread)
-        thread.start()
+            thread = self._new_thread()
+        if thread is not None:
+            thread.start()
+
+    def _new_thread(self) -> threading.Thread | None:
+        if len(self._threads) >= self._size + self._waiting:
+            return None
+        thread = threading.Thread(target=self._main, name=f"flowcluster-{self._started}", daemon=True)
+        self._threads.add(thread)
+        self._started += 1
+        return thread
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        """While a function waits for others, its thread does not count: they may need one."""
+        with self._lock:
+            self._waiting += 1
+            thread = None if self._jobs.empty() else self._new_thread()
+        if thread is not None:
+            thread.start()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._waiting -= 1
 
     def close(self, abandon: bool = False) -> None:
         """End the threads: wait for them, or with `abandon` leave those that are busy and drop what is queued."""
         self._closed = abandon
-        for _ in self._threads:
+        with self._lock:
+            threads = list(self._threads)
+        for _ in threads:
             self._jobs.put(None)
         if not abandon:
-            for thread in self._threads:
+            for thread in threads:
                 if thread is not threading.current_thread():
                     thread.join()
+
+    def _main(self) -> None:
+        with occupying(self._place):
+            self._work()
 
     def _work(self) -> None:
         while True:
@@ -59,4 +90,8 @@ class ThreadPool:
             # Nothing may keep the last job's arguments and result alive while this thread is idle.
             del job, context, function
             with self._lock:
+                if len(self._threads) > self._size + self._waiting:
+                    # It stood in for one that waited.
+                    self._threads.discard(threading.current_thread())
+                    return
                 self._idle += 1

@@ -28,9 +28,9 @@ def test_callbacks_are_called_once() -> None:
     """Before or after the end, each callback is called exactly once."""
     calls: list[str] = []
     future: TaskFuture[int] = TaskFuture("x-0")
-    future.add_done_callback(lambda: calls.append("before"))
+    future.add_done_callback(lambda _: calls.append("before"))
     future.settle(states.completed(1))
-    future.add_done_callback(lambda: calls.append("after"))
+    future.add_done_callback(lambda _: calls.append("after"))
 
     assert calls == ["before", "after"]
 
@@ -39,7 +39,7 @@ def test_chain_of_callbacks_needs_no_stack() -> None:
     """Futures that settle each other do not recurse, however many they are."""
     futures: list[TaskFuture[int]] = [TaskFuture(f"x-{number}") for number in range(5000)]
     for one, following in itertools.pairwise(futures):
-        one.add_done_callback(lambda following=following: following.settle(states.completed(1)))
+        one.when_done(lambda following=following: following.settle(states.completed(1)))
     futures[0].settle(states.completed(1))
 
     assert all(future.done() for future in futures)

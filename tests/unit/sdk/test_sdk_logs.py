@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from flowcluster import context, logs
+from flowcluster.options import TaskSpec
+from flowcluster.runners.base import SharedPart
 
 
 def record(message: str = "said %s", *args: Any, **attributes: Any) -> logging.LogRecord:
@@ -85,7 +87,9 @@ def test_forwarding_sends_lines_of_task_runs() -> None:
     """Records go to the topic of their run, from its level on; others stay on the worker."""
     sent: list[tuple[str, str]] = []
     handler = logs.ForwardHandler(lambda topic, data: sent.append((topic, data["msg"])))
-    run = context.TaskContext("t-0", "t", "a-b", "f", topic="mine", level=logging.INFO)
+    part = SharedPart(TaskSpec.of(print, {}), "a-b", "f", context.PROCESS, logging.INFO)
+    part.topic = "mine"
+    run = context.TaskContext(part, context.RunInfo("t-0"), None)
     token = context.current.set(run)
     try:
         low = record("low")

@@ -19,7 +19,11 @@ def test_public_names_are_these() -> None:
         "allow_failure",
         "flow",
         "get_dask_client",
+        "get_run_context",
         "get_run_logger",
+        "opaque",
+        "quote",
+        "tags",
         "task",
         "unmapped",
     ]

@@ -1,0 +1,127 @@
+"""Checks of the options of tasks and flows: each gives the value in the form that the engine uses.
+
+All raise TypeError or ValueError with the option's name, the value and what it should be.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+import string
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+Check = Callable[[str, Any], Any]
+
+
+def known(what: str, options: Mapping[str, Any], allowed: Iterable[str]) -> None:
+    """Raise TypeError for the first option that does not exist, with the closest one that does."""
+    names = list(allowed)
+    for name in options:
+        if name not in names:
+            # Imported here: most programs never misspell an option.
+            import difflib
+
+            closest = difflib.get_close_matches(name, names, 1)
+            hint = f" Did you mean {closest[0]!r}?" if closest else f" There are: {', '.join(names)}."
+            raise TypeError(f"@{what} has no option {name!r}.{hint}")
+
+
+def optional(check: Check) -> Check:
+    """The same check, which also lets None pass."""
+    return lambda option, value: None if value is None else check(option, value)
+
+
+def text(option: str, value: Any) -> str:
+    """A string that is not empty."""
+    if not isinstance(value, str) or not value:
+        raise TypeError(f"{option} must be a string that is not empty, not {value!r}.")
+    return value
+
+
+def flag(option: str, value: Any) -> bool:
+    """True or False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{option} must be True or False, not {value!r}.")
+    return value
+
+
+def count(option: str, value: Any) -> int:
+    """A whole number from 0."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{option} must be a whole number, not {value!r}.")
+    if value < 0:
+        raise ValueError(f"{option} must be at least 0, not {value}.")
+    return value
+
+
+def seconds(option: str, value: Any) -> float:
+    """A finite number from 0, or a timedelta in seconds."""
+    if isinstance(value, datetime.timedelta):
+        value = value.total_seconds()
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise TypeError(f"{option} must be a number, not {value!r}.")
+    if not 0 <= value < math.inf:
+        raise ValueError(f"{option} must be at least 0, not {value}.")
+    return float(value)
+
+
+def positive(option: str, value: Any) -> float:
+    """A finite number above 0."""
+    number = seconds(option, value)
+    if number == 0:
+        raise ValueError(f"{option} must be more than 0; leave it out for no limit.")
+    return number
+
+
+def delays(option: str, value: Any, retries: int) -> tuple[float, ...]:
+    """Delays in seconds: of one number, of a list, or of a function of the number of retries."""
+    if callable(value):
+        value = value(count("retries", retries))
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        return (seconds(option, value),)
+    numbers = tuple(seconds(option, item) for item in value)
+    return numbers or (0.0,)
+
+
+def function(option: str, value: Any) -> Callable[..., Any]:
+    """Something that can be called."""
+    if not callable(value):
+        raise TypeError(f"{option} must be a function, not {value!r}.")
+    called: Callable[..., Any] = value
+    return called
+
+
+def functions(option: str, value: Any) -> tuple[Callable[..., Any], ...]:
+    """Functions, given as any iterable; a lone one counts as a list of one."""
+    if value is None:
+        return ()
+    items = (value,) if callable(value) else tuple(value)
+    return tuple(function(option, item) for item in items)
+
+
+def tags(option: str, value: Any) -> tuple[str, ...]:
+    """Words in sorted order, each once."""
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        raise TypeError(f"{option} must be a list of strings, not the string {value!r}.")
+    return tuple(sorted({text(option, item) for item in value}))
+
+
+def name_template(option: str, value: Any) -> str | Callable[[], str]:
+    """A format string that can be read, or a function."""
+    if callable(value):
+        return function(option, value)
+    try:
+        list(string.Formatter().parse(text(option, value)))
+    except ValueError as error:
+        raise ValueError(f"{option} is no template, such as 'load-{{table}}': {value!r} ({error}).") from None
+    return str(value)
+
+
+def resources(option: str, value: Any) -> dict[str, float]:
+    """Amounts above 0 by the names of resources."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{option} must be a mapping such as {{'GPU': 1}}, not {value!r}.")
+    return {text(option, name): positive(f"{option}[{name!r}]", amount) for name, amount in value.items()}

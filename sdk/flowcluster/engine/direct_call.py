@@ -1,0 +1,80 @@
+"""Task runs that are executed here and now: calls of tasks in a flow function."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from .. import errors, states
+from ..options import TaskSpec
+from ..states import State
+from ..waiting import Colour
+from . import inputs
+from .execution import Args, Kwargs, execute, state_of
+from .run import FlowRun
+from .task_run import TaskRun
+
+
+async def call(
+    run: FlowRun, spec: TaskSpec, args: Args, kwargs: Kwargs, wait_for: Iterable[Any], colour: Colour
+) -> State:
+    """Execute one run of a task without the task runner, and give its final state.
+
+    Raises ValueError for a name template that does not fit.
+    """
+    order = inputs.listed(wait_for)
+    task_run = TaskRun(run, spec, args, kwargs, order)
+    upstream = inputs.futures_in((args, kwargs, order))
+    run.opened(task_run.future)
+    try:
+        for one in upstream:
+            if not one.is_settled:
+                await colour.wait(one.when_done)
+        inputs.check(order)
+        args, kwargs = await _values(args, kwargs, colour if upstream else None)
+        task_run.take_name(args, kwargs)
+        if run.verbose:
+            run.logger.info("Executing '%s' immediately...", task_run.info.name)
+    except inputs.NotReady as blocked:
+        state = blocked.state
+    except Exception as error:
+        state = states.crashed(f"An input could not be fetched: {states.describe(error)}", error)
+    except BaseException as error:
+        run.closed(task_run.future, state_of(error, "Task run"))  # or the flow would wait for it for ever
+        raise
+    else:
+        state = await _execute(task_run, args, kwargs, colour)
+    task_run.end(state)
+    # What interrupted the task means the flow: the task ran in the flow's own thread.
+    if isinstance(state.data, KeyboardInterrupt | errors.Terminated):
+        raise state.data
+    return state
+
+
+async def _values(args: Args, kwargs: Kwargs, colour: Colour | None) -> tuple[Args, Kwargs]:
+    """The arguments with results in place of futures, which may have to come from a cluster, and of states."""
+    resolved: tuple[Args, Kwargs]
+    if colour is None:
+        resolved = inputs.values_of((args, kwargs))
+    else:
+        resolved = await colour.call(lambda: inputs.values_of((args, kwargs)))
+    return resolved
+
+
+async def _execute(task_run: TaskRun, args: Args, kwargs: Kwargs, colour: Colour) -> State:
+    """The state that the run ends in, after as many executions as it takes."""
+    run, spec = task_run.run, task_run.spec
+    while True:
+        task_run.future.started()
+        execution = execute(run.shared(spec), task_run.info, args, kwargs)
+        if spec.is_async and not run.is_async:
+            state = run.runner.portal.run(execution)
+        else:
+            state = await execution
+        delay = task_run.next_delay(state)
+        if delay is None:
+            return state
+        try:
+            await colour.sleep(delay)
+        except BaseException as error:
+            return state_of(error, "Task run")

@@ -1,0 +1,96 @@
+"""The code around a task function, wherever it is executed: in the flow's process or on a worker."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import context, errors, states
+from ..context import RunInfo, TaskContext
+from ..runners.base import SharedPart
+from ..states import State, StateType
+from ..tracebacks import is_ours
+from ..waiting import Blocking, Suspending
+from . import timeouts
+from .conclusion import conclude
+
+Args = tuple[Any, ...]
+Kwargs = dict[str, Any]
+
+
+async def execute(shared: SharedPart, info: RunInfo, args: Args, kwargs: Kwargs) -> State:
+    """Call the task function and turn what comes out of it into a state. Never raises.
+
+    Suspends only if the function is a coroutine function.
+    """
+    run = TaskContext(shared, info, context.flow_of_task())
+    token = context.current.set(run)
+    try:
+        state = await _through_cache(run, args, kwargs) if shared.spec.cache_key_fn else await _call(run, args, kwargs)
+    except BaseException as error:
+        state = state_of(error, "Task run", info.name)
+    finally:
+        context.current.reset(token)
+    if run.nested is not None:
+        state = await _with_nested(run, state)
+    return state
+
+
+async def _through_cache(run: TaskContext, args: Args, kwargs: Kwargs) -> State:
+    # Imported here: few tasks are cached.
+    from .caching import CachedRun
+
+    cached = CachedRun(run.spec, run, args, kwargs)
+    state = cached.state()
+    if state is None:
+        state = await _call(run, args, kwargs)
+        if state.is_completed():
+            cached.store(state.data)
+    return state
+
+
+async def _call(run: TaskContext, args: Args, kwargs: Kwargs) -> State:
+    spec = run.spec
+    if spec.is_async:
+        coroutine = spec.function(*args, **kwargs)
+        value = await (timeouts.await_within(spec.timeout, run.name, coroutine) if spec.timeout else coroutine)
+    elif spec.timeout:
+        value = timeouts.call_within(spec.timeout, run.name, lambda: spec.function(*args, **kwargs))
+    else:
+        value = spec.function(*args, **kwargs)
+    return states.completed(value)
+
+
+async def _with_nested(run: TaskContext, state: State) -> State:
+    """The task's state once the runs that it submitted have ended; it is judged by them as a flow is by its own."""
+    nested, colour = run.nested, Suspending() if run.spec.is_async else Blocking()
+    try:
+        if not state.is_completed():
+            nested.abandon("The task run that submitted it did not complete.")
+        await colour.wait(nested.when_idle)
+        if nested.exit is not None:
+            return state_of(nested.exit, "Task run")
+        return await conclude(nested, state.data, colour) if state.is_completed() else state
+    except BaseException as error:
+        nested.abandon("The task run that submitted it was broken off.")
+        return state_of(error, "Task run")
+    finally:
+        nested.release()
+
+
+def state_of(error: BaseException, what: str, name: str | None = None) -> State:
+    """The state of a run ("Task run" or "Flow run") with this name that was ended by `error`."""
+    # The first frames are the engine's; the author of the function wants the rest.
+    while error.__traceback__ is not None and is_ours(error.__traceback__.tb_frame.f_code.co_filename):
+        if error.__traceback__.tb_next is None:
+            break
+        error.__traceback__ = error.__traceback__.tb_next
+    # The time limit of another run, whose exception it passes on, is an exception like any other.
+    if isinstance(error, errors.RunTimedOut) and error.run_name == name:
+        return State(StateType.FAILED, f"{what} took too long: {error}", error, "TimedOut")
+    if isinstance(error, Exception):
+        return states.failed(f"{what} encountered an exception: {states.describe(error)}", error)
+    if isinstance(error, SystemExit) and not isinstance(error, errors.Terminated):
+        return states.crashed(f"{what} called sys.exit({'' if error.code is None else repr(error.code)}).", error)
+    if type(error).__name__ == "CancelledError":
+        return states.cancelled(f"{what} was cancelled.", error)
+    return states.crashed(f"{what} was interrupted by {states.describe(error)}", error)

@@ -1,0 +1,20 @@
+"""Functions of users that are called when a run has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ..logs import RunLogger
+from ..options import Hook
+from ..states import State
+
+
+def call_all(hooks: Iterable[Hook], spec: Any, run: Any, state: State, logger: RunLogger) -> None:
+    """Call each with (spec, run, state). What one raises is logged; the run's state stays as it is."""
+    for hook in hooks:
+        try:
+            hook(spec, run, state)
+        except Exception:
+            name = getattr(hook, "__name__", repr(hook))
+            logger.exception("The hook '%s' raised; the run's state stays %s:", name, state)

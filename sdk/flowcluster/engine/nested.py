@@ -1,0 +1,53 @@
+"""Runs that a task submits: they belong to the task run, which ends when they have ended."""
+
+from __future__ import annotations
+
+import zlib
+
+from .. import errors, logs
+from ..context import TaskContext
+from ..options import TaskSpec
+from ..runners.base import SharedPart
+from .run import FlowRun
+
+
+class NestedRuns(FlowRun):
+    """What a task run submitted, on the runner of its flow run or, on a worker, on one that leads there."""
+
+    def __init__(self, task: TaskContext) -> None:
+        flow = task.flow
+        make_runner = task.shared.runner_on_worker
+        if isinstance(flow, FlowRun):
+            runner = flow.runner
+        elif make_runner is not None:
+            runner = make_runner()
+        else:
+            raise errors.NoFlowRunError(f"Task run '{task.name}' cannot submit others: its task runner does not reach.")
+        super().__init__(task.flow_run_name, task.flow_name, task.spec.is_async, runner)
+        self._owns_runner = not isinstance(flow, FlowRun)
+        # Workers do not share a counter: what tells these runs apart is the task run that they belong to.
+        self._prefix = f"{zlib.crc32(f'{task.name}/{task.run_count}'.encode()) & 0xFFFF:04x}-"
+        self._task = task
+        if task.topic is not None:
+            # These lines too are for the driver's log, whatever thread they come from.
+            self._extra = {"flowcluster_topic": task.topic}
+            self.logger = logs.flow_logger(self.name, self.flow_name, **self._extra)
+
+    def _new_part(self, spec: TaskSpec) -> SharedPart:
+        of_task = self._task.shared
+        part = SharedPart(spec, self.name, self.flow_name, of_task.process, of_task.level)
+        part.topic = of_task.topic
+        return part
+
+    def release(self) -> None:
+        """Give back a runner that was made for these runs."""
+        if self._owns_runner:
+            self.runner.close()
+
+
+def runs_of(task: TaskContext) -> NestedRuns:
+    """What keeps the runs that the task submits. Raises `NoFlowRunError` where its runner cannot take any."""
+    if task.nested is None:
+        task.nested = NestedRuns(task)
+    nested: NestedRuns = task.nested
+    return nested

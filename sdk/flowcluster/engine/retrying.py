@@ -1,0 +1,57 @@
+"""Whether a run that did not complete is executed again, and when. Shared by tasks and flows."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from .. import errors
+from ..logs import RunLogger
+from ..states import State, StateType
+
+
+class Retrying(Protocol):
+    """The options that say so; `TaskSpec` and `FlowSpec` have them."""
+
+    @property
+    def retry_delays(self) -> tuple[float, ...]:
+        """Seconds before each retry; the last one is repeated."""
+
+    @property
+    def retry_jitter_factor(self) -> float | None:
+        """Lengthens each delay by a random part of up to so many times itself."""
+
+    @property
+    def retry_condition(self) -> Callable[[Any, Any, Any], object] | None:
+        """Called with (spec, run, state); a retry takes place only if it gives true."""
+
+
+def is_retriable(state: State) -> bool:
+    """Whether trying again could help: the run failed or its worker was lost, and nobody asked for its end."""
+    if state.type is not StateType.FAILED and state.type is not StateType.CRASHED:
+        return False
+    # A lost cluster is not there for a second try either; sys.exit and signals mean the whole program.
+    return not isinstance(state.data, errors.ClusterError | SystemExit | KeyboardInterrupt)
+
+
+def delay(spec: Retrying, retry: int, run: Any, state: State, logger: RunLogger) -> float | None:
+    """Seconds until retry number `retry` (from 1) of a run that ended in `state`; None for no retry."""
+    if spec.retry_condition is not None:
+        try:
+            if not spec.retry_condition(spec, run, state):
+                return None
+        except Exception:
+            logger.exception("retry_condition raised, so '%s' is not tried again:", run.name)
+            return None
+    seconds = spec.retry_delays[min(retry, len(spec.retry_delays)) - 1]
+    if spec.retry_jitter_factor:
+        seconds *= 1 + random.uniform(0, spec.retry_jitter_factor)
+    return seconds
+
+
+def exponential_backoff(backoff_factor: float) -> Callable[[int], list[float]]:
+    """For ``retry_delay_seconds``: the factor in seconds before the first retry, twice as long before each next."""
+    if backoff_factor <= 0:
+        raise ValueError(f"backoff_factor must be more than 0, not {backoff_factor}.")
+    return lambda retries: [backoff_factor * 2**retry for retry in range(retries)]

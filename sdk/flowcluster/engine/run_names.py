@@ -1,0 +1,41 @@
+"""Names of runs that the user chose: templates over the arguments, and functions."""
+
+from __future__ import annotations
+
+import functools
+import string
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Template = str | Callable[[], str]
+
+
+def render(option: str, template: Template, values: Mapping[str, Any]) -> str:
+    """The name that a template gives with `values`, or that a function gives.
+
+    Raises ValueError, which names the option and what is wrong with it.
+    """
+    if not isinstance(template, str):
+        name = template()
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"{option} must give a string that is not empty, not {name!r}.")
+        return name
+    try:
+        name = template.format(**values)
+    except KeyError as error:
+        known = ", ".join(values) or "none"
+        raise ValueError(f"{option} {template!r} names {error}, which is no argument; there are: {known}.") from None
+    except (AttributeError, IndexError, TypeError, ValueError) as error:
+        raise ValueError(f"{option} {template!r} cannot be filled in: {error}.") from error
+    if not name:
+        raise ValueError(f"{option} {template!r} gives an empty name.")
+    return name
+
+
+@functools.lru_cache(maxsize=256)
+def used_by(template: Template) -> frozenset[str]:
+    """The arguments that a template names."""
+    if not isinstance(template, str):
+        return frozenset()
+    fields = (field for _, field, _, _ in string.Formatter().parse(template) if field)
+    return frozenset(field.replace("[", ".").split(".")[0] for field in fields)

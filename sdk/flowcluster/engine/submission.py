@@ -1,0 +1,144 @@
+"""Task runs that go through the task runner: ``.submit`` and ``.map``."""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from .. import states
+from ..futures import RunFuture
+from ..options import TaskSpec
+from ..runners.base import TaskCall
+from ..states import State
+from ..waiting import when_all
+from . import inputs
+from .execution import Args, Kwargs, execute
+from .run import FlowRun
+from .task_run import TaskRun
+
+# For all runs: it is held for two instructions.
+_lock = threading.Lock()
+
+
+def submit(run: FlowRun, spec: TaskSpec, args: Args, kwargs: Kwargs, wait_for: Iterable[Any]) -> RunFuture[Any]:
+    """Hand one run of a task to the flow run's task runner, once what it waits for has ended.
+
+    The future settles as ``NotReady`` if something among the arguments or in `wait_for` does not complete.
+    Raises ValueError for a name template that does not fit.
+    """
+    submission = Submission(run, spec, args, kwargs, inputs.listed(wait_for))
+    submission.start()
+    return submission.future
+
+
+class Submission(TaskRun):
+    """A task run on its way through the task runner.
+
+    Attributes:
+        delay: seconds until the next execution, once it is known that there is one.
+    """
+
+    __slots__ = ("_caller", "_execution", "delay")
+
+    def start(self) -> None:
+        """Go, as soon as what the run waits for has ended."""
+        run = self.run
+        self.delay: float | None = None
+        self._execution = 0
+        waiting = self._to_wait_for()
+        run.opened(self.future)
+        if run.verbose:
+            if run.runner.is_inline:
+                run.logger.info("Executing '%s' immediately...", self.info.name)
+            else:
+                run.logger.info("Submitted task run '%s' for execution.", self.info.name)
+        # The caller's context variables (annotations for the runner, for instance) hold whenever and in
+        # whichever thread an execution begins.
+        self._caller = contextvars.copy_context()
+        if waiting:
+            when_all([upstream.when_done for upstream in waiting], self._launch)
+        else:
+            self._launch()
+
+    def _to_wait_for(self) -> list[RunFuture[Any]]:
+        # What only orders runs is waited for here: as an input, its result would travel for nothing.
+        waiting = [upstream for upstream in inputs.futures_in(self.order) if not upstream.is_settled]
+        for upstream in inputs.futures_in((self.args, self.kwargs)):
+            if not upstream.is_settled and (self.is_nameless or not self.run.chains(upstream)):
+                waiting.append(upstream)
+        return waiting
+
+    def _launch(self) -> None:
+        self.run.launch(self._begin)
+
+    def _begin(self) -> None:
+        # A copy: who calls may still be in the context, with the execution that this one follows.
+        self._caller.copy().run(self._execute)
+        while self.delay is not None and self.run.runner.is_inline:
+            time.sleep(self.delay)
+            self._caller.copy().run(self._execute)
+
+    def _execute(self) -> None:
+        run = self.run
+        self.delay = None
+        if self.future.is_settled:  # given up while it waited
+            run.returned()
+            return
+        self._execution = execution = self._execution + 1
+        try:
+            call, chained = self._call()
+            self.future.handle = run.runner.submit(call, functools.partial(self._ended, execution))
+        except inputs.NotReady as blocked:
+            self._give_back(blocked.state)
+        except Exception as error:
+            # The run ends like one whose worker was lost: nobody may wait for it for ever.
+            self._give_back(states.crashed(f"Task run could not be submitted: {states.describe(error)}", error))
+        else:
+            for upstream in chained:
+                upstream.when_done(functools.partial(self._upstream_ended, upstream, execution))
+
+    def _call(self) -> tuple[TaskCall, list[RunFuture[Any]]]:
+        """What to give to the runner, and the runs whose results it brings along by itself."""
+        run, args, kwargs = self.run, self.args, self.kwargs
+        inputs.check(self.order)
+        if self.is_nameless:
+            args, kwargs = inputs.values_of((args, kwargs))
+            self.take_name(args, kwargs)
+        chained = [upstream for upstream in inputs.futures_in((args, kwargs)) if run.chains(upstream)]
+        args, kwargs = inputs.slots_for((args, kwargs), {upstream: place for place, upstream in enumerate(chained)})
+        handles = [upstream.handle for upstream in chained]
+        shared, started = run.shared(self.spec), self.future.started
+        return TaskCall(execute, shared, self.key, self.info, args, kwargs, handles, started), chained
+
+    def _upstream_ended(self, upstream: RunFuture[Any], execution: int) -> None:
+        """What the runner waits for has ended otherwise than it expects: the engine knows what that means."""
+        if upstream.state.is_completed() or self.future.is_settled:
+            return
+        with _lock:
+            if execution != self._execution:  # it was given up already
+                return
+            self._execution += 1
+        if (handle := self.future.handle) is not None:
+            self.run.runner.cancel(handle)
+        self._launch()
+
+    def _ended(self, execution: int, state: State) -> None:
+        """The runner's answer to one execution; from any thread."""
+        if execution != self._execution:  # it was given up
+            self.run.returned()
+            return
+        self.delay = self.next_delay(state)
+        if self.delay is None:
+            self._give_back(state)
+            return
+        self.run.returned()
+        if not self.run.runner.is_inline:
+            self.run.runner.portal.later(self.delay, self._launch)
+
+    def _give_back(self, state: State) -> None:
+        self.run.returned()
+        self.end(state)

@@ -1,0 +1,99 @@
+"""Calling functions for a limited time.
+
+A thread cannot be stopped from outside. A function with a time limit therefore gets a thread of its
+own, which is left behind when the time is over: its caller goes on at once, and an exception ends the
+function as soon as it executes Python code again.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import ctypes
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+from ..errors import RunTimedOut
+from ..waiting import current_place, occupying
+
+T = TypeVar("T")
+
+
+class Abandoned(BaseException):
+    """Ends a function for which nobody waits any more."""
+
+
+def call_within(seconds: float, run_name: str, function: Callable[[], T]) -> T:
+    """What `function` gives or raises. Raises `RunTimedOut` for the run if it takes longer than `seconds`."""
+    work = _Limited(function)
+    work.thread.start()
+    try:
+        in_time = work.ended.wait(seconds)
+    except BaseException:
+        work.abandon()
+        raise
+    if not in_time:
+        work.abandon()
+        raise _late(seconds, run_name)
+    if work.raised is not None:
+        raise work.raised
+    return work.value
+
+
+class _Limited(Generic[T]):
+    """A call in a thread of its own."""
+
+    value: T
+
+    def __init__(self, function: Callable[[], T]) -> None:
+        self._function = function
+        self._place = current_place()
+        self._context = contextvars.copy_context()
+        self._lock = threading.Lock()
+        self._is_over = False
+        self.ended = threading.Event()
+        self.raised: BaseException | None = None
+        self.thread = threading.Thread(target=self._main, name="flowcluster-limited", daemon=True)
+
+    def _main(self) -> None:
+        try:
+            self._context.run(self._work)
+        except Abandoned:
+            pass  # it came when the function had just ended
+
+    def _work(self) -> None:
+        try:
+            with occupying(self._place):
+                self.value = self._function()
+        except BaseException as error:
+            self.raised = error
+        finally:
+            with self._lock:
+                self._is_over = True
+            self.ended.set()
+
+    def abandon(self) -> None:
+        """End the function with an exception, at its next step in Python."""
+        with self._lock:
+            # Not later: another thread may get the identity of one that has ended.
+            if not self._is_over and self.thread.ident is not None:
+                thread = ctypes.c_ulong(self.thread.ident)
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, ctypes.py_object(Abandoned))
+
+
+async def await_within(seconds: float, run_name: str, awaitable: Awaitable[T]) -> T:
+    """What `awaitable` gives or raises; it is cancelled, and `RunTimedOut` raised, after `seconds`."""
+    import asyncio
+
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            return await awaitable
+    except TimeoutError as error:
+        if limit.expired():
+            raise _late(seconds, run_name) from error
+        raise
+
+
+def _late(seconds: float, run_name: str) -> RunTimedOut:
+    return RunTimedOut(f"Run '{run_name}' took longer than its limit of {seconds:g} seconds.", run_name)

@@ -1,0 +1,81 @@
+"""Values kept in files: on this machine or wherever an fsspec URL leads.
+
+The only module that uses fsspec.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import pickle
+import time
+from typing import Any, NamedTuple
+
+from . import pickling
+
+ENV_STORAGE = "FLOWCLUSTER_RESULT_STORAGE"
+
+
+class Entry(NamedTuple):
+    """A kept value.
+
+    Attributes:
+        expires: when it may no longer be used, in seconds since the epoch; None: never.
+        value: the value itself.
+    """
+
+    expires: float | None
+    value: Any
+
+    def is_current(self) -> bool:
+        """Whether the value may be used now."""
+        return self.expires is None or time.time() < self.expires
+
+
+def default_url() -> str:
+    """Where results are kept if nothing else is said."""
+    return os.environ.get(ENV_STORAGE) or os.path.join(os.path.expanduser("~"), ".flowcluster", "results")
+
+
+class Storage:
+    """A directory of values, by keys of any length.
+
+    Raises from all methods what the file system raises, and ValueError for a URL that no installed
+    file system serves.
+    """
+
+    def __init__(self, url: str) -> None:
+        import fsspec  # type: ignore[import-untyped]
+
+        try:
+            self._files, self._root = fsspec.core.url_to_fs(url)
+        except (ImportError, ValueError) as error:
+            raise ValueError(f"Results cannot be kept in {url!r}: {error}") from error
+
+    def read(self, key: str) -> Entry | None:
+        """What was written under `key`; None if there is nothing."""
+        try:
+            data = self._files.cat_file(self._path(key))
+        except FileNotFoundError:
+            return None
+        return Entry(*pickle.loads(data))
+
+    def write(self, key: str, value: Any, lifetime: float | None) -> None:
+        """Keep `value` for `lifetime` seconds, or for ever. A reader sees all of it or nothing."""
+        expires = None if lifetime is None else time.time() + lifetime
+        data = pickling.dumps((expires, value))
+        path = self._path(key)
+        self._files.makedirs(self._root, exist_ok=True)
+        unfinished = f"{path}.{os.urandom(4).hex()}"
+        self._files.pipe_file(unfinished, data)
+        self._files.mv(unfinished, path)
+
+    def _path(self, key: str) -> str:
+        return f"{self._root}/{hashlib.sha256(key.encode()).hexdigest()}"
+
+
+@functools.lru_cache(maxsize=32)
+def open_storage(url: str) -> Storage:
+    """The storage behind a directory or an fsspec URL."""
+    return Storage(url)

@@ -1,0 +1,189 @@
+"""Many futures at a time, callbacks and cancellation, on every task runner."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from flowcluster import flow, task
+from flowcluster.errors import CancelledRun, UpstreamFailed
+from flowcluster.futures import FutureList, as_completed, wait
+from flowcluster.task_runners import TaskRunner
+
+
+@task
+def echo(value: Any) -> Any:
+    return value
+
+
+@task
+def fail() -> None:
+    raise ValueError("boom")
+
+
+def run(runner: TaskRunner, function: Callable[[], Any], **options: Any) -> Any:
+    return flow(task_runner=runner, **options)(function)()
+
+
+def test_as_completed_gives_futures_in_the_order_of_their_ends(
+    parallel_runner: TaskRunner, gate: Any, wait: Any
+) -> None:
+    """A run that is held up comes last, although it was submitted first."""
+    held = task(wait)
+
+    def body() -> Any:
+        first = held.submit(gate.path)
+        second = echo.submit("quick")
+        order = []
+        for future in as_completed([first, second]):
+            order.append(future is second)
+            if future is second:
+                gate.open()
+        return order
+
+    assert run(parallel_runner, body) == [True, False]
+
+
+def test_waiting_has_a_limit(parallel_runner: TaskRunner, gate: Any, wait: Any) -> None:
+    """What has ended in time is given, and what has not is named or counted."""
+    held = task(wait)
+
+    def body() -> None:
+        futures = [held.submit(gate.path), echo.submit(1)]
+        futures[1].wait()
+        done, not_done = wait_for_all(futures, timeout=0)
+        assert (done, not_done) == ([futures[1]], [futures[0]])
+        ended = as_completed(futures, timeout=0.05)
+        with pytest.raises(TimeoutError, match=r"1 of 2 task runs did not end within 0\.05 seconds"):
+            assert list(ended) == []
+        gate.open()
+        assert wait_for_all(futures).not_done == []
+
+    run(parallel_runner, body)
+
+
+wait_for_all = wait
+
+
+def test_negative_timeouts_are_refused() -> None:
+    """A time limit in the past is a mistake."""
+    with pytest.raises(ValueError, match="timeout must be at least 0 seconds, not -1"):
+        wait([], timeout=-1)
+    with pytest.raises(ValueError, match="timeout must be at least 0 seconds, not -1"):
+        as_completed([], timeout=-1)
+
+
+def test_results_of_a_map(runner: TaskRunner) -> None:
+    """In order, duplicates included; the first failure is raised, or takes its place in the list."""
+
+    def body() -> Any:
+        futures = echo.map([3, 1, 2])
+        assert isinstance(futures, FutureList)
+        assert futures.result() == [3, 1, 2]
+        mixed = FutureList([*futures, fail.submit()])
+        with pytest.raises(ValueError, match="boom"):
+            mixed.result()
+        assert len(mixed.wait().done) == 4
+        return [str(value) for value in mixed.result(raise_on_failure=False)]
+
+    assert run(runner, body) == ["3", "1", "2", "boom"]
+
+
+def test_empty_map_is_an_empty_list(runner: TaskRunner) -> None:
+    """Nothing to do is no mistake."""
+
+    def body() -> Any:
+        futures = echo.map([])
+        return futures.result(), list(as_completed(futures))
+
+    assert run(runner, body) == ([], [])
+
+
+def test_async_flow_gathers_as_runs_end() -> None:
+    """`async for` over futures of both colours."""
+
+    @task
+    async def echo_async(value: Any) -> Any:
+        return value
+
+    @flow
+    async def body() -> Any:
+        futures = [echo.submit(1), echo_async.submit(2)]
+        return sorted([future.state.result() async for future in as_completed(futures)])
+
+    assert asyncio.run(body()) == [1, 2]
+
+
+def test_callback_gets_the_future(runner: TaskRunner) -> None:
+    """Once each, also when the run has ended before; what a callback raises is only logged."""
+    seen: list[Any] = []
+
+    def body() -> None:
+        future = echo.submit(1)
+        future.add_done_callback(lambda done: 1 / 0)
+        future.add_done_callback(lambda done: seen.append(done.state.name))
+        future.wait()
+        future.add_done_callback(lambda done: seen.append(done is future))
+
+    run(runner, body)
+    assert seen == ["Completed", True]
+
+
+def test_cancelled_run_ends_at_once(parallel_runner: TaskRunner, gate: Any, wait: Any) -> None:
+    """Its state and exception say so, what depends on it never starts, and the flow names the count."""
+    held = task(wait)
+    seen = []
+
+    def body() -> None:
+        future = held.submit(gate.path)
+        dependent = echo.submit(future)
+        assert future.cancel()
+        assert not future.cancel()
+        assert future.state.is_cancelled()
+        with pytest.raises(CancelledRun):
+            future.result()
+        with pytest.raises(UpstreamFailed):
+            dependent.result()
+        seen.append(future.done())
+        gate.open()
+
+    state = flow(task_runner=parallel_runner)(body)(return_state=True)
+    assert seen == [True]
+    assert (state.is_cancelled(), state.message) == (True, "1/2 states cancelled.")
+
+
+def test_run_that_has_ended_cannot_be_cancelled(runner: TaskRunner) -> None:
+    """Its state stays."""
+
+    def body() -> Any:
+        future = echo.submit(1)
+        future.wait()
+        return future.cancel(), future.state.name
+
+    assert run(runner, body) == (False, "Completed")
+
+
+def test_coroutine_is_stopped_when_it_is_cancelled() -> None:
+    """A coroutine in the flow's process does not go on."""
+    reached: list[str] = []
+
+    @task
+    async def hold() -> None:
+        reached.append("started")
+        try:
+            await asyncio.sleep(600)
+        finally:
+            reached.append("stopped")
+
+    @flow
+    def body() -> None:
+        future = hold.submit()
+        while not reached:
+            future.wait(0.01)
+        future.cancel()
+
+    assert body(return_state=True).is_cancelled()
+    assert reached == ["started", "stopped"]

@@ -1,0 +1,218 @@
+"""Runs that are executed again, on every task runner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowcluster import flow, get_run_context, task
+from flowcluster.errors import UpstreamFailed
+from flowcluster.task_runners import SequentialTaskRunner, TaskRunner
+from flowcluster.tasks import exponential_backoff
+
+
+def count(path: str) -> int:
+    """How often this file was counted in, now included; works across processes, for one writer at a time."""
+    with open(path, "a+") as file:
+        file.write("x")
+        file.seek(0)
+        return len(file.read())
+
+
+@task
+def succeed_at(attempt: int, path: str) -> int:
+    executions = count(path)
+    if executions < attempt:
+        raise ValueError(f"execution {executions}")
+    return get_run_context().run_count
+
+
+@task
+def echo(value: Any) -> Any:
+    return value
+
+
+def run(runner: TaskRunner, function: Callable[[], Any], **options: Any) -> Any:
+    return flow(task_runner=runner, **options)(function)()
+
+
+def test_failed_task_is_executed_again_as_often_as_needed(runner: TaskRunner, tmp_path: Path) -> None:
+    """Three of four allowed executions were needed, the function knows which it is in, and the run completes."""
+    path = str(tmp_path / "executions")
+
+    def body() -> Any:
+        return succeed_at.with_options(retries=3).submit(3, path)
+
+    assert run(runner, body) == 3
+    assert count(path) == 4
+
+
+def test_retries_end(runner: TaskRunner, tmp_path: Path) -> None:
+    """After the last retry the run ends as its last execution did."""
+    path = str(tmp_path / "executions")
+
+    def body() -> Any:
+        future = succeed_at.with_options(retries=2).submit(9, path)
+        state = future.wait()
+        with pytest.raises(ValueError, match="execution 3"):
+            future.result()
+        return state.is_failed()
+
+    assert run(runner, body) is True
+    assert count(path) == 4
+
+
+def test_downstream_waits_for_the_last_execution(runner: TaskRunner, tmp_path: Path) -> None:
+    """What depends on a run that is tried again gets the result of the execution that completed."""
+    path = str(tmp_path / "executions")
+
+    def body() -> Any:
+        return echo.submit([succeed_at.with_options(retries=1).submit(2, path)])
+
+    assert run(runner, body) == [2]
+
+
+def test_direct_call_is_executed_again(tmp_path: Path) -> None:
+    """A call without `submit` has the same retries."""
+    path = str(tmp_path / "executions")
+
+    @task(retries=1)
+    async def succeed_later() -> int:
+        return succeed_at.fn(2, path)
+
+    def body() -> Any:
+        return succeed_at.with_options(retries=1)(2, str(tmp_path / "other")), succeed_later()
+
+    assert run(SequentialTaskRunner(), body) == (2, 2)
+
+
+def test_condition_decides_about_a_retry(runner: TaskRunner, tmp_path: Path) -> None:
+    """The condition sees the task, the run and the state; without its consent there is no retry."""
+    seen = []
+
+    def condition(task: Any, run: Any, state: Any) -> bool:
+        seen.append((task.name, run.name[:10], run.attempt, str(state.result(raise_on_failure=False))))
+        return "execution 1" in state.message
+
+    def body() -> Any:
+        return succeed_at.with_options(retries=5, retry_condition=condition).submit(9, path).wait().message
+
+    path = str(tmp_path / "executions")
+    assert "execution 2" in run(runner, body)
+    assert seen == [("succeed_at", "succeed_at", 1, "execution 1"), ("succeed_at", "succeed_at", 2, "execution 2")]
+
+
+def test_broken_condition_means_no_retry(tmp_path: Path, lines: Any) -> None:
+    """An exception in the condition is logged, and the run fails with its own."""
+
+    def condition(task: Any, run: Any, state: Any) -> bool:
+        raise KeyError("broken")
+
+    def body() -> Any:
+        succeed_at.with_options(retries=5, retry_condition=condition).submit(9, path).wait()
+
+    path = str(tmp_path / "executions")
+    with pytest.raises(ValueError, match="execution 1"):
+        run(SequentialTaskRunner(), body)
+    assert any("retry_condition raised, so 'succeed_at-" in line for line in lines())
+
+
+def test_upstream_failure_is_not_tried_again(runner: TaskRunner, tmp_path: Path) -> None:
+    """A run that could never start has nothing to try again."""
+    path = str(tmp_path / "executions")
+
+    def body() -> None:
+        broken = succeed_at.submit(9, path)
+        with pytest.raises(UpstreamFailed):
+            echo.with_options(retries=3, retry_delay_seconds=60).submit(broken).result()
+
+    with pytest.raises(ValueError, match="execution 1"):
+        run(runner, body)
+
+
+def test_delays_are_told_and_kept(lines: Any, tmp_path: Path) -> None:
+    """A list of delays, the last of which is repeated; each retry is one line in the log."""
+    path = str(tmp_path / "executions")
+
+    def body() -> Any:
+        options = succeed_at.with_options(retries=3, retry_delay_seconds=[0.01, 0.02])
+        return options.submit(4, path)
+
+    run(SequentialTaskRunner(), body)
+    retries = [line.partition("; ")[2] for line in lines() if "; retry" in line]
+    assert retries == [
+        "retry 1 of 3 starts in 0.01 s.",
+        "retry 2 of 3 starts in 0.02 s.",
+        "retry 3 of 3 starts in 0.02 s.",
+    ]
+
+
+def test_delays_may_grow() -> None:
+    """A function of the number of retries gives the delays."""
+    assert task(retries=4, retry_delay_seconds=exponential_backoff(10))(print).spec.retry_delays == (10, 20, 40, 80)
+
+
+def test_waiting_for_a_retry_is_a_state(parallel_runner: TaskRunner, tmp_path: Path) -> None:
+    """Between two executions the run is pending, and can still be cancelled."""
+    path = str(tmp_path / "executions")
+
+    def body() -> Any:
+        future = succeed_at.with_options(retries=1, retry_delay_seconds=600).submit(2, path)
+        while future.state.name != "AwaitingRetry":
+            assert future.wait(0.01) is None
+        assert future.state.is_pending()
+        assert future.cancel()
+        return future.wait().name
+
+    assert run(parallel_runner, body) == "Cancelled"
+
+
+def test_failed_flow_is_executed_again(runner: TaskRunner, tmp_path: Path) -> None:
+    """The function is called again, with the tasks of the last execution forgotten."""
+    path = str(tmp_path / "executions")
+
+    def body() -> int:
+        executions = count(path)
+        echo.submit(1)
+        if executions < 3:
+            raise ValueError(f"execution {executions}")
+        return get_run_context().run_count
+
+    assert run(runner, body, retries=2) == 3
+
+
+def test_cluster_stays_for_the_retry_of_a_flow(tmp_path: Path, lines: Any, runner: TaskRunner) -> None:
+    """The runner is opened once, however often the flow function is called."""
+    path = str(tmp_path / "executions")
+
+    def body() -> None:
+        echo.submit(1)
+        if count(path) < 3:
+            raise ValueError("again")
+
+    run(runner, body, retries=2)
+    assert len([line for line in lines() if "dashboard is available" in line or "Starting '" in line]) <= 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"retries": -1}, "retries must be at least 0, not -1"),
+        ({"retries": 1.5}, "retries must be a whole number, not 1.5"),
+        ({"retry_delay_seconds": "soon"}, "retry_delay_seconds must be a number, not 'soon'"),
+        ({"retry_delay_seconds": [1, -1]}, "retry_delay_seconds must be at least 0, not -1"),
+        ({"retry_condition": True}, "retry_condition must be a function, not True"),
+        ({"timeout_seconds": 0}, "timeout_seconds must be more than 0"),
+        ({"retrys": 1}, "has no option 'retrys'. Did you mean 'retries'?"),
+    ],
+)
+@pytest.mark.parametrize("decorator", [flow, task])
+def test_wrong_options_are_named(decorator: Any, options: dict[str, Any], message: str) -> None:
+    """Tasks and flows refuse at once what cannot work, and say which option it is."""
+    with pytest.raises((TypeError, ValueError)) as refused:
+        decorator(**options)(print)
+
+    assert message in str(refused.value)

@@ -1,0 +1,197 @@
+"""Names, tags and hooks of runs, on every task runner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from flowcluster import flow, get_run_context, tags, task
+from flowcluster.task_runners import ConcurrentTaskRunner, SequentialTaskRunner, TaskRunner
+
+
+@task
+def echo(value: Any) -> Any:
+    return value
+
+
+@task(task_run_name="load-{table}-{part:02d}")
+def load(table: str, part: int = 7) -> str:
+    return get_run_context().name
+
+
+@task(tags=["slow", "big"])
+def own_tags() -> Any:
+    return get_run_context().tags
+
+
+@task
+def fail() -> None:
+    raise ValueError("boom")
+
+
+def run(runner: TaskRunner, function: Callable[[], Any], **options: Any) -> Any:
+    return flow(task_runner=runner, **options)(function)()
+
+
+def test_task_run_is_named_after_its_arguments(runner: TaskRunner) -> None:
+    """A template over the arguments, defaults included, names the run; the code inside knows it."""
+
+    def body() -> Any:
+        future = load.submit("users")
+        return future.name, future.result(), load("items", part=3)
+
+    assert run(runner, body) == ("load-users-07", "load-users-07", "load-items-03")
+
+
+def test_equal_names_do_not_clash(runner: TaskRunner) -> None:
+    """Two runs of one name are two runs."""
+
+    def body() -> Any:
+        return [load.submit("users") for _ in range(2)]
+
+    assert run(runner, body) == ["load-users-07"] * 2
+
+
+def test_name_after_a_result_waits_for_it(runner: TaskRunner) -> None:
+    """A template that names a future's argument is filled in with its result."""
+
+    def body() -> Any:
+        return load.submit(echo.submit("users"), 1)
+
+    assert run(runner, body) == "load-users-01"
+
+
+def test_function_names_runs() -> None:
+    """A function gives the name of each run."""
+
+    def body() -> Any:
+        return load.with_options(task_run_name=lambda: "mine").submit("users")
+
+    assert run(SequentialTaskRunner(), body) == "mine"
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("load-{tabel}", "task_run_name 'load-{tabel}' names 'tabel', which is no argument; there are: table, part."),
+        ("{part:x.y}", "task_run_name '{part:x.y}' cannot be filled in"),
+        (lambda: 3, "task_run_name must give a string that is not empty, not 3."),
+    ],
+)
+def test_name_that_does_not_fit_is_told(template: Any, message: str) -> None:
+    """The call that submits raises, with the template and what it could have named."""
+
+    def body() -> None:
+        with pytest.raises(ValueError, match="task_run_name") as wrong:
+            load.with_options(task_run_name=template).submit("users")
+        assert message in str(wrong.value)
+
+    run(SequentialTaskRunner(), body)
+
+
+def test_template_that_is_none_is_refused() -> None:
+    """A brace that does not close is told where the task is defined."""
+    with pytest.raises(ValueError, match="task_run_name is no template"):
+        task(task_run_name="load-{table")(print)
+
+
+def test_flow_run_is_named_after_its_parameters(lines: Any) -> None:
+    """A template over the parameters names the flow run, from its first line on."""
+
+    @flow(flow_run_name="load-{table}-{part}")
+    def body(table: str, part: int = 1) -> str:
+        return get_run_context().name
+
+    assert body("users") == "load-users-1"
+    assert lines()[0] == "flowcluster.engine - Created flow run 'load-users-1' for flow 'body'"
+
+
+def test_tags_reach_the_task(runner: TaskRunner) -> None:
+    """Tags of the task, of the block around the submission and of the flow come together."""
+
+    def body() -> Any:
+        with tags("nightly", "slow"):
+            return own_tags.submit()
+
+    assert run(runner, body, tags=["prod"]) == ("big", "slow", "prod", "nightly")
+
+
+def test_hooks_see_how_runs_ended(runner: TaskRunner) -> None:
+    """In the flow's process, with task, run and state, before the flow goes on; one that raises changes nothing."""
+    seen: list[Any] = []
+
+    def note(task: Any, run: Any, state: Any) -> None:
+        seen.append((task.name, run.name.split("-")[0], state.name))
+
+    def broken(task: Any, run: Any, state: Any) -> None:
+        raise KeyError("broken hook")
+
+    def body() -> str:
+        echo.with_options(on_completion=[broken, note], on_failure=[note]).submit(1).wait()
+        fail.with_options(on_completion=[note], on_failure=[note], retries=2).submit().wait()
+        return "done"
+
+    assert run(runner, body) == "done"
+    assert seen == [("echo", "echo", "Completed"), ("fail", "fail", "Failed")]
+
+
+def test_hooks_of_flows() -> None:
+    """One list for each way in which a flow run ends."""
+    seen: list[Any] = []
+
+    def note(flow: Any, run: Any, state: Any) -> None:
+        seen.append((flow.name, run.parameters, state.type.value))
+
+    def ends(how: str = "well") -> None:
+        if how == "badly":
+            raise ValueError("boom")
+        if how == "at once":
+            raise KeyboardInterrupt
+
+    each = flow(on_completion=[note], on_failure=[note], on_crashed=[note], on_cancellation=[note])(ends)
+    each()
+    each("badly", return_state=True)
+    with pytest.raises(KeyboardInterrupt):
+        each(how="at once")
+
+    assert seen == [
+        ("ends", {"how": "well"}, "COMPLETED"),
+        ("ends", {"how": "badly"}, "FAILED"),
+        ("ends", {"how": "at once"}, "CANCELLED"),
+    ]
+
+
+def test_task_in_a_class_is_a_method(runner: TaskRunner) -> None:
+    """The instance is the first argument, however the task is called."""
+
+    class Doubler:
+        factor = 2
+
+        @task
+        def double(self, value: int) -> int:
+            return self.factor * value
+
+    def body() -> Any:
+        return Doubler().double.submit(4).result(), Doubler().double(5), Doubler().double.map([1, 2])
+
+    assert run(runner, body) == (8, 10, [2, 4])
+
+
+def test_options_of_a_copy_leave_the_original_alone() -> None:
+    """`with_options` changes what it is told to, in a copy."""
+    copy = load.with_options(retries=2, name="other")
+
+    assert (copy.spec.retries, copy.name, copy.spec.run_name) == (2, "other", load.spec.run_name)
+    assert (load.spec.retries, load.name) == (0, "load")
+    assert flow(retries=3)(print).with_options(name="x").spec.retries == 3
+
+
+def test_bounded_pool_runs_everything() -> None:
+    """More submissions than threads wait for their turn."""
+
+    def body() -> Any:
+        return echo.map(range(50))
+
+    assert run(ConcurrentTaskRunner(max_workers=2), body) == list(range(50))

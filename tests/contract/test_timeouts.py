@@ -1,0 +1,151 @@
+"""Time limits of tasks and flows, on every task runner."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from flowcluster import flow, task
+from flowcluster.errors import RunTimedOut
+from flowcluster.task_runners import ConcurrentTaskRunner, SequentialTaskRunner, TaskRunner
+
+
+@task
+def echo(value: Any) -> Any:
+    return value
+
+
+def never_return() -> None:
+    while True:
+        threading.Event().wait(0.01)
+
+
+@task(timeout_seconds=0.2)
+def run_on() -> None:
+    never_return()
+
+
+@task(timeout_seconds=0.2)
+def wait_long(path: str, wait: Any) -> str:
+    wait(path)
+    return "opened"
+
+
+@task(timeout_seconds=0.1)
+async def sleep_long() -> str:
+    await asyncio.sleep(600)
+    return "slept"
+
+
+@task(timeout_seconds=600)
+def quick() -> str:
+    return "in time"
+
+
+@task(timeout_seconds=600)
+def raises_timeout_error() -> None:
+    raise TimeoutError("of the user's own")
+
+
+def run(runner: TaskRunner, function: Callable[[], Any], **options: Any) -> Any:
+    return flow(task_runner=runner, **options)(function)()
+
+
+def test_sync_task_is_given_up(runner: TaskRunner, gate: Any, wait: Any) -> None:
+    """A function that blocks ends as TimedOut; what depends on it never starts, and the rest completes."""
+
+    def body() -> Any:
+        late = wait_long.submit(gate.path, wait)
+        dependent, other = echo.submit(late), echo.submit("other")
+        states = [future.wait() for future in (late, dependent, other)]
+        gate.open()
+        return [(state.name, state.type.value) for state in states], states[0].exception()
+
+    states, error = run(runner, body)
+    assert states == [("TimedOut", "FAILED"), ("NotReady", "PENDING"), ("Completed", "COMPLETED")]
+    assert isinstance(error, RunTimedOut)
+    assert isinstance(error, TimeoutError)
+    assert "took longer than its limit of 0.2 seconds" in str(error)
+
+
+def test_async_task_is_given_up(runner: TaskRunner) -> None:
+    """A coroutine is cancelled when its time is over."""
+
+    def body() -> Any:
+        late = sleep_long.submit()
+        return late.wait().name, echo.submit(late).wait().name
+
+    assert run(runner, body) == ("TimedOut", "NotReady")
+
+
+def test_task_within_its_limit_completes(runner: TaskRunner) -> None:
+    """A limit changes nothing for whoever keeps it, and a TimeoutError of the user's own is a plain failure."""
+
+    def body() -> Any:
+        return quick.submit().result(), raises_timeout_error.submit().wait().name
+
+    assert run(runner, body) == ("in time", "Failed")
+
+
+def test_direct_calls_have_the_limit_too() -> None:
+    """Both colours, without a runner."""
+
+    def body() -> Any:
+        with pytest.raises(RunTimedOut):
+            sleep_long()
+        assert quick() == "in time"
+        return "done"
+
+    assert run(SequentialTaskRunner(), body) == "done"
+
+
+def test_timed_out_run_is_tried_again(runner: TaskRunner) -> None:
+    """Retries count for time limits as for exceptions."""
+
+    def body() -> Any:
+        return run_on.with_options(retries=1).submit().wait().name
+
+    assert run(runner, body) == "TimedOut"
+
+
+def test_sync_flow_is_given_up(gate: Any, wait: Any) -> None:
+    """The flow ends as TimedOut although its function blocks, and what it submitted is cancelled."""
+    futures = []
+
+    def body() -> None:
+        futures.append(task(wait).submit(gate.path))
+        never_return()
+
+    state = flow(timeout_seconds=0.3, task_runner=ConcurrentTaskRunner())(body)(return_state=True)
+    gate.open()
+
+    assert (state.name, state.type.value) == ("TimedOut", "FAILED")
+    assert futures[0].state.is_cancelled()
+
+
+def test_async_flow_is_given_up() -> None:
+    """The flow's coroutine is cancelled when its time is over."""
+
+    @flow(timeout_seconds=0.1)
+    async def body() -> None:
+        await asyncio.sleep(600)
+
+    started = time.monotonic()
+    with pytest.raises(RunTimedOut):
+        asyncio.run(body())
+    assert time.monotonic() - started < 60
+
+
+def test_timeout_of_a_task_is_a_failure_of_its_flow() -> None:
+    """The flow that passes the exception on did not take too long itself."""
+
+    @flow(timeout_seconds=600)
+    def body() -> None:
+        sleep_long.submit().result()
+
+    assert body(return_state=True).name == "Failed"
