@@ -39,9 +39,11 @@ class FlowContext:
         run_count: 1 in the first execution of the run, one more with each retry.
         parameters: what the flow function is called with, by name.
         tags: the words attached to the run.
+        log_prints: whether what it prints goes to its logger.
+        printed: what it printed since the last line's end, to be logged with the rest of that line.
     """
 
-    def __init__(self, name: str, flow_name: str, is_async: bool, runner: object) -> None:
+    def __init__(self, name: str, flow_name: str, is_async: bool, runner: object, log_prints: bool = False) -> None:
         self.name = name
         self.flow_name = flow_name
         self.is_async = is_async
@@ -49,6 +51,8 @@ class FlowContext:
         self.run_count = 1
         self.parameters: dict[str, Any] = {}
         self.tags = tags_here.get()
+        self.log_prints = log_prints
+        self.printed = ""
 
 
 class TaskContext:
@@ -61,10 +65,23 @@ class TaskContext:
         flow: the flow run itself; None on a worker.
         topic: where the run's log lines are sent to; None in the flow's process.
         level: least level of those lines.
+        log_prints, printed: as for a flow run.
         nested: what keeps the runs that the task submits, once it submits one.
     """
 
-    __slots__ = ("flow", "flow_name", "flow_run_name", "info", "level", "nested", "shared", "spec", "topic")
+    __slots__ = (
+        "flow",
+        "flow_name",
+        "flow_run_name",
+        "info",
+        "level",
+        "log_prints",
+        "nested",
+        "printed",
+        "shared",
+        "spec",
+        "topic",
+    )
 
     def __init__(self, shared: Any, info: RunInfo, flow: FlowContext | None) -> None:
         self.shared = shared
@@ -75,6 +92,8 @@ class TaskContext:
         self.flow = flow
         self.topic: str | None = shared.topic
         self.level: int = shared.level
+        self.log_prints: bool = shared.log_prints
+        self.printed = ""
         self.nested: Any = None
 
     @property

@@ -47,7 +47,11 @@ def get_run_logger() -> RunLogger:
 
     Raises `NoFlowRunError` outside of any.
     """
-    run = context.get_run_context()
+    return logger_of(context.get_run_context())
+
+
+def logger_of(run: context.FlowContext | context.TaskContext) -> RunLogger:
+    """The logger for a run's own lines."""
     if isinstance(run, context.FlowContext):
         return flow_logger(run.name, run.flow_name)
     extra = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import context, errors, states
+from .. import context, errors, prints, states
 from ..context import RunInfo, TaskContext
 from ..runners.base import SharedPart
 from ..states import State, StateType
@@ -24,11 +24,13 @@ async def execute(shared: SharedPart, info: RunInfo, args: Args, kwargs: Kwargs)
     """
     run = TaskContext(shared, info, context.flow_of_task())
     token = context.current.set(run)
+    prints.began(run)
     try:
         state = await _through_cache(run, args, kwargs) if shared.spec.cache_key_fn else await _call(run, args, kwargs)
     except BaseException as error:
         state = state_of(error, "Task run", info.name)
     finally:
+        prints.ended(run)
         context.current.reset(token)
     if run.nested is not None:
         state = await _with_nested(run, state)

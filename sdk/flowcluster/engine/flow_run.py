@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from .. import context, errors, logs, names, states
+from .. import context, errors, logs, names, prints, states
 from ..portal import run_on_new_loop
 from ..states import State
 from ..waiting import Blocking, Colour, Suspending, drive
@@ -44,10 +44,13 @@ async def run(
     logs.configure()
     parent = context.flow_run()
     assert parent is None or isinstance(parent, FlowRun)
-    run = FlowRun(run_name or names.run_name(), spec.name, spec.is_async, spec.runner.duplicate(), parent)
+    run = FlowRun(
+        run_name or names.run_name(), spec.name, spec.is_async, spec.runner.duplicate(), parent, spec.log_prints
+    )
     token = context.current.set(run)
     tags = context.tags_here.set(tuple(dict.fromkeys((*run.tags, *spec.tags))))
     run.tags = context.tags_here.get()
+    prints.began(run)
     try:
         if parent:
             run.state = await _guarded(run, spec, args, kwargs, colour, wait_for, fixed_name=bool(run_name))
@@ -58,6 +61,7 @@ async def run(
                 )
         hooks.call_all(spec.hooks_for(run.state.type.value), spec, run, run.state, run.logger)
     finally:
+        prints.ended(run)
         context.tags_here.reset(tags)
         context.current.reset(token)
     if parent:

@@ -39,8 +39,9 @@ class FlowOptions(TypedDict, total=False):
     """Seconds after which a run whose function has not returned counts as failed (``TimedOut``)."""
     flow_run_name: str | Callable[[], str] | None
     """Name of each run: a template such as ``"load-{table}"`` over the parameters, or a function."""
-    log_prints: bool
-    """Whether ``print`` in the flow and its tasks goes to the run's log."""
+    log_prints: bool | None
+    """Whether ``print`` in the flow and its tasks goes to the run's log; by default only if the flow that
+    calls this one has it so."""
     on_completion: Iterable[Hook]
     """Called with (flow, run, state) when a run has completed."""
     on_failure: Iterable[Hook]
@@ -78,7 +79,7 @@ class FlowSpec:
     retry_condition: Hook | None = None
     timeout: float | None = None
     run_name: str | Callable[[], str] | None = None
-    log_prints: bool = False
+    log_prints: bool | None = None
     on_completion: tuple[Hook, ...] = ()
     on_failure: tuple[Hook, ...] = ()
     on_crashed: tuple[Hook, ...] = ()
@@ -145,7 +146,7 @@ _OPTIONS: dict[str, tuple[str, checks.Check]] = {
     "retry_condition": ("retry_condition", checks.optional(checks.function)),
     "timeout_seconds": ("timeout", checks.optional(checks.positive)),
     "flow_run_name": ("run_name", checks.optional(checks.name_template)),
-    "log_prints": ("log_prints", checks.flag),
+    "log_prints": ("log_prints", checks.optional(checks.flag)),
     "on_completion": ("on_completion", checks.functions),
     "on_failure": ("on_failure", checks.functions),
     "on_crashed": ("on_crashed", checks.functions),

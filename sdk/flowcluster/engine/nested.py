@@ -23,7 +23,7 @@ class NestedRuns(FlowRun):
             runner = make_runner()
         else:
             raise errors.NoFlowRunError(f"Task run '{task.name}' cannot submit others: its task runner does not reach.")
-        super().__init__(task.flow_run_name, task.flow_name, task.spec.is_async, runner)
+        super().__init__(task.flow_run_name, task.flow_name, task.spec.is_async, runner, log_prints=task.log_prints)
         self._owns_runner = not isinstance(flow, FlowRun)
         # Workers do not share a counter: what tells these runs apart is the task run that they belong to.
         self._prefix = f"{zlib.crc32(f'{task.name}/{task.run_count}'.encode()) & 0xFFFF:04x}-"
@@ -35,7 +35,7 @@ class NestedRuns(FlowRun):
 
     def _new_part(self, spec: TaskSpec) -> SharedPart:
         of_task = self._task.shared
-        part = SharedPart(spec, self.name, self.flow_name, of_task.process, of_task.level)
+        part = SharedPart(spec, self.name, self.flow_name, of_task.process, of_task.level, self.logs_prints_of(spec))
         part.topic = of_task.topic
         return part
 

@@ -36,9 +36,17 @@ class FlowRun(context.FlowContext):
     runner: TaskRunner
 
     def __init__(
-        self, name: str, flow_name: str, is_async: bool, runner: TaskRunner, parent: FlowRun | None = None
+        self,
+        name: str,
+        flow_name: str,
+        is_async: bool,
+        runner: TaskRunner,
+        parent: FlowRun | None = None,
+        log_prints: bool | None = None,
     ) -> None:
-        super().__init__(name, flow_name, is_async, runner)
+        if log_prints is None:
+            log_prints = parent.log_prints if parent else False
+        super().__init__(name, flow_name, is_async, runner, log_prints)
         self.parent = parent
         self.state = states.pending()
         self.tally = Tally()
@@ -89,7 +97,12 @@ class FlowRun(context.FlowContext):
         return part
 
     def _new_part(self, spec: TaskSpec) -> SharedPart:
-        return SharedPart(spec, self.name, self.flow_name, context.PROCESS, logs.task_runs.getEffectiveLevel())
+        level = logs.task_runs.getEffectiveLevel()
+        return SharedPart(spec, self.name, self.flow_name, context.PROCESS, level, self.logs_prints_of(spec))
+
+    def logs_prints_of(self, spec: TaskSpec) -> bool:
+        """Whether what a task prints goes to its runs' loggers."""
+        return self.log_prints if spec.log_prints is None else spec.log_prints
 
     def launch(self, start: Callable[[], None]) -> None:
         """Call `start`, which hands a run to the runner: at once, or when the runner has less to do."""

@@ -72,17 +72,21 @@ class SharedPart:
         spec: the task.
         flow_run_name, flow_name: of the flow run.
         topic, level: where a worker sends log lines of at least this level; None: nowhere.
+        log_prints: whether what the task prints goes to its run's logger.
         process: the driver's process, which a worker compares with its own.
         runner_on_worker: makes, on a worker, an open runner for what the task itself submits; None in
             the flow's process, whose runner is at hand. Set by the runner, as `topic` is.
     """
 
-    def __init__(self, spec: TaskSpec, flow_run_name: str, flow_name: str, process: str, level: int) -> None:
+    def __init__(
+        self, spec: TaskSpec, flow_run_name: str, flow_name: str, process: str, level: int, log_prints: bool = False
+    ) -> None:
         self.spec = spec
         self.flow_run_name = flow_run_name
         self.flow_name = flow_name
         self.process = process
         self.level = level
+        self.log_prints = log_prints
         self.topic: str | None = None
         self.runner_on_worker: Callable[[], TaskRunner] | None = None
 
