@@ -18,7 +18,7 @@ from flowcluster_api import driver as api
 from flowcluster_api.driver import Outcome, OutcomeState, TaskCounts
 
 from .. import errors, states
-from ..engine import flow_run, signals
+from ..engine import flow_run, progress, signals
 from ..engine.run import FlowRun
 from ..flows import Flow
 from ..tracebacks import format_trimmed, location
@@ -160,6 +160,7 @@ def to_json(value: object) -> str | None:
 
 def _end_after(seconds: float, path: str | None) -> None:
     def end() -> None:
+        progress.clear()
         print("The flow run did not close in time; the process ends.", file=sys.stderr, flush=True)
         write(_cancelled(errors.Terminated()), path)
         os._exit(api.EXIT_CANCELLED)

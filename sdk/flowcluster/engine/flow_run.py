@@ -9,7 +9,7 @@ from .. import context, errors, logs, names, prints, states
 from ..portal import run_on_new_loop
 from ..states import State
 from ..waiting import Blocking, Colour, Suspending, drive
-from . import hooks, inputs, parameters, retrying, run_names, timeouts
+from . import hooks, inputs, parameters, progress, retrying, run_names, timeouts
 from .conclusion import conclude, without_cluster
 from .execution import Args, Kwargs, state_of
 from .flow_spec import FlowSpec
@@ -47,6 +47,7 @@ async def run(
     run = FlowRun(
         run_name or names.run_name(), spec.name, spec.is_async, spec.runner.duplicate(), parent, spec.log_prints
     )
+    progress.began(run)
     token = context.current.set(run)
     tags = context.tags_here.set(tuple(dict.fromkeys((*run.tags, *spec.tags))))
     run.tags = context.tags_here.get()
@@ -64,6 +65,7 @@ async def run(
         prints.ended(run)
         context.tags_here.reset(tags)
         context.current.reset(token)
+        progress.ended(run)
     if parent:
         parent.count(run.state)
     run.logger.log(logging.INFO if run.state.is_completed() else logging.ERROR, "Finished in state %s", str(run.state))

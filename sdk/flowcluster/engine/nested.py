@@ -8,6 +8,7 @@ from .. import errors, logs
 from ..context import TaskContext
 from ..options import TaskSpec
 from ..runners.base import SharedPart
+from . import progress
 from .run import FlowRun
 
 
@@ -41,6 +42,7 @@ class NestedRuns(FlowRun):
 
     def release(self) -> None:
         """Give back a runner that was made for these runs."""
+        progress.ended(self)
         if self._owns_runner:
             self.runner.close()
 
@@ -49,5 +51,6 @@ def runs_of(task: TaskContext) -> NestedRuns:
     """What keeps the runs that the task submits. Raises `NoFlowRunError` where its runner cannot take any."""
     if task.nested is None:
         task.nested = NestedRuns(task)
+        progress.began(task.nested)
     nested: NestedRuns = task.nested
     return nested

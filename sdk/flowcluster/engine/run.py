@@ -158,6 +158,11 @@ class FlowRun(context.FlowContext):
             callback()
         return True
 
+    def open_runs(self) -> list[RunFuture[Any]]:
+        """The task runs that have not ended."""
+        with self._lock:
+            return list(self._open)
+
     def when_idle(self, callback: Callable[[], None]) -> None:
         """Call back once no task run is open, at once if none is."""
         with self._lock:
@@ -173,8 +178,7 @@ class FlowRun(context.FlowContext):
 
     def abandon(self, reason: str) -> int:
         """End all open task runs as cancelled; how many there were."""
-        with self._lock:
-            left = list(self._open)
+        left = self.open_runs()
         for future in left:
             self.closed(future, states.cancelled(reason))
         return len(left)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import abc
 import copy
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from typing import Any, ClassVar, Self
 
 from ..context import RunInfo
 from ..errors import ClusterError
+from ..futures import RunFuture
 from ..options import TaskSpec
 from ..portal import Portal
 from ..states import State
@@ -111,6 +112,9 @@ class TaskRunner(abc.ABC):
     #: How many calls the runner wants to have at a time; None: any number.
     max_in_flight: ClassVar[int | None] = None
 
+    #: What takes long at the moment, before or after the tasks, for people; None while it is the tasks.
+    activity: str | None = None
+
     _portal: Portal | None = None
 
     @property
@@ -160,6 +164,14 @@ class TaskRunner(abc.ABC):
     def retries(self) -> int:
         """How many retries the code that submits asks for in the runner's own way, such as an annotation."""
         return 0
+
+    def workers(self) -> int | None:
+        """How many workers its cluster has now; None if it has no cluster. Never blocks."""
+        return None
+
+    def running(self, unfinished: Collection[RunFuture[Any]]) -> int | None:
+        """How many of these task runs are being executed; None if nobody knows. Never blocks."""
+        return sum(future.state.is_running() for future in unfinished)
 
     def trouble(self) -> ClusterError | None:
         """What is wrong with the runner's cluster, if something is: the cause of errors seen by the flow."""

@@ -9,15 +9,17 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import ClusterLost, ClusterUnreachable
+from ..futures import RunFuture
 from ..states import State
 from .base import TaskCall, TaskRunner
 
 if TYPE_CHECKING:
     from ..clusters.temporary import ClusterClass
+    from .dask_load import DaskLoad
     from .dask_session import DaskResult, DaskSession
 
 logger = logging.getLogger("flowcluster.task_runner.dask")
@@ -73,6 +75,7 @@ class DaskTaskRunner(TaskRunner):
         self.client_kwargs = dict(client_kwargs or {})
         self._resources = contextlib.ExitStack()
         self._session: DaskSession | None = None
+        self._load: DaskLoad | None = None
 
     @property
     def client(self) -> Any:
@@ -85,11 +88,13 @@ class DaskTaskRunner(TaskRunner):
         Raises `ClusterUnreachable`, or what the cluster class raised.
         """
         super().open()
+        self.activity = f"waiting for {self.address}" if self.address else "creating a Dask cluster"
         # Before anything is waited for: this takes as long as a scheduler takes to start.
         import distributed
 
         from ..clusters.address import wait_for
         from ..clusters.temporary import temporary_cluster
+        from .dask_load import DaskLoad
         from .dask_session import DaskSession
 
         self._resources = contextlib.ExitStack()
@@ -114,7 +119,9 @@ class DaskTaskRunner(TaskRunner):
                 ) from error
             resources.callback(client.close, CLOSE_TIMEOUT)
             self._session = DaskSession(client, address)
+            self._load = DaskLoad(client, is_own=self.address is None)
             self._resources = resources.pop_all()
+        self.activity = None
         if link := client.dashboard_link:
             logger.info("The Dask dashboard is available at %s", link)
 
@@ -126,18 +133,30 @@ class DaskTaskRunner(TaskRunner):
         """Whether the scheduler of this run knows the future behind `handle`."""
         return self._session is not None and getattr(handle, "session", None) is self._session
 
+    def workers(self) -> int | None:
+        """Workers that are connected to the scheduler, as of a moment ago."""
+        load = self._load
+        return load.workers if load else None
+
+    def running(self, unfinished: Collection[RunFuture[Any]]) -> int | None:
+        """What the workers of the run's own cluster execute; nobody knows whose tasks a shared one's do."""
+        load = self._load
+        return load.executing if load else None
+
     def trouble(self) -> ClusterLost | None:
         """That the scheduler went away, if it did."""
         return self._session.lost() if self._session else None
 
     def close(self, cancel: bool = False) -> None:
         """Disconnect, and close the cluster if it is the run's own."""
-        session, self._session = self._session, None
+        session, self._session, self._load = self._session, None, None
+        self.activity = None if self.address else "closing the Dask cluster"
         resources, self._resources = self._resources, contextlib.ExitStack()
         with _quiet() if session and session.lost() else contextlib.nullcontext(), resources:
             if session is not None:
                 session.close(cancel)
         super().close(cancel)
+        self.activity = None
 
     @property
     def _opened(self) -> DaskSession:

@@ -1,0 +1,116 @@
+"""The progress line: what it says and how it is laid out.
+
+``⠹ olivine-swan ━━━━━━━━━━━━━━━━━━━━ 12/40 · 4 running · 24 waiting · 1 failed · 2 workers · 0:12``
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ..states import Tally
+
+_SPINNER, _ASCII_SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", "|/-\\"
+_BAR, _LEAST_BAR = 20, 5
+_DIM, _GREEN, _RED, _PLAIN = "\x1b[2m", "\x1b[32m", "\x1b[31m", "\x1b[0m"
+
+
+@dataclasses.dataclass
+class Shown:
+    """How a flow run and its subflow runs stand.
+
+    Attributes:
+        name: of the outermost flow run.
+        seconds: since its beginning.
+        done, completed, failed, cancelled: task runs that have ended; `done` also counts those that
+            could never start.
+        unfinished: task runs that have not ended.
+        running: those of them that are being executed; None if nobody knows.
+        workers: workers of the runs' clusters.
+        activity: what the run waits for before its tasks can run, if it does.
+    """
+
+    name: str
+    seconds: float
+    done: int = 0
+    completed: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    unfinished: int = 0
+    running: int | None = 0
+    workers: int = 0
+    activity: str | None = None
+
+    def add(self, tally: Tally, sign: int = 1) -> None:
+        """Count what ended; with ``-1`` take it back."""
+        self.done += sign * tally.total
+        self.completed += sign * tally.completed
+        self.failed += sign * tally.failed
+        self.cancelled += sign * tally.cancelled
+
+
+def line(runs: list[Shown], number: int, width: int, colours: bool, unicode: bool) -> str:
+    """The line for some flow runs, of at most `width` columns; `number` counts its pictures."""
+    shown = runs[0] if len(runs) == 1 else _sum(runs)
+    spinner = _SPINNER if unicode else _ASCII_SPINNER
+    # Names come from users: nothing in them may move the cursor.
+    name = "".join(character if character.isprintable() else "?" for character in shown.name)
+    parts = [("", f"{spinner[number % len(spinner)]} {name}")]
+    details = _details(shown)
+    total = shown.done + shown.unfinished
+    if total:
+        parts.append(("", f" {shown.done}/{total}"))
+    parts += [(_RED if " failed" in detail else "", (" · " if unicode else " - ") + detail) for detail in details]
+    left = width - sum(len(text) for _, text in parts) - 1
+    if total and left >= _LEAST_BAR:
+        size = min(left, _BAR)
+        full = size * shown.done // total
+        bar = ("━", "━") if unicode and colours else ("━", "─") if unicode else ("#", ".")
+        parts[1:1] = [(_GREEN, " " + bar[0] * full), (_DIM, bar[1] * (size - full))]
+    return _fitted(parts, width, colours)
+
+
+def _details(shown: Shown) -> list[str]:
+    details = []
+    if shown.unfinished and shown.running is not None:
+        # Both are read one after the other, while runs begin and end.
+        running = min(shown.running, shown.unfinished)
+        details += [f"{running} running", f"{shown.unfinished - running} waiting"]
+    elif shown.unfinished:
+        details.append(f"{shown.unfinished} unfinished")
+    if shown.failed:
+        details.append(f"{shown.failed} failed")
+    if shown.cancelled:
+        details.append(f"{shown.cancelled} cancelled")
+    if (never := shown.done - shown.completed - shown.failed - shown.cancelled) > 0:
+        details.append(f"{never} not started")
+    if shown.activity:
+        details.append(shown.activity)
+    if shown.workers:
+        details.append(f"{shown.workers} worker{'s' if shown.workers > 1 else ''}")
+    return [*details, duration(shown.seconds)]
+
+
+def duration(seconds: float) -> str:
+    """A time as people write it: ``0:07``, ``12:03``, ``1:00:00``."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _sum(runs: list[Shown]) -> Shown:
+    total = Shown(f"{len(runs)} flow runs", max(run.seconds for run in runs))
+    for run in runs:
+        for field in ("done", "completed", "failed", "cancelled", "unfinished", "workers"):
+            setattr(total, field, getattr(total, field) + getattr(run, field))
+        total.running = None if total.running is None or run.running is None else total.running + run.running
+        total.activity = total.activity or run.activity
+    return total
+
+
+def _fitted(parts: list[tuple[str, str]], width: int, colours: bool) -> str:
+    text = ""
+    for colour, part in parts:
+        shown = part[:width]
+        width -= len(shown)
+        text += f"{colour}{shown}{_PLAIN}" if colours and colour else shown
+    return text

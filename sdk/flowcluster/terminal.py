@@ -1,0 +1,116 @@
+"""The last row of a terminal, kept apart from all that is written above it.
+
+The rows above become the terminal's scrolling region. Whatever writes to the terminal, be it this
+process, a worker or a program that a task starts, then scrolls there and never meets the row; so no
+stream is replaced and nothing that is written is touched. The cursor stays where the others left it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+#: ``0`` or ``1``: whether a progress line is wanted; by default it is, except in a build service (``CI``).
+ENV_PROGRESS = "FLOWCLUSTER_PROGRESS"
+
+_FALSE = ("0", "false", "no", "off")
+
+# Cursor, its colours and margins: saved, restored; down by one row and up again, which scrolls only in
+# the last row and keeps the column; the region from the first row to a given one, or the whole screen.
+_SAVE, _RESTORE, _MAKE_ROOM = "\x1b7", "\x1b8", "\x1bD\x1b[A"
+_REGION, _WHOLE, _GO_TO, _ERASE = "\x1b[1;{}r", "\x1b[r", "\x1b[{};1H", "\x1b[0m\x1b[2K"
+# Text that is too wide, for instance of characters that take two columns, ends at the margin.
+_CUT, _WRAP = "\x1b[?7l", "\x1b[?7h"
+
+#: Rows below which a terminal has none to spare.
+LEAST_ROWS = 4
+
+
+def usable() -> int | None:
+    """The file descriptor of a terminal at stderr where people want to see progress; None if there is none."""
+    choice = os.environ.get(ENV_PROGRESS, "").strip().lower()
+    if choice in _FALSE or (not choice and os.environ.get("CI", "").lower() not in ("", *_FALSE)):
+        return None
+    if os.environ.get("TERM", "dumb") in ("", "dumb"):
+        return None
+    # A child of multiprocessing, such as a local cluster's worker, shares the terminal of its parent.
+    processes = sys.modules.get("multiprocessing.process")
+    if processes is not None and processes.parent_process() is not None:
+        return None
+    try:
+        return sys.stderr.fileno() if sys.stderr.isatty() else None
+    except (AttributeError, OSError, ValueError):
+        return None  # no stream at all, or one that only looks like a terminal
+
+
+def has_colours() -> bool:
+    """Whether nobody forbade colours (``NO_COLOR``)."""
+    return not os.environ.get("NO_COLOR")
+
+
+def has_unicode() -> bool:
+    """Whether stderr can show more than ASCII."""
+    return (getattr(sys.stderr, "encoding", None) or "").lower().replace("-", "").startswith("utf")
+
+
+class LastRow:
+    """Shows one line of text in the last row of the terminal behind a file descriptor.
+
+    For one thread at a time. What cannot be written is not shown.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._process = os.getpid()
+        self._size: os.terminal_size | None = None
+
+    @property
+    def width(self) -> int:
+        """Columns of the terminal now."""
+        try:
+            return os.get_terminal_size(self._descriptor).columns
+        except OSError:
+            return 0
+
+    def show(self, text: str) -> None:
+        """Put `text` there, at first or instead of the last one."""
+        try:
+            size = os.get_terminal_size(self._descriptor)
+        except OSError:
+            return
+        if size.lines < LEAST_ROWS or not self._in_foreground():
+            return
+        start = ""
+        if os.getpid() != self._process:  # forked since: what is shown is the parent's
+            self._process, self._size = os.getpid(), None
+        if size != self._size:
+            start = self._given_back() + _MAKE_ROOM
+            self._size = size
+        # With each text, as a program may have set the whole screen to its beginnings.
+        row = _REGION.format(size.lines - 1) + _GO_TO.format(size.lines)
+        self._write(start + _SAVE + row + _ERASE + _CUT + text + _WRAP + _RESTORE)
+
+    def clear(self) -> None:
+        """Erase the text and give the row back to the terminal."""
+        if self._size is not None and os.getpid() == self._process:
+            self._write(self._given_back())
+            self._size = None
+
+    def _given_back(self) -> str:
+        if self._size is None:
+            return ""
+        return _SAVE + _WHOLE + _GO_TO.format(self._size.lines) + _ERASE + _RESTORE
+
+    def _in_foreground(self) -> bool:
+        # A program in the background would write over the shell's prompt.
+        try:
+            return os.tcgetpgrp(self._descriptor) == os.getpgrp()
+        except OSError:
+            return True  # it is not this process's controlling terminal, so there is no shell to disturb
+
+    def _write(self, text: str) -> None:
+        # In one piece and past Python's buffers: a terminal does not mix single writes.
+        try:
+            os.write(self._descriptor, text.encode("utf-8", "replace"))
+        except OSError:
+            pass  # the terminal was closed

@@ -1,0 +1,250 @@
+"""A person at a terminal: a progress line while a flow lasts, whole lines above it, nothing left of it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import Gate
+
+FLOWS = """
+import sys, threading
+from flowcluster import flow, task
+from flowcluster.task_runners import ConcurrentTaskRunner, DaskTaskRunner
+
+@task
+def wait_at(gate):
+    with open(gate) as file:
+        file.read()
+    print("through the gate")
+
+@task
+def succeed(after=None):
+    print("so far so good")
+
+@task
+def fail():
+    raise ValueError("boom")
+
+@flow
+def child():
+    succeed.submit()
+    fail.submit()
+
+@flow
+def waits(gate, how="well"):
+    child(return_state=True)
+    future = wait_at.submit(gate)
+    succeed.submit(future)
+    future.wait()
+    if how == "badly":
+        raise RuntimeError("badly")
+
+@flow(task_runner=DaskTaskRunner(cluster_kwargs=dict(n_workers=2, threads_per_worker=1, dashboard_address=":0")))
+def on_dask(gates):
+    wait_at.map(gates)
+
+@flow
+def is_short():
+    succeed.submit()
+
+@flow
+def parent_of_short():
+    is_short()
+"""
+
+ROWS = 24
+DRAWN = re.compile(rb"\x1b7\x1b\[1;23r\x1b\[24;1H\x1b\[0m\x1b\[2K\x1b\[\?7l(.*?)\x1b\[\?7h\x1b8", re.DOTALL)
+ROOM, BACK = b"\x1bD\x1b[A", b"\x1b7\x1b[r\x1b[24;1H\x1b[0m\x1b[2K\x1b8"
+
+
+class Program:
+    """`flowcluster run` in a terminal of its own."""
+
+    def __init__(self, arguments: list[str], **streams: Any) -> None:
+        self.seen = b""
+        self._person, terminal = pty.openpty()
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, 150, 0, 0))
+
+        def take_terminal() -> None:
+            fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+
+        environment = {name: value for name, value in os.environ.items() if name not in ("CI", "NO_COLOR")}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "flowcluster.cli.main", "run", *arguments],
+            env={**environment, "TERM": "xterm", "PYTHONIOENCODING": "utf-8"},
+            start_new_session=True,
+            preexec_fn=take_terminal,
+            **{"stdin": terminal, "stdout": terminal, "stderr": terminal, **streams},
+        )
+        os.close(terminal)
+
+    def read(self) -> bool:
+        """Read what comes next; False at the end."""
+        try:
+            data = os.read(self._person, 65536)
+        except OSError:  # every program has closed the terminal
+            return False
+        self.seen += data
+        return bool(data)
+
+    def until(self, text: str) -> None:
+        """Read until the line says `text`."""
+        while not any(text in shown for shown in self.lines()):
+            assert self.read(), self.seen
+
+    def to_the_end(self) -> int:
+        """Read the rest; the exit code."""
+        while self.read():
+            pass
+        return self.process.wait(60)
+
+    def type(self, keys: bytes) -> None:
+        """What the person types."""
+        os.write(self._person, keys)
+
+    def lines(self) -> list[str]:
+        """What the progress line said, picture by picture, without colours."""
+        return [re.sub(r"\x1b\[\d*m", "", shown.decode()) for shown in DRAWN.findall(self.seen)]
+
+    def rest(self) -> list[str]:
+        """All that was written beside it, line by line."""
+        return DRAWN.sub(b"", self.seen).replace(ROOM, b"").replace(BACK, b"").decode().splitlines()
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        os.close(self._person)
+
+
+@pytest.fixture
+def programs() -> Iterator[list[Program]]:
+    """Programs to be closed at the end."""
+    started: list[Program] = []
+    yield started
+    for program in started:
+        program.close()
+
+
+@pytest.fixture
+def flows(tmp_path: Path) -> str:
+    """A file of flows."""
+    file = tmp_path / "shown_flows.py"
+    file.write_text(FLOWS)
+    return str(file)
+
+
+def assert_nothing_is_left(program: Program) -> None:
+    """The row was given back after the last picture, and all else is whole lines without escapes."""
+    assert program.seen.count(BACK) == program.seen.count(ROOM) == 1
+    assert program.seen.rindex(BACK) > program.seen.rindex(b"\x1b[?7h")
+    assert not any("\x1b" in line for line in program.rest())
+
+
+def test_line_shows_the_whole_tree_and_goes(flows: str, gate: Any, programs: list[Program]) -> None:
+    """Counts of flow and subflow add up; prints and log lines come whole; at the end the row is given back."""
+    program = Program([f"{flows}:waits", "-p", f"gate={gate.path}"])
+    programs.append(program)
+    program.until("2/4 · 1 running · 1 waiting · 1 failed · 0:02")
+    gate.open()
+
+    assert program.to_the_end() == 1  # the child has failed
+    assert_nothing_is_left(program)
+    rest = program.rest()
+    assert "through the gate" in rest
+    assert rest.count("so far so good") == 2
+    log = re.compile(r"\d\d:\d\d:\d\d\.\d{3} \| (INFO |ERROR)   \| .* - .*")
+    assert len([line for line in rest if log.fullmatch(line)]) == len([line for line in rest if " | " in line])
+    assert all(re.match(r". [a-z]+-[a-z]+ ━{20} \d/4 ", line) for line in program.lines())
+
+
+@pytest.mark.parametrize(("end", "code"), [("interrupt", 3), ("terminate", 3), ("raise", 1)])
+def test_nothing_is_left_however_the_run_ends(
+    flows: str, gate: Any, programs: list[Program], end: str, code: int
+) -> None:
+    """Ctrl-C, SIGTERM and an exception give the row back as a good end does."""
+    how = "badly" if end == "raise" else "well"
+    program = Program([f"{flows}:waits", "-p", f"gate={gate.path}", "-p", f"how={how}"])
+    programs.append(program)
+    program.until("1 running")
+    if end == "interrupt":
+        program.type(b"\x03")
+    elif end == "terminate":
+        program.process.terminate()
+    else:
+        gate.open()
+
+    assert program.to_the_end() == code
+    assert_nothing_is_left(program)
+
+
+def test_line_tells_of_a_cluster_and_its_workers(flows: str, tmp_path: Path, programs: list[Program]) -> None:
+    """While the cluster is made the line says so; then it has the workers, and what they execute."""
+    gates = [Gate(tmp_path / name) for name in ("one", "two", "three")]
+    program = Program([f"{flows}:on_dask", "-p", f"gates={json.dumps([gate.path for gate in gates])}"])
+    programs.append(program)
+    program.until("2 running · 1 waiting · 2 workers")
+    for gate in gates:
+        gate.open()
+
+    assert program.to_the_end() == 0
+    assert_nothing_is_left(program)
+    assert program.rest().count("through the gate") == 3
+    making = [line for line in program.lines() if "creating a Dask cluster" in line]
+    assert all(re.search(r"creating a Dask cluster \(\d+ s\)", line) for line in making)
+
+
+def test_piped_output_is_untouched(flows: str, gate: Any, programs: list[Program]) -> None:
+    """Where stdout is a pipe, what goes through it is what the flow prints, while the terminal has the line."""
+    program = Program([f"{flows}:waits", "-p", f"gate={gate.path}"], stdout=subprocess.PIPE)
+    programs.append(program)
+    program.until("1 running")
+    gate.open()
+    assert program.process.stdout is not None
+    printed = program.process.stdout.read()
+    program.to_the_end()
+    program.process.stdout.close()
+
+    assert printed == b"so far so good\nthrough the gate\nso far so good\n"
+    assert_nothing_is_left(program)
+
+
+def test_short_flow_stays_plain(flows: str, programs: list[Program]) -> None:
+    """A flow of less than two seconds writes no escape at all."""
+    program = Program([f"{flows}:parent_of_short"])
+    programs.append(program)
+
+    assert program.to_the_end() == 0
+    assert b"so far so good" in program.seen
+    assert b"\x1b" not in program.seen
+
+
+def test_piped_stderr_gets_no_escape(flows: str, gate: Any, tmp_path: Path) -> None:
+    """A log file has lines only, however long the flow lasts, and nothing about terminals was imported for it."""
+    program = (
+        f"import sys, threading; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "from shown_flows import waits\n"
+        "import flowcluster.engine.progress as progress\n"
+        "progress.DELAY = 0\n"
+        f"threading.Timer(0.5, lambda: open({gate.path!r}, 'w').close()).start()\n"
+        f"waits({gate.path!r}, return_state=True)\n"
+        "print(*[name for name in ('rich', 'curses') if name in sys.modules])\n"
+        "print(*[thread.name for thread in threading.enumerate() if 'progress' in thread.name])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True)
+
+    assert b"\x1b" not in done.stdout + done.stderr
+    assert done.stdout.splitlines()[-2:] == [b"", b""]
