@@ -11,16 +11,18 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
-from . import context
+from . import context, library_logs
 from .tracebacks import format_trimmed
 
 ENV_LEVEL = "FLOWCLUSTER_LOGGING_LEVEL"
 
 # Marks a record that went to the driver, where it is shown.
 _SENT = "flowcluster_sent"
+# Where a record is to be sent, if it is not to be told by the run in which it is made.
+_TOPIC = "flowcluster_topic"
 
 root = logging.getLogger("flowcluster")
 engine = logging.getLogger("flowcluster.engine")
@@ -52,27 +54,18 @@ def get_run_logger() -> RunLogger:
 
 def logger_of(run: context.FlowContext | context.TaskContext) -> RunLogger:
     """The logger for a run's own lines."""
+    extra = library_logs.names_of(run)
     if isinstance(run, context.FlowContext):
-        return flow_logger(run.name, run.flow_name)
-    extra = {
-        "task_run_name": run.name,
-        "task_name": run.task_name,
-        "flow_run_name": run.flow_run_name,
-        "flow_name": run.flow_name,
-    }
+        return RunLogger(flow_runs, extra)
     if run.topic is not None:
-        extra["flowcluster_topic"] = run.topic
+        # Also in a thread that the task starts, which knows nothing of the run.
+        extra[_TOPIC] = run.topic
     return RunLogger(task_runs, extra)
 
 
 def flow_logger(run_name: str, flow_name: str, **more: Any) -> RunLogger:
     """The logger of a flow run, whose records also carry `more`."""
     return RunLogger(flow_runs, {"flow_run_name": run_name, "flow_name": flow_name, **more})
-
-
-def task_logger(run_name: str) -> RunLogger:
-    """The logger in which the engine tells how a task run ended."""
-    return RunLogger(task_runs, {"task_run_name": run_name})
 
 
 class RunFormatter(logging.Formatter):
@@ -88,8 +81,13 @@ class RunFormatter(logging.Formatter):
         elif name := getattr(record, "flow_run_name", None):
             source = f"Flow run '{name}'"
         else:
-            source = record.name
-        return f"{self.formatTime(record)} | {record.levelname:<7} | {source} - {record.message}"
+            return self._line(record, record.name, record.message)
+        # A library's line is the run's, but it is good to know who spoke.
+        text = f"{record.name}: {record.message}" if library_logs.is_foreign(record.name) else record.message
+        return self._line(record, source, text)
+
+    def _line(self, record: logging.LogRecord, source: str, text: str) -> str:
+        return f"{self.formatTime(record)} | {record.levelname:<7} | {source} - {text}"
 
     def formatException(self, ei: Any) -> str:
         """The traceback without the SDK's own frames."""
@@ -115,10 +113,14 @@ def configure() -> None:
     """
     if root.level == logging.NOTSET:
         root.setLevel(level_from_environment())
+    extra = library_logs.extra_loggers()
     if not logging.root.handlers and all(isinstance(handler, ForwardHandler) for handler in root.handlers):
         handler = _Console()
         handler.setFormatter(RunFormatter())
         root.addHandler(handler)
+    if extra:
+        console = next((handler for handler in root.handlers if isinstance(handler, _Console)), None)
+        library_logs.attach(extra, console, root.level)
 
 
 def level_from_environment() -> int:
@@ -141,7 +143,9 @@ class ForwardHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send the record's plain parts; a value that only this process knows is sent as its text."""
-        topic = getattr(record, "flowcluster_topic", None)
+        if hasattr(record, _SENT):
+            return  # by a logger below, which was named as well
+        topic = getattr(record, _TOPIC, None)
         run = context.current.get()
         if topic is None and isinstance(run, context.TaskContext):
             topic = run.topic
@@ -154,18 +158,45 @@ class ForwardHandler(logging.Handler):
             self.handleError(record)
 
 
+def forward(handler: ForwardHandler, level: int, loggers: Iterable[str]) -> None:
+    """On a worker: let `handler` send the records of this package's and these loggers from `level` on."""
+    if handler not in root.handlers:
+        root.addHandler(handler)
+        # After it, so that it shows only what was not sent.
+        configure()
+    if root.level > level:
+        root.setLevel(level)
+    library_logs.attach(loggers, handler, level, is_first=True)
+
+
 def to_dict(record: logging.LogRecord) -> dict[str, Any]:
-    """A record as a dict of plain values."""
-    data = {key: value for key, value in vars(record).items() if isinstance(value, str | int | float | None)}
+    """A record as a dict of plain values; what is not plain is told as its text."""
+    data = {key: _plain(value) for key, value in vars(record).items() if key != _TOPIC}
     data.update(msg=record.getMessage(), args=None, exc_info=None)
     if record.exc_info:
-        data["exc_text"] = logging.Formatter().formatException(record.exc_info)
+        data["exc_text"] = RunFormatter().formatException(record.exc_info)
     return data
 
 
+def _plain(value: Any) -> Any:
+    if value is None or type(value) in (str, int, float, bool):
+        return value
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    try:
+        return str(value)
+    except Exception:
+        return f"<{type(value).__name__}>"  # its own fault is no reason to lose the line
+
+
 def replay(data: dict[str, Any]) -> None:
-    """Handle a record that a worker sent as if it had been made here."""
+    """Handle a record that a worker sent as if it had been made here.
+
+    A record of a library that only others who use the worker asked for is dropped.
+    """
     record = logging.makeLogRecord(data)
     logger = logging.getLogger(record.name)
-    if logger.isEnabledFor(record.levelno):
+    if logger.isEnabledFor(record.levelno) and library_logs.is_wanted(record.name):
         logger.handle(record)

@@ -6,7 +6,11 @@ import os
 import traceback
 from types import TracebackType
 
+from .context import PROCESS
 from .errors import RemoteTraceback
+
+# On an exception, which may travel on to another process with another log.
+_LOGGED = "__flowcluster_logged__"
 
 _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
@@ -29,6 +33,16 @@ def format_trimmed(error: BaseException) -> str:
             part.stack = traceback.StackSummary.from_list(kept)
         part = part.__cause__ or part.__context__
     return "".join(shown.format()).rstrip("\n")
+
+
+def first_time(error: BaseException) -> bool:
+    """Whether this process asks so for the first time about `error`: its traceback is logged only once.
+
+    The exception of a task often goes on through its flow, and through the flows around that one.
+    """
+    known = vars(error).get(_LOGGED) == PROCESS
+    vars(error)[_LOGGED] = PROCESS
+    return not known
 
 
 def location(error: BaseException) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any
 from .. import context, errors, logs, names, prints, states
 from ..portal import run_on_new_loop
 from ..states import State
+from ..tracebacks import first_time
 from ..waiting import Blocking, Colour, Suspending, drive
 from . import hooks, inputs, parameters, progress, retrying, run_names, timeouts
 from .conclusion import conclude, without_cluster
@@ -200,7 +201,10 @@ def _failed(run: FlowRun, error: Exception) -> State:
     if isinstance(error, errors.ClusterError):
         return without_cluster(error)
     state = state_of(error, "Flow run", run.name)
-    run.logger.error("Encountered exception during execution:", exc_info=error)
+    if first_time(error):
+        run.logger.error("Encountered exception during execution:", exc_info=error)
+    else:  # a task's or a subflow's, which the flow function did not catch
+        run.logger.error("Encountered exception during execution, as told above: %s", states.describe(error))
     return state
 
 

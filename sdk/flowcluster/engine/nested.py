@@ -36,7 +36,9 @@ class NestedRuns(FlowRun):
 
     def _new_part(self, spec: TaskSpec) -> SharedPart:
         of_task = self._task.shared
-        part = SharedPart(spec, self.name, self.flow_name, of_task.process, of_task.level, self.logs_prints_of(spec))
+        part = SharedPart(
+            spec, self.name, self.flow_name, of_task.process, of_task.level, self.logs_prints_of(spec), of_task.loggers
+        )
         part.topic = of_task.topic
         return part
 

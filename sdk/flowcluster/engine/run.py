@@ -7,12 +7,13 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from .. import context, logs, states
+from .. import context, library_logs, logs, states
 from ..errors import Terminated
 from ..futures import RunFuture
 from ..options import TaskSpec
 from ..runners.base import SharedPart, TaskRunner
 from ..states import State, Tally
+from ..tracebacks import first_time
 from .window import Window
 
 
@@ -98,7 +99,15 @@ class FlowRun(context.FlowContext):
 
     def _new_part(self, spec: TaskSpec) -> SharedPart:
         level = logs.task_runs.getEffectiveLevel()
-        return SharedPart(spec, self.name, self.flow_name, context.PROCESS, level, self.logs_prints_of(spec))
+        return SharedPart(
+            spec,
+            self.name,
+            self.flow_name,
+            context.PROCESS,
+            level,
+            self.logs_prints_of(spec),
+            library_logs.extra_loggers(),
+        )
 
     def logs_prints_of(self, spec: TaskSpec) -> bool:
         """Whether what a task prints goes to its runs' loggers."""
@@ -184,11 +193,11 @@ class FlowRun(context.FlowContext):
         return len(left)
 
     def _log_end(self, name: str, state: State) -> None:
-        extra = {"task_run_name": name, **self._extra}
+        extra = {"task_run_name": name, "flow_run_name": self.name, "flow_name": self.flow_name, **self._extra}
         if state.is_completed():
             # As text: a handler that keeps records must not keep results with them.
             logs.task_runs.info("Finished in state %s", str(state), extra=extra)
             return
-        if state.is_failed() and isinstance(state.data, Exception):
+        if state.is_failed() and isinstance(state.data, Exception) and first_time(state.data):
             logs.task_runs.error("Encountered exception during execution:", exc_info=state.data, extra=extra)
         logs.task_runs.error("Finished in state %s", state, extra=extra)

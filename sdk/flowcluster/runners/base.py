@@ -73,6 +73,7 @@ class SharedPart:
         spec: the task.
         flow_run_name, flow_name: of the flow run.
         topic, level: where a worker sends log lines of at least this level; None: nowhere.
+        loggers: those of libraries whose lines belong to the run too.
         log_prints: whether what the task prints goes to its run's logger.
         process: the driver's process, which a worker compares with its own.
         runner_on_worker: makes, on a worker, an open runner for what the task itself submits; None in
@@ -80,7 +81,14 @@ class SharedPart:
     """
 
     def __init__(
-        self, spec: TaskSpec, flow_run_name: str, flow_name: str, process: str, level: int, log_prints: bool = False
+        self,
+        spec: TaskSpec,
+        flow_run_name: str,
+        flow_name: str,
+        process: str,
+        level: int,
+        log_prints: bool = False,
+        loggers: tuple[str, ...] = (),
     ) -> None:
         self.spec = spec
         self.flow_run_name = flow_run_name
@@ -88,6 +96,7 @@ class SharedPart:
         self.process = process
         self.level = level
         self.log_prints = log_prints
+        self.loggers = loggers
         self.topic: str | None = None
         self.runner_on_worker: Callable[[], TaskRunner] | None = None
 

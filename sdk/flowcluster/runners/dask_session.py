@@ -76,8 +76,13 @@ class DaskSession:
 
     @property
     def topic(self) -> str:
-        """Under which workers send log lines of this run."""
-        return f"flowcluster-{self.id}"
+        """Under which workers send log lines of this run.
+
+        That of the client: the scheduler forgets its events some time after the client has left, and
+        those of a topic of our own never.
+        """
+        name: str = self.client.id
+        return name
 
     def submit(self, call: TaskCall, done: Callable[[State], None]) -> DaskResult:
         """Send a call to the scheduler; `done` gets its final state, on a thread of the client.
@@ -221,7 +226,9 @@ class DaskSession:
 
     @staticmethod
     def _replay(event: tuple[float, dict[str, Any]]) -> None:
-        logs.replay(event[1])
+        # The scheduler itself has something to tell about the client, too.
+        if "levelno" in event[1]:
+            logs.replay(event[1])
 
 
 def _dump_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:

@@ -8,7 +8,6 @@ somebody needs it, or a `TaskFailure`.
 from __future__ import annotations
 
 import functools
-import logging
 import pickle
 from typing import Any
 
@@ -33,7 +32,7 @@ def execute(code: bytes, info: RunInfo, arguments: bytes, *upstream: Any) -> Any
         message = f"Task run could not be loaded on the worker: {states.describe(error)}"
         return TaskFailure(info.name, states.failed(message, error))
     if shared.topic is not None:
-        _forward_logs(shared.level)
+        logs.forward(_forwarding(), shared.level, shared.loggers)
     if shared.spec.is_async:
         import asyncio
 
@@ -75,8 +74,8 @@ def _load(code: bytes) -> Any:
 
 
 @functools.cache
-def _forwarding() -> logging.Handler:
-    """The handler that sends records of task runs to their drivers, installed with its first use."""
+def _forwarding() -> logs.ForwardHandler:
+    """The handler that sends records of task runs to their drivers."""
     from distributed import get_worker
 
     first = get_worker()
@@ -88,14 +87,4 @@ def _forwarding() -> logging.Handler:
             worker = first
         worker.log_event(topic, data)
 
-    handler = logs.ForwardHandler(send)
-    logs.root.addHandler(handler)
-    # After it, so that it shows only what was not sent.
-    logs.configure()
-    return handler
-
-
-def _forward_logs(level: int) -> None:
-    _forwarding()
-    if logs.root.level > level:
-        logs.root.setLevel(level)
+    return logs.ForwardHandler(send)

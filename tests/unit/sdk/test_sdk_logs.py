@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import subprocess
 import sys
@@ -66,19 +67,31 @@ def test_handler_is_installed_only_where_there_is_none() -> None:
     assert ["MINE" in line for line in later.splitlines()] == [False] * 3 + [True] * 3
 
 
+class Thing:
+    def __str__(self) -> str:
+        return "a thing"
+
+
+class Broken:
+    def __str__(self) -> str:
+        raise OSError("no text")
+
+
 def test_record_travels_with_its_plain_parts(caplog: pytest.LogCaptureFixture) -> None:
-    """Text, names and traceback of a worker's record arrive; objects stay behind."""
+    """Text, names, traceback and what else there is of a worker's record arrive; objects as their text."""
     caplog.set_level(logging.INFO, "flowcluster")
     try:
         raise KeyError("k")
     except KeyError:
-        made = record("said %s", "hi", task_run_name="t-0", thing=object())
+        made = record("said %s", "hi", task_run_name="t-0", steps=[1, {"a": (2,)}], thing=Thing(), broken=Broken())
         made.exc_info = sys.exc_info()  # type: ignore[assignment]
     data = logs.to_dict(made)
     logs.replay(data)
     arrived = caplog.records[-1]
 
-    assert "thing" not in data
+    assert json.loads(json.dumps(data)) == data
+    assert vars(arrived)["steps"] == [1, {"a": [2]}]
+    assert (vars(arrived)["thing"], vars(arrived)["broken"]) == ("a thing", "<Broken>")
     assert (arrived.getMessage(), vars(arrived)["task_run_name"]) == ("said hi", "t-0")
     assert "KeyError" in (arrived.exc_text or "")
 

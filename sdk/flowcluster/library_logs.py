@@ -1,0 +1,81 @@
+"""Log lines of libraries as lines of the run that calls them.
+
+``FLOWCLUSTER_LOGGING_EXTRA_LOGGERS=httpx,mylib`` names loggers whose records, and those of the loggers
+below them, get the names of the run in which they are made. They are shown like the run's own lines,
+and come to the driver from workers too.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable
+
+from . import context
+
+ENV_EXTRA_LOGGERS = "FLOWCLUSTER_LOGGING_EXTRA_LOGGERS"
+
+_OWN = "flowcluster"
+
+# Loggers whose level is ours to set, as nobody else did.
+_levelled: set[str] = set()
+
+
+def extra_loggers() -> tuple[str, ...]:
+    """The names in ``FLOWCLUSTER_LOGGING_EXTRA_LOGGERS``, without this package's own and the root logger's."""
+    names = {name.strip() for name in os.environ.get(ENV_EXTRA_LOGGERS, "").split(",")}
+    return tuple(sorted(name for name in names if name not in ("", "root") and not _is_below(name, _OWN)))
+
+
+def is_wanted(name: str) -> bool:
+    """Whether records of the logger `name` are lines of runs in this process."""
+    return _is_below(name, _OWN) or any(_is_below(name, wanted) for wanted in extra_loggers())
+
+
+def is_foreign(name: str) -> bool:
+    """Whether the logger `name` is another library's."""
+    return not _is_below(name, _OWN)
+
+
+def attach(names: Iterable[str], handler: logging.Handler | None, level: int, is_first: bool = False) -> None:
+    """Let records of these loggers from `level` on carry their run's names, and go to `handler` too.
+
+    With `is_first` it gets them before all others. A level that somebody gave such a logger is kept.
+    """
+    for name in names:
+        logger = logging.getLogger(name)
+        if logger.level == logging.NOTSET or (name in _levelled and logger.level > level):
+            logger.setLevel(level)
+            _levelled.add(name)
+        if _naming not in logger.handlers:
+            logger.handlers.insert(0, _naming)  # before those that show the names
+        if handler is not None and handler not in logger.handlers:
+            logger.handlers.insert(1 if is_first else len(logger.handlers), handler)
+
+
+def names_of(run: context.FlowContext | context.TaskContext) -> dict[str, str]:
+    """A run's names as attributes of its records."""
+    if isinstance(run, context.FlowContext):
+        return {"flow_run_name": run.name, "flow_name": run.flow_name}
+    return {
+        "task_run_name": run.name,
+        "task_name": run.task_name,
+        "flow_run_name": run.flow_run_name,
+        "flow_name": run.flow_name,
+    }
+
+
+class _Naming(logging.Handler):
+    """Gives records the names of the run in which they are made."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        run = context.current.get()
+        if run is not None and not hasattr(record, "flow_run_name"):
+            vars(record).update(names_of(run))
+
+
+_naming = _Naming()
+
+
+def _is_below(name: str, ancestor: str) -> bool:
+    return name == ancestor or name.startswith(f"{ancestor}.")

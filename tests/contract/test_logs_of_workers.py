@@ -1,0 +1,217 @@
+"""Lines that are made far away: complete, in order, under the right name, on every task runner."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowcluster import flow, get_run_logger, library_logs, task
+from flowcluster.task_runners import DaskTaskRunner, SequentialTaskRunner, TaskRunner
+
+Lines = Callable[[], list[str]]
+
+
+@task
+def speak() -> None:
+    logger = get_run_logger()
+    for number in range(20):
+        logger.info("line %d", number)
+    try:
+        raise KeyError("lost")
+    except KeyError:
+        logger.exception("went wrong", extra={"volume": 11, "steps": [1, 2], "where": {"x": 1.5}})
+
+
+def texts(caplog: pytest.LogCaptureFixture, name: str) -> list[str]:
+    """What was said under the name of a task run."""
+    return [record.getMessage() for record in caplog.records if vars(record).get("task_run_name") == name]
+
+
+def test_lines_come_in_order_and_before_the_end(
+    runner: TaskRunner, lines: Lines, caplog: pytest.LogCaptureFixture
+) -> None:
+    """All lines of a task run stand in their order, and its end after them; exceptions and extra fields come along."""
+
+    @flow(task_runner=runner)
+    def body() -> list[str]:
+        return [speak.submit().name for _ in range(3)]
+
+    names = body()
+
+    for name in names:
+        assert texts(caplog, name) == [
+            *(f"line {number}" for number in range(20)),
+            "went wrong",
+            "Finished in state Completed()",
+        ]
+    for record in caplog.records:
+        if record.getMessage() == "went wrong":
+            fields = vars(record)
+            assert (fields["volume"], list(fields["steps"]), fields["where"]) == (11, [1, 2], {"x": 1.5})
+            assert "flowcluster_topic" not in fields or record.processName == "MainProcess"
+    shown = [line for line in lines() if "went wrong" in line]
+    assert len(shown) == 3
+    assert all(line.endswith("KeyError: 'lost'") and line.count("Traceback") == 1 for line in shown)
+    assert not any("runners/" in line for line in shown)
+
+
+def test_every_line_of_a_run_names_its_flow_run(runner: TaskRunner, lines: Lines, caplog: Any) -> None:
+    """An application's own handler finds flow and flow run on each record, the engine's included."""
+
+    @flow(task_runner=runner)
+    def body() -> str:
+        return speak.submit().name
+
+    name = body()
+    of_task = [vars(record) for record in caplog.records if vars(record).get("task_run_name") == name]
+
+    assert {fields["flow_name"] for fields in of_task} == {"body"}
+    assert len({fields["flow_run_name"] for fields in of_task}) == 1
+
+
+def test_threads_of_a_task_use_its_logger(runner: TaskRunner, lines: Lines) -> None:
+    """A logger that was made in the task works in threads that the task starts."""
+
+    @task
+    def with_thread() -> None:
+        logger = get_run_logger()
+        thread = threading.Thread(target=logger.warning, args=("from %s", "a thread"))
+        thread.start()
+        thread.join()
+
+    @flow(task_runner=runner)
+    def body() -> str:
+        return with_thread.submit().name
+
+    name = body()
+
+    assert f"Task run '{name}' - from a thread" in lines()
+
+
+@pytest.fixture
+def libraries(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Asks for the lines of one library's loggers, and gives these back as they were."""
+    monkeypatch.setenv(library_logs.ENV_EXTRA_LOGGERS, "somelib, somelib.deep,, root, flowcluster")
+    yield
+    for name in ("somelib", "somelib.deep"):
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.NOTSET)
+        logger.handlers.clear()
+    library_logs._levelled.clear()
+
+
+@task
+def use_libraries() -> None:
+    logging.getLogger("somelib.deep.inside").info("deep %s", "down")
+    logging.getLogger("somelib").debug("too low")
+    logging.getLogger("otherlib").info("not asked for")
+
+
+def test_libraries_speak_for_the_run_that_calls_them(
+    runner: TaskRunner, libraries: None, lines: Lines, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Loggers named in the environment of the driver: once each, with the run's names, from its level on."""
+
+    @flow(task_runner=runner)
+    def body() -> str:
+        logging.getLogger("somelib").info("in the flow")
+        return use_libraries.submit().name
+
+    name = body()
+    made = [record for record in caplog.records if record.name.startswith(("somelib", "otherlib"))]
+
+    assert [record.getMessage() for record in made] == ["in the flow", "deep down"]
+    assert vars(made[0])["flow_name"] == "body"
+    assert (vars(made[1])["task_run_name"], vars(made[1])["flow_name"]) == (name, "body")
+
+
+def test_libraries_are_left_alone_otherwise(runner: TaskRunner, lines: Lines, caplog: pytest.LogCaptureFixture) -> None:
+    """A flow that does not ask gets no lines of libraries, even from a worker where another one asked."""
+
+    @flow(task_runner=runner)
+    def body() -> None:
+        use_libraries.submit()
+
+    body()
+
+    assert not [record for record in caplog.records if record.name.startswith(("somelib", "otherlib"))]
+
+
+def test_libraries_lines_are_shown_with_their_name(tmp_path: Path) -> None:
+    """Without logging of the application's own, a library's line is a line of the run, from flow, task and worker."""
+    (tmp_path / "program.py").write_text(
+        "import logging\n"
+        "from flowcluster import flow, task\n"
+        "from flowcluster.task_runners import DaskTaskRunner\n"
+        "@task\n"
+        "def use(): logging.getLogger('somelib.part').info('at %s', 'work')\n"
+        "kwargs = {'n_workers': 1, 'threads_per_worker': 1, 'dashboard_address': ':0'}\n"
+        "@flow(task_runner=DaskTaskRunner(cluster_kwargs=kwargs))\n"
+        "def body():\n"
+        "    logging.getLogger('somelib').warning('begins')\n"
+        "    use.submit().wait()\n"
+        "    use()\n"
+        "if __name__ == '__main__':\n"
+        "    body()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "program.py"],
+        cwd=tmp_path,
+        env={**os.environ, library_logs.ENV_EXTRA_LOGGERS: "somelib"},
+        capture_output=True,
+        text=True,
+    )
+    shown = [line.partition(" | ")[2] for line in done.stderr.splitlines() if "somelib" in line]
+
+    assert [line[: line.index("'")] + line[line.rindex("'") + 1 :] for line in shown] == [
+        "WARNING | Flow run  - somelib: begins",
+        "INFO    | Task run  - somelib.part: at work",
+        "INFO    | Task run  - somelib.part: at work",
+    ]
+
+
+def test_traceback_is_logged_once_on_its_way_up(runner: TaskRunner, lines: Lines) -> None:
+    """A task's exception that goes on through flow and parent flow: one traceback, then only its text."""
+
+    @task
+    def bad() -> None:
+        raise ValueError("boom")
+
+    @flow(task_runner=runner)
+    def child() -> None:
+        bad.submit().result()
+
+    @flow(task_runner=SequentialTaskRunner)
+    def parent() -> None:
+        child()
+
+    for _ in range(2):
+        with pytest.raises(ValueError, match="boom"):
+            parent()
+    shown = [line for line in lines() if "Encountered exception during execution" in line]
+
+    assert [line.count("Traceback (most recent") for line in shown] == [1, 0, 0] * 2
+    assert shown[1].endswith(" - Encountered exception during execution, as told above: ValueError: boom")
+
+
+def test_shared_scheduler_keeps_no_lines_for_ever(cluster: Any) -> None:
+    """Lines pass the scheduler under the client's name, whose events it drops when the client is long gone."""
+    before = set(cluster.scheduler._broker._topics)
+
+    @flow(task_runner=DaskTaskRunner(address=cluster.scheduler_address))
+    def body() -> None:
+        speak.submit()
+
+    body()
+    added = set(cluster.scheduler._broker._topics) - before
+
+    assert len(added) == 1
+    assert added.pop().startswith("Client-")
