@@ -232,7 +232,7 @@ def test_parameters_are_converted(runner: TaskRunner) -> None:
     [
         ({"count": "many"}, r"parameter 'count': Input should be a valid integer.*not 'many'"),
         ({}, "parameter 'count' is missing"),
-        ({"count": 1, "cuont": 2}, "unknown parameter 'cuont'; it takes: count, names"),
+        ({"count": 1, "cuont": 2}, r"unknown parameter 'cuont' \(did you mean 'count'\?\); it takes: count, names"),
         ({"count": 1, "names": ["a", 2]}, r"parameter 'names'\[1\]: Input should be a valid string"),
     ],
 )

@@ -11,8 +11,9 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from flowcluster_api import driver as api
 from flowcluster_api.driver import Outcome, OutcomeState, TaskCounts
@@ -34,14 +35,24 @@ GRACE = 20.0
 RESULT_LIMIT = 2048
 
 
-def main(entrypoint: str, parameters: Sequence[str], environment: Mapping[str, str]) -> Outcome:
+class Ending(NamedTuple):
+    """How a run ended: its outcome, the flow run if one began, and the seconds that it took."""
+
+    outcome: Outcome
+    run: FlowRun | None
+    seconds: float
+
+
+def main(entrypoint: str, parameters: Sequence[str], environment: Mapping[str, str]) -> Ending:
     """Run the flow; report its outcome on stderr and, where the operator asks for it, in a file. Never raises."""
+    run, started = None, time.monotonic()
     # At once: the first process of a container ignores signals that it has no handler for.
     signal.signal(signal.SIGTERM, signals.terminate)
     path = environment.get(api.ENV_OUTCOME_PATH)
     signals.on_sigterm.append(lambda: _end_after(GRACE, path))
     try:
-        outcome = _run(entrypoint, parameters, environment)
+        run = _run(entrypoint, parameters, environment)
+        outcome = outcome_of(run)
     except Problem as problem:
         if problem.cause is not None and not isinstance(problem.cause, SystemExit):
             print(format_trimmed(problem.cause), file=sys.stderr)
@@ -53,7 +64,7 @@ def main(entrypoint: str, parameters: Sequence[str], environment: Mapping[str, s
     # The outcome is known: what arrives from here on has no run to stop.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     write(outcome, path)
-    return outcome
+    return Ending(outcome, run, time.monotonic() - started)
 
 
 def write(outcome: Outcome, path: str | None) -> None:
@@ -68,14 +79,14 @@ def write(outcome: Outcome, path: str | None) -> None:
         print(f"The outcome could not be written to {path}: {error.strerror}.", file=sys.stderr)
 
 
-def _run(entrypoint: str, parameters: Sequence[str], environment: Mapping[str, str]) -> Outcome:
+def _run(entrypoint: str, parameters: Sequence[str], environment: Mapping[str, str]) -> FlowRun:
     given: dict[str, Any] = {}
     if text := environment.get(api.ENV_PARAMETERS):
         given = assignments.from_json(text, api.ENV_PARAMETERS)
     given.update(assignments.parse(parameters))
     flow = _with_cluster(entrypoints.load(entrypoint), environment)
-    run = flow_run.run_blocking(flow.spec, (), given, environment.get(api.ENV_RUN_NAME) or None)
-    return outcome_of(run)
+    given = assignments.fitted(given, flow.fn)
+    return flow_run.run_blocking(flow.spec, (), given, environment.get(api.ENV_RUN_NAME) or None)
 
 
 def _with_cluster(flow: Flow[..., Any], environment: Mapping[str, str]) -> Flow[..., Any]:

@@ -11,6 +11,8 @@ from typing import Any
 
 from .. import errors, pickling, states
 from ..flows import Flow
+from ..suggestions import closest
+from ..tasks import Task
 from .problems import Problem
 
 
@@ -18,26 +20,41 @@ def load(entrypoint: str) -> Flow[..., Any]:
     """The flow. Raises `Problem` (``EntrypointNotFound``, ``ImportFailed``)."""
     where, _, name = entrypoint.rpartition(":")
     if not where or not name:
-        raise Problem(
-            "EntrypointNotFound", f"'{entrypoint}' names no flow: write FILE.py:FUNCTION or package.module:FUNCTION."
+        shown = (
+            f"{entrypoint}:FUNCTION" if entrypoint.endswith(".py") else "FILE.py:FUNCTION or package.module:FUNCTION"
         )
+        raise Problem("EntrypointNotFound", f"'{entrypoint}' names no flow: write {shown}.")
     module = _file(where) if where.endswith(".py") else _module(where)
     found: Any = module
     for part in name.split("."):
         try:
             found = getattr(found, part)
         except AttributeError:
-            flows = ", ".join(key for key, value in vars(module).items() if isinstance(value, Flow)) or "none"
-            raise Problem("EntrypointNotFound", f"{where} has no '{name}'; its flows: {flows}.") from None
+            text = f"{where} has no '{name}'{closest(name, _flows(module))}; its flows: {_listed(module)}."
+            raise Problem("EntrypointNotFound", text) from None
+    if isinstance(found, Task):
+        text = f"'{name}' in {where} is a task, and only a flow can run by itself; its flows: {_listed(module)}."
+        raise Problem("EntrypointNotFound", text)
     if not isinstance(found, Flow):
         kind = type(found).__name__
         raise Problem("EntrypointNotFound", f"'{name}' in {where} is no flow but a {kind}: decorate it with @flow.")
     return found
 
 
+def _flows(module: ModuleType) -> list[str]:
+    return [key for key, value in vars(module).items() if isinstance(value, Flow)]
+
+
+def _listed(module: ModuleType) -> str:
+    return ", ".join(_flows(module)) or "none"
+
+
 def _file(path: str) -> ModuleType:
     if not os.path.isfile(path):
-        raise Problem("EntrypointNotFound", f"There is no file {path} (looked from {os.getcwd()}).")
+        directory, name = os.path.split(path)
+        beside = [os.path.join(directory, file) for file in _sources(directory)]
+        text = f"There is no file {path}{closest(path, beside)}; looked from {os.getcwd()}."
+        raise Problem("EntrypointNotFound", text)
     path = os.path.abspath(path)
     name = os.path.splitext(os.path.basename(path))[0]
     if name in sys.modules or name in sys.stdlib_module_names:
@@ -59,6 +76,13 @@ def _file(path: str) -> ModuleType:
     return module
 
 
+def _sources(directory: str) -> list[str]:
+    try:
+        return [name for name in os.listdir(directory or ".") if name.endswith(".py")]
+    except OSError:
+        return []
+
+
 def _module(name: str) -> ModuleType:
     # As for ``python -m``: modules beside the caller can be imported.
     if sys.path[:1] != [os.getcwd()]:
@@ -67,7 +91,9 @@ def _module(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
-            raise Problem("EntrypointNotFound", f"There is no module {name} (looked from {os.getcwd()}).") from None
+            here = [file.removesuffix(".py") for file in _sources("")]
+            text = f"There is no module {name}{closest(name, here)}; looked from {os.getcwd()}."
+            raise Problem("EntrypointNotFound", text) from None
         raise _import_failed(name, error) from error
     except errors.Terminated:
         raise

@@ -10,9 +10,17 @@ import typer
 
 from flowcluster_api import driver as api
 
+EXAMPLES = """\b
+Examples:
+  flowcluster run greetings.py:greetings -p 'names=["arthur", "trillian"]'
+  flowcluster run package.module:report -p year=2042 -p config=@config.json
+  flowcluster run greetings.py:greetings --json | jq .result
+"""
+
 app = typer.Typer(
     name="flowcluster",
     help="Flows and tasks on temporary clusters.",
+    epilog=EXAMPLES,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -20,12 +28,24 @@ app = typer.Typer(
 )
 
 
+def _show_version(is_wanted: bool) -> None:
+    if is_wanted:
+        from importlib.metadata import version
+
+        print(f"flowcluster {version('flowcluster')}")
+        raise typer.Exit
+
+
 @app.callback()
-def commands() -> None:
+def commands(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
     """Makes typer expect the name of a command even while there is only one."""
 
 
-@app.command()
+@app.command(epilog=EXAMPLES)
 def run(
     entrypoint: Annotated[
         str, typer.Argument(metavar="FILE:FLOW", help="FILE.py:FUNCTION or package.module:FUNCTION.")
@@ -36,10 +56,22 @@ def run(
             "--param",
             "-p",
             metavar="KEY=VALUE",
-            help="A parameter of the flow; the value is read as JSON if it is JSON. KEY=@FILE.json reads a file.",
+            help=(
+                "A parameter of the flow, as often as needed. The value is read as JSON if it is JSON and fits, "
+                "else it is a text. KEY=@FILE.json reads a file."
+            ),
         ),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the outcome as one JSON document.")] = False,
+    json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help=(
+                "Print one JSON document to stdout: state, reason, message, name, flow, result, tasks, duration, "
+                "exitCode. What the flow prints goes to stderr."
+            ),
+        ),
+    ] = False,
 ) -> None:
     """Run a flow in this process.
 
@@ -49,10 +81,14 @@ def run(
     # Imported here: other commands and --help need none of it.
     from . import driver
 
-    outcome = driver.main(entrypoint, parameter or [], os.environ)
-    if json:
-        print(outcome.to_json())
-    raise typer.Exit(outcome.exit_code)
+    if not json:
+        raise typer.Exit(driver.main(entrypoint, parameter or [], os.environ).outcome.exit_code)
+    from . import report
+
+    with report.stdout_of_our_own() as stdout:
+        ending = driver.main(entrypoint, parameter or [], os.environ)
+        print(report.document(*ending), file=stdout)
+    raise typer.Exit(ending.outcome.exit_code)
 
 
 def main() -> None:

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from typing import Any
+import os
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
+from ..engine.parameters import accepts
+from ..suggestions import closest
 from .problems import Problem
 
 
+class Text(NamedTuple):
+    """What was written on the command line, and what it is as JSON if it is JSON."""
+
+    text: str
+    value: Any
+
+
 def parse(assignments: Iterable[str]) -> dict[str, Any]:
-    """Values by name; each is read as JSON where it is JSON, else taken as the text it is.
+    """Values by name: a `Text`, or what was in a file.
 
     Raises `Problem` (``InvalidParameters``).
     """
@@ -34,11 +44,27 @@ def from_json(text: str, source: str) -> dict[str, Any]:
     return parameters
 
 
-def _value(text: str) -> Any:
+def fitted(parameters: dict[str, Any], function: Callable[..., Any]) -> dict[str, Any]:
+    """The values for a function: what is JSON is read as JSON, unless only the text fits the annotation.
+
+    So ``-p name=123`` is the text 123 for a parameter that is a str.
+    """
+    values = {}
+    for name, given in parameters.items():
+        if not isinstance(given, Text):
+            values[name] = given
+        elif accepts(function, name, given.value) or not accepts(function, name, given.text):
+            values[name] = given.value
+        else:
+            values[name] = given.text
+    return values
+
+
+def _value(text: str) -> Text:
     try:
-        return json.loads(text)
+        return Text(text, json.loads(text))
     except json.JSONDecodeError:
-        return text
+        return Text(text, text)
 
 
 def _from_file(name: str, path: str) -> Any:
@@ -46,6 +72,17 @@ def _from_file(name: str, path: str) -> Any:
         with open(path, encoding="utf-8") as file:
             return json.load(file)
     except OSError as error:
-        raise Problem("InvalidParameters", f"Parameter '{name}': {path}: {error.strerror}.") from None
+        message = f"Parameter '{name}': {path or 'after the @'}: {error.strerror}{closest(path, _files_beside(path))}."
+        raise Problem(
+            "InvalidParameters", f"{message} For a text that begins with @, write -p {name}='\"@…\"'."
+        ) from None
     except ValueError as error:
         raise Problem("InvalidParameters", f"Parameter '{name}': {path} is not JSON: {error}.") from None
+
+
+def _files_beside(path: str) -> list[str]:
+    directory = os.path.dirname(path)
+    try:
+        return [os.path.join(directory, name) for name in os.listdir(directory or ".")]
+    except OSError:
+        return []

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import ParameterError
+from ..suggestions import closest
 
 # Values of these very types need no conversion for an annotation that names the type, so that most
 # flows run without importing pydantic.
@@ -50,6 +51,17 @@ def with_defaults(bound: inspect.BoundArguments) -> dict[str, Any]:
     return full.arguments
 
 
+def accepts(function: Callable[..., Any], name: str, value: Any) -> bool:
+    """Whether `value` fits the annotation of the function's parameter `name`, if that has one."""
+    hints = _hints(function)
+    try:
+        if name in hints:
+            _convert("", name, hints[name], value)
+    except ParameterError:
+        return False
+    return True
+
+
 def _explain(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any], text: str) -> str:
     parameters = signature.parameters
     takes = ", ".join(parameters) or "no parameters"
@@ -57,7 +69,7 @@ def _explain(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[s
     if inspect.Parameter.VAR_KEYWORD not in kinds:
         for name in kwargs:
             if name not in parameters:
-                return f"unknown parameter '{name}'; it takes: {takes}."
+                return f"unknown parameter '{name}'{closest(name, parameters)}; it takes: {takes}."
     given = {*list(parameters)[: len(args)], *kwargs}
     for name, parameter in parameters.items():
         variable = parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)

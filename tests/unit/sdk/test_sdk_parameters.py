@@ -40,7 +40,18 @@ def test_values_are_read_as_json_where_they_are_json() -> None:
     """Numbers, lists and objects are themselves; anything else is text."""
     given = ["a=1", "b=[1, 2]", "c=hello", 'd="1"', "e=", "f=x=y", "g=null"]
 
-    assert assignments.parse(given) == {"a": 1, "b": [1, 2], "c": "hello", "d": "1", "e": "", "f": "x=y", "g": None}
+    def function(**anything: Any) -> None:
+        pass
+
+    assert assignments.fitted(assignments.parse(given), function) == {
+        "a": 1,
+        "b": [1, 2],
+        "c": "hello",
+        "d": "1",
+        "e": "",
+        "f": "x=y",
+        "g": None,
+    }
 
 
 def test_value_is_read_from_a_file(tmp_path: Path) -> None:

@@ -1,0 +1,74 @@
+"""The outcome of a run as one JSON document on stdout, for programs: ``flowcluster run --json``."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+from flowcluster_api.driver import Outcome
+
+from ..engine.run import FlowRun
+
+
+def document(outcome: Outcome, run: FlowRun | None, seconds: float) -> str:
+    """The document, in one line.
+
+    Args:
+        outcome: how the run ended.
+        run: the flow run; None if there was none, as its flow was not found for instance.
+        seconds: how long it lasted.
+    """
+    told: dict[str, Any] = {
+        "state": outcome.state,
+        "reason": outcome.reason,
+        "message": outcome.message,
+        "name": run.name if run else None,
+        "flow": run.flow_name if run else None,
+        "result": None,
+        "tasks": _tasks(run),
+        "duration": round(seconds, 3),
+        "exitCode": outcome.exit_code,
+    }
+    if run is not None and outcome.state == "Completed":
+        try:
+            told["result"] = _plain(run.state.result())
+        except ValueError as error:
+            told["resultError"] = f"The result cannot be written as JSON: {error}"
+    return json.dumps(told, ensure_ascii=False, allow_nan=False)
+
+
+def _tasks(run: FlowRun | None) -> dict[str, int]:
+    names = ("total", "completed", "failed", "cancelled")
+    return {name: getattr(run.tally, name) if run else 0 for name in names}
+
+
+def _plain(value: object) -> Any:
+    """The value in terms of JSON: models, dataclasses, sets, dates and the like as pydantic writes them.
+
+    Raises ValueError for what JSON cannot say.
+    """
+    from pydantic_core import to_jsonable_python
+
+    return to_jsonable_python(value, inf_nan_mode="null")
+
+
+@contextmanager
+def stdout_of_our_own() -> Iterator[TextIO]:
+    """In the block, what anybody writes to stdout goes to stderr, except through the file that is given.
+
+    By its number and not by ``sys.stdout``, so that workers and other programs that tasks start keep to it.
+    """
+    sys.stdout.flush()
+    own = os.dup(1)
+    try:
+        os.dup2(2, 1)
+        with open(own, "w", encoding="utf-8", closefd=False) as file:
+            yield file
+    finally:
+        sys.stdout.flush()
+        os.dup2(own, 1)
+        os.close(own)
