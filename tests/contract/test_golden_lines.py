@@ -1,0 +1,86 @@
+"""Whole programs and all that they write, compared with texts in `golden/`: the shape of the log is a promise.
+
+Times, names of runs and addresses differ from run to run and stand there as TIME, FLOW-1, HOST. So do the
+keys of tasks: KEY-1 is that of the first task met. To change a text on purpose, edit it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from flowcluster import words
+
+GOLDEN = Path(__file__).parent / "golden"
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+RUN_NAME = re.compile(rf"'((?:{'|'.join(words.ADJECTIVES)})-(?:{'|'.join(words.ANIMALS)}))'")
+TASK_KEY = re.compile(r"-([0-9a-f]{8})-(\d+)'")
+
+
+def written(*command: str, directory: Path) -> str:
+    """What a program writes to stdout and stderr, as they come, with what differs each time made equal."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    environment.pop("FLOWCLUSTER_LOGGING_LEVEL", None)
+    done = subprocess.run(
+        # Where another program has Dask's usual dashboard port, a second cluster warns about taking another one.
+        [sys.executable, "-W", "ignore:Port 8787 is already in use", *command],
+        cwd=directory,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    text = re.sub(r"(?m)^\d\d:\d\d:\d\d\.\d{3} ", "TIME ", done.stdout)
+    text = re.sub(r"http://[\d.]+:\d+/", "http://HOST/", text).replace(f"{directory}{os.sep}", "")
+    for number, name in enumerate(dict.fromkeys(RUN_NAME.findall(text)), 1):
+        text = text.replace(f"'{name}'", f"'FLOW-{number}'")
+    for number, key in enumerate(dict.fromkeys(key for key, _ in TASK_KEY.findall(text)), 1):
+        text = text.replace(f"-{key}-", f"-KEY-{number}-")
+    return text
+
+
+def test_flow_with_a_subflow_on_dask() -> None:
+    """Created, starting, executing, subflow, cluster, dashboard, submitted, finished: who speaks, what, and when."""
+    assert written("dask_subflow.py", directory=EXAMPLES) == (GOLDEN / "dask_subflow.txt").read_text()
+
+
+FAILING = """\
+from flowcluster import flow, get_run_logger, task
+from flowcluster.task_runners import SequentialTaskRunner
+
+
+@task
+def broken(x):
+    get_run_logger().warning("about to divide by %d", x)
+    return 1 / x
+
+
+@task
+def after(result):
+    print("never")
+
+
+@flow(task_runner=SequentialTaskRunner)
+def fails_by_its_tasks():
+    after.submit(broken.submit(0))
+
+
+@flow(task_runner=SequentialTaskRunner)
+def fails_by_itself():
+    fails_by_its_tasks(return_state=True)
+    broken.submit(0).result()
+
+
+fails_by_itself(return_state=True)
+"""
+
+
+def test_flow_whose_tasks_fail(tmp_path: Path) -> None:
+    """A failed task has its traceback once, without the SDK's frames; what waits for it says so, and the flow sums up."""
+    (tmp_path / "failing.py").write_text(FAILING)
+
+    assert written("failing.py", directory=tmp_path) == (GOLDEN / "failing.txt").read_text()
