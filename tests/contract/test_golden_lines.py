@@ -80,7 +80,7 @@ fails_by_itself(return_state=True)
 
 
 def test_flow_whose_tasks_fail(tmp_path: Path) -> None:
-    """A failed task has its traceback once, without the SDK's frames; what waits for it says so, and the flow sums up."""
+    """A failed task has its traceback once, without the SDK's frames; what waits for it says so."""
     (tmp_path / "failing.py").write_text(FAILING)
 
     assert written("failing.py", directory=tmp_path) == (GOLDEN / "failing.txt").read_text()
