@@ -1,7 +1,4 @@
-"""The same tasks in parallel, on a Dask cluster that lives as long as the flow run.
-
-All eight lines come, in any order, although the flow neither waits for them nor returns them.
-"""
+"""All eight lines come, in any order, although the flow neither waits for its tasks nor returns them."""
 
 from flowcluster import flow, task
 from flowcluster.task_runners import DaskTaskRunner
@@ -9,12 +6,12 @@ from flowcluster.task_runners import DaskTaskRunner
 
 @task
 def say_hello(name):
-    print(f"hello {name}", flush=True)
+    print(f"hello {name}")
 
 
 @task
 def say_goodbye(name):
-    print(f"goodbye {name}", flush=True)
+    print(f"goodbye {name}")
 
 
 @flow(task_runner=DaskTaskRunner())
@@ -24,6 +21,5 @@ def greetings(names):
         say_goodbye.submit(name)
 
 
-# The cluster's processes import this file; without the guard each of them would run the flow.
 if __name__ == "__main__":
     greetings(["arthur", "trillian", "ford", "marvin"])

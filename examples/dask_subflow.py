@@ -6,12 +6,12 @@ from flowcluster.task_runners import DaskTaskRunner, SequentialTaskRunner
 
 @task
 def hello_local():
-    print("Hello!", flush=True)
+    print("Hello!")
 
 
 @task
 def hello_dask():
-    print("Hello from Dask!", flush=True)
+    print("Hello from Dask!")
 
 
 @flow(task_runner=SequentialTaskRunner())

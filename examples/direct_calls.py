@@ -1,4 +1,4 @@
-"""A direct call of a task runs it in the flow's process, in order, whatever the task runner."""
+"""A direct call of a task runs it in the flow's process, in order, also where there is a Dask cluster."""
 
 from flowcluster import flow, task
 from flowcluster.task_runners import DaskTaskRunner
@@ -14,7 +14,7 @@ def say_goodbye(name):
     print(f"goodbye {name}")
 
 
-@flow(task_runner=DaskTaskRunner(cluster_kwargs={"processes": False}))
+@flow(task_runner=DaskTaskRunner())
 def greetings(names):
     for name in names:
         say_hello(name)

@@ -7,16 +7,16 @@ from flowcluster.task_runners import ConcurrentTaskRunner
 
 
 @task
-def stop_at_floor(floor, seconds_per_floor):
-    print(f"elevator moving to floor {floor}", flush=True)
-    time.sleep(floor * seconds_per_floor)
-    print(f"elevator stops on floor {floor}", flush=True)
+def stop_at_floor(floor):
+    print(f"elevator moving to floor {floor}")
+    time.sleep(floor)
+    print(f"elevator stops on floor {floor}")
 
 
 @flow(task_runner=ConcurrentTaskRunner())
-def elevator(floors: int = 10, seconds_per_floor: float = 1.0):
-    for floor in range(floors, 0, -1):
-        stop_at_floor.submit(floor, seconds_per_floor)
+def elevator():
+    for floor in range(10, 0, -1):
+        stop_at_floor.submit(floor)
 
 
 if __name__ == "__main__":

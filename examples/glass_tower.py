@@ -1,4 +1,4 @@
-"""A flow with a name of its own, and tasks that keep their order."""
+"""A flow with a name of its own, whose 38 tasks keep their order."""
 
 import random
 
@@ -12,11 +12,13 @@ def stop_at_floor(floor):
     print(f"elevator stops on {floor} which is {situation}")
 
 
-@flow(task_runner=SequentialTaskRunner(), name="towering-infernflow")
+@flow(
+    task_runner=SequentialTaskRunner(),
+    name="towering-infernflow",
+)
 def glass_tower():
     for floor in range(1, 39):
         stop_at_floor.submit(floor)
 
 
-if __name__ == "__main__":
-    glass_tower()
+glass_tower()

@@ -1,11 +1,16 @@
-"""The examples, run as a user runs them, and the lines that they print."""
+"""The examples, run as a user runs them: the lines that they print and the lines that they log."""
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -13,94 +18,280 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 GREETINGS = [f"{word} {name}" for name in ("arthur", "trillian", "ford", "marvin") for word in ("hello", "goodbye")]
 
+#: What each example prints, in this order.
+IN_ORDER = {
+    "sequential_flow": GREETINGS,
+    "sequential_direct_calls": GREETINGS,
+    "direct_calls": GREETINGS,
+    "dask_subflow": ["Hello!", "Hello from Dask!", "Hello!"],
+    "dask_subflow_direct_calls": ["Hello!", "Hello from Dask!", "Hello!"],
+    "dask_runner": [],
+    "dask_workers": ["[2, 2, 2, 2]"],
+    "dask_cluster_class": ["LocalCluster with 4 workers"],
+    "dask_adaptive": ["1"],
+    "dask_resources_direct_calls": ["0", "1", "2", "3"],
+    "dask_collections": ["499.5 499.5"],
+    "future_type": ["variable 'future' is type <class 'flowcluster.futures.TaskFuture'>"],
+    "future_as_argument": ["<class 'str'>", "Hello Marvin!"],
+    "future_result": ["42"],
+    "raise_on_failure": [],
+    "get_state": [],
+    "wait": [],
+    "wait_timeout": [],
+    "wait_for": [],
+    "only_tasks": [],
+    "only_functions": [],
+    "mixing": ["HI MARVIN! Nice to meet you :)"],
+    "blocking_result": ["Doing lots of important stuff!"],
+}
+
+#: What examples print whose tasks run at the same time: each line once, in any order.
+IN_ANY_ORDER = {
+    "dask_flow": GREETINGS,
+    "dask_priority": ["1", "2"],
+    "dask_resources": ["0", "1", "2", "3"],
+}
+
+#: Those whose printed lines stand between certain log lines, as they would be seen in a terminal.
+SEEN_LIVE = {"sequential_flow", "glass_tower", "dask_subflow"}
+
 # Where another program has Dask's usual dashboard port, a second cluster warns about taking another one.
 QUIET = ["-W", "ignore:Port 8787 is already in use"]
 
-
-def run(*command: str) -> list[str]:
-    """The lines that a program prints on stdout; its log goes to stderr."""
-    return printed(*command).splitlines()
+# The SDK's log lines, and those of Dask itself, which complains where a machine is slow.
+LOG_LINE = re.compile(r"\d\d:\d\d:\d\d\.\d{3} \| [A-Z]+ *\| |\d{4}-\d\d-\d\d \S+ - distributed\.")
 
 
-def printed(*command: str) -> str:
-    """What a program prints on stdout.
+class Ran(NamedTuple):
+    """An example that ended well, and all that it wrote."""
 
-    Where several tasks print at the same time, a line can come before the end of another.
-    """
-    done = subprocess.run([sys.executable, *QUIET, *command], capture_output=True, text=True, cwd=EXAMPLES)
+    example: str
+    text: str
 
-    assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr.replace("Traceback (most recent call last):\n  File", "", 1)
-    return done.stdout
+    @property
+    def printed(self) -> str:
+        """What it wrote apart from log lines."""
+        return "".join(line for line in self.text.splitlines(keepends=True) if not LOG_LINE.match(line))
+
+    @property
+    def log(self) -> list[str]:
+        """Its log lines."""
+        return [line for line in self.seen if " | INFO    | " in line]
+
+    @property
+    def seen(self) -> list[str]:
+        """All lines, with times, made-up names, hashes and ports made equal."""
+        text = re.sub(r"(?m)^\d\d:\d\d:\d\d\.\d{3} \|", "TIME |", self.text)
+        text = re.sub(r"low run '[a-z]+-[a-z]+'", "low run 'RUN'", text)
+        text = re.sub(r"-[0-9a-f]{8}-(\d+)'", r"-HASH-\1'", text)
+        text = re.sub(r"127\.0\.0\.1:\d+", "HOST", text)
+        return [line for line in text.splitlines() if line.startswith("TIME") or not LOG_LINE.match(line)]
 
 
-@pytest.mark.parametrize("name", ["sequential_flow", "direct_calls"])
-def test_lines_in_order(name: str) -> None:
-    """A sequential runner, and direct calls whatever the runner, keep the order of the loop."""
-    assert run(f"{name}.py") == GREETINGS
+def run_copy(directory: Path, example: str, *arguments: str) -> Ran:
+    """Run a copy of an example in an empty directory."""
+    shutil.copy(EXAMPLES / f"{example}.py", directory)
+    environment = os.environ | {"PYTHONUNBUFFERED": "1" if example in SEEN_LIVE else ""}
+    done = subprocess.run(
+        [sys.executable, *QUIET, f"{example}.py", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=directory,
+        env=environment,
+        timeout=100,
+    )
+
+    assert done.returncode == 0, done.stdout
+    assert "Traceback" not in done.stdout
+    return Ran(example, done.stdout)
 
 
-def test_lines_in_parallel() -> None:
-    """On Dask every line is there, although the flow waits for none of them."""
-    text = printed("dask_flow.py")
+@pytest.fixture(scope="module")
+def started(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Any]]:
+    """Runs what the chosen tests ask for, two at a time: most of their time clusters start and end."""
+    mine = [item for item in request.session.items if item.path == request.path and hasattr(item, "callspec")]
+    with ThreadPoolExecutor(2) as pool:
+        futures = {}
+        for name in dict.fromkeys(item.callspec.params["ran"] for item in mine):
+            futures[name] = pool.submit(run_copy, tmp_path_factory.mktemp(name), name)
+        yield lambda name: futures[name].result()
 
-    assert sorted(re.findall("|".join(GREETINGS), text)) == sorted(GREETINGS)
-    assert not re.sub("|".join(GREETINGS), "", text).strip()
+
+@pytest.fixture
+def ran(request: pytest.FixtureRequest, started: Callable[[str], Ran]) -> Ran:
+    """The example that the test names."""
+    return started(request.param)
 
 
-def test_elevator_stops_at_the_first_floor_first() -> None:
+def on(*examples: str) -> pytest.MarkDecorator:
+    """Runs a test for each of the examples."""
+    return pytest.mark.parametrize("ran", examples, indirect=True)
+
+
+@on("elevator")
+def test_elevator_stops_at_the_first_floor_first(ran: Ran) -> None:
     """All floors are under way at the same time, so the nearest is reached first."""
-    text = printed("-m", "flowcluster.cli.main", "run", "elevator.py:elevator", "-p", "seconds_per_floor=0.1")
+    # Threads print here: a line can come before the end of another.
+    assert sorted(re.findall(r"elevator moving to floor (\d+)", ran.printed), key=int) == [str(n) for n in range(1, 11)]
+    assert re.findall(r"elevator stops on floor (\d+)", ran.printed) == [str(floor) for floor in range(1, 11)]
 
-    assert sorted(re.findall(r"elevator moving to floor (\d+)", text), key=int) == [str(n) for n in range(1, 11)]
-    assert re.findall(r"elevator stops on floor (\d+)", text) == [str(floor) for floor in range(1, 11)]
+
+@on(*IN_ORDER)
+def test_lines_in_order(ran: Ran) -> None:
+    """Where the example promises an order, it prints exactly these lines."""
+    assert ran.printed.splitlines() == IN_ORDER[ran.example]
 
 
-def test_glass_tower_stops_at_every_floor_in_order() -> None:
+@on(*IN_ANY_ORDER)
+def test_lines_in_any_order(ran: Ran) -> None:
+    """On a cluster every line is there, although no flow here waits for its tasks."""
+    expected = IN_ANY_ORDER[ran.example]
+
+    assert sorted(re.findall("|".join(expected), ran.printed)) == sorted(expected)
+    assert not re.sub("|".join(expected), "", ran.printed).strip()
+
+
+@on("glass_tower")
+def test_glass_tower_stops_at_every_floor_in_order(ran: Ran) -> None:
     """Thirty-eight submissions, in the order of submission."""
-    lines = run("glass_tower.py")
+    lines = [re.fullmatch(r"(elevator stops on \d+) which is (?:on fire|clear)", line) for line in _printed(ran)]
 
-    assert [line.split(" which is ")[0] for line in lines] == [f"elevator stops on {floor}" for floor in range(1, 39)]
-
-
-def test_subflow_comes_between_its_neighbours() -> None:
-    """The parent goes on when the subflow on its own cluster has ended."""
-    assert run("dask_subflow.py") == ["Hello!", "Hello from Dask!", "Hello!"]
+    assert [line and line[1] for line in lines] == [f"elevator stops on {floor}" for floor in range(1, 39)]
 
 
-def test_futures_give_states_and_values() -> None:
-    """Type, value as argument, result, failure, wait and order."""
-    assert run("using_futures.py") == [
-        "variable 'future' is type <class 'flowcluster.futures.TaskFuture'>",
-        "<class 'str'>",
-        "Hello Marvin!",
-        "Hello Marvin! Nice to meet you :)",
-        "failed: ValueError('no such floor')",
-        "Hello Arthur!",
-        "step a",
-        "step b",
-        "step c",
+@on(*IN_ORDER, *IN_ANY_ORDER, "elevator", "glass_tower")
+def test_flow_completes(ran: Ran) -> None:
+    """Every flow of every example says at its end that it completed."""
+    ends = [line for line in ran.log if re.search("Flow run '.*Finished in state", line)]
+    message = "" if ran.example in {"dask_runner", "dask_workers", "dask_cluster_class", "only_functions"} else ALL
+
+    assert len(ends) == (2 if "subflow" in ran.example else 1)
+    assert {end.partition(" - ")[2] for end in ends} == {f"Finished in state Completed({message})"}
+
+
+@on("sequential_flow")
+def test_log_of_sequential_flow(ran: Ran) -> None:
+    """Each run is created, executed and finished before the next; what it prints comes in between."""
+    numbers = {"hello": 0, "goodbye": 0}
+    expected = _beginning("greetings", "SequentialTaskRunner", "sequentially")
+    for line in GREETINGS:
+        word = line.split()[0]
+        expected += _executed(f"say_{word}", numbers[word], line)
+        numbers[word] += 1
+
+    assert ran.seen == [*expected, *_end()]
+
+
+@on("glass_tower")
+def test_log_of_glass_tower(ran: Ran) -> None:
+    """The flow goes by the name it was given; 38 runs, one after the other."""
+    expected = _beginning("towering-infernflow", "SequentialTaskRunner", "sequentially")
+    for number, line in enumerate(_printed(ran)):
+        expected += _executed("stop_at_floor", number, line)
+
+    assert ran.seen == [*expected, *_end()]
+
+
+@on("dask_flow")
+def test_log_of_dask_flow(ran: Ran) -> None:
+    """A cluster is made, all runs are submitted in order, and all have ended when the flow says so."""
+    expected = [*_beginning("greetings", "DaskTaskRunner", "in parallel"), *_cluster()]
+    for number in range(4):
+        expected += [*_submitted("say_hello", number), *_submitted("say_goodbye", number)]
+    ended = [line for line in ran.log if "Task run '" in line]
+
+    assert [line for line in ran.log if line not in ended] == [*expected, *_end()]
+    assert ran.log[-1:] == _end()
+    assert sorted(ended) == sorted(
+        _finished(f"say_{word}", number) for word in ("hello", "goodbye") for number in range(4)
+    )
+
+
+@on("dask_subflow")
+def test_log_of_dask_subflow(ran: Ran) -> None:
+    """The subflow's lines, its cluster's and its task's stand between those of the parent's two tasks."""
+    assert ran.seen == [
+        *_beginning("sequential-flow", "SequentialTaskRunner", "sequentially"),
+        *_executed("hello_local", 0, "Hello!"),
+        "TIME | INFO    | Flow run 'RUN' - Created subflow run 'RUN' for flow 'dask-subflow'",
+        *_cluster(),
+        *_submitted("hello_dask", 0),
+        "Hello from Dask!",
+        _finished("hello_dask", 0),
+        *_end(),
+        *_executed("hello_local", 1, "Hello!"),
+        *_end(),
     ]
 
 
-def test_annotated_tasks_run() -> None:
-    """Tasks with priorities, and one that needs a resource which a worker has."""
-    text = printed("dask_annotations.py")
+def test_on_a_cluster_that_exists(cluster: Any, tmp_path: Path) -> None:
+    """The example connects to the address it is given, makes no cluster, and leaves that one alone."""
+    ran = run_copy(tmp_path, "dask_address", cluster.scheduler_address)
 
-    assert sorted(re.findall("high priority|low priority|one GPU", text)) == [
-        "high priority",
-        "low priority",
-        "one GPU",
+    assert ran.log == [
+        *_beginning("my-flow", "DaskTaskRunner", "in parallel"),
+        _cluster()[1],
+        "TIME | INFO    | Flow run 'RUN' - Finished in state Completed()",
     ]
-
-
-def test_collections_on_the_runs_cluster() -> None:
-    """The same mean, computed by a task and by the flow."""
-    assert run("dask_collections.py") == ["499.5 499.5"]
+    assert cluster.status.name == "running"
 
 
 def test_every_example_is_tested() -> None:
-    """No file in the directory is forgotten here."""
-    source = Path(__file__).read_text()
+    """No file in the directory is forgotten here, nor in the list that its readers see."""
+    tested = {*IN_ORDER, *IN_ANY_ORDER, "elevator", "glass_tower", "dask_address"}
+    files = {file.stem for file in EXAMPLES.glob("*.py")}
+    listed = re.findall(r"^\| \[(\w+)\.py\]\(\1\.py\) \|", (EXAMPLES / "README.md").read_text(), re.MULTILINE)
 
-    assert [file.name for file in EXAMPLES.glob("*.py") if file.stem not in source] == []
+    assert files == tested
+    assert sorted(listed) == sorted(files)
+
+
+ALL = "'All states completed.'"
+
+
+def _printed(ran: Ran) -> list[str]:
+    return ran.printed.splitlines()
+
+
+def _beginning(flow: str, runner: str, how: str) -> list[str]:
+    return [
+        f"TIME | INFO    | flowcluster.engine - Created flow run 'RUN' for flow '{flow}'",
+        f"TIME | INFO    | Flow run 'RUN' - Starting '{runner}'; submitted tasks will be run {how}...",
+    ]
+
+
+def _cluster() -> list[str]:
+    speaker = "TIME | INFO    | flowcluster.task_runner.dask -"
+    return [
+        f"{speaker} Creating a new Dask cluster with `distributed.deploy.local.LocalCluster`",
+        f"{speaker} The Dask dashboard is available at http://HOST/status",
+    ]
+
+
+def _created(task: str, number: int) -> str:
+    return f"TIME | INFO    | Flow run 'RUN' - Created task run '{task}-HASH-{number}' for task '{task}'"
+
+
+def _executed(task: str, number: int, printed: str) -> list[str]:
+    return [
+        _created(task, number),
+        f"TIME | INFO    | Flow run 'RUN' - Executing '{task}-HASH-{number}' immediately...",
+        printed,
+        _finished(task, number),
+    ]
+
+
+def _submitted(task: str, number: int) -> list[str]:
+    return [
+        _created(task, number),
+        f"TIME | INFO    | Flow run 'RUN' - Submitted task run '{task}-HASH-{number}' for execution.",
+    ]
+
+
+def _finished(task: str, number: int) -> str:
+    return f"TIME | INFO    | Task run '{task}-HASH-{number}' - Finished in state Completed()"
+
+
+def _end() -> list[str]:
+    return [f"TIME | INFO    | Flow run 'RUN' - Finished in state Completed({ALL})"]

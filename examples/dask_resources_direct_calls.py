@@ -1,0 +1,31 @@
+"""Direct calls ask no worker for anything: annotations have no effect on them."""
+
+import dask
+
+from flowcluster import flow, task
+from flowcluster.task_runners import DaskTaskRunner
+
+
+@task
+def show(x):
+    print(x)
+
+
+# What a worker offers is only a number to Dask: no GPU is looked for.
+@flow(
+    task_runner=DaskTaskRunner(
+        cluster_kwargs={"n_workers": 1, "resources": {"GPU": 1, "process": 1}},
+    )
+)
+def my_flow():
+    with dask.annotate(resources={"GPU": 1}):
+        future = show(0)
+
+    with dask.annotate(resources={"process": 1}):
+        future = show(1)
+        future = show(2)
+        future = show(3)
+
+
+if __name__ == "__main__":
+    my_flow()

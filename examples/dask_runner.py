@@ -1,0 +1,13 @@
+"""A flow on a Dask cluster of its own, which comes and goes with the run."""
+
+from flowcluster import flow
+from flowcluster.task_runners import DaskTaskRunner
+
+
+@flow(task_runner=DaskTaskRunner())
+def my_flow():
+    pass
+
+
+if __name__ == "__main__":
+    my_flow()

@@ -1,0 +1,18 @@
+"""``result()`` waits for the task and gives what it returned."""
+
+from flowcluster import flow, task
+
+
+@task
+def my_task():
+    return 42
+
+
+@flow
+def my_flow():
+    future = my_task.submit()
+    result = future.result()
+    print(result)
+
+
+my_flow()

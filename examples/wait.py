@@ -1,0 +1,18 @@
+"""``wait()`` gives the final state, once there is one; it raises nothing."""
+
+from flowcluster import flow, task
+
+
+@task
+def my_task():
+    return 42
+
+
+@flow
+def my_flow():
+    future = my_task.submit()
+    final_state = future.wait()
+
+
+if __name__ == "__main__":
+    my_flow()
