@@ -1,0 +1,108 @@
+"""The task runners that are measured, each with the library beneath it, in one state that both can use."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, NamedTuple
+
+from flowcluster.task_runners import ConcurrentTaskRunner, DaskTaskRunner, SequentialTaskRunner, TaskRunner
+
+Function = Callable[[int], object]
+
+
+class Backend(NamedTuple):
+    """A task runner, ready for flows, and the library beneath it.
+
+    Attributes:
+        runner: for the flow.
+        library: what it stands on.
+        raw: calls a function so many times with the library alone; seconds that this takes.
+    """
+
+    runner: TaskRunner
+    library: str
+    raw: Callable[[Function, int], float]
+
+
+@contextlib.contextmanager
+def sequential() -> Iterator[Backend]:
+    """Beside plain calls."""
+
+    def raw(function: Function, count: int) -> float:
+        started = time.perf_counter()
+        for number in range(count):
+            function(number)
+        return time.perf_counter() - started
+
+    yield Backend(SequentialTaskRunner(), "plain calls", raw)
+
+
+@contextlib.contextmanager
+def concurrent() -> Iterator[Backend]:
+    """Beside the standard library's threads."""
+
+    def raw(function: Function, count: int) -> float:
+        with ThreadPoolExecutor() as pool:
+            started = time.perf_counter()
+            futures = [pool.submit(function, number) for number in range(count)]
+            for future in futures:
+                future.result()
+            return time.perf_counter() - started
+
+    yield Backend(ConcurrentTaskRunner(), "ThreadPoolExecutor", raw)
+
+
+@contextlib.contextmanager
+def dask() -> Iterator[Backend]:
+    """Two processes with one thread each; a client for each measurement, as each flow run has its own."""
+    import distributed
+
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
+
+        def raw(function: Function, count: int) -> float:
+            with distributed.Client(cluster, set_as_default=False) as client:
+                started = time.perf_counter()
+                futures = [client.submit(function, number, pure=False) for number in range(count)]
+                client.gather(futures)
+                return time.perf_counter() - started
+
+        yield Backend(DaskTaskRunner(address=cluster.scheduler_address), "client.submit", raw)
+
+
+@contextlib.contextmanager
+def ray() -> Iterator[Backend]:
+    """Two CPUs, in a Ray that runs before the flow does and that both use."""
+    import ray as library
+
+    library.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+
+    def raw(function: Function, count: int) -> float:
+        remote: Any = library.remote(function)
+        started = time.perf_counter()
+        library.get([remote.remote(number) for number in range(count)])
+        return time.perf_counter() - started
+
+    try:
+        yield Backend(_runners.RayTaskRunner(), "ray.remote", raw)
+    finally:
+        library.shutdown()
+
+
+ALL = {"sequential": sequential, "concurrent": concurrent, "dask": dask, "ray": ray}
+
+
+#: Task runners by name: the one for Ray may not be there.
+_runners: Any = import_module("flowcluster.task_runners")
+
+
+def chosen(only: str) -> list[str]:
+    """The names of task runners that can be used here; of those named in `only`, if it names any."""
+    there = {"sequential": True, "concurrent": True}
+    there["dask"] = find_spec("distributed") is not None
+    there["ray"] = find_spec("ray") is not None and hasattr(_runners, "RayTaskRunner")
+    return [name for name in ALL if there[name] and (not only or name in only.split(","))]
