@@ -39,6 +39,9 @@ def replace(value: Any, leaf: Leaf, allowed: bool = False) -> Any:
     if kind is FutureList:
         return [replace(item, leaf, allowed) for item in value]
     if kind is list or kind is set or kind is frozenset or isinstance(value, tuple):
+        # Without a call per item: a list of a million numbers is common.
+        if _PLAIN.issuperset(map(type, value)):
+            return value
         items = [replace(item, leaf, allowed) for item in value]
         if all(map(_same, items, value)):
             return value
@@ -69,6 +72,8 @@ def _same(one: object, other: object) -> bool:
 
 
 def _replace_in_dict(value: dict[Any, Any], leaf: Leaf, allowed: bool) -> dict[Any, Any]:
+    if _PLAIN.issuperset(map(type, value.values())):
+        return value
     changed = {}
     for key, item in value.items():
         new = replace(item, leaf, allowed)
