@@ -125,6 +125,19 @@ def test_subflow_follows_its_parent(of_child: bool | None, logged: bool, lines: 
     assert bool(said(lines)) == logged
 
 
+def test_what_a_task_submits_follows_the_task(lines: Lines) -> None:
+    """Runs that a task submits print as the task does, unless they say otherwise."""
+
+    @task
+    def outer() -> None:
+        print("outer")
+        speak.submit().wait()
+
+    printing(lambda: outer.submit().wait() and None, ConcurrentTaskRunner)()
+
+    assert [line.partition(" - ")[2] for line in said(lines)] == ["outer", "I-say-1"]
+
+
 def test_line_is_logged_when_it_is_whole(lines: Lines) -> None:
     """`end` is respected: pieces of a line are one record, several lines in one call too, a last piece is kept."""
 

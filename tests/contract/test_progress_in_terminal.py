@@ -38,6 +38,11 @@ def succeed(after=None):
 def fail():
     raise ValueError("boom")
 
+@task
+def nest(gate):
+    succeed.submit().wait()
+    wait_at(gate)
+
 @flow
 def child():
     succeed.submit()
@@ -46,7 +51,7 @@ def child():
 @flow
 def waits(gate, how="well"):
     child(return_state=True)
-    future = wait_at.submit(gate)
+    future = nest.submit(gate)
     succeed.submit(future)
     future.wait()
     if how == "badly":
@@ -81,7 +86,9 @@ class Program:
         def take_terminal() -> None:
             fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
 
-        environment = {name: value for name, value in os.environ.items() if name not in ("CI", "NO_COLOR")}
+        # Unbuffered, a program writes a line and its end one after the other, and others come between them.
+        others = ("CI", "NO_COLOR", "PYTHONUNBUFFERED")
+        environment = {name: value for name, value in os.environ.items() if name not in others}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "flowcluster.cli.main", "run", *arguments],
             env={**environment, "TERM": "xterm", "PYTHONIOENCODING": "utf-8"},
@@ -155,17 +162,17 @@ def assert_nothing_is_left(program: Program) -> None:
 
 
 def test_line_shows_the_whole_tree_and_goes(flows: str, gate: Any, programs: list[Program]) -> None:
-    """Counts of flow and subflow add up; prints and log lines come whole; at the end the row is given back."""
+    """Counts of flow, subflow and what tasks submit add up; lines come whole; at the end the row is given back."""
     program = Program([f"{flows}:waits", "-p", f"gate={gate.path}"])
     programs.append(program)
-    program.until("2/4 · 1 running · 1 waiting · 1 failed · 0:0")
+    program.until("3/5 · 1 running · 1 waiting · 1 failed · 0:0")
     gate.open()
 
     assert program.to_the_end() == 1  # the child has failed
     assert_nothing_is_left(program)
     rest = program.rest()
     assert "through the gate" in rest
-    assert rest.count("so far so good") == 2
+    assert rest.count("so far so good") == 3
     log = re.compile(r"\d\d:\d\d:\d\d\.\d{3} \| (INFO |ERROR)   \| .* - .*")
     assert len([line for line in rest if log.fullmatch(line)]) == len([line for line in rest if " | " in line])
     assert all(re.match(r". [a-z]+-[a-z]+ ━{20} \d/\d ", line) for line in program.lines())
@@ -218,7 +225,7 @@ def test_piped_output_is_untouched(flows: str, gate: Any, programs: list[Program
     program.to_the_end()
     program.process.stdout.close()
 
-    assert printed == b"so far so good\nthrough the gate\nso far so good\n"
+    assert printed == b"so far so good\nso far so good\nthrough the gate\nso far so good\n"
     assert_nothing_is_left(program)
 
 
