@@ -1,4 +1,4 @@
-"""Flows and tasks that run in this process, or on a Dask cluster that lives as long as the run.
+"""Flows and tasks that run in this process, or on a Dask or Ray cluster that lives as long as the run.
 
 >>> from flowcluster import flow, task
 >>> @task
@@ -16,6 +16,7 @@ from .context import get_run_context, tags
 from .flows import Flow, flow
 from .logs import get_run_logger
 from .runners.dask_client import get_dask_client
+from .runners.ray_options import remote_options
 from .tasks import Task, task
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "get_run_logger",
     "opaque",
     "quote",
+    "remote_options",
     "tags",
     "task",
     "unmapped",

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from typing import Any
 
 #: Names of modules that other processes cannot import, such as a script given by its file: what they
 #: define is sent with its code.
 scripts: set[str] = set()
 
 
-def dumps(value: object) -> bytes:
+def dumps(value: object, apart: Callable[[Any], bool] | None = None) -> bytes:
     """The value as bytes for ``pickle.loads``; functions and classes of scripts with their code.
 
-    Raises whatever the value's own pickling raises.
+    `apart` is called with each ``pickle.PickleBuffer`` in the value; what it takes, by returning False, has
+    to be given to ``pickle.loads`` as well. Raises whatever the value's own pickling raises.
     """
     # Imported here: only runs that leave the process need it.
     import cloudpickle  # type: ignore[import-untyped]
@@ -21,7 +24,7 @@ def dumps(value: object) -> bytes:
     for name in scripts - known:
         if name in sys.modules:
             cloudpickle.register_pickle_by_value(sys.modules[name])
-    data: bytes = cloudpickle.dumps(value, protocol=5)
+    data: bytes = cloudpickle.dumps(value, protocol=5, buffer_callback=apart)
     return data
 
 

@@ -18,8 +18,9 @@ Register = Callable[[Callable[[], None]], None]
 
 
 #: What a thread that executes a task gives back to its runner while it waits for other tasks, so that
-#: these find a free thread, however many of them wait for each other.
-Place = Callable[[], AbstractContextManager[object]]
+#: these find a free thread, however many of them wait for each other. The block's value is a function
+#: `wait(event, timeout)` where only a certain way of waiting gives the place up, else None.
+Place = Callable[[], AbstractContextManager[Callable[[threading.Event, float | None], bool] | None]]
 
 _thread = threading.local()
 
@@ -48,8 +49,8 @@ def wait_blocking(register: Register, timeout: float | None = None) -> bool:
     if event.is_set():
         return True
     place = current_place()
-    with place() if place else nullcontext():
-        return event.wait(timeout)
+    with place() if place else nullcontext() as wait:
+        return wait(event, timeout) if wait else event.wait(timeout)
 
 
 async def wait_async(register: Register, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - as its twin

@@ -141,6 +141,7 @@ def test_task_inside_a_task_is_a_function(runner: TaskRunner) -> None:
     assert run(runner, body) == 2
 
 
+@pytest.mark.every_ray
 def test_nothing_submitted_is_lost(parallel_runner: TaskRunner, tmp_path: Any) -> None:
     """A flow that neither waits for its tasks nor returns them ends after all of them."""
 

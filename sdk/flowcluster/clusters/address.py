@@ -1,4 +1,4 @@
-"""Waiting until something answers at a scheduler's address.
+"""Waiting until something answers at the address of a cluster: a Dask scheduler, or a Ray head.
 
 By plain TCP, before the real client dials: asked for a name that does not exist yet, it backs off for
 many seconds, while a pod's name appears within two or three.
@@ -7,10 +7,13 @@ many seconds, while a pod's name appears within two or three.
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
+
+from flowcluster_api.driver import ENV_CLUSTER_TIMEOUT
 
 from ..errors import ClusterUnreachable
 
@@ -19,8 +22,12 @@ logger = logging.getLogger("flowcluster.cluster")
 #: Seconds between two attempts, and between two log lines about them.
 INTERVAL, REPORT_INTERVAL = 0.1, 10.0
 
+#: Seconds to wait for a cluster that exists, if nothing else is asked for.
+DEFAULT_TIMEOUT = 60.0
+
 _DEFAULT_PORT = 8786
 _TCP_SCHEMES = ("tcp", "tls", "ucx", "ucxx")
+_RAY_PORT, _RAY_CLIENT_PORT = 6379, 10001
 
 
 def split(address: str) -> tuple[str, int] | None:
@@ -44,19 +51,58 @@ def split(address: str) -> tuple[str, int] | None:
     return host, port or _DEFAULT_PORT
 
 
+def split_ray(address: str) -> tuple[str, int] | None:
+    """Host and port of a Ray head's address; None for "auto", which Ray itself resolves.
+
+    Raises ValueError for an address that no Ray head can have.
+    """
+    if address == "auto":
+        return None
+    parts = urlsplit(address if "://" in address else f"//{address}")
+    try:
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if not host or parts.scheme not in ("", "ray"):
+        raise ValueError(
+            f"{address!r} is no address of a Ray head, such as ray://HOST:{_RAY_CLIENT_PORT}, or HOST:{_RAY_PORT} on a "
+            "machine of the cluster."
+        )
+    return host, port or (_RAY_CLIENT_PORT if parts.scheme else _RAY_PORT)
+
+
+def timeout_seconds() -> float:
+    """Seconds to wait for a cluster that exists. Raises ValueError if the environment does not tell a number."""
+    text = os.environ.get(ENV_CLUSTER_TIMEOUT, "")
+    try:
+        return float(text) if text else DEFAULT_TIMEOUT
+    except ValueError:
+        raise ValueError(f"{ENV_CLUSTER_TIMEOUT} must be a number of seconds, not {text!r}.") from None
+
+
+def wait_for_ray(address: str, timeout: float) -> None:
+    """`wait_for`, for the address of a Ray head."""
+    if target := split_ray(address):
+        wait_for(address, timeout, target=target, what="Ray head")
+
+
 def wait_for(
     address: str,
     timeout: float,
     *,
+    target: tuple[str, int] | None = None,
+    what: str = "scheduler",
     now: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
     connect: Callable[[str, int, float], None] | None = None,
 ) -> None:
     """Return as soon as something listens at `address`, within `timeout` seconds.
 
-    Raises `ClusterUnreachable` with what to check. `now`, `sleep` and `connect` are for tests.
+    `target` is the host and port that the address means, by default as the address of a Dask scheduler;
+    `what` is expected there. Raises `ClusterUnreachable` with what to check. `now`, `sleep` and `connect`
+    are for tests.
     """
-    target = split(address)
+    target = target or split(address)
     if target is None:
         return
     host, port = target
@@ -71,7 +117,7 @@ def wait_for(
             cause = error
         waited = now() - start
         if waited >= timeout:
-            raise ClusterUnreachable(_advice(address, host, timeout, cause)) from cause
+            raise ClusterUnreachable(_advice(address, host, what, timeout, cause)) from cause
         if now() - reported >= REPORT_INTERVAL:
             reported = now()
             logger.info("Waiting for %s to answer (%.0f of %g s; %s)", address, waited, timeout, cause)
@@ -82,11 +128,11 @@ def _connect(host: str, port: int, timeout: float) -> None:
     socket.create_connection((host, port), timeout).close()
 
 
-def _advice(address: str, host: str, timeout: float, cause: OSError) -> str:
+def _advice(address: str, host: str, what: str, timeout: float, cause: OSError) -> str:
     if isinstance(cause, socket.gaierror):
         check = f"Check that the name {host} is right and resolves from here."
     elif isinstance(cause, ConnectionRefusedError):
-        check = "The host answers but nothing listens on that port: check the port, and that the scheduler runs."
+        check = f"The host answers but nothing listens on that port: check the port, and that the {what} runs."
     else:
-        check = "Check that the scheduler runs, and that no firewall or network policy is in the way."
+        check = f"Check that the {what} runs, and that no firewall or network policy is in the way."
     return f"Nothing answered at {address} within {timeout:g} s ({cause}). {check}"

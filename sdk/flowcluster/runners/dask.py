@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,8 +23,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("flowcluster.task_runner.dask")
 
-#: Seconds to wait for an existing scheduler, and for a client's farewell at the end.
-DEFAULT_TIMEOUT, CLOSE_TIMEOUT = 60.0, 5.0
+#: Seconds to wait for a client's farewell at the end.
+CLOSE_TIMEOUT = 5.0
 
 #: What makes a temporary cluster if nothing else is asked for.
 DEFAULT_CLASS = "distributed.LocalCluster"
@@ -92,7 +91,7 @@ class DaskTaskRunner(TaskRunner):
         # Before anything is waited for: this takes as long as a scheduler takes to start.
         import distributed
 
-        from ..clusters.address import wait_for
+        from ..clusters.address import timeout_seconds, wait_for
         from ..clusters.temporary import temporary_cluster
         from .dask_load import DaskLoad
         from .dask_session import DaskSession
@@ -107,7 +106,7 @@ class DaskTaskRunner(TaskRunner):
                 address = str(target.scheduler_address)
             else:
                 target = address = self.address
-                wait_for(address, _timeout())
+                wait_for(address, timeout_seconds())
             # Not the process's default client: the flow's own use of Dask stays as it was.
             options = {"set_as_default": False, **self.client_kwargs, "asynchronous": False}
             try:
@@ -183,13 +182,3 @@ def _quiet() -> Iterator[None]:
 
 def _nothing(record: logging.LogRecord) -> bool:
     return False
-
-
-def _timeout() -> float:
-    from flowcluster_api.driver import ENV_CLUSTER_TIMEOUT
-
-    text = os.environ.get(ENV_CLUSTER_TIMEOUT, "")
-    try:
-        return float(text) if text else DEFAULT_TIMEOUT
-    except ValueError:
-        raise ValueError(f"{ENV_CLUSTER_TIMEOUT} must be a number of seconds, not {text!r}.") from None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 from .. import context, errors, logs, states
@@ -22,17 +23,30 @@ class _Upstream(Exception):
 
 
 def execute(code: bytes, info: RunInfo, arguments: bytes, *upstream: Any) -> Any:
-    """Execute a task run: its result, or a `TaskFailure`. Never raises."""
+    """Execute a task run on a Dask worker: its result, or a `TaskFailure`. Never raises."""
+    return carry_out(code, info, arguments, upstream, _forwarding)
+
+
+def carry_out(
+    code: bytes,
+    info: RunInfo,
+    arguments: bytes,
+    upstream: tuple[Any, ...],
+    forwarding: Callable[[], logs.ForwardHandler],
+) -> Any:
+    """Execute a task run: its result, or a `TaskFailure`. Never raises.
+
+    `forwarding` gives the handler that sends the run's log lines; the same one each time.
+    """
     try:
         body, shared = _load(code)
         args, kwargs = fill(pickle.loads(arguments), upstream)
     except _Upstream as blocked:
         return TaskFailure(info.name, states.upstream_not_ready(str(blocked)))
     except Exception as error:
-        message = f"Task run could not be loaded on the worker: {states.describe(error)}"
-        return TaskFailure(info.name, states.failed(message, error))
+        return not_loaded(info, error)
     if shared.topic is not None:
-        logs.forward(_forwarding(), shared.level, shared.loggers)
+        logs.forward(forwarding(), shared.level, shared.loggers)
     if shared.spec.is_async:
         import asyncio
 
@@ -42,6 +56,12 @@ def execute(code: bytes, info: RunInfo, arguments: bytes, *upstream: Any) -> Any
 
         state = drive(body(shared, info, args, kwargs))
     return state.data if state.is_completed() else TaskFailure(info.name, state)
+
+
+def not_loaded(info: RunInfo, error: Exception) -> TaskFailure:
+    """What is left of a run whose code or arguments this process cannot make sense of."""
+    message = f"Task run could not be loaded on the worker: {states.describe(error)}"
+    return TaskFailure(info.name, states.failed(message, error))
 
 
 def is_failure(value: Any) -> bool:

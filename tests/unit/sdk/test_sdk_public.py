@@ -23,6 +23,7 @@ def test_public_names_are_these() -> None:
         "get_run_logger",
         "opaque",
         "quote",
+        "remote_options",
         "tags",
         "task",
         "unmapped",
@@ -30,8 +31,10 @@ def test_public_names_are_these() -> None:
     assert flowcluster.task_runners.__all__ == [
         "ConcurrentTaskRunner",
         "DaskTaskRunner",
+        "RayTaskRunner",
         "SequentialTaskRunner",
         "TaskRunner",
+        "remote_options",
     ]
 
 

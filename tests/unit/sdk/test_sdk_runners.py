@@ -11,12 +11,12 @@ import pytest
 
 from flowcluster.portal import Portal, run_on_new_loop
 from flowcluster.runners.threads import ThreadPool
-from flowcluster.task_runners import ConcurrentTaskRunner, DaskTaskRunner, SequentialTaskRunner
+from flowcluster.task_runners import ConcurrentTaskRunner, DaskTaskRunner, RayTaskRunner, SequentialTaskRunner
 
 number: contextvars.ContextVar[int] = contextvars.ContextVar("number", default=0)
 
 
-@pytest.mark.parametrize("runner", [SequentialTaskRunner(), ConcurrentTaskRunner(), DaskTaskRunner()])
+@pytest.mark.parametrize("runner", [SequentialTaskRunner(), ConcurrentTaskRunner(), DaskTaskRunner(), RayTaskRunner()])
 def test_duplicate_is_another_runner_of_the_same_configuration(runner: Any) -> None:
     """What a flow run opens is never the instance that was configured."""
     duplicate = runner.duplicate()
@@ -25,7 +25,7 @@ def test_duplicate_is_another_runner_of_the_same_configuration(runner: Any) -> N
     assert vars(duplicate) == vars(runner)
 
 
-@pytest.mark.parametrize("runner", [SequentialTaskRunner(), ConcurrentTaskRunner(), DaskTaskRunner()])
+@pytest.mark.parametrize("runner", [SequentialTaskRunner(), ConcurrentTaskRunner(), DaskTaskRunner(), RayTaskRunner()])
 def test_runner_that_was_not_started_takes_no_calls(runner: Any) -> None:
     """Submitting before the start is an error, not a hang."""
     with pytest.raises(RuntimeError, match="has not been started"):

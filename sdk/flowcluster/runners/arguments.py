@@ -1,0 +1,44 @@
+"""The arguments of a task run on their way to another process."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+from typing import Any
+
+from .. import pickling, states
+from .base import TaskCall
+
+# Values of these types alone need no cloudpickle, which costs ten times as much.
+PLAIN = frozenset({int, str, float, bool, bytes, type(None)})
+
+
+def dump(call: TaskCall) -> bytes:
+    """Both kinds of arguments as bytes for ``pickle.loads``.
+
+    Raises TypeError with the name and the type of an argument that cannot be sent.
+    """
+    args, kwargs = call.args, call.kwargs
+    if not kwargs and all(type(value) in PLAIN for value in args):
+        return pickle.dumps((args, kwargs), protocol=5)
+    try:
+        return pickling.dumps((args, kwargs))
+    except Exception as error:
+        raise TypeError(f"{_culprit(call)} cannot be sent to a worker: {states.describe(error)}") from error
+
+
+def _culprit(call: TaskCall) -> str:
+    for name, value in _by_name(call).items():
+        try:
+            pickling.dumps(value)
+        except Exception:
+            return f"Argument {name!r}, of type {type(value).__name__},"
+    return "A combination of arguments"
+
+
+def _by_name(call: TaskCall) -> dict[str, Any]:
+    try:
+        return dict(inspect.signature(call.shared.spec.function).bind(*call.args, **call.kwargs).arguments)
+    except (TypeError, ValueError):
+        # They do not fit, which the function itself will tell better, or it has no signature.
+        return {**{str(place): value for place, value in enumerate(call.args)}, **call.kwargs}

@@ -1,0 +1,92 @@
+"""Watching that the head of a Ray cluster is there, by plain TCP.
+
+Ray itself notices after a minute, and then ends the whole process.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections.abc import Callable
+
+from ..errors import ClusterLost
+from .ray_connection import Connection
+from .ray_records import INTERVAL
+
+logger = logging.getLogger("flowcluster.task_runner.ray")
+
+#: So many looks in a row have to find nobody: a head may be too busy for one.
+_LOOKS = 3
+
+
+class Watch:
+    """Looks after the head once a second in a thread of its own, until it is closed.
+
+    Attributes:
+        lost: that the head has gone, once that is certain.
+
+    Args:
+        connection: whose head.
+        tick: called as often, on the same thread.
+        gone: called once, if the head goes away.
+    """
+
+    def __init__(self, connection: Connection, tick: Callable[[], None], gone: Callable[[ClusterLost], None]) -> None:
+        self.lost: ClusterLost | None = None
+        self._connection = connection
+        self._tick = tick
+        self._gone = gone
+        self._end = threading.Event()
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="flowcluster-ray-watch", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop looking."""
+        self._end.set()
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join(5)
+
+    def look(self) -> ClusterLost | None:
+        """Look now, because something went wrong: one refusal is enough then."""
+        if self.lost is None and not self._answers():
+            self._is_lost()
+        return self.lost
+
+    def _run(self) -> None:
+        failed = 0
+        while not self._end.wait(INTERVAL):
+            failed = 0 if self._answers() else failed + 1
+            if failed >= _LOOKS:
+                self._is_lost()
+            if self.lost is not None:
+                self._gone(self.lost)
+                return
+            if failed:
+                continue  # it would only wait
+            try:
+                with self._connection.in_use():
+                    self._tick()
+            except Exception as error:
+                logger.debug("Ray could not be asked: %s", error)
+
+    def _answers(self) -> bool:
+        if self._connection.endpoint is None:
+            return True
+        try:
+            socket.create_connection(self._connection.endpoint, INTERVAL).close()
+        except OSError:
+            return False
+        return True
+
+    def _is_lost(self) -> None:
+        with self._lock:
+            if self.lost is None:
+                where = self._connection.address or "{}:{}".format(*(self._connection.endpoint or ("?", 0)))
+                self.lost = ClusterLost(
+                    f"The Ray head at {where} went away while the flow ran; what ran or was kept there is gone."
+                )

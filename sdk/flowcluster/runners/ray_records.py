@@ -1,0 +1,112 @@
+"""Log records on their way from Ray workers to the driver.
+
+Most go with the news of a run's end, for nothing. Those of a run that takes longer are put into the
+key-value store of Ray's head once a second, where the driver looks as often: no process is needed for
+that, and it works through a Ray client as well.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import threading
+import time
+from typing import Any
+
+from .. import logs
+
+#: Seconds after which a record is sent although its run goes on, and between two looks of the driver.
+INTERVAL = 1.0
+
+#: Keeps the keys apart from those that others use.
+_NAMESPACE = b"flowcluster"
+
+
+class Outbox:
+    """On a worker: the records of the run that its process executes. Used from any thread."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._records: list[dict[str, Any]] = []
+        self._key = ""
+        self._batches = 0
+        self._number = 0
+        self._sender: threading.Thread | None = None
+
+    def begin(self, key: str) -> None:
+        """A run begins; records that are sent while it goes on are kept under keys that begin with `key`."""
+        with self._changed:
+            self._key = key
+            self._batches = 0
+
+    def put(self, record: dict[str, Any]) -> None:
+        """Take a record, to be sent soon or with the news of the run's end."""
+        with self._changed:
+            self._records.append(record)
+            if self._sender is None:
+                self._sender = threading.Thread(target=self._send, name="flowcluster-records", daemon=True)
+                self._sender.start()
+            self._changed.notify()
+
+    def end(self) -> tuple[list[dict[str, Any]], int]:
+        """The run ends: the records that were not sent, and how many batches were."""
+        with self._changed:
+            records, self._records = self._records, []
+            return records, self._batches
+
+    def _send(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._records)
+            time.sleep(INTERVAL)
+            with self._changed:
+                if self._records and self._put(pickle.dumps(self._records, protocol=5)):
+                    self._records = []
+
+    def _put(self, batch: bytes) -> bool:
+        from ray.experimental import internal_kv
+
+        # Within one process the number makes the order; what a thread tells after its run's end comes last.
+        key = f"{self._key}{self._number:09d}-{os.getpid()}"
+        try:
+            internal_kv._internal_kv_put(key.encode(), batch, namespace=_NAMESPACE)
+        except Exception:
+            return False  # they go with the news, if those arrive
+        self._number += 1
+        self._batches += 1
+        return True
+
+
+class Inbox:
+    """In the driver: shows the records of a flow run's task runs, in order for each of them."""
+
+    def __init__(self, topic: str) -> None:
+        self._topic = topic
+        self._lock = threading.Lock()
+        self._seen: dict[str, int] = {}
+
+    def look(self) -> None:
+        """Show what has been sent of runs that go on."""
+        with self._lock:
+            self._take(f"{self._topic}/")
+
+    def ended(self, key: str, batches: int, records: list[dict[str, Any]]) -> None:
+        """Show what is left of a run that has ended, of which `batches` were sent while it went on."""
+        with self._lock:
+            if self._seen.pop(key, 0) < batches:
+                self._take(key)
+                self._seen.pop(key, None)
+            for record in records:
+                logs.replay(record)
+
+    def _take(self, prefix: str) -> None:
+        from ray.experimental import internal_kv
+
+        for key in sorted(internal_kv._internal_kv_list(prefix.encode(), namespace=_NAMESPACE)):
+            batch = internal_kv._internal_kv_get(key, namespace=_NAMESPACE)
+            internal_kv._internal_kv_del(key, namespace=_NAMESPACE)
+            if batch:
+                run, _, _ = key.decode().rpartition("/")
+                self._seen[f"{run}/"] = self._seen.get(f"{run}/", 0) + 1
+                for record in pickle.loads(batch):
+                    logs.replay(record)

@@ -1,0 +1,91 @@
+"""One task run on Ray: what the driver knows of it, and its result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ..context import RunInfo
+from ..states import Remote, State
+from .failure import TaskFailure
+
+if TYPE_CHECKING:
+    from .ray_session import RaySession
+
+
+class RayResult(Remote):
+    """A task run on the cluster, and later its result, which stays there until it is fetched.
+
+    Attributes:
+        session: whose run it is.
+        info: which run it is.
+        value: reference to the object that the result is, or will be.
+        news: reference to the news of the run's end, until that.
+        function: what Ray calls for it, with `call` and the results of `upstream`; until its end.
+        done: to be called with its final state.
+        crash: how it ended, if it left no result for another reason than its function.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_has_value",
+        "_value",
+        "call",
+        "crash",
+        "done",
+        "function",
+        "info",
+        "news",
+        "session",
+        "upstream",
+        "value",
+    )
+
+    def __init__(
+        self,
+        session: RaySession,
+        info: RunInfo,
+        function: Any,
+        call: bytes,
+        upstream: list[RayResult],
+        done: Callable[[State], None],
+    ) -> None:
+        self.session = session
+        self.info = info
+        self.function = function
+        self.call = call
+        self.upstream = upstream
+        self.done = done
+        self.value: Any = None
+        self.news: Any = None
+        self.crash: TaskFailure | None = None
+        self._has_value = False
+        self._value: Any = None
+
+    @property
+    def name(self) -> str:
+        """Name of the task run."""
+        return self.info.name
+
+    def input(self) -> Any:
+        """What Ray is to give to a run that needs the result: the reference, or why there is no result."""
+        return self.crash or self.value
+
+    def fetch(self) -> Any:
+        """Bring the result here, once. Raises `ResultGone` when it does not exist any more."""
+        if not self._has_value:
+            self._value = self.session.fetch(self)
+            self._has_value = True
+            # Ray may forget it; whoever needs it as an input has a reference.
+        return self._value
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the value was fetched."""
+        return self._has_value
+
+    def has_ended(self) -> None:
+        """Forget what was needed only to get here."""
+        self.news = self.function = self.done = None  # type: ignore[assignment]
+        self.call = b""
+        self.upstream = []

@@ -1,0 +1,53 @@
+"""Results of task runs as Ray keeps them.
+
+They are pickled here and not by Ray, so that a result that cannot be pickled fails its own run, with its
+name. What is large in them (arrays, mostly) stays outside of the pickle, where Ray lets all processes of a
+node share it without a copy.
+"""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+from .. import pickling
+from .arguments import PLAIN
+
+#: Bytes from which a buffer is worth keeping apart.
+_LARGE = 16_384
+
+
+class Packed:
+    """A pickled value and its large buffers."""
+
+    __slots__ = ("buffers", "data")
+
+    def __init__(self, data: Any, buffers: list[Any]) -> None:
+        self.data = data
+        self.buffers = buffers
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Packed, (pickle.PickleBuffer(self.data), self.buffers)
+
+
+def pack(value: Any) -> bytes | Packed:
+    """The value in the form in which Ray is to keep it. Raises whatever its own pickling raises."""
+    if type(value) in PLAIN:
+        return pickle.dumps(value, protocol=5)
+    buffers: list[Any] = []
+
+    def is_small(buffer: pickle.PickleBuffer) -> bool:
+        if memoryview(buffer).nbytes < _LARGE:
+            return True
+        buffers.append(buffer)
+        return False
+
+    data = pickling.dumps(value, is_small)
+    return Packed(data, buffers) if buffers else data
+
+
+def unpack(packed: bytes | Packed) -> Any:
+    """The value; arrays in it are read-only where they are shared. Raises whatever unpickling raises."""
+    if isinstance(packed, bytes):
+        return pickle.loads(packed)
+    return pickle.loads(packed.data, buffers=packed.buffers)

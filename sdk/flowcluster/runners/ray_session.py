@@ -1,0 +1,276 @@
+"""One flow run's use of Ray: sends task runs, learns of their ends, fetches results."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import threading
+import time
+from collections.abc import Callable, Mapping
+from itertools import islice
+from queue import SimpleQueue
+from typing import Any
+
+from .. import pickling, states
+from ..errors import ClusterLost, ResultGone
+from ..states import State
+from . import arguments, ray_options, ray_worker
+from .base import SharedPart, TaskCall, TaskRunner
+from .failure import TaskFailure
+from .ray_connection import Connection
+from .ray_head import Watch
+from .ray_records import Inbox
+from .ray_result import RayResult
+from .ray_results import unpack
+from .ray_waiting import sessions
+
+logger = logging.getLogger("flowcluster.task_runner.ray")
+
+#: Seconds after which a run that was asked to stop, and did not, loses its worker.
+_PATIENCE = 5.0
+
+#: Seconds between two looks whether the head is still there, for whoever waits for a result.
+_LOOK = 2.0
+
+
+class _Prepared:
+    """A task with the options of its runs, as Ray knows it."""
+
+    def __init__(self, function: Any, options: Mapping[str, Any], context: Mapping[str, Any]) -> None:
+        self.function = function
+        self.options = options
+        self.context = context  # keeps its identity from being used again
+
+
+class RaySession:
+    """Owns the flow run's traffic with Ray, not the connection.
+
+    Attributes:
+        topic: what keeps log records of this flow run apart from those of others.
+    """
+
+    def __init__(self, connection: Connection, runner_on_worker: Callable[[], TaskRunner]) -> None:
+        self.connection = connection
+        self.topic = os.urandom(8).hex()
+        self._runner_on_worker = runner_on_worker
+        self._codes: dict[SharedPart, Callable[..., Any]] = {}
+        self._prepared: dict[tuple[SharedPart, int], _Prepared] = {}
+        self._lock = threading.Lock()
+        self._capacity = ray_options.Capacity(connection.is_fixed)
+        # A dict for its order: the oldest come first.
+        self._running: dict[RayResult, None] = {}
+        self._stopping: dict[RayResult, float] = {}
+        self._arrivals: SimpleQueue[tuple[RayResult, Any] | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._inbox = Inbox(self.topic)
+        self._watch = Watch(connection, self._tick, self._head_is_gone)
+        self._closed = False
+        sessions.add(self)
+
+    def submit(self, call: TaskCall, done: Callable[[State], None]) -> RayResult | None:
+        """Send a call to Ray; `done` gets its final state, on a thread of the session.
+
+        Raises `ClusterLost`, and whatever pickling the function or its arguments raises.
+        """
+        if lost := self._watch.lost:
+            raise lost
+        with self.connection.in_use():
+            prepared = self._prepare(call)
+            if unmet := self._capacity.unmet(prepared.options):
+                done(states.failed(unmet))
+                return None
+            data = ray_worker.dump_call(call.info, self.topic, arguments.dump(call))
+            result = RayResult(self, call.info, prepared.function, data, call.upstream, done)
+            if self._thread is None:
+                self._begin()
+            self._send(result)
+        return result
+
+    def _send(self, result: RayResult) -> None:
+        self._running[result] = None
+        try:
+            news, result.value = result.function.remote(result.call, *[one.input() for one in result.upstream])
+        except BaseException:
+            self._running.pop(result, None)
+            raise
+        result.news = news
+        news._on_completed(lambda data: self._arrivals.put((result, data)))
+
+    def _begin(self) -> None:
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._deal, name="flowcluster-ray-ends", daemon=True)
+                self._thread.start()
+                self._watch.start()
+
+    def _prepare(self, call: TaskCall) -> _Prepared:
+        context = ray_options.current()
+        prepared = self._prepared.get((call.shared, id(context)))
+        if prepared is not None:
+            return prepared
+        import ray
+
+        # Flow functions submit, and so do threads in which an upstream run ends.
+        with self._lock:
+            if call.shared not in self._codes:
+                call.shared.topic = self.topic
+                call.shared.runner_on_worker = self._runner_on_worker
+                code = pickling.dumps((call.body, call.shared))
+                self._codes[call.shared] = ray_worker.function_for(code, call.shared.spec.name)
+            options = ray_options.options_for(call.shared.spec)
+            # Ray itself never repeats a run: nobody but the engine knows whether that may be done.
+            make = ray.remote(**{**options, "num_returns": 2, "max_retries": 0})
+            prepared = _Prepared(make(self._codes[call.shared]), options, context)
+            self._prepared[call.shared, id(context)] = prepared
+            return prepared
+
+    def expected(self, limit: int) -> list[Any]:
+        """The objects with news of runs that have not ended, at most so many."""
+        return [result.news for result in islice(list(self._running), limit) if result.news is not None]
+
+    def _deal(self) -> None:
+        """The thread on which runs end: whatever follows may wait, and Ray's own thread may not."""
+        while (arrival := self._arrivals.get()) is not None:
+            result, data = arrival
+            del arrival
+            try:
+                self._ended(result, data)
+            except Exception:
+                logger.exception("The end of task run '%s' could not be dealt with:", result.name)
+            # Nothing may keep the last one alive while nothing arrives.
+            del result, data
+
+    def _ended(self, result: RayResult, data: Any) -> None:
+        if result not in self._running:
+            return
+        if not isinstance(data, bytes) and any(one.crash for one in result.upstream) and not self._closed:
+            # It never began, as an input has no value: now it gets the reason instead.
+            self._running.pop(result, None)
+            self._send(result)
+            return
+        try:
+            state = self._final_state(result, data)
+        except Exception as error:
+            state = states.crashed(f"Task run ended, but how could not be read: {states.describe(error)}", error)
+        done = result.done
+        result.has_ended()
+        self._running.pop(result, None)
+        self._stopping.pop(result, None)
+        if not self._closed:
+            done(state)
+
+    def _final_state(self, result: RayResult, data: Any) -> State:
+        if not isinstance(data, bytes):
+            state = self._lost_state(result, data)
+            result.crash = TaskFailure(result.name, state)
+            return state
+        if data == ray_worker.NOTHING:
+            return states.completed(result)
+        news: ray_worker.News = pickle.loads(data)
+        self._inbox.ended(self._key(result), news.batches, news.records)
+        if news.printed and self.connection.prints:
+            self.connection.prints.written(*news.printed)
+        return states.completed(result) if news.failure is None else news.failure.state()
+
+    def _key(self, result: RayResult) -> str:
+        return ray_worker.key(self.topic, result.name, result.info.attempt)
+
+    def _lost_state(self, result: RayResult, error: Any) -> State:
+        """The state of a run that ended for another reason than its function."""
+        import ray
+
+        if lost := self.lost():
+            lost.__cause__ = error
+            return states.crashed(f"Task run lost its cluster: {lost}", lost)
+        try:
+            ray.get(result.value)  # or Ray complains that nobody looked at the error
+        except Exception:
+            pass
+        # What it told before it was lost.
+        self._inbox.ended(self._key(result), 1, [])
+        if isinstance(error, ray.exceptions.TaskCancelledError):
+            return states.cancelled("Task run was cancelled on the Ray cluster.")
+        if isinstance(error, ray.exceptions.WorkerCrashedError):
+            return states.crashed(
+                "Task run lost its worker: the process went away while the task ran. If nobody stopped it, it may have "
+                "run out of memory, or a library crashed it; the worker's log tells more.",
+                error,
+            )
+        cause = getattr(error, "cause", None) or error
+        text = f"{type(cause).__name__}: {str(cause).strip().splitlines()[0]}" if str(cause).strip() else repr(cause)
+        return states.crashed(f"Task run was lost by Ray: {text}", error)
+
+    def fetch(self, result: RayResult) -> Any:
+        """Bring a result here.
+
+        Raises `ResultGone` or `ClusterLost`, or whatever unpickling the result raises.
+        """
+        import ray
+
+        while True:
+            if lost := self._watch.lost:
+                raise lost
+            with self.connection.in_use():
+                if self._closed:
+                    raise ResultGone(
+                        f"The result of task run '{result.name}' went with the run's cluster: return the future from "
+                        "the flow, or call its result() in the flow."
+                    )
+                try:
+                    return unpack(ray.get(result.value, timeout=_LOOK))
+                except ray.exceptions.GetTimeoutError:
+                    continue  # it is large, or on its way from a node that has gone
+                except ray.exceptions.ObjectLostError as error:
+                    raise self.lost() or ResultGone(
+                        f"The result of task run '{result.name}' was lost with the node that had it. The run is not "
+                        "repeated, as it may have done more than returning a result. Return less, or store large "
+                        "results where they outlive a node."
+                    ) from error
+
+    def cancel(self, result: RayResult) -> None:
+        """Interrupt a run, or take it back if it has not begun; if it does not stop soon, stop its worker."""
+        import ray
+
+        if result not in self._running or self._watch.lost:
+            return
+        self._stopping[result] = time.monotonic() + _PATIENCE
+        with self.connection.in_use():
+            ray.cancel(result.value)
+
+    def _tick(self) -> None:
+        """Once a second: what does not come by itself."""
+        import ray
+
+        if self._running:
+            self._inbox.look()
+        now = time.monotonic()
+        for result, due in list(self._stopping.items()):
+            if now >= due and self._stopping.pop(result, 0.0):
+                ray.cancel(result.value, force=True)
+
+    def lost(self) -> ClusterLost | None:
+        """That the head went away since the start, as an exception to be raised."""
+        return None if self._closed else self._watch.look()
+
+    def _head_is_gone(self, lost: ClusterLost) -> None:
+        for result in list(self._running):
+            self._arrivals.put((result, lost))
+        self.connection.drop()
+
+    def close(self, cancel: bool) -> None:
+        """Stop listening; with `cancel` stop what still runs."""
+        import ray
+
+        self._closed = True
+        self._watch.close()
+        left = list(self._running) if cancel else list(self._stopping)
+        self._running.clear()
+        if self._thread is not None:
+            self._arrivals.put(None)
+            if self._thread is not threading.current_thread():
+                self._thread.join(5)
+        if self._watch.lost is None:
+            with self.connection.in_use():
+                for result in left:
+                    ray.cancel(result.value, force=True)

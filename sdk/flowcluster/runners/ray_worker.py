@@ -1,0 +1,118 @@
+"""A task run in the process of a Ray worker: how it gets there and what it leaves.
+
+It leaves two objects: the result, which stays where it is until somebody needs it, and news of the end,
+which Ray gives to the driver at once because they are small.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import pickle
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from .. import logs, states
+from ..context import RunInfo
+from ..waiting import occupying
+from . import remote
+from .failure import TaskFailure
+from .ray_records import Outbox
+from .ray_results import pack, unpack
+from .ray_waiting import place
+
+#: The news of a run that completed and has nothing more to tell, as nearly all of them.
+NOTHING = b""
+
+
+class News(NamedTuple):
+    """What the driver has to know of the end of a task run.
+
+    Attributes:
+        failure: if it did not complete.
+        records: log records that were not sent before.
+        batches: how many batches of records were sent before.
+        printed: id of the worker's process, and bytes written to its stdout and its stderr; None for none.
+    """
+
+    failure: TaskFailure | None
+    records: list[dict[str, Any]]
+    batches: int
+    printed: tuple[int, int, int] | None
+
+
+def function_for(code: bytes, name: str) -> Callable[..., Any]:
+    """The function that Ray is to call for all runs of a task; Ray shows its name."""
+
+    def run(call: bytes, *upstream: Any) -> tuple[bytes, Any]:
+        return execute(code, call, upstream)
+
+    run.__name__ = run.__qualname__ = name
+    return run
+
+
+def dump_call(info: RunInfo, topic: str, arguments: bytes) -> bytes:
+    """What `execute` needs to know of one run."""
+    return pickle.dumps((tuple(info), topic, arguments), protocol=5)
+
+
+def execute(code: bytes, call: bytes, upstream: tuple[Any, ...]) -> tuple[bytes, Any]:
+    """Execute one task run: news of its end and its result. Never raises."""
+    parts, topic, arguments = pickle.loads(call)
+    info = RunInfo(*parts)
+    before = _written()
+    _outbox.begin(key(topic, info.name, info.attempt))
+    with occupying(place):
+        result = _result(code, info, arguments, upstream)
+    written = _written()
+    records, batches = _outbox.end()
+    failure = result if type(result) is TaskFailure else None
+    if failure is None and not records and not batches and written == before:
+        return NOTHING, result
+    printed = (os.getpid(), written[0] - before[0], written[1] - before[1]) if written != before else None
+    return pickle.dumps(News(failure, records, batches, printed), protocol=5), result
+
+
+def key(topic: str, run_name: str, attempt: int) -> str:
+    """Under which records of one execution of a task run are sent while it goes on."""
+    return f"{topic}/{run_name}/{attempt}/"
+
+
+def _result(code: bytes, info: RunInfo, arguments: bytes, upstream: tuple[Any, ...]) -> Any:
+    """The result, packed, or a `TaskFailure`."""
+    try:
+        inputs = tuple(one if type(one) is TaskFailure else unpack(one) for one in upstream)
+    except Exception as error:
+        return remote.not_loaded(info, error)
+    result = remote.carry_out(code, info, arguments, inputs, _forwarding)
+    if type(result) is TaskFailure:
+        return result
+    try:
+        return pack(result)
+    except Exception as error:
+        message = f"The result, of type {type(result).__name__}, cannot be sent: {states.describe(error)}"
+        return TaskFailure(info.name, states.failed(message, error))
+
+
+_outbox = Outbox()
+
+
+@functools.cache
+def _forwarding() -> logs.ForwardHandler:
+    return logs.ForwardHandler(lambda _, record: _outbox.put(record))
+
+
+def _written() -> tuple[int, int]:
+    """Bytes in the files that Ray shows the worker's stdout and stderr from."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        # Ray's own wrapper writes a line's end apart from the line, and whoever reads the file at the wrong
+        # moment takes half a line for a whole one.
+        if type(stream).__name__ == "Unbuffered":
+            setattr(sys, name, stream.stream)
+        try:
+            stream.flush()
+        except Exception:
+            pass  # the task put something else in its place
+    return os.fstat(1).st_size, os.fstat(2).st_size

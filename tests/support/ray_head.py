@@ -1,0 +1,88 @@
+"""A Ray head in processes of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.support.waiting import wait_until
+
+
+class RayHead:
+    """A head that also is the only node.
+
+    Attributes:
+        address: for programs on this machine.
+        client_address: for Ray clients.
+        process: the session leader of all its processes.
+    """
+
+    def __init__(self, cpus: int, directory: str) -> None:
+        port, client_port = _free_ports(2)
+        self.address = f"127.0.0.1:{port}"
+        self.client_address = f"ray://127.0.0.1:{client_port}"
+        self._log = Path(directory, "log")
+        command = [str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", f"--port={port}"]
+        command += [f"--ray-client-server-port={client_port}", f"--num-cpus={cpus}", "--object-store-memory=100000000"]
+        command += ["--include-dashboard=false", "--disable-usage-stats", f"--temp-dir={directory}"]
+        environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
+
+    @classmethod
+    @contextmanager
+    def start(cls, cpus: int) -> Iterator[RayHead]:
+        """A head that answers, for the time of the block."""
+        # Short: it begins the names of sockets.
+        directory = tempfile.mkdtemp(prefix="r")
+        head = cls(cpus, directory)
+        try:
+            wait_until(head._is_ready, "the Ray head runs")
+            yield head
+        finally:
+            head.kill()
+            shutil.rmtree(directory, ignore_errors=True)
+
+    def _is_ready(self) -> bool:
+        assert self.process.poll() is None, self._log.read_text()
+        return "Ray runtime started" in self._log.read_text()
+
+    def kill(self) -> None:
+        """End all its processes, at once."""
+        for process in self.processes():
+            try:
+                os.kill(process, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        self.process.wait()
+
+    def processes(self) -> list[int]:
+        """Ids of its processes."""
+        found = []
+        for directory in Path("/proc").glob("[0-9]*"):
+            try:
+                session = int((directory / "stat").read_text().rpartition(")")[2].split()[3])
+            except OSError:
+                continue  # it ended while we looked
+            if session == self.process.pid:
+                found.append(int(directory.name))
+        return found
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
