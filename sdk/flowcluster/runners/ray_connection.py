@@ -32,6 +32,7 @@ class Connection:
     Attributes:
         address: where Ray was to be found; None for an instance that was started here.
         is_ours: whether it ends with the last flow run that uses it.
+        is_client: whether it is a Ray client's, for which the head does everything.
         is_fixed: whether no nodes are ever added by Ray itself.
         endpoint: host and port at which the head answers as long as it lives; None if it is not known.
         prints: what workers print, on its way to the terminal; None where that is not our business.
@@ -40,6 +41,7 @@ class Connection:
     def __init__(self, address: str | None, is_ours: bool) -> None:
         self.address = address
         self.is_ours = is_ours
+        self.is_client = False
         self.is_fixed = is_ours and address is None
         self.endpoint: tuple[str, int] | None = None
         self.prints: Prints | None = None
@@ -48,6 +50,18 @@ class Connection:
         self._idle = threading.Condition()
         self._leave = threading.Event()
         self._left = threading.Event()
+
+    def look_up(self) -> None:
+        """Find out what there is to know of the cluster, once it is connected."""
+        import ray
+
+        self.is_client = ray.util.client.ray.is_connected()
+        if self.is_client:
+            self.endpoint = addresses.split_ray(self.address) if self.address else None
+        else:
+            host, _, port = str(ray.get_runtime_context().gcs_address).rpartition(":")
+            self.endpoint = host, int(port)
+        logger.info("Using Ray cluster with %d nodes.", sum(node["Alive"] for node in ray.nodes()))
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
@@ -119,8 +133,7 @@ def connect(address: str | None, init_kwargs: Mapping[str, Any], timeout: float)
 def _existing(address: str | None) -> Connection:
     logger.info("Using the Ray that this process is connected to")
     connection = Connection(address, is_ours=False)
-    connection.endpoint = _head(address)
-    _count_nodes()
+    connection.look_up()
     return connection
 
 
@@ -133,29 +146,10 @@ def _opened(address: str | None, init_kwargs: Mapping[str, Any], timeout: float)
     connection = Connection(address, is_ours=True)
     keeper = _Keeper(connection, {"logging_level": logging.ERROR, **init_kwargs, "address": address or "local"})
     context = keeper.start(None if address is None else timeout)
-    connection.endpoint = _head(address)
-    _count_nodes()
+    connection.look_up()
     if url := getattr(context, "dashboard_url", None):
         logger.info("The Ray UI is available at %s", url)
     return connection
-
-
-def _count_nodes() -> None:
-    import ray
-
-    logger.info("Using Ray cluster with %d nodes.", sum(node["Alive"] for node in ray.nodes()))
-
-
-def _head(address: str | None) -> tuple[str, int] | None:
-    if address and "://" in address:
-        return addresses.split_ray(address)
-    import ray
-
-    try:
-        host, _, port = str(ray.get_runtime_context().gcs_address).rpartition(":")
-        return host, int(port)
-    except Exception:
-        return None  # a Ray client that somebody else connected
 
 
 class _Keeper:

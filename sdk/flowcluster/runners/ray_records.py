@@ -11,6 +11,7 @@ import os
 import pickle
 import threading
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from .. import logs
@@ -90,7 +91,7 @@ class Inbox:
         with self._lock:
             self._take(f"{self._topic}/")
 
-    def ended(self, key: str, batches: int, records: list[dict[str, Any]]) -> None:
+    def ended(self, key: str, batches: int, records: Iterable[dict[str, Any]]) -> None:
         """Show what is left of a run that has ended, of which `batches` were sent while it went on."""
         with self._lock:
             if self._seen.pop(key, 0) < batches:

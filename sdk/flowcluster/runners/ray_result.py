@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..context import RunInfo
 from ..states import Remote, State
 from .failure import TaskFailure
+from .ray_results import unpack
 
 if TYPE_CHECKING:
     from .ray_session import RaySession
@@ -19,7 +20,8 @@ class RayResult(Remote):
     Attributes:
         session: whose run it is.
         info: which run it is.
-        value: reference to the object that the result is, or will be.
+        value: reference to the object that the result is, or will be; None once `data` is here.
+        data: the packed result, if it came with the news of the run's end.
         news: reference to the news of the run's end, until that.
         function: what Ray calls for it, with `call` and the results of `upstream`; until its end.
         done: to be called with its final state.
@@ -32,6 +34,7 @@ class RayResult(Remote):
         "_value",
         "call",
         "crash",
+        "data",
         "done",
         "function",
         "info",
@@ -57,6 +60,7 @@ class RayResult(Remote):
         self.upstream = upstream
         self.done = done
         self.value: Any = None
+        self.data: bytes | None = None
         self.news: Any = None
         self.crash: TaskFailure | None = None
         self._has_value = False
@@ -68,21 +72,26 @@ class RayResult(Remote):
         return self.info.name
 
     def input(self) -> Any:
-        """What Ray is to give to a run that needs the result: the reference, or why there is no result."""
-        return self.crash or self.value
+        """What Ray is to give to a run that needs the result: that, a reference to it, or why there is none."""
+        return self.crash or self.data or self.value
 
     def fetch(self) -> Any:
         """Bring the result here, once. Raises `ResultGone` when it does not exist any more."""
         if not self._has_value:
-            self._value = self.session.fetch(self)
+            self._value = self.session.fetch(self) if self.data is None else unpack(self.data)
             self._has_value = True
-            # Ray may forget it; whoever needs it as an input has a reference.
         return self._value
 
     @property
     def is_here(self) -> bool:
         """Whether the value was fetched."""
         return self._has_value
+
+    def keep(self, data: bytes | None) -> None:
+        """The run completed; if its packed result came along, Ray may forget it."""
+        if data is not None:
+            self.data = data
+            self.value = None
 
     def has_ended(self) -> None:
         """Forget what was needed only to get here."""

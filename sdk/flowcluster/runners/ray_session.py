@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-import pickle
 import threading
 import time
 from collections.abc import Callable, Mapping
 from itertools import islice
-from queue import SimpleQueue
 from typing import Any
 
 from .. import pickling, states
@@ -19,6 +17,7 @@ from . import arguments, ray_options, ray_worker
 from .base import SharedPart, TaskCall, TaskRunner
 from .failure import TaskFailure
 from .ray_connection import Connection
+from .ray_ends import Ends
 from .ray_head import Watch
 from .ray_records import Inbox
 from .ray_result import RayResult
@@ -61,8 +60,7 @@ class RaySession:
         # A dict for its order: the oldest come first.
         self._running: dict[RayResult, None] = {}
         self._stopping: dict[RayResult, float] = {}
-        self._arrivals: SimpleQueue[tuple[RayResult, Any] | None] = SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._ends: Ends | None = None
         self._inbox = Inbox(self.topic)
         self._watch = Watch(connection, self._tick, self._head_is_gone)
         self._closed = False
@@ -82,8 +80,6 @@ class RaySession:
                 return None
             data = ray_worker.dump_call(call.info, self.topic, arguments.dump(call))
             result = RayResult(self, call.info, prepared.function, data, call.upstream, done)
-            if self._thread is None:
-                self._begin()
             self._send(result)
         return result
 
@@ -95,14 +91,14 @@ class RaySession:
             self._running.pop(result, None)
             raise
         result.news = news
-        news._on_completed(lambda data: self._arrivals.put((result, data)))
+        (self._ends or self._begin()).expect(result)
 
-    def _begin(self) -> None:
+    def _begin(self) -> Ends:
         with self._lock:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._deal, name="flowcluster-ray-ends", daemon=True)
-                self._thread.start()
+            if self._ends is None:
+                self._ends = Ends(self.connection, self._ended)
                 self._watch.start()
+            return self._ends
 
     def _prepare(self, call: TaskCall) -> _Prepared:
         context = ray_options.current()
@@ -129,18 +125,6 @@ class RaySession:
         """The objects with news of runs that have not ended, at most so many."""
         return [result.news for result in islice(list(self._running), limit) if result.news is not None]
 
-    def _deal(self) -> None:
-        """The thread on which runs end: whatever follows may wait, and Ray's own thread may not."""
-        while (arrival := self._arrivals.get()) is not None:
-            result, data = arrival
-            del arrival
-            try:
-                self._ended(result, data)
-            except Exception:
-                logger.exception("The end of task run '%s' could not be dealt with:", result.name)
-            # Nothing may keep the last one alive while nothing arrives.
-            del result, data
-
     def _ended(self, result: RayResult, data: Any) -> None:
         if result not in self._running:
             return
@@ -165,13 +149,15 @@ class RaySession:
             state = self._lost_state(result, data)
             result.crash = TaskFailure(result.name, state)
             return state
-        if data == ray_worker.NOTHING:
-            return states.completed(result)
-        news: ray_worker.News = pickle.loads(data)
-        self._inbox.ended(self._key(result), news.batches, news.records)
+        news = ray_worker.read(data)
+        if news.records or news.batches:
+            self._inbox.ended(self._key(result), news.batches, news.records)
         if news.printed and self.connection.prints:
             self.connection.prints.written(*news.printed)
-        return states.completed(result) if news.failure is None else news.failure.state()
+        if news.failure is not None:
+            return news.failure.state()
+        result.keep(news.result)
+        return states.completed(result)
 
     def _key(self, result: RayResult) -> str:
         return ray_worker.key(self.topic, result.name, result.info.attempt)
@@ -255,7 +241,7 @@ class RaySession:
 
     def _head_is_gone(self, lost: ClusterLost) -> None:
         for result in list(self._running):
-            self._arrivals.put((result, lost))
+            self._begin().put(result, lost)
         self.connection.drop()
 
     def close(self, cancel: bool) -> None:
@@ -266,10 +252,8 @@ class RaySession:
         self._watch.close()
         left = list(self._running) if cancel else list(self._stopping)
         self._running.clear()
-        if self._thread is not None:
-            self._arrivals.put(None)
-            if self._thread is not threading.current_thread():
-                self._thread.join(5)
+        if self._ends is not None:
+            self._ends.close()
         if self._watch.lost is None:
             with self.connection.in_use():
                 for result in left:

@@ -1,7 +1,7 @@
 """A task run in the process of a Ray worker: how it gets there and what it leaves.
 
 It leaves two objects: the result, which stays where it is until somebody needs it, and news of the end,
-which Ray gives to the driver at once because they are small.
+which Ray gives to the driver at once because they are small. A small result goes with the news.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import functools
 import os
 import pickle
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from .. import logs, states
@@ -22,24 +22,40 @@ from .ray_records import Outbox
 from .ray_results import pack, unpack
 from .ray_waiting import place
 
-#: The news of a run that completed and has nothing more to tell, as nearly all of them.
-NOTHING = b""
+#: Results up to this size, in bytes when packed, go to the driver with the news.
+SMALL = 2_048
+
+#: How the news of a run begin that completed and has nothing more to tell, as nearly all of them. If its
+#: result is small, it follows.
+_RESULT, _NO_RESULT = b"r", b"-"
 
 
 class News(NamedTuple):
     """What the driver has to know of the end of a task run.
 
     Attributes:
-        failure: if it did not complete.
+        result: packed, if the run completed and it is small.
+        failure: if the run did not complete.
         records: log records that were not sent before.
         batches: how many batches of records were sent before.
         printed: id of the worker's process, and bytes written to its stdout and its stderr; None for none.
     """
 
-    failure: TaskFailure | None
-    records: list[dict[str, Any]]
-    batches: int
-    printed: tuple[int, int, int] | None
+    result: bytes | None
+    failure: TaskFailure | None = None
+    records: Sequence[dict[str, Any]] = ()
+    batches: int = 0
+    printed: tuple[int, int, int] | None = None
+
+
+def read(news: bytes) -> News:
+    """News as `execute` leaves them."""
+    if news == _NO_RESULT:
+        return News(None)
+    if news[:1] == _RESULT:
+        return News(news[1:])
+    told: News = pickle.loads(news)
+    return told
 
 
 def function_for(code: bytes, name: str) -> Callable[..., Any]:
@@ -67,11 +83,12 @@ def execute(code: bytes, call: bytes, upstream: tuple[Any, ...]) -> tuple[bytes,
         result = _result(code, info, arguments, upstream)
     written = _written()
     records, batches = _outbox.end()
+    small = result if type(result) is bytes and len(result) <= SMALL else None
     failure = result if type(result) is TaskFailure else None
     if failure is None and not records and not batches and written == before:
-        return NOTHING, result
+        return _NO_RESULT if small is None else _RESULT + small, result
     printed = (os.getpid(), written[0] - before[0], written[1] - before[1]) if written != before else None
-    return pickle.dumps(News(failure, records, batches, printed), protocol=5), result
+    return pickle.dumps(News(small, failure, records, batches, printed), protocol=5), result
 
 
 def key(topic: str, run_name: str, attempt: int) -> str:
