@@ -13,10 +13,13 @@ from typing import Any
 
 import pytest
 
+from tests.support.ray_head import RayHead
+from tests.support.waiting import wait_until
+
 FLOWS = '''
 import os, time
 from flowcluster import flow, task
-from flowcluster.task_runners import ConcurrentTaskRunner, DaskTaskRunner, SequentialTaskRunner
+from flowcluster.task_runners import ConcurrentTaskRunner, DaskTaskRunner, RayTaskRunner, SequentialTaskRunner
 
 @task
 def hang(where):
@@ -39,6 +42,21 @@ def in_order(where: str):
 
 @flow(task_runner=DaskTaskRunner(cluster_kwargs={"n_workers": 1, "threads_per_worker": 1, "dashboard_address": ":0"}))
 async def on_dask_async(where: str):
+    hang.submit(where)
+
+on_ray_head = RayTaskRunner(address=os.environ.get("HEAD"))
+own_ray = RayTaskRunner(init_kwargs={"num_cpus": 1, "include_dashboard": False, "object_store_memory": 100_000_000})
+
+@flow(task_runner=own_ray)
+def on_ray(where: str):
+    hang.submit(where)
+
+@flow(task_runner=own_ray)
+async def on_ray_async(where: str):
+    hang.submit(where)
+
+@flow(task_runner=on_ray_head)
+def at_ray_head(where: str):
     hang.submit(where)
 
 @flow
@@ -114,10 +132,12 @@ def left_in_session(session: int) -> list[str]:
     return [command for command in found if command]  # without a command line it is ending
 
 
-# A LocalCluster takes four seconds to give up a worker that hangs, so not every mix is tried with it.
+# A LocalCluster takes four seconds to give up a worker that hangs, and a Ray as long to start, so not every
+# mix is tried with them.
 @pytest.mark.parametrize(
     ("name", "number"),
     [("on_dask", signal.SIGINT), ("on_dask_async", signal.SIGTERM)]
+    + [("on_ray", signal.SIGINT), ("on_ray", signal.SIGTERM), ("on_ray_async", signal.SIGTERM)]
     + [(name, number) for name in LOCAL for number in (signal.SIGTERM, signal.SIGINT)],
 )
 def test_interrupted_program_leaves_nothing_behind(
@@ -193,3 +213,28 @@ def test_lost_scheduler_ends_the_flow(doomed_cluster: Any, flows: Path, tmp_path
     assert (program.process.returncode, told["state"], told["reason"]) == (1, "Crashed", "ClusterLost")
     assert told["message"].startswith(f"The Dask scheduler at {address} went away while the flow ran")
     assert "Traceback" not in errors
+
+
+def test_interrupted_program_gives_its_workers_back(ray_head: RayHead, flows: Path, tmp_path: Path) -> None:
+    """A script that leaves a Ray which goes on takes its own tasks back."""
+    program = Program(tmp_path, [sys.executable, str(flows), "at_ray_head"], {"HEAD": ray_head.address})
+    worker = program.until_it_hangs()
+    exit_code, errors = program.after(signal.SIGTERM)
+
+    assert exit_code == 143
+    assert "Finished in state Cancelled(" in errors
+    wait_until(lambda: is_gone(worker), "the worker has ended")
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_lost_ray_head_ends_the_flow(scheme: str, flows: Path, tmp_path: Path) -> None:
+    """A head that dies while a task runs ends the flow with ClusterLost, which names the address."""
+    with RayHead.start(cpus=1) as head:
+        address = head.client_address if scheme else head.address
+        program = Program(tmp_path, [sys.executable, str(flows), "at_ray_head"], {"HEAD": address})
+        program.until_it_hangs()
+        head.kill()
+        _, errors = program.process.communicate(timeout=100)
+
+    assert program.process.returncode == 1
+    assert f"ClusterLost: The Ray head at {address} went away while the flow ran" in errors

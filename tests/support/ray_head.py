@@ -32,6 +32,7 @@ class RayHead:
         self._log = Path(directory, "log")
         command = [str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", f"--port={port}"]
         command += [f"--ray-client-server-port={client_port}", f"--num-cpus={cpus}", "--object-store-memory=100000000"]
+        command += ['--resources={"bench": 2, "desk": 1}']
         command += ["--include-dashboard=false", "--disable-usage-stats", f"--temp-dir={directory}"]
         environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}
         with self._log.open("wb") as log:

@@ -131,6 +131,7 @@ class RaySession:
         if not isinstance(data, bytes) and any(one.crash for one in result.upstream) and not self._closed:
             # It never began, as an input has no value: now it gets the reason instead.
             self._running.pop(result, None)
+            _look_at_error(result)
             self._send(result)
             return
         try:
@@ -169,10 +170,7 @@ class RaySession:
         if lost := self.lost():
             lost.__cause__ = error
             return states.crashed(f"Task run lost its cluster: {lost}", lost)
-        try:
-            ray.get(result.value)  # or Ray complains that nobody looked at the error
-        except Exception:
-            pass
+        _look_at_error(result)
         # What it told before it was lost.
         self._inbox.ended(self._key(result), 1, [])
         if isinstance(error, ray.exceptions.TaskCancelledError):
@@ -258,3 +256,13 @@ class RaySession:
             with self.connection.in_use():
                 for result in left:
                     ray.cancel(result.value, force=True)
+
+
+def _look_at_error(result: RayResult) -> None:
+    """Ray complains of an error that nobody looked at."""
+    import ray
+
+    try:
+        ray.get(result.value)
+    except Exception:
+        pass
