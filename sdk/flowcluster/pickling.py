@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
+import threading
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 #: Names of modules that other processes cannot import, such as a script given by its file: what they
@@ -26,6 +29,62 @@ def dumps(value: object, apart: Callable[[Any], bool] | None = None) -> bytes:
             cloudpickle.register_pickle_by_value(sys.modules[name])
     data: bytes = cloudpickle.dumps(value, protocol=5, buffer_callback=apart)
     return data
+
+
+def dump_small(value: object, limit: int) -> bytes | None:
+    """The value as bytes for ``pickle.loads``, or None if there are more than `limit` or it cannot be pickled.
+
+    Costs little for a large value: the work ends soon after the limit is reached.
+    """
+    if type(value) in (str, bytes, bytearray) and len(value) > limit:  # type: ignore[arg-type]
+        return None
+    file = _Bounded(limit)
+    try:
+        try:
+            pickle.Pickler(file, protocol=5).dump(value)
+        except _TooLarge:
+            return None
+        except Exception:
+            # It may know its class or function only by value.
+            import cloudpickle
+
+            file = _Bounded(limit)
+            cloudpickle.Pickler(file, protocol=5).dump(value)
+    except Exception:
+        return None
+    return b"".join(file.parts)
+
+
+class _TooLarge(Exception):
+    pass
+
+
+class _Bounded:
+    def __init__(self, limit: int) -> None:
+        self.left = limit
+        self.parts: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        self.left -= memoryview(data).nbytes
+        if self.left < 0:
+            raise _TooLarge
+        self.parts.append(bytes(data))
+
+
+def dumps_by_value(value: object, module: ModuleType) -> bytes:
+    """The value as bytes for ``pickle.loads`` in processes that cannot import `module`, where its class is defined."""
+    import cloudpickle
+
+    with _by_value:
+        cloudpickle.register_pickle_by_value(module)
+        try:
+            data: bytes = cloudpickle.dumps(value, protocol=5)
+        finally:
+            cloudpickle.unregister_pickle_by_value(module)
+    return data
+
+
+_by_value = threading.Lock()
 
 
 def travels_by_value(module: str) -> bool:

@@ -300,7 +300,7 @@ def test_exception_that_the_driver_cannot_read_keeps_its_text(cluster: Any) -> N
 
 
 def test_lost_worker_crashes_the_task() -> None:
-    """A task whose worker dies again and again ends as Crashed; the flow goes on."""
+    """A task whose worker dies ends as Crashed; the flow goes on with another one."""
     kwargs = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": ":0"}
 
     @task
@@ -313,11 +313,10 @@ def test_lost_worker_crashes_the_task() -> None:
         assert state is not None
         return state.is_crashed(), state.message, echo.submit("alive").result()
 
-    with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
-        crashed, message, alive = body()
+    crashed, message, alive = body()
 
     assert crashed
-    assert "KilledWorker" in message
+    assert "lost its worker tcp://" in message
     assert alive == "alive"
 
 

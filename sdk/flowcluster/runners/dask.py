@@ -19,7 +19,8 @@ from .base import TaskCall, TaskRunner
 if TYPE_CHECKING:
     from ..clusters.temporary import ClusterClass
     from .dask_load import DaskLoad
-    from .dask_session import DaskResult, DaskSession
+    from .dask_result import DaskResult
+    from .dask_session import DaskSession
 
 logger = logging.getLogger("flowcluster.task_runner.dask")
 

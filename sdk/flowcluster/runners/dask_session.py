@@ -1,168 +1,217 @@
-"""One flow run's use of a Dask cluster: sends calls, notices their ends, fetches results."""
+"""One flow run's use of a Dask cluster: sends task runs, learns of their ends, fetches results."""
 
 from __future__ import annotations
 
 import logging
 import os
-import pickle
+import sys
 import threading
 import weakref
 from collections.abc import Callable
 from typing import Any
 
+import dask
+import distributed
+
 from .. import logs, pickling, states
 from ..errors import ClusterLost, ResultGone
-from ..states import Remote, State
-from . import remote
+from ..states import State
 from .base import SharedPart, TaskCall
+from .dask_news import News
+from .dask_plugin import ID_LENGTH, ID_MARK
+from .dask_registration import keep_code, open_session
+from .dask_result import DaskResult, Submission
+from .dask_sending import Sending
 from .failure import TaskFailure
 
 logger = logging.getLogger("flowcluster.task_runner.dask")
 
-# Results up to this size are fetched together with one that is asked for: the round trip costs more
-# than they do. At most so many at a time.
-_SMALL, _TOGETHER = 32_768, 1_000
-# Code above this size is sent once and kept by the workers, instead of with every run.
-_LARGE_CODE = 16_384
-
-_PLAIN = frozenset({int, str, float, bool, bytes, type(None)})
-
-
-class DaskResult(Remote):
-    """A task run on the cluster, and later its result, which stays there until it is fetched."""
-
-    __slots__ = ("__weakref__", "_has_value", "_value", "future", "name", "session")
-
-    def __init__(self, session: DaskSession, name: str, future: Any) -> None:
-        self.session = session
-        self.name = name
-        self.future = future
-        self._has_value = False
-        self._value: Any = None
-
-    def fetch(self) -> Any:
-        """Bring the result here, once. Raises `ResultGone` when the flow run is over."""
-        if not self._has_value:
-            self.session.fetch(self)
-        return self._value
-
-    def keep(self, value: Any) -> None:
-        """Remember the value; the cluster may forget it."""
-        self._value = value
-        self._has_value = True
-
-    @property
-    def is_here(self) -> bool:
-        """Whether the value was fetched."""
-        return self._has_value
+# Results up to the first size are fetched together with one that is asked for, up to the second in
+# total: a round trip costs more than they do.
+_TOGETHER, _TOTAL = 65_536, 4_000_000
 
 
 class DaskSession:
-    """Owns the flow run's traffic with the cluster, not the client and not the cluster."""
+    """Owns the flow run's traffic with the cluster, not the client and not the cluster.
+
+    Attributes:
+        client: connected to the scheduler at `address`.
+        id: ends the key of every task run, so that flow runs which share a cluster never meet.
+        topic: under which workers send log lines of this flow run. That of the client: the scheduler forgets
+            its events some time after the client has left, and those of a topic of our own never.
+    """
 
     def __init__(self, client: Any, address: str) -> None:
         self.client = client
         self.address = address
-        # Ends every key, so that flow runs which share a cluster never meet.
-        self.id = os.urandom(8).hex()
+        self.id = ID_MARK + os.urandom(ID_LENGTH).hex()[: ID_LENGTH - len(ID_MARK)]
+        self.topic: str = client.id
         self._stream = client.scheduler_comm
-        self._codes: dict[SharedPart, Any] = {}
-        self._code_lock = threading.Lock()
+        open_session(client, self.id)
+        self._codes: dict[SharedPart, str] = {}
         self._lock = threading.Lock()
-        self._running: set[DaskResult] = set()
+        self._running: dict[str, Submission] = {}
         self._unfetched: weakref.WeakSet[DaskResult] = weakref.WeakSet()
         self._closed = False
+        self._sending = Sending(client, self._running, self._not_sent)
+        self._news = News(client, self.id, self._learn)
         client.subscribe_topic(self.topic, self._replay)
-
-    @property
-    def topic(self) -> str:
-        """Under which workers send log lines of this run.
-
-        That of the client: the scheduler forgets its events some time after the client has left, and
-        those of a topic of our own never.
-        """
-        name: str = self.client.id
-        return name
+        # Its end is the only thing by which a client tells that it lost its scheduler.
+        self._presence = distributed.Future(f"presence-{self.id}", client)
+        self._presence.add_done_callback(lambda _: self._news.put([["gone", ""]]))
 
     def submit(self, call: TaskCall, done: Callable[[State], None]) -> DaskResult:
-        """Send a call to the scheduler; `done` gets its final state, on a thread of the client.
+        """Send a call to the scheduler; `done` gets its final state, on a thread of the session.
 
         Raises `ClusterLost`, and whatever pickling the function or its arguments raises.
         """
         if lost := self.lost():
             raise lost
-        code = self._code(call)
-        arguments = _dump_arguments(call.args, call.kwargs)
-        future = self.client.submit(
-            remote.execute,
-            code,
-            call.info,
-            arguments,
-            *(upstream.future for upstream in call.upstream),
-            key=f"{call.key}-{call.info.attempt}-{self.id}",
-            pure=False,
-        )
-        result = DaskResult(self, call.info.name, future)
-        with self._lock:
-            self._running.add(result)
-        future.add_done_callback(lambda _: self._ended(result, done))
+        result = DaskResult(self, call.info.name, f"{call.key}-{call.info.attempt}-{self.id}")
+        submission = Submission(result, self._code(call), call, _annotations(call), done)
+        self._running[result.key] = submission
+        self._sending.put(submission)
         return result
 
-    def _code(self, call: TaskCall) -> Any:
-        code = self._codes.get(call.shared)
-        if code is not None:
-            return code
+    def _code(self, call: TaskCall) -> str:
+        """The name under which workers get what all runs of the task have in common; it is sent once."""
+        name = self._codes.get(call.shared)
+        if name is not None:
+            return name
         # Flow functions submit, and so do threads in which an upstream run ends.
-        with self._code_lock:
+        with self._lock:
             if call.shared not in self._codes:
                 call.shared.topic = self.topic
-                code = pickling.dumps((call.body, call.shared))
-                if len(code) > _LARGE_CODE:
-                    key = f"{call.shared.spec.name}-code-{len(self._codes)}-{self.id}"
-                    code = self.client.submit(bytes, code, key=key, pure=False)
-                self._codes[call.shared] = code
+                name = f"{len(self._codes)}-{self.id}"
+                keep_code(self.client, name, pickling.dumps((call.body, call.shared)))
+                self._codes[call.shared] = name
             return self._codes[call.shared]
 
-    def _ended(self, result: DaskResult, done: Callable[[State], None]) -> None:
-        with self._lock:
-            if self._closed:
-                return
-            self._running.discard(result)
-        try:
-            state = self._final_state(result)
-        except Exception as error:
-            state = self._lost_state(error)
-        done(state)
+    def _learn(self, news: list[list[Any]]) -> None:
+        """Deal with what the scheduler told, in order."""
+        cancelled, together = False, set()
+        for kind, key, *rest in news:
+            if kind == "cancelled":
+                cancelled = True
+                if rest[0] == "lost dependencies":
+                    together.add(key)
+            elif kind == "gone":
+                self._all_lost()
+            elif kind == "started":
+                if submission := self._running.get(key):
+                    submission.has_begun = True
+                    submission.started()
+            elif submission := self._running.pop(key, None):
+                self._conclude(submission, kind, rest)
+        if cancelled:
+            self._send_again(together)
+        self._sending.ended()
 
-    def _final_state(self, result: DaskResult) -> State:
-        future = result.future
-        # "lost": it had ended, and the scheduler brings a copy of the result about again.
-        if future.status in ("finished", "lost"):
-            is_failure = future.type is TaskFailure
-            if future.type is None:
-                # The class of the result is not known here: ask where the result is.
-                is_failure = self.client.submit(remote.is_failure, future, pure=False).result()
-            if is_failure:
-                failure: TaskFailure = self.client.gather(future)
-                return failure.state()
+    def _conclude(self, submission: Submission, kind: str, rest: list[Any]) -> None:
+        result = submission.result
+        if kind == "finished":
+            self._end(submission, self._finished(result, *rest))
+        else:
+            self._fail(submission, self._not_finished(kind, *rest))
+
+    def _fail(self, submission: Submission, state: State) -> None:
+        submission.result.fail(state)
+        self._end(submission, state)
+
+    def _end(self, submission: Submission, state: State) -> None:
+        if self._closed:
+            return
+        try:
+            submission.done(state)
+        except Exception:
+            logger.exception("The end of task run '%s' could not be dealt with:", submission.result.name)
+
+    def _finished(
+        self, result: DaskResult, worker: str, began: float, ended: float, nbytes: int, outcome: list[Any] | None
+    ) -> State:
+        result.worker = sys.intern(worker)
+        result.started_at, result.ended_at, result.nbytes = began, ended, nbytes
+        is_failure, data = outcome or (False, None)
+        if data is not None:
+            result.leave(data)
+        elif nbytes <= _TOGETHER:
             with self._lock:
                 self._unfetched.add(result)
+        if not is_failure:
             return states.completed(result)
-        if future.status == "error":
-            return self._lost_state(future.exception())
-        return self._lost_state(None)
+        try:
+            failure: TaskFailure = result.fetch()
+            return failure.state()
+        except Exception as error:
+            return states.failed(f"Task run failed, and why could not be fetched: {states.describe(error)}", error)
 
-    def _lost_state(self, error: BaseException | None) -> State:
-        """The state of a run that ended for another reason than its function."""
+    def _not_finished(self, kind: str, *rest: Any) -> State:
+        """The final state of a run that did not come to its end."""
         if lost := self.lost():
-            lost.__cause__ = error
             return states.crashed(f"Task run lost its cluster: {lost}", lost)
-        if error is None:
-            return states.crashed("Task run was cancelled on the cluster, or its worker was lost.")
-        return states.crashed(f"Task run lost its worker: {states.describe(error)}", error)
+        if kind == "worker lost":
+            return states.crashed(
+                f"Task run lost its worker {rest[0]}: that went away while the task ran. If nobody stopped it, it may "
+                "have run out of memory; its log tells more."
+            )
+        if kind == "inputs lost":
+            return states.crashed(f"Task run was broken off at {rest[0]}: the worker that had its input was lost.")
+        if kind == "no such worker":
+            return states.failed(_unmet(*rest))
+        if kind == "erred":
+            _, error, _ = distributed.core.clean_exception(rest[1])
+            return states.crashed(f"Dask gave the task run up: {states.describe(error)}", error)
+        return states.crashed("Task run was cancelled when the cluster was restarted.")
+
+    def _not_sent(self, submissions: list[Submission], error: Exception) -> None:
+        """What was to be sent together could not be."""
+        state = states.crashed(f"Task run could not be submitted: {states.describe(error)}", error)
+        for submission in submissions:
+            if self._running.pop(submission.result.key, None):
+                self._fail(submission, state)
+
+    def _all_lost(self) -> None:
+        """The scheduler is gone, or has been emptied: nothing will be told any more of what it had."""
+        for submission in list(self._running.values()):
+            if self._running.pop(submission.result.key, None):
+                state = self._not_finished("cancelled")
+                self._fail(submission, state)
+
+    def _send_again(self, together: set[str]) -> None:
+        """Send what was cancelled on the cluster before it began, because a result that it needs was lost.
+
+        In the order of submission, as one of them may need another one's result. `together` are keys that
+        were cancelled only because they were sent together with such a run.
+        """
+        for submission in list(self._running.values()):
+            result = submission.result
+            if result.future is None or not result.future.cancelled() or not self._running.pop(result.key, None):
+                continue
+            changed = [one for one, key in submission.by_key if one.data is not None or one.is_gone or one.key != key]
+            gone = [one.name for one in changed if one.is_gone]
+            if lost := self.lost():
+                self._fail(submission, states.crashed(f"Task run lost its cluster: {lost}", lost))
+            elif gone:
+                self._fail(submission, states.crashed(_gone(gone[0])))
+            elif changed or result.key in together:
+                result.future = None
+                result.key = f"{result.key[:-ID_LENGTH]}1-{self.id}"
+                self._running[result.key] = submission
+                self._sending.put(submission)
+            else:
+                self._fail(submission, states.crashed("Task run was cancelled on the cluster by somebody else."))
+
+    def cancel(self, result: DaskResult) -> None:
+        """Take a run back. If it has begun it goes on, and nobody waits for it."""
+        if self._running.pop(result.key, None) is None or self._closed:
+            return
+        future = result.future
+        result.fail(states.cancelled("Task run was cancelled."))
+        if future is not None and not self.lost():
+            self.client.cancel([future], force=True)
 
     def fetch(self, result: DaskResult) -> None:
-        """Bring a result here, and small ones that are ready with it.
+        """Bring a result here, and smaller ones that are ready with it.
 
         Raises `ResultGone` or `ClusterLost`, or whatever unpickling the result raises.
         """
@@ -173,33 +222,31 @@ class DaskSession:
             )
         together = self._small_results(result)
         try:
-            if together:
-                for one, value in zip(together, self.client.gather([one.future for one in together]), strict=True):
-                    self._arrived(one, value)
-            if not result.is_here:
-                self._arrived(result, self.client.gather(result.future))
+            try:
+                values = self.client.gather([one.future for one in together])
+            except Exception:
+                # One of the others may be to blame, which nobody asked for.
+                values = [self.client.gather(result.future)]
         except Exception as error:
             if lost := self.lost():
                 raise lost from error
-            if len(together) > 1:
-                # One of the others may be to blame, which nobody asked for.
-                self._arrived(result, self.client.gather(result.future))
-                return
+            if result.is_gone:
+                raise ResultGone(_gone(result.name)) from error
             raise
+        for one, value in zip(together, values, strict=False):
+            one.keep(value)
 
     def _small_results(self, result: DaskResult) -> list[DaskResult]:
-        with self._lock:
-            ready = [one for one in self._unfetched if one is not result]
-        if not ready:
-            return []
-        ready = [result, *ready[: _TOGETHER - 1]]
-        sizes = self.client.nbytes([one.future.key for one in ready], summary=False)
-        return [one for one in ready if sizes.get(one.future.key, _SMALL + 1) <= _SMALL]
-
-    def _arrived(self, result: DaskResult, value: Any) -> None:
-        result.keep(value)
+        """The result and others; these will not be tried again."""
+        together, size = [result], 0
         with self._lock:
             self._unfetched.discard(result)
+            if result.nbytes <= _TOGETHER:
+                while self._unfetched and size < _TOTAL:
+                    one = self._unfetched.pop()
+                    together.append(one)
+                    size += one.nbytes
+        return together
 
     def lost(self) -> ClusterLost | None:
         """That the scheduler went away since the start, as an exception to be raised.
@@ -215,13 +262,14 @@ class DaskSession:
     def close(self, cancel: bool) -> None:
         """Stop listening; with `cancel` take back what still runs."""
         lost = self.lost()
-        with self._lock:
-            self._closed = True
-            running, self._running = self._running, set()
+        self._closed = True
+        running = [one.result.future for one in self._running.values() if one.result.future is not None]
+        self._running.clear()
+        self._news.close()
         if lost:
             return
         if cancel and running:
-            self.client.cancel([one.future for one in running], force=True)
+            self.client.cancel(running, force=True)
         self.client.unsubscribe_topic(self.topic)
 
     @staticmethod
@@ -231,7 +279,29 @@ class DaskSession:
             logs.replay(event[1])
 
 
-def _dump_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
-    if not kwargs and all(type(value) in _PLAIN for value in args):
-        return pickle.dumps((args, kwargs), protocol=5)
-    return pickling.dumps((args, kwargs))
+def _annotations(call: TaskCall) -> dict[str, Any]:
+    annotations = dict(dask.get_annotations())
+    # Retries are the engine's business: Dask would only repeat what never gets to the function.
+    annotations.pop("retries", None)
+    if resources := getattr(call.shared.spec, "resources", None):
+        annotations["resources"] = {**resources, **annotations.get("resources", {})}
+    return annotations
+
+
+def _gone(name: str) -> str:
+    return (
+        f"The result of task run '{name}' was lost with the worker that had it. The run is not repeated, as it may "
+        "have done more than returning a result. Return less, or store large results where they outlive a worker."
+    )
+
+
+def _unmet(asked: dict[str, float], offers: dict[str, dict[str, float]]) -> str:
+    wanted = ", ".join(f"{need:g} {name}" for name, need in asked.items())
+    offered = "; ".join(
+        f"{worker}: {', '.join(f'{have:g} {name}' for name, have in resources.items()) or 'none'}"
+        for worker, resources in offers.items()
+    )
+    return (
+        f"No worker of the cluster can run this task: it asks for resources {wanted}, and the workers offer {offered}. "
+        "Ask for less, or start workers with these resources."
+    )

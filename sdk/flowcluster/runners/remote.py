@@ -12,7 +12,7 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
-from .. import context, errors, logs, states
+from .. import context, logs, states
 from ..context import RunInfo
 from ..nesting import Slot, replace
 from .failure import TaskFailure
@@ -79,7 +79,7 @@ def fill(arguments: Any, upstream: tuple[Any, ...]) -> Any:
         if not isinstance(value, TaskFailure):
             return value
         if slot.allow_failure and value.type in states.FINAL:
-            return value.exception() or errors.FailedRun(value.message)
+            return value.state().exception()
         raise _Upstream(value.run_name)
 
     return replace(arguments, lambda leaf, allowed: result(leaf, allowed) if isinstance(leaf, Slot) else leaf)

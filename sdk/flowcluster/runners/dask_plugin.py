@@ -1,0 +1,252 @@
+"""What a Dask scheduler and its workers have to know about task runs, so that none is lost and none repeated.
+
+Dask recomputes what a dead worker held and repeats what it was busy with. A task run must do neither: it
+may have written a file or sent a letter. So the scheduler is told which keys are task runs, workers tell
+it when one begins, and both are sent back at once how each ended.
+
+Instances travel by value: a scheduler or worker needs no flowcluster for them. Hence only the standard
+library and distributed are used here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+from distributed.diagnostics.plugin import SchedulerPlugin, WorkerPlugin
+
+#: Name of both plugins and of everything that is sent for them. To be counted up when its meaning
+#: changes: flow runs of several versions may share a scheduler.
+NAME = "flowcluster-1"
+
+#: The last characters of a task run's key are its session's id, which begins with this mark.
+ID_LENGTH, ID_MARK = 16, "fc"
+
+#: Dask gives a task up when it was sent to so many workers that died; here only started ones are given up.
+_NEVER = -1_000_000_000
+
+
+class SchedulerSide(SchedulerPlugin):  # type: ignore[misc] # distributed is not typed
+    """Watches over the task runs of all sessions that were opened with it.
+
+    Tells a session's client of each of its runs: that it has begun, how it ended and what it returned if
+    that is small, that its worker was lost, that no worker has the resources that it asks for.
+    """
+
+    name = NAME
+    idempotent = True
+
+    def __init__(self, worker_side: bytes) -> None:
+        self.worker_side = worker_side
+
+    async def start(self, scheduler: Any) -> None:
+        """Called by the scheduler before anything else."""
+        self.scheduler = scheduler
+        self.sessions: dict[str, str] = {}  # its id → its client's
+        self.started: dict[str, str] = {}  # key of a run → the worker that executes it
+        self.codes: dict[str, dict[str, bytes]] = {}  # a session's id → name and text of what its runs execute
+        self.news: dict[str, list[Any]] = {}
+        scheduler.handlers[f"{NAME}-open"] = self.open_session
+        scheduler.handlers[f"{NAME}-close"] = self.close_session
+        scheduler.handlers[f"{NAME}-keep"] = self.keep
+        scheduler.handlers[f"{NAME}-give"] = self.give
+        scheduler.handlers[f"{NAME}-may-start"] = self.may_start
+        scheduler.stream_handlers[f"{NAME}-started"] = self.run_started
+        await scheduler.register_worker_plugin(None, self.worker_side, name=NAME, idempotent=True)
+
+    def open_session(self, session: str, client: str) -> str:
+        """From now on, keys that end with `session` are task runs of `client`."""
+        self.sessions[session] = client
+        return "OK"
+
+    def close_session(self, session: str) -> str:
+        """Forget a session; its keys are ordinary ones from now on."""
+        self.codes.pop(session, None)
+        if self.sessions.pop(session, None):
+            for key in [key for key in self.started if key.endswith(session)]:
+                del self.started[key]
+        return "OK"
+
+    def keep(self, name: str, code: bytes) -> str:
+        """Keep what many runs of a session have in common, for the workers; `name` ends with the session's id."""
+        self.codes.setdefault(name[-ID_LENGTH:], {})[name] = code
+        return "OK"
+
+    def give(self, name: str) -> bytes | None:
+        """What was kept under this name; None when the session is over."""
+        return self.codes.get(name[-ID_LENGTH:], {}).get(name)
+
+    def remove_client(self, scheduler: Any, client: str) -> None:
+        """Called by the scheduler: the sessions of a client end with it."""
+        for session in [session for session, owner in self.sessions.items() if owner == client]:
+            self.close_session(session)
+
+    def add_worker(self, scheduler: Any, worker: str) -> None:
+        """Called by the scheduler: a new worker may be the first one whose resources are known."""
+        for ts in list(scheduler.unrunnable):
+            self._check_resources(ts)
+
+    def run_started(self, key: str, worker: str) -> None:
+        """A worker says that it begins with a run."""
+        self.may_start(key, worker)
+
+    def may_start(self, key: str, worker: str) -> bool:
+        """A worker begins with a run; whether that is still wanted."""
+        ts = self.scheduler.tasks.get(key)
+        if ts is None or ts.processing_on is None or ts.processing_on.address != worker:
+            return False
+        self.started[key] = worker
+        self._tell(key, ["started", key, worker])
+        return True
+
+    def transition(self, key: Any, start: str, finish: str, *args: Any, **kwargs: Any) -> None:
+        """Called by the scheduler whenever a task of anybody changes its state."""
+        if type(key) is not str or key[-ID_LENGTH:] not in self.sessions:
+            return
+        ts = self.scheduler.tasks[key]
+        if finish == "processing":
+            ts.suspicious = _NEVER
+        elif finish == "memory" and start == "processing":
+            self._finished(key, ts, **kwargs)
+        elif finish == "erred":
+            self._ended(key, ts)
+            blame = ts.exception_blame or ts
+            self._tell(key, ["erred", key, blame.key, blame.exception])
+        elif finish == "no-worker":
+            self._check_resources(ts)
+        elif start == "processing" and finish == "released":
+            self._released(key, ts)
+
+    def _finished(
+        self, key: str, ts: Any, worker: str, nbytes: int, startstops: Any, metadata: Any, **kwargs: Any
+    ) -> None:
+        self._ended(key, ts)
+        outcome = metadata.pop(NAME, None)
+        ts.metadata = {name: value for name, value in (ts.metadata or {}).items() if name != NAME} or None
+        began = ended = 0.0
+        for part in startstops:
+            if part["action"] == "compute":
+                began, ended = part["start"], part["stop"]
+        self._tell(key, ["finished", key, worker, began, ended, nbytes, outcome])
+
+    def _ended(self, key: str, ts: Any) -> None:
+        # Without its code it is data like any other: what is lost stays lost, and its users are told.
+        ts.run_spec = None
+        self.started.pop(key, None)
+
+    def _released(self, key: str, ts: Any) -> None:
+        """A run was taken from its worker: it goes to another one, unless it had begun."""
+        worker = self.started.pop(key, None)
+        if worker is None:
+            return
+        # How the scheduler marks what cannot be computed; it forgets the run, and tells its users.
+        ts.has_lost_dependencies = True
+        # If its worker is still there, that goes on with it, and will find that nobody wants to know.
+        self._tell(key, ["inputs lost" if worker in self.scheduler.workers else "worker lost", key, worker])
+
+    def _check_resources(self, ts: Any) -> None:
+        """Tell of a run that asks for more than any worker has. Workers that may still come are not waited for."""
+        workers = self.scheduler.workers.values()
+        if not ts.resource_restrictions or not workers:
+            return
+        if not any(all(ws.resources.get(name, 0) >= need for name, need in _needs(ts)) for ws in workers):
+            offers = {ws.address: ws.resources for ws in workers}
+            self._tell(ts.key, ["no such worker", ts.key, ts.resource_restrictions, offers])
+
+    def _tell(self, key: str, news: list[Any]) -> None:
+        session = key[-ID_LENGTH:]
+        if session not in self.sessions:
+            return
+        if not self.news:
+            # What one message of a worker brings about is told together.
+            asyncio.get_running_loop().call_soon(self._send)
+        self.news.setdefault(session, []).append(news)
+
+    def _send(self) -> None:
+        collected, self.news = self.news, {}
+        for session, news in collected.items():
+            client = self.sessions.get(session)
+            if client is not None:
+                self.scheduler.client_send(client, {"op": NAME, "session": session, "news": news})
+
+
+class WorkerSide(WorkerPlugin):  # type: ignore[misc] # distributed is not typed
+    """Tells the scheduler when a task run begins."""
+
+    name = NAME
+    idempotent = True
+
+    def setup(self, worker: Any) -> None:
+        """Called by the worker before anything else."""
+        self.worker = worker
+        self.beginning: list[str] = []
+        self.fetching: set[str] = set()
+        self.asked: dict[str, Any] = {}
+
+    def transition(self, key: Any, start: str, finish: str, **kwargs: Any) -> None:
+        """Called by the worker whenever a task of anybody changes its state."""
+        if type(key) is not str or key[-ID_LENGTH : len(ID_MARK) - ID_LENGTH] != ID_MARK:
+            return
+        if finish == "waiting":
+            ts = self.worker.state.tasks[key]
+            if ts.waiting_for_data:
+                self.fetching.add(key)
+        elif finish == "executing":
+            if key in self.fetching:
+                self.fetching.discard(key)
+                answer = self.asked[key] = _Answer()
+                answer.task = asyncio.get_running_loop().create_task(self._ask(key, answer))
+            else:
+                # This begins, and has written, before the worker's own task that will execute the run.
+                self.beginning.append(key)
+                self.telling = asyncio.get_running_loop().create_task(self._tell())
+        elif finish in ("released", "forgotten"):
+            self.fetching.discard(key)
+            self.asked.pop(key, None)
+
+    async def _tell(self) -> None:
+        """Tell of the runs that begin, at once: even one that kills its worker is known to have begun.
+
+        What waits to be sent goes along, such as the end of the run before, so that this costs nothing.
+        """
+        stream = self.worker.batched_stream
+        messages, stream.buffer = stream.buffer, []
+        keys, self.beginning = self.beginning, []
+        messages.extend({"op": f"{NAME}-started", "key": key} for key in keys)
+        try:
+            if messages:
+                await stream.comm.write(messages, serializers=stream.serializers, on_error="raise")
+        except OSError:
+            pass  # the worker finds out itself that its scheduler is gone
+
+    async def _ask(self, key: str, answer: _Answer) -> None:
+        try:
+            answer.yes = await getattr(self.worker.scheduler, f"{NAME}-may-start")(key=key, worker=self.worker.address)
+        except OSError:
+            pass  # the scheduler is gone, so that nobody wants the run
+        finally:
+            answer.given.set()
+
+    def may_run(self, key: str) -> bool:
+        """In a task's thread: whether the scheduler knows that it begins and still wants it.
+
+        Only a run whose inputs had to be fetched waits for the answer. Nobody could tell from outside
+        whether it has begun or is fetching, and it took longer than this anyway.
+        """
+        answer = self.asked.pop(key, None)
+        if answer is None:
+            return True
+        answer.given.wait()
+        return bool(answer.yes)
+
+
+class _Answer:
+    def __init__(self) -> None:
+        self.task: Any = None
+        self.given = threading.Event()
+        self.yes = False
+
+
+def _needs(ts: Any) -> Any:
+    return (ts.resource_restrictions or {}).items()

@@ -1,0 +1,56 @@
+"""Bringing the plugins to a scheduler and its workers, and a session to the scheduler's plugin."""
+
+from __future__ import annotations
+
+import functools
+import pickle
+from typing import Any
+
+from distributed.diagnostics.plugin import SchedulerPlugin
+
+from .. import pickling, states
+from ..errors import ClusterUnreachable
+from . import dask_plugin
+from .dask_plugin import NAME, SchedulerSide, WorkerSide
+
+
+class _Shipped(SchedulerPlugin):  # type: ignore[misc] # distributed is not typed
+    """Becomes the scheduler's plugin on arrival."""
+
+    name = NAME
+    idempotent = True
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return pickle.loads, (_scheduler_side(),)
+
+
+@functools.cache
+def _scheduler_side() -> bytes:
+    worker_side = pickling.dumps_by_value(WorkerSide(), dask_plugin)
+    return pickling.dumps_by_value(SchedulerSide(worker_side), dask_plugin)
+
+
+def open_session(client: Any, session: str) -> None:
+    """Make the scheduler watch over task runs whose keys end with `session`, for `client`.
+
+    Raises `ClusterUnreachable` if the scheduler refuses.
+    """
+    try:
+        client.register_plugin(_Shipped())
+        client.sync(getattr(client.scheduler, f"{NAME}-open"), session=session, client=client.id)
+    except Exception as error:
+        raise ClusterUnreachable(
+            f"The Dask scheduler at {client.scheduler.address} refused the plugin {NAME!r} that watches over task runs "
+            f"({states.describe(error)}). It has to allow plugins (its setting distributed.scheduler.pickle), and to "
+            "run the same versions of Python and distributed as the flow."
+        ) from error
+
+
+def keep_code(client: Any, name: str, code: bytes) -> None:
+    """Leave with the scheduler what workers need for many runs; `name` ends with the session's id."""
+    client.sync(getattr(client.scheduler, f"{NAME}-keep"), name=name, code=code)
+
+
+def close_session(client: Any, session: str) -> None:
+    """Make the scheduler forget a session before its client disconnects."""
+    client.sync(getattr(client.scheduler, f"{NAME}-close"), session=session)

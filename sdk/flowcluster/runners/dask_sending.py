@@ -1,0 +1,123 @@
+"""How task runs get to the scheduler: together where many are submitted at a time, and never too many."""
+
+from __future__ import annotations
+
+import contextvars
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import dask
+from dask._task_spec import TaskRef
+
+from . import dask_worker
+from .dask_result import Submission
+
+#: So many runs, and so many bytes of their arguments, are sent as one graph at most.
+_TOGETHER, _BYTES = 500, 1_000_000
+
+#: So many runs may be known to the scheduler and not have ended: each takes several kilobytes there.
+WINDOW = 10_000
+
+
+class Sending:
+    """Sends submissions in the order in which they come.
+
+    A flow submits faster than a client sends. So the client's own thread takes what there is whenever
+    it comes round, and sends it as one graph: a single run goes at once, and thousands cost a fraction.
+
+    Args:
+        client: to be used.
+        running: the session's submissions that have not ended, by key; what is not among them is not sent.
+        failed: called with those that could not be sent, and why.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        running: Mapping[str, Submission],
+        failed: Callable[[list[Submission], Exception], None],
+    ) -> None:
+        self._client = client
+        self._running = running
+        self._failed = failed
+        self._queue: deque[Submission] = deque()
+        self._urgent: deque[Submission] = deque()
+        self._is_due = False
+
+    def put(self, submission: Submission) -> None:
+        """Send it soon, from any thread."""
+        if submission.annotations and all(one.future or one.data for one in submission.upstream):
+            # It may matter more than what waits; with a place in the line it would come too late.
+            self._urgent.append(submission)
+            self._wake()
+        else:
+            self._queue.append(submission)
+            if self._room() > 0:
+                self._wake()
+
+    def ended(self) -> None:
+        """Some runs have ended: there may be room for others."""
+        if self._queue and self._room() > WINDOW // 10:
+            self._wake()
+
+    def _room(self) -> int:
+        return WINDOW - len(self._running) + len(self._queue)
+
+    def _wake(self) -> None:
+        if not self._is_due:
+            self._is_due = True
+            # In a context of its own: the annotations around this call are those of one submission.
+            self._client.loop.add_callback(contextvars.Context().run, self._take)
+
+    def _take(self) -> None:
+        self._is_due = False
+        while self._urgent:
+            self.send([self._urgent.popleft()])
+        taken: list[Submission] = []
+        size, room = 0, min(self._room(), _TOGETHER)
+        while self._queue and len(taken) < room and size < _BYTES:
+            submission = self._queue.popleft()
+            if taken and submission.annotations != taken[0].annotations:
+                self.send(taken)
+                taken = []
+            taken.append(submission)
+            size += len(submission.call)
+        if taken:
+            self.send(taken)
+        if self._queue and self._room() > 0:
+            self._wake()
+
+    def send(self, submissions: list[Submission]) -> None:
+        """Send submissions that share their annotations as one graph, now."""
+        submissions = [one for one in submissions if one.result.key in self._running]
+        try:
+            with dask.annotate(**submissions[0].annotations):
+                futures = self._client.map(
+                    dask_worker.execute,
+                    [one.code for one in submissions],
+                    [one.call for one in submissions],
+                    [_inputs(one) for one in submissions],
+                    key=[one.result.key for one in submissions],
+                    pure=False,
+                    fifo_timeout=0,
+                )
+        except Exception as error:
+            self._failed(submissions, error)
+            return
+        for submission, future in zip(submissions, futures, strict=True):
+            if submission.result.data is None:
+                submission.result.future = future
+
+
+def _inputs(submission: Submission) -> list[Any]:
+    """The results that it needs: those that the driver has, and names of those that workers have."""
+    inputs: list[Any] = []
+    submission.by_key = []
+    for one in submission.upstream:
+        if one.data is not None:
+            inputs.append(dask_worker.Sent(one.data))
+        else:
+            submission.by_key.append((one, one.key))
+            inputs.append(TaskRef(one.key))
+    return inputs

@@ -1,0 +1,59 @@
+"""A task run on a Dask worker: how it gets there and what it leaves."""
+
+from __future__ import annotations
+
+import functools
+import pickle
+from typing import Any
+
+from distributed.utils import sync
+from distributed.worker import get_worker, thread_state
+
+from .. import pickling
+from ..context import RunInfo
+from . import remote
+from .dask_plugin import NAME
+from .failure import TaskFailure
+
+#: Results up to this size, in bytes when pickled, go to the driver with the news of the run's end.
+SMALL = 16_384
+
+
+class Sent:
+    """Stands for the result of an upstream run that the driver has, among those that workers have."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Sent, (self.data,)
+
+
+def execute(code: str, call: bytes, upstream: list[Any]) -> Any:
+    """Execute one task run, and leave its result with the worker. `code` names what the scheduler has to give.
+
+    The driver finds what it has to know, and the result itself if it is small, in the news that the
+    worker sends of the end.
+    """
+    worker, key = get_worker(), thread_state.key
+    plugin = worker.plugins.get(NAME)
+    if plugin is not None and not plugin.may_run(key):
+        return None  # given up by the scheduler while its inputs came
+    info, arguments = pickle.loads(call)
+    inputs = [pickle.loads(value.data) if type(value) is Sent else value for value in upstream]
+    result = remote.execute(_code(code), RunInfo(*info), arguments, *inputs)
+    ts = worker.state.tasks.get(key)
+    if ts is not None:
+        ts.metadata[NAME] = [type(result) is TaskFailure, pickling.dump_small(result, SMALL)]
+    return result
+
+
+@functools.lru_cache(maxsize=128)
+def _code(name: str) -> bytes:
+    worker = get_worker()
+    code: bytes | None = sync(worker.loop, getattr(worker.scheduler, f"{NAME}-give"), name=name)
+    if code is None:
+        raise RuntimeError("The flow run that submitted this is over.")
+    return code

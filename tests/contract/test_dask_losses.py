@@ -1,0 +1,304 @@
+"""What a dead Dask worker means for the task runs that it had, in each state they may be in."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import dask
+import distributed
+import pytest
+
+from flowcluster import allow_failure, flow, get_dask_client, task
+from flowcluster.errors import CrashedRun, ResultGone, UpstreamFailed
+from flowcluster.futures import TaskFuture
+from flowcluster.task_runners import DaskTaskRunner
+from tests.support.waiting import wait_until
+
+LARGE = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def nannies() -> Iterator[Any]:
+    """Two workers of one thread each, which come back when they are killed."""
+    # Dask would give up those that happen to start anew a while after they were killed before.
+    patience = dask.config.set({"distributed.deploy.lost-worker-timeout": "1 hour"})
+    with patience, distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def two(nannies: Any) -> Any:
+    """The cluster's address and those of its two workers, both up."""
+    with distributed.Client(nannies, set_as_default=False) as client:
+        client.wait_for_workers(2, timeout=60)
+        return nannies.scheduler_address, list(client.scheduler_info(n_workers=-1)["workers"])
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    """A file in which tasks note that they were here."""
+    path = tmp_path / "ledger"
+    path.touch()
+    return path
+
+
+def note(path: Path, line: str) -> None:
+    """Add a line for good."""
+    with open(path, "a") as file:
+        file.write(f"{line}\n")
+
+
+def at(worker: str) -> Any:
+    """What is submitted in the block runs there."""
+    return dask.annotate(workers=[worker])
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+
+
+def kill_worker(address: str) -> None:
+    """Kill a worker of the current run, and wait until the scheduler knows."""
+    with get_dask_client() as client:
+        kill(client.run(os.getpid, workers=[address])[address])
+        wait_until(lambda: address not in client.scheduler_info(n_workers=-1)["workers"], "the worker is gone")
+
+
+def wait_for_begin(future: TaskFuture[Any]) -> None:
+    """Wait until a task run's function is being executed."""
+    wait_until(lambda: future.state.is_running(), f"{future.name} runs")
+
+
+def test_finished_run_is_not_repeated(two: Any, ledger: Path) -> None:
+    """A run that ended is not executed again when its worker dies: a small result survives, a large one is gone."""
+    address, (one, _) = two
+
+    @task
+    def work(size: int) -> bytes:
+        note(ledger, str(size))
+        return b"x" * size
+
+    @flow(task_runner=DaskTaskRunner(address=address))
+    def body() -> None:
+        with at(one):
+            small, large = work.submit(10), work.submit(LARGE)
+        small.wait()
+        large.wait()
+        kill_worker(one)
+
+        assert small.result() == b"x" * 10
+        assert large.state.is_completed()
+        with pytest.raises(ResultGone, match=f"'{large.name}' was lost with the worker"):
+            large.result()
+
+    body()
+
+    assert sorted(ledger.read_text().split()) == ["10", str(LARGE)]
+
+
+def test_run_that_was_being_executed_crashes_once(two: Any, ledger: Path) -> None:
+    """A worker that is killed in the middle of a run ends that run as Crashed, and nobody repeats it."""
+    address, (one, other) = two
+
+    @task
+    def work() -> None:
+        note(ledger, str(os.getpid()))
+        signal.pause()
+
+    @flow(task_runner=DaskTaskRunner(address=address))
+    def body() -> str:
+        with dask.annotate(workers=[one, other]):
+            future = work.submit()
+        wait_for_begin(future)
+        kill(int(wait_until(ledger.read_text, "the run is here")))
+
+        state = future.wait(30)
+        assert state is not None
+        assert state.is_crashed()
+        assert "lost its worker" in str(state.message)
+        return "checked"
+
+    assert body() == "checked"
+
+    assert len(ledger.read_text().split()) == 1
+
+
+@pytest.mark.parametrize("fetched", [False, True], ids=["its own input", "a fetched input"])
+def test_run_that_kills_its_worker_at_once_crashes_once(two: Any, ledger: Path, fetched: bool) -> None:
+    """However soon after its begin a run's worker dies, the run counts as begun."""
+    address, (one, other) = two
+
+    @task
+    def make() -> bytes:
+        return b"x" * LARGE
+
+    @task
+    def die(given: Any) -> None:
+        note(ledger, "died")
+        kill(os.getpid())
+
+    @flow(task_runner=DaskTaskRunner(address=address))
+    def body() -> str:
+        with at(one):
+            made = make.submit()
+        made.wait()
+        with at(other if fetched else one):
+            dead = die.submit(made)
+
+        assert dead.wait(60).is_crashed()
+        assert "lost its worker" in dead.state.message
+        return "checked"
+
+    assert body() == "checked"
+
+    assert ledger.read_text().split() == ["died"]
+
+
+def test_run_that_had_not_begun_moves(two: Any, ledger: Path, gate: Any, wait: Callable[[str], None]) -> None:
+    """What only waited on the dead worker is executed by another one, and nobody notices."""
+    address, (one, other) = two
+    path = gate.path
+
+    @task
+    def busy() -> None:
+        wait(path)
+
+    @task
+    def work(number: int) -> int:
+        note(ledger, str(number))
+        return number
+
+    @flow(task_runner=DaskTaskRunner(address=address))
+    def body() -> str:
+        with at(one):
+            first = busy.submit()
+        with at(other):
+            second = busy.submit()
+        for future in (first, second):
+            wait_for_begin(future)
+        with dask.annotate(workers=[one], allow_other_workers=True):
+            queued = [work.submit(number) for number in range(6)]
+        with get_dask_client() as client:
+            wait_until(lambda: len(client.processing()[one]) > 1, "some wait on that worker")
+        kill_worker(one)
+        gate.open()
+
+        assert first.wait(60).is_crashed()
+        assert second.wait(60).is_completed()
+        assert [future.result(60) for future in queued] == list(range(6))
+        return "checked"
+
+    assert body() == "checked"
+
+    assert sorted(ledger.read_text().split()) == [str(number) for number in range(6)]
+
+
+@pytest.mark.parametrize("size", [10, LARGE])
+def test_run_whose_input_died(two: Any, ledger: Path, gate: Any, wait: Callable[[str], None], size: int) -> None:
+    """A run that waits while its input is lost gets the driver's copy if it is small, and else names the input."""
+    address, (one, other) = two
+    path = gate.path
+
+    @task
+    def make() -> bytes:
+        note(ledger, "make")
+        return b"x" * size
+
+    @task
+    def busy() -> None:
+        wait(path)
+
+    @task
+    def use(given: bytes, _: None) -> int:
+        note(ledger, "use")
+        return len(given)
+
+    @task
+    def after(number: int) -> int:
+        return number
+
+    @flow(task_runner=DaskTaskRunner(address=address))
+    def body() -> str:
+        with at(other):
+            slow = busy.submit()
+        wait_for_begin(slow)
+        with at(one):
+            made = make.submit()
+        made.wait()
+        if size > 10:
+            used = use.submit(made, slow)
+        else:
+            # Submitted before the end is known here, so that the cluster has to pass the result on.
+            with at(one):
+                made = make.submit()
+            used = use.submit(made, slow)
+            made.wait()
+        last = after.submit(used)
+        kill_worker(one)
+        gate.open()
+
+        if size > 10:
+            assert used.wait(30).is_crashed()
+            assert f"'{made.name}' was lost with the worker" in used.state.message
+            with pytest.raises(UpstreamFailed, match=used.name):
+                last.result(30)
+        else:
+            assert last.result(30) == size
+        return "checked"
+
+    assert body() == "checked"
+
+    assert ledger.read_text().split() == (["make"] if size > 10 else ["make", "make", "use"])
+
+
+def test_runs_after_a_lost_one(two: Any) -> None:
+    """What waits for a run that lost its worker never starts, unless it allows failure: then it gets the exception."""
+    address, _ = two
+
+    @task
+    def die() -> None:
+        kill(os.getpid())
+
+    @task
+    def describe(given: Any) -> str:
+        return type(given).__name__
+
+    @flow(task_runner=DaskTaskRunner(address=address))
+    def body() -> str:
+        dead = die.submit()
+        blocked, allowed = describe.submit(dead), describe.submit(allow_failure(dead))
+
+        with pytest.raises(UpstreamFailed, match=dead.name):
+            blocked.result(60)
+        assert allowed.result(60) == CrashedRun.__name__
+        return "checked"
+
+    assert body() == "checked"
+
+
+def test_workers_without_a_nanny(ledger: Path) -> None:
+    """Workers that nobody brings back, and a scheduler in another process, which has to get the plugin first."""
+
+    @task
+    def work(number: int) -> int:
+        note(ledger, str(number))
+        if number == 3:
+            kill(os.getpid())
+        return number
+
+    kwargs = {"n_workers": 2, "threads_per_worker": 1, "worker_class": "distributed.Worker", "dashboard_address": ":0"}
+
+    @flow(task_runner=DaskTaskRunner(cluster_class="distributed.SubprocessCluster", cluster_kwargs=kwargs))
+    def body() -> list[int]:
+        futures = work.map(range(20))
+        states = [future.wait(60) for future in futures]
+        return [number for number, state in enumerate(states) if not state.is_completed()]
+
+    lost = body()
+
+    assert lost == [3]
+    assert sorted(map(int, ledger.read_text().split())) == list(range(20))
