@@ -320,3 +320,21 @@ def test_numbers_of_task_runs_go_on_in_subflows(lines: Any) -> None:
     created = [line.split("'")[3] for line in lines() if "Created task run" in line]
 
     assert [name.rsplit("-", 1)[1] for name in created] == ["0", "1", "2"]
+
+
+def test_subflow_waits_for_what_it_is_told_to(runner: TaskRunner) -> None:
+    """`wait_for` orders subflows as it orders tasks, and a failure there keeps the subflow from starting."""
+    called = []
+
+    @flow
+    def child(name: str) -> str:
+        called.append(name)
+        return name
+
+    @flow(task_runner=runner)
+    def parent() -> Any:
+        assert child("one", wait_for=[add.submit(1)]) == "one"
+        return child("other", wait_for=[async_fail.submit()], return_state=True).name
+
+    assert parent() == "NotReady"
+    assert called == ["one"]

@@ -16,9 +16,8 @@ import ray
 from flowcluster import allow_failure, flow, get_run_logger, remote_options, task
 from flowcluster.context import flow_run
 from flowcluster.errors import ClusterUnreachable, ResultGone
-from flowcluster.runners.ray_options import Capacity
+from flowcluster.runners.ray_options import Capacity, options_for
 from flowcluster.runners.ray_options import demand as demand_of
-from flowcluster.runners.ray_options import options_for
 from flowcluster.task_runners import RayTaskRunner
 from tests.contract.conftest import SMALL_RAY
 from tests.support.ray_head import RayHead

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import copy
 from collections.abc import Callable, Collection, Coroutine
 from typing import Any, ClassVar, Self
 
@@ -146,7 +145,23 @@ class TaskRunner(abc.ABC):
 
     def duplicate(self) -> Self:
         """A runner of the same configuration that has not been opened."""
-        return copy.copy(self)
+        runner = type(self).__new__(type(self))
+        vars(runner).update(self._configuration())
+        return runner
+
+    def _configuration(self) -> dict[str, Any]:
+        # What belongs to an open runner has a private name, and stands in the class as None.
+        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self._configuration()
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self._configuration() == other._configuration()
+
+    __hash__ = object.__hash__
 
     def open(self) -> None:
         """Get ready to take calls. May take long: a cluster may have to start."""

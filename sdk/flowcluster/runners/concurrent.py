@@ -20,11 +20,12 @@ class ConcurrentTaskRunner(TaskRunner):
 
     concurrency: ClassVar[str] = "concurrently"
 
+    _pool: ThreadPool | None = None
+
     def __init__(self, max_workers: int = 250) -> None:
         if max_workers < 1:
             raise ValueError(f"max_workers must be at least 1, not {max_workers}.")
         self.max_workers = max_workers
-        self._pool: ThreadPool | None = None
 
     def open(self) -> None:
         """Get ready; no thread is started yet."""

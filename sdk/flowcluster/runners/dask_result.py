@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from .dask_session import DaskSession
 
 
-
 class DaskResult(Remote):
     """A task run on the cluster, and later its result, which stays there until it is fetched if it is not small.
 

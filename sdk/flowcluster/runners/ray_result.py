@@ -26,6 +26,9 @@ class RayResult(Remote):
         function: what Ray calls for it, with `call` and the results of `upstream`; until its end.
         done: to be called with its final state.
         crash: how it ended, if it left no result for another reason than its function.
+        has_references: whether Ray itself waits for its inputs. Such a run must not be cancelled: Ray
+            (2.60) ends the whole process, by a failed check of its reference counter, if an input
+            arrives or fails after that.
     """
 
     __slots__ = (
@@ -37,6 +40,7 @@ class RayResult(Remote):
         "data",
         "done",
         "function",
+        "has_references",
         "info",
         "news",
         "session",
@@ -63,6 +67,7 @@ class RayResult(Remote):
         self.data: bytes | None = None
         self.news: Any = None
         self.crash: TaskFailure | None = None
+        self.has_references = False
         self._has_value = False
         self._value: Any = None
 

@@ -85,8 +85,12 @@ class RaySession:
 
     def _send(self, result: RayResult) -> None:
         self._running[result] = None
+        inputs = [one.input() for one in result.upstream]
+        result.has_references = any(
+            one is upstream.value for one, upstream in zip(inputs, result.upstream, strict=True)
+        )
         try:
-            news, result.value = result.function.remote(result.call, *[one.input() for one in result.upstream])
+            news, result.value = result.function.remote(result.call, *inputs)
         except BaseException:
             self._running.pop(result, None)
             raise
@@ -213,10 +217,13 @@ class RaySession:
                     ) from error
 
     def cancel(self, result: RayResult) -> None:
-        """Interrupt a run, or take it back if it has not begun; if it does not stop soon, stop its worker."""
+        """Interrupt a run, or take it back if it has not begun; if it does not stop soon, stop its worker.
+
+        A run whose inputs are other runs' results goes on, as `RayResult` explains.
+        """
         import ray
 
-        if result not in self._running or self._watch.lost:
+        if result not in self._running or self._watch.lost or result.has_references:
             return
         self._stopping[result] = time.monotonic() + _PATIENCE
         with self.connection.in_use():
@@ -255,7 +262,8 @@ class RaySession:
         if self._watch.lost is None:
             with self.connection.in_use():
                 for result in left:
-                    ray.cancel(result.value, force=True)
+                    if not result.has_references:
+                        ray.cancel(result.value, force=True)
 
 
 def _look_at_error(result: RayResult) -> None:

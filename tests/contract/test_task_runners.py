@@ -1,0 +1,60 @@
+"""What a task runner is as a value: configured once, used by many flow runs."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import cloudpickle
+import pytest
+
+from flowcluster import flow, get_run_context, task
+from flowcluster.task_runners import ConcurrentTaskRunner, TaskRunner
+
+
+@task
+def echo(value: Any) -> Any:
+    return value
+
+
+def test_duplicate_is_equal_and_another(runner: TaskRunner) -> None:
+    """A duplicate has the same configuration, and is not open when the original is."""
+    duplicate = runner.duplicate()
+
+    assert duplicate == runner
+    assert duplicate is not runner
+    assert not duplicate.is_open
+    assert ConcurrentTaskRunner(max_workers=3) != ConcurrentTaskRunner(max_workers=4)
+
+
+def test_open_runner_can_be_pickled(runner: TaskRunner) -> None:
+    """What arrives elsewhere has the configuration, and nothing that belongs to the open runner."""
+    inside = []
+
+    def body() -> None:
+        echo.submit(1).wait()
+        inside.append(cloudpickle.loads(cloudpickle.dumps(get_run_context().runner)))
+
+    flow(task_runner=runner)(body)()
+
+    assert inside == [runner]
+    assert not inside[0].is_open
+
+
+def test_runner_that_is_not_open_takes_nothing(runner: TaskRunner) -> None:
+    """Before `open` there is nobody to carry a call out."""
+    with pytest.raises(RuntimeError, match="has not been started"):
+        runner.submit(None, lambda state: None)  # type: ignore[arg-type]
+
+
+def test_one_runner_serves_flows_at_the_same_time(runner: TaskRunner) -> None:
+    """Two threads run a flow with the same runner object."""
+    results: list[Any] = []
+    body = flow(task_runner=runner)(lambda: echo.map(range(5)))
+    threads = [threading.Thread(target=lambda: results.append(body())) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert results == [list(range(5))] * 2
