@@ -32,9 +32,10 @@ def dumps(value: object, apart: Callable[[Any], bool] | None = None) -> bytes:
 
 
 def dump_small(value: object, limit: int) -> bytes | None:
-    """The value as bytes for ``pickle.loads``, or None if there are more than `limit` or it cannot be pickled.
+    """The value as bytes for ``pickle.loads``, or None if there are more than `limit`.
 
-    Costs little for a large value: the work ends soon after the limit is reached.
+    Costs little for a large value: the work ends soon after the limit is reached. Raises whatever the value's
+    own pickling raises before that.
     """
     if type(value) in (str, bytes, bytearray) and len(value) > limit:  # type: ignore[arg-type]
         return None
@@ -43,14 +44,14 @@ def dump_small(value: object, limit: int) -> bytes | None:
         try:
             pickle.Pickler(file, protocol=5).dump(value)
         except _TooLarge:
-            return None
+            raise
         except Exception:
             # It may know its class or function only by value.
             import cloudpickle
 
             file = _Bounded(limit)
             cloudpickle.Pickler(file, protocol=5).dump(value)
-    except Exception:
+    except _TooLarge:
         return None
     return b"".join(file.parts)
 

@@ -221,23 +221,24 @@ def test_result_that_was_not_fetched_goes_with_the_run(cluster: Any) -> None:
         kept[1].result()
 
 
-def test_result_that_cannot_be_fetched_fails_the_flow_that_returns_it(cluster: Any) -> None:
-    """A result that no other process can hold stays usable on the cluster, and fails what wants it elsewhere."""
+def test_result_that_cannot_be_sent_fails_its_run(cluster: Any) -> None:
+    """A result that no other process can hold fails the run that made it, by name, and no other."""
 
     @task
     def make() -> Any:
         import threading
 
-        return threading.Lock()
+        return [threading.Lock()]
 
     @flow(task_runner=DaskTaskRunner(address=cluster.scheduler_address))
-    def body() -> Any:
-        return make.submit()
+    def body() -> str:
+        made, other = make.submit(), echo.submit(1)
+        blocked = echo.submit(made).wait()
+        assert other.result() == 1
+        assert blocked.name == "NotReady"
+        return str(made.wait())
 
-    state = body(return_state=True)
-
-    assert state.is_failed()
-    assert "Could not serialize object of type lock" in state.message or "cannot pickle" in state.message
+    assert "Failed(\"The result, of type list, cannot be sent: TypeError: cannot pickle '_thread.lock'" in body()
 
 
 def test_large_code_is_sent_once(cluster: Any) -> None:

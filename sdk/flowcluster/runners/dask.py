@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import ClusterLost, ClusterUnreachable
-from ..futures import RunFuture
 from ..states import State
 from .base import TaskCall, TaskRunner
 
@@ -47,6 +46,9 @@ class DaskTaskRunner(TaskRunner):
     """
 
     concurrency: ClassVar[str] = "in parallel"
+
+    #: A scheduler keeps some kilobytes for each run that it knows of.
+    max_in_flight: ClassVar[int | None] = 10_000
 
     def __init__(
         self,
@@ -95,6 +97,7 @@ class DaskTaskRunner(TaskRunner):
         from ..clusters.address import timeout_seconds, wait_for
         from ..clusters.temporary import temporary_cluster
         from .dask_load import DaskLoad
+        from .dask_nested import on_worker
         from .dask_session import DaskSession
 
         self._resources = contextlib.ExitStack()
@@ -118,8 +121,8 @@ class DaskTaskRunner(TaskRunner):
                     "the versions of Dask on both sides, and TLS."
                 ) from error
             resources.callback(client.close, CLOSE_TIMEOUT)
-            self._session = DaskSession(client, address)
-            self._load = DaskLoad(client, is_own=self.address is None)
+            self._session = DaskSession(client, address, on_worker)
+            self._load = DaskLoad(client)
             self._resources = resources.pop_all()
         self.activity = None
         if link := client.dashboard_link:
@@ -133,15 +136,20 @@ class DaskTaskRunner(TaskRunner):
         """Whether the scheduler of this run knows the future behind `handle`."""
         return self._session is not None and getattr(handle, "session", None) is self._session
 
+    def cancel(self, handle: DaskResult) -> None:
+        """Take the run back; one that has begun goes on, and nobody waits for it."""
+        handle.session.cancel(handle)
+
+    def retries(self) -> int:
+        """The annotation ``retries``."""
+        import dask
+
+        return int(dask.get_annotations().get("retries") or 0)
+
     def workers(self) -> int | None:
         """Workers that are connected to the scheduler, as of a moment ago."""
         load = self._load
         return load.workers if load else None
-
-    def running(self, unfinished: Collection[RunFuture[Any]]) -> int | None:
-        """What the workers of the run's own cluster execute; nobody knows whose tasks a shared one's do."""
-        load = self._load
-        return load.executing if load else None
 
     def trouble(self) -> ClusterLost | None:
         """That the scheduler went away, if it did."""

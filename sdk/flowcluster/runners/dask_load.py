@@ -1,4 +1,4 @@
-"""How busy a Dask cluster is, for those who look again and again and must not wait."""
+"""How large a Dask cluster is, for those who look again and again and must not wait."""
 
 from __future__ import annotations
 
@@ -12,32 +12,23 @@ INTERVAL = 1.0
 
 
 class DaskLoad:
-    """Numbers that a cluster's scheduler knows; each look asks for newer ones and gives the last.
+    """A number that a cluster's scheduler knows; each look asks for a newer one and gives the last.
 
     Args:
         client: a connected ``distributed.Client``.
-        is_own: whether all tasks on the cluster are the flow run's, so that they may be counted.
     """
 
-    def __init__(self, client: Any, is_own: bool) -> None:
+    def __init__(self, client: Any) -> None:
         self._client = client
-        self._is_own = is_own
         self._asked: float | None = None
         self._question: Future[Any] | None = None
         self._workers: int | None = None
-        self._executing: int | None = None
 
     @property
     def workers(self) -> int | None:
         """Workers that are connected; None before the first answer."""
         self._ask()
         return self._workers
-
-    @property
-    def executing(self) -> int | None:
-        """Tasks that are being executed; None before the first answer, and on a cluster that others use too."""
-        self._ask()
-        return self._executing
 
     def _ask(self) -> None:
         now = time.monotonic()
@@ -54,11 +45,7 @@ class DaskLoad:
 
     async def _identity(self) -> None:
         try:
-            # Only what is told worker by worker has a price.
-            told = await self._client.scheduler.identity(n_workers=-1 if self._is_own else 0)
+            told = await self._client.scheduler.identity(n_workers=0)
         except Exception:
             return  # there is no scheduler to ask any more, which others report
         self._workers = told.get("n_workers")
-        if self._is_own:
-            counts = [worker["metrics"].get("task_counts", {}) for worker in told["workers"].values()]
-            self._executing = sum(count.get("executing", 0) + count.get("long-running", 0) for count in counts)

@@ -30,13 +30,14 @@ def _scheduler_side() -> bytes:
     return pickling.dumps_by_value(SchedulerSide(worker_side), dask_plugin)
 
 
-def open_session(client: Any, session: str) -> None:
+def open_session(client: Any, session: str, is_first: bool) -> None:
     """Make the scheduler watch over task runs whose keys end with `session`, for `client`.
 
-    Raises `ClusterUnreachable` if the scheduler refuses.
+    `is_first` tells that the scheduler may not have the plugin yet. Raises `ClusterUnreachable` if it refuses.
     """
     try:
-        client.register_plugin(_Shipped())
+        if is_first:
+            client.register_plugin(_Shipped())
         client.sync(getattr(client.scheduler, f"{NAME}-open"), session=session, client=client.id)
     except Exception as error:
         raise ClusterUnreachable(

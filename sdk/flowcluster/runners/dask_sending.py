@@ -1,4 +1,4 @@
-"""How task runs get to the scheduler: together where many are submitted at a time, and never too many."""
+"""How task runs get to the scheduler: together where many are submitted at a time."""
 
 from __future__ import annotations
 
@@ -16,9 +16,6 @@ from .dask_result import Submission
 #: So many runs, and so many bytes of their arguments, are sent as one graph at most.
 _TOGETHER, _BYTES = 500, 1_000_000
 
-#: So many runs may be known to the scheduler and not have ended: each takes several kilobytes there.
-WINDOW = 10_000
-
 
 class Sending:
     """Sends submissions in the order in which they come.
@@ -30,6 +27,8 @@ class Sending:
         client: to be used.
         running: the session's submissions that have not ended, by key; what is not among them is not sent.
         failed: called with those that could not be sent, and why.
+        at_once: whether `put` sends by itself. For tasks that submit: Dask looks at the thread for the task that
+            it serves, and gives what that waits for precedence.
     """
 
     def __init__(
@@ -37,32 +36,22 @@ class Sending:
         client: Any,
         running: Mapping[str, Submission],
         failed: Callable[[list[Submission], Exception], None],
+        at_once: bool,
     ) -> None:
         self._client = client
         self._running = running
         self._failed = failed
+        self._at_once = at_once
         self._queue: deque[Submission] = deque()
-        self._urgent: deque[Submission] = deque()
         self._is_due = False
 
     def put(self, submission: Submission) -> None:
         """Send it soon, from any thread."""
-        if submission.annotations and all(one.future or one.data for one in submission.upstream):
-            # It may matter more than what waits; with a place in the line it would come too late.
-            self._urgent.append(submission)
-            self._wake()
-        else:
-            self._queue.append(submission)
-            if self._room() > 0:
-                self._wake()
-
-    def ended(self) -> None:
-        """Some runs have ended: there may be room for others."""
-        if self._queue and self._room() > WINDOW // 10:
-            self._wake()
-
-    def _room(self) -> int:
-        return WINDOW - len(self._running) + len(self._queue)
+        if self._at_once:
+            self._send([submission])
+            return
+        self._queue.append(submission)
+        self._wake()
 
     def _wake(self) -> None:
         if not self._is_due:
@@ -72,25 +61,25 @@ class Sending:
 
     def _take(self) -> None:
         self._is_due = False
-        while self._urgent:
-            self.send([self._urgent.popleft()])
         taken: list[Submission] = []
-        size, room = 0, min(self._room(), _TOGETHER)
-        while self._queue and len(taken) < room and size < _BYTES:
+        size = 0
+        while self._queue and len(taken) < _TOGETHER and size < _BYTES:
             submission = self._queue.popleft()
             if taken and submission.annotations != taken[0].annotations:
-                self.send(taken)
+                self._send(taken)
                 taken = []
             taken.append(submission)
             size += len(submission.call)
-        if taken:
-            self.send(taken)
-        if self._queue and self._room() > 0:
+        self._send(taken)
+        if self._queue:
             self._wake()
 
-    def send(self, submissions: list[Submission]) -> None:
+    def _send(self, submissions: list[Submission]) -> None:
         """Send submissions that share their annotations as one graph, now."""
+        # Some may have been taken back.
         submissions = [one for one in submissions if one.result.key in self._running]
+        if not submissions:
+            return
         try:
             with dask.annotate(**submissions[0].annotations):
                 futures = self._client.map(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import logging
 import os
 import sys
@@ -16,10 +18,10 @@ import distributed
 from .. import logs, pickling, states
 from ..errors import ClusterLost, ResultGone
 from ..states import State
-from .base import SharedPart, TaskCall
+from .base import SharedPart, TaskCall, TaskRunner
 from .dask_news import News
 from .dask_plugin import ID_LENGTH, ID_MARK
-from .dask_registration import keep_code, open_session
+from .dask_registration import close_session, keep_code, open_session
 from .dask_result import DaskResult, Submission
 from .dask_sending import Sending
 from .failure import TaskFailure
@@ -34,6 +36,11 @@ _TOGETHER, _TOTAL = 65_536, 4_000_000
 class DaskSession:
     """Owns the flow run's traffic with the cluster, not the client and not the cluster.
 
+    Args:
+        client, address: as below.
+        runner_on_worker: makes, on a worker, the runner for what a task submits itself.
+        is_nested: whether this is such a runner's session, on a worker.
+
     Attributes:
         client: connected to the scheduler at `address`.
         id: ends the key of every task run, so that flow runs which share a cluster never meet.
@@ -41,21 +48,28 @@ class DaskSession:
             its events some time after the client has left, and those of a topic of our own never.
     """
 
-    def __init__(self, client: Any, address: str) -> None:
+    def __init__(
+        self, client: Any, address: str, runner_on_worker: Callable[[], TaskRunner], is_nested: bool = False
+    ) -> None:
         self.client = client
         self.address = address
+        self._runner_on_worker = runner_on_worker
+        self._is_nested = is_nested
         self.id = ID_MARK + os.urandom(ID_LENGTH).hex()[: ID_LENGTH - len(ID_MARK)]
         self.topic: str = client.id
         self._stream = client.scheduler_comm
-        open_session(client, self.id)
-        self._codes: dict[SharedPart, str] = {}
+        open_session(client, self.id, is_first=not is_nested)
+        self._numbers = itertools.count()
+        self._codes: weakref.WeakKeyDictionary[SharedPart, str] = weakref.WeakKeyDictionary()
+        self._kept: set[str] = set()
         self._lock = threading.Lock()
         self._running: dict[str, Submission] = {}
         self._unfetched: weakref.WeakSet[DaskResult] = weakref.WeakSet()
         self._closed = False
-        self._sending = Sending(client, self._running, self._not_sent)
+        self._sending = Sending(client, self._running, self._not_sent, at_once=is_nested)
         self._news = News(client, self.id, self._learn)
-        client.subscribe_topic(self.topic, self._replay)
+        if not is_nested:
+            client.subscribe_topic(self.topic, self._replay)
         # Its end is the only thing by which a client tells that it lost its scheduler.
         self._presence = distributed.Future(f"presence-{self.id}", client)
         self._presence.add_done_callback(lambda _: self._news.put([["gone", ""]]))
@@ -67,11 +81,15 @@ class DaskSession:
         """
         if lost := self.lost():
             raise lost
-        result = DaskResult(self, call.info.name, f"{call.key}-{call.info.attempt}-{self.id}")
+        result = DaskResult(self, call.info.name, self._new_key(call.key))
         submission = Submission(result, self._code(call), call, _annotations(call), done)
         self._running[result.key] = submission
         self._sending.put(submission)
         return result
+
+    def _new_key(self, stem: str) -> str:
+        # Each execution has a key of its own: a worker may still be busy with one that was given up.
+        return f"{stem}-{next(self._numbers)}-{self.id}"
 
     def _code(self, call: TaskCall) -> str:
         """The name under which workers get what all runs of the task have in common; it is sent once."""
@@ -81,9 +99,15 @@ class DaskSession:
         # Flow functions submit, and so do threads in which an upstream run ends.
         with self._lock:
             if call.shared not in self._codes:
-                call.shared.topic = self.topic
-                name = f"{len(self._codes)}-{self.id}"
-                keep_code(self.client, name, pickling.dumps((call.body, call.shared)))
+                if not self._is_nested:
+                    call.shared.topic = self.topic
+                call.shared.runner_on_worker = self._runner_on_worker
+                code = pickling.dumps((call.body, call.shared))
+                # Tasks that submit the same have each a part of their own, with the same content.
+                name = f"{hashlib.blake2b(code, digest_size=8).hexdigest()}-{self.id}"
+                if name not in self._kept:
+                    keep_code(self.client, name, code)
+                    self._kept.add(name)
                 self._codes[call.shared] = name
             return self._codes[call.shared]
 
@@ -105,7 +129,6 @@ class DaskSession:
                 self._conclude(submission, kind, rest)
         if cancelled:
             self._send_again(together)
-        self._sending.ended()
 
     def _conclude(self, submission: Submission, kind: str, rest: list[Any]) -> None:
         result = submission.result
@@ -195,7 +218,7 @@ class DaskSession:
                 self._fail(submission, states.crashed(_gone(gone[0])))
             elif changed or result.key in together:
                 result.future = None
-                result.key = f"{result.key[:-ID_LENGTH]}1-{self.id}"
+                result.key = self._new_key(result.key.rsplit("-", 2)[0])
                 self._running[result.key] = submission
                 self._sending.put(submission)
             else:
@@ -203,10 +226,11 @@ class DaskSession:
 
     def cancel(self, result: DaskResult) -> None:
         """Take a run back. If it has begun it goes on, and nobody waits for it."""
-        if self._running.pop(result.key, None) is None or self._closed:
+        submission = self._running.pop(result.key, None)
+        if submission is None:
             return
         future = result.future
-        result.fail(states.cancelled("Task run was cancelled."))
+        self._fail(submission, states.cancelled("Task run was cancelled."))
         if future is not None and not self.lost():
             self.client.cancel([future], force=True)
 
@@ -270,7 +294,10 @@ class DaskSession:
             return
         if cancel and running:
             self.client.cancel(running, force=True)
-        self.client.unsubscribe_topic(self.topic)
+        if self._is_nested:
+            close_session(self.client, self.id)
+        else:
+            self.client.unsubscribe_topic(self.topic)
 
     @staticmethod
     def _replay(event: tuple[float, dict[str, Any]]) -> None:
@@ -283,7 +310,7 @@ def _annotations(call: TaskCall) -> dict[str, Any]:
     annotations = dict(dask.get_annotations())
     # Retries are the engine's business: Dask would only repeat what never gets to the function.
     annotations.pop("retries", None)
-    if resources := getattr(call.shared.spec, "resources", None):
+    if resources := call.shared.spec.resources:
         annotations["resources"] = {**resources, **annotations.get("resources", {})}
     return annotations
 

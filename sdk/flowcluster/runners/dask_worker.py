@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import functools
 import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import distributed
+from distributed.protocol import serialize
 from distributed.utils import sync
 from distributed.worker import get_worker, thread_state
 
-from .. import pickling
+from .. import pickling, states
 from ..context import RunInfo
+from ..waiting import occupying
 from . import remote
 from .dask_plugin import NAME
 from .failure import TaskFailure
@@ -41,13 +46,48 @@ def execute(code: str, call: bytes, upstream: list[Any]) -> Any:
     plugin = worker.plugins.get(NAME)
     if plugin is not None and not plugin.may_run(key):
         return None  # given up by the scheduler while its inputs came
-    info, arguments = pickle.loads(call)
-    inputs = [pickle.loads(value.data) if type(value) is Sent else value for value in upstream]
-    result = remote.execute(_code(code), RunInfo(*info), arguments, *inputs)
+    parts, arguments = pickle.loads(call)
+    info = RunInfo(*parts)
+    with occupying(_place):
+        result = _result(code, info, arguments, upstream)
+    try:
+        data = pickling.dump_small(result, SMALL)
+    except Exception as error:
+        data = None
+        if not worker.address.startswith("inproc://") and not _is_known_to_dask(result):
+            message = f"The result, of type {type(result).__name__}, cannot be sent: {states.describe(error)}"
+            result = TaskFailure(info.name, states.failed(message, error))
+            data = pickling.dump_small(result, SMALL)
     ts = worker.state.tasks.get(key)
     if ts is not None:
-        ts.metadata[NAME] = [type(result) is TaskFailure, pickling.dump_small(result, SMALL)]
+        ts.metadata[NAME] = [type(result) is TaskFailure, data]
     return result
+
+
+def _result(code: str, info: RunInfo, arguments: bytes, upstream: list[Any]) -> Any:
+    try:
+        inputs = [pickle.loads(value.data) if type(value) is Sent else value for value in upstream]
+    except Exception as error:
+        return remote.not_loaded(info, error)
+    return remote.execute(_code(code), info, arguments, *inputs)
+
+
+@contextmanager
+def _place() -> Iterator[None]:
+    """Lends the worker another thread while this one waits for what its task submitted."""
+    distributed.secede()
+    try:
+        yield
+    finally:
+        distributed.rejoin()
+
+
+def _is_known_to_dask(value: Any) -> bool:
+    try:
+        serialize(value, on_error="raise")
+    except Exception:
+        return False
+    return True
 
 
 @functools.lru_cache(maxsize=128)

@@ -1,0 +1,82 @@
+"""The runner for what a task on a Dask worker submits itself."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import weakref
+from typing import Any
+
+import distributed
+
+from .base import TaskRunner
+from .dask import DaskTaskRunner
+from .dask_session import DaskSession
+
+
+class NestedDaskRunner(DaskTaskRunner):
+    """Sends to the cluster that the worker belongs to, through the worker's own client."""
+
+    def open(self) -> None:
+        """Get ready, in the thread of a task."""
+        TaskRunner.open(self)
+        self._worker = distributed.get_worker()
+        self._session = _acquire(self._worker)
+
+    def close(self, cancel: bool = False) -> None:
+        """Let go; the worker and its client stay."""
+        if self._session is not None:
+            self._session = None
+            _release(self._worker)
+        TaskRunner.close(self, cancel)
+
+
+def on_worker() -> NestedDaskRunner:
+    """An open runner for the task that this thread executes."""
+    runner = NestedDaskRunner()
+    runner.open()
+    if _is_in_loop():
+        # A coroutine waits without this thread's knowledge: its place is given up for the rest of the task.
+        distributed.secede()
+    return runner
+
+
+class _Shared:
+    """The session of all tasks that submit on one worker at the same time."""
+
+    def __init__(self) -> None:
+        self.session: DaskSession | None = None
+        self.users = 0
+
+
+_shared: weakref.WeakKeyDictionary[Any, _Shared] = weakref.WeakKeyDictionary()
+_lock = threading.Lock()
+
+
+def _acquire(worker: Any) -> DaskSession:
+    client = distributed.get_client()
+    with _lock:
+        shared = _shared.setdefault(worker, _Shared())
+        if shared.session is None:
+            shared.session = DaskSession(client, worker.scheduler.address, on_worker, is_nested=True)
+        shared.users += 1
+        return shared.session
+
+
+def _release(worker: Any) -> None:
+    with _lock:
+        shared = _shared[worker]
+        shared.users -= 1
+        if shared.users:
+            return
+        session, shared.session = shared.session, None
+    if session is not None:
+        session.close(cancel=False)
+
+
+def _is_in_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

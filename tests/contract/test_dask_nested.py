@@ -1,0 +1,145 @@
+"""Tasks on Dask workers that submit others: all through the cluster, and never in each other's way."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import distributed
+import pytest
+
+from flowcluster import flow, get_run_logger, task
+from flowcluster.task_runners import DaskTaskRunner
+
+
+@pytest.fixture(scope="module")
+def single() -> Iterator[str]:
+    """Address of a cluster with one worker of one thread."""
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as cluster:
+        yield cluster.scheduler_address
+
+
+def test_deep_recursion_on_one_thread(single: str) -> None:
+    """A task that waits for the next one lends it its thread, 33 times."""
+
+    @task
+    def down(depth: int) -> int:
+        return down.submit(depth - 1).result() + 1 if depth else 0
+
+    @flow(task_runner=DaskTaskRunner(address=single))
+    def body() -> Any:
+        return down.submit(33)
+
+    assert body() == 33
+
+
+def test_deep_recursion_of_coroutines_on_one_thread(single: str) -> None:
+    """So does a task that awaits the next one."""
+
+    @task
+    async def down(depth: int) -> int:
+        return await down.submit(depth - 1).result() + 1 if depth else 0
+
+    @flow(task_runner=DaskTaskRunner(address=single))
+    async def body() -> Any:
+        return await down.submit(33).result()
+
+    assert asyncio.run(body()) == 33
+
+
+def test_fan_out_on_one_thread(single: str) -> None:
+    """Many tasks that each wait for several end, one after the other; those of one go before the next begins."""
+
+    @task
+    def leaf(number: int) -> int:
+        return number
+
+    @task
+    def branch(number: int) -> int:
+        return sum(future.result() for future in leaf.map(range(number)))
+
+    @flow(task_runner=DaskTaskRunner(address=single))
+    def body() -> Any:
+        return branch.map([5] * 20)
+
+    assert body() == [10] * 20
+
+
+def test_results_of_nested_runs_pass_from_one_to_the_next(single: str) -> None:
+    """Nested runs use each other's results, large and small, and a task gives back a future of one."""
+
+    @task
+    def make(size: int) -> bytes:
+        return b"x" * size
+
+    @task
+    def size(value: bytes) -> int:
+        return len(value)
+
+    @task
+    def outer() -> Any:
+        return [size.submit(make.submit(10)), size.submit(make.submit(1_000_000)), make.submit(100_000)]
+
+    @flow(task_runner=DaskTaskRunner(address=single))
+    def body() -> Any:
+        return outer.submit()
+
+    assert body() == [10, 1_000_000, b"x" * 100_000]
+
+
+def test_nested_runs_of_a_cluster_of_threads() -> None:
+    """A worker that is a thread of the flow's process takes nested runs too."""
+    kwargs = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": ":0"}
+
+    @task
+    def down(depth: int) -> int:
+        return down.submit(depth - 1).result() + 1 if depth else 0
+
+    @flow(task_runner=DaskTaskRunner(cluster_kwargs=kwargs))
+    def body() -> Any:
+        return down.submit(5)
+
+    assert body() == 5
+
+
+def test_lines_of_nested_runs_reach_the_driver(single: str, lines: Any) -> None:
+    """What a nested run logs on a worker is shown where the flow runs, once."""
+
+    @task
+    def inner() -> None:
+        get_run_logger().info("from %s", "inside")
+
+    @task
+    def outer() -> None:
+        inner.submit().result()
+
+    @flow(task_runner=DaskTaskRunner(address=single))
+    def body() -> None:
+        outer.submit()
+
+    body()
+
+    assert [line for line in lines() if "from inside" in line] != []
+    assert len([line for line in lines() if "from inside" in line]) == 1
+
+
+def test_nested_failure_is_the_tasks(single: str) -> None:
+    """An exception in a nested run goes through the task that asks for its result to the flow."""
+
+    @task
+    def fail() -> None:
+        raise ValueError("deep down")
+
+    @task
+    def outer() -> int:
+        fail.submit().result()
+        return os.getpid()
+
+    @flow(task_runner=DaskTaskRunner(address=single))
+    def body() -> Any:
+        return outer.submit()
+
+    with pytest.raises(ValueError, match="deep down"):
+        body()
