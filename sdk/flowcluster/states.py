@@ -147,9 +147,9 @@ def running() -> State:
     return State(StateType.RUNNING)
 
 
-def completed(data: Any = None, message: str | None = None) -> State:
+def completed(data: Any = None, message: str | None = None, name: str | None = None) -> State:
     """A run whose function returned `data`."""
-    return State(StateType.COMPLETED, message, data)
+    return State(StateType.COMPLETED, message, data, name)
 
 
 def failed(message: str | None, error: BaseException | None = None) -> State:

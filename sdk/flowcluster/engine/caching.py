@@ -42,7 +42,7 @@ class CachedRun:
             return None
         if entry is None or not entry.is_current():
             return None
-        return State(states.StateType.COMPLETED, None, entry.value, "Cached")
+        return states.completed(entry.value, name="Cached")
 
     def store(self, value: Any) -> None:
         """Keep the result for later runs. A run does not fail because that does."""

@@ -150,8 +150,8 @@ class TaskRunner(abc.ABC):
         return runner
 
     def _configuration(self) -> dict[str, Any]:
-        # What belongs to an open runner has a private name, and stands in the class as None.
-        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
+        # What belongs to an open runner has a private name (but for one), and stands in the class as None.
+        return {name: value for name, value in vars(self).items() if not name.startswith("_") and name != "activity"}
 
     def __getstate__(self) -> dict[str, Any]:
         return self._configuration()

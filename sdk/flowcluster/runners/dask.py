@@ -47,6 +47,10 @@ class DaskTaskRunner(TaskRunner):
 
     concurrency: ClassVar[str] = "in parallel"
 
+    _resources: contextlib.ExitStack | None = None
+    _session: DaskSession | None = None
+    _load: DaskLoad | None = None
+
     #: A scheduler keeps some kilobytes for each run that it knows of.
     max_in_flight: ClassVar[int | None] = 10_000
 
@@ -75,9 +79,6 @@ class DaskTaskRunner(TaskRunner):
         self.cluster_kwargs = dict(cluster_kwargs or {})
         self.adapt_kwargs = dict(adapt_kwargs or {})
         self.client_kwargs = dict(client_kwargs or {})
-        self._resources = contextlib.ExitStack()
-        self._session: DaskSession | None = None
-        self._load: DaskLoad | None = None
 
     @property
     def client(self) -> Any:
@@ -100,7 +101,6 @@ class DaskTaskRunner(TaskRunner):
         from .dask_nested import on_worker
         from .dask_session import DaskSession
 
-        self._resources = contextlib.ExitStack()
         with contextlib.ExitStack() as resources:
             if self.address is None:
                 cluster_class = self.cluster_class or DEFAULT_CLASS
@@ -159,7 +159,7 @@ class DaskTaskRunner(TaskRunner):
         """Disconnect, and close the cluster if it is the run's own."""
         session, self._session, self._load = self._session, None, None
         self.activity = None if self.address else "closing the Dask cluster"
-        resources, self._resources = self._resources, contextlib.ExitStack()
+        resources, self._resources = self._resources or contextlib.ExitStack(), None
         with _quiet() if session and session.lost() else contextlib.nullcontext(), resources:
             if session is not None:
                 session.close(cancel)

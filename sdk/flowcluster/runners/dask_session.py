@@ -154,14 +154,14 @@ class DaskSession:
     ) -> State:
         result.worker = sys.intern(worker)
         result.started_at, result.ended_at, result.nbytes = began, ended, nbytes
-        is_failure, data = outcome or (False, None)
+        is_failure, data, name = outcome or (False, None, None)
         if data is not None:
             result.leave(data)
         elif nbytes <= _TOGETHER:
             with self._lock:
                 self._unfetched.add(result)
         if not is_failure:
-            return states.completed(result)
+            return states.completed(result, name=name)
         try:
             failure: TaskFailure = result.fetch()
             return failure.state()

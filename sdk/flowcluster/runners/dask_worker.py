@@ -18,7 +18,7 @@ from ..context import RunInfo
 from ..waiting import occupying
 from . import remote
 from .dask_plugin import NAME
-from .failure import TaskFailure
+from .failure import NamedResult, TaskFailure
 
 #: Results up to this size, in bytes when pickled, go to the driver with the news of the run's end.
 SMALL = 16_384
@@ -50,6 +50,9 @@ def execute(code: str, call: bytes, upstream: list[Any]) -> Any:
     info = RunInfo(*parts)
     with occupying(_place):
         result = _result(code, info, arguments, upstream)
+    name = None
+    if type(result) is NamedResult:
+        name, result = result
     try:
         data = pickling.dump_small(result, SMALL)
     except Exception as error:
@@ -60,7 +63,7 @@ def execute(code: str, call: bytes, upstream: list[Any]) -> Any:
             data = pickling.dump_small(result, SMALL)
     ts = worker.state.tasks.get(key)
     if ts is not None:
-        ts.metadata[NAME] = [type(result) is TaskFailure, data]
+        ts.metadata[NAME] = [type(result) is TaskFailure, data, name]
     return result
 
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import pickle
-from typing import Any
+from typing import Any, NamedTuple
 
 from .. import errors, pickling, states
 from ..states import State, StateType
 from ..tracebacks import format_trimmed, location
+
+
+class NamedResult(NamedTuple):
+    """The result of a run that completed in a state with a name of its own, such as ``Cached``."""
+
+    name: str
+    value: Any
 
 
 class TaskFailure:

@@ -40,6 +40,9 @@ class RayTaskRunner(TaskRunner):
 
     concurrency: ClassVar[str] = "in parallel"
 
+    _connection: Connection | None = None
+    _session: RaySession | None = None
+
     def __init__(self, address: str | None = None, init_kwargs: Mapping[str, Any] | None = None) -> None:
         if init_kwargs and "address" in init_kwargs:
             raise ValueError("Give the address as an argument of its own, not among init_kwargs.")
@@ -47,8 +50,6 @@ class RayTaskRunner(TaskRunner):
             split_ray(address)  # refuses what cannot be an address
         self.address = address
         self.init_kwargs = dict(init_kwargs or {})
-        self._connection: Connection | None = None
-        self._session: RaySession | None = None
 
     def open(self) -> None:
         """Find or start Ray and connect to it.

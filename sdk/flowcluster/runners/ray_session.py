@@ -162,7 +162,7 @@ class RaySession:
         if news.failure is not None:
             return news.failure.state()
         result.keep(news.result)
-        return states.completed(result)
+        return states.completed(result, name=news.name)
 
     def _key(self, result: RayResult) -> str:
         return ray_worker.key(self.topic, result.name, result.info.attempt)

@@ -17,7 +17,7 @@ from .. import logs, states
 from ..context import RunInfo
 from ..waiting import occupying
 from . import remote
-from .failure import TaskFailure
+from .failure import NamedResult, TaskFailure
 from .ray_records import Outbox
 from .ray_results import pack, unpack
 from .ray_waiting import place
@@ -38,6 +38,7 @@ class News(NamedTuple):
         failure: if the run did not complete.
         records: log records that were not sent before.
         batches: how many batches of records were sent before.
+        name: of the state, if it is not the usual one.
         printed: id of the worker's process, and bytes written to its stdout and its stderr; None for none.
     """
 
@@ -46,6 +47,7 @@ class News(NamedTuple):
     records: Sequence[dict[str, Any]] = ()
     batches: int = 0
     printed: tuple[int, int, int] | None = None
+    name: str | None = None
 
 
 def read(news: bytes) -> News:
@@ -80,15 +82,15 @@ def execute(code: bytes, call: bytes, upstream: tuple[Any, ...]) -> tuple[bytes,
     before = _written()
     _outbox.begin(key(topic, info.name, info.attempt))
     with occupying(place):
-        result = _result(code, info, arguments, upstream)
+        result, name = _result(code, info, arguments, upstream)
     written = _written()
     records, batches = _outbox.end()
     small = result if type(result) is bytes and len(result) <= SMALL else None
     failure = result if type(result) is TaskFailure else None
-    if failure is None and not records and not batches and written == before:
+    if failure is None and name is None and not records and not batches and written == before:
         return _NO_RESULT if small is None else _RESULT + small, result
     printed = (os.getpid(), written[0] - before[0], written[1] - before[1]) if written != before else None
-    return pickle.dumps(News(small, failure, records, batches, printed), protocol=5), result
+    return pickle.dumps(News(small, failure, records, batches, printed, name), protocol=5), result
 
 
 def key(topic: str, run_name: str, attempt: int) -> str:
@@ -96,20 +98,22 @@ def key(topic: str, run_name: str, attempt: int) -> str:
     return f"{topic}/{run_name}/{attempt}/"
 
 
-def _result(code: bytes, info: RunInfo, arguments: bytes, upstream: tuple[Any, ...]) -> Any:
-    """The result, packed, or a `TaskFailure`."""
+def _result(code: bytes, info: RunInfo, arguments: bytes, upstream: tuple[Any, ...]) -> tuple[Any, str | None]:
+    """The result, packed, or a `TaskFailure`; and the name of the state, if it is not the usual one."""
     try:
         inputs = tuple(one if type(one) is TaskFailure else unpack(one) for one in upstream)
     except Exception as error:
-        return remote.not_loaded(info, error)
-    result = remote.carry_out(code, info, arguments, inputs, _forwarding)
+        return remote.not_loaded(info, error), None
+    result, name = remote.carry_out(code, info, arguments, inputs, _forwarding), None
     if type(result) is TaskFailure:
-        return result
+        return result, None
+    if type(result) is NamedResult:
+        name, result = result
     try:
-        return pack(result)
+        return pack(result), name
     except Exception as error:
         message = f"The result, of type {type(result).__name__}, cannot be sent: {states.describe(error)}"
-        return TaskFailure(info.name, states.failed(message, error))
+        return TaskFailure(info.name, states.failed(message, error)), None
 
 
 _outbox = Outbox()

@@ -15,7 +15,7 @@ from typing import Any
 from .. import context, logs, states
 from ..context import RunInfo
 from ..nesting import Slot, replace
-from .failure import TaskFailure
+from .failure import NamedResult, TaskFailure
 
 
 class _Upstream(Exception):
@@ -23,7 +23,7 @@ class _Upstream(Exception):
 
 
 def execute(code: bytes, info: RunInfo, arguments: bytes, *upstream: Any) -> Any:
-    """Execute a task run on a Dask worker: its result, or a `TaskFailure`. Never raises."""
+    """Execute a task run on a Dask worker: what `carry_out` gives. Never raises."""
     return carry_out(code, info, arguments, upstream, _forwarding)
 
 
@@ -34,7 +34,7 @@ def carry_out(
     upstream: tuple[Any, ...],
     forwarding: Callable[[], logs.ForwardHandler],
 ) -> Any:
-    """Execute a task run: its result, or a `TaskFailure`. Never raises.
+    """Execute a task run: its result, as a `NamedResult` where it has a name, or a `TaskFailure`. Never raises.
 
     `forwarding` gives the handler that sends the run's log lines; the same one each time.
     """
@@ -55,18 +55,15 @@ def carry_out(
         from ..waiting import drive
 
         state = drive(body(shared, info, args, kwargs))
-    return state.data if state.is_completed() else TaskFailure(info.name, state)
+    if not state.is_completed():
+        return TaskFailure(info.name, state)
+    return state.data if state.name == "Completed" else NamedResult(state.name, state.data)
 
 
 def not_loaded(info: RunInfo, error: Exception) -> TaskFailure:
     """What is left of a run whose code or arguments this process cannot make sense of."""
     message = f"Task run could not be loaded on the worker: {states.describe(error)}"
     return TaskFailure(info.name, states.failed(message, error))
-
-
-def is_failure(value: Any) -> bool:
-    """Whether a task run left `value` because it did not complete."""
-    return isinstance(value, TaskFailure)
 
 
 def fill(arguments: Any, upstream: tuple[Any, ...]) -> Any:
