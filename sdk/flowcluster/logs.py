@@ -191,12 +191,14 @@ def _plain(value: Any) -> Any:
         return f"<{type(value).__name__}>"  # its own fault is no reason to lose the line
 
 
-def replay(data: dict[str, Any]) -> None:
-    """Handle a record that a worker sent as if it had been made here.
+def replay(data: dict[str, Any], topic: str | None = None) -> None:
+    """Handle a record that a worker sent as if it had been made here; with `topic`, send it on.
 
     A record of a library that only others who use the worker asked for is dropped.
     """
     record = logging.makeLogRecord(data)
+    if topic is not None:
+        setattr(record, _TOPIC, topic)
     logger = logging.getLogger(record.name)
     if logger.isEnabledFor(record.levelno) and library_logs.is_wanted(record.name):
         logger.handle(record)

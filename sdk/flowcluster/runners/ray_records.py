@@ -79,9 +79,14 @@ class Outbox:
 
 
 class Inbox:
-    """In the driver: shows the records of a flow run's task runs, in order for each of them."""
+    """In the driver: shows the records of a flow run's task runs, in order for each of them.
+
+    Attributes:
+        onward: on a worker, for runs that a task submitted: what leads their records on to the driver.
+    """
 
     def __init__(self, topic: str) -> None:
+        self.onward: str | None = None
         self._topic = topic
         self._lock = threading.Lock()
         self._seen: dict[str, int] = {}
@@ -98,7 +103,7 @@ class Inbox:
                 self._take(key)
                 self._seen.pop(key, None)
             for record in records:
-                logs.replay(record)
+                logs.replay(record, self.onward)
 
     def _take(self, prefix: str) -> None:
         from ray.experimental import internal_kv
@@ -110,4 +115,4 @@ class Inbox:
                 run, _, _ = key.decode().rpartition("/")
                 self._seen[f"{run}/"] = self._seen.get(f"{run}/", 0) + 1
                 for record in pickle.loads(batch):
-                    logs.replay(record)
+                    logs.replay(record, self.onward)

@@ -114,6 +114,8 @@ class RaySession:
         # Flow functions submit, and so do threads in which an upstream run ends.
         with self._lock:
             if call.shared not in self._codes:
+                # Inside a task, the lines of what it submits have the same destination as its own.
+                self._inbox.onward = call.shared.topic
                 call.shared.topic = self.topic
                 call.shared.runner_on_worker = self._runner_on_worker
                 code = pickling.dumps((call.body, call.shared))
