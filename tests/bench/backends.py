@@ -6,11 +6,16 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
-from flowcluster.task_runners import ConcurrentTaskRunner, DaskTaskRunner, SequentialTaskRunner, TaskRunner
+from flowcluster.task_runners import (
+    ConcurrentTaskRunner,
+    DaskTaskRunner,
+    RayTaskRunner,
+    SequentialTaskRunner,
+    TaskRunner,
+)
 
 Function = Callable[[int], object]
 
@@ -88,7 +93,7 @@ def ray() -> Iterator[Backend]:
         return time.perf_counter() - started
 
     try:
-        yield Backend(_runners.RayTaskRunner(), "ray.remote", raw)
+        yield Backend(RayTaskRunner(), "ray.remote", raw)
     finally:
         library.shutdown()
 
@@ -96,13 +101,9 @@ def ray() -> Iterator[Backend]:
 ALL = {"sequential": sequential, "concurrent": concurrent, "dask": dask, "ray": ray}
 
 
-#: Task runners by name: the one for Ray may not be there.
-_runners: Any = import_module("flowcluster.task_runners")
-
-
 def chosen(only: str) -> list[str]:
     """The names of task runners that can be used here; of those named in `only`, if it names any."""
     there = {"sequential": True, "concurrent": True}
     there["dask"] = find_spec("distributed") is not None
-    there["ray"] = find_spec("ray") is not None and hasattr(_runners, "RayTaskRunner")
+    there["ray"] = find_spec("ray") is not None
     return [name for name in ALL if there[name] and (not only or name in only.split(","))]

@@ -23,6 +23,8 @@ IN_ORDER = {
     "sequential_flow": GREETINGS,
     "sequential_direct_calls": GREETINGS,
     "direct_calls": GREETINGS,
+    "ray_direct_calls": GREETINGS,
+    "ray_subflow_direct_calls": GREETINGS * 2,
     "dask_subflow": ["Hello!", "Hello from Dask!", "Hello!"],
     "dask_subflow_direct_calls": ["Hello!", "Hello from Dask!", "Hello!"],
     "dask_runner": [],
@@ -51,6 +53,9 @@ IN_ANY_ORDER = {
     "dask_priority": ["1", "2"],
     "dask_resources": ["0", "1", "2", "3"],
 }
+
+#: What Ray's workers print, and how often all of it is printed with what the flow's own process prints.
+ON_RAY = {"ray_flow": (GREETINGS, 1), "ray_subflow": (GREETINGS, 2)}
 
 #: Those whose printed lines stand between certain log lines, as they would be seen in a terminal.
 SEEN_LIVE = {"sequential_flow", "glass_tower", "dask_subflow"}
@@ -152,6 +157,17 @@ def test_lines_in_any_order(ran: Ran) -> None:
     assert not re.sub("|".join(expected), "", ran.printed).strip()
 
 
+@on(*ON_RAY)
+def test_lines_on_ray(ran: Ran) -> None:
+    """On Ray every line is there, with the name of its task and its process in front."""
+    expected, times = ON_RAY[ran.example]
+    text = re.sub(r"\x1b\[\d+m", "", ran.printed)
+    on_workers = re.findall(r"^\(say_(?:hello|goodbye) pid=\d+\) (.*)$", text, re.MULTILINE)
+
+    assert sorted(on_workers) == sorted(expected)
+    assert sorted(re.findall("|".join(expected), text)) == sorted(expected * times)
+
+
 @on("glass_tower")
 def test_glass_tower_stops_at_every_floor_in_order(ran: Ran) -> None:
     """Thirty-eight submissions, in the order of submission."""
@@ -160,7 +176,7 @@ def test_glass_tower_stops_at_every_floor_in_order(ran: Ran) -> None:
     assert [line and line[1] for line in lines] == [f"elevator stops on {floor}" for floor in range(1, 39)]
 
 
-@on(*IN_ORDER, *IN_ANY_ORDER, "elevator", "glass_tower")
+@on(*IN_ORDER, *IN_ANY_ORDER, *ON_RAY, "elevator", "glass_tower")
 def test_flow_completes(ran: Ran) -> None:
     """Every flow of every example says at its end that it completed."""
     ends = [line for line in ran.log if re.search("Flow run '.*Finished in state", line)]
@@ -193,10 +209,11 @@ def test_log_of_glass_tower(ran: Ran) -> None:
     assert ran.seen == [*expected, *_end()]
 
 
-@on("dask_flow")
-def test_log_of_dask_flow(ran: Ran) -> None:
+@on("dask_flow", "ray_flow")
+def test_log_of_parallel_flow(ran: Ran) -> None:
     """A cluster is made, all runs are submitted in order, and all have ended when the flow says so."""
-    expected = [*_beginning("greetings", "DaskTaskRunner", "in parallel"), *_cluster()]
+    library = ran.example.removesuffix("_flow")
+    expected = [*_beginning("greetings", f"{library.title()}TaskRunner", "in parallel"), *_cluster(library)]
     for number in range(4):
         expected += [*_submitted("say_hello", number), *_submitted("say_goodbye", number)]
     ended = [line for line in ran.log if "Task run '" in line]
@@ -215,7 +232,7 @@ def test_log_of_dask_subflow(ran: Ran) -> None:
         *_beginning("sequential-flow", "SequentialTaskRunner", "sequentially"),
         *_executed("hello_local", 0, "Hello!"),
         "TIME | INFO    | Flow run 'RUN' - Created subflow run 'RUN' for flow 'dask-subflow'",
-        *_cluster(),
+        *_cluster("dask"),
         *_submitted("hello_dask", 0),
         "Hello from Dask!",
         _finished("hello_dask", 0),
@@ -231,15 +248,27 @@ def test_on_a_cluster_that_exists(cluster: Any, tmp_path: Path) -> None:
 
     assert ran.log == [
         *_beginning("my-flow", "DaskTaskRunner", "in parallel"),
-        _cluster()[1],
+        _cluster("dask")[1],
         "TIME | INFO    | Flow run 'RUN' - Finished in state Completed()",
     ]
     assert cluster.status.name == "running"
 
 
+def test_on_a_ray_that_exists(ray_head: Any, tmp_path: Path) -> None:
+    """The same with Ray."""
+    ran = run_copy(tmp_path, "ray_address", ray_head.address)
+
+    assert ran.log == [
+        *_beginning("my-flow", "RayTaskRunner", "in parallel"),
+        "TIME | INFO    | flowcluster.task_runner.ray - Connecting to Ray at HOST",
+        _cluster("ray")[1],
+        "TIME | INFO    | Flow run 'RUN' - Finished in state Completed()",
+    ]
+
+
 def test_every_example_is_tested() -> None:
     """No file in the directory is forgotten here, nor in the list that its readers see."""
-    tested = {*IN_ORDER, *IN_ANY_ORDER, "elevator", "glass_tower", "dask_address"}
+    tested = {*IN_ORDER, *IN_ANY_ORDER, *ON_RAY, "elevator", "glass_tower", "dask_address", "ray_address"}
     files = {file.stem for file in EXAMPLES.glob("*.py")}
     listed = re.findall(r"^\| \[(\w+)\.py\]\(\1\.py\) \|", (EXAMPLES / "README.md").read_text(), re.MULTILINE)
 
@@ -261,12 +290,19 @@ def _beginning(flow: str, runner: str, how: str) -> list[str]:
     ]
 
 
-def _cluster() -> list[str]:
-    speaker = "TIME | INFO    | flowcluster.task_runner.dask -"
-    return [
-        f"{speaker} Creating a new Dask cluster with `distributed.deploy.local.LocalCluster`",
-        f"{speaker} The Dask dashboard is available at http://HOST/status",
-    ]
+def _cluster(library: str) -> list[str]:
+    lines = {
+        "dask": [
+            "Creating a new Dask cluster with `distributed.deploy.local.LocalCluster`",
+            "The Dask dashboard is available at http://HOST/status",
+        ],
+        "ray": [
+            "Creating a local Ray instance",
+            "Using Ray cluster with 1 nodes.",
+            "The Ray UI is available at HOST",
+        ],
+    }
+    return [f"TIME | INFO    | flowcluster.task_runner.{library} - {line}" for line in lines[library]]
 
 
 def _created(task: str, number: int) -> str:

@@ -1,0 +1,33 @@
+"""Two task runners in one program: the flow's own tasks run in its process, those of its subflow on Ray."""
+
+from flowcluster import flow, task
+from flowcluster.task_runners import RayTaskRunner
+
+
+@task
+def say_hello(name):
+    print(f"hello {name}")
+
+
+@task
+def say_goodbye(name):
+    print(f"goodbye {name}")
+
+
+@flow(task_runner=RayTaskRunner())
+def ray_greetings(names):
+    for name in names:
+        say_hello.submit(name)
+        say_goodbye.submit(name)
+
+
+@flow()
+def greetings(names):
+    for name in names:
+        say_hello.submit(name)
+        say_goodbye.submit(name)
+    ray_greetings(names)
+
+
+if __name__ == "__main__":
+    greetings(["arthur", "trillian", "ford", "marvin"])

@@ -1,0 +1,33 @@
+"""Direct calls in a flow and in its subflow: all run here, in order, and Ray has nothing to do."""
+
+from flowcluster import flow, task
+from flowcluster.task_runners import RayTaskRunner
+
+
+@task
+def say_hello(name):
+    print(f"hello {name}")
+
+
+@task
+def say_goodbye(name):
+    print(f"goodbye {name}")
+
+
+@flow(task_runner=RayTaskRunner())
+def ray_greetings(names):
+    for name in names:
+        say_hello(name)
+        say_goodbye(name)
+
+
+@flow()
+def greetings(names):
+    for name in names:
+        say_hello(name)
+        say_goodbye(name)
+    ray_greetings(names)
+
+
+if __name__ == "__main__":
+    greetings(["arthur", "trillian", "ford", "marvin"])
