@@ -27,11 +27,13 @@ class Backend(NamedTuple):
         runner: for the flow.
         library: what it stands on.
         raw: calls a function so many times with the library alone; seconds that this takes.
+        cluster: the cluster that both use, where it belongs to this process.
     """
 
     runner: TaskRunner
     library: str
     raw: Callable[[Function, int], float]
+    cluster: Any = None
 
 
 @contextlib.contextmanager
@@ -76,7 +78,7 @@ def dask() -> Iterator[Backend]:
                 client.gather(futures)
                 return time.perf_counter() - started
 
-        yield Backend(DaskTaskRunner(address=cluster.scheduler_address), "client.submit", raw)
+        yield Backend(DaskTaskRunner(address=cluster.scheduler_address), "client.submit", raw, cluster)
 
 
 @contextlib.contextmanager

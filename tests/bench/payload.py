@@ -23,11 +23,13 @@ class Sent(NamedTuple):
 
     Attributes:
         pickled: function and arguments, as the library pickles them.
-        wire: all that goes to the scheduler; None where that cannot be told.
+        to_scheduler: all that goes to the scheduler; None where that cannot be told.
+        to_worker: all that goes from there to workers.
     """
 
     pickled: float
-    wire: float | None = None
+    to_scheduler: float | None = None
+    to_worker: float | None = None
 
 
 def dask(backend: Backend, function: Function, task: Task[[int], None]) -> tuple[Sent, Sent]:
@@ -37,12 +39,16 @@ def dask(backend: Backend, function: Function, task: Task[[int], None]) -> tuple
     assert isinstance(backend.runner, DaskTaskRunner)
     with pickled_by_dask() as sizes, logging_at(logging.WARNING):
 
+        def sent_to_workers() -> int:
+            return sum(stream.byte_count for stream in backend.cluster.scheduler.stream_comms.values())
+
         def counted(client: Any, submit: Callable[[], list[Any]]) -> Sent:
             _wait_for(submit())
             sizes.clear()
-            before = client.scheduler_comm.byte_count
+            before = client.scheduler_comm.byte_count, sent_to_workers()
             _wait_for(submit())
-            return Sent(sum(sizes) / CALLS, (client.scheduler_comm.byte_count - before) / CALLS)
+            after = client.scheduler_comm.byte_count, sent_to_workers()
+            return Sent(sum(sizes) / CALLS, (after[0] - before[0]) / CALLS, (after[1] - before[1]) / CALLS)
 
         @flow(task_runner=backend.runner)
         def body() -> Sent:

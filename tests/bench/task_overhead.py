@@ -72,9 +72,11 @@ def weigh(name: str, backend: Backend, table: Table) -> None:
     raw, ours = payload.SENT[name](backend, noop, noop_task)
     table.row(f"{name}: pickled for {backend.library}", raw.pickled, "B", digits=0)
     table.row(f"{name}: pickled for a task run", ours.pickled, "B", BOUND_BYTES, digits=0)
-    if raw.wire is not None and ours.wire is not None:
-        table.row(f"{name}:   on the wire, {backend.library}", raw.wire, "B", digits=0)
-        table.row(f"{name}:   on the wire, a task run", ours.wire, "B", digits=0)
+    ways = ((raw.to_scheduler, ours.to_scheduler, "scheduler"), (raw.to_worker, ours.to_worker, "workers"))
+    for of_raw, of_ours, where in ways:
+        if of_raw is not None and of_ours is not None:
+            table.row(f"{name}:   sent to {where}, {backend.library}", of_raw, "B", digits=0)
+            table.row(f"{name}:   sent to {where}, a task run", of_ours, "B", BOUND_BYTES, digits=0)
 
 
 def beside_prefect(names: list[str], quick: bool, table: Table) -> None:
