@@ -63,18 +63,16 @@ class Connection:
             self.endpoint = host, int(port)
         logger.info("Using Ray cluster with %d nodes.", sum(node["Alive"] for node in ray.nodes()))
 
-    @contextmanager
-    def in_use(self) -> Iterator[None]:
+    def __enter__(self) -> None:
         """In the block, the connection is not ended by `drop`: Ray does not survive that during a call."""
         with self._idle:
             self._calls += 1
-        try:
-            yield
-        finally:
-            with self._idle:
-                self._calls -= 1
-                if not self._calls:
-                    self._idle.notify_all()
+
+    def __exit__(self, *_: object) -> None:
+        with self._idle:
+            self._calls -= 1
+            if not self._calls:
+                self._idle.notify_all()
 
     def drop(self) -> None:
         """End it, although flow runs use it: the head is gone.

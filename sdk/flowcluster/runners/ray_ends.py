@@ -111,7 +111,7 @@ class Ends:
         by_news = {result.news: result for result in results}
         if not by_news or self._closed:
             return
-        with self._connection.in_use():
+        with self._connection:
             ready, _ = ray.wait(list(by_news), num_returns=min(most, len(by_news)), timeout=timeout, fetch_local=False)
             news = _get(ready)
         for reference, one in zip(ready, news, strict=True):

@@ -69,7 +69,7 @@ class Watch:
             if failed:
                 continue  # it would only wait
             try:
-                with self._connection.in_use():
+                with self._connection:
                     self._tick()
             except Exception as error:
                 logger.debug("Ray could not be asked: %s", error)

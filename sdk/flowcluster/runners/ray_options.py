@@ -28,7 +28,7 @@ _NOT_OURS = {
 }
 
 #: Seconds for which a look at the cluster's nodes is good.
-_FRESH = 2.0
+FRESH = 2.0
 
 _NONE: Mapping[str, Any] = MappingProxyType({})
 _options: ContextVar[Mapping[str, Any]] = ContextVar("flowcluster_ray_options", default=_NONE)
@@ -98,7 +98,7 @@ class Capacity:
         self._is_fixed = is_fixed
         self._now = now
         self._lock = threading.Lock()
-        self._looked = -_FRESH
+        self._looked = -FRESH
         self._nodes: list[dict[str, float]] = []
 
     def unmet(self, options: Mapping[str, Any]) -> str | None:
@@ -108,7 +108,7 @@ class Capacity:
             return None
         asked = demand(options)
         with self._lock:
-            if self._now() - self._looked >= _FRESH:
+            if self._now() - self._looked >= FRESH:
                 self._look()
             if any(_offers(node, asked) for node in self._nodes) or not self._is_fixed:
                 return None

@@ -40,6 +40,7 @@ class _Prepared:
         self.function = function
         self.options = options
         self.context = context  # keeps its identity from being used again
+        self.checked = -ray_options.FRESH
 
 
 class RaySession:
@@ -73,11 +74,14 @@ class RaySession:
         """
         if lost := self._watch.lost:
             raise lost
-        with self.connection.in_use():
+        with self.connection:
             prepared = self._prepare(call)
-            if unmet := self._capacity.unmet(prepared.options):
-                done(states.failed(unmet))
-                return None
+            now = time.monotonic()
+            if now - prepared.checked >= ray_options.FRESH:
+                if unmet := self._capacity.unmet(prepared.options):
+                    done(states.failed(unmet))
+                    return None
+                prepared.checked = now
             data = ray_worker.dump_call(call.info, self.topic, arguments.dump(call))
             result = RayResult(self, call.info, prepared.function, data, call.upstream, done)
             self._send(result)
@@ -201,7 +205,7 @@ class RaySession:
         while True:
             if lost := self._watch.lost:
                 raise lost
-            with self.connection.in_use():
+            with self.connection:
                 if self._closed:
                     raise ResultGone(
                         f"The result of task run '{result.name}' went with the run's cluster: return the future from "
@@ -228,7 +232,7 @@ class RaySession:
         if result not in self._running or self._watch.lost or result.has_references:
             return
         self._stopping[result] = time.monotonic() + _PATIENCE
-        with self.connection.in_use():
+        with self.connection:
             ray.cancel(result.value)
 
     def _tick(self) -> None:
@@ -262,7 +266,7 @@ class RaySession:
         if self._ends is not None:
             self._ends.close()
         if self._watch.lost is None:
-            with self.connection.in_use():
+            with self.connection:
                 for result in left:
                     if not result.has_references:
                         ray.cancel(result.value, force=True)
