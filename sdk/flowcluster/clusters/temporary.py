@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
+
+from ..portal import Portal
 
 logger = logging.getLogger("flowcluster.task_runner.dask")
 
@@ -36,22 +39,91 @@ def find_class(cluster_class: ClusterClass) -> Callable[..., Any]:
 def temporary_cluster(
     cluster_class: ClusterClass, cluster_kwargs: Mapping[str, Any], adapt_kwargs: Mapping[str, Any]
 ) -> Iterator[Any]:
-    """Make a cluster, let it adapt if `adapt_kwargs` says how, and close it at the end of the block."""
+    """Make a cluster, let it adapt if `adapt_kwargs` says how, and close it at the end of the block.
+
+    What only coroutines can open and close gets an event loop for as long as it lives. Raises TypeError
+    for what is no cluster, or cannot adapt.
+    """
     make = find_class(cluster_class)
-    logger.info("Creating a new Dask cluster with `%s`", _path(make))
-    with make(**cluster_kwargs) as cluster:
+    name = path_of(make)
+    logger.info("Creating a new Dask cluster with `%s`", name)
+    with ExitStack() as resources:
+        portal = Portal()
+        resources.callback(portal.close)
+        cluster = _entered(make, cluster_kwargs, name, portal, resources)
+        if not isinstance(getattr(cluster, "scheduler_address", None), str):
+            raise TypeError(f"{_what(cluster, name)} is no Dask cluster: it has no text 'scheduler_address'.")
         if adapt_kwargs:
-            adapting = cluster.adapt(**adapt_kwargs)
-            if inspect.iscoroutine(adapting):
-                # On the cluster's own event loop, as whatever the coroutine uses belongs to it.
-                cluster.sync(_awaiting, adapting)
+            if not callable(getattr(cluster, "adapt", None)):
+                raise TypeError(f"{_what(cluster, name)} cannot adapt: it has no method 'adapt'; drop adapt_kwargs.")
+            _adapt(cluster, adapt_kwargs, portal)
         yield cluster
 
 
-async def _awaiting(coroutine: Any) -> Any:
-    return await coroutine
+def is_async_only(kind: type) -> bool:
+    """Whether clusters of this class have no methods for code without an event loop."""
+    return not hasattr(kind, "__enter__") and (hasattr(kind, "__aenter__") or hasattr(kind, "__await__"))
 
 
-def _path(make: Callable[..., Any]) -> str:
+def _entered(
+    make: Callable[..., Any], kwargs: Mapping[str, Any], name: str, portal: Portal, resources: ExitStack
+) -> Any:
+    """The cluster, up and running; `resources` will close it."""
+
+    async def made() -> Any:
+        # Called on the loop as well: such a cluster may look for it in its constructor.
+        cluster = make(**kwargs)
+        return await cluster if inspect.iscoroutine(cluster) else cluster
+
+    on_loop = inspect.iscoroutinefunction(make) or (isinstance(make, type) and is_async_only(make))
+    cluster = portal.run(made()) if on_loop else make(**kwargs)
+    kind = type(cluster)
+    if hasattr(kind, "__enter__"):
+        return resources.enter_context(cluster)
+    if hasattr(kind, "__aenter__"):
+        entered = portal.run(kind.__aenter__(cluster))
+        resources.push(lambda *error: portal.run(kind.__aexit__(cluster, *error)))
+        return entered
+    if hasattr(kind, "__await__"):
+        cluster = portal.run(_awaited(cluster))
+    close = getattr(cluster, "close", None)
+    if not callable(close):
+        raise TypeError(
+            f"{_what(cluster, name)} is no Dask cluster: it is no context manager, sync or async, and has no 'close'."
+        )
+    resources.callback(lambda: portal.run(_called(close)))
+    return cluster
+
+
+def _adapt(cluster: Any, kwargs: Mapping[str, Any], portal: Portal) -> None:
+    if is_async_only(type(cluster)):
+        portal.run(_called(functools.partial(cluster.adapt, **kwargs)))
+        return
+    adapting = cluster.adapt(**kwargs)
+    if inspect.isawaitable(adapting):
+        # On the cluster's own event loop, as whatever the coroutine uses belongs to it.
+        if hasattr(cluster, "sync"):
+            cluster.sync(_awaited, adapting)
+        else:
+            portal.run(_awaited(adapting))
+
+
+async def _awaited(awaitable: Any) -> Any:
+    return await awaitable
+
+
+async def _called(function: Callable[[], Any]) -> Any:
+    result = function()
+    return await result if inspect.isawaitable(result) else result
+
+
+def path_of(make: Callable[..., Any]) -> str:
+    """Module and name of a class or function, or what else tells people which one it is."""
+    if isinstance(make, functools.partial):
+        return path_of(make.func)
     name = getattr(make, "__qualname__", None)
     return f"{make.__module__}.{name}" if name else repr(make)
+
+
+def _what(cluster: Any, name: str) -> str:
+    return f"What `{name}` returned, of type {type(cluster).__name__},"

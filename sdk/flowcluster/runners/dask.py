@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -41,6 +42,8 @@ class DaskTaskRunner(TaskRunner):
         cluster_kwargs: arguments for it.
         adapt_kwargs: arguments for the cluster's ``adapt``, which is called only if there are any.
         client_kwargs: further arguments for ``distributed.Client``.
+        performance_report_path: file or fsspec URL for Dask's report on each flow run, as HTML, also of one
+            that fails. Needs ``bokeh``.
 
     Raises ValueError for an address together with any argument about a new cluster.
     """
@@ -61,6 +64,7 @@ class DaskTaskRunner(TaskRunner):
         cluster_kwargs: Mapping[str, Any] | None = None,
         adapt_kwargs: Mapping[str, Any] | None = None,
         client_kwargs: Mapping[str, Any] | None = None,
+        performance_report_path: str | os.PathLike[str] | None = None,
     ) -> None:
         if address is not None:
             if cluster_class is not None or cluster_kwargs or adapt_kwargs:
@@ -79,6 +83,7 @@ class DaskTaskRunner(TaskRunner):
         self.cluster_kwargs = dict(cluster_kwargs or {})
         self.adapt_kwargs = dict(adapt_kwargs or {})
         self.client_kwargs = dict(client_kwargs or {})
+        self.performance_report_path = None if performance_report_path is None else os.fspath(performance_report_path)
 
     @property
     def client(self) -> Any:
@@ -96,23 +101,28 @@ class DaskTaskRunner(TaskRunner):
         import distributed
 
         from ..clusters.address import timeout_seconds, wait_for
-        from ..clusters.temporary import temporary_cluster
+        from ..clusters.temporary import is_async_only, temporary_cluster
         from .dask_load import DaskLoad
         from .dask_nested import on_worker
+        from .dask_report import reported
         from .dask_session import DaskSession
 
         with contextlib.ExitStack() as resources:
+            # Not the process's default client: the flow's own use of Dask stays as it was.
+            options = {"set_as_default": False, **self.client_kwargs, "asynchronous": False}
             if self.address is None:
                 cluster_class = self.cluster_class or DEFAULT_CLASS
                 target: Any = resources.enter_context(
                     temporary_cluster(cluster_class, self.cluster_kwargs, self.adapt_kwargs)
                 )
-                address = str(target.scheduler_address)
+                address = target.scheduler_address
+                if is_async_only(type(target)) or not hasattr(target, "status"):
+                    # A client cannot do more with it: its event loop is its own, or it tells too little.
+                    options.setdefault("security", getattr(target, "security", None))
+                    target = address
             else:
                 target = address = self.address
                 wait_for(address, timeout_seconds())
-            # Not the process's default client: the flow's own use of Dask stays as it was.
-            options = {"set_as_default": False, **self.client_kwargs, "asynchronous": False}
             try:
                 client = distributed.Client(target, **options)
             except OSError as error:
@@ -121,6 +131,8 @@ class DaskTaskRunner(TaskRunner):
                     "the versions of Dask on both sides, and TLS."
                 ) from error
             resources.callback(client.close, CLOSE_TIMEOUT)
+            if self.performance_report_path is not None:
+                resources.enter_context(reported(client, self.performance_report_path))
             self._session = DaskSession(client, address, on_worker)
             self._load = DaskLoad(client)
             self._resources = resources.pop_all()

@@ -42,8 +42,8 @@ def open_session(client: Any, session: str, is_first: bool) -> None:
     except Exception as error:
         raise ClusterUnreachable(
             f"The Dask scheduler at {client.scheduler.address} refused the plugin {NAME!r} that watches over task runs "
-            f"({states.describe(error)}). It has to allow plugins (its setting distributed.scheduler.pickle), and to "
-            "run the same versions of Python and distributed as the flow."
+            f"({states.describe(error)}). It has to allow plugins (see distributed.scheduler.blocked-handlers in its "
+            "settings) and to run the same versions of Python and distributed as the flow."
         ) from error
 
 
