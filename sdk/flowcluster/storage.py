@@ -6,7 +6,6 @@ The only module that uses fsspec.
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 import pickle
 import time
@@ -72,6 +71,8 @@ class Storage:
         self._files.mv(unfinished, path)
 
     def _path(self, key: str) -> str:
+        import hashlib
+
         return f"{self._root}/{hashlib.sha256(key.encode()).hexdigest()}"
 
 

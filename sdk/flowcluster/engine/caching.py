@@ -5,7 +5,6 @@ Looked up and stored where the task is executed: neither arguments nor results t
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import json
 import logging
@@ -69,6 +68,8 @@ def task_input_hash(run: TaskContext, arguments: dict[str, Any]) -> str:
 
     Raises what pickling an argument raises.
     """
+    import hashlib
+
     code = getattr(run.spec.function, "__code__", None)
     text = (run.spec.name, run.spec.key, code and (code.co_code.hex(), repr(code.co_consts)))
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -46,6 +45,8 @@ def delay(spec: Retrying, retry: int, run: Any, state: State, logger: RunLogger)
             return None
     seconds = spec.retry_delays[min(retry, len(spec.retry_delays)) - 1]
     if spec.retry_jitter_factor:
+        import random
+
         seconds *= 1 + random.uniform(0, spec.retry_jitter_factor)
     return seconds
 

@@ -8,7 +8,6 @@ function as soon as it executes Python code again.
 from __future__ import annotations
 
 import contextvars
-import ctypes
 import threading
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
@@ -74,6 +73,8 @@ class _Limited(Generic[T]):
 
     def abandon(self) -> None:
         """End the function with an exception, at its next step in Python."""
+        import ctypes
+
         with self._lock:
             # Not later: another thread may get the identity of one that has ended.
             if not self._is_over and self.thread.ident is not None:

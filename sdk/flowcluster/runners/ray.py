@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..clusters.address import split_ray, timeout_seconds
 from ..errors import ClusterLost
 from ..states import State
 from .base import TaskCall, TaskRunner
@@ -47,6 +46,8 @@ class RayTaskRunner(TaskRunner):
         if init_kwargs and "address" in init_kwargs:
             raise ValueError("Give the address as an argument of its own, not among init_kwargs.")
         if address is not None and address != "local":
+            from ..clusters.address import split_ray
+
             split_ray(address)  # refuses what cannot be an address
         self.address = address
         self.init_kwargs = dict(init_kwargs or {})
@@ -58,6 +59,7 @@ class RayTaskRunner(TaskRunner):
         """
         super().open()
         # Here, as it takes as long as Ray takes to be imported.
+        from ..clusters.address import timeout_seconds
         from .ray_connection import connect
         from .ray_session import RaySession
 
