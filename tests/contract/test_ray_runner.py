@@ -375,9 +375,9 @@ def test_cancelled_task_stops(own_ray: None, gate: Any, tmp_path: Path) -> None:
 
     @task
     def spin(path: str, told: str) -> None:
-        with open(path):
-            pass
         try:
+            with open(path):
+                pass
             while True:
                 pass
         finally:

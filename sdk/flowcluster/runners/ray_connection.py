@@ -16,6 +16,7 @@ from typing import Any
 from ..clusters import address as addresses
 from ..errors import ClusterUnreachable
 from .ray_prints import Prints
+from .ray_worker import outbox
 
 logger = logging.getLogger("flowcluster.task_runner.ray")
 
@@ -61,7 +62,7 @@ class Connection:
         else:
             host, _, port = str(ray.get_runtime_context().gcs_address).rpartition(":")
             self.endpoint = host, int(port)
-        logger.info("Using Ray cluster with %d nodes.", sum(node["Alive"] for node in ray.nodes()))
+        _tell("Using Ray cluster with %d nodes.", sum(node["Alive"] for node in ray.nodes()))
 
     def __enter__(self) -> None:
         """In the block, the connection is not ended by `drop`: Ray does not survive that during a call."""
@@ -129,7 +130,7 @@ def connect(address: str | None, init_kwargs: Mapping[str, Any], timeout: float)
 
 
 def _existing(address: str | None) -> Connection:
-    logger.info("Using the Ray that this process is connected to")
+    _tell("Using the Ray that this process is connected to")
     connection = Connection(address, is_ours=False)
     connection.look_up()
     return connection
@@ -148,6 +149,11 @@ def _opened(address: str | None, init_kwargs: Mapping[str, Any], timeout: float)
     if url := getattr(context, "dashboard_url", None):
         logger.info("The Ray UI is available at %s", url)
     return connection
+
+
+def _tell(text: str, *values: object) -> None:
+    # On a worker it goes without saying, for each task that submits others.
+    logger.log(logging.DEBUG if outbox.is_in_use else logging.INFO, text, *values)
 
 
 class _Keeper:

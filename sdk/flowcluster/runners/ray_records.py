@@ -34,6 +34,11 @@ class Outbox:
         self._number = 0
         self._sender: threading.Thread | None = None
 
+    @property
+    def is_in_use(self) -> bool:
+        """Whether this process is a worker's, which has executed a run or executes one."""
+        return bool(self._key)
+
     def begin(self, key: str) -> None:
         """A run begins; records that are sent while it goes on are kept under keys that begin with `key`."""
         with self._changed:

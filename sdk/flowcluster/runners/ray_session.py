@@ -6,18 +6,19 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
-from .. import pickling, states
+from .. import states
 from ..errors import ClusterLost, ResultGone
 from ..states import State
-from . import arguments, ray_options, ray_worker
-from .base import SharedPart, TaskCall, TaskRunner
+from . import arguments, ray_worker
+from .base import TaskCall, TaskRunner
 from .failure import TaskFailure
 from .ray_connection import Connection
 from .ray_ends import Ends
+from .ray_functions import Functions
 from .ray_head import Watch
 from .ray_records import Inbox
 from .ray_result import RayResult
@@ -33,16 +34,6 @@ _PATIENCE = 5.0
 _LOOK = 2.0
 
 
-class _Prepared:
-    """A task with the options of its runs, as Ray knows it."""
-
-    def __init__(self, function: Any, options: Mapping[str, Any], context: Mapping[str, Any]) -> None:
-        self.function = function
-        self.options = options
-        self.context = context  # keeps its identity from being used again
-        self.checked = -ray_options.FRESH
-
-
 class RaySession:
     """Owns the flow run's traffic with Ray, not the connection.
 
@@ -53,16 +44,13 @@ class RaySession:
     def __init__(self, connection: Connection, runner_on_worker: Callable[[], TaskRunner]) -> None:
         self.connection = connection
         self.topic = os.urandom(8).hex()
-        self._runner_on_worker = runner_on_worker
-        self._codes: dict[SharedPart, Callable[..., Any]] = {}
-        self._prepared: dict[tuple[SharedPart, int], _Prepared] = {}
         self._lock = threading.Lock()
-        self._capacity = ray_options.Capacity(connection.is_fixed)
         # A dict for its order: the oldest come first.
         self._running: dict[RayResult, None] = {}
         self._stopping: dict[RayResult, float] = {}
         self._ends: Ends | None = None
         self._inbox = Inbox(self.topic)
+        self._functions = Functions(self.topic, runner_on_worker, connection.is_fixed, self._inbox)
         self._watch = Watch(connection, self._tick, self._head_is_gone)
         self._closed = False
         sessions.add(self)
@@ -75,15 +63,12 @@ class RaySession:
         if lost := self._watch.lost:
             raise lost
         with self.connection:
-            prepared = self._prepare(call)
-            now = time.monotonic()
-            if now - prepared.checked >= ray_options.FRESH:
-                if unmet := self._capacity.unmet(prepared.options):
-                    done(states.failed(unmet))
-                    return None
-                prepared.checked = now
+            prepared = self._functions.prepare(call)
+            if unmet := self._functions.unmet(prepared):
+                done(states.failed(unmet))
+                return None
             data = ray_worker.dump_call(call.info, self.topic, arguments.dump(call))
-            result = RayResult(self, call.info, prepared.function, data, call.upstream, done)
+            result = RayResult(self, call.info, prepared.remote, data, call.upstream, done)
             self._send(result)
         return result
 
@@ -94,7 +79,7 @@ class RaySession:
             one is upstream.value for one, upstream in zip(inputs, result.upstream, strict=True)
         )
         try:
-            news, result.value = result.function.remote(result.call, *inputs)
+            news, result.value = result.function(result.call, *inputs)
         except BaseException:
             self._running.pop(result, None)
             raise
@@ -107,29 +92,6 @@ class RaySession:
                 self._ends = Ends(self.connection, self._ended)
                 self._watch.start()
             return self._ends
-
-    def _prepare(self, call: TaskCall) -> _Prepared:
-        context = ray_options.current()
-        prepared = self._prepared.get((call.shared, id(context)))
-        if prepared is not None:
-            return prepared
-        import ray
-
-        # Flow functions submit, and so do threads in which an upstream run ends.
-        with self._lock:
-            if call.shared not in self._codes:
-                # Inside a task, the lines of what it submits have the same destination as its own.
-                self._inbox.onward = call.shared.topic
-                call.shared.topic = self.topic
-                call.shared.runner_on_worker = self._runner_on_worker
-                code = pickling.dumps((call.body, call.shared))
-                self._codes[call.shared] = ray_worker.function_for(code, call.shared.spec.name)
-            options = ray_options.options_for(call.shared.spec)
-            # Ray itself never repeats a run: nobody but the engine knows whether that may be done.
-            make = ray.remote(**{**options, "num_returns": 2, "max_retries": 0})
-            prepared = _Prepared(make(self._codes[call.shared]), options, context)
-            self._prepared[call.shared, id(context)] = prepared
-            return prepared
 
     def expected(self, limit: int) -> list[Any]:
         """The objects with news of runs that have not ended, at most so many."""

@@ -80,11 +80,11 @@ def execute(code: bytes, call: bytes, upstream: tuple[Any, ...]) -> tuple[bytes,
     parts, topic, arguments = pickle.loads(call)
     info = RunInfo(*parts)
     before = _written()
-    _outbox.begin(key(topic, info.name, info.attempt))
+    outbox.begin(key(topic, info.name, info.attempt))
     with occupying(place):
         result, name = _result(code, info, arguments, upstream)
     written = _written()
-    records, batches = _outbox.end()
+    records, batches = outbox.end()
     small = result if type(result) is bytes and len(result) <= SMALL else None
     failure = result if type(result) is TaskFailure else None
     if failure is None and name is None and not records and not batches and written == before:
@@ -116,12 +116,13 @@ def _result(code: bytes, info: RunInfo, arguments: bytes, upstream: tuple[Any, .
         return TaskFailure(info.name, states.failed(message, error)), None
 
 
-_outbox = Outbox()
+#: Of this process, if it is a worker's.
+outbox = Outbox()
 
 
 @functools.cache
 def _forwarding() -> logs.ForwardHandler:
-    return logs.ForwardHandler(lambda _, record: _outbox.put(record))
+    return logs.ForwardHandler(lambda _, record: outbox.put(record))
 
 
 def _written() -> tuple[int, int]:

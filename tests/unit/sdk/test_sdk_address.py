@@ -91,3 +91,12 @@ def test_deadline_says_what_to_check(error: OSError | None, advice: str) -> None
         World(answers_at=99, error=error).wait(2)
 
     assert advice in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "target"),
+    [("ray://head", ("head", 10001)), ("ray://head:1", ("head", 1)), ("head:6379", ("head", 6379)), ("auto", None)],
+)
+def test_address_of_a_ray_head(text: str, target: tuple[str, int] | None) -> None:
+    """A Ray client's port is another one than that of programs on the cluster's machines."""
+    assert address.split_ray(text) == target

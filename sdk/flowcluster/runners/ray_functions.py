@@ -1,0 +1,92 @@
+"""The tasks of a flow run as Ray knows them: each is sent once, whatever the number of its runs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .. import pickling
+from . import ray_options, ray_worker
+from .base import SharedPart, TaskCall, TaskRunner
+from .ray_records import Inbox
+
+
+class Prepared:
+    """A task with options of its runs.
+
+    Attributes:
+        remote: what sends a run to Ray.
+    """
+
+    def __init__(self, function: Any, options: Mapping[str, Any]) -> None:
+        self.remote: Callable[..., Any] = function.remote
+        self.options = options
+        self.checked = -ray_options.FRESH
+
+
+class Functions:
+    """Makes Ray's functions for tasks.
+
+    Args:
+        topic: where workers send log records of the flow run.
+        runner_on_worker: for what the tasks themselves submit.
+        is_fixed: whether the cluster is known not to start nodes by itself.
+        inbox: where those records arrive.
+    """
+
+    def __init__(self, topic: str, runner_on_worker: Callable[[], TaskRunner], is_fixed: bool, inbox: Inbox) -> None:
+        self._inbox = inbox
+        self._topic = topic
+        self._runner_on_worker = runner_on_worker
+        self._capacity = ray_options.Capacity(is_fixed)
+        self._lock = threading.Lock()
+        self._codes: dict[SharedPart, Callable[..., Any]] = {}
+        self._plain: dict[SharedPart, Prepared] = {}
+        self._known: dict[SharedPart, list[Prepared]] = {}
+
+    def prepare(self, call: TaskCall) -> Prepared:
+        """The function for a run that is submitted now, with the options that hold here.
+
+        Raises whatever pickling the task's function raises.
+        """
+        has_options = bool(ray_options.current())
+        if not has_options and (plain := self._plain.get(call.shared)):
+            return plain
+        options = ray_options.options_for(call.shared.spec)
+        # Flow functions submit, and so do threads in which an upstream run ends.
+        with self._lock:
+            known = self._known.setdefault(call.shared, [])
+            # Blocks of the same options, as in a loop, are one function: Ray's head keeps each for ever.
+            prepared = next((one for one in known if one.options == options), None)
+            if prepared is None:
+                prepared = self._make(call, options)
+                known.append(prepared)
+            if not has_options:
+                self._plain[call.shared] = prepared
+        return prepared
+
+    def _make(self, call: TaskCall, options: Mapping[str, Any]) -> Prepared:
+        import ray
+
+        if call.shared not in self._codes:
+            # Inside a task, the lines of what it submits have the same destination as its own.
+            self._inbox.onward = call.shared.topic
+            call.shared.topic = self._topic
+            call.shared.runner_on_worker = self._runner_on_worker
+            code = pickling.dumps((call.body, call.shared))
+            self._codes[call.shared] = ray_worker.function_for(code, call.shared.spec.name)
+        # Ray itself never repeats a run: nobody but the engine knows whether that may be done.
+        make = ray.remote(**{**options, "num_returns": 2, "max_retries": 0})
+        return Prepared(make(self._codes[call.shared]), options)
+
+    def unmet(self, prepared: Prepared) -> str | None:
+        """Why no node will ever execute such a run; None if one can, or might start."""
+        now = time.monotonic()
+        if now - prepared.checked < ray_options.FRESH:
+            return None
+        unmet = self._capacity.unmet(prepared.options)
+        if unmet is None:
+            prepared.checked = now
+        return unmet
