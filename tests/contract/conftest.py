@@ -31,13 +31,16 @@ ALL = ("sequential", "concurrent", "dask", "dask by address", "ray")
 #: `every_ray` are tried with them.
 SLOW = ("ray by address", "ray by client", "temporary ray")
 
+#: The other ways to say what makes a temporary Dask cluster; for tests with that mark, too.
+DASK = ("dask by string", "dask by class", "dask by function")
+
 # Ray would write a token into the home directory.
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Try each test that takes a runner with every kind of runner."""
-    kinds = ALL + (SLOW if metafunc.definition.get_closest_marker("every_ray") else ())
+    kinds = ALL + (DASK + SLOW if metafunc.definition.get_closest_marker("every_ray") else ())
     if "runner" in metafunc.fixturenames:
         metafunc.parametrize("runner", kinds, indirect=True)
     if "parallel_runner" in metafunc.fixturenames:
@@ -89,6 +92,14 @@ def _runner(kind: str, request: pytest.FixtureRequest) -> TaskRunner:
         return ConcurrentTaskRunner()
     if kind == "dask":
         return DaskTaskRunner(cluster_kwargs=IN_PROCESS)
+    if kind in DASK:
+        distributed = pytest.importorskip("distributed")
+        made_by = {
+            "dask by string": "distributed.LocalCluster",
+            "dask by class": distributed.LocalCluster,
+            "dask by function": lambda **kwargs: distributed.LocalCluster(**kwargs),
+        }
+        return DaskTaskRunner(cluster_class=made_by[kind], cluster_kwargs=IN_PROCESS)
     if kind == "dask by address":
         return DaskTaskRunner(address=request.getfixturevalue("cluster").scheduler_address)
     request.getfixturevalue("own_ray" if kind == "ray" else "no_ray")

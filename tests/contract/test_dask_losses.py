@@ -302,3 +302,31 @@ def test_workers_without_a_nanny(ledger: Path) -> None:
 
     assert lost == [3]
     assert sorted(map(int, ledger.read_text().split())) == list(range(20))
+
+
+def test_restarted_cluster(two: Any, gate: Any, wait: Callable[[str], None]) -> None:
+    """Runs that a restart of the cluster took away end as Crashed; the flow goes on with the new workers."""
+    address, _ = two
+    path = gate.path
+
+    @task
+    def busy() -> None:
+        wait(path)
+
+    @task
+    def work(number: int) -> int:
+        return number
+
+    @flow(task_runner=DaskTaskRunner(address=address))
+    def body() -> str:
+        for _ in range(2):
+            taken = busy.submit()
+            wait_for_begin(taken)
+            with get_dask_client() as client:
+                client.restart()
+
+            assert taken.wait(60).is_crashed()
+            assert work.submit(1).result(60) == 1
+        return "checked"
+
+    assert body() == "checked"

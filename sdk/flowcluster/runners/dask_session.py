@@ -70,8 +70,12 @@ class DaskSession:
         self._news = News(client, self.id, self._learn)
         if not is_nested:
             client.subscribe_topic(self.topic, self._replay)
-        # Its end is the only thing by which a client tells that it lost its scheduler.
-        self._presence = distributed.Future(f"presence-{self.id}", client)
+        self._watch_scheduler()
+
+    def _watch_scheduler(self) -> None:
+        # A future that nobody will ever settle: its end is the only thing by which a client tells that it
+        # lost its scheduler, or that this was restarted.
+        self._presence = distributed.Future(self._new_key("presence"), self.client)
         self._presence.add_done_callback(lambda _: self._news.put([["gone", ""]]))
 
     def submit(self, call: TaskCall, done: Callable[[State], None]) -> DaskResult:
@@ -121,6 +125,8 @@ class DaskSession:
                     together.add(key)
             elif kind == "gone":
                 self._all_lost()
+                if not self._closed and not self.lost():
+                    self._watch_scheduler()
             elif kind == "started":
                 if submission := self._running.get(key):
                     submission.has_begun = True
