@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -132,13 +135,19 @@ def test_callback_gets_the_future(runner: TaskRunner) -> None:
     assert seen == ["Completed", True]
 
 
-def test_cancelled_run_ends_at_once(parallel_runner: TaskRunner, gate: Any, wait: Any) -> None:
+@task
+def last_until(path: str) -> None:
+    while not os.path.exists(path):
+        threading.Event().wait(0.01)
+
+
+def test_cancelled_run_ends_at_once(parallel_runner: TaskRunner, tmp_path: Path) -> None:
     """Its state and exception say so, what depends on it never starts, and the flow names the count."""
-    held = task(wait)
+    end = tmp_path / "end"
     seen = []
 
     def body() -> None:
-        future = held.submit(gate.path)
+        future = last_until.submit(str(end))
         dependent = echo.submit(future)
         assert future.cancel()
         assert not future.cancel()
@@ -148,7 +157,7 @@ def test_cancelled_run_ends_at_once(parallel_runner: TaskRunner, gate: Any, wait
         with pytest.raises(UpstreamFailed):
             dependent.result()
         seen.append(future.done())
-        gate.open()
+        end.touch()
 
     state = flow(task_runner=parallel_runner)(body)(return_state=True)
     assert seen == [True]
