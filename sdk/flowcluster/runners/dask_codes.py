@@ -1,0 +1,58 @@
+"""What all runs of a task have in common, sent to a Dask cluster once."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from .. import pickling
+from .base import SharedPart, TaskCall, TaskRunner
+from .dask_registration import keep_code
+
+
+class Codes:
+    """Names for what the scheduler keeps and gives to workers.
+
+    Args:
+        client: to be used.
+        session: id of the session.
+        topic: under which workers send log lines of the flow run; None: the task that submits knows.
+        runner_on_worker: makes, on a worker, the runner for what a task submits itself.
+    """
+
+    def __init__(
+        self, client: Any, session: str, topic: str | None, runner_on_worker: Callable[[], TaskRunner]
+    ) -> None:
+        self._client = client
+        self._session = session
+        self._topic = topic
+        self._runner_on_worker = runner_on_worker
+        self._names: weakref.WeakKeyDictionary[SharedPart, str] = weakref.WeakKeyDictionary()
+        self._kept: set[str] = set()
+        self._lock = threading.Lock()
+
+    def name_of(self, call: TaskCall) -> str:
+        """The name for the task of `call`. Raises whatever pickling its function raises."""
+        name = self._names.get(call.shared)
+        if name is not None:
+            return name
+        # Flow functions submit, and so do threads in which an upstream run ends.
+        with self._lock:
+            if call.shared not in self._names:
+                self._names[call.shared] = self._keep(call)
+            return self._names[call.shared]
+
+    def _keep(self, call: TaskCall) -> str:
+        if self._topic is not None:
+            call.shared.topic = self._topic
+        call.shared.runner_on_worker = self._runner_on_worker
+        code = pickling.dumps((call.body, call.shared))
+        # Tasks that submit the same have each a part of their own, with the same content.
+        name = f"{hashlib.blake2b(code, digest_size=8).hexdigest()}-{self._session}"
+        if name not in self._kept:
+            keep_code(self._client, name, code)
+            self._kept.add(name)
+        return name
