@@ -34,7 +34,9 @@ class RayHead:
         command += [f"--ray-client-server-port={client_port}", f"--num-cpus={cpus}", "--object-store-memory=100000000"]
         command += ['--resources={"bench": 2, "desk": 1}']
         command += ["--include-dashboard=false", "--disable-usage-stats", f"--temp-dir={directory}"]
-        environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}
+        # A Ray client's workers find modules where the head does, and not where the client does.
+        path = os.pathsep.join(part for part in sys.path if part)
+        environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "PYTHONPATH": path}
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
 

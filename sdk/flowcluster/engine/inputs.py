@@ -36,6 +36,23 @@ def futures_in(value: Any) -> list[RunFuture[Any]]:
     return list(found)
 
 
+def look(value: Any) -> tuple[list[RunFuture[Any]], bool]:
+    """The futures in a value, and whether there is nothing at all in it that has to be replaced."""
+    found: dict[RunFuture[Any], None] = {}
+    is_plain = True
+
+    def note(leaf: Any, _: bool) -> Any:
+        nonlocal is_plain
+        is_plain = False
+        if isinstance(leaf, RunFuture):
+            found[leaf] = None
+        return leaf
+
+    # Marks are taken off by that, which makes it another value.
+    same = replace(value, note) is value
+    return list(found), is_plain and same
+
+
 def values_of(value: Any) -> Any:
     """The value with results instead of futures and states, all of which have ended.
 

@@ -67,7 +67,7 @@ class Submission(TaskRun):
     def _to_wait_for(self) -> list[RunFuture[Any]]:
         # What only orders runs is waited for here: as an input, its result would travel for nothing.
         waiting = [upstream for upstream in inputs.futures_in(self.order) if not upstream.is_settled]
-        for upstream in inputs.futures_in((self.args, self.kwargs)):
+        for upstream in self.upstream:
             if not upstream.is_settled and (self.is_nameless or not self.run.chains(upstream)):
                 waiting.append(upstream)
         return waiting
@@ -104,12 +104,16 @@ class Submission(TaskRun):
     def _call(self) -> tuple[TaskCall, list[RunFuture[Any]]]:
         """What to give to the runner, and the runs whose results it brings along by itself."""
         run, args, kwargs = self.run, self.args, self.kwargs
-        inputs.check(self.order)
+        chained: list[RunFuture[Any]] = []
+        if self.order:
+            inputs.check(self.order)
         if self.is_nameless:
             args, kwargs = inputs.values_of((args, kwargs))
             self.take_name(args, kwargs)
-        chained = [upstream for upstream in inputs.futures_in((args, kwargs)) if run.chains(upstream)]
-        args, kwargs = inputs.slots_for((args, kwargs), {upstream: place for place, upstream in enumerate(chained)})
+        elif not self.is_plain:
+            chained = [upstream for upstream in self.upstream if run.chains(upstream)]
+            places = {upstream: place for place, upstream in enumerate(chained)}
+            args, kwargs = inputs.slots_for((args, kwargs), places)
         handles = [upstream.handle for upstream in chained]
         shared, started = run.shared(self.spec), self.future.started
         return TaskCall(execute, shared, self.key, self.info, args, kwargs, handles, started), chained

@@ -22,6 +22,8 @@ class TaskRun:
         spec: the task.
         args, kwargs: the arguments as the caller gave them.
         order: what else has to complete before.
+        upstream: the futures among the arguments.
+        is_plain: whether nothing in the arguments has to be replaced.
         key: tells it apart from all others of the flow run.
         info: name, number of the execution, tags.
         retries: how many executions there may be after the first.
@@ -29,7 +31,10 @@ class TaskRun:
         is_nameless: whether its name depends on results that it still waits for.
     """
 
-    __slots__ = ("args", "future", "info", "is_nameless", "key", "kwargs", "order", "retries", "run", "spec")
+    __slots__ = (
+        *("args", "future", "info", "is_nameless", "is_plain", "key", "kwargs"),
+        *("order", "retries", "run", "spec", "upstream"),
+    )
 
     def __init__(self, run: FlowRun, spec: TaskSpec, args: Args, kwargs: Kwargs, order: list[Any]) -> None:
         self.run = run
@@ -37,6 +42,7 @@ class TaskRun:
         self.args = args
         self.kwargs = kwargs
         self.order = order
+        self.upstream, self.is_plain = inputs.look((args, kwargs))
         self.key = name = run.next_name(spec)
         self.is_nameless = False
         if spec.run_name is not None:
@@ -54,7 +60,7 @@ class TaskRun:
     def _name_needs_results(self) -> bool:
         assert self.spec.run_name is not None
         used = run_names.used_by(self.spec.run_name)
-        if not used or not inputs.futures_in((self.args, self.kwargs)):
+        if not used or not self.upstream:
             return False
         given = caching.arguments(self.spec, self.args, self.kwargs)
         return bool(inputs.futures_in([given.get(name) for name in used]))
