@@ -145,10 +145,15 @@ def get_run_context() -> FlowContext | TaskContext:
     return run
 
 
+def united(tags: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:
+    """Both, each word once, in order."""
+    return tuple(dict.fromkeys((*tags, *more))) if more else tags
+
+
 @contextmanager
 def tags(*words: str) -> Iterator[None]:
     """Attach words to the task runs submitted or called, and to the flows called, in the block."""
-    token = tags_here.set(tuple(dict.fromkeys((*tags_here.get(), *words))))
+    token = tags_here.set(united(tags_here.get(), words))
     try:
         yield
     finally:

@@ -18,24 +18,37 @@ Hook = Callable[[Any, Any, Any], object]
 Delays = float | Sequence[float] | Callable[[int], Sequence[float]]
 
 
-class TaskOptions(TypedDict, total=False):
-    """What ``@task(...)`` and ``task.with_options(...)`` take."""
+class RunOptions(TypedDict, total=False):
+    """What tasks and flows have in common; "what" is the task or the flow itself, "run" the run of it."""
 
     name: str | None
-    """Name of the task; by default the function's."""
+    """Its name; by default the function's, with dashes for a flow."""
     tags: Iterable[str]
-    """Words that are attached to each run of the task."""
+    """Words that are attached to each run; those of a flow also to the task runs in it."""
     retries: int
-    """How often a run that failed, or whose worker was lost, is executed again."""
+    """How often a run that failed or crashed is executed again. For a flow the cluster stays, unless it was
+    the cause."""
     retry_delay_seconds: Delays
     """Seconds before each retry: one number, one for each retry (the last one is repeated), or a function
     that gives such a list for the number of retries."""
     retry_jitter_factor: float | None
     """Lengthens each delay by a random part of up to so many times itself."""
     retry_condition: Hook | None
-    """Called with (task, run, state) after a failure; only if it gives true is there a retry."""
+    """Called with (what, run, state) after a failure; only if it gives true is there a retry."""
     timeout_seconds: float | None
     """Seconds after which an execution that has not ended counts as failed (``TimedOut``)."""
+    log_prints: bool | None
+    """Whether ``print`` goes to the run's log; by default as in the flow that calls it, and otherwise not."""
+    on_completion: Iterable[Hook]
+    """Called in the flow's process with (what, run, state) when a run has completed."""
+    on_failure: Iterable[Hook]
+    """Called in the flow's process with (what, run, state) when a run has failed, after all retries; for a
+    task also when it has crashed."""
+
+
+class TaskOptions(RunOptions, total=False):
+    """What ``@task(...)`` and ``task.with_options(...)`` take."""
+
     task_run_name: str | Callable[[], str] | None
     """Name of each run: a template such as ``"load-{table}"`` over the arguments, or a function."""
     cache_key_fn: Callable[[Any, dict[str, Any]], str | None] | None
@@ -47,14 +60,44 @@ class TaskOptions(TypedDict, total=False):
     result_storage: str | None
     """Where cached results are kept: a directory or any fsspec URL that the workers can reach as well.
     By default what ``FLOWCLUSTER_RESULT_STORAGE`` says, else ``~/.flowcluster/results``."""
-    on_completion: Iterable[Hook]
-    """Called in the flow's process with (task, run, state) when a run has completed."""
-    on_failure: Iterable[Hook]
-    """Called in the flow's process with (task, run, state) when a run has finally failed or crashed."""
     resources: Mapping[str, float] | None
     """What an execution takes up of its worker, such as ``{"GPU": 1}``; local runners have none to offer."""
-    log_prints: bool | None
-    """Whether ``print`` goes to the run's log; by default as the flow has it."""
+
+
+#: For an option: the field of the spec, and the check that also converts the value.
+Table = dict[str, tuple[str, checks.Check]]
+
+COMMON: Table = {
+    "name": ("name", checks.text),
+    "tags": ("tags", checks.tags),
+    "retries": ("retries", checks.count),
+    "retry_jitter_factor": ("retry_jitter_factor", checks.optional(checks.seconds)),
+    "retry_condition": ("retry_condition", checks.optional(checks.function)),
+    "timeout_seconds": ("timeout", checks.optional(checks.positive)),
+    "log_prints": ("log_prints", checks.optional(checks.flag)),
+    "on_completion": ("on_completion", checks.functions),
+    "on_failure": ("on_failure", checks.functions),
+}
+
+#: Options for which None means what the task or flow has already.
+_KEPT = ("name", "task_runner", "validate_parameters")
+
+
+def fields_of(what: str, options: Mapping[str, Any], table: Table, retries: int) -> dict[str, Any]:
+    """The fields of a spec that `options` of a task or flow say something about.
+
+    `retries` are those that it has so far. Raises TypeError or ValueError, which name the option.
+    """
+    delays = "retry_delay_seconds"
+    checks.known(what, options, (*table, delays))
+    fields: dict[str, Any] = {}
+    for option, value in options.items():
+        if option == delays:
+            fields["retry_delays"] = checks.delays(delays, value, options.get("retries", retries))
+        elif value is not None or option not in _KEPT:
+            field, check = table[option]
+            fields[field] = check(option, value)
+    return fields
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -106,7 +149,9 @@ class TaskSpec:
 
     def having(self, options: TaskOptions) -> TaskSpec:
         """The same task with other options. Raises TypeError or ValueError, which name the option."""
-        return dataclasses.replace(self, **_checked(self, options)) if options else self
+        if not options:
+            return self
+        return dataclasses.replace(self, **fields_of("task", options, _OPTIONS, self.retries))
 
     def for_worker(self) -> TaskSpec:
         """What an execution needs to know: without hooks and conditions, which are called by the engine."""
@@ -141,36 +186,12 @@ def _restore(
     return TaskSpec(function, name, key, is_async, **changed)
 
 
-def _checked(spec: TaskSpec, options: TaskOptions) -> dict[str, Any]:
-    """The fields of a spec that `options` says something about."""
-    checks.known("task", options, TaskOptions.__annotations__)
-    fields: dict[str, Any] = {}
-    given: dict[str, Any] = {**options}
-    if (name := given.pop("name", None)) is not None:
-        fields["name"] = checks.text("name", name)
-    if "retry_delay_seconds" in given:
-        retries = given.get("retries", spec.retries)
-        fields["retry_delays"] = checks.delays("retry_delay_seconds", given.pop("retry_delay_seconds"), retries)
-    for option, value in given.items():
-        field, check = _OPTIONS[option]
-        fields[field] = check(option, value)
-    return fields
-
-
-#: For each option: the field of the spec, and the check that also converts the value.
-_OPTIONS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
-    "tags": ("tags", checks.tags),
-    "retries": ("retries", checks.count),
-    "retry_jitter_factor": ("retry_jitter_factor", checks.optional(checks.seconds)),
-    "retry_condition": ("retry_condition", checks.optional(checks.function)),
-    "timeout_seconds": ("timeout", checks.optional(checks.positive)),
+_OPTIONS: Table = {
+    **COMMON,
     "task_run_name": ("run_name", checks.optional(checks.name_template)),
     "cache_key_fn": ("cache_key_fn", checks.optional(checks.function)),
     "cache_expiration": ("cache_lifetime", checks.optional(checks.seconds)),
     "refresh_cache": ("refresh_cache", checks.flag),
     "result_storage": ("result_storage", checks.optional(checks.text)),
-    "on_completion": ("on_completion", checks.functions),
-    "on_failure": ("on_failure", checks.functions),
     "resources": ("resources", checks.optional(checks.resources)),
-    "log_prints": ("log_prints", checks.optional(checks.flag)),
 }

@@ -5,7 +5,6 @@ Looked up and stored where the task is executed: neither arguments nor results t
 
 from __future__ import annotations
 
-import inspect
 import json
 import logging
 from typing import Any
@@ -15,6 +14,7 @@ from ..context import TaskContext
 from ..options import TaskSpec
 from ..states import State
 from ..storage import Storage
+from .parameters import by_name
 
 logger = logging.getLogger("flowcluster.task_runs")
 
@@ -25,7 +25,7 @@ class CachedRun:
     def __init__(self, spec: TaskSpec, run: TaskContext, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         assert spec.cache_key_fn is not None
         self._spec = spec
-        key = spec.cache_key_fn(run, arguments(spec, args, kwargs))
+        key = spec.cache_key_fn(run, by_name(spec.function, args, kwargs))
         if key is not None and not isinstance(key, str):
             raise TypeError(f"cache_key_fn of task '{spec.name}' must give a string or None, not {key!r}.")
         self._key = key
@@ -54,13 +54,6 @@ class CachedRun:
 
     def _storage(self) -> Storage:
         return storage.open_storage(self._spec.result_storage or storage.default_url())
-
-
-def arguments(spec: TaskSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a call by their names, with defaults. Raises TypeError if they do not fit."""
-    bound = inspect.signature(spec.function).bind(*args, **kwargs)
-    bound.apply_defaults()
-    return dict(bound.arguments)
 
 
 def task_input_hash(run: TaskContext, arguments: dict[str, Any]) -> str:

@@ -24,9 +24,7 @@ async def conclude(run: FlowRun, value: Any, colour: Colour) -> State:
         returned.add(leaf.state if isinstance(leaf, RunFuture) else leaf)
         return leaf
 
-    for future in inputs.futures_in(value):
-        if not future.is_settled:  # of a parent run
-            await colour.wait(future.when_done)
+    await inputs.ended(inputs.futures_in(value), colour)  # those of a parent run may go on
     replace(value, count)
     if not returned.total:
         return states.completed(value)

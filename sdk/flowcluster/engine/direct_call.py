@@ -24,14 +24,10 @@ async def call(
     """
     order = inputs.listed(wait_for)
     task_run = TaskRun(run, spec, args, kwargs, order)
-    upstream = [*task_run.upstream, *inputs.futures_in(order)]
     run.opened(task_run.future)
     try:
-        for one in upstream:
-            if not one.is_settled:
-                await colour.wait(one.when_done)
-        if order:
-            inputs.check(order)
+        await inputs.ended([*task_run.upstream, *inputs.futures_in(order)], colour)
+        inputs.check(order)
         if not task_run.is_plain:
             args, kwargs = await _values(args, kwargs, colour if task_run.upstream else None)
         task_run.take_name(args, kwargs)

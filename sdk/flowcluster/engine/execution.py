@@ -11,6 +11,7 @@ from ..states import State, StateType
 from ..tracebacks import is_ours
 from ..waiting import Blocking, Suspending
 from . import timeouts
+from .caching import CachedRun
 from .conclusion import conclude
 
 Args = tuple[Any, ...]
@@ -38,9 +39,6 @@ async def execute(shared: SharedPart, info: RunInfo, args: Args, kwargs: Kwargs)
 
 
 async def _through_cache(run: TaskContext, args: Args, kwargs: Kwargs) -> State:
-    # Imported here: few tasks are cached.
-    from .caching import CachedRun
-
     cached = CachedRun(run.spec, run, args, kwargs)
     state = cached.state()
     if state is None:
@@ -51,15 +49,7 @@ async def _through_cache(run: TaskContext, args: Args, kwargs: Kwargs) -> State:
 
 
 async def _call(run: TaskContext, args: Args, kwargs: Kwargs) -> State:
-    spec = run.spec
-    if spec.is_async:
-        coroutine = spec.function(*args, **kwargs)
-        value = await (timeouts.await_within(spec.timeout, run.name, coroutine) if spec.timeout else coroutine)
-    elif spec.timeout:
-        value = timeouts.call_within(spec.timeout, run.name, lambda: spec.function(*args, **kwargs))
-    else:
-        value = spec.function(*args, **kwargs)
-    return states.completed(value)
+    return states.completed(await timeouts.call(run.spec, run.name, args, kwargs))
 
 
 async def _with_nested(run: TaskContext, state: State) -> State:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+from contextlib import nullcontext
 from typing import Any
 
 from .. import context, errors, logs, names, prints, states
@@ -45,23 +47,20 @@ async def run(
     logs.configure()
     parent = context.flow_run()
     assert parent is None or isinstance(parent, FlowRun)
+    if run_name:
+        spec = dataclasses.replace(spec, run_name=None)  # nothing else names the run
     run = FlowRun(
         run_name or names.run_name(), spec.name, spec.is_async, spec.runner.duplicate(), parent, spec.log_prints
     )
     progress.began(run)
     token = context.current.set(run)
-    tags = context.tags_here.set(tuple(dict.fromkeys((*run.tags, *spec.tags))))
+    tags = context.tags_here.set(context.united(run.tags, spec.tags))
     run.tags = context.tags_here.get()
     prints.began(run)
     try:
-        if parent:
-            run.state = await _guarded(run, spec, args, kwargs, colour, wait_for, fixed_name=bool(run_name))
-        else:
-            with sigterm_interrupts(on_loop=spec.is_async) as termination:
-                run.state = await _guarded(
-                    run, spec, args, kwargs, colour, wait_for, fixed_name=bool(run_name), termination=termination
-                )
-        hooks.call_all(spec.hooks_for(run.state.type.value), spec, run, run.state, run.logger)
+        with nullcontext(Termination()) if parent else sigterm_interrupts(on_loop=spec.is_async) as termination:
+            run.state = await _guarded(run, spec, args, kwargs, colour, wait_for, termination)
+        hooks.call_all(spec.hooks_for(run.state.type), spec, run, run.state, run.logger)
     finally:
         prints.ended(run)
         context.tags_here.reset(tags)
@@ -74,21 +73,13 @@ async def run(
 
 
 async def _guarded(
-    run: FlowRun,
-    spec: FlowSpec,
-    args: Args,
-    kwargs: Kwargs,
-    colour: Colour,
-    wait_for: Any,
-    *,
-    fixed_name: bool,
-    termination: Termination | None = None,
+    run: FlowRun, spec: FlowSpec, args: Args, kwargs: Kwargs, colour: Colour, wait_for: Any, termination: Termination
 ) -> State:
     """The final state, after the runner was closed, whatever happened."""
     try:
-        state = await _prepared(run, spec, args, kwargs, colour, wait_for, fixed_name)
+        state = await _prepared(run, spec, args, kwargs, colour, wait_for)
     except BaseException as error:
-        state = _interrupted(run, errors.Terminated() if termination and termination.received else error)
+        state = _interrupted(run, errors.Terminated() if termination.received else error)
     # A coroutine that is being closed may not suspend any more.
     if isinstance(run.interrupt, GeneratorExit):
         colour = Blocking()
@@ -104,9 +95,7 @@ async def _close(run: FlowRun, colour: Colour, cancel: bool) -> None:
         run.logger.exception("'%s' could not be closed:", run.runner.name)
 
 
-async def _prepared(
-    run: FlowRun, spec: FlowSpec, args: Args, kwargs: Kwargs, colour: Colour, wait_for: Any, fixed_name: bool
-) -> State:
+async def _prepared(run: FlowRun, spec: FlowSpec, args: Args, kwargs: Kwargs, colour: Colour, wait_for: Any) -> State:
     """Bind the parameters, give the run its name, then execute it."""
     problem: Exception | None = None
     try:
@@ -114,7 +103,7 @@ async def _prepared(
         bound = parameters.bind(spec.name, spec.function, args, kwargs, convert=spec.validate)
         args, kwargs = bound.args, bound.kwargs
         run.parameters = parameters.with_defaults(bound)
-        if spec.run_name is not None and not fixed_name:
+        if spec.run_name is not None:
             run.rename(run_names.render("flow_run_name", spec.run_name, run.parameters))
     except Exception as error:
         problem = error
@@ -164,7 +153,7 @@ async def _execute(run: FlowRun, spec: FlowSpec, args: Args, kwargs: Kwargs, col
         if not run.runner.is_open:
             await colour.call(run.runner.open)
         run.has_started = True
-        value = await _call(run, spec, args, kwargs)
+        value = await timeouts.call(spec, run.name, args, kwargs)
     except Exception as error:
         state = _failed(run, error)
         if state.name == "TimedOut":
@@ -179,15 +168,6 @@ async def _execute(run: FlowRun, spec: FlowSpec, args: Args, kwargs: Kwargs, col
         return await conclude(run, value, colour)
     except Exception as error:
         return _failed(run, error)  # a returned result could not be fetched
-
-
-async def _call(run: FlowRun, spec: FlowSpec, args: Args, kwargs: Kwargs) -> Any:
-    if spec.is_async:
-        coroutine = spec.function(*args, **kwargs)
-        return await (timeouts.await_within(spec.timeout, run.name, coroutine) if spec.timeout else coroutine)
-    if spec.timeout:
-        return timeouts.call_within(spec.timeout, run.name, lambda: spec.function(*args, **kwargs))
-    return spec.function(*args, **kwargs)
 
 
 def _failed(run: FlowRun, error: Exception) -> State:
@@ -212,9 +192,7 @@ async def _inputs(args: Args, kwargs: Kwargs, colour: Colour, wait_for: Any) -> 
     """A subflow's arguments with the results of the parent's futures. Raises `NotReady`."""
     order = inputs.listed(wait_for)
     futures = inputs.futures_in((args, kwargs))
-    for future in (*futures, *inputs.futures_in(order)):
-        if not future.is_settled:
-            await colour.wait(future.when_done)
+    await inputs.ended([*futures, *inputs.futures_in(order)], colour)
     inputs.check(order)
     if futures:
         args, kwargs = await colour.call(lambda: inputs.values_of((args, kwargs)))

@@ -8,6 +8,7 @@ from typing import Any
 from ..futures import RunFuture
 from ..nesting import Slot, replace
 from ..states import State, upstream_not_ready
+from ..waiting import Colour
 
 
 class NotReady(Exception):
@@ -25,15 +26,14 @@ def listed(wait_for: Iterable[Any] | RunFuture[Any]) -> list[Any]:
 
 def futures_in(value: Any) -> list[RunFuture[Any]]:
     """The futures in a value, each once, in the order in which they are met."""
-    found: dict[RunFuture[Any], None] = {}
+    return look(value)[0]
 
-    def note(leaf: Any, _: bool) -> Any:
-        if isinstance(leaf, RunFuture):
-            found[leaf] = None
-        return leaf
 
-    replace(value, note)
-    return list(found)
+async def ended(futures: Iterable[RunFuture[Any]], colour: Colour) -> None:
+    """Wait until all runs have ended."""
+    for future in futures:
+        if not future.is_settled:
+            await colour.wait(future.when_done)
 
 
 def look(value: Any) -> tuple[list[RunFuture[Any]], bool]:

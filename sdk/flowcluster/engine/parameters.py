@@ -41,6 +41,12 @@ def bind(
     return bound
 
 
+def by_name(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """All parameters of a task's call by their names. Raises TypeError if they do not fit."""
+    # Not from the cache of signatures: a task may be an object that cannot be hashed.
+    return with_defaults(inspect.signature(function).bind(*args, **kwargs))
+
+
 def with_defaults(bound: inspect.BoundArguments) -> dict[str, Any]:
     """All parameters of a call by their names."""
     given = bound.arguments

@@ -192,8 +192,12 @@ class FlowRun(context.FlowContext):
             self.closed(future, states.cancelled(reason))
         return len(left)
 
+    def names_of(self, task_run: str) -> dict[str, Any]:
+        """What the engine's log records about a task run carry."""
+        return {"task_run_name": task_run, "flow_run_name": self.name, "flow_name": self.flow_name, **self._extra}
+
     def _log_end(self, name: str, state: State) -> None:
-        extra = {"task_run_name": name, "flow_run_name": self.name, "flow_name": self.flow_name, **self._extra}
+        extra = self.names_of(name)
         if state.is_completed():
             # As text: a handler that keeps records must not keep results with them.
             logs.task_runs.info("Finished in state %s", str(state), extra=extra)

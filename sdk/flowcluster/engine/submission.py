@@ -105,8 +105,7 @@ class Submission(TaskRun):
         """What to give to the runner, and the runs whose results it brings along by itself."""
         run, args, kwargs = self.run, self.args, self.kwargs
         chained: list[RunFuture[Any]] = []
-        if self.order:
-            inputs.check(self.order)
+        inputs.check(self.order)
         if self.is_nameless:
             args, kwargs = inputs.values_of((args, kwargs))
             self.take_name(args, kwargs)

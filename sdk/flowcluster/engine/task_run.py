@@ -9,7 +9,7 @@ from ..context import RunInfo
 from ..futures import AsyncTaskFuture, RunFuture, TaskFuture
 from ..options import TaskSpec
 from ..states import State
-from . import caching, hooks, inputs, retrying, run_names
+from . import hooks, inputs, parameters, retrying, run_names
 from .execution import Args, Kwargs
 from .run import FlowRun
 
@@ -50,7 +50,7 @@ class TaskRun:
             if not self.is_nameless:
                 name = self._rendered_name(args, kwargs)
         tags = context.tags_here.get()
-        self.info = RunInfo(name, 1, tuple(dict.fromkeys((*spec.tags, *tags))) if tags else spec.tags)
+        self.info = RunInfo(name, 1, context.united(spec.tags, tags))
         self.retries = max(spec.retries, run.runner.retries())
         self.future: RunFuture[Any] = (AsyncTaskFuture if spec.is_async and run.is_async else TaskFuture)(name, run)
         self.future.is_firm = not self.retries
@@ -62,12 +62,12 @@ class TaskRun:
         used = run_names.used_by(self.spec.run_name)
         if not used or not self.upstream:
             return False
-        given = caching.arguments(self.spec, self.args, self.kwargs)
+        given = parameters.by_name(self.spec.function, self.args, self.kwargs)
         return bool(inputs.futures_in([given.get(name) for name in used]))
 
     def _rendered_name(self, args: Args, kwargs: Kwargs) -> str:
         assert self.spec.run_name is not None
-        values = caching.arguments(self.spec, args, kwargs) if run_names.used_by(self.spec.run_name) else {}
+        values = parameters.by_name(self.spec.function, args, kwargs) if run_names.used_by(self.spec.run_name) else {}
         return run_names.render("task_run_name", self.spec.run_name, values)
 
     def take_name(self, args: Args, kwargs: Kwargs) -> None:
@@ -97,7 +97,7 @@ class TaskRun:
             info.attempt,
             self.retries,
             delay,
-            extra={"task_run_name": info.name},
+            extra=self.run.names_of(info.name),
         )
         self.info = info._replace(attempt=info.attempt + 1)
         return delay

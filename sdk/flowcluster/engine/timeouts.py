@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextvars
 import threading
 from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from ..errors import RunTimedOut
 from ..waiting import current_place, occupying
@@ -18,13 +18,42 @@ from ..waiting import current_place, occupying
 T = TypeVar("T")
 
 
+class Limited(Protocol):
+    """A function and its limit; `TaskSpec` and `FlowSpec` have them."""
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """What is to be called."""
+
+    @property
+    def is_async(self) -> bool:
+        """Whether it is a coroutine function."""
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds that it may take."""
+
+
 class Abandoned(BaseException):
     """Ends a function for which nobody waits any more."""
 
 
+async def call(spec: Limited, run_name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What the function of a task or flow gives or raises. Suspends only if it is a coroutine function.
+
+    Raises `RunTimedOut` for the run `run_name` if it takes longer than the spec allows.
+    """
+    if spec.is_async:
+        coroutine = spec.function(*args, **kwargs)
+        return await (await_within(spec.timeout, run_name, coroutine) if spec.timeout else coroutine)
+    if spec.timeout:
+        return call_within(spec.timeout, run_name, lambda: spec.function(*args, **kwargs))
+    return spec.function(*args, **kwargs)
+
+
 def call_within(seconds: float, run_name: str, function: Callable[[], T]) -> T:
     """What `function` gives or raises. Raises `RunTimedOut` for the run if it takes longer than `seconds`."""
-    work = _Limited(function)
+    work = _Call(function)
     work.thread.start()
     try:
         in_time = work.ended.wait(seconds)
@@ -39,7 +68,7 @@ def call_within(seconds: float, run_name: str, function: Callable[[], T]) -> T:
     return work.value
 
 
-class _Limited(Generic[T]):
+class _Call(Generic[T]):
     """A call in a thread of its own."""
 
     value: T

@@ -6,9 +6,8 @@ import threading
 import weakref
 from typing import Any
 
-from ..errors import ResultGone
-from .dask_outcomes import gone
 from .dask_result import DaskResult
+from .failure import lost_with
 
 # Results up to the first size are fetched together with one that is asked for, up to the second in total.
 _TOGETHER, _TOTAL = 65_536, 4_000_000
@@ -42,7 +41,7 @@ class Fetching:
                 values = [self._client.gather(result.future)]
         except Exception as error:
             if result.is_gone:
-                raise ResultGone(gone(result.name)) from error
+                raise lost_with("worker", result.name) from error
             raise
         for one, value in zip(together, values, strict=False):
             one.keep(value)

@@ -28,14 +28,6 @@ def of_news(kind: str, *details: Any) -> State:
     return states.crashed(f"Dask gave the task run up: {states.describe(error)}", error)
 
 
-def gone(name: str) -> str:
-    """That the result of the run `name` is lost, and what to do about it."""
-    return (
-        f"The result of task run '{name}' was lost with the worker that had it. The run is not repeated, as it may "
-        "have done more than returning a result. Return less, or store large results where they outlive a worker."
-    )
-
-
 def _unmet(asked: dict[str, float], offers: dict[str, dict[str, float]]) -> str:
     wanted = ", ".join(f"{need:g} {name}" for name, need in asked.items())
     offered = "; ".join(

@@ -13,18 +13,18 @@ import dask
 import distributed
 
 from .. import logs, states
-from ..errors import ClusterLost, ResultGone
+from ..errors import ClusterLost
 from ..states import State
 from .base import TaskCall, TaskRunner
 from .dask_codes import Codes
 from .dask_fetching import Fetching
 from .dask_news import News
-from .dask_outcomes import gone, of_news
+from .dask_outcomes import of_news
 from .dask_plugin import ID_LENGTH, ID_MARK
 from .dask_registration import close_session, open_session
 from .dask_result import DaskResult, Submission
 from .dask_sending import Sending
-from .failure import TaskFailure
+from .failure import TaskFailure, left_behind, lost_with
 
 logger = logging.getLogger("flowcluster.task_runner.dask")
 
@@ -181,7 +181,7 @@ class DaskSession:
             if lost := self.lost():
                 self._fail(submission, states.crashed(f"Task run lost its cluster: {lost}", lost))
             elif missing:
-                self._fail(submission, states.crashed(gone(missing[0])))
+                self._fail(submission, states.crashed(str(lost_with("worker", missing[0]))))
             elif (changed or result.key in together) and not submission.has_begun:
                 result.future = None
                 result.key = self._new_key(result.key.rsplit("-", 2)[0])
@@ -206,10 +206,7 @@ class DaskSession:
         Raises `ResultGone` or `ClusterLost`, or whatever unpickling the result raises.
         """
         if self._closed:
-            raise ResultGone(
-                f"The result of task run '{result.name}' went with the run's cluster: return the future from the "
-                "flow, or call its result() in the flow."
-            )
+            raise left_behind(result.name)
         try:
             self._fetching.fetch(result)
         except Exception as error:

@@ -17,6 +17,22 @@ class NamedResult(NamedTuple):
     value: Any
 
 
+def left_behind(name: str) -> errors.ResultGone:
+    """That nobody fetched the result of the run `name` before its flow run ended."""
+    return errors.ResultGone(
+        f"The result of task run '{name}' went with the run's cluster: return the future from the flow, or call its "
+        "result() in the flow."
+    )
+
+
+def lost_with(keeper: str, name: str) -> errors.ResultGone:
+    """That the result of the run `name` went with the worker or node that kept it."""
+    return errors.ResultGone(
+        f"The result of task run '{name}' was lost with the {keeper} that had it. The run is not repeated, as it may "
+        f"have done more than returning a result. Return less, or store large results where they outlive a {keeper}."
+    )
+
+
 class TaskFailure:
     """What a task run leaves in place of a result when it did not complete.
 

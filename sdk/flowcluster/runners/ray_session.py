@@ -11,11 +11,11 @@ from itertools import islice
 from typing import Any
 
 from .. import states
-from ..errors import ClusterLost, ResultGone
+from ..errors import ClusterLost
 from ..states import State
 from . import arguments, ray_worker
 from .base import TaskCall, TaskRunner
-from .failure import TaskFailure
+from .failure import TaskFailure, left_behind, lost_with
 from .ray_connection import Connection
 from .ray_ends import Ends
 from .ray_functions import Functions
@@ -169,20 +169,13 @@ class RaySession:
                 raise lost
             with self.connection:
                 if self._closed:
-                    raise ResultGone(
-                        f"The result of task run '{result.name}' went with the run's cluster: return the future from "
-                        "the flow, or call its result() in the flow."
-                    )
+                    raise left_behind(result.name)
                 try:
                     return unpack(ray.get(result.value, timeout=_LOOK))
                 except ray.exceptions.GetTimeoutError:
                     continue  # it is large, or on its way from a node that has gone
                 except ray.exceptions.ObjectLostError as error:
-                    raise self.lost() or ResultGone(
-                        f"The result of task run '{result.name}' was lost with the node that had it. The run is not "
-                        "repeated, as it may have done more than returning a result. Return less, or store large "
-                        "results where they outlive a node."
-                    ) from error
+                    raise self.lost() or lost_with("node", result.name) from error
 
     def cancel(self, result: RayResult) -> None:
         """Interrupt a run, or take it back if it has not begun; if it does not stop soon, stop its worker.
