@@ -49,7 +49,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that need a process without a Ray come last: all others share one connection."""
-    items.sort(key=lambda item: any(kind in item.name for kind in SLOW) or "test_ray_runner" in item.nodeid)
+    items.sort(key=lambda item: any(kind in item.name for kind in SLOW) or "/test_ray_" in item.nodeid)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ import pytest
 from flowcluster import flow, task
 from flowcluster.task_runners import SequentialTaskRunner, TaskRunner
 from flowcluster.tasks import task_input_hash
+from tests.support.tasks import echo
 
 
 def by_arguments(run: Any, arguments: dict[str, Any]) -> str:
@@ -24,11 +25,6 @@ def raise_to(value: int, log: str, power: int = 2) -> int:
     if value < 0:
         raise ValueError("negative")
     return int(value**power)
-
-
-@task
-def echo(value: Any) -> Any:
-    return value
 
 
 @pytest.fixture

@@ -15,11 +15,7 @@ from flowcluster import flow, task
 from flowcluster.errors import CancelledRun, UpstreamFailed
 from flowcluster.futures import FutureList, as_completed, wait
 from flowcluster.task_runners import TaskRunner
-
-
-@task
-def echo(value: Any) -> Any:
-    return value
+from tests.support.tasks import echo
 
 
 @task

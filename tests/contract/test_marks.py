@@ -10,6 +10,7 @@ import pydantic
 from flowcluster import allow_failure, flow, opaque, quote, task
 from flowcluster.futures import TaskFuture
 from flowcluster.task_runners import SequentialTaskRunner, TaskRunner
+from tests.support.tasks import echo
 
 
 class Parcel(pydantic.BaseModel):
@@ -19,11 +20,6 @@ class Parcel(pydantic.BaseModel):
 
     content: Any
     weight: int = 1
-
-
-@task
-def echo(value: Any) -> Any:
-    return value
 
 
 @task

@@ -10,11 +10,7 @@ import pytest
 
 from flowcluster import flow, get_run_logger, task
 from flowcluster.task_runners import ConcurrentTaskRunner, TaskRunner
-
-
-@task
-def echo(value: Any) -> Any:
-    return value
+from tests.support.tasks import echo
 
 
 @task

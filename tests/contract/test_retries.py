@@ -12,6 +12,7 @@ from flowcluster import flow, get_run_context, task
 from flowcluster.errors import UpstreamFailed
 from flowcluster.task_runners import SequentialTaskRunner, TaskRunner
 from flowcluster.tasks import exponential_backoff
+from tests.support.tasks import echo
 
 
 def count(path: str) -> int:
@@ -28,11 +29,6 @@ def succeed_at(attempt: int, path: str) -> int:
     if executions < attempt:
         raise ValueError(f"execution {executions}")
     return get_run_context().run_count
-
-
-@task
-def echo(value: Any) -> Any:
-    return value
 
 
 def run(runner: TaskRunner, function: Callable[[], Any], **options: Any) -> Any:

@@ -9,11 +9,7 @@ import pytest
 
 from flowcluster import flow, get_run_context, tags, task
 from flowcluster.task_runners import ConcurrentTaskRunner, SequentialTaskRunner, TaskRunner
-
-
-@task
-def echo(value: Any) -> Any:
-    return value
+from tests.support.tasks import echo
 
 
 @task(task_run_name="load-{table}-{part:02d}")

@@ -13,11 +13,7 @@ from flowcluster import flow, task
 from flowcluster.errors import ParameterError, UpstreamFailed
 from flowcluster.states import StateType
 from flowcluster.task_runners import ConcurrentTaskRunner, SequentialTaskRunner, TaskRunner
-
-
-@task
-def echo(value: Any) -> Any:
-    return value
+from tests.support.tasks import echo
 
 
 @task

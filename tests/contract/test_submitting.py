@@ -13,6 +13,7 @@ from flowcluster import allow_failure, flow, task, unmapped
 from flowcluster.errors import MapError, NoFlowRunError
 from flowcluster.futures import TaskFuture
 from flowcluster.task_runners import TaskRunner
+from tests.support.tasks import echo
 
 Point = namedtuple("Point", "x y")
 
@@ -23,11 +24,6 @@ class Order:
 
     item: Any
     checked: bool = dataclasses.field(default=False, init=False)
-
-
-@task
-def echo(value: Any) -> Any:
-    return value
 
 
 @task

@@ -8,13 +8,9 @@ from typing import Any
 import cloudpickle
 import pytest
 
-from flowcluster import flow, get_run_context, task
+from flowcluster import flow, get_run_context
 from flowcluster.task_runners import ConcurrentTaskRunner, TaskRunner
-
-
-@task
-def echo(value: Any) -> Any:
-    return value
+from tests.support.tasks import echo
 
 
 def test_duplicate_is_equal_and_another(runner: TaskRunner) -> None:

@@ -13,11 +13,7 @@ import pytest
 from flowcluster import flow, task
 from flowcluster.errors import RunTimedOut
 from flowcluster.task_runners import ConcurrentTaskRunner, SequentialTaskRunner, TaskRunner
-
-
-@task
-def echo(value: Any) -> Any:
-    return value
+from tests.support.tasks import echo
 
 
 def never_return() -> None:

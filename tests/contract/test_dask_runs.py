@@ -1,0 +1,95 @@
+"""What the Dask runner knows of each run, from its submission to its end."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+from flowcluster import flow, get_dask_client, task
+from flowcluster.task_runners import DaskTaskRunner
+from tests.support.tasks import echo
+from tests.support.waiting import wait_until
+
+
+def test_cancelled_run_does_not_begin(cluster: Any, gate: Any, wait: Any) -> None:
+    """A run that has not begun when it is cancelled is taken back from the scheduler."""
+    path = gate.path
+
+    @task
+    def busy() -> None:
+        wait(path)
+
+    @flow(task_runner=DaskTaskRunner(address=cluster.scheduler_address))
+    def body() -> str:
+        first = busy.submit()
+        second = echo.submit(first)
+        key = second.handle.key
+        with get_dask_client() as client:
+            known = lambda: client.run_on_scheduler(lambda dask_scheduler: key in dask_scheduler.tasks)  # noqa: E731
+            wait_until(known, "the scheduler has it")
+            second.cancel()
+            wait_until(lambda: not known(), "the scheduler has forgotten it")
+        gate.open()
+        first.wait()
+        return str(second.state)
+
+    assert body() == "Cancelled('Task run was cancelled.')"
+
+
+def test_runs_know_where_and_when_they_were_executed(cluster: Any) -> None:
+    """A run's handle has its worker's address and the time of its begin and end."""
+    import time
+
+    @flow(task_runner=DaskTaskRunner(address=cluster.scheduler_address))
+    def body() -> Any:
+        future = echo.submit(1)
+        future.wait()
+        return future.handle.worker, future.handle.started_at, future.handle.ended_at
+
+    before = time.time()
+    worker, started, ended = body()
+
+    assert worker in cluster.scheduler.workers
+    assert before - 1 < started <= ended < time.time() + 1
+
+
+def test_state_is_running_while_the_function_runs(cluster: Any, gate: Any, wait: Any) -> None:
+    """A run is Pending until a worker begins with it."""
+    path = gate.path
+
+    @task
+    def busy() -> None:
+        wait(path)
+
+    @flow(task_runner=DaskTaskRunner(address=cluster.scheduler_address))
+    def body() -> bool:
+        future, after = busy.submit(), None
+        after = echo.submit(future)
+        wait_until(lambda: future.state.is_running(), "the run has begun")
+        assert after.state.is_pending()
+        gate.open()
+        return future.wait().is_completed()
+
+    assert body()
+
+
+def test_lost_worker_crashes_the_task() -> None:
+    """A task whose worker dies ends as Crashed; the flow goes on with another one."""
+    kwargs = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": ":0"}
+
+    @task
+    def die() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    @flow(task_runner=DaskTaskRunner(cluster_kwargs=kwargs))
+    def body() -> Any:
+        state = die.submit().wait()
+        assert state is not None
+        return state.is_crashed(), state.message, echo.submit("alive").result()
+
+    crashed, message, alive = body()
+
+    assert crashed
+    assert "lost its worker tcp://" in message
+    assert alive == "alive"

@@ -1,0 +1,104 @@
+"""What tasks ask Ray for: options and resources."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import ray
+
+from flowcluster import flow, remote_options, task
+from flowcluster.runners.ray_options import Capacity, options_for
+from flowcluster.runners.ray_options import demand as demand_of
+from flowcluster.task_runners import RayTaskRunner
+from tests.support.tasks import echo
+from tests.support.waiting import wait_until
+
+
+@task
+def resources() -> dict[str, float]:
+    return dict(ray.get_runtime_context().get_assigned_resources())
+
+
+def test_remote_options_nest_and_merge(own_ray: None) -> None:
+    """Blocks add to each other, the inner one wins, and delayed tasks keep the options they were submitted with."""
+
+    @flow(task_runner=RayTaskRunner)
+    def body() -> Any:
+        first = echo.submit(1)
+        with remote_options(num_cpus=2, resources={"bench": 1}):
+            with remote_options(num_cpus=0.5, resources={"desk": 1}):
+                inner = [resources.submit(), resources.submit(wait_for=[first])]
+            outer = resources.submit()
+        return [*inner, outer, resources.submit()]
+
+    inner, delayed, outer, without = body()
+
+    assert inner == delayed == {"CPU": 0.5, "bench": 1.0, "desk": 1.0}
+    assert outer == {"CPU": 2.0, "bench": 1.0}
+    assert without == {"CPU": 1.0}
+
+
+def test_remote_options_refuse_what_is_the_runners_business() -> None:
+    """How many results a run has is not to be chosen."""
+    with pytest.raises(ValueError, match="cannot set num_returns"), remote_options(num_returns=3):
+        pass
+
+
+def test_resources_of_a_task_are_requests_to_ray() -> None:
+    """CPU, GPU and memory are Ray's own options, others are custom resources; a block's options come first."""
+
+    class Spec:
+        resources = {"CPU": 2, "GPU": 1, "memory": 100, "bench": 1}  # noqa: RUF012
+
+    with remote_options(num_cpus=3, max_retries=2):
+        options = options_for(Spec())  # type: ignore[arg-type]
+
+    assert options == {"num_cpus": 3, "num_gpus": 1, "memory": 100, "resources": {"bench": 1}}
+    assert demand_of(options) == {"CPU": 3.0, "GPU": 1.0, "memory": 100.0, "bench": 1.0}
+    assert demand_of({"num_cpus": 0}) == {}
+
+
+def test_request_that_no_node_can_meet_is_told_at_once(own_ray: None) -> None:
+    """It fails its own task with what was asked for and what there is; nothing waits for ever."""
+    # The head tells some time after its start that nobody adds nodes.
+    wait_until(lambda: Capacity(is_fixed=False).unmet({"num_gpus": 1}), "the cluster is known not to grow")
+
+    @flow(task_runner=RayTaskRunner)
+    def body() -> tuple[str, int]:
+        with remote_options(num_gpus=1):
+            impossible = echo.submit(1)
+
+        assert impossible.done()
+        return repr(impossible.state), echo.submit(2).result()
+
+    state, possible = body()
+
+    assert state.startswith("Failed('No node of the Ray cluster can ever run this task, which asks for 1 CPU, 1 GPU. ")
+    assert "No node has more than 0 GPU" in state
+    assert possible == 2
+
+
+def test_fifty_tasks(own_ray: None) -> None:
+    """More tasks than CPUs all end."""
+
+    @flow(task_runner=RayTaskRunner)
+    def body() -> Any:
+        return echo.map(range(50))
+
+    assert body() == list(range(50))
+
+
+def test_tasks_that_wait_for_others_leave_them_their_cpus(own_ray: None) -> None:
+    """Tasks on workers that wait for what they submitted do not keep the CPUs that it needs."""
+
+    @flow(task_runner=RayTaskRunner)
+    def below(depth: int) -> Any:
+        with remote_options(num_cpus=2):
+            return descend.submit(depth)
+
+    @task
+    def descend(depth: int) -> int:
+        return 1 + below(depth - 1) if depth else 0
+
+    assert below(5) == 5

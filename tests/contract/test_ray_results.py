@@ -1,0 +1,123 @@
+"""What travels between Ray and the driver: arguments, code, results, exceptions."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from typing import Any
+
+import pytest
+import ray
+
+from flowcluster import flow, task
+from flowcluster.errors import ResultGone
+from flowcluster.task_runners import RayTaskRunner
+from tests.support.tasks import echo
+from tests.support.waiting import wait_until
+
+
+@task
+def make(size: int) -> Any:
+    import numpy
+
+    return numpy.arange(size)
+
+
+def test_what_cannot_be_sent_fails_its_task_and_is_named(own_ray: None) -> None:
+    """An argument by its name and type, a result by its type; the flow goes on."""
+
+    @task
+    def lock() -> Any:
+        return [threading.Lock()]
+
+    @flow(task_runner=RayTaskRunner)
+    def body() -> list[str]:
+        argument, result = echo.submit([threading.Lock()]), lock.submit()
+        assert argument.wait().is_crashed()
+        assert result.wait().is_failed()
+        return [argument.state.message, result.state.message, echo.submit("fine").result()]
+
+    argument, result, fine = body()
+
+    assert "Argument 'value', of type list, cannot be sent to a worker: TypeError: cannot pickle" in argument
+    assert "The result, of type list, cannot be sent: TypeError: cannot pickle" in result
+    assert fine == "fine"
+
+
+def test_code_that_a_worker_cannot_load_fails_that_task(own_ray: None) -> None:
+    """A module that the workers lack is named in the state of the task run."""
+
+    class Unloadable:
+        def __reduce__(self) -> Any:
+            return __import__, ("no_such_module_on_workers",)
+
+    @flow(task_runner=RayTaskRunner)
+    def body() -> str:
+        return f"{echo.submit(Unloadable()).wait()}"
+
+    assert "could not be loaded on the worker: ModuleNotFoundError: No module named 'no_such_module" in body()
+
+
+def test_exception_that_the_driver_cannot_read_keeps_its_text(own_ray: None) -> None:
+    """An exception that cannot be pickled arrives as its text, with its traceback."""
+
+    @task
+    def raise_locked() -> None:
+        error = ValueError("locked")
+        error.lock = threading.Lock()  # type: ignore[attr-defined]
+        raise error
+
+    @flow(task_runner=RayTaskRunner)
+    def body() -> Any:
+        error = raise_locked.submit().result(raise_on_failure=False)
+        return str(error), "raise error" in str(error.__cause__)
+
+    assert body() == ("ValueError: locked", True)
+
+
+def references() -> set[str]:
+    """Objects that this process keeps in Ray."""
+    counts = ray._private.worker.global_worker.core_worker.get_all_reference_counts()
+    return {key.decode() for key in counts}
+
+
+def test_large_results_stay_on_the_cluster(own_ray: None) -> None:
+    """A large result that goes from task to task never comes to the driver, and is freed with its future."""
+
+    @task
+    def total(values: Any) -> int:
+        return int(values.sum())
+
+    @flow(task_runner=RayTaskRunner)
+    def body() -> int:
+        made = make.submit(100_000)
+        result = total.submit(made).result()
+
+        assert not made.state.data.is_here
+        assert made.result()[-1] == 99_999
+
+        reference = made.handle.value.binary().hex()
+        assert reference in references()
+        del made
+        gc.collect()
+        wait_until(lambda: reference not in references(), "Ray may forget the result")
+        return result
+
+    assert body() == 4_999_950_000
+
+
+def test_result_that_was_not_fetched_goes_with_the_run(own_ray: None) -> None:
+    """After the run its futures still tell the state, and say what to do for the result."""
+    kept: list[Any] = []
+
+    @flow(task_runner=RayTaskRunner)
+    def body() -> Any:
+        kept.extend([echo.submit(1), make.submit(100_000)])
+        return kept[0]
+
+    body()
+
+    assert kept[0].result() == 1
+    assert kept[1].state.is_completed()
+    with pytest.raises(ResultGone, match="return the future from the flow"):
+        kept[1].result()

@@ -1,0 +1,99 @@
+"""What becomes of each run on Ray: lost workers, lines, cancellation."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from flowcluster import allow_failure, flow, get_run_logger, task
+from flowcluster.context import flow_run
+from flowcluster.task_runners import RayTaskRunner
+from tests.support.tasks import die, echo
+from tests.support.waiting import wait_until
+
+
+def test_lost_worker_crashes_its_task_only(own_ray: None) -> None:
+    """A killed worker is its task's outcome; what needs the result never starts, or gets the exception."""
+
+    @flow(task_runner=RayTaskRunner)
+    def body() -> Any:
+        dead = die.submit()
+        chained = echo.submit(dead)
+        allowed = echo.submit([allow_failure(dead)])
+        return [repr(dead.wait()), chained.wait().name, repr(allowed.result()[0]), echo.submit("alive").result()]
+
+    dead, chained, allowed, alive = body()
+
+    assert dead.startswith('Crashed("Task run lost its worker: ')
+    assert chained == "NotReady"
+    assert "WorkerCrashedError" in allowed
+    assert alive == "alive"
+
+
+def test_nothing_runs_twice(own_ray: None, tmp_path: Path) -> None:
+    """A task that kills its worker is not repeated by Ray."""
+
+    @task
+    def count_and_die(directory: str) -> None:
+        Path(directory, str(len(os.listdir(directory)))).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    @flow(task_runner=RayTaskRunner)
+    def body() -> None:
+        assert count_and_die.submit(str(tmp_path)).wait().is_crashed()
+
+    body(return_state=True)
+
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_lines_of_a_long_task_come_while_it_runs(own_ray: None, lines: Any, gate: Any, wait: Any) -> None:
+    """A line is shown soon although its task goes on; all lines come in order, before the task's end."""
+
+    @task
+    def speak(path: str) -> None:
+        get_run_logger().info("one")
+        wait(path)
+        get_run_logger().info("two")
+
+    @flow(task_runner=RayTaskRunner)
+    def body() -> str:
+        future = speak.submit(gate.path)
+        wait_until(lambda: any(line.endswith(" - one") for line in lines()), "the first line is here")
+        gate.open()
+        return future.name
+
+    body()
+    of_task = [line.split(" - ", 1)[1] for line in lines() if line.startswith("Task run")]
+
+    assert of_task == ["one", "two", "Finished in state Completed()"]
+
+
+def test_cancelled_task_stops(own_ray: None, gate: Any, tmp_path: Path) -> None:
+    """A run that is to be cancelled is interrupted on its worker."""
+    ended = tmp_path / "ended"
+
+    @task
+    def spin(path: str, told: str) -> None:
+        try:
+            with open(path):
+                pass
+            while True:
+                pass
+        finally:
+            Path(told).touch()
+
+    @flow(task_runner=RayTaskRunner)
+    def body() -> None:
+        future = spin.submit(gate.path, str(ended))
+        gate.open()
+        run = flow_run()
+        assert run is not None
+        run.runner.cancel(future.handle)  # type: ignore[attr-defined]
+        future.wait()
+
+    body(return_state=True)
+
+    assert ended.exists()
