@@ -7,10 +7,13 @@ import json
 import os
 import pty
 import re
+import select
+import signal
 import struct
 import subprocess
 import sys
 import termios
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -80,6 +83,7 @@ class Program:
 
     def __init__(self, arguments: list[str], **streams: Any) -> None:
         self.seen = b""
+        self._deadline = time.monotonic() + 60
         self._person, terminal = pty.openpty()
         fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, 150, 0, 0))
 
@@ -91,7 +95,7 @@ class Program:
         environment = {name: value for name, value in os.environ.items() if name not in others}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "flowcluster.cli.main", "run", *arguments],
-            env={**environment, "TERM": "xterm", "PYTHONIOENCODING": "utf-8"},
+            env={**environment, "PYTHONFAULTHANDLER": "1", "TERM": "xterm", "PYTHONIOENCODING": "utf-8"},
             start_new_session=True,
             preexec_fn=take_terminal,
             **{"stdin": terminal, "stdout": terminal, "stderr": terminal, **streams},
@@ -100,6 +104,13 @@ class Program:
 
     def read(self) -> bool:
         """Read what comes next; False at the end."""
+        if time.monotonic() > self._deadline and self.process.poll() is None:
+            self._deadline = float("inf")
+            self.process.send_signal(signal.SIGABRT)  # it tells where its threads are
+            self.to_the_end()
+            pytest.fail(f"The program did not get there:\n{self.seen.decode()}")
+        if not select.select([self._person], [], [], 1)[0]:
+            return True
         try:
             data = os.read(self._person, 65536)
         except OSError:  # every program has closed the terminal
