@@ -19,6 +19,21 @@ from tests.support.ray_head import RayHead
 from tests.support.tasks import echo, where
 from tests.support.waiting import wait_until
 
+#: For a head's Python: the first process that its proxy of clients forks ends before it is a program.
+FIRST_SERVER_CRASHES = """
+import os, pathlib, sys
+
+crashed = pathlib.Path(__file__).with_name("crashed")
+
+def crash():
+    if not crashed.exists():
+        crashed.touch()
+        os.abort()
+
+if "--mode=proxy" in sys.orig_argv:
+    os.register_at_fork(after_in_child=crash)
+"""
+
 
 def test_own_instance_is_announced_and_gone_at_the_end(no_ray: None, lines: Any) -> None:
     """Without an address the run starts a Ray, says so, and leaves no process of it behind."""
@@ -103,6 +118,24 @@ def test_nobody_at_the_address(no_ray: None, monkeypatch: pytest.MonkeyPatch) ->
     assert state.is_crashed()
     with pytest.raises(ClusterUnreachable, match=r"Nothing answered at ray://127\.0\.0\.1:9 within 0\.2 s.*Ray head"):
         state.result()
+
+
+def test_head_that_cannot_start_a_server_for_a_client_is_asked_again(no_ray: None, tmp_path: Path, lines: Any) -> None:
+    """Ray's head forks a server for each client, some of which crash; the flow run does not."""
+    (tmp_path / "sitecustomize.py").write_text(FIRST_SERVER_CRASHES)
+
+    @flow(task_runner=RayTaskRunner)
+    def body() -> Any:
+        return echo.submit(1)
+
+    with RayHead.start(cpus=1, modules=tmp_path) as head:
+        on_head = body.with_options(task_runner=RayTaskRunner(address=head.client_address))
+
+        assert on_head() == 1
+
+    assert (tmp_path / "crashed").exists()
+    asked = "could not start a server for this process; asking again (2 of 4)"
+    assert [line for line in lines() if asked in line]
 
 
 @pytest.mark.parametrize("address", ["http://head:8265", "ray://", "ray://head:x"])

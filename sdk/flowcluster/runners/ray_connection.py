@@ -9,19 +9,15 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from ..clusters import address as addresses
-from ..errors import ClusterUnreachable
+from .ray_keeper import Keeper
 from .ray_prints import Prints
 from .ray_worker import outbox
 
 logger = logging.getLogger("flowcluster.task_runner.ray")
-
-#: Seconds for which a connection may take to end, beyond which it is left to itself.
-_END_TIMEOUT = 60.0
 
 _lock = threading.Lock()
 _current: Connection | None = None
@@ -32,25 +28,26 @@ class Connection:
 
     Attributes:
         address: where Ray was to be found; None for an instance that was started here.
-        is_ours: whether it ends with the last flow run that uses it.
+        keeper: what ends it with the last flow run that uses it; None for a Ray that the process had already.
         is_client: whether it is a Ray client's, for which the head does everything.
         is_fixed: whether no nodes are ever added by Ray itself.
         endpoint: host and port at which the head answers as long as it lives; None if it is not known.
-        prints: what workers print, on its way to the terminal; None where that is not our business.
     """
 
-    def __init__(self, address: str | None, is_ours: bool) -> None:
+    def __init__(self, address: str | None, keeper: Keeper | None) -> None:
         self.address = address
-        self.is_ours = is_ours
+        self.keeper = keeper
         self.is_client = False
-        self.is_fixed = is_ours and address is None
+        self.is_fixed = keeper is not None and address is None
         self.endpoint: tuple[str, int] | None = None
-        self.prints: Prints | None = None
         self._users = 0
         self._calls = 0
         self._idle = threading.Condition()
-        self._leave = threading.Event()
-        self._left = threading.Event()
+
+    @property
+    def prints(self) -> Prints | None:
+        """What workers print, on its way to the terminal; None where that is not our business."""
+        return self.keeper.prints if self.keeper else None
 
     def look_up(self) -> None:
         """Find out what there is to know of the cluster, once it is connected."""
@@ -80,25 +77,24 @@ class Connection:
 
         Ray would end this process a minute after it lost its head.
         """
-        if self.is_ours:
+        if self.keeper:
             with self._idle:
                 self._idle.wait_for(lambda: not self._calls, 10)
-            self._leave.set()
+            self.keeper.leave()
 
     def release(self) -> None:
         """One flow run less; the last one ends the connection, and waits for the end."""
         global _current
         with _lock:
             self._users -= 1
-            if self._users or not self.is_ours:
+            if self._users or not self.keeper:
                 return
             _current = None if _current is self else _current
             # With the lock, as nobody can begin a connection before this one has ended.
-            if self.prints and not self._leave.is_set():
+            if self.prints and not self.keeper.is_leaving:
                 self.prints.wait()
-            self._leave.set()
-            if not self._left.wait(_END_TIMEOUT):
-                logger.warning("Ray did not end within %.0f s; it is left to itself.", _END_TIMEOUT)
+            self.keeper.leave()
+            self.keeper.wait()
 
 
 def connect(address: str | None, init_kwargs: Mapping[str, Any], timeout: float) -> Connection:
@@ -115,8 +111,8 @@ def connect(address: str | None, init_kwargs: Mapping[str, Any], timeout: float)
         address = None
     with _lock:
         connection = _current
-        if connection is not None and connection._leave.is_set():  # it lost its head
-            connection._left.wait(_END_TIMEOUT)
+        if connection and connection.keeper and connection.keeper.is_leaving:  # it lost its head
+            connection.keeper.wait()
             connection = None
         if connection is None:
             if ray.is_initialized():
@@ -131,7 +127,7 @@ def connect(address: str | None, init_kwargs: Mapping[str, Any], timeout: float)
 
 def _existing(address: str | None) -> Connection:
     _tell("Using the Ray that this process is connected to")
-    connection = Connection(address, is_ours=False)
+    connection = Connection(address, keeper=None)
     connection.look_up()
     return connection
 
@@ -142,8 +138,8 @@ def _opened(address: str | None, init_kwargs: Mapping[str, Any], timeout: float)
     else:
         logger.info("Connecting to Ray at %s", address)
         addresses.wait_for_ray(address, timeout)
-    connection = Connection(address, is_ours=True)
-    keeper = _Keeper(connection, {"logging_level": logging.ERROR, **init_kwargs, "address": address or "local"})
+    keeper = Keeper({**init_kwargs, "address": address or "local"})
+    connection = Connection(address, keeper)
     context = keeper.start(None if address is None else timeout)
     connection.look_up()
     if url := getattr(context, "dashboard_url", None):
@@ -154,88 +150,3 @@ def _opened(address: str | None, init_kwargs: Mapping[str, Any], timeout: float)
 def _tell(text: str, *values: object) -> None:
     # On a worker it goes without saying, for each task that submits others.
     logger.log(logging.DEBUG if outbox.is_in_use else logging.INFO, text, *values)
-
-
-class _Keeper:
-    """The thread that begins a connection and ends it.
-
-    Not the flow's: its children die with the thread that started them, a Ctrl-C in the middle would leave
-    half of them, and in the main thread Ray takes the handler of SIGTERM for itself.
-    """
-
-    def __init__(self, connection: Connection, arguments: dict[str, Any]) -> None:
-        self._connection = connection
-        self._arguments = arguments
-        self._begun = threading.Event()
-        self._context: Any = None
-        self._error: BaseException | None = None
-
-    def start(self, timeout: float | None) -> Any:
-        """Begin, and give what ``ray.init`` gave."""
-        threading.Thread(target=self._run, name="flowcluster-ray", daemon=True).start()
-        address = self._arguments["address"]
-        try:
-            # Beyond the time for which it is to be tried: what answers may take its time to take us in.
-            begun = self._begun.wait(None if timeout is None else timeout + 30)
-        except BaseException:
-            self._connection._leave.set()
-            self._connection._left.wait(_END_TIMEOUT)
-            raise
-        if not begun:
-            self._connection._leave.set()
-            raise ClusterUnreachable(f"Something answers at {address}, but Ray did not connect within {timeout:g} s.")
-        error = self._error
-        if error is None:
-            return self._context
-        if timeout is None or not isinstance(error, ConnectionError | RuntimeError | TimeoutError):
-            raise error
-        raise ClusterUnreachable(
-            f"Something answers at {address}, but not as a Ray head should: {error}. Check the address, that Ray and "
-            "Python have the same versions on both sides, and RAY_AUTH_MODE and the token. Outside of the cluster's "
-            "own machines the address has to begin with ray://."
-        ) from error
-
-    def _run(self) -> None:
-        import ray
-
-        with _lines_of_all():
-            ray_logger = logging.getLogger("ray")
-            level = ray_logger.level
-            try:
-                self._context = ray.init(**self._arguments)
-            except BaseException as error:
-                self._error = error
-            else:
-                self._connection.prints = Prints.listen(self._arguments)
-            self._begun.set()
-            if self._error is None:
-                self._connection._leave.wait()
-            self._end(ray)
-            ray_logger.setLevel(level)
-        self._connection._left.set()
-
-    def _end(self, ray: Any) -> None:
-        if self._connection.prints:
-            self._connection.prints.close()
-        try:
-            ray.shutdown(wait_for_processes=True)
-        except TypeError:  # of an older Ray
-            ray.shutdown()
-        except Exception:
-            logger.exception("Ray could not be shut down:")
-
-
-@contextmanager
-def _lines_of_all() -> Iterator[None]:
-    """In the block, Ray shows every line that workers print, also if several print the same."""
-    from ray._private import ray_logging
-
-    before = getattr(ray_logging, "RAY_DEDUP_LOGS", None)
-    if before is None or "RAY_DEDUP_LOGS" in os.environ:
-        yield
-        return
-    ray_logging.RAY_DEDUP_LOGS = False
-    try:
-        yield
-    finally:
-        ray_logging.RAY_DEDUP_LOGS = before
