@@ -66,7 +66,8 @@ class Submission(TaskRun):
 
     def _to_wait_for(self) -> list[RunFuture[Any]]:
         # What only orders runs is waited for here: as an input, its result would travel for nothing.
-        waiting = [upstream for upstream in inputs.futures_in(self.order) if not upstream.is_settled]
+        order = inputs.futures_in(self.order) if self.order else []
+        waiting = [upstream for upstream in order if not upstream.is_settled]
         for upstream in self.upstream:
             if not upstream.is_settled and (self.is_nameless or not self.run.chains(upstream)):
                 waiting.append(upstream)
@@ -105,7 +106,8 @@ class Submission(TaskRun):
         """What to give to the runner, and the runs whose results it brings along by itself."""
         run, args, kwargs = self.run, self.args, self.kwargs
         chained: list[RunFuture[Any]] = []
-        inputs.check(self.order)
+        if self.order:
+            inputs.check(self.order)
         if self.is_nameless:
             args, kwargs = inputs.values_of((args, kwargs))
             self.take_name(args, kwargs)

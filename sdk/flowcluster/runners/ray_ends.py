@@ -2,7 +2,7 @@
 
 Ray can call back for each run, at once, on a thread of its own that then has to wait for the interpreter
 while it should send the next runs. So only as long as few are open. Of many, those that were submitted
-first are waited for together, and now and then all are looked at.
+first are taken together, and now and then all are looked at.
 """
 
 from __future__ import annotations
@@ -20,9 +20,12 @@ from .ray_result import RayResult
 
 logger = logging.getLogger("flowcluster.task_runner.ray")
 
-#: So many runs Ray calls back for; so many others are waited for at a time, and so many of them taken
-#: together, for so many seconds.
-_FEW, _WINDOW, _TOGETHER, _PATIENCE = 32, 256, 64, 0.02
+#: So many runs Ray calls back for. Of the others, the ends of so many are taken together.
+_FEW, _WINDOW = 32, 128
+
+#: Seconds after which that happens although the last of them has not ended. Where many are open, that is seldom:
+#: each call of ``ray.wait`` costs the time of some runs.
+_SOON, _SELDOM = 0.02, 0.1
 
 #: A look at all runs comes after so many times the time that the last one took, and seconds at least.
 _REST, _LEAST = 20, 0.05
@@ -77,7 +80,7 @@ class Ends:
 
     def _run(self) -> None:
         while not self._closed:
-            if not self._others or not self._arrivals.empty():
+            while not self._closed and (not self._others or not self._arrivals.empty()):
                 arrival = self._arrivals.get()
                 if arrival is not None:
                     self._called_back = max(0, self._called_back - 1)
@@ -89,7 +92,7 @@ class Ends:
                     self._collect()
                 except Exception as error:
                     logger.debug("Ray could not be asked: %s", error)
-                    time.sleep(_PATIENCE)
+                    time.sleep(_SOON)
 
     def _collect(self) -> None:
         """Wait a moment for the runs that Ray does not call back for, and tell those that have ended."""
@@ -98,21 +101,34 @@ class Ends:
                 self._others.pop(result, None)
                 self._call_back(result)
             return
-        self._take(list(islice(self._others, _WINDOW)), _TOGETHER, _PATIENCE)
+        window = list(islice(self._others, _WINDOW))
+        if not window:
+            return  # all were given up meanwhile
+        self._wait_for(window[-1], _SOON if len(self._others) <= _WINDOW else _SELDOM)
+        self._take(window)
         began = time.monotonic()
         if began >= self._next_look:
-            self._take(list(self._others), len(self._others), 0)
+            self._take(list(self._others))
             ended = time.monotonic()
             self._next_look = ended + max(_LEAST, _REST * (ended - began))
 
-    def _take(self, results: list[RayResult], most: int, timeout: float) -> None:
+    def _wait_for(self, result: RayResult, seconds: float) -> None:
+        import ray
+
+        news = result.news
+        if news is not None:  # else it was given up meanwhile
+            with self._connection:
+                ray.wait([news], timeout=seconds, fetch_local=False)
+
+    def _take(self, results: list[RayResult]) -> None:
+        """Tell those that have ended."""
         import ray
 
         by_news = {result.news: result for result in results}
         if not by_news or self._closed:
             return
         with self._connection:
-            ready, _ = ray.wait(list(by_news), num_returns=min(most, len(by_news)), timeout=timeout, fetch_local=False)
+            ready, _ = ray.wait(list(by_news), num_returns=len(by_news), timeout=0, fetch_local=False)
             news = _get(ready)
         for reference, one in zip(ready, news, strict=True):
             result = by_news.pop(reference)
