@@ -19,7 +19,7 @@ from .tracebacks import format_trimmed
 
 ENV_LEVEL = "FLOWCLUSTER_LOGGING_LEVEL"
 
-# Marks a record that went to the driver, where it is shown.
+# Marks a record that went to the driver, where it is shown if that wants it.
 _SENT = "flowcluster_sent"
 # Where a record is to be sent, if it is not to be told by the run in which it is made.
 _TOPIC = "flowcluster_topic"
@@ -149,7 +149,10 @@ class ForwardHandler(logging.Handler):
         run = context.current.get()
         if topic is None and isinstance(run, context.TaskContext):
             topic = run.topic
-        if topic is None or (isinstance(run, context.TaskContext) and record.levelno < run.level):
+        if topic is None:
+            return
+        if isinstance(run, context.TaskContext) and record.levelno < run.level:
+            setattr(record, _SENT, True)  # whom it is for does not want it
             return
         try:
             self._send(topic, to_dict(record))

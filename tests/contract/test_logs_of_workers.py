@@ -178,6 +178,37 @@ def test_libraries_lines_are_shown_with_their_name(tmp_path: Path) -> None:
     ]
 
 
+QUIET = """
+import logging
+from flowcluster import flow, get_run_logger, task
+from flowcluster.task_runners import DaskTaskRunner
+
+@task
+def below(n):
+    get_run_logger().info("below")
+    get_run_logger().error("loud")
+    return below.submit(n - 1).result() if n else 0
+
+@flow(task_runner=DaskTaskRunner(cluster_kwargs=dict(n_workers=2, threads_per_worker=1, dashboard_address=":0")))
+def body():
+    return below.submit(1).result()
+
+if __name__ == "__main__":
+    logging.getLogger("flowcluster").setLevel(logging.ERROR)
+    body()
+"""
+
+
+def test_lines_that_the_driver_does_not_want_are_shown_nowhere(tmp_path: Path) -> None:
+    """A level that the driver's program sets holds on workers too, whose own log would show their lines."""
+    program = tmp_path / "quiet.py"
+    program.write_text(QUIET)
+    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, check=True)
+    shown = [line for line in done.stderr.splitlines() if " | " in line]
+
+    assert [line.split(" - ")[1] for line in shown] == ["loud", "loud"]
+
+
 def test_traceback_is_logged_once_on_its_way_up(runner: TaskRunner, lines: Lines) -> None:
     """A task's exception that goes on through flow and parent flow: one traceback, then only its text."""
 
