@@ -6,6 +6,7 @@ import dataclasses
 import datetime as dt
 from typing import NamedTuple
 
+from flowcluster_api.driver import Outcome
 from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.resources import Object, Resource
 
@@ -64,6 +65,22 @@ class PodFacts:
     ended: Ended | None = None
 
 
+class DriverSigns(NamedTuple):
+    """What is heard of a driver that runs elsewhere.
+
+    Attributes:
+        holder: who renews the run's Lease; None before anybody did.
+        outcome: how it ended, as it says itself.
+        silent: seconds since its last renewal, or the Lease itself, was first seen by this process.
+        asked: seconds for which the API server has been asked, again and again, and knew of no other renewal.
+    """
+
+    holder: str | None
+    outcome: Outcome | None
+    silent: float
+    asked: float
+
+
 @dataclasses.dataclass(frozen=True)
 class Observed:
     """Everything a decision may look at. `run` is None when the FlowRun is gone and only children are left."""
@@ -73,6 +90,8 @@ class Observed:
     spec: FlowRunSpec | None = None
     cluster: Object | None = None
     job: Object | None = None
+    lease: Object | None = None
+    driver: DriverSigns | None = None
     deployments: tuple[Object, ...] = ()
     pods: tuple[PodFacts, ...] = ()
     warnings: tuple[Warned, ...] = ()

@@ -39,12 +39,13 @@ JOB = Resource("batch", "v1", "Job", "jobs")
 POD = Resource("", "v1", "Pod", "pods")
 DEPLOYMENT = Resource("apps", "v1", "Deployment", "deployments")
 SERVICE = Resource("", "v1", "Service", "services")
+LEASE = Resource("coordination.k8s.io", "v1", "Lease", "leases")
 EVENT = Resource("", "v1", "Event", "events")
 
 #: Children that the operator watches, by the run's labels.
-WATCHED = (FLOW_RUN, DASK_CLUSTER, JOB, POD, DEPLOYMENT)
+WATCHED = (FLOW_RUN, DASK_CLUSTER, JOB, POD, DEPLOYMENT, LEASE)
 #: What may belong to a run: looked for before a run counts as cleaned up.
-CHILDREN = (DASK_CLUSTER, JOB, DEPLOYMENT, SERVICE, POD)
+CHILDREN = (DASK_CLUSTER, JOB, DEPLOYMENT, SERVICE, POD, LEASE)
 
 BY_KIND = {resource.kind: resource for resource in (*WATCHED, SERVICE, EVENT)}
 

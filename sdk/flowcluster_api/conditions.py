@@ -29,7 +29,7 @@ PHASE_MOVES: dict[str, frozenset[str]] = {
 ACCEPTED = "Accepted"
 #: Scheduler or head and the minimum of workers are Ready.
 CLUSTER_READY = "ClusterReady"
-#: The driver's container runs or ran.
+#: The driver's container runs or ran; where the driver runs elsewhere: it has been heard.
 FLOW_STARTED = "FlowStarted"
 #: The run is over, well or not; the reason says which.
 FINISHED = "Finished"
@@ -55,7 +55,8 @@ FLOW_RUNNING = "FlowRunning"  # the driver's container was started
 NO_CLUSTER = "NoCluster"  # the run asked for none
 SUCCEEDED = "Succeeded"  # the flow completed
 CANCELLED = "Cancelled"  # spec.cancel was set
-DRIVER_LOST = "DriverLost"  # the Job or its pod was removed by somebody else
+DRIVER_CONNECTED = "DriverConnected"  # a driver that runs elsewhere renews the run's Lease
+DRIVER_LOST = "DriverLost"  # the Job or its pod was removed by somebody else, or the Lease was not renewed
 DRIVER_CRASHED = "DriverCrashed"  # the process ended without an outcome
 OUT_OF_MEMORY = "OutOfMemory"  # a container was killed at its memory limit
 CLUSTER_LOST = "ClusterLost"  # scheduler or head went away with all its state

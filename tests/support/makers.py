@@ -10,6 +10,7 @@ from flowcluster_api.driver import Outcome
 from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.desired.dask_cluster import dask_cluster
 from flowcluster_operator.desired.driver_job import driver_job
+from flowcluster_operator.desired.lease import lease as desired_lease
 from flowcluster_operator.facts import pod_facts
 from flowcluster_operator.model import Key, Observed
 from flowcluster_operator.settings import Settings
@@ -64,6 +65,11 @@ def cluster(body: dict[str, Any] | None = None, **metadata: Any) -> dict[str, An
 def job(body: dict[str, Any] | None = None, **metadata: Any) -> dict[str, Any]:
     """The run's Job."""
     return stored(driver_job(KEY, FlowRunSpec.model_validate(body or spec()), SETTINGS, None), **metadata)
+
+
+def lease(holder: str | None = None) -> dict[str, Any]:
+    """The run's Lease."""
+    return stored({**desired_lease(KEY), "spec": {"holderIdentity": holder} if holder else {}})
 
 
 def deployment(name: str = "scheduler", **status: Any) -> dict[str, Any]:

@@ -91,6 +91,17 @@ class World:
         """Delete a FlowRun, as `kubectl delete` does."""
         self._custom.delete_namespaced_custom_object(names.GROUP, names.VERSION, self.namespace, names.PLURAL, name)
 
+    def patch_lease(self, name: str, patch: Body) -> None:
+        """Merge-patch the Lease of a run."""
+        run = self.run(name)
+        assert run is not None
+        lease = names.child_name(name, run["metadata"]["uid"])
+        self._leases.patch_namespaced_lease(lease, self.namespace, patch)
+
+    def leases(self) -> list[str]:
+        """Names of the namespace's Leases."""
+        return _names(self._leases.list_namespaced_lease(self.namespace))
+
     def status(self, name: str) -> Body:
         """A FlowRun's status; empty before the operator saw it."""
         return dict((self.run(name) or {}).get("status") or {})
@@ -128,7 +139,7 @@ class World:
             "Pod": _names(self.core.list_namespaced_pod(ns)),
             "Service": _names(self.core.list_namespaced_service(ns)),
             "Secret": _names(self.core.list_namespaced_secret(ns)),
-            "Lease": _names(self._leases.list_namespaced_lease(ns)),
+            "Lease": self.leases(),
             "ConfigMap": [
                 item.metadata.name
                 for item in self.core.list_namespaced_config_map(ns).items

@@ -12,7 +12,15 @@ from flowcluster_operator.facts import last_line, parse_time
 from flowcluster_operator.model import Ended, Observed, PodFacts
 from flowcluster_operator.policies.causes import Cause
 from flowcluster_operator.policies.cluster_lost import cluster_lost
+from flowcluster_operator.policies.lease import silence
 from flowcluster_operator.resources import Object
+
+_PHASES: dict[driver.OutcomeState, c.Phase] = {
+    "Completed": "Succeeded",
+    "Failed": "Failed",
+    "Crashed": "Failed",
+    "Cancelled": "Cancelled",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,14 +37,14 @@ class Ending:
 def ending(observed: Observed, status: Object, why: Cause | None, now: dt.datetime) -> Ending | None:
     """The run's end, or None while it goes on. `why` is what holds it up, if anything does."""
     assert observed.spec is not None
-    last = driver_end(observed)
+    last = driver_end(observed) or _said(observed)
     if last is not None and last.phase == "Succeeded":
         return last
     if observed.spec.cancel:
         return Ending("Cancelled", c.CANCELLED, "cancelled by spec.cancel")
     if lost := cluster_lost(observed, status):
         return Ending("Failed", c.CLUSTER_LOST, lost)
-    return last or _driver_gone(observed, status) or _too_late(observed, status, why, now)
+    return last or _driver_gone(observed, status) or _silent(observed) or _too_late(observed, status, why, now)
 
 
 def driver_end(observed: Observed) -> Ending | None:
@@ -94,6 +102,20 @@ def _driver_gone(observed: Observed, status: Object) -> Ending | None:
     if failed is not None:
         return Ending("Failed", c.DRIVER_LOST, f"the driver's pod is gone: {failed.get('message') or 'removed'}")
     return None
+
+
+def _said(observed: Observed) -> Ending | None:
+    """The end of a driver that runs elsewhere, in its own words."""
+    assert observed.spec is not None
+    outcome = observed.driver.outcome if observed.driver is not None else None
+    if outcome is None or observed.spec.flow is not None:
+        return None
+    return Ending(_PHASES[outcome.state], outcome.reason, outcome.message, outcome.exit_code, outcome)
+
+
+def _silent(observed: Observed) -> Ending | None:
+    said = silence(observed)
+    return None if said is None else Ending("Failed", c.DRIVER_LOST, said)
 
 
 def _too_late(observed: Observed, status: Object, why: Cause | None, now: dt.datetime) -> Ending | None:

@@ -18,7 +18,7 @@ def removals(observed: Observed, settings: Settings, now: dt.datetime) -> list[A
     What is left without them afterwards (a finalizer was dropped, somebody deleted with
     ``--cascade=orphan``) is deleted piece by piece.
     """
-    roots = [obj for obj in (observed.cluster, observed.job) if obj is not None]
+    roots = [obj for obj in (observed.cluster, observed.job, observed.lease) if obj is not None]
     if roots:
         return [action for obj in roots if (action := _remove(obj, settings, now)) is not None]
     loose: list[Action] = [
@@ -34,7 +34,7 @@ def stuck_in(observed: Observed, settings: Settings, now: dt.datetime) -> float 
     """Seconds until the first object that is being deleted counts as stuck; None when none is."""
     waits = [
         settings.stuck_seconds - (now - parse_time(obj["metadata"]["deletionTimestamp"])).total_seconds()
-        for obj in (observed.cluster, observed.job)
+        for obj in (observed.cluster, observed.job, observed.lease)
         if obj is not None and "deletionTimestamp" in obj["metadata"]
     ]
     return max(min(waits), 1.0) if waits else None
@@ -42,7 +42,7 @@ def stuck_in(observed: Observed, settings: Settings, now: dt.datetime) -> float 
 
 def anything_left(observed: Observed) -> bool:
     """Whether children of the run are known."""
-    return bool(observed.cluster or observed.job or observed.deployments or observed.pods)
+    return bool(observed.cluster or observed.job or observed.lease or observed.deployments or observed.pods)
 
 
 def _remove(obj: Object, settings: Settings, now: dt.datetime) -> Action | None:

@@ -11,15 +11,17 @@ from flowcluster_api import conditions as c
 from flowcluster_operator.backends.base import Backend
 from flowcluster_operator.backends.registry import BACKENDS
 from flowcluster_operator.desired.driver_job import driver_job
+from flowcluster_operator.desired.lease import lease
 from flowcluster_operator.errors import TemplateError
 from flowcluster_operator.facts import parse_time
 from flowcluster_operator.model import Create, Delete, Observed, Plan
 from flowcluster_operator.policies import teardown
 from flowcluster_operator.policies.causes import Cause, cause
 from flowcluster_operator.policies.ending import Ending, ending
+from flowcluster_operator.policies.lease import next_look
 from flowcluster_operator.policies.scaling import scale
 from flowcluster_operator.reconcile import progress
-from flowcluster_operator.resources import FLOW_RUN, JOB, Object
+from flowcluster_operator.resources import FLOW_RUN, JOB, LEASE, Object
 from flowcluster_operator.settings import Settings
 from flowcluster_operator.status import Draft, is_true
 
@@ -196,6 +198,8 @@ def _missing(observed: Observed, settings: Settings, backend: Backend | None) ->
         if spec.cluster.ref is None and observed.cluster is None:
             body = backend.build(observed.key, spec, settings, scale(spec, settings).target)
             creates.append(Create(backend.resource, body))
+    if spec.flow is None and observed.lease is None:
+        creates.append(Create(LEASE, lease(observed.key)))
     if spec.flow is not None and observed.job is None:
         creates.append(Create(JOB, driver_job(observed.key, spec, settings, address)))
     return creates
@@ -216,4 +220,6 @@ def _next_look(observed: Observed, status: Object, now: dt.datetime, *, running:
     if not running:
         waits.append(observed.spec.start_deadline_seconds - elapsed)
         waits.append(RETRY_SECONDS if observed.rejections else LOOK_SECONDS)
+    if (heard := next_look(observed)) is not None:
+        waits.append(heard)
     return max(min(waits), 0.1) if waits else None

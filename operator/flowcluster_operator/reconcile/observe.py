@@ -11,13 +11,14 @@ import datetime as dt
 from collections.abc import Sequence
 
 from flowcluster_api import conditions as c
+from flowcluster_api import lease as leases
 from flowcluster_api import names
 from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.desired.metadata import owned_by
 from flowcluster_operator.errors import NotFound
 from flowcluster_operator.facts import parse_time, pod_facts
 from flowcluster_operator.kube import Kube
-from flowcluster_operator.model import Key, Observed, Rejection, Warned
+from flowcluster_operator.model import DriverSigns, Key, Observed, Rejection, Warned
 from flowcluster_operator.resources import (
     CHILDREN,
     DASK_CLUSTER,
@@ -25,10 +26,12 @@ from flowcluster_operator.resources import (
     EVENT,
     FLOW_RUN,
     JOB,
+    LEASE,
     POD,
     Object,
     Resource,
 )  # fmt: skip
+from flowcluster_operator.silences import Silences
 from flowcluster_operator.status import is_true
 from flowcluster_operator.store import Store
 
@@ -36,7 +39,9 @@ from flowcluster_operator.store import Store
 _POD_SECONDS = 1.0
 
 
-async def observe(key: Key, store: Store, kube: Kube, rejections: Sequence[Rejection], now: dt.datetime) -> Observed:
+async def observe(
+    key: Key, store: Store, kube: Kube, silences: Silences, rejections: Sequence[Rejection], now: dt.datetime
+) -> Observed:
     """The world as far as one run is concerned."""
     run = store.flow_run(key) or await _confirm_gone(store, kube, FLOW_RUN, key, key.name)
     spec = FlowRunSpec.model_validate(run["spec"]) if run else None
@@ -46,12 +51,15 @@ async def observe(key: Key, store: Store, kube: Kube, rejections: Sequence[Rejec
     if run is not None and not over:
         cluster = cluster or await _recorded(store, kube, key, DASK_CLUSTER, (status.get("cluster") or {}).get("name"))
         job = job or await _recorded(store, kube, key, JOB, (status.get("flow") or {}).get("job"))
+    lease, driver = await _driver(store, kube, silences, key, spec)
     return Observed(
         key=key,
         run=run,
         spec=spec,
         cluster=cluster,
         job=job,
+        lease=lease,
+        driver=driver,
         deployments=tuple(store.children(key, DEPLOYMENT)),
         pods=tuple(pod_facts(pod) for pod in store.children(key, POD)),
         warnings=await _warnings(kube, key, job, store, now) if run is not None and not over else (),
@@ -82,6 +90,27 @@ async def _recorded(store: Store, kube: Kube, key: Key, resource: Resource, name
     if not name or name != names.child_name(key.name, key.uid):
         return None
     return await _confirm_gone(store, kube, resource, key, name)
+
+
+async def _driver(
+    store: Store, kube: Kube, silences: Silences, key: Key, spec: FlowRunSpec | None
+) -> tuple[Object | None, DriverSigns | None]:
+    """The run's Lease, and what it tells. A long silence is confirmed by the API server, which a watch may lag."""
+    lease, asked = _owned(store, LEASE, key), 0.0
+    if lease is None or spec is None:
+        return lease, None
+    clock = asyncio.get_running_loop().time
+    signs = leases.read(lease)
+    silent = silences.seconds(key, signs.renewed, clock())
+    expected = spec.lease_duration_seconds or (leases.DURATION if signs.holder else None)
+    if expected is not None and silent >= expected:
+        lease = await _confirm_gone(store, kube, LEASE, key, lease["metadata"]["name"])
+        if lease is None:
+            return None, None
+        signs = leases.read(lease)
+        silent = silences.seconds(key, signs.renewed, clock())
+        asked = silences.asked(key, clock()) if silent >= expected else 0.0
+    return lease, DriverSigns(signs.holder, signs.outcome, silent, asked)
 
 
 async def _warnings(kube: Kube, key: Key, job: Object | None, store: Store, now: dt.datetime) -> tuple[Warned, ...]:

@@ -61,6 +61,11 @@ def judge(observed: Observed, draft: Draft, why: Cause | None, settings: Setting
     if observed.spec.flow is not None:
         reason, message = (c.FLOW_RUNNING, "the driver runs") if started else (c.WAITING, "the driver is starting")
         draft.condition(c.FLOW_STARTED, started, reason, message)
+    elif observed.driver is not None and observed.driver.holder:
+        message = f"{observed.driver.holder} drives the run"
+        if not is_true(draft.status, c.FLOW_STARTED):
+            draft.tell(c.DRIVER_CONNECTED, message)
+        draft.condition(c.FLOW_STARTED, True, c.DRIVER_CONNECTED, message)
     running = "readyTime" in draft.status or (verdict.ready and started)
     if running:
         draft.stamp("readyTime")

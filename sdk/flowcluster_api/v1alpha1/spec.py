@@ -174,8 +174,10 @@ class FlowRunSpec(ApiModel):
     idle_timeout_seconds: Seconds | None = Field(
         default=None, description="Seconds without a task on the cluster after which the run ends."
     )
-    lease_duration_seconds: int = Field(
-        default=60, ge=10, le=3600, description="Seconds of silence after which a driver counts as gone."
+    lease_duration_seconds: Annotated[int, Field(ge=10, le=3600)] | None = Field(
+        default=None,
+        description="Seconds of silence after which a driver that runs elsewhere counts as gone. If given, "
+        "from the run's start on; by default 60, once a driver has renewed the run's Lease.",
     )
     ttl_seconds_after_finished: int = Field(
         default=86_400, ge=0, le=31_536_000, description="Seconds that the record of a finished run is kept."

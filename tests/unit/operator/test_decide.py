@@ -72,10 +72,10 @@ class TestStart:
         assert [action.resource.kind for action in actions] == ["Job"]
 
     def test_a_run_without_a_flow_gets_a_cluster_only(self) -> None:
-        """No driver is made where the driver runs elsewhere."""
+        """No driver is made where the driver runs elsewhere, but a Lease by which it can show that it lives."""
         actions = plan_for(observed(spec(flow=False))).actions
 
-        assert [action.resource.kind for action in actions] == ["DaskCluster"]
+        assert [action.resource.kind for action in actions] == ["DaskCluster", "Lease"]
 
     def test_a_referenced_cluster_is_used_and_not_created(self) -> None:
         """spec.cluster.ref gives the driver that cluster's address and makes none."""

@@ -1,0 +1,70 @@
+"""Drivers that run elsewhere keep their clusters as long as they are heard. The API server tells what is left."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+
+import pytest
+
+from flowcluster_api import lease
+from flowcluster_api.driver import Outcome
+from tests.support.waiting import wait_until
+from tests.support.world import FlowRun, World
+
+pytestmark = pytest.mark.timeout(240)
+
+SECONDS = 10
+
+
+def renew(world: World) -> None:
+    now = dt.datetime.now(dt.UTC).isoformat().replace("+00:00", "Z")
+    world.patch_lease("run", lease.renewal("laptop", SECONDS, now, now))
+
+
+def begin(world: World) -> None:
+    """A run of which this test is the driver, heard once."""
+    world.create(FlowRun(more={"leaseDurationSeconds": SECONDS}).body())
+    wait_until(world.leases, "it has a Lease")
+    renew(world)
+
+
+def test_a_cluster_lives_as_long_as_its_driver_is_heard(world: World) -> None:
+    """Renewed it stays beyond its lease; ten seconds after a lease without a renewal, nothing is left."""
+    begin(world)
+    until, last = time.monotonic() + 2.5 * SECONDS, 0.0
+
+    def renewed_long_enough() -> bool:
+        nonlocal last
+        renew(world)
+        last = time.monotonic()
+        return last > until
+
+    wait_until(renewed_long_enough, "the lease was renewed for long", 60, every=1)
+    assert world.status("run")["phase"] == "Running"
+    assert world.pods("scheduler")
+    wait_until(lambda: not world.everything(), "nothing is left", 30)
+    assert SECONDS < time.monotonic() - last < SECONDS + 10
+    status = world.status("run")
+    assert (status["phase"], status["reason"]) == ("Failed", "DriverLost")
+    assert "laptop" in status["message"]
+
+
+def test_a_driver_that_is_never_heard_leaves_nothing(world: World) -> None:
+    """A process that is killed right after it asked for a cluster keeps none."""
+    world.create(FlowRun(more={"leaseDurationSeconds": SECONDS}).body())
+    status = world.wait_phase("run", "Failed", seconds=SECONDS + 15)
+
+    assert status["reason"] == "DriverLost"
+    assert "no driver renewed" in status["message"]
+
+
+def test_a_driver_gives_its_cluster_back(world: World) -> None:
+    """With its outcome in the Lease the run is over at once."""
+    begin(world)
+    world.wait_phase("run", "Running")
+    outcome = Outcome(state="Completed", reason="FlowCompleted", message="all done", exit_code=0)
+    world.patch_lease("run", lease.release(outcome))
+    status = world.wait_phase("run", "Succeeded", "Failed", seconds=20)
+
+    assert (status["phase"], status["message"]) == ("Succeeded", "all done")

@@ -1,0 +1,118 @@
+"""When a driver that runs elsewhere counts as gone. No API server: values in, a verdict out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from flowcluster_api import lease as leases
+from flowcluster_api.driver import Outcome
+from flowcluster_operator.model import DriverSigns, Observed
+from flowcluster_operator.policies.lease import ASKED_SECONDS
+from flowcluster_operator.reconcile.decide import decide
+from flowcluster_operator.silences import Silences
+from tests.support.makers import KEY, NOW, SETTINGS, ago, cluster, deployment, lease, observed, pod, spec
+
+HEARD = DriverSigns(holder="laptop", outcome=None, silent=5, asked=0)
+
+
+def seen(signs: DriverSigns, **more: Any) -> Observed:
+    """A run that works, whose driver gives these signs."""
+    body = spec(flow=False, **more)
+    status = {"phase": "Running", "startTime": ago(300), "readyTime": ago(290)}
+    pods = [pod("scheduler"), pod("worker", uid="w1"), pod("worker", uid="w2")]
+    return observed(
+        body, status=status, cluster=cluster(), deployments=(deployment(),), pods=pods, lease=lease(), driver=signs
+    )
+
+
+def status(signs: DriverSigns, **more: Any) -> dict[str, Any]:
+    found = decide(seen(signs, **more), SETTINGS, NOW).status
+    assert found is not None
+    return found
+
+
+def test_a_driver_that_is_heard_goes_on() -> None:
+    """The run stays, the record says who drives it, and the next look is when its silence would be too long."""
+    plan = decide(seen(HEARD), SETTINGS, NOW)
+
+    assert plan.status is not None
+    assert plan.status["phase"] == "Running"
+    assert "laptop drives the run" in [entry["message"] for entry in plan.status["story"]]
+    assert plan.requeue == leases.DURATION - HEARD.silent
+
+
+@pytest.mark.parametrize(
+    ("signs", "more", "phase"),
+    [
+        (HEARD._replace(silent=61, asked=ASKED_SECONDS), {}, "Stopping"),
+        (HEARD._replace(silent=61, asked=ASKED_SECONDS - 1), {}, "Running"),
+        (HEARD._replace(silent=61, asked=ASKED_SECONDS), {"leaseDurationSeconds": 90}, "Running"),
+        (HEARD._replace(silent=11, asked=ASKED_SECONDS), {"leaseDurationSeconds": 10}, "Stopping"),
+        (HEARD._replace(silent=999, asked=999, holder=None), {}, "Running"),
+        (HEARD._replace(silent=11, asked=ASKED_SECONDS, holder=None), {"leaseDurationSeconds": 10}, "Stopping"),
+    ],
+)
+def test_silence_ends_a_run(signs: DriverSigns, more: dict[str, Any], phase: str) -> None:
+    """Longer than the lease, confirmed by the API server for a while, and only where somebody is expected."""
+    after = status(signs, **more)
+
+    assert after["phase"] == phase
+    if phase == "Stopping":
+        assert after["reason"] == "DriverLost"
+        assert "spec.leaseDurationSeconds" in after["message"]
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"), [("Completed", "Succeeded"), ("Failed", "FlowFailed"), ("Cancelled", "Cancelled")]
+)
+def test_a_driver_says_how_it_ended(state: Any, reason: str) -> None:
+    """Its own words are the outcome, at once."""
+    word = "FlowCompleted" if state == "Completed" else reason
+    outcome = Outcome(state=state, reason=word, message="as it says", exit_code=0)
+    after = status(HEARD._replace(outcome=outcome))
+
+    assert (after["phase"], after["reason"], after["message"]) == ("Stopping", reason, "as it says")
+
+
+def test_the_lease_goes_with_the_run() -> None:
+    """What is deleted at the end includes the Lease."""
+    world = seen(HEARD)
+    finished = {
+        "phase": "Stopping",
+        "finishTime": ago(1),
+        "conditions": [{"type": "Finished", "status": "True", "reason": "Succeeded", "message": ""}],
+    }
+    assert world.run is not None
+    over = observed(run={**world.run, "status": finished}, lease=lease())
+
+    assert [action.resource.kind for action in decide(over, SETTINGS, NOW).actions] == ["Lease"]
+
+
+def test_silence_is_counted_from_what_this_process_heard() -> None:
+    """A renewal counts from when it was first seen; what its time says does not matter."""
+    silences = Silences()
+
+    assert silences.seconds(KEY, "2001-01-01T00:00:00Z", 0) == 0
+    assert silences.seconds(KEY, "2001-01-01T00:00:00Z", 40) == 40
+    assert silences.seconds(KEY, "2001-01-01T00:00:09Z", 50) == 0
+
+
+def test_asking_counts_without_a_gap_only() -> None:
+    """An API server that could not be asked for a while leaves the driver its time to be heard again."""
+    silences = Silences()
+    silences.seconds(KEY, None, 0)
+
+    assert [silences.asked(KEY, at) for at in (60, 61, 62.5)] == [0, 1, 2.5]
+    assert [silences.asked(KEY, at) for at in (80, 81)] == [0, 1]
+    silences.seconds(KEY, "2001-01-01T00:00:09Z", 82)
+    assert silences.asked(KEY, 82) == 0
+
+
+def test_what_is_no_outcome_does_not_end_a_run() -> None:
+    """Anybody can write an annotation."""
+    body = lease("laptop")
+    body["metadata"]["annotations"] = {leases.ANNOTATION_OUTCOME: "nonsense"}
+
+    assert leases.read(body) == ("laptop", None, None)
