@@ -231,7 +231,9 @@ def test_lost_ray_head_ends_the_flow(scheme: str, flows: Path, tmp_path: Path) -
     """A head that dies while a task runs ends the flow with ClusterLost, which names the address."""
     with RayHead.start(cpus=1) as head:
         address = head.client_address if scheme else head.address
-        program = Program(tmp_path, [sys.executable, str(flows), "at_ray_head"], {"HEAD": address})
+        # A Ray client would look for a lost head for half a minute.
+        settings = {"HEAD": address, "RAY_CLIENT_RECONNECT_GRACE_PERIOD": "2"}
+        program = Program(tmp_path, [sys.executable, str(flows), "at_ray_head"], settings)
         program.until_it_hangs()
         head.kill()
         _, errors = program.process.communicate(timeout=100)

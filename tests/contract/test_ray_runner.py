@@ -128,7 +128,9 @@ def test_head_that_cannot_start_a_server_for_a_client_is_asked_again(no_ray: Non
     def body() -> Any:
         return echo.submit(1)
 
-    with RayHead.start(cpus=1, modules=tmp_path) as head:
+    # Ray would wait for the crashed server for half a minute.
+    soon = {"RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S": "5"}
+    with RayHead.start(cpus=1, modules=tmp_path, settings=soon) as head:
         on_head = body.with_options(task_runner=RayTaskRunner(address=head.client_address))
 
         assert on_head() == 1

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,7 +25,7 @@ class RayHead:
         process: the session leader of all its processes.
     """
 
-    def __init__(self, cpus: int, directory: str, modules: Path | None) -> None:
+    def __init__(self, cpus: int, directory: str, modules: Path | None, settings: Mapping[str, str]) -> None:
         port, client_port = _free_ports(2)
         self.address = f"127.0.0.1:{port}"
         self.client_address = f"ray://127.0.0.1:{client_port}"
@@ -36,17 +36,22 @@ class RayHead:
         command += ["--include-dashboard=false", "--disable-usage-stats", f"--temp-dir={directory}"]
         # A Ray client's workers find modules where the head does, and not where the client does.
         path = os.pathsep.join(part for part in (str(modules or ""), *sys.path) if part)
-        environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "PYTHONPATH": path}
+        environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "PYTHONPATH": path, **settings}
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
 
     @classmethod
     @contextmanager
-    def start(cls, cpus: int, modules: Path | None = None) -> Iterator[RayHead]:
-        """A head that answers, for the time of the block; its Python imports from the folder `modules` first."""
+    def start(
+        cls, cpus: int, modules: Path | None = None, settings: Mapping[str, str] | None = None
+    ) -> Iterator[RayHead]:
+        """A head that answers, for the time of the block.
+
+        Its Python imports from the folder `modules` first; `settings` are Ray's, by environment variables.
+        """
         # Short: it begins the names of sockets.
         directory = tempfile.mkdtemp(prefix="r")
-        head = cls(cpus, directory, modules)
+        head = cls(cpus, directory, modules, settings or {})
         try:
             wait_until(head._is_ready, "the Ray head runs")
             yield head
