@@ -82,9 +82,15 @@ class Kube:
         path, query = resource.path(namespace, name), {"fieldManager": FIELD_MANAGER}
         return await self._request("PATCH", path, patch, query, "application/merge-patch+json")
 
-    async def delete(self, resource: Resource, namespace: str, name: str, uid: str) -> Object:
-        """Delete exactly the object of that UID, its dependents first. Raises Conflict when it is another one."""
-        options = {"propagationPolicy": "Foreground", "preconditions": {"uid": uid}}
+    async def delete(
+        self, resource: Resource, namespace: str, name: str, uid: str, *, background: bool = False
+    ) -> Object:
+        """Delete exactly the object of that UID, its dependents before it, or after it where that is said.
+
+        Raises Conflict when it is another one.
+        """
+        policy = "Background" if background else "Foreground"
+        options = {"propagationPolicy": policy, "preconditions": {"uid": uid}}
         return await self._request("DELETE", resource.path(namespace, name), options)
 
     async def _request(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import math
 from typing import NamedTuple
 
 from flowcluster_api.driver import Outcome
+from flowcluster_api.lease import Demand
 from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.resources import Object, Resource
 
@@ -73,12 +75,29 @@ class DriverSigns(NamedTuple):
         outcome: how it ended, as it says itself.
         silent: seconds since its last renewal, or the Lease itself, was first seen by this process.
         asked: seconds for which the API server has been asked, again and again, and knew of no other renewal.
+        demand: what it needs of its cluster, if it says so.
     """
 
     holder: str | None
     outcome: Outcome | None
     silent: float
     asked: float
+    demand: Demand | None = None
+
+
+class Settled(NamedTuple):
+    """How long the cluster's number of workers has been at rest, in seconds.
+
+    Attributes:
+        same: since the number of its worker Deployments, or the number asked for, changed last.
+        lowered: since the number asked for became smaller; infinite if it never did.
+    """
+
+    same: float = math.inf
+    lowered: float = math.inf
+
+
+_AT_REST = Settled()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +111,7 @@ class Observed:
     job: Object | None = None
     lease: Object | None = None
     driver: DriverSigns | None = None
+    settled: Settled = _AT_REST
     deployments: tuple[Object, ...] = ()
     pods: tuple[PodFacts, ...] = ()
     warnings: tuple[Warned, ...] = ()
@@ -116,11 +136,25 @@ class Create:
 
 @dataclasses.dataclass(frozen=True)
 class Delete:
-    """Delete exactly this object (its UID is a precondition), its own dependents first."""
+    """Delete exactly this object (its UID is a precondition), its own dependents first.
+
+    With `background` the object goes at once, and its dependents after it.
+    """
 
     resource: Resource
     name: str
     uid: str
+    background: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class SetWorkers:
+    """Ask the upstream operator for another number of workers, by this merge patch."""
+
+    resource: Resource
+    name: str
+    uid: str
+    patch: Object
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,7 +175,7 @@ class Emit:
     message: str
 
 
-Action = Create | Delete | DropFinalizers
+Action = Create | Delete | DropFinalizers | SetWorkers
 
 
 @dataclasses.dataclass(frozen=True)

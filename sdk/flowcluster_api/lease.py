@@ -7,6 +7,7 @@ operator judges by its own clock, from the moment at which it saw that one: the 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -15,11 +16,42 @@ from . import driver, names
 #: Annotation that ends the lease: the driver's `Outcome` as JSON.
 ANNOTATION_OUTCOME = f"{names.GROUP}/outcome"
 
+#: Annotation with the driver's `Demand` as JSON.
+ANNOTATION_DEMAND = f"{names.GROUP}/demand"
+
 #: Seconds of silence after which a driver counts as gone, where the FlowRun does not say.
 DURATION = 60
 
 #: Renewals in the time of one duration. A driver that is stopped for 0.8 of it may just have been about to renew.
 RENEWALS = 6
+
+
+class Demand(NamedTuple):
+    """What a driver needs of its cluster.
+
+    Attributes:
+        workers: that have something to do.
+        retired: names of workers that have given away what they had and take nothing more: they may be removed.
+    """
+
+    workers: int
+    retired: tuple[str, ...] = ()
+
+    def to_json(self) -> str:
+        """As it stands in the Lease."""
+        return json.dumps(self._asdict(), separators=(",", ":"))
+
+    @staticmethod
+    def from_json(text: str) -> Demand | None:
+        """What stands in a Lease; None if it is no demand."""
+        try:
+            data = json.loads(text)
+            workers, retired = data["workers"], data.get("retired") or ()
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return None
+        if not isinstance(workers, int) or isinstance(workers, bool) or not isinstance(retired, list | tuple):
+            return None
+        return Demand(max(workers, 0), tuple(str(name) for name in retired))
 
 
 class Signs(NamedTuple):
@@ -29,27 +61,33 @@ class Signs(NamedTuple):
         holder: who renews it; None before anybody did.
         renewed: the time of the last renewal by the driver's clock, as it stands there.
         outcome: how the driver ended; None while it goes on.
+        demand: what it needs; None while it does not say.
     """
 
     holder: str | None
     renewed: str | None
     outcome: driver.Outcome | None
+    demand: Demand | None = None
 
 
 def read(lease: Mapping[str, Any]) -> Signs:
-    """The signs in a Lease object. An outcome that cannot be read is none."""
+    """The signs in a Lease object. An outcome or a demand that cannot be read is none."""
     spec: Mapping[str, Any] = lease.get("spec") or {}
-    text = (lease["metadata"].get("annotations") or {}).get(ANNOTATION_OUTCOME)
+    annotations = lease["metadata"].get("annotations") or {}
+    text, demand = annotations.get(ANNOTATION_OUTCOME), annotations.get(ANNOTATION_DEMAND)
     try:
         outcome = driver.Outcome.from_json(text) if text else None
     except ValueError:
         outcome = None
-    return Signs(spec.get("holderIdentity"), spec.get("renewTime"), outcome)
+    return Signs(
+        spec.get("holderIdentity"), spec.get("renewTime"), outcome, Demand.from_json(demand) if demand else None
+    )
 
 
-def renewal(holder: str, duration: int, now: str, acquired: str) -> dict[str, Any]:
+def renewal(holder: str, duration: int, now: str, acquired: str, demand: Demand | None = None) -> dict[str, Any]:
     """The merge patch of a renewal. `now` and `acquired` are RFC 3339 times with microseconds."""
-    return {
+    told = {} if demand is None else {"metadata": {"annotations": {ANNOTATION_DEMAND: demand.to_json()}}}
+    return told | {
         "spec": {
             "holderIdentity": holder,
             "leaseDurationSeconds": duration,

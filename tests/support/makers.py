@@ -72,18 +72,20 @@ def lease(holder: str | None = None) -> dict[str, Any]:
     return stored({**desired_lease(KEY), "spec": {"holderIdentity": holder} if holder else {}})
 
 
-def deployment(name: str = "scheduler", **status: Any) -> dict[str, Any]:
-    """A Deployment of the cluster."""
-    meta = {"name": name, "namespace": KEY.namespace, "labels": names.child_labels(KEY.name, KEY.uid, name)}
-    return stored({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "status": status})
+def deployment(component: str = "scheduler", *, number: int = 0, age: float = 30, **status: Any) -> dict[str, Any]:
+    """A Deployment of the cluster: the scheduler's, or that of the worker with this number."""
+    name = f"{component}-w{number}" if number else component
+    meta = {"name": name, "namespace": KEY.namespace, "labels": names.child_labels(KEY.name, KEY.uid, component)}
+    body = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "status": status}
+    return stored(body, age=age, uid=f"uid-{name}")
 
 
 def pod(component: str, state: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
-    """A pod: running and Ready, or in the container state given; `more` are restarts, phase, uid, deleted."""
+    """A pod: running and Ready, or in the container state given; `more` are restarts, phase, name, uid, deleted."""
     state = state if state is not None else {"running": {}}
     running = "running" in state
     metadata: dict[str, Any] = {
-        "name": f"{component}-{more.get('uid', '1')}",
+        "name": more.get("name", f"{component}-{more.get('uid', '1')}"),
         "uid": more.get("uid", f"pod-{component}"),
         "labels": names.child_labels(KEY.name, KEY.uid, component),
         "creationTimestamp": ago(more.get("age", 20)),

@@ -28,6 +28,14 @@ class Backend(Protocol):
         """URL of its dashboard, inside this Kubernetes."""
         ...
 
+    def workers(self, cluster: Object) -> int:
+        """Workers that the cluster resource asks for."""
+        ...
+
+    def sized(self, workers: int) -> Object:
+        """The merge patch by which the cluster resource asks for so many workers."""
+        ...
+
     def acted_on(self, observed: Observed) -> bool:
         """Whether the upstream operator has begun to serve the cluster resource."""
         ...

@@ -27,6 +27,14 @@ class DaskBackend:
         """See `Backend.dashboard`."""
         return f"http://{scheduler_host(name, namespace, settings)}:{DASHBOARD_PORT}/status"
 
+    def workers(self, cluster: Object) -> int:
+        """See `Backend.workers`."""
+        return int(cluster["spec"]["worker"].get("replicas", 0))
+
+    def sized(self, workers: int) -> Object:
+        """See `Backend.sized`."""
+        return {"spec": {"worker": {"replicas": workers}}}
+
     def acted_on(self, observed: Observed) -> bool:
         """The scheduler's Deployment is the first thing that dask-kubernetes makes."""
         return bool(observed.deployments)

@@ -10,6 +10,7 @@ from flowcluster_api.v1alpha1 import FlowRunSpec, Scheduler, Workers
 from flowcluster_operator.desired.metadata import child_metadata
 from flowcluster_operator.desired.overlay import lay_over
 from flowcluster_operator.desired.pods import cluster_image, container
+from flowcluster_operator.desired.relay import relay
 from flowcluster_operator.model import Key
 from flowcluster_operator.resources import DASK_CLUSTER, Object
 from flowcluster_operator.settings import Settings
@@ -34,6 +35,7 @@ def dask_cluster(key: Key, spec: FlowRunSpec, settings: Settings, replicas: int)
     metadata = child_metadata(key, names.COMPONENT_CLUSTER)
     image = cluster_image(spec, settings)
     scheduler, workers = spec.cluster.scheduler, spec.cluster.workers
+    beside = [relay(image, [SCHEDULER_PORT, DASHBOARD_PORT], settings)] if spec.flow is None else []
     return {
         "apiVersion": DASK_CLUSTER.api_version,
         "kind": DASK_CLUSTER.kind,
@@ -41,27 +43,27 @@ def dask_cluster(key: Key, spec: FlowRunSpec, settings: Settings, replicas: int)
         "spec": {
             "idleTimeout": 0,
             "scheduler": {
-                **_template(key, scheduler, "scheduler", _scheduler(scheduler, image, settings), settings),
+                **_template(key, scheduler, "scheduler", [_scheduler(scheduler, image, settings), *beside], settings),
                 "service": _service(metadata["name"]),
             },
             "worker": {
                 "replicas": replicas,
-                **_template(key, workers, "workers", _worker(workers, image, settings), settings),
+                **_template(key, workers, "workers", [_worker(workers, image, settings)], settings),
             },
         },
     }
 
 
 def _template(
-    key: Key, part: Scheduler | Workers | None, field: str, body: dict[str, Any], settings: Settings
+    key: Key, part: Scheduler | Workers | None, field: str, containers: list[dict[str, Any]], settings: Settings
 ) -> dict[str, Any]:
     template = {
-        "metadata": {"labels": names.child_labels(key.name, key.uid, body["name"])},
+        "metadata": {"labels": names.child_labels(key.name, key.uid, containers[0]["name"])},
         "spec": {
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": settings.cluster_grace_seconds,
-            "containers": [body],
+            "containers": containers,
         },
     }
     return lay_over(template, part.template if part else {}, f"spec.cluster.{field}.template")

@@ -18,10 +18,12 @@ CONTAINER_SECURITY: dict[str, Any] = {
 
 
 def container(
-    name: str, image: str, args: list[str], settings: Settings, resources: Resources | None = None
+    name: str, image: str, args: list[str] | None, settings: Settings, resources: Resources | None = None
 ) -> dict[str, Any]:
     """A container of ours, without its own parts (env, ports, probes)."""
-    body: dict[str, Any] = {"name": name, "image": image, "args": args, "securityContext": CONTAINER_SECURITY}
+    body: dict[str, Any] = {"name": name, "image": image, "securityContext": CONTAINER_SECURITY}
+    if args is not None:
+        body["args"] = args
     if settings.image_pull_policy:
         body["imagePullPolicy"] = settings.image_pull_policy
     if resources is not None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from flowcluster_api.v1alpha1 import FlowRunSpec, Workers
+from flowcluster_api.v1alpha1 import Workers
+from flowcluster_operator.model import Observed
 from flowcluster_operator.settings import Settings
 
 
@@ -17,9 +18,19 @@ class Scale:
     target: int
 
 
-def scale(spec: FlowRunSpec, settings: Settings) -> Scale:
-    """The scale of a run. Without a sign of what the flow needs, a run gets all that it may have."""
+def scale(observed: Observed, settings: Settings) -> Scale:
+    """The scale of a run: what its driver needs, within the bounds.
+
+    A driver that runs elsewhere and has not said what it needs gets the minimum, one that the operator started the
+    maximum: that one does not say.
+    """
+    spec = observed.spec
+    assert spec is not None
     workers = (spec.cluster and spec.cluster.workers) or Workers()
     limit = settings.max_workers
+    minimum = min(workers.minimum, limit)
     maximum = min(workers.maximum if workers.maximum is not None else max(workers.minimum, 1), limit)
-    return Scale(minimum=min(workers.minimum, limit), maximum=maximum, target=maximum)
+    demand = observed.driver.demand if observed.driver is not None else None
+    needed = maximum if spec.flow is not None else demand.workers if demand else 0
+    target = min(max(needed, minimum), maximum)
+    return Scale(minimum=minimum, maximum=maximum, target=target)

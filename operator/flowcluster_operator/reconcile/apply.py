@@ -10,7 +10,7 @@ from flowcluster_api import names
 from flowcluster_operator.desired.metadata import owned_by
 from flowcluster_operator.errors import ApiError, ApiUnavailable, Conflict, NotFound, Refused
 from flowcluster_operator.kube import Kube
-from flowcluster_operator.model import Action, Create, Delete, Emit, Key, Observed, Plan, Rejection
+from flowcluster_operator.model import Action, Create, Delete, Emit, Key, Observed, Plan, Rejection, SetWorkers
 from flowcluster_operator.resources import EVENT, FLOW_RUN, Object, Resource
 from flowcluster_operator.status import timestamp
 from flowcluster_operator.store import Store
@@ -37,7 +37,15 @@ async def _act(action: Action, key: Key, store: Store, kube: Kube) -> Rejection 
         return await _create(action, key, store, kube)
     try:
         if isinstance(action, Delete):
-            answer = await kube.delete(action.resource, key.namespace, action.name, action.uid)
+            answer = await kube.delete(
+                action.resource, key.namespace, action.name, action.uid, background=action.background
+            )
+            if action.background:  # the answer shows the object as it was, and it is gone
+                store.remove(action.resource, action.uid)
+                return None
+        elif isinstance(action, SetWorkers):
+            sized = {**action.patch, "metadata": {"uid": action.uid}}
+            answer = await kube.merge(action.resource, key.namespace, action.name, sized)
         else:
             let_go = {"metadata": {"uid": action.uid, "finalizers": None}}
             answer = await kube.merge(action.resource, key.namespace, action.name, let_go)

@@ -19,6 +19,7 @@ from flowcluster_operator.policies import teardown
 from flowcluster_operator.policies.causes import Cause, cause
 from flowcluster_operator.policies.ending import Ending, ending
 from flowcluster_operator.policies.lease import next_look
+from flowcluster_operator.policies.resizing import Resizing, resizing
 from flowcluster_operator.policies.scaling import scale
 from flowcluster_operator.reconcile import progress
 from flowcluster_operator.resources import FLOW_RUN, JOB, LEASE, Object
@@ -180,11 +181,21 @@ def _start_or_run(
         draft.tell(c.CREATED, _asked_for(observed))
     progress.record(observed, draft, backend, settings)
     running = progress.judge(observed, draft, why, settings)
+    sizing = _resize(observed, settings, backend)
+    looks = [_next_look(observed, draft.status, now, running=running), sizing.requeue]
     return Plan(
+        actions=sizing.actions,
         status=draft.changed(),
         events=tuple(draft.events),
-        requeue=_next_look(observed, draft.status, now, running=running),
+        requeue=min((look for look in looks if look is not None), default=None),
     )
+
+
+def _resize(observed: Observed, settings: Settings, backend: Backend | None) -> Resizing:
+    assert observed.spec is not None
+    if backend is None or observed.spec.cluster is None or observed.spec.cluster.ref is not None:
+        return Resizing()
+    return resizing(observed, backend, scale(observed, settings).target)
 
 
 def _missing(observed: Observed, settings: Settings, backend: Backend | None) -> list[Create]:
@@ -196,7 +207,7 @@ def _missing(observed: Observed, settings: Settings, backend: Backend | None) ->
         name = progress.cluster_name(observed)
         address = backend.address(name, observed.key.namespace, settings)
         if spec.cluster.ref is None and observed.cluster is None:
-            body = backend.build(observed.key, spec, settings, scale(spec, settings).target)
+            body = backend.build(observed.key, spec, settings, scale(observed, settings).target)
             creates.append(Create(backend.resource, body))
     if spec.flow is None and observed.lease is None:
         creates.append(Create(LEASE, lease(observed.key)))

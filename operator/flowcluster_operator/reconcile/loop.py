@@ -9,13 +9,13 @@ import random
 
 from flowcluster_operator.errors import ApiUnavailable, Conflict, NotFound, OperatorError
 from flowcluster_operator.kube import Kube
+from flowcluster_operator.memory import Memory
 from flowcluster_operator.model import Key, Rejection
 from flowcluster_operator.reconcile.apply import apply
 from flowcluster_operator.reconcile.decide import RETRY_SECONDS, decide
 from flowcluster_operator.reconcile.observe import observe
 from flowcluster_operator.reconcile.queue import Queue
 from flowcluster_operator.settings import Settings
-from flowcluster_operator.silences import Silences
 from flowcluster_operator.store import Store
 
 _logger = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ class Reconciler:
         self._settings, self._store, self._kube = settings, store, kube
         self._failures: dict[Key, int] = {}
         self._rejections: dict[Key, tuple[dt.datetime, list[Rejection]]] = {}
-        self._silences = Silences()
+        self._memory = Memory()
         self.queue: Queue[Key] = Queue()
 
     async def run(self) -> None:
@@ -74,7 +74,7 @@ class Reconciler:
 
     async def _reconcile(self, key: Key) -> float | None:
         now = dt.datetime.now(dt.UTC)
-        observed = await observe(key, self._store, self._kube, self._silences, self._refused(key, now), now)
+        observed = await observe(key, self._store, self._kube, self._memory, self._refused(key, now), now)
         plan = decide(observed, self._settings, now)
         rejections = await apply(plan, observed, self._store, self._kube, now)
         if rejections:
@@ -83,7 +83,7 @@ class Reconciler:
             self.queue.cancel_timer(key)
             if observed.run is None:
                 self._rejections.pop(key, None)
-                self._silences.forget(key)
+                self._memory.forget(key)
         return plan.requeue
 
     def _refused(self, key: Key, now: dt.datetime) -> list[Rejection]:

@@ -7,6 +7,7 @@ and for Events, which nobody watches.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import datetime as dt
 from collections.abc import Sequence
 
@@ -14,11 +15,14 @@ from flowcluster_api import conditions as c
 from flowcluster_api import lease as leases
 from flowcluster_api import names
 from flowcluster_api.v1alpha1 import FlowRunSpec
+from flowcluster_operator.backends.registry import BACKENDS
 from flowcluster_operator.desired.metadata import owned_by
 from flowcluster_operator.errors import NotFound
 from flowcluster_operator.facts import parse_time, pod_facts
 from flowcluster_operator.kube import Kube
-from flowcluster_operator.model import DriverSigns, Key, Observed, Rejection, Warned
+from flowcluster_operator.memory import Memory
+from flowcluster_operator.model import DriverSigns, Key, Observed, Rejection, Settled, Warned
+from flowcluster_operator.policies.resizing import live_workers
 from flowcluster_operator.resources import (
     CHILDREN,
     DASK_CLUSTER,
@@ -31,6 +35,7 @@ from flowcluster_operator.resources import (
     Object,
     Resource,
 )  # fmt: skip
+from flowcluster_operator.settling import Settling
 from flowcluster_operator.silences import Silences
 from flowcluster_operator.status import is_true
 from flowcluster_operator.store import Store
@@ -40,7 +45,12 @@ _POD_SECONDS = 1.0
 
 
 async def observe(
-    key: Key, store: Store, kube: Kube, silences: Silences, rejections: Sequence[Rejection], now: dt.datetime
+    key: Key,
+    store: Store,
+    kube: Kube,
+    memory: Memory,
+    rejections: Sequence[Rejection],
+    now: dt.datetime,
 ) -> Observed:
     """The world as far as one run is concerned."""
     run = store.flow_run(key) or await _confirm_gone(store, kube, FLOW_RUN, key, key.name)
@@ -51,8 +61,8 @@ async def observe(
     if run is not None and not over:
         cluster = cluster or await _recorded(store, kube, key, DASK_CLUSTER, (status.get("cluster") or {}).get("name"))
         job = job or await _recorded(store, kube, key, JOB, (status.get("flow") or {}).get("job"))
-    lease, driver = await _driver(store, kube, silences, key, spec)
-    return Observed(
+    lease, driver = await _driver(store, kube, memory.silences, key, spec)
+    observed = Observed(
         key=key,
         run=run,
         spec=spec,
@@ -67,6 +77,15 @@ async def observe(
         referenced=await _referenced(kube, key, spec),
         verified_gone=over and not is_true(status, c.CLUSTER_DELETED) and await _nothing_left(store, kube, key),
     )
+    return dataclasses.replace(observed, settled=_settled(observed, memory.settling))
+
+
+def _settled(observed: Observed, settling: Settling) -> Settled:
+    backend = BACKENDS.get(observed.spec.cluster.kind) if observed.spec and observed.spec.cluster else None
+    if backend is None or observed.cluster is None:
+        return Settled()
+    live, requested = len(live_workers(observed)), backend.workers(observed.cluster)
+    return settling.see(observed.key, live, requested, asyncio.get_running_loop().time())
 
 
 def _owned(store: Store, resource: Resource, key: Key) -> Object | None:
@@ -110,7 +129,7 @@ async def _driver(
         signs = leases.read(lease)
         silent = silences.seconds(key, signs.renewed, clock())
         asked = silences.asked(key, clock()) if silent >= expected else 0.0
-    return lease, DriverSigns(signs.holder, signs.outcome, silent, asked)
+    return lease, DriverSigns(signs.holder, signs.outcome, silent, asked, signs.demand)
 
 
 async def _warnings(kube: Kube, key: Key, job: Object | None, store: Store, now: dt.datetime) -> tuple[Warned, ...]:

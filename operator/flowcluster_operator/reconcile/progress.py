@@ -53,7 +53,7 @@ def forget_workers(draft: Draft) -> None:
 def judge(observed: Observed, draft: Draft, why: Cause | None, settings: Settings) -> bool:
     """Set conditions and phase; whether the run is running (or was: a lost worker does not undo a start)."""
     assert observed.spec is not None
-    verdict = readiness(observed, scale(observed.spec, settings))
+    verdict = readiness(observed, scale(observed, settings))
     started = observed.spec.flow is None or any(pod.started for pod in observed.of(names.COMPONENT_DRIVER))
     _tell_changes(observed, draft, verdict.ready, verdict.message, started)
     if observed.spec.cluster is not None:
@@ -98,7 +98,7 @@ def _cluster(observed: Observed, known: Object, backend: Backend, settings: Sett
     new: Object = {**known, "kind": backend.kind, "name": name}
     if _ref(observed):
         return new | _doors(backend, name, namespace, settings)
-    bounds, ready = scale(observed.spec, settings), ready_workers(observed)
+    bounds, ready = scale(observed, settings), ready_workers(observed)
     new["workers"] = {
         "minimum": bounds.minimum,
         "maximum": bounds.maximum,

@@ -96,7 +96,7 @@ class Workers(ApiModel):
     minimum: int = Field(default=0, ge=0, le=10_000, description="Workers that the cluster has at least.")
     maximum: int | None = Field(
         default=None,
-        ge=1,
+        ge=0,
         le=10_000,
         description="Workers that the cluster has at most. Default: the minimum, and at least one.",
     )

@@ -22,8 +22,9 @@ def seen(signs: DriverSigns, **more: Any) -> Observed:
     body = spec(flow=False, **more)
     status = {"phase": "Running", "startTime": ago(300), "readyTime": ago(290)}
     pods = [pod("scheduler"), pod("worker", uid="w1"), pod("worker", uid="w2")]
+    deployments = (deployment(), *(deployment("worker", number=number) for number in (1, 2)))
     return observed(
-        body, status=status, cluster=cluster(), deployments=(deployment(),), pods=pods, lease=lease(), driver=signs
+        body, status=status, cluster=cluster(), deployments=deployments, pods=pods, lease=lease(), driver=signs
     )
 
 
@@ -115,4 +116,4 @@ def test_what_is_no_outcome_does_not_end_a_run() -> None:
     body = lease("laptop")
     body["metadata"]["annotations"] = {leases.ANNOTATION_OUTCOME: "nonsense"}
 
-    assert leases.read(body) == ("laptop", None, None)
+    assert leases.read(body) == leases.Signs("laptop", None, None)

@@ -1,0 +1,153 @@
+"""A connection goes on where it was, over however many paths."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+from collections.abc import Awaitable, Callable
+
+from flowcluster_api.relay import ANSWER, HELLO, MARK, Connection, Relay
+
+MEGABYTES = 24
+Server = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while data := await reader.read(2**16):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
+
+
+async def last_words(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(bytes(3_000_000))
+    writer.close()
+
+
+class Rig:
+    """A server behind a relay, and the near end before it, with a path that can be cut."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self.paths: list[asyncio.StreamWriter] = []
+        self.near: list[Connection] = []
+
+    async def __aenter__(self) -> Rig:
+        self._stack = contextlib.AsyncExitStack()
+        serve = asyncio.start_server
+        server = await self._stack.enter_async_context(await serve(self._server, "127.0.0.1", 0))
+        self.target = server.sockets[0].getsockname()[1]
+        self.relay = Relay({self.target})
+        far = await self._stack.enter_async_context(await serve(self.relay.serve, "127.0.0.1", 0))
+        self._far_port = far.sockets[0].getsockname()[1]
+        local = await self._stack.enter_async_context(await serve(self._accept, "127.0.0.1", 0))
+        self.port = local.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        for connection in [*self.near, *self.relay._known.values()]:
+            connection.close()
+        self.cut()
+        await self._stack.aclose()
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(others)
+
+    def cut(self) -> None:
+        """Break all paths."""
+        while self.paths:
+            self.paths.pop().transport.abort()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection, identity, is_new = Connection(reader, writer), os.urandom(16), True
+        self.near.append(connection)
+        while not connection.over.is_set():
+            with contextlib.suppress(OSError, EOFError):
+                there, back = await asyncio.open_connection("127.0.0.1", self._far_port)
+                self.paths.append(back)
+                back.write(HELLO.pack(MARK, identity, self.target, is_new, connection.received))
+                known, confirmed = ANSWER.unpack(await there.readexactly(ANSWER.size))
+                if not known:
+                    connection.close()
+                    return
+                is_new = False
+                await connection.carry(there, back, confirmed)
+
+
+def with_rig(test: Callable[[Rig], Awaitable[None]], server: Server = echo) -> None:
+    async def run() -> None:
+        async with Rig(server) as rig, asyncio.timeout(60):
+            await test(rig)
+
+    asyncio.run(run())
+
+
+def test_nothing_is_lost_or_repeated_when_paths_break() -> None:
+    """However often the path is cut, at whatever byte, what comes back is what was sent."""
+
+    async def test(rig: Rig) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
+        sent = random.Random(1).randbytes(MEGABYTES * 2**20)
+        cuts = 0
+
+        async def send() -> None:
+            for start in range(0, len(sent), 70_001):
+                writer.write(sent[start : start + 70_001])
+                await writer.drain()
+
+        sending = asyncio.create_task(send())
+        came = bytearray()
+        while len(came) < len(sent):
+            came += await reader.read(2**18)
+            if len(came) > (cuts + 1) * 1_300_000:
+                cuts += 1
+                rig.cut()
+        await sending
+        assert cuts > 10
+        assert bytes(came) == sent
+        writer.close()
+
+    with_rig(test)
+
+
+def test_an_end_closes_the_other_end() -> None:
+    """A client that leaves takes its connection to the server along."""
+
+    async def test(rig: Rig) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
+        writer.write(b"hello")
+        assert await reader.readexactly(5) == b"hello"
+        (far,) = rig.relay._known.values()
+        writer.close()
+        await far.over.wait()
+        await rig.near[0].over.wait()
+
+    with_rig(test)
+
+
+def test_a_server_s_last_words_arrive() -> None:
+    """What the server sent before it closed arrives before the end of the stream, though the path broke in between."""
+
+    async def test(rig: Rig) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
+        came = len(await reader.readexactly(100_000))
+        rig.cut()
+        came += len(await reader.read())
+        assert came == 3_000_000
+        writer.close()
+
+    with_rig(test, last_words)
+
+
+def test_a_port_that_is_no_target_is_refused() -> None:
+    """The relay leads to the cluster's own ports and nowhere else."""
+
+    async def test(rig: Rig) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", rig._far_port)
+        back.write(HELLO.pack(MARK, os.urandom(16), 22, True, 0))
+        assert await there.read() == b""
+        back.close()
+
+    with_rig(test)

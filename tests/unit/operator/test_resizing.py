@@ -1,0 +1,143 @@
+"""How a cluster gets from one number of workers to another. No API server: values in, actions out."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from flowcluster_api.lease import Demand
+from flowcluster_operator.backends.dask import DaskBackend
+from flowcluster_operator.model import Action, Delete, DriverSigns, Key, Observed, Settled, SetWorkers
+from flowcluster_operator.policies.resizing import MADE_SECONDS, SEEN_SECONDS, resizing
+from flowcluster_operator.policies.scaling import scale
+from flowcluster_operator.resources import DASK_CLUSTER, DEPLOYMENT
+from flowcluster_operator.settings import Settings
+from flowcluster_operator.settling import Settling
+from tests.support.makers import KEY, SETTINGS, cluster, deployment, lease, observed, pod, spec
+
+REST = Settled()
+
+
+def seen(
+    live: int, requested: int, *, started: int | None = None, retired: tuple[str, ...] = (), settled: Settled = REST
+) -> Observed:
+    """A cluster with workers 1 to `live`, of which the first `started` run; all of them by default."""
+    body = cluster()
+    body["spec"]["worker"]["replicas"] = requested
+    running = range(1, (live if started is None else started) + 1)
+    return observed(
+        spec(flow=False),
+        cluster=body,
+        deployments=(deployment(), *(deployment("worker", number=n, age=100 - n) for n in range(1, live + 1))),
+        pods=[pod("worker", name=f"worker-w{n}-x-y", uid=f"p{n}") for n in running],
+        lease=lease("laptop"),
+        driver=DriverSigns("laptop", None, 1, 0, Demand(0, retired)),
+        settled=settled,
+    )
+
+
+def step(found: Observed, target: int) -> tuple[list[str] | int | None, float | None]:
+    """Names of the workers that go, or the number asked for; and when to look again."""
+    sizing = resizing(found, DaskBackend(), target)
+    return _short(sizing.actions), sizing.requeue
+
+
+def _short(actions: tuple[Action, ...]) -> list[str] | int | None:
+    if not actions:
+        return None
+    if isinstance(action := actions[0], SetWorkers):
+        assert len(actions) == 1
+        assert (action.resource, action.uid) == (DASK_CLUSTER, "uid-DaskCluster")
+        return int(action.patch["spec"]["worker"]["replicas"])
+    deletes = [action for action in actions if isinstance(action, Delete)]
+    assert all(action.resource is DEPLOYMENT and action.background for action in deletes)
+    return [action.name for action in deletes]
+
+
+def test_growth_is_asked_for_in_one_step() -> None:
+    """From nothing to all that is needed, also while earlier workers are still being made."""
+    assert step(seen(0, 0), 5) == (5, None)
+    assert step(seen(1, 3, settled=Settled(0, math.inf)), 5) == (5, None)
+
+
+def test_what_is_enough_is_left_alone() -> None:
+    """Neither a cluster of the right size nor one with running workers too many is touched."""
+    assert step(seen(2, 2), 2) == (None, None)
+    assert step(seen(4, 4), 2) == (None, None)
+
+
+def test_workers_that_have_retired_go_and_the_number_follows() -> None:
+    """Exactly those are deleted; afterwards the number is lowered to what is left, never below."""
+    assert step(seen(4, 4, retired=("worker-w2", "worker-w9")), 2) == (["worker-w2"], 0)
+    assert step(seen(3, 4, settled=Settled(0.5, math.inf)), 2) == (None, SEEN_SECONDS - 0.5)
+    assert step(seen(3, 4, settled=Settled(SEEN_SECONDS, math.inf)), 2) == (3, SEEN_SECONDS)
+
+
+def test_workers_that_never_started_go_first() -> None:
+    """Nothing is lost with them: the youngest first, as many as are too many, though nobody retired them."""
+    assert step(seen(4, 4, started=1), 2) == (["worker-w4", "worker-w3"], 0)
+    assert step(seen(4, 4, started=1, retired=("worker-w1",)), 2) == (["worker-w1", "worker-w4"], 0)
+
+
+def test_a_number_that_was_lowered_is_not_raised_at_once() -> None:
+    """dask-kubernetes sees no change in a number that went down and came back before it looked."""
+    assert step(seen(2, 2, settled=Settled(5, 0.25)), 3) == (None, SEEN_SECONDS - 0.25)
+    assert step(seen(2, 2, settled=Settled(5, SEEN_SECONDS)), 3) == (3, None)
+
+
+def test_workers_that_are_not_made_are_asked_for_anew() -> None:
+    """A number that the upstream operator does not act on has to change first."""
+    assert step(seen(1, 3, settled=Settled(4, math.inf)), 3) == (None, MADE_SECONDS - 4)
+    assert step(seen(1, 3, settled=Settled(MADE_SECONDS, math.inf)), 3) == (1, SEEN_SECONDS)
+
+
+def test_a_cluster_that_nobody_has_begun_to_make_is_left_alone() -> None:
+    """There is nothing to be compared with the number yet."""
+    found = observed(spec(flow=False), cluster=cluster(), settled=REST)
+    assert resizing(found, DaskBackend(), 2).actions == ()
+
+
+@pytest.mark.parametrize(("needed", "target"), [(None, 1), (0, 1), (3, 3), (9, 4)])
+def test_the_target_is_what_is_needed_within_the_bounds(needed: int | None, target: int) -> None:
+    """The minimum, as long as the driver has not said what it needs; never more than the maximum."""
+    workers = {"minimum": 1, "maximum": 7}
+    demand = None if needed is None else Demand(needed)
+    found = observed(
+        spec(flow=False, cluster={"kind": "Dask", "workers": workers}), driver=DriverSigns("laptop", None, 1, 0, demand)
+    )
+    assert scale(found, Settings(max_workers=4)).target == target
+
+
+def test_a_driver_that_the_operator_started_gets_the_maximum() -> None:
+    """It does not say what it needs."""
+    found = observed(spec(cluster={"kind": "Dask", "workers": {"minimum": 0, "maximum": 7}}))
+    assert scale(found, SETTINGS).target == 7
+
+
+def test_since_when_the_numbers_are_at_rest() -> None:
+    """Counted from the change of either number; what is seen first may have changed just now."""
+    settling, other = Settling(), Key("team", "other", "uid-2")
+    assert settling.see(KEY, 0, 2, 10) == Settled(0, math.inf)
+    assert settling.see(KEY, 0, 2, 11) == Settled(1, math.inf)
+    assert settling.see(KEY, 1, 2, 12) == Settled(0, math.inf)
+    assert settling.see(KEY, 1, 1, 13) == Settled(0, 0)
+    assert settling.see(KEY, 1, 1, 15) == Settled(2, 2)
+    assert settling.see(other, 1, 1, 15) == Settled(0, math.inf)
+    settling.forget(KEY)
+    assert settling.see(KEY, 1, 1, 20) == Settled(0, math.inf)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "5", "{}", '{"workers": "5"}', '{"workers": true}', '{"workers": 1, "retired": 3}']
+)
+def test_what_is_no_demand_is_none(text: str) -> None:
+    """Anybody can write an annotation."""
+    assert Demand.from_json(text) is None
+
+
+def test_a_demand_survives_the_way() -> None:
+    """What the agent writes is what the operator reads."""
+    demand: Any = Demand(3, ("a", "b"))
+    assert Demand.from_json(demand.to_json()) == demand
