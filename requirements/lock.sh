@@ -10,7 +10,7 @@ compile() {
 }
 compile dev pyproject.toml --all-extras --group dev
 compile operator pyproject.toml --extra operator -c requirements/dev.lock
-compile runtime pyproject.toml --extra dask --extra ray -c requirements/dev.lock
+compile runtime pyproject.toml --extra dask --extra ray --extra kubernetes -c requirements/dev.lock
 echo dask-kubernetes | compile dask-operator - -c requirements/dev.lock
 echo hatchling | compile build - -c requirements/dev.lock
 printf '%s\n' uv hatchling editables | compile bootstrap - -c requirements/dev.lock

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple
@@ -117,6 +117,9 @@ class TaskContext:
         """The words attached to the run."""
         return self.info.tags
 
+
+#: Is told what takes long, by code that waits for a cluster on behalf of a flow run.
+activity: ContextVar[Callable[[str], None]] = ContextVar("flowcluster_activity", default=lambda text: None)
 
 #: Words that the code around a submission attaches to the task run.
 tags_here: ContextVar[tuple[str, ...]] = ContextVar("flowcluster_tags", default=())

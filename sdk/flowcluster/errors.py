@@ -14,11 +14,14 @@
         │   ├── CrashedRun          it was broken off from outside, and no exception says why
         │   ├── CancelledRun        it was cancelled
         │   └── ResultGone          it completed, but its result left with the run's cluster
-    ├── RunTimedOut             a run took longer than its timeout_seconds (also a TimeoutError)
+        ├── RunTimedOut             a run took longer than its timeout_seconds (also a TimeoutError)
         ├── RemoteError             stands for an exception that could not be sent from a worker
         └── ClusterError
             ├── ClusterUnreachable  nothing answered at the cluster's address in time
-            └── ClusterLost         the cluster went away while the flow ran
+            ├── ClusterLost         the cluster went away while the flow ran
+            ├── ClusterNotStarted   Kubernetes or the operator could not give the run a cluster
+            └── KubernetesError     the Kubernetes API server refused something, or cannot be reached
+                └── NotFound        there is no such object
     SystemExit
     └── Terminated                  the process was asked to stop (SIGTERM)
 """
@@ -113,6 +116,26 @@ class ClusterUnreachable(ClusterError):
 
 class ClusterLost(ClusterError):
     """The cluster went away while the flow ran: what was running or kept there is gone."""
+
+
+class ClusterNotStarted(ClusterError):
+    """The run was given no cluster.
+
+    Attributes:
+        reason: the cause in one CamelCase word, as in the FlowRun's status.
+    """
+
+    def __init__(self, message: str, reason: str = "ClusterNotStarted") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class KubernetesError(ClusterError):
+    """The Kubernetes API server refused something, or cannot be reached."""
+
+
+class NotFound(KubernetesError):
+    """There is no such object."""
 
 
 class Terminated(SystemExit):

@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from .. import context
 from ..errors import ClusterLost, ClusterUnreachable
 from ..states import State
 from .base import TaskCall, TaskRunner
@@ -53,6 +54,7 @@ class DaskTaskRunner(TaskRunner):
     _resources: contextlib.ExitStack | None = None
     _session: DaskSession | None = None
     _load: DaskLoad | None = None
+    _cluster: Any = None
 
     #: A scheduler keeps some kilobytes for each run that it knows of.
     max_in_flight: ClassVar[int | None] = 10_000
@@ -112,9 +114,14 @@ class DaskTaskRunner(TaskRunner):
             options = {"set_as_default": False, **self.client_kwargs, "asynchronous": False}
             if self.address is None:
                 cluster_class = self.cluster_class or DEFAULT_CLASS
-                target: Any = resources.enter_context(
-                    temporary_cluster(cluster_class, self.cluster_kwargs, self.adapt_kwargs)
-                )
+                told = context.activity.set(self._tell)
+                try:
+                    target: Any = resources.enter_context(
+                        temporary_cluster(cluster_class, self.cluster_kwargs, self.adapt_kwargs)
+                    )
+                finally:
+                    context.activity.reset(told)
+                self._cluster = target
                 address = target.scheduler_address
                 if is_async_only(type(target)) or not hasattr(target, "status"):
                     # A client cannot do more with it: its event loop is its own, or it tells too little.
@@ -133,7 +140,7 @@ class DaskTaskRunner(TaskRunner):
             resources.callback(client.close, CLOSE_TIMEOUT)
             if self.performance_report_path is not None:
                 resources.enter_context(reported(client, self.performance_report_path))
-            self._session = DaskSession(client, address, on_worker)
+            self._session = DaskSession(client, address, on_worker, self._lost)
             self._load = DaskLoad(client)
             self._resources = resources.pop_all()
         self.activity = None
@@ -164,8 +171,16 @@ class DaskTaskRunner(TaskRunner):
         return load.workers if load else None
 
     def trouble(self) -> ClusterLost | None:
-        """That the scheduler went away, if it did."""
+        """That the cluster went away, if it did."""
         return self._session.lost() if self._session else None
+
+    def _lost(self) -> ClusterLost | None:
+        """What a cluster of ours tells of its loss."""
+        lost = getattr(self._cluster, "lost", None)
+        return lost if isinstance(lost, ClusterLost) else None
+
+    def _tell(self, progress: str) -> None:
+        self.activity = f"creating a Dask cluster: {progress}"
 
     def close(self, cancel: bool = False) -> None:
         """Disconnect, and close the cluster if it is the run's own."""
@@ -176,7 +191,7 @@ class DaskTaskRunner(TaskRunner):
             if session is not None:
                 session.close(cancel)
         super().close(cancel)
-        self.activity = None
+        self._cluster = self.activity = None
 
     @property
     def _opened(self) -> DaskSession:

@@ -35,6 +35,7 @@ class DaskSession:
     Args:
         client, address: as below.
         runner_on_worker: makes, on a worker, the runner for what a task submits itself.
+        cause: tells why the cluster went away, where it can.
         is_nested: whether this is such a runner's session, on a worker.
 
     Attributes:
@@ -45,10 +46,16 @@ class DaskSession:
     """
 
     def __init__(
-        self, client: Any, address: str, runner_on_worker: Callable[[], TaskRunner], is_nested: bool = False
+        self,
+        client: Any,
+        address: str,
+        runner_on_worker: Callable[[], TaskRunner],
+        cause: Callable[[], ClusterLost | None] = lambda: None,
+        is_nested: bool = False,
     ) -> None:
         self.client = client
         self.address = address
+        self._cause = cause
         self._is_nested = is_nested
         self.id = ID_MARK + os.urandom(ID_LENGTH).hex()[: ID_LENGTH - len(ID_MARK)]
         self.topic: str = client.id
@@ -219,7 +226,11 @@ class DaskSession:
 
         A client that was connected anew counts as well: what it talks to now is empty.
         """
-        if self._closed or (self.client.status == "running" and self.client.scheduler_comm is self._stream):
+        if self._closed:
+            return None
+        if told := self._cause():
+            return told
+        if self.client.status == "running" and self.client.scheduler_comm is self._stream:
             return None
         return ClusterLost(
             f"The Dask scheduler at {self.address} went away while the flow ran; what ran or was kept there is gone."

@@ -1,0 +1,28 @@
+"""A cluster on Kubernetes that grows with the work, and goes with this process: ``kubectl get flowruns -w``."""
+
+import time
+
+from flowcluster import flow, task
+from flowcluster.task_runners import DaskTaskRunner
+
+
+@task
+def square(number):
+    time.sleep(2)
+    return number * number
+
+
+# Where the kubeconfig says; the cluster has no worker before the first task, and at most four.
+@flow(
+    task_runner=DaskTaskRunner(
+        cluster_class="flowcluster.clusters.DaskKubernetesCluster",
+        adapt_kwargs={"minimum": 0, "maximum": 4},
+    )
+)
+def squares(count=20):
+    futures = square.map(range(count))
+    return sum(future.result() for future in futures)
+
+
+if __name__ == "__main__":
+    print(squares())

@@ -1,0 +1,124 @@
+"""The agent's program: ``python -m flowcluster.agent``, started by `flowcluster.agent.handle`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import sys
+
+from flowcluster_api.driver import Outcome
+
+from ..errors import FlowclusterError, KubernetesError
+from ..kube.access import connect
+from ..kube.flow_runs import FlowRuns
+from . import messages
+from .driver import Driver
+from .lease import LOOK_SECONDS, RETRY_SECONDS, LeaseKeeper
+from .tunnel import Tunnel
+
+#: Seconds for connecting and for an answer: a renewal that hangs is better made anew.
+_TIMEOUT = (2.0, 3.0)
+
+_VANISHED = Outcome(
+    state="Crashed",
+    reason="DriverLost",
+    message="the driver's process ended without giving its cluster back",
+    exit_code=1,
+)
+
+
+class Agent:
+    """One driver's agent."""
+
+    def __init__(self, job: messages.Job) -> None:
+        self._access = connect(job.choice)
+        self._driver = Driver(job.pid)
+        self._job = job
+        self._flow_runs = FlowRuns(self._access, _TIMEOUT)
+        self._lease = LeaseKeeper(job, self._flow_runs, self._driver)
+        self._scaling: asyncio.Task[None] | None = None
+        self._tunnel: Tunnel | None = None
+        self._stdin = asyncio.StreamReader()
+
+    async def run(self) -> None:
+        """Serve until the driver releases its cluster, or ends."""
+        loop = asyncio.get_running_loop()
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(self._stdin), sys.stdin)
+        keeping = asyncio.create_task(self._keep())
+        # What scaling takes is imported while the cluster starts.
+        getting_ready = asyncio.create_task(asyncio.to_thread(importlib.import_module, f"{__package__}.scaling"))
+        listening = asyncio.create_task(self._listen())
+        watching = asyncio.create_task(self._watch())
+        done, _ = await asyncio.wait([listening, watching], return_when=asyncio.FIRST_COMPLETED)
+        outcome = done.pop().result()
+        keeping.cancel()
+        getting_ready.cancel()
+        if self._scaling is not None:
+            self._scaling.cancel()
+        await self._release(outcome or _VANISHED.to_json(), is_heard=outcome is not None)
+
+    async def _keep(self) -> None:
+        lost = await self._lease.keep()
+        tell(lost)
+        if self._tunnel:
+            self._tunnel.close()
+
+    async def _listen(self) -> str | None:
+        """Do what the driver asks; the outcome that it leaves, None if it ended without one."""
+        while line := (await self._stdin.readline()).decode():
+            message = messages.read(line)
+            if isinstance(message, messages.Release):
+                return message.outcome
+            if isinstance(message, messages.Adapt):
+                self._adapt(message)
+            if isinstance(message, messages.Forward):
+                self._tunnel = Tunnel(self._access, message.pod)
+                try:
+                    tell(messages.Forwarding(await self._tunnel.open(message.ports)))
+                except (FlowclusterError, OSError) as error:
+                    tell(messages.Forwarding({}, str(error)))
+        return None
+
+    def _adapt(self, wanted: messages.Adapt) -> None:
+        from .scaling import Scaling
+
+        if self._scaling is not None:
+            self._scaling.cancel()
+        scaling = Scaling(
+            wanted, self._job.run, self._flow_runs, self._lease.publish, lambda text: tell(messages.Trouble(text))
+        )
+        self._scaling = asyncio.create_task(scaling.run())
+
+    async def _watch(self) -> None:
+        while not self._driver.is_gone():  # noqa: ASYNC110 - the process table tells nobody by itself
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _release(self, outcome: str, is_heard: bool) -> None:
+        """End the lease. For a driver that waits it is tried once more at most, else until the lease has run out."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + (2 * RETRY_SECONDS if is_heard else self._job.duration)
+        while True:
+            try:
+                await self._lease.release(outcome)
+                return tell(messages.Released())
+            except KubernetesError as error:
+                if loop.time() > until:
+                    return tell(messages.Released(str(error)))
+            await asyncio.sleep(RETRY_SECONDS)
+
+
+def tell(message: messages.Message) -> None:
+    """Say it to the driver, if that is still there to hear it."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.write(messages.write(message))
+        sys.stdout.flush()
+
+
+async def main(job: str) -> None:
+    """Do what is written in `job`."""
+    await Agent(messages.Job.from_json(job)).run()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1]))

@@ -1,0 +1,145 @@
+"""The driver's side of its agent."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from flowcluster_api.driver import Outcome
+
+from ..errors import KubernetesError
+from . import messages
+from .messages import Adapt, Forward, Forwarding, Job, Lost, Released, Trouble
+
+logger = logging.getLogger("flowcluster.cluster")
+
+#: Seconds for an answer: the agent itself waits for the API server, and starts within one.
+ANSWER_SECONDS = 20.0
+#: Seconds before an agent that died is replaced: what ended it may end the next one too.
+RESTART_SECONDS = 0.5
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+class Agent:
+    """Starts the agent, asks it for things, and starts it again should it die.
+
+    Args:
+        job: what it is for.
+        on_lost: is called, on a thread of this object, when the run was ended by somebody else.
+    """
+
+    def __init__(self, job: Job, on_lost: Callable[[Lost], None]) -> None:
+        self._job, self._on_lost = job, on_lost
+        self._answers: queue.Queue[Forwarding | Released] = queue.Queue()
+        self._lock = threading.Lock()
+        self._forward: Forward | None = None
+        self._adapt: Adapt | None = None
+        self._is_over = False
+        self._process = self._started()
+
+    def forward(self, pod: str, ports: list[int]) -> dict[int, int]:
+        """Local ports that lead to these of a pod. Raises `KubernetesError` if none can."""
+        wanted = Forward(pod, dict.fromkeys(ports, 0))
+        self._ask(wanted)
+        answer = self._answer()
+        if not isinstance(answer, Forwarding) or answer.error:
+            raise KubernetesError(f"The cluster cannot be reached from here: {getattr(answer, 'error', answer)}")
+        # A new agent has to listen where clients know the cluster to be.
+        self._forward = dataclasses.replace(wanted, ports=answer.ports)
+        return answer.ports
+
+    def adapt(self, wanted: Adapt) -> None:
+        """Have the operator told what the cluster needs, from now on in this way."""
+        self._adapt = wanted
+        self._ask(wanted)
+
+    def release(self, outcome: Outcome) -> str | None:
+        """Give the cluster back; why it is kept until its lease has run out, if it is."""
+        with self._lock:
+            self._is_over = True
+        try:
+            self._ask(messages.Release(outcome.to_json()))
+            answer = self._answer()
+        except KubernetesError as error:
+            return str(error)
+        finally:
+            self._end()
+        return answer.error
+
+    def _ask(self, message: messages.Message) -> None:
+        try:
+            assert self._process.stdin is not None
+            self._process.stdin.write(messages.write(message))
+            self._process.stdin.flush()
+        except OSError as error:
+            raise KubernetesError("The agent that keeps the run's Lease has ended.") from error
+
+    def _answer(self) -> Forwarding | Released:
+        try:
+            return self._answers.get(timeout=ANSWER_SECONDS)
+        except queue.Empty:
+            raise KubernetesError("The agent that keeps the run's Lease does not answer.") from None
+
+    def _started(self) -> subprocess.Popen[str]:
+        # Not from the working directory, in which a file may be called like a module; in a session of its own, which
+        # no Ctrl-C in a terminal reaches.
+        path = os.pathsep.join([str(_PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", f"{_PACKAGE.name}.agent", self._job.to_json()],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": path},
+            start_new_session=True,
+        )
+        threading.Thread(target=self._listen, args=[process], name="flowcluster-agent", daemon=True).start()
+        return process
+
+    def _listen(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        with process.stdout as lines:
+            for line in lines:
+                self._hear(messages.read(line))
+        process.wait()
+        time.sleep(RESTART_SECONDS)
+        with self._lock:
+            if self._is_over:
+                return
+            logger.warning("The agent that keeps the run's Lease has ended (%s); starting another", process.returncode)
+            self._process = self._started()
+        if self._forward is not None:
+            self._ask(self._forward)
+            self._answer()
+        if self._adapt is not None:
+            self._ask(self._adapt)
+
+    def _hear(self, message: messages.Message) -> None:
+        if isinstance(message, Lost):
+            with self._lock:
+                expected, self._is_over = self._is_over, True
+            if not expected:
+                self._on_lost(message)
+        elif isinstance(message, Trouble):
+            logger.warning(message.message)
+        elif isinstance(message, Forwarding | Released):
+            self._answers.put(message)
+
+    def _end(self) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.close()
+        except OSError:
+            pass  # it ended before all was written
+        try:
+            self._process.wait(1)
+        except subprocess.TimeoutExpired:
+            pass  # it goes on trying to end the lease, and ends then

@@ -1,0 +1,115 @@
+"""Keeping the run's Lease: renewed while the driver lives, ended when it says so or has ended itself."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import time
+from typing import Any
+
+from flowcluster_api import conditions, lease
+from flowcluster_api.driver import Outcome
+
+from ..errors import KubernetesError, NotFound
+from ..kube.flow_runs import FlowRuns
+from .driver import Driver
+from .messages import Job, Lost
+
+#: Seconds between two looks at the driver, and between attempts that failed.
+LOOK_SECONDS, RETRY_SECONDS = 0.5, 1.0
+#: Seconds between looks for a Lease that the operator has not made yet: at first, and at most where the run waits long.
+FIRST_MISSING, LONGEST_MISSING = 0.5, 5.0
+
+_OVER = {"Stopping", *conditions.FINAL_PHASES}
+
+
+class LeaseKeeper:
+    """Keeps one Lease."""
+
+    def __init__(self, job: Job, flow_runs: FlowRuns, driver: Driver) -> None:
+        self._job, self._flow_runs, self._driver = job, flow_runs, driver
+        self._acquired = _now()
+        self._was_there = False
+        self._demand: lease.Demand | None = None
+        self._news = asyncio.Event()
+
+    def publish(self, demand: lease.Demand) -> None:
+        """Tell the operator what the driver needs, at once if it is news."""
+        if demand != self._demand:
+            self._demand = demand
+            self._news.set()
+
+    async def keep(self) -> Lost:
+        """Renew in time, until somebody else has ended the run.
+
+        The driver's stops are passed on: one that is stopped for longer than the lease lasts, loses it.
+        """
+        due, missing = 0.0, FIRST_MISSING
+        while True:
+            is_due = time.monotonic() >= due or (self._news.is_set() and self._was_there)
+            if is_due and not self._driver.is_stopped():
+                try:
+                    await self._renew()
+                    due = time.monotonic() + self._job.duration / lease.RENEWALS
+                except NotFound:
+                    if lost := await self._ended():
+                        return lost
+                    due = time.monotonic() + missing
+                    missing = min(1.2 * missing, LONGEST_MISSING)
+                except KubernetesError:
+                    # Nobody can end the run meanwhile: the operator does not reach the API server either, or it
+                    # looks there for a renewal before it calls the driver silent.
+                    due = time.monotonic() + RETRY_SECONDS
+            if self._news.is_set():  # it could not be told
+                await asyncio.sleep(LOOK_SECONDS)
+                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._news.wait()
+
+    async def release(self, outcome: str) -> None:
+        """End the lease at once. Raises `KubernetesError` if it goes on to run until it is out."""
+        ending = lease.release(Outcome.from_json(outcome))
+        try:
+            await asyncio.to_thread(self._flow_runs.patch_lease, self._job.lease, ending)
+        except NotFound:
+            run = await self._run()
+            if run is not None and not _is_over(run):  # there is nothing of it yet, and there need not be
+                await asyncio.to_thread(self._flow_runs.patch, self._job.run, {"cancel": True})
+
+    async def _renew(self) -> None:
+        told = self._demand
+        patch = lease.renewal(self._job.holder, self._job.duration, _now(), self._acquired, told)
+        await asyncio.to_thread(self._flow_runs.patch_lease, self._job.lease, patch)
+        self._was_there = True
+        if self._demand == told:
+            self._news.clear()
+
+    async def _ended(self) -> Lost | None:
+        """How the run ended whose Lease is not there; None if it has not begun."""
+        try:
+            run = await self._run()
+        except KubernetesError:
+            return None
+        if run is None:
+            return Lost("Deleted", f"FlowRun {self._job.run} was deleted")
+        status = run.get("status") or {}
+        if _is_over(run) or self._was_there:
+            return Lost(status.get("reason") or "Unknown", status.get("message") or f"FlowRun {self._job.run} ended")
+        return None
+
+    async def _run(self) -> dict[str, Any] | None:
+        try:
+            run = await asyncio.to_thread(self._flow_runs.get, self._job.run)
+        except NotFound:
+            return None
+        return run if run["metadata"]["uid"] == self._job.uid else None
+
+
+def _is_over(run: dict[str, Any]) -> bool:
+    return (run.get("status") or {}).get("phase") in _OVER
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -1,0 +1,91 @@
+"""Local ports that lead to ports of a pod, by connections that survive an API server that restarts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from flowcluster_api.relay import ANSWER, HELLO, MARK, PORT, Connection
+
+from ..errors import KubernetesError, NotFound
+from ..kube.access import Access
+from ..kube.forward import Path, open_path
+
+#: Seconds between two attempts to open a path, at first and at most.
+FIRST_WAIT, LONGEST_WAIT = 0.1, 2.0
+
+
+class Tunnel:
+    """Listens on local ports, and carries each connection to the relay in a pod, and so to a port there."""
+
+    def __init__(self, access: Access, pod: str) -> None:
+        self._access, self._pod = access, pod
+        self._servers: list[asyncio.Server] = []
+        self._connections: set[Connection] = set()
+
+    async def open(self, ports: dict[int, int]) -> dict[int, int]:
+        """Listen for each port of the pod on a local one, any if it is 0; which ones.
+
+        Raises `KubernetesError` if no path leads to the pod, `OSError` if a local port is taken.
+        """
+        (await open_path(self._access, self._pod, PORT)).close()
+        opened = {}
+        for port, local in ports.items():
+            server = await asyncio.start_server(self._accepting(port), "127.0.0.1", local)
+            self._servers.append(server)
+            opened[port] = server.sockets[0].getsockname()[1]
+        return opened
+
+    def close(self) -> None:
+        """End all connections."""
+        for server in self._servers:
+            server.close()
+        for connection in self._connections:
+            connection.close()
+
+    def _accepting(self, port: int):  # type: ignore[no-untyped-def]
+        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            connection = Connection(reader, writer)
+            self._connections.add(connection)
+            try:
+                await self._carry(connection, port)
+            except asyncio.CancelledError:
+                pass  # the agent ends; asyncio would print a traceback of each connection
+            finally:
+                connection.close()
+                self._connections.discard(connection)
+
+        return accept
+
+    async def _carry(self, connection: Connection, port: int) -> None:
+        """Carry a connection over one path after the other, until either side ends it or the pod is gone."""
+        identity, is_new, wait = os.urandom(16), True, FIRST_WAIT
+        while not connection.over.is_set():
+            try:
+                path = await open_path(self._access, self._pod, PORT)
+            except NotFound:
+                return
+            except KubernetesError:
+                await asyncio.sleep(wait)
+                wait = min(2 * wait, LONGEST_WAIT)
+                continue
+            try:
+                confirmed = await _greet(path, identity, port, is_new, connection.received)
+            except (OSError, EOFError):
+                path.close()
+                await asyncio.sleep(wait)
+                wait = min(2 * wait, LONGEST_WAIT)
+                continue
+            if confirmed is None:
+                path.close()
+                return
+            is_new, wait = False, FIRST_WAIT
+            await connection.carry(path, path, confirmed)
+
+
+async def _greet(path: Path, identity: bytes, port: int, is_new: bool, received: int) -> int | None:
+    """How many bytes have arrived at the far end; None if the connection has ended there."""
+    path.write(HELLO.pack(MARK, identity, port, is_new, received))
+    await path.drain()
+    is_known, confirmed = ANSWER.unpack(await path.readexactly(ANSWER.size))
+    return confirmed if is_known else None

@@ -1,0 +1,124 @@
+"""What ``adapt`` takes: bounds and tempo, in Dask's words where Dask has them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ..agent.messages import Adapt
+
+#: More workers than any operator gives: its administrator's limit is what holds.
+UNLIMITED = 10_000
+
+#: What Dask's own adaptive scaling takes, and this one does not, with the reason.
+_REFUSED = {
+    "Adaptive": "the operator scales the cluster, not a class of Dask's",
+    "worker_key": "a pod holds one worker",
+    "cluster": "it is this one",
+}
+
+
+class Adapting(NamedTuple):
+    """Bounds in workers, and what the agent is asked for."""
+
+    minimum: int
+    maximum: int
+    wanted: Adapt
+
+
+def adapting(address: str, worker: Mapping[str, Any], given: Mapping[str, Any]) -> Adapting:
+    """The meaning of ``adapt(**given)`` where `worker` is ``spec.cluster.workers`` of the FlowRun.
+
+    ``minimum`` and ``maximum`` are workers; ``minimum_cores``, ``maximum_cores``, ``minimum_memory`` and
+    ``maximum_memory`` are taken for as many workers as have so much. No maximum, or None, means the limit that the
+    operator's administrator set. Durations are seconds, or texts such as ``"500ms"``: ``interval`` between two looks,
+    ``target_duration`` in which all work of known length shall be done, ``up_delay`` and ``down_delay`` for which more
+    or fewer workers must be needed, ``idle`` for which a worker must have had nothing to do before it goes. Dask's
+    ``wait_count`` is that time in intervals.
+
+    Raises TypeError for a word that is not known, ValueError for a value that cannot be meant; both name it.
+    """
+    left = dict(given)
+    for name, why in _REFUSED.items():
+        if name in left:
+            raise TypeError(f"adapt() takes no {name!r} here: {why}.")
+    threads = int(worker.get("threads") or 1)
+    minimum = _count("minimum", left.pop("minimum", None))
+    maximum = _count("maximum", left.pop("maximum", None))
+    for name, size, parse in (("cores", threads, _cores), ("memory", _memory(worker), _bytes)):
+        for bound, round_up in (("minimum", math.ceil), ("maximum", math.floor)):
+            amount = left.pop(f"{bound}_{name}", None)
+            if amount is None:
+                continue
+            if size is None:
+                raise ValueError(f"{bound}_{name} needs workers with a memory limit: resources={{'limits': ...}}.")
+            workers = round_up(parse(f"{bound}_{name}", amount) / size)
+            if bound == "minimum":
+                minimum = max(minimum or 0, workers)
+            else:
+                maximum = min(UNLIMITED if maximum is None else maximum, workers)
+    interval = _seconds("interval", left.pop("interval", None), 1.0)
+    wait_count = _count("wait_count", left.pop("wait_count", None))
+    idle = _seconds("idle", left.pop("idle", None), 5.0 if wait_count is None else wait_count * interval)
+    wanted = Adapt(
+        address,
+        interval=max(interval, 0.1),
+        target_duration=max(_seconds("target_duration", left.pop("target_duration", None), 5.0), 0.001),
+        up_delay=_seconds("up_delay", left.pop("up_delay", None), 0.0),
+        down_delay=_seconds("down_delay", left.pop("down_delay", None), 5.0),
+        idle_seconds=idle,
+    )
+    if left:
+        raise TypeError(f"adapt() does not know {', '.join(map(repr, sorted(left)))}.")
+    low, high = minimum or 0, UNLIMITED if maximum is None else maximum
+    if low > high:
+        raise ValueError(f"adapt(): minimum ({low} workers) is greater than maximum ({high} workers).")
+    return Adapting(low, high, wanted)
+
+
+def _count(name: str, value: Any) -> int | None:
+    if value is None or value == math.inf:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value) or value < 0:
+        raise ValueError(f"adapt(): {name} must be a whole number, 0 or more, not {value!r}.")
+    return min(int(value), UNLIMITED)
+
+
+def _seconds(name: str, value: Any, default: float) -> float:
+    from dask.utils import parse_timedelta
+
+    if value is None:
+        return default
+    try:
+        seconds = float(parse_timedelta(value, default="s"))
+    except (KeyError, ValueError, TypeError, AttributeError):
+        seconds = -1.0
+    if seconds < 0:
+        raise ValueError(f"adapt(): {name} must be a duration such as 5 or '500ms', not {value!r}.")
+    return seconds
+
+
+def _cores(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        raise ValueError(f"adapt(): {name} must be a number of threads, 0 or more, not {value!r}.")
+    return float(value)
+
+
+def _bytes(name: str, value: Any) -> float:
+    from dask.utils import parse_bytes
+
+    try:
+        return float(parse_bytes(value))
+    except (ValueError, TypeError, AttributeError):
+        raise ValueError(f"adapt(): {name} must be an amount of memory such as '16 GiB', not {value!r}.") from None
+
+
+def _memory(worker: Mapping[str, Any]) -> float | None:
+    """Bytes that a worker may use; None where nothing limits it."""
+    limit = ((worker.get("resources") or {}).get("limits") or {}).get("memory")
+    if limit is None:
+        return None
+    # Kubernetes writes Gi where Dask writes GiB, and both mean the same by G.
+    text = str(limit)
+    return _bytes("resources['limits']['memory']", text + "B" if text[-1:].isalpha() else text)

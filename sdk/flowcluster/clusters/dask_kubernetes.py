@@ -1,0 +1,269 @@
+"""A Dask cluster on Kubernetes for the time that a Python object lives."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import sys
+import threading
+import weakref
+from collections.abc import Mapping
+from typing import Any
+
+from distributed.core import Status, rpc
+from distributed.deploy.cluster import Cluster
+from distributed.utils import Log, format_dashboard_link
+from distributed.versions import get_versions
+
+from flowcluster_api import lease, names
+from flowcluster_api.driver import Outcome
+
+from ..agent.handle import Agent
+from ..agent.messages import Adapt, Job, Lost
+from ..context import activity, flow_of_task
+from ..errors import ClusterError, ClusterLost
+from ..kube.access import Access, Choice, connect
+from ..kube.flow_runs import FlowRuns
+from . import versions
+from .adapting import Adapting, adapting
+from .address import wait_for
+from .manifest import Spec, cluster_spec, flow_run
+from .starting import wait_until_usable
+
+logger = logging.getLogger("flowcluster.cluster")
+
+#: Ports of a scheduler's pod, and seconds for a connection to it.
+SCHEDULER_PORT, DASHBOARD_PORT = 8786, 8787
+CONNECT_SECONDS = 30.0
+
+#: Names the image of scheduler and workers where the code does not.
+ENV_IMAGE = "FLOWCLUSTER_IMAGE"
+
+_RELEASED = Outcome(
+    state="Completed", reason="ClusterReleased", message="the driver gave the cluster back", exit_code=0
+)
+
+
+class DaskKubernetesCluster(Cluster):  # type: ignore[misc]
+    """Asks flowcluster's operator for a Dask cluster, and keeps it until this object is closed.
+
+    It is a FlowRun without a flow: ``kubectl get flowruns`` shows it. It goes when it is closed, when this process
+    ends, however it ends, and when nothing is heard of this process for `lease_duration_seconds`.
+
+    Args:
+        name: of the FlowRun. By default that of the flow run, followed by something that makes it unique.
+        image: of scheduler and workers; by default ``FLOWCLUSTER_IMAGE``, or what the operator's administrator set.
+        n_workers: to begin with.
+        resources: requests and limits of each worker, as in a pod.
+        env: environment variables of scheduler and workers.
+        workers, scheduler: ``spec.cluster.workers`` and ``spec.cluster.scheduler`` of the FlowRun, for all else.
+        start_deadline_seconds: until the scheduler and `n_workers` workers are ready; 600 by default.
+        active_deadline_seconds: after which the cluster goes in any case.
+        kubeconfig, context, namespace: where, by the rules of kubectl if they are not given.
+        asynchronous: whether it is used by code on an event loop, with ``async with``.
+
+    Raises `KubernetesError` if the API server refuses the FlowRun or cannot be reached, `ClusterNotStarted` with the
+    cause if there will be no cluster.
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        image: str | None = None,
+        n_workers: int = 0,
+        resources: Spec | None = None,
+        env: Mapping[str, str] | None = None,
+        workers: Spec | None = None,
+        scheduler: Spec | None = None,
+        start_deadline_seconds: int | None = None,
+        active_deadline_seconds: int | None = None,
+        lease_duration_seconds: int = lease.DURATION,
+        kubeconfig: str | None = None,
+        context: str | None = None,
+        namespace: str | None = None,
+        asynchronous: bool = False,
+        loop: Any = None,
+        quiet: bool = True,
+    ) -> None:
+        self._manifest = flow_run(
+            name or _run_name(),
+            {
+                "cluster": cluster_spec(
+                    image or os.environ.get(ENV_IMAGE), n_workers, resources, env, workers, scheduler
+                ),
+                "leaseDurationSeconds": lease_duration_seconds,
+                **({"startDeadlineSeconds": start_deadline_seconds} if start_deadline_seconds else {}),
+                **({"activeDeadlineSeconds": active_deadline_seconds} if active_deadline_seconds else {}),
+            },
+            is_exact=name is not None,
+        )
+        self._choice = Choice(kubeconfig, context, namespace)
+        self._duration = lease_duration_seconds
+        self._given_up = threading.Event()
+        self._flow_runs: FlowRuns | None = None
+        self._agent: Agent | None = None
+        self._keeper: weakref.finalize | None = None  # type: ignore[type-arg]
+        self._dashboard = ""
+        self._report = activity.get()
+        #: That the cluster went away, and why, once it has.
+        self.lost: ClusterLost | None = None
+        self.status: Status
+        self.security = None
+        super().__init__(asynchronous=asynchronous, loop=loop, quiet=quiet, name=name or "")
+        if not self.asynchronous:
+            self._loop_runner.start()
+            try:
+                self.sync(self._start)
+            except BaseException as error:
+                self._give_up(error)
+                self._loop_runner.stop()
+                raise
+
+    async def _start(self) -> None:
+        if self.status is not Status.created:
+            return
+        self.status = Status.starting
+        try:
+            address = await asyncio.to_thread(self._bring_up)
+            self.scheduler_comm = rpc(address)
+            theirs = await self.scheduler_comm.versions()
+            image = self._manifest["spec"]["cluster"].get("image") or "the operator's default"
+            for difference in versions.check(get_versions(), theirs, image):
+                logger.warning(difference)
+            await super()._start()
+        except BaseException as error:
+            await asyncio.to_thread(self._give_up, error)
+            if self.scheduler_comm:
+                await self.scheduler_comm.close_rpc()
+            self.status = Status.closed
+            raise
+
+    def _bring_up(self) -> str:
+        """Ask for the cluster, wait for it, find a way to it; the scheduler's address from here."""
+        access = connect(self._choice)
+        self._flow_runs = FlowRuns(access)
+        created = self._flow_runs.create(self._manifest)
+        self.name = created["metadata"]["name"]
+        on_lost = weakref.WeakMethod(self._on_lost)
+        self._agent = agent = Agent(
+            self._job(access, created["metadata"]["uid"]), lambda lost: (on_lost() or _ignore)(lost)
+        )
+        # At the interpreter's end, too, whoever forgot to close it.
+        self._keeper = weakref.finalize(self, agent.release, _RELEASED)
+        status = wait_until_usable(self._flow_runs, created, self._given_up, self._report)
+        address: str = status["cluster"]["address"]
+        if access.is_inside:
+            self._dashboard = status["cluster"]["dashboard"]
+            wait_for(address, CONNECT_SECONDS)
+            return address
+        ports = agent.forward(status["cluster"]["scheduler"]["pod"], [SCHEDULER_PORT, DASHBOARD_PORT])
+        self._dashboard = str(format_dashboard_link("127.0.0.1", ports[DASHBOARD_PORT]))
+        return f"{address.partition('://')[0]}://127.0.0.1:{ports[SCHEDULER_PORT]}"
+
+    def _job(self, access: Access, uid: str) -> Job:
+        return Job(
+            choice=self._choice._replace(namespace=access.namespace),
+            run=self.name,
+            uid=uid,
+            lease=names.child_name(self.name, uid),
+            duration=self._duration,
+            holder=f"{socket.gethostname()}/{os.getpid()}",
+            pid=os.getpid(),
+        )
+
+    def _on_lost(self, lost: Lost) -> None:
+        self.lost = ClusterLost(f"FlowRun {self.name} is over, and its cluster gone. {lost.reason}: {lost.message}")
+        logger.error(str(self.lost))
+
+    def _give_up(self, error: BaseException) -> None:
+        """Release what there is of it, after `error`."""
+        self._given_up.set()
+        message = f"the driver gave up: {type(error).__name__}: {error}".removesuffix(": ")
+        self._release(Outcome(state="Cancelled", reason="Cancelled", message=message, exit_code=1))
+
+    def _release(self, outcome: Outcome) -> None:
+        released = self._keeper and self._keeper.detach()
+        if released:
+            _, release, _, _ = released
+            if problem := release(outcome):
+                logger.warning("FlowRun %s could not be released, and goes with its lease: %s", self.name, problem)
+
+    async def _close(self) -> None:
+        if self.status == Status.closed:
+            return
+        await super()._close()
+        await asyncio.to_thread(self._release, _RELEASED)
+
+    def close(self, timeout: float | None = None) -> Any:
+        """Give the cluster back: it is released at once, and the operator removes it."""
+        closing = super().close(timeout)
+        if not self.asynchronous:
+            self._loop_runner.stop()
+        return closing
+
+    def __await__(self) -> Any:
+        async def started() -> DaskKubernetesCluster:
+            await self._start()
+            return self
+
+        return started().__await__()
+
+    def scale(self, n: int) -> Any:
+        """Have `n` workers, no more and no fewer.
+
+        Raises ValueError for what is no number of workers, `KubernetesError` if the API server refuses it.
+        """
+        if not isinstance(n, int) or isinstance(n, bool) or n < 0:
+            raise ValueError(f"A cluster cannot have {n!r} workers; give a whole number, 0 or more.")
+        wanted = Adapt(self.scheduler_address, down_delay=0.0, idle_seconds=0.0)
+        return self.sync(self._resize, Adapting(n, n, wanted))
+
+    def adapt(self, **kwargs: Any) -> Any:
+        """Have as many workers as the work needs, from now on; see `flowcluster.clusters.adapting` for the words.
+
+        Raises TypeError for a word that is not known, ValueError for a value that cannot be meant, `KubernetesError`
+        if the API server refuses it.
+        """
+        worker = self._manifest["spec"]["cluster"]["workers"]
+        return self.sync(self._resize, adapting(self.scheduler_address, worker, kwargs))
+
+    async def _resize(self, wanted: Adapting) -> None:
+        if self._flow_runs is None or self._agent is None:
+            raise ClusterError("The cluster has not been started.")
+        bounds = {"minimum": wanted.minimum, "maximum": wanted.maximum}
+        await asyncio.to_thread(self._flow_runs.patch, self.name, {"cluster": {"workers": bounds}})
+        # After it, as the agent looks for the bounds at once.
+        await asyncio.to_thread(self._agent.adapt, wanted.wanted)
+
+    async def _get_logs(self, cluster: bool = True, scheduler: bool = True, workers: bool = True) -> Any:
+        logs = await super()._get_logs(cluster=False, scheduler=scheduler, workers=workers)
+        if cluster and self._flow_runs is not None:
+            run = await asyncio.to_thread(self._flow_runs.get, self.name)
+            story = (run.get("status") or {}).get("story") or []
+            logs["Cluster"] = Log("\n".join(f"{item['time']} {item['reason']}: {item['message']}" for item in story))
+        return logs
+
+    def logs(self, cluster: bool = True, scheduler: bool = True, workers: bool = True) -> Any:
+        """What scheduler and workers logged, and the FlowRun's story: texts by name."""
+        return self.get_logs(cluster, scheduler, workers)
+
+    @property
+    def dashboard_link(self) -> str:
+        """URL of the scheduler's dashboard, for a browser where this process runs."""
+        return self._dashboard
+
+
+def _run_name() -> str:
+    """Name of the flow run that the cluster is for, be it ours or Prefect's."""
+    if run := flow_of_task():
+        return run.name
+    if runtime := sys.modules.get("prefect.runtime"):
+        return str(runtime.flow_run.name or "flow-run")
+    return "dask"
+
+
+def _ignore(lost: Lost) -> None:
+    """Nobody is there any more to be told."""

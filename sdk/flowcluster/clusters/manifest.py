@@ -1,0 +1,68 @@
+"""The FlowRun that asks for a cluster, made from what a person gives in Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flowcluster_api import names
+
+Object = dict[str, Any]
+Spec = Mapping[str, Any]
+
+
+def flow_run(name: str, spec: Object, *, is_exact: bool) -> Object:
+    """The manifest of a FlowRun; unless `is_exact`, the API server appends something to make the name unique."""
+    metadata = {"name": name} if is_exact else {"generateName": f"{_slug(name)}-"}
+    return {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": metadata, "spec": spec}
+
+
+def cluster_spec(
+    image: str | None,
+    n_workers: int,
+    resources: Spec | None,
+    env: Mapping[str, str] | None,
+    workers: Spec | None,
+    scheduler: Spec | None,
+) -> Object:
+    """``spec.cluster`` of a Dask cluster that begins with `n_workers` workers.
+
+    Raises ValueError naming an argument that cannot be meant.
+    """
+    if not isinstance(n_workers, int) or isinstance(n_workers, bool) or n_workers < 0:
+        raise ValueError(f"n_workers must be a whole number, 0 or more, not {n_workers!r}.")
+    for field in ("minimum", "maximum"):
+        if field in (workers or {}):
+            raise ValueError(f"workers[{field!r}]: say it by n_workers, scale or adapt instead.")
+    if resources is not None and "resources" in (workers or {}):
+        raise ValueError("Give either resources or workers['resources'], not both.")
+    worker = _with_env(workers, names.COMPONENT_WORKER, env) | {"minimum": n_workers, "maximum": n_workers}
+    if resources is not None:
+        worker["resources"] = dict(resources)
+    spec: Object = {"kind": "Dask", "workers": worker}
+    if image is not None:
+        spec["image"] = image
+    if leader := _with_env(scheduler, names.COMPONENT_SCHEDULER, env):
+        spec["scheduler"] = leader
+    return spec
+
+
+def _with_env(part: Spec | None, component: str, env: Mapping[str, str] | None) -> Object:
+    """Workers or scheduler with environment variables in the container of that name."""
+    body = dict(part or {})
+    if not env:
+        return body
+    template = dict(body.get("template") or {})
+    pod = dict(template.get("spec") or {})
+    containers = [dict(item) for item in pod.get("containers") or []]
+    found = next((item for item in containers if item.get("name") == component), None)
+    if found is None:
+        found = {"name": component}
+        containers.append(found)
+    found["env"] = [*(found.get("env") or []), *({"name": name, "value": str(value)} for name, value in env.items())]
+    return body | {"template": template | {"spec": pod | {"containers": containers}}}
+
+
+def _slug(name: str) -> str:
+    text = "".join(character if character.isalnum() and character.isascii() else "-" for character in name.lower())
+    return text.strip("-")[:50].strip("-") or "flow-run"

@@ -1,0 +1,77 @@
+"""Which Kubernetes is meant, by the rules of kubectl: what is given, else the kubeconfig, else the pod's own."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from typing import Any, NamedTuple
+
+from kubernetes import client, config
+from kubernetes.config.config_exception import ConfigException
+
+from ..errors import KubernetesError
+
+_TOKEN_FOLDER = pathlib.Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_DEFAULT_KUBECONFIG = "~/.kube/config"
+
+
+class Choice(NamedTuple):
+    """What a person says of it; None is left to the rules.
+
+    Attributes:
+        kubeconfig: path of the file, or several as in ``KUBECONFIG``.
+        context: a name in it.
+        namespace: where to look and to create.
+    """
+
+    kubeconfig: str | None = None
+    context: str | None = None
+    namespace: str | None = None
+
+
+class Access(NamedTuple):
+    """How to reach it.
+
+    Attributes:
+        api: the official client's connection.
+        namespace: where to look and to create.
+        is_inside: whether this process runs in a pod of that Kubernetes, and reaches its Services by name.
+    """
+
+    api: Any
+    namespace: str
+    is_inside: bool
+
+
+def connect(choice: Choice) -> Access:
+    """The access that is chosen. Raises `KubernetesError` if there is no such configuration, or none at all."""
+    paths = choice.kubeconfig or os.environ.get("KUBECONFIG") or _DEFAULT_KUBECONFIG
+    is_asked_for = bool(choice.kubeconfig or choice.context)
+    if not is_asked_for and not _any_exists(paths) and (_TOKEN_FOLDER / "token").exists():
+        return _inside(choice)
+    try:
+        api = config.new_client_from_config(paths, choice.context, persist_config=False)
+        namespace = choice.namespace or _namespace_of(paths, choice.context) or "default"
+    except (ConfigException, OSError) as error:
+        raise KubernetesError(
+            f"No Kubernetes is configured: {error}. Set KUBECONFIG, or give kubeconfig and context as to kubectl."
+        ) from error
+    return Access(api, namespace, is_inside=False)
+
+
+def _inside(choice: Choice) -> Access:
+    settings = client.Configuration()
+    config.load_incluster_config(settings)
+    namespace = choice.namespace or (_TOKEN_FOLDER / "namespace").read_text().strip()
+    return Access(client.ApiClient(settings), namespace, is_inside=True)
+
+
+def _any_exists(paths: str) -> bool:
+    return any(path and pathlib.Path(path).expanduser().exists() for path in paths.split(os.pathsep))
+
+
+def _namespace_of(paths: str, context: str | None) -> str | None:
+    contexts, current = config.list_kube_config_contexts(paths)
+    chosen = next((item for item in contexts if item["name"] == context), current)
+    namespace: str | None = (chosen.get("context") or {}).get("namespace")
+    return namespace

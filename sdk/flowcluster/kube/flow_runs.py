@@ -1,0 +1,112 @@
+"""FlowRuns and their Leases on the API server."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import urllib3
+from kubernetes import client
+
+from flowcluster_api import names
+
+from ..errors import KubernetesError, NotFound
+from .access import Access
+
+Object = dict[str, Any]
+
+#: Seconds to connect to the API server, and to wait for its answer.
+TIMEOUT = (3.0, 10.0)
+
+_FLOW_RUNS = (names.GROUP, names.VERSION)
+_LEASES = ("coordination.k8s.io", "v1")
+
+
+class FlowRuns:
+    """What a driver does with the FlowRuns of one namespace.
+
+    Every method raises `KubernetesError` with what the API server said, `NotFound` if the object is not there.
+    """
+
+    def __init__(self, access: Access, timeout: tuple[float, float] = TIMEOUT) -> None:
+        # Not again by itself: whoever asks decides whether, and how soon.
+        access.api.rest_client.pool_manager.connection_pool_kw["retries"] = urllib3.Retry(0, redirect=3)
+        self._api = client.CustomObjectsApi(access.api)
+        self._host = access.api.configuration.host
+        self.namespace = access.namespace
+        self._timeout = timeout
+
+    def create(self, body: Object) -> Object:
+        """Create a FlowRun; the object as it is stored."""
+        return self._call(
+            f"create a FlowRun in namespace {self.namespace}",
+            self._api.create_namespaced_custom_object,
+            *_FLOW_RUNS,
+            self.namespace,
+            names.PLURAL,
+            body,
+            field_validation="Strict",  # what the API server does not know it would drop
+        )
+
+    def get(self, name: str) -> Object:
+        """The FlowRun of that name."""
+        return self._call(
+            f"read FlowRun {name}",
+            self._api.get_namespaced_custom_object,
+            *_FLOW_RUNS,
+            self.namespace,
+            names.PLURAL,
+            name,
+        )
+
+    def patch(self, name: str, spec: Object) -> Object:
+        """Merge-patch the spec of a FlowRun."""
+        return self._call(
+            f"change FlowRun {name}",
+            self._api.patch_namespaced_custom_object,
+            *_FLOW_RUNS,
+            self.namespace,
+            names.PLURAL,
+            name,
+            {"spec": spec},
+            field_validation="Strict",
+        )
+
+    def patch_lease(self, name: str, patch: Object) -> Object:
+        """Merge-patch a Lease."""
+        return self._call(
+            f"renew Lease {name}",
+            self._api.patch_namespaced_custom_object,
+            *_LEASES,
+            self.namespace,
+            "leases",
+            name,
+            patch,
+        )
+
+    def _call(self, what: str, method: Any, *args: Any, **options: Any) -> Object:
+        try:
+            found: Object = method(*args, **options, _request_timeout=self._timeout)
+        except client.ApiException as error:
+            kind = NotFound if error.status == 404 else KubernetesError
+            raise kind(f"Kubernetes would not {what}: {_said(error)}") from error
+        except urllib3.exceptions.HTTPError as error:
+            cause = getattr(error, "reason", None) or error
+            raise KubernetesError(f"The API server at {self._host} cannot be reached: {cause}") from error
+        return found
+
+
+def _said(error: client.ApiException) -> str:
+    """The API server's own words, and what to do where they do not say it."""
+    try:
+        message = str(json.loads(error.body)["message"])
+    except (TypeError, ValueError, KeyError):
+        message = f"{error.status} {error.reason}"
+    if error.status == 404 and message == "404 page not found":
+        return (
+            "it does not know the kind. Install the flowcluster operator there: helm install flowcluster "
+            "charts/flowcluster; or check that this is the Kubernetes you mean."
+        )
+    if error.status == 401:
+        return f"{message}. Log in again: the credentials in the kubeconfig are refused."
+    return message

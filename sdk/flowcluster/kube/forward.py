@@ -1,0 +1,116 @@
+"""A path to a port of a pod, through the API server: what ``kubectl port-forward`` does, for one connection."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import Any
+
+import aiohttp
+
+from ..errors import KubernetesError, NotFound
+from .access import Access
+
+#: Subprotocol and channels: data, and what went wrong at the other end. Each channel begins with the port's number.
+_PROTOCOL = "v4.channel.k8s.io"
+_DATA, _PORT_LENGTH = 0, 2
+#: Seconds until the API server has answered.
+_TIMEOUT = 10.0
+
+
+class Path:
+    """Both directions of one connection; reads and writes as streams of asyncio do.
+
+    The API server ends it when the pod closes its side, or goes.
+    """
+
+    def __init__(self, session: aiohttp.ClientSession, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self._session, self._socket = session, socket
+        self._reader = asyncio.StreamReader()
+        self._written = bytearray()
+        self._receiving = asyncio.create_task(self._receive())
+
+    async def readexactly(self, n: int) -> bytes:
+        """Exactly `n` bytes. Raises `EOFError` when the path ends before."""
+        return await self._reader.readexactly(n)
+
+    def write(self, data: bytes) -> None:
+        """Send with the next `drain`."""
+        self._written += data
+
+    async def drain(self) -> None:
+        """Send what was written. Raises `OSError` when the path has ended."""
+        data, self._written = bytes(self._written), bytearray()
+        if data:
+            await self._socket.send_bytes(b"\0" + data)
+
+    def close(self) -> None:
+        """End the path."""
+        self._receiving.cancel()
+        self._closing = asyncio.create_task(self._close())
+
+    async def _receive(self) -> None:
+        begun = set()
+        try:
+            async for message in self._socket:
+                if message.type is not aiohttp.WSMsgType.BINARY or not message.data:
+                    continue
+                channel, data = message.data[0], message.data[1:]
+                if channel not in begun:
+                    begun.add(channel)
+                    data = data[_PORT_LENGTH:]
+                if channel != _DATA and data:
+                    break  # nothing listens on that port, or the pod is gone
+                self._reader.feed_data(data)
+        finally:
+            self._reader.feed_eof()
+
+    async def _close(self) -> None:
+        await self._socket.close()
+        await self._session.close()
+
+
+async def open_path(access: Access, pod: str, port: int) -> Path:
+    """A new path to a port of a pod in the access's namespace.
+
+    Raises `NotFound` if there is no such pod, `KubernetesError` if the API server refuses or cannot be reached.
+    """
+    settings = access.api.configuration
+    url = f"{settings.host}/api/v1/namespaces/{access.namespace}/pods/{pod}/portforward?ports={port}"
+    # With each path: the credentials may be short-lived.
+    headers, context = await asyncio.to_thread(_credentials, settings)
+    session = aiohttp.ClientSession(headers=headers)
+    try:
+        async with asyncio.timeout(_TIMEOUT):
+            socket = await session.ws_connect(
+                url,
+                protocols=[_PROTOCOL],
+                ssl=context,
+                proxy=settings.proxy,
+                max_msg_size=0,
+                compress=0,
+                server_hostname=settings.tls_server_name or None,
+            )
+    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        await session.close()
+        if isinstance(error, aiohttp.WSServerHandshakeError):
+            kind = NotFound if error.status == 404 else KubernetesError
+            raise kind(
+                f"Kubernetes would not forward a port of pod {pod}: {error.status} {error.message}. It takes the right "
+                "to create pods/portforward."
+            ) from error
+        raise KubernetesError(f"The API server at {settings.host} cannot be reached: {error or 'timeout'}") from error
+    return Path(session, socket)
+
+
+def _credentials(settings: Any) -> tuple[dict[str, str], ssl.SSLContext]:
+    headers = {item["key"]: item["value"] for item in settings.auth_settings().values() if item["in"] == "header"}
+    context = ssl.create_default_context(cafile=settings.ssl_ca_cert)
+    if not settings.verify_ssl:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if settings.assert_hostname is False:
+        context.check_hostname = False
+    if settings.cert_file:
+        context.load_cert_chain(settings.cert_file, settings.key_file)
+    return {name: value for name, value in headers.items() if value}, context

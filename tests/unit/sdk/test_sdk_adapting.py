@@ -1,0 +1,156 @@
+"""The words of ``adapt``, and the tempo at which demand is told. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from flowcluster.agent.messages import Adapt, Forward, Forwarding, Job, Lost, Release, Released, Trouble, read, write
+from flowcluster.agent.scaling import Smoothed
+from flowcluster.clusters.adapting import UNLIMITED, adapting
+from flowcluster.clusters.manifest import cluster_spec, flow_run
+from flowcluster.clusters.versions import check
+from flowcluster.errors import ClusterNotStarted
+from flowcluster.kube.access import Choice
+
+WORKER = {"threads": 2, "resources": {"limits": {"memory": "4Gi"}}}
+
+
+def bounds(**given: Any) -> tuple[int, int]:
+    found = adapting("tcp://s:1", WORKER, given)
+    return found.minimum, found.maximum
+
+
+def test_bounds() -> None:
+    """In workers, threads or memory; no maximum is the administrator's."""
+    assert bounds() == (0, UNLIMITED)
+    assert bounds(minimum=1, maximum=None) == (1, UNLIMITED)
+    assert bounds(minimum=1, maximum=float("inf")) == (1, UNLIMITED)
+    assert bounds(minimum_cores=3, maximum_cores=9) == (2, 4)
+    assert bounds(minimum_memory="5 GiB", maximum_memory="17 GiB") == (2, 4)
+    assert bounds(maximum=3, maximum_cores=20) == (0, 3)
+
+
+def test_tempo() -> None:
+    """Seconds, or texts as Dask takes them."""
+    found = adapting("tcp://s:1", {}, {"interval": "500ms", "wait_count": 4, "target_duration": "10s", "up_delay": 1})
+    assert found.wanted == Adapt("tcp://s:1", 0.5, 10.0, 1.0, 5.0, 2.0)
+    assert adapting("tcp://s:1", {}, {"idle": "1 minute"}).wanted.idle_seconds == 60
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"worker_key": id}, "worker_key"),
+        ({"Adaptive": object}, "Adaptive"),
+        ({"maximun": 3}, "maximun"),
+        ({"minimum": -1}, "minimum"),
+        ({"maximum": 1.5}, "maximum"),
+        ({"minimum": 3, "maximum": 2}, "greater"),
+        ({"interval": "soon"}, "interval"),
+        ({"idle": -1}, "idle"),
+        ({"maximum_memory": "much"}, "maximum_memory"),
+        ({"maximum_cores": "2"}, "maximum_cores"),
+    ],
+)
+def test_what_cannot_be_meant_is_named(given: dict[str, Any], words: str) -> None:
+    """Nothing is ignored."""
+    with pytest.raises((TypeError, ValueError), match=words):
+        adapting("tcp://s:1", WORKER, given)
+
+
+def test_memory_without_a_limit_is_refused() -> None:
+    """Nobody knows how many workers that would be."""
+    with pytest.raises(ValueError, match="memory limit"):
+        adapting("tcp://s:1", {}, {"maximum_memory": "1GiB"})
+
+
+def test_demand_rises_at_once_and_falls_late() -> None:
+    """A dip in the work costs no worker; what lasts is followed."""
+    demand = Smoothed(0, 5)
+    seen = [
+        demand.follow(wanted, now) for now, wanted in enumerate([0, 4, 1, 4, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0])
+    ]
+    assert seen == [0, 4, 4, 4, 4, 4, 4, 4, 4, 1, 1, 1, 1, 1, 1, 0, 0]
+
+
+def test_demand_can_rise_late() -> None:
+    """A burst that is over before the delay brings no worker."""
+    demand = Smoothed(2, 0)
+    assert [demand.follow(wanted, now) for now, wanted in enumerate([0, 5, 0, 5, 5, 5, 3])] == [0, 0, 0, 0, 0, 5, 3]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Forward("pod", {8786: 0}),
+        Adapt("tcp://s:1"),
+        Release("{}"),
+        Forwarding({8786: 40001}),
+        Forwarding({}, "no"),
+        Lost("Deleted", "gone"),
+        Trouble("slow"),
+        Released(),
+    ],
+)
+def test_messages_survive_the_way(message: Any) -> None:
+    """What one side writes is what the other reads."""
+    assert read(write(message)) == message
+
+
+def test_a_job_survives_the_way() -> None:
+    """Which Kubernetes is meant, too."""
+    job = Job(Choice("a", None, "b"), "run", "uid", "lease", 60, "me", 1)
+    assert Job.from_json(job.to_json()) == job
+
+
+def test_a_manifest_from_python() -> None:
+    """Environment variables reach both containers, beside what a template says; the name is made unique."""
+    worker = {
+        "threads": 2,
+        "template": {"spec": {"nodeSelector": {"a": "b"}, "containers": [{"name": "worker", "tty": 1}]}},
+    }
+    spec = cluster_spec("mine:1", 2, {"limits": {"cpu": 1}}, {"A": "1"}, worker, None)
+    container = {"name": "worker", "tty": 1, "env": [{"name": "A", "value": "1"}]}
+    assert spec["image"] == "mine:1"
+    assert spec["workers"] == {
+        "threads": 2,
+        "minimum": 2,
+        "maximum": 2,
+        "resources": {"limits": {"cpu": 1}},
+        "template": {"spec": {"nodeSelector": {"a": "b"}, "containers": [container]}},
+    }
+    assert spec["scheduler"]["template"]["spec"]["containers"][0]["env"] == [{"name": "A", "value": "1"}]
+    assert flow_run("My Flow_1!", {}, is_exact=False)["metadata"] == {"generateName": "my-flow-1-"}
+    assert flow_run("mine", {}, is_exact=True)["metadata"] == {"name": "mine"}
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"n_workers": -1}, "n_workers"),
+        ({"n_workers": True}, "n_workers"),
+        ({"workers": {"minimum": 1}}, "minimum"),
+        ({"resources": {}, "workers": {"resources": {}}}, "resources"),
+    ],
+)
+def test_a_wrong_argument_is_named(given: dict[str, Any], words: str) -> None:
+    """Before anything is asked of Kubernetes."""
+    given = {"image": None, "n_workers": 0, "resources": None, "env": None, "workers": None, "scheduler": None} | given
+    with pytest.raises(ValueError, match=words):
+        cluster_spec(**given)
+
+
+def versions(python: str = "3.11.7.final.0", **packages: str) -> dict[str, Any]:
+    known = {"dask": "1", "distributed": "1", "cloudpickle": "3"} | packages
+    return {"host": {"python": python}, "packages": known}
+
+
+def test_other_versions_are_told_with_the_cure() -> None:
+    """Another Python cannot work; another package may."""
+    assert list(check(versions(), versions("3.11.2.final.0"), "x:1")) == []
+    (told,) = check(versions(), versions(dask="2"), "x:1")
+    assert "dask==2" in told
+    with pytest.raises(ClusterNotStarted, match=r"Python 3\.12 .*image with Python 3\.11"):
+        list(check(versions(), versions("3.12.1.final.0"), "x:1"))
