@@ -131,8 +131,8 @@ def _finish(observed: Observed, draft: Draft, settings: Settings, over: Ending) 
     draft.condition(c.CLUSTER_DELETED, False, c.CLEANING_UP, "what the run had is being deleted")
     draft.summarise("progressing", c.CLEANING_UP, over.message)
     draft.tell(reason, over.message, warning=over.phase == "Failed")
-    if flow := draft.status.get("flow"):
-        _record_outcome(flow, over)
+    if over.outcome is not None or draft.status.get("flow"):
+        _record_outcome(draft.status.setdefault("flow", {}), over)
     progress.display(draft)
     return Plan(status=draft.changed(), events=tuple(draft.events), requeue=0)
 

@@ -6,7 +6,6 @@ parameters and its cluster, and the outcome is left in a file. `flowcluster_api.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -16,13 +15,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from flowcluster_api import driver as api
-from flowcluster_api.driver import Outcome, OutcomeState, TaskCounts
+from flowcluster_api.driver import Outcome
 
-from .. import errors, states
+from .. import errors
 from ..engine import flow_run, progress, signals
+from ..engine.outcomes import cancelled, outcome_of
 from ..engine.run import FlowRun
 from ..flows import Flow
-from ..tracebacks import format_trimmed, location
+from ..tracebacks import format_trimmed
 from . import entrypoint as entrypoints
 from . import parameters as assignments
 from .problems import Problem
@@ -30,9 +30,6 @@ from .problems import Problem
 #: Seconds after SIGTERM in which a run may close what it opened. Then the process ends: it has to
 #: leave its outcome before the kubelet kills it, by default 30 seconds after the signal.
 GRACE = 20.0
-
-#: Bytes of JSON that a result may have to be worth telling.
-RESULT_LIMIT = 2048
 
 
 class Ending(NamedTuple):
@@ -58,7 +55,7 @@ def main(entrypoint: str, parameters: Sequence[str], environment: Mapping[str, s
             print(format_trimmed(problem.cause), file=sys.stderr)
         outcome = Outcome(state="Failed", reason=problem.reason, message=problem.message, exit_code=api.EXIT_USAGE)
     except (KeyboardInterrupt, errors.Terminated) as error:
-        outcome = _cancelled(error)
+        outcome = cancelled(error)
     if outcome.reason != "FlowCompleted":
         print(f"{outcome.reason}: {outcome.message}", file=sys.stderr)
     # The outcome is known: what arrives from here on has no run to stop.
@@ -104,76 +101,11 @@ def _with_cluster(flow: Flow[..., Any], environment: Mapping[str, str]) -> Flow[
     return flow.with_options(task_runner=DaskTaskRunner(address=address))
 
 
-def outcome_of(run: FlowRun) -> Outcome:
-    """How a flow run ended, for the operator and for the process's exit code."""
-    counts = TaskCounts(run.tally.total, run.tally.completed, run.tally.failed)
-    error, state = run.interrupt, run.state
-
-    def outcome(kind: OutcomeState, reason: str, message: str, exit_code: int = api.EXIT_FAILED) -> Outcome:
-        return Outcome(state=kind, reason=reason, message=message, exit_code=exit_code, tasks=counts)
-
-    if isinstance(error, SystemExit) and not isinstance(error, errors.Terminated):
-        code, text = exit_code_of(error)
-        return outcome("Crashed", "FlowExited", f"the flow called sys.exit({text})", code)
-    if error is not None:
-        return outcome("Cancelled", "Cancelled", _cancelled(error).message, api.EXIT_CANCELLED)
-    if state.is_completed():
-        result = to_json(state.result())
-        return Outcome(
-            state="Completed",
-            reason="FlowCompleted",
-            message=state.message or "The flow completed.",
-            exit_code=api.EXIT_COMPLETED,
-            tasks=counts,
-            result=result,
-        )
-    cause = state.exception()
-    if isinstance(cause, errors.ParameterError) and not run.has_started:
-        return outcome("Failed", "InvalidParameters", str(cause), api.EXIT_USAGE)
-    if isinstance(cause, errors.ClusterLost | errors.ClusterUnreachable):
-        return outcome("Crashed", type(cause).__name__, str(cause))
-    if run.raised is None:
-        return outcome("Failed", "TasksFailed", f"{state.message} The first: {_with_location(cause)}")
-    return outcome("Failed", "FlowFailed", _with_location(cause))
-
-
-def _with_location(error: BaseException) -> str:
-    place = location(error)
-    return f"{states.describe(error)} ({place})" if place else states.describe(error)
-
-
-def _cancelled(error: BaseException) -> Outcome:
-    why = "stopped by SIGTERM" if isinstance(error, errors.Terminated) else "interrupted"
-    return Outcome(
-        state="Cancelled", reason="Cancelled", message=f"The flow run was {why}.", exit_code=api.EXIT_CANCELLED
-    )
-
-
-def exit_code_of(error: SystemExit) -> tuple[int, str]:
-    """What the process exits with after ``sys.exit(x)``, and x as it is shown."""
-    if error.code is None:
-        return 0, ""
-    if isinstance(error.code, int):
-        return error.code, str(error.code)
-    return 1, repr(error.code)
-
-
-def to_json(value: object) -> str | None:
-    """The value as JSON if it is small and JSON can say it, else None."""
-    if value is None:
-        return None
-    try:
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    except (TypeError, ValueError, RecursionError):
-        return None
-    return text if len(text.encode()) <= RESULT_LIMIT else None
-
-
 def _end_after(seconds: float, path: str | None) -> None:
     def end() -> None:
         progress.clear()
         print("The flow run did not close in time; the process ends.", file=sys.stderr, flush=True)
-        write(_cancelled(errors.Terminated()), path)
+        write(cancelled(errors.Terminated()), path)
         os._exit(api.EXIT_CANCELLED)
 
     timer = threading.Timer(seconds, end)

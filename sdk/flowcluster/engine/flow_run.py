@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 from contextlib import nullcontext
 from typing import Any
@@ -16,6 +17,7 @@ from . import hooks, inputs, parameters, progress, retrying, run_names, timeouts
 from .conclusion import conclude, without_cluster
 from .execution import Args, Kwargs, state_of
 from .flow_spec import FlowSpec
+from .outcomes import outcome_of
 from .run import FlowRun
 from .signals import Termination, sigterm_interrupts
 
@@ -83,6 +85,8 @@ async def _guarded(
     # A coroutine that is being closed may not suspend any more.
     if isinstance(run.interrupt, GeneratorExit):
         colour = Blocking()
+    run.state = state
+    run.runner.outcome = functools.partial(outcome_of, run)
     await _close(run, colour, cancel=run.interrupt is not None or state.name == "TimedOut")
     return state
 

@@ -6,6 +6,8 @@ import abc
 from collections.abc import Callable, Collection, Coroutine
 from typing import Any, ClassVar, Self
 
+from flowcluster_api.driver import Outcome
+
 from ..context import RunInfo
 from ..errors import ClusterError
 from ..futures import RunFuture
@@ -123,6 +125,9 @@ class TaskRunner(abc.ABC):
     #: What takes long at the moment, before or after the tasks, for people; None while it is the tasks.
     activity: str | None = None
 
+    #: Tells how the flow run ended, from before `close` on: for the record that a cluster may keep.
+    outcome: Callable[[], Outcome] | None = None
+
     _portal: Portal | None = None
 
     @property
@@ -150,8 +155,9 @@ class TaskRunner(abc.ABC):
         return runner
 
     def _configuration(self) -> dict[str, Any]:
-        # What belongs to an open runner has a private name (but for one), and stands in the class as None.
-        return {name: value for name, value in vars(self).items() if not name.startswith("_") and name != "activity"}
+        # What belongs to an open runner has a private name (but for two), and stands in the class as None.
+        own = {"activity", "outcome"}
+        return {name: value for name, value in vars(self).items() if not name.startswith("_") and name not in own}
 
     def __getstate__(self) -> dict[str, Any]:
         return self._configuration()

@@ -185,6 +185,8 @@ class DaskTaskRunner(TaskRunner):
     def close(self, cancel: bool = False) -> None:
         """Disconnect, and close the cluster if it is the run's own."""
         session, self._session, self._load = self._session, None, None
+        if self.outcome is not None and hasattr(self._cluster, "outcome"):
+            self._cluster.outcome = self.outcome()
         self.activity = None if self.address else "closing the Dask cluster"
         resources, self._resources = self._resources or contextlib.ExitStack(), None
         with _quiet() if session and session.lost() else contextlib.nullcontext(), resources:

@@ -70,9 +70,9 @@ class TaskRunCounts(ApiModel):
 
 
 class FlowStatus(ApiModel):
-    """The operator-launched driver."""
+    """The flow, as its driver tells."""
 
-    job: str = Field(description="Name of its Job.")
+    job: str | None = Field(default=None, description="Name of the Job, if the operator started the driver.")
     attempts: int = Field(default=0, description="Pods that were started for it.")
     exit_code: int | None = Field(default=None, description="Exit code of the last one.")
     tasks: TaskRunCounts | None = Field(default=None, description="Task runs, as the driver counted them.")
@@ -108,7 +108,7 @@ class FlowRunStatus(ApiModel):
         description="Aspects of the run, each with its reason.",
     )
     cluster: ClusterStatus | None = Field(default=None, description="The run's cluster.")
-    flow: FlowStatus | None = Field(default=None, description="The operator-launched driver.")
+    flow: FlowStatus | None = Field(default=None, description="The flow, as its driver tells.")
     display: Display | None = Field(default=None, description="What the columns of kubectl get show.")
     start_time: Time | None = Field(default=None, description="When cluster and driver were asked for.")
     ready_time: Time | None = Field(default=None, description="When the cluster was usable and the flow started.")

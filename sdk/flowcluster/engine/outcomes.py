@@ -1,0 +1,94 @@
+"""How a flow run ended, for whoever was not there: the operator, the exit code, the record of its cluster."""
+
+from __future__ import annotations
+
+import json
+
+from flowcluster_api import driver as api
+from flowcluster_api.driver import Outcome, OutcomeState, TaskCounts
+
+from .. import errors, states
+from ..tracebacks import location
+from .run import FlowRun
+
+#: Bytes of JSON that a result may have to be worth telling.
+RESULT_LIMIT = 2048
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
+def outcome_of(run: FlowRun) -> Outcome:
+    """How a flow run ended, for the operator and for the process's exit code."""
+    counts = TaskCounts(run.tally.total, run.tally.completed, run.tally.failed)
+    error, state = run.interrupt, run.state
+
+    def outcome(kind: OutcomeState, reason: str, message: str, exit_code: int = api.EXIT_FAILED) -> Outcome:
+        return Outcome(state=kind, reason=reason, message=message, exit_code=exit_code, tasks=counts)
+
+    if isinstance(error, SystemExit) and not isinstance(error, errors.Terminated):
+        code, text = exit_code_of(error)
+        return outcome("Crashed", "FlowExited", f"the flow called sys.exit({text})", code)
+    if error is not None:
+        return outcome("Cancelled", "Cancelled", cancelled(error).message, api.EXIT_CANCELLED)
+    if state.is_completed():
+        return Outcome(
+            state="Completed",
+            reason="FlowCompleted",
+            message=state.message or "The flow completed.",
+            exit_code=api.EXIT_COMPLETED,
+            tasks=counts,
+            result=_result(state),
+        )
+    cause = state.exception()
+    if isinstance(cause, errors.ParameterError) and not run.has_started:
+        return outcome("Failed", "InvalidParameters", str(cause), api.EXIT_USAGE)
+    if isinstance(cause, errors.ClusterLost | errors.ClusterUnreachable):
+        return outcome("Crashed", type(cause).__name__, str(cause))
+    if run.raised is None:
+        return outcome("Failed", "TasksFailed", f"{state.message} The first: {_with_location(cause)}")
+    return outcome("Failed", "FlowFailed", _with_location(cause))
+
+
+def cancelled(error: BaseException) -> Outcome:
+    """The outcome of a run that a signal broke off."""
+    why = "stopped by SIGTERM" if isinstance(error, errors.Terminated) else "interrupted"
+    return Outcome(
+        state="Cancelled", reason="Cancelled", message=f"The flow run was {why}.", exit_code=api.EXIT_CANCELLED
+    )
+
+
+def exit_code_of(error: SystemExit) -> tuple[int, str]:
+    """What the process exits with after ``sys.exit(x)``, and x as it is shown."""
+    if error.code is None:
+        return 0, ""
+    if isinstance(error.code, int):
+        return error.code, str(error.code)
+    return 1, repr(error.code)
+
+
+def to_json(value: object) -> str | None:
+    """The value as JSON if it is small and JSON can say it, else None."""
+    if value is None:
+        return None
+    text, size = [], 0
+    try:
+        for piece in _ENCODER.iterencode(value):  # no further than the limit: the value may be large
+            text.append(piece)
+            size += len(piece.encode())
+            if size > RESULT_LIMIT:
+                return None
+    except (TypeError, ValueError, RecursionError):
+        return None
+    return "".join(text)
+
+
+def _result(state: states.State) -> str | None:
+    try:
+        return to_json(state.result())
+    except Exception:
+        return None  # it stayed on a cluster that is gone; that the flow completed is true all the same
+
+
+def _with_location(error: BaseException) -> str:
+    place = location(error)
+    return f"{states.describe(error)} ({place})" if place else states.describe(error)
