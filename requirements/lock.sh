@@ -14,3 +14,7 @@ compile runtime pyproject.toml --extra dask --extra ray --extra kubernetes -c re
 echo dask-kubernetes | compile dask-operator - -c requirements/dev.lock
 echo hatchling | compile build - -c requirements/dev.lock
 printf '%s\n' uv hatchling editables | compile bootstrap - -c requirements/dev.lock
+# Prefect wants other versions of some packages than the project itself. Both sides of a cluster must speak one Dask; with
+# fastapi 0.141 Prefect 3.8 cannot start.
+printf '%s\n' prefect prefect-dask 'fastapi<0.141' | compile prefect - pyproject.toml --extra dask --extra kubernetes \
+  -c <(grep -oE '^(dask|distributed|cloudpickle)==[^ ]+' requirements/dev.lock)

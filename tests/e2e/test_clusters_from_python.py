@@ -93,9 +93,26 @@ def test_a_flow_with_a_cluster_of_its_own(world: World, where: dict[str, Any]) -
         assert name in [pod.metadata.name for pod in world.pods("worker")]
         return name
 
-    body()
+    name = body()
     (run,) = world.runs()
     assert run["metadata"]["name"].startswith("gentle-otter-")
+    status = world.wait_phase(run["metadata"]["name"], "Succeeded", "Failed")
+    assert (status["phase"], status["reason"]) == ("Succeeded", "Succeeded")
+    assert status["flow"]["result"] == f'"{name}"'
+    assert status["display"]["tasks"] == "1/1"
+
+
+def test_a_flow_that_fails_on_a_cluster_of_its_own(world: World, where: dict[str, Any]) -> None:
+    """The record of its cluster says so, in the words of the flow's own exception."""
+
+    @flow(task_runner=DaskTaskRunner(cluster_class=DaskKubernetesCluster, cluster_kwargs=where))
+    def body() -> None:
+        raise ValueError("no bananas")
+
+    assert body(return_state=True).is_failed()
+    status = world.wait_phase(world.runs()[0]["metadata"]["name"], "Succeeded", "Failed")
+    assert (status["phase"], status["reason"]) == ("Failed", "FlowFailed")
+    assert "no bananas" in status["message"]
 
 
 def test_an_image_that_does_not_exist(world: World, where: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tools.cluster import api
 from tools.cluster.errors import ToolError
-from tools.cluster.images.spec import SPECS
+from tools.cluster.images.spec import INSTALLED, SPECS
 from tools.cluster.onenode.layout import DEFAULT_NAME
 from tools.cluster.providers.base import Provider, Status
 from tools.cluster.providers.choose import ENV_CONTEXT, ENV_KUBECONFIG, KINDS, choose
@@ -111,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     images = commands.add_parser(
         "images", parents=[shared], help="build the images; prints names and references as JSON"
     )
-    images.add_argument("--only", type=_names, default=tuple(SPECS), help=f"some of {','.join(SPECS)}")
+    images.add_argument("--only", type=_names, default=INSTALLED, help=f"some of {','.join(SPECS)}")
     images.add_argument("--load", action="store_true", help="load them into the cluster too")
     load = commands.add_parser("load-image", parents=[shared], help="load images into the cluster")
     load.add_argument("image", nargs="+", metavar="REF|ARCHIVE", help="an image built here, or an archive file")

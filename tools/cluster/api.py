@@ -16,7 +16,7 @@ from pathlib import Path
 from tools.cluster import binaries
 from tools.cluster.errors import ToolError
 from tools.cluster.images import build, layout
-from tools.cluster.images.spec import SPECS
+from tools.cluster.images.spec import INSTALLED
 from tools.cluster.onenode.layout import DEFAULT_NAME
 from tools.cluster.progress import step
 from tools.cluster.providers.base import Image, Provider
@@ -55,12 +55,12 @@ def take_down(cluster: Cluster, *, purge: bool = False) -> None:
     cluster.provider.down(purge=purge)
 
 
-def build_images(names: Iterable[str] = tuple(SPECS)) -> dict[str, Image]:
+def build_images(names: Iterable[str] = INSTALLED) -> dict[str, Image]:
     """Images by name (``operator``, ``runtime``, ``dask-operator``), built from the files as they are now."""
     return build.build(names)
 
 
-def ensure_images(cluster: Cluster, names: Iterable[str] = tuple(SPECS)) -> dict[str, str]:
+def ensure_images(cluster: Cluster, names: Iterable[str] = INSTALLED) -> dict[str, str]:
     """Full references by name of images that are built and that pods of the cluster can use."""
     images = build_images(names)
     return dict(zip(images, load(cluster.provider, images.values()), strict=True))

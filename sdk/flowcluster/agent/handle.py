@@ -40,7 +40,8 @@ class Agent:
     def __init__(self, job: Job, on_lost: Callable[[Lost], None]) -> None:
         self._job, self._on_lost = job, on_lost
         self._answers: queue.Queue[Forwarding | Released] = queue.Queue()
-        self._lock = threading.Lock()
+        self._lock, self._asking = threading.Lock(), threading.Lock()
+        self._pid = os.getpid()
         self._forward: Forward | None = None
         self._adapt: Adapt | None = None
         self._is_over = False
@@ -63,7 +64,12 @@ class Agent:
         self._ask(wanted)
 
     def release(self, outcome: Outcome) -> str | None:
-        """Give the cluster back; why it is kept until its lease has run out, if it is."""
+        """Give the cluster back; why it is kept until its lease has run out, if it is.
+
+        Does nothing in a process that was forked: the cluster is its parent's.
+        """
+        if os.getpid() != self._pid:
+            return None
         with self._lock:
             self._is_over = True
         try:
@@ -77,9 +83,10 @@ class Agent:
 
     def _ask(self, message: messages.Message) -> None:
         try:
-            assert self._process.stdin is not None
-            self._process.stdin.write(messages.write(message))
-            self._process.stdin.flush()
+            with self._asking:
+                assert self._process.stdin is not None
+                self._process.stdin.write(messages.write(message))
+                self._process.stdin.flush()
         except OSError as error:
             raise KubernetesError("The agent that keeps the run's Lease has ended.") from error
 

@@ -55,7 +55,7 @@ class DaskKubernetesCluster(Cluster):  # type: ignore[misc]
     Args:
         name: of the FlowRun. By default that of the flow run, followed by something that makes it unique.
         image: of scheduler and workers; by default ``FLOWCLUSTER_IMAGE``, or what the operator's administrator set.
-        n_workers: to begin with.
+        n_workers: exactly so many. By default as many as the work needs, from none to the administrator's limit.
         resources: requests and limits of each worker, as in a pod.
         env: environment variables of scheduler and workers.
         workers, scheduler: ``spec.cluster.workers`` and ``spec.cluster.scheduler`` of the FlowRun, for all else.
@@ -73,7 +73,7 @@ class DaskKubernetesCluster(Cluster):  # type: ignore[misc]
         name: str | None = None,
         *,
         image: str | None = None,
-        n_workers: int = 0,
+        n_workers: int | None = None,
         resources: Spec | None = None,
         env: Mapping[str, str] | None = None,
         workers: Spec | None = None,
@@ -100,6 +100,7 @@ class DaskKubernetesCluster(Cluster):  # type: ignore[misc]
             },
             is_exact=name is not None,
         )
+        self._adapts = n_workers is None
         self._choice = Choice(kubeconfig, context, namespace)
         self._duration = lease_duration_seconds
         self._given_up = threading.Event()
@@ -111,6 +112,8 @@ class DaskKubernetesCluster(Cluster):  # type: ignore[misc]
         #: That the cluster went away, and why, once it has.
         self.lost: ClusterLost | None = None
         self.status: Status
+        #: How the work ended that it was for: what its record shall say once it is closed.
+        self.outcome = _RELEASED
         self.security = None
         super().__init__(asynchronous=asynchronous, loop=loop, quiet=quiet, name=name or "")
         if not self.asynchronous:
@@ -134,6 +137,8 @@ class DaskKubernetesCluster(Cluster):  # type: ignore[misc]
             for difference in versions.check(get_versions(), theirs, image):
                 logger.warning(difference)
             await super()._start()
+            if self._adapts:
+                await self._resize(adapting(address, {}, {}))
         except BaseException as error:
             await asyncio.to_thread(self._give_up, error)
             if self.scheduler_comm:
@@ -195,7 +200,7 @@ class DaskKubernetesCluster(Cluster):  # type: ignore[misc]
         if self.status == Status.closed:
             return
         await super()._close()
-        await asyncio.to_thread(self._release, _RELEASED)
+        await asyncio.to_thread(self._release, self.outcome)
 
     def close(self, timeout: float | None = None) -> Any:
         """Give the cluster back: it is released at once, and the operator removes it."""

@@ -19,24 +19,25 @@ def flow_run(name: str, spec: Object, *, is_exact: bool) -> Object:
 
 def cluster_spec(
     image: str | None,
-    n_workers: int,
+    n_workers: int | None,
     resources: Spec | None,
     env: Mapping[str, str] | None,
     workers: Spec | None,
     scheduler: Spec | None,
 ) -> Object:
-    """``spec.cluster`` of a Dask cluster that begins with `n_workers` workers.
+    """``spec.cluster`` of a Dask cluster that begins with `n_workers` workers, none if that is None.
 
     Raises ValueError naming an argument that cannot be meant.
     """
-    if not isinstance(n_workers, int) or isinstance(n_workers, bool) or n_workers < 0:
+    number = 0 if n_workers is None else n_workers
+    if not isinstance(number, int) or isinstance(number, bool) or number < 0:
         raise ValueError(f"n_workers must be a whole number, 0 or more, not {n_workers!r}.")
     for field in ("minimum", "maximum"):
         if field in (workers or {}):
             raise ValueError(f"workers[{field!r}]: say it by n_workers, scale or adapt instead.")
     if resources is not None and "resources" in (workers or {}):
         raise ValueError("Give either resources or workers['resources'], not both.")
-    worker = _with_env(workers, names.COMPONENT_WORKER, env) | {"minimum": n_workers, "maximum": n_workers}
+    worker = _with_env(workers, names.COMPONENT_WORKER, env) | {"minimum": number, "maximum": number}
     if resources is not None:
         worker["resources"] = dict(resources)
     spec: Object = {"kind": "Dask", "workers": worker}

@@ -16,7 +16,7 @@ from tools.cluster.progress import step
 from tools.cluster.providers.base import Image
 
 
-def build(names: Iterable[str] = tuple(specs.SPECS)) -> dict[str, Image]:
+def build(names: Iterable[str] = specs.INSTALLED) -> dict[str, Image]:
     """Images by name, each built from the files as they are now, unless it was before.
 
     :raises ToolError: a name is unknown, or a build failed; the message ends with what it printed.

@@ -38,8 +38,11 @@ SPECS = {
         Spec("operator", "Dockerfile", (*_PROJECT, "requirements/operator.lock"), "operator"),
         Spec("runtime", "Dockerfile", (*_PROJECT, "requirements/runtime.lock"), "runtime"),
         Spec("dask-operator", "tools/cluster/images/dask-operator/Dockerfile", ("requirements/dask-operator.lock",)),
+        Spec("prefect", "tools/cluster/images/prefect/Dockerfile", ("requirements/prefect.lock", "sdk")),
     )
 }
+#: What an installation needs; the others are for single tests.
+INSTALLED = ("operator", "runtime", "dask-operator")
 
 
 def named(name: str) -> Spec:

@@ -1,0 +1,133 @@
+"""A Prefect flow, with Prefect's own Dask task runner unmodified, on a cluster of ours."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+
+from tests.support.waiting import wait_until
+from tests.support.world import ROOT, World
+from tools.cluster import api, cache
+from tools.cluster.progress import step
+from tools.install import Installed
+
+pytestmark = pytest.mark.timeout(900)
+
+LOCK = ROOT / "requirements" / "prefect.lock"
+
+FLOW = """
+import os, socket, sys
+from prefect import flow, task
+from prefect_dask import DaskTaskRunner
+
+@task
+def where(number):
+    import socket
+    return number, socket.gethostname()
+
+kwargs = {name: os.environ[f"CLUSTER_{name.upper()}"] for name in ("kubeconfig", "namespace", "image")}
+runner = DaskTaskRunner(
+    cluster_class="flowcluster.clusters.DaskKubernetesCluster", cluster_kwargs=kwargs,
+    adapt_kwargs={"minimum": 0, "maximum": 2},
+)
+
+@flow(task_runner=runner, flow_run_name="prefect-run")
+def places():
+    return [future.result() for future in where.map(range(6))]
+
+for number, place in places():
+    print(number, place)
+"""
+
+
+@pytest.fixture(scope="module")
+def python() -> Path:
+    """The interpreter of an environment with Prefect in it, made once and kept outside of the checkout."""
+
+    def make(folder: Path) -> None:
+        uv = Path(sys.executable).with_name("uv")
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder / "venv")], check=True)
+        options = ["--quiet", "--require-hashes", "--python", str(folder / "venv" / "bin" / "python")]
+        with step("installing Prefect"):
+            subprocess.run([str(uv), "pip", "install", *options, "-r", str(LOCK)], check=True)
+
+    key = cache.digest([LOCK.read_bytes(), sys.version])[:16]
+    return cache.entry("prefect", key, make, "installing Prefect") / "venv" / "bin" / "python"
+
+
+@pytest.fixture(scope="module")
+def image(installed: Installed) -> str:
+    """An image with Prefect for the workers."""
+    return api.ensure_images(api.ensure_up(), ["prefect"])["prefect"]
+
+
+@pytest.fixture
+def environment(installed: Installed, python: Path, tmp_path: Path) -> Iterator[dict[str, str]]:
+    """Variables for Prefect, with a server of its own that both this machine and the pods reach."""
+    config = yaml.safe_load(installed.kubeconfig.read_text())
+    server = urlsplit(config["clusters"][0]["cluster"]["server"])
+    with socket.create_connection((str(server.hostname), server.port or 443)) as connection:
+        address = connection.getsockname()[0]
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        port = probe.getsockname()[1]
+    variables = {
+        **os.environ,
+        "PREFECT_HOME": str(tmp_path / "prefect"),
+        "PREFECT_API_URL": f"http://{address}:{port}/api",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "PYTHONPATH": str(ROOT / "sdk"),
+    }
+    command = [str(python), "-m", "prefect", "server", "start", "--host", "0.0.0.0", "--port", str(port), "--no-ui"]
+    with (tmp_path / "server.log").open("wb") as log:
+        process = subprocess.Popen(command, env=variables, stdout=log, stderr=log)
+
+    def answers() -> bool:
+        assert process.poll() is None, (tmp_path / "server.log").read_text()
+        try:
+            return bool(urllib.request.urlopen(f"{variables['PREFECT_API_URL']}/health", timeout=2).read())
+        except OSError:
+            return False
+
+    try:
+        wait_until(answers, "Prefect's server answers", 120, every=0.5)
+        yield variables
+    finally:
+        process.terminate()
+        process.wait()
+        shutil.rmtree(tmp_path / "prefect", ignore_errors=True)
+
+
+def test_a_prefect_flow(
+    world: World, installed: Installed, python: Path, image: str, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Its tasks run in pods of a cluster that grew for it, and nothing is left of that afterwards."""
+    (tmp_path / "places.py").write_text(FLOW)
+    given: dict[str, Any] = {
+        "CLUSTER_KUBECONFIG": str(installed.kubeconfig),
+        "CLUSTER_NAMESPACE": world.namespace,
+        "CLUSTER_IMAGE": image,
+    }
+    done = subprocess.run(
+        [python, "places.py"], cwd=tmp_path, env={**environment, **given}, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    numbers, places = zip(*(line.split() for line in done.stdout.splitlines()), strict=True)
+    assert numbers == tuple("012345")
+    (run,) = world.runs()
+    assert run["metadata"]["name"].startswith("prefect-run-")
+    assert all(place.startswith(run["metadata"]["name"]) for place in places)
+    assert 1 <= run["status"]["cluster"]["peakWorkers"] <= 2
+    assert world.wait_phase(run["metadata"]["name"], "Succeeded", "Failed")["phase"] == "Succeeded"
