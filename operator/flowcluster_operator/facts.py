@@ -35,9 +35,17 @@ def pod_facts(pod: Object) -> PodFacts:
         terminating="deletionTimestamp" in meta,
         restarts=int(container.get("restartCount") or 0),
         created=parse_time(meta["creationTimestamp"]),
+        stage=_stage(state, conditions),
         blocked=_blocked(status, container, conditions),
         ended=_ended(status, state),
     )
+
+
+def _stage(state: dict[str, Any], conditions: dict[str, Any]) -> str:
+    if (conditions.get("PodScheduled") or {}).get("status") != "True":
+        return "scheduling"
+    # Between the two lies little else that takes long: volumes, and the network.
+    return "starting" if state and "waiting" not in state else "pulling image"
 
 
 def _container(status: dict[str, Any], component: str) -> dict[str, Any]:

@@ -52,7 +52,11 @@ class Ended:
 
 @dataclasses.dataclass(frozen=True)
 class PodFacts:
-    """What matters of a pod. `blocked` is why it does not run, as (reason, message), when Kubernetes says."""
+    """What matters of a pod.
+
+    `stage` is how far its start is, in a person's words. `blocked` is why it does not run, as (reason, message), when
+    Kubernetes says.
+    """
 
     name: str
     uid: str
@@ -63,6 +67,7 @@ class PodFacts:
     terminating: bool
     restarts: int
     created: dt.datetime
+    stage: str
     blocked: tuple[str, str] | None = None
     ended: Ended | None = None
 

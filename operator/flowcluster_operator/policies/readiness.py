@@ -30,7 +30,8 @@ def readiness(observed: Observed, scale: Scale) -> Readiness:
         return Readiness(True, c.CLUSTER_USABLE, f"uses {cluster.kind}Cluster {cluster.ref.name}")
     waiting = []
     if ready_scheduler(observed) is None:
-        waiting.append("the scheduler")
+        stages = [pod.stage for pod in observed.of(names.COMPONENT_SCHEDULER) if not pod.terminating]
+        waiting.append(f"the scheduler ({stages[-1]})" if stages else "the scheduler")
     if (workers := ready_workers(observed)) < scale.minimum:
         waiting.append(f"{scale.minimum - workers} of {scale.minimum} workers")
     if waiting:

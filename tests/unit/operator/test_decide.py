@@ -114,6 +114,21 @@ class TestStart:
         assert status["phase"] == "Starting"
         assert status["message"] == "waiting for 1 of 2 workers"
 
+    @pytest.mark.parametrize(
+        ("state", "scheduled", "stage"),
+        [
+            ({}, {"status": "Unknown"}, "scheduling"),
+            ({"waiting": {"reason": "ContainerCreating"}}, {"status": "True"}, "pulling image"),
+            ({"terminated": {"exitCode": 0}}, {"status": "True"}, "starting"),
+        ],
+    )
+    def test_how_far_the_scheduler_is(self, state: dict[str, Any], scheduled: dict[str, str], stage: str) -> None:
+        """Who waits reads what for."""
+        scheduler = pod("scheduler", state, scheduled=scheduled)
+        status = settled(observed(status=started(), pods=[scheduler, *READY_PODS[1:], pod("driver")], **CHILDREN))
+
+        assert status["message"] == f"waiting for the scheduler ({stage})"
+
     def test_a_settled_run_is_not_written_again(self) -> None:
         """The same world gives the same status, and so no write."""
         seen = observed(status=started(), pods=[*READY_PODS, pod("driver")], **CHILDREN)
