@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test lint unit e2e bench bench-sdk up down install chart generate lock clean
+.PHONY: help demo test lint unit e2e bench bench-sdk soak up down install chart generate lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -14,7 +14,8 @@ $(STAMP): requirements/dev.lock requirements/bootstrap.lock pyproject.toml
 	@echo "installing the development environment into $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/bootstrap.lock
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.lock
+	@# Compiled once here, or, where PYTHONDONTWRITEBYTECODE is set, in each of the thousand processes of the tests.
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements/dev.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-build-isolation --no-deps --editable .
 	@touch $@
 
@@ -45,6 +46,9 @@ bench: $(STAMP) ## Print the figures
 bench-sdk: $(STAMP) ## Print the SDK's figures beside those of the libraries beneath it; about half an hour
 	@failed=0; for each in fixed_costs task_overhead memory; do \
 		$(BIN)/python -m tests.bench.$$each $(BENCH) || failed=1; done; exit $$failed
+
+soak: $(STAMP) ## Break things under clusters from Python, and count; about an hour (SOAK=--quick: a few minutes)
+	$(BIN)/python -m tests.bench.soak $(SOAK)
 
 up: $(STAMP) ## Bring up the Kubernetes for development
 	$(BIN)/python -m tools.cluster up

@@ -58,7 +58,13 @@ def python() -> Path:
     def make(folder: Path) -> None:
         uv = Path(sys.executable).with_name("uv")
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder / "venv")], check=True)
-        options = ["--quiet", "--require-hashes", "--python", str(folder / "venv" / "bin" / "python")]
+        options = [
+            "--quiet",
+            "--compile-bytecode",
+            "--require-hashes",
+            "--python",
+            str(folder / "venv" / "bin" / "python"),
+        ]
         with step("installing Prefect"):
             subprocess.run([str(uv), "pip", "install", *options, "-r", str(LOCK)], check=True)
 
