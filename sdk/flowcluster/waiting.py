@@ -17,6 +17,9 @@ T = TypeVar("T")
 Register = Callable[[Callable[[], None]], None]
 
 
+#: Seconds for which the main thread may wait without hearing of a signal that another thread took.
+LISTEN_SECONDS = 0.5
+
 #: What a thread that executes a task gives back to its runner while it waits for other tasks, so that
 #: these find a free thread, however many of them wait for each other. The block's value is a function
 #: `wait(event, timeout)` where only a certain way of waiting gives the place up, else None.
@@ -50,7 +53,20 @@ def wait_blocking(register: Register, timeout: float | None = None) -> bool:
         return True
     place = current_place()
     with place() if place else nullcontext() as wait:
-        return wait(event, timeout) if wait else event.wait(timeout)
+        return wait(event, timeout) if wait else _wait_interruptibly(event, timeout)
+
+
+def _wait_interruptibly(event: threading.Event, timeout: float | None) -> bool:
+    """Wait as the event does, and hear of signals meanwhile.
+
+    Their handlers run in the main thread. If the kernel gives a signal to another one, the main thread learns of it
+    when it next gets to run: not at all while it waits without a limit.
+    """
+    if timeout is not None or threading.current_thread() is not threading.main_thread():
+        return event.wait(timeout)
+    while not event.wait(LISTEN_SECONDS):
+        pass
+    return True
 
 
 async def wait_async(register: Register, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - as its twin

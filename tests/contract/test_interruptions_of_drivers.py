@@ -110,6 +110,22 @@ def flows(tmp_path: Path) -> Path:
     return file
 
 
+def test_signal_that_another_thread_took() -> None:
+    """Ctrl-C breaks off who waits in the main thread, whichever thread the kernel gives it to."""
+    program = (
+        "import os, signal, threading\n"
+        "from flowcluster.waiting import wait_blocking\n"
+        "def take():\n"
+        "    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})\n"
+        "wait_blocking(lambda _: threading.Thread(target=take).start())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+
+    assert done.stderr.endswith("KeyboardInterrupt\n")
+
+
 def is_gone(process: int) -> bool:
     """Whether no process has this id any more."""
     try:

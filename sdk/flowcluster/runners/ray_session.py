@@ -27,8 +27,9 @@ from .ray_waiting import sessions
 
 logger = logging.getLogger("flowcluster.task_runner.ray")
 
-#: Seconds after which a run that was asked to stop, and did not, loses its worker.
-_PATIENCE = 5.0
+#: Seconds after which a run that was asked to stop, and did not, loses its worker. Ray asks a worker that does not yet
+#: know of the run again after two; what the run has to clean up takes its time, too.
+_PATIENCE = 10.0
 
 #: Seconds between two looks whether the head is still there, for whoever waits for a result.
 _LOOK = 2.0
