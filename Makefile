@@ -42,6 +42,7 @@ bench: $(STAMP) ## Print the figures
 	$(BIN)/python -m tools.install >/dev/null
 	$(BIN)/python -m tests.bench.run_times
 	$(BIN)/python -m tests.bench.footprint
+	$(BIN)/python -m tests.bench.scaling_times
 
 bench-sdk: $(STAMP) ## Print the SDK's figures beside those of the libraries beneath it; about half an hour
 	@failed=0; for each in fixed_costs task_overhead memory; do \

@@ -1,0 +1,195 @@
+"""How soon clusters grow with the work and shrink after it: ``python -m tests.bench.scaling_times [--repeats N]``.
+
+Beside dask-kubernetes' own KubeCluster with its DaskAutoscaler, on the same work, image and pods, in turns; and beside
+a bare worker's pod. Tasks that ran more than once are counted. A Kubernetes is brought up and the chart installed; the
+namespace is the bench's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+from distributed import Client
+
+from flowcluster.clusters import DaskKubernetesCluster
+from flowcluster_api.v1alpha1 import FlowRunSpec
+from flowcluster_operator.desired.dask_cluster import dask_cluster
+from flowcluster_operator.model import Key
+from flowcluster_operator.settings import Settings
+from tests.bench.common import Table
+from tests.support.waiting import wait_until
+from tests.support.world import World
+from tools.install import Installed, install
+
+#: Workers at most, tasks, and seconds of each: enough to keep all workers busy for a while.
+MAXIMUM, TASKS, TASK_SECONDS = 3, 9, 4.0
+#: Seconds for which a worker of ours must have been idle.
+IDLE = 2.0
+
+Rows = dict[str, list[float]]
+
+
+class Rig:
+    """A namespace, and the three kinds of clusters in it."""
+
+    def __init__(self, installed: Installed) -> None:
+        self.installed = installed
+        self.world = World(installed.kubeconfig, f"bench-{secrets.token_hex(3)}")
+        os.environ["KUBECONFIG"] = str(installed.kubeconfig)
+
+    def workers(self, *, with_leaving: bool = False) -> int:
+        """Pods of Dask workers, those that are being deleted only if they are asked for."""
+        selector = "dask.org/component=worker"
+        pods = self.world.core.list_namespaced_pod(self.world.namespace, label_selector=selector).items
+        return sum(with_leaving or pod.metadata.deletion_timestamp is None for pod in pods)
+
+    def ours(self) -> AbstractContextManager[Any]:
+        """A cluster that adapts by itself."""
+        return DaskKubernetesCluster(namespace=self.world.namespace)
+
+    def stock(self) -> AbstractContextManager[Any]:
+        """dask-kubernetes' own, of the same pods."""
+        from dask_kubernetes.operator import KubeCluster
+
+        spec = self._spec()
+        spec["metadata"] = {"name": f"stock-{secrets.token_hex(3)}"}
+        for part in ("scheduler", "worker"):
+            del spec["spec"][part]["metadata"]  # our operator would take it for a run's that is gone
+        return KubeCluster(custom_cluster_spec=spec, namespace=self.world.namespace, quiet=True)  # type: ignore[no-any-return]
+
+    def _spec(self) -> dict[str, Any]:
+        key = Key(self.world.namespace, "bare", secrets.token_hex(4))
+        flow_run = FlowRunSpec.model_validate({"cluster": {"kind": "Dask"}})
+        return dask_cluster(key, flow_run, Settings(default_image=self.installed.images["runtime"]), 0)
+
+    def bare(self, scheduler: str, client: Client) -> float:
+        """Seconds from creating a worker's pod until it is connected to a scheduler."""
+        spec = self._spec()["spec"]["worker"]["spec"]
+        (container,) = spec["containers"]
+        env = [{"name": "DASK_SCHEDULER_ADDRESS", "value": scheduler}, {"name": "DASK_WORKER_NAME", "value": "bare"}]
+        body = {"metadata": {"name": "bare"}, "spec": {**spec, "containers": [{**container, "env": env}]}}
+        started = time.monotonic()
+        self.world.core.create_namespaced_pod(self.world.namespace, body)
+        wait_until(lambda: _is_connected(client, "bare"), "the bare worker is connected", 60)
+        took = time.monotonic() - started
+        self.world.core.delete_namespaced_pod("bare", self.world.namespace, grace_period_seconds=0)
+        wait_until(lambda: not _is_connected(client, "bare"), "it is gone", 60)
+        return took
+
+
+def _is_connected(client: Client, name: str) -> bool:
+    workers = client.sync(client.scheduler.identity)["workers"].values()
+    return any(worker["name"] == name for worker in workers)
+
+
+def wave(rig: Rig, client: Client) -> dict[str, float]:
+    """One wave of work: seconds until the first and all workers' pods exist, until the first task runs, and, from the
+    end of the work, until no worker is left; and tasks that ran more than once."""
+    began = time.time()
+    futures = client.map(_task, range(TASKS), pure=False)
+    found = {}
+    wait_until(lambda: rig.workers() >= 1, "there is a worker", 120)
+    found["first pod"] = time.time() - began
+    wait_until(lambda: rig.workers() >= MAXIMUM, "all workers are there", 180)
+    found["all pods"] = time.time() - began
+    runs = client.gather(futures)
+    found["first task"] = min(started for started, _ in runs) - began
+    found["repeated"] = _executions(client) - TASKS
+    ended = max(until for _, until in runs)
+    del futures
+    wait_until(lambda: rig.workers(with_leaving=True) == 0, "all workers are gone", 300)
+    found["back to none"] = time.time() - ended
+    return found
+
+
+def _task(number: int) -> tuple[float, float]:
+    started = time.time()
+    time.sleep(TASK_SECONDS)
+    return started, time.time()
+
+
+# Sent with its code: workers do not have this module.
+_task.__module__ = "__main__"
+
+
+def _executions(client: Client) -> int:
+    """How many runs of tasks have ended well, as the scheduler counts them."""
+
+    def count(dask_scheduler: Any) -> int:
+        return int(dask_scheduler.task_prefixes["_task"].state_counts["memory"])
+
+    return int(client.run_on_scheduler(count))
+
+
+def measure(rig: Rig, repeats: int) -> tuple[Rows, Rows, list[float]]:
+    """Figures of ours and of the stock cluster, in turns, and of bare workers."""
+    ours: Rows = {}
+    stock: Rows = {}
+    bare: list[float] = []
+    for number in range(repeats):
+        for what, make, rows in (("ours", rig.ours, ours), ("stock", rig.stock, stock)):
+            sys.stderr.write(f"round {number + 1} of {repeats}: {what}\n")
+            _one(rig, make, rows, bare if what == "ours" else None)
+    return ours, stock, bare
+
+
+def _one(rig: Rig, make: Callable[[], AbstractContextManager[Any]], rows: Rows, bare: list[float] | None) -> None:
+    with make() as cluster, Client(cluster) as client:
+        if bare is not None:
+            address = rig.world.status(cluster.name)["cluster"]["address"]
+            cluster.scale(0)
+            bare.append(rig.bare(address, client))
+            cluster.adapt(minimum=0, maximum=MAXIMUM, idle=IDLE, down_delay=0)
+        else:
+            cluster.adapt(minimum=0, maximum=MAXIMUM)
+        for name, value in wave(rig, client).items():
+            rows.setdefault(name, []).append(value)
+    wait_until(lambda: rig.workers(with_leaving=True) == 0, "the cluster is gone", 60)
+
+
+def report(ours: Rows, stock: Rows, bare: list[float]) -> None:
+    """Print the table; ends with code 1 if a bound was missed."""
+    mine = {name: statistics.median(values) for name, values in ours.items()}
+    theirs = {name: statistics.median(values) for name, values in stock.items()}
+    pod = statistics.median(bare)
+    table = Table(f"{TASKS} tasks of {TASK_SECONDS:g} s, 0 to {MAXIMUM} workers and back")
+    table.row("bare worker's pod created → connected", pod, "s")
+    table.row("work → first worker's pod, the slowest", max(ours["first pod"]), "s")
+    table.row("work → first task runs, ours / bare worker", mine["first task"] / pod, "x", 1.5)
+    table.row("work → first task runs, ours", mine["first task"], "s")
+    table.row("work → all workers' pods, ours", mine["all pods"], "s")
+    table.row("work → all workers' pods, stock", theirs["all pods"], "s")
+    table.row("   ours / stock", mine["all pods"] / theirs["all pods"], "x", 1 / 3)
+    table.row("work done → no worker left, ours", mine["back to none"], "s", IDLE + 5)
+    table.row("work done → no worker left, stock", theirs["back to none"], "s")
+    table.row("   ours / stock", mine["back to none"] / theirs["back to none"], "x", 1 / 5)
+    table.row("tasks that ran more than once, ours", sum(ours["repeated"]), "", 0, digits=0)
+    table.row("tasks that ran more than once, stock", sum(stock["repeated"]), "", digits=0)
+    table.finish()
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=5)
+    repeats = parser.parse_args().repeats
+    rig = Rig(install())
+    rig.world.create_namespace()
+    try:
+        found = measure(rig, repeats)
+    finally:
+        rig.world.delete_namespace()
+        rig.world.close()
+    report(*found)
+
+
+if __name__ == "__main__":
+    main()
