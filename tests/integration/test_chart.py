@@ -67,7 +67,7 @@ def test_the_operator_is_granted_no_wildcard_and_no_secret(helm: pathlib.Path, a
 
 def test_a_watched_namespace_needs_no_cluster_wide_rights_on_runs(helm: pathlib.Path, archive: pathlib.Path) -> None:
     """With watchNamespace the operator's rights on runs and their children end at that namespace."""
-    values = ("dask-kubernetes-operator.enabled=false", "watchNamespace=team")
+    values = ("dask-kubernetes-operator.enabled=false", "watchNamespace=team", "rbac.aggregate=false")
     wide = [item for item in documents(helm, archive, *values) if item["kind"] == "ClusterRole"]
     role = next(item for item in documents(helm, archive, *values) if item["kind"] == "Role")
 
