@@ -14,6 +14,7 @@ import contextlib
 import struct
 import sys
 from collections import deque
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 #: What the near end says first on a new path: a mark, the connection's identity, the port that it leads to, whether
@@ -66,10 +67,18 @@ class Connection:
     Attributes:
         received: bytes that have arrived from the other end.
         over: set once either end has closed its stream.
+
+    `before_end` is awaited when the other end has closed its stream, before the one here is.
     """
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        before_end: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self.received = 0
+        self._before_end = before_end
         self.over = asyncio.Event()
         self._reader, self._writer = reader, writer
         self._kept: deque[bytes] = deque()
@@ -166,6 +175,8 @@ class Connection:
             elif kind == CONFIRM:
                 self._confirm(*POSITION.unpack(data))
             elif kind == END:
+                if self._before_end and not self._ended:
+                    await self._before_end()
                 self.close()
                 writer.write(FRAME.pack(END, 0))  # the other end need not wait for more
                 await writer.drain()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Awaitable, Callable
 
-from flowcluster_api.relay import ANSWER, HELLO, MARK, PORT, Connection
+from flowcluster_api.relay import ANSWER, END, FRAME, HELLO, MARK, PORT, Connection
 
 from ..errors import KubernetesError, NotFound
 from ..kube.access import Access
@@ -16,10 +17,13 @@ FIRST_WAIT, LONGEST_WAIT = 0.1, 2.0
 
 
 class Tunnel:
-    """Listens on local ports, and carries each connection to the relay in a pod, and so to a port there."""
+    """Listens on local ports, and carries each connection to the relay in a pod, and so to a port there.
 
-    def __init__(self, access: Access, pod: str) -> None:
-        self._access, self._pod = access, pod
+    `before_end` is awaited with whether the pod still serves a port, before a connection ends that was not ended here.
+    """
+
+    def __init__(self, access: Access, pod: str, before_end: Callable[[bool], Awaitable[None]]) -> None:
+        self._access, self._pod, self._before_end = access, pod, before_end
         self._servers: list[asyncio.Server] = []
         self._connections: set[Connection] = set()
 
@@ -45,7 +49,7 @@ class Tunnel:
 
     def _accepting(self, port: int):  # type: ignore[no-untyped-def]
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            connection = Connection(reader, writer)
+            connection = Connection(reader, writer, lambda: self._explain(port))
             self._connections.add(connection)
             try:
                 await self._carry(connection, port)
@@ -64,6 +68,7 @@ class Tunnel:
             try:
                 path = await open_path(self._access, self._pod, PORT)
             except NotFound:
+                await self._before_end(False)
                 return
             except KubernetesError:
                 await asyncio.sleep(wait)
@@ -78,9 +83,29 @@ class Tunnel:
                 continue
             if confirmed is None:
                 path.close()
+                await self._explain(port)
                 return
             is_new, wait = False, FIRST_WAIT
             await connection.carry(path, path, confirmed)
+
+    async def _explain(self, port: int) -> None:
+        await self._before_end(await self._serves(port))
+
+    async def _serves(self, port: int) -> bool:
+        """Whether the pod takes new connections at a port."""
+        try:
+            path = await open_path(self._access, self._pod, PORT)
+        except KubernetesError:
+            return False
+        try:
+            is_served = await _greet(path, os.urandom(16), port, True, 0) is not None
+            path.write(FRAME.pack(END, 0))
+            await path.drain()
+            return is_served
+        except (OSError, EOFError):
+            return False
+        finally:
+            path.close()
 
 
 async def _greet(path: Path, identity: bytes, port: int, is_new: bool, received: int) -> int | None:

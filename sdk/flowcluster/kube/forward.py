@@ -91,8 +91,10 @@ async def open_path(access: Access, pod: str, port: int) -> Path:
                 compress=0,
                 server_hostname=settings.tls_server_name or None,
             )
-    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+    except BaseException as error:
         await session.close()
+        if not isinstance(error, aiohttp.ClientError | OSError | TimeoutError):
+            raise
         if isinstance(error, aiohttp.WSServerHandshakeError):
             kind = NotFound if error.status == 404 else KubernetesError
             raise kind(
