@@ -80,6 +80,9 @@ class Operator:
             key = self.store.put(resource, body)
         if key is not None:
             self.reconciler.queue.add(key)
+            if resource is FLOW_RUN:
+                for child in self.store.beneath(key):
+                    self.reconciler.queue.add(child)
 
 
 def _end_process(reconciling: asyncio.Task[None]) -> None:

@@ -90,6 +90,20 @@ class DriverSigns(NamedTuple):
     demand: Demand | None = None
 
 
+class Parent(NamedTuple):
+    """The FlowRun that a run is beneath of: what owns it.
+
+    Attributes:
+        name: of that FlowRun.
+        account: ServiceAccount of its driver.
+        is_over: whether it has finished.
+    """
+
+    name: str
+    account: str
+    is_over: bool
+
+
 class Settled(NamedTuple):
     """How long the cluster's number of workers has been at rest, in seconds.
 
@@ -115,7 +129,10 @@ class Observed:
     cluster: Object | None = None
     job: Object | None = None
     lease: Object | None = None
+    #: What gives the run's driver its rights.
+    access: tuple[Object, ...] = ()
     driver: DriverSigns | None = None
+    parent: Parent | None = None
     settled: Settled = _AT_REST
     deployments: tuple[Object, ...] = ()
     pods: tuple[PodFacts, ...] = ()

@@ -41,12 +41,18 @@ DEPLOYMENT = Resource("apps", "v1", "Deployment", "deployments")
 SERVICE = Resource("", "v1", "Service", "services")
 LEASE = Resource("coordination.k8s.io", "v1", "Lease", "leases")
 EVENT = Resource("", "v1", "Event", "events")
+SERVICE_ACCOUNT = Resource("", "v1", "ServiceAccount", "serviceaccounts")
+ROLE = Resource("rbac.authorization.k8s.io", "v1", "Role", "roles")
+ROLE_BINDING = Resource("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings")
+
+#: What gives a driver its rights.
+ACCESS = (SERVICE_ACCOUNT, ROLE, ROLE_BINDING)
 
 #: Children that the operator watches, by the run's labels.
 WATCHED = (FLOW_RUN, DASK_CLUSTER, JOB, POD, DEPLOYMENT, LEASE)
 #: What may belong to a run: looked for before a run counts as cleaned up.
-CHILDREN = (DASK_CLUSTER, JOB, DEPLOYMENT, SERVICE, POD, LEASE)
+CHILDREN = (DASK_CLUSTER, JOB, DEPLOYMENT, SERVICE, POD, LEASE, *ACCESS)
 
-BY_KIND = {resource.kind: resource for resource in (*WATCHED, SERVICE, EVENT)}
+BY_KIND = {resource.kind: resource for resource in (*WATCHED, *ACCESS, SERVICE, EVENT)}
 
 Object = dict[str, Any]

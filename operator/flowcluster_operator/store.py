@@ -23,12 +23,23 @@ def key_of(resource: Resource, obj: Object) -> Key | None:
     return Key(meta["namespace"], name, uid) if name and uid else None
 
 
+def parent_reference(flow_run: Object) -> Object | None:
+    """What refers to the FlowRun that owns this one; None for a run of its own."""
+    owners: list[Object] = flow_run["metadata"].get("ownerReferences") or []
+    return next((owner for owner in owners if owner.get("kind") == names.KIND and _is_ours(owner)), None)
+
+
+def _is_ours(owner: Object) -> bool:
+    return str(owner.get("apiVersion")).partition("/")[0] == names.GROUP
+
+
 class Store:
     """Objects by kind and UID, indexed by run. Not thread-safe: it lives on the event loop."""
 
     def __init__(self) -> None:
         self._objects: dict[str, dict[str, Object]] = {}
         self._by_run: dict[Key, dict[str, Resource]] = {}
+        self._beneath: dict[str, set[Key]] = {}
 
     def put(self, resource: Resource, obj: Object) -> Key | None:
         """Remember `obj` unless something newer is known; the key of its run."""
@@ -40,6 +51,8 @@ class Store:
         if known is None or _version(obj) >= _version(known):
             self._objects[resource.kind][uid] = obj
             self._by_run.setdefault(key, {})[uid] = resource
+            if resource is FLOW_RUN and (parent := parent_reference(obj)):
+                self._beneath.setdefault(parent["uid"], set()).add(key)
         return key
 
     def remove(self, resource: Resource, uid: str) -> Key | None:
@@ -52,6 +65,11 @@ class Store:
             members.pop(uid, None)
             if not members:
                 del self._by_run[key]
+        if key is not None and resource is FLOW_RUN and (parent := parent_reference(obj)):
+            siblings = self._beneath.get(parent["uid"], set())
+            siblings.discard(key)
+            if not siblings:
+                self._beneath.pop(parent["uid"], None)
         return key
 
     def replace(self, resource: Resource, objects: Iterable[Object], version: int) -> set[Key]:
@@ -77,6 +95,10 @@ class Store:
         members = self._by_run.get(key, {})
         found = [self._objects[resource.kind][uid] for uid, kind in members.items() if kind is resource]
         return sorted(found, key=lambda obj: str(obj["metadata"]["name"]))
+
+    def beneath(self, key: Key) -> list[Key]:
+        """The runs that the run owns."""
+        return sorted(self._beneath.get(key.uid, ()))
 
     def keys(self) -> list[Key]:
         """All runs of which anything is known."""

@@ -57,6 +57,7 @@ SUCCEEDED = "Succeeded"  # the flow completed
 CANCELLED = "Cancelled"  # spec.cancel was set
 DRIVER_CONNECTED = "DriverConnected"  # a driver that runs elsewhere renews the run's Lease
 DRIVER_LOST = "DriverLost"  # the Job or its pod was removed by somebody else, or the Lease was not renewed
+PARENT_ENDED = "ParentEnded"  # the run that it was a part of is over
 DRIVER_CRASHED = "DriverCrashed"  # the process ended without an outcome
 OUT_OF_MEMORY = "OutOfMemory"  # a container was killed at its memory limit
 CLUSTER_LOST = "ClusterLost"  # scheduler or head went away with all its state

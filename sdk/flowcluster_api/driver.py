@@ -1,8 +1,7 @@
 """What the operator tells a driver it starts (environment) and what the driver tells back (outcome).
 
-A driver needs no Kubernetes rights: the operator passes everything in through environment
-variables, and the driver writes one small JSON document to the container's termination message,
-which the kubelet copies into the pod's status.
+For its outcome a driver needs no Kubernetes rights: it writes one small JSON document to the container's termination
+message, which the kubelet copies into the pod's status.
 """
 
 from __future__ import annotations
@@ -16,6 +15,14 @@ from typing import Any, Literal
 ENV_RUN_NAME = "FLOWCLUSTER_RUN_NAME"
 #: Namespace of the FlowRun.
 ENV_NAMESPACE = "FLOWCLUSTER_NAMESPACE"
+#: UID of the FlowRun.
+ENV_RUN_UID = "FLOWCLUSTER_RUN_UID"
+#: Name of the driver's pod.
+ENV_POD_NAME = "FLOWCLUSTER_POD_NAME"
+#: Seconds for which the driver may say nothing in the run's Lease.
+ENV_LEASE_DURATION = "FLOWCLUSTER_LEASE_DURATION"
+#: Image of clusters that code asks for without naming one; the operator says the driver's own.
+ENV_IMAGE = "FLOWCLUSTER_IMAGE"
 #: The flow's parameters, one JSON object.
 ENV_PARAMETERS = "FLOWCLUSTER_PARAMETERS"
 #: ``Dask`` or ``Ray``: kind of the run's cluster; absent when the run has none.
@@ -24,6 +31,8 @@ ENV_CLUSTER_KIND = "FLOWCLUSTER_CLUSTER_KIND"
 ENV_CLUSTER_ADDRESS = "FLOWCLUSTER_CLUSTER_ADDRESS"
 #: Seconds that the driver waits for that address to answer.
 ENV_CLUSTER_TIMEOUT = "FLOWCLUSTER_CLUSTER_TIMEOUT"
+#: Set where the number of workers is to follow the work: the driver then tells what it needs.
+ENV_CLUSTER_ADAPTS = "FLOWCLUSTER_CLUSTER_ADAPTS"
 #: File that receives the outcome; the container's ``terminationMessagePath``.
 ENV_OUTCOME_PATH = "FLOWCLUSTER_OUTCOME_PATH"
 

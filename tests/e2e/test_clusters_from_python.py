@@ -21,7 +21,7 @@ from distributed import Client
 
 from flowcluster import flow, task
 from flowcluster.clusters import DaskKubernetesCluster
-from flowcluster.errors import ClusterNotStarted, KubernetesError
+from flowcluster.errors import ClusterLost, ClusterNotStarted, KubernetesError
 from flowcluster.task_runners import DaskTaskRunner
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.waiting import wait_until
@@ -113,6 +113,29 @@ def test_a_flow_that_fails_on_a_cluster_of_its_own(world: World, where: dict[str
     status = world.wait_phase(world.runs()[0]["metadata"]["name"], "Succeeded", "Failed")
     assert (status["phase"], status["reason"]) == ("Failed", "FlowFailed")
     assert "no bananas" in status["message"]
+
+
+def test_a_run_that_somebody_deletes(world: World, where: dict[str, Any]) -> None:
+    """The flow fails as ClusterLost and says how: it does not go on as if nothing had happened."""
+
+    @task
+    def nap() -> None:
+        time.sleep(600)
+
+    options = {"n_workers": 1, "lease_duration_seconds": SECONDS, **where}
+
+    @flow(task_runner=DaskTaskRunner(cluster_class=DaskKubernetesCluster, cluster_kwargs=options))
+    def body() -> None:
+        future = nap.submit()
+        wait_until(lambda: future.state.is_running(), "the task runs")
+        world.delete(world.runs()[0]["metadata"]["name"])
+        future.wait()
+
+    state = body(return_state=True)
+
+    assert state.is_crashed()
+    with pytest.raises(ClusterLost, match="was deleted"):
+        state.result()
 
 
 def test_an_image_that_does_not_exist(world: World, where: dict[str, Any]) -> None:
@@ -250,3 +273,30 @@ def test_a_path_that_breaks(world: World, where: dict[str, Any], tmp_path: Path)
             slow.result(60)
             assert client.submit(os.getpid, pure=False).result(30) == first == before.result()
             assert client.status == "running"
+
+
+def test_whoever_may_edit_a_namespace_may_have_clusters(
+    world: World, installed: Installed, where: dict[str, Any], tmp_path: Path
+) -> None:
+    """Kubernetes' own role `edit` is enough: it takes no administrator."""
+    account = {"metadata": {"name": "engineer"}}
+    world.core.create_namespaced_service_account(world.namespace, account)
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit"}
+    subject = {"kind": "ServiceAccount", "name": "engineer", "namespace": world.namespace}
+    world.rbac.create_namespaced_role_binding(
+        world.namespace, {"metadata": {"name": "engineer"}, "roleRef": role, "subjects": [subject]}
+    )
+    command = [str(installed.kubectl), "--kubeconfig", where["kubeconfig"], "-n", world.namespace]
+    token = subprocess.run(
+        [*command, "create", "token", "engineer"], check=True, capture_output=True, text=True
+    ).stdout.strip()
+    config = yaml.safe_load(Path(where["kubeconfig"]).read_text())
+    config["users"][0]["user"] = {"token": token}
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(yaml.safe_dump(config))
+
+    with (
+        DaskKubernetesCluster(kubeconfig=str(kubeconfig), namespace=world.namespace) as cluster,
+        Client(cluster) as client,
+    ):
+        assert client.submit(sum, [1, 2]).result(60) == 3

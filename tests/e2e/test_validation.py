@@ -36,7 +36,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "unknown kind": ({"flow": FLOW, "cluster": {"kind": "Spark"}}, "spec.cluster.kind"),
     "minimum above maximum": (workers(minimum=3, maximum=2), "spec.cluster.workers"),
     "negative minimum": (workers(minimum=-1), "spec.cluster.workers.minimum"),
-    "maximum of zero": (workers(maximum=0), "spec.cluster.workers.maximum"),
+    "maximum below zero": (workers(maximum=-1), "spec.cluster.workers.maximum"),
     "no threads": (workers(threads=0), "spec.cluster.workers.threads"),
     "threads as text": (workers(threads="two"), "spec.cluster.workers.threads"),
     "a quantity that is none": (

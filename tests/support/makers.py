@@ -9,10 +9,11 @@ from flowcluster_api import names
 from flowcluster_api.driver import Outcome
 from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.desired.dask_cluster import dask_cluster
+from flowcluster_operator.desired.driver_access import driver_access
 from flowcluster_operator.desired.driver_job import driver_job
 from flowcluster_operator.desired.lease import lease as desired_lease
 from flowcluster_operator.facts import pod_facts
-from flowcluster_operator.model import Key, Observed
+from flowcluster_operator.model import Key, Observed, Parent
 from flowcluster_operator.settings import Settings
 from flowcluster_operator.status import timestamp
 
@@ -65,6 +66,13 @@ def cluster(body: dict[str, Any] | None = None, **metadata: Any) -> dict[str, An
 def job(body: dict[str, Any] | None = None, **metadata: Any) -> dict[str, Any]:
     """The run's Job."""
     return stored(driver_job(KEY, FlowRunSpec.model_validate(body or spec()), SETTINGS, None), **metadata)
+
+
+def access(body: dict[str, Any] | None = None, parent: Parent | None = None) -> tuple[dict[str, Any], ...]:
+    """The rights of the run's driver."""
+    return tuple(
+        stored(create.body) for create in driver_access(KEY, FlowRunSpec.model_validate(body or spec()), parent)
+    )
 
 
 def lease(holder: str | None = None) -> dict[str, Any]:

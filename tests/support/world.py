@@ -28,6 +28,7 @@ class World:
         self.core = client.CoreV1Api(self._api)
         self.apps = client.AppsV1Api(self._api)
         self.batch = client.BatchV1Api(self._api)
+        self.rbac = client.RbacAuthorizationV1Api(self._api)
         self._leases = client.CoordinationV1Api(self._api)
         self._custom = client.CustomObjectsApi(self._api)
 
@@ -140,6 +141,9 @@ class World:
             "Service": _names(self.core.list_namespaced_service(ns)),
             "Secret": _names(self.core.list_namespaced_secret(ns)),
             "Lease": self.leases(),
+            "Role": _names(self.rbac.list_namespaced_role(ns, label_selector=names.LABEL_RUN)),
+            "RoleBinding": _names(self.rbac.list_namespaced_role_binding(ns, label_selector=names.LABEL_RUN)),
+            "ServiceAccount": _names(self.core.list_namespaced_service_account(ns, label_selector=names.LABEL_RUN)),
             "ConfigMap": [
                 item.metadata.name
                 for item in self.core.list_namespaced_config_map(ns).items

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from flowcluster_api import driver, names
+from flowcluster_api import driver, lease, names
 from flowcluster_api.v1alpha1 import Flow, FlowRunSpec
 from flowcluster_operator.desired.metadata import child_metadata
 from flowcluster_operator.desired.overlay import lay_over
@@ -19,18 +19,22 @@ CODE_PATH = "/flow"
 _OUTCOME_PATH = "/dev/termination-log"
 
 
-def driver_job(key: Key, spec: FlowRunSpec, settings: Settings, address: str | None) -> Object:
-    """The Job of a run that has a flow. `address` is where its cluster will answer, None without one."""
+def driver_job(key: Key, spec: FlowRunSpec, settings: Settings, address: str | None, adapts: bool = False) -> Object:
+    """The Job of a run that has a flow.
+
+    `address` is where its cluster will answer, None without one; `adapts` whether its workers follow the work.
+    """
     assert spec.flow is not None
     metadata = child_metadata(key, names.COMPONENT_DRIVER)
     template = {
         "metadata": {"labels": metadata["labels"]},
         "spec": {
             "restartPolicy": "Never",
-            "automountServiceAccountToken": False,
+            "serviceAccountName": names.child_name(key.name, key.uid),
+            "automountServiceAccountToken": True,
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": settings.driver_grace_seconds,
-            "containers": [_container(key, spec, spec.flow, settings, address)],
+            "containers": [_container(key, spec, spec.flow, settings, address, adapts)],
         },
     }
     if spec.flow.source is not None:
@@ -59,13 +63,18 @@ def driver_job(key: Key, spec: FlowRunSpec, settings: Settings, address: str | N
     }
 
 
-def _container(key: Key, spec: FlowRunSpec, flow: Flow, settings: Settings, address: str | None) -> dict[str, Any]:
+def _container(
+    key: Key, spec: FlowRunSpec, flow: Flow, settings: Settings, address: str | None, adapts: bool
+) -> dict[str, Any]:
     body = container(
         names.COMPONENT_DRIVER, flow_image(spec, settings), ["flowcluster", "run", flow.entrypoint], settings
     )
     environment = {
         driver.ENV_RUN_NAME: key.name,
+        driver.ENV_RUN_UID: key.uid,
         driver.ENV_NAMESPACE: key.namespace,
+        driver.ENV_IMAGE: body["image"],
+        driver.ENV_LEASE_DURATION: str(spec.lease_duration_seconds or lease.DURATION),
         driver.ENV_PARAMETERS: json.dumps(flow.parameters),
         driver.ENV_OUTCOME_PATH: _OUTCOME_PATH,
         "PYTHONUNBUFFERED": "1",
@@ -74,7 +83,11 @@ def _container(key: Key, spec: FlowRunSpec, flow: Flow, settings: Settings, addr
         environment[driver.ENV_CLUSTER_KIND] = spec.cluster.kind
         environment[driver.ENV_CLUSTER_ADDRESS] = address
         environment[driver.ENV_CLUSTER_TIMEOUT] = str(spec.start_deadline_seconds)
+        if adapts:
+            environment[driver.ENV_CLUSTER_ADAPTS] = "true"
     body["env"] = [{"name": name, "value": value} for name, value in environment.items()]
+    pod_name = {"fieldRef": {"fieldPath": "metadata.name"}}
+    body["env"].append({"name": driver.ENV_POD_NAME, "valueFrom": pod_name})
     body["terminationMessagePath"] = _OUTCOME_PATH
     # A driver that dies without an outcome leaves the end of its log there instead.
     body["terminationMessagePolicy"] = "FallbackToLogsOnError"

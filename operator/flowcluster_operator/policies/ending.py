@@ -42,6 +42,9 @@ def ending(observed: Observed, status: Object, why: Cause | None, now: dt.dateti
         return last
     if observed.spec.cancel:
         return Ending("Cancelled", c.CANCELLED, "cancelled by spec.cancel")
+    if observed.parent is not None and observed.parent.is_over and last is None:
+        message = f"FlowRun {observed.parent.name} has ended, and this run was a part of it"
+        return Ending("Cancelled", c.PARENT_ENDED, message)
     if lost := cluster_lost(observed, status):
         return Ending("Failed", c.CLUSTER_LOST, lost)
     return last or _driver_gone(observed, status) or _silent(observed) or _too_late(observed, status, why, now)

@@ -1,8 +1,8 @@
-"""Whether a driver that runs elsewhere is gone: it has said how it ended, or says nothing any more."""
+"""Whether a driver is gone: nothing is heard of it any more."""
 
 from __future__ import annotations
 
-from flowcluster_api import lease
+from flowcluster_api import lease, names
 from flowcluster_operator.model import Observed
 
 #: Seconds for which the API server must have been asked in vain before silence counts. A driver renews within two
@@ -22,11 +22,18 @@ def silence(observed: Observed) -> str | None:
 def allowed(observed: Observed) -> int | None:
     """Seconds for which the driver may be silent; None where none is expected to be heard."""
     assert observed.spec is not None
-    if observed.spec.flow is not None or observed.driver is None:
+    if observed.driver is None or (observed.spec.flow is not None and not _runs(observed, observed.driver.holder)):
         return None
     if observed.spec.lease_duration_seconds is not None:
         return observed.spec.lease_duration_seconds
     return lease.DURATION if observed.driver.holder else None
+
+
+def _runs(observed: Observed, holder: str | None) -> bool:
+    """Whether the pod of the driver that was heard runs, as far as its kubelet has told: who waits for the next
+    attempt hears nothing, and an image need not have what it takes to be heard."""
+    pods = [pod for pod in observed.of(names.COMPONENT_DRIVER) if pod.started and pod.ended is None]
+    return any(pod.name == (holder or "").partition("/")[0] for pod in pods)
 
 
 def next_look(observed: Observed) -> float | None:

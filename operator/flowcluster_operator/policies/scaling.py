@@ -21,8 +21,7 @@ class Scale:
 def scale(observed: Observed, settings: Settings) -> Scale:
     """The scale of a run: what its driver needs, within the bounds.
 
-    A driver that runs elsewhere and has not said what it needs gets the minimum, one that the operator started the
-    maximum: that one does not say.
+    One that has not yet said what it needs gets the minimum.
     """
     spec = observed.spec
     assert spec is not None
@@ -31,6 +30,6 @@ def scale(observed: Observed, settings: Settings) -> Scale:
     minimum = min(workers.minimum, limit)
     maximum = min(workers.maximum if workers.maximum is not None else max(workers.minimum, 1), limit)
     demand = observed.driver.demand if observed.driver is not None else None
-    needed = maximum if spec.flow is not None else demand.workers if demand else 0
+    needed = demand.workers if demand else 0
     target = min(max(needed, minimum), maximum)
     return Scale(minimum=minimum, maximum=maximum, target=target)

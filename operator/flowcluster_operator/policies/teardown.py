@@ -6,7 +6,7 @@ import datetime as dt
 
 from flowcluster_operator.facts import parse_time
 from flowcluster_operator.model import Action, Delete, DropFinalizers, Observed
-from flowcluster_operator.resources import BY_KIND, DEPLOYMENT, POD, Object
+from flowcluster_operator.resources import ACCESS, BY_KIND, DEPLOYMENT, POD, Object
 from flowcluster_operator.settings import Settings
 
 _FOREGROUND = "foregroundDeletion"
@@ -18,8 +18,7 @@ def removals(observed: Observed, settings: Settings, now: dt.datetime) -> list[A
     What is left without them afterwards (a finalizer was dropped, somebody deleted with
     ``--cascade=orphan``) is deleted piece by piece.
     """
-    roots = [obj for obj in (observed.cluster, observed.job, observed.lease) if obj is not None]
-    if roots:
+    if roots := _roots(observed):
         return [action for obj in roots if (action := _remove(obj, settings, now)) is not None]
     loose: list[Action] = [
         Delete(DEPLOYMENT, obj["metadata"]["name"], obj["metadata"]["uid"])
@@ -34,15 +33,20 @@ def stuck_in(observed: Observed, settings: Settings, now: dt.datetime) -> float 
     """Seconds until the first object that is being deleted counts as stuck; None when none is."""
     waits = [
         settings.stuck_seconds - (now - parse_time(obj["metadata"]["deletionTimestamp"])).total_seconds()
-        for obj in (observed.cluster, observed.job, observed.lease)
-        if obj is not None and "deletionTimestamp" in obj["metadata"]
+        for obj in _roots(observed)
+        if "deletionTimestamp" in obj["metadata"]
     ]
     return max(min(waits), 1.0) if waits else None
 
 
 def anything_left(observed: Observed) -> bool:
     """Whether children of the run are known."""
-    return bool(observed.cluster or observed.job or observed.lease or observed.deployments or observed.pods)
+    return bool(_roots(observed) or observed.deployments or observed.pods)
+
+
+def _roots(observed: Observed) -> list[Object]:
+    children = (observed.cluster, observed.job, observed.lease, *observed.access)
+    return [obj for obj in children if obj is not None]
 
 
 def _remove(obj: Object, settings: Settings, now: dt.datetime) -> Action | None:
@@ -51,7 +55,7 @@ def _remove(obj: Object, settings: Settings, now: dt.datetime) -> Action | None:
     deleted = meta.get("deletionTimestamp")
     finalizers = meta.get("finalizers") or []
     if deleted is None:
-        return Delete(resource, meta["name"], meta["uid"])
+        return Delete(resource, meta["name"], meta["uid"], background=resource in ACCESS)
     if (now - parse_time(deleted)).total_seconds() >= settings.stuck_seconds:
         return DropFinalizers(resource, meta["name"], meta["uid"])
     # Deleted in the background by somebody else: with the upstream operator away its pods would go on running

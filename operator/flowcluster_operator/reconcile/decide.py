@@ -10,11 +10,9 @@ import datetime as dt
 from flowcluster_api import conditions as c
 from flowcluster_operator.backends.base import Backend
 from flowcluster_operator.backends.registry import BACKENDS
-from flowcluster_operator.desired.driver_job import driver_job
-from flowcluster_operator.desired.lease import lease
 from flowcluster_operator.errors import TemplateError
 from flowcluster_operator.facts import parse_time
-from flowcluster_operator.model import Create, Delete, Observed, Plan
+from flowcluster_operator.model import Delete, Observed, Plan
 from flowcluster_operator.policies import teardown
 from flowcluster_operator.policies.causes import Cause, cause
 from flowcluster_operator.policies.ending import Ending, ending
@@ -22,7 +20,8 @@ from flowcluster_operator.policies.lease import next_look
 from flowcluster_operator.policies.resizing import Resizing, resizing
 from flowcluster_operator.policies.scaling import scale
 from flowcluster_operator.reconcile import progress
-from flowcluster_operator.resources import FLOW_RUN, JOB, LEASE, Object
+from flowcluster_operator.reconcile.missing import missing
+from flowcluster_operator.resources import FLOW_RUN, Object
 from flowcluster_operator.settings import Settings
 from flowcluster_operator.status import Draft, is_true
 
@@ -170,11 +169,11 @@ def _start_or_run(
 ) -> Plan:
     """Create what is missing, all in one pass; once nothing is, write down how far the run is."""
     try:
-        missing = _missing(observed, settings, backend)
+        lacking = missing(observed, settings, backend)
     except TemplateError as error:
         return _finish(observed, draft, settings, Ending("Failed", c.INVALID_TEMPLATE, str(error)))
     refused = {rejection.kind for rejection in observed.rejections}
-    if creates := tuple(action for action in missing if action.resource.kind not in refused):
+    if creates := tuple(action for action in lacking if action.resource.kind not in refused):
         return Plan(actions=creates, requeue=0)
     if "startTime" not in draft.status:
         draft.stamp("startTime")
@@ -196,24 +195,6 @@ def _resize(observed: Observed, settings: Settings, backend: Backend | None) -> 
     if backend is None or observed.spec.cluster is None or observed.spec.cluster.ref is not None:
         return Resizing()
     return resizing(observed, backend, scale(observed, settings).target)
-
-
-def _missing(observed: Observed, settings: Settings, backend: Backend | None) -> list[Create]:
-    spec = observed.spec
-    assert spec is not None
-    creates = []
-    address = None
-    if spec.cluster is not None and backend is not None:
-        name = progress.cluster_name(observed)
-        address = backend.address(name, observed.key.namespace, settings)
-        if spec.cluster.ref is None and observed.cluster is None:
-            body = backend.build(observed.key, spec, settings, scale(observed, settings).target)
-            creates.append(Create(backend.resource, body))
-    if spec.flow is None and observed.lease is None:
-        creates.append(Create(LEASE, lease(observed.key)))
-    if spec.flow is not None and observed.job is None:
-        creates.append(Create(JOB, driver_job(observed.key, spec, settings, address)))
-    return creates
 
 
 def _asked_for(observed: Observed) -> str:

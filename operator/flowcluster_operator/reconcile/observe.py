@@ -16,14 +16,16 @@ from flowcluster_api import lease as leases
 from flowcluster_api import names
 from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.backends.registry import BACKENDS
+from flowcluster_operator.desired.driver_access import driver_account
 from flowcluster_operator.desired.metadata import owned_by
 from flowcluster_operator.errors import NotFound
 from flowcluster_operator.facts import parse_time, pod_facts
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.memory import Memory
-from flowcluster_operator.model import DriverSigns, Key, Observed, Rejection, Settled, Warned
+from flowcluster_operator.model import DriverSigns, Key, Observed, Parent, Rejection, Settled, Warned
 from flowcluster_operator.policies.resizing import live_workers
 from flowcluster_operator.resources import (
+    ACCESS,
     CHILDREN,
     DASK_CLUSTER,
     DEPLOYMENT,
@@ -38,7 +40,7 @@ from flowcluster_operator.resources import (
 from flowcluster_operator.settling import Settling
 from flowcluster_operator.silences import Silences
 from flowcluster_operator.status import is_true
-from flowcluster_operator.store import Store
+from flowcluster_operator.store import Store, parent_reference
 
 #: Seconds that a Job may be without a pod before its Events are asked for.
 _POD_SECONDS = 1.0
@@ -61,7 +63,8 @@ async def observe(
     if run is not None and not over:
         cluster = cluster or await _recorded(store, kube, key, DASK_CLUSTER, (status.get("cluster") or {}).get("name"))
         job = job or await _recorded(store, kube, key, JOB, (status.get("flow") or {}).get("job"))
-    lease, driver = await _driver(store, kube, memory.silences, key, spec)
+    parent = await _parent(store, kube, key, run)
+    lease, driver = await _driver(store, kube, memory.silences, key, spec, parent)
     observed = Observed(
         key=key,
         run=run,
@@ -70,6 +73,8 @@ async def observe(
         job=job,
         lease=lease,
         driver=driver,
+        access=tuple(obj for resource in ACCESS for obj in store.children(key, resource)),
+        parent=parent,
         deployments=tuple(store.children(key, DEPLOYMENT)),
         pods=tuple(pod_facts(pod) for pod in store.children(key, POD)),
         warnings=await _warnings(kube, key, job, store, now) if run is not None and not over else (),
@@ -111,10 +116,26 @@ async def _recorded(store: Store, kube: Kube, key: Key, resource: Resource, name
     return await _confirm_gone(store, kube, resource, key, name)
 
 
+async def _parent(store: Store, kube: Kube, key: Key, run: Object | None) -> Parent | None:
+    reference = parent_reference(run) if run else None
+    if reference is None:
+        return None
+    above = Key(key.namespace, reference["name"], reference["uid"])
+    found = store.flow_run(above) or await _confirm_gone(store, kube, FLOW_RUN, above, above.name)
+    if found is None:
+        return None  # garbage collection deletes this run, too
+    account = driver_account(above, FlowRunSpec.model_validate(found["spec"]))
+    return Parent(above.name, account, is_over=is_true(found.get("status") or {}, c.FINISHED))
+
+
 async def _driver(
-    store: Store, kube: Kube, silences: Silences, key: Key, spec: FlowRunSpec | None
+    store: Store, kube: Kube, silences: Silences, key: Key, spec: FlowRunSpec | None, parent: Parent | None
 ) -> tuple[Object | None, DriverSigns | None]:
-    """The run's Lease, and what it tells. A long silence is confirmed by the API server, which a watch may lag."""
+    """The run's Lease, and what it tells.
+
+    A long silence is confirmed by the API server, which a watch may lag; so is that there is no last word of a run
+    whose parent is over.
+    """
     lease, asked = _owned(store, LEASE, key), 0.0
     if lease is None or spec is None:
         return lease, None
@@ -122,13 +143,14 @@ async def _driver(
     signs = leases.read(lease)
     silent = silences.seconds(key, signs.renewed, clock())
     expected = spec.lease_duration_seconds or (leases.DURATION if signs.holder else None)
-    if expected is not None and silent >= expected:
+    is_late = expected is not None and silent >= expected
+    if is_late or (parent is not None and parent.is_over and signs.outcome is None):
         lease = await _confirm_gone(store, kube, LEASE, key, lease["metadata"]["name"])
         if lease is None:
             return None, None
         signs = leases.read(lease)
         silent = silences.seconds(key, signs.renewed, clock())
-        asked = silences.asked(key, clock()) if silent >= expected else 0.0
+        asked = silences.asked(key, clock()) if expected is not None and silent >= expected else 0.0
     return lease, DriverSigns(signs.holder, signs.outcome, silent, asked, signs.demand)
 
 

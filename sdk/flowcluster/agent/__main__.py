@@ -19,6 +19,8 @@ from .tunnel import Tunnel
 
 #: Seconds for connecting and for an answer: a renewal that hangs is better made anew.
 _TIMEOUT = (2.0, 3.0)
+#: Seconds for the operator to say why the scheduler's pod has gone.
+EXPLAIN_SECONDS = 10.0
 
 _VANISHED = Outcome(
     state="Crashed",
@@ -39,6 +41,7 @@ class Agent:
         self._lease = LeaseKeeper(job, self._flow_runs, self._driver)
         self._scaling: asyncio.Task[None] | None = None
         self._tunnel: Tunnel | None = None
+        self._is_lost = False
         self._stdin = asyncio.StreamReader()
 
     async def run(self) -> None:
@@ -56,13 +59,32 @@ class Agent:
         getting_ready.cancel()
         if self._scaling is not None:
             self._scaling.cancel()
-        await self._release(outcome or _VANISHED.to_json(), is_heard=outcome is not None)
+        if self._job.ends:
+            await self._release(outcome or _VANISHED.to_json(), is_heard=outcome is not None)
 
     async def _keep(self) -> None:
-        lost = await self._lease.keep()
-        tell(lost)
-        if self._tunnel:
-            self._tunnel.close()
+        self._lose(await self._lease.keep())
+
+    def _lose(self, lost: messages.Lost) -> None:
+        if not self._is_lost:
+            self._is_lost = True
+            tell(lost)
+            if self._tunnel:
+                self._tunnel.close()
+
+    async def _explain(self, is_serving: bool) -> None:
+        """A connection to the scheduler ends: let the driver know first if the run is over.
+
+        Where the scheduler itself is gone, the operator will soon say so.
+        """
+        until = asyncio.get_running_loop().time() + EXPLAIN_SECONDS
+        while not self._is_lost:
+            if lost := await self._lease.ended():
+                self._lose(lost)
+            elif is_serving or asyncio.get_running_loop().time() > until:
+                return
+            else:
+                await asyncio.sleep(LOOK_SECONDS)
 
     async def _listen(self) -> str | None:
         """Do what the driver asks; the outcome that it leaves, None if it ended without one."""
@@ -73,7 +95,7 @@ class Agent:
             if isinstance(message, messages.Adapt):
                 self._adapt(message)
             if isinstance(message, messages.Forward):
-                self._tunnel = Tunnel(self._access, message.pod)
+                self._tunnel = Tunnel(self._access, message.pod, self._explain)
                 try:
                     tell(messages.Forwarding(await self._tunnel.open(message.ports)))
                 except (FlowclusterError, OSError) as error:

@@ -81,6 +81,12 @@ class Agent:
             self._end()
         return answer.error
 
+    def stop(self) -> None:
+        """End the agent, and leave the Lease as it is."""
+        with self._lock:
+            self._is_over = True
+        self._hang_up()
+
     def _ask(self, message: messages.Message) -> None:
         try:
             with self._asking:
@@ -140,12 +146,15 @@ class Agent:
         elif isinstance(message, Forwarding | Released):
             self._answers.put(message)
 
-    def _end(self) -> None:
+    def _hang_up(self) -> None:
         assert self._process.stdin is not None
         try:
             self._process.stdin.close()
         except OSError:
             pass  # it ended before all was written
+
+    def _end(self) -> None:
+        self._hang_up()
         try:
             self._process.wait(1)
         except subprocess.TimeoutExpired:

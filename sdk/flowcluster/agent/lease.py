@@ -53,7 +53,7 @@ class LeaseKeeper:
                     await self._renew()
                     due = time.monotonic() + self._job.duration / lease.RENEWALS
                 except NotFound:
-                    if lost := await self._ended():
+                    if lost := await self.ended():
                         return lost
                     due = time.monotonic() + missing
                     missing = min(1.2 * missing, LONGEST_MISSING)
@@ -86,16 +86,16 @@ class LeaseKeeper:
         if self._demand == told:
             self._news.clear()
 
-    async def _ended(self) -> Lost | None:
-        """How the run ended whose Lease is not there; None if it has not begun."""
+    async def ended(self) -> Lost | None:
+        """How the run ended; None if it has not, or if it has not begun."""
         try:
             run = await self._run()
         except KubernetesError:
             return None
-        if run is None:
+        if run is None or "deletionTimestamp" in run["metadata"]:
             return Lost("Deleted", f"FlowRun {self._job.run} was deleted")
         status = run.get("status") or {}
-        if _is_over(run) or self._was_there:
+        if _is_over(run) or (status.get("phase") == "Suspended" and self._was_there):
             return Lost(status.get("reason") or "Unknown", status.get("message") or f"FlowRun {self._job.run} ended")
         return None
 

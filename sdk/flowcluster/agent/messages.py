@@ -9,7 +9,7 @@ import dataclasses
 import json
 from typing import Any
 
-from ..kube.access import Choice
+from ..kube.choice import Choice
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Job:
         duration: seconds of silence after which the operator counts the driver as gone.
         holder: who renews, for people.
         pid: the driver's process.
+        ends: whether the driver's end is told in the Lease; that of one that the operator started, the kubelet tells.
     """
 
     choice: Choice
@@ -32,6 +33,7 @@ class Job:
     duration: int
     holder: str
     pid: int
+    ends: bool = True
 
     def to_json(self) -> str:
         """The job as text."""

@@ -17,19 +17,20 @@ from distributed.deploy.cluster import Cluster
 from distributed.utils import Log, format_dashboard_link
 from distributed.versions import get_versions
 
-from flowcluster_api import lease, names
+from flowcluster_api import driver, lease, names
 from flowcluster_api.driver import Outcome
 
 from ..agent.handle import Agent
 from ..agent.messages import Adapt, Job, Lost
 from ..context import activity, flow_of_task
 from ..errors import ClusterError, ClusterLost
-from ..kube.access import Access, Choice, connect
+from ..kube.access import Access, connect
+from ..kube.choice import Choice
 from ..kube.flow_runs import FlowRuns
 from . import versions
 from .adapting import Adapting, adapting
 from .address import wait_for
-from .manifest import Spec, cluster_spec, flow_run
+from .manifest import Spec, beneath, cluster_spec, flow_run
 from .starting import wait_until_usable
 
 logger = logging.getLogger("flowcluster.cluster")
@@ -37,9 +38,6 @@ logger = logging.getLogger("flowcluster.cluster")
 #: Ports of a scheduler's pod, and seconds for a connection to it.
 SCHEDULER_PORT, DASHBOARD_PORT = 8786, 8787
 CONNECT_SECONDS = 30.0
-
-#: Names the image of scheduler and workers where the code does not.
-ENV_IMAGE = "FLOWCLUSTER_IMAGE"
 
 _RELEASED = Outcome(
     state="Completed", reason="ClusterReleased", message="the driver gave the cluster back", exit_code=0
@@ -92,7 +90,7 @@ class DaskKubernetesCluster(Cluster):  # type: ignore[misc]
             name or _run_name(),
             {
                 "cluster": cluster_spec(
-                    image or os.environ.get(ENV_IMAGE), n_workers, resources, env, workers, scheduler
+                    image or os.environ.get(driver.ENV_IMAGE), n_workers, resources, env, workers, scheduler
                 ),
                 "leaseDurationSeconds": lease_duration_seconds,
                 **({"startDeadlineSeconds": start_deadline_seconds} if start_deadline_seconds else {}),
@@ -150,7 +148,8 @@ class DaskKubernetesCluster(Cluster):  # type: ignore[misc]
         """Ask for the cluster, wait for it, find a way to it; the scheduler's address from here."""
         access = connect(self._choice)
         self._flow_runs = FlowRuns(access)
-        created = self._flow_runs.create(self._manifest)
+        is_ours = access.is_inside and access.namespace == os.environ.get(driver.ENV_NAMESPACE)
+        created = self._flow_runs.create(beneath(self._manifest, os.environ) if is_ours else self._manifest)
         self.name = created["metadata"]["name"]
         on_lost = weakref.WeakMethod(self._on_lost)
         self._agent = agent = Agent(

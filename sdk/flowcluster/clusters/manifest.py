@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from flowcluster_api import names
+from flowcluster_api import driver, names
 
 Object = dict[str, Any]
 Spec = Mapping[str, Any]
@@ -15,6 +15,19 @@ def flow_run(name: str, spec: Object, *, is_exact: bool) -> Object:
     """The manifest of a FlowRun; unless `is_exact`, the API server appends something to make the name unique."""
     metadata = {"name": name} if is_exact else {"generateName": f"{_slug(name)}-"}
     return {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": metadata, "spec": spec}
+
+
+def beneath(body: Object, environment: Mapping[str, str]) -> Object:
+    """The manifest as part of the FlowRun whose driver the operator started with this environment, if it did."""
+    if driver.ENV_RUN_UID not in environment:
+        return body
+    owner = {
+        "apiVersion": names.API_VERSION,
+        "kind": names.KIND,
+        "name": environment[driver.ENV_RUN_NAME],
+        "uid": environment[driver.ENV_RUN_UID],
+    }
+    return body | {"metadata": body["metadata"] | {"ownerReferences": [owner]}}
 
 
 def cluster_spec(

@@ -10,23 +10,9 @@ from kubernetes import client, config
 from kubernetes.config.config_exception import ConfigException
 
 from ..errors import KubernetesError
+from .choice import TOKEN_FOLDER, Choice
 
-_TOKEN_FOLDER = pathlib.Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _DEFAULT_KUBECONFIG = "~/.kube/config"
-
-
-class Choice(NamedTuple):
-    """What a person says of it; None is left to the rules.
-
-    Attributes:
-        kubeconfig: path of the file, or several as in ``KUBECONFIG``.
-        context: a name in it.
-        namespace: where to look and to create.
-    """
-
-    kubeconfig: str | None = None
-    context: str | None = None
-    namespace: str | None = None
 
 
 class Access(NamedTuple):
@@ -47,7 +33,7 @@ def connect(choice: Choice) -> Access:
     """The access that is chosen. Raises `KubernetesError` if there is no such configuration, or none at all."""
     paths = choice.kubeconfig or os.environ.get("KUBECONFIG") or _DEFAULT_KUBECONFIG
     is_asked_for = bool(choice.kubeconfig or choice.context)
-    if not is_asked_for and not _any_exists(paths) and (_TOKEN_FOLDER / "token").exists():
+    if not is_asked_for and not _any_exists(paths) and (TOKEN_FOLDER / "token").exists():
         return _inside(choice)
     try:
         api = config.new_client_from_config(paths, choice.context, persist_config=False)
@@ -62,7 +48,7 @@ def connect(choice: Choice) -> Access:
 def _inside(choice: Choice) -> Access:
     settings = client.Configuration()
     config.load_incluster_config(settings)
-    namespace = choice.namespace or (_TOKEN_FOLDER / "namespace").read_text().strip()
+    namespace = choice.namespace or (TOKEN_FOLDER / "namespace").read_text().strip()
     return Access(client.ApiClient(settings), namespace, is_inside=True)
 
 

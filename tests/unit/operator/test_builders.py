@@ -58,7 +58,10 @@ def test_all_pods_pass_the_restricted_profile() -> None:
         assert security["allowPrivilegeEscalation"] is False
         assert security["capabilities"] == {"drop": ["ALL"]}
         assert security["seccompProfile"] == {"type": "RuntimeDefault"}
-        assert body["automountServiceAccountToken"] is False
+
+    *others, driver = pods
+    assert not any(body["automountServiceAccountToken"] for body in others)
+    assert driver["serviceAccountName"] == names.child_name(KEY.name, KEY.uid)
 
 
 def test_a_template_is_laid_over_the_driver() -> None:

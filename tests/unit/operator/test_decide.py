@@ -7,8 +7,21 @@ from typing import Any
 
 import pytest
 
+from flowcluster_api.driver import Outcome
+from flowcluster_api.v1alpha1 import FlowRunSpec
+from flowcluster_operator.desired.driver_access import driver_access
 from flowcluster_operator.errors import IllegalTransition
-from flowcluster_operator.model import Create, Delete, DropFinalizers, Observed, Plan, Rejection, Warned
+from flowcluster_operator.model import (
+    Create,
+    Delete,
+    DriverSigns,
+    DropFinalizers,
+    Observed,
+    Parent,
+    Plan,
+    Rejection,
+    Warned,
+)  # fmt: skip
 from flowcluster_operator.reconcile.decide import decide
 from flowcluster_operator.resources import FLOW_RUN
 from flowcluster_operator.status import Draft
@@ -16,11 +29,13 @@ from tests.support.makers import (
     KEY,
     NOW,
     SETTINGS,
+    access,
     ago,
     cluster,
     deployment,
     ended,
     job,
+    lease,
     observed,
     outcome,
     pod,
@@ -40,6 +55,11 @@ def settled(seen: Observed) -> dict[str, Any]:
     return status
 
 
+def kinds(plan: Plan) -> list[str]:
+    """Kinds of what is created."""
+    return [action.resource.kind for action in plan.actions if isinstance(action, Create)]
+
+
 def condition(status: dict[str, Any], kind: str) -> dict[str, Any]:
     return next(item for item in status["conditions"] if item["type"] == kind)
 
@@ -50,7 +70,9 @@ def started(**more: Any) -> dict[str, Any]:
 
 
 READY_PODS = [pod("scheduler"), pod("worker", uid="w1"), pod("worker", uid="w2")]
-CHILDREN: dict[str, Any] = {"cluster": cluster(), "job": job(), "deployments": (deployment(),)}
+ACCESS_KINDS = ["Role", "RoleBinding", "ServiceAccount"]
+RIGHTS: dict[str, Any] = {"lease": lease(), "access": access()}
+CHILDREN: dict[str, Any] = {"cluster": cluster(), "job": job(), "deployments": (deployment(),), **RIGHTS}
 FINISHED = {
     "phase": "Stopping",
     "finishTime": ago(3),
@@ -59,28 +81,71 @@ FINISHED = {
 
 
 class TestStart:
-    def test_cluster_and_job_are_created_in_one_pass(self) -> None:
-        """A new run gets its cluster and its driver together."""
-        actions = plan_for(observed()).actions
+    def test_cluster_and_job_are_created_one_after_the_other_at_once(self) -> None:
+        """A new run gets its cluster and its driver's rights together, and in the next pass the driver."""
+        first = plan_for(observed())
+        second = plan_for(observed(cluster=cluster(), **RIGHTS))
 
-        assert [action.resource.kind for action in actions if isinstance(action, Create)] == ["DaskCluster", "Job"]
+        assert kinds(first) == ["DaskCluster", "Lease", *ACCESS_KINDS]
+        assert first.requeue == 0
+        assert kinds(second) == ["Job"]
 
-    def test_a_run_without_a_cluster_gets_a_job_only(self) -> None:
+    def test_a_run_without_a_cluster_gets_a_driver_only(self) -> None:
         """No cluster is made for a run that asks for none."""
-        actions = plan_for(observed(spec(workers=None))).actions
+        body = spec(workers=None)
 
-        assert [action.resource.kind for action in actions] == ["Job"]
+        assert kinds(plan_for(observed(body))) == ["Lease", *ACCESS_KINDS]
+        assert kinds(plan_for(observed(body, **RIGHTS))) == ["Job"]
+
+    def test_a_driver_may_write_its_own_lease_and_ask_for_runs(self) -> None:
+        """The rights of a driver name one Lease and one FlowRun; what it may do besides is to create FlowRuns."""
+        role, binding, account = (create.body for create in driver_access(KEY, FlowRunSpec(**spec()), None))
+        own = account["metadata"]["name"]
+
+        named = {rule["resources"][0]: (rule["resourceNames"], rule["verbs"]) for rule in role["rules"][:2]}
+        assert named == {"leases": ([own], ["get", "patch"]), "flowruns": ([KEY.name], ["get"])}
+        assert [(rule["resources"], rule["verbs"]) for rule in role["rules"][2:]] == [(["flowruns"], ["create"])]
+        assert binding["subjects"] == [{"kind": "ServiceAccount", "name": own, "namespace": KEY.namespace}]
+
+    def test_a_driver_keeps_the_account_that_its_template_names(self) -> None:
+        """It gets the rights to its Lease, and no account is made."""
+        body = spec()
+        body["flow"]["template"] = {"spec": {"serviceAccountName": "reporter"}}
+        role, binding = (create.body for create in driver_access(KEY, FlowRunSpec(**body), None))
+
+        assert role["kind"] == "Role"
+        assert binding["subjects"][0]["name"] == "reporter"
+
+    def test_a_run_beneath_another_one_is_kept_by_the_driver_of_that(self) -> None:
+        """The rights to it exist before its Lease does, and belong to its parent's driver."""
+        body, parent = spec(flow=False), Parent("above", "above-1a2b3c", is_over=False)
+        rights = access(body, parent)
+
+        assert kinds(plan_for(observed(body, parent=parent))) == ["DaskCluster", "Role", "RoleBinding"]
+        assert kinds(plan_for(observed(body, parent=parent, cluster=cluster(), access=rights))) == ["Lease"]
+        assert rights[1]["subjects"][0]["name"] == parent.account
+
+    def test_a_run_beneath_another_one_ends_with_it(self) -> None:
+        """Nobody is left to want it; what its driver said before counts more."""
+        body, parent = spec(flow=False), Parent("above", "above-1a2b3c", is_over=True)
+        heard = DriverSigns(holder="above-x", outcome=None, silent=1, asked=0)
+        said = heard._replace(outcome=Outcome.from_json(outcome()))
+        children = {"cluster": cluster(), "lease": lease(), "deployments": (deployment(),), "parent": parent}
+
+        cut = settled(observed(body, status=started(), driver=heard, **children))
+        closed = settled(observed(body, status=started(), driver=said, **children))
+
+        assert (cut["phase"], cut["reason"]) == ("Stopping", "ParentEnded")
+        assert closed["reason"] == "Succeeded"
 
     def test_a_run_without_a_flow_gets_a_cluster_only(self) -> None:
         """No driver is made where the driver runs elsewhere, but a Lease by which it can show that it lives."""
-        actions = plan_for(observed(spec(flow=False))).actions
-
-        assert [action.resource.kind for action in actions] == ["DaskCluster", "Lease"]
+        assert kinds(plan_for(observed(spec(flow=False)))) == ["DaskCluster", "Lease"]
 
     def test_a_referenced_cluster_is_used_and_not_created(self) -> None:
         """spec.cluster.ref gives the driver that cluster's address and makes none."""
         body = spec(workers=None, cluster={"kind": "Dask", "ref": {"name": "shared"}})
-        (create,) = plan_for(observed(body, referenced={"metadata": {"name": "shared"}})).actions
+        (create,) = plan_for(observed(body, referenced={"metadata": {"name": "shared"}}, **RIGHTS)).actions
 
         assert isinstance(create, Create)
         environment = create.body["spec"]["template"]["spec"]["containers"][0]["env"]
@@ -91,7 +156,7 @@ class TestStart:
 
     def test_children_belong_to_the_run(self) -> None:
         """Garbage collection alone can remove what a run has."""
-        for action in plan_for(observed()).actions:
+        for action in (*plan_for(observed()).actions, *plan_for(observed(**RIGHTS)).actions):
             assert isinstance(action, Create)
             (owner,) = action.body["metadata"]["ownerReferences"]
 
@@ -317,13 +382,11 @@ class TestEnd:
 
 class TestTeardown:
     def test_a_finished_run_loses_its_children(self) -> None:
-        """Cluster and Job are deleted by name and UID."""
+        """Cluster, Job, and what gave its driver rights are deleted."""
         actions = plan_for(observed(status=FINISHED, **CHILDREN)).actions
 
-        assert [(type(action), action.resource.kind) for action in actions] == [
-            (Delete, "DaskCluster"),
-            (Delete, "Job"),
-        ]
+        assert all(isinstance(action, Delete) for action in actions)
+        assert [action.resource.kind for action in actions] == ["DaskCluster", "Job", "Lease", *ACCESS_KINDS]
 
     def test_a_background_deletion_is_repeated_in_the_foreground(self) -> None:
         """Behind another operator's finalizer pods would go on running: a foreground delete takes them along."""
@@ -366,9 +429,9 @@ class TestTeardown:
 
     def test_children_of_a_run_that_is_gone_are_deleted(self) -> None:
         """What outlived its FlowRun is swept up."""
-        actions = plan_for(Observed(key=KEY, run=None, cluster=cluster(), job=job())).actions
+        actions = plan_for(Observed(key=KEY, run=None, **CHILDREN)).actions
 
-        assert [type(action) for action in actions] == [Delete, Delete]
+        assert [type(action) for action in actions] == [Delete] * 6
 
     def test_nothing_is_created_for_a_run_that_is_being_deleted(self) -> None:
         """A FlowRun that is going gets no children any more."""
@@ -385,7 +448,7 @@ class TestTeardown:
         assert first.actions == ()
         assert first.status is not None
         assert "cluster" not in first.status
-        assert [type(action) for action in second.actions] == [Delete, Delete]
+        assert [type(action) for action in second.actions] == [Delete] * 6
 
 
 def test_an_illegal_move_tells_the_story() -> None:

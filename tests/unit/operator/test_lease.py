@@ -12,7 +12,7 @@ from flowcluster_operator.model import DriverSigns, Observed
 from flowcluster_operator.policies.lease import ASKED_SECONDS
 from flowcluster_operator.reconcile.decide import decide
 from flowcluster_operator.silences import Silences
-from tests.support.makers import KEY, NOW, SETTINGS, ago, cluster, deployment, lease, observed, pod, spec
+from tests.support.makers import KEY, NOW, SETTINGS, ago, cluster, deployment, ended, job, lease, observed, pod, spec
 
 HEARD = DriverSigns(holder="laptop", outcome=None, silent=5, asked=0)
 
@@ -63,6 +63,32 @@ def test_silence_ends_a_run(signs: DriverSigns, more: dict[str, Any], phase: str
     if phase == "Stopping":
         assert after["reason"] == "DriverLost"
         assert "spec.leaseDurationSeconds" in after["message"]
+
+
+@pytest.mark.parametrize(
+    ("holder", "pods", "phase"),
+    [
+        ("driver-1/7", [pod("driver")], "Stopping"),
+        (None, [pod("driver")], "Running"),
+        ("driver-1/7", [pod("driver", ended(1)), pod("driver", {"waiting": {}}, uid="2", age=1)], "Running"),
+        ("driver-1/7", [pod("driver", ended(1)), pod("driver", uid="2", age=1)], "Running"),
+    ],
+    ids=["its pod runs", "never heard", "the next attempt has not begun", "the next attempt has begun"],
+)
+def test_silence_in_a_pod(holder: str | None, pods: list[dict[str, Any]], phase: str) -> None:
+    """A driver that the operator started is lost if it was heard before, and its pod runs as far as anybody knows."""
+    body = spec()
+    body["flow"]["backoffLimit"] = 1
+    running = {"phase": "Running", "startTime": ago(300), "readyTime": ago(290)}
+    signs = HEARD._replace(holder=holder, silent=61, asked=ASKED_SECONDS)
+    world = seen(signs)
+    children = {"cluster": world.cluster, "deployments": world.deployments, "lease": lease(), "job": job(body)}
+    ready = [pod("scheduler"), pod("worker", uid="w1"), pod("worker", uid="w2")]
+
+    after = decide(observed(body, status=running, pods=[*ready, *pods], driver=signs, **children), SETTINGS, NOW).status
+
+    assert after is not None
+    assert after["phase"] == phase
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from flowcluster_operator.policies.scaling import scale
 from flowcluster_operator.resources import DASK_CLUSTER, DEPLOYMENT
 from flowcluster_operator.settings import Settings
 from flowcluster_operator.settling import Settling
-from tests.support.makers import KEY, SETTINGS, cluster, deployment, lease, observed, pod, spec
+from tests.support.makers import KEY, cluster, deployment, lease, observed, pod, spec
 
 REST = Settled()
 
@@ -99,21 +99,16 @@ def test_a_cluster_that_nobody_has_begun_to_make_is_left_alone() -> None:
     assert resizing(found, DaskBackend(), 2).actions == ()
 
 
+@pytest.mark.parametrize("flow", [False, True], ids=["driver elsewhere", "driver in a pod"])
 @pytest.mark.parametrize(("needed", "target"), [(None, 1), (0, 1), (3, 3), (9, 4)])
-def test_the_target_is_what_is_needed_within_the_bounds(needed: int | None, target: int) -> None:
+def test_the_target_is_what_is_needed_within_the_bounds(needed: int | None, target: int, flow: bool) -> None:
     """The minimum, as long as the driver has not said what it needs; never more than the maximum."""
     workers = {"minimum": 1, "maximum": 7}
     demand = None if needed is None else Demand(needed)
     found = observed(
-        spec(flow=False, cluster={"kind": "Dask", "workers": workers}), driver=DriverSigns("laptop", None, 1, 0, demand)
+        spec(flow=flow, cluster={"kind": "Dask", "workers": workers}), driver=DriverSigns("laptop", None, 1, 0, demand)
     )
     assert scale(found, Settings(max_workers=4)).target == target
-
-
-def test_a_driver_that_the_operator_started_gets_the_maximum() -> None:
-    """It does not say what it needs."""
-    found = observed(spec(cluster={"kind": "Dask", "workers": {"minimum": 0, "maximum": 7}}))
-    assert scale(found, SETTINGS).target == 7
 
 
 def test_since_when_the_numbers_are_at_rest() -> None:

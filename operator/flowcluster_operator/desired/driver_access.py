@@ -1,0 +1,63 @@
+"""The rights of a driver that the operator started: to keep the Lease of its run, and to ask for runs beneath it.
+
+A run beneath another one, with a cluster for a part of that one's flow, is kept by the driver of that other one: it
+gets the rights to it by that run's own Role, which names nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flowcluster_api import names
+from flowcluster_api.v1alpha1 import FlowRunSpec
+from flowcluster_operator.desired.metadata import child_metadata
+from flowcluster_operator.model import Create, Key, Parent
+from flowcluster_operator.resources import LEASE, ROLE, ROLE_BINDING, SERVICE_ACCOUNT, Object
+
+
+def driver_account(key: Key, spec: FlowRunSpec) -> str:
+    """The ServiceAccount of a run's driver: the run's own, or the one that its template names."""
+    own = names.child_name(key.name, key.uid)
+    pod = ((spec.flow and spec.flow.template) or {}).get("spec")
+    named = pod.get("serviceAccountName") if isinstance(pod, dict) else None
+    return named if isinstance(named, str) and named else own
+
+
+def driver_access(key: Key, spec: FlowRunSpec, parent: Parent | None) -> list[Create]:
+    """What has to exist before the run's driver starts; nothing for a driver with rights of its own."""
+    own = names.child_name(key.name, key.uid)
+    lease = {"apiGroups": [LEASE.group], "resources": [LEASE.plural], "resourceNames": [own], "verbs": ["get", "patch"]}
+    if spec.flow is not None:
+        account = driver_account(key, spec)
+        rules = [lease, _flow_runs(["get"], key.name), _flow_runs(["create"])]
+    elif parent is not None:
+        account = parent.account
+        rules = [lease, _flow_runs(["get", "patch"], key.name)]
+    else:
+        return []
+    creates = [Create(ROLE, _role(key, rules)), Create(ROLE_BINDING, _binding(key, account))]
+    if account == own:
+        creates.append(Create(SERVICE_ACCOUNT, _object(SERVICE_ACCOUNT, key)))
+    return creates
+
+
+def _flow_runs(verbs: list[str], name: str | None = None) -> dict[str, Any]:
+    rule: dict[str, Any] = {"apiGroups": [names.GROUP], "resources": [names.PLURAL], "verbs": verbs}
+    return rule if name is None else rule | {"resourceNames": [name]}
+
+
+def _role(key: Key, rules: list[dict[str, Any]]) -> Object:
+    return _object(ROLE, key) | {"rules": rules}
+
+
+def _binding(key: Key, account: str) -> Object:
+    name = names.child_name(key.name, key.uid)
+    return _object(ROLE_BINDING, key) | {
+        "roleRef": {"apiGroup": ROLE.group, "kind": ROLE.kind, "name": name},
+        "subjects": [{"kind": SERVICE_ACCOUNT.kind, "name": account, "namespace": key.namespace}],
+    }
+
+
+def _object(resource: Any, key: Key) -> Object:
+    metadata = child_metadata(key, names.COMPONENT_DRIVER)
+    return {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata}
