@@ -29,6 +29,7 @@ class World:
         self.apps = client.AppsV1Api(self._api)
         self.batch = client.BatchV1Api(self._api)
         self.rbac = client.RbacAuthorizationV1Api(self._api)
+        self._authorization = client.AuthorizationV1Api(self._api)
         self._leases = client.CoordinationV1Api(self._api)
         self._custom = client.CustomObjectsApi(self._api)
 
@@ -98,6 +99,27 @@ class World:
         assert run is not None
         lease = names.child_name(name, run["metadata"]["uid"])
         self._leases.patch_namespaced_lease(lease, self.namespace, patch)
+
+    def holder(self, name: str) -> str | None:
+        """Who renews the Lease of a run; None while nobody does, or there is none."""
+        run = self.run(name)
+        lease = names.child_name(name, run["metadata"]["uid"]) if run else ""
+        found = next(
+            (item for item in self._leases.list_namespaced_lease(self.namespace).items if item.metadata.name == lease),
+            None,
+        )
+        return found.spec.holder_identity if found else None
+
+    def may(self, account: str, verb: str, resource: str, name: str = "") -> bool:
+        """Whether a ServiceAccount may do this in its namespace; `resource` as in ``leases.coordination.k8s.io``."""
+        plural, _, group = resource.partition(".")
+        attributes = client.V1ResourceAttributes(
+            namespace=self.namespace, verb=verb, group=group, resource=plural, name=name
+        )
+        user = f"system:serviceaccount:{self.namespace}:{account}"
+        spec = client.V1SubjectAccessReviewSpec(user=user, resource_attributes=attributes)
+        review = client.V1SubjectAccessReview(spec=spec)
+        return bool(self._authorization.create_subject_access_review(review).status.allowed)
 
     def leases(self) -> list[str]:
         """Names of the namespace's Leases."""

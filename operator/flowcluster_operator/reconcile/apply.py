@@ -11,7 +11,7 @@ from flowcluster_operator.desired.metadata import owned_by
 from flowcluster_operator.errors import ApiError, ApiUnavailable, Conflict, NotFound, Refused
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.model import Action, Create, Delete, Emit, Key, Observed, Plan, Rejection, SetWorkers
-from flowcluster_operator.resources import EVENT, FLOW_RUN, Object, Resource
+from flowcluster_operator.resources import EVENT, FLOW_RUN, ROLE_BINDING, Object, Resource
 from flowcluster_operator.status import timestamp
 from flowcluster_operator.store import Store
 
@@ -21,7 +21,8 @@ _logger = logging.getLogger(__name__)
 async def apply(plan: Plan, observed: Observed, store: Store, kube: Kube, now: dt.datetime) -> list[Rejection]:
     """Carry out `plan`; what the API server refused to create.
 
-    Raises Conflict when the FlowRun changed since it was observed: the pass must be made anew.
+    Raises Conflict when the FlowRun changed since it was observed, and NotFound when the API server does not yet know
+    what it was told: the pass must be made anew.
     """
     outcomes = await asyncio.gather(*(_act(action, observed.key, store, kube) for action in plan.actions))
     if plan.status is not None and observed.run is not None:
@@ -65,6 +66,8 @@ async def _create(action: Create, key: Key, store: Store, kube: Kube) -> Rejecti
     except Conflict:
         return await _adopt(resource, name, key, store, kube)
     except (Refused, NotFound) as error:
+        if resource is ROLE_BINDING and isinstance(error, NotFound):
+            raise  # the API server does not know the new Role yet
         return Rejection(resource.kind, name, error.status, str(error))
     return None
 

@@ -87,7 +87,7 @@ def _clean_up(observed: Observed, draft: Draft, settings: Settings, now: dt.date
 def _final_phase(reason: str) -> c.Phase:
     if reason == c.SUCCEEDED:
         return "Succeeded"
-    return "Cancelled" if reason == c.CANCELLED else "Failed"
+    return "Cancelled" if reason in (c.CANCELLED, c.PARENT_ENDED) else "Failed"
 
 
 def _expire(observed: Observed, draft: Draft, now: dt.datetime) -> Plan:

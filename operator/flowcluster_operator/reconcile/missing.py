@@ -9,7 +9,7 @@ from flowcluster_operator.desired.lease import lease
 from flowcluster_operator.model import Create, Observed
 from flowcluster_operator.policies.scaling import scale
 from flowcluster_operator.reconcile import progress
-from flowcluster_operator.resources import JOB, LEASE
+from flowcluster_operator.resources import JOB, LEASE, ROLE_BINDING
 from flowcluster_operator.settings import Settings
 
 
@@ -47,4 +47,6 @@ def _rights(observed: Observed) -> list[Create]:
     assert observed.spec is not None
     there = {obj["kind"] for obj in observed.access}
     wanted = driver_access(observed.key, observed.spec, observed.parent)
-    return [create for create in wanted if create.resource.kind not in there]
+    lacking = [create for create in wanted if create.resource.kind not in there]
+    # A binding to a Role that does not exist is refused.
+    return [create for create in lacking if create.resource is not ROLE_BINDING] or lacking

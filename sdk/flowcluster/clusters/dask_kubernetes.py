@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import socket
 import sys
-import threading
-import weakref
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,31 +14,23 @@ from distributed.deploy.cluster import Cluster
 from distributed.utils import Log, format_dashboard_link
 from distributed.versions import get_versions
 
-from flowcluster_api import driver, lease, names
-from flowcluster_api.driver import Outcome
+from flowcluster_api import driver, lease
 
-from ..agent.handle import Agent
-from ..agent.messages import Adapt, Job, Lost
+from ..agent.messages import Adapt
 from ..context import activity, flow_of_task
-from ..errors import ClusterError, ClusterLost
-from ..kube.access import Access, connect
+from ..errors import ClusterLost
 from ..kube.choice import Choice
-from ..kube.flow_runs import FlowRuns
 from . import versions
 from .adapting import Adapting, adapting
 from .address import wait_for
-from .manifest import Spec, beneath, cluster_spec, flow_run
-from .starting import wait_until_usable
+from .claim import RELEASED, Claim
+from .manifest import Spec, cluster_spec, flow_run
 
 logger = logging.getLogger("flowcluster.cluster")
 
 #: Ports of a scheduler's pod, and seconds for a connection to it.
 SCHEDULER_PORT, DASHBOARD_PORT = 8786, 8787
 CONNECT_SECONDS = 30.0
-
-_RELEASED = Outcome(
-    state="Completed", reason="ClusterReleased", message="the driver gave the cluster back", exit_code=0
-)
 
 
 class DaskKubernetesCluster(Cluster):  # type: ignore[misc]
@@ -86,7 +75,7 @@ class DaskKubernetesCluster(Cluster):  # type: ignore[misc]
         loop: Any = None,
         quiet: bool = True,
     ) -> None:
-        self._manifest = flow_run(
+        manifest = flow_run(
             name or _run_name(),
             {
                 "cluster": cluster_spec(
@@ -99,19 +88,12 @@ class DaskKubernetesCluster(Cluster):  # type: ignore[misc]
             is_exact=name is not None,
         )
         self._adapts = n_workers is None
-        self._choice = Choice(kubeconfig, context, namespace)
-        self._duration = lease_duration_seconds
-        self._given_up = threading.Event()
-        self._flow_runs: FlowRuns | None = None
-        self._agent: Agent | None = None
-        self._keeper: weakref.finalize | None = None  # type: ignore[type-arg]
+        self._claim = Claim(manifest, Choice(kubeconfig, context, namespace))
         self._dashboard = ""
         self._report = activity.get()
-        #: That the cluster went away, and why, once it has.
-        self.lost: ClusterLost | None = None
         self.status: Status
         #: How the work ended that it was for: what its record shall say once it is closed.
-        self.outcome = _RELEASED
+        self.outcome = RELEASED
         self.security = None
         super().__init__(asynchronous=asynchronous, loop=loop, quiet=quiet, name=name or "")
         if not self.asynchronous:
@@ -119,7 +101,7 @@ class DaskKubernetesCluster(Cluster):  # type: ignore[misc]
             try:
                 self.sync(self._start)
             except BaseException as error:
-                self._give_up(error)
+                self._claim.give_up(error)
                 self._loop_runner.stop()
                 raise
 
@@ -131,14 +113,14 @@ class DaskKubernetesCluster(Cluster):  # type: ignore[misc]
             address = await asyncio.to_thread(self._bring_up)
             self.scheduler_comm = rpc(address)
             theirs = await self.scheduler_comm.versions()
-            image = self._manifest["spec"]["cluster"].get("image") or "the operator's default"
+            image = self._claim.manifest["spec"]["cluster"].get("image") or "the operator's default"
             for difference in versions.check(get_versions(), theirs, image):
                 logger.warning(difference)
             await super()._start()
             if self._adapts:
                 await self._resize(adapting(address, {}, {}))
         except BaseException as error:
-            await asyncio.to_thread(self._give_up, error)
+            await asyncio.to_thread(self._claim.give_up, error)
             if self.scheduler_comm:
                 await self.scheduler_comm.close_rpc()
             self.status = Status.closed
@@ -146,60 +128,22 @@ class DaskKubernetesCluster(Cluster):  # type: ignore[misc]
 
     def _bring_up(self) -> str:
         """Ask for the cluster, wait for it, find a way to it; the scheduler's address from here."""
-        access = connect(self._choice)
-        self._flow_runs = FlowRuns(access)
-        is_ours = access.is_inside and access.namespace == os.environ.get(driver.ENV_NAMESPACE)
-        created = self._flow_runs.create(beneath(self._manifest, os.environ) if is_ours else self._manifest)
-        self.name = created["metadata"]["name"]
-        on_lost = weakref.WeakMethod(self._on_lost)
-        self._agent = agent = Agent(
-            self._job(access, created["metadata"]["uid"]), lambda lost: (on_lost() or _ignore)(lost)
-        )
-        # At the interpreter's end, too, whoever forgot to close it.
-        self._keeper = weakref.finalize(self, agent.release, _RELEASED)
-        status = wait_until_usable(self._flow_runs, created, self._given_up, self._report)
+        status = self._claim.bring_up(self._report)
+        self.name = self._claim.name
         address: str = status["cluster"]["address"]
-        if access.is_inside:
+        if self._claim.is_inside:
             self._dashboard = status["cluster"]["dashboard"]
             wait_for(address, CONNECT_SECONDS)
             return address
-        ports = agent.forward(status["cluster"]["scheduler"]["pod"], [SCHEDULER_PORT, DASHBOARD_PORT])
+        ports = self._claim.forward(status["cluster"]["scheduler"]["pod"], [SCHEDULER_PORT, DASHBOARD_PORT])
         self._dashboard = str(format_dashboard_link("127.0.0.1", ports[DASHBOARD_PORT]))
         return f"{address.partition('://')[0]}://127.0.0.1:{ports[SCHEDULER_PORT]}"
-
-    def _job(self, access: Access, uid: str) -> Job:
-        return Job(
-            choice=self._choice._replace(namespace=access.namespace),
-            run=self.name,
-            uid=uid,
-            lease=names.child_name(self.name, uid),
-            duration=self._duration,
-            holder=f"{socket.gethostname()}/{os.getpid()}",
-            pid=os.getpid(),
-        )
-
-    def _on_lost(self, lost: Lost) -> None:
-        self.lost = ClusterLost(f"FlowRun {self.name} is over, and its cluster gone. {lost.reason}: {lost.message}")
-        logger.error(str(self.lost))
-
-    def _give_up(self, error: BaseException) -> None:
-        """Release what there is of it, after `error`."""
-        self._given_up.set()
-        message = f"the driver gave up: {type(error).__name__}: {error}".removesuffix(": ")
-        self._release(Outcome(state="Cancelled", reason="Cancelled", message=message, exit_code=1))
-
-    def _release(self, outcome: Outcome) -> None:
-        released = self._keeper and self._keeper.detach()
-        if released:
-            _, release, _, _ = released
-            if problem := release(outcome):
-                logger.warning("FlowRun %s could not be released, and goes with its lease: %s", self.name, problem)
 
     async def _close(self) -> None:
         if self.status == Status.closed:
             return
         await super()._close()
-        await asyncio.to_thread(self._release, self.outcome)
+        await asyncio.to_thread(self._claim.release, self.outcome)
 
     def close(self, timeout: float | None = None) -> Any:
         """Give the cluster back: it is released at once, and the operator removes it."""
@@ -231,28 +175,26 @@ class DaskKubernetesCluster(Cluster):  # type: ignore[misc]
         Raises TypeError for a word that is not known, ValueError for a value that cannot be meant, `KubernetesError`
         if the API server refuses it.
         """
-        worker = self._manifest["spec"]["cluster"]["workers"]
+        worker = self._claim.manifest["spec"]["cluster"]["workers"]
         return self.sync(self._resize, adapting(self.scheduler_address, worker, kwargs))
 
-    async def _resize(self, wanted: Adapting) -> None:
-        if self._flow_runs is None or self._agent is None:
-            raise ClusterError("The cluster has not been started.")
-        bounds = {"minimum": wanted.minimum, "maximum": wanted.maximum}
-        await asyncio.to_thread(self._flow_runs.patch, self.name, {"cluster": {"workers": bounds}})
-        # After it, as the agent looks for the bounds at once.
-        await asyncio.to_thread(self._agent.adapt, wanted.wanted)
+    async def _resize(self, new: Adapting) -> None:
+        await asyncio.to_thread(self._claim.resize, new.minimum, new.maximum, new.wanted)
 
     async def _get_logs(self, cluster: bool = True, scheduler: bool = True, workers: bool = True) -> Any:
         logs = await super()._get_logs(cluster=False, scheduler=scheduler, workers=workers)
-        if cluster and self._flow_runs is not None:
-            run = await asyncio.to_thread(self._flow_runs.get, self.name)
-            story = (run.get("status") or {}).get("story") or []
-            logs["Cluster"] = Log("\n".join(f"{item['time']} {item['reason']}: {item['message']}" for item in story))
+        if cluster:
+            logs["Cluster"] = Log(await asyncio.to_thread(self._claim.story))
         return logs
 
     def logs(self, cluster: bool = True, scheduler: bool = True, workers: bool = True) -> Any:
         """What scheduler and workers logged, and the FlowRun's story: texts by name."""
         return self.get_logs(cluster, scheduler, workers)
+
+    @property
+    def lost(self) -> ClusterLost | None:
+        """That the cluster went away, and why, once it has."""
+        return self._claim.lost
 
     @property
     def dashboard_link(self) -> str:
@@ -267,7 +209,3 @@ def _run_name() -> str:
     if runtime := sys.modules.get("prefect.runtime"):
         return str(runtime.flow_run.name or "flow-run")
     return "dask"
-
-
-def _ignore(lost: Lost) -> None:
-    """Nobody is there any more to be told."""

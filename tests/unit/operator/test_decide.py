@@ -82,19 +82,22 @@ FINISHED = {
 
 class TestStart:
     def test_cluster_and_job_are_created_one_after_the_other_at_once(self) -> None:
-        """A new run gets its cluster and its driver's rights together, and in the next pass the driver."""
+        """A new run gets its cluster and its driver's rights together, and in the next passes the driver."""
         first = plan_for(observed())
-        second = plan_for(observed(cluster=cluster(), **RIGHTS))
+        role, _, account = access()
+        second = plan_for(observed(cluster=cluster(), lease=lease(), access=(role, account)))
+        third = plan_for(observed(cluster=cluster(), **RIGHTS))
 
-        assert kinds(first) == ["DaskCluster", "Lease", *ACCESS_KINDS]
-        assert first.requeue == 0
-        assert kinds(second) == ["Job"]
+        assert kinds(first) == ["DaskCluster", "Lease", "Role", "ServiceAccount"]
+        assert kinds(second) == ["RoleBinding"]
+        assert first.requeue == second.requeue == 0
+        assert kinds(third) == ["Job"]
 
     def test_a_run_without_a_cluster_gets_a_driver_only(self) -> None:
         """No cluster is made for a run that asks for none."""
         body = spec(workers=None)
 
-        assert kinds(plan_for(observed(body))) == ["Lease", *ACCESS_KINDS]
+        assert kinds(plan_for(observed(body))) == ["Lease", "Role", "ServiceAccount"]
         assert kinds(plan_for(observed(body, **RIGHTS))) == ["Job"]
 
     def test_a_driver_may_write_its_own_lease_and_ask_for_runs(self) -> None:
@@ -121,7 +124,7 @@ class TestStart:
         body, parent = spec(flow=False), Parent("above", "above-1a2b3c", is_over=False)
         rights = access(body, parent)
 
-        assert kinds(plan_for(observed(body, parent=parent))) == ["DaskCluster", "Role", "RoleBinding"]
+        assert kinds(plan_for(observed(body, parent=parent))) == ["DaskCluster", "Role"]
         assert kinds(plan_for(observed(body, parent=parent, cluster=cluster(), access=rights))) == ["Lease"]
         assert rights[1]["subjects"][0]["name"] == parent.account
 
@@ -136,6 +139,7 @@ class TestStart:
         closed = settled(observed(body, status=started(), driver=said, **children))
 
         assert (cut["phase"], cut["reason"]) == ("Stopping", "ParentEnded")
+        assert settled(observed(body, status=cut, verified_gone=True))["phase"] == "Cancelled"
         assert closed["reason"] == "Succeeded"
 
     def test_a_run_without_a_flow_gets_a_cluster_only(self) -> None:

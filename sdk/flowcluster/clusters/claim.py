@@ -1,0 +1,129 @@
+"""A cluster on Kubernetes that this process asked for: its FlowRun, and the agent that keeps it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from flowcluster_api import driver, names
+from flowcluster_api.driver import Outcome
+
+from ..agent.handle import Agent
+from ..agent.messages import Adapt, Job, Lost
+from ..errors import ClusterError, ClusterLost
+from ..kube.access import Access, connect
+from ..kube.choice import Choice
+from ..kube.flow_runs import FlowRuns
+from .manifest import Object, beneath
+from .starting import wait_until_usable
+
+logger = logging.getLogger("flowcluster.cluster")
+
+RELEASED = Outcome(state="Completed", reason="ClusterReleased", message="the driver gave the cluster back", exit_code=0)
+
+
+class Claim:
+    """Asks for what `manifest` says, and has it kept until it is released or this process has ended.
+
+    Attributes:
+        name: of the FlowRun, once it exists.
+        lost: that it was ended by somebody else, and why, once it was.
+    """
+
+    def __init__(self, manifest: Object, choice: Choice) -> None:
+        self.manifest = manifest
+        self.name = ""
+        self.lost: ClusterLost | None = None
+        self._choice = choice
+        self._given_up = threading.Event()
+        self._access: Access | None = None
+        self._flow_runs: FlowRuns | None = None
+        self._agent: Agent | None = None
+        self._keeper: weakref.finalize | None = None  # type: ignore[type-arg]
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether this process runs in a pod of that Kubernetes, and reaches the cluster's Services."""
+        return self._access is not None and self._access.is_inside
+
+    def bring_up(self, report: Callable[[str], None]) -> Object:
+        """Create the FlowRun and wait until its cluster can be used; its status then.
+
+        `report` is told how far it is. Raises `KubernetesError` or `ClusterNotStarted`.
+        """
+        self._access = access = connect(self._choice)
+        self._flow_runs = FlowRuns(access)
+        is_ours = access.is_inside and access.namespace == os.environ.get(driver.ENV_NAMESPACE)
+        created = self._flow_runs.create(beneath(self.manifest, os.environ) if is_ours else self.manifest)
+        self.name = created["metadata"]["name"]
+        on_lost = weakref.WeakMethod(self._on_lost)
+        self._agent = agent = Agent(
+            self._job(access, created["metadata"]["uid"]), lambda lost: (on_lost() or _ignore)(lost)
+        )
+        # At the interpreter's end, too, whoever forgot to release it.
+        self._keeper = weakref.finalize(self, agent.release, RELEASED)
+        return wait_until_usable(self._flow_runs, created, self._given_up, report)
+
+    def forward(self, pod: str, ports: list[int]) -> dict[int, int]:
+        """Local ports that lead to these of a pod. Raises `KubernetesError` if none can."""
+        return self._started()[1].forward(pod, ports)
+
+    def resize(self, minimum: int, maximum: int | None, wanted: Adapt) -> None:
+        """Write other bounds into the FlowRun, and have the operator told what the cluster needs in this way.
+
+        Raises `KubernetesError` if the API server refuses it, `ClusterError` before there is a FlowRun.
+        """
+        flow_runs, agent = self._started()
+        flow_runs.patch(self.name, {"cluster": {"workers": {"minimum": minimum, "maximum": maximum}}})
+        # After it, as the agent looks for the bounds at once.
+        agent.adapt(wanted)
+
+    def story(self) -> str:
+        """What has happened to the FlowRun, a line each; nothing before there is one."""
+        if self._flow_runs is None or not self.name:
+            return ""
+        status = self._flow_runs.get(self.name).get("status") or {}
+        return "\n".join(f"{item['time']} {item['reason']}: {item['message']}" for item in status.get("story") or [])
+
+    def give_up(self, error: BaseException) -> None:
+        """Release what there is of it, after `error`."""
+        self._given_up.set()
+        message = f"the driver gave up: {type(error).__name__}: {error}".removesuffix(": ")
+        self.release(Outcome(state="Cancelled", reason="Cancelled", message=message, exit_code=1))
+
+    def release(self, outcome: Outcome) -> None:
+        """Give it back, with what its record shall say of the work that it was for. Never raises."""
+        released = self._keeper and self._keeper.detach()
+        if released:
+            _, release, _, _ = released
+            if problem := release(outcome):
+                logger.warning("FlowRun %s could not be released, and goes with its lease: %s", self.name, problem)
+
+    def _started(self) -> tuple[FlowRuns, Agent]:
+        if self._flow_runs is None or self._agent is None:
+            raise ClusterError("The cluster has not been started.")
+        return self._flow_runs, self._agent
+
+    def _job(self, access: Access, uid: str) -> Job:
+        return Job(
+            choice=self._choice._replace(namespace=access.namespace),
+            run=self.name,
+            uid=uid,
+            lease=names.child_name(self.name, uid),
+            duration=self.manifest["spec"]["leaseDurationSeconds"],
+            holder=f"{socket.gethostname()}/{os.getpid()}",
+            pid=os.getpid(),
+        )
+
+    def _on_lost(self, lost: Lost) -> None:
+        self.lost = ClusterLost(f"FlowRun {self.name} is over, and its cluster gone. {lost.reason}: {lost.message}")
+        logger.error(str(self.lost))
+
+
+def _ignore(lost: Lost) -> Any:
+    """Nobody is there any more to be told."""
