@@ -118,8 +118,8 @@ class TaskContext:
         return self.info.tags
 
 
-#: Is told what takes long, by code that waits for a cluster on behalf of a flow run.
-activity: ContextVar[Callable[[str], None]] = ContextVar("flowcluster_activity", default=lambda text: None)
+#: Is told what takes long, by code that waits for a cluster on behalf of a flow run; None outside of any.
+activity: ContextVar[Callable[[str], None] | None] = ContextVar("flowcluster_activity", default=None)
 
 #: Words that the code around a submission attaches to the task run.
 tags_here: ContextVar[tuple[str, ...]] = ContextVar("flowcluster_tags", default=())

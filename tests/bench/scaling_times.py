@@ -13,11 +13,13 @@ import secrets
 import statistics
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
-from distributed import Client
+from distributed import Client, get_worker
+from distributed.versions import VersionMismatchWarning
 
 from flowcluster.clusters import DaskKubernetesCluster
 from flowcluster_api.v1alpha1 import FlowRunSpec
@@ -61,6 +63,9 @@ class Rig:
 
         spec = self._spec()
         spec["metadata"] = {"name": f"stock-{secrets.token_hex(3)}"}
+        scheduler = spec["spec"]["scheduler"]
+        scheduler["service"]["selector"]["dask.org/cluster-name"] = spec["metadata"]["name"]
+        del scheduler["spec"]["containers"][1:]  # the relay is ours
         for part in ("scheduler", "worker"):
             del spec["spec"][part]["metadata"]  # our operator would take it for a run's that is gone
         return KubeCluster(custom_cluster_spec=spec, namespace=self.world.namespace, quiet=True)  # type: ignore[no-any-return]
@@ -90,20 +95,28 @@ def _is_connected(client: Client, name: str) -> bool:
     return any(worker["name"] == name for worker in workers)
 
 
-def wave(rig: Rig, client: Client) -> dict[str, float]:
-    """One wave of work: seconds until the first and all workers' pods exist, until the first task runs, and, from the
-    end of the work, until no worker is left; and tasks that ran more than once."""
+def single(rig: Rig, client: Client) -> float:
+    """Seconds until a single task runs that finds no worker; then there is none again."""
     began = time.time()
+    future = client.submit(_task, 0, pure=False)
+    started, _ = future.result()
+    del future
+    wait_until(lambda: rig.workers(with_leaving=True) == 0, "the worker is gone", 120)
+    return started - began
+
+
+def wave(rig: Rig, client: Client) -> dict[str, float]:
+    """One wave of work: seconds until the first and all workers' pods exist, and, from the end of the work, until no
+    worker is left; and tasks that ran more than once."""
+    began, earlier = time.time(), len(client.get_events("runs"))
     futures = client.map(_task, range(TASKS), pure=False)
     found = {}
     wait_until(lambda: rig.workers() >= 1, "there is a worker", 120)
     found["first pod"] = time.time() - began
     wait_until(lambda: rig.workers() >= MAXIMUM, "all workers are there", 180)
     found["all pods"] = time.time() - began
-    runs = client.gather(futures)
-    found["first task"] = min(started for started, _ in runs) - began
-    found["repeated"] = _executions(client) - TASKS
-    ended = max(until for _, until in runs)
+    ended = max(until for _, until in client.gather(futures))
+    found["repeated"] = len(client.get_events("runs")) - earlier - TASKS
     del futures
     wait_until(lambda: rig.workers(with_leaving=True) == 0, "all workers are gone", 300)
     found["back to none"] = time.time() - ended
@@ -112,21 +125,13 @@ def wave(rig: Rig, client: Client) -> dict[str, float]:
 
 def _task(number: int) -> tuple[float, float]:
     started = time.time()
+    get_worker().log_event("runs", number)
     time.sleep(TASK_SECONDS)
     return started, time.time()
 
 
 # Sent with its code: workers do not have this module.
 _task.__module__ = "__main__"
-
-
-def _executions(client: Client) -> int:
-    """How many runs of tasks have ended well, as the scheduler counts them."""
-
-    def count(dask_scheduler: Any) -> int:
-        return int(dask_scheduler.task_prefixes["_task"].state_counts["memory"])
-
-    return int(client.run_on_scheduler(count))
 
 
 def measure(rig: Rig, repeats: int) -> tuple[Rows, Rows, list[float]]:
@@ -148,6 +153,7 @@ def _one(rig: Rig, make: Callable[[], AbstractContextManager[Any]], rows: Rows, 
             cluster.scale(0)
             bare.append(rig.bare(address, client))
             cluster.adapt(minimum=0, maximum=MAXIMUM, idle=IDLE, down_delay=0)
+            rows.setdefault("first task", []).append(single(rig, client))
         else:
             cluster.adapt(minimum=0, maximum=MAXIMUM)
         for name, value in wave(rig, client).items():
@@ -163,8 +169,8 @@ def report(ours: Rows, stock: Rows, bare: list[float]) -> None:
     table = Table(f"{TASKS} tasks of {TASK_SECONDS:g} s, 0 to {MAXIMUM} workers and back")
     table.row("bare worker's pod created → connected", pod, "s")
     table.row("work → first worker's pod, the slowest", max(ours["first pod"]), "s")
-    table.row("work → first task runs, ours / bare worker", mine["first task"] / pod, "x", 1.5)
-    table.row("work → first task runs, ours", mine["first task"], "s")
+    table.row("a task → it runs, ours / bare worker", mine["first task"] / pod, "x", 1.5)
+    table.row("a task → it runs, ours", mine["first task"], "s")
     table.row("work → all workers' pods, ours", mine["all pods"], "s")
     table.row("work → all workers' pods, stock", theirs["all pods"], "s")
     table.row("   ours / stock", mine["all pods"] / theirs["all pods"], "x", 1 / 3)
@@ -181,6 +187,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
     repeats = parser.parse_args().repeats
+    # The image has its own patch release of Python.
+    warnings.simplefilter("ignore", VersionMismatchWarning)
     rig = Rig(install())
     rig.world.create_namespace()
     try:

@@ -108,6 +108,16 @@ def test_up_on_a_healthy_cluster_starts_nothing_anew(up: dict[str, int]) -> None
 
 
 @pytest.mark.timeout(60)
+def test_a_process_that_is_restarted_is_there_again(up: dict[str, int]) -> None:
+    tool("restart", "kube-apiserver")
+    wait_until(lambda: status()["ready"], "it is ready again")
+
+    after = pids()
+    assert after.pop("kube-apiserver") != up["kube-apiserver"]
+    assert after == {name: pid for name, pid in up.items() if name != "kube-apiserver"}
+
+
+@pytest.mark.timeout(60)
 def test_up_replaces_a_cluster_that_lost_processes(up: dict[str, int]) -> None:
     for name in ("etcd", "kubelet"):
         os.kill(up[name], signal.SIGKILL)

@@ -11,6 +11,7 @@ from pathlib import Path
 from tools.cluster import api
 from tools.cluster.errors import ToolError
 from tools.cluster.images.spec import INSTALLED, SPECS
+from tools.cluster.onenode.cluster import OneNode
 from tools.cluster.onenode.layout import DEFAULT_NAME
 from tools.cluster.providers.base import Provider, Status
 from tools.cluster.providers.choose import ENV_CONTEXT, ENV_KUBECONFIG, KINDS, choose
@@ -52,6 +53,10 @@ def _run_on(provider: Provider, options: argparse.Namespace) -> int:
         provider.down(purge=options.purge)
     elif options.command == "kubeconfig":
         print(provider.kubeconfig())
+    elif options.command == "restart":
+        if not isinstance(provider, OneNode):
+            raise ToolError(f"restart: only the one-node cluster can do that, not {provider.kind}")
+        provider.restart(options.process)
     elif options.command == "load-image":
         api.load(provider, [image for text in options.image for image in api.find_image(text)])
     elif options.command == "status":
@@ -107,6 +112,8 @@ def _parser() -> argparse.ArgumentParser:
     down.add_argument("--purge", action="store_true", help="also the images that are kept for the next time")
     status = commands.add_parser("status", parents=[shared], help="provider, node, processes, audit log")
     status.add_argument("--json", action="store_true", help="for programs")
+    restart = commands.add_parser("restart", parents=[shared], help="kill one process of the node and start it again")
+    restart.add_argument("process", metavar="PROCESS", help="as `status` lists it, such as kube-apiserver")
     commands.add_parser("kubeconfig", parents=[shared], help="print the path of the kubeconfig")
     images = commands.add_parser(
         "images", parents=[shared], help="build the images; prints names and references as JSON"

@@ -21,6 +21,8 @@ from .tunnel import Tunnel
 _TIMEOUT = (2.0, 3.0)
 #: Seconds for the operator to say why the scheduler's pod has gone.
 EXPLAIN_SECONDS = 10.0
+#: Seconds for connections to end when the agent does.
+CLOSE_SECONDS = 2.0
 
 _VANISHED = Outcome(
     state="Crashed",
@@ -61,6 +63,9 @@ class Agent:
             self._scaling.cancel()
         if self._job.ends:
             await self._release(outcome or _VANISHED.to_json(), is_heard=outcome is not None)
+        if self._tunnel is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._tunnel.close(), CLOSE_SECONDS)
 
     async def _keep(self) -> None:
         self._lose(await self._lease.keep())
@@ -70,7 +75,7 @@ class Agent:
             self._is_lost = True
             tell(lost)
             if self._tunnel:
-                self._tunnel.close()
+                self._tunnel.cut()
 
     async def _explain(self, is_serving: bool) -> None:
         """A connection to the scheduler ends: let the driver know first if the run is over.

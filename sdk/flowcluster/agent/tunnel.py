@@ -10,7 +10,7 @@ from flowcluster_api.relay import ANSWER, END, FRAME, HELLO, MARK, PORT, Connect
 
 from ..errors import KubernetesError, NotFound
 from ..kube.access import Access
-from ..kube.forward import Path, open_path
+from ..kube.forward import Path, all_closed, open_path
 
 #: Seconds between two attempts to open a path, at first and at most.
 FIRST_WAIT, LONGEST_WAIT = 0.1, 2.0
@@ -26,6 +26,7 @@ class Tunnel:
         self._access, self._pod, self._before_end = access, pod, before_end
         self._servers: list[asyncio.Server] = []
         self._connections: set[Connection] = set()
+        self._carrying: set[asyncio.Task[None]] = set()
 
     async def open(self, ports: dict[int, int]) -> dict[int, int]:
         """Listen for each port of the pod on a local one, any if it is 0; which ones.
@@ -40,24 +41,33 @@ class Tunnel:
             opened[port] = server.sockets[0].getsockname()[1]
         return opened
 
-    def close(self) -> None:
-        """End all connections."""
+    def cut(self) -> None:
+        """End all connections, and take no new ones."""
         for server in self._servers:
             server.close()
         for connection in self._connections:
             connection.close()
 
+    async def close(self) -> None:
+        """End everything, and wait until it has ended."""
+        self.cut()
+        for carrying in self._carrying:
+            carrying.cancel()
+        await asyncio.gather(*self._carrying, return_exceptions=True)
+        await all_closed()
+
     def _accepting(self, port: int):  # type: ignore[no-untyped-def]
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             connection = Connection(reader, writer, lambda: self._explain(port))
             self._connections.add(connection)
+            carrying = asyncio.create_task(self._carry(connection, port))
+            self._carrying.add(carrying)
             try:
-                await self._carry(connection, port)
-            except asyncio.CancelledError:
-                pass  # the agent ends; asyncio would print a traceback of each connection
+                await asyncio.wait([carrying])
             finally:
                 connection.close()
                 self._connections.discard(connection)
+                self._carrying.discard(carrying)
 
         return accept
 

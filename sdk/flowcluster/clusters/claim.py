@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
@@ -21,6 +22,7 @@ from ..kube.choice import Choice
 from ..kube.flow_runs import FlowRuns
 from .manifest import Object, beneath
 from .starting import wait_until_usable
+from .waiting_line import WaitingLine
 
 logger = logging.getLogger("flowcluster.cluster")
 
@@ -51,10 +53,11 @@ class Claim:
         """Whether this process runs in a pod of that Kubernetes, and reaches the cluster's Services."""
         return self._access is not None and self._access.is_inside
 
-    def bring_up(self, report: Callable[[str], None]) -> Object:
+    def bring_up(self, report: Callable[[str], None] | None) -> Object:
         """Create the FlowRun and wait until its cluster can be used; its status then.
 
-        `report` is told how far it is. Raises `KubernetesError` or `ClusterNotStarted`.
+        `report` is told how far it is; without one, a line in the terminal shows it. Raises `KubernetesError` or
+        `ClusterNotStarted`.
         """
         self._access = access = connect(self._choice)
         self._flow_runs = FlowRuns(access)
@@ -67,7 +70,9 @@ class Claim:
         )
         # At the interpreter's end, too, whoever forgot to release it.
         self._keeper = weakref.finalize(self, agent.release, RELEASED)
-        return wait_until_usable(self._flow_runs, created, self._given_up, report)
+        with contextlib.ExitStack() as showing:
+            tell = report or showing.enter_context(WaitingLine(self.name)).tell
+            return wait_until_usable(self._flow_runs, created, self._given_up, tell)
 
     def forward(self, pod: str, ports: list[int]) -> dict[int, int]:
         """Local ports that lead to these of a pod. Raises `KubernetesError` if none can."""

@@ -18,6 +18,9 @@ _DATA, _PORT_LENGTH = 0, 2
 _TIMEOUT = 10.0
 
 
+_closings: set[asyncio.Task[None]] = set()
+
+
 class Path:
     """Both directions of one connection; reads and writes as streams of asyncio do.
 
@@ -45,9 +48,11 @@ class Path:
             await self._socket.send_bytes(b"\0" + data)
 
     def close(self) -> None:
-        """End the path."""
+        """End the path, soon; `all_closed` waits for it."""
         self._receiving.cancel()
-        self._closing = asyncio.create_task(self._close())
+        closing = asyncio.create_task(self._close())
+        _closings.add(closing)
+        closing.add_done_callback(_closings.discard)
 
     async def _receive(self) -> None:
         begun = set()
@@ -68,6 +73,11 @@ class Path:
     async def _close(self) -> None:
         await self._socket.close()
         await self._session.close()
+
+
+async def all_closed() -> None:
+    """Wait until the paths that were told to end have ended: before the event loop does."""
+    await asyncio.gather(*_closings, return_exceptions=True)
 
 
 async def open_path(access: Access, pod: str, port: int) -> Path:

@@ -84,6 +84,11 @@ class OneNode:
                 shutil.rmtree(self._layout.folder, ignore_errors=True)
                 say("removed the images kept for the next time")
 
+    def restart(self, name: str) -> None:
+        """Kill one of the node's processes, such as ``kube-apiserver``, and start it again."""
+        with cache.locked(self._layout.lock, f"starting or stopping {self._layout.name}"):
+            self._node.restart(name)
+
     def status(self) -> Status:
         """Ask every part for its health."""
         layout = self._layout

@@ -1,9 +1,10 @@
 """The first process of a node's namespaces: it starts what it is told to, and reaps.
 
 Run as a plain file by :mod:`tools.cluster.onenode.node`, so it uses the standard library alone. Each
-line of its standard input is a JSON object ``{"name", "argv", "env"}``; the process's output goes to
+line of its standard input, and of the pipe ``run/orders`` later, is a JSON object ``{"name", "argv", "env"}``; the
+process's output goes to
 ``log/NAME.log`` below the home folder, its pid to ``run/NAME.pid``, and when it ends, how, to
-``run/NAME.exit``. Nothing is started anew: a control plane that lost a part is for ``up`` to replace.
+``run/NAME.exit``. Nothing is started anew by itself: a control plane that lost a part is for ``up`` to replace.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ def spawn(home: Path, order: dict[str, Any]) -> int:
         os.close(log)
         os.close(null)
     (home / "run" / f"{name}.pid").write_text(str(pid))
+    (home / "run" / f"{name}.exit").unlink(missing_ok=True)
     return pid
 
 
@@ -80,20 +82,22 @@ def main() -> None:
     os.set_blocking(wake, False)
     signal.signal(signal.SIGCHLD, lambda _signal, _frame: None)
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    os.mkfifo(home / "run" / "orders")
+    later = os.open(home / "run" / "orders", os.O_RDWR)  # for writing too: so it has no end
     os.write(1, b"ready\n")
 
     names: dict[int, str] = {}
-    orders = b""
-    sources = [0, ended]
+    orders = {0: b"", later: b""}
+    sources = [0, later, ended]
     while True:
         readable, _, _ = select.select(sources, [], [])
-        if 0 in readable:
-            received = os.read(0, 65536)
+        for source in orders.keys() & set(readable):
+            received = os.read(source, 65536)
             if not received:
                 if not names:
                     return  # whoever made this namespace died before its first order
-                sources = [ended]
-            *lines, orders = (orders + received).split(b"\n")
+                sources = [later, ended]
+            *lines, orders[source] = (orders[source] + received).split(b"\n")
             for line in lines:
                 order = json.loads(line)
                 names[spawn(home, order)] = order["name"]

@@ -105,6 +105,22 @@ class Node:
             os.close(self._orders)
             self._orders = -1
 
+    def restart(self, name: str) -> None:
+        """Kill one process that was ordered, and start it again as it was.
+
+        :raises ToolError: there is none of that name, or it did not end.
+        """
+        process = self.processes().get(name)
+        if process is None:
+            running = ", ".join(sorted(key for key, value in self.processes().items() if value))
+            raise ToolError(f"no process {name!r} runs in the node; those that do: {running or 'none'}")
+        argv, env = ((Path("/proc") / str(process.pid) / file).read_text() for file in ("cmdline", "environ"))
+        process.kill()
+        wait_until(lambda: bool(self.ending(name)), seconds=20, what=f"the end of {name}")
+        pairs = (item.partition("=") for item in env.split("\0") if item)
+        order = {"name": name, "argv": argv.split("\0")[:-1], "env": {key: value for key, _, value in pairs}}
+        (self._layout.home / "run" / "orders").write_text(json.dumps(order) + "\n")
+
     def processes(self) -> dict[str, Process | None]:
         """Every process that was ordered, by name; None for one that ended."""
         init = self.init()

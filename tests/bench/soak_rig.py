@@ -1,0 +1,60 @@
+"""Where the soak's trials happen."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from flowcluster.clusters import DaskKubernetesCluster
+from tests.bench.soak_driver import Driver
+from tests.support.waiting import wait_until
+from tests.support.world import World, scale
+from tools.install import Installed
+
+
+@dataclasses.dataclass
+class Rig:
+    """Where trials happen, and their random numbers, which `--seed` repeats."""
+
+    installed: Installed
+    world: World
+    system: World
+    chance: random.Random
+
+    def driver(self) -> Driver:
+        """A process with a cluster of its own."""
+        return Driver(str(self.installed.kubeconfig), self.world.namespace)
+
+    def cluster(self, **more: Any) -> DaskKubernetesCluster:
+        """A cluster of this process."""
+        kubeconfig = str(self.installed.kubeconfig)
+        return DaskKubernetesCluster(kubeconfig=kubeconfig, namespace=self.world.namespace, **more)
+
+    def workers(self) -> list[Any]:
+        """Pods of workers that are to stay."""
+        return [pod for pod in self.world.pods("worker") if pod.metadata.deletion_timestamp is None]
+
+    def nothing_left(self, seconds: float) -> None:
+        """Fails unless everything is gone in time."""
+        wait_until(lambda: not self.world.everything(), f"nothing is left: {self.world.everything()}", seconds)
+
+    @contextmanager
+    def away(self, deployment: str) -> Iterator[None]:
+        """An operator is killed, and there is none for the time of the block."""
+        self.kill(deployment)
+        try:
+            yield
+        finally:
+            scale(self.system, deployment, 1)
+
+    def kill(self, deployment: str) -> None:
+        """End an operator without notice, and start none in its place."""
+        template = self.system.apps.read_namespaced_deployment(deployment, self.system.namespace).spec.selector
+        labels = ",".join(f"{name}={value}" for name, value in template.match_labels.items())
+        self.system.apps.patch_namespaced_deployment_scale(deployment, self.system.namespace, {"spec": {"replicas": 0}})
+        for pod in self.system.core.list_namespaced_pod(self.system.namespace, label_selector=labels).items:
+            self.system.core.delete_namespaced_pod(pod.metadata.name, self.system.namespace, grace_period_seconds=0)
+        scale(self.system, deployment, 0)
