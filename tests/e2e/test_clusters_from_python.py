@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import os
+import pty
+import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import textwrap
 import time
 from collections.abc import Iterator
@@ -142,6 +148,37 @@ def test_an_image_that_does_not_exist(world: World, where: dict[str, Any]) -> No
     """The start fails with Kubernetes' own cause within the deadline, and nothing is left."""
     with pytest.raises(ClusterNotStarted, match="image"):
         DaskKubernetesCluster(image="registry.invalid/nothing:1", start_deadline_seconds=15, **where)
+
+
+def test_whoever_waits_in_a_terminal_sees_why(world: World, where: dict[str, Any]) -> None:
+    """A cluster that is asked for outside of a flow has a line of its own, with Kubernetes' cause, which goes again."""
+    program = (
+        "import sys; from flowcluster.clusters import DaskKubernetesCluster; DaskKubernetesCluster("
+        "image='registry.invalid/nothing:1', start_deadline_seconds=10, kubeconfig=sys.argv[1], namespace=sys.argv[2])"
+    )
+    person, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 200, 0, 0))
+    environment = {name: value for name, value in os.environ.items() if name not in ("CI", "NO_COLOR")}
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, where["kubeconfig"], where["namespace"]],
+        env=environment | {"TERM": "xterm"},
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(terminal, termios.TIOCSCTTY, 0),
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+    )
+    os.close(terminal)
+    seen = b""
+    with contextlib.suppress(OSError):  # every program has closed the terminal
+        while data := os.read(person, 65536):
+            seen += data
+    os.close(person)
+
+    assert process.wait(60) == 1
+    *_, shown = re.findall(rb"\x1b\[2K\x1b\[\?7l(.*?)\x1b\[\?7h", seen)
+    assert re.match(rb"dask-\w+: \w*Image\w*: .* \(\d+ s\)$", shown), shown
+    assert shown not in seen[seen.rindex(b"Traceback") :]
 
 
 def test_a_wrong_field_is_named(world: World, where: dict[str, Any]) -> None:
