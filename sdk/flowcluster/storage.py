@@ -16,6 +16,18 @@ from . import pickling
 ENV_STORAGE = "FLOWCLUSTER_RESULT_STORAGE"
 
 
+def result_name(namespace: str, run: str, uid: str) -> str:
+    """Name of the file with the result of a FlowRun."""
+    return f"{namespace}-{run}-{uid}.pickle"
+
+
+def shown(url: str) -> str:
+    """The URL of a storage as everybody may read it: without a user's name and password, and without a slash behind."""
+    protocol, found, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{protocol}{found}{host.rpartition('@')[2]}{slash}{path}".rstrip("/")
+
+
 class Entry(NamedTuple):
     """A kept value.
 
@@ -50,7 +62,7 @@ class Storage:
         try:
             self._files, self._root = fsspec.core.url_to_fs(url)
         except (ImportError, ValueError) as error:
-            raise ValueError(f"Results cannot be kept in {url!r}: {error}") from error
+            raise ValueError(f"Results cannot be kept in {shown(url)!r}: {error}") from error
 
     def read(self, key: str) -> Entry | None:
         """What was written under `key`; None if there is nothing."""
@@ -69,6 +81,16 @@ class Storage:
         unfinished = f"{path}.{os.urandom(4).hex()}"
         self._files.pipe_file(unfinished, data)
         self._files.mv(unfinished, path)
+
+    def keep(self, name: str, value: Any) -> None:
+        """Write `value`, pickled, to the file of that name. Nobody looks for it before this has returned."""
+        data = pickling.dumps(value)
+        self._files.makedirs(self._root, exist_ok=True)
+        self._files.pipe_file(f"{self._root}/{name}", data)
+
+    def kept(self, name: str) -> Any:
+        """The value in the file of that name. Raises FileNotFoundError if there is none."""
+        return pickle.loads(self._files.cat_file(f"{self._root}/{name}"))
 
     def _path(self, key: str) -> str:
         import hashlib

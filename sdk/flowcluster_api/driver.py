@@ -62,7 +62,8 @@ class Outcome:
 
     `reason` is one CamelCase word (``FlowFailed``, ``EntrypointNotFound``, ``InvalidParameters``,
     ``FlowExited``, ...), `message` one sentence for a person, `result` the flow's return value as
-    JSON where it is small and can be written as JSON.
+    JSON where it is small and can be written as JSON. Where it is not, `result_url` says where the
+    value was stored, or `result_omitted` why nobody has it.
     """
 
     state: OutcomeState
@@ -71,16 +72,18 @@ class Outcome:
     exit_code: int
     tasks: TaskCounts = TaskCounts()
     result: str | None = None
+    result_url: str | None = None
+    result_omitted: str | None = None
 
     def to_json(self) -> str:
         """The outcome as JSON of at most `OUTCOME_LIMIT` bytes: the result goes first, then the message's end."""
-        text = _dump(self)
-        if len(text.encode()) > OUTCOME_LIMIT and self.result is not None:
-            text = _dump(dataclasses.replace(self, result=None))
-        message = self.message
+        told = self
+        if len(_dump(told).encode()) > OUTCOME_LIMIT and self.result is not None:
+            told = dataclasses.replace(self, result=None, result_omitted="the message left no room for it")
+        text, message = _dump(told), self.message
         while len(text.encode()) > OUTCOME_LIMIT and message:
             message = message[: len(message) * 3 // 4]
-            text = _dump(dataclasses.replace(self, result=None, message=message + "…"))
+            text = _dump(dataclasses.replace(told, message=message + "…"))
         return text
 
     @staticmethod
@@ -96,15 +99,18 @@ class Outcome:
             raise ValueError("not JSON") from error
         if not isinstance(data, Mapping) or data.get("state") not in _STATES:
             raise ValueError("not an outcome")
-        result = data.get("result")
         return Outcome(
             state=data["state"],
             reason=str(data.get("reason", "")),
             message=str(data.get("message", "")),
             exit_code=_count(data.get("exitCode")),
             tasks=_counts(data.get("tasks")),
-            result=result if isinstance(result, str) else None,
+            **{field: _text(data.get(name)) for field, name in _TEXTS.items()},
         )
+
+
+#: Fields of an `Outcome` that are left out where there is nothing to say, and their names in JSON.
+_TEXTS = {"result": "result", "result_url": "resultUrl", "result_omitted": "resultOmitted"}
 
 
 def _dump(outcome: Outcome) -> str:
@@ -115,8 +121,8 @@ def _dump(outcome: Outcome) -> str:
         "exitCode": outcome.exit_code,
         "tasks": dataclasses.asdict(outcome.tasks),
     }
-    if outcome.result is not None:
-        data["result"] = outcome.result
+    told = {name: getattr(outcome, field) for field, name in _TEXTS.items()}
+    data |= {name: text for name, text in told.items() if text is not None}
     return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -124,6 +130,10 @@ def _counts(data: object) -> TaskCounts:
     if not isinstance(data, Mapping):
         return TaskCounts()
     return TaskCounts(*(_count(data.get(name)) for name in ("total", "completed", "failed")))
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _count(value: object) -> int:

@@ -143,8 +143,9 @@ def _record_outcome(flow: Object, over: Ending) -> None:
         return
     tasks = over.outcome.tasks
     flow["tasks"] = {"total": tasks.total, "running": 0, "completed": tasks.completed, "failed": tasks.failed}
-    if over.outcome.result is not None:
-        flow["result"] = over.outcome.result
+    told = over.outcome
+    results = {"result": told.result, "resultUrl": told.result_url, "resultOmitted": told.result_omitted}
+    flow.update({name: text for name, text in results.items() if text is not None})
 
 
 def _suspend(observed: Observed, draft: Draft, settings: Settings, now: dt.datetime) -> Plan:

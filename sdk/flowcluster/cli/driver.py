@@ -26,6 +26,7 @@ from ..flows import Flow
 from ..tracebacks import format_trimmed
 from . import entrypoint as entrypoints
 from . import parameters as assignments
+from .keeping import keeper_of
 from .presence import OwnCluster, agent_of
 from .problems import Problem
 
@@ -50,9 +51,11 @@ def main(entrypoint: str, parameters: Sequence[str], environment: Mapping[str, s
     path = environment.get(api.ENV_OUTCOME_PATH)
     signals.on_sigterm.append(lambda: _end_after(GRACE, path))
     try:
-        agent = agent_of(environment)
+        keeper, agent = keeper_of(environment), agent_of(environment)
         run = _run(entrypoint, parameters, environment, agent)
         outcome = outcome_of(run)
+        if keeper is not None and outcome.result_omitted is not None:
+            outcome = keeper.kept(outcome, run.state)
     except Problem as problem:
         if problem.cause is not None and not isinstance(problem.cause, SystemExit):
             print(format_trimmed(problem.cause), file=sys.stderr)

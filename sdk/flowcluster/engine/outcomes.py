@@ -31,13 +31,15 @@ def outcome_of(run: FlowRun) -> Outcome:
     if error is not None:
         return outcome("Cancelled", "Cancelled", cancelled(error).message, api.EXIT_CANCELLED)
     if state.is_completed():
+        result, omitted = _result(state)
         return Outcome(
             state="Completed",
             reason="FlowCompleted",
             message=state.message or "The flow completed.",
             exit_code=api.EXIT_COMPLETED,
             tasks=counts,
-            result=_result(state),
+            result=result,
+            result_omitted=omitted,
         )
     cause = state.exception()
     if isinstance(cause, errors.ParameterError) and not run.has_started:
@@ -66,27 +68,28 @@ def exit_code_of(error: SystemExit) -> tuple[int, str]:
     return 1, repr(error.code)
 
 
-def to_json(value: object) -> str | None:
-    """The value as JSON if it is small and JSON can say it, else None."""
+def to_json(value: object) -> tuple[str | None, str | None]:
+    """The value as JSON if it is small and JSON can say it, else why it is not; neither for None."""
     if value is None:
-        return None
+        return None, None
     text, size = [], 0
     try:
         for piece in _ENCODER.iterencode(value):  # no further than the limit: the value may be large
             text.append(piece)
             size += len(piece.encode())
             if size > RESULT_LIMIT:
-                return None
-    except (TypeError, ValueError, RecursionError):
-        return None
-    return "".join(text)
+                return None, f"it has more than {RESULT_LIMIT} bytes"
+    except (TypeError, ValueError, RecursionError) as error:
+        return None, f"it cannot be written as JSON: {error}"[:200]
+    return "".join(text), None
 
 
-def _result(state: states.State) -> str | None:
+def _result(state: states.State) -> tuple[str | None, str | None]:
     try:
         return to_json(state.result())
-    except Exception:
-        return None  # it stayed on a cluster that is gone; that the flow completed is true all the same
+    except Exception as error:
+        # It stayed on a cluster that is gone; that the flow completed is true all the same.
+        return None, states.describe(error)[:200]
 
 
 def _with_location(error: BaseException) -> str:

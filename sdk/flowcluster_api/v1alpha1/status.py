@@ -79,6 +79,12 @@ class FlowStatus(ApiModel):
     result: str | None = Field(
         default=None, max_length=4096, description="The flow's return value as JSON, where it is small."
     )
+    result_url: str | None = Field(
+        default=None, max_length=4096, description="Where the return value was stored, pickled, where it is not small."
+    )
+    result_omitted: str | None = Field(
+        default=None, max_length=1024, description="Why the return value is in neither of these."
+    )
 
 
 class StoryEntry(ApiModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -17,6 +18,8 @@ def test_an_outcome_survives_the_way_to_the_operator() -> None:
     )
 
     assert Outcome.from_json(sent.to_json()) == sent
+    stored = dataclasses.replace(sent, result=None, result_url="s3://results/1.pickle")
+    assert Outcome.from_json(stored.to_json()) == stored
 
 
 @pytest.mark.parametrize("text", ["", "Traceback", "[]", "{}", '{"state": "Done"}', json.dumps("Completed")])
@@ -33,6 +36,7 @@ def test_a_long_outcome_fits_into_a_termination_message() -> None:
 
     assert len(text.encode()) <= OUTCOME_LIMIT
     assert Outcome.from_json(text).reason == "FlowCompleted"
+    assert Outcome.from_json(text).result_omitted
 
 
 @pytest.mark.parametrize("path", [str(path) for path in generated()])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import Any
 
 import pytest
@@ -311,6 +312,15 @@ class TestEnd:
         assert condition(status, "Finished")["reason"] == reason
         assert words in status["message"]
         assert status["phase"] == "Stopping"
+
+    @pytest.mark.parametrize("name", ["result", "resultUrl", "resultOmitted"])
+    def test_where_the_result_is_stands_in_the_record(self, name: str) -> None:
+        """The value, or where it was stored, or why nobody has it, as the driver tells; nothing about the others."""
+        said = json.dumps(json.loads(outcome()) | {name: "[1]"})
+        done = pod("driver", ended(0, said), phase="Succeeded")
+        flow = settled(observed(status=started(), pods=[done], **CHILDREN))["flow"]
+
+        assert {key: text for key, text in flow.items() if key.startswith("result")} == {name: "[1]"}
 
     def test_a_failed_attempt_is_not_the_end_while_others_may_follow(self) -> None:
         """With a backoffLimit the first failure is followed by another attempt."""
