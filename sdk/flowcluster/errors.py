@@ -13,6 +13,7 @@
         │   ├── FailedRun           it failed, and no exception says why
         │   ├── CrashedRun          it was broken off from outside, and no exception says why
         │   ├── CancelledRun        it was cancelled
+        │   ├── SubmittedRunFailed  it ran on Kubernetes and failed, for the reason in its record
         │   └── ResultGone          it completed, but its result left with the run's cluster
         ├── RunTimedOut             a run took longer than its timeout_seconds (also a TimeoutError)
         ├── RemoteError             stands for an exception that could not be sent from a worker
@@ -67,6 +68,21 @@ class CrashedRun(StateError):
 
 class CancelledRun(StateError):
     """The run was cancelled."""
+
+
+class SubmittedRunFailed(StateError):
+    """The run was submitted to Kubernetes and failed there.
+
+    Attributes:
+        reason: the cause in one CamelCase word, as in the FlowRun's status.
+    """
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (str(self), self.reason)
 
 
 class ResultGone(StateError):

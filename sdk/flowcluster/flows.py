@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
-from typing import Any, Generic, Literal, ParamSpec, TypeVar, Unpack, overload
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, Unpack, overload
 
 from . import context
 from .engine import flow_run
@@ -13,6 +13,9 @@ from .engine.run import FlowRun
 from .functions import look_up, reference_to
 from .states import State
 from .task_runners import TaskRunner
+
+if TYPE_CHECKING:
+    from .kube.submitted import SubmittedRun
 
 __all__ = ["Flow", "FlowOptions", "flow"]
 
@@ -74,6 +77,54 @@ class Flow(Generic[P, R]):
         self, args: tuple[Any, ...], kwargs: dict[str, Any], wait_for: Iterable[Any], return_state: bool
     ) -> Any:
         return _outcome(await flow_run.run_async(self.spec, args, kwargs, wait_for=wait_for), return_state)
+
+    def submit_to_kubernetes(
+        self,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        image: str | None = None,
+        name: str | None = None,
+        workers: int | tuple[int, int] | None = None,
+        result_storage: str | None = None,
+        spec: Mapping[str, Any] | None = None,
+        kubeconfig: str | None = None,
+        context: str | None = None,
+        namespace: str | None = None,
+    ) -> SubmittedRun:
+        """Have flowcluster's operator run this flow in Kubernetes, as a FlowRun of its own; does not wait for it.
+
+        The file that the flow is in goes along; a flow of a package needs an image that has it. If the task runner
+        makes a `DaskKubernetesCluster`, the run gets the cluster that this one would ask for.
+
+        Args:
+            parameters: of the flow, by name; what JSON can say.
+            image: of the driver, and of its cluster; by default ``FLOWCLUSTER_IMAGE``, or what the operator's
+                administrator set.
+            name: of the FlowRun; by default the flow's, made unique.
+            workers: of a Dask cluster for this run: exactly so many, or at least and at most.
+            result_storage: fsspec URL of a folder that the driver, and you, can reach, for a result that is too large
+                for the FlowRun.
+            spec: laid over the FlowRun's spec, for all else: ``{"activeDeadlineSeconds": 3600}``.
+            kubeconfig, context, namespace: where, by the rules of kubectl if they are not given.
+
+        Raises `ParameterError` for parameters that the flow does not take and ValueError for what cannot be submitted,
+        both before anything is created; `KubernetesError` if the API server refuses it or cannot be reached.
+        """
+        from .kube.choice import Choice
+        from .kube.submission import submit
+        from .submitting import prepare
+
+        wanted = prepare(
+            self,
+            parameters or {},
+            image=image,
+            name=name,
+            workers=workers,
+            result_storage=result_storage,
+            spec=spec,
+            choice=Choice(kubeconfig, context, namespace),
+        )
+        return submit(wanted)
 
     def with_options(self, **options: Unpack[FlowOptions]) -> Flow[P, R]:
         """The same flow with other options, as `FlowOptions` lists them; this one stays as it is."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,6 +15,7 @@ Examples:
   flowcluster run greetings.py:greetings -p 'names=["arthur", "trillian"]'
   flowcluster run package.module:report -p year=2042 -p config=@config.json
   flowcluster run greetings.py:greetings --json | jq .result
+  flowcluster submit greetings.py:greetings -p 'names=["ford"]' --workers 0:4 --watch
 """
 
 app = typer.Typer(
@@ -42,26 +43,28 @@ def commands(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Makes typer expect the name of a command even while there is only one."""
+    """Holds what is asked of the program itself, and not of a command."""
+
+
+Entrypoint = Annotated[str, typer.Argument(metavar="FILE:FLOW", help="FILE.py:FUNCTION or package.module:FUNCTION.")]
+Parameters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--param",
+        "-p",
+        metavar="KEY=VALUE",
+        help=(
+            "A parameter of the flow, as often as needed. The value is read as JSON if it is JSON and fits, "
+            "else it is a text. KEY=@FILE.json reads a file."
+        ),
+    ),
+]
 
 
 @app.command(epilog=EXAMPLES)
 def run(
-    entrypoint: Annotated[
-        str, typer.Argument(metavar="FILE:FLOW", help="FILE.py:FUNCTION or package.module:FUNCTION.")
-    ],
-    parameter: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--param",
-            "-p",
-            metavar="KEY=VALUE",
-            help=(
-                "A parameter of the flow, as often as needed. The value is read as JSON if it is JSON and fits, "
-                "else it is a text. KEY=@FILE.json reads a file."
-            ),
-        ),
-    ] = None,
+    entrypoint: Entrypoint,
+    parameter: Parameters = None,
     json: Annotated[
         bool,
         typer.Option(
@@ -89,6 +92,80 @@ def run(
         ending = driver.main(entrypoint, parameter or [], os.environ)
         print(report.document(*ending), file=stdout)
     raise typer.Exit(ending.outcome.exit_code)
+
+
+def _option(*names: str, metavar: str | None = None, help: str) -> Any:
+    return typer.Option(*names, metavar=metavar, help=help)
+
+
+@app.command(epilog=EXAMPLES)
+def submit(
+    entrypoint: Entrypoint,
+    parameter: Parameters = None,
+    image: Annotated[
+        str | None,
+        _option(
+            "--image",
+            help="Image of the driver and its cluster: FLOWCLUSTER_IMAGE, or the administrator's, by default.",
+        ),
+    ] = None,
+    name: Annotated[
+        str | None, _option("--name", help="Name of the FlowRun; by default the flow's, made unique.")
+    ] = None,
+    workers: Annotated[
+        str | None,
+        _option(
+            "--workers",
+            metavar="N|MIN:MAX",
+            help="A Dask cluster for the run, with so many workers. By default the flow's task runner decides.",
+        ),
+    ] = None,
+    result_storage: Annotated[
+        str | None,
+        _option(
+            "--result-storage",
+            metavar="URL",
+            help="Folder, as an fsspec URL that pods can reach, for a result that is too large for the FlowRun.",
+        ),
+    ] = None,
+    watch: Annotated[
+        bool, _option("--watch", "-w", help="Show how it goes and the flow's log; the exit code is the outcome.")
+    ] = False,
+    dry_run: Annotated[
+        bool, _option("--dry-run", help="Create nothing; print what would be created, as YAML.")
+    ] = False,
+    json: Annotated[
+        bool,
+        _option(
+            "--json",
+            help="Print one JSON document to stdout: name, namespace, uid; with --watch the outcome, as `run` does.",
+        ),
+    ] = False,
+    namespace: Annotated[str | None, _option("--namespace", "-n", help="As to kubectl.")] = None,
+    context: Annotated[str | None, _option("--context", help="As to kubectl.")] = None,
+    kubeconfig: Annotated[str | None, _option("--kubeconfig", help="As to kubectl.")] = None,
+) -> None:
+    """Run a flow in Kubernetes, as a FlowRun.
+
+    The file goes along; package.module:FUNCTION needs an --image that has it. Exits with 0 once the run was created,
+    2 if it could not be. With --watch: 0 if the flow completed, 1 if it did not, 3 if it was cancelled, 4 if the
+    FlowRun was deleted, 7 if the API server was away for a minute, 130 after Ctrl-C; the run goes on after the last
+    two.
+    """
+    if dry_run and watch:
+        raise typer.BadParameter("--dry-run creates nothing that could be watched.", param_hint="--watch")
+    from ..kube.choice import Choice
+    from . import report, submit
+
+    choice = Choice(kubeconfig, context, namespace)
+    wanted = submit.Wanted(
+        entrypoint, parameter or [], image, name, workers, result_storage, choice, watch, dry_run, json
+    )
+    if not json and not dry_run:
+        raise typer.Exit(submit.main(wanted, sys.stdout))
+    with report.stdout_of_our_own() as stdout:
+        code = submit.main(wanted, stdout)
+    raise typer.Exit(code)
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ Spec = Mapping[str, Any]
 
 def flow_run(name: str, spec: Object, *, is_exact: bool) -> Object:
     """The manifest of a FlowRun; unless `is_exact`, the API server appends something to make the name unique."""
-    metadata = {"name": name} if is_exact else {"generateName": f"{_slug(name)}-"}
+    metadata = {"name": name} if is_exact else {"generateName": f"{slug(name)}-"}
     return {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": metadata, "spec": spec}
 
 
@@ -50,19 +50,19 @@ def cluster_spec(
             raise ValueError(f"workers[{field!r}]: say it by n_workers, scale or adapt instead.")
     if resources is not None and "resources" in (workers or {}):
         raise ValueError("Give either resources or workers['resources'], not both.")
-    worker = _with_env(workers, names.COMPONENT_WORKER, env) | {"minimum": number, "maximum": number}
+    worker = with_env(workers, names.COMPONENT_WORKER, env) | {"minimum": number, "maximum": number}
     if resources is not None:
         worker["resources"] = dict(resources)
     spec: Object = {"kind": "Dask", "workers": worker}
     if image is not None:
         spec["image"] = image
-    if leader := _with_env(scheduler, names.COMPONENT_SCHEDULER, env):
+    if leader := with_env(scheduler, names.COMPONENT_SCHEDULER, env):
         spec["scheduler"] = leader
     return spec
 
 
-def _with_env(part: Spec | None, component: str, env: Mapping[str, str] | None) -> Object:
-    """Workers or scheduler with environment variables in the container of that name."""
+def with_env(part: Spec | None, component: str, env: Mapping[str, str] | None) -> Object:
+    """Workers, scheduler or flow with environment variables in the container of that name."""
     body = dict(part or {})
     if not env:
         return body
@@ -77,6 +77,7 @@ def _with_env(part: Spec | None, component: str, env: Mapping[str, str] | None) 
     return body | {"template": template | {"spec": pod | {"containers": containers}}}
 
 
-def _slug(name: str) -> str:
+def slug(name: str) -> str:
+    """What a FlowRun may be called that is to remind of `name`: at most 50 characters."""
     text = "".join(character if character.isalnum() and character.isascii() else "-" for character in name.lower())
     return text.strip("-")[:50].strip("-") or "flow-run"

@@ -45,6 +45,12 @@ def connect(choice: Choice) -> Access:
     return Access(api, namespace, is_inside=False)
 
 
+def headers(access: Access) -> dict[str, str]:
+    """Credentials for one request. With each anew: they may be short-lived."""
+    found = access.api.configuration.auth_settings().values()
+    return {item["key"]: item["value"] for item in found if item["in"] == "header" and item["value"]}
+
+
 def _inside(choice: Choice) -> Access:
     settings = client.Configuration()
     config.load_incluster_config(settings)

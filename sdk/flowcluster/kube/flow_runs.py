@@ -1,4 +1,4 @@
-"""FlowRuns and their Leases on the API server."""
+"""FlowRuns and what goes with them, Leases and ConfigMaps with code, on the API server."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LEASES = ("coordination.k8s.io", "v1")
 
 
 class FlowRuns:
-    """What a driver does with the FlowRuns of one namespace.
+    """What the SDK does with the FlowRuns of one namespace.
 
     Every method raises `KubernetesError` with what the API server said, `NotFound` if the object is not there.
     """
@@ -32,6 +32,7 @@ class FlowRuns:
         # Not again by itself: whoever asks decides whether, and how soon.
         access.api.rest_client.pool_manager.connection_pool_kw["retries"] = urllib3.Retry(0, redirect=3)
         self._api = client.CustomObjectsApi(access.api)
+        self._core = client.CoreV1Api(access.api)
         self._host = access.api.configuration.host
         self.namespace = access.namespace
         self._timeout = timeout
@@ -70,6 +71,27 @@ class FlowRuns:
             name,
             {"spec": spec},
             field_validation="Strict",
+        )
+
+    def delete(self, name: str, uid: str) -> Object:
+        """Delete exactly this FlowRun; what belongs to it is collected after it."""
+        return self._call(
+            f"delete FlowRun {name}",
+            self._api.delete_namespaced_custom_object,
+            *_FLOW_RUNS,
+            self.namespace,
+            names.PLURAL,
+            name,
+            body={"preconditions": {"uid": uid}},
+        )
+
+    def create_config_map(self, body: Object) -> Object:
+        """Create a ConfigMap."""
+        return self._call(
+            f"create a ConfigMap in namespace {self.namespace}",
+            self._core.create_namespaced_config_map,
+            self.namespace,
+            body,
         )
 
     def patch_lease(self, name: str, patch: Object) -> Object:

@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 
 from ..errors import KubernetesError, NotFound
-from .access import Access
+from .access import Access, headers
 
 #: Subprotocol and channels: data, and what went wrong at the other end. Each channel begins with the port's number.
 _PROTOCOL = "v4.channel.k8s.io"
@@ -87,9 +87,8 @@ async def open_path(access: Access, pod: str, port: int) -> Path:
     """
     settings = access.api.configuration
     url = f"{settings.host}/api/v1/namespaces/{access.namespace}/pods/{pod}/portforward?ports={port}"
-    # With each path: the credentials may be short-lived.
-    headers, context = await asyncio.to_thread(_credentials, settings)
-    session = aiohttp.ClientSession(headers=headers)
+    credentials, context = await asyncio.to_thread(lambda: (headers(access), _trust(settings)))
+    session = aiohttp.ClientSession(headers=credentials)
     try:
         async with asyncio.timeout(_TIMEOUT):
             socket = await session.ws_connect(
@@ -115,8 +114,7 @@ async def open_path(access: Access, pod: str, port: int) -> Path:
     return Path(session, socket)
 
 
-def _credentials(settings: Any) -> tuple[dict[str, str], ssl.SSLContext]:
-    headers = {item["key"]: item["value"] for item in settings.auth_settings().values() if item["in"] == "header"}
+def _trust(settings: Any) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=settings.ssl_ca_cert)
     if not settings.verify_ssl:
         context.check_hostname = False
@@ -125,4 +123,4 @@ def _credentials(settings: Any) -> tuple[dict[str, str], ssl.SSLContext]:
         context.check_hostname = False
     if settings.cert_file:
         context.load_cert_chain(settings.cert_file, settings.key_file)
-    return {name: value for name, value in headers.items() if value}, context
+    return context

@@ -1,0 +1,162 @@
+"""A submitted run as somebody watches it: its phases, its log, its end."""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+import time
+from typing import Any, TextIO
+
+from flowcluster_api import driver as api
+
+from ..errors import KubernetesError
+from ..kube.submitted import REMEDY, SubmittedRun, phase_at_end
+from ..storage import shown
+
+Object = dict[str, Any]
+
+#: Seconds between two looks, at most, so that an end is soon noticed.
+LONGEST_LOOK = 1.0
+#: Seconds after which it is told that nobody serves a run.
+UNNOTICED_SECONDS = 5.0
+#: Seconds after the run's end for which its log may go on coming without a line.
+LOG_SECONDS = 10.0
+
+_EXIT = {"Succeeded": api.EXIT_COMPLETED, "Cancelled": api.EXIT_CANCELLED}
+_STATES = {"Succeeded": "Completed"}
+
+
+def watch(run: SubmittedRun, entrypoint: str, told: TextIO) -> Object:
+    """Show a run on `told` until it has ended; a document that says how, as ``flowcluster run --json`` does.
+
+    Raises `NotFound` if the run is deleted, `KubernetesError` if the API server is away for long.
+    """
+    began = time.monotonic()
+    log, story = _Log(run, told), _Story(told)
+    status: Object = {}
+    for status in run.statuses(lambda seconds: log.show(min(seconds, LONGEST_LOOK))):
+        story.tell(status, time.monotonic() - began)
+    log.finish()
+    story.tell(status, 0.0)
+    document = _document(run, entrypoint, status)
+    _tell_end(document, told)
+    return document
+
+
+class _Story:
+    """Tells each change of a run's status once."""
+
+    def __init__(self, told: TextIO) -> None:
+        self._told = told
+        self._known: set[tuple[str, str, str]] = set()
+        self._last: tuple[str, str] | None = None
+        self._is_unnoticed = False
+
+    def tell(self, status: Object, seconds: float) -> None:
+        """What is new in `status`, which was read `seconds` after the run had been created."""
+        phase = status.get("phase")
+        if phase is None:
+            if seconds > UNNOTICED_SECONDS and not self._is_unnoticed:
+                self._is_unnoticed = True
+                self._line(_now(), "Pending", "Unnoticed", "no operator has taken notice of the run yet: does it run?")
+            return
+        for entry in status.get("story") or []:
+            key = entry["time"], entry["reason"], entry.get("message") or ""
+            if key not in self._known:
+                self._known.add(key)
+                self._line(entry["time"][11:19], phase, *key[1:])
+                self._last = key[1:]
+        now = status.get("reason") or "", status.get("message") or ""
+        if now[0] and now != self._last:
+            self._line(_now(), phase, *now)
+            self._last = now
+
+    def _line(self, clock: str, phase: str, reason: str, message: str) -> None:
+        print(f"{clock} {phase:<9} {reason}: {message}".rstrip(": "), file=self._told, flush=True)
+
+
+class _Log:
+    """Shows the driver's log as it comes; a thread waits for it."""
+
+    def __init__(self, run: SubmittedRun, told: TextIO) -> None:
+        self._told = told
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._is_over = threading.Event()
+        self._has_ended = False
+        threading.Thread(target=self._read, args=[run], name="flowcluster-log", daemon=True).start()
+
+    def show(self, seconds: float) -> None:
+        """Show what comes for so long."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            if self._has_ended:
+                time.sleep(left)
+            else:
+                self._next(left)
+
+    def finish(self) -> None:
+        """Show the rest."""
+        self._is_over.set()
+        while not self._has_ended and self._next(LOG_SECONDS):
+            pass
+
+    def _next(self, seconds: float) -> bool:
+        """Show a line if one comes in time."""
+        try:
+            line = self._lines.get(timeout=seconds)
+        except queue.Empty:
+            return False
+        if line is None:
+            self._has_ended = True
+        else:
+            print(line, file=self._told, flush=True)
+        return True
+
+    def _read(self, run: SubmittedRun) -> None:
+        try:
+            for line in run.log().lines(self._is_over.is_set):
+                self._lines.put(line)
+        except KubernetesError as error:
+            self._lines.put(f"The flow's log cannot be read: {error}")
+        self._lines.put(None)
+
+
+def _document(run: SubmittedRun, entrypoint: str, status: Object) -> Object:
+    """How a run has ended, in the form of ``flowcluster run --json``."""
+    phase, flow = phase_at_end(status) or "Failed", status.get("flow") or {}
+    tasks = flow.get("tasks") or {}
+    document: Object = {
+        "state": _STATES.get(phase, phase),
+        "reason": status.get("reason"),
+        "message": status.get("message"),
+        "name": run.name,
+        "namespace": run.namespace,
+        "flow": entrypoint,
+        "result": None,
+        "tasks": {name: tasks.get(name, 0) for name in ("total", "completed", "failed")},
+        "exitCode": _EXIT.get(phase, api.EXIT_FAILED),
+    }
+    if "result" in flow:
+        document["result"] = json.loads(flow["result"])
+    elif "resultUrl" in flow:
+        document["resultUrl"] = shown(flow["resultUrl"])
+    elif "resultOmitted" in flow:
+        document["resultError"] = f"Nobody has kept the result: {flow['resultOmitted']}. {REMEDY}"
+    return document
+
+
+def _tell_end(document: Object, told: TextIO) -> None:
+    tasks = document["tasks"]
+    done = f" ({tasks['completed']} of {tasks['total']} tasks completed)" if tasks["total"] else ""
+    print(f"{document['name']}: {document['state']}{done}", file=told)
+    if document["result"] is not None:
+        print(f"result: {json.dumps(document['result'], ensure_ascii=False)}", file=told)
+    for name, what in (("resultUrl", "result, pickled: "), ("resultError", "")):
+        if name in document:
+            print(f"{what}{document[name]}", file=told)
+
+
+def _now() -> str:
+    """The time in UTC, as that of a pod's log and of a story."""
+    return time.strftime("%H:%M:%S", time.gmtime())

@@ -1,0 +1,106 @@
+"""The cluster that a flow's task runner asks for, in the words of a FlowRun instead of those of Python."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ..kube.choice import Choice
+from .adapting import UNLIMITED
+from .manifest import Object, cluster_spec
+
+_MODULE, _CLASS = f"{__package__}.dask_kubernetes", "DaskKubernetesCluster"
+
+#: Arguments of the class that are fields of the FlowRun's spec outside of ``cluster``.
+_FIELDS = {
+    "start_deadline_seconds": "startDeadlineSeconds",
+    "active_deadline_seconds": "activeDeadlineSeconds",
+    "lease_duration_seconds": "leaseDurationSeconds",
+}
+_CLUSTER = ("image", "n_workers", "resources", "env", "workers", "scheduler")
+
+#: How many workers: exactly so many, or at least and at most.
+Workers = int | tuple[int, int]
+
+
+class Declared(NamedTuple):
+    """What a runner asks for.
+
+    Attributes:
+        spec: fields of the FlowRun's spec; nothing if the run shall have no cluster of its own.
+        name: of the FlowRun, if the runner says one.
+        choice: where the runner wants it.
+    """
+
+    spec: Object
+    name: str | None = None
+    choice: Choice = Choice()
+
+
+def declared(runner: Any, workers: Workers | None) -> Declared:
+    """What a task runner asks for; `workers` goes over it, and makes a Dask cluster where it asks for none.
+
+    Raises ValueError, which names the argument, for what a FlowRun cannot say.
+    """
+    found = _of(runner) if _is_ours(getattr(runner, "cluster_class", None)) else Declared({})
+    if workers is None:
+        return found
+    bounds = _bounds(workers)
+    cluster: Object = found.spec.get("cluster") or {"kind": "Dask"}
+    cluster = cluster | {"workers": (cluster.get("workers") or {}) | bounds}
+    return found._replace(spec=found.spec | {"cluster": cluster})
+
+
+def _is_ours(cluster_class: Any) -> bool:
+    if isinstance(cluster_class, str):
+        return cluster_class in (f"{_MODULE}.{_CLASS}", f"{__package__}.{_CLASS}")
+    path = getattr(cluster_class, "__module__", None), getattr(cluster_class, "__qualname__", None)
+    return path == (_MODULE, _CLASS)
+
+
+def _of(runner: Any) -> Declared:
+    left = dict(runner.cluster_kwargs)
+    given = {name: left.pop(name, None) for name in _CLUSTER}
+    cluster = cluster_spec(**given)
+    if runner.adapt_kwargs or given["n_workers"] is None:
+        cluster["workers"] |= _adapted(runner.adapt_kwargs)
+    fields = {field: left.pop(name) for name, field in _FIELDS.items() if left.get(name) is not None}
+    name = left.pop("name", None)
+    choice = Choice(**{field: left.pop(field, None) for field in Choice._fields})
+    left = {name: value for name, value in left.items() if value is not None}
+    _refuse(left, "cluster_kwargs", "")
+    for option in ("client_kwargs", "performance_report_path"):
+        if getattr(runner, option):
+            raise ValueError(f"task_runner: a FlowRun cannot say {option}; use a runner without it to submit.")
+    return Declared({"cluster": cluster, **fields}, name, choice)
+
+
+def _adapted(given: Mapping[str, Any]) -> Object:
+    """Bounds of workers; without a maximum, the limit that the operator's administrator set is what holds."""
+    left = dict(given)
+    minimum, maximum = left.pop("minimum", None), left.pop("maximum", None)
+    _refuse(left, "adapt_kwargs", ": it has minimum and maximum alone")
+    return _bounds((0 if minimum is None else minimum, UNLIMITED if maximum is None else maximum))
+
+
+def _refuse(left: Mapping[str, Any], where: str, why: str) -> None:
+    for name in left:
+        raise ValueError(f"task_runner: a FlowRun cannot say {where}[{name!r}]{why}; leave it out to submit.")
+
+
+def _bounds(workers: Workers) -> Object:
+    low, high = workers if isinstance(workers, tuple) else (workers, workers)
+    for number in (low, high):
+        if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+            raise ValueError(f"The number of workers must be a whole number, 0 or more, not {number!r}.")
+    if low > high:
+        raise ValueError(f"The least number of workers ({low}) is greater than the most ({high}).")
+    return {"minimum": low, "maximum": high}
+
+
+def default_image() -> str | None:
+    """The image of whoever names none; None: what the operator's administrator set."""
+    from flowcluster_api import driver
+
+    return os.environ.get(driver.ENV_IMAGE) or None

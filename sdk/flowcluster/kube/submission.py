@@ -1,0 +1,108 @@
+"""Handing a flow over to Kubernetes: the FlowRun, and the ConfigMap with its file."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import secrets
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from flowcluster_api import names
+
+from ..errors import KubernetesError
+from ..packing import Code
+from .choice import Choice
+
+if TYPE_CHECKING:
+    from .submitted import SubmittedRun
+
+logger = logging.getLogger("flowcluster.submission")
+
+Object = dict[str, Any]
+
+#: As Kubernetes itself makes names unique: no vowels, so no words; nothing that looks like something else.
+_LETTERS, _LENGTH = "bcdfghjklmnpqrstvwxz2456789", 5
+
+
+class Submission(NamedTuple):
+    """All that is to be created.
+
+    Attributes:
+        flow_run: the FlowRun.
+        config_map: the ConfigMap with the flow's file, if that is not in the image.
+        choice: which Kubernetes is meant.
+        storage: URL of the storage for a result that is too large for the record.
+    """
+
+    flow_run: Object
+    config_map: Object | None
+    choice: Choice
+    storage: str | None = None
+
+
+def submission(
+    spec: Object, code: Code | None, choice: Choice, storage: str | None, *, name: str, is_exact: bool
+) -> Submission:
+    """The objects of a run with this spec, called `name`, or, unless `is_exact`, after it."""
+    run = name if is_exact else f"{name}-{_letters()}"
+    flow_run = {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": _metadata(run, choice), "spec": spec}
+    if code is None:
+        return Submission(flow_run, None, choice, storage)
+    # Never that of an earlier run of the same name, which goes some time after that run.
+    place = f"{run[:240]}-{_letters()}"
+    flow_run["spec"] = spec | {"flow": spec["flow"] | {"source": {"configMap": {"name": place}}}}
+    metadata = _metadata(place, choice) | {"labels": {names.LABEL_MANAGED_BY: names.MANAGED_BY}}
+    config_map = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "immutable": True, **_data(code)}
+    return Submission(flow_run, config_map, choice, storage)
+
+
+def submit(wanted: Submission) -> SubmittedRun:
+    """Create the objects.
+
+    The FlowRun comes first, as it owns the ConfigMap, and its pod waits for that: whenever this process ends, nothing
+    stays that does not go with the FlowRun. Raises `KubernetesError` with what the API server said; then there is no
+    run.
+    """
+    # Imported here, as objects are also made only to be shown.
+    try:
+        from .access import connect
+        from .flow_runs import FlowRuns
+        from .submitted import SubmittedRun
+    except ImportError as error:
+        raise ImportError(f'{error}. Submitting needs: pip install "flowcluster[kubernetes]"') from error
+
+    access = connect(wanted.choice)
+    flow_runs = FlowRuns(access)
+    created = flow_runs.create(wanted.flow_run)
+    run, uid = created["metadata"]["name"], created["metadata"]["uid"]
+    if wanted.config_map is not None:
+        owner = {"apiVersion": names.API_VERSION, "kind": names.KIND, "name": run, "uid": uid}
+        metadata = wanted.config_map["metadata"] | {"ownerReferences": [owner]}
+        try:
+            flow_runs.create_config_map(wanted.config_map | {"metadata": metadata})
+        except BaseException:
+            _take_back(flow_runs, run, uid)
+            raise
+    return SubmittedRun(access, flow_runs, run, uid, wanted.storage)
+
+
+def _take_back(flow_runs: Any, run: str, uid: str) -> None:
+    try:
+        flow_runs.delete(run, uid)
+    except KubernetesError as error:
+        logger.warning("FlowRun %s has no code and will fail, unless you delete it: %s", run, error)
+
+
+def _metadata(name: str, choice: Choice) -> Object:
+    return {"name": name} | ({"namespace": choice.namespace} if choice.namespace else {})
+
+
+def _data(code: Code) -> Object:
+    try:
+        return {"data": {code.file: code.content.decode()}}
+    except UnicodeDecodeError:  # its first line may name another encoding
+        return {"binaryData": {code.file: base64.b64encode(code.content).decode()}}
+
+
+def _letters() -> str:
+    return "".join(secrets.choice(_LETTERS) for _ in range(_LENGTH))

@@ -1,0 +1,111 @@
+"""From a flow to what Kubernetes is asked for: checked here, so that mistakes are told before anything exists there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from flowcluster_api import names
+
+from .clusters.declared import Workers, declared, default_image
+from .clusters.manifest import slug, with_env
+from .engine import parameters as binding
+from .kube.choice import Choice
+from .kube.submission import Object, Submission, submission
+from .packing import Code, Place, packed, place_of
+from .storage import ENV_STORAGE
+
+if TYPE_CHECKING:
+    from .flows import Flow
+
+#: Bytes of JSON: Linux takes 128 KiB in one environment variable, in which the driver gets its parameters.
+PARAMETERS_LIMIT = 120_000
+
+
+def prepare(
+    flow: Flow[..., Any],
+    parameters: Mapping[str, Any],
+    *,
+    place: Place | None = None,
+    image: str | None = None,
+    name: str | None = None,
+    workers: Workers | None = None,
+    result_storage: str | None = None,
+    spec: Mapping[str, Any] | None = None,
+    choice: Choice = Choice(),  # noqa: B008 - a value
+) -> Submission:
+    """All that is to be created for one run of a flow; `Flow.submit_to_kubernetes` says what the arguments mean.
+
+    `place` is where the flow was found, if that is known. Raises `ParameterError` for parameters that the flow does
+    not take, ValueError for all else that cannot be submitted.
+    """
+    place = place or place_of(flow)
+    given = _parameters(flow, parameters)
+    asked = declared(flow.task_runner, workers)
+    code, entrypoint = _code(place, image)
+    image = image or default_image()
+    described: Object = {"entrypoint": entrypoint, "parameters": given}
+    if image:
+        described["image"] = image
+    body: Object = _laid_over({"flow": described, **asked.spec}, spec or {})
+    if result_storage:
+        _store_results(body, result_storage)
+    wanted = Choice(*(mine or theirs for mine, theirs in zip(choice, asked.choice, strict=True)))
+    exact = name or asked.name
+    return submission(
+        body,
+        code,
+        wanted,
+        result_storage,
+        name=exact or slug(flow.name),
+        is_exact=exact is not None,
+    )
+
+
+def _code(place: Place, image: str | None) -> tuple[Code | None, str]:
+    """The packed file, if there is one, and the entrypoint."""
+    if not place.name.isidentifier():
+        raise ValueError(f"'{place.name}': only a flow that its module has as a variable of its own can be submitted.")
+    if not place.is_file:
+        if not image:
+            raise ValueError(f"{place.where} is a module, which only an image can have in it: give an image that does.")
+        return None, f"{place.where}:{place.name}"
+    code = packed(place.where, alone=not image)
+    return code, f"{code.file}:{place.name}"
+
+
+def _parameters(flow: Flow[..., Any], given: Mapping[str, Any]) -> Object:
+    """The parameters as JSON has them."""
+    from pydantic_core import PydanticSerializationError, to_jsonable_python
+
+    binding.bind(flow.name, flow.fn, (), dict(given), convert=flow.spec.validate)
+    plain = {}
+    for name, value in given.items():
+        try:
+            plain[name] = to_jsonable_python(value)
+            json.dumps(plain[name], allow_nan=False)
+        except (PydanticSerializationError, ValueError) as error:
+            raise ValueError(f"Parameter '{name}' cannot be written as JSON, as a FlowRun has it: {error}") from None
+    if (size := len(json.dumps(plain).encode())) > PARAMETERS_LIMIT:
+        raise ValueError(
+            f"The parameters have {size} bytes as JSON, and {PARAMETERS_LIMIT} can be passed: keep large ones in a "
+            "storage, and pass their URL."
+        )
+    return plain
+
+
+def _store_results(body: Object, url: str) -> None:
+    """Tell driver and workers where results go: what the record cannot hold, and what tasks cache."""
+    env = {ENV_STORAGE: url}
+    body["flow"] = with_env(body["flow"], names.COMPONENT_DRIVER, env)
+    if cluster := body.get("cluster"):
+        workers = with_env(cluster.get("workers"), names.COMPONENT_WORKER, env)
+        body["cluster"] = cluster | {"workers": workers}
+
+
+def _laid_over(base: Any, over: Any) -> Any:
+    """`over` laid over `base`: objects merge by field, all else is replaced."""
+    if not isinstance(base, dict) or not isinstance(over, Mapping):
+        return over
+    return base | {name: _laid_over(base[name], value) if name in base else value for name, value in over.items()}

@@ -1,0 +1,91 @@
+"""`flowcluster submit` as far as it needs no Kubernetes: what it would create, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+FLOWS = """
+from flowcluster import flow
+
+print("imported")
+
+class Namespace:
+    @flow
+    def inner():
+        pass
+
+@flow
+def greetings(names: list[str], tag: str = ""):
+    return names
+"""
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """Where the program runs: a directory with a file of flows."""
+    (tmp_path / "flows_here.py").write_text(FLOWS)
+    return tmp_path
+
+
+def submit(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command as a user has it who has no Kubernetes."""
+    environment = {name: value for name, value in os.environ.items() if name != "KUBECONFIG"}
+    return subprocess.run(
+        [sys.executable, "-m", "flowcluster.cli.main", "submit", *arguments],
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        env={**environment, "HOME": str(directory)},
+    )
+
+
+def test_dry_run_shows_what_kubectl_could_create(directory: Path) -> None:
+    """YAML of the ConfigMap and of the FlowRun, with the code in lines, and nothing else on stdout."""
+    given = ["-p", 'names=["a"]', "-p", "tag=1", "--name", "daily", "-n", "team", "--workers", "0:3", "--dry-run"]
+    done = submit(directory, "flows_here.py:greetings", *given)
+    code, run = yaml.safe_load_all(done.stdout)
+
+    assert done.returncode == 0
+    assert code["data"] == {"flows_here.py": FLOWS}
+    assert "  flows_here.py: |" in done.stdout
+    assert run["metadata"] == {"name": "daily", "namespace": "team"}
+    assert run["spec"]["flow"]["parameters"] == {"names": ["a"], "tag": "1"}
+    assert run["spec"]["flow"]["source"]["configMap"]["name"] == code["metadata"]["name"]
+    assert run["spec"]["cluster"]["workers"] == {"minimum": 0, "maximum": 3}
+
+
+def test_dry_run_for_programs(directory: Path) -> None:
+    """A list as JSON, which kubectl takes as well."""
+    done = submit(directory, "flows_here.py:greetings", "-p", "names=[]", "--dry-run", "--json")
+    told = json.loads(done.stdout)
+
+    assert (told["kind"], [item["kind"] for item in told["items"]]) == ("List", ["ConfigMap", "FlowRun"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["flows_her.py:greetings"], "EntrypointNotFound: There is no file flows_her.py (did you mean "),
+        (["flows_here.py:greetings"], "InvalidParameters: Flow 'greetings': parameter 'names' is missing."),
+        (["flows_here.py:greetings", "-p", "nam=[]"], "unknown parameter 'nam' (did you mean 'names'?)"),
+        (["flows_here.py:greetings", "-p", "names=[]", "--workers", "many"], "'--workers many': write a number"),
+        (["flows_here.py:greetings", "-p", "names=[]", "--workers", "3:1"], "(3) is greater than the most (1)"),
+        (["flows_here.py:Namespace.inner"], "'Namespace.inner': only a flow that its module has as a variable"),
+        (["flows_here:greetings", "-p", "names=[]"], "flows_here is a module, which only an image can have in it"),
+        (["flows_here.py:greetings", "-p", "names=[]"], "NotSubmitted: No Kubernetes is configured"),
+        (["flows_here.py:greetings", "--dry-run", "--watch"], "--dry-run creates nothing that could be watched"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_created(directory: Path, arguments: list[str], message: str) -> None:
+    """With the culprit and what to do; exit code 2."""
+    done = submit(directory, *arguments)
+
+    assert done.returncode == 2
+    assert message in done.stderr
