@@ -119,7 +119,8 @@ class _Log:
                 self._lines.put(line)
         except KubernetesError as error:
             self._lines.put(f"The flow's log cannot be read: {error}")
-        self._lines.put(None)
+        finally:
+            self._lines.put(None)
 
 
 def _document(run: SubmittedRun, entrypoint: str, status: Object) -> Object:

@@ -1,0 +1,366 @@
+"""Flows that are submitted, by command and from Python, as somebody who may edit a namespace and nothing else."""
+
+from __future__ import annotations
+
+import http.server
+import importlib
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+
+from flowcluster.errors import CancelledRun, KubernetesError, NotFound, ResultGone, SubmittedRunFailed
+from tests.support.tcp_proxy import TcpProxy
+from tests.support.waiting import wait_until
+from tests.support.world import World
+from tools.install import Installed
+
+pytestmark = pytest.mark.timeout(180)
+
+FLOWS = """
+import os, sys, time
+from flowcluster import flow, task
+from flowcluster.task_runners import DaskTaskRunner
+
+@task
+def double(x):
+    print("doubling", x, flush=True)
+    return 2 * x
+
+@flow
+def doubles(numbers: list[int]):
+    print("the flow says hello", flush=True)
+    return double.map(numbers)
+
+@task
+def host():
+    return os.uname().nodename
+
+@flow(
+    task_runner=DaskTaskRunner(
+        cluster_class="flowcluster.clusters.DaskKubernetesCluster", adapt_kwargs={"maximum": 2}
+    )
+)
+def hosts():
+    return [host.submit().result(), os.uname().nodename]
+
+@flow
+def bad():
+    print("attempt", flush=True)
+    raise ValueError("the answer is not 42")
+
+@flow
+def long():
+    print("long flow started", flush=True)
+    time.sleep(600)
+
+@flow
+def talks(lines: int):
+    for number in range(lines):
+        print("line", number, flush=True)
+        print("same", flush=True)
+        print("other", file=sys.stderr, flush=True)
+        time.sleep(0.02)
+
+class Point:
+    def __init__(self, x):
+        self.x = x
+
+@flow
+def points():
+    return [Point(x) for x in range(10_000)]
+"""
+
+
+@pytest.fixture
+def kubeconfig(world: World, installed: Installed, tmp_path: Path) -> Iterator[Path]:
+    """The kubeconfig of somebody with Kubernetes' own role `edit` in the test's namespace; records go at the end."""
+    world.core.create_namespaced_service_account(world.namespace, {"metadata": {"name": "engineer"}})
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit"}
+    subject = {"kind": "ServiceAccount", "name": "engineer", "namespace": world.namespace}
+    binding = {"metadata": {"name": "engineer"}, "roleRef": role, "subjects": [subject]}
+    world.rbac.create_namespaced_role_binding(world.namespace, binding)
+    asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
+    answer = world.core.create_namespaced_service_account_token("engineer", world.namespace, asked)
+    config = yaml.safe_load(installed.kubeconfig.read_text())
+    config["users"][0]["user"] = {"token": answer.status.token}
+    path = tmp_path / "kubeconfig"
+    path.write_text(yaml.safe_dump(config))
+    yield path
+    # The code goes with its record, so that nothing of a run is left when that is gone.
+    for run in world.runs():
+        world.delete(run["metadata"]["name"])
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A file of flows."""
+    path = tmp_path / "flows_to_submit.py"
+    path.write_text(FLOWS)
+    return path
+
+
+@pytest.fixture
+def flows(file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The same file as a module."""
+    monkeypatch.syspath_prepend(str(file.parent))
+    yield importlib.import_module(file.stem)
+    del sys.modules[file.stem]
+
+
+@pytest.fixture
+def where(kubeconfig: Path, world: World) -> dict[str, Any]:
+    """Arguments that lead to the test's namespace."""
+    return {"kubeconfig": str(kubeconfig), "namespace": world.namespace}
+
+
+class Command:
+    """`flowcluster submit` for one namespace."""
+
+    def __init__(self, file: Path, where: dict[str, Any]) -> None:
+        self._file, self._where = file, where
+
+    def begin(self, flow: str, *arguments: str) -> subprocess.Popen[str]:
+        """Start it."""
+        place = ["--kubeconfig", self._where["kubeconfig"], "-n", self._where["namespace"]]
+        return subprocess.Popen(
+            [sys.executable, "-m", "flowcluster.cli.main", "submit", f"{self._file}:{flow}", *place, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, flow: str, *arguments: str) -> tuple[int, str, str]:
+        """Exit code, stdout and stderr."""
+        process = self.begin(flow, *arguments)
+        out, err = process.communicate()
+        return process.returncode, out, err
+
+
+@pytest.fixture
+def command(file: Path, where: dict[str, Any]) -> Command:
+    """The command, as the engineer has it."""
+    return Command(file, where)
+
+
+def until_started(world: World, process: subprocess.Popen[str]) -> str:
+    """Read until the flow's own first line; the run's name."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "long flow started" in line:
+            break
+    (run,) = world.runs()
+    return str(run["metadata"]["name"])
+
+
+def test_a_flow_is_submitted_and_watched(world: World, command: Command) -> None:
+    """Its phases, its log and its result are shown, and it ran on a cluster of its own."""
+    code, out, err = command.run("doubles", "-p", "numbers=[1, 2]", "--workers", "1", "--watch")
+    (run,) = world.runs()
+    name = run["metadata"]["name"]
+
+    assert (code, err) == (0, "")
+    assert out.startswith(f"flowrun/{name} created in namespace {world.namespace}; Ctrl-C ends")
+    for shown in (" Starting  Created: created DaskCluster ", " Stopping  Succeeded: "):
+        assert out.count(shown) == 1
+    assert out.count("the flow says hello\n") == 1
+    assert out.endswith(f"{name}: Completed (2 of 2 tasks completed)\nresult: [2, 4]\n")
+    assert run["status"]["cluster"]["peakWorkers"] == 1
+    assert f"ConfigMap {run['spec']['flow']['source']['configMap']['name']}" in world.everything()
+
+
+def test_a_flow_that_fails_while_it_is_watched(command: Command) -> None:
+    """The exit code is 1, and for a program all of stdout is one document."""
+    code, out, err = command.run("bad", "--watch", "--json")
+    told = json.loads(out)
+
+    assert (code, told["exitCode"], told["state"], told["reason"]) == (1, 1, "Failed", "FlowFailed")
+    assert "the answer is not 42" in told["message"]
+    assert "attempt\n" in err
+
+
+def test_who_does_not_watch_is_told_how_to(world: World, command: Command) -> None:
+    """The command ends once the run was created; the name that was asked for is the run's."""
+    code, out, _ = command.run("doubles", "-p", "numbers=[3]", "--name", "daily")
+
+    assert code == 0
+    assert out.splitlines()[0] == f"flowrun/daily created in namespace {world.namespace}"
+    assert world.wait_phase("daily", "Succeeded", "Failed")["flow"]["result"] == "[6]"
+
+    code, _, err = command.run("doubles", "-p", "numbers=[3]", "--name", "daily")
+    assert code == 2
+    assert '"daily" already exists' in err
+
+
+def test_ctrl_c_ends_the_watching_alone(world: World, command: Command) -> None:
+    """The run goes on, and the last line says how to stop it; a run that is stopped so is cancelled."""
+    process = command.begin("long", "--watch")
+    name = until_started(world, process)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate()
+
+    assert process.returncode == 130
+    assert f"FlowRun {name} goes on. To stop it: kubectl -n {world.namespace} patch flowrun {name} --type merge" in err
+    assert world.status(name)["phase"] in ("Starting", "Running")
+    world.patch(name, {"cancel": True})
+    world.wait_phase(name, "Cancelled")
+
+
+@pytest.mark.parametrize(("how", "code"), [("cancel", 3), ("delete", 4)])
+def test_a_watched_run_that_somebody_ends(world: World, command: Command, how: str, code: int) -> None:
+    """Cancelled is another exit code than deleted."""
+    process = command.begin("long", "--watch")
+    name = until_started(world, process)
+    if how == "cancel":
+        world.patch(name, {"cancel": True})
+    else:
+        world.delete(name)
+    process.communicate()
+
+    assert process.returncode == code
+
+
+def test_a_flow_takes_its_cluster_along(flows: Any, where: dict[str, Any], world: World) -> None:
+    """What its task runner asks for in Python is the run's own cluster: no run beneath it is made."""
+    run = flows.hosts.submit_to_kubernetes(**where)
+    in_task, in_flow = run.result(timeout=120)
+
+    assert run.wait(0) == "Succeeded"
+    assert in_task != in_flow
+    (only,) = world.runs()
+    assert only["metadata"]["uid"] == run.uid
+    assert only["spec"]["cluster"] == {"kind": "Dask", "workers": {"minimum": 0, "maximum": 2}}
+
+
+def test_a_log_over_connections_that_break(flows: Any, where: dict[str, Any], tmp_path: Path) -> None:
+    """Each line comes once and none is lost, though all connections break again and again."""
+    count = 300
+    with broken_path(Path(where["kubeconfig"]), tmp_path / "over-proxy") as (proxy, kubeconfig):
+        run = flows.talks.submit_to_kubernetes({"lines": count}, **where | {"kubeconfig": str(kubeconfig)})
+        lines = []
+        for line in run.logs():
+            lines.append(line)
+            if len(lines) % 150 == 0:
+                proxy.cut()
+                proxy.mend()
+
+    assert [line for line in lines if line.startswith("line ")] == [f"line {number}" for number in range(count)]
+    assert (lines.count("same"), lines.count("other")) == (count, count)
+
+
+def test_each_attempt_has_its_log(flows: Any, where: dict[str, Any]) -> None:
+    """A driver that is started again is read again."""
+    run = flows.bad.submit_to_kubernetes(spec={"flow": {"backoffLimit": 1}}, **where)
+
+    assert [line for line in run.logs() if line == "attempt"] == ["attempt", "attempt"]
+    with pytest.raises(SubmittedRunFailed, match=r"FlowFailed: ValueError: the answer is not 42") as caught:
+        run.result()
+    assert caught.value.reason == "FlowFailed"
+
+
+def test_a_large_result_comes_through_a_storage(flows: Any, where: dict[str, Any], world: World) -> None:
+    """The very objects, of a class that is in the submitted file; the record says where they are."""
+    with storage(world) as url:
+        run = flows.points.submit_to_kubernetes(result_storage=url, **where)
+        points = run.result(timeout=60)
+
+    assert [point.x for point in points] == list(range(10_000))
+    flow = world.status(run.name)["flow"]
+    assert flow["resultUrl"] == f"{url}/{world.namespace}-{run.name}-{run.uid}.pickle"
+    assert "result" not in flow
+
+
+def test_a_large_result_without_a_storage(flows: Any, where: dict[str, Any]) -> None:
+    """The flow completed, and whoever asks for its result is told why nobody has it."""
+    run = flows.points.submit_to_kubernetes(**where)
+
+    with pytest.raises(ResultGone, match=r"cannot be written as JSON.*name a result storage"):
+        run.result(timeout=60)
+
+
+def test_a_run_that_is_cancelled_from_here(flows: Any, where: dict[str, Any], world: World) -> None:
+    """It ends at once, has no result, and its record stays until somebody deletes it."""
+    run = flows.long.submit_to_kubernetes(**where)
+    wait_until(lambda: run.status().get("phase") == "Running", "it runs")
+    with pytest.raises(TimeoutError, match="has not ended after 0 s"):
+        run.wait(0)
+    run.cancel()
+
+    with pytest.raises(CancelledRun, match=r"spec\.cancel"):
+        run.result(timeout=60)
+    world.wait_phase(run.name, "Cancelled")
+    world.delete(run.name)
+    with pytest.raises(NotFound, match="was deleted"):
+        run.status()
+
+
+def test_code_that_cannot_be_stored_leaves_no_run(flows: Any, where: dict[str, Any], world: World) -> None:
+    """The API server's refusal is told, and the FlowRun is taken back."""
+    limit = {"metadata": {"name": "none"}, "spec": {"hard": {"count/configmaps": "0"}}}
+    world.core.create_namespaced_resource_quota(world.namespace, limit)
+    wait_until(
+        lambda: world.core.read_namespaced_resource_quota("none", world.namespace).status.hard, "the quota holds"
+    )
+
+    with pytest.raises(KubernetesError, match=r"create a ConfigMap.*exceeded quota"):
+        flows.doubles.submit_to_kubernetes({"numbers": [1]}, **where)
+    assert not world.runs()
+
+
+@contextmanager
+def broken_path(kubeconfig: Path, path: Path) -> Iterator[tuple[TcpProxy, Path]]:
+    """A way to the API server that can be cut, and a kubeconfig that leads over it."""
+    config = yaml.safe_load(kubeconfig.read_text())
+    (named,) = config["clusters"]
+    server = urlsplit(named["cluster"]["server"])
+    with TcpProxy.to(str(server.hostname), server.port or 443) as proxy:
+        named["cluster"] |= {"server": f"https://127.0.0.1:{proxy.port}", "tls-server-name": str(server.hostname)}
+        path.write_text(yaml.safe_dump(config))
+        yield proxy, path
+
+
+@contextmanager
+def storage(world: World) -> Iterator[str]:
+    """URL of a web server on this machine that keeps what is put there, as pods reach it."""
+    kept: dict[str, bytes] = {}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            kept[self.path] = self.rfile.read(int(self.headers["Content-Length"]))
+            self._answer(201, b"")
+
+        def do_GET(self) -> None:
+            self._answer(200 if self.path in kept else 404, kept.get(self.path, b""))
+
+        def _answer(self, code: int, body: bytes) -> None:
+            self.send_response(code)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Say nothing."""
+
+    (node, *_) = world.core.list_node().items
+    (address, *_) = [item.address for item in node.status.addresses if item.type == "InternalIP"]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way:
+        way.connect((address, 9))
+        here = way.getsockname()[0]
+    with http.server.ThreadingHTTPServer((here, 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://{here}:{server.server_port}/results"
+        finally:
+            server.shutdown()
+            thread.join()
