@@ -50,7 +50,8 @@ class _Story:
     def __init__(self, told: TextIO) -> None:
         self._told = told
         self._known: set[tuple[str, str, str]] = set()
-        self._last: tuple[str, str] | None = None
+        self._last = ("", "")
+        self._of_story = ""
         self._is_unnoticed = False
 
     def tell(self, status: Object, seconds: float) -> None:
@@ -66,11 +67,12 @@ class _Story:
             if key not in self._known:
                 self._known.add(key)
                 self._line(entry["time"][11:19], phase, *key[1:])
-                self._last = key[1:]
+                self._last, self._of_story = key[1:], key[1]
         now = status.get("reason") or "", status.get("message") or ""
-        if now[0] and now != self._last:
+        # What the story tells in other words is not told again.
+        if now[0] not in ("", self._of_story) and now != self._last:
             self._line(_now(), phase, *now)
-            self._last = now
+            self._last, self._of_story = now, ""
 
     def _line(self, clock: str, phase: str, reason: str, message: str) -> None:
         print(f"{clock} {phase:<9} {reason}: {message}".rstrip(": "), file=self._told, flush=True)

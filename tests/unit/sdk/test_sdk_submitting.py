@@ -346,7 +346,7 @@ class TestRecord:
         story.tell({}, 7.0)
         story.tell(waiting, 8.0)
         story.tell(waiting, 9.0)
-        story.tell({"phase": "Running", **runs, "story": [created, runs]}, 10.0)
+        story.tell({"phase": "Running", **runs, "message": "the flow runs", "story": [created, runs]}, 10.0)
 
         assert [line.split(" ", 1)[1] for line in told.getvalue().splitlines()] == [
             "Pending   Unnoticed: no operator has taken notice of the run yet: does it run?",
