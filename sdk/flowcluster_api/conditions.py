@@ -69,3 +69,10 @@ REJECTED = "Rejected"  # the API server refused a child: quota, admission, a wro
 CLUSTER_NOT_FOUND = "ClusterNotFound"  # spec.cluster.ref names nothing
 CLEANING_UP = "CleaningUp"  # children are being deleted
 NOTHING_LEFT = "NothingLeft"  # all children are verified gone
+
+
+def final_phase(reason: str) -> Phase:
+    """The phase in which a run ends whose condition `FINISHED` has this reason."""
+    if reason == SUCCEEDED:
+        return "Succeeded"
+    return "Cancelled" if reason in (CANCELLED, PARENT_ENDED) else "Failed"

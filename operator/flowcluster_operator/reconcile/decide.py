@@ -73,7 +73,7 @@ def _clean_up(observed: Observed, draft: Draft, settings: Settings, now: dt.date
     if not observed.verified_gone:
         return Plan(requeue=LOOK_SECONDS)
     finished = next(item for item in draft.status["conditions"] if item["type"] == c.FINISHED)
-    phase = _final_phase(finished["reason"])
+    phase = c.final_phase(finished["reason"])
     draft.phase(phase)
     draft.condition(c.CLUSTER_DELETED, True, c.NOTHING_LEFT, "nothing of the run is left")
     draft.stamp("clusterDeletedTime")
@@ -82,12 +82,6 @@ def _clean_up(observed: Observed, draft: Draft, settings: Settings, now: dt.date
     state = "ready" if phase == "Succeeded" else "failed"
     draft.summarise(state, finished["reason"], finished["message"])
     return Plan(status=draft.changed(), events=tuple(draft.events), requeue=0)
-
-
-def _final_phase(reason: str) -> c.Phase:
-    if reason == c.SUCCEEDED:
-        return "Succeeded"
-    return "Cancelled" if reason in (c.CANCELLED, c.PARENT_ENDED) else "Failed"
 
 
 def _expire(observed: Observed, draft: Draft, now: dt.datetime) -> Plan:

@@ -145,5 +145,5 @@ def phase_at_end(status: Object) -> str | None:
     """The phase that a run ends in, as soon as its end is known; None while it goes on."""
     for condition in status.get("conditions") or []:
         if condition["type"] == c.FINISHED and condition["status"] == "True":
-            return {c.SUCCEEDED: "Succeeded", c.CANCELLED: "Cancelled"}.get(condition["reason"], "Failed")
+            return c.final_phase(condition["reason"])
     return None

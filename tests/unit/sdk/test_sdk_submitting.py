@@ -324,6 +324,7 @@ class TestRecord:
         [
             ("True", "Succeeded", "Succeeded"),
             ("True", "Cancelled", "Cancelled"),
+            ("True", "ParentEnded", "Cancelled"),
             ("True", "ClusterLost", "Failed"),
             ("False", "Waiting", None),
         ],
