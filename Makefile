@@ -43,6 +43,7 @@ bench: $(STAMP) ## Print the figures
 	$(BIN)/python -m tests.bench.run_times
 	$(BIN)/python -m tests.bench.footprint
 	$(BIN)/python -m tests.bench.scaling_times
+	$(BIN)/python -m tests.bench.steady_writes
 
 bench-sdk: $(STAMP) ## Print the SDK's figures beside those of the libraries beneath it; about half an hour
 	@failed=0; for each in fixed_costs task_overhead memory; do \

@@ -56,7 +56,7 @@ def test_a_wrong_value_is_refused_by_name(helm: pathlib.Path, archive: pathlib.P
 
 
 def test_the_operator_is_granted_no_wildcard_and_no_secret(helm: pathlib.Path, archive: pathlib.Path) -> None:
-    """Our roles name every group, kind and verb, and leave out secrets, exec and RBAC itself."""
+    """Our roles name every group, kind and verb, leave out secrets and exec, and give away no more than they have."""
     roles = [item for item in documents(helm, archive, "dask-kubernetes-operator.enabled=false") if "rules" in item]
     assert roles
     for rule in (rule for role in roles for rule in role["rules"]):

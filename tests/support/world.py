@@ -24,14 +24,14 @@ class World:
 
     def __init__(self, kubeconfig: pathlib.Path, namespace: str) -> None:
         self.namespace = namespace
-        self._api = config.new_client_from_config(str(kubeconfig))
-        self.core = client.CoreV1Api(self._api)
-        self.apps = client.AppsV1Api(self._api)
-        self.batch = client.BatchV1Api(self._api)
-        self.rbac = client.RbacAuthorizationV1Api(self._api)
-        self._authorization = client.AuthorizationV1Api(self._api)
-        self._leases = client.CoordinationV1Api(self._api)
-        self._custom = client.CustomObjectsApi(self._api)
+        self.api = config.new_client_from_config(str(kubeconfig))
+        self.core = client.CoreV1Api(self.api)
+        self.apps = client.AppsV1Api(self.api)
+        self.batch = client.BatchV1Api(self.api)
+        self.rbac = client.RbacAuthorizationV1Api(self.api)
+        self._authorization = client.AuthorizationV1Api(self.api)
+        self._leases = client.CoordinationV1Api(self.api)
+        self._custom = client.CustomObjectsApi(self.api)
 
     def create_namespace(self) -> None:
         """Make the namespace, in which only pods of the `restricted` profile may run."""
@@ -48,7 +48,7 @@ class World:
 
     def close(self) -> None:
         """Close the connections."""
-        self._api.close()
+        self.api.close()
 
     def apply_sample(self, name: str, **spec: Any) -> str:
         """Create what is in a sample file, with fields of the FlowRun's spec replaced; the FlowRun's name."""
