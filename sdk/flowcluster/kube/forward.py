@@ -16,6 +16,8 @@ _PROTOCOL = "v4.channel.k8s.io"
 _DATA, _PORT_LENGTH = 0, 2
 #: Seconds until the API server has answered.
 _TIMEOUT = 10.0
+#: Seconds until it has answered the end of a path, which it does not have to.
+_FAREWELL = 0.1
 
 
 _closings: set[asyncio.Task[None]] = set()
@@ -98,6 +100,7 @@ async def open_path(access: Access, pod: str, port: int) -> Path:
                 proxy=settings.proxy,
                 max_msg_size=0,
                 compress=0,
+                timeout=aiohttp.ClientWSTimeout(ws_close=_FAREWELL),
                 server_hostname=settings.tls_server_name or None,
             )
     except BaseException as error:
