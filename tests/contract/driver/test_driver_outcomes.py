@@ -1,0 +1,195 @@
+"""The operator's driver, in this process: outcomes, and what people read."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def test_completed_flow(drive: Any, flows: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """Exit code 0, the counts of tasks, and the result as JSON."""
+    told = drive(f"{flows}:greetings", 'names=["a","b"]')
+
+    assert told == {
+        "state": "Completed",
+        "reason": "FlowCompleted",
+        "message": "All states completed.",
+        "exitCode": 0,
+        "tasks": {"total": 2, "completed": 2, "failed": 0},
+        "result": '["hello a","hello b"]',
+    }
+    assert "hello" in capfd.readouterr().out  # two tasks may print into each other
+
+
+def test_parameters_of_the_operator_and_of_the_command_line(drive: Any, flows: str) -> None:
+    """`-p` goes over what the environment says."""
+    told = drive(f"{flows}:greetings", "greeting=hi", FLOWCLUSTER_PARAMETERS='{"names": ["a"], "greeting": "not this"}')
+
+    assert told["result"] == '["hi a"]'
+
+
+def test_run_takes_its_name_from_the_operator(drive: Any, flows: str) -> None:
+    """The flow run is named after the FlowRun."""
+    assert drive(f"{flows}:named", FLOWCLUSTER_RUN_NAME="report-x7")["result"] == '"report-x7"'
+
+
+def test_async_flow_runs(drive: Any, flows: str) -> None:
+    """An async flow needs nothing else."""
+    assert drive(f"{flows}:async_greetings", 'names=["a"]')["result"] == '["a"]'
+
+
+@pytest.mark.parametrize(
+    ("entrypoint", "expected"),
+    [
+        ("boom", ("Failed", "FlowFailed", 1)),
+        ("wrong_child", ("Failed", "FlowFailed", 1)),
+        ("two_of_three", ("Failed", "TasksFailed", 1)),
+        ("exits", ("Crashed", "FlowExited", 3)),
+        ("exits_in_task", ("Crashed", "FlowExited", 4)),
+        ("interrupted", ("Cancelled", "Cancelled", 3)),
+        ("greetings", ("Failed", "InvalidParameters", 2)),
+        ("nothing", ("Failed", "EntrypointNotFound", 2)),
+        ("function", ("Failed", "EntrypointNotFound", 2)),
+    ],
+)
+def test_every_end_has_its_reason(drive: Any, flows: str, entrypoint: str, expected: tuple[str, str, int]) -> None:
+    """State, reason and exit code for each way a run can end."""
+    told = drive(f"{flows}:{entrypoint}")
+
+    assert (told["state"], told["reason"], told["exitCode"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("entrypoint", "message"),
+    [
+        ("boom", "ValueError: no way (flows_to_run.py:29 in boom)"),
+        ("two_of_three", "1/3 states failed. The first: KeyError: 'lost key' (flows_to_run.py:12 in bad)"),
+        ("exits", "the flow called sys.exit(3)"),
+        ("exits_in_task", "the flow called sys.exit(4)"),
+        ("greetings", "Flow 'greetings': parameter 'names' is missing."),
+        ("function", "'function' in FILE is no flow but a function: decorate it with @flow."),
+    ],
+)
+def test_message_is_one_sentence_for_people(
+    drive: Any, flows: str, entrypoint: str, message: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What went wrong and where, in the outcome and at the end of stderr."""
+    told = drive(f"{flows}:{entrypoint}")
+
+    assert told["message"] == message.replace("FILE", flows)
+    assert capfd.readouterr().err.splitlines()[-1] == f"{told['reason']}: {told['message']}"
+
+
+def test_counts_of_a_failed_flow(drive: Any, flows: str) -> None:
+    """Task runs are counted by how they ended."""
+    assert drive(f"{flows}:two_of_three")["tasks"] == {"total": 3, "completed": 2, "failed": 1}
+
+
+@pytest.mark.parametrize(
+    ("source", "reason", "message"),
+    [
+        ("import no_such_thing", "ImportFailed", "ModuleNotFoundError: No module named 'no_such_thing'"),
+        ("def broken(:", "ImportFailed", "SyntaxError"),
+        ("1 / 0", "ImportFailed", "ZeroDivisionError: division by zero"),
+        ("import sys; sys.exit(5)", "ImportFailed", "called sys.exit(5) while it was imported"),
+    ],
+)
+def test_file_that_cannot_be_imported(
+    drive: Any, tmp_path: Path, source: str, reason: str, message: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The reason tells that the user's file is to blame, and stderr has its traceback without ours."""
+    file = tmp_path / "broken_file.py"
+    file.write_text(source)
+    told = drive(f"{file}:flow")
+    errors = capfd.readouterr().err
+
+    assert (told["reason"], told["exitCode"]) == (reason, 2)
+    assert message in told["message"]
+    assert "sdk/flowcluster" not in errors
+
+
+@pytest.mark.parametrize(
+    ("entrypoint", "message"),
+    [
+        ("no/such/file.py:flow", "There is no file no/such/file.py"),
+        ("no_such_package.module:flow", "There is no module no_such_package.module"),
+        ("json:dumps", "'dumps' in json is no flow but a function"),
+        ("flows", "'flows' names no flow: write FILE.py:FUNCTION"),
+    ],
+)
+def test_entrypoint_that_leads_nowhere(drive: Any, entrypoint: str, message: str) -> None:
+    """File, module, name and kind are each told apart."""
+    told = drive(entrypoint)
+
+    assert told["reason"] == "EntrypointNotFound"
+    assert message in told["message"]
+
+
+def test_file_may_have_the_name_of_a_module(drive: Any, tmp_path: Path) -> None:
+    """A flow file called json.py does not hide the json that others import, and finds its neighbours."""
+    (tmp_path / "neighbour_of_json.py").write_text("WORD = 'next door'")
+    (tmp_path / "json.py").write_text(
+        "from flowcluster import flow\nfrom neighbour_of_json import WORD\n@flow\ndef f():\n    return WORD\n"
+    )
+
+    assert drive(f"{tmp_path}/json.py:f")["result"] == '"next door"'
+
+
+@pytest.mark.parametrize(
+    ("environment", "reason", "exit_code"),
+    [
+        ({"FLOWCLUSTER_CLUSTER_KIND": "Ray"}, "ClusterKindUnsupported", 2),
+        ({"FLOWCLUSTER_CLUSTER_KIND": "Dask"}, "ClusterUnreachable", 2),
+        (
+            {
+                "FLOWCLUSTER_CLUSTER_KIND": "Dask",
+                "FLOWCLUSTER_CLUSTER_ADDRESS": "tcp://127.0.0.1:9",
+            },
+            "ClusterUnreachable",
+            1,
+        ),
+        ({"FLOWCLUSTER_PARAMETERS": "{"}, "InvalidParameters", 2),
+    ],
+)
+def test_environment_that_does_not_fit(
+    drive: Any,
+    flows: str,
+    environment: dict[str, str],
+    reason: str,
+    exit_code: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A kind that is not served, an address that nobody answers at, parameters that are no JSON."""
+    monkeypatch.setenv("FLOWCLUSTER_CLUSTER_TIMEOUT", "0.1")
+    told = drive(f"{flows}:named", **environment)
+
+    assert (told["reason"], told["exitCode"]) == (reason, exit_code)
+
+
+def test_operators_cluster_replaces_the_flows_runner(drive: Any, tmp_path: Path, cluster: Any) -> None:
+    """The top-level flow runs on the run's own cluster, a subflow where it says; code of the file travels."""
+    file = tmp_path / "on_cluster.py"
+    file.write_text(
+        "import os\n"
+        "from flowcluster import flow, task\n"
+        "from flowcluster.task_runners import SequentialTaskRunner\n"
+        "def helper(): return os.getpid()\n"
+        "@task\n"
+        "def where(): return helper()\n"
+        "@flow(task_runner=SequentialTaskRunner)\n"
+        "def child(): return where.submit()\n"
+        "@flow(task_runner=SequentialTaskRunner)\n"
+        "def parent(): return [where.submit(), child()]\n"
+    )
+    told = drive(
+        f"{file}:parent",
+        FLOWCLUSTER_CLUSTER_KIND="Dask",
+        FLOWCLUSTER_CLUSTER_ADDRESS=cluster.scheduler_address,
+    )
+    on_cluster, in_child = json.loads(told["result"])
+
+    assert on_cluster != os.getpid() == in_child

@@ -1,0 +1,84 @@
+"""`flowcluster run` as a program: exit codes, streams, signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def program(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command line as a user has it."""
+    return subprocess.run(
+        [sys.executable, "-m", "flowcluster.cli.main", *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+    )
+
+
+def test_command_line_exits_with_the_outcome(flows: str) -> None:
+    """`flowcluster run FILE:FLOW -p key=value`: stdout is what the flow prints."""
+    done = program("run", f"{flows}:greetings", "-p", 'names=["a"]', "-p", "greeting=hi")
+
+    assert (done.returncode, done.stdout) == (0, "say hi a\n")
+
+
+def test_command_line_without_a_result_on_stdout(flows: str) -> None:
+    """An exit code of the flow is the process's own; stdout belongs to the flow."""
+    done = program("run", f"{flows}:exits", "-p", "code=42", FLOWCLUSTER_LOGGING_LEVEL="CRITICAL")
+
+    assert (done.returncode, done.stdout) == (42, "")
+    assert done.stderr == "FlowExited: the flow called sys.exit(42)\n"
+
+
+@pytest.mark.parametrize(("arguments", "text"), [(["run"], "Missing argument"), (["rum"], "No such command")])
+def test_wrong_usage_is_told_plainly(arguments: list[str], text: str) -> None:
+    """A wrong command line exits with 2 and says so in plain text."""
+    done = program(*arguments)
+
+    assert done.returncode == 2
+    assert text in done.stderr
+    assert not set("│╭╮") & set(done.stderr)
+
+
+def test_wrong_command_line_of_a_driver_is_told_to_the_operator(tmp_path: Path) -> None:
+    """Even a command line that no run could begin with leaves an outcome."""
+    outcome = tmp_path / "outcome"
+    done = program("run", "--no-such-option", FLOWCLUSTER_OUTCOME_PATH=str(outcome))
+    told = json.loads(outcome.read_text())
+
+    assert (done.returncode, told["reason"], told["exitCode"]) == (2, "InvalidCommand", 2)
+
+
+def test_driver_stopped_while_it_imports(tmp_path: Path) -> None:
+    """SIGTERM during the import of the flow's file is a cancellation, not a broken file."""
+    outcome, pipe = tmp_path / "outcome", tmp_path / "pipe"
+    os.mkfifo(pipe)
+    (tmp_path / "slow.py").write_text(f"open({str(pipe)!r}, 'w').close()\nimport signal\nsignal.pause()\n")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flowcluster.cli.main", "run", f"{tmp_path}/slow.py:flow"],
+        env={**os.environ, "FLOWCLUSTER_OUTCOME_PATH": str(outcome)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    pipe.read_text()
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+
+    assert process.returncode == 3
+    assert json.loads(outcome.read_text())["reason"] == "Cancelled"
+    assert errors == "Cancelled: The flow run was stopped by SIGTERM.\n"
+
+
+def test_help_lists_the_commands() -> None:
+    """`--help` shows what there is."""
+    done = program("--help")
+
+    assert done.returncode == 0
+    assert "run" in done.stdout

@@ -1,0 +1,61 @@
+"""What the operator decides, for its tests: plans, and what is in them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flowcluster_operator.model import (
+    Create,
+    Observed,
+    Plan,
+)  # fmt: skip
+from flowcluster_operator.reconcile.decide import decide
+from tests.support.makers import (
+    NOW,
+    SETTINGS,
+    access,
+    ago,
+    cluster,
+    deployment,
+    job,
+    lease,
+    pod,
+)  # fmt: skip
+
+
+def plan_for(seen: Observed) -> Plan:
+    """What is decided on `seen`."""
+    return decide(seen, SETTINGS, NOW)
+
+
+def settled(seen: Observed) -> dict[str, Any]:
+    """The status after the plan for `seen`."""
+    status = plan_for(seen).status
+    assert status is not None
+    return status
+
+
+def kinds(plan: Plan) -> list[str]:
+    """Kinds of what is created."""
+    return [action.resource.kind for action in plan.actions if isinstance(action, Create)]
+
+
+def condition(status: dict[str, Any], kind: str) -> dict[str, Any]:
+    """The condition of this type."""
+    return next(item for item in status["conditions"] if item["type"] == kind)
+
+
+def started(**more: Any) -> dict[str, Any]:
+    """A status of a run that was started `age` seconds ago."""
+    return {"phase": "Starting", "startTime": ago(more.pop("age", 10)), **more}
+
+
+READY_PODS = [pod("scheduler"), pod("worker", uid="w1"), pod("worker", uid="w2")]
+ACCESS_KINDS = ["Role", "RoleBinding", "ServiceAccount"]
+RIGHTS: dict[str, Any] = {"lease": lease(), "access": access()}
+CHILDREN: dict[str, Any] = {"cluster": cluster(), "job": job(), "deployments": (deployment(),), **RIGHTS}
+FINISHED = {
+    "phase": "Stopping",
+    "finishTime": ago(3),
+    "conditions": [{"type": "Finished", "status": "True", "reason": "Succeeded", "message": "done"}],
+}
