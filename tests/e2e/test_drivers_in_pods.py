@@ -17,9 +17,18 @@ pytestmark = pytest.mark.timeout(240)
 FLOW_RUNS = f"{names.PLURAL}.{names.GROUP}"
 ADAPTIVE = {"kind": "Dask", "workers": {"minimum": 0, "maximum": 3}}
 
+#: Works when it is told to, and ends when it is told to: by annotations of its own FlowRun, which it may read.
 WAVE = """
-import time
+import os, time
 from flowcluster import flow, task
+from flowcluster.kube.access import connect
+from flowcluster.kube.choice import Choice
+from flowcluster.kube.flow_runs import FlowRuns
+
+def until(word):
+    flow_runs = FlowRuns(connect(Choice()))
+    while word not in flow_runs.get(os.environ["FLOWCLUSTER_RUN_NAME"])["metadata"].get("annotations", {}):
+        time.sleep(0.2)
 
 @task
 def slow(number):
@@ -28,9 +37,9 @@ def slow(number):
 
 @flow
 def wave():
-    time.sleep(2)
+    until("work")
     results = [future.result() for future in slow.map(range(6))]
-    time.sleep(20)
+    until("end")
     return results
 """
 
@@ -77,10 +86,12 @@ def test_workers_follow_the_work_of_a_driver_in_a_pod(world: World) -> None:
     world.wait_phase(name, "Running")
     assert workers(world) == 0
 
+    world.annotate(name, "work")
     wait_until(lambda: workers(world) == 3, "three workers were asked for", 30)
     wait_until(lambda: workers(world) == 0, "all are gone", 60)
     assert world.status(name)["phase"] == "Running"
 
+    world.annotate(name, "end")
     status = world.wait_phase(name, "Succeeded")
     assert status["flow"]["result"] == "[0,1,2,3,4,5]"
     assert status["cluster"]["peakWorkers"] == 3
@@ -135,7 +146,7 @@ def test_a_part_with_a_cluster_of_its_own(world: World, is_short: bool) -> None:
 
 def test_a_driver_whose_node_does_not_answer(world: World) -> None:
     """A driver that nobody hears any more ends its run, though its pod seems to run."""
-    name = started(world, WAVE.replace("time.sleep(20)", "time.sleep(600)"), "wave", leaseDurationSeconds=10)
+    name = started(world, WAVE, "wave", leaseDurationSeconds=10)
     wait_until(lambda: world.holder(name), "the driver is heard", 60)
 
     # As it looks from the API server when a node is cut off: nothing is renewed, and the pod's status stays as it was.

@@ -85,8 +85,15 @@ class World:
 
     def patch(self, name: str, spec: Body) -> None:
         """Merge-patch a FlowRun's spec."""
+        self._merge(name, {"spec": spec})
+
+    def annotate(self, name: str, word: str) -> None:
+        """Put an annotation of that name on a FlowRun."""
+        self._merge(name, {"metadata": {"annotations": {word: "true"}}})
+
+    def _merge(self, name: str, patch: Body) -> None:
         self._custom.patch_namespaced_custom_object(
-            names.GROUP, names.VERSION, self.namespace, names.PLURAL, name, {"spec": spec}
+            names.GROUP, names.VERSION, self.namespace, names.PLURAL, name, patch
         )
 
     def delete(self, name: str) -> None:
