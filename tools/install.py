@@ -10,7 +10,7 @@ import pathlib
 import sys
 import tempfile
 
-from tools.chart import package
+from tools.chart import DASK_CHART, package
 from tools.cluster import api
 from tools.cluster.errors import ToolError
 from tools.cluster.progress import step
@@ -18,6 +18,8 @@ from tools.cluster.shell import run
 
 #: Namespace and name of the release.
 SYSTEM, RELEASE = "flowcluster-system", "flowcluster"
+#: Deployment of the stock operator that the chart brings along.
+UPSTREAM = f"{RELEASE}-{DASK_CHART}"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from flowcluster_api import names
 
-from .clusters.declared import Workers, declared, default_image
-from .clusters.manifest import slug, with_env
+from .clusters.declared import Workers, declared
+from .clusters.manifest import default_image, slug, with_env
 from .engine import parameters as binding
 from .kube.choice import Choice
 from .kube.submission import Object, Submission, submission

@@ -53,6 +53,11 @@ def has_unicode() -> bool:
     return (getattr(sys.stderr, "encoding", None) or "").lower().replace("-", "").startswith("utf")
 
 
+def printable(text: str) -> str:
+    """The text with nothing in it that moves the cursor: names and messages come from users."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
 class LastRow:
     """Shows one line of text in the last row of the terminal behind a file descriptor.
 

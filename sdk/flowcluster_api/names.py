@@ -56,3 +56,8 @@ def child_labels(run_name: str, run_uid: str, component: str) -> dict[str, str]:
         LABEL_RUN_UID: run_uid,
         LABEL_COMPONENT: component,
     }
+
+
+def reference(name: str, uid: str) -> dict[str, str]:
+    """What stands in the ``ownerReferences`` of whatever a FlowRun owns."""
+    return {"apiVersion": API_VERSION, "kind": KIND, "name": name, "uid": uid}

@@ -8,6 +8,7 @@ import logging
 import os
 import statistics
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 
 
@@ -25,6 +26,13 @@ def options(description: str | None, tasks: int, repeats: int = 5) -> argparse.N
     if chosen.quick:
         chosen.tasks, chosen.repeats = max(1, chosen.tasks // 10), min(2, chosen.repeats)
     return chosen
+
+
+def expect_other_patch_release() -> None:
+    """Let Dask say nothing of Python's patch release, which the image has of its own."""
+    from distributed.versions import VersionMismatchWarning
+
+    warnings.simplefilter("ignore", VersionMismatchWarning)
 
 
 def medians(measures: Mapping[str, Callable[[], float]], repeats: int) -> dict[str, float]:

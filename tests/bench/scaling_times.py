@@ -13,26 +13,22 @@ import secrets
 import statistics
 import sys
 import time
-import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
 from distributed import Client, get_worker
-from distributed.versions import VersionMismatchWarning
 
 from flowcluster.clusters import DaskKubernetesCluster
 from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.desired.dask_cluster import dask_cluster
 from flowcluster_operator.model import Key
 from flowcluster_operator.settings import Settings
-from tests.bench.common import Table
+from tests.bench.common import Table, expect_other_patch_release
 from tests.support.waiting import wait_until
 from tests.support.world import World, scale
-from tools.install import RELEASE, SYSTEM, Installed, install
+from tools.install import SYSTEM, UPSTREAM, Installed, install
 
-#: Deployment of the stock operator that the chart brings along.
-UPSTREAM = f"{RELEASE}-dask-kubernetes-operator"
 #: Workers at most, tasks, and seconds of each: enough to keep all workers busy for a while.
 MAXIMUM, TASKS, TASK_SECONDS = 3, 9, 4.0
 #: Seconds for which a worker of ours must have been idle.
@@ -198,8 +194,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
     repeats = parser.parse_args().repeats
-    # The image has its own patch release of Python.
-    warnings.simplefilter("ignore", VersionMismatchWarning)
+    expect_other_patch_release()
     rig = Rig(install())
     rig.world.create_namespace()
     try:

@@ -1,7 +1,7 @@
 """What clusters from Python withstand, in large numbers: ``python -m tests.bench.soak [--quick] [--only NAMES]``.
 
 Each trial breaks something on purpose and counts; what the API server lists and what tasks give is what is judged. The
-full size takes about an hour. A Kubernetes is brought up and the chart installed; the namespace is the soak's own.
+full size takes about half an hour. A Kubernetes is brought up and the chart installed; the namespace is the soak's own.
 """
 
 from __future__ import annotations
@@ -11,13 +11,11 @@ import random
 import secrets
 import sys
 import time
-import warnings
 from collections import Counter
 from collections.abc import Callable
 
-from distributed.versions import VersionMismatchWarning
-
 from tests.bench import soak_trials as trials
+from tests.bench.common import expect_other_patch_release
 from tests.bench.soak_rig import Rig
 from tests.support.world import World
 from tools.install import SYSTEM, install
@@ -41,8 +39,7 @@ def main() -> int:
     parser.add_argument("--only", default=",".join(TRIALS), help=f"some of {','.join(TRIALS)}")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6))
     chosen = parser.parse_args()
-    # The image has its own patch release of Python.
-    warnings.simplefilter("ignore", VersionMismatchWarning)
+    expect_other_patch_release()
     installed = install()
     world = World(installed.kubeconfig, f"soak-{secrets.token_hex(3)}")
     rig = Rig(installed, world, World(installed.kubeconfig, SYSTEM), random.Random(chosen.seed))

@@ -18,10 +18,7 @@ from tests.bench.soak_driver import SECONDS
 from tests.bench.soak_rig import Rig
 from tests.support.waiting import wait_until
 from tests.support.world import scale
-from tools.install import RELEASE
-
-#: Deployment of the stock operator that the chart brings along.
-UPSTREAM = f"{RELEASE}-dask-kubernetes-operator"
+from tools.install import RELEASE, UPSTREAM
 
 
 def killed(rig: Rig, times: int) -> Counter[str]:

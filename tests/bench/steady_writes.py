@@ -10,17 +10,15 @@ from __future__ import annotations
 import argparse
 import secrets
 import threading
-import warnings
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from distributed.versions import VersionMismatchWarning
 from kubernetes import client, watch
 
 from flowcluster.clusters import DaskKubernetesCluster
 from flowcluster_api import names
-from tests.bench.common import Table
+from tests.bench.common import Table, expect_other_patch_release
 from tests.support.waiting import wait_until
 from tests.support.world import FlowRun, World
 from tools.install import install
@@ -88,8 +86,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=int, default=60)
     seconds = parser.parse_args().seconds
-    # The image has its own patch release of Python.
-    warnings.simplefilter("ignore", VersionMismatchWarning)
+    expect_other_patch_release()
     kubeconfig = install().kubeconfig
     table = Table(f"Changes of objects in {seconds} s of a run that goes on")
     for what, measure in (("driver here", here), ("driver in a pod", in_a_pod)):

@@ -19,14 +19,7 @@ def child_metadata(key: Key, component: str) -> Object:
 
 def owner_reference(key: Key) -> Object:
     """The reference that makes the FlowRun the controller of a child."""
-    return {
-        "apiVersion": names.API_VERSION,
-        "kind": names.KIND,
-        "name": key.name,
-        "uid": key.uid,
-        "controller": True,
-        "blockOwnerDeletion": True,
-    }
+    return {**names.reference(key.name, key.uid), "controller": True, "blockOwnerDeletion": True}
 
 
 def owned_by(obj: Object, key: Key) -> bool:

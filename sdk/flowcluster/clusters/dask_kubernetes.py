@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +13,7 @@ from distributed.deploy.cluster import Cluster
 from distributed.utils import Log, format_dashboard_link
 from distributed.versions import get_versions
 
-from flowcluster_api import driver, lease
+from flowcluster_api import lease
 
 from ..agent.messages import Adapt
 from ..context import activity, flow_of_task
@@ -24,7 +23,7 @@ from . import versions
 from .adapting import Adapting, adapting
 from .address import wait_for
 from .claim import RELEASED, Claim
-from .manifest import Spec, cluster_spec, flow_run
+from .manifest import Spec, cluster_spec, default_image, flow_run
 
 logger = logging.getLogger("flowcluster.cluster")
 
@@ -78,9 +77,7 @@ class DaskKubernetesCluster(Cluster):  # type: ignore[misc]
         manifest = flow_run(
             name or _run_name(),
             {
-                "cluster": cluster_spec(
-                    image or os.environ.get(driver.ENV_IMAGE), n_workers, resources, env, workers, scheduler
-                ),
+                "cluster": cluster_spec(image or default_image(), n_workers, resources, env, workers, scheduler),
                 "leaseDurationSeconds": lease_duration_seconds,
                 **({"startDeadlineSeconds": start_deadline_seconds} if start_deadline_seconds else {}),
                 **({"activeDeadlineSeconds": active_deadline_seconds} if active_deadline_seconds else {}),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -97,10 +96,3 @@ def _bounds(workers: Workers) -> Object:
     if low > high:
         raise ValueError(f"The least number of workers ({low}) is greater than the most ({high}).")
     return {"minimum": low, "maximum": high}
-
-
-def default_image() -> str | None:
-    """The image of whoever names none; None: what the operator's administrator set."""
-    from flowcluster_api import driver
-
-    return os.environ.get(driver.ENV_IMAGE) or None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,16 +18,16 @@ def flow_run(name: str, spec: Object, *, is_exact: bool) -> Object:
     return {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": metadata, "spec": spec}
 
 
+def default_image() -> str | None:
+    """The image of whoever names none; None: what the operator's administrator set."""
+    return os.environ.get(driver.ENV_IMAGE) or None
+
+
 def beneath(body: Object, environment: Mapping[str, str]) -> Object:
     """The manifest as part of the FlowRun whose driver the operator started with this environment, if it did."""
     if driver.ENV_RUN_UID not in environment:
         return body
-    owner = {
-        "apiVersion": names.API_VERSION,
-        "kind": names.KIND,
-        "name": environment[driver.ENV_RUN_NAME],
-        "uid": environment[driver.ENV_RUN_UID],
-    }
+    owner = names.reference(environment[driver.ENV_RUN_NAME], environment[driver.ENV_RUN_UID])
     return body | {"metadata": body["metadata"] | {"ownerReferences": [owner]}}
 
 

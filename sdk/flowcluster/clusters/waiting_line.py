@@ -25,8 +25,7 @@ class WaitingLine:
 
     def tell(self, text: str) -> None:
         """Show this from now on."""
-        told = f"{self._name}: {text}"
-        self._text = "".join(character if character.isprintable() else "?" for character in told)
+        self._text = terminal.printable(f"{self._name}: {text}")
 
     def __enter__(self) -> WaitingLine:
         if self._row is not None:

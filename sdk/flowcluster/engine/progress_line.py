@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from .. import terminal
 from ..states import Tally
 
 _SPINNER, _ASCII_SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", "|/-\\"
@@ -52,9 +53,7 @@ def line(runs: list[Shown], number: int, width: int, colours: bool, unicode: boo
     """The line for some flow runs, of at most `width` columns; `number` counts its pictures."""
     shown = runs[0] if len(runs) == 1 else _sum(runs)
     spinner = _SPINNER if unicode else _ASCII_SPINNER
-    # Names come from users: nothing in them may move the cursor.
-    name = "".join(character if character.isprintable() else "?" for character in shown.name)
-    parts = [("", f"{spinner[number % len(spinner)]} {name}")]
+    parts = [("", f"{spinner[number % len(spinner)]} {terminal.printable(shown.name)}")]
     details = _details(shown)
     total = shown.done + shown.unfinished
     if total:

@@ -76,8 +76,7 @@ def submit(wanted: Submission) -> SubmittedRun:
     created = flow_runs.create(wanted.flow_run)
     run, uid = created["metadata"]["name"], created["metadata"]["uid"]
     if wanted.config_map is not None:
-        owner = {"apiVersion": names.API_VERSION, "kind": names.KIND, "name": run, "uid": uid}
-        metadata = wanted.config_map["metadata"] | {"ownerReferences": [owner]}
+        metadata = wanted.config_map["metadata"] | {"ownerReferences": [names.reference(run, uid)]}
         try:
             flow_runs.create_config_map(wanted.config_map | {"metadata": metadata})
         except BaseException:
