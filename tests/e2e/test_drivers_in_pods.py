@@ -43,6 +43,15 @@ def wave():
     return results
 """
 
+WAITS = """
+import time
+from flowcluster import flow
+
+@flow
+def waits():
+    time.sleep(600)
+"""
+
 PARENT = """
 from flowcluster import flow, task
 from flowcluster.clusters import DaskKubernetesCluster
@@ -100,7 +109,7 @@ def test_workers_follow_the_work_of_a_driver_in_a_pod(world: World) -> None:
 
 def test_a_driver_in_a_pod_is_heard(world: World) -> None:
     """Its pod renews the run's Lease, with rights to nothing else but to ask for FlowRuns."""
-    name = started(world, WAVE, "wave")
+    name = started(world, WAITS, "waits")
     holder = wait_until(lambda: world.holder(name), "the driver is heard", 60)
     (pod,) = world.pods("driver")
     assert str(holder).startswith(f"{pod.metadata.name}/")
@@ -117,6 +126,7 @@ def test_a_driver_in_a_pod_is_heard(world: World) -> None:
         ("get", "secrets", ""),
     ):
         assert not world.may(account, verb, resource, other), (verb, resource)
+    world.delete(name)
 
 
 @pytest.mark.parametrize("is_short", [True, False])
@@ -146,7 +156,7 @@ def test_a_part_with_a_cluster_of_its_own(world: World, is_short: bool) -> None:
 
 def test_a_driver_whose_node_does_not_answer(world: World) -> None:
     """A driver that nobody hears any more ends its run, though its pod seems to run."""
-    name = started(world, WAVE, "wave", leaseDurationSeconds=10)
+    name = started(world, WAITS, "waits", leaseDurationSeconds=10)
     wait_until(lambda: world.holder(name), "the driver is heard", 60)
 
     # As it looks from the API server when a node is cut off: nothing is renewed, and the pod's status stays as it was.
