@@ -7,6 +7,7 @@ import contextlib
 import importlib
 import os
 import sys
+from typing import Any
 
 from flowcluster_api.driver import Outcome
 
@@ -42,7 +43,7 @@ class Agent:
         self._job = job
         self._flow_runs = FlowRuns(self._access, _TIMEOUT)
         self._lease = LeaseKeeper(job, self._flow_runs, self._driver)
-        self._scaling: asyncio.Task[None] | None = None
+        self._scaling: asyncio.Task[Any] | None = None
         self._tunnel: Tunnel | None = None
         self._is_lost = False
         self._stdin = asyncio.StreamReader()
@@ -52,14 +53,14 @@ class Agent:
         loop = asyncio.get_running_loop()
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(self._stdin), sys.stdin)
         keeping = asyncio.create_task(self._keep())
-        # What scaling takes is imported while the cluster starts.
-        getting_ready = asyncio.create_task(asyncio.to_thread(importlib.import_module, f"{__package__}.scaling"))
+        if self._job.adapts:  # what that takes is imported while the cluster starts
+            getting_ready = asyncio.to_thread(importlib.import_module, f"{__package__}.scaling")
+            self._scaling = asyncio.create_task(getting_ready)
         listening = asyncio.create_task(self._listen())
         watching = asyncio.create_task(self._watch())
         done, _ = await asyncio.wait([listening, watching], return_when=asyncio.FIRST_COMPLETED)
         outcome = done.pop().result()
         keeping.cancel()
-        getting_ready.cancel()
         if self._scaling is not None:
             self._scaling.cancel()
         if self._job.ends:

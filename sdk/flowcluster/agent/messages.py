@@ -23,6 +23,7 @@ class Job:
         duration: seconds of silence after which the operator counts the driver as gone.
         holder: who renews, for people.
         pid: the driver's process.
+        adapts: whether it will be asked to tell what the cluster needs.
         ends: whether the driver's end is told in the Lease; that of one that the operator started, the kubelet tells.
     """
 
@@ -33,6 +34,7 @@ class Job:
     duration: int
     holder: str
     pid: int
+    adapts: bool = False
     ends: bool = True
 
     def to_json(self) -> str:

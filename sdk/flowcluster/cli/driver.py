@@ -18,7 +18,6 @@ from flowcluster_api import driver as api
 from flowcluster_api.driver import Outcome
 
 from .. import errors
-from ..agent.handle import Agent
 from ..engine import flow_run, progress, signals
 from ..engine.outcomes import cancelled, outcome_of
 from ..engine.run import FlowRun
@@ -27,7 +26,7 @@ from ..tracebacks import format_trimmed
 from . import entrypoint as entrypoints
 from . import parameters as assignments
 from .keeping import keeper_of
-from .presence import OwnCluster, agent_of
+from .presence import OwnCluster, Presence, presence_of
 from .problems import Problem
 
 #: Seconds after SIGTERM in which a run may close what it opened. Then the process ends: it has to
@@ -45,14 +44,14 @@ class Ending(NamedTuple):
 
 def main(entrypoint: str, parameters: Sequence[str], environment: Mapping[str, str]) -> Ending:
     """Run the flow; report its outcome on stderr and, where the operator asks for it, in a file. Never raises."""
-    run, agent, started = None, None, time.monotonic()
+    run, presence, started = None, None, time.monotonic()
     # At once: the first process of a container ignores signals that it has no handler for.
     signal.signal(signal.SIGTERM, signals.terminate)
     path = environment.get(api.ENV_OUTCOME_PATH)
     signals.on_sigterm.append(lambda: _end_after(GRACE, path))
     try:
-        keeper, agent = keeper_of(environment), agent_of(environment)
-        run = _run(entrypoint, parameters, environment, agent)
+        keeper, presence = keeper_of(environment), presence_of(environment)
+        run = _run(entrypoint, parameters, environment, presence)
         outcome = outcome_of(run)
         if keeper is not None and outcome.result_omitted is not None:
             outcome = keeper.kept(outcome, run.state)
@@ -67,8 +66,8 @@ def main(entrypoint: str, parameters: Sequence[str], environment: Mapping[str, s
     # The outcome is known: what arrives from here on has no run to stop.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     write(outcome, path)
-    if agent is not None:
-        agent.stop()
+    if presence is not None:
+        presence.stop()
     return Ending(outcome, run, time.monotonic() - started)
 
 
@@ -84,17 +83,19 @@ def write(outcome: Outcome, path: str | None) -> None:
         print(f"The outcome could not be written to {path}: {error.strerror}.", file=sys.stderr)
 
 
-def _run(entrypoint: str, parameters: Sequence[str], environment: Mapping[str, str], agent: Agent | None) -> FlowRun:
+def _run(
+    entrypoint: str, parameters: Sequence[str], environment: Mapping[str, str], presence: Presence | None
+) -> FlowRun:
     given: dict[str, Any] = {}
     if text := environment.get(api.ENV_PARAMETERS):
         given = assignments.from_json(text, api.ENV_PARAMETERS)
     given.update(assignments.parse(parameters))
-    flow = _with_cluster(entrypoints.load(entrypoint), environment, agent)
+    flow = _with_cluster(entrypoints.load(entrypoint), environment, presence)
     given = assignments.fitted(given, flow.fn)
     return flow_run.run_blocking(flow.spec, (), given, environment.get(api.ENV_RUN_NAME) or None)
 
 
-def _with_cluster(flow: Flow[..., Any], environment: Mapping[str, str], agent: Agent | None) -> Flow[..., Any]:
+def _with_cluster(flow: Flow[..., Any], environment: Mapping[str, str], presence: Presence | None) -> Flow[..., Any]:
     """The flow on the run's own cluster, if the operator made one. Its subflows keep their runners."""
     kind = environment.get(api.ENV_CLUSTER_KIND)
     if not kind:
@@ -105,7 +106,7 @@ def _with_cluster(flow: Flow[..., Any], environment: Mapping[str, str], agent: A
     if not address:
         raise Problem("ClusterUnreachable", f"{api.ENV_CLUSTER_KIND} is set, but {api.ENV_CLUSTER_ADDRESS} is not.")
     adapts = api.ENV_CLUSTER_ADAPTS in environment
-    return flow.with_options(task_runner=OwnCluster(address, agent if adapts else None))
+    return flow.with_options(task_runner=OwnCluster(address, presence if adapts else None))
 
 
 def _end_after(seconds: float, path: str | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,11 +20,50 @@ from .problems import Problem
 
 logger = logging.getLogger("flowcluster.cluster")
 
+#: Seconds in which a driver starts that need not tell anything sooner.
+LATER_SECONDS = 10.0
+
 _PACKAGES = ("kubernetes", "aiohttp", "psutil")
 
 
-def agent_of(environment: Mapping[str, str]) -> Agent | None:
-    """The agent of this driver; None if the operator did not start it.
+class Presence:
+    """The agent of a driver in a pod, begun when it is needed, and in any case after some seconds.
+
+    Starting takes it more than a second of a CPU, when scheduler, workers and flow want to start, too. A driver whose
+    Lease was never renewed is not missed: the kubelet tells of its end.
+    """
+
+    def __init__(self, job: Job, seconds: float) -> None:
+        self._job = job
+        self._agent: Agent | None = None
+        self._is_over = False
+        self._lock = threading.Lock()
+        self._later = threading.Timer(seconds, self._begin)
+        self._later.daemon = True
+        self._later.start()
+
+    def adapt(self, wanted: Adapt) -> None:
+        """Have the operator told what the cluster needs, from now on in this way."""
+        if (agent := self._begin()) is not None:
+            agent.adapt(wanted)
+
+    def stop(self) -> None:
+        """End the agent; none is begun any more."""
+        self._later.cancel()
+        with self._lock:
+            self._is_over, agent = True, self._agent
+        if agent is not None:
+            agent.stop()
+
+    def _begin(self) -> Agent | None:
+        with self._lock:
+            if self._agent is None and not self._is_over:
+                self._agent = Agent(self._job, _on_lost)
+            return self._agent
+
+
+def presence_of(environment: Mapping[str, str]) -> Presence | None:
+    """What shows that this driver lives; None if the operator did not start it.
 
     Without the packages or the rights that an agent takes, a run goes on without one. Raises `Problem` if its cluster
     would not grow then.
@@ -36,7 +76,7 @@ def agent_of(environment: Mapping[str, str]) -> Agent | None:
             raise Problem("ScalingUnavailable", f"The number of workers cannot follow the work: {lack}")
         logger.warning("If this pod's node dies, it is noticed late: %s", lack)
         return None
-    name = environment[api.ENV_RUN_NAME]
+    name, adapts = environment[api.ENV_RUN_NAME], api.ENV_CLUSTER_ADAPTS in environment
     job = Job(
         choice=Choice(namespace=environment[api.ENV_NAMESPACE]),
         run=name,
@@ -46,18 +86,19 @@ def agent_of(environment: Mapping[str, str]) -> Agent | None:
         holder=f"{environment[api.ENV_POD_NAME]}/{os.getpid()}",
         pid=os.getpid(),
         ends=False,
+        adapts=adapts,
     )
-    return Agent(job, _on_lost)
+    return Presence(job, 0.0 if adapts else LATER_SECONDS)
 
 
 class OwnCluster(DaskTaskRunner):
-    """Tasks on the run's own cluster; with an agent, it grows and shrinks as they need it."""
+    """Tasks on the run's own cluster; with a presence, it grows and shrinks as they need it."""
 
-    agent: Agent | None = None
+    presence: Presence | None = None
 
-    def __init__(self, address: str, agent: Agent | None) -> None:
+    def __init__(self, address: str, presence: Presence | None) -> None:
         super().__init__(address=address)
-        self.agent = agent
+        self.presence = presence
 
     @property
     def name(self) -> str:
@@ -67,12 +108,12 @@ class OwnCluster(DaskTaskRunner):
     def open(self) -> None:
         """Connect; from then on the operator is told what the cluster needs."""
         super().open()
-        if self.agent is not None:
-            self.agent.adapt(Adapt(str(self.address)))
+        if self.presence is not None:
+            self.presence.adapt(Adapt(str(self.address)))
 
     def __getstate__(self) -> dict[str, Any]:
         # Elsewhere nobody hears the agent.
-        return {name: value for name, value in super().__getstate__().items() if name != "agent"}
+        return {name: value for name, value in super().__getstate__().items() if name != "presence"}
 
 
 def _lack() -> str | None:

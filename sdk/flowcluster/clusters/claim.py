@@ -32,13 +32,16 @@ RELEASED = Outcome(state="Completed", reason="ClusterReleased", message="the dri
 class Claim:
     """Asks for what `manifest` says, and has it kept until it is released or this process has ended.
 
+    `adapts` says that its workers will follow the work from the start.
+
     Attributes:
         name: of the FlowRun, once it exists.
         lost: that it was ended by somebody else, and why, once it was.
     """
 
-    def __init__(self, manifest: Object, choice: Choice) -> None:
+    def __init__(self, manifest: Object, choice: Choice, adapts: bool) -> None:
         self.manifest = manifest
+        self._adapts = adapts
         self.name = ""
         self.lost: ClusterLost | None = None
         self._choice = choice
@@ -123,6 +126,7 @@ class Claim:
             duration=self.manifest["spec"]["leaseDurationSeconds"],
             holder=f"{socket.gethostname()}/{os.getpid()}",
             pid=os.getpid(),
+            adapts=self._adapts,
         )
 
     def _on_lost(self, lost: Lost) -> None:

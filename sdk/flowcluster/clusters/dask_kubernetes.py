@@ -85,7 +85,7 @@ class DaskKubernetesCluster(Cluster):  # type: ignore[misc]
             is_exact=name is not None,
         )
         self._adapts = n_workers is None
-        self._claim = Claim(manifest, Choice(kubeconfig, context, namespace))
+        self._claim = Claim(manifest, Choice(kubeconfig, context, namespace), self._adapts)
         self._dashboard = ""
         self._report = activity.get()
         self.status: Status
