@@ -46,7 +46,7 @@ bench: $(STAMP) ## Print the figures
 	$(BIN)/python -m tests.bench.steady_writes
 
 bench-sdk: $(STAMP) ## Print the SDK's figures beside those of the libraries beneath it; about half an hour
-	@failed=0; for each in fixed_costs task_overhead memory; do \
+	@failed=0; for each in fixed_costs task_overhead memory transfer; do \
 		$(BIN)/python -m tests.bench.$$each $(BENCH) || failed=1; done; exit $$failed
 
 soak: $(STAMP) ## Break things under clusters from Python, and count; half an hour (SOAK=--quick: a few minutes)

@@ -1,4 +1,4 @@
-"""What this process alone knows of runs: since when something has been as it is."""
+"""What this process alone knows of runs: since when something has been as it is, and what it made and cannot read."""
 
 from __future__ import annotations
 
@@ -8,12 +8,20 @@ from flowcluster_operator.silences import Silences
 
 
 class Memory:
-    """Both clocks. Nothing is lost with them but time: a new process begins to count anew."""
+    """Nothing is lost with it but time: a new process begins to count anew, and tries again to make what is there.
+
+    Attributes:
+        silences: of drivers.
+        settling: of numbers of workers.
+        keys: name of the Secret with a run's keys, once it is there.
+    """
 
     def __init__(self) -> None:
         self.silences, self.settling = Silences(), Settling()
+        self.keys: dict[Key, str] = {}
 
     def forget(self, key: Key) -> None:
         """The run is gone."""
         self.silences.forget(key)
         self.settling.forget(key)
+        self.keys.pop(key, None)

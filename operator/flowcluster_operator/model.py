@@ -96,11 +96,13 @@ class Parent(NamedTuple):
     Attributes:
         name: of that FlowRun.
         account: ServiceAccount of its driver.
+        keys: name of the Secret with its driver's keys; None when there is no driver any more.
         is_over: whether it has finished.
     """
 
     name: str
     account: str
+    keys: str | None
     is_over: bool
 
 
@@ -131,6 +133,8 @@ class Observed:
     lease: Object | None = None
     #: What gives the run's driver its rights.
     access: tuple[Object, ...] = ()
+    #: Name of the Secret that this process has made for the run's keys.
+    keys: str | None = None
     driver: DriverSigns | None = None
     parent: Parent | None = None
     settled: Settled = _AT_REST

@@ -45,6 +45,7 @@ SERVICE_ACCOUNT = Resource("", "v1", "ServiceAccount", "serviceaccounts")
 ROLE = Resource("rbac.authorization.k8s.io", "v1", "Role", "roles")
 ROLE_BINDING = Resource("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings")
 
+SECRET = Resource("", "v1", "Secret", "secrets")
 #: What gives a driver its rights.
 ACCESS = (SERVICE_ACCOUNT, ROLE, ROLE_BINDING)
 
@@ -53,6 +54,6 @@ WATCHED = (FLOW_RUN, DASK_CLUSTER, JOB, POD, DEPLOYMENT, LEASE)
 #: What may belong to a run: looked for before a run counts as cleaned up.
 CHILDREN = (DASK_CLUSTER, JOB, DEPLOYMENT, SERVICE, POD, LEASE, *ACCESS)
 
-BY_KIND = {resource.kind: resource for resource in (*WATCHED, *ACCESS, SERVICE, EVENT)}
+BY_KIND = {resource.kind: resource for resource in (*WATCHED, *ACCESS, SECRET, SERVICE, EVENT)}
 
 Object = dict[str, Any]

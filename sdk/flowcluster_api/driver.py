@@ -27,12 +27,14 @@ ENV_IMAGE = "FLOWCLUSTER_IMAGE"
 ENV_PARAMETERS = "FLOWCLUSTER_PARAMETERS"
 #: ``Dask`` or ``Ray``: kind of the run's cluster; absent when the run has none.
 ENV_CLUSTER_KIND = "FLOWCLUSTER_CLUSTER_KIND"
-#: Address of the run's cluster, for instance ``tcp://NAME-scheduler.NAMESPACE.svc:8786``.
+#: Address of the run's cluster, for instance ``tls://NAME-scheduler.NAMESPACE.svc:8786``.
 ENV_CLUSTER_ADDRESS = "FLOWCLUSTER_CLUSTER_ADDRESS"
 #: Seconds that the driver waits for that address to answer.
 ENV_CLUSTER_TIMEOUT = "FLOWCLUSTER_CLUSTER_TIMEOUT"
 #: Set where the number of workers is to follow the work: the driver then tells what it needs.
 ENV_CLUSTER_ADAPTS = "FLOWCLUSTER_CLUSTER_ADAPTS"
+#: Folder with the run's keys (``ca.crt``, ``tls.crt``, ``tls.key``), in all of its pods.
+ENV_KEYS = "FLOWCLUSTER_KEYS"
 #: File that receives the outcome; the container's ``terminationMessagePath``.
 ENV_OUTCOME_PATH = "FLOWCLUSTER_OUTCOME_PATH"
 

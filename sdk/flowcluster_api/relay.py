@@ -5,16 +5,21 @@ that restarts, the path breaks, and a Dask scheduler forgets all that a client h
 connection ends. So both ends keep what the other has not confirmed, and go on over a new path where the last one
 broke off. The near end is in the driver's agent; the far end is this file, run as a program beside the scheduler or
 head: ``python -c SOURCE PORT TARGET [TARGET ...]``. It needs nothing but the standard library.
+
+A target written ``tls:PORT`` wants to see a certificate. The far end shows the run's own: whoever reaches it was let
+through by the API server.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import ssl
 import struct
 import sys
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 #: What the near end says first on a new path: a mark, the connection's identity, the port that it leads to, whether
@@ -28,6 +33,8 @@ FRAME, POSITION = struct.Struct("!BI"), struct.Struct("!Q")
 DATA, CONFIRM, END, PING = range(4)
 #: Where the far end listens in its pod.
 PORT = 8790
+#: What a target that speaks TLS begins with, and what names the folder with the run's keys (`driver.ENV_KEYS`).
+TLS_MARK, ENV_KEYS = "tls:", "FLOWCLUSTER_KEYS"
 
 #: Bytes of a frame at most, and bytes that one end sends ahead of what the other has confirmed.
 CHUNK, WINDOW = 2**18, 2**23
@@ -42,7 +49,6 @@ class Reader(Protocol):
 
     async def readexactly(self, n: int) -> bytes:
         """Exactly `n` bytes. Raises `EOFError` or `OSError` when they do not come."""
-        ...
 
 
 class Writer(Protocol):
@@ -50,15 +56,12 @@ class Writer(Protocol):
 
     def write(self, data: bytes) -> None:
         """Send later."""
-        ...
 
     async def drain(self) -> None:
         """Wait until more may be written."""
-        ...
 
     def close(self) -> None:
         """Send what was written, and no more."""
-        ...
 
 
 class Connection:
@@ -186,7 +189,7 @@ class Connection:
 class Relay:
     """The far end: opens a connection to a port of this pod when asked to, and keeps it between paths."""
 
-    def __init__(self, targets: set[int]) -> None:
+    def __init__(self, targets: Mapping[int, ssl.SSLContext | None]) -> None:
         self._targets = targets
         self._known: dict[bytes, Connection] = {}
         self._carried: dict[bytes, asyncio.Task[None]] = {}
@@ -210,7 +213,8 @@ class Relay:
             earlier.cancel()
             await asyncio.wait([earlier])
         if is_new and identity not in self._known:
-            self._known[identity] = Connection(*await asyncio.open_connection("127.0.0.1", port))
+            stream = await asyncio.open_connection("127.0.0.1", port, ssl=self._targets[port])
+            self._known[identity] = Connection(*stream)
         return self._known.get(identity)
 
     async def _wait_for_another(self, identity: bytes, connection: Connection, carried: asyncio.Task[None]) -> None:
@@ -225,7 +229,19 @@ class Relay:
         self._carried.pop(identity, None)
 
 
-async def main(port: int, targets: set[int]) -> None:
+def target(text: str) -> tuple[int, ssl.SSLContext | None]:
+    """The port that the command line means, and how to speak to it."""
+    if not text.startswith(TLS_MARK):
+        return int(text), None
+    folder = os.environ[ENV_KEYS]
+    context = ssl.create_default_context(cafile=f"{folder}/ca.crt")
+    # All of a run have the same certificate, which names no host.
+    context.check_hostname = False
+    context.load_cert_chain(f"{folder}/tls.crt", f"{folder}/tls.key")
+    return int(text.removeprefix(TLS_MARK)), context
+
+
+async def main(port: int, targets: Mapping[int, ssl.SSLContext | None]) -> None:
     """Serve on a port of this pod's own address, which only a port-forward reaches."""
     server = await asyncio.start_server(Relay(targets).serve, "127.0.0.1", port)
     async with server:
@@ -233,4 +249,4 @@ async def main(port: int, targets: set[int]) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]), {int(text) for text in sys.argv[2:]}))
+    asyncio.run(main(int(sys.argv[1]), dict(target(text) for text in sys.argv[2:])))

@@ -17,10 +17,7 @@ from typing import Any
 
 from kubernetes import client, watch
 
-from flowcluster_api.v1alpha1 import FlowRunSpec
-from flowcluster_operator.desired.dask_cluster import dask_cluster
-from flowcluster_operator.model import Key
-from flowcluster_operator.settings import Settings
+from tests.bench import by_hand
 from tests.support.waiting import wait_until
 from tests.support.world import FlowRun, World
 from tools.install import Installed, install
@@ -126,9 +123,7 @@ class Appearance:
 
 def bare_pods(world: World, installed: Installed) -> float:
     """Seconds from creating the same scheduler and workers as plain pods until all are Ready."""
-    key = Key(world.namespace, "bare", secrets.token_hex(4))
-    spec = FlowRunSpec.model_validate({"cluster": {"kind": "Dask", "workers": {"minimum": WORKERS}}})
-    built = dask_cluster(key, spec, Settings(default_image=installed.images["runtime"]), WORKERS)["spec"]
+    built = by_hand.plain_cluster(world.namespace, installed.images["runtime"], WORKERS)["spec"]
     scheduler, worker = built["scheduler"], built["worker"]
     labels = {"app": "bare-scheduler"}
     address = {"name": "DASK_SCHEDULER_ADDRESS", "value": f"tcp://bare.{world.namespace}.svc.cluster.local:8786"}

@@ -20,10 +20,7 @@ from typing import Any
 from distributed import Client, get_worker
 
 from flowcluster.clusters import DaskKubernetesCluster
-from flowcluster_api.v1alpha1 import FlowRunSpec
-from flowcluster_operator.desired.dask_cluster import dask_cluster
-from flowcluster_operator.model import Key
-from flowcluster_operator.settings import Settings
+from tests.bench import by_hand
 from tests.bench.common import Table, expect_other_patch_release
 from tests.support.waiting import wait_until
 from tests.support.world import World, scale
@@ -66,26 +63,24 @@ class Rig:
         """dask-kubernetes' own, of the same pods."""
         from dask_kubernetes.operator import KubeCluster
 
-        spec = self._spec()
+        spec = by_hand.plain_cluster(self.world.namespace, self.installed.images["runtime"])
         spec["metadata"] = {"name": f"stock-{secrets.token_hex(3)}"}
         scheduler = spec["spec"]["scheduler"]
         scheduler["service"]["selector"]["dask.org/cluster-name"] = spec["metadata"]["name"]
-        del scheduler["spec"]["containers"][1:]  # the relay is ours
         for part in ("scheduler", "worker"):
             del spec["spec"][part]["metadata"]  # our operator would take it for a run's that is gone
         return KubeCluster(custom_cluster_spec=spec, namespace=self.world.namespace, quiet=True)  # type: ignore[no-any-return]
 
-    def _spec(self) -> dict[str, Any]:
-        key = Key(self.world.namespace, "bare", secrets.token_hex(4))
-        flow_run = FlowRunSpec.model_validate({"cluster": {"kind": "Dask"}})
-        return dask_cluster(key, flow_run, Settings(default_image=self.installed.images["runtime"]), 0)
-
     def bare(self, scheduler: str, client: Client) -> float:
-        """Seconds from creating a worker's pod until it is connected to a scheduler."""
-        spec = self._spec()["spec"]["worker"]["spec"]
+        """Seconds from creating a worker's pod until it is connected to the scheduler of a run of ours."""
+        (pod,) = self.world.pods("scheduler")
+        keys = next(volume.secret.secret_name for volume in pod.spec.volumes if volume.secret)
+        built = by_hand.cluster(self.world.namespace, self.installed.images["runtime"], keys=keys)
+        spec = built["spec"]["worker"]["spec"]
         (container,) = spec["containers"]
-        env = [{"name": "DASK_SCHEDULER_ADDRESS", "value": scheduler}, {"name": "DASK_WORKER_NAME", "value": "bare"}]
-        body = {"metadata": {"name": "bare"}, "spec": {**spec, "containers": [{**container, "env": env}]}}
+        args = [scheduler if arg.startswith("tls://") else arg for arg in container["args"]]
+        env = [*container["env"], {"name": "DASK_WORKER_NAME", "value": "bare"}]
+        body = {"metadata": {"name": "bare"}, "spec": {**spec, "containers": [container | {"args": args, "env": env}]}}
         started = time.monotonic()
         self.world.core.create_namespaced_pod(self.world.namespace, body)
         wait_until(lambda: _is_connected(client, "bare"), "the bare worker is connected", 60)

@@ -20,6 +20,9 @@ from flowcluster_operator.status import timestamp
 NOW = dt.datetime(2026, 1, 1, 12, 0, 0, tzinfo=dt.UTC)
 KEY = Key("team", "greetings", "0c7f6a52-0000-4000-8000-000000000001")
 SETTINGS = Settings()
+LEASE_UID = "uid-Lease"
+#: The Secret with the run's keys.
+KEYS = names.child_name(KEY.name, LEASE_UID)
 
 
 def ago(seconds: float) -> str:
@@ -60,12 +63,12 @@ def stored(obj: dict[str, Any], *, age: float = 30, **metadata: Any) -> dict[str
 def cluster(body: dict[str, Any] | None = None, **metadata: Any) -> dict[str, Any]:
     """The run's DaskCluster."""
     parsed = FlowRunSpec.model_validate(body or spec())
-    return stored(dask_cluster(KEY, parsed, SETTINGS, 2), **metadata)
+    return stored(dask_cluster(KEY, parsed, SETTINGS, 2, KEYS), **metadata)
 
 
 def job(body: dict[str, Any] | None = None, **metadata: Any) -> dict[str, Any]:
     """The run's Job."""
-    return stored(driver_job(KEY, FlowRunSpec.model_validate(body or spec()), SETTINGS, None), **metadata)
+    return stored(driver_job(KEY, FlowRunSpec.model_validate(body or spec()), SETTINGS, KEYS, None), **metadata)
 
 
 def access(body: dict[str, Any] | None = None, parent: Parent | None = None) -> tuple[dict[str, Any], ...]:
@@ -77,7 +80,7 @@ def access(body: dict[str, Any] | None = None, parent: Parent | None = None) -> 
 
 def lease(holder: str | None = None) -> dict[str, Any]:
     """The run's Lease."""
-    return stored({**desired_lease(KEY), "spec": {"holderIdentity": holder} if holder else {}})
+    return stored({**desired_lease(KEY), "spec": {"holderIdentity": holder} if holder else {}}, uid=LEASE_UID)
 
 
 def deployment(component: str = "scheduler", *, number: int = 0, age: float = 30, **status: Any) -> dict[str, Any]:

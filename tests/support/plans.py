@@ -11,6 +11,7 @@ from flowcluster_operator.model import (
 )  # fmt: skip
 from flowcluster_operator.reconcile.decide import decide
 from tests.support.makers import (
+    KEYS,
     NOW,
     SETTINGS,
     access,
@@ -50,9 +51,19 @@ def started(**more: Any) -> dict[str, Any]:
     return {"phase": "Starting", "startTime": ago(more.pop("age", 10)), **more}
 
 
+def secret_of(pod: dict[str, Any]) -> str:
+    """The Secret that a pod's containers have, all of them at the same place."""
+    (secret,) = (volume for volume in pod["volumes"] if "secret" in volume)
+    for container in pod["containers"]:
+        mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+        environment = {item["name"]: item["value"] for item in container["env"] if "value" in item}
+        assert environment["DASK_DISTRIBUTED__COMM__TLS__CA_FILE"].startswith(mounts[secret["name"]])
+    return str(secret["secret"]["secretName"])
+
+
 READY_PODS = [pod("scheduler"), pod("worker", uid="w1"), pod("worker", uid="w2")]
 ACCESS_KINDS = ["Role", "RoleBinding", "ServiceAccount"]
-RIGHTS: dict[str, Any] = {"lease": lease(), "access": access()}
+RIGHTS: dict[str, Any] = {"lease": lease(), "access": access(), "keys": KEYS}
 CHILDREN: dict[str, Any] = {"cluster": cluster(), "job": job(), "deployments": (deployment(),), **RIGHTS}
 FINISHED = {
     "phase": "Stopping",

@@ -118,12 +118,15 @@ class World:
         return found.spec.holder_identity if found else None
 
     def may(self, account: str, verb: str, resource: str, name: str = "") -> bool:
-        """Whether a ServiceAccount may do this in its namespace; `resource` as in ``leases.coordination.k8s.io``."""
+        """Whether a ServiceAccount may do this here; `resource` as in ``leases.coordination.k8s.io``.
+
+        An account of another namespace is written ``NAMESPACE:NAME``.
+        """
         plural, _, group = resource.partition(".")
         attributes = client.V1ResourceAttributes(
             namespace=self.namespace, verb=verb, group=group, resource=plural, name=name
         )
-        user = f"system:serviceaccount:{self.namespace}:{account}"
+        user = f"system:serviceaccount:{account if ':' in account else f'{self.namespace}:{account}'}"
         spec = client.V1SubjectAccessReviewSpec(user=user, resource_attributes=attributes)
         review = client.V1SubjectAccessReview(spec=spec)
         return bool(self._authorization.create_subject_access_review(review).status.allowed)

@@ -16,12 +16,16 @@ class Backend(Protocol):
     kind: str
     resource: Resource
 
-    def build(self, key: Key, spec: FlowRunSpec, settings: Settings, workers: int) -> Object:
-        """The cluster resource, whole, with `workers` workers."""
+    def build(self, key: Key, spec: FlowRunSpec, settings: Settings, workers: int, keys: str) -> Object:
+        """The cluster resource, whole, with `workers` workers and the keys in the Secret of that name."""
         ...
 
-    def address(self, name: str, namespace: str, settings: Settings) -> str:
-        """Where a driver in this Kubernetes reaches the cluster of that name."""
+    def address(self, name: str, namespace: str, settings: Settings, keys: str | None) -> str:
+        """Where a driver in this Kubernetes that has the keys, if there are any, reaches the cluster of that name."""
+        ...
+
+    def keys(self, cluster: Object) -> str | None:
+        """Name of the Secret with the keys of a cluster that is a run's own; None for somebody else's."""
         ...
 
     def dashboard(self, name: str, namespace: str, settings: Settings) -> str:

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from flowcluster_api.v1alpha1 import FlowRunSpec
-from flowcluster_operator.desired.dask_cluster import DASHBOARD_PORT, SCHEDULER_PORT, dask_cluster, scheduler_host
+from flowcluster_operator.desired.dask_cluster import (
+    DASHBOARD_PORT,
+    SCHEDULER_PORT,
+    dask_cluster,
+    scheduler_address,
+    scheduler_host,
+)  # fmt: skip
+from flowcluster_operator.desired.tls import keys_in
 from flowcluster_operator.model import Key, Observed
 from flowcluster_operator.resources import DASK_CLUSTER, Object, Resource
 from flowcluster_operator.settings import Settings
@@ -15,13 +22,19 @@ class DaskBackend:
     kind = "Dask"
     resource: Resource = DASK_CLUSTER
 
-    def build(self, key: Key, spec: FlowRunSpec, settings: Settings, workers: int) -> Object:
+    def build(self, key: Key, spec: FlowRunSpec, settings: Settings, workers: int, keys: str) -> Object:
         """See `Backend.build`."""
-        return dask_cluster(key, spec, settings, workers)
+        return dask_cluster(key, spec, settings, workers, keys)
 
-    def address(self, name: str, namespace: str, settings: Settings) -> str:
+    def address(self, name: str, namespace: str, settings: Settings, keys: str | None) -> str:
         """See `Backend.address`."""
+        if keys:
+            return scheduler_address(name, namespace, settings)
         return f"tcp://{scheduler_host(name, namespace, settings)}:{SCHEDULER_PORT}"
+
+    def keys(self, cluster: Object) -> str | None:
+        """See `Backend.keys`."""
+        return keys_in(cluster["spec"]["worker"]["spec"])
 
     def dashboard(self, name: str, namespace: str, settings: Settings) -> str:
         """See `Backend.dashboard`."""

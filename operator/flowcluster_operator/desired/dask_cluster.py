@@ -10,7 +10,8 @@ from flowcluster_api.v1alpha1 import FlowRunSpec, Scheduler, Workers
 from flowcluster_operator.desired.metadata import child_metadata
 from flowcluster_operator.desired.overlay import lay_over
 from flowcluster_operator.desired.pods import cluster_image, container
-from flowcluster_operator.desired.relay import relay
+from flowcluster_operator.desired.relay import TLS_MARK, relay
+from flowcluster_operator.desired.tls import with_keys
 from flowcluster_operator.model import Key
 from flowcluster_operator.resources import DASK_CLUSTER, Object
 from flowcluster_operator.settings import Settings
@@ -25,8 +26,13 @@ def scheduler_host(name: str, namespace: str, settings: Settings) -> str:
     return f"{name}-scheduler.{namespace}.svc.{settings.cluster_domain}"
 
 
-def dask_cluster(key: Key, spec: FlowRunSpec, settings: Settings, replicas: int) -> Object:
-    """The DaskCluster with `replicas` workers.
+def scheduler_address(name: str, namespace: str, settings: Settings) -> str:
+    """Where the scheduler of a DaskCluster of ours takes connections."""
+    return f"tls://{scheduler_host(name, namespace, settings)}:{SCHEDULER_PORT}"
+
+
+def dask_cluster(key: Key, spec: FlowRunSpec, settings: Settings, replicas: int, keys: str) -> Object:
+    """The DaskCluster with `replicas` workers, whose parts know each other by the keys in that Secret.
 
     No idleTimeout and no DaskAutoscaler: an idle check of dask-kubernetes can hold up the start of every
     other cluster for minutes, and its autoscaler may remove a worker that is busy.
@@ -35,7 +41,10 @@ def dask_cluster(key: Key, spec: FlowRunSpec, settings: Settings, replicas: int)
     metadata = child_metadata(key, names.COMPONENT_CLUSTER)
     image = cluster_image(spec, settings)
     scheduler, workers = spec.cluster.scheduler, spec.cluster.workers
-    beside = [relay(image, [SCHEDULER_PORT, DASHBOARD_PORT], settings)] if spec.flow is None else []
+    address = scheduler_address(metadata["name"], key.namespace, settings)
+    doors = [f"{TLS_MARK}{SCHEDULER_PORT}", str(DASHBOARD_PORT)]
+    beside = [relay(image, doors, settings)] if spec.flow is None else []
+    leading = [_scheduler(scheduler, image, settings), *beside]
     return {
         "apiVersion": DASK_CLUSTER.api_version,
         "kind": DASK_CLUSTER.kind,
@@ -43,34 +52,43 @@ def dask_cluster(key: Key, spec: FlowRunSpec, settings: Settings, replicas: int)
         "spec": {
             "idleTimeout": 0,
             "scheduler": {
-                **_template(key, scheduler, "scheduler", [_scheduler(scheduler, image, settings), *beside], settings),
+                **_template(key, scheduler, "scheduler", leading, settings, keys),
                 "service": _service(metadata["name"]),
             },
             "worker": {
                 "replicas": replicas,
-                **_template(key, workers, "workers", [_worker(workers, image, settings)], settings),
+                **_template(key, workers, "workers", [_worker(workers, image, settings, address)], settings, keys),
             },
         },
     }
 
 
 def _template(
-    key: Key, part: Scheduler | Workers | None, field: str, containers: list[dict[str, Any]], settings: Settings
+    key: Key,
+    part: Scheduler | Workers | None,
+    field: str,
+    containers: list[dict[str, Any]],
+    settings: Settings,
+    keys: str,
 ) -> dict[str, Any]:
+    pod = {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": settings.cluster_grace_seconds,
+        "containers": containers,
+    }
     template = {
         "metadata": {"labels": names.child_labels(key.name, key.uid, containers[0]["name"])},
-        "spec": {
-            "automountServiceAccountToken": False,
-            "enableServiceLinks": False,
-            "terminationGracePeriodSeconds": settings.cluster_grace_seconds,
-            "containers": containers,
-        },
+        "spec": with_keys(pod, keys, only=True),
     }
     return lay_over(template, part.template if part else {}, f"spec.cluster.{field}.template")
 
 
 def _scheduler(part: Scheduler | None, image: str, settings: Settings) -> dict[str, Any]:
-    args = ["dask", "scheduler", "--port", str(SCHEDULER_PORT), "--dashboard-address", f":{DASHBOARD_PORT}"]
+    args = [
+        "dask", "scheduler", "--protocol", "tls", "--port", str(SCHEDULER_PORT),
+        "--dashboard-address", f":{DASHBOARD_PORT}",
+    ]  # fmt: skip
     return {
         **container(names.COMPONENT_SCHEDULER, image, args, settings, part.resources if part else None),
         "ports": [
@@ -81,11 +99,12 @@ def _scheduler(part: Scheduler | None, image: str, settings: Settings) -> dict[s
     }
 
 
-def _worker(part: Workers | None, image: str, settings: Settings) -> dict[str, Any]:
+def _worker(part: Workers | None, image: str, settings: Settings, address: str) -> dict[str, Any]:
     workers = part or Workers()
     args = [
-        "dask", "worker", "--no-nanny", "--name", "$(DASK_WORKER_NAME)", "--nthreads", str(workers.threads),
-        "--dashboard-address", f":{WORKER_HTTP_PORT}",
+        # The address goes before the one in the environment, which dask-kubernetes writes without TLS.
+        "dask", "worker", address, "--protocol", "tls", "--no-nanny", "--name", "$(DASK_WORKER_NAME)",
+        "--nthreads", str(workers.threads), "--dashboard-address", f":{WORKER_HTTP_PORT}",
     ]  # fmt: skip
     memory = ((workers.resources and workers.resources.limits) or {}).get("memory")
     if memory is not None:

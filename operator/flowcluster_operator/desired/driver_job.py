@@ -10,6 +10,7 @@ from flowcluster_api.v1alpha1 import Flow, FlowRunSpec
 from flowcluster_operator.desired.metadata import child_metadata
 from flowcluster_operator.desired.overlay import lay_over
 from flowcluster_operator.desired.pods import container, flow_image
+from flowcluster_operator.desired.tls import with_keys
 from flowcluster_operator.model import Key
 from flowcluster_operator.resources import JOB, Object
 from flowcluster_operator.settings import Settings
@@ -19,26 +20,30 @@ CODE_PATH = "/flow"
 _OUTCOME_PATH = "/dev/termination-log"
 
 
-def driver_job(key: Key, spec: FlowRunSpec, settings: Settings, address: str | None, adapts: bool = False) -> Object:
+def driver_job(
+    key: Key, spec: FlowRunSpec, settings: Settings, keys: str, address: str | None, adapts: bool = False
+) -> Object:
     """The Job of a run that has a flow.
 
-    `address` is where its cluster will answer, None without one; `adapts` whether its workers follow the work.
+    `keys` is the Secret with the run's keys, `address` where its cluster will answer, None without one; `adapts`
+    whether its workers follow the work.
     """
     assert spec.flow is not None
     metadata = child_metadata(key, names.COMPONENT_DRIVER)
-    template = {
-        "metadata": {"labels": metadata["labels"]},
-        "spec": {
-            "restartPolicy": "Never",
-            "serviceAccountName": names.child_name(key.name, key.uid),
-            "automountServiceAccountToken": True,
-            "enableServiceLinks": False,
-            "terminationGracePeriodSeconds": settings.driver_grace_seconds,
-            "containers": [_container(key, spec, spec.flow, settings, address, adapts)],
-        },
+    pod: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "serviceAccountName": names.child_name(key.name, key.uid),
+        "automountServiceAccountToken": True,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": settings.driver_grace_seconds,
+        "containers": [_container(key, spec, spec.flow, settings, address, adapts)],
     }
     if spec.flow.source is not None:
-        template["spec"]["volumes"] = [{"name": "code", "configMap": {"name": spec.flow.source.config_map.name}}]
+        pod["volumes"] = [{"name": "code", "configMap": {"name": spec.flow.source.config_map.name}}]
+    template = {
+        "metadata": {"labels": metadata["labels"]},
+        "spec": with_keys(pod, keys, only=False),
+    }
     return {
         "apiVersion": JOB.api_version,
         "kind": JOB.kind,

@@ -20,6 +20,9 @@ def cluster_lost(observed: Observed, status: Object) -> str | None:
     identity = known.get("scheduler")
     if identity is None:
         return None
+    has_own_keys = observed.parent is None or (observed.spec is not None and observed.spec.flow is not None)
+    if has_own_keys and (observed.lease is None or "deletionTimestamp" in observed.lease["metadata"]):
+        return "the run's Lease was deleted, and its keys with it: no other worker could join"
     pod = next((pod for pod in observed.of(names.COMPONENT_SCHEDULER) if pod.uid == identity["uid"]), None)
     if pod is None or pod.terminating:
         return f"the scheduler's pod {identity['pod']} was removed: all its state is gone"

@@ -9,22 +9,26 @@ import logging
 from flowcluster_api import names
 from flowcluster_operator.desired.metadata import owned_by
 from flowcluster_operator.errors import ApiError, ApiUnavailable, Conflict, NotFound, Refused
+from flowcluster_operator.keys import new_keys
 from flowcluster_operator.kube import Kube
+from flowcluster_operator.memory import Memory
 from flowcluster_operator.model import Action, Create, Delete, Emit, Key, Observed, Plan, Rejection, SetWorkers
-from flowcluster_operator.resources import EVENT, FLOW_RUN, ROLE_BINDING, Object, Resource
+from flowcluster_operator.resources import EVENT, FLOW_RUN, ROLE_BINDING, SECRET, Object, Resource
 from flowcluster_operator.status import timestamp
 from flowcluster_operator.store import Store
 
 _logger = logging.getLogger(__name__)
 
 
-async def apply(plan: Plan, observed: Observed, store: Store, kube: Kube, now: dt.datetime) -> list[Rejection]:
+async def apply(
+    plan: Plan, observed: Observed, store: Store, memory: Memory, kube: Kube, now: dt.datetime
+) -> list[Rejection]:
     """Carry out `plan`; what the API server refused to create.
 
     Raises Conflict when the FlowRun changed since it was observed, and NotFound when the API server does not yet know
     what it was told: the pass must be made anew.
     """
-    outcomes = await asyncio.gather(*(_act(action, observed.key, store, kube) for action in plan.actions))
+    outcomes = await asyncio.gather(*(_act(action, observed.key, store, memory, kube) for action in plan.actions))
     if plan.status is not None and observed.run is not None:
         written = await kube.replace_status(FLOW_RUN, {**observed.run, "status": plan.status})
         store.put(FLOW_RUN, written)
@@ -33,7 +37,9 @@ async def apply(plan: Plan, observed: Observed, store: Store, kube: Kube, now: d
     return [outcome for outcome in outcomes if outcome is not None]
 
 
-async def _act(action: Action, key: Key, store: Store, kube: Kube) -> Rejection | None:
+async def _act(action: Action, key: Key, store: Store, memory: Memory, kube: Kube) -> Rejection | None:
+    if isinstance(action, Create) and action.resource is SECRET:
+        return await _create_keys(action.body, key, memory, kube)
     if isinstance(action, Create):
         return await _create(action, key, store, kube)
     try:
@@ -69,6 +75,22 @@ async def _create(action: Create, key: Key, store: Store, kube: Kube) -> Rejecti
         if resource is ROLE_BINDING and isinstance(error, NotFound):
             raise  # the API server does not know the new Role yet
         return Rejection(resource.kind, name, error.status, str(error))
+    return None
+
+
+async def _create_keys(body: Object, key: Key, memory: Memory, kube: Kube) -> Rejection | None:
+    """Only the name is remembered, and nothing is looked up: the operator has no right to read a Secret.
+
+    One of that name was made by an earlier pass, as nobody else knows the Lease's UID before it is there.
+    """
+    name = body["metadata"]["name"]
+    try:
+        await kube.create(SECRET, key.namespace, {**body, "data": await asyncio.to_thread(new_keys, name)})
+    except Conflict:
+        pass
+    except (Refused, NotFound) as error:
+        return Rejection(SECRET.kind, name, error.status, str(error))
+    memory.keys[key] = name
     return None
 
 

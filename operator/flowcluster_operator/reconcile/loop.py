@@ -76,7 +76,7 @@ class Reconciler:
         now = dt.datetime.now(dt.UTC)
         observed = await observe(key, self._store, self._kube, self._memory, self._refused(key, now), now)
         plan = decide(observed, self._settings, now)
-        rejections = await apply(plan, observed, self._store, self._kube, now)
+        rejections = await apply(plan, observed, self._store, self._memory, self._kube, now)
         if rejections:
             self._rejections[key] = (now, rejections)
         if plan.requeue is None:

@@ -6,47 +6,83 @@ from flowcluster_operator.backends.base import Backend
 from flowcluster_operator.desired.driver_access import driver_access
 from flowcluster_operator.desired.driver_job import driver_job
 from flowcluster_operator.desired.lease import lease
+from flowcluster_operator.desired.tls import keys, keys_name
 from flowcluster_operator.model import Create, Observed
 from flowcluster_operator.policies.scaling import scale
 from flowcluster_operator.reconcile import progress
-from flowcluster_operator.resources import JOB, LEASE, ROLE_BINDING
+from flowcluster_operator.resources import JOB, LEASE, ROLE_BINDING, SECRET, SERVICE_ACCOUNT
 from flowcluster_operator.settings import Settings
 
 
 def missing(observed: Observed, settings: Settings, backend: Backend | None) -> list[Create]:
     """The children to create now. Raises `TemplateError` for a template that is none.
 
-    A driver's rights are there before the driver is, and so never looked for again once that one exists; cluster and
-    driver come up side by side.
+    What pods cannot start without is there before they are: the Lease and the driver's account, then the run's keys.
+    Cluster and driver come up side by side, and the driver's rights with them: the API server takes long to make those.
     """
+    given, own = _given_keys(observed, backend), _own_keys(observed)
+    # Made in any case: what is wrong with a template is told before anything exists.
+    pods = _pods(observed, settings, backend, given or own or "")
+    rights = _rights(observed)
+    accounts = [create for create in rights if create.resource is SERVICE_ACCOUNT]
+    if observed.lease is None:
+        # Whoever keeps it beneath another run shall not be refused when it is there.
+        return rights if rights and _is_beneath(observed) else [Create(LEASE, lease(observed.key)), *accounts]
+    if given is None and (_is_beneath(observed) or (_is_guest(observed) and observed.referenced is None)):
+        return rights  # the run above is ending, and this one with it; or the other cluster is not there yet
+    keyless = given is None and observed.keys != own and bool(pods)
+    ahead = [*accounts, Create(SECRET, keys(observed.key, observed.lease))] if keyless else accounts
+    return ahead or [*pods, *rights]
+
+
+def _pods(observed: Observed, settings: Settings, backend: Backend | None, secret: str) -> list[Create]:
     spec = observed.spec
     assert spec is not None
     creates = []
     address = None
+    is_own = spec.cluster is not None and not _is_guest(observed)
     if spec.cluster is not None and backend is not None:
         name = progress.cluster_name(observed)
-        address = backend.address(name, observed.key.namespace, settings)
-        if spec.cluster.ref is None and observed.cluster is None:
-            body = backend.build(observed.key, spec, settings, scale(observed, settings).target)
-            creates.append(Create(backend.resource, body))
-    has_driver = observed.job is not None if spec.flow is not None else observed.lease is not None
-    rights = [] if has_driver else _rights(observed)
-    if observed.lease is None and (spec.flow is not None or not rights):
-        creates.append(Create(LEASE, lease(observed.key)))
+        known = secret if is_own else _given_keys(observed, backend)
+        address = backend.address(name, observed.key.namespace, settings, known)
+        if is_own and observed.cluster is None:
+            workers = scale(observed, settings).target
+            creates.append(Create(backend.resource, backend.build(observed.key, spec, settings, workers, secret)))
     if spec.flow is not None and observed.job is None:
         bounds = scale(observed, settings)
-        adapts = spec.cluster is not None and spec.cluster.ref is None and bounds.minimum < bounds.maximum
-        # Made in any case: what is wrong with its template is told before anything exists.
-        job = driver_job(observed.key, spec, settings, address, adapts)
-        if not rights:
-            creates.append(Create(JOB, job))
-    return [*creates, *rights]
+        adapts = is_own and bounds.minimum < bounds.maximum
+        creates.append(Create(JOB, driver_job(observed.key, spec, settings, secret, address, adapts)))
+    return creates
 
 
 def _rights(observed: Observed) -> list[Create]:
     assert observed.spec is not None
+    if observed.driver is not None and observed.driver.holder is not None:
+        return []  # a driver that was heard had them; who takes them away afterwards means it
     there = {obj["kind"] for obj in observed.access}
     wanted = driver_access(observed.key, observed.spec, observed.parent)
     lacking = [create for create in wanted if create.resource.kind not in there]
     # A binding to a Role that does not exist is refused.
     return [create for create in lacking if create.resource is not ROLE_BINDING] or lacking
+
+
+def _given_keys(observed: Observed, backend: Backend | None) -> str | None:
+    """The Secret with keys of another run, whose driver or whose cluster is this one's, too."""
+    if _is_beneath(observed) and observed.parent is not None:
+        return observed.parent.keys
+    return backend.keys(observed.referenced) if backend is not None and observed.referenced is not None else None
+
+
+def _own_keys(observed: Observed) -> str | None:
+    """The Secret with the run's own keys; None while its name is not known."""
+    return keys_name(observed.key, observed.lease) if observed.lease is not None else None
+
+
+def _is_guest(observed: Observed) -> bool:
+    """Whether the run uses a cluster that is not its own."""
+    return bool(observed.spec and observed.spec.cluster and observed.spec.cluster.ref)
+
+
+def _is_beneath(observed: Observed) -> bool:
+    """Whether the run's driver is that of the run above it."""
+    return observed.parent is not None and observed.spec is not None and observed.spec.flow is None

@@ -18,6 +18,7 @@ from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.backends.registry import BACKENDS
 from flowcluster_operator.desired.driver_access import driver_account
 from flowcluster_operator.desired.metadata import owned_by
+from flowcluster_operator.desired.tls import keys_in
 from flowcluster_operator.errors import NotFound
 from flowcluster_operator.facts import parse_time, pod_facts
 from flowcluster_operator.kube import Kube
@@ -74,6 +75,7 @@ async def observe(
         lease=lease,
         driver=driver,
         access=tuple(obj for resource in ACCESS for obj in store.children(key, resource)),
+        keys=memory.keys.get(key),
         parent=parent,
         deployments=tuple(store.children(key, DEPLOYMENT)),
         pods=tuple(pod_facts(pod) for pod in store.children(key, POD)),
@@ -125,7 +127,9 @@ async def _parent(store: Store, kube: Kube, key: Key, run: Object | None) -> Par
     if found is None:
         return None  # garbage collection deletes this run, too
     account = driver_account(above, FlowRunSpec.model_validate(found["spec"]))
-    return Parent(above.name, account, is_over=is_true(found.get("status") or {}, c.FINISHED))
+    job = _owned(store, JOB, above)
+    keys = keys_in(job["spec"]["template"]["spec"]) if job else None
+    return Parent(above.name, account, keys, is_over=is_true(found.get("status") or {}, c.FINISHED))
 
 
 async def _driver(

@@ -97,7 +97,8 @@ def _cluster(observed: Observed, known: Object, backend: Backend, settings: Sett
     name, namespace = cluster_name(observed), observed.key.namespace
     new: Object = {**known, "kind": backend.kind, "name": name}
     if _ref(observed):
-        return new | _doors(backend, name, namespace, settings)
+        keys = backend.keys(observed.referenced) if observed.referenced else None
+        return new | _doors(backend, name, namespace, settings, keys)
     bounds, ready = scale(observed, settings), ready_workers(observed)
     new["workers"] = {
         "minimum": bounds.minimum,
@@ -110,14 +111,15 @@ def _cluster(observed: Observed, known: Object, backend: Backend, settings: Sett
     scheduler = ready_scheduler(observed)
     if scheduler is not None:
         # The address is given out only now: a name that is asked for too early stays unknown for a while.
-        new |= _doors(backend, name, namespace, settings)
+        keys = backend.keys(observed.cluster) if observed.cluster else None
+        new |= _doors(backend, name, namespace, settings, keys)
         new.setdefault("scheduler", {"pod": scheduler.name, "uid": scheduler.uid, "restarts": scheduler.restarts})
     return new
 
 
-def _doors(backend: Backend, name: str, namespace: str, settings: Settings) -> Object:
+def _doors(backend: Backend, name: str, namespace: str, settings: Settings, keys: str | None) -> Object:
     return {
-        "address": backend.address(name, namespace, settings),
+        "address": backend.address(name, namespace, settings, keys),
         "dashboard": backend.dashboard(name, namespace, settings),
     }
 

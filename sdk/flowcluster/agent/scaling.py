@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from distributed.core import rpc
+from distributed.security import Security
 
 from flowcluster_api.lease import Demand
 
@@ -71,7 +72,8 @@ class Scaling:
         failures = 0
         while True:
             try:
-                async with rpc(self._wanted.address) as scheduler:
+                keys = Security().get_connection_args("client")  # those that Dask's configuration names, if any
+                async with rpc(self._wanted.address, connection_args=keys) as scheduler:
                     plugin = pickling.dumps_by_value(ScalingPlugin(), scheduler_side)
                     await scheduler.register_scheduler_plugin(plugin=plugin, name=NAME, idempotent=True)
                     while True:

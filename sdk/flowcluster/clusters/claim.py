@@ -46,15 +46,15 @@ class Claim:
         self.lost: ClusterLost | None = None
         self._choice = choice
         self._given_up = threading.Event()
-        self._access: Access | None = None
+        self._is_beneath = False
         self._flow_runs: FlowRuns | None = None
         self._agent: Agent | None = None
         self._keeper: weakref.finalize | None = None  # type: ignore[type-arg]
 
     @property
-    def is_inside(self) -> bool:
-        """Whether this process runs in a pod of that Kubernetes, and reaches the cluster's Services."""
-        return self._access is not None and self._access.is_inside
+    def is_known(self) -> bool:
+        """Whether the cluster lets this process in by itself: it is in a pod that has the run's keys."""
+        return self._is_beneath and driver.ENV_KEYS in os.environ
 
     def bring_up(self, report: Callable[[str], None] | None) -> Object:
         """Create the FlowRun and wait until its cluster can be used; its status then.
@@ -62,10 +62,10 @@ class Claim:
         `report` is told how far it is; without one, a line in the terminal shows it. Raises `KubernetesError` or
         `ClusterNotStarted`.
         """
-        self._access = access = connect(self._choice)
+        access = connect(self._choice)
         self._flow_runs = FlowRuns(access)
-        is_ours = access.is_inside and access.namespace == os.environ.get(driver.ENV_NAMESPACE)
-        created = self._flow_runs.create(beneath(self.manifest, os.environ) if is_ours else self.manifest)
+        self._is_beneath = access.is_inside and access.namespace == os.environ.get(driver.ENV_NAMESPACE)
+        created = self._flow_runs.create(beneath(self.manifest, os.environ) if self._is_beneath else self.manifest)
         self.name = created["metadata"]["name"]
         on_lost = weakref.WeakMethod(self._on_lost)
         self._agent = agent = Agent(

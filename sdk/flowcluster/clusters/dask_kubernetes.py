@@ -10,6 +10,7 @@ from typing import Any
 
 from distributed.core import Status, rpc
 from distributed.deploy.cluster import Cluster
+from distributed.security import Security
 from distributed.utils import Log, format_dashboard_link
 from distributed.versions import get_versions
 
@@ -108,7 +109,7 @@ class DaskKubernetesCluster(Cluster):  # type: ignore[misc]
         self.status = Status.starting
         try:
             address = await asyncio.to_thread(self._bring_up)
-            self.scheduler_comm = rpc(address)
+            self.scheduler_comm = rpc(address, connection_args=Security().get_connection_args("client"))
             theirs = await self.scheduler_comm.versions()
             image = self._claim.manifest["spec"]["cluster"].get("image") or "the operator's default"
             for difference in versions.check(get_versions(), theirs, image):
@@ -128,13 +129,14 @@ class DaskKubernetesCluster(Cluster):  # type: ignore[misc]
         status = self._claim.bring_up(self._report)
         self.name = self._claim.name
         address: str = status["cluster"]["address"]
-        if self._claim.is_inside:
+        if self._claim.is_known:
             self._dashboard = status["cluster"]["dashboard"]
             wait_for(address, CONNECT_SECONDS)
             return address
         ports = self._claim.forward(status["cluster"]["scheduler"]["pod"], [SCHEDULER_PORT, DASHBOARD_PORT])
         self._dashboard = str(format_dashboard_link("127.0.0.1", ports[DASHBOARD_PORT]))
-        return f"{address.partition('://')[0]}://127.0.0.1:{ports[SCHEDULER_PORT]}"
+        # The relay at the other end has the keys; who reaches it was let through by the API server.
+        return f"tcp://127.0.0.1:{ports[SCHEDULER_PORT]}"
 
     async def _close(self) -> None:
         if self.status == Status.closed:

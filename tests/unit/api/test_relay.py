@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import os
 import random
+import ssl
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
-from flowcluster_api.relay import ANSWER, HELLO, MARK, Connection, Relay
+import pytest
+
+from flowcluster_api.relay import ANSWER, ENV_KEYS, HELLO, MARK, Connection, Relay, target
+from flowcluster_operator.keys import new_keys
 
 MEGABYTES = 24
 Server = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -30,17 +36,17 @@ async def last_words(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
 class Rig:
     """A server behind a relay, and the near end before it, with a path that can be cut."""
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
+    def __init__(self, server: Server, tls: ssl.SSLContext | None = None) -> None:
+        self._server, self._tls = server, tls
         self.paths: list[asyncio.StreamWriter] = []
         self.near: list[Connection] = []
 
     async def __aenter__(self) -> Rig:
         self._stack = contextlib.AsyncExitStack()
         serve = asyncio.start_server
-        server = await self._stack.enter_async_context(await serve(self._server, "127.0.0.1", 0))
+        server = await self._stack.enter_async_context(await serve(self._server, "127.0.0.1", 0, ssl=self._tls))
         self.target = server.sockets[0].getsockname()[1]
-        self.relay = Relay({self.target})
+        self.relay = Relay(dict([target(f"{'tls:' if self._tls else ''}{self.target}")]))
         far = await self._stack.enter_async_context(await serve(self.relay.serve, "127.0.0.1", 0))
         self._far_port = far.sockets[0].getsockname()[1]
         local = await self._stack.enter_async_context(await serve(self._accept, "127.0.0.1", 0))
@@ -76,9 +82,9 @@ class Rig:
                 await connection.carry(there, back, confirmed)
 
 
-def with_rig(test: Callable[[Rig], Awaitable[None]], server: Server = echo) -> None:
+def with_rig(test: Callable[[Rig], Awaitable[None]], server: Server = echo, tls: ssl.SSLContext | None = None) -> None:
     async def run() -> None:
-        async with Rig(server) as rig, asyncio.timeout(60):
+        async with Rig(server, tls) as rig, asyncio.timeout(60):
             await test(rig)
 
     asyncio.run(run())
@@ -151,3 +157,25 @@ def test_a_port_that_is_no_target_is_refused() -> None:
         back.close()
 
     with_rig(test)
+
+
+def test_the_far_end_shows_the_keys_of_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who comes through the relay needs none to speak with a server that wants to see a certificate."""
+    for name, content in new_keys("run").items():
+        (tmp_path / name).write_bytes(base64.b64decode(content))
+    monkeypatch.setenv(ENV_KEYS, str(tmp_path))
+    wants_to_see = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(tmp_path / "ca.crt"))
+    wants_to_see.load_cert_chain(tmp_path / "tls.crt", tmp_path / "tls.key")
+    wants_to_see.verify_mode = ssl.CERT_REQUIRED
+
+    async def test(rig: Rig) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
+        sent = random.Random(2).randbytes(2**20)
+        writer.write(sent[:1000])
+        assert await reader.readexactly(1000) == sent[:1000]
+        rig.cut()
+        writer.write(sent[1000:])
+        assert await reader.readexactly(len(sent) - 1000) == sent[1000:]
+        writer.close()
+
+    with_rig(test, tls=wants_to_see)

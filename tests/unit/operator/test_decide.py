@@ -189,6 +189,15 @@ class TestEnd:
 
         assert settled(observed(status=status, job=job(), pods=[pod("driver")]))["reason"] == "ClusterLost"
 
+    def test_lost_keys_are_a_lost_cluster(self) -> None:
+        """Somebody deleted the Lease, and the keys with it: no other worker could join, and none is waited for."""
+        known = {"kind": "Dask", "name": "c", "scheduler": {"pod": "s", "uid": "known", "restarts": 0}}
+        pods = [pod("scheduler", uid="known"), *READY_PODS[1:], pod("driver")]
+        found = settled(observed(status=started(cluster=known), pods=pods, **CHILDREN | {"lease": None}))
+
+        assert (found["reason"], "Lease" in found["message"]) == ("ClusterLost", True)
+        assert settled(observed(status=started(cluster=known), pods=pods, **CHILDREN))["phase"] == "Running"
+
     def test_a_deleted_job_is_a_lost_driver(self) -> None:
         """Somebody deleted the Job: the flow is not started a second time."""
         status = started(flow={"job": "greetings-x", "attempts": 1})

@@ -9,6 +9,7 @@ import pytest
 
 from flowcluster_api.driver import Outcome
 from flowcluster_api.v1alpha1 import FlowRunSpec
+from flowcluster_operator.desired.dask_cluster import dask_cluster
 from flowcluster_operator.desired.driver_access import driver_access
 from flowcluster_operator.model import (
     Create,
@@ -17,9 +18,13 @@ from flowcluster_operator.model import (
 )  # fmt: skip
 from tests.support.makers import (
     KEY,
+    KEYS,
+    LEASE_UID,
+    SETTINGS,
     access,
     cluster,
     deployment,
+    job,
     lease,
     observed,
     outcome,
@@ -34,29 +39,45 @@ from tests.support.plans import (
     condition,
     kinds,
     plan_for,
+    secret_of,
     settled,
     started,
 )  # fmt: skip
 
 
 class TestStart:
-    def test_cluster_and_job_are_created_one_after_the_other_at_once(self) -> None:
-        """A new run gets its cluster and its driver's rights together, and in the next passes the driver."""
-        first = plan_for(observed())
+    def test_what_pods_need_is_there_before_they_are(self) -> None:
+        """A new run gets its Lease and its driver's account, then its keys, then cluster and driver side by side."""
         role, _, account = access()
-        second = plan_for(observed(cluster=cluster(), lease=lease(), access=(role, account)))
-        third = plan_for(observed(cluster=cluster(), **RIGHTS))
+        there: dict[str, Any] = {"lease": lease(), "access": (account,)}
+        plans = [
+            plan_for(observed()),
+            plan_for(observed(**there)),
+            plan_for(observed(**there, keys=KEYS)),
+            plan_for(observed(lease=lease(), access=(account, role), keys=KEYS, cluster=cluster(), job=job())),
+        ]
 
-        assert kinds(first) == ["DaskCluster", "Lease", "Role", "ServiceAccount"]
-        assert kinds(second) == ["RoleBinding"]
-        assert first.requeue == second.requeue == 0
-        assert kinds(third) == ["Job"]
+        assert [kinds(plan) for plan in plans] == [
+            ["Lease", "ServiceAccount"],
+            ["Secret"],
+            ["DaskCluster", "Job", "Role"],
+            ["RoleBinding"],
+        ]
+        assert {plan.requeue for plan in plans} == {0}
+
+    def test_rights_that_somebody_took_away_stay_away(self) -> None:
+        """A driver that was heard had them: nobody gives them back behind an administrator's back."""
+        heard = DriverSigns(holder="run-x/1", outcome=None, silent=1, asked=0)
+        gone = CHILDREN | {"access": ()}
+
+        assert kinds(plan_for(observed(status=started(), **gone))) == ["ServiceAccount"]
+        assert kinds(plan_for(observed(status=started(), driver=heard, **gone))) == []
 
     def test_a_run_without_a_cluster_gets_a_driver_only(self) -> None:
         """No cluster is made for a run that asks for none."""
         body = spec(workers=None)
 
-        assert kinds(plan_for(observed(body))) == ["Lease", "Role", "ServiceAccount"]
+        assert kinds(plan_for(observed(body))) == ["Lease", "ServiceAccount"]
         assert kinds(plan_for(observed(body, **RIGHTS))) == ["Job"]
 
     def test_a_driver_may_write_its_own_lease_and_ask_for_runs(self) -> None:
@@ -80,16 +101,41 @@ class TestStart:
 
     def test_a_run_beneath_another_one_is_kept_by_the_driver_of_that(self) -> None:
         """The rights to it exist before its Lease does, and belong to its parent's driver."""
-        body, parent = spec(flow=False), Parent("above", "above-1a2b3c", is_over=False)
+        body, parent = spec(flow=False), Parent("above", "above-1a2b3c", "above-4d5e6f", is_over=False)
         rights = access(body, parent)
 
-        assert kinds(plan_for(observed(body, parent=parent))) == ["DaskCluster", "Role"]
-        assert kinds(plan_for(observed(body, parent=parent, cluster=cluster(), access=rights))) == ["Lease"]
+        assert kinds(plan_for(observed(body, parent=parent))) == ["Role"]
+        assert kinds(plan_for(observed(body, parent=parent, access=rights))) == ["Lease"]
+        (made,) = plan_for(observed(body, parent=parent, access=rights, lease=lease())).actions
+        assert isinstance(made, Create)
+        assert secret_of(made.body["spec"]["worker"]["spec"]) == parent.keys
         assert rights[1]["subjects"][0]["name"] == parent.account
+
+    def test_a_run_beneath_one_without_keys_makes_no_pods(self) -> None:
+        """The run above has lost its own and is about to end: nobody could use the cluster."""
+        parent = Parent("above", "above-1a2b3c", None, is_over=False)
+        seen = observed(spec(flow=False), parent=parent, access=access(spec(flow=False), parent), lease=lease())
+
+        assert kinds(plan_for(seen)) == []
+
+    def test_a_run_has_keys_of_its_own(self) -> None:
+        """All of its pods have them, from a Secret that goes with its Lease; another Lease has other keys."""
+        (made,) = plan_for(observed(lease=lease(), access=access())).actions
+        assert isinstance(made, Create)
+        (owner,) = made.body["metadata"]["ownerReferences"]
+        assert (owner["kind"], owner["uid"], owner["blockOwnerDeletion"]) == ("Lease", LEASE_UID, True)
+
+        name = made.body["metadata"]["name"]
+        dask, driver = (
+            create.body["spec"] for create in plan_for(observed(**RIGHTS)).actions if isinstance(create, Create)
+        )
+        pods = [dask["scheduler"]["spec"], dask["worker"]["spec"], driver["template"]["spec"]]
+        assert [secret_of(item) for item in pods] == [name] * 3
+        assert kinds(plan_for(observed(**RIGHTS | {"keys": "of-an-earlier-lease"}))) == ["Secret"]
 
     def test_a_run_beneath_another_one_ends_with_it(self) -> None:
         """Nobody is left to want it; what its driver said before counts more."""
-        body, parent = spec(flow=False), Parent("above", "above-1a2b3c", is_over=True)
+        body, parent = spec(flow=False), Parent("above", "above-1a2b3c", "above-4d5e6f", is_over=True)
         heard = DriverSigns(holder="above-x", outcome=None, silent=1, asked=0)
         said = heard._replace(outcome=Outcome.from_json(outcome()))
         children = {"cluster": cluster(), "lease": lease(), "deployments": (deployment(),), "parent": parent}
@@ -103,12 +149,17 @@ class TestStart:
 
     def test_a_run_without_a_flow_gets_a_cluster_only(self) -> None:
         """No driver is made where the driver runs elsewhere, but a Lease by which it can show that it lives."""
-        assert kinds(plan_for(observed(spec(flow=False)))) == ["DaskCluster", "Lease"]
+        body = spec(flow=False)
+
+        assert kinds(plan_for(observed(body))) == ["Lease"]
+        assert kinds(plan_for(observed(body, lease=lease()))) == ["Secret"]
+        assert kinds(plan_for(observed(body, lease=lease(), keys=KEYS))) == ["DaskCluster"]
 
     def test_a_referenced_cluster_is_used_and_not_created(self) -> None:
         """spec.cluster.ref gives the driver that cluster's address and makes none."""
         body = spec(workers=None, cluster={"kind": "Dask", "ref": {"name": "shared"}})
-        (create,) = plan_for(observed(body, referenced={"metadata": {"name": "shared"}}, **RIGHTS)).actions
+        shared = {"metadata": {"name": "shared"}, "spec": {"worker": {"spec": {"containers": []}}}}
+        (create,) = plan_for(observed(body, referenced=shared, **RIGHTS)).actions
 
         assert isinstance(create, Create)
         environment = create.body["spec"]["template"]["spec"]["containers"][0]["env"]
@@ -116,6 +167,20 @@ class TestStart:
             "name": "FLOWCLUSTER_CLUSTER_ADDRESS",
             "value": "tcp://shared-scheduler.team.svc.cluster.local:8786",
         } in (environment)
+
+    def test_another_runs_cluster_is_used_with_its_keys(self) -> None:
+        """The driver is let in by the keys of the run that spec.cluster.ref leads to, and there are no others."""
+        body = spec(workers=None, cluster={"kind": "Dask", "ref": {"name": "theirs"}})
+        theirs = dask_cluster(KEY, FlowRunSpec(**spec()), SETTINGS, 1, "keys-of-theirs")
+        (create,) = plan_for(observed(body, referenced=theirs, **RIGHTS | {"keys": None})).actions
+
+        assert isinstance(create, Create)
+        pod = create.body["spec"]["template"]["spec"]
+        assert secret_of(pod) == "keys-of-theirs"
+        address = {item["name"]: item.get("value") for item in pod["containers"][0]["env"]}[
+            "FLOWCLUSTER_CLUSTER_ADDRESS"
+        ]
+        assert address == "tls://theirs-scheduler.team.svc.cluster.local:8786"
 
     def test_children_belong_to_the_run(self) -> None:
         """Garbage collection alone can remove what a run has."""
@@ -132,7 +197,7 @@ class TestStart:
 
         assert status["phase"] == "Running"
         assert condition(status, "ClusterReady")["status"] == "True"
-        assert status["cluster"]["address"].startswith("tcp://greetings-")
+        assert status["cluster"]["address"].startswith("tls://greetings-")
         assert status["display"]["workers"] == "2/2"
 
     def test_the_run_is_starting_while_a_worker_is_missing(self) -> None:

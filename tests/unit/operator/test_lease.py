@@ -13,6 +13,7 @@ from flowcluster_operator.policies.lease import ASKED_SECONDS
 from flowcluster_operator.reconcile.decide import decide
 from flowcluster_operator.silences import Silences
 from tests.support.makers import KEY, NOW, SETTINGS, ago, cluster, deployment, ended, job, lease, observed, pod, spec
+from tests.support.plans import RIGHTS
 
 HEARD = DriverSigns(holder="laptop", outcome=None, silent=5, asked=0)
 
@@ -82,7 +83,7 @@ def test_silence_in_a_pod(holder: str | None, pods: list[dict[str, Any]], phase:
     running = {"phase": "Running", "startTime": ago(300), "readyTime": ago(290)}
     signs = HEARD._replace(holder=holder, silent=61, asked=ASKED_SECONDS)
     world = seen(signs)
-    children = {"cluster": world.cluster, "deployments": world.deployments, "lease": lease(), "job": job(body)}
+    children = {"cluster": world.cluster, "deployments": world.deployments, "job": job(body), **RIGHTS}
     ready = [pod("scheduler"), pod("worker", uid="w1"), pod("worker", uid="w2")]
 
     after = decide(observed(body, status=running, pods=[*ready, *pods], driver=signs, **children), SETTINGS, NOW).status

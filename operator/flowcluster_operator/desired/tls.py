@@ -1,0 +1,79 @@
+"""The run's own keys, by which its driver, scheduler and workers know each other, and nobody else joins them.
+
+Who runs beneath another run uses that one's: its driver has them already, and needs no right to read any Secret.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flowcluster_api import names
+from flowcluster_api.driver import ENV_KEYS
+from flowcluster_operator.desired.metadata import child_metadata
+from flowcluster_operator.model import Key
+from flowcluster_operator.resources import LEASE, SECRET, Object
+
+#: Where the keys are in the pods of a run.
+FOLDER = "/etc/flowcluster/keys"
+
+_VOLUME = "flowcluster-keys"
+_FILES = {"CA_FILE": "ca.crt"} | {
+    f"{role}__{what}": f"tls.{suffix}"
+    for role in ("SCHEDULER", "WORKER", "CLIENT")
+    for what, suffix in (("CERT", "crt"), ("KEY", "key"))
+}
+
+
+def keys(key: Key, lease: Object) -> Object:
+    """The Secret, still empty: what is in it is made when it is created.
+
+    It belongs to the run's Lease, which is gone only when the Secret is: so the operator has to read, list and delete
+    no Secret.
+    """
+    owner = {
+        "apiVersion": LEASE.api_version,
+        "kind": LEASE.kind,
+        "name": lease["metadata"]["name"],
+        "uid": lease["metadata"]["uid"],
+        "blockOwnerDeletion": True,
+    }
+    metadata = child_metadata(key, names.COMPONENT_CLUSTER)
+    return {
+        "apiVersion": SECRET.api_version,
+        "kind": SECRET.kind,
+        "type": "kubernetes.io/tls",
+        "metadata": {**metadata, "name": keys_name(key, lease), "ownerReferences": [owner]},
+        "immutable": True,
+    }
+
+
+def keys_name(key: Key, lease: Object) -> str:
+    """Name of the Secret with the run's keys: another Lease has other keys."""
+    return names.child_name(key.name, lease["metadata"]["uid"])
+
+
+def keys_in(pod: dict[str, Any]) -> str | None:
+    """Name of the Secret whose keys a pod of that spec has, if it has any."""
+    volumes = pod.get("volumes") or []
+    return next((volume["secret"]["secretName"] for volume in volumes if volume["name"] == _VOLUME), None)
+
+
+def with_keys(pod: dict[str, Any], secret: str, *, only: bool) -> dict[str, Any]:
+    """A pod's spec with the keys in all of its containers; with `only`, Dask there speaks nothing but TLS."""
+    environment = {ENV_KEYS: FOLDER} | {
+        f"DASK_DISTRIBUTED__COMM__TLS__{name}": f"{FOLDER}/{file}" for name, file in _FILES.items()
+    }
+    if only:
+        environment["DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION"] = "true"
+    env = [{"name": name, "value": value} for name, value in environment.items()]
+    mount = {"name": _VOLUME, "mountPath": FOLDER, "readOnly": True}
+    containers = [
+        {
+            **container,
+            "env": [*container.get("env", []), *env],
+            "volumeMounts": [*container.get("volumeMounts", []), mount],
+        }
+        for container in pod["containers"]
+    ]
+    volume = {"name": _VOLUME, "secret": {"secretName": secret}}
+    return {**pod, "containers": containers, "volumes": [*pod.get("volumes", []), volume]}

@@ -1,0 +1,40 @@
+"""Making a run's keys. Not pure: every call gives others."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+#: For how long they hold: no run goes on for longer.
+LIFETIME = dt.timedelta(days=3650)
+#: Clocks of nodes differ.
+_EARLIER = dt.timedelta(days=1)
+
+
+def new_keys(name: str) -> dict[str, str]:
+    """The data of a Secret: one certificate for all parts of a run, signed by itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _EARLIER)
+        .not_valid_after(now + LIFETIME)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = certificate.public_bytes(serialization.Encoding.PEM)
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    files = {"ca.crt": pem, "tls.crt": pem, "tls.key": private}
+    return {file: base64.b64encode(content).decode() for file, content in files.items()}
