@@ -140,6 +140,8 @@ class Observed:
     settled: Settled = _AT_REST
     deployments: tuple[Object, ...] = ()
     pods: tuple[PodFacts, ...] = ()
+    #: What an upstream operator made besides.
+    latecomers: tuple[Object, ...] = ()
     warnings: tuple[Warned, ...] = ()
     rejections: tuple[Rejection, ...] = ()
     #: A listing of all kinds, made for this pass, found nothing of the run.

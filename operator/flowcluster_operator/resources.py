@@ -35,6 +35,7 @@ class Resource:
 
 FLOW_RUN = Resource(names.GROUP, names.VERSION, names.KIND, names.PLURAL)
 DASK_CLUSTER = Resource("kubernetes.dask.org", "v1", "DaskCluster", "daskclusters")
+DASK_WORKER_GROUP = Resource("kubernetes.dask.org", "v1", "DaskWorkerGroup", "daskworkergroups")
 JOB = Resource("batch", "v1", "Job", "jobs")
 POD = Resource("", "v1", "Pod", "pods")
 DEPLOYMENT = Resource("apps", "v1", "Deployment", "deployments")
@@ -49,11 +50,14 @@ SECRET = Resource("", "v1", "Secret", "secrets")
 #: What gives a driver its rights.
 ACCESS = (SERVICE_ACCOUNT, ROLE, ROLE_BINDING)
 
+#: What an upstream operator makes of a cluster resource besides. It may do so while that is being deleted, and the
+#: garbage collector may miss it then.
+LATECOMERS = (DASK_WORKER_GROUP, SERVICE)
 #: Children that the operator watches, by the run's labels.
-WATCHED = (FLOW_RUN, DASK_CLUSTER, JOB, POD, DEPLOYMENT, LEASE)
+WATCHED = (FLOW_RUN, DASK_CLUSTER, JOB, POD, DEPLOYMENT, LEASE, *LATECOMERS)
 #: What may belong to a run: looked for before a run counts as cleaned up.
-CHILDREN = (DASK_CLUSTER, JOB, DEPLOYMENT, SERVICE, POD, LEASE, *ACCESS)
+CHILDREN = (DASK_CLUSTER, JOB, DEPLOYMENT, POD, LEASE, *LATECOMERS, *ACCESS)
 
-BY_KIND = {resource.kind: resource for resource in (*WATCHED, *ACCESS, SECRET, SERVICE, EVENT)}
+BY_KIND = {resource.kind: resource for resource in (*WATCHED, *ACCESS, SECRET, EVENT)}
 
 Object = dict[str, Any]

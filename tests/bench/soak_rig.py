@@ -10,7 +10,6 @@ from typing import Any
 
 from flowcluster.clusters import DaskKubernetesCluster
 from tests.bench.soak_driver import Driver
-from tests.support.waiting import wait_until
 from tests.support.world import World, scale
 from tools.install import Installed
 
@@ -39,7 +38,7 @@ class Rig:
 
     def nothing_left(self, seconds: float) -> None:
         """Fails unless everything is gone in time."""
-        wait_until(lambda: not self.world.everything(), f"nothing is left: {self.world.everything()}", seconds)
+        self.world.wait_empty(seconds)
 
     @contextmanager
     def away(self, deployment: str) -> Iterator[None]:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.waiting import wait_until
 from tests.support.world import World, scale
 from tools.install import RELEASE, SYSTEM, Installed, install
 
@@ -30,7 +29,7 @@ def world(installed: Installed, request: pytest.FixtureRequest) -> Iterator[Worl
     here.create_namespace()
     try:
         yield here
-        wait_until(lambda: not here.everything(), f"nothing is left: {here.everything()}", LEFT_SECONDS)
+        here.wait_empty(LEFT_SECONDS)
     finally:
         here.delete_namespace()
         here.close()

@@ -151,7 +151,7 @@ def test_a_part_with_a_cluster_of_its_own(world: World, is_short: bool) -> None:
         assert json.loads(whole["flow"]["result"]) == 3
     else:
         assert ended["reason"] == "ParentEnded"
-    wait_until(lambda: not world.everything(), f"nothing is left: {world.everything()}", 30)
+    world.wait_empty(30)
 
 
 def test_a_driver_whose_node_does_not_answer(world: World) -> None:

@@ -52,6 +52,22 @@ def test_deleted_while_running(world: World) -> None:
     wait_until(lambda: not world.runs(), "the FlowRun is gone", 5)
 
 
+@pytest.mark.parametrize("end", ["cancel", "delete"])
+def test_what_dask_kubernetes_makes_too_late(world: World, end: str) -> None:
+    """It may make workers of a cluster that is being deleted, which no garbage collection may find: they go, too."""
+    world.create(naps(world))
+    world.wait_phase("run", "Running")
+    (made,) = world.dask_worker_groups()
+    late = {"name": "late", "labels": made["metadata"]["labels"]}  # no owner, as if that were gone already
+    world.create_dask_worker_group(made | {"metadata": late, "spec": made["spec"] | {"cluster": "late"}})
+    if end == "cancel":
+        world.patch("run", {"cancel": True})
+        world.wait_phase("run", "Cancelled")
+        assert world.everything() == []
+    else:
+        world.delete("run")
+
+
 def test_cancelled_while_running(world: World) -> None:
     """spec.cancel stops the flow, and the record says so."""
     world.create(naps(world))

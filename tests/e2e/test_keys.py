@@ -8,7 +8,6 @@ import pytest
 from kubernetes import client
 
 from flowcluster_api import names
-from tests.support.waiting import wait_until
 from tests.support.world import FlowRun, World
 from tools.install import RELEASE, SYSTEM
 
@@ -133,4 +132,4 @@ def test_a_run_whose_lease_somebody_deletes(world: World, host: str) -> None:
 
     assert status["reason"] == "ClusterLost"
     assert "Lease was deleted" in status["message"]
-    wait_until(lambda: not world.everything(), f"nothing is left: {world.everything()}", 30)
+    world.wait_empty(30)

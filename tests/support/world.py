@@ -154,6 +154,15 @@ class World:
         """All DaskClusters of the namespace."""
         return self._list("kubernetes.dask.org", "v1", "daskclusters")
 
+    def dask_worker_groups(self) -> list[Body]:
+        """All DaskWorkerGroups of the namespace."""
+        return self._list("kubernetes.dask.org", "v1", "daskworkergroups")
+
+    def create_dask_worker_group(self, body: Body) -> None:
+        """Create a DaskWorkerGroup."""
+        group = ("kubernetes.dask.org", "v1", self.namespace, "daskworkergroups")
+        self._custom.create_namespaced_custom_object(*group, body)
+
     def pods(self, component: str = "") -> list[Any]:
         """Pods of the namespace, of one component if given."""
         selector = f"{names.LABEL_COMPONENT}={component}" if component else ""
@@ -164,7 +173,7 @@ class World:
         ns = self.namespace
         found = {
             "DaskCluster": [item["metadata"]["name"] for item in self.dask_clusters()],
-            "DaskWorkerGroup": self._names_of(self._list("kubernetes.dask.org", "v1", "daskworkergroups")),
+            "DaskWorkerGroup": self._names_of(self.dask_worker_groups()),
             "DaskAutoscaler": self._names_of(self._list("kubernetes.dask.org", "v1", "daskautoscalers")),
             "Deployment": _names(self.apps.list_namespaced_deployment(ns)),
             "ReplicaSet": _names(self.apps.list_namespaced_replica_set(ns)),
@@ -183,6 +192,13 @@ class World:
             ],
         }
         return [f"{kind} {name}" for kind, listed in found.items() for name in listed]
+
+    def wait_empty(self, seconds: float) -> None:
+        """Wait until runs have left nothing behind. Fails with what is left then."""
+        try:
+            wait_until(lambda: not self.everything(), "nothing is left", seconds)
+        except AssertionError as error:
+            raise AssertionError(f"after {seconds:g} s there is still {self.everything()}") from error
 
     def _list(self, group: str, version: str, plural: str) -> list[Body]:
         return list(self._custom.list_namespaced_custom_object(group, version, self.namespace, plural)["items"])

@@ -6,7 +6,7 @@ import datetime as dt
 
 from flowcluster_operator.facts import parse_time
 from flowcluster_operator.model import Action, Delete, DropFinalizers, Observed
-from flowcluster_operator.resources import ACCESS, BY_KIND, DEPLOYMENT, POD, Object
+from flowcluster_operator.resources import ACCESS, BY_KIND, POD, Object
 from flowcluster_operator.settings import Settings
 
 _FOREGROUND = "foregroundDeletion"
@@ -16,17 +16,16 @@ def removals(observed: Observed, settings: Settings, now: dt.datetime) -> list[A
     """The next deletes. Cluster and Job go first and take their own children along.
 
     What is left without them afterwards (a finalizer was dropped, somebody deleted with
-    ``--cascade=orphan``) is deleted piece by piece.
+    ``--cascade=orphan``, an upstream operator had not noticed yet) is deleted piece by piece.
     """
     if roots := _roots(observed):
         return [action for obj in roots if (action := _remove(obj, settings, now)) is not None]
     loose: list[Action] = [
-        Delete(DEPLOYMENT, obj["metadata"]["name"], obj["metadata"]["uid"])
-        for obj in observed.deployments
+        Delete(BY_KIND[obj["kind"]], obj["metadata"]["name"], obj["metadata"]["uid"])
+        for obj in (*observed.latecomers, *observed.deployments)
         if "deletionTimestamp" not in obj["metadata"]
     ]
-    loose += [Delete(POD, pod.name, pod.uid) for pod in observed.pods if not pod.terminating]
-    return loose
+    return [*loose, *(Delete(POD, pod.name, pod.uid) for pod in observed.pods if not pod.terminating)]
 
 
 def stuck_in(observed: Observed, settings: Settings, now: dt.datetime) -> float | None:
@@ -41,7 +40,7 @@ def stuck_in(observed: Observed, settings: Settings, now: dt.datetime) -> float 
 
 def anything_left(observed: Observed) -> bool:
     """Whether children of the run are known."""
-    return bool(_roots(observed) or observed.deployments or observed.pods)
+    return bool(_roots(observed) or observed.deployments or observed.pods or observed.latecomers)
 
 
 def _roots(observed: Observed) -> list[Object]:

@@ -31,6 +31,7 @@ from tests.support.makers import (
     pod,
     run,
     spec,
+    stored,
 )  # fmt: skip
 from tests.support.plans import (
     ACCESS_KINDS,
@@ -251,6 +252,18 @@ class TestTeardown:
         assert [type(action) for action in plan_for(observed(status=FINISHED, cluster=going)).actions] == [
             DropFinalizers
         ]
+
+    def test_what_came_too_late_goes_last(self) -> None:
+        """Upstream operators make things of a cluster that is being deleted, also when the FlowRun itself is gone."""
+        late = stored({"kind": "DaskWorkerGroup", "metadata": {"name": "late", "namespace": KEY.namespace}})
+        seen = observed(status=FINISHED, latecomers=(late,))
+
+        for found in (seen, dataclasses.replace(seen, run=None, spec=None)):
+            (action,) = plan_for(found).actions
+            assert isinstance(action, Delete)
+            assert (action.resource.kind, action.name) == ("DaskWorkerGroup", "late")
+        children = plan_for(observed(status=FINISHED, latecomers=(late,), **CHILDREN)).actions
+        assert "DaskWorkerGroup" not in [action.resource.kind for action in children]
 
     def test_the_final_phase_needs_a_listing(self) -> None:
         """An empty store is no proof: the run stays in Stopping until a listing found nothing."""
