@@ -118,8 +118,6 @@ def test_signal_that_another_thread_took() -> None:
         "def take():\n"
         "    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
-        # Whoever started the tests in the background of a shell had it ignore Ctrl-C.
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})\n"
         "wait_blocking(lambda _: threading.Thread(target=take).start())\n"
     )
