@@ -10,6 +10,7 @@ import pathlib
 import sys
 import tempfile
 
+from tools import kuberay
 from tools.chart import DASK_CHART, package
 from tools.cluster import api
 from tools.cluster.errors import ToolError
@@ -26,7 +27,7 @@ UPSTREAM = f"{RELEASE}-{DASK_CHART}"
 class Installed:
     """A cluster with the operators in it.
 
-    `images` are full references by name: operator, runtime, dask-operator.
+    `images` are full references by name: operator, runtime, dask-operator, kuberay.
     """
 
     kubeconfig: pathlib.Path
@@ -47,6 +48,8 @@ def install() -> Installed:
         images=images,
         audit_log=cluster.audit_log,
     )
+    with step("installing KubeRay"):
+        kuberay.install(done.kubectl, done.kubeconfig, SYSTEM, images["kuberay"])
     with step("installing the chart"), tempfile.TemporaryDirectory() as folder:
         archive = package(str(done.helm), pathlib.Path(folder))
         run(

@@ -56,7 +56,7 @@ def take_down(cluster: Cluster, *, purge: bool = False) -> None:
 
 
 def build_images(names: Iterable[str] = INSTALLED) -> dict[str, Image]:
-    """Images by name (``operator``, ``runtime``, ``dask-operator``), built from the files as they are now."""
+    """Images by name (``operator``, ``runtime``, ...), built from the files as they are now."""
     return build.build(names)
 
 

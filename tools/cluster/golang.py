@@ -16,7 +16,7 @@ from tools.cluster.shell import run
 
 MODULES = Path(__file__).parent / "go"
 TOOLCHAIN_LOCK = MODULES / "toolchain.txt"
-OLDEST = (1, 24)
+OLDEST = (1, 25)
 
 
 @functools.cache

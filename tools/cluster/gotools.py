@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ class Module:
     :ivar stamp: from that version, the variables which the linker sets, since a build outside a release
         leaves them at a placeholder.
     :ivar duration: how long a first build takes on two cores, for the reader who waits.
+    :ivar assets: folders of the pinned module that are kept beside the programs.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Module:
     pinned: str = ""
     stamp: Callable[[str], dict[str, str]] = lambda _version: {}
     duration: str = "a few seconds"
+    assets: tuple[str, ...] = ()
 
 
 def _stamp_kubernetes(version: str) -> dict[str, str]:
@@ -79,6 +82,13 @@ MODULES = {
         Module("coredns", {"coredns": "."}, duration="two minutes"),
         Module("helm", {"helm": "helm.sh/helm/v3/cmd/helm"}, "helm.sh/helm/v3", _stamp_helm, "three minutes"),
         Module("kind", {"kind": "sigs.k8s.io/kind"}),
+        Module(
+            "kuberay",
+            {"ray-operator": "github.com/ray-project/kuberay/ray-operator"},
+            "github.com/ray-project/kuberay/ray-operator",
+            assets=("config/crd/bases", "config/rbac"),
+            duration="three minutes",
+        ),
         Module("pause", {"pause": "."}),
     )
 }
@@ -114,6 +124,11 @@ def built(name: str) -> Path:
                     env=golang.environment(),
                     hint="The Go module proxy must be reachable for the first build.",
                 )
+        for asset in module.assets:
+            where = run(
+                [golang.go(), "list", "-m", "-f", "{{.Dir}}", module.pinned], cwd=source, env=golang.environment()
+            )
+            shutil.copytree(Path(where.strip()) / asset, folder / asset, copy_function=shutil.copyfile)
 
     return cache.entry(f"bin/{name}", key, make, f"building {name}")
 

@@ -1,3 +1,9 @@
+{{- define "flowcluster.checks" -}}
+{{- if and (index .Values "kuberay-operator" "enabled") (not (hasKey .Subcharts "kuberay-operator")) }}
+{{- fail "kuberay-operator.enabled: this package was made without KubeRay's chart; install KubeRay by itself and leave the value false" }}
+{{- end }}
+{{- end }}
+
 {{- define "flowcluster.name" -}}
 {{- if contains .Chart.Name .Release.Name }}{{ .Release.Name }}{{ else }}{{ .Release.Name }}-{{ .Chart.Name }}{{ end }}
 {{- end }}

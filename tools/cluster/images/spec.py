@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.cluster import cache
+from tools.cluster import cache, gotools
 from tools.cluster.errors import ToolError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -23,12 +23,14 @@ class Spec:
     :ivar dockerfile: relative to the repository's root, as are the inputs.
     :ivar target: the stage to build; empty: the last one.
     :ivar inputs: files and folders that the Dockerfile copies.
+    :ivar programs: Go programs that it copies from the folder ``bin``.
     """
 
     name: str
     dockerfile: str
     inputs: tuple[str, ...]
     target: str = ""
+    programs: tuple[str, ...] = ()
 
 
 _PROJECT = ("requirements/build.lock", "pyproject.toml", "sdk", "operator")
@@ -38,11 +40,12 @@ SPECS = {
         Spec("operator", "Dockerfile", (*_PROJECT, "requirements/operator.lock"), "operator"),
         Spec("runtime", "Dockerfile", (*_PROJECT, "requirements/runtime.lock"), "runtime"),
         Spec("dask-operator", "tools/cluster/images/dask-operator/Dockerfile", ("requirements/dask-operator.lock",)),
+        Spec("kuberay", "tools/cluster/images/kuberay/Dockerfile", (), programs=("ray-operator",)),
         Spec("prefect", "tools/cluster/images/prefect/Dockerfile", ("requirements/prefect.lock", "sdk")),
     )
 }
 #: What an installation needs; the others are for single tests.
-INSTALLED = ("operator", "runtime", "dask-operator")
+INSTALLED = ("operator", "runtime", "dask-operator", "kuberay")
 
 
 def named(name: str) -> Spec:
@@ -57,7 +60,8 @@ def reference(spec: Spec, base: str, root: Path = ROOT) -> str:
 
     :param base: what identifies the base image's content.
     """
-    digest = cache.digest([cache.tree_digest(root, _files(spec, root)), spec.target, base])
+    built = [gotools.program(name).parent.name for name in spec.programs]
+    digest = cache.digest([cache.tree_digest(root, _files(spec, root)), spec.target, base, *built])
     return f"{REPOSITORY}/{spec.name}:{digest[:TAG_DIGITS]}"
 
 
@@ -67,6 +71,9 @@ def snapshot(spec: Spec, folder: Path) -> None:
         copy = folder / path.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(path, copy)
+    for name in spec.programs:
+        (folder / "bin").mkdir(exist_ok=True)
+        shutil.copy2(gotools.program(name), folder / "bin" / name)
 
 
 def _files(spec: Spec, root: Path) -> list[Path]:

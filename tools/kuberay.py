@@ -1,0 +1,89 @@
+"""Install the stock KubeRay operator from its Go module, where a cluster has none.
+
+Its chart is published apart from the module: where that can be reached, `charts/flowcluster` brings it along (see its
+README). Here the same objects are written out: the module's own CRDs and ClusterRole, and a Deployment as in its chart.
+"""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+import yaml
+
+from tools.cluster import gotools
+from tools.cluster.shell import run, succeeds
+
+#: Deployment, ServiceAccount and ClusterRole.
+NAME = "kuberay-operator"
+_CRD = "rayclusters.ray.io"
+_SECURITY = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+_PROBE = {"httpGet": {"path": "/metrics", "port": "http"}, "periodSeconds": 1, "failureThreshold": 60}
+
+
+def install(kubectl: pathlib.Path, kubeconfig: pathlib.Path, namespace: str, image: str) -> None:
+    """Bring the operator of that image into the cluster, and wait until it runs; one of somebody else's is left alone.
+
+    Raises ToolError when it does not come up.
+    """
+    command: list[str | pathlib.Path] = [kubectl, "--kubeconfig", kubeconfig, "--namespace", namespace]
+    is_served = succeeds([*command, "get", "customresourcedefinition", _CRD])
+    if is_served and not succeeds([*command, "get", "deployment", NAME]):
+        return
+    apply = [*command, "apply", "--server-side", "--force-conflicts", "--filename", "-"]
+    run(apply, stdin=yaml.safe_dump_all([*_upstream(), *_ours(namespace, image)]))
+    run([*command, "rollout", "status", f"deployment/{NAME}", "--timeout=120s"])
+
+
+def _upstream() -> list[dict[str, Any]]:
+    folder = gotools.built("kuberay") / "config"
+    paths = [*sorted((folder / "crd" / "bases").glob("*.yaml")), folder / "rbac" / "role.yaml"]
+    documents = [document for path in paths for document in yaml.safe_load_all(path.read_text())]
+    for document in documents:
+        if document["kind"] == "ClusterRole":
+            document["metadata"]["name"] = NAME
+    return documents
+
+
+def _ours(namespace: str, image: str) -> list[dict[str, Any]]:
+    here = {"name": NAME, "namespace": namespace}
+    labels = {"app.kubernetes.io/name": "kuberay", "app.kubernetes.io/component": NAME}
+    container = {
+        "name": NAME,
+        "image": image,
+        # One at a time, as the Deployment says: who holds no lease need not wait for one to run out.
+        "args": ["--enable-leader-election=false"],
+        "ports": [{"name": "http", "containerPort": 8080}],
+        "securityContext": _SECURITY,
+        "readinessProbe": _PROBE,
+        "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
+    }
+    pod = {
+        "serviceAccountName": NAME,
+        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        "terminationGracePeriodSeconds": 10,
+        "containers": [container],
+    }
+    group = "rbac.authorization.k8s.io"
+    return [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": here},
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": {"name": NAME},
+            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": NAME},
+            "subjects": [{"kind": "ServiceAccount", **here}],
+        },
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {**here, "labels": labels},
+            "spec": {
+                "replicas": 1,
+                "strategy": {"type": "Recreate"},
+                "selector": {"matchLabels": labels},
+                "template": {"metadata": {"labels": labels}, "spec": pod},
+            },
+        },
+    ]
