@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+import secrets
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -17,7 +18,7 @@ _EARLIER = dt.timedelta(days=1)
 
 
 def new_keys(name: str) -> dict[str, str]:
-    """The data of a Secret: one certificate for all parts of a run, signed by itself, and its key."""
+    """The data of a Secret: one certificate for all parts of a run, signed by itself, its key, and a token for Ray."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = dt.datetime.now(dt.UTC)
@@ -36,5 +37,5 @@ def new_keys(name: str) -> dict[str, str]:
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    files = {"ca.crt": pem, "tls.crt": pem, "tls.key": private}
+    files = {"ca.crt": pem, "tls.crt": pem, "tls.key": private, "auth_token": secrets.token_urlsafe(32).encode()}
     return {file: base64.b64encode(content).decode() for file, content in files.items()}

@@ -6,13 +6,14 @@ this whole operator; aiohttp is here already, with kopf.
 
 from __future__ import annotations
 
+import builtins
 import json
 from typing import Any
 
 import aiohttp
 import kopf
 
-from flowcluster_operator.errors import ApiUnavailable, api_error
+from flowcluster_operator.errors import ApiUnavailable, Conflict, Refused, api_error
 from flowcluster_operator.resources import Object, Resource
 
 FIELD_MANAGER = "flowcluster"
@@ -77,10 +78,22 @@ class Kube:
         path = resource.path(meta["namespace"], meta["name"], "status")
         return await self._request("PUT", path, obj, {"fieldManager": FIELD_MANAGER})
 
-    async def merge(self, resource: Resource, namespace: str, name: str, patch: Object) -> Object:
-        """Merge-patch an object."""
+    async def patch(
+        self, resource: Resource, namespace: str, name: str, uid: str, patch: Object | builtins.list[Object]
+    ) -> Object:
+        """Patch exactly the object of that UID: by a merge patch, or by the steps of a JSON patch.
+
+        Raises Conflict when it is another one, or a step that tests finds something else.
+        """
         path, query = resource.path(namespace, name), {"fieldManager": FIELD_MANAGER}
-        return await self._request("PATCH", path, patch, query, "application/merge-patch+json")
+        if isinstance(patch, dict):
+            body = {**patch, "metadata": {**patch.get("metadata", {}), "uid": uid}}
+            return await self._request("PATCH", path, body, query, "application/merge-patch+json")
+        steps = [{"op": "test", "path": "/metadata/uid", "value": uid}, *patch]
+        try:
+            return await self._request("PATCH", path, steps, query, "application/json-patch+json")
+        except Refused as error:
+            raise Conflict(error.status, error.reason, str(error)) from error
 
     async def delete(
         self, resource: Resource, namespace: str, name: str, uid: str, *, background: bool = False
@@ -97,7 +110,7 @@ class Kube:
         self,
         method: str,
         path: str,
-        body: Object | None = None,
+        body: Object | builtins.list[Object] | None = None,
         query: dict[str, str] | None = None,
         content_type: str = "application/json",
     ) -> Object:

@@ -7,6 +7,7 @@ import datetime as dt
 import math
 from typing import NamedTuple
 
+from flowcluster_api import names
 from flowcluster_api.driver import Outcome
 from flowcluster_api.lease import Demand
 from flowcluster_api.v1alpha1 import FlowRunSpec
@@ -19,6 +20,11 @@ class Key(NamedTuple):
     namespace: str
     name: str
     uid: str
+
+
+def identity(obj: Object) -> tuple[str, str]:
+    """Name and UID of an object."""
+    return obj["metadata"]["name"], obj["metadata"]["uid"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +112,14 @@ class Parent(NamedTuple):
     is_over: bool
 
 
+class Scale(NamedTuple):
+    """Workers of a run: the bounds that hold after the administrator's limit, and the number wanted now."""
+
+    minimum: int
+    maximum: int
+    target: int
+
+
 class Settled(NamedTuple):
     """How long the cluster's number of workers has been at rest, in seconds.
 
@@ -153,6 +167,10 @@ class Observed:
         """The pods of one component."""
         return [pod for pod in self.pods if pod.component == component]
 
+    def leaders(self) -> list[PodFacts]:
+        """The pods of the cluster's scheduler or head."""
+        return [pod for pod in self.pods if pod.component in names.LEADERS.values()]
+
 
 @dataclasses.dataclass(frozen=True)
 class Create:
@@ -177,12 +195,12 @@ class Delete:
 
 @dataclasses.dataclass(frozen=True)
 class SetWorkers:
-    """Ask the upstream operator for another number of workers, by this merge patch."""
+    """Ask the upstream operator for another number of workers, by this merge patch or JSON patch."""
 
     resource: Resource
     name: str
     uid: str
-    patch: Object
+    patch: Object | list[Object]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,6 +222,13 @@ class Emit:
 
 
 Action = Create | Delete | DropFinalizers | SetWorkers
+
+
+class Resizing(NamedTuple):
+    """What to do now about the number of workers, and in how many seconds to look again although nothing happens."""
+
+    actions: tuple[Action, ...] = ()
+    requeue: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)

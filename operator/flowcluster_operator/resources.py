@@ -36,6 +36,7 @@ class Resource:
 FLOW_RUN = Resource(names.GROUP, names.VERSION, names.KIND, names.PLURAL)
 DASK_CLUSTER = Resource("kubernetes.dask.org", "v1", "DaskCluster", "daskclusters")
 DASK_WORKER_GROUP = Resource("kubernetes.dask.org", "v1", "DaskWorkerGroup", "daskworkergroups")
+RAY_CLUSTER = Resource("ray.io", "v1", "RayCluster", "rayclusters")
 JOB = Resource("batch", "v1", "Job", "jobs")
 POD = Resource("", "v1", "Pod", "pods")
 DEPLOYMENT = Resource("apps", "v1", "Deployment", "deployments")
@@ -54,9 +55,9 @@ ACCESS = (SERVICE_ACCOUNT, ROLE, ROLE_BINDING)
 #: garbage collector may miss it then.
 LATECOMERS = (DASK_WORKER_GROUP, SERVICE)
 #: Children that the operator watches, by the run's labels.
-WATCHED = (FLOW_RUN, DASK_CLUSTER, JOB, POD, DEPLOYMENT, LEASE, *LATECOMERS)
+WATCHED = (FLOW_RUN, DASK_CLUSTER, RAY_CLUSTER, JOB, POD, DEPLOYMENT, LEASE, *LATECOMERS)
 #: What may belong to a run: looked for before a run counts as cleaned up.
-CHILDREN = (DASK_CLUSTER, JOB, DEPLOYMENT, POD, LEASE, *LATECOMERS, *ACCESS)
+CHILDREN = (DASK_CLUSTER, RAY_CLUSTER, JOB, DEPLOYMENT, POD, LEASE, *LATECOMERS, *ACCESS)
 
 BY_KIND = {resource.kind: resource for resource in (*WATCHED, *ACCESS, SECRET, EVENT)}
 

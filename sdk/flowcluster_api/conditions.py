@@ -46,7 +46,6 @@ STALLED = "Stalled"
 # Reasons of ours.
 SPEC_ACCEPTED = "SpecAccepted"  # the spec is valid and served by this operator
 INVALID_TEMPLATE = "InvalidTemplate"  # a template in the spec is none
-UNSUPPORTED = "Unsupported"  # valid, but this operator cannot serve it
 SUSPENDED = "Suspended"  # spec.suspend is true: nothing exists
 CREATED = "Created"  # cluster and driver were asked for
 WAITING = "Waiting"  # nothing is wrong, and not everything is there yet

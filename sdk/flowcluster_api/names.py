@@ -28,9 +28,13 @@ LABEL_COMPONENT = f"{GROUP}/component"
 COMPONENT_CLUSTER = "cluster"
 COMPONENT_DRIVER = "driver"
 COMPONENT_SCHEDULER = "scheduler"
+COMPONENT_HEAD = "head"
 COMPONENT_WORKER = "worker"
 
-#: Characters of a child's name. dask-kubernetes appends `-default-worker-` and ten characters to it
+#: What leads a cluster, by its kind.
+LEADERS = {"Dask": COMPONENT_SCHEDULER, "Ray": COMPONENT_HEAD}
+
+#: Characters of a child's name, 53 with KubeRay. dask-kubernetes appends `-default-worker-` and ten characters to it
 #: and the result must still be a label value of at most 63.
 CHILD_NAME_LIMIT = 37
 _HASH_LENGTH = 6
@@ -46,6 +50,11 @@ def child_name(run_name: str, run_uid: str) -> str:
     if not stem or not stem[0].isalpha():
         stem = f"r{stem}"[: CHILD_NAME_LIMIT - _HASH_LENGTH - 1].rstrip("-")
     return f"{stem}-{digest}"
+
+
+def driver_name(run_name: str, run_uid: str) -> str:
+    """The name of the driver's account and its rights. KubeRay names those of its autoscaler like the cluster."""
+    return f"{child_name(run_name, run_uid)}-{COMPONENT_DRIVER}"
 
 
 def child_labels(run_name: str, run_uid: str, component: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ broke off. The near end is in the driver's agent; the far end is this file, run 
 head: ``python -c SOURCE PORT TARGET [TARGET ...]``. It needs nothing but the standard library.
 
 A target written ``tls:PORT`` wants to see a certificate. The far end shows the run's own: whoever reaches it was let
-through by the API server.
+through by the API server. One written ``file:PORT:PATH`` is a file, which is all that comes over a connection.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import struct
 import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Protocol
 
 #: What the near end says first on a new path: a mark, the connection's identity, the port that it leads to, whether
@@ -33,8 +34,10 @@ FRAME, POSITION = struct.Struct("!BI"), struct.Struct("!Q")
 DATA, CONFIRM, END, PING = range(4)
 #: Where the far end listens in its pod.
 PORT = 8790
-#: What a target that speaks TLS begins with, and what names the folder with the run's keys (`driver.ENV_KEYS`).
-TLS_MARK, ENV_KEYS = "tls:", "FLOWCLUSTER_KEYS"
+#: What a target begins with that speaks TLS, or that is a file.
+TLS_MARK, FILE_MARK = "tls:", "file:"
+#: What names the folder with the run's keys (`driver.ENV_KEYS`).
+ENV_KEYS = "FLOWCLUSTER_KEYS"
 
 #: Bytes of a frame at most, and bytes that one end sends ahead of what the other has confirmed.
 CHUNK, WINDOW = 2**18, 2**23
@@ -229,24 +232,40 @@ class Relay:
         self._carried.pop(identity, None)
 
 
-def target(text: str) -> tuple[int, ssl.SSLContext | None]:
-    """The port that the command line means, and how to speak to it."""
-    if not text.startswith(TLS_MARK):
-        return int(text), None
-    folder = os.environ[ENV_KEYS]
+async def target(text: str) -> tuple[int, ssl.SSLContext | None]:
+    """The port that the command line means, and how to speak to it; a file is served there from now on."""
+    if text.startswith(FILE_MARK):
+        port, _, path = text.removeprefix(FILE_MARK).partition(":")
+        await _serve(path, int(port))
+        return int(port), None
+    if text.startswith(TLS_MARK):
+        return int(text.removeprefix(TLS_MARK)), _tls(os.environ[ENV_KEYS])
+    return int(text), None
+
+
+async def _serve(path: str, port: int) -> None:
+    def give(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(Path(path).read_bytes())
+        writer.close()
+
+    await asyncio.start_server(give, "127.0.0.1", port)
+
+
+def _tls(folder: str) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=f"{folder}/ca.crt")
     # All of a run have the same certificate, which names no host.
     context.check_hostname = False
     context.load_cert_chain(f"{folder}/tls.crt", f"{folder}/tls.key")
-    return int(text.removeprefix(TLS_MARK)), context
+    return context
 
 
-async def main(port: int, targets: Mapping[int, ssl.SSLContext | None]) -> None:
+async def main(port: int, texts: list[str]) -> None:
     """Serve on a port of this pod's own address, which only a port-forward reaches."""
-    server = await asyncio.start_server(Relay(targets).serve, "127.0.0.1", port)
+    relay = Relay(dict([await target(text) for text in texts]))
+    server = await asyncio.start_server(relay.serve, "127.0.0.1", port)
     async with server:
         await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]), dict(target(text) for text in sys.argv[2:])))
+    asyncio.run(main(int(sys.argv[1]), sys.argv[2:]))

@@ -57,7 +57,7 @@ def secret_of(pod: dict[str, Any]) -> str:
     for container in pod["containers"]:
         mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
         environment = {item["name"]: item["value"] for item in container["env"] if "value" in item}
-        assert environment["DASK_DISTRIBUTED__COMM__TLS__CA_FILE"].startswith(mounts[secret["name"]])
+        assert environment["FLOWCLUSTER_KEYS"] == mounts[secret["name"]]
     return str(secret["secret"]["secretName"])
 
 

@@ -154,6 +154,10 @@ class World:
         """All DaskClusters of the namespace."""
         return self._list("kubernetes.dask.org", "v1", "daskclusters")
 
+    def ray_clusters(self) -> list[Body]:
+        """All RayClusters of the namespace."""
+        return self._list("ray.io", "v1", "rayclusters")
+
     def dask_worker_groups(self) -> list[Body]:
         """All DaskWorkerGroups of the namespace."""
         return self._list("kubernetes.dask.org", "v1", "daskworkergroups")
@@ -175,6 +179,7 @@ class World:
             "DaskCluster": [item["metadata"]["name"] for item in self.dask_clusters()],
             "DaskWorkerGroup": self._names_of(self.dask_worker_groups()),
             "DaskAutoscaler": self._names_of(self._list("kubernetes.dask.org", "v1", "daskautoscalers")),
+            "RayCluster": self._names_of(self.ray_clusters()),
             "Deployment": _names(self.apps.list_namespaced_deployment(ns)),
             "ReplicaSet": _names(self.apps.list_namespaced_replica_set(ns)),
             "Job": _names(self.batch.list_namespaced_job(ns)),

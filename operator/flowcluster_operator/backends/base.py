@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from flowcluster_api.v1alpha1 import FlowRunSpec
-from flowcluster_operator.model import Key, Observed
+from flowcluster_operator.model import Key, Observed, Scale
 from flowcluster_operator.resources import Object, Resource
 from flowcluster_operator.settings import Settings
 
@@ -15,9 +15,11 @@ class Backend(Protocol):
 
     kind: str
     resource: Resource
+    #: Whether the cluster finds out by itself how many workers it needs, within the bounds that it is given.
+    scales_itself: bool
 
-    def build(self, key: Key, spec: FlowRunSpec, settings: Settings, workers: int, keys: str) -> Object:
-        """The cluster resource, whole, with `workers` workers and the keys in the Secret of that name."""
+    def build(self, key: Key, spec: FlowRunSpec, settings: Settings, scale: Scale, keys: str) -> Object:
+        """The cluster resource, whole, with so many workers and the keys in the Secret of that name."""
         ...
 
     def address(self, name: str, namespace: str, settings: Settings, keys: str | None) -> str:
@@ -25,7 +27,7 @@ class Backend(Protocol):
         ...
 
     def keys(self, cluster: Object) -> str | None:
-        """Name of the Secret with the keys of a cluster that is a run's own; None for somebody else's."""
+        """Name of the Secret with the keys that let a driver into the cluster; None where it needs none."""
         ...
 
     def dashboard(self, name: str, namespace: str, settings: Settings) -> str:
@@ -36,8 +38,8 @@ class Backend(Protocol):
         """Workers that the cluster resource asks for."""
         ...
 
-    def sized(self, workers: int) -> Object:
-        """The merge patch by which the cluster resource asks for so many workers."""
+    def sized(self, cluster: Object, scale: Scale) -> Object | list[Object]:
+        """The merge patch or JSON patch by which the cluster resource asks for so many workers."""
         ...
 
     def acted_on(self, observed: Observed) -> bool:

@@ -11,7 +11,7 @@ from flowcluster_operator.desired.dask_cluster import (
     scheduler_host,
 )  # fmt: skip
 from flowcluster_operator.desired.tls import keys_in
-from flowcluster_operator.model import Key, Observed
+from flowcluster_operator.model import Key, Observed, Scale
 from flowcluster_operator.resources import DASK_CLUSTER, Object, Resource
 from flowcluster_operator.settings import Settings
 
@@ -21,10 +21,11 @@ class DaskBackend:
 
     kind = "Dask"
     resource: Resource = DASK_CLUSTER
+    scales_itself = False
 
-    def build(self, key: Key, spec: FlowRunSpec, settings: Settings, workers: int, keys: str) -> Object:
+    def build(self, key: Key, spec: FlowRunSpec, settings: Settings, scale: Scale, keys: str) -> Object:
         """See `Backend.build`."""
-        return dask_cluster(key, spec, settings, workers, keys)
+        return dask_cluster(key, spec, settings, scale.target, keys)
 
     def address(self, name: str, namespace: str, settings: Settings, keys: str | None) -> str:
         """See `Backend.address`."""
@@ -44,9 +45,9 @@ class DaskBackend:
         """See `Backend.workers`."""
         return int(cluster["spec"]["worker"].get("replicas", 0))
 
-    def sized(self, workers: int) -> Object:
+    def sized(self, cluster: Object, scale: Scale) -> Object:
         """See `Backend.sized`."""
-        return {"spec": {"worker": {"replicas": workers}}}
+        return {"spec": {"worker": {"replicas": scale.target}}}
 
     def acted_on(self, observed: Observed) -> bool:
         """The scheduler's Deployment is the first thing that dask-kubernetes makes."""

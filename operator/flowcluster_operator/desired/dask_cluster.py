@@ -7,11 +7,11 @@ from typing import Any
 
 from flowcluster_api import names
 from flowcluster_api.v1alpha1 import FlowRunSpec, Scheduler, Workers
+from flowcluster_operator.desired.cluster_pods import cluster_template
 from flowcluster_operator.desired.metadata import child_metadata
-from flowcluster_operator.desired.overlay import lay_over
 from flowcluster_operator.desired.pods import cluster_image, container
 from flowcluster_operator.desired.relay import TLS_MARK, relay
-from flowcluster_operator.desired.tls import with_keys
+from flowcluster_operator.desired.tls import DASK_TLS_ONLY
 from flowcluster_operator.model import Key
 from flowcluster_operator.resources import DASK_CLUSTER, Object
 from flowcluster_operator.settings import Settings
@@ -45,6 +45,7 @@ def dask_cluster(key: Key, spec: FlowRunSpec, settings: Settings, replicas: int,
     doors = [f"{TLS_MARK}{SCHEDULER_PORT}", str(DASHBOARD_PORT)]
     beside = [relay(image, doors, settings)] if spec.flow is None else []
     leading = [_scheduler(scheduler, image, settings), *beside]
+    working = [_worker(workers, image, settings, address)]
     return {
         "apiVersion": DASK_CLUSTER.api_version,
         "kind": DASK_CLUSTER.kind,
@@ -52,36 +53,15 @@ def dask_cluster(key: Key, spec: FlowRunSpec, settings: Settings, replicas: int,
         "spec": {
             "idleTimeout": 0,
             "scheduler": {
-                **_template(key, scheduler, "scheduler", leading, settings, keys),
+                **cluster_template(key, scheduler, "scheduler", leading, settings, keys, DASK_TLS_ONLY),
                 "service": _service(metadata["name"]),
             },
             "worker": {
                 "replicas": replicas,
-                **_template(key, workers, "workers", [_worker(workers, image, settings, address)], settings, keys),
+                **cluster_template(key, workers, "workers", working, settings, keys, DASK_TLS_ONLY),
             },
         },
     }
-
-
-def _template(
-    key: Key,
-    part: Scheduler | Workers | None,
-    field: str,
-    containers: list[dict[str, Any]],
-    settings: Settings,
-    keys: str,
-) -> dict[str, Any]:
-    pod = {
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": settings.cluster_grace_seconds,
-        "containers": containers,
-    }
-    template = {
-        "metadata": {"labels": names.child_labels(key.name, key.uid, containers[0]["name"])},
-        "spec": with_keys(pod, keys, only=True),
-    }
-    return lay_over(template, part.template if part else {}, f"spec.cluster.{field}.template")
 
 
 def _scheduler(part: Scheduler | None, image: str, settings: Settings) -> dict[str, Any]:

@@ -17,16 +17,20 @@ from flowcluster_operator.resources import LEASE, ROLE, ROLE_BINDING, SERVICE_AC
 
 def driver_account(key: Key, spec: FlowRunSpec) -> str:
     """The ServiceAccount of a run's driver: the run's own, or the one that its template names."""
-    own = names.child_name(key.name, key.uid)
     pod = ((spec.flow and spec.flow.template) or {}).get("spec")
     named = pod.get("serviceAccountName") if isinstance(pod, dict) else None
-    return named if isinstance(named, str) and named else own
+    return named if isinstance(named, str) and named else names.driver_name(key.name, key.uid)
 
 
 def driver_access(key: Key, spec: FlowRunSpec, parent: Parent | None) -> list[Create]:
     """What has to exist before the run's driver starts; nothing for a driver with rights of its own."""
-    own = names.child_name(key.name, key.uid)
-    lease = {"apiGroups": [LEASE.group], "resources": [LEASE.plural], "resourceNames": [own], "verbs": ["get", "patch"]}
+    name = names.child_name(key.name, key.uid)
+    lease = {
+        "apiGroups": [LEASE.group],
+        "resources": [LEASE.plural],
+        "resourceNames": [name],
+        "verbs": ["get", "patch"],
+    }
     if spec.flow is not None:
         account = driver_account(key, spec)
         rules = [lease, _flow_runs(["get"], key.name), _flow_runs(["create"])]
@@ -36,7 +40,7 @@ def driver_access(key: Key, spec: FlowRunSpec, parent: Parent | None) -> list[Cr
     else:
         return []
     creates = [Create(ROLE, _role(key, rules)), Create(ROLE_BINDING, _binding(key, account))]
-    if account == own:
+    if account == names.driver_name(key.name, key.uid):
         creates.append(Create(SERVICE_ACCOUNT, _object(SERVICE_ACCOUNT, key)))
     return creates
 
@@ -51,7 +55,7 @@ def _role(key: Key, rules: list[dict[str, Any]]) -> Object:
 
 
 def _binding(key: Key, account: str) -> Object:
-    name = names.child_name(key.name, key.uid)
+    name = names.driver_name(key.name, key.uid)
     return _object(ROLE_BINDING, key) | {
         "roleRef": {"apiGroup": ROLE.group, "kind": ROLE.kind, "name": name},
         "subjects": [{"kind": SERVICE_ACCOUNT.kind, "name": account, "namespace": key.namespace}],
@@ -59,5 +63,5 @@ def _binding(key: Key, account: str) -> Object:
 
 
 def _object(resource: Any, key: Key) -> Object:
-    metadata = child_metadata(key, names.COMPONENT_DRIVER)
+    metadata = {**child_metadata(key, names.COMPONENT_DRIVER), "name": names.driver_name(key.name, key.uid)}
     return {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata}

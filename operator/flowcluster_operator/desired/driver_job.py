@@ -10,7 +10,7 @@ from flowcluster_api.v1alpha1 import Flow, FlowRunSpec
 from flowcluster_operator.desired.metadata import child_metadata
 from flowcluster_operator.desired.overlay import lay_over
 from flowcluster_operator.desired.pods import container, flow_image
-from flowcluster_operator.desired.tls import with_keys
+from flowcluster_operator.desired.tls import DASK, with_keys
 from flowcluster_operator.model import Key
 from flowcluster_operator.resources import JOB, Object
 from flowcluster_operator.settings import Settings
@@ -32,17 +32,22 @@ def driver_job(
     metadata = child_metadata(key, names.COMPONENT_DRIVER)
     pod: dict[str, Any] = {
         "restartPolicy": "Never",
-        "serviceAccountName": names.child_name(key.name, key.uid),
+        "serviceAccountName": names.driver_name(key.name, key.uid),
         "automountServiceAccountToken": True,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": settings.driver_grace_seconds,
         "containers": [_container(key, spec, spec.flow, settings, address, adapts)],
     }
+    volumes: list[dict[str, Any]] = []
     if spec.flow.source is not None:
-        pod["volumes"] = [{"name": "code", "configMap": {"name": spec.flow.source.config_map.name}}]
+        volumes.append({"name": "code", "configMap": {"name": spec.flow.source.config_map.name}})
+    if _joins(spec):
+        volumes.append({"name": "shm", "emptyDir": {"medium": "Memory"}})
+    if volumes:
+        pod["volumes"] = volumes
     template = {
         "metadata": {"labels": metadata["labels"]},
-        "spec": with_keys(pod, keys, only=False),
+        "spec": with_keys(pod, keys, DASK),
     }
     return {
         "apiVersion": JOB.api_version,
@@ -96,7 +101,17 @@ def _container(
     body["terminationMessagePath"] = _OUTCOME_PATH
     # A driver that dies without an outcome leaves the end of its log there instead.
     body["terminationMessagePolicy"] = "FallbackToLogsOnError"
+    mounts: list[dict[str, Any]] = []
     if flow.source is not None:
         body["workingDir"] = CODE_PATH
-        body["volumeMounts"] = [{"name": "code", "mountPath": CODE_PATH, "readOnly": True}]
+        mounts.append({"name": "code", "mountPath": CODE_PATH, "readOnly": True})
+    if _joins(spec):
+        mounts.append({"name": "shm", "mountPath": "/dev/shm"})
+    if mounts:
+        body["volumeMounts"] = mounts
     return body
+
+
+def _joins(spec: FlowRunSpec) -> bool:
+    """Whether the driver becomes a node of its cluster: a Ray node keeps objects in shared memory."""
+    return spec.cluster is not None and spec.cluster.kind == "Ray"

@@ -11,8 +11,8 @@ from flowcluster_operator.settings import Settings
 
 #: Runs in the cluster's own image, which need not have flowcluster in it, but has Python.
 _SOURCE = (importlib.resources.files(flowcluster_api) / "relay.py").read_text(encoding="utf-8")
-#: Where `flowcluster_api.relay` listens, and what a target that speaks TLS begins with there.
-PORT, TLS_MARK = 8790, "tls:"
+#: Where `flowcluster_api.relay` listens, and what a target begins with there that speaks TLS, or that is a file.
+PORT, TLS_MARK, FILE_MARK = 8790, "tls:", "file:"
 _RESOURCES = {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"cpu": "1", "memory": "128Mi"}}
 
 

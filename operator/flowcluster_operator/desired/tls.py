@@ -1,10 +1,11 @@
-"""The run's own keys, by which its driver, scheduler and workers know each other, and nobody else joins them.
+"""The run's own keys, by which its driver and the parts of its cluster know each other, and nobody else joins them.
 
 Who runs beneath another run uses that one's: its driver has them already, and needs no right to read any Secret.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from flowcluster_api import names
@@ -22,6 +23,9 @@ _FILES = {"CA_FILE": "ca.crt"} | {
     for role in ("SCHEDULER", "WORKER", "CLIENT")
     for what, suffix in (("CERT", "crt"), ("KEY", "key"))
 }
+#: What tells Dask where the keys are, and what has it speak nothing but TLS.
+DASK = {f"DASK_DISTRIBUTED__COMM__TLS__{name}": f"{FOLDER}/{file}" for name, file in _FILES.items()}
+DASK_TLS_ONLY = DASK | {"DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "true"}
 
 
 def keys(key: Key, lease: Object) -> Object:
@@ -58,14 +62,9 @@ def keys_in(pod: dict[str, Any]) -> str | None:
     return next((volume["secret"]["secretName"] for volume in volumes if volume["name"] == _VOLUME), None)
 
 
-def with_keys(pod: dict[str, Any], secret: str, *, only: bool) -> dict[str, Any]:
-    """A pod's spec with the keys in all of its containers; with `only`, Dask there speaks nothing but TLS."""
-    environment = {ENV_KEYS: FOLDER} | {
-        f"DASK_DISTRIBUTED__COMM__TLS__{name}": f"{FOLDER}/{file}" for name, file in _FILES.items()
-    }
-    if only:
-        environment["DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION"] = "true"
-    env = [{"name": name, "value": value} for name, value in environment.items()]
+def with_keys(pod: dict[str, Any], secret: str, environment: Mapping[str, str]) -> dict[str, Any]:
+    """A pod's spec with the keys in all of its containers, which `environment` tells how to use them."""
+    env = [{"name": name, "value": value} for name, value in {ENV_KEYS: FOLDER, **environment}.items()]
     mount = {"name": _VOLUME, "mountPath": FOLDER, "readOnly": True}
     containers = [
         {

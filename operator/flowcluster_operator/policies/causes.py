@@ -11,6 +11,7 @@ from flowcluster_api import names
 from flowcluster_operator.backends.base import Backend
 from flowcluster_operator.facts import parse_time
 from flowcluster_operator.model import Observed, PodFacts
+from flowcluster_operator.resources import DASK_CLUSTER, JOB, RAY_CLUSTER
 
 #: Seconds that the upstream operator may take to act on a new cluster resource. It takes 0.4 when it is idle.
 SILENCE_SECONDS = 5
@@ -19,8 +20,11 @@ _PULL = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverP
 _FIELDS = {
     names.COMPONENT_DRIVER: ("spec.flow.image", "spec.flow.template"),
     names.COMPONENT_SCHEDULER: ("spec.cluster.image, or spec.flow.image", "spec.cluster.scheduler.resources"),
+    names.COMPONENT_HEAD: ("spec.cluster.image, or spec.flow.image", "spec.cluster.scheduler.resources"),
     names.COMPONENT_WORKER: ("spec.cluster.image, or spec.flow.image", "spec.cluster.workers.resources"),
 }
+#: What our chart brings along to serve a kind.
+_CHARTS = {DASK_CLUSTER.kind: "dask-kubernetes-operator", RAY_CLUSTER.kind: "kuberay-operator"}
 
 
 class Cause(NamedTuple):
@@ -46,14 +50,14 @@ def _rejected(observed: Observed) -> Cause | None:
             return Cause(
                 c.CLUSTER_KIND_MISSING,
                 f"this Kubernetes has no kind {rejection.kind}: install the operator that serves it, or ask your "
-                "administrator to (chart value dask-kubernetes.enabled)",
+                f"administrator to (chart value {_CHARTS.get(rejection.kind, '')}.enabled)",
             )
         return Cause(c.REJECTED, f"{rejection.kind} {rejection.name} was refused: {rejection.message}")
     return None
 
 
 def _pods_blocked(observed: Observed) -> Cause | None:
-    for component in (names.COMPONENT_DRIVER, names.COMPONENT_SCHEDULER, names.COMPONENT_WORKER):
+    for component in _FIELDS:
         pods = observed.of(component)
         blocked = [pod for pod in pods if pod.blocked is not None and not pod.terminating]
         if blocked:
@@ -92,9 +96,9 @@ def _pods_missing(observed: Observed) -> Cause | None:
         for condition in (deployment.get("status") or {}).get("conditions") or []:
             if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
                 return Cause(condition.get("reason") or c.REJECTED, f"no pod for the cluster: {condition['message']}")
-    if not observed.of(names.COMPONENT_DRIVER):
-        for warning in observed.warnings:
-            return Cause(warning.reason, f"no pod for the driver: {warning.message}")
+    for warning in observed.warnings:
+        who = "driver" if warning.kind == JOB.kind else "cluster"
+        return Cause(warning.reason, f"no pod for the {who}: {warning.message}")
     return None
 
 

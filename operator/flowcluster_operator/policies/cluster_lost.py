@@ -1,11 +1,10 @@
-"""Whether the run's scheduler is gone, and with it everything that the flow had on the cluster.
+"""Whether the run's scheduler or head is gone, and with it everything that the flow had on the cluster.
 
 A Deployment puts a new, empty scheduler in its place; to the flow that is not the same cluster.
 """
 
 from __future__ import annotations
 
-from flowcluster_api import names
 from flowcluster_operator.model import Observed
 from flowcluster_operator.resources import Object
 
@@ -23,10 +22,12 @@ def cluster_lost(observed: Observed, status: Object) -> str | None:
     has_own_keys = observed.parent is None or (observed.spec is not None and observed.spec.flow is not None)
     if has_own_keys and (observed.lease is None or "deletionTimestamp" in observed.lease["metadata"]):
         return "the run's Lease was deleted, and its keys with it: no other worker could join"
-    pod = next((pod for pod in observed.of(names.COMPONENT_SCHEDULER) if pod.uid == identity["uid"]), None)
-    if pod is None or pod.terminating:
-        return f"the scheduler's pod {identity['pod']} was removed: all its state is gone"
+    pod = next((pod for pod in observed.leaders() if pod.uid == identity["uid"]), None)
+    if pod is None:
+        return f"pod {identity['pod']} was removed, and with it all state of the cluster"
+    if pod.terminating:
+        return f"the {pod.component}'s pod {pod.name} was removed: all its state is gone"
     if pod.restarts > identity.get("restarts", 0) or pod.ended is not None:
         why = f" ({pod.blocked[1]})" if pod.blocked else ""
-        return f"the scheduler in pod {pod.name} ended and was restarted{why}: all its state is gone"
+        return f"the {pod.component} in pod {pod.name} ended{why}: all its state is gone"
     return None

@@ -1,4 +1,4 @@
-"""Whether a run's cluster can take work: its scheduler is Ready, and so is the minimum of workers."""
+"""Whether a run's cluster can take work: its scheduler or head is Ready, and so is the minimum of workers."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from typing import NamedTuple
 
 from flowcluster_api import conditions as c
 from flowcluster_api import names
-from flowcluster_operator.model import Observed, PodFacts
-from flowcluster_operator.policies.scaling import Scale
+from flowcluster_operator.model import Observed, PodFacts, Scale
 
 
 class Readiness(NamedTuple):
@@ -19,7 +18,10 @@ class Readiness(NamedTuple):
 
 
 def readiness(observed: Observed, scale: Scale) -> Readiness:
-    """The cluster's readiness, from its pods: DaskCluster's own phase is Running before anything runs."""
+    """The cluster's readiness, from its pods.
+
+    DaskCluster's own phase is Running before anything runs, and RayCluster's state stays ready when its pods are gone.
+    """
     assert observed.spec is not None
     cluster = observed.spec.cluster
     if cluster is None:
@@ -28,20 +30,20 @@ def readiness(observed: Observed, scale: Scale) -> Readiness:
         if observed.referenced is None:
             return Readiness(False, c.CLUSTER_NOT_FOUND, f"there is no {cluster.kind}Cluster {cluster.ref.name} here")
         return Readiness(True, c.CLUSTER_USABLE, f"uses {cluster.kind}Cluster {cluster.ref.name}")
-    waiting = []
-    if ready_scheduler(observed) is None:
-        stages = [pod.stage for pod in observed.of(names.COMPONENT_SCHEDULER) if not pod.terminating]
-        waiting.append(f"the scheduler ({stages[-1]})" if stages else "the scheduler")
+    waiting, leader = [], names.LEADERS[cluster.kind]
+    if ready_leader(observed) is None:
+        stages = [pod.stage for pod in observed.of(leader) if not pod.terminating]
+        waiting.append(f"the {leader} ({stages[-1]})" if stages else f"the {leader}")
     if (workers := ready_workers(observed)) < scale.minimum:
         waiting.append(f"{scale.minimum - workers} of {scale.minimum} workers")
     if waiting:
         return Readiness(False, c.WAITING, f"waiting for {' and '.join(waiting)}")
-    return Readiness(True, c.CLUSTER_USABLE, f"the scheduler and {workers} workers are ready")
+    return Readiness(True, c.CLUSTER_USABLE, f"the {leader} and {workers} workers are ready")
 
 
-def ready_scheduler(observed: Observed) -> PodFacts | None:
-    """The scheduler's pod, when it is Ready."""
-    return next((pod for pod in observed.of(names.COMPONENT_SCHEDULER) if pod.ready and not pod.terminating), None)
+def ready_leader(observed: Observed) -> PodFacts | None:
+    """The pod of the scheduler or head, when it is Ready."""
+    return next((pod for pod in observed.leaders() if pod.ready and not pod.terminating), None)
 
 
 def ready_workers(observed: Observed) -> int:

@@ -8,36 +8,31 @@ went down and came back before it looked.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from flowcluster_api import names
 from flowcluster_operator.backends.base import Backend
-from flowcluster_operator.model import Action, Delete, Observed, SetWorkers
+from flowcluster_operator.model import Delete, Observed, Resizing, Scale, SetWorkers, identity
+from flowcluster_operator.policies.bounds import rebounding
 from flowcluster_operator.resources import DEPLOYMENT, Object
 
 #: Seconds in which the upstream operator has seen a change, and in which it has made the workers asked for.
 SEEN_SECONDS, MADE_SECONDS = 1.0, 10.0
 
 
-class Resizing(NamedTuple):
-    """What to do now, and in how many seconds to look again although nothing happens."""
-
-    actions: tuple[Action, ...] = ()
-    requeue: float | None = None
-
-
-def resizing(observed: Observed, backend: Backend, target: int) -> Resizing:
-    """The next step towards `target` workers."""
-    cluster = observed.cluster
+def resizing(observed: Observed, backend: Backend, scale: Scale) -> Resizing:
+    """The next step towards `scale`."""
+    if backend.scales_itself:
+        return rebounding(observed, backend, scale)
+    cluster, target = observed.cluster, scale.target
     if cluster is None or "deletionTimestamp" in cluster["metadata"] or not backend.acted_on(observed):
         return Resizing()
     live = live_workers(observed)
     if victims := _removable(observed, live, target):
-        return Resizing(tuple(Delete(DEPLOYMENT, *_identity(obj), background=True) for obj in victims), 0)
+        return Resizing(tuple(Delete(DEPLOYMENT, *identity(obj), background=True) for obj in victims), 0)
     number, wait = _number(backend.workers(cluster), len(live), target, *observed.settled)
     if number is None:
         return Resizing(requeue=wait)
-    return Resizing((SetWorkers(backend.resource, *_identity(cluster), backend.sized(number)),), wait)
+    patch = backend.sized(cluster, scale._replace(target=number))
+    return Resizing((SetWorkers(backend.resource, *identity(cluster), patch),), wait)
 
 
 def live_workers(observed: Observed) -> list[Object]:
@@ -80,7 +75,3 @@ def _number(requested: int, live: int, target: int, same: float, lowered: float)
     # Workers were deleted, or are being made. To be made anew, the number has to change first.
     patience = SEEN_SECONDS if target <= live else MADE_SECONDS
     return (live, SEEN_SECONDS) if same >= patience else (None, patience - same)
-
-
-def _identity(obj: Object) -> tuple[str, str]:
-    return obj["metadata"]["name"], obj["metadata"]["uid"]

@@ -2,20 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from flowcluster_api.v1alpha1 import Workers
-from flowcluster_operator.model import Observed
+from flowcluster_operator.model import Observed, Scale
 from flowcluster_operator.settings import Settings
-
-
-@dataclasses.dataclass(frozen=True)
-class Scale:
-    """Workers of a run: the bounds that hold after the administrator's limit, and the number wanted now."""
-
-    minimum: int
-    maximum: int
-    target: int
 
 
 def scale(observed: Observed, settings: Settings) -> Scale:

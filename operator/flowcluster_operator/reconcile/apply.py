@@ -51,11 +51,10 @@ async def _act(action: Action, key: Key, store: Store, memory: Memory, kube: Kub
                 store.remove(action.resource, action.uid)
                 return None
         elif isinstance(action, SetWorkers):
-            sized = {**action.patch, "metadata": {"uid": action.uid}}
-            answer = await kube.merge(action.resource, key.namespace, action.name, sized)
+            answer = await kube.patch(action.resource, key.namespace, action.name, action.uid, action.patch)
         else:
-            let_go = {"metadata": {"uid": action.uid, "finalizers": None}}
-            answer = await kube.merge(action.resource, key.namespace, action.name, let_go)
+            let_go = {"metadata": {"finalizers": None}}
+            answer = await kube.patch(action.resource, key.namespace, action.name, action.uid, let_go)
     except (NotFound, Conflict):  # gone, or a namesake took its place: what was meant is not there any more
         store.remove(action.resource, action.uid)
         return None

@@ -12,12 +12,12 @@ from flowcluster_operator.backends.base import Backend
 from flowcluster_operator.backends.registry import BACKENDS
 from flowcluster_operator.errors import TemplateError
 from flowcluster_operator.facts import parse_time
-from flowcluster_operator.model import Delete, Observed, Plan
+from flowcluster_operator.model import Delete, Observed, Plan, Resizing
 from flowcluster_operator.policies import teardown
 from flowcluster_operator.policies.causes import Cause, cause
 from flowcluster_operator.policies.ending import Ending, ending
 from flowcluster_operator.policies.lease import next_look
-from flowcluster_operator.policies.resizing import Resizing, resizing
+from flowcluster_operator.policies.resizing import resizing
 from flowcluster_operator.policies.scaling import scale
 from flowcluster_operator.reconcile import progress
 from flowcluster_operator.reconcile.missing import missing
@@ -41,7 +41,7 @@ def decide(observed: Observed, settings: Settings, now: dt.datetime) -> Plan:
         return _clean_up(observed, draft, settings, now)
     backend = _backend(observed)
     why = cause(observed, backend, now)
-    if over := _unsupported(observed) or ending(observed, draft.status, why, now):
+    if over := ending(observed, draft.status, why, now):
         return _finish(observed, draft, settings, over)
     _accept(draft)
     if observed.spec.suspend:
@@ -51,7 +51,7 @@ def decide(observed: Observed, settings: Settings, now: dt.datetime) -> Plan:
 
 def _backend(observed: Observed) -> Backend | None:
     cluster = observed.spec.cluster if observed.spec else None
-    return BACKENDS.get(cluster.kind) if cluster else None
+    return BACKENDS[cluster.kind] if cluster else None
 
 
 def _sweep(observed: Observed, settings: Settings, now: dt.datetime) -> Plan:
@@ -95,15 +95,6 @@ def _expire(observed: Observed, draft: Draft, now: dt.datetime) -> Plan:
     return Plan(actions=(Delete(FLOW_RUN, meta["name"], meta["uid"]),))
 
 
-def _unsupported(observed: Observed) -> Ending | None:
-    assert observed.spec is not None
-    cluster = observed.spec.cluster
-    if cluster is None or cluster.kind in BACKENDS:
-        return None
-    served = ", ".join(sorted(BACKENDS))
-    return Ending("Failed", c.UNSUPPORTED, f"spec.cluster.kind: this operator serves {served}, not {cluster.kind}")
-
-
 def _accept(draft: Draft) -> None:
     if not is_true(draft.status, c.ACCEPTED):
         draft.condition(c.ACCEPTED, True, c.SPEC_ACCEPTED, "the spec is valid")
@@ -111,11 +102,8 @@ def _accept(draft: Draft) -> None:
 
 def _finish(observed: Observed, draft: Draft, settings: Settings, over: Ending) -> Plan:
     """Write the end first; what the run had is deleted in the passes after that."""
-    if over.reason == c.UNSUPPORTED:
-        draft.condition(c.ACCEPTED, False, c.UNSUPPORTED, over.message)
-    else:
-        _accept(draft)
-        progress.record(observed, draft, _backend(observed), settings)
+    _accept(draft)
+    progress.record(observed, draft, _backend(observed), settings)
     reason = c.SUCCEEDED if over.phase == "Succeeded" else over.reason
     draft.phase("Stopping")
     draft.stamp("finishTime")
@@ -189,7 +177,7 @@ def _resize(observed: Observed, settings: Settings, backend: Backend | None) -> 
     assert observed.spec is not None
     if backend is None or observed.spec.cluster is None or observed.spec.cluster.ref is not None:
         return Resizing()
-    return resizing(observed, backend, scale(observed, settings).target)
+    return resizing(observed, backend, scale(observed, settings))
 
 
 def _asked_for(observed: Observed) -> str:

@@ -46,11 +46,11 @@ def _pods(observed: Observed, settings: Settings, backend: Backend | None, secre
         known = secret if is_own else _given_keys(observed, backend)
         address = backend.address(name, observed.key.namespace, settings, known)
         if is_own and observed.cluster is None:
-            workers = scale(observed, settings).target
-            creates.append(Create(backend.resource, backend.build(observed.key, spec, settings, workers, secret)))
+            body = backend.build(observed.key, spec, settings, scale(observed, settings), secret)
+            creates.append(Create(backend.resource, body))
     if spec.flow is not None and observed.job is None:
         bounds = scale(observed, settings)
-        adapts = is_own and bounds.minimum < bounds.maximum
+        adapts = is_own and bounds.minimum < bounds.maximum and not (backend and backend.scales_itself)
         creates.append(Create(JOB, driver_job(observed.key, spec, settings, secret, address, adapts)))
     return creates
 

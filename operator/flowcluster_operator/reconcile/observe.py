@@ -15,6 +15,7 @@ from flowcluster_api import conditions as c
 from flowcluster_api import lease as leases
 from flowcluster_api import names
 from flowcluster_api.v1alpha1 import FlowRunSpec
+from flowcluster_operator.backends.base import Backend
 from flowcluster_operator.backends.registry import BACKENDS
 from flowcluster_operator.desired.driver_access import driver_account
 from flowcluster_operator.desired.metadata import owned_by
@@ -28,7 +29,6 @@ from flowcluster_operator.policies.resizing import live_workers
 from flowcluster_operator.resources import (
     ACCESS,
     CHILDREN,
-    DASK_CLUSTER,
     DEPLOYMENT,
     EVENT,
     FLOW_RUN,
@@ -36,6 +36,7 @@ from flowcluster_operator.resources import (
     LATECOMERS,
     LEASE,
     POD,
+    RAY_CLUSTER,
     Object,
     Resource,
 )  # fmt: skip
@@ -61,9 +62,12 @@ async def observe(
     spec = FlowRunSpec.model_validate(run["spec"]) if run else None
     status: Object = (run or {}).get("status") or {}
     over = is_true(status, c.FINISHED)
-    cluster, job = _owned(store, DASK_CLUSTER, key), _owned(store, JOB, key)
+    backend = BACKENDS[spec.cluster.kind] if spec and spec.cluster else None
+    cluster, job = _own_cluster(store, key), _owned(store, JOB, key)
+    if run is not None and not over and backend is not None:
+        known = (status.get("cluster") or {}).get("name")
+        cluster = cluster or await _recorded(store, kube, key, backend.resource, known)
     if run is not None and not over:
-        cluster = cluster or await _recorded(store, kube, key, DASK_CLUSTER, (status.get("cluster") or {}).get("name"))
         job = job or await _recorded(store, kube, key, JOB, (status.get("flow") or {}).get("job"))
     parent = await _parent(store, kube, key, run)
     lease, driver = await _driver(store, kube, memory.silences, key, spec, parent)
@@ -81,17 +85,16 @@ async def observe(
         deployments=tuple(store.children(key, DEPLOYMENT)),
         latecomers=tuple(obj for resource in LATECOMERS for obj in store.children(key, resource)),
         pods=tuple(pod_facts(pod) for pod in store.children(key, POD)),
-        warnings=await _warnings(kube, key, job, store, now) if run is not None and not over else (),
+        warnings=await _warnings(kube, key, cluster, job, store, now) if run is not None and not over else (),
         rejections=tuple(rejections),
-        referenced=await _referenced(kube, key, spec),
+        referenced=await _referenced(kube, key, spec, backend),
         verified_gone=over and not is_true(status, c.CLUSTER_DELETED) and await _nothing_left(store, kube, key),
     )
-    return dataclasses.replace(observed, settled=_settled(observed, memory.settling))
+    return dataclasses.replace(observed, settled=_settled(observed, backend, memory.settling))
 
 
-def _settled(observed: Observed, settling: Settling) -> Settled:
-    backend = BACKENDS.get(observed.spec.cluster.kind) if observed.spec and observed.spec.cluster else None
-    if backend is None or observed.cluster is None:
+def _settled(observed: Observed, backend: Backend | None, settling: Settling) -> Settled:
+    if backend is None or backend.scales_itself or observed.cluster is None:
         return Settled()
     live, requested = len(live_workers(observed)), backend.workers(observed.cluster)
     return settling.see(observed.key, live, requested, asyncio.get_running_loop().time())
@@ -99,6 +102,11 @@ def _settled(observed: Observed, settling: Settling) -> Settled:
 
 def _owned(store: Store, resource: Resource, key: Key) -> Object | None:
     return next((obj for obj in store.children(key, resource) if owned_by(obj, key)), None)
+
+
+def _own_cluster(store: Store, key: Key) -> Object | None:
+    found = (_owned(store, backend.resource, key) for backend in BACKENDS.values())
+    return next((cluster for cluster in found if cluster is not None), None)
 
 
 async def _confirm_gone(store: Store, kube: Kube, resource: Resource, key: Key, name: str) -> Object | None:
@@ -160,27 +168,31 @@ async def _driver(
     return lease, DriverSigns(signs.holder, signs.outcome, silent, asked, signs.demand)
 
 
-async def _warnings(kube: Kube, key: Key, job: Object | None, store: Store, now: dt.datetime) -> tuple[Warned, ...]:
-    if job is None or any(_is_driver(pod) for pod in store.children(key, POD)):
-        return ()
-    if (now - parse_time(job["metadata"]["creationTimestamp"])).total_seconds() < _POD_SECONDS:
-        return ()
-    meta = job["metadata"]
-    found = await kube.list(EVENT, key.namespace, fields=f"involvedObject.uid={meta['uid']},type=Warning")
-    return tuple(
-        Warned(JOB.kind, meta["name"], item.get("reason") or "", item.get("message") or "") for item in found["items"]
-    )
+async def _warnings(
+    kube: Kube, key: Key, cluster: Object | None, job: Object | None, store: Store, now: dt.datetime
+) -> tuple[Warned, ...]:
+    """What Events say of a Job or a RayCluster that has no pod: nothing else tells why."""
+    there = {pod["metadata"]["labels"].get(names.LABEL_COMPONENT) for pod in store.children(key, POD)}
+    silent = [job] if job is not None and names.COMPONENT_DRIVER not in there else []
+    if cluster is not None and cluster["kind"] == RAY_CLUSTER.kind and names.COMPONENT_HEAD not in there:
+        silent.append(cluster)
+    found: list[Warned] = []
+    for obj in silent:
+        meta = obj["metadata"]
+        if (now - parse_time(meta["creationTimestamp"])).total_seconds() >= _POD_SECONDS:
+            events = await kube.list(EVENT, key.namespace, fields=f"involvedObject.uid={meta['uid']},type=Warning")
+            found += [
+                Warned(obj["kind"], meta["name"], item.get("reason") or "", item.get("message") or "")
+                for item in events["items"]
+            ]
+    return tuple(found)
 
 
-def _is_driver(pod: Object) -> bool:
-    return bool(pod["metadata"]["labels"].get(names.LABEL_COMPONENT) == names.COMPONENT_DRIVER)
-
-
-async def _referenced(kube: Kube, key: Key, spec: FlowRunSpec | None) -> Object | None:
-    if spec is None or spec.cluster is None or spec.cluster.ref is None:
+async def _referenced(kube: Kube, key: Key, spec: FlowRunSpec | None, backend: Backend | None) -> Object | None:
+    if spec is None or spec.cluster is None or spec.cluster.ref is None or backend is None:
         return None
     try:
-        return await kube.get(DASK_CLUSTER, key.namespace, spec.cluster.ref.name)
+        return await kube.get(backend.resource, key.namespace, spec.cluster.ref.name)
     except NotFound:
         return None
 

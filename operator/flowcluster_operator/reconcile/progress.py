@@ -7,7 +7,7 @@ from flowcluster_api import names
 from flowcluster_operator.backends.base import Backend
 from flowcluster_operator.model import Observed
 from flowcluster_operator.policies.causes import Cause
-from flowcluster_operator.policies.readiness import readiness, ready_scheduler, ready_workers
+from flowcluster_operator.policies.readiness import readiness, ready_leader, ready_workers
 from flowcluster_operator.policies.scaling import scale
 from flowcluster_operator.resources import Object
 from flowcluster_operator.settings import Settings
@@ -100,20 +100,21 @@ def _cluster(observed: Observed, known: Object, backend: Backend, settings: Sett
         keys = backend.keys(observed.referenced) if observed.referenced else None
         return new | _doors(backend, name, namespace, settings, keys)
     bounds, ready = scale(observed, settings), ready_workers(observed)
+    requested = backend.workers(observed.cluster) if observed.cluster else bounds.target
     new["workers"] = {
         "minimum": bounds.minimum,
         "maximum": bounds.maximum,
-        "target": bounds.target,
-        "requested": int((observed.cluster or {}).get("spec", {}).get("worker", {}).get("replicas", bounds.target)),
+        "target": requested if backend.scales_itself else bounds.target,
+        "requested": requested,
         "ready": ready,
     }
     new["peakWorkers"] = max(known.get("peakWorkers", 0), ready)
-    scheduler = ready_scheduler(observed)
-    if scheduler is not None:
+    leader = ready_leader(observed)
+    if leader is not None:
         # The address is given out only now: a name that is asked for too early stays unknown for a while.
         keys = backend.keys(observed.cluster) if observed.cluster else None
         new |= _doors(backend, name, namespace, settings, keys)
-        new.setdefault("scheduler", {"pod": scheduler.name, "uid": scheduler.uid, "restarts": scheduler.restarts})
+        new.setdefault("scheduler", {"pod": leader.name, "uid": leader.uid, "restarts": leader.restarts})
     return new
 
 

@@ -105,7 +105,8 @@ class Workers(ApiModel):
     task_resources: dict[str, float] = Field(
         default_factory=dict,
         json_schema_extra={"maxProperties": 32},
-        description="What one worker offers to tasks that ask for it (dask.annotate(resources=...)), e.g. GPU: 1.",
+        description="What one worker offers to tasks that ask for it (dask.annotate(resources=...), "
+        "remote_options(resources=...)), e.g. GPU: 1.",
     )
     template: dict[str, Any] = Field(
         default_factory=dict,
@@ -121,7 +122,7 @@ class Scheduler(ApiModel):
     template: dict[str, Any] = Field(
         default_factory=dict,
         json_schema_extra=OPAQUE,
-        description="PodTemplateSpec laid over its pod. The container to change is called scheduler.",
+        description="PodTemplateSpec laid over its pod. The container to change is called scheduler, or head on Ray.",
     )
 
 

@@ -46,7 +46,7 @@ class Rig:
         serve = asyncio.start_server
         server = await self._stack.enter_async_context(await serve(self._server, "127.0.0.1", 0, ssl=self._tls))
         self.target = server.sockets[0].getsockname()[1]
-        self.relay = Relay(dict([target(f"{'tls:' if self._tls else ''}{self.target}")]))
+        self.relay = Relay(dict([await target(f"{'tls:' if self._tls else ''}{self.target}")]))
         far = await self._stack.enter_async_context(await serve(self.relay.serve, "127.0.0.1", 0))
         self._far_port = far.sockets[0].getsockname()[1]
         local = await self._stack.enter_async_context(await serve(self._accept, "127.0.0.1", 0))

@@ -49,7 +49,7 @@ def test_driver_and_workers_run_the_same_image() -> None:
 
 def test_the_relay_is_called_by_its_own_words() -> None:
     """It runs as a program, which imports nothing: what it shares with others is written there once more."""
-    assert (made.PORT, made.TLS_MARK) == (relay.PORT, relay.TLS_MARK)
+    assert (made.PORT, made.TLS_MARK, made.FILE_MARK) == (relay.PORT, relay.TLS_MARK, relay.FILE_MARK)
     assert driver.ENV_KEYS == relay.ENV_KEYS
 
 
@@ -68,7 +68,7 @@ def test_all_pods_pass_the_restricted_profile() -> None:
 
     *others, driver = pods
     assert not any(body["automountServiceAccountToken"] for body in others)
-    assert driver["serviceAccountName"] == names.child_name(KEY.name, KEY.uid)
+    assert driver["serviceAccountName"] == names.driver_name(KEY.name, KEY.uid)
 
 
 def test_a_template_is_laid_over_the_driver() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from flowcluster_api.lease import Demand
 from flowcluster_operator.backends.dask import DaskBackend
-from flowcluster_operator.model import Action, Delete, DriverSigns, Key, Observed, Settled, SetWorkers
+from flowcluster_operator.model import Action, Delete, DriverSigns, Key, Observed, Scale, Settled, SetWorkers
 from flowcluster_operator.policies.resizing import MADE_SECONDS, SEEN_SECONDS, resizing
 from flowcluster_operator.policies.scaling import scale
 from flowcluster_operator.resources import DASK_CLUSTER, DEPLOYMENT
@@ -40,7 +40,7 @@ def seen(
 
 def step(found: Observed, target: int) -> tuple[list[str] | int | None, float | None]:
     """Names of the workers that go, or the number asked for; and when to look again."""
-    sizing = resizing(found, DaskBackend(), target)
+    sizing = resizing(found, DaskBackend(), Scale(0, 10, target))
     return _short(sizing.actions), sizing.requeue
 
 
@@ -50,6 +50,7 @@ def _short(actions: tuple[Action, ...]) -> list[str] | int | None:
     if isinstance(action := actions[0], SetWorkers):
         assert len(actions) == 1
         assert (action.resource, action.uid) == (DASK_CLUSTER, "uid-DaskCluster")
+        assert isinstance(action.patch, dict)
         return int(action.patch["spec"]["worker"]["replicas"])
     deletes = [action for action in actions if isinstance(action, Delete)]
     assert all(action.resource is DEPLOYMENT and action.background for action in deletes)
@@ -96,7 +97,7 @@ def test_workers_that_are_not_made_are_asked_for_anew() -> None:
 def test_a_cluster_that_nobody_has_begun_to_make_is_left_alone() -> None:
     """There is nothing to be compared with the number yet."""
     found = observed(spec(flow=False), cluster=cluster(), settled=REST)
-    assert resizing(found, DaskBackend(), 2).actions == ()
+    assert resizing(found, DaskBackend(), Scale(0, 10, 2)).actions == ()
 
 
 @pytest.mark.parametrize("flow", [False, True], ids=["driver elsewhere", "driver in a pod"])

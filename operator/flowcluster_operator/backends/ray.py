@@ -1,0 +1,72 @@
+"""Ray clusters: RayCluster resources, served by the stock KubeRay operator."""
+
+from __future__ import annotations
+
+from flowcluster_api.v1alpha1 import FlowRunSpec
+from flowcluster_operator.desired.ray_cluster import DASHBOARD_PORT, GCS_PORT, GROUP, head_host, ray_cluster
+from flowcluster_operator.model import Key, Observed, Scale
+from flowcluster_operator.resources import RAY_CLUSTER, Object, Resource
+from flowcluster_operator.settings import Settings
+
+_GROUP_PATH = "/spec/workerGroupSpecs/0"
+
+
+class RayBackend:
+    """Implements `Backend` for ``ray.io/v1``."""
+
+    kind = "Ray"
+    resource: Resource = RAY_CLUSTER
+    scales_itself = True
+
+    def build(self, key: Key, spec: FlowRunSpec, settings: Settings, scale: Scale, keys: str) -> Object:
+        """See `Backend.build`."""
+        return ray_cluster(key, spec, settings, scale, keys)
+
+    def address(self, name: str, namespace: str, settings: Settings, keys: str | None) -> str:
+        """See `Backend.address`: of the head's GCS, for who joins the cluster as a node of it."""
+        return f"{head_host(name, namespace, settings)}:{GCS_PORT}"
+
+    def keys(self, cluster: Object) -> str | None:
+        """See `Backend.keys`: where the token is; without a name for it, KubeRay takes the cluster's own."""
+        auth = cluster["spec"].get("authOptions")
+        if not auth or auth.get("mode") == "disabled":
+            return None
+        return str(auth.get("secretName") or cluster["metadata"]["name"])
+
+    def dashboard(self, name: str, namespace: str, settings: Settings) -> str:
+        """See `Backend.dashboard`."""
+        return f"http://{head_host(name, namespace, settings)}:{DASHBOARD_PORT}"
+
+    def workers(self, cluster: Object) -> int:
+        """See `Backend.workers`: what the autoscaler has written there."""
+        group = cluster["spec"]["workerGroupSpecs"][0]
+        within = min(group.get("replicas", 0), group["maxReplicas"])
+        return int(max(within, group["minReplicas"]))
+
+    def sized(self, cluster: Object, scale: Scale) -> list[Object]:
+        """See `Backend.sized`: a JSON patch, as the autoscaler writes into the same group.
+
+        Without an autoscaler, the number itself is raised; lowered it is not, as KubeRay would choose who goes.
+        """
+        group = cluster["spec"]["workerGroupSpecs"][0]
+        wanted = {"minReplicas": scale.minimum, "maxReplicas": scale.maximum}
+        if not cluster["spec"].get("enableInTreeAutoscaling"):
+            wanted["replicas"] = max(scale.target, group.get("replicas", 0))
+            wanted["maxReplicas"] = max(scale.maximum, wanted["replicas"])
+        changes = [
+            {"op": "replace", "path": f"{_GROUP_PATH}/{field}", "value": value}
+            for field, value in wanted.items()
+            if group.get(field) != value
+        ]
+        return [{"op": "test", "path": f"{_GROUP_PATH}/groupName", "value": GROUP}, *changes] if changes else []
+
+    def acted_on(self, observed: Observed) -> bool:
+        """KubeRay writes conditions in its first pass, also where it fails to make a pod."""
+        return bool(observed.leaders()) or bool(((observed.cluster or {}).get("status") or {}).get("conditions"))
+
+    def invalid(self, cluster: Object) -> str | None:
+        """Why KubeRay makes no pod; what it thinks of a spec it tells in Events alone."""
+        for condition in (cluster.get("status") or {}).get("conditions") or []:
+            if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
+                return f"no pod for the cluster: {condition.get('message') or condition.get('reason')}"
+        return None

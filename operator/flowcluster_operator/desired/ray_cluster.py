@@ -1,0 +1,136 @@
+"""The RayCluster of a run, as the stock KubeRay operator reads it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from flowcluster_api import names
+from flowcluster_api.v1alpha1 import FlowRunSpec, Scheduler, Workers
+from flowcluster_operator.desired.cluster_pods import cluster_template
+from flowcluster_operator.desired.metadata import child_metadata
+from flowcluster_operator.desired.pods import CONTAINER_SECURITY, cluster_image, container
+from flowcluster_operator.desired.relay import FILE_MARK, relay
+from flowcluster_operator.desired.tls import FOLDER
+from flowcluster_operator.model import Key, Scale
+from flowcluster_operator.resources import RAY_CLUSTER, Object
+from flowcluster_operator.settings import Settings
+
+GCS_PORT, CLIENT_PORT, DASHBOARD_PORT, AGENT_PORT = 6379, 10001, 8265, 52365
+#: Where a far driver gets the token from, in the head's pod alone.
+TOKEN_PORT = 8791
+#: The one group of workers.
+GROUP = "workers"
+#: What KubeRay may count on; it is not told the image's own version, which nobody knows before it runs.
+OLDEST = "2.54.0"
+#: Seconds without anything to do after which the autoscaler lets a worker go.
+IDLE_SECONDS = 10
+
+#: The key of the token in a Secret, as KubeRay wants it.
+TOKEN = "auth_token"
+#: A head that is gone is not replaced by one that knows nothing of the run.
+_ONE_HEAD = {"ray.io/disable-provisioned-head-restart": "true"}
+_AUTOSCALER = {
+    "version": "v2",
+    "upscalingMode": "Default",
+    "idleTimeoutSeconds": IDLE_SECONDS,
+    # It looks every five seconds otherwise.
+    "env": [{"name": "AUTOSCALER_UPDATE_INTERVAL_S", "value": "1"}],
+    "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
+    "securityContext": CONTAINER_SECURITY,
+}
+
+
+def head_host(name: str, namespace: str, settings: Settings) -> str:
+    """DNS name of the Service that KubeRay makes for a RayCluster's head."""
+    return f"{name}-head-svc.{namespace}.svc.{settings.cluster_domain}"
+
+
+def ray_cluster(key: Key, spec: FlowRunSpec, settings: Settings, scale: Scale, keys: str) -> Object:
+    """The RayCluster with so many workers, which lets in who knows the token in that Secret.
+
+    Ray's own autoscaler sets the number of workers within the bounds; where they are equal and nobody can change his
+    mind, there is none. Tasks run on workers alone.
+    """
+    assert spec.cluster is not None
+    metadata = child_metadata(key, names.COMPONENT_CLUSTER)
+    image = cluster_image(spec, settings)
+    scheduler, workers = spec.cluster.scheduler, spec.cluster.workers or Workers()
+    doors = [str(CLIENT_PORT), str(DASHBOARD_PORT), f"{FILE_MARK}{TOKEN_PORT}:{FOLDER}/{TOKEN}"]
+    leading = [_head(scheduler, image, settings), *([relay(image, doors, settings)] if spec.flow is None else [])]
+    adapts = scale.minimum < scale.maximum or spec.flow is None
+    return {
+        "apiVersion": RAY_CLUSTER.api_version,
+        "kind": RAY_CLUSTER.kind,
+        "metadata": {**metadata, "annotations": _ONE_HEAD},
+        "spec": {
+            "rayVersion": OLDEST,
+            "authOptions": {"mode": "token", "secretName": keys},
+            **({"enableInTreeAutoscaling": True, "autoscalerOptions": _autoscaler(settings)} if adapts else {}),
+            "headGroupSpec": {
+                "rayStartParams": {"num-cpus": "0"},
+                "template": _once(
+                    cluster_template(key, scheduler, "scheduler", leading, settings, keys, {}), has_account=adapts
+                ),
+            },
+            "workerGroupSpecs": [
+                {
+                    "groupName": GROUP,
+                    "replicas": scale.target,
+                    "minReplicas": scale.minimum,
+                    "maxReplicas": scale.maximum,
+                    "rayStartParams": _offered(workers),
+                    "template": _once(
+                        cluster_template(
+                            key, workers, "workers", [_worker(workers, image, settings)], settings, keys, {}
+                        )
+                    ),
+                }
+            ],
+        },
+    }
+
+
+def _autoscaler(settings: Settings) -> Object:
+    policy = {"imagePullPolicy": settings.image_pull_policy} if settings.image_pull_policy else {}
+    return {**_AUTOSCALER, **policy}
+
+
+def _once(template: dict[str, Any], *, has_account: bool = False) -> dict[str, Any]:
+    """A template whose pods are replaced and not started again; with an account, the autoscaler may use it."""
+    account = {"automountServiceAccountToken": True} if has_account else {}
+    return {**template, "spec": {**template["spec"], "restartPolicy": "Never", **account}}
+
+
+def _head(part: Scheduler | None, image: str, settings: Settings) -> dict[str, Any]:
+    body = container(names.COMPONENT_HEAD, image, None, settings, part.resources if part else None)
+    return {**body, "env": _ENVIRONMENT, **_PROBES}
+
+
+def _worker(workers: Workers, image: str, settings: Settings) -> dict[str, Any]:
+    body = container(names.COMPONENT_WORKER, image, None, settings, workers.resources)
+    return {**body, "env": _ENVIRONMENT, **_PROBES}
+
+
+def _offered(workers: Workers) -> dict[str, str]:
+    """What a worker offers to tasks, as options of ``ray start``; GPUs in limits KubeRay sees by itself."""
+    offered = dict(workers.task_resources)
+    params = {"num-cpus": str(workers.threads)}
+    if "GPU" in offered:
+        params["num-gpus"] = f"{offered.pop('GPU'):g}"
+    if offered:
+        # KubeRay hands it to a shell, and the autoscaler takes the quotes off again.
+        text = json.dumps(offered).replace('"', '\\"')
+        params["resources"] = f'"{text}"'
+    return params
+
+
+_HEALTH = {"httpGet": {"path": "/api/healthz", "port": AGENT_PORT}}
+#: KubeRay's own begin after ten seconds, and look every five.
+_PROBES = {
+    "readinessProbe": {**_HEALTH, "periodSeconds": 1, "timeoutSeconds": 2, "failureThreshold": 10},
+    "livenessProbe": {
+        **_HEALTH, "initialDelaySeconds": 30, "periodSeconds": 5, "timeoutSeconds": 5, "failureThreshold": 24
+    },
+}  # fmt: skip
+_ENVIRONMENT = [{"name": "RAY_USAGE_STATS_ENABLED", "value": "0"}, {"name": "PYTHONUNBUFFERED", "value": "1"}]

@@ -1,0 +1,212 @@
+"""Ray clusters: what KubeRay is asked for, and what is made of what it says."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from flowcluster_api import names
+from flowcluster_api.v1alpha1 import FlowRunSpec
+from flowcluster_operator.backends.ray import RayBackend
+from flowcluster_operator.desired.driver_job import driver_job
+from flowcluster_operator.desired.ray_cluster import ray_cluster
+from flowcluster_operator.model import Rejection, Scale, SetWorkers, Warned
+from flowcluster_operator.policies.resizing import resizing
+from tests.support.makers import KEY, KEYS, SETTINGS, ended, job, observed, pod, spec, stored
+from tests.support.plans import RIGHTS, kinds, plan_for, secret_of, settled, started
+
+RAY = {"kind": "Ray", "workers": {"minimum": 2, "maximum": 2}}
+FIXED = Scale(2, 2, 2)
+ADAPTIVE = {"kind": "Ray", "workers": {"minimum": 0, "maximum": 4}}
+
+
+def built(cluster: dict[str, Any] = RAY, flow: bool = True, scale: Scale = FIXED) -> dict[str, Any]:
+    """The spec of the RayCluster."""
+    parsed = FlowRunSpec.model_validate(spec(flow=flow, workers=None, cluster=cluster))
+    return dict(ray_cluster(KEY, parsed, SETTINGS, scale, KEYS)["spec"])
+
+
+def there(cluster: dict[str, Any] = RAY, scale: Scale = FIXED, status: Any = None, **more: Any) -> Any:
+    """A run whose RayCluster exists."""
+    body = spec(workers=None, cluster=cluster)
+    made = stored(ray_cluster(KEY, FlowRunSpec.model_validate(body), SETTINGS, scale, KEYS), age=more.pop("age", 30))
+    children = {"cluster": made | ({"status": status} if status else {}), "job": job(body), **RIGHTS}
+    return observed(body, status=more.pop("run_status", started()), **children | more)
+
+
+READY_PODS = [pod("head"), pod("worker", uid="w1"), pod("worker", uid="w2")]
+
+
+def test_ray_scales_itself_where_bounds_differ_or_may() -> None:
+    """Its autoscaler costs a container: a run of fixed size whose driver nobody can reach has none."""
+    assert "enableInTreeAutoscaling" not in built()
+    for scaled in (built(ADAPTIVE, scale=Scale(0, 4, 0)), built(RAY, flow=False)):
+        assert scaled["enableInTreeAutoscaling"] is True
+        assert scaled["autoscalerOptions"]["version"] == "v2"
+
+
+def test_the_head_takes_no_tasks_and_is_not_replaced() -> None:
+    """A head that comes back is an empty one; tasks that run on it would slow all others down."""
+    body = ray_cluster(KEY, FlowRunSpec.model_validate(spec(workers=None, cluster=RAY)), SETTINGS, Scale(1, 1, 1), KEYS)
+    head = body["spec"]["headGroupSpec"]
+
+    assert body["metadata"]["annotations"] == {"ray.io/disable-provisioned-head-restart": "true"}
+    assert head["rayStartParams"]["num-cpus"] == "0"
+    assert head["template"]["spec"]["restartPolicy"] == "Never"
+
+
+def test_only_who_knows_the_token_is_let_in() -> None:
+    """It is in the run's keys, which all of its pods have; only an autoscaler gets an account."""
+    fixed, adaptive = built(), built(ADAPTIVE, flow=False, scale=Scale(0, 4, 0))
+
+    assert fixed["authOptions"] == {"mode": "token", "secretName": KEYS}
+    for body, has_account in ((fixed, False), (adaptive, True)):
+        head, worker = body["headGroupSpec"]["template"]["spec"], body["workerGroupSpecs"][0]["template"]["spec"]
+        assert secret_of(head) == secret_of(worker) == KEYS
+        assert (head["automountServiceAccountToken"], worker["automountServiceAccountToken"]) == (has_account, False)
+
+
+def test_ray_pods_pass_the_restricted_profile() -> None:
+    """Neither Ray's containers nor those that KubeRay makes of them need more than it allows."""
+    body = built(ADAPTIVE, flow=False, scale=Scale(0, 4, 0))
+    templates = [body["headGroupSpec"]["template"], body["workerGroupSpecs"][0]["template"]]
+    containers = [container for template in templates for container in template["spec"]["containers"]]
+
+    for part in (*containers, body["autoscalerOptions"]):
+        assert part["securityContext"]["runAsNonRoot"] is True
+        assert part["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_what_workers_offer_to_tasks() -> None:
+    """Threads are CPUs; a GPU is Ray's own word; all else is a resource, quoted for KubeRay's shell."""
+    workers = {"minimum": 1, "maximum": 1, "threads": 3, "taskResources": {"GPU": 2, "desk": 0.5}}
+    (group,) = built({"kind": "Ray", "workers": workers})["workerGroupSpecs"]
+    params = group["rayStartParams"]
+
+    assert (params["num-cpus"], params["num-gpus"]) == ("3", "2")
+    # As Ray's autoscaler reads it.
+    assert json.loads(params["resources"][1:-1].replace("\\", "")) == {"desk": 0.5}
+
+
+def test_a_driver_of_a_ray_run_has_shared_memory() -> None:
+    """It becomes a node of the cluster, whose objects are there."""
+    ray, dask = (
+        driver_job(KEY, FlowRunSpec.model_validate(spec(workers=None, cluster=cluster)), SETTINGS, KEYS, "head:6379")
+        for cluster in (RAY, {"kind": "Dask"})
+    )
+    mounts = [
+        [mount["mountPath"] for mount in body["spec"]["template"]["spec"]["containers"][0]["volumeMounts"]]
+        for body in (ray, dask)
+    ]
+    assert ["/dev/shm" in paths for paths in mounts] == [True, False]
+
+
+def test_cluster_and_driver_come_up_side_by_side() -> None:
+    """A Ray run is started as a Dask run is."""
+    body = spec(workers=None, cluster=RAY)
+
+    assert kinds(plan_for(observed(body, **RIGHTS))) == ["RayCluster", "Job"]
+
+
+def test_ready_means_that_head_and_workers_are() -> None:
+    """RayCluster's own state stays ready whatever happens to its pods."""
+    lying = {"state": "ready", "conditions": [{"type": "HeadPodReady", "status": "True"}]}
+    running = settled(there(status=lying, pods=[*READY_PODS, pod("driver")]))
+    starting = settled(there(status=lying, pods=[*READY_PODS[:2], pod("driver")]))
+    headless = settled(there(status=lying, pods=[*READY_PODS[1:], pod("driver")]))
+
+    assert running["phase"] == "Running"
+    assert (
+        running["cluster"]["address"] == f"{names.child_name(KEY.name, KEY.uid)}-head-svc.team.svc.cluster.local:6379"
+    )
+    assert starting["message"] == "waiting for 1 of 2 workers"
+    assert headless["message"] == "waiting for the head"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        [],
+        [pod("head", uid="known", deleted=True)],
+        [pod("head", ended(137), uid="known", phase="Failed")],
+        [pod("head", uid="another")],
+    ],
+    ids=["gone", "being deleted", "ended", "another one"],
+)
+def test_a_lost_head_is_a_lost_cluster(head: list[dict[str, Any]]) -> None:
+    """All state was there: the run fails, whatever takes its place."""
+    known = {"kind": "Ray", "name": "c", "scheduler": {"pod": "c-head-1", "uid": "known", "restarts": 0}}
+    status = started(cluster=known)
+
+    assert settled(there(run_status=status, pods=[*head, *READY_PODS[1:], pod("driver")]))["reason"] == "ClusterLost"
+
+
+def test_why_there_is_no_head() -> None:
+    """What KubeRay tells by a condition, or by an Event alone, is the run's message; so is that there is no KubeRay."""
+    refused = {"conditions": [{"type": "ReplicaFailure", "status": "True", "message": "violates PodSecurity"}]}
+    warned = Warned("RayCluster", "c", "InvalidRayClusterSpec", "rayVersion is not good")
+    missing = Rejection("RayCluster", "c", 404, "not found")
+
+    assert "violates PodSecurity" in settled(there(status=refused))["message"]
+    assert settled(there(warnings=(warned,)))["reason"] == "InvalidRayClusterSpec"
+    told = settled(observed(spec(workers=None, cluster=RAY), job=job(), rejections=(missing,), **RIGHTS))
+    assert told["reason"] == "ClusterKindMissing"
+    assert "kuberay-operator.enabled" in told["message"]
+
+
+def patch(found: Any, scale: Scale) -> dict[str, int]:
+    """The fields that the step towards `scale` sets."""
+    actions = resizing(found, RayBackend(), scale).actions
+    if not actions:
+        return {}
+    (action,) = actions
+    assert isinstance(action, SetWorkers)
+    test, *steps = action.patch
+    assert test == {"op": "test", "path": "/spec/workerGroupSpecs/0/groupName", "value": "workers"}
+    return {str(step["path"]).rpartition("/")[2]: step["value"] for step in steps if isinstance(step, dict)}
+
+
+def test_only_the_bounds_are_set_where_ray_scales_itself() -> None:
+    """The number is its autoscaler's; what is as it should be is not written again."""
+    found = there(ADAPTIVE, Scale(0, 4, 0), pods=[pod("head")])
+
+    assert patch(found, Scale(0, 4, 3)) == {}
+    assert patch(found, Scale(2, 6, 2)) == {"minReplicas": 2, "maxReplicas": 6}
+
+
+def test_the_upper_bound_follows_workers_that_leave() -> None:
+    """Lowered below what is there, the autoscaler would stop workers that are busy."""
+    workers = [pod("worker", uid=f"w{number}") for number in range(3)]
+    found = there(ADAPTIVE, Scale(0, 4, 3), pods=[pod("head"), *workers])
+
+    assert patch(found, Scale(1, 1, 1)) == {"minReplicas": 1, "maxReplicas": 3}
+    assert patch(there(ADAPTIVE, Scale(0, 4, 3), pods=[pod("head"), workers[0]]), Scale(1, 1, 1)) == {
+        "minReplicas": 1,
+        "maxReplicas": 1,
+    }
+
+
+def test_a_fixed_number_is_only_raised() -> None:
+    """KubeRay would choose by itself who goes."""
+    found = there(RAY, Scale(2, 2, 2), pods=READY_PODS)
+
+    assert patch(found, Scale(3, 3, 3)) == {"minReplicas": 3, "maxReplicas": 3, "replicas": 3}
+    assert patch(found, Scale(1, 1, 1)) == {"minReplicas": 1}
+
+
+def test_nothing_is_changed_before_kuberay_has_looked() -> None:
+    """It may be away, or refuse the cluster: then bounds are no matter."""
+    assert patch(there(ADAPTIVE, Scale(0, 4, 0)), Scale(1, 4, 1)) == {}
+
+
+@pytest.mark.parametrize(
+    ("auth", "secret"),
+    [(None, None), ({"mode": "disabled"}, None), ({"mode": "token"}, "shared"), ({"secretName": "mine"}, "mine")],
+)
+def test_the_token_of_somebody_elses_cluster(auth: dict[str, Any] | None, secret: str | None) -> None:
+    """The driver gets it from where KubeRay does; one without a token is joined as it is."""
+    shared = {"metadata": {"name": "shared"}, "spec": {"authOptions": auth} if auth else {}}
+
+    assert RayBackend().keys(shared) == secret
