@@ -1,5 +1,7 @@
 """Two task runners in one program: the flow's own tasks run in its process, those of its subflow on Ray."""
 
+import sys
+
 from flowcluster import flow, task
 from flowcluster.task_runners import RayTaskRunner
 
@@ -30,4 +32,7 @@ def greetings(names):
 
 
 if __name__ == "__main__":
+    if "--kubernetes" in sys.argv:  # instead of a Ray on this machine
+        runner = RayTaskRunner(cluster_class="flowcluster.clusters.RayKubernetesCluster")
+        ray_greetings = ray_greetings.with_options(task_runner=runner)
     greetings(["arthur", "trillian", "ford", "marvin"])

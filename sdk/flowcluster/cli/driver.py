@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from flowcluster_api import driver as api
+from flowcluster_api import names
 from flowcluster_api.driver import Outcome
 
 from .. import errors
@@ -26,7 +27,8 @@ from ..tracebacks import format_trimmed
 from . import entrypoint as entrypoints
 from . import parameters as assignments
 from .keeping import keeper_of
-from .presence import OwnCluster, Presence, presence_of
+from .own_clusters import OwnDaskCluster, OwnRayCluster
+from .presence import Presence, presence_of
 from .problems import Problem
 
 #: Seconds after SIGTERM in which a run may close what it opened. Then the process ends: it has to
@@ -100,13 +102,15 @@ def _with_cluster(flow: Flow[..., Any], environment: Mapping[str, str], presence
     kind = environment.get(api.ENV_CLUSTER_KIND)
     if not kind:
         return flow
-    if kind != "Dask":
-        raise Problem("ClusterKindUnsupported", f"This version runs flows on Dask clusters, not on {kind}.")
+    if kind not in names.LEADERS:
+        raise Problem("ClusterKindUnsupported", f"This version runs flows on clusters of Dask and Ray, not of {kind}.")
     address = environment.get(api.ENV_CLUSTER_ADDRESS)
     if not address:
         raise Problem("ClusterUnreachable", f"{api.ENV_CLUSTER_KIND} is set, but {api.ENV_CLUSTER_ADDRESS} is not.")
+    if kind == "Ray":
+        return flow.with_options(task_runner=OwnRayCluster(address))
     adapts = api.ENV_CLUSTER_ADAPTS in environment
-    return flow.with_options(task_runner=OwnCluster(address, presence if adapts else None))
+    return flow.with_options(task_runner=OwnDaskCluster(address, presence if adapts else None))
 
 
 def _end_after(seconds: float, path: str | None) -> None:

@@ -7,7 +7,6 @@ import logging
 import os
 import threading
 from collections.abc import Mapping
-from typing import Any
 
 from flowcluster_api import driver as api
 from flowcluster_api import names
@@ -15,7 +14,6 @@ from flowcluster_api import names
 from ..agent.handle import Agent
 from ..agent.messages import Adapt, Job, Lost
 from ..kube.choice import TOKEN_FOLDER, Choice
-from ..task_runners import DaskTaskRunner
 from .problems import Problem
 
 logger = logging.getLogger("flowcluster.cluster")
@@ -89,31 +87,6 @@ def presence_of(environment: Mapping[str, str]) -> Presence | None:
         adapts=adapts,
     )
     return Presence(job, 0.0 if adapts else LATER_SECONDS)
-
-
-class OwnCluster(DaskTaskRunner):
-    """Tasks on the run's own cluster; with a presence, it grows and shrinks as they need it."""
-
-    presence: Presence | None = None
-
-    def __init__(self, address: str, presence: Presence | None) -> None:
-        super().__init__(address=address)
-        self.presence = presence
-
-    @property
-    def name(self) -> str:
-        """That of the runner that it is to the flow."""
-        return DaskTaskRunner.__name__
-
-    def open(self) -> None:
-        """Connect; from then on the operator is told what the cluster needs."""
-        super().open()
-        if self.presence is not None:
-            self.presence.adapt(Adapt(str(self.address)))
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Elsewhere nobody hears the agent.
-        return {name: value for name, value in super().__getstate__().items() if name != "presence"}
 
 
 def _lack() -> str | None:

@@ -39,10 +39,29 @@ def adapting(address: str, worker: Mapping[str, Any], given: Mapping[str, Any]) 
 
     Raises TypeError for a word that is not known, ValueError for a value that cannot be meant; both name it.
     """
-    left = dict(given)
     for name, why in _REFUSED.items():
-        if name in left:
+        if name in given:
             raise TypeError(f"adapt() takes no {name!r} here: {why}.")
+    low, high, left = bounds(worker, given)
+    interval = _seconds("interval", left.pop("interval", None), 1.0)
+    wait_count = _count("wait_count", left.pop("wait_count", None))
+    idle = _seconds("idle", left.pop("idle", None), 5.0 if wait_count is None else wait_count * interval)
+    wanted = Adapt(
+        address,
+        interval=max(interval, 0.1),
+        target_duration=max(_seconds("target_duration", left.pop("target_duration", None), 5.0), 0.001),
+        up_delay=_seconds("up_delay", left.pop("up_delay", None), 0.0),
+        down_delay=_seconds("down_delay", left.pop("down_delay", None), 5.0),
+        idle_seconds=idle,
+    )
+    if left:
+        raise TypeError(f"adapt() does not know {', '.join(map(repr, sorted(left)))}.")
+    return Adapting(low, high, wanted)
+
+
+def bounds(worker: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[int, int, dict[str, Any]]:
+    """The least and the most workers that `given` means, and what else stands there; all as for `adapting`."""
+    left = dict(given)
     threads = int(worker.get("threads") or 1)
     minimum = _count("minimum", left.pop("minimum", None))
     maximum = _count("maximum", left.pop("maximum", None))
@@ -58,23 +77,10 @@ def adapting(address: str, worker: Mapping[str, Any], given: Mapping[str, Any]) 
                 minimum = max(minimum or 0, workers)
             else:
                 maximum = min(UNLIMITED if maximum is None else maximum, workers)
-    interval = _seconds("interval", left.pop("interval", None), 1.0)
-    wait_count = _count("wait_count", left.pop("wait_count", None))
-    idle = _seconds("idle", left.pop("idle", None), 5.0 if wait_count is None else wait_count * interval)
-    wanted = Adapt(
-        address,
-        interval=max(interval, 0.1),
-        target_duration=max(_seconds("target_duration", left.pop("target_duration", None), 5.0), 0.001),
-        up_delay=_seconds("up_delay", left.pop("up_delay", None), 0.0),
-        down_delay=_seconds("down_delay", left.pop("down_delay", None), 5.0),
-        idle_seconds=idle,
-    )
-    if left:
-        raise TypeError(f"adapt() does not know {', '.join(map(repr, sorted(left)))}.")
     low, high = minimum or 0, UNLIMITED if maximum is None else maximum
     if low > high:
         raise ValueError(f"adapt(): minimum ({low} workers) is greater than maximum ({high} workers).")
-    return Adapting(low, high, wanted)
+    return low, high, left
 
 
 def _count(name: str, value: Any) -> int | None:

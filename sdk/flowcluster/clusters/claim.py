@@ -81,15 +81,23 @@ class Claim:
         """Local ports that lead to these of a pod. Raises `KubernetesError` if none can."""
         return self._started()[1].forward(pod, ports)
 
-    def resize(self, minimum: int, maximum: int | None, wanted: Adapt) -> None:
-        """Write other bounds into the FlowRun, and have the operator told what the cluster needs in this way.
+    def resize(self, minimum: int, maximum: int | None, wanted: Adapt | None = None) -> None:
+        """Write other bounds into the FlowRun, and have the operator told what the cluster needs in this way, if any.
 
         Raises `KubernetesError` if the API server refuses it, `ClusterError` before there is a FlowRun.
         """
         flow_runs, agent = self._started()
         flow_runs.patch(self.name, {"cluster": {"workers": {"minimum": minimum, "maximum": maximum}}})
-        # After it, as the agent looks for the bounds at once.
-        agent.adapt(wanted)
+        if wanted is not None:  # after it, as the agent looks for the bounds at once
+            agent.adapt(wanted)
+
+    def ready_workers(self) -> int:
+        """How many workers are ready.
+
+        Raises `KubernetesError` if the API server does not say, `ClusterError` before there is a FlowRun.
+        """
+        status = self._started()[0].get(self.name).get("status") or {}
+        return int(status["cluster"]["workers"]["ready"])
 
     def story(self) -> str:
         """What has happened to the FlowRun, a line each; nothing before there is one."""

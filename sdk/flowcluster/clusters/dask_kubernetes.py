@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,14 +16,14 @@ from distributed.versions import get_versions
 from flowcluster_api import lease
 
 from ..agent.messages import Adapt
-from ..context import activity, flow_of_task
+from ..context import activity
 from ..errors import ClusterLost
 from ..kube.choice import Choice
 from . import versions
 from .adapting import Adapting, adapting
 from .address import wait_for
 from .claim import RELEASED, Claim
-from .manifest import Spec, cluster_spec, default_image, flow_run
+from .manifest import Spec, cluster_run
 
 logger = logging.getLogger("flowcluster.cluster")
 
@@ -75,16 +74,11 @@ class DaskKubernetesCluster(Cluster):  # type: ignore[misc]
         loop: Any = None,
         quiet: bool = True,
     ) -> None:
-        manifest = flow_run(
-            name or _run_name(),
-            {
-                "cluster": cluster_spec(image or default_image(), n_workers, resources, env, workers, scheduler),
-                "leaseDurationSeconds": lease_duration_seconds,
-                **({"startDeadlineSeconds": start_deadline_seconds} if start_deadline_seconds else {}),
-                **({"activeDeadlineSeconds": active_deadline_seconds} if active_deadline_seconds else {}),
-            },
-            is_exact=name is not None,
-        )
+        manifest = cluster_run(
+            "Dask", name, image=image, n_workers=n_workers, resources=resources, env=env, workers=workers,
+            scheduler=scheduler, start_deadline_seconds=start_deadline_seconds,
+            active_deadline_seconds=active_deadline_seconds, lease_duration_seconds=lease_duration_seconds,
+        )  # fmt: skip
         self._adapts = n_workers is None
         self._claim = Claim(manifest, Choice(kubeconfig, context, namespace), self._adapts)
         self._dashboard = ""
@@ -199,12 +193,3 @@ class DaskKubernetesCluster(Cluster):  # type: ignore[misc]
     def dashboard_link(self) -> str:
         """URL of the scheduler's dashboard, for a browser where this process runs."""
         return self._dashboard
-
-
-def _run_name() -> str:
-    """Name of the flow run that the cluster is for, be it ours or Prefect's."""
-    if run := flow_of_task():
-        return run.name
-    if runtime := sys.modules.get("prefect.runtime"):
-        return str(runtime.flow_run.name or "flow-run")
-    return "dask"

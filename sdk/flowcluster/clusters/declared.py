@@ -9,7 +9,11 @@ from ..kube.choice import Choice
 from .adapting import UNLIMITED
 from .manifest import Object, cluster_spec
 
-_MODULE, _CLASS = f"{__package__}.dask_kubernetes", "DaskKubernetesCluster"
+#: The cluster classes that a FlowRun can stand for: module and kind by name.
+_CLASSES: dict[str, tuple[str, str | None]] = {
+    "DaskKubernetesCluster": (f"{__package__}.dask_kubernetes", "Dask"),
+    "RayKubernetesCluster": (f"{__package__}.ray_kubernetes", "Ray"),
+}
 
 #: Arguments of the class that are fields of the FlowRun's spec outside of ``cluster``.
 _FIELDS = {
@@ -42,7 +46,8 @@ def declared(runner: Any, workers: Workers | None) -> Declared:
 
     Raises ValueError, which names the argument, for what a FlowRun cannot say.
     """
-    found = _of(runner) if _is_ours(getattr(runner, "cluster_class", None)) else Declared({})
+    kind = _kind(getattr(runner, "cluster_class", None))
+    found = _of(runner, kind) if kind is not None else Declared({})
     if workers is None:
         return found
     bounds = _bounds(workers)
@@ -51,17 +56,20 @@ def declared(runner: Any, workers: Workers | None) -> Declared:
     return found._replace(spec=found.spec | {"cluster": cluster})
 
 
-def _is_ours(cluster_class: Any) -> bool:
+def _kind(cluster_class: Any) -> str | None:
+    """The kind of cluster that a class of ours makes; None for another class."""
     if isinstance(cluster_class, str):
-        return cluster_class in (f"{_MODULE}.{_CLASS}", f"{__package__}.{_CLASS}")
-    path = getattr(cluster_class, "__module__", None), getattr(cluster_class, "__qualname__", None)
-    return path == (_MODULE, _CLASS)
+        module, _, name = cluster_class.rpartition(".")
+    else:
+        module, name = (str(getattr(cluster_class, field, "")) for field in ("__module__", "__qualname__"))
+    ours, kind = _CLASSES.get(name, ("", None))
+    return kind if module in (ours, __package__) else None
 
 
-def _of(runner: Any) -> Declared:
+def _of(runner: Any, kind: str) -> Declared:
     left = dict(runner.cluster_kwargs)
     given = {name: left.pop(name, None) for name in _CLUSTER}
-    cluster = cluster_spec(**given)
+    cluster = cluster_spec(kind, **given)
     if runner.adapt_kwargs or given["n_workers"] is None:
         cluster["workers"] |= _adapted(runner.adapt_kwargs)
     fields = {field: left.pop(name) for name, field in _FIELDS.items() if left.get(name) is not None}
@@ -70,7 +78,7 @@ def _of(runner: Any) -> Declared:
     left = {name: value for name, value in left.items() if value is not None}
     _refuse(left, "cluster_kwargs", "")
     for option in ("client_kwargs", "performance_report_path"):
-        if getattr(runner, option):
+        if getattr(runner, option, None):
             raise ValueError(f"task_runner: a FlowRun cannot say {option}; use a runner without it to submit.")
     return Declared({"cluster": cluster, **fields}, name, choice)
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from flowcluster_api import driver, names
+
+from ..context import flow_of_task
 
 Object = dict[str, Any]
 Spec = Mapping[str, Any]
@@ -31,7 +34,44 @@ def beneath(body: Object, environment: Mapping[str, str]) -> Object:
     return body | {"metadata": body["metadata"] | {"ownerReferences": [owner]}}
 
 
+def cluster_run(
+    kind: str,
+    name: str | None,
+    *,
+    image: str | None,
+    n_workers: int | None,
+    resources: Spec | None,
+    env: Mapping[str, str] | None,
+    workers: Spec | None,
+    scheduler: Spec | None,
+    start_deadline_seconds: int | None,
+    active_deadline_seconds: int | None,
+    lease_duration_seconds: int,
+) -> Object:
+    """The FlowRun without a flow that the arguments of a cluster class ask for.
+
+    Without a name it gets that of the flow run, be it ours or Prefect's. Raises ValueError naming an argument that
+    cannot be meant.
+    """
+    spec = {
+        "cluster": cluster_spec(kind, image or default_image(), n_workers, resources, env, workers, scheduler),
+        "leaseDurationSeconds": lease_duration_seconds,
+        **({"startDeadlineSeconds": start_deadline_seconds} if start_deadline_seconds else {}),
+        **({"activeDeadlineSeconds": active_deadline_seconds} if active_deadline_seconds else {}),
+    }
+    return flow_run(name or _run_name(kind.lower()), spec, is_exact=name is not None)
+
+
+def _run_name(otherwise: str) -> str:
+    if run := flow_of_task():
+        return run.name
+    if runtime := sys.modules.get("prefect.runtime"):
+        return str(runtime.flow_run.name or "flow-run")
+    return otherwise
+
+
 def cluster_spec(
+    kind: str,
     image: str | None,
     n_workers: int | None,
     resources: Spec | None,
@@ -39,7 +79,7 @@ def cluster_spec(
     workers: Spec | None,
     scheduler: Spec | None,
 ) -> Object:
-    """``spec.cluster`` of a Dask cluster that begins with `n_workers` workers, none if that is None.
+    """``spec.cluster`` of a cluster that begins with `n_workers` workers, none if that is None.
 
     Raises ValueError naming an argument that cannot be meant.
     """
@@ -54,10 +94,10 @@ def cluster_spec(
     worker = with_env(workers, names.COMPONENT_WORKER, env) | {"minimum": number, "maximum": number}
     if resources is not None:
         worker["resources"] = dict(resources)
-    spec: Object = {"kind": "Dask", "workers": worker}
+    spec: Object = {"kind": kind, "workers": worker}
     if image is not None:
         spec["image"] = image
-    if leader := with_env(scheduler, names.COMPONENT_SCHEDULER, env):
+    if leader := with_env(scheduler, names.LEADERS[kind], env):
         spec["scheduler"] = leader
     return spec
 

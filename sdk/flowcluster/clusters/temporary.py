@@ -1,4 +1,4 @@
-"""A Dask cluster for the time of one flow run, made by any class or function that makes one."""
+"""A cluster for the time of one flow run, made by any class or function that makes one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import Any
 
 from ..portal import Portal
 
-logger = logging.getLogger("flowcluster.task_runner.dask")
+#: The attribute with a cluster's address, by kind.
+_ADDRESSES = {"Dask": "scheduler_address", "Ray": "address"}
 
 ClusterClass = str | Callable[..., Any]
 
@@ -37,22 +38,26 @@ def find_class(cluster_class: ClusterClass) -> Callable[..., Any]:
 
 @contextmanager
 def temporary_cluster(
-    cluster_class: ClusterClass, cluster_kwargs: Mapping[str, Any], adapt_kwargs: Mapping[str, Any]
+    cluster_class: ClusterClass,
+    cluster_kwargs: Mapping[str, Any],
+    adapt_kwargs: Mapping[str, Any],
+    kind: str = "Dask",
 ) -> Iterator[Any]:
-    """Make a cluster, let it adapt if `adapt_kwargs` says how, and close it at the end of the block.
+    """Make a cluster of that kind, let it adapt if `adapt_kwargs` says how, and close it at the end of the block.
 
     What only coroutines can open and close gets an event loop for as long as it lives. Raises TypeError
     for what is no cluster, or cannot adapt.
     """
     make = find_class(cluster_class)
     name = path_of(make)
-    logger.info("Creating a new Dask cluster with `%s`", name)
+    logging.getLogger(f"flowcluster.task_runner.{kind.lower()}").info("Creating a new %s cluster with `%s`", kind, name)
     with ExitStack() as resources:
         portal = Portal()
         resources.callback(portal.close)
-        cluster = _entered(make, cluster_kwargs, name, portal, resources)
-        if not isinstance(getattr(cluster, "scheduler_address", None), str):
-            raise TypeError(f"{_what(cluster, name)} is no Dask cluster: it has no text 'scheduler_address'.")
+        cluster = _entered(make, cluster_kwargs, name, kind, portal, resources)
+        where = _ADDRESSES[kind]
+        if not isinstance(getattr(cluster, where, None), str):
+            raise TypeError(f"{_what(cluster, name)} is no {kind} cluster: it has no text {where!r}.")
         if adapt_kwargs:
             if not callable(getattr(cluster, "adapt", None)):
                 raise TypeError(f"{_what(cluster, name)} cannot adapt: it has no method 'adapt'; drop adapt_kwargs.")
@@ -66,7 +71,7 @@ def is_async_only(kind: type) -> bool:
 
 
 def _entered(
-    make: Callable[..., Any], kwargs: Mapping[str, Any], name: str, portal: Portal, resources: ExitStack
+    make: Callable[..., Any], kwargs: Mapping[str, Any], name: str, kind: str, portal: Portal, resources: ExitStack
 ) -> Any:
     """The cluster, up and running; `resources` will close it."""
 
@@ -77,19 +82,19 @@ def _entered(
 
     on_loop = inspect.iscoroutinefunction(make) or (isinstance(make, type) and is_async_only(make))
     cluster = portal.run(made()) if on_loop else make(**kwargs)
-    kind = type(cluster)
-    if hasattr(kind, "__enter__"):
+    type_ = type(cluster)
+    if hasattr(type_, "__enter__"):
         return resources.enter_context(cluster)
-    if hasattr(kind, "__aenter__"):
-        entered = portal.run(kind.__aenter__(cluster))
-        resources.push(lambda *error: portal.run(kind.__aexit__(cluster, *error)))
+    if hasattr(type_, "__aenter__"):
+        entered = portal.run(type_.__aenter__(cluster))
+        resources.push(lambda *error: portal.run(type_.__aexit__(cluster, *error)))
         return entered
-    if hasattr(kind, "__await__"):
+    if hasattr(type_, "__await__"):
         cluster = portal.run(_awaited(cluster))
     close = getattr(cluster, "close", None)
     if not callable(close):
         raise TypeError(
-            f"{_what(cluster, name)} is no Dask cluster: it is no context manager, sync or async, and has no 'close'."
+            f"{_what(cluster, name)} is no {kind} cluster: it is no context manager, sync or async, and has no 'close'."
         )
     resources.callback(lambda: portal.run(_called(close)))
     return cluster

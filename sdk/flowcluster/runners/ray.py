@@ -6,15 +6,18 @@ module along for all.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..errors import ClusterLost
+from .. import context
+from ..errors import ClusterError, ClusterLost
 from ..states import State
 from .base import TaskCall, TaskRunner
 from .ray_options import current
 
 if TYPE_CHECKING:
+    from ..clusters.temporary import ClusterClass
     from .ray_connection import Connection
     from .ray_result import RayResult
     from .ray_session import RaySession
@@ -24,17 +27,24 @@ class RayTaskRunner(TaskRunner):
     """Executes submitted tasks on Ray.
 
     A Ray that the process is connected to already is used, and left alone. Otherwise ``ray.init`` is
-    called when the flow run begins and ``ray.shutdown`` when it ends.
+    called when the flow run begins and ``ray.shutdown`` when it ends. With a `cluster_class`, each flow run
+    gets a cluster of its own.
 
     Args:
         address: of a Ray cluster that exists, such as ``ray://head:10001``, or ``head:6379`` on one of its
             machines, or ``auto``; by default what ``RAY_ADDRESS`` says, else a new instance on this machine.
             The run waits for it as many seconds as ``FLOWCLUSTER_CLUSTER_TIMEOUT`` says (60 by default).
         init_kwargs: further arguments for ``ray.init``.
+        cluster_class: what makes a cluster for the time of each flow run, such as
+            ``flowcluster.clusters.RayKubernetesCluster``: a class, a function, or the dotted name of one, that
+            gives an object with an ``address`` for ``ray.init``.
+        cluster_kwargs: arguments for it.
+        adapt_kwargs: arguments for the cluster's ``adapt``, which is called only if there are any.
 
     Arrays in results of other tasks are read-only, as all processes of a machine share them.
 
-    Raises ValueError for what cannot be an address, and for one among `init_kwargs`.
+    Raises ValueError for what cannot be an address, for one among `init_kwargs`, and for one together with any
+    argument about a new cluster.
     """
 
     concurrency: ClassVar[str] = "in parallel"
@@ -43,9 +53,25 @@ class RayTaskRunner(TaskRunner):
     max_in_flight: ClassVar[int | None] = 5_000
 
     _connection: Connection | None = None
+    _cluster: Any = None
+    _resources: contextlib.ExitStack | None = None
     _session: RaySession | None = None
 
-    def __init__(self, address: str | None = None, init_kwargs: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        address: str | None = None,
+        init_kwargs: Mapping[str, Any] | None = None,
+        cluster_class: ClusterClass | None = None,
+        cluster_kwargs: Mapping[str, Any] | None = None,
+        adapt_kwargs: Mapping[str, Any] | None = None,
+    ) -> None:
+        if address is not None and (cluster_class is not None or cluster_kwargs or adapt_kwargs):
+            raise ValueError(
+                "Give either the address of a cluster that exists, or cluster_class, cluster_kwargs and adapt_kwargs "
+                "for a new one, not both."
+            )
+        if cluster_class is None and (cluster_kwargs or adapt_kwargs):
+            raise ValueError("cluster_kwargs and adapt_kwargs are for a cluster_class, which is not given.")
         if init_kwargs and "address" in init_kwargs:
             raise ValueError("Give the address as an argument of its own, not among init_kwargs.")
         if address is not None and address != "local":
@@ -54,11 +80,14 @@ class RayTaskRunner(TaskRunner):
             split_ray(address)  # refuses what cannot be an address
         self.address = address
         self.init_kwargs = dict(init_kwargs or {})
+        self.cluster_class = cluster_class
+        self.cluster_kwargs = dict(cluster_kwargs or {})
+        self.adapt_kwargs = dict(adapt_kwargs or {})
 
     def open(self) -> None:
-        """Find or start Ray and connect to it.
+        """Find, start or make Ray and connect to it.
 
-        Raises `ClusterUnreachable`, or what ``ray.init`` raised.
+        Raises `ClusterUnreachable`, or what ``ray.init`` or the cluster class raised.
         """
         super().open()
         # Here, as it takes as long as Ray takes to be imported.
@@ -66,8 +95,37 @@ class RayTaskRunner(TaskRunner):
         from .ray_connection import connect
         from .ray_session import RaySession
 
-        self._connection = connect(self.address, self.init_kwargs, timeout_seconds())
-        self._session = RaySession(self._connection, on_worker)
+        with contextlib.ExitStack() as resources:
+            address = self.address if self.cluster_class is None else self._made(self.cluster_class, resources)
+            ask = None if self._cluster is None else self._told
+            self._connection = connect(address, self.init_kwargs, timeout_seconds(), ask)
+            resources.callback(self._connection.release)
+            self._session = RaySession(self._connection, on_worker)
+            self._resources = resources.pop_all()
+        self.activity = None
+
+    def _made(self, cluster_class: ClusterClass, resources: contextlib.ExitStack) -> str:
+        """The address of a new cluster, which `resources` will close."""
+        from ..clusters.temporary import temporary_cluster
+        from .ray_connection import current_address
+
+        if (used := current_address()) is not None:
+            raise ClusterError(
+                f"This process uses the Ray at {used}, and cannot use a second one at the same time. Run one after the "
+                "other, or each in a process of its own."
+            )
+        self.activity = "creating a Ray cluster"
+        told = context.activity.set(self._tell)
+        try:
+            self._cluster = resources.enter_context(
+                temporary_cluster(cluster_class, self.cluster_kwargs, self.adapt_kwargs, "Ray")
+            )
+        finally:
+            context.activity.reset(told)
+        return str(self._cluster.address)
+
+    def _tell(self, progress: str) -> None:
+        self.activity = f"creating a Ray cluster: {progress}"
 
     def submit(self, call: TaskCall, done: Callable[[State], None]) -> RayResult | None:
         """Send `call` to Ray. Options set with `remote_options` hold for it."""
@@ -89,22 +147,31 @@ class RayTaskRunner(TaskRunner):
         return max(0, int(current().get("max_retries") or 0))
 
     def trouble(self) -> ClusterLost | None:
-        """That the head went away, if it did."""
-        return self._session.lost() if self._session else None
+        """That the head went away, if it did; a cluster of ours tells why."""
+        return self._told() or (self._session.lost() if self._session else None)
+
+    def _told(self) -> ClusterLost | None:
+        lost = getattr(self._cluster, "lost", None)
+        return lost if isinstance(lost, ClusterLost) else None
 
     def close(self, cancel: bool = False) -> None:
         """Let go of Ray, and shut it down if it is the run's own."""
-        session, self._session = self._session, None
-        connection, self._connection = self._connection, None
+        session, self._session, self._connection = self._session, None, None
+        if self.outcome is not None and hasattr(self._cluster, "outcome"):
+            self._cluster.outcome = self.outcome()
+        self.activity = None if self._cluster is None else "closing the Ray cluster"
+        resources, self._resources = self._resources or contextlib.ExitStack(), None
         try:
-            if session is not None:
-                session.close(cancel)
+            with resources:
+                if session is not None:
+                    session.close(cancel)
         finally:
-            if connection is not None:
-                connection.release()
             super().close(cancel)
+            self._cluster = self.activity = None
 
     def __repr__(self) -> str:
+        if self.cluster_class is not None:
+            return f"{self.name}(cluster_class={self.cluster_class!r})"
         return f"{self.name}(address={self.address!r})" if self.address else f"{self.name}()"
 
 

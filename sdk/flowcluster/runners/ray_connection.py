@@ -9,15 +9,18 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..clusters import address as addresses
+from ..errors import ClusterLost
 from .ray_keeper import Keeper
 from .ray_prints import Prints
 from .ray_worker import outbox
 
 logger = logging.getLogger("flowcluster.task_runner.ray")
+
+Ask = Callable[[], ClusterLost | None]
 
 _lock = threading.Lock()
 _current: Connection | None = None
@@ -32,11 +35,13 @@ class Connection:
         is_client: whether it is a Ray client's, for which the head does everything.
         is_fixed: whether no nodes are ever added by Ray itself.
         endpoint: host and port at which the head answers as long as it lives; None if it is not known.
+        ask: whoever made the cluster, and knows when it is lost; asked instead of the head.
     """
 
-    def __init__(self, address: str | None, keeper: Keeper | None) -> None:
+    def __init__(self, address: str | None, keeper: Keeper | None, ask: Ask | None = None) -> None:
         self.address = address
         self.keeper = keeper
+        self.ask = ask
         self.is_client = False
         self.is_fixed = keeper is not None and address is None
         self.endpoint: tuple[str, int] | None = None
@@ -55,7 +60,7 @@ class Connection:
 
         self.is_client = ray.util.client.ray.is_connected()
         if self.is_client:
-            self.endpoint = addresses.split_ray(self.address) if self.address else None
+            self.endpoint = addresses.split_ray(self.address) if self.address and not self.ask else None
         else:
             host, _, port = str(ray.get_runtime_context().gcs_address).rpartition(":")
             self.endpoint = host, int(port)
@@ -97,8 +102,20 @@ class Connection:
             self.keeper.wait()
 
 
-def connect(address: str | None, init_kwargs: Mapping[str, Any], timeout: float) -> Connection:
+def current_address() -> str | None:
+    """Where the Ray is that this process uses, in words; None if it uses none."""
+    import ray
+
+    with _lock:
+        if _current is not None and not (_current.keeper and _current.keeper.is_leaving):
+            return _current.address or "this machine"
+    return "the address that it is connected to" if ray.is_initialized() else None
+
+
+def connect(address: str | None, init_kwargs: Mapping[str, Any], timeout: float, ask: Ask | None = None) -> Connection:
     """The connection to be used by one more flow run, which has to `release` it.
+
+    `ask` tells of the loss of a cluster that is the run's own.
 
     Raises `ClusterUnreachable` if nothing answers at the address within `timeout` seconds, and whatever
     ``ray.init`` raises when it starts an instance.
@@ -118,7 +135,7 @@ def connect(address: str | None, init_kwargs: Mapping[str, Any], timeout: float)
             if ray.is_initialized():
                 connection = _existing(address)
             else:
-                connection = _current = _opened(address, init_kwargs, timeout)
+                connection = _current = _opened(address, init_kwargs, timeout, ask)
         elif address is not None and address != connection.address:
             logger.warning("This process already uses the Ray at %s, and cannot use a second one.", connection.address)
         connection._users += 1
@@ -132,14 +149,14 @@ def _existing(address: str | None) -> Connection:
     return connection
 
 
-def _opened(address: str | None, init_kwargs: Mapping[str, Any], timeout: float) -> Connection:
+def _opened(address: str | None, init_kwargs: Mapping[str, Any], timeout: float, ask: Ask | None) -> Connection:
     if address is None:
         logger.info("Creating a local Ray instance")
     else:
         logger.info("Connecting to Ray at %s", address)
         addresses.wait_for_ray(address, timeout)
     keeper = Keeper({**init_kwargs, "address": address or "local"})
-    connection = Connection(address, keeper)
+    connection = Connection(address, keeper, ask)
     context = keeper.start(None if address is None else timeout)
     connection.look_up()
     if url := getattr(context, "dashboard_url", None):

@@ -75,6 +75,10 @@ class Watch:
                 logger.debug("Ray could not be asked: %s", error)
 
     def _answers(self) -> bool:
+        if self._connection.ask is not None and (lost := self._connection.ask()) is not None:
+            with self._lock:
+                self.lost = self.lost or lost
+            return False
         if self._connection.endpoint is None:
             return True
         try:

@@ -142,7 +142,7 @@ def test_file_may_have_the_name_of_a_module(drive: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("environment", "reason", "exit_code"),
     [
-        ({"FLOWCLUSTER_CLUSTER_KIND": "Ray"}, "ClusterKindUnsupported", 2),
+        ({"FLOWCLUSTER_CLUSTER_KIND": "Spark"}, "ClusterKindUnsupported", 2),
         ({"FLOWCLUSTER_CLUSTER_KIND": "Dask"}, "ClusterUnreachable", 2),
         (
             {

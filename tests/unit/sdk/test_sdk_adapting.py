@@ -111,7 +111,7 @@ def test_a_manifest_from_python() -> None:
         "threads": 2,
         "template": {"spec": {"nodeSelector": {"a": "b"}, "containers": [{"name": "worker", "tty": 1}]}},
     }
-    spec = cluster_spec("mine:1", 2, {"limits": {"cpu": 1}}, {"A": "1"}, worker, None)
+    spec = cluster_spec("Dask", "mine:1", 2, {"limits": {"cpu": 1}}, {"A": "1"}, worker, None)
     container = {"name": "worker", "tty": 1, "env": [{"name": "A", "value": "1"}]}
     assert spec["image"] == "mine:1"
     assert spec["workers"] == {
@@ -139,7 +139,7 @@ def test_a_wrong_argument_is_named(given: dict[str, Any], words: str) -> None:
     """Before anything is asked of Kubernetes."""
     given = {"image": None, "n_workers": 0, "resources": None, "env": None, "workers": None, "scheduler": None} | given
     with pytest.raises(ValueError, match=words):
-        cluster_spec(**given)
+        cluster_spec("Dask", **given)
 
 
 def versions(python: str = "3.11.7.final.0", **packages: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from flowcluster.kube.driver_log import Unrepeated
 from flowcluster.kube.submitted import phase_at_end
 from flowcluster.packing import LIMIT, Place, packed, place_at, place_of
 from flowcluster.submitting import PARAMETERS_LIMIT, prepare
-from flowcluster.task_runners import ConcurrentTaskRunner, DaskTaskRunner
+from flowcluster.task_runners import ConcurrentTaskRunner, DaskTaskRunner, RayTaskRunner
 
 CLASS = "flowcluster.clusters.DaskKubernetesCluster"
 
@@ -238,6 +238,15 @@ class TestClusters:
         found = declared(on_kubernetes(cluster_kwargs, adapt_kwargs), workers).spec["cluster"]["workers"]
 
         assert (found["minimum"], found["maximum"]) == bounds
+
+    def test_a_ray_cluster_is_asked_for_as_a_dask_cluster_is(self) -> None:
+        """The class says the kind; its environment goes to the head, too."""
+        cluster_class = "flowcluster.clusters.RayKubernetesCluster"
+        runner = RayTaskRunner(cluster_class=cluster_class, cluster_kwargs={"n_workers": 2, "env": {"A": "1"}})
+        cluster = declared(runner, None).spec["cluster"]
+
+        assert (cluster["kind"], cluster["workers"]["minimum"], cluster["workers"]["maximum"]) == ("Ray", 2, 2)
+        assert cluster["scheduler"]["template"]["spec"]["containers"][0]["name"] == "head"
 
     def test_what_the_class_takes_arrives(self) -> None:
         """Image, resources, environment, deadlines, name and place."""

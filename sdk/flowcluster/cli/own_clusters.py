@@ -1,0 +1,68 @@
+"""The cluster that the operator made for a run, as the task runner of its flow."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from ..agent.messages import Adapt
+from ..clusters import ray_access
+from ..clusters.address import timeout_seconds
+from ..task_runners import DaskTaskRunner, RayTaskRunner
+from .presence import Presence
+
+
+class OwnDaskCluster(DaskTaskRunner):
+    """Tasks on the run's own cluster; with a presence, it grows and shrinks as they need it."""
+
+    presence: Presence | None = None
+
+    def __init__(self, address: str, presence: Presence | None) -> None:
+        super().__init__(address=address)
+        self.presence = presence
+
+    @property
+    def name(self) -> str:
+        """That of the runner that it is to the flow."""
+        return DaskTaskRunner.__name__
+
+    def open(self) -> None:
+        """Connect; from then on the operator is told what the cluster needs."""
+        super().open()
+        if self.presence is not None:
+            self.presence.adapt(Adapt(str(self.address)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Elsewhere nobody hears the agent.
+        return {name: value for name, value in super().__getstate__().items() if name != "presence"}
+
+
+class OwnRayCluster(RayTaskRunner):
+    """Tasks on the run's own Ray cluster, of which the driver's pod becomes a node; Ray scales it by itself."""
+
+    _access: contextlib.ExitStack | None = None
+
+    def __init__(self, address: str) -> None:
+        super().__init__(address=address)
+
+    @property
+    def name(self) -> str:
+        """That of the runner that it is to the flow."""
+        return RayTaskRunner.__name__
+
+    def open(self) -> None:
+        """Join the cluster and connect to it."""
+        assert self.address is not None
+        with contextlib.ExitStack() as access:
+            if (token := ray_access.token_here()) is not None:
+                access.enter_context(ray_access.authenticated(token))
+            self.activity = f"waiting for {self.address}"
+            access.enter_context(ray_access.joined(self.address, timeout_seconds()))
+            super().open()
+            self._access = access.pop_all()
+
+    def close(self, cancel: bool = False) -> None:
+        """Disconnect, and leave the cluster."""
+        access, self._access = self._access or contextlib.ExitStack(), None
+        with access:
+            super().close(cancel)
