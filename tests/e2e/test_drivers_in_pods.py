@@ -115,7 +115,7 @@ def test_a_driver_in_a_pod_is_heard(world: World) -> None:
     assert str(holder).startswith(f"{pod.metadata.name}/")
 
     account = pod.spec.service_account_name
-    assert world.may(account, "patch", "leases.coordination.k8s.io", account)
+    assert world.may(account, "patch", "leases.coordination.k8s.io", world.leases()[0])
     assert world.may(account, "create", FLOW_RUNS)
     for verb, resource, other in (
         ("patch", "leases.coordination.k8s.io", "another"),
@@ -160,7 +160,8 @@ def test_a_driver_whose_node_does_not_answer(world: World) -> None:
     wait_until(lambda: world.holder(name), "the driver is heard", 60)
 
     # As it looks from the API server when a node is cut off: nothing is renewed, and the pod's status stays as it was.
-    world.rbac.delete_namespaced_role_binding(world.leases()[0], world.namespace)
+    (binding,) = world.rbac.list_namespaced_role_binding(world.namespace).items
+    world.rbac.delete_namespaced_role_binding(binding.metadata.name, world.namespace)
     began = time.monotonic()
     status = world.wait_phase(name, "Failed", seconds=40)
 
