@@ -11,6 +11,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from flowcluster_api.driver import TOKEN_FILE
+
 #: For how long they hold: no run goes on for longer.
 LIFETIME = dt.timedelta(days=3650)
 #: Clocks of nodes differ.
@@ -37,5 +39,5 @@ def new_keys(name: str) -> dict[str, str]:
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    files = {"ca.crt": pem, "tls.crt": pem, "tls.key": private, "auth_token": secrets.token_urlsafe(32).encode()}
+    files = {"ca.crt": pem, "tls.crt": pem, "tls.key": private, TOKEN_FILE: secrets.token_urlsafe(32).encode()}
     return {file: base64.b64encode(content).decode() for file, content in files.items()}

@@ -167,6 +167,16 @@ class Observed:
         """The pods of one component."""
         return [pod for pod in self.pods if pod.component == component]
 
+    @property
+    def is_guest(self) -> bool:
+        """Whether the run uses a cluster that is not its own."""
+        return bool(self.spec and self.spec.cluster and self.spec.cluster.ref)
+
+    @property
+    def is_beneath(self) -> bool:
+        """Whether the run's driver is that of the run above it."""
+        return self.parent is not None and self.spec is not None and self.spec.flow is None
+
     def leaders(self) -> list[PodFacts]:
         """The pods of the cluster's scheduler or head."""
         return [pod for pod in self.pods if pod.component in names.LEADERS.values()]

@@ -59,6 +59,6 @@ WATCHED = (FLOW_RUN, DASK_CLUSTER, RAY_CLUSTER, JOB, POD, DEPLOYMENT, LEASE, *LA
 #: What may belong to a run: looked for before a run counts as cleaned up.
 CHILDREN = (DASK_CLUSTER, RAY_CLUSTER, JOB, DEPLOYMENT, POD, LEASE, *LATECOMERS, *ACCESS)
 
-BY_KIND = {resource.kind: resource for resource in (*WATCHED, *ACCESS, SECRET, EVENT)}
+BY_KIND = {resource.kind: resource for resource in (*WATCHED, *ACCESS)}
 
 Object = dict[str, Any]

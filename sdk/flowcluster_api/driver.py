@@ -35,6 +35,10 @@ ENV_CLUSTER_TIMEOUT = "FLOWCLUSTER_CLUSTER_TIMEOUT"
 ENV_CLUSTER_ADAPTS = "FLOWCLUSTER_CLUSTER_ADAPTS"
 #: Folder with the run's keys (``ca.crt``, ``tls.crt``, ``tls.key``), in all of its pods.
 ENV_KEYS = "FLOWCLUSTER_KEYS"
+#: Ray's token, in that folder; named as KubeRay wants it in a Secret.
+TOKEN_FILE = "auth_token"
+#: Port at which the relay beside a Ray head gives it to whoever the API server let in.
+TOKEN_PORT = 8791
 #: File that receives the outcome; the container's ``terminationMessagePath``.
 ENV_OUTCOME_PATH = "FLOWCLUSTER_OUTCOME_PATH"
 

@@ -63,7 +63,7 @@ def test_a_cluster_for_a_client(world: World, where: dict[str, Any]) -> None:
         assert cluster.name == world.runs()[0]["metadata"]["name"]
         assert "Connected" in str(cluster.logs(workers=False)) or cluster.logs()["Cluster"]
         assert cluster.dashboard_link.startswith("http://127.0.0.1:")
-    wait_until(lambda: not world.everything(), "nothing is left", 20)
+    world.wait_empty(20)
     status = world.wait_phase(cluster.name, "Succeeded", "Failed")
     assert (status["phase"], status["message"]) == ("Succeeded", "the driver gave the cluster back")
 
@@ -237,7 +237,7 @@ def test_a_driver_that_is_killed(world: World, program: subprocess.Popen[str], n
     """Its agent sees it end, and gives the cluster back long before the lease is out."""
     agent = agent_of(program)
     program.send_signal(number)
-    wait_until(lambda: not world.everything(), "nothing is left", SECONDS)
+    world.wait_empty(SECONDS)
     wait_until(lambda: not agent.is_running(), "the agent has ended", 5)
 
 
@@ -245,8 +245,9 @@ def test_a_driver_whose_machine_dies(world: World, program: subprocess.Popen[str
     """With nobody left to say so, the cluster goes within the lease and ten seconds."""
     agent_of(program).kill()
     os.killpg(program.pid, signal.SIGKILL)
-    wait_until(lambda: not world.everything(), "nothing is left", SECONDS + 10)
-    assert status_of_only(world)["reason"] == "DriverLost"
+    world.wait_empty(SECONDS + 10)
+    (record,) = world.runs()
+    assert world.wait_phase(record["metadata"]["name"], "Failed")["reason"] == "DriverLost"
 
 
 def test_a_driver_that_was_stopped_for_a_while(world: World, program: subprocess.Popen[str]) -> None:

@@ -60,12 +60,7 @@ def test_what_dask_kubernetes_makes_too_late(world: World, end: str) -> None:
     (made,) = world.dask_worker_groups()
     late = {"name": "late", "labels": made["metadata"]["labels"]}  # no owner, as if that were gone already
     world.create_dask_worker_group(made | {"metadata": late, "spec": made["spec"] | {"cluster": "late"}})
-    if end == "cancel":
-        world.patch("run", {"cancel": True})
-        world.wait_phase("run", "Cancelled")
-        assert world.everything() == []
-    else:
-        world.delete("run")
+    world.end("run", end)
 
 
 def test_cancelled_while_running(world: World) -> None:
@@ -126,7 +121,7 @@ def test_a_run_is_deleted_while_the_operator_is_away(world: World, installed: In
     scale(system, RELEASE, 0)
     try:
         world.delete("run")
-        wait_until(lambda: not world.everything(), "nothing is left", 60)
+        world.wait_empty(60)
     finally:
         scale(system, RELEASE, 1)
         system.close()
@@ -151,4 +146,4 @@ def test_the_operator_is_killed_after_a_write(
         assert sum("/jobs" in line for line in created) == 1
         assert not [line for line in operator.writes() if line.startswith("PATCH")]
         assert "Traceback" not in operator.log()
-        wait_until(lambda: not world.everything(), "nothing is left", 30)
+        world.wait_empty(30)

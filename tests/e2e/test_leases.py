@@ -43,10 +43,10 @@ def test_a_cluster_lives_as_long_as_its_driver_is_heard(world: World) -> None:
     wait_until(renewed_long_enough, "the lease was renewed for long", 60, every=1)
     assert world.status("run")["phase"] == "Running"
     assert world.pods("scheduler")
-    wait_until(lambda: not world.everything(), "nothing is left", 30)
+    world.wait_empty(30)
     assert SECONDS < time.monotonic() - last < SECONDS + 10
-    status = world.status("run")
-    assert (status["phase"], status["reason"]) == ("Failed", "DriverLost")
+    status = world.wait_phase("run", "Failed")
+    assert status["reason"] == "DriverLost"
     assert "laptop" in status["message"]
 
 

@@ -134,12 +134,7 @@ def test_a_run_that_is_stopped_leaves_nothing(world: World, phase: str, end: str
     """Whenever and however somebody ends it."""
     on_ray(world, "naps")
     world.wait_phase("run", phase)
-    if end == "cancel":
-        world.patch("run", {"cancel": True})
-        world.wait_phase("run", "Cancelled")
-        assert world.everything() == []
-    else:
-        world.delete("run")
+    world.end("run", end)
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ def test_a_cluster_for_plain_ray(world: World, environment: dict[str, str]) -> N
     done = run(PLAIN, environment)
     assert done.returncode == 0, done.stderr
     assert "hello" in done.stdout
-    wait_until(lambda: not world.everything(), "nothing is left", 20)
+    world.wait_empty(20)
     (record,) = world.runs()
     status = world.wait_phase(record["metadata"]["name"], "Succeeded", "Failed")
     assert (status["phase"], status["message"]) == ("Succeeded", "the driver gave the cluster back")
@@ -137,7 +137,7 @@ def test_a_flow_on_a_cluster_of_its_own(world: World, environment: dict[str, str
     assert done.returncode == 0, done.stderr
     assert "sum 14" in done.stdout
     assert all(f"square of {number}" in done.stdout for number in range(4))
-    wait_until(lambda: not world.everything(), "nothing is left", 20)
+    world.wait_empty(20)
     (record,) = world.runs()
     status = world.wait_phase(record["metadata"]["name"], "Succeeded", "Failed")
     assert status["flow"]["tasks"]["completed"] == 4
@@ -178,7 +178,7 @@ def test_a_driver_that_is_killed(world: World, holder: subprocess.Popen[str]) ->
     holder.send_signal(signal.SIGKILL)
     holder.wait()
 
-    wait_until(lambda: not world.everything(), "nothing is left", 20)
+    world.wait_empty(20)
     (record,) = world.runs()
     assert world.wait_phase(record["metadata"]["name"], "Failed")["reason"] == "DriverLost"
 

@@ -100,6 +100,15 @@ class World:
         """Delete a FlowRun, as `kubectl delete` does."""
         self._custom.delete_namespaced_custom_object(names.GROUP, names.VERSION, self.namespace, names.PLURAL, name)
 
+    def end(self, name: str, how: str) -> None:
+        """End a run by spec.cancel, and see that nothing but its record is left; or delete it."""
+        if how == "delete":
+            self.delete(name)
+        else:
+            self.patch(name, {"cancel": True})
+            self.wait_phase(name, "Cancelled")
+            assert self.everything() == []
+
     def patch_lease(self, name: str, patch: Body) -> None:
         """Merge-patch the Lease of a run."""
         run = self.run(name)

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from flowcluster_api import names
+from flowcluster_api.driver import TOKEN_FILE, TOKEN_PORT
 from flowcluster_api.v1alpha1 import FlowRunSpec, Scheduler, Workers
 from flowcluster_operator.desired.cluster_pods import cluster_template
 from flowcluster_operator.desired.metadata import child_metadata
@@ -17,8 +18,6 @@ from flowcluster_operator.resources import RAY_CLUSTER, Object
 from flowcluster_operator.settings import Settings
 
 GCS_PORT, CLIENT_PORT, DASHBOARD_PORT, AGENT_PORT = 6379, 10001, 8265, 52365
-#: Where a far driver gets the token from, in the head's pod alone.
-TOKEN_PORT = 8791
 #: The one group of workers.
 GROUP = "workers"
 #: What KubeRay may count on; it is not told the image's own version, which nobody knows before it runs.
@@ -26,8 +25,6 @@ OLDEST = "2.54.0"
 #: Seconds without anything to do after which the autoscaler lets a worker go.
 IDLE_SECONDS = 10
 
-#: The key of the token in a Secret, as KubeRay wants it.
-TOKEN = "auth_token"
 #: A head that is gone is not replaced by one that knows nothing of the run.
 _ONE_HEAD = {"ray.io/disable-provisioned-head-restart": "true"}
 _AUTOSCALER = {
@@ -56,7 +53,7 @@ def ray_cluster(key: Key, spec: FlowRunSpec, settings: Settings, scale: Scale, k
     metadata = child_metadata(key, names.COMPONENT_CLUSTER)
     image = cluster_image(spec, settings)
     scheduler, workers = spec.cluster.scheduler, spec.cluster.workers or Workers()
-    doors = [str(CLIENT_PORT), str(DASHBOARD_PORT), f"{FILE_MARK}{TOKEN_PORT}:{FOLDER}/{TOKEN}"]
+    doors = [str(CLIENT_PORT), str(DASHBOARD_PORT), f"{FILE_MARK}{TOKEN_PORT}:{FOLDER}/{TOKEN_FILE}"]
     leading = [_head(scheduler, image, settings), *([relay(image, doors, settings)] if spec.flow is None else [])]
     adapts = scale.minimum < scale.maximum or spec.flow is None
     return {

@@ -12,15 +12,14 @@ from flowcluster_operator.resources import Object
 def cluster_lost(observed: Observed, status: Object) -> str | None:
     """One sentence on how the cluster was lost; None while it is not, or was never ready."""
     known: Object = status.get("cluster") or {}
-    if not known or (observed.spec and observed.spec.cluster and observed.spec.cluster.ref):
+    if not known or observed.is_guest:
         return None
     if observed.cluster is None or "deletionTimestamp" in observed.cluster["metadata"]:
         return f"{known['kind']}Cluster {known['name']} was deleted while the run needed it"
     identity = known.get("scheduler")
     if identity is None:
         return None
-    has_own_keys = observed.parent is None or (observed.spec is not None and observed.spec.flow is not None)
-    if has_own_keys and (observed.lease is None or "deletionTimestamp" in observed.lease["metadata"]):
+    if not observed.is_beneath and (observed.lease is None or "deletionTimestamp" in observed.lease["metadata"]):
         return "the run's Lease was deleted, and its keys with it: no other worker could join"
     pod = next((pod for pod in observed.leaders() if pod.uid == identity["uid"]), None)
     if pod is None:

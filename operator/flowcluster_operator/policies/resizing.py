@@ -11,7 +11,6 @@ from __future__ import annotations
 from flowcluster_api import names
 from flowcluster_operator.backends.base import Backend
 from flowcluster_operator.model import Delete, Observed, Resizing, Scale, SetWorkers, identity
-from flowcluster_operator.policies.bounds import rebounding
 from flowcluster_operator.resources import DEPLOYMENT, Object
 
 #: Seconds in which the upstream operator has seen a change, and in which it has made the workers asked for.
@@ -20,8 +19,6 @@ SEEN_SECONDS, MADE_SECONDS = 1.0, 10.0
 
 def resizing(observed: Observed, backend: Backend, scale: Scale) -> Resizing:
     """The next step towards `scale`."""
-    if backend.scales_itself:
-        return rebounding(observed, backend, scale)
     cluster, target = observed.cluster, scale.target
     if cluster is None or "deletionTimestamp" in cluster["metadata"] or not backend.acted_on(observed):
         return Resizing()

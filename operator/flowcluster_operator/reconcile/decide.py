@@ -14,6 +14,7 @@ from flowcluster_operator.errors import TemplateError
 from flowcluster_operator.facts import parse_time
 from flowcluster_operator.model import Delete, Observed, Plan, Resizing
 from flowcluster_operator.policies import teardown
+from flowcluster_operator.policies.bounds import rebounding
 from flowcluster_operator.policies.causes import Cause, cause
 from flowcluster_operator.policies.ending import Ending, ending
 from flowcluster_operator.policies.lease import next_look
@@ -175,9 +176,10 @@ def _start_or_run(
 
 def _resize(observed: Observed, settings: Settings, backend: Backend | None) -> Resizing:
     assert observed.spec is not None
-    if backend is None or observed.spec.cluster is None or observed.spec.cluster.ref is not None:
+    if backend is None or observed.is_guest:
         return Resizing()
-    return resizing(observed, backend, scale(observed, settings))
+    step = rebounding if backend.scales_itself else resizing
+    return step(observed, backend, scale(observed, settings))
 
 
 def _asked_for(observed: Observed) -> str:

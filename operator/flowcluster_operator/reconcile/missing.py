@@ -27,8 +27,8 @@ def missing(observed: Observed, settings: Settings, backend: Backend | None) -> 
     accounts = [create for create in rights if create.resource is SERVICE_ACCOUNT]
     if observed.lease is None:
         # Whoever keeps it beneath another run shall not be refused when it is there.
-        return rights if rights and _is_beneath(observed) else [Create(LEASE, lease(observed.key)), *accounts]
-    if given is None and (_is_beneath(observed) or (_is_guest(observed) and observed.referenced is None)):
+        return rights if rights and observed.is_beneath else [Create(LEASE, lease(observed.key)), *accounts]
+    if given is None and (observed.is_beneath or (observed.is_guest and observed.referenced is None)):
         return rights  # the run above is ending, and this one with it; or the other cluster is not there yet
     keyless = given is None and observed.keys != own and bool(pods)
     ahead = [*accounts, Create(SECRET, keys(observed.key, observed.lease))] if keyless else accounts
@@ -40,7 +40,7 @@ def _pods(observed: Observed, settings: Settings, backend: Backend | None, secre
     assert spec is not None
     creates = []
     address = None
-    is_own = spec.cluster is not None and not _is_guest(observed)
+    is_own = spec.cluster is not None and not observed.is_guest
     if spec.cluster is not None and backend is not None:
         name = progress.cluster_name(observed)
         known = secret if is_own else _given_keys(observed, backend)
@@ -68,7 +68,7 @@ def _rights(observed: Observed) -> list[Create]:
 
 def _given_keys(observed: Observed, backend: Backend | None) -> str | None:
     """The Secret with keys of another run, whose driver or whose cluster is this one's, too."""
-    if _is_beneath(observed) and observed.parent is not None:
+    if observed.is_beneath and observed.parent is not None:
         return observed.parent.keys
     return backend.keys(observed.referenced) if backend is not None and observed.referenced is not None else None
 
@@ -76,13 +76,3 @@ def _given_keys(observed: Observed, backend: Backend | None) -> str | None:
 def _own_keys(observed: Observed) -> str | None:
     """The Secret with the run's own keys; None while its name is not known."""
     return keys_name(observed.key, observed.lease) if observed.lease is not None else None
-
-
-def _is_guest(observed: Observed) -> bool:
-    """Whether the run uses a cluster that is not its own."""
-    return bool(observed.spec and observed.spec.cluster and observed.spec.cluster.ref)
-
-
-def _is_beneath(observed: Observed) -> bool:
-    """Whether the run's driver is that of the run above it."""
-    return observed.parent is not None and observed.spec is not None and observed.spec.flow is None

@@ -24,7 +24,7 @@ def cluster_name(observed: Observed) -> str:
 
 def record(observed: Observed, draft: Draft, backend: Backend | None, settings: Settings) -> None:
     """Write down what is there of the run. A child that is being deleted is not there."""
-    if backend is not None and _present(observed.cluster if not _ref(observed) else observed.referenced):
+    if backend is not None and _present(observed.cluster if not observed.is_guest else observed.referenced):
         draft.status["cluster"] = _cluster(observed, draft.status.get("cluster") or {}, backend, settings)
     if _present(observed.job):
         flow = draft.status.setdefault("flow", {"job": names.child_name(observed.key.name, observed.key.uid)})
@@ -96,7 +96,7 @@ def _cluster(observed: Observed, known: Object, backend: Backend, settings: Sett
     assert observed.spec is not None
     name, namespace = cluster_name(observed), observed.key.namespace
     new: Object = {**known, "kind": backend.kind, "name": name}
-    if _ref(observed):
+    if observed.is_guest:
         keys = backend.keys(observed.referenced) if observed.referenced else None
         return new | _doors(backend, name, namespace, settings, keys)
     bounds, ready = scale(observed, settings), ready_workers(observed)
@@ -123,10 +123,6 @@ def _doors(backend: Backend, name: str, namespace: str, settings: Settings, keys
         "address": backend.address(name, namespace, settings, keys),
         "dashboard": backend.dashboard(name, namespace, settings),
     }
-
-
-def _ref(observed: Observed) -> bool:
-    return bool(observed.spec and observed.spec.cluster and observed.spec.cluster.ref)
 
 
 def _present(obj: Object | None) -> bool:

@@ -42,9 +42,6 @@ class OwnRayCluster(RayTaskRunner):
 
     _access: contextlib.ExitStack | None = None
 
-    def __init__(self, address: str) -> None:
-        super().__init__(address=address)
-
     @property
     def name(self) -> str:
         """That of the runner that it is to the flow."""
@@ -54,10 +51,8 @@ class OwnRayCluster(RayTaskRunner):
         """Join the cluster and connect to it."""
         assert self.address is not None
         with contextlib.ExitStack() as access:
-            if (token := ray_access.token_here()) is not None:
-                access.enter_context(ray_access.authenticated(token))
             self.activity = f"waiting for {self.address}"
-            access.enter_context(ray_access.joined(self.address, timeout_seconds()))
+            access.enter_context(ray_access.inside(self.address, timeout_seconds()))
             super().open()
             self._access = access.pop_all()
 

@@ -83,6 +83,12 @@ def bounds(worker: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[int, in
     return low, high, left
 
 
+def check_number(n: Any) -> None:
+    """Raise ValueError for what is no number of workers."""
+    if not isinstance(n, int) or isinstance(n, bool) or n < 0:
+        raise ValueError(f"A cluster cannot have {n!r} workers; give a whole number, 0 or more.")
+
+
 def _count(name: str, value: Any) -> int | None:
     if value is None or value == math.inf:
         return None

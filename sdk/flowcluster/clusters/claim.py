@@ -52,6 +52,11 @@ class Claim:
         self._keeper: weakref.finalize | None = None  # type: ignore[type-arg]
 
     @property
+    def image(self) -> str:
+        """The cluster's image, in words."""
+        return self.manifest["spec"]["cluster"].get("image") or "the operator's default"
+
+    @property
     def is_known(self) -> bool:
         """Whether the cluster lets this process in by itself: it is in a pod that has the run's keys."""
         return self._is_beneath and driver.ENV_KEYS in os.environ

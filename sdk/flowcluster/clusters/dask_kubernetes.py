@@ -20,10 +20,10 @@ from ..context import activity
 from ..errors import ClusterLost
 from ..kube.choice import Choice
 from . import versions
-from .adapting import Adapting, adapting
+from .adapting import Adapting, adapting, check_number
 from .address import wait_for
 from .claim import RELEASED, Claim
-from .manifest import Spec, cluster_run
+from .manifest import Spec, cluster_run, cluster_spec, default_image
 
 logger = logging.getLogger("flowcluster.cluster")
 
@@ -75,10 +75,12 @@ class DaskKubernetesCluster(Cluster):  # type: ignore[misc]
         quiet: bool = True,
     ) -> None:
         manifest = cluster_run(
-            "Dask", name, image=image, n_workers=n_workers, resources=resources, env=env, workers=workers,
-            scheduler=scheduler, start_deadline_seconds=start_deadline_seconds,
-            active_deadline_seconds=active_deadline_seconds, lease_duration_seconds=lease_duration_seconds,
-        )  # fmt: skip
+            name,
+            cluster_spec("Dask", image or default_image(), n_workers, resources, env, workers, scheduler),
+            start_deadline_seconds=start_deadline_seconds,
+            active_deadline_seconds=active_deadline_seconds,
+            lease_duration_seconds=lease_duration_seconds,
+        )
         self._adapts = n_workers is None
         self._claim = Claim(manifest, Choice(kubeconfig, context, namespace), self._adapts)
         self._dashboard = ""
@@ -105,8 +107,7 @@ class DaskKubernetesCluster(Cluster):  # type: ignore[misc]
             address = await asyncio.to_thread(self._bring_up)
             self.scheduler_comm = rpc(address, connection_args=Security().get_connection_args("client"))
             theirs = await self.scheduler_comm.versions()
-            image = self._claim.manifest["spec"]["cluster"].get("image") or "the operator's default"
-            for difference in versions.check(get_versions(), theirs, image):
+            for difference in versions.check(get_versions(), theirs, self._claim.image):
                 logger.warning(difference)
             await super()._start()
             if self._adapts:
@@ -157,8 +158,7 @@ class DaskKubernetesCluster(Cluster):  # type: ignore[misc]
 
         Raises ValueError for what is no number of workers, `KubernetesError` if the API server refuses it.
         """
-        if not isinstance(n, int) or isinstance(n, bool) or n < 0:
-            raise ValueError(f"A cluster cannot have {n!r} workers; give a whole number, 0 or more.")
+        check_number(n)
         wanted = Adapt(self.scheduler_address, down_delay=0.0, idle_seconds=0.0)
         return self.sync(self._resize, Adapting(n, n, wanted))
 

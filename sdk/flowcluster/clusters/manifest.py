@@ -35,31 +35,24 @@ def beneath(body: Object, environment: Mapping[str, str]) -> Object:
 
 
 def cluster_run(
-    kind: str,
     name: str | None,
+    cluster: Object,
     *,
-    image: str | None,
-    n_workers: int | None,
-    resources: Spec | None,
-    env: Mapping[str, str] | None,
-    workers: Spec | None,
-    scheduler: Spec | None,
     start_deadline_seconds: int | None,
     active_deadline_seconds: int | None,
     lease_duration_seconds: int,
 ) -> Object:
-    """The FlowRun without a flow that the arguments of a cluster class ask for.
+    """The FlowRun without a flow that asks for `cluster`.
 
-    Without a name it gets that of the flow run, be it ours or Prefect's. Raises ValueError naming an argument that
-    cannot be meant.
+    Without a name it gets that of the flow run, be it ours or Prefect's.
     """
     spec = {
-        "cluster": cluster_spec(kind, image or default_image(), n_workers, resources, env, workers, scheduler),
+        "cluster": cluster,
         "leaseDurationSeconds": lease_duration_seconds,
         **({"startDeadlineSeconds": start_deadline_seconds} if start_deadline_seconds else {}),
         **({"activeDeadlineSeconds": active_deadline_seconds} if active_deadline_seconds else {}),
     }
-    return flow_run(name or _run_name(kind.lower()), spec, is_exact=name is not None)
+    return flow_run(name or _run_name(cluster["kind"].lower()), spec, is_exact=name is not None)
 
 
 def _run_name(otherwise: str) -> str:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -23,9 +23,6 @@ from ..errors import ClusterUnreachable
 from .address import wait_for_ray
 
 logger = logging.getLogger("flowcluster.cluster")
-
-#: In the folder with the run's keys, as in the Secret that KubeRay reads.
-TOKEN_FILE = "auth_token"
 
 _MODE, _TOKEN, _PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 #: What `ray start` prints when the node is a part of the cluster.
@@ -39,8 +36,16 @@ _TAIL = 12
 def token_here() -> str | None:
     """The token of the run whose pod this is; None elsewhere."""
     folder = os.environ.get(driver.ENV_KEYS)
-    path = Path(folder) / TOKEN_FILE if folder else None
+    path = Path(folder) / driver.TOKEN_FILE if folder else None
     return path.read_text() if path is not None and path.exists() else None
+
+
+@contextmanager
+def inside(address: str, timeout: float) -> Iterator[None]:
+    """In the block, this pod is `joined` to the cluster, with the token if it has one."""
+    token = token_here()
+    with authenticated(token) if token is not None else nullcontext(), joined(address, timeout):
+        yield
 
 
 @contextmanager

@@ -14,19 +14,20 @@ from types import TracebackType
 from typing import Any, Self
 
 from flowcluster_api import lease
+from flowcluster_api.driver import TOKEN_PORT
 
 from ..context import activity
 from ..errors import ClusterError, ClusterLost, ClusterNotStarted
 from ..kube.choice import Choice
 from . import ray_access
-from .adapting import UNLIMITED, bounds
+from .adapting import UNLIMITED, bounds, check_number
 from .claim import RELEASED, Claim
-from .manifest import Spec, cluster_run
+from .manifest import Spec, cluster_run, cluster_spec, default_image
 
 logger = logging.getLogger("flowcluster.cluster")
 
-#: Ports of a head's pod; the last one gives the token to whoever the API server let in.
-CLIENT_PORT, DASHBOARD_PORT, TOKEN_PORT = 10001, 8265, 8791
+#: Ports of a head's pod.
+CLIENT_PORT, DASHBOARD_PORT = 10001, 8265
 #: Seconds to join the cluster, for an answer of its dashboard, and between two looks at its workers.
 JOIN_SECONDS, ANSWER_SECONDS, LOOK_SECONDS = 60.0, 10.0, 0.5
 
@@ -78,10 +79,12 @@ class RayKubernetesCluster:
         asynchronous: bool = False,
     ) -> None:
         manifest = cluster_run(
-            "Ray", name, image=image, n_workers=n_workers, resources=resources, env=env, workers=workers,
-            scheduler=scheduler, start_deadline_seconds=start_deadline_seconds,
-            active_deadline_seconds=active_deadline_seconds, lease_duration_seconds=lease_duration_seconds,
-        )  # fmt: skip
+            name,
+            cluster_spec("Ray", image or default_image(), n_workers, resources, env, workers, scheduler),
+            start_deadline_seconds=start_deadline_seconds,
+            active_deadline_seconds=active_deadline_seconds,
+            lease_duration_seconds=lease_duration_seconds,
+        )
         if n_workers is None:
             manifest["spec"]["cluster"]["workers"]["maximum"] = UNLIMITED
         self._claim = Claim(manifest, Choice(kubeconfig, context, namespace), adapts=False)
@@ -108,10 +111,8 @@ class RayKubernetesCluster:
     def _bring_up(self) -> None:
         """Ask for the cluster, wait for it, find a way to it."""
         status = self._claim.bring_up(self._report)["cluster"]
-        token = ray_access.token_here() if self._claim.is_known else None
-        if token is not None:
-            self._resources.enter_context(ray_access.authenticated(token))
-            self._resources.enter_context(ray_access.joined(status["address"], JOIN_SECONDS))
+        if self._claim.is_known and ray_access.token_here() is not None:
+            self._resources.enter_context(ray_access.inside(status["address"], JOIN_SECONDS))
             self.address, self._dashboard = status["address"], status["dashboard"]
         else:
             ports = self._claim.forward(status["scheduler"]["pod"], [CLIENT_PORT, DASHBOARD_PORT, TOKEN_PORT])
@@ -132,11 +133,10 @@ class RayKubernetesCluster:
             logger.debug("The head does not tell its version: %s", error)
             return  # whoever connects is told by Ray itself
         if theirs != ray.__version__:
-            image = self._claim.manifest["spec"]["cluster"].get("image") or "the operator's default"
             raise ClusterNotStarted(
                 f"The cluster runs Ray {theirs} and this process Ray {ray.__version__}, which do not understand each "
                 f"other. Install ray=={theirs} here, or give an image with Ray {ray.__version__} (image=...; now "
-                f"{image}).",
+                f"{self._claim.image}).",
                 "VersionMismatch",
             )
 
@@ -165,8 +165,7 @@ class RayKubernetesCluster:
 
         Raises ValueError for what is no number of workers, `KubernetesError` if the API server refuses it.
         """
-        if not isinstance(n, int) or isinstance(n, bool) or n < 0:
-            raise ValueError(f"A cluster cannot have {n!r} workers; give a whole number, 0 or more.")
+        check_number(n)
         self._claim.resize(n, n)
 
     def adapt(self, **kwargs: Any) -> None:

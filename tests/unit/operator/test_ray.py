@@ -13,7 +13,7 @@ from flowcluster_operator.backends.ray import RayBackend
 from flowcluster_operator.desired.driver_job import driver_job
 from flowcluster_operator.desired.ray_cluster import ray_cluster
 from flowcluster_operator.model import Rejection, Scale, SetWorkers, Warned
-from flowcluster_operator.policies.resizing import resizing
+from flowcluster_operator.policies.bounds import rebounding
 from tests.support.makers import KEY, KEYS, SETTINGS, ended, job, observed, pod, spec, stored
 from tests.support.plans import RIGHTS, kinds, plan_for, secret_of, settled, started
 
@@ -158,7 +158,7 @@ def test_why_there_is_no_head() -> None:
 
 def patch(found: Any, scale: Scale) -> dict[str, int]:
     """The fields that the step towards `scale` sets."""
-    actions = resizing(found, RayBackend(), scale).actions
+    actions = rebounding(found, RayBackend(), scale).actions
     if not actions:
         return {}
     (action,) = actions
