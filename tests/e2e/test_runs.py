@@ -209,6 +209,19 @@ def test_a_suspended_run_has_nothing_until_it_is_resumed(world: World) -> None:
     assert world.wait_phase("run", "Succeeded", "Failed")["phase"] == "Succeeded"
 
 
+def test_a_run_that_is_suspended_while_it_runs(world: World) -> None:
+    """All of it goes, which does not end the run; let go, it starts from the beginning."""
+    world.create(FlowRun(flow=flow(world, "long")).body())
+    world.wait_phase("run", "Running")
+    world.patch("run", {"suspend": True})
+    world.wait_phase("run", "Suspended")
+    world.wait_empty(30)
+    assert world.status("run")["phase"] == "Suspended"
+    world.patch("run", {"suspend": False})
+    world.wait_phase("run", "Running")
+    world.end("run", "cancel")
+
+
 def test_a_failed_driver_is_started_again(world: World) -> None:
     """With backoffLimit 1 a failing flow is tried twice on the same cluster, and then the run has failed."""
     world.create(FlowRun(flow=flow(world, "bad", backoffLimit=1)).body())

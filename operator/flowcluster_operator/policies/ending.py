@@ -35,9 +35,13 @@ class Ending:
 
 
 def ending(observed: Observed, status: Object, why: Cause | None, now: dt.datetime) -> Ending | None:
-    """The run's end, or None while it goes on. `why` is what holds it up, if anything does."""
+    """The run's end, or None while it goes on. `why` is what holds it up, if anything does.
+
+    How a driver ended that was suspended is of no account: it was stopped for that.
+    """
     assert observed.spec is not None
-    last = driver_end(observed) or _said(observed)
+    dormant = is_suspended(status)
+    last = None if dormant else driver_end(observed) or _said(observed)
     if last is not None and last.phase == "Succeeded":
         return last
     if observed.spec.cancel:
@@ -45,9 +49,16 @@ def ending(observed: Observed, status: Object, why: Cause | None, now: dt.dateti
     if observed.parent is not None and observed.parent.is_over and last is None:
         message = f"FlowRun {observed.parent.name} has ended, and this run was a part of it"
         return Ending("Cancelled", c.PARENT_ENDED, message)
+    if dormant:
+        return None
     if lost := cluster_lost(observed, status):
         return Ending("Failed", c.CLUSTER_LOST, lost)
     return last or _driver_gone(observed, status) or _silent(observed) or _too_late(observed, status, why, now)
+
+
+def is_suspended(status: Object) -> bool:
+    """Whether the run was suspended, and did not start again."""
+    return status.get("phase") == "Suspended"
 
 
 def driver_end(observed: Observed) -> Ending | None:

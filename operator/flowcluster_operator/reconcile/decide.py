@@ -16,7 +16,7 @@ from flowcluster_operator.model import Delete, Observed, Plan, Resizing
 from flowcluster_operator.policies import teardown
 from flowcluster_operator.policies.bounds import rebounding
 from flowcluster_operator.policies.causes import Cause, cause
-from flowcluster_operator.policies.ending import Ending, ending
+from flowcluster_operator.policies.ending import Ending, ending, is_suspended
 from flowcluster_operator.policies.lease import next_look
 from flowcluster_operator.policies.resizing import resizing
 from flowcluster_operator.policies.scaling import scale
@@ -45,7 +45,8 @@ def decide(observed: Observed, settings: Settings, now: dt.datetime) -> Plan:
     if over := ending(observed, draft.status, why, now):
         return _finish(observed, draft, settings, over)
     _accept(draft)
-    if observed.spec.suspend:
+    # A suspension goes on to its end: what is left of the run then would be taken for that of the next start.
+    if observed.spec.suspend or (is_suspended(draft.status) and teardown.anything_left(observed)):
         return _suspend(observed, draft, settings, now)
     return _start_or_run(observed, draft, settings, now, backend, why)
 

@@ -304,6 +304,23 @@ class TestTeardown:
         assert "cluster" not in first.status
         assert [type(action) for action in second.actions] == [Delete] * 6
 
+    @pytest.mark.parametrize("suspend", [True, False])
+    def test_a_driver_that_suspension_stopped_did_not_end_the_run(self, suspend: bool) -> None:
+        """It is gone before anything starts again, also where somebody lets the run go on meanwhile."""
+        stopped = pod("driver", ended(3, outcome("Cancelled", "FlowCancelled", "stopped by SIGTERM", 3)), deleted=True)
+        seen = observed(spec(suspend=suspend), status={"phase": "Suspended"}, pods=[stopped])
+        plan = plan_for(seen)
+
+        assert plan.actions == ()
+        assert (plan.status or {"phase": "Suspended"})["phase"] == "Suspended"
+
+    def test_a_suspended_run_can_be_cancelled(self) -> None:
+        """It needs not start again for that."""
+        plan = plan_for(observed(spec(suspend=True, cancel=True), status={"phase": "Suspended"}))
+
+        assert plan.status is not None
+        assert plan.status["reason"] == "Cancelled"
+
 
 def test_an_illegal_move_tells_the_story() -> None:
     """A phase that cannot follow is a bug, and the error says how the run came there."""
