@@ -94,14 +94,15 @@ class Flow(Generic[P, R]):
         """Have flowcluster's operator run this flow in Kubernetes, as a FlowRun of its own; does not wait for it.
 
         The file that the flow is in goes along; a flow of a package needs an image that has it. If the task runner
-        makes a `DaskKubernetesCluster`, the run gets the cluster that this one would ask for.
+        makes a `DaskKubernetesCluster` or a `RayKubernetesCluster`, the run gets what this one would ask for.
 
         Args:
             parameters: of the flow, by name; what JSON can say.
             image: of the driver, and of its cluster; by default ``FLOWCLUSTER_IMAGE``, or what the operator's
                 administrator set.
             name: of the FlowRun; by default the flow's, made unique.
-            workers: of a Dask cluster for this run: exactly so many, or at least and at most.
+            workers: of a cluster for this run: exactly so many, or at least and at most. It is of Ray for a
+                `RayTaskRunner`, else of Dask.
             result_storage: fsspec URL of a folder that the driver, and you, can reach, for a result that is too large
                 for the FlowRun.
             spec: laid over the FlowRun's spec, for all else: ``{"activeDeadlineSeconds": 3600}``.

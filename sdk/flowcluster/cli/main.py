@@ -117,7 +117,8 @@ def submit(
         _option(
             "--workers",
             metavar="N|MIN:MAX",
-            help="A Dask cluster for the run, with so many workers. By default the flow's task runner decides.",
+            help="A cluster for the run, with so many workers: of Ray for a RayTaskRunner, else of Dask. By default "
+            "the flow's task runner decides.",
         ),
     ] = None,
     result_storage: Annotated[

@@ -42,7 +42,7 @@ class Declared(NamedTuple):
 
 
 def declared(runner: Any, workers: Workers | None) -> Declared:
-    """What a task runner asks for; `workers` goes over it, and makes a Dask cluster where it asks for none.
+    """What a task runner asks for; `workers` goes over it, and makes a cluster of its kind where it asks for none.
 
     Raises ValueError, which names the argument, for what a FlowRun cannot say.
     """
@@ -51,7 +51,7 @@ def declared(runner: Any, workers: Workers | None) -> Declared:
     if workers is None:
         return found
     bounds = _bounds(workers)
-    cluster: Object = found.spec.get("cluster") or {"kind": "Dask"}
+    cluster: Object = found.spec.get("cluster") or {"kind": runner.cluster_kind}
     cluster = cluster | {"workers": (cluster.get("workers") or {}) | bounds}
     return found._replace(spec=found.spec | {"cluster": cluster})
 

@@ -116,6 +116,9 @@ class TaskRunner(abc.ABC):
     #: How submitted tasks run, seen from each other, for the log line.
     concurrency: ClassVar[str]
 
+    #: The kind of cluster that a FlowRun gets for this runner, if it shall have one.
+    cluster_kind: ClassVar[str] = "Dask"
+
     #: Whether `submit` returns only when the call has ended.
     is_inline: ClassVar[bool] = False
 

@@ -48,6 +48,7 @@ class RayTaskRunner(TaskRunner):
     """
 
     concurrency: ClassVar[str] = "in parallel"
+    cluster_kind: ClassVar[str] = "Ray"
 
     #: Ray takes about 8 kB of the driver's memory for each call that has not ended; more at a time are not faster.
     max_in_flight: ClassVar[int | None] = 5_000

@@ -248,6 +248,13 @@ class TestClusters:
         assert (cluster["kind"], cluster["workers"]["minimum"], cluster["workers"]["maximum"]) == ("Ray", 2, 2)
         assert cluster["scheduler"]["template"]["spec"]["containers"][0]["name"] == "head"
 
+    @pytest.mark.parametrize(("runner", "kind"), [(RayTaskRunner(), "Ray"), (ConcurrentTaskRunner(), "Dask")])
+    def test_workers_are_of_the_runners_kind(self, runner: Any, kind: str) -> None:
+        """A number of workers alone makes a cluster that the flow's tasks were meant for."""
+        cluster = declared(runner, 2).spec["cluster"]
+
+        assert cluster == {"kind": kind, "workers": {"minimum": 2, "maximum": 2}}
+
     def test_what_the_class_takes_arrives(self) -> None:
         """Image, resources, environment, deadlines, name and place."""
         kwargs = {
