@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test lint unit e2e bench bench-sdk soak up down install chart generate lock clean
+.PHONY: help demo test lint unit e2e bench bench-ray bench-sdk soak up down install chart generate lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -44,6 +44,10 @@ bench: $(STAMP) ## Print the figures
 	$(BIN)/python -m tests.bench.footprint
 	$(BIN)/python -m tests.bench.scaling_times
 	$(BIN)/python -m tests.bench.steady_writes
+
+bench-ray: $(STAMP) ## Print the figures of runs on Ray, beside KubeRay alone; about three quarters of an hour
+	@failed=0; for each in ray_times ray_cost ray_starts; do \
+		$(BIN)/python -m tests.bench.$$each || failed=1; done; exit $$failed
 
 bench-sdk: $(STAMP) ## Print the SDK's figures beside those of the libraries beneath it; about half an hour
 	@failed=0; for each in fixed_costs task_overhead memory transfer; do \

@@ -1,8 +1,8 @@
-"""A proxy in front of the API server that counts a client's writes, and can end the client at one of them.
+"""A proxy in front of the API server that tells a client's requests, and can end the client at one of its writes.
 
 Run as ``python -m tests.support.counting_proxy KUBECONFIG PORT PIDFILE N``: after write number N was
 carried out by the API server, and before its answer is passed on, the process whose pid is in PIDFILE is
-killed with SIGKILL. N = 0 kills nobody. Every write is printed as one line: method, path, HTTP status.
+killed with SIGKILL. N = 0 kills nobody. Every request is printed as one line: method, path, HTTP status.
 """
 
 from __future__ import annotations
@@ -48,8 +48,10 @@ class Proxy:
         url = self._info.server.rstrip("/") + request.raw_path
         body = await request.read() or None  # an empty body would be given a content type
         async with self._session.request(request.method, url, headers=headers, data=body) as upstream:
+            sys.stdout.write(f"{request.method} {request.path} {upstream.status}\n")
+            sys.stdout.flush()
             if request.method in _WRITES:
-                self._written(request, upstream.status)
+                self._written()
             kept = {name: value for name, value in upstream.headers.items() if name.lower() not in _HOP}
             response = web.StreamResponse(status=upstream.status, headers=kept)
             try:
@@ -60,10 +62,8 @@ class Proxy:
                 pass  # the client was killed, as was meant
             return response
 
-    def _written(self, request: web.Request, status: int) -> None:
+    def _written(self) -> None:
         self._count += 1
-        sys.stdout.write(f"{request.method} {request.path} {status}\n")
-        sys.stdout.flush()
         if self._count == self._fatal:
             os.kill(int(self._victim.read_text()), signal.SIGKILL)
 

@@ -44,7 +44,7 @@ class OperatorProcess:
     def __enter__(self) -> OperatorProcess:
         port = free_port()
         pidfile = self._folder / "operator.pid"
-        with (self._folder / "writes.log").open("wb") as log:
+        with (self._folder / "requests.log").open("wb") as log:
             self._proxy = subprocess.Popen(
                 [
                     sys.executable, "-m", "tests.support.counting_proxy",
@@ -102,8 +102,11 @@ class OperatorProcess:
 
     def writes(self) -> list[str]:
         """The writes so far: method, path, HTTP status."""
-        lines = (self._folder / "writes.log").read_text().splitlines()
-        return [line for line in lines if line.split(" ", 1)[0] in {"POST", "PUT", "PATCH", "DELETE"}]
+        return [line for line in self.requests() if line.split(" ", 1)[0] in {"POST", "PUT", "PATCH", "DELETE"}]
+
+    def requests(self) -> list[str]:
+        """All requests so far, in the same words; a watch is one when it begins."""
+        return (self._folder / "requests.log").read_text().splitlines()
 
     def log(self) -> str:
         """What the operators said."""
