@@ -30,19 +30,13 @@ def install(kubectl: pathlib.Path, kubeconfig: pathlib.Path, namespace: str, ima
     is_served = succeeds([*command, "get", "customresourcedefinition", _CRD])
     if is_served and not succeeds([*command, "get", "deployment", NAME]):
         return
-    apply = [*command, "apply", "--server-side", "--force-conflicts", "--filename", "-"]
-    run(apply, stdin=yaml.safe_dump_all([*_upstream(), *_ours(namespace, image)]))
+    apply = [*command, "apply", "--server-side", "--force-conflicts", "--filename"]
+    config = gotools.built("kuberay") / "config"
+    run([*apply, config / "crd" / "bases"])
+    role = yaml.safe_load((config / "rbac" / "role.yaml").read_text())
+    role["metadata"]["name"] = NAME
+    run([*apply, "-"], stdin=yaml.safe_dump_all([role, *_ours(namespace, image)]))
     run([*command, "rollout", "status", f"deployment/{NAME}", "--timeout=120s"])
-
-
-def _upstream() -> list[dict[str, Any]]:
-    folder = gotools.built("kuberay") / "config"
-    paths = [*sorted((folder / "crd" / "bases").glob("*.yaml")), folder / "rbac" / "role.yaml"]
-    documents = [document for path in paths for document in yaml.safe_load_all(path.read_text())]
-    for document in documents:
-        if document["kind"] == "ClusterRole":
-            document["metadata"]["name"] = NAME
-    return documents
 
 
 def _ours(namespace: str, image: str) -> list[dict[str, Any]]:
@@ -53,6 +47,8 @@ def _ours(namespace: str, image: str) -> list[dict[str, Any]]:
         "image": image,
         # One at a time, as the Deployment says: who holds no lease need not wait for one to run out.
         "args": ["--enable-leader-election=false"],
+        # As in our chart's values.
+        "env": [{"name": "ENABLE_INIT_CONTAINER_INJECTION", "value": "false"}],
         "ports": [{"name": "http", "containerPort": 8080}],
         "securityContext": _SECURITY,
         "readinessProbe": _PROBE,

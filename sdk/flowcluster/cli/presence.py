@@ -19,7 +19,7 @@ from .problems import Problem
 logger = logging.getLogger("flowcluster.cluster")
 
 #: Seconds in which a driver starts that need not tell anything sooner.
-LATER_SECONDS = 10.0
+LATER_SECONDS = 20.0
 
 _PACKAGES = ("kubernetes", "aiohttp", "psutil")
 

@@ -98,8 +98,8 @@ class _Node:
 
     def __init__(self, address: str) -> None:
         command = [
-            sys.executable, "-m", "ray.scripts.scripts", "start", f"--address={address}", "--num-cpus=0",
-            "--num-gpus=0", "--disable-usage-stats", "--block",
+            sys.executable, "-m", f"{__package__}.ray_node", address, "--num-cpus=0", "--num-gpus=0",
+            "--disable-usage-stats", "--block",
         ]  # fmt: skip
         self._process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
