@@ -43,6 +43,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         workers(resources={"requests": {"cpu": "much"}}),
         "spec.cluster.workers.resources.requests.cpu",
     ),
+    "a part of a resource on Ray": (
+        {"flow": FLOW, "cluster": {"kind": "Ray", "workers": {"taskResources": {"desk": 0.5}}}},
+        "whole numbers",
+    ),
     "task resources as text": (workers(taskResources={"GPU": "one"}), "spec.cluster.workers.taskResources.GPU"),
     "ref and workers": (
         {"flow": FLOW, "cluster": {**DASK, "ref": {"name": "x"}, "workers": {"minimum": 1}}},

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from flowcluster_api import driver, lease, names
+from flowcluster_api import driver, lease, names, offers
 from flowcluster_api.v1alpha1 import Flow, FlowRunSpec
 from flowcluster_operator.desired.metadata import child_metadata
+from flowcluster_operator.desired.offered import offered
 from flowcluster_operator.desired.overlay import lay_over
 from flowcluster_operator.desired.pods import container, flow_image
 from flowcluster_operator.desired.tls import DASK, with_keys
@@ -95,6 +96,8 @@ def _container(
         environment[driver.ENV_CLUSTER_TIMEOUT] = str(spec.start_deadline_seconds)
         if adapts:
             environment[driver.ENV_CLUSTER_ADAPTS] = "true"
+        if _joins(spec) and spec.cluster.ref is None:
+            environment[offers.ENV] = offered(spec.cluster.workers)
     body["env"] = [{"name": name, "value": value} for name, value in environment.items()]
     pod_name = {"fieldRef": {"fieldPath": "metadata.name"}}
     body["env"].append({"name": driver.ENV_POD_NAME, "valueFrom": pod_name})

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from flowcluster_api import names
+from flowcluster_api import names, offers
 from flowcluster_api.driver import TOKEN_FILE, TOKEN_PORT
 from flowcluster_api.v1alpha1 import FlowRunSpec, Scheduler, Workers
 from flowcluster_operator.desired.cluster_pods import cluster_template
 from flowcluster_operator.desired.metadata import child_metadata
+from flowcluster_operator.desired.offered import offered, start_options
 from flowcluster_operator.desired.pods import CONTAINER_SECURITY, cluster_image, container
 from flowcluster_operator.desired.relay import FILE_MARK, relay
 from flowcluster_operator.desired.tls import FOLDER
@@ -76,10 +76,10 @@ def ray_cluster(key: Key, spec: FlowRunSpec, settings: Settings, scale: Scale, k
                     "replicas": scale.target,
                     "minReplicas": scale.minimum,
                     "maxReplicas": scale.maximum,
-                    "rayStartParams": _offered(workers),
+                    "rayStartParams": start_options(workers),
                     "template": _once(
                         cluster_template(
-                            key, workers, "workers", [_worker(workers, image, settings)], settings, keys, {}
+                            key, workers, "workers", [_worker(spec, workers, image, settings)], settings, keys, {}
                         )
                     ),
                 }
@@ -104,22 +104,16 @@ def _head(part: Scheduler | None, image: str, settings: Settings) -> dict[str, A
     return {**body, "env": _ENVIRONMENT, **_PROBES}
 
 
-def _worker(workers: Workers, image: str, settings: Settings) -> dict[str, Any]:
+def _worker(spec: FlowRunSpec, workers: Workers, image: str, settings: Settings) -> dict[str, Any]:
     body = container(names.COMPONENT_WORKER, image, None, settings, workers.resources)
-    return {**body, "env": _ENVIRONMENT, **_PROBES}
-
-
-def _offered(workers: Workers) -> dict[str, str]:
-    """What a worker offers to tasks, as options of ``ray start``; GPUs in limits KubeRay sees by itself."""
-    offered = dict(workers.task_resources)
-    params = {"num-cpus": str(workers.threads)}
-    if "GPU" in offered:
-        params["num-gpus"] = f"{offered.pop('GPU'):g}"
-    if offered:
-        # KubeRay hands it to a shell, and the autoscaler takes the quotes off again.
-        text = json.dumps(offered).replace('"', '\\"')
-        params["resources"] = f'"{text}"'
-    return params
+    environment = {
+        offers.ENV: offered(workers),
+        # It asks for its head every second or two. KubeRay's own init container gives up at no time; after the
+        # twenty attempts of `ray start`, a worker would fail while the head's image is pulled.
+        "RAY_NUM_REDIS_GET_RETRIES": str(spec.start_deadline_seconds),
+    }
+    more = [{"name": name, "value": value} for name, value in environment.items()]
+    return {**body, "env": [*_ENVIRONMENT, *more], **_PROBES}
 
 
 _HEALTH = {"httpGet": {"path": "/api/healthz", "port": AGENT_PORT}}

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import Any
+
+from flowcluster_api.offers import Offers, told
 
 from ..agent.messages import Adapt
 from ..clusters import ray_access
@@ -55,6 +58,9 @@ class OwnRayCluster(RayTaskRunner):
             access.enter_context(ray_access.inside(self.address, timeout_seconds()))
             super().open()
             self._access = access.pop_all()
+
+    def _offers(self) -> Offers | None:
+        return told(os.environ)
 
     def close(self, cancel: bool = False) -> None:
         """Disconnect, and leave the cluster."""

@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from flowcluster_api import lease
 from flowcluster_api.driver import TOKEN_PORT
+from flowcluster_api.offers import offers
 
 from ..context import activity
 from ..errors import ClusterError, ClusterLost, ClusterNotStarted
@@ -57,6 +58,7 @@ class RayKubernetesCluster:
 
     Attributes:
         address: for ``ray.init``.
+        offers: what each worker has for tasks: amounts by resource, None where only the worker itself knows.
         outcome: how the work ended that it was for: what its record shall say once it is closed.
     """
 
@@ -87,6 +89,7 @@ class RayKubernetesCluster:
         )
         if n_workers is None:
             manifest["spec"]["cluster"]["workers"]["maximum"] = UNLIMITED
+        self.offers = offers(manifest["spec"]["cluster"]["workers"])
         self._claim = Claim(manifest, Choice(kubeconfig, context, namespace), adapts=False)
         self._report = activity.get()
         self._resources = contextlib.ExitStack()

@@ -7,8 +7,11 @@ module along for all.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from flowcluster_api.offers import Offers, told
 
 from .. import context
 from ..errors import ClusterError, ClusterLost
@@ -99,7 +102,7 @@ class RayTaskRunner(TaskRunner):
         with contextlib.ExitStack() as resources:
             address = self.address if self.cluster_class is None else self._made(self.cluster_class, resources)
             ask = None if self._cluster is None else self._told
-            self._connection = connect(address, self.init_kwargs, timeout_seconds(), ask)
+            self._connection = connect(address, self.init_kwargs, timeout_seconds(), ask, self._offers())
             resources.callback(self._connection.release)
             self._session = RaySession(self._connection, on_worker)
             self._resources = resources.pop_all()
@@ -124,6 +127,10 @@ class RayTaskRunner(TaskRunner):
         finally:
             context.activity.reset(told)
         return str(self._cluster.address)
+
+    def _offers(self) -> Offers | None:
+        """What each node has that the cluster may start, if it is known to be a cluster of ours."""
+        return getattr(self._cluster, "offers", None)
 
     def _tell(self, progress: str) -> None:
         self.activity = f"creating a Ray cluster: {progress}"
@@ -176,8 +183,20 @@ class RayTaskRunner(TaskRunner):
         return f"{self.name}(address={self.address!r})" if self.address else f"{self.name}()"
 
 
+class OnWorker(RayTaskRunner):
+    """Tasks that a task submits on a Ray worker, to the cluster that it is of."""
+
+    @property
+    def name(self) -> str:
+        """That of the runner that it is to the flow."""
+        return RayTaskRunner.__name__
+
+    def _offers(self) -> Offers | None:
+        return told(os.environ)
+
+
 def on_worker() -> RayTaskRunner:
     """An open runner for what a task on a Ray worker submits: it uses the worker's own connection."""
-    runner = RayTaskRunner()
+    runner = OnWorker()
     runner.open()
     return runner

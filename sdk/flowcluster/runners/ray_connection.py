@@ -12,6 +12,8 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from flowcluster_api.offers import Offers
+
 from ..clusters import address as addresses
 from ..errors import ClusterLost
 from .ray_keeper import Keeper
@@ -36,12 +38,16 @@ class Connection:
         is_fixed: whether no nodes are ever added by Ray itself.
         endpoint: host and port at which the head answers as long as it lives; None if it is not known.
         ask: whoever made the cluster, and knows when it is lost; asked instead of the head.
+        offers: what each node has that the cluster may start, where that is known.
     """
 
-    def __init__(self, address: str | None, keeper: Keeper | None, ask: Ask | None = None) -> None:
+    def __init__(
+        self, address: str | None, keeper: Keeper | None, ask: Ask | None = None, offers: Offers | None = None
+    ) -> None:
         self.address = address
         self.keeper = keeper
         self.ask = ask
+        self.offers = offers
         self.is_client = False
         self.is_fixed = keeper is not None and address is None
         self.endpoint: tuple[str, int] | None = None
@@ -112,10 +118,16 @@ def current_address() -> str | None:
     return "the address that it is connected to" if ray.is_initialized() else None
 
 
-def connect(address: str | None, init_kwargs: Mapping[str, Any], timeout: float, ask: Ask | None = None) -> Connection:
+def connect(
+    address: str | None,
+    init_kwargs: Mapping[str, Any],
+    timeout: float,
+    ask: Ask | None = None,
+    offers: Offers | None = None,
+) -> Connection:
     """The connection to be used by one more flow run, which has to `release` it.
 
-    `ask` tells of the loss of a cluster that is the run's own.
+    `ask` tells of the loss of a cluster that is the run's own, and `offers` what each node has that it may start.
 
     Raises `ClusterUnreachable` if nothing answers at the address within `timeout` seconds, and whatever
     ``ray.init`` raises when it starts an instance.
@@ -133,30 +145,32 @@ def connect(address: str | None, init_kwargs: Mapping[str, Any], timeout: float,
             connection = None
         if connection is None:
             if ray.is_initialized():
-                connection = _existing(address)
+                connection = _existing(address, offers)
             else:
-                connection = _current = _opened(address, init_kwargs, timeout, ask)
+                connection = _current = _opened(address, init_kwargs, timeout, ask, offers)
         elif address is not None and address != connection.address:
             logger.warning("This process already uses the Ray at %s, and cannot use a second one.", connection.address)
         connection._users += 1
     return connection
 
 
-def _existing(address: str | None) -> Connection:
+def _existing(address: str | None, offers: Offers | None) -> Connection:
     _tell("Using the Ray that this process is connected to")
-    connection = Connection(address, keeper=None)
+    connection = Connection(address, keeper=None, offers=offers)
     connection.look_up()
     return connection
 
 
-def _opened(address: str | None, init_kwargs: Mapping[str, Any], timeout: float, ask: Ask | None) -> Connection:
+def _opened(
+    address: str | None, init_kwargs: Mapping[str, Any], timeout: float, ask: Ask | None, offers: Offers | None
+) -> Connection:
     if address is None:
         logger.info("Creating a local Ray instance")
     else:
         logger.info("Connecting to Ray at %s", address)
         addresses.wait_for_ray(address, timeout)
     keeper = Keeper({**init_kwargs, "address": address or "local"})
-    connection = Connection(address, keeper, ask)
+    connection = Connection(address, keeper, ask, offers)
     context = keeper.start(None if address is None else timeout)
     connection.look_up()
     if url := getattr(context, "dashboard_url", None):

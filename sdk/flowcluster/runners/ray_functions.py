@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from flowcluster_api.offers import Offers
+
 from .. import pickling
 from . import ray_options, ray_worker
 from .base import SharedPart, TaskCall, TaskRunner
@@ -33,14 +35,22 @@ class Functions:
         topic: where workers send log records of the flow run.
         runner_on_worker: for what the tasks themselves submit.
         is_fixed: whether the cluster is known not to start nodes by itself.
+        offers: what each node has that the cluster may start, where that is known.
         inbox: where those records arrive.
     """
 
-    def __init__(self, topic: str, runner_on_worker: Callable[[], TaskRunner], is_fixed: bool, inbox: Inbox) -> None:
+    def __init__(
+        self,
+        topic: str,
+        runner_on_worker: Callable[[], TaskRunner],
+        is_fixed: bool,
+        offers: Offers | None,
+        inbox: Inbox,
+    ) -> None:
         self._inbox = inbox
         self._topic = topic
         self._runner_on_worker = runner_on_worker
-        self._capacity = ray_options.Capacity(is_fixed)
+        self._capacity = ray_options.Capacity(is_fixed, offers)
         self._lock = threading.Lock()
         self._codes: dict[SharedPart, Callable[..., Any]] = {}
         self._plain: dict[SharedPart, Prepared] = {}

@@ -6,13 +6,16 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any
+
+from flowcluster_api.offers import Offers
 
 from ..options import TaskSpec
 
@@ -26,6 +29,13 @@ _NOT_OURS = {
     "max_calls": "Ray takes it only where a function is defined",
     "name": "a task run has its own name",
 }
+
+#: How the explanation goes on that no node has so much.
+_MORE_NODES = ", and the cluster does not start nodes by itself. Ask for less, or add a node."
+_MORE_WORKERS = (
+    ", and no worker that it starts will. Ask for less, or for other workers: threads, resources or taskResources in "
+    "spec.cluster.workers, or in cluster_kwargs['workers']."
+)
 
 #: Seconds for which a look at the cluster's nodes is good.
 FRESH = 2.0
@@ -92,10 +102,12 @@ class Capacity:
 
     Args:
         is_fixed: whether the cluster is known not to start nodes by itself; else its head is asked.
+        offers: what each node has that the cluster may start, where that is known.
     """
 
-    def __init__(self, is_fixed: bool, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, is_fixed: bool, offers: Offers | None = None, now: Callable[[], float] = time.monotonic) -> None:
         self._is_fixed = is_fixed
+        self._offers = offers
         self._now = now
         self._lock = threading.Lock()
         self._looked = -FRESH
@@ -106,23 +118,35 @@ class Capacity:
         # Asked for a place as well as for resources, it is for Ray to find out.
         if "scheduling_strategy" in options or "placement_group" in options:
             return None
-        asked = demand(options)
         with self._lock:
             if self._now() - self._looked >= FRESH:
                 self._look()
-            if any(_offers(node, asked) for node in self._nodes) or not self._is_fixed:
-                return None
-            return _explain(asked, self._nodes)
+            return unmet(demand(options), self._nodes, self._is_fixed, self._offers)
 
     def _look(self) -> None:
         import ray
 
         self._nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         self._looked = self._now()
-        self._is_fixed = self._is_fixed or _does_not_scale()
+        self._is_fixed = self._is_fixed or (self._offers is None and _does_not_scale())
 
 
-def _offers(node: Mapping[str, float], asked: Mapping[str, float]) -> bool:
+def unmet(
+    asked: Mapping[str, float], nodes: Sequence[Mapping[str, float]], is_fixed: bool, offers: Offers | None
+) -> str | None:
+    """Why nothing will ever have what is `asked`, neither one of `nodes` nor one that is started; None if it may.
+
+    `offers` is what each node has that may be started. A cluster that tells of none starts none if it `is_fixed`, and
+    else any.
+    """
+    kinds = [] if offers is None else [{name: math.inf if n is None else n for name, n in offers.items()}]
+    some = [*nodes, *kinds]
+    if any(_has(node, asked) for node in some) or not (is_fixed or kinds):
+        return None
+    return _explain(asked, some, _MORE_WORKERS if kinds else _MORE_NODES)
+
+
+def _has(node: Mapping[str, float], asked: Mapping[str, float]) -> bool:
     return all(node.get(name, 0.0) >= amount for name, amount in asked.items())
 
 
@@ -142,7 +166,7 @@ def _does_not_scale() -> bool:
     return bool(kinds) and all(kind.startswith("node_") for kind in kinds)
 
 
-def _explain(asked: Mapping[str, float], nodes: list[dict[str, float]]) -> str:
+def _explain(asked: Mapping[str, float], nodes: Sequence[Mapping[str, float]], advice: str) -> str:
     wanted = ", ".join(f"{amount:g} {name}" for name, amount in asked.items())
     short = []
     for name, amount in asked.items():
@@ -150,7 +174,4 @@ def _explain(asked: Mapping[str, float], nodes: list[dict[str, float]]) -> str:
         if most < amount:
             short.append(f"{most:g} {name}")
     have = f"No node has more than {', '.join(short)}" if short else "No node has all of that together"
-    return (
-        f"No node of the Ray cluster can ever run this task, which asks for {wanted}. {have}, and the cluster does "
-        "not start nodes by itself. Ask for less, or add a node."
-    )
+    return f"No node of the Ray cluster can ever run this task, which asks for {wanted}. {have}{advice}"

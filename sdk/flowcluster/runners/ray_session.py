@@ -51,7 +51,7 @@ class RaySession:
         self._stopping: dict[RayResult, float] = {}
         self._ends: Ends | None = None
         self._inbox = Inbox(self.topic)
-        self._functions = Functions(self.topic, runner_on_worker, connection.is_fixed, self._inbox)
+        self._functions = Functions(self.topic, runner_on_worker, connection.is_fixed, connection.offers, self._inbox)
         self._watch = Watch(connection, self._tick, self._head_is_gone)
         self._closed = False
         sessions.add(self)

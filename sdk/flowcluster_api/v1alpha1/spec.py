@@ -140,7 +140,13 @@ class Cluster(ApiModel):
             (
                 "!has(self.ref) || !(has(self.workers) || has(self.scheduler) || has(self.image))",
                 "ref names an existing cluster: leave out image, workers and scheduler",
-            )
+            ),
+            (
+                "self.kind != 'Ray' || !has(self.workers) || !has(self.workers.taskResources) || "
+                "self.workers.taskResources.all(name, self.workers.taskResources[name] == "
+                "double(int(self.workers.taskResources[name])))",
+                "workers.taskResources: on Ray, a worker offers whole numbers alone",
+            ),
         )
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flowcluster_api import names
+from flowcluster_api import names, offers
 from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.backends.ray import RayBackend
 from flowcluster_operator.desired.driver_job import driver_job
@@ -81,13 +81,57 @@ def test_ray_pods_pass_the_restricted_profile() -> None:
 
 def test_what_workers_offer_to_tasks() -> None:
     """Threads are CPUs; a GPU is Ray's own word; all else is a resource, quoted for KubeRay's shell."""
-    workers = {"minimum": 1, "maximum": 1, "threads": 3, "taskResources": {"GPU": 2, "desk": 0.5}}
+    workers = {"minimum": 1, "maximum": 1, "threads": 3, "taskResources": {"GPU": 2, "desk": 4}}
     (group,) = built({"kind": "Ray", "workers": workers})["workerGroupSpecs"]
     params = group["rayStartParams"]
 
     assert (params["num-cpus"], params["num-gpus"]) == ("3", "2")
-    # As Ray's autoscaler reads it.
-    assert json.loads(params["resources"][1:-1].replace("\\", "")) == {"desk": 0.5}
+    # As Ray's autoscaler reads it, which wants integers.
+    (amount,) = json.loads(params["resources"][1:-1].replace("\\", "")).values()
+    assert (amount, type(amount)) == (4, int)
+
+
+def environment(pod_spec: dict[str, Any]) -> dict[str, str]:
+    """Environment variables of a pod's first container."""
+    return {item["name"]: item.get("value", "") for item in pod_spec["containers"][0]["env"]}
+
+
+def test_who_submits_tasks_knows_what_workers_offer() -> None:
+    """The driver and the workers are told, before any worker is there; on somebody else's cluster nobody knows."""
+    cluster = {"kind": "Ray", "workers": {"minimum": 0, "maximum": 1, "threads": 2, "taskResources": {"desk": 1}}}
+    (group,) = built(cluster)["workerGroupSpecs"]
+    own, guest = (
+        driver_job(KEY, FlowRunSpec.model_validate(spec(workers=None, cluster=one)), SETTINGS, KEYS, "head:6379")
+        for one in (cluster, {"kind": "Ray", "ref": {"name": "shared"}})
+    )
+    told = offers.told(environment(group["template"]["spec"]))
+
+    assert told is not None
+    assert (told["CPU"], told["desk"], told["GPU"], told["memory"]) == (2, 1, 0, None)
+    assert offers.told(environment(own["spec"]["template"]["spec"])) == told
+    assert offers.told(environment(guest["spec"]["template"]["spec"])) is None
+
+
+@pytest.mark.parametrize(
+    ("workers", "gpus"),
+    [
+        ({}, 0),
+        ({"resources": {"limits": {"nvidia.com/gpu": "2"}}}, 2),
+        ({"taskResources": {"GPU": 0.5}, "resources": {"limits": {"nvidia.com/gpu": 1}}}, 0.5),
+        ({"template": {"spec": {"containers": [{"name": "worker", "env": []}]}}}, 0),
+        ({"template": {"spec": {"containers": [{"name": "worker", "resources": {"limits": {}}}]}}}, None),
+    ],
+)
+def test_gpus_of_a_worker(workers: dict[str, Any], gpus: float | None) -> None:
+    """What tasks are offered wins over limits; a template may change them to anything."""
+    assert offers.offers(workers)["GPU"] == gpus
+
+
+def test_a_worker_waits_for_its_head_as_long_as_the_run_may_start() -> None:
+    """By itself it would end after half a minute, and its pod would be made again and again."""
+    (group,) = built()["workerGroupSpecs"]
+
+    assert int(environment(group["template"]["spec"])["RAY_NUM_REDIS_GET_RETRIES"]) >= 600
 
 
 def test_a_driver_of_a_ray_run_has_shared_memory() -> None:

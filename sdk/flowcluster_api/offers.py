@@ -1,0 +1,41 @@
+"""What each worker of a run's Ray cluster offers to tasks, in Ray's names: known before any worker is there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from flowcluster_api import names
+
+#: Amounts by resource; None where only the worker itself will know.
+Offers = dict[str, float | None]
+
+#: Environment variable of the run's driver and of its Ray workers: offers as JSON.
+ENV = "FLOWCLUSTER_CLUSTER_OFFERS"
+
+
+def offers(workers: Mapping[str, Any]) -> Offers:
+    """What a worker made by ``spec.cluster.workers`` offers; a resource that is not named is not there.
+
+    GPUs are counted as KubeRay counts them: limits whose names end with ``gpu``. A template that changes the worker's
+    resources may bring any number of them.
+    """
+    found: Offers = {"CPU": float(workers.get("threads") or 1), "memory": None, "object_store_memory": None}
+    found |= {name: float(amount) for name, amount in (workers.get("taskResources") or {}).items()}
+    if "GPU" not in found:
+        limits = (workers.get("resources") or {}).get("limits") or {}
+        gpus = sum(float(amount) for name, amount in limits.items() if name.endswith("gpu"))
+        found["GPU"] = None if _has_other_resources(workers) else gpus
+    return found
+
+
+def _has_other_resources(workers: Mapping[str, Any]) -> bool:
+    containers = ((workers.get("template") or {}).get("spec") or {}).get("containers") or []
+    return any(item.get("name") == names.COMPONENT_WORKER and item.get("resources") for item in containers)
+
+
+def told(environment: Mapping[str, str]) -> Offers | None:
+    """The offers that `environment` tells of; None if it does not."""
+    text = environment.get(ENV)
+    return None if text is None else json.loads(text)

@@ -1,0 +1,154 @@
+"""Work on Ray clusters: what tasks ask for, what becomes of it when parts go, and clusters that are shared."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from kubernetes.stream import stream
+
+from tests.support.waiting import wait_until
+from tests.support.world import FlowRun, World, scale
+from tools.install import RELEASE, SYSTEM, Installed
+
+pytestmark = pytest.mark.timeout(300)
+
+#: The last one waits at its beginning for a file that the test makes in the driver's pod.
+CODE = """
+import os, time
+from flowcluster import flow, get_run_context, remote_options, task
+
+@task
+def place():
+    time.sleep(1)
+    return os.uname().nodename
+
+@flow
+def demanding():
+    with remote_options(num_gpus=1, resources={"desk": 1}):
+        possible = place.submit()
+    with remote_options(resources={"desk": 2}):
+        impossible = place.submit()
+    assert impossible.done()
+    return [possible.result(), impossible.state.message]
+
+@task(retries=1)
+def stubborn():
+    print("it runs", flush=True)
+    if get_run_context().run_count == 1:
+        time.sleep(600)
+    return get_run_context().run_count
+
+@flow
+def survives():
+    return stubborn.submit().result()
+
+@flow
+def later():
+    while not os.path.exists("/tmp/go"):
+        time.sleep(0.1)
+    return len(set(future.result() for future in place.map(range(4))))
+"""
+
+
+def begin(world: World, entrypoint: str, cluster: dict[str, Any], name: str = "run") -> None:
+    """Start a flow on a Ray cluster."""
+    flow = {"entrypoint": f"flow.py:{entrypoint}", "source": world.code(CODE, name)}
+    world.create(FlowRun(name, flow, None, {"cluster": {"kind": "Ray"} | cluster}).body())
+
+
+def result(world: World, name: str = "run") -> Any:
+    """What the flow returned."""
+    status = world.wait_phase(name, "Succeeded", "Failed", seconds=120)
+    assert status["phase"] == "Succeeded", status
+    return json.loads(status["flow"]["result"])
+
+
+def go(world: World) -> None:
+    """Let the flow `later` go on."""
+    (driver,) = world.pods("driver")
+    command = {"command": ["touch", "/tmp/go"], "stdout": True, "stderr": True}
+    said = stream(world.core.connect_get_namespaced_pod_exec, driver.metadata.name, world.namespace, **command)
+    assert said == ""
+
+
+def log(world: World) -> str:
+    """What the driver said so far."""
+    (driver,) = world.pods("driver")
+    return str(world.core.read_namespaced_pod_log(driver.metadata.name, world.namespace))
+
+
+def test_tasks_bring_the_workers_that_they_ask_for(world: World) -> None:
+    """GPUs and other resources count as CPUs do; a task that no worker could ever run is told so at once."""
+    workers = {"minimum": 0, "maximum": 1, "taskResources": {"GPU": 1, "desk": 1}}
+    begin(world, "demanding", {"workers": workers})
+    where, message = result(world)
+
+    assert "-worker-" in where
+    assert "asks for 1 CPU, 2 desk. No node has more than 1 desk, and no worker that it starts will" in message
+
+
+def test_a_worker_that_is_killed(world: World) -> None:
+    """What ran there is tried again as often as its retries say, on the worker that takes its place."""
+    begin(world, "survives", {"workers": {"minimum": 1, "maximum": 1}})
+    world.wait_phase("run", "Running")
+    wait_until(lambda: "it runs" in log(world), "the task runs, and what it prints is in the driver's log")
+    (worker,) = world.pods("worker")
+    world.core.delete_namespaced_pod(worker.metadata.name, world.namespace, grace_period_seconds=0)
+
+    assert result(world) == 2
+
+
+def test_the_operator_is_away_while_work_comes(world: World, installed: Installed) -> None:
+    """Workers come with the work and the flow ends well; the operator finds that out when it is back, and cleans up."""
+    begin(world, "later", {"workers": {"minimum": 0, "maximum": 2}})
+    world.wait_phase("run", "Running")
+    system = World(installed.kubeconfig, SYSTEM)
+    scale(system, RELEASE, 0)
+    try:
+        go(world)
+        wait_until(
+            lambda: any(pod.status.phase == "Succeeded" for pod in world.pods("driver")), "the flow is over", 120
+        )
+        assert world.pods("head")
+    finally:
+        scale(system, RELEASE, 1)
+        system.close()
+
+    assert result(world) == 2
+    assert world.everything() == []
+
+
+def test_a_run_that_is_suspended(world: World) -> None:
+    """Nothing of it exists; let go, it starts from the beginning."""
+    begin(world, "later", {"workers": {"minimum": 1, "maximum": 1}})
+    world.wait_phase("run", "Running")
+    world.patch("run", {"suspend": True})
+    world.wait_phase("run", "Suspended")
+    world.wait_empty(30)
+    world.patch("run", {"suspend": False})
+    world.wait_phase("run", "Running")
+    go(world)
+
+    assert result(world) == 1
+
+
+def test_a_referenced_cluster_is_used_and_left_alone(world: World) -> None:
+    """A run on another run's cluster uses it with its token, and the cluster is there afterwards as it was."""
+    world.create(
+        FlowRun(
+            "shared", None, None, {"cluster": {"kind": "Ray", "workers": {"minimum": 1}}, "leaseDurationSeconds": 300}
+        ).body()
+    )
+    world.wait_phase("shared", "Running")
+    (before,) = world.ray_clusters()
+    begin(world, "later", {"ref": {"name": before["metadata"]["name"]}})
+    wait_until(lambda: "Using Ray cluster" in (log(world) if world.pods("driver") else ""), "the driver is connected")
+    go(world)
+
+    assert result(world) == 1
+    (after,) = world.ray_clusters()
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    assert after["spec"] == before["spec"]
+    world.end("shared", "cancel")
