@@ -53,7 +53,7 @@ bench-sdk: $(STAMP) ## Print the SDK's figures beside those of the libraries ben
 	@failed=0; for each in fixed_costs task_overhead memory transfer; do \
 		$(BIN)/python -m tests.bench.$$each $(BENCH) || failed=1; done; exit $$failed
 
-soak: $(STAMP) ## Break things under clusters from Python, and count; half an hour (SOAK=--quick: a few minutes)
+soak: $(STAMP) ## Break things under clusters from Python, and count; an hour (SOAK=--quick: a few minutes)
 	$(BIN)/python -m tests.bench.soak $(SOAK)
 
 up: $(STAMP) ## Bring up the Kubernetes for development

@@ -1,7 +1,7 @@
 """What clusters from Python withstand, in large numbers: ``python -m tests.bench.soak [--quick] [--only NAMES]``.
 
 Each trial breaks something on purpose and counts; what the API server lists and what tasks give is what is judged. The
-full size takes about half an hour. A Kubernetes is brought up and the chart installed; the namespace is the soak's own.
+full size takes about an hour. A Kubernetes is brought up and the chart installed; the namespace is the soak's own.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
+from tests.bench import soak_ray as on_ray
 from tests.bench import soak_trials as trials
 from tests.bench.common import expect_other_patch_release
 from tests.bench.soak_rig import Rig
@@ -29,6 +30,10 @@ TRIALS: dict[str, tuple[Callable[[Rig, int], Counter[str]], int, int]] = {
     "operators_away": (trials.operators_away, 3, 1),
     "too_many": (trials.too_many, 3, 1),
     "api_server_restarted": (trials.api_server_restarted, 5, 1),
+    "ray_killed": (on_ray.killed, 50, 2),
+    "ray_stopped": (on_ray.stopped, 20, 2),
+    "ray_workers_killed": (on_ray.workers_killed, 180, 40),
+    "ray_operators_away": (on_ray.operators_away, 3, 1),
 }
 
 

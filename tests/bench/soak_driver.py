@@ -12,7 +12,7 @@ import psutil
 #: Seconds of its lease.
 SECONDS = 10
 
-PROGRAM = f"""
+ON_DASK = f"""
 import sys
 from distributed import Client
 from flowcluster.clusters import DaskKubernetesCluster
@@ -27,13 +27,30 @@ with DaskKubernetesCluster(
             break
 """
 
+ON_RAY = f"""
+import sys
+import ray
+from flowcluster.clusters import RayKubernetesCluster
+
+with RayKubernetesCluster(
+    n_workers=1, lease_duration_seconds={SECONDS}, kubeconfig=sys.argv[1], namespace=sys.argv[2]
+) as cluster:
+    ray.init(cluster.address, logging_level="ERROR")
+    add = ray.remote(lambda *numbers: sum(numbers))
+    for number in range(3):
+        print(ray.get(add.remote(number, 1)), flush=True)
+        if not sys.stdin.readline():
+            break
+    ray.shutdown()
+"""
+
 
 class Driver:
-    """The process and its agent."""
+    """The process, which runs one of these programs, and its agent."""
 
-    def __init__(self, kubeconfig: str, namespace: str) -> None:
+    def __init__(self, kubeconfig: str, namespace: str, program: str = ON_DASK) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-c", PROGRAM, kubeconfig, namespace],
+            [sys.executable, "-W", "ignore", "-c", program, kubeconfig, namespace],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

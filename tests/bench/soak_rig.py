@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from flowcluster.clusters import DaskKubernetesCluster
-from tests.bench.soak_driver import Driver
+from tests.bench.soak_driver import ON_DASK, Driver
 from tests.support.world import World, scale
 from tools.install import Installed
 
@@ -23,9 +23,9 @@ class Rig:
     system: World
     chance: random.Random
 
-    def driver(self) -> Driver:
+    def driver(self, program: str = ON_DASK) -> Driver:
         """A process with a cluster of its own."""
-        return Driver(str(self.installed.kubeconfig), self.world.namespace)
+        return Driver(str(self.installed.kubeconfig), self.world.namespace, program)
 
     def cluster(self, **more: Any) -> DaskKubernetesCluster:
         """A cluster of this process."""

@@ -14,20 +14,20 @@ from typing import Any
 
 from distributed import Client, wait
 
-from tests.bench.soak_driver import SECONDS
+from tests.bench.soak_driver import ON_DASK, SECONDS
 from tests.bench.soak_rig import Rig
 from tests.support.waiting import wait_until
 from tests.support.world import scale
 from tools.install import RELEASE, UPSTREAM
 
 
-def killed(rig: Rig, times: int) -> Counter[str]:
+def killed(rig: Rig, times: int, program: str = ON_DASK, at_once: int = 4) -> Counter[str]:
     """Drivers that are killed at random moments, half of them with their agents: nothing is left in time."""
     counts: Counter[str] = Counter()
-    for _ in batches(times, 4):
-        drivers = [rig.driver() for _ in range(4)]
+    for _ in batches(times, at_once):
+        drivers = [rig.driver(program) for _ in range(at_once)]
         for driver in drivers:
-            time.sleep(rig.chance.uniform(0, 3))
+            time.sleep(rig.chance.uniform(0, 12 / at_once))
             with_agent = rig.chance.random() < 0.5
             counts["with agent" if with_agent else "alone"] += 1
             driver.kill(with_agent)
@@ -35,11 +35,11 @@ def killed(rig: Rig, times: int) -> Counter[str]:
     return counts
 
 
-def stopped(rig: Rig, times: int) -> Counter[str]:
+def stopped(rig: Rig, times: int, program: str = ON_DASK, at_once: int = 4) -> Counter[str]:
     """Drivers that are stopped for 0.8 of their lease: each keeps its cluster."""
     counts: Counter[str] = Counter()
-    for _ in batches(times, 4):
-        drivers = [rig.driver() for _ in range(4)]
+    for _ in batches(times, at_once):
+        drivers = [rig.driver(program) for _ in range(at_once)]
         for driver in drivers:
             driver.until_connected()
             driver.send(signal.SIGSTOP)
