@@ -5,51 +5,52 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flowcluster.task_runners import (
-    ConcurrentTaskRunner,
-    DaskTaskRunner,
-    RayTaskRunner,
-    SequentialTaskRunner,
-    TaskRunner,
-)
-from tests.support.ray_head import RayHead
-
-#: Makes a temporary cluster quickly: its scheduler and workers are threads of this process.
-IN_PROCESS = {"n_workers": 1, "threads_per_worker": 4, "processes": False, "dashboard_address": ":0"}
-
-#: A temporary Ray without what takes long to start.
-SMALL_RAY = {"num_cpus": 4, "include_dashboard": False, "object_store_memory": 100_000_000}
-
-ALL = ("sequential", "concurrent", "dask", "dask by address", "ray")
-
-#: Each flow run on these starts or joins a Ray of its own, which takes seconds: only tests with the mark
-#: `every_ray` are tried with them.
-SLOW = ("ray by address", "ray by client", "temporary ray")
-
-#: The other ways to say what makes a temporary Dask cluster; for tests with that mark, too.
-DASK = ("dask by string", "dask by class", "dask by function")
+from flowcluster.task_runners import TaskRunner
+from tests.contract.kinds import SLOW, kinds_for, make, ray_address
+from tests.support.meeting import Desk, Gate, wait_at
+from tests.support.ray_head import RayHead, RayThere
 
 # Ray would write a token into the home directory.
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Another place to try the promises at."""
+    parser.addoption(
+        "--ray-address",
+        metavar="HOST:PORT",
+        help="try the promises with this Ray cluster, of which this machine is a node, and not with this machine's own "
+        "runners",
+    )
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Try each test that takes a runner with every kind of runner."""
-    kinds = ALL + (DASK + SLOW if metafunc.definition.get_closest_marker("every_ray") else ())
+    kinds = kinds_for(metafunc)
     if "runner" in metafunc.fixturenames:
         metafunc.parametrize("runner", kinds, indirect=True)
     if "parallel_runner" in metafunc.fixturenames:
-        metafunc.parametrize("parallel_runner", kinds[1:], indirect=True)
+        metafunc.parametrize("parallel_runner", [kind for kind in kinds if kind != "sequential"], indirect=True)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests that need a process without a Ray come last: all others share one connection."""
     items.sort(key=lambda item: any(kind in item.name for kind in SLOW) or "/test_ray_" in item.nodeid)
+    if ray_address(config):
+        elsewhere = [item for item in items if not _tries_a_cluster(item)]
+        config.hook.pytest_deselected(items=elsewhere)
+        items[:] = [item for item in items if _tries_a_cluster(item)]
+
+
+def _tries_a_cluster(item: pytest.Item) -> bool:
+    """Whether a test can be tried with a cluster that is somewhere else."""
+    taken = getattr(item, "fixturenames", ())
+    about_one = item.get_closest_marker("one_machine") is not None
+    return not about_one and any(name in taken for name in ("runner", "parallel_runner", "own_ray"))
 
 
 @pytest.fixture(scope="session")
@@ -61,9 +62,12 @@ def cluster() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def ray_head() -> Iterator[RayHead]:
-    """A Ray of real processes, shared by all tests that reach one by its address."""
+def ray_head(pytestconfig: pytest.Config) -> Iterator[RayHead | RayThere]:
+    """A Ray of other processes, shared by all tests that reach one by its address."""
     pytest.importorskip("ray")
+    if address := ray_address(pytestconfig):
+        yield RayThere(address)
+        return
     with RayHead.start(cpus=4) as head:
         yield head
 
@@ -77,7 +81,7 @@ def no_ray() -> None:
 
 
 @pytest.fixture
-def own_ray(ray_head: RayHead) -> None:
+def own_ray(ray_head: RayHead | RayThere) -> None:
     """This process is connected to a Ray, as a program may be before its flows begin."""
     import ray
 
@@ -85,72 +89,36 @@ def own_ray(ray_head: RayHead) -> None:
         ray.init(address=ray_head.address, logging_level="ERROR")
 
 
-def _runner(kind: str, request: pytest.FixtureRequest) -> TaskRunner:
-    if kind == "sequential":
-        return SequentialTaskRunner()
-    if kind == "concurrent":
-        return ConcurrentTaskRunner()
-    if kind == "dask":
-        return DaskTaskRunner(cluster_kwargs=IN_PROCESS)
-    if kind in DASK:
-        distributed = pytest.importorskip("distributed")
-        made_by = {
-            "dask by string": "distributed.LocalCluster",
-            "dask by class": distributed.LocalCluster,
-            "dask by function": lambda **kwargs: distributed.LocalCluster(**kwargs),
-        }
-        return DaskTaskRunner(cluster_class=made_by[kind], cluster_kwargs=IN_PROCESS)
-    if kind == "dask by address":
-        return DaskTaskRunner(address=request.getfixturevalue("cluster").scheduler_address)
-    request.getfixturevalue("own_ray" if kind == "ray" else "no_ray")
-    if kind == "ray by address":
-        return RayTaskRunner(address=request.getfixturevalue("ray_head").address)
-    if kind == "ray by client":
-        return RayTaskRunner(address=request.getfixturevalue("ray_head").client_address)
-    return RayTaskRunner(init_kwargs=SMALL_RAY if kind == "temporary ray" else {})
-
-
 @pytest.fixture
 def runner(request: pytest.FixtureRequest) -> TaskRunner:
     """Each task runner."""
-    return _runner(request.param, request)
+    return make(request.param, request)
 
 
 @pytest.fixture
 def parallel_runner(request: pytest.FixtureRequest) -> TaskRunner:
     """Each task runner whose ``submit`` does not wait."""
-    return _runner(request.param, request)
-
-
-class Gate:
-    """Holds tasks up until the test lets them go on, in any process, without sleeping: a named pipe."""
-
-    def __init__(self, path: Path) -> None:
-        os.mkfifo(path)
-        self.path = str(path)
-
-    def open(self) -> None:
-        """Let one task go on, which waits here now or will."""
-        with open(self.path, "w"):
-            pass
-
-
-def wait_at(path: str) -> None:
-    """In a task: wait until the gate's owner opens it."""
-    with open(path) as gate:
-        gate.read()
+    return make(request.param, request)
 
 
 @pytest.fixture
-def gate(tmp_path: Path) -> Gate:
+def gate() -> Iterator[Gate]:
     """A closed gate."""
-    return Gate(tmp_path / "gate")
+    with Gate() as gate:
+        yield gate
 
 
 @pytest.fixture
 def wait() -> Callable[[str], None]:
     """The function that tasks call to wait at a gate."""
     return wait_at
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    """A desk where tasks leave notes."""
+    with Desk() as desk:
+        yield desk
 
 
 @pytest.fixture

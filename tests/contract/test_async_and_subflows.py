@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import os
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from flowcluster.engine.flow_run import run_async
 from flowcluster.errors import UpstreamFailed
 from flowcluster.futures import AsyncTaskFuture, TaskFuture
 from flowcluster.task_runners import ConcurrentTaskRunner, SequentialTaskRunner, TaskRunner
+from tests.support.meeting import Desk, note
 
 
 @task
@@ -65,21 +65,21 @@ def test_async_flow_takes_both_colours(runner: TaskRunner) -> None:
     assert asyncio.run(body()) == [3, 4, 4, 2]
 
 
-def test_async_flow_waits_for_what_it_submitted(parallel_runner: TaskRunner, tmp_path: Any) -> None:
+def test_async_flow_waits_for_what_it_submitted(parallel_runner: TaskRunner, desk: Desk) -> None:
     """Nothing submitted by an async flow is lost either."""
 
     @task
-    async def touch(path: str) -> None:
-        os.mkdir(path)
+    async def leave(address: str, text: str) -> None:
+        note(address, text)
 
     @flow(task_runner=parallel_runner)
     async def body() -> None:
-        touch.map([str(tmp_path / str(number)) for number in range(10)])
+        leave.map(desk.address, [str(number) for number in range(10)])
 
     state = asyncio.run(body(return_state=True))
 
     assert repr(state) == "Completed('All states completed.')"
-    assert len(list(tmp_path.iterdir())) == 10
+    assert sorted(desk.notes) == [str(number) for number in range(10)]
 
 
 def test_blocking_async_flow_cannot_hold_up_its_tasks(runner: TaskRunner) -> None:

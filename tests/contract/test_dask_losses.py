@@ -161,7 +161,7 @@ def test_run_that_kills_its_worker_at_once_crashes_once(two: Any, ledger: Path, 
 def test_run_that_had_not_begun_moves(two: Any, ledger: Path, gate: Any, wait: Callable[[str], None]) -> None:
     """What only waited on the dead worker is executed by another one, and nobody notices."""
     address, (one, other) = two
-    path = gate.path
+    path = gate.address
 
     @task
     def busy() -> None:
@@ -201,7 +201,7 @@ def test_run_that_had_not_begun_moves(two: Any, ledger: Path, gate: Any, wait: C
 def test_run_whose_input_died(two: Any, ledger: Path, gate: Any, wait: Callable[[str], None], size: int) -> None:
     """A run that waits while its input is lost gets the driver's copy if it is small, and else names the input."""
     address, (one, other) = two
-    path = gate.path
+    path = gate.address
 
     @task
     def make() -> bytes:
@@ -307,7 +307,7 @@ def test_workers_without_a_nanny(ledger: Path) -> None:
 def test_restarted_cluster(two: Any, gate: Any, wait: Callable[[str], None]) -> None:
     """Runs that a restart of the cluster took away end as Crashed; the flow goes on with the new workers."""
     address, _ = two
-    path = gate.path
+    path = gate.address
 
     @task
     def busy() -> None:

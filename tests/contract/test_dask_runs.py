@@ -14,7 +14,7 @@ from tests.support.waiting import wait_until
 
 def test_cancelled_run_does_not_begin(cluster: Any, gate: Any, wait: Any) -> None:
     """A run that has not begun when it is cancelled is taken back from the scheduler."""
-    path = gate.path
+    path = gate.address
 
     @task
     def busy() -> None:
@@ -56,7 +56,7 @@ def test_runs_know_where_and_when_they_were_executed(cluster: Any) -> None:
 
 def test_state_is_running_while_the_function_runs(cluster: Any, gate: Any, wait: Any) -> None:
     """A run is Pending until a worker begins with it."""
-    path = gate.path
+    path = gate.address
 
     @task
     def busy() -> None:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,7 +31,7 @@ def test_as_completed_gives_futures_in_the_order_of_their_ends(
     held = task(wait)
 
     def body() -> Any:
-        first = held.submit(gate.path)
+        first = held.submit(gate.address)
         second = echo.submit("quick")
         order = []
         for future in as_completed([first, second]):
@@ -51,7 +48,7 @@ def test_waiting_has_a_limit(parallel_runner: TaskRunner, gate: Any, wait: Any) 
     held = task(wait)
 
     def body() -> None:
-        futures = [held.submit(gate.path), echo.submit(1)]
+        futures = [held.submit(gate.address), echo.submit(1)]
         futures[1].wait()
         done, not_done = wait_for_all(futures, timeout=0)
         assert (done, not_done) == ([futures[1]], [futures[0]])
@@ -131,19 +128,13 @@ def test_callback_gets_the_future(runner: TaskRunner) -> None:
     assert seen == ["Completed", True]
 
 
-@task
-def last_until(path: str) -> None:
-    while not os.path.exists(path):
-        threading.Event().wait(0.01)
-
-
-def test_cancelled_run_ends_at_once(parallel_runner: TaskRunner, tmp_path: Path) -> None:
+def test_cancelled_run_ends_at_once(parallel_runner: TaskRunner, gate: Any, wait: Any) -> None:
     """Its state and exception say so, what depends on it never starts, and the flow names the count."""
-    end = tmp_path / "end"
+    held = task(wait)
     seen = []
 
     def body() -> None:
-        future = last_until.submit(str(end))
+        future = held.submit(gate.address)
         dependent = echo.submit(future)
         assert future.cancel()
         assert not future.cancel()
@@ -153,7 +144,7 @@ def test_cancelled_run_ends_at_once(parallel_runner: TaskRunner, tmp_path: Path)
         with pytest.raises(UpstreamFailed):
             dependent.result()
         seen.append(future.done())
-        end.touch()
+        gate.close()
 
     state = flow(task_runner=parallel_runner)(body)(return_state=True)
     assert seen == [True]

@@ -20,17 +20,18 @@ from typing import Any
 
 import pytest
 
-from .conftest import Gate
+from tests.support.meeting import Gate
 
 FLOWS = """
-import sys, threading
+import socket, sys, threading
 from flowcluster import flow, task
 from flowcluster.task_runners import ConcurrentTaskRunner, DaskTaskRunner
 
 @task
 def wait_at(gate):
-    with open(gate) as file:
-        file.read()
+    host, _, port = gate.partition(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.recv(1)
     print("through the gate")
 
 @task
@@ -174,7 +175,7 @@ def assert_nothing_is_left(program: Program) -> None:
 
 def test_line_shows_the_whole_tree_and_goes(flows: str, gate: Any, programs: list[Program]) -> None:
     """Counts of flow, subflow and what tasks submit add up; lines come whole; at the end the row is given back."""
-    program = Program([f"{flows}:waits", "-p", f"gate={gate.path}"])
+    program = Program([f"{flows}:waits", "-p", f"gate={gate.address}"])
     programs.append(program)
     program.until("3/5 · 1 running · 1 waiting · 1 failed · 0:0")
     gate.open()
@@ -195,7 +196,7 @@ def test_nothing_is_left_however_the_run_ends(
 ) -> None:
     """Ctrl-C, SIGTERM and an exception give the row back as a good end does."""
     how = "badly" if end == "raise" else "well"
-    program = Program([f"{flows}:waits", "-p", f"gate={gate.path}", "-p", f"how={how}"])
+    program = Program([f"{flows}:waits", "-p", f"gate={gate.address}", "-p", f"how={how}"])
     programs.append(program)
     program.until("1 running")
     if end == "interrupt":
@@ -209,16 +210,17 @@ def test_nothing_is_left_however_the_run_ends(
     assert_nothing_is_left(program)
 
 
-def test_line_tells_of_a_cluster_and_its_workers(flows: str, tmp_path: Path, programs: list[Program]) -> None:
+def test_line_tells_of_a_cluster_and_its_workers(flows: str, programs: list[Program]) -> None:
     """While the cluster is made the line says so; then it has the workers, and what they execute."""
-    gates = [Gate(tmp_path / name) for name in ("one", "two", "three")]
-    program = Program([f"{flows}:on_dask", "-p", f"gates={json.dumps([gate.path for gate in gates])}"])
-    programs.append(program)
-    program.until("2 running · 1 waiting · 2 workers")
-    for gate in gates:
-        gate.open()
+    with Gate() as one, Gate() as two, Gate() as three:
+        gates = [one, two, three]
+        program = Program([f"{flows}:on_dask", "-p", f"gates={json.dumps([gate.address for gate in gates])}"])
+        programs.append(program)
+        program.until("2 running · 1 waiting · 2 workers")
+        for gate in gates:
+            gate.open()
+        assert program.to_the_end() == 0
 
-    assert program.to_the_end() == 0
     assert_nothing_is_left(program)
     assert program.rest().count("through the gate") == 3
     making = [line for line in program.lines() if "creating a Dask cluster" in line]
@@ -227,7 +229,7 @@ def test_line_tells_of_a_cluster_and_its_workers(flows: str, tmp_path: Path, pro
 
 def test_piped_output_is_untouched(flows: str, gate: Any, programs: list[Program]) -> None:
     """Where stdout is a pipe, what goes through it is what the flow prints, while the terminal has the line."""
-    program = Program([f"{flows}:waits", "-p", f"gate={gate.path}"], stdout=subprocess.PIPE)
+    program = Program([f"{flows}:waits", "-p", f"gate={gate.address}"], stdout=subprocess.PIPE)
     programs.append(program)
     program.until("1 running")
     gate.open()
@@ -257,12 +259,14 @@ def test_piped_stderr_gets_no_escape(flows: str, gate: Any, tmp_path: Path) -> N
         "from shown_flows import waits\n"
         "import flowcluster.engine.progress as progress\n"
         "progress.DELAY = 0\n"
-        f"threading.Thread(target=lambda: open({gate.path!r}, 'w').close()).start()\n"
-        f"waits({gate.path!r}, return_state=True)\n"
+        f"waits({gate.address!r}, return_state=True)\n"
         "print(*[name for name in ('rich', 'curses') if name in sys.modules])\n"
         "print(*[thread.name for thread in threading.enumerate() if 'progress' in thread.name])\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", program], **pipes) as process:
+        gate.open()
+        printed, said = process.communicate(timeout=60)
 
-    assert b"\x1b" not in done.stdout + done.stderr
-    assert done.stdout.splitlines()[-2:] == [b"", b""]
+    assert b"\x1b" not in printed + said
+    assert printed.splitlines()[-2:] == [b"", b""]

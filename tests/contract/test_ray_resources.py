@@ -59,6 +59,7 @@ def test_resources_of_a_task_are_requests_to_ray() -> None:
     assert demand_of({"num_cpus": 0}) == {}
 
 
+@pytest.mark.one_machine  # a cluster with an autoscaler may start a node that can
 def test_request_that_no_node_can_meet_is_told_at_once(own_ray: None) -> None:
     """It fails its own task with what was asked for and what there is; nothing waits for ever."""
     # The head tells some time after its start that nobody adds nodes.

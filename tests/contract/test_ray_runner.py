@@ -14,7 +14,7 @@ import ray
 from flowcluster import flow
 from flowcluster.errors import ClusterUnreachable
 from flowcluster.task_runners import RayTaskRunner
-from tests.contract.conftest import SMALL_RAY
+from tests.contract.kinds import SMALL_RAY
 from tests.support.ray_head import RayHead
 from tests.support.tasks import echo, where
 from tests.support.waiting import wait_until

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-from pathlib import Path
 from typing import Any
 
 from flowcluster import allow_failure, flow, get_run_logger, task
 from flowcluster.context import flow_run
 from flowcluster.task_runners import RayTaskRunner
+from tests.support.meeting import Desk, note
 from tests.support.tasks import die, echo
 from tests.support.waiting import wait_until
 
@@ -32,21 +32,21 @@ def test_lost_worker_crashes_its_task_only(own_ray: None) -> None:
     assert alive == "alive"
 
 
-def test_nothing_runs_twice(own_ray: None, tmp_path: Path) -> None:
+def test_nothing_runs_twice(own_ray: None, desk: Desk) -> None:
     """A task that kills its worker is not repeated by Ray."""
 
     @task
-    def count_and_die(directory: str) -> None:
-        Path(directory, str(len(os.listdir(directory)))).touch()
+    def note_and_die(address: str) -> None:
+        note(address, "executed")
         os.kill(os.getpid(), signal.SIGKILL)
 
     @flow(task_runner=RayTaskRunner)
     def body() -> None:
-        assert count_and_die.submit(str(tmp_path)).wait().is_crashed()
+        assert note_and_die.submit(desk.address).wait().is_crashed()
 
     body(return_state=True)
 
-    assert len(list(tmp_path.iterdir())) == 1
+    assert desk.notes == ["executed"]
 
 
 def test_lines_of_a_long_task_come_while_it_runs(own_ray: None, lines: Any, gate: Any, wait: Any) -> None:
@@ -60,7 +60,7 @@ def test_lines_of_a_long_task_come_while_it_runs(own_ray: None, lines: Any, gate
 
     @flow(task_runner=RayTaskRunner)
     def body() -> str:
-        future = speak.submit(gate.path)
+        future = speak.submit(gate.address)
         wait_until(lambda: any(line.endswith(" - one") for line in lines()), "the first line is here")
         gate.open()
         return future.name
@@ -71,23 +71,21 @@ def test_lines_of_a_long_task_come_while_it_runs(own_ray: None, lines: Any, gate
     assert of_task == ["one", "two", "Finished in state Completed()"]
 
 
-def test_cancelled_task_stops(own_ray: None, gate: Any, tmp_path: Path) -> None:
+def test_cancelled_task_stops(own_ray: None, gate: Any, wait: Any, desk: Desk) -> None:
     """A run that is to be cancelled is interrupted on its worker."""
-    ended = tmp_path / "ended"
 
     @task
-    def spin(path: str, told: str) -> None:
+    def spin(gate: str, desk: str) -> None:
         try:
-            with open(path):
-                pass
+            wait(gate)
             while True:
                 pass
         finally:
-            Path(told).touch()
+            note(desk, "ended")
 
     @flow(task_runner=RayTaskRunner)
     def body() -> None:
-        future = spin.submit(gate.path, str(ended))
+        future = spin.submit(gate.address, desk.address)
         gate.open()
         run = flow_run()
         assert run is not None
@@ -96,4 +94,4 @@ def test_cancelled_task_stops(own_ray: None, gate: Any, tmp_path: Path) -> None:
 
     body(return_state=True)
 
-    assert ended.exists()
+    assert desk.notes == ["ended"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,20 +11,13 @@ from flowcluster import flow, get_run_context, task
 from flowcluster.errors import UpstreamFailed
 from flowcluster.task_runners import SequentialTaskRunner, TaskRunner
 from flowcluster.tasks import exponential_backoff
+from tests.support.meeting import Desk, note
 from tests.support.tasks import echo
 
 
-def count(path: str) -> int:
-    """How often this file was counted in, now included; works across processes, for one writer at a time."""
-    with open(path, "a+") as file:
-        file.write("x")
-        file.seek(0)
-        return len(file.read())
-
-
 @task
-def succeed_at(attempt: int, path: str) -> int:
-    executions = count(path)
+def succeed_at(attempt: int, address: str, text: str = "executed") -> int:
+    executions = note(address, text)
     if executions < attempt:
         raise ValueError(f"execution {executions}")
     return get_run_context().run_count
@@ -35,57 +27,53 @@ def run(runner: TaskRunner, function: Callable[[], Any], **options: Any) -> Any:
     return flow(task_runner=runner, **options)(function)()
 
 
-def test_failed_task_is_executed_again_as_often_as_needed(runner: TaskRunner, tmp_path: Path) -> None:
+def test_failed_task_is_executed_again_as_often_as_needed(runner: TaskRunner, desk: Desk) -> None:
     """Three of four allowed executions were needed, the function knows which it is in, and the run completes."""
-    path = str(tmp_path / "executions")
 
     def body() -> Any:
-        return succeed_at.with_options(retries=3).submit(3, path)
+        return succeed_at.with_options(retries=3).submit(3, desk.address)
 
     assert run(runner, body) == 3
-    assert count(path) == 4
+    assert desk.notes == ["executed"] * 3
 
 
-def test_retries_end(runner: TaskRunner, tmp_path: Path) -> None:
+def test_retries_end(runner: TaskRunner, desk: Desk) -> None:
     """After the last retry the run ends as its last execution did."""
-    path = str(tmp_path / "executions")
 
     def body() -> Any:
-        future = succeed_at.with_options(retries=2).submit(9, path)
+        future = succeed_at.with_options(retries=2).submit(9, desk.address)
         state = future.wait()
         with pytest.raises(ValueError, match="execution 3"):
             future.result()
         return state.is_failed()
 
     assert run(runner, body) is True
-    assert count(path) == 4
+    assert desk.notes == ["executed"] * 3
 
 
-def test_downstream_waits_for_the_last_execution(runner: TaskRunner, tmp_path: Path) -> None:
+def test_downstream_waits_for_the_last_execution(runner: TaskRunner, desk: Desk) -> None:
     """What depends on a run that is tried again gets the result of the execution that completed."""
-    path = str(tmp_path / "executions")
 
     def body() -> Any:
-        return echo.submit([succeed_at.with_options(retries=1).submit(2, path)])
+        return echo.submit([succeed_at.with_options(retries=1).submit(2, desk.address)])
 
     assert run(runner, body) == [2]
 
 
-def test_direct_call_is_executed_again(tmp_path: Path) -> None:
+def test_direct_call_is_executed_again(desk: Desk) -> None:
     """A call without `submit` has the same retries."""
-    path = str(tmp_path / "executions")
 
     @task(retries=1)
     async def succeed_later() -> int:
-        return succeed_at.fn(2, path)
+        return succeed_at.fn(2, desk.address)
 
     def body() -> Any:
-        return succeed_at.with_options(retries=1)(2, str(tmp_path / "other")), succeed_later()
+        return succeed_at.with_options(retries=1)(2, desk.address, "other"), succeed_later()
 
     assert run(SequentialTaskRunner(), body) == (2, 2)
 
 
-def test_condition_decides_about_a_retry(runner: TaskRunner, tmp_path: Path) -> None:
+def test_condition_decides_about_a_retry(runner: TaskRunner, desk: Desk) -> None:
     """The condition sees the task, the run and the state; without its consent there is no retry."""
     seen = []
 
@@ -94,34 +82,31 @@ def test_condition_decides_about_a_retry(runner: TaskRunner, tmp_path: Path) -> 
         return "execution 1" in state.message
 
     def body() -> Any:
-        return succeed_at.with_options(retries=5, retry_condition=condition).submit(9, path).wait().message
+        return succeed_at.with_options(retries=5, retry_condition=condition).submit(9, desk.address).wait().message
 
-    path = str(tmp_path / "executions")
     assert "execution 2" in run(runner, body)
     assert seen == [("succeed_at", "succeed_at", 1, "execution 1"), ("succeed_at", "succeed_at", 2, "execution 2")]
 
 
-def test_broken_condition_means_no_retry(tmp_path: Path, lines: Any) -> None:
+def test_broken_condition_means_no_retry(desk: Desk, lines: Any) -> None:
     """An exception in the condition is logged, and the run fails with its own."""
 
     def condition(task: Any, run: Any, state: Any) -> bool:
         raise KeyError("broken")
 
     def body() -> Any:
-        succeed_at.with_options(retries=5, retry_condition=condition).submit(9, path).wait()
+        succeed_at.with_options(retries=5, retry_condition=condition).submit(9, desk.address).wait()
 
-    path = str(tmp_path / "executions")
     with pytest.raises(ValueError, match="execution 1"):
         run(SequentialTaskRunner(), body)
     assert any("retry_condition raised, so 'succeed_at-" in line for line in lines())
 
 
-def test_upstream_failure_is_not_tried_again(runner: TaskRunner, tmp_path: Path) -> None:
+def test_upstream_failure_is_not_tried_again(runner: TaskRunner, desk: Desk) -> None:
     """A run that could never start has nothing to try again."""
-    path = str(tmp_path / "executions")
 
     def body() -> None:
-        broken = succeed_at.submit(9, path)
+        broken = succeed_at.submit(9, desk.address)
         with pytest.raises(UpstreamFailed):
             echo.with_options(retries=3, retry_delay_seconds=60).submit(broken).result()
 
@@ -129,13 +114,12 @@ def test_upstream_failure_is_not_tried_again(runner: TaskRunner, tmp_path: Path)
         run(runner, body)
 
 
-def test_delays_are_told_and_kept(lines: Any, tmp_path: Path) -> None:
+def test_delays_are_told_and_kept(lines: Any, desk: Desk) -> None:
     """A list of delays, the last of which is repeated; each retry is one line in the log."""
-    path = str(tmp_path / "executions")
 
     def body() -> Any:
         options = succeed_at.with_options(retries=3, retry_delay_seconds=[0.01, 0.02])
-        return options.submit(4, path)
+        return options.submit(4, desk.address)
 
     run(SequentialTaskRunner(), body)
     retries = [line.partition("; ")[2] for line in lines() if "; retry" in line]
@@ -151,12 +135,11 @@ def test_delays_may_grow() -> None:
     assert task(retries=4, retry_delay_seconds=exponential_backoff(10))(print).spec.retry_delays == (10, 20, 40, 80)
 
 
-def test_waiting_for_a_retry_is_a_state(parallel_runner: TaskRunner, tmp_path: Path) -> None:
+def test_waiting_for_a_retry_is_a_state(parallel_runner: TaskRunner, desk: Desk) -> None:
     """Between two executions the run is pending, and can still be cancelled."""
-    path = str(tmp_path / "executions")
 
     def body() -> Any:
-        future = succeed_at.with_options(retries=1, retry_delay_seconds=600).submit(2, path)
+        future = succeed_at.with_options(retries=1, retry_delay_seconds=600).submit(2, desk.address)
         while future.state.name != "AwaitingRetry":
             assert future.wait(0.01) is None
         assert future.state.is_pending()
@@ -166,12 +149,11 @@ def test_waiting_for_a_retry_is_a_state(parallel_runner: TaskRunner, tmp_path: P
     assert run(parallel_runner, body) == "Cancelled"
 
 
-def test_failed_flow_is_executed_again(runner: TaskRunner, tmp_path: Path) -> None:
+def test_failed_flow_is_executed_again(runner: TaskRunner, desk: Desk) -> None:
     """The function is called again, with the tasks of the last execution forgotten."""
-    path = str(tmp_path / "executions")
 
     def body() -> int:
-        executions = count(path)
+        executions = note(desk.address, "executed")
         echo.submit(1)
         if executions < 3:
             raise ValueError(f"execution {executions}")
@@ -180,13 +162,12 @@ def test_failed_flow_is_executed_again(runner: TaskRunner, tmp_path: Path) -> No
     assert run(runner, body, retries=2) == 3
 
 
-def test_cluster_stays_for_the_retry_of_a_flow(tmp_path: Path, lines: Any, runner: TaskRunner) -> None:
+def test_cluster_stays_for_the_retry_of_a_flow(desk: Desk, lines: Any, runner: TaskRunner) -> None:
     """The runner is opened once, however often the flow function is called."""
-    path = str(tmp_path / "executions")
 
     def body() -> None:
         echo.submit(1)
-        if count(path) < 3:
+        if note(desk.address, "executed") < 3:
             raise ValueError("again")
 
     run(runner, body, retries=2)

@@ -13,7 +13,9 @@ from flowcluster import allow_failure, flow, task, unmapped
 from flowcluster.errors import MapError, NoFlowRunError
 from flowcluster.futures import TaskFuture
 from flowcluster.task_runners import TaskRunner
+from tests.support.meeting import Desk, note
 from tests.support.tasks import echo
+from tests.support.waiting import wait_until
 
 Point = namedtuple("Point", "x y")
 
@@ -34,6 +36,11 @@ def add(one: int, other: int = 10) -> int:
 @task
 def fail(text: str = "boom") -> None:
     raise ValueError(text)
+
+
+@task
+def leave(address: str, text: str) -> None:
+    note(address, text)
 
 
 def run(runner: TaskRunner, function: Callable[[], Any]) -> Any:
@@ -138,41 +145,34 @@ def test_task_inside_a_task_is_a_function(runner: TaskRunner) -> None:
 
 
 @pytest.mark.every_ray
-def test_nothing_submitted_is_lost(parallel_runner: TaskRunner, tmp_path: Any) -> None:
+def test_nothing_submitted_is_lost(parallel_runner: TaskRunner, desk: Desk) -> None:
     """A flow that neither waits for its tasks nor returns them ends after all of them."""
-
-    @task
-    def touch(path: str) -> None:
-        open(path, "w").close()
 
     def body() -> None:
         for number in range(20):
-            touch.submit(str(tmp_path / str(number)))
+            leave.submit(desk.address, str(number))
 
     run(parallel_runner, body)
 
-    assert len(list(tmp_path.iterdir())) == 20
+    assert sorted(map(int, desk.notes)) == list(range(20))
 
 
-def test_wait_for_orders_tasks(parallel_runner: TaskRunner, gate: Any, wait: Any, tmp_path: Any) -> None:
+def test_wait_for_orders_tasks(parallel_runner: TaskRunner, gate: Any, wait: Any, desk: Desk) -> None:
     """A task in `wait_for` has ended before the next one starts, although no data goes between them."""
-    log = str(tmp_path / "log")
 
     @task
-    def note(text: str, gate_path: str | None = None) -> None:
-        if gate_path:
-            wait(gate_path)
-        with open(log, "a") as file:
-            file.write(text)
+    def held(gate: str, desk: str) -> None:
+        wait(gate)
+        note(desk, "first")
 
     def body() -> None:
-        first = note.submit("a", gate.path)
-        note.submit("b", wait_for=[first])
+        first = held.submit(gate.address, desk.address)
+        leave.submit(desk.address, "second", wait_for=[first])
         gate.open()
 
     run(parallel_runner, body)
 
-    assert (tmp_path / "log").read_text() == "ab"
+    assert desk.notes == ["first", "second"]
 
 
 def test_wait_for_takes_a_lone_future(runner: TaskRunner) -> None:
@@ -193,7 +193,7 @@ def test_wait_with_timeout_gives_none_while_the_task_runs(parallel_runner: TaskR
         return "free"
 
     def body() -> None:
-        future = held.submit(gate.path)
+        future = held.submit(gate.address)
 
         assert future.wait(0.01) is None
         assert not future.done()
@@ -211,21 +211,20 @@ def test_wait_with_timeout_gives_none_while_the_task_runs(parallel_runner: TaskR
     run(parallel_runner, body)
 
 
-def test_submitted_tasks_run_at_the_same_time(parallel_runner: TaskRunner, tmp_path: Any, gate: Any, wait: Any) -> None:
-    """Two tasks that need each other both end: neither waits for the other's end."""
+def test_submitted_tasks_run_at_the_same_time(parallel_runner: TaskRunner, desk: Desk, gate: Any, wait: Any) -> None:
+    """Two tasks that both have begun before one of them may end: neither waits for the other's end."""
 
     @task
-    def first(path: str) -> None:
-        wait(path)
-
-    @task
-    def second(path: str) -> None:
-        with open(path, "w"):
-            pass
+    def held(gate: str, desk: str) -> None:
+        note(desk, "begun")
+        wait(gate)
 
     def body() -> None:
-        first.submit(gate.path)
-        second.submit(gate.path)
+        for _ in range(2):
+            held.submit(gate.address, desk.address)
+        wait_until(lambda: desk.notes == ["begun"] * 2, "both have begun")
+        for _ in range(2):
+            gate.open()
 
     run(parallel_runner, body)
 

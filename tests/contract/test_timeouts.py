@@ -56,7 +56,7 @@ def test_sync_task_is_given_up(runner: TaskRunner, gate: Any, wait: Any) -> None
     """A function that blocks ends as TimedOut; what depends on it never starts, and the rest completes."""
 
     def body() -> Any:
-        late = wait_long.submit(gate.path, wait)
+        late = wait_long.submit(gate.address, wait)
         dependent, other = echo.submit(late), echo.submit("other")
         states = [future.wait() for future in (late, dependent, other)]
         gate.open()
@@ -114,7 +114,7 @@ def test_sync_flow_is_given_up(gate: Any, wait: Any) -> None:
     futures = []
 
     def body() -> None:
-        futures.append(task(wait).submit(gate.path))
+        futures.append(task(wait).submit(gate.address))
         never_return()
 
     state = flow(timeout_seconds=0.3, task_runner=ConcurrentTaskRunner())(body)(return_state=True)

@@ -1,7 +1,8 @@
-"""A Ray head in processes of its own."""
+"""A Ray head in processes of its own, or one that exists already."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import signal
@@ -14,6 +15,22 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.waiting import wait_until
+
+
+@dataclasses.dataclass(frozen=True)
+class RayThere:
+    """A head that somebody else started, as KubeRay does.
+
+    Attributes:
+        address: for programs on a node of its cluster.
+    """
+
+    address: str
+
+    @property
+    def client_address(self) -> str:
+        """For Ray clients."""
+        return f"ray://{self.address.rpartition(':')[0]}:10001"
 
 
 class RayHead:

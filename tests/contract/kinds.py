@@ -1,0 +1,72 @@
+"""The kinds of task runners that the promises are tried with."""
+
+from __future__ import annotations
+
+import pytest
+
+from flowcluster.task_runners import (
+    ConcurrentTaskRunner,
+    DaskTaskRunner,
+    RayTaskRunner,
+    SequentialTaskRunner,
+    TaskRunner,
+)
+
+#: Makes a temporary cluster quickly: its scheduler and workers are threads of this process.
+IN_PROCESS = {"n_workers": 1, "threads_per_worker": 4, "processes": False, "dashboard_address": ":0"}
+
+#: A temporary Ray without what takes long to start.
+SMALL_RAY = {"num_cpus": 4, "include_dashboard": False, "object_store_memory": 100_000_000}
+
+ALL = ("sequential", "concurrent", "dask", "dask by address", "ray")
+
+#: Each flow run on these starts or joins a Ray of its own, which takes seconds: only tests with the mark
+#: `every_ray` are tried with them.
+SLOW = ("ray by address", "ray by client", "temporary ray")
+
+#: The other ways to say what makes a temporary Dask cluster; for tests with that mark, too.
+DASK = ("dask by string", "dask by class", "dask by function")
+
+#: What there is to try with a Ray cluster that exists: for all tests, and for those with that mark.
+THERE, THERE_SLOW = ("ray",), ("ray by address", "ray by client")
+
+
+def kinds_for(item: pytest.Metafunc) -> tuple[str, ...]:
+    """The kinds that a test is tried with."""
+    marked = item.definition.get_closest_marker("every_ray") is not None
+    if ray_address(item.config):
+        return THERE + (THERE_SLOW if marked else ())
+    return ALL + (DASK + SLOW if marked else ())
+
+
+def ray_address(config: pytest.Config) -> str | None:
+    """Of the Ray cluster whose promises are to be tried; None: those of the runners of this machine."""
+    # Where this folder is not among pytest's arguments, the option is not known either.
+    address: str | None = config.getoption("--ray-address", default=None)
+    return address
+
+
+def make(kind: str, request: pytest.FixtureRequest) -> TaskRunner:
+    """A task runner of that kind, and what it needs."""
+    if kind == "sequential":
+        return SequentialTaskRunner()
+    if kind == "concurrent":
+        return ConcurrentTaskRunner()
+    if kind == "dask":
+        return DaskTaskRunner(cluster_kwargs=IN_PROCESS)
+    if kind in DASK:
+        distributed = pytest.importorskip("distributed")
+        made_by = {
+            "dask by string": "distributed.LocalCluster",
+            "dask by class": distributed.LocalCluster,
+            "dask by function": lambda **kwargs: distributed.LocalCluster(**kwargs),
+        }
+        return DaskTaskRunner(cluster_class=made_by[kind], cluster_kwargs=IN_PROCESS)
+    if kind == "dask by address":
+        return DaskTaskRunner(address=request.getfixturevalue("cluster").scheduler_address)
+    request.getfixturevalue("own_ray" if kind == "ray" else "no_ray")
+    if kind == "ray by address":
+        return RayTaskRunner(address=request.getfixturevalue("ray_head").address)
+    if kind == "ray by client":
+        return RayTaskRunner(address=request.getfixturevalue("ray_head").client_address)
+    return RayTaskRunner(init_kwargs=SMALL_RAY if kind == "temporary ray" else {})
