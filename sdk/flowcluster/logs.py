@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from . import context, library_logs
-from .tracebacks import format_trimmed
+from .tracebacks import format_trimmed, with_code
 
 ENV_LEVEL = "FLOWCLUSTER_LOGGING_LEVEL"
 
@@ -200,6 +200,8 @@ def replay(data: dict[str, Any], topic: str | None = None) -> None:
     A record of a library that only others who use the worker asked for is dropped.
     """
     record = logging.makeLogRecord(data)
+    if record.exc_text:
+        record.exc_text = with_code(record.exc_text)
     if topic is not None:
         setattr(record, _TOPIC, topic)
     logger = logging.getLogger(record.name)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import linecache
 import os
+import re
 import traceback
 from types import TracebackType
 
@@ -13,6 +15,10 @@ from .errors import RemoteTraceback
 _LOGGED = "__flowcluster_logged__"
 
 _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+
+#: A frame without its line of code, which is indented further.
+_BARE = re.compile(r'^( *)File "(.+)", line (\d+), in .*\n(?!\1  )', re.MULTILINE)
 
 
 def is_ours(filename: str) -> bool:
@@ -33,6 +39,18 @@ def format_trimmed(error: BaseException) -> str:
             part.stack = traceback.StackSummary.from_list(kept)
         part = part.__cause__ or part.__context__
     return "".join(shown.format()).rstrip("\n")
+
+
+def with_code(text: str) -> str:
+    """A traceback from a worker, completed with the lines of code whose file is here and not there, as a script is."""
+
+    def completed(frame: re.Match[str]) -> str:
+        indent, file, number = frame.groups()
+        linecache.checkcache(file)
+        line = linecache.getline(file, int(number)).strip()
+        return f"{frame[0]}{indent}  {line}\n" if line else frame[0]
+
+    return _BARE.sub(completed, text)
 
 
 def first_time(error: BaseException) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from .. import errors, pickling, states
 from ..states import State, StateType
-from ..tracebacks import format_trimmed, location
+from ..tracebacks import format_trimmed, location, with_code
 
 
 class NamedResult(NamedTuple):
@@ -66,7 +66,7 @@ class TaskFailure:
         error = _load(self.error) if self.error is not None else None
         if error is None:
             error = errors.RemoteError(self.text)
-        error.__cause__ = errors.RemoteTraceback(self.trace, self.location)
+        error.__cause__ = errors.RemoteTraceback(with_code(self.trace), self.location)
         return error
 
 

@@ -6,6 +6,7 @@ import json
 import logging
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -94,6 +95,22 @@ def test_record_travels_with_its_plain_parts(caplog: pytest.LogCaptureFixture) -
     assert (vars(arrived)["thing"], vars(arrived)["broken"]) == ("a thing", "<Broken>")
     assert (arrived.getMessage(), vars(arrived)["task_run_name"]) == ("said hi", "t-0")
     assert "KeyError" in (arrived.exc_text or "")
+
+
+def test_traceback_of_code_that_the_worker_has_no_file_of(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    """Where the file of a frame is only with the driver, that adds the line of code; the worker's own lines stay."""
+    caplog.set_level(logging.INFO, "flowcluster")
+    script = tmp_path / "script.py"
+    script.write_text("def fail():\n    raise ValueError('boom')\n")
+    bare = f'  File "{script}", line 2, in fail\n'
+    from_worker = f"""Traceback (most recent call last):
+  File "{script}", line 1, in <module>
+    as the worker read it
+  File "/no/such/file.py", line 7, in work
+{bare}ValueError: boom"""
+    logs.replay(vars(record(exc_text=from_worker)))
+
+    assert caplog.records[-1].exc_text == from_worker.replace(bare, f"{bare}    raise ValueError('boom')\n")
 
 
 def test_forwarding_sends_lines_of_task_runs() -> None:
