@@ -1,0 +1,122 @@
+"""What every task runner promises, where the driver and its Ray workers are pods."""
+
+from __future__ import annotations
+
+import base64
+import re
+import sys
+from typing import Any
+
+import pytest
+
+from flowcluster.clusters import RayKubernetesCluster
+from flowcluster_operator.desired.pods import CONTAINER_SECURITY
+from flowcluster_operator.desired.tls import with_keys
+from tests.support.pod_suite import archive
+from tests.support.waiting import wait_until
+from tests.support.world import World
+from tools.install import Installed
+
+pytestmark = pytest.mark.timeout(600)
+
+#: About as many tests as the suite has for a cluster: fewer would mean that some were left out.
+AT_LEAST = 110
+#: What a ConfigMap may hold.
+LIMIT = 1024 * 1024
+#: Seconds after which the suite is broken off; its log is shown then.
+SUITE_SECONDS = 480
+
+ARCHIVE, FOLDER = "/suite/suite.zip", "/home/suite"
+#: The suite as a volume, and where the containers find it.
+VOLUME: dict[str, Any] = {"name": "suite", "configMap": {"name": "suite"}}
+MOUNT = {"name": "suite", "mountPath": "/suite", "readOnly": True}
+
+
+def with_suite(container: str) -> dict[str, Any]:
+    """A template by which the tasks in that container can import the suite's modules."""
+    env = [{"name": "PYTHONPATH", "value": ARCHIVE}]
+    return {"spec": {"volumes": [VOLUME], "containers": [{"name": container, "env": env, "volumeMounts": [MOUNT]}]}}
+
+
+def driver(image: str, address: str, keys: str) -> dict[str, Any]:
+    """A pod that tries the suite with the cluster at `address`, which lets it in by the keys in that Secret."""
+    own_address = {"fieldRef": {"fieldPath": "status.podIP"}}
+    files = {"name": "files", "mountPath": FOLDER}
+    suite = {
+        "name": "suite",
+        "image": image,
+        "securityContext": CONTAINER_SECURITY,
+        "workingDir": FOLDER,
+        "command": ["python", "-m", "tests.support.pod_suite", address],
+        "env": [{"name": "PYTHONPATH", "value": FOLDER}, {"name": "TESTS_HOST", "valueFrom": own_address}],
+        "volumeMounts": [files, {"name": "shm", "mountPath": "/dev/shm"}],
+    }
+    unpack = {
+        "name": "unpack",
+        "image": image,
+        "securityContext": CONTAINER_SECURITY,
+        "command": ["python", "-m", "zipfile", "--extract", ARCHIVE, FOLDER],
+        "volumeMounts": [MOUNT, files],
+    }
+    pod = {
+        "restartPolicy": "Never",
+        "activeDeadlineSeconds": SUITE_SECONDS,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "initContainers": [unpack],
+        "containers": [suite],
+        "volumes": [
+            VOLUME,
+            {"name": "files", "emptyDir": {}},
+            # A node of Ray keeps objects there.
+            {"name": "shm", "emptyDir": {"medium": "Memory"}},
+        ],
+    }
+    return {"metadata": {"name": "suite"}, "spec": with_keys(pod, keys, {})}
+
+
+def outcome(world: World, pod: str) -> tuple[int, str]:
+    """Follow a pod to its end: its exit code, and what it said."""
+    ns = world.namespace
+    wait_until(lambda: world.core.read_namespaced_pod(pod, ns).status.phase != "Pending", f"{pod} has started")
+    said = world.core.read_namespaced_pod_log(pod, ns, follow=True, _preload_content=False).data.decode()
+
+    def ended() -> Any:
+        (container,) = world.core.read_namespaced_pod(pod, ns).status.container_statuses
+        return container.state.terminated
+
+    return int(wait_until(ended, f"{pod} has ended").exit_code), said
+
+
+def test_promises_of_runners_are_kept_on_a_cluster(
+    world: World, installed: Installed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The contract suite passes in a pod, with its tasks in other pods of a Ray cluster."""
+    content = archive()
+    assert len(content) < LIMIT
+    data = {"suite.zip": base64.b64encode(content).decode()}
+    world.core.create_namespaced_config_map(world.namespace, {"metadata": {"name": "suite"}, "binaryData": data})
+    workers = {"threads": 4, "taskResources": {"bench": 2, "desk": 1}, "template": with_suite("worker")}
+    image = installed.images["runtime"]
+    with RayKubernetesCluster(
+        image=image,
+        n_workers=1,
+        workers=workers,
+        scheduler={"template": with_suite("head")},
+        kubeconfig=str(installed.kubeconfig),
+        namespace=world.namespace,
+    ) as cluster:
+        (keys,) = world.core.list_namespaced_secret(world.namespace).items
+        address = world.status(cluster.name)["cluster"]["address"]
+        pod = driver(image, address, keys.metadata.name)
+        world.core.create_namespaced_pod(world.namespace, pod)
+        exit_code, said = outcome(world, "suite")
+        world.core.delete_namespaced_pod("suite", world.namespace)
+
+    closing = said.splitlines()[-1]
+    with capsys.disabled():
+        sys.stdout.write(f"\n{closing}\n")
+    assert exit_code == 0, said[-20_000:]
+    counts = {word: int(number) for number, word in re.findall(r"(\d+) (\w+)", closing)}
+    assert set(counts) <= {"passed", "deselected"}, closing
+    assert counts["passed"] >= AT_LEAST

@@ -1,0 +1,66 @@
+"""The contract suite in a pod: what is brought there, and the program that tries the promises of the pod's cluster."""
+
+from __future__ import annotations
+
+import io
+import sys
+import zipfile
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from flowcluster.clusters import ray_access
+
+#: Distributions that the runtime image lacks.
+_LACKING = ("pytest", "pytest-timeout", "pluggy", "iniconfig")
+#: Files of theirs that matter, besides modules: they tell the version, and what is a plugin.
+_METADATA = ("METADATA", "entry_points.txt")
+_ROOT = Path(__file__).resolve().parents[2]
+_SUITE = ("tests/conftest.py", "tests/contract", "tests/support")
+#: Seconds for the pod to become a node of its cluster.
+_JOIN_SECONDS = 60
+
+
+def archive() -> bytes:
+    """The suite and pytest, as a ZIP file that Python can import from."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as files:
+        folders: set[Path] = set()
+        for path, name in _files():
+            files.write(path, str(name))
+            folders.update(name.parents)
+        # A package without an __init__.py is found in a ZIP file only if its folder has an entry.
+        for folder in sorted(folders - {Path()}):
+            files.mkdir(str(folder))
+    return content.getvalue()
+
+
+def _files() -> Iterator[tuple[Path, Path]]:
+    """Each file, and its name in the archive."""
+    yield _ROOT / "pyproject.toml", Path("pyproject.toml")
+    for part in _SUITE:
+        top = _ROOT / part
+        for path in sorted(top.rglob("*.py")) if top.is_dir() else [top]:
+            yield path, path.relative_to(_ROOT)
+    for name in _LACKING:
+        for file in metadata.distribution(name).files or ():
+            if file.suffix == ".py" or file.name in _METADATA:
+                yield Path(str(file.locate())), Path(file)
+
+
+def main(address: str) -> int:
+    """Try the promises with the Ray cluster whose head is at `address`, as one of its nodes; pytest's exit code."""
+    import ray
+
+    options = ["-v", "--color=no", "-p", "no:cacheprovider"]
+    with ray_access.inside(address, _JOIN_SECONDS):
+        try:
+            return pytest.main([*options, "--ray-address", address, "tests/contract"])
+        finally:
+            ray.shutdown()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
