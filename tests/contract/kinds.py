@@ -27,20 +27,20 @@ SLOW = ("ray by address", "ray by client", "temporary ray")
 #: The other ways to say what makes a temporary Dask cluster; for tests with that mark, too.
 DASK = ("dask by string", "dask by class", "dask by function")
 
-#: What there is to try with a Ray cluster that exists: for all tests, and for those with that mark.
+#: What is tried with a Ray cluster that is somewhere else: by all tests, and by those with that mark, too.
 THERE, THERE_SLOW = ("ray",), ("ray by address", "ray by client")
 
 
-def kinds_for(item: pytest.Metafunc) -> tuple[str, ...]:
+def kinds_for(test: pytest.Metafunc) -> tuple[str, ...]:
     """The kinds that a test is tried with."""
-    marked = item.definition.get_closest_marker("every_ray") is not None
-    if ray_address(item.config):
+    marked = test.definition.get_closest_marker("every_ray") is not None
+    if ray_address(test.config):
         return THERE + (THERE_SLOW if marked else ())
     return ALL + (DASK + SLOW if marked else ())
 
 
 def ray_address(config: pytest.Config) -> str | None:
-    """Of the Ray cluster whose promises are to be tried; None: those of the runners of this machine."""
+    """Address of the Ray cluster to try the promises with; None: they are tried with this machine's own runners."""
     # Where this folder is not among pytest's arguments, the option is not known either.
     address: str | None = config.getoption("--ray-address", default=None)
     return address
