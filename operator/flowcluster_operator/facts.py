@@ -62,6 +62,10 @@ def _blocked(status: dict[str, Any], container: dict[str, Any], conditions: dict
         waiting = (item.get("state") or {}).get("waiting")
         if waiting and waiting.get("reason") not in (None, *_NORMAL_WAITING):
             return waiting["reason"], _with_last_end(waiting.get("message") or "", item)
+    for item in status.get("containerStatuses") or []:
+        ended = (item.get("state") or {}).get("terminated")
+        if ended and ended.get("exitCode") and item.get("name") != container.get("name"):
+            return ended.get("reason") or "Error", f"container {item['name']} {_words(ended)}"
     return None
 
 
@@ -70,8 +74,12 @@ def _with_last_end(message: str, container: dict[str, Any]) -> str:
     last = (container.get("lastState") or {}).get("terminated")
     if not last:
         return message
-    tail = last_line(last.get("message") or "")
-    ended = f"last ended with {last.get('reason') or 'Error'}, exit code {last.get('exitCode')}"
+    return f"last {_words(last)}"
+
+
+def _words(terminated: dict[str, Any]) -> str:
+    tail = last_line(terminated.get("message") or "")
+    ended = f"ended with {terminated.get('reason') or 'Error'}, exit code {terminated.get('exitCode')}"
     return f"{ended}: {tail}" if tail else ended
 
 

@@ -17,14 +17,14 @@ from tests.support.waiting import wait_until
 from tests.support.world import World
 from tools.install import Installed
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1200)
 
 #: About as many tests as the suite has for a cluster: fewer would mean that some were left out.
 AT_LEAST = 110
 #: What a ConfigMap may hold.
 LIMIT = 1024 * 1024
 #: Seconds after which the suite is broken off; its log is shown then.
-SUITE_SECONDS = 480
+SUITE_SECONDS = 900
 
 ARCHIVE, FOLDER = "/suite/suite.zip", "/home/suite"
 #: The suite as a volume, and where the containers find it.

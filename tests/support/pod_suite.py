@@ -21,6 +21,8 @@ _ROOT = Path(__file__).resolve().parents[2]
 _SUITE = ("tests/conftest.py", "tests/contract", "tests/support")
 #: Seconds for the pod to become a node of its cluster.
 _JOIN_SECONDS = 60
+#: For one test: its tasks wait for processes that start in other pods.
+_TEST_SECONDS = 300
 
 
 def archive() -> bytes:
@@ -54,7 +56,7 @@ def main(address: str) -> int:
     """Try the promises with the Ray cluster whose head is at `address`, as one of its nodes; pytest's exit code."""
     import ray
 
-    options = ["-v", "--color=no", "-p", "no:cacheprovider"]
+    options = ["-v", "--color=no", "-p", "no:cacheprovider", f"--timeout={_TEST_SECONDS}"]
     with ray_access.inside(address, _JOIN_SECONDS):
         try:
             return pytest.main([*options, "--ray-address", address, "tests/contract"])

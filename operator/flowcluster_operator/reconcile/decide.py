@@ -48,6 +48,8 @@ def decide(observed: Observed, settings: Settings, now: dt.datetime) -> Plan:
     # A suspension goes on to its end: what is left of the run then would be taken for that of the next start.
     if observed.spec.suspend or (is_suspended(draft.status) and teardown.anything_left(observed)):
         return _suspend(observed, draft, settings, now)
+    if is_suspended(draft.status):
+        return _resume(draft)
     return _start_or_run(observed, draft, settings, now, backend, why)
 
 
@@ -147,6 +149,13 @@ def _suspend(observed: Observed, draft: Draft, settings: Settings, now: dt.datet
     return Plan(
         actions=tuple(teardown.removals(observed, settings, now)), requeue=teardown.stuck_in(observed, settings, now)
     )
+
+
+def _resume(draft: Draft) -> Plan:
+    """Write down that the run starts again, before anything of it exists that could be taken for a leftover."""
+    draft.phase("Starting")
+    draft.explain(c.WAITING, "let go on by spec.suspend")
+    return Plan(status=draft.changed(), events=tuple(draft.events), requeue=0)
 
 
 def _start_or_run(

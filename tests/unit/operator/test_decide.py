@@ -314,6 +314,15 @@ class TestTeardown:
         assert plan.actions == ()
         assert (plan.status or {"phase": "Suspended"})["phase"] == "Suspended"
 
+    def test_a_run_that_is_let_go_says_so_before_it_starts(self) -> None:
+        """From then on, what there is of it is new."""
+        first = plan_for(observed(spec(), status={"phase": "Suspended"}))
+        assert first.status is not None
+        second = plan_for(observed(spec(), status=first.status))
+
+        assert (first.actions, first.status["phase"]) == ((), "Starting")
+        assert second.actions
+
     def test_a_suspended_run_can_be_cancelled(self) -> None:
         """It needs not start again for that."""
         plan = plan_for(observed(spec(suspend=True, cancel=True), status={"phase": "Suspended"}))

@@ -200,6 +200,19 @@ def test_why_there_is_no_head() -> None:
     assert "kuberay-operator.enabled" in told["message"]
 
 
+def test_a_container_beside_the_head_that_failed_is_told() -> None:
+    """Without its autoscaler a head never becomes Ready, and says nothing of it itself."""
+    head = pod("head", phase="Running")
+    beside = {"name": "autoscaler", "state": ended(1, "AssertionError: no int")}
+    head["status"]["containerStatuses"].append(beside)
+    status = settled(there(pods=[head, *READY_PODS[1:], pod("driver")]))
+
+    assert status["reason"] == "Error"
+    assert (
+        "head: Error: container autoscaler ended with Error, exit code 1: AssertionError: no int" in status["message"]
+    )
+
+
 def patch(found: Any, scale: Scale) -> dict[str, int]:
     """The fields that the step towards `scale` sets."""
     actions = rebounding(found, RayBackend(), scale).actions
