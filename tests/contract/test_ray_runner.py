@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -158,3 +161,32 @@ def test_ray_says_little(own_ray: None, caplog: pytest.LogCaptureFixture) -> Non
     body()
 
     assert [record.getMessage() for record in caplog.records if record.name.startswith("ray")] == []
+
+
+PRINTS = """
+import sys
+from flowcluster import flow, task
+from flowcluster.task_runners import RayTaskRunner
+
+@task
+def talk():
+    for number in range(300):
+        print("line", number)
+    print("to stderr", file=sys.stderr)
+
+@flow(task_runner=RayTaskRunner(address=sys.argv[1]))
+def body():
+    talk.submit()
+
+body()
+"""
+
+
+@pytest.mark.parametrize("way", ["address", "client_address"])
+def test_all_that_tasks_print_is_shown_before_the_end(ray_head: RayHead, way: str) -> None:
+    """Ray shows it some time later, through a client later still; a program that ends right away has shown all."""
+    command = [sys.executable, "-c", PRINTS, getattr(ray_head, way)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=True)
+
+    assert re.findall(r"line (\d+)", done.stdout) == [str(number) for number in range(300)]
+    assert "to stderr" in done.stderr

@@ -6,9 +6,10 @@ written, and here the bytes that arrived are counted.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 #: Seconds to wait for what was written and has not arrived.
@@ -16,31 +17,53 @@ TIMEOUT = 5.0
 
 _NAME = "flowcluster"
 
+#: How the head marks what a worker wrote to its stderr.
+_STDERR = -2
+
+#: A worker's line as the head gives it to a Ray client: ``(NAME pid=PROCESS, ip=NODE)``, in color, and what it wrote.
+_LINE = re.compile(r"(?:\x1b\[\d+m)?\([^)]*\bpid=(\d+)[^)]*\)(?:\x1b\[0m)? (.*)", re.DOTALL)
+
 
 class Prints:
     """Counts bytes that workers of this process's Ray have written, and those that were shown."""
 
-    def __init__(self, dispatcher: Any) -> None:
-        self._dispatcher = dispatcher
+    def __init__(self) -> None:
+        self._close: Callable[[], object] = lambda: None
         self._changed = threading.Condition()
         # By process and stream. Processes of the same id on two nodes are counted as one, on both sides.
         self._missing: Counter[tuple[str, bool]] = Counter()
 
     @classmethod
     def listen(cls, init_arguments: Mapping[str, Any]) -> Prints | None:
-        """Begin to count; None where Ray shows nothing, or in another way."""
+        """Begin to count; None where Ray shows nothing."""
         import ray
         from ray._private import ray_constants, ray_logging
 
         shows = init_arguments.get("log_to_driver")
         if not (ray_constants.RAY_LOG_TO_DRIVER if shows is None else shows):
             return None
+        prints = cls()
         if ray.util.client.ray.is_connected():
-            return None
-        prints = cls(ray_logging.global_worker_stdstream_dispatcher)
-        # After Ray's own, which prints: what was counted was shown.
-        prints._dispatcher.add_handler(_NAME, prints.shown)
+            prints._overhear(ray.util.client.ray.get_context().client_worker.log_client)
+        else:
+            dispatcher = ray_logging.global_worker_stdstream_dispatcher
+            # After Ray's own, which prints: what was counted was shown.
+            dispatcher.add_handler(_NAME, prints._shown)
+            prints._close = lambda: dispatcher.remove_handler(_NAME)
         return prints
+
+    def _overhear(self, log_client: Any) -> None:
+        """Count what the head gives to a Ray client, after the client has shown it."""
+        show = log_client.stdstream
+
+        def stdstream(level: int, msg: str) -> None:
+            show(level=level, msg=msg)
+            for line in msg.split("\n")[:-1]:
+                if found := _LINE.fullmatch(line):
+                    self._arrived(found[1], level == _STDERR, [found[2]])
+
+        log_client.stdstream = stdstream
+        self._close = lambda: delattr(log_client, "stdstream")
 
     def written(self, process: int, out: int, err: int) -> None:
         """A worker wrote so many bytes to its stdout and its stderr."""
@@ -49,11 +72,13 @@ class Prints:
             self._missing[str(process), False] += max(0, out)
             self._missing[str(process), True] += max(0, err)
 
-    def shown(self, data: Mapping[str, Any]) -> None:
-        """Ray showed lines of a worker."""
-        size = sum(len(line.encode("utf-8", "replace")) + 1 for line in data["lines"])
+    def _shown(self, data: Mapping[str, Any]) -> None:
+        self._arrived(str(data.get("pid")), bool(data.get("is_err")), data["lines"])
+
+    def _arrived(self, process: str, is_err: bool, lines: Sequence[str]) -> None:
+        size = sum(len(line.encode("utf-8", "replace")) + 1 for line in lines)
         with self._changed:
-            self._missing[str(data.get("pid")), bool(data.get("is_err"))] -= size
+            self._missing[process, is_err] -= size
             self._changed.notify_all()
 
     def wait(self) -> None:
@@ -63,4 +88,4 @@ class Prints:
 
     def close(self) -> None:
         """Stop counting."""
-        self._dispatcher.remove_handler(_NAME)
+        self._close()
