@@ -16,6 +16,7 @@ from collections.abc import Iterator
 
 from tests.bench.common import Table
 from tests.bench.ray_rig import FLOWS, ByHand, Stock, run, until_usable
+from tests.bench.run_times import finished
 from tests.support.waiting import wait_until
 from tests.support.world import Body, World
 from tools.install import install
@@ -34,20 +35,13 @@ def one_round(world: World, source: Body, stock: Stock) -> Iterator[tuple[str, f
     yield "by hand", by_hand.seconds()
     yield "stock", stock.ready()
     world.create(run("first", "first", source, 0, 2))
-    status = wait_until(lambda: _finished(world.status("first")), "the run is finished", 180)
-    finished = time.monotonic()
+    status = wait_until(lambda: finished(world.status("first")), "the run is finished", 180)
+    over = time.monotonic()
     world.wait_empty(60)
-    yield "gone", time.monotonic() - finished
+    yield "gone", time.monotonic() - over
     yield "first task", float(json.loads(status["flow"]["result"]))
     world.delete("first")
     yield "stock's first task", stock.first_task()
-
-
-def _finished(status: Body) -> Body:
-    done = any(item["type"] == "Finished" and item["status"] == "True" for item in status.get("conditions", []))
-    if done and "result" not in status.get("flow", {}):
-        raise SystemExit(f"the bench's run failed: {status.get('message')}")
-    return status if done else {}
 
 
 def main() -> None:

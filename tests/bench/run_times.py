@@ -81,14 +81,15 @@ def one_run(world: World, source: dict[str, Any], name: str) -> dict[str, float]
     started = time.time()
     world.create(body)
     children = seen.wait() - started
-    status = wait_until(lambda: _finished(world.status(name)), f"{name} is finished", 120)
-    finished = time.monotonic()
+    status = wait_until(lambda: finished(world.status(name)), f"{name} is finished", 120)
+    over = time.monotonic()
     wait_until(lambda: not world.everything(), f"nothing of {name} is left", 60)
-    gone = time.monotonic() - finished
+    gone = time.monotonic() - over
     return {"children": children, "first task": json.loads(status["flow"]["result"])["first"] - started, "gone": gone}
 
 
-def _finished(status: dict[str, Any]) -> dict[str, Any]:
+def finished(status: dict[str, Any]) -> dict[str, Any]:
+    """The status of a run that has ended well; nothing while it goes on. Ends the bench if it ended otherwise."""
     done = any(item["type"] == "Finished" and item["status"] == "True" for item in status.get("conditions", []))
     if done and "result" not in status.get("flow", {}):
         raise SystemExit(f"the bench's run failed: {status.get('message')}")
