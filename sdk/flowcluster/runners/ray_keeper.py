@@ -106,9 +106,9 @@ class Keeper:
     def _connected(self, ray: Any) -> Any:
         """What ``ray.init`` gives.
 
-        A head forks a server for each client while threads of its own are in gRPC, and under load some of these
-        crash before they are a program (seen with Ray 2.60: SIGSEGV and SIGABRT). Then it refuses the client,
-        but takes it in when asked again.
+        A head forks a server for each client, and gRPC's fork handlers crash some of these before they are a
+        program (seen with Ray 2.60). Then it refuses the client, but takes it in when asked again. Heads of
+        flowcluster's operator go without these handlers; others have them.
         """
         attempt = 1
         while True:

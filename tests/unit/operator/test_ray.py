@@ -134,6 +134,13 @@ def test_a_worker_waits_for_its_head_as_long_as_the_run_may_start() -> None:
     assert int(environment(group["template"]["spec"])["RAY_NUM_REDIS_GET_RETRIES"]) >= 600
 
 
+def test_a_heads_servers_of_clients_survive_their_fork() -> None:
+    """Handlers of gRPC would crash some of them, and their clients be refused."""
+    head = built()["headGroupSpec"]["template"]["spec"]
+
+    assert environment(head)["GRPC_ENABLE_FORK_SUPPORT"] == "0"
+
+
 def test_a_driver_of_a_ray_run_has_shared_memory() -> None:
     """It becomes a node of the cluster, whose objects are there."""
     ray, dask = (
