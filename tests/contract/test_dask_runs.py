@@ -54,26 +54,6 @@ def test_runs_know_where_and_when_they_were_executed(cluster: Any) -> None:
     assert before - 1 < started <= ended < time.time() + 1
 
 
-def test_state_is_running_while_the_function_runs(cluster: Any, gate: Any, wait: Any) -> None:
-    """A run is Pending until a worker begins with it."""
-    path = gate.address
-
-    @task
-    def busy() -> None:
-        wait(path)
-
-    @flow(task_runner=DaskTaskRunner(address=cluster.scheduler_address))
-    def body() -> bool:
-        future, after = busy.submit(), None
-        after = echo.submit(future)
-        wait_until(lambda: future.state.is_running(), "the run has begun")
-        assert after.state.is_pending()
-        gate.open()
-        return future.wait().is_completed()
-
-    assert body()
-
-
 def test_lost_worker_crashes_the_task() -> None:
     """A task whose worker dies ends as Crashed; the flow goes on with another one."""
     kwargs = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": ":0"}

@@ -14,6 +14,7 @@ from flowcluster.errors import ParameterError, UpstreamFailed
 from flowcluster.states import StateType
 from flowcluster.task_runners import ConcurrentTaskRunner, SequentialTaskRunner, TaskRunner
 from tests.support.tasks import echo
+from tests.support.waiting import wait_until
 
 
 @task
@@ -328,3 +329,23 @@ def test_argument_that_cannot_be_sent_fails_that_task_only(cluster: Any) -> None
     runner = DaskTaskRunner(address=cluster.scheduler_address)
 
     assert final_state(runner, body).result() == "seen"
+
+
+def test_state_is_running_while_the_function_runs(parallel_runner: TaskRunner, gate: Any, wait: Any) -> None:
+    """A run is Pending until a worker begins with it."""
+    path = gate.address
+
+    @task
+    def busy() -> None:
+        wait(path)
+
+    @flow(task_runner=parallel_runner)
+    def body() -> bool:
+        future = busy.submit()
+        after = echo.submit(future)
+        wait_until(lambda: future.state.is_running(), "the run has begun")
+        assert after.state.is_pending()
+        gate.open()
+        return future.wait().is_completed()
+
+    assert body()

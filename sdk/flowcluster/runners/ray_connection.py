@@ -73,7 +73,7 @@ class Connection:
         _tell("Using Ray cluster with %d nodes.", sum(node["Alive"] for node in ray.nodes()))
 
     def __enter__(self) -> None:
-        """In the block, the connection is not ended by `drop`: Ray does not survive that during a call."""
+        """In the block, the connection is not ended by `drop`: a node's Ray does not survive that during a call."""
         with self._idle:
             self._calls += 1
 
@@ -89,8 +89,9 @@ class Connection:
         Ray would end this process a minute after it lost its head.
         """
         if self.keeper:
-            with self._idle:
-                self._idle.wait_for(lambda: not self._calls, 10)
+            if not self.is_client:  # a client's calls fail then, and would wait for the head otherwise
+                with self._idle:
+                    self._idle.wait_for(lambda: not self._calls, 10)
             self.keeper.leave()
 
     def release(self) -> None:

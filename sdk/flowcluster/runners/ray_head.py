@@ -28,7 +28,7 @@ class Watch:
 
     Args:
         connection: whose head.
-        tick: called as often, on the same thread.
+        tick: called as often, on another thread: a Ray client without its head waits half a minute in each call.
         gone: called once, if the head goes away.
     """
 
@@ -39,17 +39,23 @@ class Watch:
         self._gone = gone
         self._end = threading.Event()
         self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="flowcluster-ray-watch", daemon=True)
+        self._failed = 0
+        self._threads = [
+            threading.Thread(target=work, name=f"flowcluster-ray-{name}", daemon=True)
+            for name, work in (("watch", self._watch), ("errands", self._run_errands))
+        ]
 
     def start(self) -> None:
         """Begin to look."""
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def close(self) -> None:
         """Stop looking."""
         self._end.set()
-        if self._thread.is_alive() and self._thread is not threading.current_thread():
-            self._thread.join(5)
+        for thread in self._threads:
+            if thread.is_alive() and thread is not threading.current_thread():
+                thread.join(5)
 
     def look(self) -> ClusterLost | None:
         """Look now, because something went wrong: one refusal is enough then."""
@@ -57,16 +63,18 @@ class Watch:
             self._is_lost()
         return self.lost
 
-    def _run(self) -> None:
-        failed = 0
+    def _watch(self) -> None:
         while not self._end.wait(INTERVAL):
-            failed = 0 if self._answers() else failed + 1
-            if failed >= _LOOKS:
+            self._failed = 0 if self._answers() else self._failed + 1
+            if self._failed >= _LOOKS:
                 self._is_lost()
             if self.lost is not None:
                 self._gone(self.lost)
                 return
-            if failed:
+
+    def _run_errands(self) -> None:
+        while not self._end.wait(INTERVAL) and self.lost is None:
+            if self._failed:
                 continue  # it would only wait
             try:
                 with self._connection:

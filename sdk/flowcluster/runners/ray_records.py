@@ -2,7 +2,8 @@
 
 Most go with the news of a run's end, for nothing. Those of a run that takes longer are put into the
 key-value store of Ray's head once a second, where the driver looks as often: no process is needed for
-that, and it works through a Ray client as well.
+that, and it works through a Ray client as well. A run that takes longer and says nothing sends a batch
+without records, so that the driver knows that it goes on.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class Outbox:
         self._key = ""
         self._batches = 0
         self._number = 0
+        self._is_untold = self._is_asleep = False
         self._sender: threading.Thread | None = None
 
     @property
@@ -44,29 +46,40 @@ class Outbox:
         with self._changed:
             self._key = key
             self._batches = 0
+            self._is_untold = True
+            self._wake()
 
     def put(self, record: dict[str, Any]) -> None:
         """Take a record, to be sent soon or with the news of the run's end."""
         with self._changed:
             self._records.append(record)
-            if self._sender is None:
-                self._sender = threading.Thread(target=self._send, name="flowcluster-records", daemon=True)
-                self._sender.start()
-            self._changed.notify()
+            self._wake()
 
     def end(self) -> tuple[list[dict[str, Any]], int]:
         """The run ends: the records that were not sent, and how many batches were."""
         with self._changed:
+            self._is_untold = False
             records, self._records = self._records, []
             return records, self._batches
+
+    def _wake(self) -> None:
+        if self._sender is None:
+            self._sender = threading.Thread(target=self._send, name="flowcluster-records", daemon=True)
+            self._sender.start()
+        elif self._is_asleep:  # for short runs it is not, more than once a second
+            self._changed.notify()
 
     def _send(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._records)
+                self._is_asleep = True
+                self._changed.wait_for(lambda: self._records or self._is_untold)
+                self._is_asleep = False
+                key = self._key
             time.sleep(INTERVAL)
             with self._changed:
-                if self._records and self._put(pickle.dumps(self._records, protocol=5)):
+                goes_on = self._is_untold and self._key == key
+                if (self._records or goes_on) and self._put(pickle.dumps(self._records, protocol=5)):
                     self._records = []
 
     def _put(self, batch: bytes) -> bool:
@@ -80,6 +93,7 @@ class Outbox:
             return False  # they go with the news, if those arrive
         self._number += 1
         self._batches += 1
+        self._is_untold = False
         return True
 
 
@@ -96,10 +110,10 @@ class Inbox:
         self._lock = threading.Lock()
         self._seen: dict[str, int] = {}
 
-    def look(self) -> None:
-        """Show what has been sent of runs that go on."""
+    def look(self) -> set[str]:
+        """Show what has been sent of runs that go on. Returns the keys of those that sent something."""
         with self._lock:
-            self._take(f"{self._topic}/")
+            return self._take(f"{self._topic}/")
 
     def ended(self, key: str, batches: int, records: Iterable[dict[str, Any]]) -> None:
         """Show what is left of a run that has ended, of which `batches` were sent while it went on."""
@@ -110,14 +124,17 @@ class Inbox:
             for record in records:
                 logs.replay(record, self.onward)
 
-    def _take(self, prefix: str) -> None:
+    def _take(self, prefix: str) -> set[str]:
         from ray.experimental import internal_kv
 
+        runs = set()
         for key in sorted(internal_kv._internal_kv_list(prefix.encode(), namespace=_NAMESPACE)):
             batch = internal_kv._internal_kv_get(key, namespace=_NAMESPACE)
             internal_kv._internal_kv_del(key, namespace=_NAMESPACE)
             if batch:
-                run, _, _ = key.decode().rpartition("/")
-                self._seen[f"{run}/"] = self._seen.get(f"{run}/", 0) + 1
+                run = key.decode().rpartition("/")[0] + "/"
+                runs.add(run)
+                self._seen[run] = self._seen.get(run, 0) + 1
                 for record in pickle.loads(batch):
                     logs.replay(record, self.onward)
+        return runs

@@ -24,6 +24,7 @@ class RayResult(Remote):
         data: the packed result, if it came with the news of the run's end.
         news: reference to the news of the run's end, until that.
         function: what Ray calls for it, with `call` and the results of `upstream`; until its end.
+        started: to be called once it is known to be executed.
         done: to be called with its final state.
         crash: how it ended, if it left no result for another reason than its function.
         has_references: whether Ray itself waits for its inputs. Such a run must not be cancelled: Ray
@@ -44,6 +45,7 @@ class RayResult(Remote):
         "info",
         "news",
         "session",
+        "started",
         "upstream",
         "value",
     )
@@ -55,6 +57,7 @@ class RayResult(Remote):
         function: Any,
         call: bytes,
         upstream: list[RayResult],
+        started: Callable[[], None],
         done: Callable[[State], None],
     ) -> None:
         self.session = session
@@ -62,6 +65,7 @@ class RayResult(Remote):
         self.function = function
         self.call = call
         self.upstream = upstream
+        self.started: Callable[[], None] | None = started
         self.done = done
         self.value: Any = None
         self.data: bytes | None = None
@@ -100,6 +104,6 @@ class RayResult(Remote):
 
     def has_ended(self) -> None:
         """Forget what was needed only to get here."""
-        self.news = self.function = self.done = None  # type: ignore[assignment]
+        self.news = self.function = self.started = self.done = None  # type: ignore[assignment]
         self.call = b""
         self.upstream = []

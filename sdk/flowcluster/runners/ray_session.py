@@ -69,7 +69,7 @@ class RaySession:
                 done(states.failed(unmet))
                 return None
             data = ray_worker.dump_call(call.info, self.topic, arguments.dump(call))
-            result = RayResult(self, call.info, prepared.remote, data, call.upstream, done)
+            result = RayResult(self, call.info, prepared.remote, data, call.upstream, call.started, done)
             self._send(result)
         return result
 
@@ -175,6 +175,10 @@ class RaySession:
                     return unpack(ray.get(result.value, timeout=_LOOK))
                 except ray.exceptions.GetTimeoutError:
                     continue  # it is large, or on its way from a node that has gone
+                except ConnectionError as error:  # of a client that was shut down meanwhile
+                    if lost := self.lost():
+                        raise lost from error
+                    raise
                 except ray.exceptions.ObjectLostError as error:
                     raise self.lost() or lost_with("node", result.name) from error
 
@@ -195,8 +199,10 @@ class RaySession:
         """Once a second: what does not come by itself."""
         import ray
 
-        if self._running:
-            self._inbox.look()
+        if self._running and (begun := self._inbox.look()):
+            for result in list(self._running):
+                if self._key(result) in begun and (started := result.started):
+                    started()
         now = time.monotonic()
         for result, due in list(self._stopping.items()):
             if now >= due and self._stopping.pop(result, 0.0):
