@@ -37,7 +37,7 @@ ENV_CLUSTER_ADAPTS = "FLOWCLUSTER_CLUSTER_ADAPTS"
 ENV_KEYS = "FLOWCLUSTER_KEYS"
 #: Ray's token, in that folder; named as KubeRay wants it in a Secret.
 TOKEN_FILE = "auth_token"
-#: Port at which the relay beside a Ray head gives it to whoever the API server let in.
+#: Port at which the relay beside a Ray head gives its Python's version and the token to whoever the API server let in.
 TOKEN_PORT = 8791
 #: File that receives the outcome; the container's ``terminationMessagePath``.
 ENV_OUTCOME_PATH = "FLOWCLUSTER_OUTCOME_PATH"

@@ -7,7 +7,8 @@ broke off. The near end is in the driver's agent; the far end is this file, run 
 head: ``python -c SOURCE PORT TARGET [TARGET ...]``. It needs nothing but the standard library.
 
 A target written ``tls:PORT`` wants to see a certificate. The far end shows the run's own: whoever reaches it was let
-through by the API server. One written ``file:PORT:PATH`` is a file, which is all that comes over a connection.
+through by the API server. Over one written ``file:PORT:PATH`` comes a line with the version of this Python, which is
+the cluster's, and then that file.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import platform
 import ssl
 import struct
 import sys
@@ -245,7 +247,7 @@ async def target(text: str) -> tuple[int, ssl.SSLContext | None]:
 
 async def _serve(path: str, port: int) -> None:
     def give(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(Path(path).read_bytes())
+        writer.write(f"{platform.python_version()}\n".encode() + Path(path).read_bytes())
         writer.close()
 
     await asyncio.start_server(give, "127.0.0.1", port)

@@ -64,6 +64,26 @@ def authenticated(token: str) -> Iterator[None]:
         _forget()
 
 
+def disconnect(address: str) -> None:
+    """End this process's connection to the Ray at `address`, if it has one.
+
+    Left to itself it would notice that its cluster goes, and complain of it at length, or end this process.
+    """
+    if "ray" not in sys.modules:
+        return
+    import ray
+    from ray.util.client import ray as clients
+
+    if clients.is_connected():
+        here = f"ray://{clients.get_context().client_worker._conn_str}"
+    elif ray.is_initialized():
+        here = ray.get_runtime_context().gcs_address
+    else:
+        return
+    if here == address:
+        ray.shutdown()
+
+
 def _forget() -> None:
     """Have Ray look at the environment again: it does so once, and remembers."""
     if raylet := sys.modules.get("ray._raylet"):

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import platform
 import socket
 import time
 import urllib.request
@@ -18,12 +19,13 @@ from flowcluster_api.driver import TOKEN_PORT
 from flowcluster_api.offers import offers
 
 from ..context import activity
-from ..errors import ClusterError, ClusterLost, ClusterNotStarted
+from ..errors import ClusterError, ClusterLost
 from ..kube.choice import Choice
 from . import ray_access
 from .adapting import UNLIMITED, bounds, check_number
 from .claim import RELEASED, Claim
 from .manifest import Spec, cluster_run, cluster_spec, default_image
+from .versions import check_python, check_ray
 
 logger = logging.getLogger("flowcluster.cluster")
 
@@ -38,7 +40,8 @@ class RayKubernetesCluster:
 
     It is a FlowRun without a flow: ``kubectl get flowruns`` shows it. It goes when it is closed, when this process
     ends, however it ends, and when nothing is heard of this process for `lease_duration_seconds`. As long as it is
-    open, Ray in this process shows the cluster's token: ``ray.init(cluster.address)`` is all that is needed.
+    open, Ray in this process shows the cluster's token: ``ray.init(cluster.address)`` is all that is needed. What is
+    still connected to it when it is closed is shut down.
 
     Args:
         name: of the FlowRun. By default that of the flow run, followed by something that makes it unique.
@@ -119,13 +122,15 @@ class RayKubernetesCluster:
             self.address, self._dashboard = status["address"], status["dashboard"]
         else:
             ports = self._claim.forward(status["scheduler"]["pod"], [CLIENT_PORT, DASHBOARD_PORT, TOKEN_PORT])
-            token = _all_from(ports[TOKEN_PORT])
+            python, token = _all_from(ports[TOKEN_PORT]).split("\n", 1)
+            check_python(python, platform.python_version(), self._claim.image)
             self._dashboard = f"http://127.0.0.1:{ports[DASHBOARD_PORT]}"
-            self._check_version(token)
+            self._check_ray(token)
             self._resources.enter_context(ray_access.authenticated(token))
             self.address = f"ray://127.0.0.1:{ports[CLIENT_PORT]}"
+        self._resources.callback(ray_access.disconnect, self.address)
 
-    def _check_version(self, token: str) -> None:
+    def _check_ray(self, token: str) -> None:
         import ray
 
         request = urllib.request.Request(f"{self._dashboard}/api/version", headers={"Authorization": f"Bearer {token}"})
@@ -135,13 +140,7 @@ class RayKubernetesCluster:
         except (OSError, ValueError, KeyError) as error:
             logger.debug("The head does not tell its version: %s", error)
             return  # whoever connects is told by Ray itself
-        if theirs != ray.__version__:
-            raise ClusterNotStarted(
-                f"The cluster runs Ray {theirs} and this process Ray {ray.__version__}, which do not understand each "
-                f"other. Install ray=={theirs} here, or give an image with Ray {ray.__version__} (image=...; now "
-                f"{self._claim.image}).",
-                "VersionMismatch",
-            )
+        check_ray(theirs, ray.__version__, self._claim.image)
 
     @property
     def name(self) -> str:
@@ -202,8 +201,10 @@ class RayKubernetesCluster:
         """Give the cluster back: it is released at once, and the operator removes it."""
         if self._is_open:
             self._is_open = False
-            self._resources.close()
-            self._claim.release(self.outcome)
+            try:
+                self._resources.close()
+            finally:
+                self._claim.release(self.outcome)
 
     def __enter__(self) -> Self:
         if not self._is_open:

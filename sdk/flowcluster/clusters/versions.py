@@ -15,13 +15,7 @@ def check(here: Mapping[str, Any], there: Mapping[str, Any], image: str) -> Iter
 
     Raises `ClusterNotStarted` where no task could run: functions of one Python cannot be read by another.
     """
-    mine, theirs = _python(here), _python(there)
-    if mine != theirs:
-        raise ClusterNotStarted(
-            f"The cluster runs Python {theirs} and this process Python {mine}, so no function can be sent to it. Give "
-            f"an image with Python {mine} (image=...; now {image}), or run the flow with Python {theirs}.",
-            "VersionMismatch",
-        )
+    check_python(str(there["host"]["python"]), str(here["host"]["python"]), image)
     for package in _PACKAGES:
         ours, its = here["packages"].get(package), there["packages"].get(package)
         if ours != its:
@@ -31,5 +25,22 @@ def check(here: Mapping[str, Any], there: Mapping[str, Any], image: str) -> Iter
             )
 
 
-def _python(versions: Mapping[str, Any]) -> str:
-    return ".".join(str(versions["host"]["python"]).split(".")[:2])
+def check_python(theirs: str, mine: str, image: str) -> None:
+    """Raises `ClusterNotStarted` if the cluster's Python and this one differ by more than their patch level."""
+    theirs, mine = (".".join(version.split(".")[:2]) for version in (theirs, mine))
+    if mine != theirs:
+        raise ClusterNotStarted(
+            f"The cluster runs Python {theirs} and this process Python {mine}, so no function can be sent to it. Give "
+            f"an image with Python {mine} (image=...; now {image}), or run the flow with Python {theirs}.",
+            "VersionMismatch",
+        )
+
+
+def check_ray(theirs: str, mine: str, image: str) -> None:
+    """Raises `ClusterNotStarted` if the cluster's Ray and this one differ at all."""
+    if mine != theirs:
+        raise ClusterNotStarted(
+            f"The cluster runs Ray {theirs} and this process Ray {mine}, which do not understand each other. Install "
+            f"ray=={theirs} here, or give an image with Ray {mine} (image=...; now {image}).",
+            "VersionMismatch",
+        )

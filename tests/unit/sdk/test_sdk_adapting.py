@@ -10,7 +10,7 @@ from flowcluster.agent.messages import Adapt, Forward, Forwarding, Job, Lost, Re
 from flowcluster.agent.scaling import Smoothed
 from flowcluster.clusters.adapting import UNLIMITED, adapting
 from flowcluster.clusters.manifest import cluster_spec, flow_run
-from flowcluster.clusters.versions import check
+from flowcluster.clusters.versions import check, check_ray
 from flowcluster.errors import ClusterNotStarted
 from flowcluster.kube.access import Choice
 
@@ -154,3 +154,10 @@ def test_other_versions_are_told_with_the_cure() -> None:
     assert "dask==2" in told
     with pytest.raises(ClusterNotStarted, match=r"Python 3\.12 .*image with Python 3\.11"):
         list(check(versions(), versions("3.12.1.final.0"), "x:1"))
+
+
+def test_another_ray_cannot_work() -> None:
+    """Of Ray, even the patch level has to be the same."""
+    check_ray("2.60.0", "2.60.0", "x:1")
+    with pytest.raises(ClusterNotStarted, match=r"Ray 2\.60\.1 .*ray==2\.60\.1 .*image with Ray 2\.60\.0"):
+        check_ray("2.60.1", "2.60.0", "x:1")
