@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -33,6 +34,12 @@ def world(installed: Installed, request: pytest.FixtureRequest) -> Iterator[Worl
     finally:
         here.delete_namespace()
         here.close()
+
+
+@pytest.fixture
+def where(installed: Installed, world: World) -> dict[str, Any]:
+    """Arguments of cluster classes that lead to the test's namespace."""
+    return {"kubeconfig": str(installed.kubeconfig), "namespace": world.namespace}
 
 
 @pytest.fixture

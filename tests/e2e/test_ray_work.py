@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from flowcluster_api import names
 from tests.support.waiting import wait_until
 from tests.support.world import FlowRun, World, scale
 from tools.install import RELEASE, SYSTEM, Installed
@@ -50,6 +51,29 @@ def later():
     while not os.path.exists("/tmp/go"):
         time.sleep(0.1)
     return len(set(future.result() for future in place.map(range(4))))
+"""
+
+
+PARTS = """
+from flowcluster import flow, task
+from flowcluster.clusters import DaskKubernetesCluster, RayKubernetesCluster
+from flowcluster.task_runners import DaskTaskRunner, RayTaskRunner
+
+@task
+def add(one, other):
+    return one + other
+
+@flow(task_runner=RayTaskRunner(cluster_class=RayKubernetesCluster, cluster_kwargs={"n_workers": 1}))
+def on_ray():
+    return add.submit(1, 2).result()
+
+@flow(task_runner=DaskTaskRunner(cluster_class=DaskKubernetesCluster, cluster_kwargs={"n_workers": 1}))
+def on_dask():
+    return add.submit(3, 4).result()
+
+@flow
+def both():
+    return [on_ray(), on_dask()]
 """
 
 
@@ -160,3 +184,16 @@ def test_a_referenced_cluster_is_used_and_left_alone(world: World, installed: In
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
     assert after["spec"] == before["spec"]
     world.end("shared", "cancel")
+
+
+def test_a_part_on_ray_and_one_on_dask(world: World) -> None:
+    """In a pod, each subflow gets its own cluster beneath the flow's run, and it is gone when that part is done."""
+    flow = {"entrypoint": "flow.py:both", "source": world.code(PARTS)}
+    world.create(FlowRun("both", flow, None).body())
+    status = world.wait_phase("both", "Succeeded", "Failed", seconds=180)
+
+    assert json.loads(status["flow"]["result"]) == [3, 7]
+    kinds = {item["spec"].get("cluster", {}).get("kind"): item["metadata"] for item in world.runs()}
+    assert {"Ray", "Dask"} < set(kinds)
+    assert all(kinds[kind]["ownerReferences"][0]["kind"] == names.KIND for kind in ("Ray", "Dask"))
+    world.wait_empty(30)

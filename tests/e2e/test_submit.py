@@ -30,7 +30,7 @@ pytestmark = pytest.mark.timeout(180)
 FLOWS = """
 import os, sys, time
 from flowcluster import flow, task
-from flowcluster.task_runners import DaskTaskRunner
+from flowcluster.task_runners import DaskTaskRunner, RayTaskRunner
 
 @task
 def double(x):
@@ -52,6 +52,14 @@ def host():
     )
 )
 def hosts():
+    return [host.submit().result(), os.uname().nodename]
+
+@flow(
+    task_runner=RayTaskRunner(
+        cluster_class="flowcluster.clusters.RayKubernetesCluster", adapt_kwargs={"maximum": 2}
+    )
+)
+def hosts_on_ray():
     return [host.submit().result(), os.uname().nodename]
 
 @flow
@@ -230,17 +238,18 @@ def test_a_watched_run_that_somebody_ends(world: World, command: Command, how: s
     assert process.returncode == code
 
 
-def test_a_flow_takes_its_cluster_along(flows: Any, where: dict[str, Any], world: World) -> None:
+@pytest.mark.parametrize(("name", "kind"), [("hosts", "Dask"), ("hosts_on_ray", "Ray")])
+def test_a_flow_takes_its_cluster_along(flows: Any, where: dict[str, Any], world: World, name: str, kind: str) -> None:
     """What its task runner asks for in Python is the run's own cluster: no run beneath it is made."""
-    run = flows.hosts.submit_to_kubernetes(**where)
+    run = getattr(flows, name).submit_to_kubernetes(**where)
     in_task, in_flow = run.result(timeout=120)
 
     assert run.wait(0) == "Succeeded"
     assert in_task != in_flow
     (only,) = world.runs()
     assert only["metadata"]["uid"] == run.uid
-    workers = only["spec"]["cluster"]["workers"]
-    assert (workers["minimum"], workers["maximum"]) == (0, 2)
+    cluster = only["spec"]["cluster"]
+    assert (cluster["kind"], cluster["workers"]["minimum"], cluster["workers"]["maximum"]) == (kind, 0, 2)
 
 
 def test_a_log_over_connections_that_break(flows: Any, where: dict[str, Any], tmp_path: Path) -> None:

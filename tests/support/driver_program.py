@@ -1,0 +1,127 @@
+"""A person's program that has a cluster of its own, and does with it what it is told, line by line."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+
+#: Of the program's lease.
+LEASE_SECONDS = 10
+#: Seconds for it to give its cluster back at its end.
+_END_SECONDS = 30
+
+#: By kind of cluster: the class, and what gives work to it.
+_KINDS = {
+    "Dask": """
+from distributed import Client
+from flowcluster.clusters import DaskKubernetesCluster as Cluster
+
+def begin(cluster):
+    return Client(cluster).submit, lambda future: future.result()
+""",
+    "Ray": """
+import ray
+from flowcluster.clusters import RayKubernetesCluster as Cluster
+
+def begin(cluster):
+    ray.init(cluster.address, logging_level="ERROR")
+    return lambda function, *values: ray.remote(lambda: function(*values)).remote(), ray.get
+""",
+}
+
+#: Begins the lines that are answers: Ray prints others.
+_MARK = "=>"
+
+_BODY = """
+import ctypes, os, sys, time
+
+cluster = Cluster(
+    n_workers=1, lease_duration_seconds={seconds}, kubeconfig=sys.argv[1], namespace=sys.argv[2]
+)
+submit, result = begin(cluster)
+first = submit(sum, [1, 2])
+print("{mark}", result(first), flush=True)
+for line in sys.stdin:
+    try:
+        answer = eval(line)
+    except Exception as error:
+        answer = f"{{type(error).__name__}}: {{error}}"
+    print("{mark}", answer, flush=True)
+"""
+
+
+class DriverProgram:
+    """The program, and what it says.
+
+    Its names: `cluster`, `submit` (a function and its arguments, for a worker), `result`, and `first`, a result that
+    it holds.
+    """
+
+    def __init__(self, kind: str, kubeconfig: str | Path, namespace: str) -> None:
+        text = _KINDS[kind] + _BODY.format(seconds=LEASE_SECONDS, mark=_MARK)
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", text, str(kubeconfig), namespace],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    @classmethod
+    @contextmanager
+    def start(cls, kind: str, kubeconfig: str | Path, namespace: str) -> Iterator[DriverProgram]:
+        """A program with a cluster of this kind with one worker, on which it has done some work.
+
+        At the end of the block it comes to its own end, and is killed only if it does not.
+        """
+        program = cls(kind, kubeconfig, namespace)
+        try:
+            assert program.answer() == "3"
+            yield program
+        finally:
+            with suppress(subprocess.TimeoutExpired):
+                program._process.communicate(timeout=_END_SECONDS)
+            program._process.kill()
+            program._process.communicate()
+
+    def tell(self, expression: str) -> None:
+        """Have it evaluate this."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(expression + "\n")
+        self._process.stdin.flush()
+
+    def answer(self) -> str:
+        """What came of the oldest expression that has not been asked for: its value as text, or its error."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if line.startswith(_MARK):
+                return line.removeprefix(_MARK).strip()
+        raise AssertionError("the program ended without an answer")
+
+    def ask(self, expression: str) -> str:
+        """What comes of this expression."""
+        self.tell(expression)
+        return self.answer()
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
+    def kill_group(self) -> None:
+        """Kill it, and whatever it started."""
+        for process in (*self.agents(), psutil.Process(self._process.pid)):
+            process.send_signal(signal.SIGKILL)
+        self._process.wait()
+
+    def agents(self) -> list[psutil.Process]:
+        """Its agents that run."""
+        children = psutil.Process(self._process.pid).children()
+        return [
+            one for one in children if one.status() != psutil.STATUS_ZOMBIE and "flowcluster.agent" in one.cmdline()
+        ]
