@@ -1,4 +1,4 @@
-"""Pods as the API server gives them, reduced to `PodFacts`. Pure."""
+"""Pods as the API server gives them, reduced to `PodFacts`, and times as it writes them. Pure."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ _NORMAL_WAITING = {"ContainerCreating", "PodInitializing"}
 def parse_time(text: str) -> dt.datetime:
     """A Kubernetes timestamp as an aware datetime."""
     return dt.datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+def timestamp(now: dt.datetime) -> str:
+    """A time as Kubernetes writes it: whole seconds, UTC."""
+    return now.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def pod_facts(pod: Object) -> PodFacts:

@@ -14,13 +14,9 @@ from typing import Any
 from flowcluster_api import conditions as c
 from flowcluster_api.v1alpha1.status import MESSAGE_LIMIT, STORY_LIMIT
 from flowcluster_operator.errors import IllegalTransition
+from flowcluster_operator.facts import timestamp
 from flowcluster_operator.model import Emit
 from flowcluster_operator.resources import Object
-
-
-def timestamp(now: dt.datetime) -> str:
-    """A time as Kubernetes writes it: whole seconds, UTC."""
-    return now.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def is_true(status: Object, condition: str) -> bool:
@@ -29,11 +25,15 @@ def is_true(status: Object, condition: str) -> bool:
 
 
 class Draft:
-    """The status that a pass will write."""
+    """The status that a pass will write.
+
+    Attributes:
+        now: the time of the pass.
+    """
 
     def __init__(self, run: Object, now: dt.datetime) -> None:
         self._before: Object = run.get("status") or {}
-        self._now = now
+        self.now = now
         self._generation = run["metadata"].get("generation")
         self.status: dict[str, Any] = copy.deepcopy(self._before)
         self.events: list[Emit] = []
@@ -60,7 +60,7 @@ class Draft:
             "status": text,
             "reason": reason,
             "message": _short(message),
-            "lastTransitionTime": timestamp(self._now),
+            "lastTransitionTime": timestamp(self.now),
             "observedGeneration": self._generation,
         }
         if known is None:
@@ -77,7 +77,7 @@ class Draft:
     def tell(self, reason: str, message: str, *, warning: bool = False) -> None:
         """Add to the story, and as a Kubernetes Event, what happened; again only if something else came between."""
         story = self.status.setdefault("story", [])
-        entry = {"time": timestamp(self._now), "reason": reason, "message": _short(message)}
+        entry = {"time": timestamp(self.now), "reason": reason, "message": _short(message)}
         if story and (story[-1]["reason"], story[-1]["message"]) == (reason, entry["message"]):
             return
         story.append(entry)
@@ -86,7 +86,7 @@ class Draft:
 
     def stamp(self, field: str) -> None:
         """Set a time field, once."""
-        self.status.setdefault(field, timestamp(self._now))
+        self.status.setdefault(field, timestamp(self.now))
 
     def summarise(self, state: str, reason: str, message: str) -> None:
         """Set the three conditions that kstatus reads: `state` is progressing, ready or failed."""

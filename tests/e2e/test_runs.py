@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from typing import Any
 
@@ -58,6 +59,8 @@ def test_greetings_run_on_a_cluster_of_their_own(world: World) -> None:
     assert status["phase"] == "Succeeded", status["message"]
     assert status["flow"]["tasks"] == {"total": 8, "running": 0, "completed": 8, "failed": 0}
     assert status["cluster"]["peakWorkers"] == 2
+    began, deleted = (dt.datetime.fromisoformat(status[field]) for field in ("startTime", "clusterDeletedTime"))
+    assert 2 <= status["cluster"]["workerSeconds"] <= 2 * (deleted - began).total_seconds()
     assert status["display"] == {"workers": "0/0", "tasks": "8/8"}
     assert conditions(status)["Finished"] == ("True", "Succeeded")
     assert conditions(status)["ClusterDeleted"] == ("True", "NothingLeft")

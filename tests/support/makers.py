@@ -12,10 +12,9 @@ from flowcluster_operator.desired.dask_cluster import dask_cluster
 from flowcluster_operator.desired.driver_access import driver_access
 from flowcluster_operator.desired.driver_job import driver_job
 from flowcluster_operator.desired.lease import lease as desired_lease
-from flowcluster_operator.facts import pod_facts
+from flowcluster_operator.facts import pod_facts, timestamp
 from flowcluster_operator.model import Key, Observed, Parent
 from flowcluster_operator.settings import Settings
-from flowcluster_operator.status import timestamp
 
 NOW = dt.datetime(2026, 1, 1, 12, 0, 0, tzinfo=dt.UTC)
 KEY = Key("team", "greetings", "0c7f6a52-0000-4000-8000-000000000001")

@@ -9,12 +9,12 @@ import logging
 from flowcluster_api import names
 from flowcluster_operator.desired.metadata import owned_by
 from flowcluster_operator.errors import ApiError, ApiUnavailable, Conflict, NotFound, Refused
+from flowcluster_operator.facts import timestamp
 from flowcluster_operator.keys import new_keys
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.memory import Memory
 from flowcluster_operator.model import Action, Create, Delete, Emit, Key, Observed, Plan, Rejection, SetWorkers
 from flowcluster_operator.resources import EVENT, FLOW_RUN, ROLE_BINDING, SECRET, Object, Resource
-from flowcluster_operator.status import timestamp
 from flowcluster_operator.store import Store
 
 _logger = logging.getLogger(__name__)

@@ -9,6 +9,7 @@ from flowcluster_operator.model import Observed
 from flowcluster_operator.policies.causes import Cause
 from flowcluster_operator.policies.readiness import readiness, ready_leader, ready_workers
 from flowcluster_operator.policies.scaling import scale
+from flowcluster_operator.policies.usage import used
 from flowcluster_operator.resources import Object
 from flowcluster_operator.settings import Settings
 from flowcluster_operator.status import Draft, is_true
@@ -25,7 +26,7 @@ def cluster_name(observed: Observed) -> str:
 def record(observed: Observed, draft: Draft, backend: Backend | None, settings: Settings) -> None:
     """Write down what is there of the run. A child that is being deleted is not there."""
     if backend is not None and _present(observed.cluster if not observed.is_guest else observed.referenced):
-        draft.status["cluster"] = _cluster(observed, draft.status.get("cluster") or {}, backend, settings)
+        draft.status["cluster"] = _cluster(observed, draft, backend, settings)
     if _present(observed.job):
         flow = draft.status.setdefault("flow", {"job": names.child_name(observed.key.name, observed.key.uid)})
         flow["attempts"] = max(flow.get("attempts", 0), len(observed.of(names.COMPONENT_DRIVER)))
@@ -45,7 +46,9 @@ def display(draft: Draft) -> None:
 
 def forget_workers(draft: Draft) -> None:
     """Nothing of the run is left: no worker is ready, and none is wanted."""
-    if workers := (draft.status.get("cluster") or {}).get("workers"):
+    cluster = draft.status.get("cluster") or {}
+    if workers := cluster.get("workers"):
+        cluster |= used(cluster, 0, draft.now)
         workers.update(target=0, requested=0, ready=0)
     display(draft)
 
@@ -92,8 +95,9 @@ def _tell_changes(observed: Observed, draft: Draft, ready: bool, message: str, s
         draft.tell(c.FLOW_RUNNING, "the driver was started")
 
 
-def _cluster(observed: Observed, known: Object, backend: Backend, settings: Settings) -> Object:
+def _cluster(observed: Observed, draft: Draft, backend: Backend, settings: Settings) -> Object:
     assert observed.spec is not None
+    known: Object = draft.status.get("cluster") or {}
     name, namespace = cluster_name(observed), observed.key.namespace
     new: Object = {**known, "kind": backend.kind, "name": name}
     if observed.is_guest:
@@ -101,6 +105,7 @@ def _cluster(observed: Observed, known: Object, backend: Backend, settings: Sett
         return new | _doors(backend, name, namespace, settings, keys)
     bounds, ready = scale(observed, settings), ready_workers(observed)
     requested = backend.workers(observed.cluster) if observed.cluster else bounds.target
+    new |= used(known, ready, draft.now)
     new["workers"] = {
         "minimum": bounds.minimum,
         "maximum": bounds.maximum,
