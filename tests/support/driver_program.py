@@ -76,19 +76,22 @@ class DriverProgram:
     @classmethod
     @contextmanager
     def start(cls, kind: str, kubeconfig: str | Path, namespace: str) -> Iterator[DriverProgram]:
-        """A program with a cluster of this kind with one worker, on which it has done some work.
+        """A program that gets a cluster of this kind with one worker.
 
         At the end of the block it comes to its own end, and is killed only if it does not.
         """
         program = cls(kind, kubeconfig, namespace)
         try:
-            assert program.answer() == "3"
             yield program
         finally:
             with suppress(subprocess.TimeoutExpired):
                 program._process.communicate(timeout=_END_SECONDS)
             program._process.kill()
             program._process.communicate()
+
+    def wait_until_ready(self) -> None:
+        """Return when it has its cluster, and has done some work there."""
+        assert self.answer() == "3"
 
     def tell(self, expression: str) -> None:
         """Have it evaluate this."""
