@@ -33,7 +33,7 @@ class Outbox:
         self._key = ""
         self._batches = 0
         self._number = 0
-        self._is_untold = self._is_asleep = False
+        self._is_untold = False
         self._sender: threading.Thread | None = None
 
     @property
@@ -66,15 +66,13 @@ class Outbox:
         if self._sender is None:
             self._sender = threading.Thread(target=self._send, name="flowcluster-records", daemon=True)
             self._sender.start()
-        elif self._is_asleep:  # for short runs it is not, more than once a second
+        else:  # nobody waits for it more than once a second, however short the runs are
             self._changed.notify()
 
     def _send(self) -> None:
         while True:
             with self._changed:
-                self._is_asleep = True
                 self._changed.wait_for(lambda: self._records or self._is_untold)
-                self._is_asleep = False
                 key = self._key
             time.sleep(INTERVAL)
             with self._changed:

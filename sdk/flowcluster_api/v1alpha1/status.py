@@ -57,10 +57,8 @@ class ClusterStatus(ApiModel):
     workers: WorkerCounts = Field(default=WorkerCounts(), description="Its workers.")
     scheduler: SchedulerIdentity | None = Field(default=None, description="Its scheduler or head, once Ready.")
     peak_workers: int = Field(default=0, description="The most workers that were Ready at once.")
-    worker_seconds: int = Field(
-        default=0, description="Seconds of Ready workers, added up, until their number changed last."
-    )
-    workers_time: Time | None = Field(default=None, description="When that was.")
+    worker_seconds: int = Field(default=0, description="Seconds of Ready workers, added up until workersTime.")
+    workers_time: Time | None = Field(default=None, description="When the number of Ready workers changed last.")
 
 
 class TaskRunCounts(ApiModel):
