@@ -14,13 +14,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
 from flowcluster.errors import CancelledRun, KubernetesError, NotFound, ResultGone, SubmittedRunFailed
-from tests.support.tcp_proxy import TcpProxy
+from tests.support.tcp_proxy import broken_path
 from tests.support.waiting import wait_until
 from tests.support.world import World
 from tools.install import Installed
@@ -325,18 +324,6 @@ def test_code_that_cannot_be_stored_leaves_no_run(flows: Any, where: dict[str, A
     with pytest.raises(KubernetesError, match=r"create a ConfigMap.*exceeded quota"):
         flows.doubles.submit_to_kubernetes({"numbers": [1]}, **where)
     assert not world.runs()
-
-
-@contextmanager
-def broken_path(kubeconfig: Path, path: Path) -> Iterator[tuple[TcpProxy, Path]]:
-    """A way to the API server that can be cut, and a kubeconfig that leads over it."""
-    config = yaml.safe_load(kubeconfig.read_text())
-    (named,) = config["clusters"]
-    server = urlsplit(named["cluster"]["server"])
-    with TcpProxy.to(str(server.hostname), server.port or 443) as proxy:
-        named["cluster"] |= {"server": f"https://127.0.0.1:{proxy.port}", "tls-server-name": str(server.hostname)}
-        path.write_text(yaml.safe_dump(config))
-        yield proxy, path
 
 
 @contextmanager

@@ -23,7 +23,8 @@ from distributed import Client
 from flowcluster.clusters import DaskKubernetesCluster as Cluster
 
 def begin(cluster):
-    return Client(cluster).submit, lambda future: future.result()
+    client = Client(cluster)
+    return client.submit, lambda future: future.result(), lambda: client.status == "running"
 """,
     "Ray": """
 import ray
@@ -31,7 +32,7 @@ from flowcluster.clusters import RayKubernetesCluster as Cluster
 
 def begin(cluster):
     ray.init(cluster.address, logging_level="ERROR")
-    return lambda function, *values: ray.remote(lambda: function(*values)).remote(), ray.get
+    return lambda function, *values: ray.remote(lambda: function(*values)).remote(), ray.get, ray.is_initialized
 """,
 }
 
@@ -44,7 +45,7 @@ import ctypes, os, sys, time
 cluster = Cluster(
     n_workers=1, lease_duration_seconds={seconds}, kubeconfig=sys.argv[1], namespace=sys.argv[2]
 )
-submit, result = begin(cluster)
+submit, result, is_connected = begin(cluster)
 first = submit(sum, [1, 2])
 print("{mark}", result(first), flush=True)
 for line in sys.stdin:
@@ -59,8 +60,8 @@ for line in sys.stdin:
 class DriverProgram:
     """The program, and what it says.
 
-    Its names: `cluster`, `submit` (a function and its arguments, for a worker), `result`, and `first`, a result that
-    it holds.
+    Its names: `cluster`, `submit` (a function and its arguments, for a worker), `result`, `is_connected`, and `first`,
+    a result that it holds.
     """
 
     def __init__(self, kind: str, kubeconfig: str | Path, namespace: str) -> None:
@@ -116,8 +117,8 @@ class DriverProgram:
         """Send it a signal."""
         self._process.send_signal(number)
 
-    def kill_group(self) -> None:
-        """Kill it, and whatever it started."""
+    def kill_with_agent(self) -> None:
+        """Kill it and its agent, so that nobody is left to say so."""
         for process in (*self.agents(), psutil.Process(self._process.pid)):
             process.send_signal(signal.SIGKILL)
         self._process.wait()

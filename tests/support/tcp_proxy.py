@@ -7,6 +7,10 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import yaml
 
 
 class TcpProxy:
@@ -92,3 +96,15 @@ class TcpProxy:
             data = b""
         if not data:
             self._drop(one)
+
+
+@contextmanager
+def broken_path(kubeconfig: Path, path: Path) -> Iterator[tuple[TcpProxy, Path]]:
+    """A way to the API server that can be cut, and a kubeconfig that leads over it."""
+    config = yaml.safe_load(kubeconfig.read_text())
+    (named,) = config["clusters"]
+    server = urlsplit(named["cluster"]["server"])
+    with TcpProxy.to(str(server.hostname), server.port or 443) as proxy:
+        named["cluster"] |= {"server": f"https://127.0.0.1:{proxy.port}", "tls-server-name": str(server.hostname)}
+        path.write_text(yaml.safe_dump(config))
+        yield proxy, path
