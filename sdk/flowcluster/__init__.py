@@ -11,13 +11,13 @@
 
 from __future__ import annotations
 
-from .annotations import allow_failure, opaque, quote, unmapped
-from .context import get_run_context, tags
-from .flows import Flow, flow
-from .logs import get_run_logger
-from .runners.dask_client import get_dask_client
-from .runners.ray_options import remote_options
-from .tasks import Task, task
+from flowcluster.annotations import allow_failure, opaque, quote, unmapped
+from flowcluster.context import get_run_context, tags
+from flowcluster.flows import Flow, flow
+from flowcluster.logs import get_run_logger
+from flowcluster.runners.dask_client import get_dask_client
+from flowcluster.runners.ray_options import remote_options
+from flowcluster.tasks import Task, task
 
 __all__ = [
     "Flow",

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
-from . import errors
+from flowcluster import errors
 
 #: Identifies this process, also to workers of a cluster on other machines.
 PROCESS = os.urandom(16).hex()

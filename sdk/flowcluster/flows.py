@@ -6,16 +6,16 @@ import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, Unpack, overload
 
-from . import context
-from .engine import flow_run
-from .engine.flow_spec import FlowOptions, FlowSpec
-from .engine.run import FlowRun
-from .functions import look_up, reference_to
-from .states import State
-from .task_runners import TaskRunner
+from flowcluster import context
+from flowcluster.engine import flow_run
+from flowcluster.engine.flow_spec import FlowOptions, FlowSpec
+from flowcluster.engine.run import FlowRun
+from flowcluster.functions import look_up, reference_to
+from flowcluster.states import State
+from flowcluster.task_runners import TaskRunner
 
 if TYPE_CHECKING:
-    from .kube.submitted import SubmittedRun
+    from flowcluster.kube.submitted import SubmittedRun
 
 __all__ = ["Flow", "FlowOptions", "flow"]
 
@@ -106,14 +106,16 @@ class Flow(Generic[P, R]):
             result_storage: fsspec URL of a folder that the driver, and you, can reach, for a result that is too large
                 for the FlowRun.
             spec: laid over the FlowRun's spec, for all else: ``{"activeDeadlineSeconds": 3600}``.
-            kubeconfig, context, namespace: where, by the rules of kubectl if they are not given.
+            kubeconfig: path of the kubeconfig file; by default as for kubectl.
+            context: name of a context in it; by default its current one.
+            namespace: where the FlowRun is created; by default that of the context.
 
         Raises `ParameterError` for parameters that the flow does not take and ValueError for what cannot be submitted,
         both before anything is created; `KubernetesError` if the API server refuses it or cannot be reached.
         """
-        from .kube.choice import Choice
-        from .kube.submission import submit
-        from .submitting import prepare
+        from flowcluster.kube.choice import Choice
+        from flowcluster.kube.submission import submit
+        from flowcluster.submitting import prepare
 
         wanted = prepare(
             self,

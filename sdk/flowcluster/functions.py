@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from . import names, pickling
+from flowcluster import names, pickling
 
 #: Keywords that ``task.submit(...)`` and calls of tasks and flows take for themselves.
 RESERVED = ("return_state", "wait_for")

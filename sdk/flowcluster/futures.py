@@ -8,10 +8,10 @@ from collections import deque
 from collections.abc import Callable, Generator
 from typing import Any, Generic, Protocol, Self, TypeVar
 
-from . import states
-from .gathering import DoneAndNotDone, FutureList, as_completed, wait
-from .states import State
-from .waiting import wait_async, wait_blocking
+from flowcluster import states
+from flowcluster.gathering import DoneAndNotDone, FutureList, as_completed, wait
+from flowcluster.states import State
+from flowcluster.waiting import wait_async, wait_blocking
 
 __all__ = [
     "AsyncTaskFuture",

@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-from .states import State
-from .waiting import wait_async, wait_blocking, when_all
+from flowcluster.states import State
+from flowcluster.waiting import wait_async, wait_blocking, when_all
 
 
 class Future(Protocol):

@@ -11,7 +11,7 @@ import logging
 import os
 from collections.abc import Iterable
 
-from . import context
+from flowcluster import context
 
 ENV_EXTRA_LOGGERS = "FLOWCLUSTER_LOGGING_EXTRA_LOGGERS"
 

@@ -14,8 +14,8 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
-from . import context, library_logs
-from .tracebacks import format_trimmed, with_code
+from flowcluster import context, library_logs
+from flowcluster.tracebacks import format_trimmed, with_code
 
 ENV_LEVEL = "FLOWCLUSTER_LOGGING_LEVEL"
 

@@ -12,7 +12,7 @@ from typing import Any
 def run_name() -> str:
     """A new name for a flow run, easy to say and to find again: ``olivine-swan``."""
     # Imported here: a run whose name is given from outside needs no words.
-    from .words import ADJECTIVES, ANIMALS
+    from flowcluster.words import ADJECTIVES, ANIMALS
 
     number = int.from_bytes(os.urandom(4), "big")
     rest, adjective = divmod(number, len(ADJECTIVES))

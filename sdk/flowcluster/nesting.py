@@ -6,9 +6,9 @@ import copy
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .annotations import allow_failure, opaque, quote
-from .futures import FutureList, RunFuture
-from .states import State
+from flowcluster.annotations import allow_failure, opaque, quote
+from flowcluster.futures import FutureList, RunFuture
+from flowcluster.states import State
 
 # Most arguments are of these types; they are told apart first.
 _PLAIN = frozenset({int, str, float, bool, bytes, complex, type(None)})

@@ -11,8 +11,8 @@ import datetime
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypedDict
 
-from . import checks, names
-from .functions import check_function, import_path, is_coroutine_function, look_up, undecorated
+from flowcluster import checks, names
+from flowcluster.functions import check_function, import_path, is_coroutine_function, look_up, undecorated
 
 Hook = Callable[[Any, Any, Any], object]
 Delays = float | Sequence[float] | Callable[[int], Sequence[float]]

@@ -14,8 +14,8 @@ import sys
 import threading
 from typing import Any
 
-from . import logs
-from .context import FlowContext, TaskContext, current
+from flowcluster import logs
+from flowcluster.context import FlowContext, TaskContext, current
 
 Run = FlowContext | TaskContext
 

@@ -11,7 +11,7 @@ import enum
 from collections.abc import Iterable
 from typing import Any
 
-from . import errors
+from flowcluster import errors
 
 
 class StateType(enum.StrEnum):

@@ -11,7 +11,7 @@ import pickle
 import time
 from typing import Any, NamedTuple
 
-from . import pickling
+from flowcluster import pickling
 
 ENV_STORAGE = "FLOWCLUSTER_RESULT_STORAGE"
 

@@ -6,18 +6,17 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from flowcluster.clusters.declared import Workers, declared
+from flowcluster.clusters.manifest import default_image, slug, with_env
+from flowcluster.engine import parameters as binding
+from flowcluster.kube.choice import Choice
+from flowcluster.kube.submission import Object, Submission, submission
+from flowcluster.packing import Code, Place, packed, place_of
+from flowcluster.storage import ENV_STORAGE
 from flowcluster_api import names
 
-from .clusters.declared import Workers, declared
-from .clusters.manifest import default_image, slug, with_env
-from .engine import parameters as binding
-from .kube.choice import Choice
-from .kube.submission import Object, Submission, submission
-from .packing import Code, Place, packed, place_of
-from .storage import ENV_STORAGE
-
 if TYPE_CHECKING:
-    from .flows import Flow
+    from flowcluster.flows import Flow
 
 #: Bytes of JSON: Linux takes 128 KiB in one environment variable, in which the driver gets its parameters.
 PARAMETERS_LIMIT = 120_000

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from .runners.base import TaskRunner
-from .runners.concurrent import ConcurrentTaskRunner
-from .runners.dask import DaskTaskRunner
-from .runners.ray import RayTaskRunner
-from .runners.ray_options import remote_options
-from .runners.sequential import SequentialTaskRunner
+from flowcluster.runners.base import TaskRunner
+from flowcluster.runners.concurrent import ConcurrentTaskRunner
+from flowcluster.runners.dask import DaskTaskRunner
+from flowcluster.runners.ray import RayTaskRunner
+from flowcluster.runners.ray_options import remote_options
+from flowcluster.runners.sequential import SequentialTaskRunner
 
 __all__ = [
     "ConcurrentTaskRunner",

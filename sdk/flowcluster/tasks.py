@@ -7,16 +7,16 @@ import functools
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Generic, Literal, ParamSpec, TypeVar, Unpack, overload
 
-from . import context, errors
-from .engine import direct_call, mapping, nested, submission
-from .engine.caching import task_input_hash
-from .engine.retrying import exponential_backoff
-from .engine.run import FlowRun
-from .functions import look_up, reference_to
-from .futures import AsyncTaskFuture, FutureList, RunFuture, TaskFuture
-from .options import TaskOptions, TaskSpec
-from .states import State
-from .waiting import Blocking, Suspending, drive
+from flowcluster import context, errors
+from flowcluster.engine import direct_call, mapping, nested, submission
+from flowcluster.engine.caching import task_input_hash
+from flowcluster.engine.retrying import exponential_backoff
+from flowcluster.engine.run import FlowRun
+from flowcluster.functions import look_up, reference_to
+from flowcluster.futures import AsyncTaskFuture, FutureList, RunFuture, TaskFuture
+from flowcluster.options import TaskOptions, TaskSpec
+from flowcluster.states import State
+from flowcluster.waiting import Blocking, Suspending, drive
 
 __all__ = ["Task", "TaskOptions", "exponential_backoff", "task", "task_input_hash"]
 

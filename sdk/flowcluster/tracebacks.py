@@ -8,8 +8,8 @@ import re
 import traceback
 from types import TracebackType
 
-from .context import PROCESS
-from .errors import RemoteTraceback
+from flowcluster.context import PROCESS
+from flowcluster.errors import RemoteTraceback
 
 # On an exception, which may travel on to another process with another log.
 _LOGGED = "__flowcluster_logged__"

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from . import driver, names
+from flowcluster_api import driver, names
 
 #: Annotation that ends the lease: the driver's `Outcome` as JSON.
 ANNOTATION_OUTCOME = f"{names.GROUP}/outcome"

@@ -16,8 +16,7 @@ import time
 from collections.abc import Iterator
 
 from flowcluster import flow
-
-from .common import Table, logging_at, medians, options
+from tests.bench.common import Table, logging_at, medians, options
 
 BOUND_FLOW_MS = 5
 BOUND_IMPORT_MS = 150

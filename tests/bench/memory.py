@@ -19,9 +19,8 @@ from typing import Any
 
 from flowcluster import flow, task
 from flowcluster.task_runners import DaskTaskRunner, TaskRunner
-
-from . import backends
-from .common import Table, logging_at, options
+from tests.bench import backends
+from tests.bench.common import Table, logging_at, options
 
 BOUND_FORGOTTEN_KB = 2.0
 BOUND_MAP_MB = 300

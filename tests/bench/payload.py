@@ -10,9 +10,8 @@ from unittest import mock
 
 from flowcluster import Task, flow, get_dask_client
 from flowcluster.task_runners import DaskTaskRunner
-
-from .backends import Backend, Function
-from .common import logging_at
+from tests.bench.backends import Backend, Function
+from tests.bench.common import logging_at
 
 #: So many calls, after as many that are not counted: what is sent once is not a call's.
 CALLS = 500

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
-from . import payload
+from tests.bench import payload
 
 #: Quiet, and patient with its server where a machine is slow.
 SETTINGS = {

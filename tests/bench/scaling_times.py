@@ -106,8 +106,11 @@ def single(rig: Rig, client: Client) -> float:
 
 
 def wave(rig: Rig, client: Client) -> dict[str, float]:
-    """One wave of work: seconds until the first and all workers' pods exist, and, from the end of the work, until no
-    worker is left; and tasks that ran more than once."""
+    """Run one wave of work.
+
+    Returns the seconds until the first and all pods exist, the seconds from the end of the work until no worker
+    is left, and the number of tasks that ran more than once.
+    """
     began, earlier = time.time(), len(client.get_events("runs"))
     futures = client.map(_task, range(TASKS), pure=False)
     found = {}

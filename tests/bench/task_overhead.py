@@ -16,10 +16,9 @@ from importlib.util import find_spec
 
 from flowcluster import flow, task
 from flowcluster.task_runners import TaskRunner
-
-from . import backends, payload
-from .backends import Backend
-from .common import Table, logging_at, medians, options
+from tests.bench import backends, payload
+from tests.bench.backends import Backend
+from tests.bench.common import Table, logging_at, medians, options
 
 #: Milliseconds a task, or times the library; None: shown without a bound.
 BOUND_MS = {"concurrent": 0.10}

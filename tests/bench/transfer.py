@@ -17,8 +17,7 @@ from distributed import Client, LocalCluster
 from distributed.security import Security
 
 from flowcluster_operator.keys import new_keys
-
-from .common import Table, medians, options
+from tests.bench.common import Table, medians, options
 
 MIB = 256
 

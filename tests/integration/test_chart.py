@@ -48,7 +48,7 @@ def documents(helm: pathlib.Path, archive: pathlib.Path, *values: str) -> list[d
     ],
 )
 def test_a_wrong_value_is_refused_by_name(helm: pathlib.Path, archive: pathlib.Path, value: str, field: str) -> None:
-    """helm refuses a value that the chart does not know or cannot use, and names it."""
+    """A value that the chart does not know or cannot use is refused by helm, which names it."""
     done = render(helm, archive, value)
 
     assert done.returncode != 0

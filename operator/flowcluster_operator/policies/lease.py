@@ -30,8 +30,10 @@ def allowed(observed: Observed) -> int | None:
 
 
 def _runs(observed: Observed, holder: str | None) -> bool:
-    """Whether the pod of the driver that was heard runs, as far as its kubelet has told: who waits for the next
-    attempt hears nothing, and an image need not have what it takes to be heard."""
+    """Whether the pod of the driver that holds the Lease runs, as far as its kubelet has reported.
+
+    Between two attempts there is no heartbeat, and an image without an agent never sends one.
+    """
     pods = [pod for pod in observed.of(names.COMPONENT_DRIVER) if pod.started and pod.ended is None]
     return any(pod.name == (holder or "").partition("/")[0] for pod in pods)
 

@@ -9,15 +9,14 @@ import os
 import sys
 from typing import Any
 
+from flowcluster.agent import messages
+from flowcluster.agent.driver import Driver
+from flowcluster.agent.lease import LOOK_SECONDS, RETRY_SECONDS, LeaseKeeper
+from flowcluster.agent.tunnel import Tunnel
+from flowcluster.errors import FlowclusterError, KubernetesError
+from flowcluster.kube.access import connect
+from flowcluster.kube.flow_runs import FlowRuns
 from flowcluster_api.driver import Outcome
-
-from ..errors import FlowclusterError, KubernetesError
-from ..kube.access import connect
-from ..kube.flow_runs import FlowRuns
-from . import messages
-from .driver import Driver
-from .lease import LOOK_SECONDS, RETRY_SECONDS, LeaseKeeper
-from .tunnel import Tunnel
 
 #: Seconds for connecting and for an answer: a renewal that hangs is better made anew.
 _TIMEOUT = (2.0, 3.0)
@@ -110,7 +109,7 @@ class Agent:
         return None
 
     def _adapt(self, wanted: messages.Adapt) -> None:
-        from .scaling import Scaling
+        from flowcluster.agent.scaling import Scaling
 
         if self._scaling is not None:
             self._scaling.cancel()

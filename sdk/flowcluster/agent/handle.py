@@ -13,11 +13,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from flowcluster.agent import messages
+from flowcluster.agent.messages import Adapt, Forward, Forwarding, Job, Lost, Released, Trouble
+from flowcluster.errors import KubernetesError
 from flowcluster_api.driver import Outcome
-
-from ..errors import KubernetesError
-from . import messages
-from .messages import Adapt, Forward, Forwarding, Job, Lost, Released, Trouble
 
 logger = logging.getLogger("flowcluster.cluster")
 

@@ -8,13 +8,12 @@ import datetime as dt
 import time
 from typing import Any
 
+from flowcluster.agent.driver import Driver
+from flowcluster.agent.messages import Job, Lost
+from flowcluster.errors import KubernetesError, NotFound
+from flowcluster.kube.flow_runs import FlowRuns
 from flowcluster_api import conditions, lease
 from flowcluster_api.driver import Outcome
-
-from ..errors import KubernetesError, NotFound
-from ..kube.flow_runs import FlowRuns
-from .driver import Driver
-from .messages import Job, Lost
 
 #: Seconds between two looks at the driver, and between attempts that failed.
 LOOK_SECONDS, RETRY_SECONDS = 0.5, 1.0

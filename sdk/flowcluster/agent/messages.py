@@ -9,7 +9,7 @@ import dataclasses
 import json
 from typing import Any
 
-from ..kube.choice import Choice
+from flowcluster.kube.choice import Choice
 
 
 @dataclasses.dataclass(frozen=True)

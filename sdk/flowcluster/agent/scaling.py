@@ -10,14 +10,13 @@ from typing import Any
 from distributed.core import rpc
 from distributed.security import Security
 
+from flowcluster import pickling
+from flowcluster.agent import scheduler_side
+from flowcluster.agent.messages import Adapt
+from flowcluster.agent.scheduler_side import NAME, ScalingPlugin
+from flowcluster.errors import KubernetesError
+from flowcluster.kube.flow_runs import FlowRuns
 from flowcluster_api.lease import Demand
-
-from .. import pickling
-from ..errors import KubernetesError
-from ..kube.flow_runs import FlowRuns
-from . import scheduler_side
-from .messages import Adapt
-from .scheduler_side import NAME, ScalingPlugin
 
 #: Seconds between two looks at the FlowRun: somebody may have changed the bounds there.
 BOUNDS_SECONDS = 10.0

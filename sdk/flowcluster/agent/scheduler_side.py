@@ -41,8 +41,11 @@ class ScalingPlugin(SchedulerPlugin):  # type: ignore[misc] # distributed is not
     def look(
         self, minimum: int, maximum: int, threads: int, target_duration: float, idle_seconds: float
     ) -> dict[str, Any]:
-        """Workers that the work needs, and names of those that have retired; others begin to retire if they are
-        more than needed, or than `maximum`. `threads` is what a worker has, where there is none yet."""
+        """Return how many workers the work needs, and the names of those that have retired.
+
+        Further workers begin to retire if there are more than the work needs, or than `maximum`. `threads` is the
+        number of threads of a worker, for the time before the first one exists.
+        """
         now = time.monotonic()
         active = [ws for ws in self.scheduler.workers.values() if ws.status is not Status.closing_gracefully]
         demand = self._demand(active, threads, target_duration)

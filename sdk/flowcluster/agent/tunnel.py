@@ -6,11 +6,10 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 
+from flowcluster.errors import KubernetesError, NotFound
+from flowcluster.kube.access import Access
+from flowcluster.kube.forward import Path, all_closed, open_path
 from flowcluster_api.relay import ANSWER, END, FRAME, HELLO, MARK, PORT, Connection
-
-from ..errors import KubernetesError, NotFound
-from ..kube.access import Access
-from ..kube.forward import Path, all_closed, open_path
 
 #: Seconds between two attempts to open a path, at first and at most.
 FIRST_WAIT, LONGEST_WAIT = 0.1, 2.0

@@ -14,22 +14,21 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from flowcluster import errors
+from flowcluster.cli import entrypoint as entrypoints
+from flowcluster.cli import parameters as assignments
+from flowcluster.cli.keeping import keeper_of
+from flowcluster.cli.own_clusters import OwnDaskCluster, OwnRayCluster
+from flowcluster.cli.presence import Presence, presence_of
+from flowcluster.cli.problems import Problem
+from flowcluster.engine import flow_run, progress, signals
+from flowcluster.engine.outcomes import cancelled, outcome_of
+from flowcluster.engine.run import FlowRun
+from flowcluster.flows import Flow
+from flowcluster.tracebacks import format_trimmed
 from flowcluster_api import driver as api
 from flowcluster_api import names
 from flowcluster_api.driver import Outcome
-
-from .. import errors
-from ..engine import flow_run, progress, signals
-from ..engine.outcomes import cancelled, outcome_of
-from ..engine.run import FlowRun
-from ..flows import Flow
-from ..tracebacks import format_trimmed
-from . import entrypoint as entrypoints
-from . import parameters as assignments
-from .keeping import keeper_of
-from .own_clusters import OwnDaskCluster, OwnRayCluster
-from .presence import Presence, presence_of
-from .problems import Problem
 
 #: Seconds after SIGTERM in which a run may close what it opened. Then the process ends: it has to
 #: leave its outcome before the kubelet kills it, by default 30 seconds after the signal.

@@ -9,11 +9,11 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from .. import errors, pickling, states
-from ..flows import Flow
-from ..suggestions import closest
-from ..tasks import Task
-from .problems import Problem
+from flowcluster import errors, pickling, states
+from flowcluster.cli.problems import Problem
+from flowcluster.flows import Flow
+from flowcluster.suggestions import closest
+from flowcluster.tasks import Task
 
 
 def load(entrypoint: str) -> Flow[..., Any]:

@@ -6,13 +6,12 @@ import dataclasses
 import logging
 from collections.abc import Mapping
 
+from flowcluster import states
+from flowcluster.cli.problems import Problem
+from flowcluster.states import State
+from flowcluster.storage import ENV_STORAGE, Storage, result_name, shown
 from flowcluster_api import driver as api
 from flowcluster_api.driver import Outcome
-
-from .. import states
-from ..states import State
-from ..storage import ENV_STORAGE, Storage, result_name, shown
-from .problems import Problem
 
 logger = logging.getLogger("flowcluster.results")
 

@@ -82,11 +82,11 @@ def run(
     with n if the flow called sys.exit(n).
     """
     # Imported here: other commands and --help need none of it.
-    from . import driver
+    from flowcluster.cli import driver
 
     if not json:
         raise typer.Exit(driver.main(entrypoint, parameter or [], os.environ).outcome.exit_code)
-    from . import report
+    from flowcluster.cli import report
 
     with report.stdout_of_our_own() as stdout:
         ending = driver.main(entrypoint, parameter or [], os.environ)
@@ -155,8 +155,8 @@ def submit(
     """
     if dry_run and watch:
         raise typer.BadParameter("--dry-run creates nothing that could be watched.", param_hint="--watch")
-    from ..kube.choice import Choice
-    from . import report, submit
+    from flowcluster.cli import report, submit
+    from flowcluster.kube.choice import Choice
 
     choice = Choice(kubeconfig, context, namespace)
     wanted = submit.Wanted(
@@ -182,7 +182,7 @@ def main() -> None:
 def _tell_operator(message: str) -> None:
     """Leave an outcome where the operator waits for one although no run began."""
     if path := os.environ.get(api.ENV_OUTCOME_PATH):
-        from . import driver
+        from flowcluster.cli import driver
 
         driver.write(
             api.Outcome(state="Failed", reason="InvalidCommand", message=message, exit_code=api.EXIT_USAGE), path

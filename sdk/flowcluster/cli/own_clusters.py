@@ -6,13 +6,12 @@ import contextlib
 import os
 from typing import Any
 
+from flowcluster.agent.messages import Adapt
+from flowcluster.cli.presence import Presence
+from flowcluster.clusters import ray_access
+from flowcluster.clusters.address import timeout_seconds
+from flowcluster.task_runners import DaskTaskRunner, RayTaskRunner
 from flowcluster_api.offers import Offers, told
-
-from ..agent.messages import Adapt
-from ..clusters import ray_access
-from ..clusters.address import timeout_seconds
-from ..task_runners import DaskTaskRunner, RayTaskRunner
-from .presence import Presence
 
 
 class OwnDaskCluster(DaskTaskRunner):

@@ -7,9 +7,9 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from ..engine.parameters import accepts
-from ..suggestions import closest
-from .problems import Problem
+from flowcluster.cli.problems import Problem
+from flowcluster.engine.parameters import accepts
+from flowcluster.suggestions import closest
 
 
 class Text(NamedTuple):

@@ -8,13 +8,12 @@ import os
 import threading
 from collections.abc import Mapping
 
+from flowcluster.agent.handle import Agent
+from flowcluster.agent.messages import Adapt, Job, Lost
+from flowcluster.cli.problems import Problem
+from flowcluster.kube.choice import TOKEN_FOLDER, Choice
 from flowcluster_api import driver as api
 from flowcluster_api import names
-
-from ..agent.handle import Agent
-from ..agent.messages import Adapt, Job, Lost
-from ..kube.choice import TOKEN_FOLDER, Choice
-from .problems import Problem
 
 logger = logging.getLogger("flowcluster.cluster")
 

@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
+from flowcluster.engine.run import FlowRun
 from flowcluster_api.driver import Outcome
-
-from ..engine.run import FlowRun
 
 
 def document(outcome: Outcome, run: FlowRun | None, seconds: float) -> str:

@@ -7,17 +7,16 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TextIO
 
+from flowcluster.cli import entrypoint as entrypoints
+from flowcluster.cli import parameters as assignments
+from flowcluster.cli.problems import Problem
+from flowcluster.errors import KubernetesError, NotFound, ParameterError
+from flowcluster.kube.choice import Choice
+from flowcluster.kube.submission import Submission, submit
+from flowcluster.packing import place_at
+from flowcluster.submitting import prepare
+from flowcluster.tracebacks import format_trimmed
 from flowcluster_api import driver as api
-
-from ..errors import KubernetesError, NotFound, ParameterError
-from ..kube.choice import Choice
-from ..kube.submission import Submission, submit
-from ..packing import place_at
-from ..submitting import prepare
-from ..tracebacks import format_trimmed
-from . import entrypoint as entrypoints
-from . import parameters as assignments
-from .problems import Problem
 
 #: Exit codes beyond those of `flowcluster_api.driver`: the FlowRun was deleted while it was watched; the API server
 #: was away for too long, or refused; Ctrl-C.
@@ -74,7 +73,7 @@ def main(wanted: Wanted, stdout: TextIO) -> int:
         print(f"to follow it:  {kubectl} get flowrun {run.name} --watch", file=stdout)
         print(f"to stop it:    {cancel}", file=stdout)
         return api.EXIT_COMPLETED
-    from .watching import watch
+    from flowcluster.cli.watching import watch
 
     told = sys.stderr if wanted.json else stdout
     print(f"flowrun/{run.name} created in namespace {run.namespace}; Ctrl-C ends the watching, not the run", file=told)

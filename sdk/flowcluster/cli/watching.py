@@ -8,11 +8,10 @@ import threading
 import time
 from typing import Any, TextIO
 
+from flowcluster.errors import KubernetesError
+from flowcluster.kube.submitted import REMEDY, SubmittedRun, phase_at_end
+from flowcluster.storage import shown
 from flowcluster_api import driver as api
-
-from ..errors import KubernetesError
-from ..kube.submitted import REMEDY, SubmittedRun, phase_at_end
-from ..storage import shown
 
 Object = dict[str, Any]
 

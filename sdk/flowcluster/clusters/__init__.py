@@ -10,8 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .dask_kubernetes import DaskKubernetesCluster
-    from .ray_kubernetes import RayKubernetesCluster
+    from flowcluster.clusters.dask_kubernetes import DaskKubernetesCluster
+    from flowcluster.clusters.ray_kubernetes import RayKubernetesCluster
 
 __all__ = ["DaskKubernetesCluster", "RayKubernetesCluster"]
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ..agent.messages import Adapt
+from flowcluster.agent.messages import Adapt
 
 #: More workers than any operator gives: its administrator's limit is what holds.
 UNLIMITED = 10_000

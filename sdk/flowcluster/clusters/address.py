@@ -13,9 +13,8 @@ import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from flowcluster.errors import ClusterUnreachable
 from flowcluster_api.driver import ENV_CLUSTER_TIMEOUT
-
-from ..errors import ClusterUnreachable
 
 logger = logging.getLogger("flowcluster.cluster")
 

@@ -11,18 +11,17 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from flowcluster.agent.handle import Agent
+from flowcluster.agent.messages import Adapt, Job, Lost
+from flowcluster.clusters.manifest import Object, beneath
+from flowcluster.clusters.starting import wait_until_usable
+from flowcluster.clusters.waiting_line import WaitingLine
+from flowcluster.errors import ClusterError, ClusterLost
+from flowcluster.kube.access import Access, connect
+from flowcluster.kube.choice import Choice
+from flowcluster.kube.flow_runs import FlowRuns
 from flowcluster_api import driver, names
 from flowcluster_api.driver import Outcome
-
-from ..agent.handle import Agent
-from ..agent.messages import Adapt, Job, Lost
-from ..errors import ClusterError, ClusterLost
-from ..kube.access import Access, connect
-from ..kube.choice import Choice
-from ..kube.flow_runs import FlowRuns
-from .manifest import Object, beneath
-from .starting import wait_until_usable
-from .waiting_line import WaitingLine
 
 logger = logging.getLogger("flowcluster.cluster")
 

@@ -13,17 +13,16 @@ from distributed.security import Security
 from distributed.utils import Log, format_dashboard_link
 from distributed.versions import get_versions
 
+from flowcluster.agent.messages import Adapt
+from flowcluster.clusters import versions
+from flowcluster.clusters.adapting import Adapting, adapting, check_number
+from flowcluster.clusters.address import wait_for
+from flowcluster.clusters.claim import RELEASED, Claim
+from flowcluster.clusters.manifest import Spec, cluster_run, cluster_spec, default_image
+from flowcluster.context import activity
+from flowcluster.errors import ClusterLost
+from flowcluster.kube.choice import Choice
 from flowcluster_api import lease
-
-from ..agent.messages import Adapt
-from ..context import activity
-from ..errors import ClusterLost
-from ..kube.choice import Choice
-from . import versions
-from .adapting import Adapting, adapting, check_number
-from .address import wait_for
-from .claim import RELEASED, Claim
-from .manifest import Spec, cluster_run, cluster_spec, default_image
 
 logger = logging.getLogger("flowcluster.cluster")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ..kube.choice import Choice
-from .adapting import UNLIMITED
-from .manifest import Object, cluster_spec
+from flowcluster.clusters.adapting import UNLIMITED
+from flowcluster.clusters.manifest import Object, cluster_spec
+from flowcluster.kube.choice import Choice
 
 #: The cluster classes that a FlowRun can stand for: module and kind by name.
 _CLASSES: dict[str, tuple[str, str | None]] = {

@@ -7,9 +7,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from flowcluster.context import flow_of_task
 from flowcluster_api import driver, names
-
-from ..context import flow_of_task
 
 Object = dict[str, Any]
 Spec = Mapping[str, Any]

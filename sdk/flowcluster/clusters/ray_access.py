@@ -17,10 +17,9 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
 
+from flowcluster.clusters.address import wait_for_ray
+from flowcluster.errors import ClusterUnreachable
 from flowcluster_api import driver
-
-from ..errors import ClusterUnreachable
-from .address import wait_for_ray
 
 logger = logging.getLogger("flowcluster.cluster")
 

@@ -14,18 +14,17 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
+from flowcluster.clusters import ray_access
+from flowcluster.clusters.adapting import UNLIMITED, bounds, check_number
+from flowcluster.clusters.claim import RELEASED, Claim
+from flowcluster.clusters.manifest import Spec, cluster_run, cluster_spec, default_image
+from flowcluster.clusters.versions import check_python, check_ray
+from flowcluster.context import activity
+from flowcluster.errors import ClusterError, ClusterLost
+from flowcluster.kube.choice import Choice
 from flowcluster_api import lease
 from flowcluster_api.driver import TOKEN_PORT
 from flowcluster_api.offers import offers
-
-from ..context import activity
-from ..errors import ClusterError, ClusterLost
-from ..kube.choice import Choice
-from . import ray_access
-from .adapting import UNLIMITED, bounds, check_number
-from .claim import RELEASED, Claim
-from .manifest import Spec, cluster_run, cluster_spec, default_image
-from .versions import check_python, check_ray
 
 logger = logging.getLogger("flowcluster.cluster")
 
@@ -171,8 +170,10 @@ class RayKubernetesCluster:
         self._claim.resize(n, n)
 
     def adapt(self, **kwargs: Any) -> None:
-        """Have as many workers as the work needs, from now on: between `minimum` and `maximum`, or as many as have
-        `minimum_cores`, `maximum_cores`, `minimum_memory` and `maximum_memory`. The tempo is Ray's own.
+        """Have as many workers as the work needs, from now on.
+
+        The number stays between `minimum` and `maximum`, or between the workers that have `minimum_cores` or
+        `minimum_memory` and those that have `maximum_cores` or `maximum_memory`. The tempo is Ray's own.
 
         Raises TypeError for a word that is not known, ValueError for a value that cannot be meant, `KubernetesError`
         if the API server refuses it.

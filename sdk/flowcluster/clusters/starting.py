@@ -8,10 +8,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from flowcluster.errors import ClusterNotStarted, KubernetesError, NotFound
+from flowcluster.kube.flow_runs import FlowRuns
 from flowcluster_api import conditions as c
-
-from ..errors import ClusterNotStarted, KubernetesError, NotFound
-from ..kube.flow_runs import FlowRuns
 
 logger = logging.getLogger("flowcluster.cluster")
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from ..portal import Portal
+from flowcluster.portal import Portal
 
 #: The attribute with a cluster's address, by kind.
 _ADDRESSES = {"Dask": "scheduler_address", "Ray": "address"}

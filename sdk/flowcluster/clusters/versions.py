@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..errors import ClusterNotStarted
+from flowcluster.errors import ClusterNotStarted
 
 _PACKAGES = ("dask", "distributed", "cloudpickle")
 

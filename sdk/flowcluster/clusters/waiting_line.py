@@ -6,7 +6,7 @@ import threading
 import time
 from types import TracebackType
 
-from .. import terminal
+from flowcluster import terminal
 
 #: Seconds without a line at first, and between two pictures of it.
 DELAY, INTERVAL = 2.0, 0.25

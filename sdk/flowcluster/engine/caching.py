@@ -9,12 +9,12 @@ import json
 import logging
 from typing import Any
 
-from .. import pickling, states, storage
-from ..context import TaskContext
-from ..options import TaskSpec
-from ..states import State
-from ..storage import Storage
-from .parameters import by_name
+from flowcluster import pickling, states, storage
+from flowcluster.context import TaskContext
+from flowcluster.engine.parameters import by_name
+from flowcluster.options import TaskSpec
+from flowcluster.states import State
+from flowcluster.storage import Storage
 
 logger = logging.getLogger("flowcluster.task_runs")
 

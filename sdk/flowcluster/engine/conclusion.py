@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import errors, states
-from ..futures import RunFuture
-from ..nesting import replace
-from ..states import State, Tally
-from ..waiting import Colour
-from . import inputs
-from .run import FlowRun
+from flowcluster import errors, states
+from flowcluster.engine import inputs
+from flowcluster.engine.run import FlowRun
+from flowcluster.futures import RunFuture
+from flowcluster.nesting import replace
+from flowcluster.states import State, Tally
+from flowcluster.waiting import Colour
 
 
 async def conclude(run: FlowRun, value: Any, colour: Colour) -> State:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from .. import errors, states
-from ..options import TaskSpec
-from ..states import State
-from ..waiting import Colour
-from . import inputs
-from .execution import Args, Kwargs, execute, state_of
-from .run import FlowRun
-from .task_run import TaskRun
+from flowcluster import errors, states
+from flowcluster.engine import inputs
+from flowcluster.engine.execution import Args, Kwargs, execute, state_of
+from flowcluster.engine.run import FlowRun
+from flowcluster.engine.task_run import TaskRun
+from flowcluster.options import TaskSpec
+from flowcluster.states import State
+from flowcluster.waiting import Colour
 
 
 async def call(

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import context, errors, prints, states
-from ..context import RunInfo, TaskContext
-from ..runners.base import SharedPart
-from ..states import State, StateType
-from ..tracebacks import is_ours
-from ..waiting import Blocking, Suspending
-from . import timeouts
-from .caching import CachedRun
-from .conclusion import conclude
+from flowcluster import context, errors, prints, states
+from flowcluster.context import RunInfo, TaskContext
+from flowcluster.engine import timeouts
+from flowcluster.engine.caching import CachedRun
+from flowcluster.engine.conclusion import conclude
+from flowcluster.runners.base import SharedPart
+from flowcluster.states import State, StateType
+from flowcluster.tracebacks import is_ours
+from flowcluster.waiting import Blocking, Suspending
 
 Args = tuple[Any, ...]
 Kwargs = dict[str, Any]

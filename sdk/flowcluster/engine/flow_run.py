@@ -8,18 +8,18 @@ import logging
 from contextlib import nullcontext
 from typing import Any
 
-from .. import context, errors, logs, names, prints, states
-from ..portal import run_on_new_loop
-from ..states import State
-from ..tracebacks import first_time
-from ..waiting import Blocking, Colour, Suspending, drive
-from . import hooks, inputs, parameters, progress, retrying, run_names, timeouts
-from .conclusion import conclude, without_cluster
-from .execution import Args, Kwargs, state_of
-from .flow_spec import FlowSpec
-from .outcomes import outcome_of
-from .run import FlowRun
-from .signals import Termination, sigterm_interrupts
+from flowcluster import context, errors, logs, names, prints, states
+from flowcluster.engine import hooks, inputs, parameters, progress, retrying, run_names, timeouts
+from flowcluster.engine.conclusion import conclude, without_cluster
+from flowcluster.engine.execution import Args, Kwargs, state_of
+from flowcluster.engine.flow_spec import FlowSpec
+from flowcluster.engine.outcomes import outcome_of
+from flowcluster.engine.run import FlowRun
+from flowcluster.engine.signals import Termination, sigterm_interrupts
+from flowcluster.portal import run_on_new_loop
+from flowcluster.states import State
+from flowcluster.tracebacks import first_time
+from flowcluster.waiting import Blocking, Colour, Suspending, drive
 
 
 def run_blocking(

@@ -6,12 +6,12 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .. import checks, names
-from ..functions import check_function, is_coroutine_function
-from ..options import COMMON, Hook, RunOptions, Table, fields_of
-from ..runners.base import TaskRunner
-from ..runners.concurrent import ConcurrentTaskRunner
-from ..states import StateType
+from flowcluster import checks, names
+from flowcluster.functions import check_function, is_coroutine_function
+from flowcluster.options import COMMON, Hook, RunOptions, Table, fields_of
+from flowcluster.runners.base import TaskRunner
+from flowcluster.runners.concurrent import ConcurrentTaskRunner
+from flowcluster.states import StateType
 
 
 class FlowOptions(RunOptions, total=False):

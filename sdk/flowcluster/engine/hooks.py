@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ..logs import RunLogger
-from ..options import Hook
-from ..states import State
+from flowcluster.logs import RunLogger
+from flowcluster.options import Hook
+from flowcluster.states import State
 
 
 def call_all(hooks: Iterable[Hook], spec: Any, run: Any, state: State, logger: RunLogger) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ..futures import RunFuture
-from ..nesting import Slot, replace
-from ..states import State, upstream_not_ready
-from ..waiting import Colour
+from flowcluster.futures import RunFuture
+from flowcluster.nesting import Slot, replace
+from flowcluster.states import State, upstream_not_ready
+from flowcluster.waiting import Colour
 
 
 class NotReady(Exception):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ..annotations import allow_failure, unmapped
-from ..errors import MapError
-from ..futures import RunFuture
-from ..states import State
-from ..waiting import wait_blocking
+from flowcluster.annotations import allow_failure, unmapped
+from flowcluster.errors import MapError
+from flowcluster.futures import RunFuture
+from flowcluster.states import State
+from flowcluster.waiting import wait_blocking
 
 
 def calls(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import zlib
 
-from .. import errors, logs
-from ..context import TaskContext
-from ..options import TaskSpec
-from ..runners.base import SharedPart
-from . import progress
-from .run import FlowRun
+from flowcluster import errors, logs
+from flowcluster.context import TaskContext
+from flowcluster.engine import progress
+from flowcluster.engine.run import FlowRun
+from flowcluster.options import TaskSpec
+from flowcluster.runners.base import SharedPart
 
 
 class NestedRuns(FlowRun):

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 
+from flowcluster import errors, states
+from flowcluster.engine.run import FlowRun
+from flowcluster.tracebacks import location
 from flowcluster_api import driver as api
 from flowcluster_api.driver import Outcome, OutcomeState, TaskCounts
-
-from .. import errors, states
-from ..tracebacks import location
-from .run import FlowRun
 
 #: Bytes of JSON that a result may have to be worth telling.
 RESULT_LIMIT = 2048

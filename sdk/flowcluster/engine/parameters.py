@@ -8,8 +8,8 @@ import typing
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import ParameterError
-from ..suggestions import closest
+from flowcluster.errors import ParameterError
+from flowcluster.suggestions import closest
 
 # Values of these very types need no conversion for an annotation that names the type, so that most
 # flows run without importing pydantic.

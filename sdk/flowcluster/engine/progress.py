@@ -11,10 +11,10 @@ import dataclasses
 import threading
 import time
 
-from .. import context, terminal
-from ..states import Tally
-from .progress_line import Shown, line
-from .run import FlowRun
+from flowcluster import context, terminal
+from flowcluster.engine.progress_line import Shown, line
+from flowcluster.engine.run import FlowRun
+from flowcluster.states import Tally
 
 #: Seconds that a run is left alone at first, and between two pictures of its line.
 DELAY, INTERVAL = 2.0, 0.15

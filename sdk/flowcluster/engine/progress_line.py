@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from .. import terminal
-from ..states import Tally
+from flowcluster import terminal
+from flowcluster.states import Tally
 
 _SPINNER, _ASCII_SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", "|/-\\"
 _BAR, _LEAST_BAR = 20, 5

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from .. import errors
-from ..logs import RunLogger
-from ..states import State, StateType
+from flowcluster import errors
+from flowcluster.logs import RunLogger
+from flowcluster.states import State, StateType
 
 
 class Retrying(Protocol):

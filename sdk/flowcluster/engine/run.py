@@ -7,14 +7,14 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from .. import context, library_logs, logs, states
-from ..errors import Terminated
-from ..futures import RunFuture
-from ..options import TaskSpec
-from ..runners.base import SharedPart, TaskRunner
-from ..states import State, Tally
-from ..tracebacks import first_time
-from .window import Window
+from flowcluster import context, library_logs, logs, states
+from flowcluster.engine.window import Window
+from flowcluster.errors import Terminated
+from flowcluster.futures import RunFuture
+from flowcluster.options import TaskSpec
+from flowcluster.runners.base import SharedPart, TaskRunner
+from flowcluster.states import State, Tally
+from flowcluster.tracebacks import first_time
 
 
 class FlowRun(context.FlowContext):

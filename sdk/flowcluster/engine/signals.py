@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from ..errors import Terminated
+from flowcluster.errors import Terminated
 
 #: Called when the signal arrives, before the run is broken off.
 on_sigterm: list[Callable[[], None]] = []

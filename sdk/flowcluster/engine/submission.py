@@ -9,16 +9,16 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from .. import states
-from ..futures import RunFuture
-from ..options import TaskSpec
-from ..runners.base import TaskCall
-from ..states import State
-from ..waiting import when_all
-from . import inputs
-from .execution import Args, Kwargs, execute
-from .run import FlowRun
-from .task_run import TaskRun
+from flowcluster import states
+from flowcluster.engine import inputs
+from flowcluster.engine.execution import Args, Kwargs, execute
+from flowcluster.engine.run import FlowRun
+from flowcluster.engine.task_run import TaskRun
+from flowcluster.futures import RunFuture
+from flowcluster.options import TaskSpec
+from flowcluster.runners.base import TaskCall
+from flowcluster.states import State
+from flowcluster.waiting import when_all
 
 # For all runs: it is held for two instructions.
 _lock = threading.Lock()

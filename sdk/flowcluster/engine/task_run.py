@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import context, logs, states
-from ..context import RunInfo
-from ..futures import AsyncTaskFuture, RunFuture, TaskFuture
-from ..options import TaskSpec
-from ..states import State
-from . import hooks, inputs, parameters, retrying, run_names
-from .execution import Args, Kwargs
-from .run import FlowRun
+from flowcluster import context, logs, states
+from flowcluster.context import RunInfo
+from flowcluster.engine import hooks, inputs, parameters, retrying, run_names
+from flowcluster.engine.execution import Args, Kwargs
+from flowcluster.engine.run import FlowRun
+from flowcluster.futures import AsyncTaskFuture, RunFuture, TaskFuture
+from flowcluster.options import TaskSpec
+from flowcluster.states import State
 
 
 class TaskRun:

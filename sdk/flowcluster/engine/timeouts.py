@@ -12,8 +12,8 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import Any, Generic, Protocol, TypeVar
 
-from ..errors import RunTimedOut
-from ..waiting import current_place, occupying
+from flowcluster.errors import RunTimedOut
+from flowcluster.waiting import current_place, occupying
 
 T = TypeVar("T")
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from kubernetes import client, config
 from kubernetes.config.config_exception import ConfigException
 
-from ..errors import KubernetesError
-from .choice import TOKEN_FOLDER, Choice
+from flowcluster.errors import KubernetesError
+from flowcluster.kube.choice import TOKEN_FOLDER, Choice
 
 _DEFAULT_KUBECONFIG = "~/.kube/config"
 

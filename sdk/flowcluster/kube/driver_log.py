@@ -12,10 +12,9 @@ from urllib.parse import urlencode
 
 import urllib3
 
+from flowcluster.errors import KubernetesError, NotFound
+from flowcluster.kube.access import Access, headers
 from flowcluster_api import names
-
-from ..errors import KubernetesError, NotFound
-from .access import Access, headers
 
 Object = dict[str, Any]
 

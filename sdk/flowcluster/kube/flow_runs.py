@@ -8,10 +8,9 @@ from typing import Any
 import urllib3
 from kubernetes import client
 
+from flowcluster.errors import KubernetesError, NotFound
+from flowcluster.kube.access import Access
 from flowcluster_api import names
-
-from ..errors import KubernetesError, NotFound
-from .access import Access
 
 Object = dict[str, Any]
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import aiohttp
 
-from ..errors import KubernetesError, NotFound
-from .access import Access, headers
+from flowcluster.errors import KubernetesError, NotFound
+from flowcluster.kube.access import Access, headers
 
 #: Subprotocol and channels: data, and what went wrong at the other end. Each channel begins with the port's number.
 _PROTOCOL = "v4.channel.k8s.io"

@@ -7,14 +7,13 @@ import logging
 import secrets
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from flowcluster.errors import KubernetesError
+from flowcluster.kube.choice import Choice
+from flowcluster.packing import Code
 from flowcluster_api import names
 
-from ..errors import KubernetesError
-from ..packing import Code
-from .choice import Choice
-
 if TYPE_CHECKING:
-    from .submitted import SubmittedRun
+    from flowcluster.kube.submitted import SubmittedRun
 
 logger = logging.getLogger("flowcluster.submission")
 
@@ -65,9 +64,9 @@ def submit(wanted: Submission) -> SubmittedRun:
     """
     # Imported here, as objects are also made only to be shown.
     try:
-        from .access import connect
-        from .flow_runs import FlowRuns
-        from .submitted import SubmittedRun
+        from flowcluster.kube.access import connect
+        from flowcluster.kube.flow_runs import FlowRuns
+        from flowcluster.kube.submitted import SubmittedRun
     except ImportError as error:
         raise ImportError(f'{error}. Submitting needs: pip install "flowcluster[kubernetes]"') from error
 

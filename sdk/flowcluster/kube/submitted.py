@@ -7,13 +7,12 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from flowcluster import storage
+from flowcluster.errors import CancelledRun, KubernetesError, NotFound, ResultGone, SubmittedRunFailed
+from flowcluster.kube.access import Access
+from flowcluster.kube.driver_log import DriverLog
+from flowcluster.kube.flow_runs import FlowRuns
 from flowcluster_api import conditions as c
-
-from .. import storage
-from ..errors import CancelledRun, KubernetesError, NotFound, ResultGone, SubmittedRunFailed
-from .access import Access
-from .driver_log import DriverLog
-from .flow_runs import FlowRuns
 
 Object = dict[str, Any]
 

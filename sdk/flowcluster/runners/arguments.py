@@ -6,8 +6,8 @@ import inspect
 import pickle
 from typing import Any
 
-from .. import pickling, states
-from .base import TaskCall
+from flowcluster import pickling, states
+from flowcluster.runners.base import TaskCall
 
 # Values of these types alone need no cloudpickle, which costs ten times as much.
 PLAIN = frozenset({int, str, float, bool, bytes, type(None)})

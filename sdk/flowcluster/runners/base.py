@@ -6,15 +6,14 @@ import abc
 from collections.abc import Callable, Collection, Coroutine
 from typing import Any, ClassVar, Self
 
+from flowcluster.context import RunInfo
+from flowcluster.errors import ClusterError
+from flowcluster.futures import RunFuture
+from flowcluster.options import TaskSpec
+from flowcluster.portal import Portal
+from flowcluster.states import State
+from flowcluster.waiting import drive
 from flowcluster_api.driver import Outcome
-
-from ..context import RunInfo
-from ..errors import ClusterError
-from ..futures import RunFuture
-from ..options import TaskSpec
-from ..portal import Portal
-from ..states import State
-from ..waiting import drive
 
 
 class TaskCall:

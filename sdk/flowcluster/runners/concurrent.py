@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar
 
-from ..states import State
-from .base import TaskCall, TaskRunner
-from .threads import ThreadPool
+from flowcluster.runners.base import TaskCall, TaskRunner
+from flowcluster.runners.threads import ThreadPool
+from flowcluster.states import State
 
 
 class ConcurrentTaskRunner(TaskRunner):

@@ -12,16 +12,16 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from .. import context
-from ..errors import ClusterLost, ClusterUnreachable
-from ..states import State
-from .base import TaskCall, TaskRunner
+from flowcluster import context
+from flowcluster.errors import ClusterLost, ClusterUnreachable
+from flowcluster.runners.base import TaskCall, TaskRunner
+from flowcluster.states import State
 
 if TYPE_CHECKING:
-    from ..clusters.temporary import ClusterClass
-    from .dask_load import DaskLoad
-    from .dask_result import DaskResult
-    from .dask_session import DaskSession
+    from flowcluster.clusters.temporary import ClusterClass
+    from flowcluster.runners.dask_load import DaskLoad
+    from flowcluster.runners.dask_result import DaskResult
+    from flowcluster.runners.dask_session import DaskSession
 
 logger = logging.getLogger("flowcluster.task_runner.dask")
 
@@ -74,7 +74,7 @@ class DaskTaskRunner(TaskRunner):
                     "Give either the address of a cluster that exists, or cluster_class, cluster_kwargs and "
                     "adapt_kwargs for a new one, not both."
                 )
-            from ..clusters.address import split
+            from flowcluster.clusters.address import split
 
             split(address)  # refuses what cannot be an address
         for name, kwargs in (("cluster_kwargs", cluster_kwargs), ("client_kwargs", client_kwargs)):
@@ -102,12 +102,12 @@ class DaskTaskRunner(TaskRunner):
         # Before anything is waited for: this takes as long as a scheduler takes to start.
         import distributed
 
-        from ..clusters.address import timeout_seconds, wait_for
-        from ..clusters.temporary import is_async_only, temporary_cluster
-        from .dask_load import DaskLoad
-        from .dask_nested import on_worker
-        from .dask_report import reported
-        from .dask_session import DaskSession
+        from flowcluster.clusters.address import timeout_seconds, wait_for
+        from flowcluster.clusters.temporary import is_async_only, temporary_cluster
+        from flowcluster.runners.dask_load import DaskLoad
+        from flowcluster.runners.dask_nested import on_worker
+        from flowcluster.runners.dask_report import reported
+        from flowcluster.runners.dask_session import DaskSession
 
         with contextlib.ExitStack() as resources:
             # Not the process's default client: the flow's own use of Dask stays as it was.

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from .. import context
-from ..errors import NoFlowRunError
-from .dask import DaskTaskRunner
+from flowcluster import context
+from flowcluster.errors import NoFlowRunError
+from flowcluster.runners.dask import DaskTaskRunner
 
 
 @contextmanager

@@ -8,9 +8,9 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from .. import pickling
-from .base import SharedPart, TaskCall, TaskRunner
-from .dask_registration import keep_code
+from flowcluster import pickling
+from flowcluster.runners.base import SharedPart, TaskCall, TaskRunner
+from flowcluster.runners.dask_registration import keep_code
 
 
 class Codes:

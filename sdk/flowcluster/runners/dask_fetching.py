@@ -6,8 +6,8 @@ import threading
 import weakref
 from typing import Any
 
-from .dask_result import DaskResult
-from .failure import lost_with
+from flowcluster.runners.dask_result import DaskResult
+from flowcluster.runners.failure import lost_with
 
 # Results up to the first size are fetched together with one that is asked for, up to the second in total.
 _TOGETHER, _TOTAL = 65_536, 4_000_000

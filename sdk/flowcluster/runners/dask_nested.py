@@ -9,9 +9,9 @@ from typing import Any
 
 import distributed
 
-from .base import TaskRunner
-from .dask import DaskTaskRunner
-from .dask_session import DaskSession
+from flowcluster.runners.base import TaskRunner
+from flowcluster.runners.dask import DaskTaskRunner
+from flowcluster.runners.dask_session import DaskSession
 
 
 class NestedDaskRunner(DaskTaskRunner):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from .dask_plugin import ID_LENGTH, NAME
+from flowcluster.runners.dask_plugin import ID_LENGTH, NAME
 
 logger = logging.getLogger("flowcluster.task_runner.dask")
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from distributed.core import clean_exception
 
-from .. import states
-from ..states import State
+from flowcluster import states
+from flowcluster.states import State
 
 
 def of_news(kind: str, *details: Any) -> State:

@@ -8,10 +8,10 @@ from typing import Any
 
 from distributed.diagnostics.plugin import SchedulerPlugin
 
-from .. import pickling, states
-from ..errors import ClusterUnreachable
-from . import dask_plugin
-from .dask_plugin import NAME, SchedulerSide, WorkerSide
+from flowcluster import pickling, states
+from flowcluster.errors import ClusterUnreachable
+from flowcluster.runners import dask_plugin
+from flowcluster.runners.dask_plugin import NAME, SchedulerSide, WorkerSide
 
 
 class _Shipped(SchedulerPlugin):  # type: ignore[misc] # distributed is not typed

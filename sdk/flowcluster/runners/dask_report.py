@@ -9,7 +9,7 @@ from typing import Any
 
 from distributed import performance_report
 
-from .. import states
+from flowcluster import states
 
 logger = logging.getLogger("flowcluster.task_runner.dask")
 

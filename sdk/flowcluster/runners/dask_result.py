@@ -6,13 +6,13 @@ import pickle
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..states import Remote, State
-from . import arguments
-from .base import TaskCall
-from .failure import TaskFailure
+from flowcluster.runners import arguments
+from flowcluster.runners.base import TaskCall
+from flowcluster.runners.failure import TaskFailure
+from flowcluster.states import Remote, State
 
 if TYPE_CHECKING:
-    from .dask_session import DaskSession
+    from flowcluster.runners.dask_session import DaskSession
 
 
 class DaskResult(Remote):

@@ -10,8 +10,8 @@ from typing import Any
 import dask
 from dask._task_spec import TaskRef
 
-from . import dask_worker
-from .dask_result import Submission
+from flowcluster.runners import dask_worker
+from flowcluster.runners.dask_result import Submission
 
 #: So many runs, and so many bytes of their arguments, are sent as one graph at most.
 _TOGETHER, _BYTES = 500, 1_000_000

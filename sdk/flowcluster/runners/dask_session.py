@@ -12,19 +12,19 @@ from typing import Any
 import dask
 import distributed
 
-from .. import logs, states
-from ..errors import ClusterLost
-from ..states import State
-from .base import TaskCall, TaskRunner
-from .dask_codes import Codes
-from .dask_fetching import Fetching
-from .dask_news import News
-from .dask_outcomes import of_news
-from .dask_plugin import ID_LENGTH, ID_MARK
-from .dask_registration import close_session, open_session
-from .dask_result import DaskResult, Submission
-from .dask_sending import Sending
-from .failure import TaskFailure, left_behind, lost_with
+from flowcluster import logs, states
+from flowcluster.errors import ClusterLost
+from flowcluster.runners.base import TaskCall, TaskRunner
+from flowcluster.runners.dask_codes import Codes
+from flowcluster.runners.dask_fetching import Fetching
+from flowcluster.runners.dask_news import News
+from flowcluster.runners.dask_outcomes import of_news
+from flowcluster.runners.dask_plugin import ID_LENGTH, ID_MARK
+from flowcluster.runners.dask_registration import close_session, open_session
+from flowcluster.runners.dask_result import DaskResult, Submission
+from flowcluster.runners.dask_sending import Sending
+from flowcluster.runners.failure import TaskFailure, left_behind, lost_with
+from flowcluster.states import State
 
 logger = logging.getLogger("flowcluster.task_runner.dask")
 

@@ -13,12 +13,12 @@ from distributed.protocol import serialize
 from distributed.utils import sync
 from distributed.worker import get_worker, thread_state
 
-from .. import pickling, states
-from ..context import RunInfo
-from ..waiting import occupying
-from . import remote
-from .dask_plugin import NAME
-from .failure import NamedResult, TaskFailure
+from flowcluster import pickling, states
+from flowcluster.context import RunInfo
+from flowcluster.runners import remote
+from flowcluster.runners.dask_plugin import NAME
+from flowcluster.runners.failure import NamedResult, TaskFailure
+from flowcluster.waiting import occupying
 
 #: Results up to this size, in bytes when pickled, go to the driver with the news of the run's end.
 SMALL = 16_384

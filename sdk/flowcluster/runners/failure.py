@@ -5,9 +5,9 @@ from __future__ import annotations
 import pickle
 from typing import Any, NamedTuple
 
-from .. import errors, pickling, states
-from ..states import State, StateType
-from ..tracebacks import format_trimmed, location, with_code
+from flowcluster import errors, pickling, states
+from flowcluster.states import State, StateType
+from flowcluster.tracebacks import format_trimmed, location, with_code
 
 
 class NamedResult(NamedTuple):

@@ -11,19 +11,18 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from flowcluster import context
+from flowcluster.errors import ClusterError, ClusterLost
+from flowcluster.runners.base import TaskCall, TaskRunner
+from flowcluster.runners.ray_options import current
+from flowcluster.states import State
 from flowcluster_api.offers import Offers, told
 
-from .. import context
-from ..errors import ClusterError, ClusterLost
-from ..states import State
-from .base import TaskCall, TaskRunner
-from .ray_options import current
-
 if TYPE_CHECKING:
-    from ..clusters.temporary import ClusterClass
-    from .ray_connection import Connection
-    from .ray_result import RayResult
-    from .ray_session import RaySession
+    from flowcluster.clusters.temporary import ClusterClass
+    from flowcluster.runners.ray_connection import Connection
+    from flowcluster.runners.ray_result import RayResult
+    from flowcluster.runners.ray_session import RaySession
 
 
 class RayTaskRunner(TaskRunner):
@@ -79,7 +78,7 @@ class RayTaskRunner(TaskRunner):
         if init_kwargs and "address" in init_kwargs:
             raise ValueError("Give the address as an argument of its own, not among init_kwargs.")
         if address is not None and address != "local":
-            from ..clusters.address import split_ray
+            from flowcluster.clusters.address import split_ray
 
             split_ray(address)  # refuses what cannot be an address
         self.address = address
@@ -95,9 +94,9 @@ class RayTaskRunner(TaskRunner):
         """
         super().open()
         # Here, as it takes as long as Ray takes to be imported.
-        from ..clusters.address import timeout_seconds
-        from .ray_connection import connect
-        from .ray_session import RaySession
+        from flowcluster.clusters.address import timeout_seconds
+        from flowcluster.runners.ray_connection import connect
+        from flowcluster.runners.ray_session import RaySession
 
         with contextlib.ExitStack() as resources:
             address = self.address if self.cluster_class is None else self._made(self.cluster_class, resources)
@@ -110,8 +109,8 @@ class RayTaskRunner(TaskRunner):
 
     def _made(self, cluster_class: ClusterClass, resources: contextlib.ExitStack) -> str:
         """The address of a new cluster, which `resources` will close."""
-        from ..clusters.temporary import temporary_cluster
-        from .ray_connection import current_address
+        from flowcluster.clusters.temporary import temporary_cluster
+        from flowcluster.runners.ray_connection import current_address
 
         if (used := current_address()) is not None:
             raise ClusterError(

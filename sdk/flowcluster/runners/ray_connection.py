@@ -12,13 +12,12 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from flowcluster.clusters import address as addresses
+from flowcluster.errors import ClusterLost
+from flowcluster.runners.ray_keeper import Keeper
+from flowcluster.runners.ray_prints import Prints
+from flowcluster.runners.ray_worker import outbox
 from flowcluster_api.offers import Offers
-
-from ..clusters import address as addresses
-from ..errors import ClusterLost
-from .ray_keeper import Keeper
-from .ray_prints import Prints
-from .ray_worker import outbox
 
 logger = logging.getLogger("flowcluster.task_runner.ray")
 

@@ -15,8 +15,8 @@ from itertools import islice
 from queue import SimpleQueue
 from typing import Any
 
-from .ray_connection import Connection
-from .ray_result import RayResult
+from flowcluster.runners.ray_connection import Connection
+from flowcluster.runners.ray_result import RayResult
 
 logger = logging.getLogger("flowcluster.task_runner.ray")
 

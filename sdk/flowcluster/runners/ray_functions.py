@@ -7,12 +7,11 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from flowcluster import pickling
+from flowcluster.runners import ray_options, ray_worker
+from flowcluster.runners.base import SharedPart, TaskCall, TaskRunner
+from flowcluster.runners.ray_records import Inbox
 from flowcluster_api.offers import Offers
-
-from .. import pickling
-from . import ray_options, ray_worker
-from .base import SharedPart, TaskCall, TaskRunner
-from .ray_records import Inbox
 
 
 class Prepared:

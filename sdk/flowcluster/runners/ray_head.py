@@ -10,9 +10,9 @@ import socket
 import threading
 from collections.abc import Callable
 
-from ..errors import ClusterLost
-from .ray_connection import Connection
-from .ray_records import INTERVAL
+from flowcluster.errors import ClusterLost
+from flowcluster.runners.ray_connection import Connection
+from flowcluster.runners.ray_records import INTERVAL
 
 logger = logging.getLogger("flowcluster.task_runner.ray")
 

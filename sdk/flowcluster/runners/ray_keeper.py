@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from ..errors import ClusterUnreachable
-from .ray_prints import Prints
+from flowcluster.errors import ClusterUnreachable
+from flowcluster.runners.ray_prints import Prints
 
 logger = logging.getLogger("flowcluster.task_runner.ray")
 

@@ -15,9 +15,8 @@ from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any
 
+from flowcluster.options import TaskSpec
 from flowcluster_api.offers import Offers
-
-from ..options import TaskSpec
 
 #: Ray's own resources, and the options that ask for them.
 _OPTION_OF = {"CPU": "num_cpus", "GPU": "num_gpus", "memory": "memory"}

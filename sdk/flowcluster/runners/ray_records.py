@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from .. import logs
+from flowcluster import logs
 
 #: Seconds after which a record is sent although its run goes on, and between two looks of the driver.
 INTERVAL = 1.0

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ..context import RunInfo
-from ..states import Remote, State
-from .failure import TaskFailure
-from .ray_results import unpack
+from flowcluster.context import RunInfo
+from flowcluster.runners.failure import TaskFailure
+from flowcluster.runners.ray_results import unpack
+from flowcluster.states import Remote, State
 
 if TYPE_CHECKING:
-    from .ray_session import RaySession
+    from flowcluster.runners.ray_session import RaySession
 
 
 class RayResult(Remote):

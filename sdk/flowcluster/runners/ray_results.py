@@ -10,8 +10,8 @@ from __future__ import annotations
 import pickle
 from typing import Any
 
-from .. import pickling
-from .arguments import PLAIN
+from flowcluster import pickling
+from flowcluster.runners.arguments import PLAIN
 
 #: Bytes from which a buffer is worth keeping apart.
 _LARGE = 16_384

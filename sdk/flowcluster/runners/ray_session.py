@@ -10,20 +10,20 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
-from .. import states
-from ..errors import ClusterLost
-from ..states import State
-from . import arguments, ray_worker
-from .base import TaskCall, TaskRunner
-from .failure import TaskFailure, left_behind, lost_with
-from .ray_connection import Connection
-from .ray_ends import Ends
-from .ray_functions import Functions
-from .ray_head import Watch
-from .ray_records import Inbox
-from .ray_result import RayResult
-from .ray_results import unpack
-from .ray_waiting import sessions
+from flowcluster import states
+from flowcluster.errors import ClusterLost
+from flowcluster.runners import arguments, ray_worker
+from flowcluster.runners.base import TaskCall, TaskRunner
+from flowcluster.runners.failure import TaskFailure, left_behind, lost_with
+from flowcluster.runners.ray_connection import Connection
+from flowcluster.runners.ray_ends import Ends
+from flowcluster.runners.ray_functions import Functions
+from flowcluster.runners.ray_head import Watch
+from flowcluster.runners.ray_records import Inbox
+from flowcluster.runners.ray_result import RayResult
+from flowcluster.runners.ray_results import unpack
+from flowcluster.runners.ray_waiting import sessions
+from flowcluster.states import State
 
 logger = logging.getLogger("flowcluster.task_runner.ray")
 

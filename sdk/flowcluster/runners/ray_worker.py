@@ -13,14 +13,14 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from .. import logs, states
-from ..context import RunInfo
-from ..waiting import occupying
-from . import remote
-from .failure import NamedResult, TaskFailure
-from .ray_records import Outbox
-from .ray_results import pack, unpack
-from .ray_waiting import place
+from flowcluster import logs, states
+from flowcluster.context import RunInfo
+from flowcluster.runners import remote
+from flowcluster.runners.failure import NamedResult, TaskFailure
+from flowcluster.runners.ray_records import Outbox
+from flowcluster.runners.ray_results import pack, unpack
+from flowcluster.runners.ray_waiting import place
+from flowcluster.waiting import occupying
 
 #: Results up to this size, in bytes when packed, go to the driver with the news.
 SMALL = 2_048

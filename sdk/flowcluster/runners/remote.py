@@ -12,10 +12,10 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
-from .. import context, logs, states
-from ..context import RunInfo
-from ..nesting import Slot, replace
-from .failure import NamedResult, TaskFailure
+from flowcluster import context, logs, states
+from flowcluster.context import RunInfo
+from flowcluster.nesting import Slot, replace
+from flowcluster.runners.failure import NamedResult, TaskFailure
 
 
 class _Upstream(Exception):
@@ -52,7 +52,7 @@ def carry_out(
 
         state = asyncio.run(body(shared, info, args, kwargs))
     else:
-        from ..waiting import drive
+        from flowcluster.waiting import drive
 
         state = drive(body(shared, info, args, kwargs))
     if not state.is_completed():

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar
 
-from ..errors import Terminated
-from ..states import State
-from .base import TaskCall, TaskRunner
+from flowcluster.errors import Terminated
+from flowcluster.runners.base import TaskCall, TaskRunner
+from flowcluster.states import State
 
 
 class SequentialTaskRunner(TaskRunner):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from queue import SimpleQueue
 
-from ..waiting import occupying
+from flowcluster.waiting import occupying
 
 _Job = tuple[contextvars.Context, Callable[[], object]]
 

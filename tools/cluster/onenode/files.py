@@ -116,7 +116,7 @@ def kube_proxy(kubeconfig_file: Path, address: str) -> dict[str, Any]:
 
 
 def containerd(layout: Layout, plugins: Path, *, kubernetes: bool = True) -> str:
-    """containerd's TOML.
+    """TOML of containerd.
 
     :param plugins: folder of the container network plugins.
     :param kubernetes: False leaves out the part that the kubelet talks to, and so all memory of containers.

@@ -52,7 +52,7 @@ class Layout:
 
     @property
     def images(self) -> Path:
-        """containerd's root; outlives ``down``, so that images need not be loaded again."""
+        """Root of containerd; outlives ``down``, so that images need not be loaded again."""
         return self.folder / "containerd"
 
     @property
@@ -62,7 +62,7 @@ class Layout:
 
     @property
     def socket(self) -> Path:
-        """containerd's socket."""
+        """Socket of containerd."""
         return self.home / "run" / "containerd.sock"
 
     @property
