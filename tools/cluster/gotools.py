@@ -11,7 +11,7 @@ from pathlib import Path
 from tools.cluster import cache, golang
 from tools.cluster.errors import ToolError
 from tools.cluster.progress import say, step
-from tools.cluster.shell import run
+from tools.cluster.shell import follow, run
 
 KUBERNETES_PROGRAMS = (
     "kube-apiserver",
@@ -116,14 +116,7 @@ def built(name: str) -> Path:
     def make(folder: Path) -> None:
         say(f"building {name} from source, only this once: {module.duration} on two cores")
         for program, package in module.programs.items():
-            with step(f"building {program}"):
-                flags = ["-trimpath", "-mod=readonly", "-buildvcs=false", "-ldflags", ldflags]
-                run(
-                    [golang.go(), "build", *flags, "-o", folder / program, package],
-                    cwd=source,
-                    env=golang.environment(),
-                    hint="The Go module proxy must be reachable for the first build.",
-                )
+            _build(source, package, folder / program, ldflags)
         for asset in module.assets:
             where = run(
                 [golang.go(), "list", "-m", "-f", "{{.Dir}}", module.pinned], cwd=source, env=golang.environment()
@@ -131,6 +124,27 @@ def built(name: str) -> Path:
             shutil.copytree(Path(where.strip()) / asset, folder / asset, copy_function=shutil.copyfile)
 
     return cache.entry(f"bin/{name}", key, make, f"building {name}")
+
+
+def _build(source: Path, package: str, target: Path, ldflags: str) -> None:
+    """Build one program, counting the packages that the compiler names against all that the program consists of."""
+    hint = "The Go module proxy must be reachable for the first build."
+    with step(f"building {target.name}") as here:
+        here.reached = "downloading the source"
+        listed = run(
+            [golang.go(), "list", "-mod=readonly", "-deps", package], cwd=source, env=golang.environment(), hint=hint
+        )
+        total, compiled = len(listed.splitlines()), 0
+
+        def count(line: str) -> None:
+            nonlocal compiled
+            if not line.startswith("go: "):
+                compiled += 1
+                here.reached = f"{compiled} of at most {total} packages compiled"
+
+        flags = ["-v", "-trimpath", "-mod=readonly", "-buildvcs=false", "-ldflags", ldflags]
+        build: list[str | Path] = [golang.go(), "build", *flags, "-o", target, package]
+        follow(build, count, cwd=source, env=golang.environment(), hint=hint)
 
 
 def program(name: str) -> Path:

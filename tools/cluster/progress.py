@@ -17,23 +17,31 @@ def say(text: str) -> None:
     print(f"[{time.monotonic() - _started:6.1f}s] {text}", file=sys.stderr, flush=True)
 
 
-@contextmanager
-def step(text: str) -> Iterator[None]:
-    """Announce ``text``, repeat it every 15 seconds while the body runs, and say how long it took.
+class Step:
+    """A step under way: ``reached`` is how far it is, for its next line of progress."""
 
-    The closing line is left out when the body took under two seconds or raised.
+    reached = ""
+
+
+@contextmanager
+def step(text: str) -> Iterator[Step]:
+    """Announce ``text``, repeat it every 15 seconds while the body runs, and print how long it took.
+
+    The body can set ``reached`` of the yielded step. The closing line is left out when the body took under two seconds
+    or raised.
     """
     say(text)
     began = time.monotonic()
     ended = threading.Event()
+    here = Step()
 
     def beat() -> None:
         while not ended.wait(HEARTBEAT_SECONDS):
-            say(f"{text}: still at it after {time.monotonic() - began:.0f} s")
+            say(f"{text}: {here.reached or 'under way'} after {time.monotonic() - began:.0f} s")
 
     threading.Thread(target=beat, daemon=True).start()
     try:
-        yield
+        yield here
     finally:
         ended.set()
     took = time.monotonic() - began

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -56,9 +57,47 @@ def run(
     except FileNotFoundError:
         raise ToolError(f"{words[0]} is not installed, or not on PATH. {hint}".strip()) from None
     if done.returncode != 0:
-        printed = "\n".join((done.stdout + done.stderr).strip().splitlines()[-TAIL_LINES:])
-        raise ToolError(f"`{shlex.join(words)}` exited {done.returncode}:\n{printed}\n{hint}".strip())
+        raise _failed(words, done.returncode, (done.stdout + done.stderr).strip().splitlines(), hint)
     return done.stdout
+
+
+def follow(
+    argv: Sequence[str | Path],
+    on_line: Callable[[str], None],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    hint: str = "",
+) -> None:
+    """Run a program to its end and pass each line that it prints, on stdout or stderr, to ``on_line``.
+
+    :param env: added to this process's environment.
+    :param hint: what the reader can do when it fails; becomes the last line of the error.
+    :raises ToolError: it exits non-zero; the message ends with the last lines it printed.
+    """
+    words = [str(word) for word in argv]
+    last: deque[str] = deque(maxlen=TAIL_LINES)
+    with subprocess.Popen(
+        words,
+        env={**os.environ, "PATH": search_path(), **(env or {})},
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    ) as running:
+        assert running.stdout is not None
+        for line in running.stdout:
+            last.append(line.rstrip())
+            on_line(line.rstrip())
+    if running.returncode != 0:
+        raise _failed(words, running.returncode, list(last), hint)
+
+
+def _failed(words: Sequence[str], code: int, lines: Sequence[str], hint: str) -> ToolError:
+    printed = "\n".join(lines[-TAIL_LINES:])
+    return ToolError(f"`{shlex.join(words)}` exited {code}:\n{printed}\n{hint}".strip())
 
 
 def succeeds(argv: Sequence[str | Path]) -> bool:

@@ -36,8 +36,8 @@ def _built(builder: Builder, spec: specs.Spec, base: str) -> Image:
         context = Path(temporary)
         specs.snapshot(spec, context)
         ref = specs.reference(spec, base, context)
-        with step(f"building {ref}"):
-            return builder.build(spec, context, ref)
+        with step(f"building {ref}") as here:
+            return builder.build(spec, context, ref, here)
 
 
 def find(ref: str) -> Image | None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from pathlib import Path
 
 from tools.cluster import cache, debian
 from tools.cluster.errors import ToolError
 from tools.cluster.images import layout, pip_settings, standin
-from tools.cluster.images.spec import BASE, Spec
-from tools.cluster.progress import say, step
+from tools.cluster.images.python import base_image
+from tools.cluster.images.spec import Spec
+from tools.cluster.progress import Step, say, step
 from tools.cluster.providers.base import Image
-from tools.cluster.shell import run, succeeds
+from tools.cluster.shell import follow, run, succeeds
 
 PROGRAMS = {"buildah": "buildah", "skopeo": "skopeo"}
 PRIVATE = ("unshare", "--mount")
@@ -30,26 +32,29 @@ class Buildah:
 
     def base(self) -> str:
         """The base image's id: the public one where it can be pulled, else a stand-in made from Debian packages."""
-        if not self._has(BASE):
-            if succeeds(self._buildah("pull", "--quiet", BASE)):
-                say(f"pulled {BASE}")
+        base = base_image()
+        if not self._has(base):
+            if succeeds(self._buildah("pull", "--quiet", base)):
+                say(f"pulled {base}")
             else:
-                self._make_standin()
-        return run(self._buildah("images", "--quiet", "--no-trunc", BASE)).strip()
+                self._make_standin(base)
+        return run(self._buildah("images", "--quiet", "--no-trunc", base)).strip()
 
     def built(self, ref: str) -> Image | None:
         """The image if the cache has it."""
         return Image(ref, self._layout) if layout.entry(self._layout, ref) else None
 
-    def build(self, spec: Spec, context: Path, ref: str) -> Image:
+    def build(self, spec: Spec, context: Path, ref: str, here: Step) -> Image:
         """Build, reusing every layer whose inputs are unchanged, and add the result to the cache's OCI layout."""
         target = ["--target", spec.target] if spec.target else []
         mounts = ["--volume", f"{CERTIFICATES}:{CERTIFICATES}:ro"] if CERTIFICATES.is_dir() else []
         # chroot: needs no more rights than root in a container has. The network is the machine's own.
         how = ["--layers", "--pull-never", "--isolation", "chroot", "--network", "host"]
-        what: list[str | Path] = ["--tag", ref, "--file", context / spec.dockerfile, context]
+        what: list[str | Path] = ["--build-arg", f"BASE={base_image()}", "--tag", ref]
+        what += ["--file", context / spec.dockerfile, context]
         with pip_settings.secret(cert=bool(mounts)) as secret:
-            run([*self._buildah("build"), *how, *mounts, *target, *secret, *what])
+            build = [*self._buildah("build"), *how, *mounts, *target, *secret, *what]
+            follow(build, lambda line: _note(here, line))
         self._export(ref)
         return Image(ref, self._layout)
 
@@ -67,10 +72,10 @@ class Buildah:
         copy = [*PRIVATE, "skopeo", "copy", "--quiet", "--insecure-policy", "--dest-oci-accept-uncompressed-layers"]
         run([*copy, f"containers-storage:{store}{ref}", f"oci:{self._layout}:{ref}"])
 
-    def _make_standin(self) -> None:
+    def _make_standin(self, base: str) -> None:
         archive = standin.archive()
-        with step(f"making a stand-in for {BASE}, which cannot be pulled here"):
-            run(self._buildah("build", "--quiet", "--isolation", "chroot", "--tag", BASE, archive.parent))
+        with step(f"making a stand-in for {base}, which cannot be pulled here"):
+            run(self._buildah("build", "--quiet", "--isolation", "chroot", "--tag", base, archive.parent))
 
     def _has(self, ref: str) -> bool:
         return succeeds(self._buildah("inspect", "--type", "image", "--format", "{{.FromImageID}}", ref))
@@ -85,3 +90,9 @@ class Buildah:
         if not isinstance(name, str):
             raise ToolError("buildah does not tell its storage driver: see `buildah info`.")
         return name
+
+
+def _note(here: Step, line: str) -> None:
+    """Keep the step of the Dockerfile that is under way: ``[3/5] STEP 2/6: RUN pip install …``."""
+    if match := re.match(r"(?:\[\d+/\d+\] )?STEP \d+/\d+: .{0,40}", line):
+        here.reached = match[0].strip()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tools.cluster.images.spec import Spec
+from tools.cluster.progress import Step
 from tools.cluster.providers.base import Image
 
 
@@ -18,5 +19,5 @@ class Builder(Protocol):
     def built(self, ref: str) -> Image | None:
         """The image of that name if it was built before and is still there."""
 
-    def build(self, spec: Spec, context: Path, ref: str) -> Image:
-        """Build an image from the files in ``context`` and name it."""
+    def build(self, spec: Spec, context: Path, ref: str, here: Step) -> Image:
+        """Build an image from the files in ``context`` and name it; ``here`` is kept up with how far that is."""

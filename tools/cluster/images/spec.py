@@ -11,7 +11,6 @@ from tools.cluster import cache, gotools
 from tools.cluster.errors import ToolError
 
 ROOT = Path(__file__).resolve().parents[3]
-BASE = "docker.io/library/python:3.11-slim-bookworm"
 REPOSITORY = "docker.io/flowcluster"
 TAG_DIGITS = 12
 

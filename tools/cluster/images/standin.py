@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from tools.cluster import cache, debian
+from tools.cluster.images.python import debian_suite
 from tools.cluster.progress import step
 from tools.cluster.shell import run
 
-SUITE = "bookworm"
 PACKAGES = ("python3", "python3-venv", "ca-certificates", "netbase", "tzdata")
 UNNEEDED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*")
 CONTAINERFILE = """\
@@ -21,6 +21,7 @@ CMD ["python3"]
 
 def archive() -> Path:
     """A tar file of the file system, with a Containerfile beside it that makes it an image."""
+    suite = debian_suite()
     debian.ensure({"mmdebstrap": "mmdebstrap"}, "a stand-in for the public Python image")
     command: list[str | Path] = [
         "mmdebstrap",
@@ -29,11 +30,11 @@ def archive() -> Path:
         f"--include={','.join(PACKAGES)}",
         *(f"--dpkgopt=path-exclude={pattern}" for pattern in UNNEEDED),
         '--customize-hook=rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/*',
-        SUITE,
+        suite,
     ]
 
     def make(folder: Path) -> None:
-        with step(f"installing Debian {SUITE} with Python into an archive (only the first time; half a minute)"):
+        with step(f"installing Debian {suite} with Python into an archive (only the first time; half a minute)"):
             run([*command, folder / "base.tar"], hint="A Debian mirror must be reachable.")
         (folder / "Containerfile").write_text(CONTAINERFILE)
 
