@@ -2,17 +2,23 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+# One environment for each Python: `make test PYTHON=python3.13` replaces that of another one.
+VERSION := $(shell $(PYTHON) -c 'import sys; print(".".join(map(str, sys.version_info[:3])))' 2>/dev/null || echo missing)
+STAMP := $(VENV)/.installed-$(VERSION)
+SUITE := $(BIN)/python -m tools.suite
 
-.PHONY: help demo test lint unit e2e bench bench-ray bench-sdk soak up down install chart generate lock clean
+.PHONY: help demo quick test test-all lint unit contract e2e bench bench-ray bench-sdk soak up down install chart \
+	generate lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(STAMP): requirements/dev.lock requirements/bootstrap.lock pyproject.toml
-	@echo "installing the development environment into $(VENV)"
-	@$(PYTHON) -m venv $(VENV)
+	@case "$(VERSION)" in 3.11.* | 3.12.* | 3.13.*) ;; \
+	*) echo "error: $(PYTHON) is Python $(VERSION): use 3.11, 3.12 or 3.13, as in: make PYTHON=python3.11 …" >&2; exit 1;; esac
+	@echo "installing the development environment for Python $(VERSION) into $(VENV): about a minute"
+	@$(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/bootstrap.lock
 	@# Compiled once here, or, where PYTHONDONTWRITEBYTECODE is set, in each of the thousand processes of the tests.
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements/dev.lock
@@ -22,21 +28,26 @@ $(STAMP): requirements/dev.lock requirements/bootstrap.lock pyproject.toml
 demo: $(STAMP) ## Bring up a Kubernetes, run two FlowRuns on it and show that nothing is left
 	$(BIN)/python -m tools.demo
 
-test: lint unit e2e ## Everything that CI runs
+quick: $(STAMP) ## Checks and pure tests, in a minute
+	$(SUITE) lint unit
+
+test: $(STAMP) ## Everything that CI runs: checks, all tests, coverage; about 25 minutes
+	$(SUITE) lint unit contract cluster alone --coverage
+
+test-all: $(STAMP) ## That, and the long matrix: every promise in pods, a short soak, other Pythons; hours
+	$(SUITE) lint unit contract cluster alone long soak pythons --coverage
 
 lint: $(STAMP) ## Format, lint, types, layers, generated files
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports --no-cache
-	$(BIN)/python -m tools.generate --check
+	$(SUITE) lint
 
-unit: $(STAMP) ## Tests that need no cluster
-	$(BIN)/python -m pytest tests/unit tests/contract
+unit: $(STAMP) ## Pure tests
+	$(SUITE) unit
+
+contract: $(STAMP) ## What every task runner promises, on local threads, Dask and Ray
+	$(SUITE) contract
 
 e2e: $(STAMP) ## Tests on a real Kubernetes
-	$(BIN)/python -m tools.install >/dev/null
-	$(BIN)/python -m pytest tests/integration tests/e2e
+	$(SUITE) cluster alone
 
 bench: $(STAMP) ## Print the figures
 	$(BIN)/python -m tools.install >/dev/null

@@ -37,13 +37,30 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("parallel_runner", [kind for kind in kinds if kind != "sequential"], indirect=True)
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests that need a process without a Ray come last: all others share one connection."""
+    """Order the tests, and keep those that share a Ray in one process.
+
+    Tests that need a process without a Ray come last: all others share one connection.
+    """
     items.sort(key=lambda item: any(kind in item.name for kind in SLOW) or "/test_ray_" in item.nodeid)
+    for item in items:
+        if group := _ray_of(item):
+            item.add_marker(pytest.mark.xdist_group(group))
     if ray_address(config):
         elsewhere = [item for item in items if not _tries_a_cluster(item)]
         config.hook.pytest_deselected(items=elsewhere)
         items[:] = [item for item in items if _tries_a_cluster(item)]
+
+
+def _ray_of(item: pytest.Item) -> str | None:
+    """Return which shared Ray a test uses, that of its process or one at an address; None when it uses none."""
+    taken = getattr(item, "fixturenames", ())
+    callspec = getattr(item, "callspec", None)
+    kinds = {value for value in callspec.params.values() if isinstance(value, str)} if callspec is not None else set()
+    if "own_ray" in taken or "ray" in kinds:
+        return "ray"
+    return "ray head" if "ray_head" in taken or kinds & {"ray by address", "ray by client"} else None
 
 
 def _tries_a_cluster(item: pytest.Item) -> bool:

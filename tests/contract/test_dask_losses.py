@@ -18,6 +18,8 @@ from flowcluster.futures import TaskFuture
 from flowcluster.task_runners import DaskTaskRunner
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.xdist_group("dask losses")  # they share a cluster
+
 LARGE = 1_000_000
 
 

@@ -13,6 +13,8 @@ import pytest
 from flowcluster import flow, get_run_logger, task
 from flowcluster.task_runners import DaskTaskRunner
 
+pytestmark = pytest.mark.xdist_group("dask nested")  # they share a cluster
+
 
 @pytest.fixture(scope="module")
 def single() -> Iterator[str]:

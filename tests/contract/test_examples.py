@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("examples")  # each runs once, and several tests look at what it printed
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 GREETINGS = [f"{word} {name}" for name in ("arthur", "trillian", "ford", "marvin") for word in ("hello", "goodbye")]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 import re
 import secrets
 from collections.abc import Iterator
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support.world import World, scale
+from tools.cluster import cache
 from tools.install import RELEASE, SYSTEM, Installed, install
 
 #: Seconds from the end of a run until nothing of it may be left.
@@ -17,9 +20,16 @@ LEFT_SECONDS = 30
 
 
 @pytest.fixture(scope="session")
-def installed() -> Installed:
-    """The cluster; what is missing of it is set up first."""
-    return install()
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """The cluster; what is missing of it is set up first, by one of the processes that run tests side by side."""
+    record = (
+        tmp_path_factory.getbasetemp().parent / f"installed-{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())}"
+    )
+    with cache.locked(record.with_suffix(".lock"), "installing the chart"):
+        if not record.exists():
+            record.write_bytes(pickle.dumps(install()))
+    found: Installed = pickle.loads(record.read_bytes())
+    return found
 
 
 @pytest.fixture

@@ -96,6 +96,7 @@ def test_the_job_is_deleted_by_somebody_else(world: World) -> None:
     assert (status["phase"], status["reason"]) == ("Failed", "DriverLost")
 
 
+@pytest.mark.alone
 def test_a_run_ends_while_the_operator_is_away(world: World, installed: Installed) -> None:
     """A flow that finishes with the operator scaled to zero is recorded and cleaned up when it is back."""
     system = World(installed.kubeconfig, SYSTEM)
@@ -113,6 +114,7 @@ def test_a_run_ends_while_the_operator_is_away(world: World, installed: Installe
     assert status["flow"]["result"] == "4.0"
 
 
+@pytest.mark.alone
 def test_a_run_is_deleted_while_the_operator_is_away(world: World, installed: Installed) -> None:
     """Garbage collection alone removes what a deleted FlowRun had: no finalizer of ours holds it."""
     system = World(installed.kubeconfig, SYSTEM)
@@ -127,6 +129,7 @@ def test_a_run_is_deleted_while_the_operator_is_away(world: World, installed: In
         system.close()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("write", range(1, 11))
 def test_the_operator_is_killed_after_a_write(
     world: World, installed: Installed, operator_away: None, tmp_path: pathlib.Path, write: int

@@ -22,7 +22,7 @@ from tools.cluster import api, cache
 from tools.cluster.progress import step
 from tools.install import Installed
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("prefect")]  # they share an environment
 
 LOCK = ROOT / "requirements" / "prefect.lock"
 

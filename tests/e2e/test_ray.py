@@ -160,6 +160,7 @@ def test_why_a_run_does_not_start(world: World, cluster: dict[str, Any], reason:
     world.delete("run")
 
 
+@pytest.mark.alone
 def test_kuberay_is_away(world: World, installed: Any) -> None:
     """The run says who does not act; when KubeRay is back it goes on, and ends while that is away again."""
     system = World(installed.kubeconfig, SYSTEM)

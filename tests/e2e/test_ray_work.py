@@ -130,6 +130,7 @@ def test_a_worker_that_is_killed(world: World) -> None:
     assert result(world) == 2
 
 
+@pytest.mark.alone
 def test_the_operator_is_away_while_work_comes(world: World, installed: Installed) -> None:
     """Workers come with the work and the flow ends well; the operator finds that out when it is back, and cleans up."""
     begin(world, "later", {"workers": {"minimum": 0, "maximum": 2}})

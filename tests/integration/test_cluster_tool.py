@@ -24,9 +24,12 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 NAME = "flowcluster-tooltest"
 LAYOUT = Layout(NAME)
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or os.geteuid() != 0, reason="the one-node cluster needs Linux and root"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        sys.platform != "linux" or os.geteuid() != 0, reason="the one-node cluster needs Linux and root"
+    ),
+    pytest.mark.xdist_group("cluster tool"),  # they use one instance
+]
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:

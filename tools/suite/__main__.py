@@ -1,0 +1,101 @@
+"""Run parts of the checks and tests: ``python -m tools.suite PART …``.
+
+The parts run one after the other, each to its end, also after one that failed. A Kubernetes for the parts that need one
+is brought up beside the first ones. At the end stand the seconds of the parts, the slowest tests and, with
+``--coverage``, the branch coverage of all tests of the run, which must reach the floor in pyproject.toml.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+from tools.suite import coverage
+from tools.suite.commands import Background, foreground
+from tools.suite.parts import BUILD, PARTS, Part
+from tools.suite.report import tests_in, times
+
+_INSTALL = ("tools.install",)
+
+
+class Run:
+    """One run of some parts.
+
+    Attributes:
+        seconds: of each part that has run, by its name.
+        failed: names of the parts that failed.
+    """
+
+    def __init__(self, parts: Sequence[Part], *, with_coverage: bool) -> None:
+        self._parts = parts
+        self._with_coverage = with_coverage
+        self.seconds: dict[str, float] = {}
+        self.failed: list[str] = []
+
+    def go(self) -> None:
+        """Run the parts, the installation of the cluster beside the first ones."""
+        BUILD.mkdir(parents=True, exist_ok=True)
+        for report in BUILD.glob("*.xml"):
+            report.unlink()
+        coverage.clear()
+        install = Background(_INSTALL) if any(part.needs_cluster for part in self._parts) else None
+        try:
+            for part in self._parts:
+                if part.needs_cluster and install is not None and "install" not in self.seconds:
+                    self._timed("install", install.finish)
+                if part.needs_cluster and "install" in self.failed:
+                    self.failed.append(part.name)
+                else:
+                    self._timed(part.name, lambda part=part: self._run(part))  # type: ignore[misc]
+        finally:
+            if install is not None:
+                install.stop()
+        if self._with_coverage:
+            self._timed("coverage", coverage.report)
+
+    def report(self) -> str:
+        """Return what is printed at the end."""
+        tests = [test for part in self._parts if part.is_tests for test in tests_in(BUILD / f"{part.name}.xml")]
+        ending = f"failed: {', '.join(self.failed)}" if self.failed else "all parts succeeded"
+        return f"{times(self.seconds, tests)}\n\n{ending}"
+
+    def _run(self, part: Part) -> bool:
+        if part.is_tests:
+            (command,) = part.commands
+            return (
+                foreground(coverage.measured(command), coverage.environment())
+                if self._with_coverage
+                else foreground(command)
+            )
+        running = [Background(command) for command in part.commands]
+        ended = [command.finish() for command in running]
+        return all(ended)
+
+    def _timed(self, name: str, run: Callable[[], bool]) -> None:
+        print(f"\n=== {name}", flush=True)
+        began = time.monotonic()
+        if not run():
+            self.failed.append(name)
+        self.seconds[name] = time.monotonic() - began
+
+
+def main() -> int:
+    """Run the parts of the command line; 0 when all succeeded."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="+", choices=PARTS, metavar="PART", help=f"some of {', '.join(PARTS)}")
+    parser.add_argument("--coverage", action="store_true", help="measure the branch coverage of the tests")
+    options = parser.parse_args()
+    run = Run([PARTS[name] for name in options.parts], with_coverage=options.coverage)
+    try:
+        run.go()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    print(run.report(), flush=True)
+    return 1 if run.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

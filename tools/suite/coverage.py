@@ -1,0 +1,58 @@
+"""Branch coverage of a run, of the processes that its tests start, too."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tomllib
+from collections.abc import Sequence
+
+from tools.suite.commands import words
+from tools.suite.parts import BUILD, ROOT
+
+#: Where each process leaves what it measured.
+_FOLDER = BUILD / "coverage"
+_JSON = BUILD / "coverage.json"
+
+
+def measured(command: Sequence[str]) -> list[str]:
+    """Return the command that measures a module that runs with these arguments."""
+    return ["coverage", "run", "--module", *command]
+
+
+def environment() -> dict[str, str]:
+    """Return this process's environment, with the place of the data."""
+    return {**os.environ, "COVERAGE_FILE": str(_FOLDER / "data")}
+
+
+def clear() -> None:
+    """Remove what earlier runs measured."""
+    _FOLDER.mkdir(parents=True, exist_ok=True)
+    for old in _FOLDER.iterdir():
+        old.unlink()
+
+
+def report() -> bool:
+    """Print the total and the modules below the floor; whether the total reaches the floor."""
+    if not (_coverage("combine", "--quiet", str(_FOLDER)) and _coverage("json", "--quiet", "-o", str(_JSON))):
+        return False
+    floor = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["coverage"]["report"]["fail_under"]
+    measured = json.loads(_JSON.read_text())
+    total = measured["totals"]["percent_covered"]
+    below = {
+        name: percent
+        for name, file in measured["files"].items()
+        if (percent := file["summary"]["percent_covered"]) < floor
+    }
+    print(f"branch coverage {total:.1f} %, floor {floor} %")
+    for name, percent in sorted(below.items(), key=lambda item: item[1]):
+        print(f"{percent:8.1f}  {name}")
+    if total < floor:
+        print(f"the floor is missed; lines: coverage report -m, with COVERAGE_FILE={_FOLDER / 'data'}")
+    return bool(total >= floor)
+
+
+def _coverage(*arguments: str) -> bool:
+    command = words(["coverage", *arguments])
+    return subprocess.run(command, cwd=ROOT, env=environment(), check=False).returncode in (0, 2)

@@ -1,0 +1,63 @@
+"""The parts of a run: what each one executes."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+#: Where a run leaves its reports and its coverage data.
+BUILD = ROOT / "build" / "tests"
+#: Environment variable with the number of tests at a time on a cluster.
+ENV_AT_A_TIME = "FLOWCLUSTER_TESTS_AT_A_TIME"
+_CPUS = os.cpu_count() or 1
+#: Tests at a time that mostly compute, and that mostly wait for pods.
+COMPUTING, WAITING = _CPUS + 1, int(os.environ.get(ENV_AT_A_TIME, 3 * _CPUS))
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a run.
+
+    Attributes:
+        name: as on the command line.
+        commands: a program of the environment, or a module, with its arguments; they run side by side.
+        is_tests: whether the only command is pytest, whose output is shown as it comes and whose coverage is measured.
+        needs_cluster: whether it starts when a Kubernetes with the chart in it is there.
+    """
+
+    name: str
+    commands: tuple[tuple[str, ...], ...]
+    is_tests: bool = False
+    needs_cluster: bool = False
+
+
+def _tests(name: str, *arguments: str, at_a_time: int = 0, needs_cluster: bool = False) -> Part:
+    report = f"--junitxml={BUILD / f'{name}.xml'}"
+    spread = ("--numprocesses", str(at_a_time), "--dist", "loadgroup") if at_a_time else ()
+    return Part(name, (("pytest", report, *spread, *arguments),), is_tests=True, needs_cluster=needs_cluster)
+
+
+_ON_A_CLUSTER = ("tests/integration", "tests/e2e")
+PARTS = {
+    part.name: part
+    for part in (
+        Part(
+            "lint",
+            (
+                ("ruff", "format", "--check", "."),
+                ("ruff", "check", "."),
+                ("mypy",),
+                ("lint-imports", "--no-cache"),
+                ("tools.generate", "--check"),
+            ),
+        ),
+        _tests("unit", "tests/unit", at_a_time=_CPUS),
+        _tests("contract", "tests/contract", at_a_time=COMPUTING),
+        _tests("cluster", "-m", "not alone and not long", *_ON_A_CLUSTER, at_a_time=WAITING, needs_cluster=True),
+        _tests("alone", "-m", "alone and not long", *_ON_A_CLUSTER, needs_cluster=True),
+        _tests("long", "-m", "long", *_ON_A_CLUSTER, needs_cluster=True),
+        Part("soak", (("tests.bench.soak", "--quick"),), needs_cluster=True),
+    )
+}
