@@ -12,9 +12,11 @@ import tempfile
 
 from tools import kuberay
 from tools.chart import DASK_CHART, package
-from tools.cluster import api
+from tools.cluster import api, gotools
 from tools.cluster.errors import ToolError
+from tools.cluster.onenode.cluster import BUILT, OneNode
 from tools.cluster.progress import step
+from tools.cluster.providers.choose import choose
 from tools.cluster.shell import run
 
 #: Namespace and name of the release.
@@ -39,6 +41,8 @@ class Installed:
 
 def install() -> Installed:
     """Do all of it. Raises ToolError with what to do when a step fails."""
+    provider = choose()
+    gotools.announce((*(BUILT if provider.kind == OneNode.kind else ()), "helm", "kuberay"))
     cluster = api.ensure_up()
     images = api.ensure_images(cluster)
     done = Installed(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +31,7 @@ class Module:
     :ivar pinned: the module of go.mod whose version the programs report.
     :ivar stamp: from that version, the variables which the linker sets, since a build outside a release
         leaves them at a placeholder.
-    :ivar duration: how long a first build takes on two cores, for the reader who waits.
+    :ivar seconds: what a first build takes on two cores, for the reader who waits.
     :ivar assets: folders of the pinned module that are kept beside the programs.
     """
 
@@ -39,7 +39,7 @@ class Module:
     programs: dict[str, str]
     pinned: str = ""
     stamp: Callable[[str], dict[str, str]] = lambda _version: {}
-    duration: str = "a few seconds"
+    seconds: int = 10
     assets: tuple[str, ...] = ()
 
 
@@ -76,18 +76,18 @@ MODULES = {
             {name: f"k8s.io/kubernetes/cmd/{name}" for name in KUBERNETES_PROGRAMS},
             "k8s.io/kubernetes",
             _stamp_kubernetes,
-            "about ten minutes",
+            seconds=420,
         ),
-        Module("etcd", {"etcd": "."}, duration="half a minute"),
-        Module("coredns", {"coredns": "."}, duration="two minutes"),
-        Module("helm", {"helm": "helm.sh/helm/v3/cmd/helm"}, "helm.sh/helm/v3", _stamp_helm, "three minutes"),
+        Module("etcd", {"etcd": "."}, seconds=20),
+        Module("coredns", {"coredns": "."}, seconds=120),
+        Module("helm", {"helm": "helm.sh/helm/v3/cmd/helm"}, "helm.sh/helm/v3", _stamp_helm, seconds=180),
         Module("kind", {"kind": "sigs.k8s.io/kind"}),
         Module(
             "kuberay",
             {"ray-operator": "github.com/ray-project/kuberay/ray-operator"},
             "github.com/ray-project/kuberay/ray-operator",
             assets=("config/crd/bases", "config/rbac"),
-            duration="three minutes",
+            seconds=180,
         ),
         Module("pause", {"pause": "."}),
     )
@@ -104,26 +104,43 @@ def module_version(name: str, pinned: str) -> str:
     return found[1]
 
 
+def announce(names: Iterable[str]) -> None:
+    """Print what the first run on a machine has to build of these modules, and how long that takes."""
+    missing = [name for name in names if not (cache.root() / f"bin/{name}" / _key(MODULES[name])).is_dir()]
+    seconds = sum(MODULES[name].seconds for name in missing)
+    if seconds > 60:
+        say(
+            f"first run on this machine: {', '.join(missing)} are built from source, which takes about "
+            f"{seconds / 60:.0f} minutes on two cores; later runs find them in {cache.root()}"
+        )
+
+
 def built(name: str) -> Path:
     """The folder with a module's programs, built now if the cache does not have them."""
     module = MODULES[name]
     source = golang.MODULES / name
-    version = module_version(name, module.pinned) if module.pinned else ""
-    ldflags = " ".join(["-s", "-w", *(f"-X {key}={value}" for key, value in module.stamp(version).items())])
-    # The toolchain counts, so that a newer one is used on purpose and not by chance.
-    key = cache.digest([cache.tree_digest(source), ldflags, golang.version()])[:16]
 
     def make(folder: Path) -> None:
-        say(f"building {name} from source, only this once: {module.duration} on two cores")
+        say(f"building {name} from source, only this once: about {module.seconds} s on two cores")
         for program, package in module.programs.items():
-            _build(source, package, folder / program, ldflags)
+            _build(source, package, folder / program, _ldflags(module))
         for asset in module.assets:
             where = run(
                 [golang.go(), "list", "-m", "-f", "{{.Dir}}", module.pinned], cwd=source, env=golang.environment()
             )
             shutil.copytree(Path(where.strip()) / asset, folder / asset, copy_function=shutil.copyfile)
 
-    return cache.entry(f"bin/{name}", key, make, f"building {name}")
+    return cache.entry(f"bin/{name}", _key(module), make, f"building {name}")
+
+
+def _ldflags(module: Module) -> str:
+    version = module_version(module.name, module.pinned) if module.pinned else ""
+    return " ".join(["-s", "-w", *(f"-X {key}={value}" for key, value in module.stamp(version).items())])
+
+
+def _key(module: Module) -> str:
+    # The toolchain counts, so that a newer one is used on purpose and not by chance.
+    return cache.digest([cache.tree_digest(golang.MODULES / module.name), _ldflags(module), golang.version()])[:16]
 
 
 def _build(source: Path, package: str, target: Path, ldflags: str) -> None:

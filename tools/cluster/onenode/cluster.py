@@ -33,6 +33,8 @@ PROGRAMS = {
     "nsenter": "util-linux",
     "mount": "mount",
 }
+BUILT = ("kubernetes", "etcd", "coredns", "pause")
+"""Modules of programs of the node."""
 START_SECONDS = 90.0
 """How long a part of the cluster may take to come up before that counts as a failure."""
 
@@ -59,7 +61,7 @@ class OneNode:
             if self._node.init() and self.status().ready:
                 return say(f"{self._layout.name} is up")
             debian.ensure(PROGRAMS, "the one-node cluster")
-            for name in ("kubernetes", "etcd", "coredns", "pause"):
+            for name in BUILT:
                 gotools.built(name)
             if self._layout.home.exists():
                 say("clearing away what an earlier run left")
