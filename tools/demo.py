@@ -1,7 +1,7 @@
 """The product's main job, to watch: ``python -m tools.demo``.
 
-Brings everything up, runs two FlowRuns from manifests/samples, shows their phases and their own log lines as
-they come, then the record, and that nothing else is left.
+Brings everything up, runs two FlowRuns from manifests/samples, shows their phases and their flows' log lines as they
+come, then the records, and that nothing else is left.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Demo:
 
     def __init__(self, installed: Installed) -> None:
         self._kubectl = [str(installed.kubectl), "--kubeconfig", str(installed.kubeconfig), "--namespace", NAMESPACE]
-        self._followed: dict[str, subprocess.Popen[bytes]] = {}
+        self._log: subprocess.Popen[bytes] | None = None
 
     def show(self, *arguments: str) -> None:
         """Run kubectl in the open: the command, and what it prints."""
@@ -54,24 +54,23 @@ class Demo:
                 print(f"[{time.monotonic() - started:5.1f}s] {line}", flush=True)
                 last = line
             self._follow(sample)
-        for follower in self._followed.values():
-            follower.wait()
-        self._followed.clear()
+        if self._log is not None:
+            self._log.wait()
+            self._log = None
         if result := (status.get("flow") or {}).get("result"):
             print(f"result: {result}", flush=True)
         return str(status["phase"])
 
     def _follow(self, run: str) -> None:
-        """Show the log of each pod of the run from its start."""
-        for pod in self._get("pods", "--selector", f"{names.LABEL_RUN}={run}").get("items", []):
-            name, component = pod["metadata"]["name"], pod["metadata"]["labels"].get(names.LABEL_COMPONENT, "")
-            if name in self._followed or component not in (names.COMPONENT_DRIVER, names.COMPONENT_WORKER):
-                continue
+        """Show the log of the run's driver from its start: the flow's log, with what its tasks print."""
+        selector = f"{names.LABEL_RUN}={run},{names.LABEL_COMPONENT}={names.COMPONENT_DRIVER}"
+        for pod in self._get("pods", "--selector", selector).get("items", []) if self._log is None else []:
             if any("waiting" not in item["state"] for item in pod["status"].get("containerStatuses") or []):
-                # sed buffers nothing with -u, and puts the pod's part before each line.
-                logs = subprocess.Popen([*self._kubectl, "logs", "--follow", name], stdout=subprocess.PIPE)
-                prefix = f"s/^/    {component:<7}| /"
-                self._followed[name] = subprocess.Popen(["sed", "-u", prefix], stdin=logs.stdout)
+                follow = [*self._kubectl, "logs", "--follow", pod["metadata"]["name"]]
+                logs = subprocess.Popen(follow, stdout=subprocess.PIPE)
+                # sed buffers nothing with -u, and sets the log apart from the phases.
+                self._log = subprocess.Popen(["sed", "-u", "s/^/         │ /"], stdin=logs.stdout)
+                return
 
     def _get(self, *what: str) -> dict[str, Any]:
         done = subprocess.run([*self._kubectl, "get", *what, "--output", "json"], capture_output=True, check=True)

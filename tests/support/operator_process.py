@@ -15,6 +15,9 @@ import yaml
 from tests.support.waiting import wait_until
 from tests.support.world import ROOT
 
+#: Seconds for the operator to end by itself.
+_STOP_SECONDS = 10
+
 
 def free_port() -> int:
     """A TCP port of the loopback interface that nobody listens on."""
@@ -74,7 +77,7 @@ class OperatorProcess:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.kill()
+        self.stop()
         if self._proxy is not None:
             self._proxy.kill()
             self._proxy.wait()
@@ -88,10 +91,19 @@ class OperatorProcess:
             )  # fmt: skip
         (self._folder / "operator.pid").write_text(str(self._operator.pid))
 
+    def stop(self) -> None:
+        """End the operator as Kubernetes does: with SIGTERM, and SIGKILL after a while."""
+        if self._operator is not None:
+            self._operator.terminate()
+            try:
+                self._operator.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
     def kill(self) -> None:
         """End the operator with SIGKILL."""
         if self._operator is not None:
-            self._operator.send_signal(signal.SIGKILL)
+            self._operator.kill()
             self._operator.wait()
 
     def was_killed(self) -> bool:

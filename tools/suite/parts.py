@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-#: Where a run leaves its reports and its coverage data.
-BUILD = ROOT / "build" / "tests"
+#: Where a run on this Python leaves its reports and its coverage data.
+BUILD = ROOT / "build" / "tests-{}.{}".format(*sys.version_info)
 #: Environment variable with the number of tests at a time on a cluster.
 ENV_AT_A_TIME = "FLOWCLUSTER_TESTS_AT_A_TIME"
 _CPUS = os.cpu_count() or 1
@@ -59,5 +60,6 @@ PARTS = {
         _tests("alone", "-m", "alone and not long", *_ON_A_CLUSTER, needs_cluster=True),
         _tests("long", "-m", "long", *_ON_A_CLUSTER, needs_cluster=True),
         Part("soak", (("tests.bench.soak", "--quick"),), needs_cluster=True),
+        *(Part(f"python{version}", (("tools.suite.pythons", version),)) for version in ("3.11", "3.12", "3.13")),
     )
 }
