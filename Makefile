@@ -19,7 +19,8 @@ $(STAMP): requirements/dev.lock requirements/bootstrap.lock pyproject.toml
 	@case "$(VERSION)" in 3.11.* | 3.12.* | 3.13.*) ;; \
 	*) echo "error: $(PYTHON) is Python $(VERSION): use 3.11, 3.12 or 3.13, as in: make PYTHON=python3.11 …" >&2; exit 1;; esac
 	@echo "installing the development environment for Python $(VERSION) into $(VENV): about a minute"
-	@$(PYTHON) -m venv --clear $(VENV)
+	@# From nothing, unless it is of this Python already.
+	@test -e $@ || $(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/bootstrap.lock
 	@# Compiled once here, or, where PYTHONDONTWRITEBYTECODE is set, in each of the thousand processes of the tests.
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements/dev.lock
