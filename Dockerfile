@@ -27,7 +27,7 @@ RUN --mount=type=secret,id=pip \
 WORKDIR /src
 # The long description is for the package index; without it, editing it rebuilds no image.
 RUN touch README.md
-COPY pyproject.toml ./
+COPY pyproject.toml LICENSE ./
 COPY sdk sdk
 COPY operator operator
 RUN pip install --quiet --no-deps --no-index --no-build-isolation --prefix /opt/project .

@@ -32,7 +32,7 @@ class Spec:
     programs: tuple[str, ...] = ()
 
 
-_PROJECT = ("requirements/build.lock", "pyproject.toml", "sdk", "operator")
+_PROJECT = ("requirements/build.lock", "pyproject.toml", "LICENSE", "sdk", "operator")
 SPECS = {
     spec.name: spec
     for spec in (
