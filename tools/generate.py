@@ -1,4 +1,4 @@
-"""Write the files that are made from the models: ``python -m tools.generate [--check]``.
+"""Write the files that are made from the models and from the version: ``python -m tools.generate [--check]``.
 
 With ``--check`` nothing is written, and a file that differs makes the command fail.
 """
@@ -12,18 +12,34 @@ import sys
 import yaml
 
 from flowcluster_api.crd import flow_run_crd
+from tools import versions
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 _HEADER = "# Made from sdk/flowcluster_api/v1alpha1 by `make generate`. Change the models, not this file.\n"
 
 
 def generated() -> dict[pathlib.Path, str]:
-    """Every generated file's path in the repository, with what it must hold."""
+    """Return each generated file's path in the repository, with what it must hold."""
     crd = _HEADER + yaml.safe_dump(flow_run_crd(), sort_keys=False, width=110)
+    version = versions.release()
+    chart = pathlib.Path("charts/flowcluster")
+    about = versions.in_chart(_text(chart / "Chart.yaml"), version)
     return {
         pathlib.Path("manifests/crds/flowruns.yaml"): crd,
-        pathlib.Path("charts/flowcluster/files/flowruns.yaml"): crd,
+        chart / "files" / "flowruns.yaml": crd,
+        chart / "Chart.yaml": about,
+        **{path: versions.in_document(_text(path), version) for path in _documents()},
     }
+
+
+def _documents() -> list[pathlib.Path]:
+    found = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+    return sorted(path.relative_to(ROOT) for path in found if path.name != "CHANGELOG.md")
+
+
+def _text(path: pathlib.Path) -> str:
+    target = ROOT / path
+    return target.read_text(encoding="utf-8") if target.exists() else ""
 
 
 def main() -> None:
@@ -34,12 +50,12 @@ def main() -> None:
     stale = []
     for path, text in generated().items():
         target = ROOT / path
-        if target.exists() and target.read_text() == text:
+        if _text(path) == text:
             continue
         stale.append(str(path))
         if not check:
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(text)
+            target.write_text(text, encoding="utf-8")
             print(f"wrote {path}")
     if check and stale:
         sys.exit(f"not up to date: {', '.join(stale)}; run make generate")

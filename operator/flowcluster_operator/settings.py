@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+from flowcluster_api import __version__
+
 PREFIX = "FLOWCLUSTER_"
 
 
@@ -17,7 +19,7 @@ class Settings:
     """The operator's settings. Each is the environment variable of its name, prefixed `FLOWCLUSTER_`."""
 
     #: Image of drivers, schedulers and workers where a FlowRun names none.
-    default_image: str = "docker.io/flowcluster/runtime:0.1.0"
+    default_image: str = f"docker.io/flowcluster/runtime:{__version__}"
     #: imagePullPolicy of all of them; empty means Kubernetes' own rule.
     image_pull_policy: str = ""
     #: Namespace to serve; empty means all.

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from flowcluster_api import __version__
 from flowcluster_api import driver as api
 
 EXAMPLES = """\b
@@ -31,9 +32,7 @@ app = typer.Typer(
 
 def _show_version(is_wanted: bool) -> None:
     if is_wanted:
-        from importlib.metadata import version
-
-        print(f"flowcluster {version('flowcluster')}")
+        print(f"flowcluster {__version__}")
         raise typer.Exit
 
 
