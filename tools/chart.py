@@ -1,11 +1,14 @@
-"""Package the chart: ``python -m tools.chart DIRECTORY`` prints the path of the archive it wrote there.
+"""Package the chart: ``python -m tools.chart [DIRECTORY]`` prints the path of the archive it wrote there.
 
-The chart of the stock dask-kubernetes operator comes out of the installed dask-kubernetes wheel, so that its
-CRDs and its image always belong together; KubeRay's from its repository, where that can be reached.
+The chart of the stock dask-kubernetes operator comes out of the installed dask-kubernetes wheel, so that packaging
+needs no network; KubeRay's comes from its repository, where that can be reached. The wheel's chart is the one that
+dask-kubernetes publishes: only its version and its image tag are placeholders, which are filled in here and in
+``values.yaml``.
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib.metadata
 import pathlib
 import shutil
@@ -15,17 +18,37 @@ import tempfile
 
 import yaml
 
+from tools.chart_lock import lock_text
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CHART = ROOT / "charts" / "flowcluster"
 DASK_CHART, RAY_CHART = "dask-kubernetes-operator", "kuberay-operator"
 #: Seconds for a repository to answer.
 _PULL_SECONDS = 20
+#: What stands before ``/operator`` and ``/runtime`` in the chart's values.
+_IMAGES = "docker.io/flowcluster"
 
 
-def assemble(helm: str, target: pathlib.Path) -> pathlib.Path:
-    """Copy the chart with its dependencies into `target`; the chart's folder there."""
+def assemble(helm: str, target: pathlib.Path, images: str = "") -> pathlib.Path:
+    """Copy the chart with its dependencies into a folder.
+
+    Args:
+        helm: The helm program.
+        target: Existing folder to copy into.
+        images: What stands before ``/operator`` and ``/runtime`` in the names of the images. Default: as in the chart.
+
+    Returns:
+        The chart's folder there.
+
+    Raises:
+        SystemExit: Chart.yaml and the installed dask-kubernetes differ in their version.
+    """
     chart = target / CHART.name
-    shutil.copytree(CHART, chart)
+    # A folder charts/ is what `helm dependency build` has left in the checkout: the same charts as here.
+    shutil.copytree(CHART, chart, ignore=shutil.ignore_patterns("charts"))
+    if images:
+        values = chart / "values.yaml"
+        values.write_text(values.read_text().replace(f"{_IMAGES}/", f"{images}/"))
     distribution = importlib.metadata.distribution("dask-kubernetes")
     source = pathlib.Path(str(distribution.locate_file(f"dask_kubernetes/operator/deployment/helm/{DASK_CHART}")))
     wanted = next(
@@ -57,20 +80,28 @@ def _add_kuberay(helm: str, chart: pathlib.Path) -> None:
             [*pull, "--untar", "--untardir", str(chart / "charts")],
             capture_output=True, text=True, timeout=_PULL_SECONDS, check=False,
         )  # fmt: skip
-        trouble = done.stderr.strip() if done.returncode else ""
+        trouble = (done.stderr.strip() or f"helm exited {done.returncode}") if done.returncode else ""
     except subprocess.TimeoutExpired:
         trouble = f"no answer within {_PULL_SECONDS} s"
     if trouble:
         print(f"without KubeRay's chart, which cannot be fetched: {trouble.splitlines()[-1]}", file=sys.stderr)
         about["dependencies"].remove(wanted)
-        (chart / "Chart.yaml").write_text(yaml.safe_dump(about, sort_keys=False))
+        text = yaml.safe_dump(about, sort_keys=False)
+        (chart / "Chart.yaml").write_text(text)
+        (chart / "Chart.lock").write_text(lock_text(text))
 
 
-def package(helm: str, target: pathlib.Path) -> pathlib.Path:
-    """Write the chart's archive into `target` with that helm; its path."""
+def package(helm: str, target: pathlib.Path, images: str = "") -> pathlib.Path:
+    """Check the chart and write its archive into `target`; return the archive's path.
+
+    Args:
+        helm: The helm program.
+        target: Folder for the archive, created when it is missing.
+        images: As for `assemble`.
+    """
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        chart = assemble(helm, pathlib.Path(folder))
+        chart = assemble(helm, pathlib.Path(folder), images)
         subprocess.run([helm, "lint", "--strict", "--quiet", str(chart)], check=True, stdout=sys.stderr)
         done = subprocess.run(
             [helm, "package", str(chart), "--destination", str(target)], check=True, capture_output=True, text=True
@@ -78,7 +109,18 @@ def package(helm: str, target: pathlib.Path) -> pathlib.Path:
     return pathlib.Path(done.stdout.strip().rsplit(" ", 1)[1])
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Package the chart as the command line says."""
     from tools.cluster.api import tool
 
-    print(package(str(tool("helm")), pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else "dist")))
+    parser = argparse.ArgumentParser(prog="python -m tools.chart", description="Package the chart.")
+    parser.add_argument("directory", nargs="?", type=pathlib.Path, default=pathlib.Path("dist"))
+    parser.add_argument(
+        "--images", default="", metavar="HOST/PATH", help=f"where the images are that the chart names, not {_IMAGES}"
+    )
+    chosen = parser.parse_args()
+    print(package(str(tool("helm")), chosen.directory, chosen.images))
+
+
+if __name__ == "__main__":
+    main()

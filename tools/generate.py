@@ -13,6 +13,7 @@ import yaml
 
 from flowcluster_api.crd import flow_run_crd
 from tools import versions
+from tools.chart_lock import lock_text
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 _HEADER = "# Made from sdk/flowcluster_api/v1alpha1 by `make generate`. Change the models, not this file.\n"
@@ -28,6 +29,7 @@ def generated() -> dict[pathlib.Path, str]:
         pathlib.Path("manifests/crds/flowruns.yaml"): crd,
         chart / "files" / "flowruns.yaml": crd,
         chart / "Chart.yaml": about,
+        chart / "Chart.lock": lock_text(about, _text(chart / "Chart.lock")),
         **{path: versions.in_document(_text(path), version) for path in _documents()},
     }
 
