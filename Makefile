@@ -81,7 +81,7 @@ install: $(STAMP) ## Bring up a Kubernetes with the chart in it
 chart: $(STAMP) ## Package the chart into dist/
 	$(BIN)/python -m tools.chart dist
 
-generate: $(STAMP) ## Make the CRD anew from the models
+generate: $(STAMP) ## Write what is made from the models and the version: CRD, chart, Chart.lock, documents
 	$(BIN)/python -m tools.generate
 
 lock: $(STAMP) ## Make the lock files anew
