@@ -7,9 +7,12 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import NamedTemporaryFile
 
 from tools.suite.parts import ROOT
+
+#: Seconds between looks at what a command in the background has printed.
+_LOOK_SECONDS = 0.2
 
 
 def words(command: Sequence[str]) -> list[str]:
@@ -26,23 +29,27 @@ def foreground(command: Sequence[str], environment: Mapping[str, str] | None = N
 
 
 class Background:
-    """A command that runs beside others, and whose output is shown when it has ended."""
+    """A command that runs beside others, and whose output is shown from when it is waited for."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self._command = command
-        self._output = TemporaryFile()  # noqa: SIM115 - closed when its content is shown
+        self._output = NamedTemporaryFile()  # noqa: SIM115 - closed when its content is shown
         self._process = subprocess.Popen(
             words(command), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=self._output, stderr=subprocess.STDOUT
         )
 
     def finish(self) -> bool:
-        """Wait for its end and show what it printed; whether it succeeded."""
-        code = self._process.wait()
-        with self._output as output:
-            output.seek(0)
-            print(f"$ {shlex.join(self._command)}", flush=True)
-            sys.stdout.buffer.write(output.read())
-            sys.stdout.buffer.flush()
+        """Wait for its end and show what it printed and prints; whether it succeeded."""
+        print(f"$ {shlex.join(self._command)}", flush=True)
+        with self._output, Path(self._output.name).open("rb") as shown:
+            code = None
+            while code is None:
+                try:
+                    code = self._process.wait(_LOOK_SECONDS)
+                except subprocess.TimeoutExpired:
+                    pass  # it goes on
+                sys.stdout.buffer.write(shown.read())
+                sys.stdout.buffer.flush()
         return code == 0
 
     def stop(self) -> None:

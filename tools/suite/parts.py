@@ -50,7 +50,7 @@ PARTS = {
                 ("ruff", "format", "--check", "."),
                 ("ruff", "check", "."),
                 ("mypy",),
-                ("lint-imports", "--no-cache"),
+                ("lint-imports", "--no-logo", "--no-cache"),
                 ("tools.generate", "--check"),
             ),
         ),
