@@ -105,7 +105,7 @@ def test_a_driver_that_holds_the_interpreter(programs: list[DriverProgram]) -> N
     """Work in the driver that lets no other thread run for two leases costs it neither lease nor cluster."""
     began = time.monotonic()
     for program in programs:
-        program.tell(f"ctypes.PyDLL(None).sleep({2 * LEASE_SECONDS + 1})")
+        program.tell(f"hold_interpreter({2 * LEASE_SECONDS + 1})")
     for program in programs:
         assert program.answer() == "0"
         assert time.monotonic() - began > 2 * LEASE_SECONDS
@@ -120,7 +120,7 @@ def test_a_path_that_breaks(where: dict[str, Any], tmp_path: Path) -> None:
     ):
         workers = [program.ask("result(submit(os.uname))") for program in programs]
         for program in programs:
-            program.tell(f"result(submit(time.sleep, {LEASE_SECONDS}))")
+            program.tell(f"result(submit(last, {LEASE_SECONDS}))")
         proxy.cut()
         wait_seconds(LEASE_SECONDS / 2, "it was away for long")
         proxy.mend()

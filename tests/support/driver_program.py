@@ -11,63 +11,26 @@ from pathlib import Path
 
 import psutil
 
+from tests.support.programs.cluster_owner import MARK
+
 #: Of the program's lease.
 LEASE_SECONDS = 10
 #: Seconds for it to give its cluster back at its end.
 _END_SECONDS = 30
 
-#: By kind of cluster: the class, and what gives work to it.
-_KINDS = {
-    "Dask": """
-from distributed import Client
-from flowcluster.clusters import DaskKubernetesCluster as Cluster
-
-def begin(cluster):
-    client = Client(cluster)
-    return client.submit, lambda future: future.result(), lambda: client.status == "running"
-""",
-    "Ray": """
-import ray
-from flowcluster.clusters import RayKubernetesCluster as Cluster
-
-def begin(cluster):
-    ray.init(cluster.address, logging_level="ERROR")
-    return lambda function, *values: ray.remote(lambda: function(*values)).remote(), ray.get, ray.is_initialized
-""",
-}
-
-#: Begins the lines that are answers: Ray prints others.
-_MARK = "=>"
-
-_BODY = """
-import ctypes, os, sys, time
-
-cluster = Cluster(
-    n_workers=1, lease_duration_seconds={seconds}, kubeconfig=sys.argv[1], namespace=sys.argv[2]
-)
-submit, result, is_connected = begin(cluster)
-first = submit(sum, [1, 2])
-print("{mark}", result(first), flush=True)
-for line in sys.stdin:
-    try:
-        answer = eval(line)
-    except Exception as error:
-        answer = f"{{type(error).__name__}}: {{error}}"
-    print("{mark}", answer, flush=True)
-"""
+_PROGRAM = Path(__file__).with_name("programs") / "cluster_owner.py"
 
 
 class DriverProgram:
     """The program, and what it says.
 
-    Its names: `cluster`, `submit` (a function and its arguments, for a worker), `result`, `is_connected`, and `first`,
-    a result that it holds.
+    The names in its expressions are those of `tests.support.programs.cluster_owner`: `cluster`, `submit` (a function
+    and its arguments, for a worker), `result`, `is_connected`, `first` (a result that it holds), and others.
     """
 
     def __init__(self, kind: str, kubeconfig: str | Path, namespace: str) -> None:
-        text = _KINDS[kind] + _BODY.format(seconds=LEASE_SECONDS, mark=_MARK)
         self._process = subprocess.Popen(
-            [sys.executable, "-c", text, str(kubeconfig), namespace],
+            [sys.executable, str(_PROGRAM), kind, str(LEASE_SECONDS), str(kubeconfig), namespace],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -104,8 +67,8 @@ class DriverProgram:
         """What came of the oldest expression that has not been asked for: its value as text, or its error."""
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            if line.startswith(_MARK):
-                return line.removeprefix(_MARK).strip()
+            if line.startswith(MARK):
+                return line.removeprefix(MARK).strip()
         raise AssertionError("the program ended without an answer")
 
     def ask(self, expression: str) -> str:
