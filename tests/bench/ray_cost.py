@@ -26,17 +26,7 @@ from tests.support.world import Body, FlowRun, World, scale
 from tools.install import RELEASE, SYSTEM, Installed, install
 from tools.kuberay import NAME as KUBERAY
 
-CODE = """
-from flowcluster import flow, task
-
-@task
-def double(number):
-    return 2 * number
-
-@flow
-def doubles():
-    return sum(future.result() for future in double.map(range(8)))
-"""
+CODE = Path(__file__).with_name("flows") / "doubles.py"
 
 
 class Usage(NamedTuple):
@@ -73,7 +63,7 @@ def _is_of(pod: str, deployment: str) -> bool:
 
 def go_through(world: World, source: Body, name: str) -> None:
     """One run, until nothing is left of it."""
-    flow = {"entrypoint": "flow.py:doubles", "source": source}
+    flow = {"entrypoint": "doubles.py:doubles", "source": source}
     world.create(FlowRun(name, flow, None, {"cluster": {"kind": "Ray", "workers": {"minimum": 1}}}).body())
     status = world.wait_phase(name, "Succeeded", "Failed", seconds=180)
     assert status["phase"] == "Succeeded", status

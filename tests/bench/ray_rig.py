@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from kubernetes import client
@@ -17,25 +18,9 @@ CONNECTED = "connected"
 #: the first worker.
 SETTLE_SECONDS = 15
 
-FLOWS = f"""
-import threading, time
-from flowcluster import flow, task
-
-@task
-def now():
-    return time.time()
-
-@flow
-def connects():
-    print("{CONNECTED}", flush=True)
-    threading.Event().wait()
-
-@flow
-def first():
-    time.sleep({SETTLE_SECONDS})
-    asked = time.time()
-    return now.submit().result() - asked
-"""
+FLOWS = Path(__file__).with_name("flows") / "on_ray.py"
+#: Parameters of its flows.
+PARAMETERS = {"connects": {"message": CONNECTED}, "first": {"settle_seconds": SETTLE_SECONDS}}
 #: The same by a person who knows Ray: attempts until the head lets in.
 STOCK_DRIVER = f"""
 import sys, time
@@ -62,7 +47,7 @@ _COMPONENTS = ("head", "worker", "driver")
 
 def run(name: str, entrypoint: str, source: Body, minimum: int, maximum: int) -> Body:
     """The FlowRun of one of `FLOWS`."""
-    flow = {"entrypoint": f"flow.py:{entrypoint}", "source": source}
+    flow = {"entrypoint": f"{FLOWS.name}:{entrypoint}", "source": source, "parameters": PARAMETERS[entrypoint]}
     workers = {"minimum": minimum, "maximum": maximum}
     return FlowRun(name, flow, None, {"cluster": {"kind": "Ray", "workers": workers}}).body()
 

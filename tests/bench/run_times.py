@@ -13,6 +13,7 @@ import statistics
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from kubernetes import client, watch
@@ -23,28 +24,7 @@ from tests.support.world import FlowRun, World
 from tools.install import Installed, install
 
 WORKERS = 2
-FLOWS = """
-import time
-began = time.time()
-from flowcluster import flow, task
-
-@task
-def now() -> float:
-    return time.time()
-
-@flow
-def first() -> dict:
-    return {"first": now.submit().result()}
-
-@flow
-def imports() -> dict:
-    with open("/proc/self/stat") as stat, open("/proc/uptime") as uptime:
-        ticks = int(stat.read().rsplit(")", 1)[1].split()[19])
-        age = float(uptime.read().split()[0]) - ticks / 100
-    start = time.perf_counter()
-    import distributed
-    return {"process": age, "distributed": time.perf_counter() - start}
-"""
+FLOWS = Path(__file__).with_name("flows") / "starts.py"
 
 
 def main() -> None:
@@ -76,7 +56,7 @@ def measure(world: World, installed: Installed, rounds: int) -> dict[str, list[f
 
 def one_run(world: World, source: dict[str, Any], name: str) -> dict[str, float]:
     """One FlowRun: created → children, → first task running; finished → nothing left."""
-    body = FlowRun(name=name, flow={"entrypoint": "flow.py:first", "source": source}, workers=WORKERS).body()
+    body = FlowRun(name=name, flow={"entrypoint": "starts.py:first", "source": source}, workers=WORKERS).body()
     seen = Appearance(world)
     started = time.time()
     world.create(body)
@@ -155,7 +135,7 @@ def _ready(pod: Any) -> bool:
 
 def imports(world: World) -> dict[str, float]:
     """Seconds that a driver needs before its flow begins: process start to flow, and importing distributed."""
-    flow = {"entrypoint": "flow.py:imports", "source": {"configMap": {"name": "code"}}}
+    flow = {"entrypoint": "starts.py:imports", "source": world.code(FLOWS)}
     world.create(FlowRun(name="imports", flow=flow, workers=None).body())
     status = world.wait_phase("imports", "Succeeded", "Failed")
     found: dict[str, float] = json.loads(status["flow"]["result"])

@@ -23,7 +23,6 @@ from tests.support.waiting import wait_until
 from tests.support.world import FlowRun, World
 from tools.install import install
 
-CODE = "import time\nfrom flowcluster import flow\n\n@flow\ndef waits():\n    time.sleep(600)\n"
 ONE = {"kind": "Dask", "workers": {"minimum": 1, "maximum": 2}}
 
 
@@ -68,8 +67,7 @@ def here(world: World, kubeconfig: Path, seconds: int) -> Counter[str]:
 
 def in_a_pod(world: World, _: Path, seconds: int) -> Counter[str]:
     """Of a run whose driver the operator started."""
-    flow = {"entrypoint": "flow.py:waits", "source": world.code(CODE)}
-    world.create(FlowRun("waits", flow, None, {"cluster": ONE}).body())
+    world.create(FlowRun("waits", world.flow("endless.py:waits"), None, {"cluster": ONE}).body())
     return steady(world, seconds)
 
 

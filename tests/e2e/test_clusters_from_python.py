@@ -12,7 +12,7 @@ import struct
 import subprocess
 import sys
 import termios
-import time
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,7 @@ def begin_nap() -> TaskFuture[None]:
     # Here, and not in the module, which workers in pods do not have.
     @task
     def nap() -> None:
-        time.sleep(600)
+        threading.Event().wait()
 
     future = nap.submit()
     wait_until(lambda: future.state.is_running(), "the task runs", 60)

@@ -17,71 +17,12 @@ pytestmark = pytest.mark.timeout(240)
 FLOW_RUNS = f"{names.PLURAL}.{names.GROUP}"
 ADAPTIVE = {"kind": "Dask", "workers": {"minimum": 0, "maximum": 3}}
 
-#: Works when it is told to, and ends when it is told to: by annotations of its own FlowRun, which it may read.
-WAVE = """
-import os, time
-from flowcluster import flow, task
-from flowcluster.kube.access import connect
-from flowcluster.kube.choice import Choice
-from flowcluster.kube.flow_runs import FlowRuns
 
-def until(word):
-    flow_runs = FlowRuns(connect(Choice()))
-    while word not in flow_runs.get(os.environ["FLOWCLUSTER_RUN_NAME"])["metadata"].get("annotations", {}):
-        time.sleep(0.2)
-
-@task
-def slow(number):
-    time.sleep(4)
-    return number
-
-@flow
-def wave():
-    until("work")
-    results = [future.result() for future in slow.map(range(6))]
-    until("end")
-    return results
-"""
-
-WAITS = """
-import time
-from flowcluster import flow
-
-@flow
-def waits():
-    time.sleep(600)
-"""
-
-PARENT = """
-from flowcluster import flow, task
-from flowcluster.clusters import DaskKubernetesCluster
-from flowcluster.task_runners import DaskTaskRunner
-
-@task
-def add(one, other):
-    return one + other
-
-@task
-def nap():
-    import time
-    time.sleep(600)
-
-own = DaskTaskRunner(cluster_class=DaskKubernetesCluster, cluster_kwargs={"n_workers": 1})
-
-@flow(task_runner=own)
-def part(is_short):
-    return add.submit(1, 2).result() if is_short else nap.submit().result()
-
-@flow
-def whole(is_short):
-    return part(is_short)
-"""
-
-
-def started(world: World, code: str, entrypoint: str, parameters: Any = None, **more: Any) -> str:
-    """Start the flow `entrypoint` of `code`; name of its run. `more` are fields of the FlowRun's spec."""
-    flow = {"entrypoint": f"flow.py:{entrypoint}", "parameters": parameters or {}, "source": world.code(code)}
-    return str(world.create(FlowRun(entrypoint, flow, None, more).body())["metadata"]["name"])
+def started(world: World, entrypoint: str, parameters: Any = None, **more: Any) -> str:
+    """Start a flow; name of its run. `more` are fields of the FlowRun's spec."""
+    flow = world.flow(entrypoint, parameters=parameters or {})
+    name = entrypoint.rpartition(":")[2]
+    return str(world.create(FlowRun(name, flow, None, more).body())["metadata"]["name"])
 
 
 def workers(world: World) -> int:
@@ -91,12 +32,14 @@ def workers(world: World) -> int:
 
 def test_workers_follow_the_work_of_a_driver_in_a_pod(world: World) -> None:
     """None while nothing is to be done, as many as the work needs, and none again while the flow goes on."""
-    name = started(world, WAVE, "wave", cluster=ADAPTIVE)
+    name = started(world, "annotated.py:wave", cluster=ADAPTIVE)
     world.wait_phase(name, "Running")
     assert workers(world) == 0
 
     world.annotate(name, "work")
     wait_until(lambda: workers(world) == 3, "three workers were asked for", 30)
+    wait_until(lambda: world.status(name)["cluster"]["peakWorkers"] == 3, "three workers are ready", 60)
+    world.annotate(name, "release")
     wait_until(lambda: workers(world) == 0, "all are gone", 60)
     assert world.status(name)["phase"] == "Running"
 
@@ -109,7 +52,7 @@ def test_workers_follow_the_work_of_a_driver_in_a_pod(world: World) -> None:
 
 def test_a_driver_in_a_pod_is_heard(world: World) -> None:
     """Its pod renews the run's Lease, with rights to nothing else but to ask for FlowRuns."""
-    name = started(world, WAITS, "waits")
+    name = started(world, "endless.py:waits")
     holder = wait_until(lambda: world.holder(name), "the driver is heard", 60)
     (pod,) = world.pods("driver")
     assert str(holder).startswith(f"{pod.metadata.name}/")
@@ -132,7 +75,7 @@ def test_a_driver_in_a_pod_is_heard(world: World) -> None:
 @pytest.mark.parametrize("is_short", [True, False])
 def test_a_part_with_a_cluster_of_its_own(world: World, is_short: bool) -> None:
     """A subflow's cluster is a FlowRun beneath the flow's own: it ends with the part, or with the whole."""
-    name = started(world, PARENT, "whole", {"is_short": is_short})
+    name = started(world, "subflows.py:whole", {"is_short": is_short})
 
     def part() -> Any:
         return next((run for run in world.runs() if run["metadata"]["name"] != name), None)
@@ -156,7 +99,7 @@ def test_a_part_with_a_cluster_of_its_own(world: World, is_short: bool) -> None:
 
 def test_a_driver_whose_node_does_not_answer(world: World) -> None:
     """A driver that nobody hears any more ends its run, though its pod seems to run."""
-    name = started(world, WAITS, "waits", leaseDurationSeconds=10)
+    name = started(world, "endless.py:waits", leaseDurationSeconds=10)
     wait_until(lambda: world.holder(name), "the driver is heard", 60)
 
     # As it looks from the API server when a node is cut off: nothing is renewed, and the pod's status stays as it was.

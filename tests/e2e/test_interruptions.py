@@ -14,24 +14,10 @@ from tools.install import RELEASE, SYSTEM, Installed
 
 pytestmark = pytest.mark.timeout(240)
 
-FLOWS = """
-import time
-from flowcluster import flow, task
 
-@task
-def nap(seconds: float) -> float:
-    time.sleep(seconds)
-    return seconds
-
-@flow
-def naps(seconds: float = 600) -> float:
-    return nap.submit(seconds).result()
-"""
-
-
-def naps(world: World, seconds: float = 600, **more: Any) -> dict[str, Any]:
-    flow = {"entrypoint": "flow.py:naps", "source": world.code(FLOWS), "parameters": {"seconds": seconds}}
-    return FlowRun(flow=flow, more=more).body()
+def naps(world: World) -> dict[str, Any]:
+    """A run that does not end by itself."""
+    return FlowRun(flow=world.flow("endless.py:naps")).body()
 
 
 def test_deleted_while_starting(world: World) -> None:
@@ -100,10 +86,11 @@ def test_the_job_is_deleted_by_somebody_else(world: World) -> None:
 def test_a_run_ends_while_the_operator_is_away(world: World, installed: Installed) -> None:
     """A flow that finishes with the operator scaled to zero is recorded and cleaned up when it is back."""
     system = World(installed.kubeconfig, SYSTEM)
-    world.create(naps(world, 4))
+    world.create(FlowRun(flow=world.flow("annotated.py:echoes", parameters={"value": 4})).body())
     world.wait_phase("run", "Running")
     scale(system, RELEASE, 0)
     try:
+        world.annotate("run", "end")
         wait_until(lambda: [p for p in world.pods("driver") if p.status.phase == "Succeeded"], "the driver is done")
     finally:
         scale(system, RELEASE, 1)
@@ -138,7 +125,7 @@ def test_the_operator_is_killed_after_a_write(
     with OperatorProcess(
         tmp_path, installed.kubeconfig, world.namespace, installed.images["runtime"], die_at=write
     ) as operator:
-        world.create(naps(world, 0.1))
+        world.create(FlowRun(flow=world.flow("outcomes.py:good")).body())
         wait_until(operator.was_killed, f"write number {write} was made", 60)
         operator.start()
         status = world.wait_phase("run", "Succeeded", "Failed")

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from tests.support.waiting import wait_until
-from tests.support.world import ROOT, World
+from tests.support.world import FLOWS, ROOT, World
 from tools.cluster import api, cache
 from tools.cluster.progress import step
 from tools.install import Installed
@@ -25,30 +25,6 @@ from tools.install import Installed
 pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("prefect")]  # they share an environment
 
 LOCK = ROOT / "requirements" / "prefect.lock"
-
-FLOW = """
-import os, socket, sys
-from prefect import flow, task
-from prefect_dask import DaskTaskRunner
-
-@task
-def where(number):
-    import socket
-    return number, socket.gethostname()
-
-kwargs = {name: os.environ[f"CLUSTER_{name.upper()}"] for name in ("kubeconfig", "namespace", "image")}
-runner = DaskTaskRunner(
-    cluster_class="flowcluster.clusters.DaskKubernetesCluster", cluster_kwargs=kwargs,
-    adapt_kwargs={"minimum": 0, "maximum": 2},
-)
-
-@flow(task_runner=runner, flow_run_name="prefect-run")
-def places():
-    return [future.result() for future in where.map(range(6))]
-
-for number, place in places():
-    print(number, place)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -120,14 +96,18 @@ def test_a_prefect_flow(
     world: World, installed: Installed, python: Path, image: str, environment: dict[str, str], tmp_path: Path
 ) -> None:
     """Its tasks run in pods of a cluster that grew for it, and nothing is left of that afterwards."""
-    (tmp_path / "places.py").write_text(FLOW)
     given: dict[str, Any] = {
         "CLUSTER_KUBECONFIG": str(installed.kubeconfig),
         "CLUSTER_NAMESPACE": world.namespace,
         "CLUSTER_IMAGE": image,
     }
     done = subprocess.run(
-        [python, "places.py"], cwd=tmp_path, env={**environment, **given}, capture_output=True, text=True, timeout=300
+        [python, FLOWS / "prefect_places.py"],
+        cwd=tmp_path,
+        env={**environment, **given},
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     numbers, places = zip(*(line.split() for line in done.stdout.splitlines()), strict=True)

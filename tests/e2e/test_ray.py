@@ -14,55 +14,14 @@ from tools.kuberay import NAME as KUBERAY
 
 pytestmark = pytest.mark.timeout(300)
 
-#: Flows that tell where their tasks ran, wait, and knock at the head of another run.
-CODE = """
-import os, time, urllib.error, urllib.request
-from flowcluster import flow, task
-
-@task
-def where(number):
-    print(f"task {number}", flush=True)
-    return os.uname().nodename
-
-@flow
-def places(count=4):
-    return sorted(set(future.result() for future in where.map(range(count))))
-
-@task
-def nap(seconds):
-    time.sleep(seconds)
-    return seconds
-
-@flow
-def naps(seconds=600):
-    return nap.submit(seconds).result()
-
-def answer(url, data=None):
-    try:
-        return urllib.request.urlopen(urllib.request.Request(url, data), timeout=10).status
-    except urllib.error.HTTPError as error:
-        return error.code
-
-@flow
-def stranger(head):
-    import ray
-    try:
-        ray.init(f"ray://{head}:10001")
-        client = "let in"
-    except ConnectionError as error:
-        client = f"refused: {error}"
-    return {
-        "job": answer(f"http://{head}:8265/api/jobs/", b'{"entrypoint": "true"}'),
-        "nodes": answer(f"http://{head}:8265/nodes"),
-        "client": client,
-    }
-"""
+NAPS = "endless.py:naps"
+PLACES = "ray_work.py:places"
 
 
 def on_ray(world: World, entrypoint: str, parameters: Any = None, name: str = "run", **workers: Any) -> str:
     """Start a flow on a Ray cluster of its own; name of its run."""
     bounds = {"minimum": 1, "maximum": 1} | workers
-    flow = {"entrypoint": f"flow.py:{entrypoint}", "source": world.code(CODE, name), "parameters": parameters or {}}
+    flow = world.flow(entrypoint, parameters=parameters or {})
     world.create(FlowRun(name, flow, None, {"cluster": {"kind": "Ray", "workers": bounds}}).body())
     return name
 
@@ -87,7 +46,7 @@ def test_the_sample(world: World) -> None:
 
 def test_tasks_run_on_workers(world: World) -> None:
     """Neither on the head nor in the driver's pod, which is a node of the cluster, too."""
-    on_ray(world, "places")
+    on_ray(world, PLACES)
     workers = wait_until(lambda: [pod.metadata.name for pod in world.pods("worker")], "there is a worker")
 
     assert result(world) == workers
@@ -95,7 +54,7 @@ def test_tasks_run_on_workers(world: World) -> None:
 
 def test_workers_come_with_work_and_none_before(world: World) -> None:
     """With a minimum of none, the first task brings the first worker."""
-    on_ray(world, "places", {"count": 1}, minimum=0, maximum=2)
+    on_ray(world, PLACES, {"count": 1}, minimum=0, maximum=2)
     world.wait_phase("run", "Running")
 
     assert len(result(world)) == 1
@@ -104,9 +63,9 @@ def test_workers_come_with_work_and_none_before(world: World) -> None:
 
 def test_nobody_else_is_let_in(world: World) -> None:
     """Neither a job nor a look at the dashboard, nor a Ray client, without the run's token."""
-    on_ray(world, "naps")
+    on_ray(world, NAPS)
     address = world.wait_phase("run", "Running")["cluster"]["address"].rpartition(":")[0]
-    flow = {"entrypoint": "flow.py:stranger", "parameters": {"head": address}, "source": {"configMap": {"name": "run"}}}
+    flow = world.flow("strangers.py:of_ray", parameters={"head": address})
     world.create(FlowRun("stranger", flow, None).body())
 
     said = result(world, "stranger")
@@ -119,7 +78,7 @@ def test_nobody_else_is_let_in(world: World) -> None:
 @pytest.mark.parametrize("component", ["head", "driver"])
 def test_a_part_that_is_killed_ends_the_run(world: World, component: str) -> None:
     """All state is with the head, and the flow with its driver: the record says which of them went."""
-    on_ray(world, "naps")
+    on_ray(world, NAPS)
     world.wait_phase("run", "Running")
     (pod,) = world.pods(component)
     world.core.delete_namespaced_pod(pod.metadata.name, world.namespace, grace_period_seconds=0)
@@ -132,7 +91,7 @@ def test_a_part_that_is_killed_ends_the_run(world: World, component: str) -> Non
 @pytest.mark.parametrize("end", ["cancel", "delete"])
 def test_a_run_that_is_stopped_leaves_nothing(world: World, phase: str, end: str) -> None:
     """Whenever and however somebody ends it."""
-    on_ray(world, "naps")
+    on_ray(world, NAPS)
     world.wait_phase("run", phase)
     world.end("run", end)
 
@@ -152,8 +111,7 @@ def test_a_run_that_is_stopped_leaves_nothing(world: World, phase: str, end: str
 )
 def test_why_a_run_does_not_start(world: World, cluster: dict[str, Any], reason: str, words: str) -> None:
     """The cause is in status within seconds, for the head as for workers."""
-    flow = {"entrypoint": "flow.py:naps", "source": world.code(CODE)}
-    world.create(FlowRun("run", flow, None, {"cluster": {"kind": "Ray"} | cluster}).body())
+    world.create(FlowRun("run", world.flow(NAPS), None, {"cluster": {"kind": "Ray"} | cluster}).body())
     wait_until(lambda: world.status("run").get("reason") == reason, f"the reason is {reason}", 40)
 
     assert words in world.status("run")["message"]
@@ -166,7 +124,7 @@ def test_kuberay_is_away(world: World, installed: Any) -> None:
     system = World(installed.kubeconfig, SYSTEM)
     scale(system, KUBERAY, 0)
     try:
-        on_ray(world, "naps")
+        on_ray(world, NAPS)
         wait_until(lambda: world.status("run").get("reason") == "ClusterOperatorSilent", "it says so", 30)
         scale(system, KUBERAY, 1)
         world.wait_phase("run", "Running")

@@ -9,29 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.world import ROOT, World
+from tests.support.world import FLOWS, ROOT, World
 from tools.install import Installed
 
 pytestmark = pytest.mark.timeout(300)
-
-ADAPTIVE = """
-from flowcluster import flow, get_run_logger, task
-from flowcluster.task_runners import RayTaskRunner
-
-@task
-def square(number):
-    print(f"square of {number}", flush=True)
-    get_run_logger().info("%d is squared", number)
-    return number * number
-
-@flow(task_runner=RayTaskRunner(
-    cluster_class="flowcluster.clusters.RayKubernetesCluster", adapt_kwargs={"minimum": 0, "maximum": 2}
-))
-def squares():
-    return sum(future.result() for future in square.map(range(4)))
-
-print("sum", squares(), flush=True)
-"""
 
 
 @pytest.fixture
@@ -62,7 +43,7 @@ def test_the_example(world: World, environment: dict[str, str]) -> None:
 
 def test_a_flow_on_a_cluster_of_its_own(world: World, environment: dict[str, str]) -> None:
     """No worker before the first task; what tasks print and log is seen here; the record has the flow's outcome."""
-    done = run(environment, "-c", ADAPTIVE)
+    done = run(environment, FLOWS / "ray_squares.py")
     assert done.returncode == 0, done.stderr
     assert "sum 14" in done.stdout
     assert all(f"square of {number}" in done.stdout for number in range(4))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,71 +14,10 @@ from tools.install import RELEASE, SYSTEM, Installed
 
 pytestmark = pytest.mark.timeout(600)
 
-#: The last one waits at its beginning for a file that the test makes in the driver's pod.
-CODE = """
-import os, time
-from flowcluster import flow, get_run_context, remote_options, task
-
-@task
-def place(number=0):
-    time.sleep(1)
-    return os.uname().nodename
-
-@flow
-def demanding():
-    with remote_options(num_gpus=1, resources={"desk": 1}):
-        possible = place.submit()
-    with remote_options(resources={"desk": 2}):
-        impossible = place.submit()
-    assert impossible.done()
-    return [possible.result(), impossible.state.message]
-
-@task(retries=1)
-def stubborn():
-    print("it runs", flush=True)
-    if get_run_context().run_count == 1:
-        time.sleep(600)
-    return get_run_context().run_count
-
-@flow
-def survives():
-    return stubborn.submit().result()
-
-@flow
-def later():
-    while not os.path.exists("/tmp/go"):
-        time.sleep(0.1)
-    return len(set(future.result() for future in place.map(range(4))))
-"""
-
-
-PARTS = """
-from flowcluster import flow, task
-from flowcluster.clusters import DaskKubernetesCluster, RayKubernetesCluster
-from flowcluster.task_runners import DaskTaskRunner, RayTaskRunner
-
-@task
-def add(one, other):
-    return one + other
-
-@flow(task_runner=RayTaskRunner(cluster_class=RayKubernetesCluster, cluster_kwargs={"n_workers": 1}))
-def on_ray():
-    return add.submit(1, 2).result()
-
-@flow(task_runner=DaskTaskRunner(cluster_class=DaskKubernetesCluster, cluster_kwargs={"n_workers": 1}))
-def on_dask():
-    return add.submit(3, 4).result()
-
-@flow
-def both():
-    return [on_ray(), on_dask()]
-"""
-
 
 def begin(world: World, entrypoint: str, cluster: dict[str, Any], name: str = "run") -> None:
     """Start a flow on a Ray cluster."""
-    flow = {"entrypoint": f"flow.py:{entrypoint}", "source": world.code(CODE, name)}
-    world.create(FlowRun(name, flow, None, {"cluster": {"kind": "Ray"} | cluster}).body())
+    world.create(FlowRun(name, world.flow(entrypoint), None, {"cluster": {"kind": "Ray"} | cluster}).body())
 
 
 def result(world: World, name: str = "run") -> Any:
@@ -88,19 +25,6 @@ def result(world: World, name: str = "run") -> Any:
     status = world.wait_phase(name, "Succeeded", "Failed", seconds=180)
     assert status["phase"] == "Succeeded", status
     return json.loads(status["flow"]["result"])
-
-
-def go(world: World, installed: Installed) -> None:
-    """Let the flow `later` go on."""
-    (driver,) = world.pods("driver")
-    kubectl: list[str | Path] = [
-        installed.kubectl,
-        "--kubeconfig",
-        installed.kubeconfig,
-        "--namespace",
-        world.namespace,
-    ]
-    subprocess.run([*kubectl, "exec", driver.metadata.name, "--", "touch", "/tmp/go"], check=True)
 
 
 def log(world: World) -> str:
@@ -112,7 +36,7 @@ def log(world: World) -> str:
 def test_tasks_bring_the_workers_that_they_ask_for(world: World) -> None:
     """GPUs and other resources count as CPUs do; a task that no worker could ever run is told so at once."""
     workers = {"minimum": 0, "maximum": 1, "taskResources": {"GPU": 1, "desk": 1}}
-    begin(world, "demanding", {"workers": workers})
+    begin(world, "ray_work.py:demanding", {"workers": workers})
     where, message = result(world)
 
     assert "-worker-" in where
@@ -121,7 +45,7 @@ def test_tasks_bring_the_workers_that_they_ask_for(world: World) -> None:
 
 def test_a_worker_that_is_killed(world: World) -> None:
     """What ran there is tried again as often as its retries say, on the worker that takes its place."""
-    begin(world, "survives", {"workers": {"minimum": 1, "maximum": 1}})
+    begin(world, "ray_work.py:survives", {"workers": {"minimum": 1, "maximum": 1}})
     world.wait_phase("run", "Running")
     wait_until(lambda: "it runs" in log(world), "the task runs, and what it prints is in the driver's log")
     (worker,) = world.pods("worker")
@@ -133,12 +57,12 @@ def test_a_worker_that_is_killed(world: World) -> None:
 @pytest.mark.alone
 def test_the_operator_is_away_while_work_comes(world: World, installed: Installed) -> None:
     """Workers come with the work and the flow ends well; the operator finds that out when it is back, and cleans up."""
-    begin(world, "later", {"workers": {"minimum": 0, "maximum": 2}})
+    begin(world, "annotated.py:later", {"workers": {"minimum": 0, "maximum": 2}})
     world.wait_phase("run", "Running")
     system = World(installed.kubeconfig, SYSTEM)
     scale(system, RELEASE, 0)
     try:
-        go(world, installed)
+        world.annotate("run", "work")
         wait_until(
             lambda: any(pod.status.phase in ("Succeeded", "Failed") for pod in world.pods("driver")),
             "the flow is over",
@@ -153,21 +77,21 @@ def test_the_operator_is_away_while_work_comes(world: World, installed: Installe
     assert world.everything() == []
 
 
-def test_a_run_that_is_suspended(world: World, installed: Installed) -> None:
+def test_a_run_that_is_suspended(world: World) -> None:
     """Nothing of it exists; let go, it starts from the beginning."""
-    begin(world, "later", {"workers": {"minimum": 1, "maximum": 1}})
+    begin(world, "annotated.py:later", {"workers": {"minimum": 1, "maximum": 1}})
     world.wait_phase("run", "Running")
     world.patch("run", {"suspend": True})
     world.wait_phase("run", "Suspended")
     world.wait_empty(30)
     world.patch("run", {"suspend": False})
     world.wait_phase("run", "Running")
-    go(world, installed)
+    world.annotate("run", "work")
 
     assert result(world) == 1
 
 
-def test_a_referenced_cluster_is_used_and_left_alone(world: World, installed: Installed) -> None:
+def test_a_referenced_cluster_is_used_and_left_alone(world: World) -> None:
     """A run on another run's cluster uses it with its token, and the cluster is there afterwards as it was."""
     world.create(
         FlowRun(
@@ -176,9 +100,9 @@ def test_a_referenced_cluster_is_used_and_left_alone(world: World, installed: In
     )
     world.wait_phase("shared", "Running")
     (before,) = world.ray_clusters()
-    begin(world, "later", {"ref": {"name": before["metadata"]["name"]}})
+    begin(world, "annotated.py:later", {"ref": {"name": before["metadata"]["name"]}})
     world.wait_phase("run", "Running")
-    go(world, installed)
+    world.annotate("run", "work")
 
     assert result(world) == 1
     (after,) = world.ray_clusters()
@@ -189,8 +113,7 @@ def test_a_referenced_cluster_is_used_and_left_alone(world: World, installed: In
 
 def test_a_part_on_ray_and_one_on_dask(world: World) -> None:
     """In a pod, each subflow gets its own cluster beneath the flow's run, and it is gone when that part is done."""
-    flow = {"entrypoint": "flow.py:both", "source": world.code(PARTS)}
-    world.create(FlowRun("both", flow, None).body())
+    world.create(FlowRun("both", world.flow("subflows.py:both"), None).body())
     status = world.wait_phase("both", "Succeeded", "Failed", seconds=180)
 
     assert json.loads(status["flow"]["result"]) == [3, 7]

@@ -13,43 +13,9 @@ from tests.support.world import FlowRun, World
 
 pytestmark = pytest.mark.timeout(240)
 
-FLOWS = """
-import sys, time
-from flowcluster import flow, task
-
-@task
-def double(x: int) -> int:
-    return 2 * x
-
-@flow
-def good(x: int = 1) -> int:
-    return double.submit(x).result()
-
-@flow
-def bad():
-    raise ValueError("the answer is not 42")
-
-@flow
-def leaves():
-    sys.exit(3)
-
-@task
-def nap(seconds: float) -> None:
-    time.sleep(seconds)
-
-@flow
-def long():
-    print("long flow started", flush=True)
-    nap.submit(600).result()
-"""
-
 
 def conditions(status: dict[str, Any]) -> dict[str, tuple[str, str]]:
     return {item["type"]: (item["status"], item["reason"]) for item in status["conditions"]}
-
-
-def flow(world: World, function: str, **more: Any) -> dict[str, Any]:
-    return {"entrypoint": f"flow.py:{function}", "source": world.code(FLOWS), **more}
 
 
 def test_greetings_run_on_a_cluster_of_their_own(world: World) -> None:
@@ -110,7 +76,7 @@ def test_how_a_flow_ended_stands_in_the_record(
     world: World, function: str, more: dict[str, Any], reason: str, words: list[str], code: int
 ) -> None:
     """An exception, sys.exit, an unknown function and wrong parameters each have their reason and their words."""
-    world.create(FlowRun(flow=flow(world, function, **more), workers=None).body())
+    world.create(FlowRun(flow=world.flow(f"outcomes.py:{function}", **more), workers=None).body())
     status = world.wait_phase("run", "Succeeded", "Failed")
 
     assert (status["phase"], status["reason"]) == ("Failed", reason)
@@ -122,7 +88,7 @@ def test_how_a_flow_ended_stands_in_the_record(
 def test_an_image_that_does_not_exist_is_told_and_then_fails(world: World) -> None:
     """While it starts, the cause stands in status within 10 s; at the start deadline it is why the run failed."""
     body = FlowRun(
-        flow=flow(world, "good", image="registry.invalid/no/such:image"), more={"startDeadlineSeconds": 15}
+        flow=world.flow("outcomes.py:good", image="registry.invalid/no/such:image"), more={"startDeadlineSeconds": 15}
     ).body()
     world.create(body)
     pulling = wait_until(
@@ -144,7 +110,7 @@ def test_workers_that_fit_on_no_node_are_told_and_then_fail(world: World) -> Non
     """An unschedulable request is named with the resource that lacks."""
     workers = {"minimum": 1, "maximum": 1, "resources": {"requests": {"cpu": "1000"}}}
     body = FlowRun(
-        flow=flow(world, "long"),
+        flow=world.flow("endless.py:naps"),
         more={"cluster": {"kind": "Dask", "workers": workers}, "startDeadlineSeconds": 12},
     ).body()
     world.create(body)
@@ -159,7 +125,7 @@ def test_a_quota_that_refuses_the_driver_is_told(world: World) -> None:
     """Pods that may not be created are a cause like any other."""
     quota = {"metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
     world.core.create_namespaced_resource_quota(world.namespace, quota)
-    world.create(FlowRun(flow=flow(world, "good"), workers=None, more={"startDeadlineSeconds": 10}).body())
+    world.create(FlowRun(flow=world.flow("outcomes.py:good"), workers=None, more={"startDeadlineSeconds": 10}).body())
     status = world.wait_phase("run", "Succeeded", "Failed")
 
     assert status["phase"] == "Failed"
@@ -168,7 +134,7 @@ def test_a_quota_that_refuses_the_driver_is_told(world: World) -> None:
 
 def test_two_runs_of_one_name_follow_each_other(world: World) -> None:
     """A run that is deleted and created again at once is a new run with children of its own."""
-    body = FlowRun(flow=flow(world, "good", parameters={"x": 21})).body()
+    body = FlowRun(flow=world.flow("outcomes.py:good", parameters={"x": 21})).body()
     first = world.create(body)["metadata"]["uid"]
     wait_until(world.dask_clusters, "the first run has a cluster")
     world.delete("run")
@@ -182,9 +148,8 @@ def test_two_runs_of_one_name_follow_each_other(world: World) -> None:
 
 def test_ten_runs_at_once_all_succeed(world: World) -> None:
     """Ten FlowRuns created together all end well."""
-    source = world.code(FLOWS)
     for number in range(10):
-        described = {"entrypoint": "flow.py:good", "source": source, "parameters": {"x": number}}
+        described = world.flow("outcomes.py:good", parameters={"x": number})
         small = {"requests": {"cpu": "10m"}}
         cluster = {"kind": "Dask", "workers": {"minimum": 1, "maximum": 1, "resources": small}}
         world.create(FlowRun(name=f"run-{number}", flow=described, more={"cluster": cluster}).body())
@@ -197,14 +162,14 @@ def test_ten_runs_at_once_all_succeed(world: World) -> None:
 
 def test_a_record_goes_after_its_time(world: World) -> None:
     """ttlSecondsAfterFinished: 0 removes the FlowRun once everything else is gone."""
-    world.create(FlowRun(flow=flow(world, "good"), workers=None, more={"ttlSecondsAfterFinished": 0}).body())
+    world.create(FlowRun(flow=world.flow("outcomes.py:good"), workers=None, more={"ttlSecondsAfterFinished": 0}).body())
 
     wait_until(lambda: not world.runs(), "the record is gone", 60)
 
 
 def test_a_suspended_run_has_nothing_until_it_is_resumed(world: World) -> None:
     """While suspend is true nothing exists; after that the run starts as any other."""
-    world.create(FlowRun(flow=flow(world, "good"), workers=None, more={"suspend": True}).body())
+    world.create(FlowRun(flow=world.flow("outcomes.py:good"), workers=None, more={"suspend": True}).body())
     world.wait_phase("run", "Suspended")
     assert world.everything() == []
 
@@ -214,7 +179,7 @@ def test_a_suspended_run_has_nothing_until_it_is_resumed(world: World) -> None:
 
 def test_a_run_that_is_suspended_while_it_runs(world: World) -> None:
     """All of it goes, which does not end the run; let go, it starts from the beginning."""
-    world.create(FlowRun(flow=flow(world, "long")).body())
+    world.create(FlowRun(flow=world.flow("endless.py:naps")).body())
     world.wait_phase("run", "Running")
     world.patch("run", {"suspend": True})
     world.wait_phase("run", "Suspended")
@@ -227,7 +192,7 @@ def test_a_run_that_is_suspended_while_it_runs(world: World) -> None:
 
 def test_a_failed_driver_is_started_again(world: World) -> None:
     """With backoffLimit 1 a failing flow is tried twice on the same cluster, and then the run has failed."""
-    world.create(FlowRun(flow=flow(world, "bad", backoffLimit=1)).body())
+    world.create(FlowRun(flow=world.flow("outcomes.py:bad", backoffLimit=1)).body())
     wait_until(lambda: len(world.pods("driver")) == 2, "a second attempt is made", 60)
     (cluster,) = world.dask_clusters()
     assert world.status("run")["phase"] in ("Starting", "Running")
@@ -244,7 +209,9 @@ def test_a_referenced_cluster_is_used_and_left_alone(world: World) -> None:
     world.wait_phase("shared", "Running")
     (before,) = world.dask_clusters()
     shared = {"kind": "Dask", "ref": {"name": before["metadata"]["name"]}}
-    world.create(FlowRun(flow=flow(world, "good", parameters={"x": 4}), more={"cluster": shared}, workers=None).body())
+    world.create(
+        FlowRun(flow=world.flow("outcomes.py:good", parameters={"x": 4}), more={"cluster": shared}, workers=None).body()
+    )
     status = world.wait_phase("run", "Succeeded", "Failed")
     (after,) = world.dask_clusters()
 

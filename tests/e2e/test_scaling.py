@@ -6,13 +6,12 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from distributed import Client, wait
+from distributed import Client, Event, wait
 
 from flowcluster.clusters import DaskKubernetesCluster
 from tests.support.waiting import wait_until
@@ -39,14 +38,14 @@ def workers(world: World) -> int:
 def test_work_brings_workers_and_they_leave_with_it(world: World, where: dict[str, Any]) -> None:
     """From zero to as many as the work needs in one step, and back, keeping what was computed."""
 
-    def slow(number: int) -> int:
-        time.sleep(2)
+    def hold(number: int) -> int:
+        Event("released").wait()
         return number
 
     with DaskKubernetesCluster(**where) as cluster, Client(cluster) as client:
         cluster.adapt(minimum=0, maximum=3, idle=1, down_delay=1)
         assert workers(world) == 0
-        futures = client.map(slow, range(6), pure=False)
+        futures = client.map(hold, range(6), pure=False)
         seen: list[int] = []
 
         def all_there() -> bool:
@@ -55,6 +54,8 @@ def test_work_brings_workers_and_they_leave_with_it(world: World, where: dict[st
 
         wait_until(all_there, "three workers were asked for", 20)
         assert set(seen) <= {0, 1, 2, 3}
+        cluster.wait_for_workers(3, 60)
+        Event("released", client=client).set()
         wait(futures, 90)
         # One worker has to keep the results, which nobody has fetched.
         wait_until(lambda: workers(world) == 1, "the others are gone", 30)

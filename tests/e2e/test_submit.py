@@ -21,72 +21,12 @@ import yaml
 from flowcluster.errors import CancelledRun, KubernetesError, NotFound, ResultGone, SubmittedRunFailed
 from tests.support.tcp_proxy import broken_path
 from tests.support.waiting import wait_until
-from tests.support.world import World
+from tests.support.world import FLOWS, World
 from tools.install import Installed
 
 pytestmark = pytest.mark.timeout(180)
 
-FLOWS = """
-import os, sys, time
-from flowcluster import flow, task
-from flowcluster.task_runners import DaskTaskRunner, RayTaskRunner
-
-@task
-def double(x):
-    print("doubling", x, flush=True)
-    return 2 * x
-
-@flow
-def doubles(numbers: list[int]):
-    print("the flow says hello", flush=True)
-    return double.map(numbers)
-
-@task
-def host():
-    return os.uname().nodename
-
-@flow(
-    task_runner=DaskTaskRunner(
-        cluster_class="flowcluster.clusters.DaskKubernetesCluster", adapt_kwargs={"maximum": 2}
-    )
-)
-def hosts():
-    return [host.submit().result(), os.uname().nodename]
-
-@flow(
-    task_runner=RayTaskRunner(
-        cluster_class="flowcluster.clusters.RayKubernetesCluster", adapt_kwargs={"maximum": 2}
-    )
-)
-def hosts_on_ray():
-    return [host.submit().result(), os.uname().nodename]
-
-@flow
-def bad():
-    print("attempt", flush=True)
-    raise ValueError("the answer is not 42")
-
-@flow
-def long():
-    print("long flow started", flush=True)
-    time.sleep(600)
-
-@flow
-def talks(lines: int):
-    for number in range(lines):
-        print("line", number, flush=True)
-        print("same", flush=True)
-        print("other", file=sys.stderr, flush=True)
-        time.sleep(0.02)
-
-class Point:
-    def __init__(self, x):
-        self.x = x
-
-@flow
-def points():
-    return [Point(x) for x in range(10_000)]
-"""
+FILE = FLOWS / "to_submit.py"
 
 
 @pytest.fixture
@@ -110,19 +50,11 @@ def kubeconfig(world: World, installed: Installed, tmp_path: Path) -> Iterator[P
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
-    """A file of flows."""
-    path = tmp_path / "flows_to_submit.py"
-    path.write_text(FLOWS)
-    return path
-
-
-@pytest.fixture
-def flows(file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The same file as a module."""
-    monkeypatch.syspath_prepend(str(file.parent))
-    yield importlib.import_module(file.stem)
-    del sys.modules[file.stem]
+def flows(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The file of flows as a module."""
+    monkeypatch.syspath_prepend(str(FILE.parent))
+    yield importlib.import_module(FILE.stem)
+    del sys.modules[FILE.stem]
 
 
 @pytest.fixture
@@ -134,14 +66,14 @@ def where(kubeconfig: Path, world: World) -> dict[str, Any]:
 class Command:
     """`flowcluster submit` for one namespace."""
 
-    def __init__(self, file: Path, where: dict[str, Any]) -> None:
-        self._file, self._where = file, where
+    def __init__(self, where: dict[str, Any]) -> None:
+        self._where = where
 
     def begin(self, flow: str, *arguments: str) -> subprocess.Popen[str]:
         """Start it."""
         place = ["--kubeconfig", self._where["kubeconfig"], "-n", self._where["namespace"]]
         return subprocess.Popen(
-            [sys.executable, "-m", "flowcluster.cli.main", "submit", f"{self._file}:{flow}", *place, *arguments],
+            [sys.executable, "-m", "flowcluster.cli.main", "submit", f"{FILE}:{flow}", *place, *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -155,9 +87,9 @@ class Command:
 
 
 @pytest.fixture
-def command(file: Path, where: dict[str, Any]) -> Command:
+def command(where: dict[str, Any]) -> Command:
     """The command, as the engineer has it."""
-    return Command(file, where)
+    return Command(where)
 
 
 def until_started(world: World, process: subprocess.Popen[str]) -> str:

@@ -14,6 +14,8 @@ from tests.support.waiting import wait_until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SAMPLES = ROOT / "manifests" / "samples"
+#: Files with the flows of the end-to-end tests.
+FLOWS = ROOT / "tests" / "e2e" / "flows"
 #: ConfigMaps that Kubernetes itself puts into every namespace.
 _FOREIGN = {"kube-root-ca.crt"}
 Body = dict[str, Any]
@@ -61,10 +63,25 @@ class World:
                 self.create(document)
         return str(documents[-1]["metadata"]["name"])
 
-    def code(self, text: str, name: str = "code") -> Body:
-        """Put flow code into a ConfigMap; the `source` that mounts it."""
-        body = client.V1ConfigMap(metadata=client.V1ObjectMeta(name=name), data={"flow.py": text})
-        self.core.create_namespaced_config_map(self.namespace, body)
+    def flow(self, entrypoint: str, **fields: Any) -> Body:
+        """Return the `spec.flow` of a FlowRun for a flow of the end-to-end tests.
+
+        Args:
+            entrypoint: file in `FLOWS` and flow, such as ``outcomes.py:good``.
+            fields: other fields of `spec.flow`, such as `parameters`.
+        """
+        file, _, _ = entrypoint.partition(":")
+        return {"entrypoint": entrypoint, "source": self.code(FLOWS / file), **fields}
+
+    def code(self, file: pathlib.Path) -> Body:
+        """Put a file into a ConfigMap, unless it is there already; return the `source` that mounts it."""
+        name = file.stem.replace("_", "-")
+        body = client.V1ConfigMap(metadata=client.V1ObjectMeta(name=name), data={file.name: file.read_text()})
+        try:
+            self.core.create_namespaced_config_map(self.namespace, body)
+        except client.ApiException as error:
+            if error.status != 409:
+                raise
         return {"configMap": {"name": name}}
 
     def create(self, body: Body, *, dry_run: bool = False) -> Body:

@@ -1,0 +1,26 @@
+"""Flows of `tests.bench.ray_times`: one that connects, and one that measures when its first task runs."""
+
+import threading
+import time
+
+from flowcluster import flow, task
+
+
+@task
+def now() -> float:
+    return time.time()
+
+
+@flow
+def connects(message: str) -> None:
+    """Print the message when the driver is connected, and never end."""
+    print(message, flush=True)
+    threading.Event().wait()
+
+
+@flow
+def first(settle_seconds: float) -> float:
+    """Let the cluster settle; then return the seconds until a task runs."""
+    time.sleep(settle_seconds)
+    asked = time.time()
+    return now.submit().result() - asked

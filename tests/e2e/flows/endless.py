@@ -1,0 +1,22 @@
+"""Flows that run until something ends them."""
+
+import threading
+
+from flowcluster import flow, task
+
+
+@task
+def nap() -> bool:
+    return threading.Event().wait()
+
+
+@flow
+def naps() -> bool:
+    """Wait for a task that never ends."""
+    return nap.submit().result()
+
+
+@flow
+def waits() -> None:
+    """Submit nothing and never end."""
+    threading.Event().wait()
