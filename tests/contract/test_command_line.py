@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,70 +13,13 @@ from typing import Any
 
 import pytest
 
-FLOWS = """
-import dataclasses, datetime, os, subprocess, sys
-from flowcluster import flow, task
-from flowcluster.task_runners import DaskTaskRunner
-
-@task
-def say(text):
-    print("say", text, flush=True)
-    subprocess.run(["echo", "a program says", text])
-    return text
-
-@task
-def fail():
-    raise KeyError("lost key")
-
-@flow
-def greetings(name: str, times: int = 1, tag: str | None = None):
-    sys.stdout.write("flow writes\\n")
-    return [say.submit(f"{name} {tag}") for _ in range(times)]
-
-@flow(task_runner=DaskTaskRunner(cluster_kwargs=dict(n_workers=1, threads_per_worker=1, dashboard_address=":0")))
-def on_workers():
-    say.submit("far away").wait()
-
-@flow(name="two of three")
-def two_of_three():
-    say.submit("a"); fail.submit(); say.submit("b")
-
-@dataclasses.dataclass
-class Report:
-    day: datetime.date
-    values: set
-    share: float
-
-@flow
-def report():
-    return {"report": Report(datetime.date(2042, 1, 2), {1}, float("nan")), 3: (None, True)}
-
-@flow
-def odd():
-    return object()
-
-@flow
-def large():
-    return ["x" * 100] * 100
-
-@flow
-def untyped(value, path=None):
-    return [type(value).__name__, value]
-
-@flow
-def interrupted():
-    raise KeyboardInterrupt
-
-@flow
-def exits(code=7):
-    sys.exit(code)
-"""
+FLOWS = Path(__file__).with_name("flows") / "command_line.py"
 
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     """Where the program runs: a directory with a file of flows."""
-    (tmp_path / "flows_here.py").write_text(FLOWS)
+    shutil.copy(FLOWS, tmp_path / "flows_here.py")
     return tmp_path
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from flowcluster import words
 
 GOLDEN = Path(__file__).parent / "golden"
+FLOWS = Path(__file__).parent / "flows"
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 RUN_NAME = re.compile(rf"'((?:{'|'.join(words.ADJECTIVES)})-(?:{'|'.join(words.ANIMALS)}))'")
@@ -48,39 +49,6 @@ def test_flow_with_a_subflow_on_dask() -> None:
     assert written("dask_subflow.py", directory=EXAMPLES) == (GOLDEN / "dask_subflow.txt").read_text()
 
 
-FAILING = """\
-from flowcluster import flow, get_run_logger, task
-from flowcluster.task_runners import SequentialTaskRunner
-
-
-@task
-def broken(x):
-    get_run_logger().warning("about to divide by %d", x)
-    return 1 / x
-
-
-@task
-def after(result):
-    print("never")
-
-
-@flow(task_runner=SequentialTaskRunner)
-def fails_by_its_tasks():
-    after.submit(broken.submit(0))
-
-
-@flow(task_runner=SequentialTaskRunner)
-def fails_by_itself():
-    fails_by_its_tasks(return_state=True)
-    broken.submit(0).result()
-
-
-fails_by_itself(return_state=True)
-"""
-
-
-def test_flow_whose_tasks_fail(tmp_path: Path) -> None:
+def test_flow_whose_tasks_fail() -> None:
     """A failed task has its traceback once, without the SDK's frames; what waits for it says so."""
-    (tmp_path / "failing.py").write_text(FAILING)
-
-    assert written("failing.py", directory=tmp_path) == (GOLDEN / "failing.txt").read_text()
+    assert written("failing.py", directory=FLOWS) == (GOLDEN / "failing.txt").read_text()

@@ -16,59 +16,7 @@ import pytest
 from tests.support.ray_head import RayHead
 from tests.support.waiting import wait_until
 
-FLOWS = '''
-import os, time
-from flowcluster import flow, task
-from flowcluster.task_runners import ConcurrentTaskRunner, DaskTaskRunner, RayTaskRunner, SequentialTaskRunner
-
-@task
-def hang(where):
-    """Tell the test who runs this, then never end."""
-    with open(where, "w") as pipe:
-        pipe.write(str(os.getpid()))
-    time.sleep(600)
-
-@flow(task_runner=DaskTaskRunner(cluster_kwargs={"n_workers": 1, "threads_per_worker": 1, "dashboard_address": ":0"}))
-def on_dask(where: str):
-    hang.submit(where)
-
-@flow(task_runner=ConcurrentTaskRunner)
-def on_threads(where: str):
-    hang.submit(where).result()
-
-@flow(task_runner=SequentialTaskRunner)
-def in_order(where: str):
-    hang.submit(where)
-
-@flow(task_runner=DaskTaskRunner(cluster_kwargs={"n_workers": 1, "threads_per_worker": 1, "dashboard_address": ":0"}))
-async def on_dask_async(where: str):
-    hang.submit(where)
-
-on_ray_head = RayTaskRunner(address=os.environ.get("HEAD"))
-own_ray = RayTaskRunner(init_kwargs={"num_cpus": 1, "include_dashboard": False, "object_store_memory": 100_000_000})
-
-@flow(task_runner=own_ray)
-def on_ray(where: str):
-    hang.submit(where)
-
-@flow(task_runner=own_ray)
-async def on_ray_async(where: str):
-    hang.submit(where)
-
-@flow(task_runner=on_ray_head)
-def at_ray_head(where: str):
-    hang.submit(where)
-
-@flow
-async def on_threads_async(where: str):
-    hang.submit(where)
-
-if __name__ == "__main__":
-    import asyncio, inspect, sys
-    returned = globals()[sys.argv[1]](sys.argv[2])
-    if inspect.iscoroutine(returned):
-        asyncio.run(returned)
-'''
+FLOWS = Path(__file__).with_name("flows") / "hanging.py"
 
 LOCAL = ("on_threads", "in_order", "on_threads_async")
 
@@ -103,11 +51,9 @@ class Program:
 
 
 @pytest.fixture
-def flows(tmp_path: Path) -> Path:
+def flows() -> Path:
     """A file of flows that hang."""
-    file = tmp_path / "hanging.py"
-    file.write_text(FLOWS)
-    return file
+    return FLOWS
 
 
 def test_signal_that_another_thread_took() -> None:

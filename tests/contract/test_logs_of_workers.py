@@ -16,6 +16,7 @@ import pytest
 from flowcluster import flow, get_run_logger, library_logs, task
 from flowcluster.task_runners import DaskTaskRunner, SequentialTaskRunner, TaskRunner
 
+FLOWS = Path(__file__).with_name("flows")
 Lines = Callable[[], list[str]]
 
 
@@ -145,26 +146,10 @@ def test_libraries_are_left_alone_otherwise(runner: TaskRunner, lines: Lines, ca
     assert not [record for record in caplog.records if record.name.startswith(("somelib", "otherlib"))]
 
 
-def test_libraries_lines_are_shown_with_their_name(tmp_path: Path) -> None:
+def test_libraries_lines_are_shown_with_their_name() -> None:
     """Without logging of the application's own, a library's line is a line of the run, from flow, task and worker."""
-    (tmp_path / "program.py").write_text(
-        "import logging\n"
-        "from flowcluster import flow, task\n"
-        "from flowcluster.task_runners import DaskTaskRunner\n"
-        "@task\n"
-        "def use(): logging.getLogger('somelib.part').info('at %s', 'work')\n"
-        "kwargs = {'n_workers': 1, 'threads_per_worker': 1, 'dashboard_address': ':0'}\n"
-        "@flow(task_runner=DaskTaskRunner(cluster_kwargs=kwargs))\n"
-        "def body():\n"
-        "    logging.getLogger('somelib').warning('begins')\n"
-        "    use.submit().wait()\n"
-        "    use()\n"
-        "if __name__ == '__main__':\n"
-        "    body()\n"
-    )
     done = subprocess.run(
-        [sys.executable, "program.py"],
-        cwd=tmp_path,
+        [sys.executable, str(FLOWS / "with_libraries.py")],
         env={**os.environ, library_logs.ENV_EXTRA_LOGGERS: "somelib"},
         capture_output=True,
         text=True,
@@ -178,32 +163,9 @@ def test_libraries_lines_are_shown_with_their_name(tmp_path: Path) -> None:
     ]
 
 
-QUIET = """
-import logging
-from flowcluster import flow, get_run_logger, task
-from flowcluster.task_runners import DaskTaskRunner
-
-@task
-def below(n):
-    get_run_logger().info("below")
-    get_run_logger().error("loud")
-    return below.submit(n - 1).result() if n else 0
-
-@flow(task_runner=DaskTaskRunner(cluster_kwargs=dict(n_workers=2, threads_per_worker=1, dashboard_address=":0")))
-def body():
-    return below.submit(1).result()
-
-if __name__ == "__main__":
-    logging.getLogger("flowcluster").setLevel(logging.ERROR)
-    body()
-"""
-
-
-def test_lines_that_the_driver_does_not_want_are_shown_nowhere(tmp_path: Path) -> None:
+def test_lines_that_the_driver_does_not_want_are_shown_nowhere() -> None:
     """A level that the driver's program sets holds on workers too, whose own log would show their lines."""
-    program = tmp_path / "quiet.py"
-    program.write_text(QUIET)
-    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, str(FLOWS / "quiet.py")], capture_output=True, text=True, check=True)
     shown = [line for line in done.stderr.splitlines() if " | " in line]
 
     assert [line.split(" - ")[1] for line in shown] == ["loud", "loud"]

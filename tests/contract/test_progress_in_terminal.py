@@ -22,57 +22,7 @@ import pytest
 
 from tests.support.meeting import Gate
 
-FLOWS = """
-import socket, sys, threading
-from flowcluster import flow, task
-from flowcluster.task_runners import ConcurrentTaskRunner, DaskTaskRunner
-
-@task
-def wait_at(gate):
-    host, _, port = gate.partition(":")
-    with socket.create_connection((host, int(port))) as connection:
-        connection.recv(1)
-    print("through the gate")
-
-@task
-def succeed(after=None):
-    print("so far so good")
-
-@task
-def fail():
-    raise ValueError("boom")
-
-@task
-def nest(gate):
-    succeed.submit().wait()
-    wait_at(gate)
-
-@flow
-def child():
-    succeed.submit()
-    fail.submit()
-
-@flow
-def waits(gate, how="well"):
-    child(return_state=True)
-    future = nest.submit(gate)
-    succeed.submit(future)
-    future.wait()
-    if how == "badly":
-        raise RuntimeError("badly")
-
-@flow(task_runner=DaskTaskRunner(cluster_kwargs=dict(n_workers=2, threads_per_worker=1, dashboard_address=":0")))
-def on_dask(gates):
-    wait_at.map(gates)
-
-@flow
-def is_short():
-    succeed.submit()
-
-@flow
-def parent_of_short():
-    is_short()
-"""
+FLOWS = Path(__file__).with_name("flows") / "shown.py"
 
 ROWS = 24
 DRAWN = re.compile(rb"\x1b7\x1b\[1;23r\x1b\[24;1H\x1b\[0m\x1b\[2K\x1b\[\?7l(.*?)\x1b\[\?7h\x1b8", re.DOTALL)
@@ -159,11 +109,9 @@ def programs() -> Iterator[list[Program]]:
 
 
 @pytest.fixture
-def flows(tmp_path: Path) -> str:
+def flows() -> str:
     """A file of flows."""
-    file = tmp_path / "shown_flows.py"
-    file.write_text(FLOWS)
-    return str(file)
+    return str(FLOWS)
 
 
 def assert_nothing_is_left(program: Program) -> None:
@@ -252,11 +200,11 @@ def test_short_flow_stays_plain(flows: str, programs: list[Program]) -> None:
     assert b"\x1b" not in program.seen
 
 
-def test_piped_stderr_gets_no_escape(flows: str, gate: Any, tmp_path: Path) -> None:
+def test_piped_stderr_gets_no_escape(gate: Any) -> None:
     """A log file has lines only, however long the flow lasts, and nothing about terminals was imported for it."""
     program = (
-        f"import sys, threading; sys.path.insert(0, {str(tmp_path)!r})\n"
-        "from shown_flows import waits\n"
+        f"import sys, threading; sys.path.insert(0, {str(FLOWS.parent)!r})\n"
+        "from shown import waits\n"
         "import flowcluster.engine.progress as progress\n"
         "progress.DELAY = 0\n"
         f"waits({gate.address!r}, return_state=True)\n"

@@ -22,6 +22,7 @@ from tests.support.ray_head import RayHead
 from tests.support.tasks import echo, where
 from tests.support.waiting import wait_until
 
+PRINTS = Path(__file__).with_name("flows") / "ray_prints.py"
 #: For a head's Python: the first process that its proxy of clients forks ends before it is a program.
 FIRST_SERVER_CRASHES = """
 import os, pathlib, sys
@@ -163,29 +164,10 @@ def test_ray_says_little(own_ray: None, caplog: pytest.LogCaptureFixture) -> Non
     assert [record.getMessage() for record in caplog.records if record.name.startswith("ray")] == []
 
 
-PRINTS = """
-import sys
-from flowcluster import flow, task
-from flowcluster.task_runners import RayTaskRunner
-
-@task
-def talk():
-    for number in range(300):
-        print("line", number)
-    print("to stderr", file=sys.stderr)
-
-@flow(task_runner=RayTaskRunner(address=sys.argv[1]))
-def body():
-    talk.submit()
-
-body()
-"""
-
-
 @pytest.mark.parametrize("way", ["address", "client_address"])
 def test_all_that_tasks_print_is_shown_before_the_end(ray_head: RayHead, way: str) -> None:
     """Ray shows it some time later, through a client later still; a program that ends right away has shown all."""
-    command = [sys.executable, "-c", PRINTS, getattr(ray_head, way)]
+    command = [sys.executable, str(PRINTS), getattr(ray_head, way)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=True)
 
     assert re.findall(r"line (\d+)", done.stdout) == [str(number) for number in range(300)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,26 +12,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-FLOWS = """
-from flowcluster import flow
-
-print("imported")
-
-class Namespace:
-    @flow
-    def inner():
-        pass
-
-@flow
-def greetings(names: list[str], tag: str = ""):
-    return names
-"""
+FLOWS = Path(__file__).with_name("flows") / "submit_command.py"
 
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     """Where the program runs: a directory with a file of flows."""
-    (tmp_path / "flows_here.py").write_text(FLOWS)
+    shutil.copy(FLOWS, tmp_path / "flows_here.py")
     return tmp_path
 
 
@@ -53,7 +41,7 @@ def test_dry_run_shows_what_kubectl_could_create(directory: Path) -> None:
     code, run = yaml.safe_load_all(done.stdout)
 
     assert done.returncode == 0
-    assert code["data"] == {"flows_here.py": FLOWS}
+    assert code["data"] == {"flows_here.py": FLOWS.read_text()}
     assert "  flows_here.py: |" in done.stdout
     assert run["metadata"] == {"name": "daily", "namespace": "team"}
     assert run["spec"]["flow"]["parameters"] == {"names": ["a"], "tag": "1"}

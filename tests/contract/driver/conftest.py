@@ -15,91 +15,13 @@ from flowcluster import pickling
 from flowcluster.cli import driver
 from flowcluster.engine import signals
 
-FLOWS = """
-import sys
-from flowcluster import flow, task, get_run_logger
-
-@task
-def say(text):
-    print("say", text, flush=True)
-    return text
-
-@task
-def bad():
-    raise KeyError("lost key")
-
-@task
-def leave(code):
-    sys.exit(code)
-
-@flow
-def greetings(names: list[str], greeting: str = "hello"):
-    return [say.submit(f"{greeting} {name}") for name in names]
-
-@flow
-async def async_greetings(names: list[str]):
-    return [say.submit(name) for name in names]
-
-@flow
-def boom():
-    say.submit("before")
-    raise ValueError("no way")
-
-@flow
-def child(number: int):
-    pass
-
-@flow
-def wrong_child():
-    child("many")
-
-@flow
-def exits(code=3):
-    sys.exit(code)
-
-@flow
-def exits_in_task():
-    leave.submit(4)
-
-@flow
-def two_of_three():
-    say.submit("a"); bad.submit(); say.submit("b")
-
-@flow
-def interrupted():
-    raise KeyboardInterrupt
-
-@flow
-def named():
-    from flowcluster.context import flow_run
-    return flow_run().name
-
-@flow
-def large():
-    return "x" * 10_000
-
-class Point:
-    x = 3
-
-@flow
-def point():
-    return Point()
-
-@flow
-def unspeakable():
-    return object()
-
-def function():
-    pass
-"""
+FLOWS = Path(__file__).parents[1] / "flows"
 
 
 @pytest.fixture
-def flows(tmp_path: Path) -> str:
+def flows() -> str:
     """A file of flows."""
-    file = tmp_path / "flows_to_run.py"
-    file.write_text(FLOWS)
-    return str(file)
+    return str(FLOWS / "driver_outcomes.py")
 
 
 @pytest.fixture

@@ -66,8 +66,8 @@ def test_every_end_has_its_reason(drive: Any, flows: str, entrypoint: str, expec
 @pytest.mark.parametrize(
     ("entrypoint", "message"),
     [
-        ("boom", "ValueError: no way (flows_to_run.py:29 in boom)"),
-        ("two_of_three", "1/3 states failed. The first: KeyError: 'lost key' (flows_to_run.py:12 in bad)"),
+        ("boom", "ValueError: no way (driver_outcomes.py:38 in boom)"),
+        ("two_of_three", "1/3 states failed. The first: KeyError: 'lost key' (driver_outcomes.py:17 in bad)"),
         ("exits", "the flow called sys.exit(3)"),
         ("exits_in_task", "the flow called sys.exit(4)"),
         ("greetings", "Flow 'greetings': parameter 'names' is missing."),
@@ -170,23 +170,10 @@ def test_environment_that_does_not_fit(
     assert (told["reason"], told["exitCode"]) == (reason, exit_code)
 
 
-def test_operators_cluster_replaces_the_flows_runner(drive: Any, tmp_path: Path, cluster: Any) -> None:
+def test_operators_cluster_replaces_the_flows_runner(drive: Any, flows: str, cluster: Any) -> None:
     """The top-level flow runs on the run's own cluster, a subflow where it says; code of the file travels."""
-    file = tmp_path / "on_cluster.py"
-    file.write_text(
-        "import os\n"
-        "from flowcluster import flow, task\n"
-        "from flowcluster.task_runners import SequentialTaskRunner\n"
-        "def helper(): return os.getpid()\n"
-        "@task\n"
-        "def where(): return helper()\n"
-        "@flow(task_runner=SequentialTaskRunner)\n"
-        "def child(): return where.submit()\n"
-        "@flow(task_runner=SequentialTaskRunner)\n"
-        "def parent(): return [where.submit(), child()]\n"
-    )
     told = drive(
-        f"{file}:parent",
+        f"{Path(flows).with_name('on_cluster.py')}:parent",
         FLOWCLUSTER_CLUSTER_KIND="Dask",
         FLOWCLUSTER_CLUSTER_ADDRESS=cluster.scheduler_address,
     )

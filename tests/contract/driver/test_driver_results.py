@@ -40,7 +40,7 @@ def test_result_goes_to_the_storage_that_was_named(drive: Any, flows: str, tmp_p
 
     assert (told["reason"], told["resultUrl"]) == ("FlowCompleted", f"file://{file}")
     assert "resultOmitted" not in told
-    sys.modules.pop("flows_to_run")
+    sys.modules.pop("driver_outcomes")
     assert pickle.loads(file.read_bytes()).x == 3
 
 
