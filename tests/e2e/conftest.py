@@ -19,6 +19,18 @@ from tools.install import RELEASE, SYSTEM, Installed, install
 LEFT_SECONDS = 30
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run tests with Ray clusters one after the other, beside the others.
+
+    The start of a Ray head keeps a CPU busy for about ten seconds: several at once on a small machine start so slowly
+    that deadlines of other tests pass.
+    """
+    for item in items:
+        if "ray" in item.nodeid.lower() or "drivers_elsewhere" in item.nodeid:
+            item.add_marker(pytest.mark.xdist_group("ray clusters"))
+
+
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     """The cluster; what is missing of it is set up first, by one of the processes that run tests side by side."""

@@ -34,15 +34,6 @@ def test_greetings_run_on_a_cluster_of_their_own(world: World) -> None:
     assert [entry["reason"] for entry in status["story"]][:1] == ["Created"]
 
 
-def test_real_work_gives_the_result_that_numpy_gives(world: World) -> None:
-    """256 MB of numbers are summarised on two workers, checked, and the result stands in status."""
-    status = world.wait_phase(world.apply_sample("statistics"), "Succeeded", "Failed", seconds=180)
-
-    assert status["phase"] == "Succeeded", status["message"]
-    assert json.loads(status["flow"]["result"])["bytes"] == 256_000_000
-    assert status["cluster"]["peakWorkers"] == 2
-
-
 def test_a_flow_without_a_cluster_runs_alone(world: World) -> None:
     """No DaskCluster is made for a run that asks for none."""
     name = world.apply_sample("no-cluster")

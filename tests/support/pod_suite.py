@@ -52,17 +52,20 @@ def _files() -> Iterator[tuple[Path, Path]]:
                 yield Path(str(file.locate())), Path(file)
 
 
-def main(address: str) -> int:
-    """Try the promises with the Ray cluster whose head is at `address`, as one of its nodes; pytest's exit code."""
+def main(address: str, *files: str) -> int:
+    """Try the promises with the Ray cluster whose head is at `address`, as one of its nodes; pytest's exit code.
+
+    `files` are those of the suite to try; all, if none is given.
+    """
     import ray
 
     options = ["-v", "--color=no", "-p", "no:cacheprovider", f"--timeout={_TEST_SECONDS}"]
     with ray_access.inside(address, _JOIN_SECONDS):
         try:
-            return pytest.main([*options, "--ray-address", address, "tests/contract"])
+            return pytest.main([*options, "--ray-address", address, *(files or ["tests/contract"])])
         finally:
             ray.shutdown()
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:]))
