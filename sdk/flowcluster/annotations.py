@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Generic, TypeVar
+
+T_co = TypeVar("T_co", covariant=True)
 
 
-class Mark:
+class Mark(Generic[T_co]):
     """What all marks share: the value that they are about."""
 
     __slots__ = ("value",)
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value: T_co) -> None:
         self.value = value
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.value!r})"
 
 
-class allow_failure(Mark):
+class allow_failure(Mark[T_co]):
     """Start the task even when `value`, a future, fails; it then receives the exception.
 
     Also for the items of a collection, and in ``wait_for``.
@@ -26,19 +28,19 @@ class allow_failure(Mark):
     __slots__ = ()
 
 
-class unmapped(Mark):
+class unmapped(Mark[T_co]):
     """Give `value` as it is to every run of a ``.map``, even if it can be iterated."""
 
     __slots__ = ()
 
 
-class quote(Mark):
+class quote(Mark[T_co]):
     """Give `value` as it is: futures and states in it are neither waited for nor replaced."""
 
     __slots__ = ()
 
 
-class opaque(Mark):
+class opaque(Mark[T_co]):
     """Do not search inside `value` for futures, as that takes its time in a large collection.
 
     If it is a future itself, it is replaced by its result.

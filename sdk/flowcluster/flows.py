@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, Unpack, overload
+from collections.abc import Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, Generic, Literal, Never, ParamSpec, TypeVar, Unpack, overload
 
 from flowcluster import context
+from flowcluster.annotations import Mark
 from flowcluster.engine import flow_run
 from flowcluster.engine.flow_spec import FlowOptions, FlowSpec
+from flowcluster.engine.inputs import WaitFor
 from flowcluster.engine.run import FlowRun
 from flowcluster.functions import look_up, reference_to
+from flowcluster.futures import RunFuture, TaskFuture
 from flowcluster.states import State
 from flowcluster.task_runners import TaskRunner
 
@@ -21,10 +24,17 @@ __all__ = ["Flow", "FlowOptions", "flow"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+T = TypeVar("T")
+
+#: What a flow's function may return that its call does not: the call returns the results.
+Futures = RunFuture[Any] | list[TaskFuture[Any]]
 
 
-class Flow(Generic[P, R]):
+class Flow(Generic[P, R_co]):
     """A function whose call is a flow run. Made by `flow`.
+
+    Type checkers assume that no sync flow calls an async flow: a call of an async flow has the type of a coroutine.
 
     Attributes:
         fn: the function.
@@ -33,12 +43,14 @@ class Flow(Generic[P, R]):
         spec: all of it, for the engine.
     """
 
+    __name__: str
+
     def __init__(self, spec: FlowSpec) -> None:
         self.spec = spec
         functools.update_wrapper(self, spec.function)
 
     @property
-    def fn(self) -> Callable[..., Any]:
+    def fn(self) -> Callable[P, R_co]:
         """The flow's function itself; a call of it is no flow run."""
         return self.spec.function
 
@@ -52,14 +64,64 @@ class Flow(Generic[P, R]):
         """The runner that each run opens a duplicate of."""
         return self.spec.runner
 
+    # The overlaps that are ignored do not occur, as a flow cannot have a parameter `return_state`. A result type `Any`
+    # matches the first overload of each kind: without that for `Never`, it would match that for futures.
     @overload
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
-    @overload
-    def __call__(
-        self, *args: Any, return_state: Literal[True], wait_for: Iterable[Any] = (), **kwargs: Any
+    def __call__(  # type: ignore[overload-overlap]
+        self: Flow[..., Futures], *args: Any, return_state: Literal[True], wait_for: WaitFor = (), **kwargs: Any
     ) -> State: ...
     @overload
-    def __call__(self, *args: Any, wait_for: Iterable[Any], **kwargs: Any) -> R: ...
+    def __call__(
+        self: Flow[..., Coroutine[Any, Any, Futures]],
+        *args: Any,
+        return_state: Literal[True],
+        wait_for: WaitFor = (),
+        **kwargs: Any,
+    ) -> Coroutine[Any, Any, State]: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self: Flow[..., Coroutine[Any, Any, T]],
+        *args: Any,
+        return_state: Literal[True],
+        wait_for: WaitFor = (),
+        **kwargs: Any,
+    ) -> Coroutine[Any, Any, State[T]]: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, *args: Any, return_state: Literal[True], wait_for: WaitFor = (), **kwargs: Any
+    ) -> State[R_co]: ...
+    @overload
+    def __call__(self: Flow[P, Never], *args: P.args, **kwargs: P.kwargs) -> Any: ...
+    @overload
+    def __call__(self: Flow[P, RunFuture[T]], *args: P.args, **kwargs: P.kwargs) -> T: ...
+    @overload
+    def __call__(self: Flow[P, list[TaskFuture[T]]], *args: P.args, **kwargs: P.kwargs) -> list[T]: ...
+    @overload
+    def __call__(
+        self: Flow[P, Coroutine[Any, Any, RunFuture[T]]], *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, T]: ...
+    @overload
+    def __call__(
+        self: Flow[P, Coroutine[Any, Any, list[TaskFuture[T]]]], *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, list[T]]: ...
+    @overload
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+    @overload
+    def __call__(
+        self: Flow[..., Futures | Coroutine[Any, Any, Futures]], *args: Any, wait_for: WaitFor, **kwargs: Any
+    ) -> Any: ...
+    @overload
+    def __call__(self, *args: Any, wait_for: WaitFor, **kwargs: Any) -> R_co: ...
+    @overload
+    def __call__(
+        self: Flow[..., Futures | Coroutine[Any, Any, Futures]],
+        upstream: RunFuture[Any] | Mark[Any],
+        /,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any: ...
+    @overload
+    def __call__(self, upstream: RunFuture[Any] | Mark[Any], /, *args: Any, **kwargs: Any) -> R_co: ...
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the flow and give what its function returned, with results in place of futures.
 
@@ -74,7 +136,7 @@ class Flow(Generic[P, R]):
         return _outcome(flow_run.run_blocking(self.spec, args, kwargs, wait_for=wait_for), return_state)
 
     async def _call_async(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], wait_for: Iterable[Any], return_state: bool
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], wait_for: WaitFor, return_state: bool
     ) -> Any:
         return _outcome(await flow_run.run_async(self.spec, args, kwargs, wait_for=wait_for), return_state)
 
@@ -129,7 +191,7 @@ class Flow(Generic[P, R]):
         )
         return submit(wanted)
 
-    def with_options(self, **options: Unpack[FlowOptions]) -> Flow[P, R]:
+    def with_options(self, **options: Unpack[FlowOptions]) -> Flow[P, R_co]:
         """The same flow with other options, as `FlowOptions` lists them; this one stays as it is."""
         return Flow(self.spec.having(options))
 

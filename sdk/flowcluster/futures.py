@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Generator
-from typing import Any, Generic, Protocol, Self, TypeVar
+from collections.abc import Callable, Generator, Iterable
+from typing import Any, Generic, Literal, Protocol, Self, TypeVar, overload
 
 from flowcluster import states
-from flowcluster.gathering import DoneAndNotDone, FutureList, as_completed, wait
+from flowcluster.gathering import DoneAndNotDone, as_completed, wait
 from flowcluster.states import State
 from flowcluster.waiting import wait_async, wait_blocking
 
@@ -23,7 +23,9 @@ __all__ = [
     "wait",
 ]
 
+T = TypeVar("T")
 R_co = TypeVar("R_co", covariant=True)
+F = TypeVar("F", bound="RunFuture[Any]")
 
 # One lock for all futures: it is held for a few instructions only, and a lock each would cost more.
 _lock = threading.Lock()
@@ -57,11 +59,11 @@ class RunFuture(Generic[R_co]):
         self.handle: Any = None
         self.is_firm = True
         self.is_settled = False
-        self._state = _PENDING
+        self._state: State[Any] = _PENDING
         self._callbacks: list[Callable[[], None]] | None = None
 
     @property
-    def state(self) -> State:
+    def state(self) -> State[R_co]:
         """How the run stands now."""
         return self._state
 
@@ -154,13 +156,23 @@ class TaskFuture(RunFuture[R_co]):
 
     __slots__ = ()
 
-    def wait(self, timeout: float | None = None) -> State | None:
+    @overload
+    def wait(self, timeout: None = None) -> State[R_co]: ...
+    @overload
+    def wait(self, timeout: float | None) -> State[R_co] | None: ...
+    def wait(self, timeout: float | None = None) -> State[R_co] | None:
         """Wait for the end of the run: its final state, or None if it takes longer than `timeout` seconds."""
         if self.is_settled or wait_blocking(self.when_done, timeout):
             return self._state
         return None
 
-    def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> R_co:
+    @overload
+    def result(self, timeout: float | None = None, raise_on_failure: Literal[True] = True) -> R_co: ...
+    @overload
+    def result(self, timeout: float | None, raise_on_failure: bool) -> R_co | BaseException: ...
+    @overload
+    def result(self, timeout: float | None = None, *, raise_on_failure: bool) -> R_co | BaseException: ...
+    def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> R_co | BaseException:
         """Wait for the run and give what its function returned.
 
         Raises the run's exception when it did not complete, or returns it if `raise_on_failure` is
@@ -169,10 +181,9 @@ class TaskFuture(RunFuture[R_co]):
         state = self.wait(timeout)
         if state is None:
             raise _timeout(self.name, timeout)
-        value: R_co = state.result(raise_on_failure)
-        return value
+        return state.result(raise_on_failure)
 
-    def get_state(self) -> State:
+    def get_state(self) -> State[R_co]:
         """How the run stands now."""
         return self._state
 
@@ -186,17 +197,40 @@ class AsyncTaskFuture(RunFuture[R_co]):
 
     __slots__ = ()
 
-    async def wait(self, timeout: float | None = None) -> State | None:  # noqa: ASYNC109 - as in `TaskFuture`
+    @overload
+    async def wait(self, timeout: None = None) -> State[R_co]: ...  # noqa: ASYNC109 - as in `TaskFuture`
+    @overload
+    async def wait(self, timeout: float | None) -> State[R_co] | None: ...  # noqa: ASYNC109 - as in `TaskFuture`
+    async def wait(self, timeout: float | None = None) -> State[R_co] | None:  # noqa: ASYNC109 - as in `TaskFuture`
         """Wait for the end of the run: its final state, or None if it takes longer than `timeout` seconds."""
         if self.is_settled or await wait_async(self.when_done, timeout):
             return self._state
         return None
 
+    @overload
+    async def result(
+        self,
+        timeout: float | None = None,  # noqa: ASYNC109 - as in `TaskFuture`
+        raise_on_failure: Literal[True] = True,
+    ) -> R_co: ...
+    @overload
+    async def result(
+        self,
+        timeout: float | None,  # noqa: ASYNC109 - as in `TaskFuture`
+        raise_on_failure: bool,
+    ) -> R_co | BaseException: ...
+    @overload
+    async def result(
+        self,
+        timeout: float | None = None,  # noqa: ASYNC109 - as in `TaskFuture`
+        *,
+        raise_on_failure: bool,
+    ) -> R_co | BaseException: ...
     async def result(
         self,
         timeout: float | None = None,  # noqa: ASYNC109 - as in `TaskFuture`
         raise_on_failure: bool = True,
-    ) -> R_co:
+    ) -> R_co | BaseException:
         """Wait for the run and give what its function returned; raises as `TaskFuture.result` does."""
         state = await self.wait(timeout)
         if state is None:
@@ -204,14 +238,51 @@ class AsyncTaskFuture(RunFuture[R_co]):
         if isinstance(state.data, states.Remote):
             import asyncio
 
-            value: R_co = await asyncio.to_thread(state.result, raise_on_failure)
-        else:
-            value = state.result(raise_on_failure)
-        return value
+            return await asyncio.to_thread(state.result, raise_on_failure)
+        return state.result(raise_on_failure)
 
-    async def get_state(self) -> State:
+    async def get_state(self) -> State[R_co]:
         """How the run stands now."""
         return self._state
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        yield from ()
+        return self
+
+
+class FutureList(list[F], Generic[F]):
+    """The futures of a ``.map``, in the order of its items.
+
+    In an async flow, ``await task.map(...)`` gives this list as well.
+    """
+
+    def wait(self, timeout: float | None = None) -> DoneAndNotDone[F]:
+        """Wait for all of them, as `wait` does."""
+        return wait(self, timeout)
+
+    @overload
+    def result(
+        self: Iterable[RunFuture[T]], timeout: float | None = None, raise_on_failure: Literal[True] = True
+    ) -> list[T]: ...
+    @overload
+    def result(
+        self: Iterable[RunFuture[T]], timeout: float | None, raise_on_failure: bool
+    ) -> list[T | BaseException]: ...
+    @overload
+    def result(
+        self: Iterable[RunFuture[T]], timeout: float | None = None, *, raise_on_failure: bool
+    ) -> list[T | BaseException]: ...
+    def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> list[Any]:
+        """What the runs returned, in order.
+
+        Raises the exception of the first run to end that did not complete, without waiting for the
+        others; with `raise_on_failure` false, exceptions take their places in the list. Raises
+        TimeoutError when that takes longer than `timeout` seconds in all.
+        """
+        for future in as_completed(self, timeout):
+            if raise_on_failure and not future.state.is_completed():
+                raise future.state.exception()
+        return [future.state.result(raise_on_failure) for future in self]
 
     def __await__(self) -> Generator[Any, None, Self]:
         yield from ()

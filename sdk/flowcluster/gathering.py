@@ -1,11 +1,11 @@
-"""Many futures at a time: `wait`, `as_completed`, and the list that ``.map`` gives."""
+"""Many futures at a time: `wait` and `as_completed`."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from flowcluster.states import State
@@ -104,33 +104,6 @@ class as_completed(Generic[F]):
             if not self._ended and not await wait_async(self._register, self._seconds_left()):
                 raise self._late()
             yield self._next()
-
-
-class FutureList(list[F], Generic[F]):
-    """The futures of a ``.map``, in the order of its items.
-
-    In an async flow, ``await task.map(...)`` gives this list as well.
-    """
-
-    def wait(self, timeout: float | None = None) -> DoneAndNotDone[F]:
-        """Wait for all of them, as `wait` does."""
-        return wait(self, timeout)
-
-    def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> list[Any]:
-        """What the runs returned, in order.
-
-        Raises the exception of the first run to end that did not complete, without waiting for the
-        others; with `raise_on_failure` false, exceptions take their places in the list. Raises
-        TimeoutError when that takes longer than `timeout` seconds in all.
-        """
-        for future in as_completed(self, timeout):
-            if raise_on_failure and not future.state.is_completed():
-                raise future.state.exception()
-        return [future.state.result(raise_on_failure) for future in self]
-
-    def __await__(self) -> Generator[Any, None, FutureList[F]]:
-        yield from ()
-        return self
 
 
 def _check(timeout: float | None) -> None:

@@ -21,7 +21,7 @@ def dumps(value: object, apart: Callable[[Any], bool] | None = None) -> bytes:
     to be given to ``pickle.loads`` as well. Raises whatever the value's own pickling raises.
     """
     # Imported here: only runs that leave the process need it.
-    import cloudpickle  # type: ignore[import-untyped]
+    import cloudpickle
 
     known = cloudpickle.list_registry_pickle_by_value()
     for name in scripts - known:

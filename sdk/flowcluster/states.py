@@ -9,9 +9,19 @@ from __future__ import annotations
 import abc
 import enum
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, Literal, overload
 
 from flowcluster import errors
+
+if TYPE_CHECKING:
+    # `typing.TypeVar` has defaults only from Python 3.13 on. The default lets a bare `State` mean `State[Any]`.
+    from typing_extensions import TypeVar
+
+    R_co = TypeVar("R_co", covariant=True, default=Any)
+else:
+    from typing import TypeVar
+
+    R_co = TypeVar("R_co", covariant=True)
 
 
 class StateType(enum.StrEnum):
@@ -45,7 +55,7 @@ class Remote(abc.ABC):
         """Bring the result here. Raises `ResultGone` or `ClusterLost` when it does not exist any more."""
 
 
-class State:
+class State(Generic[R_co]):
     """How a run stands.
 
     Attributes:
@@ -92,6 +102,10 @@ class State:
         """Whether the run has ended."""
         return self.type in FINAL
 
+    @overload
+    def result(self, raise_on_failure: Literal[True] = True) -> R_co: ...
+    @overload
+    def result(self, raise_on_failure: bool) -> R_co | BaseException: ...
     def result(self, raise_on_failure: bool = True) -> Any:
         """What the run returned.
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, Generic, Literal, ParamSpec, TypeVar, Unpack, overload
+from collections.abc import Callable, Coroutine
+from typing import Any, Concatenate, Generic, Literal, Never, ParamSpec, Self, TypeVar, Unpack, overload
 
 from flowcluster import context, errors
+from flowcluster.annotations import Mark
 from flowcluster.engine import direct_call, mapping, nested, submission
 from flowcluster.engine.caching import task_input_hash
+from flowcluster.engine.inputs import WaitFor
 from flowcluster.engine.retrying import exponential_backoff
 from flowcluster.engine.run import FlowRun
 from flowcluster.functions import look_up, reference_to
@@ -21,12 +23,17 @@ from flowcluster.waiting import Blocking, Suspending, drive
 __all__ = ["Task", "TaskOptions", "exponential_backoff", "task", "task_input_hash"]
 
 P = ParamSpec("P")
+Q = ParamSpec("Q")
+R_co = TypeVar("R_co", covariant=True)
 R = TypeVar("R")
 T = TypeVar("T")
 
 
-class Task(Generic[P, R]):
+class Task(Generic[P, R_co]):
     """A function whose calls in a flow are task runs. Made by `task`.
+
+    Type checkers assume that an async task belongs to an async flow: a call of it has the type of a coroutine, and its
+    future is an `AsyncTaskFuture`.
 
     Attributes:
         fn: the function.
@@ -34,12 +41,14 @@ class Task(Generic[P, R]):
         spec: both, for the engine.
     """
 
+    __name__: str
+
     def __init__(self, spec: TaskSpec) -> None:
         self.spec = spec
         functools.update_wrapper(self, spec.function)
 
     @property
-    def fn(self) -> Callable[..., Any]:
+    def fn(self) -> Callable[P, R_co]:
         """The task's function itself; a call of it is no task run."""
         return self.spec.function
 
@@ -48,14 +57,30 @@ class Task(Generic[P, R]):
         """Name of the task."""
         return self.spec.name
 
+    # A result type `Any` matches the first overload of each kind: without those for `Never`, it would match those for
+    # coroutines.
     @overload
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
     @overload
     def __call__(
-        self, *args: Any, return_state: Literal[True], wait_for: Iterable[Any] = (), **kwargs: Any
+        self: Task[..., Never], *args: Any, return_state: Literal[True], wait_for: WaitFor = (), **kwargs: Any
     ) -> State: ...
     @overload
-    def __call__(self, *args: Any, wait_for: Iterable[Any], **kwargs: Any) -> R: ...
+    def __call__(
+        self: Task[..., Coroutine[Any, Any, T]],
+        *args: Any,
+        return_state: Literal[True],
+        wait_for: WaitFor = (),
+        **kwargs: Any,
+    ) -> Coroutine[Any, Any, State[T]]: ...
+    @overload
+    def __call__(
+        self, *args: Any, return_state: Literal[True], wait_for: WaitFor = (), **kwargs: Any
+    ) -> State[R_co]: ...
+    @overload
+    def __call__(self, *args: Any, wait_for: WaitFor, **kwargs: Any) -> R_co: ...
+    @overload
+    def __call__(self, upstream: RunFuture[Any] | Mark[Any], /, *args: Any, **kwargs: Any) -> R_co: ...
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the task here and now, without the flow's task runner, and give what its function returned.
 
@@ -76,19 +101,19 @@ class Task(Generic[P, R]):
         state = drive(direct_call.call(run, self.spec, args, kwargs, wait_for, Blocking()))
         return state if return_state else state.result()
 
-    async def _call_async(
-        self, run: FlowRun, args: Any, kwargs: Any, wait_for: Iterable[Any], return_state: bool
-    ) -> Any:
+    async def _call_async(self, run: FlowRun, args: Any, kwargs: Any, wait_for: WaitFor, return_state: bool) -> Any:
         state = await direct_call.call(run, self.spec, args, kwargs, wait_for, Suspending())
         return state if return_state else state.result()
 
     @overload
+    def submit(self: Task[..., Never], *args: Any, wait_for: WaitFor = (), **kwargs: Any) -> TaskFuture[Any]: ...
+    @overload
     def submit(
-        self: Task[..., Coroutine[Any, Any, T]], *args: Any, wait_for: Iterable[Any] = (), **kwargs: Any
+        self: Task[..., Coroutine[Any, Any, T]], *args: Any, wait_for: WaitFor = (), **kwargs: Any
     ) -> AsyncTaskFuture[T]: ...
     @overload
-    def submit(self, *args: Any, wait_for: Iterable[Any] = (), **kwargs: Any) -> TaskFuture[R]: ...
-    def submit(self, *args: Any, wait_for: Iterable[Any] = (), **kwargs: Any) -> Any:
+    def submit(self, *args: Any, wait_for: WaitFor = (), **kwargs: Any) -> TaskFuture[R_co]: ...
+    def submit(self, *args: Any, wait_for: WaitFor = (), **kwargs: Any) -> Any:
         """Hand a run of the task to the flow's task runner and give its future, without waiting.
 
         Futures among the arguments, also inside of lists, tuples, sets, dicts and dataclasses, are
@@ -101,7 +126,17 @@ class Task(Generic[P, R]):
         """
         return submission.submit(self._submitter("submit"), self.spec, args, kwargs, wait_for)
 
-    def map(self, *args: Any, wait_for: Iterable[Any] = (), **kwargs: Any) -> FutureList[Any]:
+    @overload
+    def map(
+        self: Task[..., Never], *args: Any, wait_for: WaitFor = (), **kwargs: Any
+    ) -> FutureList[TaskFuture[Any]]: ...
+    @overload
+    def map(
+        self: Task[..., Coroutine[Any, Any, T]], *args: Any, wait_for: WaitFor = (), **kwargs: Any
+    ) -> FutureList[AsyncTaskFuture[T]]: ...
+    @overload
+    def map(self, *args: Any, wait_for: WaitFor = (), **kwargs: Any) -> FutureList[TaskFuture[R_co]]: ...
+    def map(self, *args: Any, wait_for: WaitFor = (), **kwargs: Any) -> FutureList[Any]:
         """Submit one run per item of the arguments that can be iterated, and give the futures in order.
 
         Strings, bytes and what is wrapped in `unmapped` go to every run as they are; a future among
@@ -126,13 +161,17 @@ class Task(Generic[P, R]):
             f"{self.name}.{method}() works only in a flow or a task of a flow; {self.name}() calls the function itself."
         )
 
-    def __get__(self, instance: Any, owner: type | None = None) -> Task[..., R]:
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self: Task[Concatenate[Any, Q], T], instance: object, owner: type | None = None) -> Task[Q, T]: ...
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
         """A task in a class is a method: its function gets the instance as its first argument."""
         if instance is None:
             return self
         return Task(dataclasses.replace(self.spec, function=functools.partial(self.spec.function, instance)))
 
-    def with_options(self, **options: Unpack[TaskOptions]) -> Task[P, R]:
+    def with_options(self, **options: Unpack[TaskOptions]) -> Task[P, R_co]:
         """The same task with other options, as `TaskOptions` lists them; this one stays as it is."""
         return Task(self.spec.having(options))
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
-
 from flowcluster import errors, states
 from flowcluster.engine import inputs
 from flowcluster.engine.execution import Args, Kwargs, execute, state_of
@@ -16,7 +13,7 @@ from flowcluster.waiting import Colour
 
 
 async def call(
-    run: FlowRun, spec: TaskSpec, args: Args, kwargs: Kwargs, wait_for: Iterable[Any], colour: Colour
+    run: FlowRun, spec: TaskSpec, args: Args, kwargs: Kwargs, wait_for: inputs.WaitFor, colour: Colour
 ) -> State:
     """Execute one run of a task without the task runner, and give its final state.
 

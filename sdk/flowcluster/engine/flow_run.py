@@ -23,7 +23,7 @@ from flowcluster.waiting import Blocking, Colour, Suspending, drive
 
 
 def run_blocking(
-    spec: FlowSpec, args: Args, kwargs: Kwargs, run_name: str | None = None, wait_for: Any = ()
+    spec: FlowSpec, args: Args, kwargs: Kwargs, run_name: str | None = None, wait_for: inputs.WaitFor = ()
 ) -> FlowRun:
     """Run a flow, sync or async, to its end; never raises what the flow raised."""
     if spec.is_async:
@@ -36,14 +36,14 @@ def run_blocking(
 
 
 async def run_async(
-    spec: FlowSpec, args: Args, kwargs: Kwargs, run_name: str | None = None, wait_for: Any = ()
+    spec: FlowSpec, args: Args, kwargs: Kwargs, run_name: str | None = None, wait_for: inputs.WaitFor = ()
 ) -> FlowRun:
     """Run an async flow to its end on the running event loop; never raises what the flow raised."""
     return await run(spec, args, kwargs, Suspending(), run_name, wait_for)
 
 
 async def run(
-    spec: FlowSpec, args: Args, kwargs: Kwargs, colour: Colour, run_name: str | None, wait_for: Any
+    spec: FlowSpec, args: Args, kwargs: Kwargs, colour: Colour, run_name: str | None, wait_for: inputs.WaitFor
 ) -> FlowRun:
     """The core of both: `colour` is all that differs."""
     logs.configure()
@@ -75,7 +75,13 @@ async def run(
 
 
 async def _guarded(
-    run: FlowRun, spec: FlowSpec, args: Args, kwargs: Kwargs, colour: Colour, wait_for: Any, termination: Termination
+    run: FlowRun,
+    spec: FlowSpec,
+    args: Args,
+    kwargs: Kwargs,
+    colour: Colour,
+    wait_for: inputs.WaitFor,
+    termination: Termination,
 ) -> State:
     """The final state, after the runner was closed, whatever happened."""
     try:
@@ -99,7 +105,9 @@ async def _close(run: FlowRun, colour: Colour, cancel: bool) -> None:
         run.logger.exception("'%s' could not be closed:", run.runner.name)
 
 
-async def _prepared(run: FlowRun, spec: FlowSpec, args: Args, kwargs: Kwargs, colour: Colour, wait_for: Any) -> State:
+async def _prepared(
+    run: FlowRun, spec: FlowSpec, args: Args, kwargs: Kwargs, colour: Colour, wait_for: inputs.WaitFor
+) -> State:
     """Bind the parameters, give the run its name, then execute it."""
     problem: Exception | None = None
     try:
@@ -192,7 +200,7 @@ def _failed(run: FlowRun, error: Exception) -> State:
     return state
 
 
-async def _inputs(args: Args, kwargs: Kwargs, colour: Colour, wait_for: Any) -> tuple[Args, Kwargs]:
+async def _inputs(args: Args, kwargs: Kwargs, colour: Colour, wait_for: inputs.WaitFor) -> tuple[Args, Kwargs]:
     """A subflow's arguments with the results of the parent's futures. Raises `NotReady`."""
     order = inputs.listed(wait_for)
     futures = inputs.futures_in((args, kwargs))

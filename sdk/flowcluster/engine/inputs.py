@@ -10,6 +10,9 @@ from flowcluster.nesting import Slot, replace
 from flowcluster.states import State, upstream_not_ready
 from flowcluster.waiting import Colour
 
+#: What callers give as ``wait_for``.
+WaitFor = Iterable[Any] | RunFuture[Any]
+
 
 class NotReady(Exception):
     """Something that a run waits for did not complete; carries the run's state."""
@@ -19,7 +22,7 @@ class NotReady(Exception):
         super().__init__(self.state.message)
 
 
-def listed(wait_for: Iterable[Any] | RunFuture[Any]) -> list[Any]:
+def listed(wait_for: WaitFor) -> list[Any]:
     """What a caller gave as ``wait_for``; a lone future counts as a list of one."""
     return [wait_for] if isinstance(wait_for, RunFuture) else list(wait_for)
 

@@ -6,7 +6,6 @@ import contextvars
 import functools
 import threading
 import time
-from collections.abc import Iterable
 from typing import Any
 
 from flowcluster import states
@@ -24,7 +23,7 @@ from flowcluster.waiting import when_all
 _lock = threading.Lock()
 
 
-def submit(run: FlowRun, spec: TaskSpec, args: Args, kwargs: Kwargs, wait_for: Iterable[Any]) -> RunFuture[Any]:
+def submit(run: FlowRun, spec: TaskSpec, args: Args, kwargs: Kwargs, wait_for: inputs.WaitFor) -> RunFuture[Any]:
     """Hand one run of a task to the flow run's task runner, once what it waits for has ended.
 
     The future settles as ``NotReady`` if something among the arguments or in `wait_for` does not complete.
