@@ -226,7 +226,7 @@ def test_default_client_of_the_process_stays() -> None:
     with distributed.LocalCluster(**SMALL) as cluster:
 
         @flow(task_runner=DaskTaskRunner(address=cluster.scheduler_address))
-        def body() -> str:
+        def body() -> Any:
             with get_dask_client() as client:
                 return client.id
 

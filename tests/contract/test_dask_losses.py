@@ -16,7 +16,7 @@ from flowcluster import allow_failure, flow, get_dask_client, task
 from flowcluster.errors import CrashedRun, ResultGone, UpstreamFailed
 from flowcluster.futures import TaskFuture
 from flowcluster.task_runners import DaskTaskRunner
-from tests.support.waiting import wait_until
+from tests.support.waiting import end_of, wait_until
 
 pytestmark = pytest.mark.xdist_group("dask losses")  # they share a cluster
 
@@ -151,8 +151,8 @@ def test_run_that_kills_its_worker_at_once_crashes_once(two: Any, ledger: Path, 
         with at(other if fetched else one):
             dead = die.submit(made)
 
-        assert dead.wait(60).is_crashed()
-        assert "lost its worker" in dead.state.message
+        assert end_of(dead).is_crashed()
+        assert "lost its worker" in str(dead.state.message)
         return "checked"
 
     assert body() == "checked"
@@ -189,8 +189,8 @@ def test_run_that_had_not_begun_moves(two: Any, ledger: Path, gate: Any, wait: C
         kill_worker(one)
         gate.open()
 
-        assert first.wait(60).is_crashed()
-        assert second.wait(60).is_completed()
+        assert end_of(first).is_crashed()
+        assert end_of(second).is_completed()
         assert [future.result(60) for future in queued] == list(range(6))
         return "checked"
 
@@ -244,8 +244,8 @@ def test_run_whose_input_died(two: Any, ledger: Path, gate: Any, wait: Callable[
         gate.open()
 
         if size > 10:
-            assert used.wait(30).is_crashed()
-            assert f"'{made.name}' was lost with the worker" in used.state.message
+            assert end_of(used, 30).is_crashed()
+            assert f"'{made.name}' was lost with the worker" in str(used.state.message)
             with pytest.raises(UpstreamFailed, match=used.name):
                 last.result(30)
         else:
@@ -297,7 +297,7 @@ def test_workers_without_a_nanny(ledger: Path) -> None:
     @flow(task_runner=DaskTaskRunner(cluster_class="distributed.SubprocessCluster", cluster_kwargs=kwargs))
     def body() -> list[int]:
         futures = work.map(range(20))
-        states = [future.wait(60) for future in futures]
+        states = [end_of(future) for future in futures]
         return [number for number, state in enumerate(states) if not state.is_completed()]
 
     lost = body()
@@ -327,7 +327,7 @@ def test_restarted_cluster(two: Any, gate: Any, wait: Callable[[str], None]) -> 
             with get_dask_client() as client:
                 client.restart()
 
-            assert taken.wait(60).is_crashed()
+            assert end_of(taken).is_crashed()
             assert work.submit(1).result(60) == 1
         return "checked"
 

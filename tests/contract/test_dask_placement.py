@@ -12,7 +12,7 @@ import distributed
 from flowcluster import flow, get_dask_client, task
 from flowcluster.task_runners import DaskTaskRunner
 from tests.support.tasks import echo
-from tests.support.waiting import wait_until
+from tests.support.waiting import end_of, wait_until
 
 SMALL = {"n_workers": 1, "threads_per_worker": 2, "processes": False, "dashboard_address": ":0"}
 
@@ -95,7 +95,7 @@ def test_resources_that_nobody_has_are_told_at_once(cluster: Any) -> None:
 
     @flow(task_runner=DaskTaskRunner(address=cluster.scheduler_address))
     def body() -> Any:
-        return str(never.submit().wait(30)), echo.submit(1).result(), echo.submit(never.submit()).wait(30).name
+        return str(never.submit().wait(30)), echo.submit(1).result(), end_of(echo.submit(never.submit()), 30).name
 
     told, other, after = body()
 

@@ -135,8 +135,8 @@ def test_exception_that_the_driver_cannot_read_keeps_its_text(cluster: Any) -> N
 
     @flow(task_runner=DaskTaskRunner(address=cluster.scheduler_address))
     def body() -> Any:
-        odd = raise_odd.submit().result(raise_on_failure=False)
+        odd: Any = raise_odd.submit().result(raise_on_failure=False)
         locked = raise_locked.submit().result(raise_on_failure=False)
-        return str(odd), odd.code, type(odd).__name__, str(locked)  # type: ignore[attr-defined]
+        return str(odd), odd.code, type(odd).__name__, str(locked)
 
     assert body() == ("code 5 at home", 5, "Odd", "ValueError: locked")

@@ -23,7 +23,7 @@ def small_cluster(**kwargs: Any) -> Any:
     return distributed.LocalCluster(**{**SMALL, **kwargs})
 
 
-class Adapting(distributed.LocalCluster):
+class Adapting(distributed.LocalCluster):  # type: ignore[misc]
     """Remembers what it was asked to adapt to, and answers with a coroutine, as some clusters do."""
 
     asked: Any = None

@@ -26,7 +26,10 @@ def test_cancelled_run_does_not_begin(cluster: Any, gate: Any, wait: Any) -> Non
         second = echo.submit(first)
         key = second.handle.key
         with get_dask_client() as client:
-            known = lambda: client.run_on_scheduler(lambda dask_scheduler: key in dask_scheduler.tasks)  # noqa: E731
+
+            def known() -> Any:
+                return client.run_on_scheduler(lambda dask_scheduler: key in dask_scheduler.tasks)
+
             wait_until(known, "the scheduler has it")
             second.cancel()
             wait_until(lambda: not known(), "the scheduler has forgotten it")

@@ -41,7 +41,7 @@ def test_futures_in_models_are_replaced(runner: TaskRunner) -> None:
 
     def body() -> Any:
         future = echo.submit(3)
-        parcel = Parcel(content=[future], note=future)
+        parcel = Parcel(content=[future], note=future)  # type: ignore[call-arg]
         received = echo.submit(parcel).result()
         assert parcel.content == [future]
         return received.model_dump()

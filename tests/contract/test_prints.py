@@ -192,7 +192,7 @@ def test_wrong_arguments_are_wrong_as_ever(runner: TaskRunner) -> None:
 
     @task
     def wrong() -> None:
-        print("x", sep=5)
+        print("x", sep=5)  # type: ignore[call-overload]
 
     def body() -> Any:
         return wrong.submit()

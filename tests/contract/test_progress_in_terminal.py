@@ -211,8 +211,7 @@ def test_piped_stderr_gets_no_escape(gate: Any) -> None:
         "print(*[name for name in ('rich', 'curses') if name in sys.modules])\n"
         "print(*[thread.name for thread in threading.enumerate() if 'progress' in thread.name])\n"
     )
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", program], **pipes) as process:
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         gate.open()
         printed, said = process.communicate(timeout=60)
 

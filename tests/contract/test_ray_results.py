@@ -70,6 +70,7 @@ def test_exception_that_the_driver_cannot_read_keeps_its_text(own_ray: None) -> 
     @flow(task_runner=RayTaskRunner)
     def body() -> Any:
         error = raise_locked.submit().result(raise_on_failure=False)
+        assert error is not None
         return str(error), "raise error" in str(error.__cause__)
 
     assert body() == ("ValueError: locked", True)

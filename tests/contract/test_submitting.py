@@ -74,7 +74,12 @@ def test_futures_inside_of_collections_are_replaced(runner: TaskRunner) -> None:
 
     def body() -> Any:
         one = echo.submit(1)
-        value = {"list": [one, (one, {one: "key"})], "set": {one}, "point": Point(one, 2), "order": Order([one])}
+        value: dict[str, Any] = {
+            "list": [one, (one, {one: "key"})],
+            "set": {one},
+            "point": Point(one, 2),
+            "order": Order([one]),
+        }
         value["list"][1][1].clear()
         return echo.submit(value).result()
 

@@ -8,7 +8,7 @@ from typing import Any
 import cloudpickle
 import pytest
 
-from flowcluster import flow, get_run_context
+from flowcluster import context, flow
 from flowcluster.task_runners import ConcurrentTaskRunner, TaskRunner
 from tests.support.tasks import echo
 
@@ -29,7 +29,9 @@ def test_open_runner_can_be_pickled(runner: TaskRunner) -> None:
 
     def body() -> None:
         echo.submit(1).wait()
-        inside.append(cloudpickle.loads(cloudpickle.dumps(get_run_context().runner)))
+        run = context.flow_run()
+        assert run is not None
+        inside.append(cloudpickle.loads(cloudpickle.dumps(run.runner)))
 
     flow(task_runner=runner)(body)()
 

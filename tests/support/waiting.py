@@ -6,6 +6,9 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from flowcluster.futures import TaskFuture
+from flowcluster.states import State
+
 T = TypeVar("T")
 
 
@@ -19,3 +22,10 @@ def wait_until(condition: Callable[[], T], what: str, seconds: float = 60, every
         if time.monotonic() > deadline:
             raise AssertionError(f"after {seconds:g} s still not true: {what}; last answer: {answer!r}")
         time.sleep(every)
+
+
+def end_of(future: TaskFuture[T], seconds: float = 60) -> State[T]:
+    """Return the final state of a task run. Fails if the run does not end within `seconds`."""
+    state = future.wait(seconds)
+    assert state is not None, f"after {seconds:g} s task run '{future.name}' has not ended: {future.state}"
+    return state

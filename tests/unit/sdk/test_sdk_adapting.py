@@ -12,7 +12,7 @@ from flowcluster.clusters.adapting import UNLIMITED, adapting
 from flowcluster.clusters.manifest import cluster_spec, flow_run
 from flowcluster.clusters.versions import check, check_ray
 from flowcluster.errors import ClusterNotStarted
-from flowcluster.kube.access import Choice
+from flowcluster.kube.choice import Choice
 
 WORKER = {"threads": 2, "resources": {"limits": {"memory": "4Gi"}}}
 

@@ -112,7 +112,7 @@ def test_colour_is_seen_through_wrappers() -> None:
             pass
 
     assert task(functools.partial(work, 1)).spec.is_async
-    assert task(Callable()).spec.is_async  # type: ignore[arg-type]
+    assert task(Callable()).spec.is_async
     assert not task(len).spec.is_async
 
 

@@ -39,7 +39,11 @@ def test_chain_of_callbacks_needs_no_stack() -> None:
     """Futures that settle each other do not recurse, however many they are."""
     futures: list[TaskFuture[int]] = [TaskFuture(f"x-{number}") for number in range(5000)]
     for one, following in itertools.pairwise(futures):
-        one.when_done(lambda following=following: following.settle(states.completed(1)))
+
+        def settle(future: TaskFuture[int] = following) -> None:
+            future.settle(states.completed(1))
+
+        one.when_done(settle)
     futures[0].settle(states.completed(1))
 
     assert all(future.done() for future in futures)

@@ -85,7 +85,7 @@ def test_record_travels_with_its_plain_parts(caplog: pytest.LogCaptureFixture) -
         raise KeyError("k")
     except KeyError:
         made = record("said %s", "hi", task_run_name="t-0", steps=[1, {"a": (2,)}], thing=Thing(), broken=Broken())
-        made.exc_info = sys.exc_info()  # type: ignore[assignment]
+        made.exc_info = sys.exc_info()
     data = logs.to_dict(made)
     logs.replay(data)
     arrived = caplog.records[-1]

@@ -40,7 +40,7 @@ def test_value_without_futures_is_not_copied(value: Any) -> None:
 
 def test_shapes_keep_their_types() -> None:
     """Subclasses of dict keep what they add; dataclasses are not constructed again."""
-    counted = collections.defaultdict(list, {"a": settled(1)})
+    counted: collections.defaultdict[str, Any] = collections.defaultdict(list, {"a": settled(1)})
     item = Slotted(settled(2))
     item.derived = "changed"
     values = inputs.values_of([counted, item, frozenset({settled(3)})])

@@ -82,7 +82,11 @@ def test_abandoned_pool_drops_what_is_queued() -> None:
     pool = ThreadPool(1)
     busy, release, started = threading.Event(), threading.Event(), []
 
-    pool.submit(lambda: (busy.set(), release.wait()))
+    def hold() -> None:
+        busy.set()
+        release.wait()
+
+    pool.submit(hold)
     busy.wait()
     pool.submit(lambda: started.append("queued"))
     pool.close(abandon=True)
@@ -104,7 +108,12 @@ def test_jobs_see_the_callers_context() -> None:
 
     pool.submit(lambda: seen.append(number.get()))
     pool.close()
-    portal.spawn(look(), lambda value: (seen.append(value), done.set()))
+
+    def note(value: int) -> None:
+        seen.append(value)
+        done.set()
+
+    portal.spawn(look(), note)
     done.wait()
     seen.append(portal.run(look()))
     portal.close()

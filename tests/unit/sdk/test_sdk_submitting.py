@@ -140,7 +140,7 @@ class TestParameters:
     @pytest.mark.parametrize("value", [object(), float("nan")])
     def test_what_json_cannot_say_is_refused(self, place: Place, value: object) -> None:
         """By the parameter's name."""
-        untyped = Flow(flow(lambda names: names).spec)
+        untyped: Flow[..., Any] = Flow(flow(lambda names: names).spec)
 
         with pytest.raises(ValueError, match="'names' cannot be written as JSON"):
             prepare(untyped, {"names": value}, place=place)
