@@ -68,13 +68,13 @@ def bounds(worker: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[int, in
     for name, size, parse in (("cores", threads, _cores), ("memory", _memory(worker), _bytes)):
         for bound, round_up in (("minimum", math.ceil), ("maximum", math.floor)):
             amount = left.pop(f"{bound}_{name}", None)
-            if amount is None:
+            if amount is None or (bound == "maximum" and amount == math.inf):
                 continue
             if size is None:
                 raise ValueError(f"{bound}_{name} needs workers with a memory limit: resources={{'limits': ...}}.")
             workers = round_up(parse(f"{bound}_{name}", amount) / size)
             if bound == "minimum":
-                minimum = max(minimum or 0, workers)
+                minimum = max(minimum or 0, min(workers, UNLIMITED))
             else:
                 maximum = min(UNLIMITED if maximum is None else maximum, workers)
     low, high = minimum or 0, UNLIMITED if maximum is None else maximum
@@ -92,7 +92,7 @@ def check_number(n: Any) -> None:
 def _count(name: str, value: Any) -> int | None:
     if value is None or value == math.inf:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value) or value < 0:
+    if not _is_amount(value) or value != int(value):
         raise ValueError(f"adapt(): {name} must be a whole number, 0 or more, not {value!r}.")
     return min(int(value), UNLIMITED)
 
@@ -106,13 +106,13 @@ def _seconds(name: str, value: Any, default: float) -> float:
         seconds = float(parse_timedelta(value, default="s"))
     except (KeyError, ValueError, TypeError, AttributeError):
         seconds = -1.0
-    if seconds < 0:
+    if not seconds >= 0:  # nor is it not a number
         raise ValueError(f"adapt(): {name} must be a duration such as 5 or '500ms', not {value!r}.")
     return seconds
 
 
 def _cores(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+    if not _is_amount(value):
         raise ValueError(f"adapt(): {name} must be a number of threads, 0 or more, not {value!r}.")
     return float(value)
 
@@ -121,16 +121,26 @@ def _bytes(name: str, value: Any) -> float:
     from dask.utils import parse_bytes
 
     try:
-        return float(parse_bytes(value))
-    except (ValueError, TypeError, AttributeError):
-        raise ValueError(f"adapt(): {name} must be an amount of memory such as '16 GiB', not {value!r}.") from None
+        number = float(parse_bytes(value))
+    except (ValueError, TypeError, AttributeError, OverflowError):
+        number = -1.0
+    if number < 0:
+        raise ValueError(f"adapt(): {name} must be an amount of memory such as '16 GiB', not {value!r}.")
+    return number
+
+
+def _is_amount(value: Any) -> bool:
+    """Whether a value is a finite number, 0 or more."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
 def _memory(worker: Mapping[str, Any]) -> float | None:
-    """Bytes that a worker may use; None where nothing limits it."""
+    """Bytes that a worker may use; None where nothing limits it, which Kubernetes also writes as 0."""
     limit = ((worker.get("resources") or {}).get("limits") or {}).get("memory")
     if limit is None:
         return None
+    text, name = str(limit), "resources['limits']['memory']"
+    if text.endswith("m"):  # thousandths, which only Kubernetes has
+        return _bytes(name, text[:-1]) / 1000 or None
     # Kubernetes writes Gi where Dask writes GiB, and both mean the same by G.
-    text = str(limit)
-    return _bytes("resources['limits']['memory']", text + "B" if text[-1:].isalpha() else text)
+    return _bytes(name, text + "B" if text[-1:].isalpha() else text) or None

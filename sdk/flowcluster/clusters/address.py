@@ -36,15 +36,11 @@ def split(address: str) -> tuple[str, int] | None:
     """
     if "://" not in address:
         address = f"tcp://{address}"
-    parts = urlsplit(address)
-    if parts.scheme in ("http", "https"):
+    scheme, host, port = _parts(address)
+    if scheme in ("http", "https"):
         raise ValueError(f"A Dask scheduler does not answer at {address!r}; use tcp://HOST:{_DEFAULT_PORT}.")
-    if parts.scheme not in _TCP_SCHEMES:
+    if scheme not in _TCP_SCHEMES:
         return None
-    try:
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host = port = None
     if not host:
         raise ValueError(f"{address!r} is no address of a Dask scheduler, such as tcp://HOST:{_DEFAULT_PORT}.")
     return host, port or _DEFAULT_PORT
@@ -57,17 +53,23 @@ def split_ray(address: str) -> tuple[str, int] | None:
     """
     if address == "auto":
         return None
-    parts = urlsplit(address if "://" in address else f"//{address}")
-    try:
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host = port = None
-    if not host or parts.scheme not in ("", "ray"):
+    scheme, host, port = _parts(address if "://" in address else f"//{address}")
+    if not host or scheme not in ("", "ray"):
         raise ValueError(
             f"{address!r} is no address of a Ray head, such as ray://HOST:{_RAY_CLIENT_PORT}, or HOST:{_RAY_PORT} on a "
             "machine of the cluster."
         )
-    return host, port or (_RAY_CLIENT_PORT if parts.scheme else _RAY_PORT)
+    return host, port or (_RAY_CLIENT_PORT if scheme else _RAY_PORT)
+
+
+def _parts(url: str) -> tuple[str, str | None, int | None]:
+    """Scheme, host and port; no host where they cannot be made out."""
+    scheme = url.partition("://")[0].lower() if "://" in url else ""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme, parts.hostname, parts.port
+    except ValueError:
+        return scheme, None, None
 
 
 def timeout_seconds() -> float:
