@@ -40,4 +40,5 @@ def task_key(function: Callable[..., Any]) -> str:
     if module == "__main__":
         module = os.path.splitext(os.path.basename(getattr(sys.modules["__main__"], "__file__", None) or module))[0]
     qualified = getattr(function, "__qualname__", type(function).__qualname__)
-    return f"{zlib.crc32(f'{module}.{qualified}'.encode()):08x}"
+    # The name of a script's file need not be valid Unicode.
+    return f"{zlib.crc32(f'{module}.{qualified}'.encode(errors='surrogatepass')):08x}"

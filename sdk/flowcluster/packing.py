@@ -8,6 +8,8 @@ import re
 import sys
 from typing import Any, NamedTuple
 
+from flowcluster import pickling
+
 #: Bytes that Kubernetes takes in a ConfigMap.
 LIMIT = 1024 * 1024
 
@@ -52,7 +54,8 @@ def place_of(flow: Any) -> Place:
     # Of ``python -m package.module`` the real name stands there.
     spec = module.__spec__
     dotted = spec.name if spec is not None else module.__name__
-    if "." in dotted or hasattr(module, "__path__"):
+    # A file that was loaded as a script can have a dot in its name.
+    if ("." in dotted and dotted not in pickling.scripts) or hasattr(module, "__path__"):
         return Place(dotted, name, is_file=False)
     path = getattr(module, "__file__", None)
     if not path or not os.path.isfile(path):

@@ -101,7 +101,7 @@ class Outcome:
         """
         try:
             data = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError("not JSON") from error
         if not isinstance(data, Mapping) or data.get("state") not in _STATES:
             raise ValueError("not an outcome")
@@ -129,7 +129,9 @@ def _dump(outcome: Outcome) -> str:
     }
     told = {name: getattr(outcome, field) for field, name in _TEXTS.items()}
     data |= {name: text for name, text in told.items() if text is not None}
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    # What Unicode cannot encode, such as a byte of a file's name in an error's message, becomes a question mark.
+    return text.encode(errors="replace").decode()
 
 
 def _counts(data: object) -> TaskCounts:

@@ -79,7 +79,7 @@ def _file(path: str) -> ModuleType:
 def _sources(directory: str) -> list[str]:
     try:
         return [name for name in os.listdir(directory or ".") if name.endswith(".py")]
-    except OSError:
+    except (OSError, ValueError):  # no folder, or a path that no folder can have
         return []
 
 

@@ -11,6 +11,9 @@ from flowcluster.cli.problems import Problem
 from flowcluster.engine.parameters import accepts
 from flowcluster.suggestions import closest
 
+#: What `json` raises for text that is not JSON, has a number of more than 4300 digits, or is nested too deeply.
+_NOT_JSON = (ValueError, RecursionError)
+
 
 class Text(NamedTuple):
     """What was written on the command line, and what it is as JSON if it is JSON."""
@@ -37,7 +40,7 @@ def from_json(text: str, source: str) -> dict[str, Any]:
     """Values by name from one JSON object. Raises `Problem` that names `source`."""
     try:
         parameters = json.loads(text)
-    except json.JSONDecodeError as error:
+    except _NOT_JSON as error:
         raise Problem("InvalidParameters", f"{source} is not JSON: {error}.") from None
     if not isinstance(parameters, dict):
         raise Problem("InvalidParameters", f"{source} must be a JSON object, not {text[:60]}.")
@@ -63,7 +66,7 @@ def fitted(parameters: dict[str, Any], function: Callable[..., Any]) -> dict[str
 def _value(text: str) -> Text:
     try:
         return Text(text, json.loads(text))
-    except json.JSONDecodeError:
+    except _NOT_JSON:
         return Text(text, text)
 
 
@@ -76,7 +79,7 @@ def _from_file(name: str, path: str) -> Any:
         raise Problem(
             "InvalidParameters", f"{message} For a text that begins with @, write -p {name}='\"@…\"'."
         ) from None
-    except ValueError as error:
+    except _NOT_JSON as error:
         raise Problem("InvalidParameters", f"Parameter '{name}': {path} is not JSON: {error}.") from None
 
 

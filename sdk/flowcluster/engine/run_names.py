@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import string
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 Template = str | Callable[[], str]
@@ -35,7 +35,15 @@ def render(option: str, template: Template, values: Mapping[str, Any]) -> str:
 @functools.lru_cache(maxsize=256)
 def used_by(template: Template) -> frozenset[str]:
     """The arguments that a template names."""
-    if not isinstance(template, str):
-        return frozenset()
-    fields = (field for _, field, _, _ in string.Formatter().parse(template) if field)
-    return frozenset(field.replace("[", ".").split(".")[0] for field in fields)
+    return frozenset(_names_in(template)) if isinstance(template, str) else frozenset()
+
+
+def _names_in(template: str) -> Iterator[str]:
+    try:
+        for _, field, spec, _ in string.Formatter().parse(template):
+            if field:
+                yield field.replace("[", ".").split(".")[0]
+            if spec:
+                yield from _names_in(spec)  # as the width in "{table:{width}}"
+    except ValueError:
+        return  # `render` refuses the template
