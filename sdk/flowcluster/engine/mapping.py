@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from flowcluster.annotations import allow_failure, unmapped
+from flowcluster.annotations import Mark, allow_failure, unmapped
 from flowcluster.errors import MapError
 from flowcluster.futures import RunFuture
 from flowcluster.states import State
@@ -31,11 +31,19 @@ def calls(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[tuple[tuple
     def at(place: int | str, number: int) -> Any:
         if place in columns:
             return columns[place][number]
-        value = places[place]
-        return value.value if isinstance(value, unmapped) else value
+        return _not_mapped(places[place])
 
     for number in range(next(iter(lengths.values()))):
         yield tuple(at(place, number) for place in range(len(args))), {name: at(name, number) for name in kwargs}
+
+
+def _not_mapped(value: Any) -> Any:
+    """An argument as every call gets it: without the mark `unmapped`, which may be inside of another one."""
+    if isinstance(value, unmapped):
+        return value.value
+    if isinstance(value, Mark) and isinstance(value.value, unmapped):
+        return type(value)(value.value.value)
+    return value
 
 
 def _column(value: Any) -> list[Any] | None:
