@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -165,20 +166,21 @@ def test_run_that_has_ended_cannot_be_cancelled(runner: TaskRunner) -> None:
 def test_coroutine_is_stopped_when_it_is_cancelled() -> None:
     """A coroutine in the flow's process does not go on."""
     reached: list[str] = []
+    started = threading.Event()
 
     @task
     async def hold() -> None:
         reached.append("started")
+        started.set()
         try:
-            await asyncio.sleep(600)
+            await asyncio.Event().wait()
         finally:
             reached.append("stopped")
 
     @flow
     def body() -> None:
-        future: Any = hold.submit()  # in a sync flow, it is not an `AsyncTaskFuture`
-        while not reached:
-            future.wait(0.01)
+        future = hold.submit()
+        assert started.wait(60)
         future.cancel()
 
     assert body(return_state=True).is_cancelled()

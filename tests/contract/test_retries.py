@@ -13,6 +13,7 @@ from flowcluster.task_runners import SequentialTaskRunner, TaskRunner
 from flowcluster.tasks import exponential_backoff
 from tests.support.meeting import Desk, note
 from tests.support.tasks import echo
+from tests.support.waiting import wait_until
 
 
 @task
@@ -140,8 +141,8 @@ def test_waiting_for_a_retry_is_a_state(parallel_runner: TaskRunner, desk: Desk)
 
     def body() -> Any:
         future = succeed_at.with_options(retries=1, retry_delay_seconds=600).submit(2, desk.address)
-        while future.state.name != "AwaitingRetry":
-            assert future.wait(0.01) is None
+        wait_until(lambda: future.state.name == "AwaitingRetry", "the first execution has failed")
+        assert future.wait(0) is None
         assert future.state.is_pending()
         assert future.cancel()
         return future.wait().name

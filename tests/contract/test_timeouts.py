@@ -17,8 +17,10 @@ from tests.support.tasks import echo
 
 
 def never_return() -> None:
-    while True:
-        threading.Event().wait(0.01)
+    """Take one step in Python after the other, as a thread can be ended only between two of them."""
+    never = threading.Event()
+    while not never.wait(0.01):
+        pass
 
 
 @task(timeout_seconds=0.2)
@@ -33,9 +35,8 @@ def wait_long(path: str, wait: Any) -> str:
 
 
 @task(timeout_seconds=0.1)
-async def sleep_long() -> str:
-    await asyncio.sleep(600)
-    return "slept"
+async def hang() -> None:
+    await asyncio.Event().wait()
 
 
 @task(timeout_seconds=600)
@@ -73,7 +74,7 @@ def test_async_task_is_given_up(runner: TaskRunner) -> None:
     """A coroutine is cancelled when its time is over."""
 
     def body() -> Any:
-        late: Any = sleep_long.submit()  # in a sync flow, it is not an `AsyncTaskFuture`
+        late: Any = hang.submit()  # in a sync flow, it is not an `AsyncTaskFuture`
         return late.wait().name, echo.submit(late).wait().name
 
     assert run(runner, body) == ("TimedOut", "NotReady")
@@ -93,7 +94,7 @@ def test_direct_calls_have_the_limit_too() -> None:
 
     def body() -> Any:
         with pytest.raises(RunTimedOut):
-            sleep_long()  # type: ignore[unused-coroutine]  # blocks in a sync flow
+            hang()  # type: ignore[unused-coroutine]  # blocks in a sync flow
         assert quick() == "in time"
         return "done"
 
@@ -129,7 +130,7 @@ def test_async_flow_is_given_up() -> None:
 
     @flow(timeout_seconds=0.1)
     async def body() -> None:
-        await asyncio.sleep(600)
+        await asyncio.Event().wait()
 
     started = time.monotonic()
     with pytest.raises(RunTimedOut):
@@ -142,6 +143,6 @@ def test_timeout_of_a_task_is_a_failure_of_its_flow() -> None:
 
     @flow(timeout_seconds=600)
     def body() -> None:
-        sleep_long.submit().result()  # type: ignore[unused-coroutine]  # blocks in a sync flow
+        hang.submit().result()  # type: ignore[unused-coroutine]  # blocks in a sync flow
 
     assert body(return_state=True).name == "Failed"
