@@ -14,7 +14,11 @@ from flowcluster.errors import RemoteTraceback
 # On an exception, which may travel on to another process with another log.
 _LOGGED = "__flowcluster_logged__"
 
-_HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+# As code objects have it: not made absolute, nor without "..".
+_HERE = os.path.dirname(__file__) + os.sep
+
+#: Names of the folders that packages are installed in, the second one by Debian.
+_PACKAGES = tuple(f"{os.sep}{folder}{os.sep}" for folder in ("site-packages", "dist-packages"))
 
 
 #: A frame without its line of code, which is indented further.
@@ -83,4 +87,4 @@ def location(error: BaseException) -> str | None:
 
 def _is_installed(filename: str) -> bool:
     library = os.path.dirname(os.__file__) + os.sep
-    return filename.startswith(("<frozen", library)) or f"{os.sep}site-packages{os.sep}" in filename
+    return filename.startswith(("<frozen", library)) or any(folder in filename for folder in _PACKAGES)
