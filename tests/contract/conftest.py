@@ -16,6 +16,8 @@ from tests.support.ray_head import RayHead, RayThere
 
 # Ray would write a token into the home directory.
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+# Ray takes only a folder with a short name in ASCII, which TMPDIR does not have to have.
+os.environ.setdefault("RAY_TMPDIR", "/tmp")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -78,7 +78,7 @@ def is_gone(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return True
-    return Path(f"/proc/{process}/status").read_text().split("State:\t")[1][0] == "Z"
+    return Path(f"/proc/{process}/status").read_text(errors="replace").split("State:\t")[1][0] == "Z"
 
 
 def left_in_session(session: int) -> list[str]:
@@ -86,9 +86,9 @@ def left_in_session(session: int) -> list[str]:
     found = []
     for directory in Path("/proc").glob("[0-9]*"):
         try:
-            fields = (directory / "stat").read_text().rpartition(")")[2].split()
+            fields = (directory / "stat").read_text(errors="replace").rpartition(")")[2].split()
             if int(fields[3]) == session and fields[0] != "Z":
-                found.append((directory / "cmdline").read_text().replace("\0", " "))
+                found.append((directory / "cmdline").read_text(errors="replace").replace("\0", " "))
         except OSError:
             continue  # it ended while we looked
     return [command for command in found if command]  # without a command line it is ending

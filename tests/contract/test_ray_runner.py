@@ -65,7 +65,7 @@ def commands_with(text: str) -> list[str]:
     found = []
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            found.append(file.read_text().replace("\0", " "))
+            found.append(file.read_text(errors="replace").replace("\0", " "))
         except OSError:
             continue  # it ended while we looked
     return [command for command in found if text in command]

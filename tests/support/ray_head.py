@@ -66,8 +66,8 @@ class RayHead:
 
         Its Python imports from the folder `modules` first; `settings` are Ray's, by environment variables.
         """
-        # Short: it begins the names of sockets.
-        directory = tempfile.mkdtemp(prefix="r")
+        # Short, as it begins the names of sockets; ASCII, as Ray takes no other. TMPDIR can be neither.
+        directory = tempfile.mkdtemp(prefix="r", dir="/tmp")
         head = cls(cpus, directory, modules, settings or {})
         try:
             wait_until(head._is_ready, "the Ray head runs")
@@ -94,7 +94,7 @@ class RayHead:
         found = []
         for directory in Path("/proc").glob("[0-9]*"):
             try:
-                session = int((directory / "stat").read_text().rpartition(")")[2].split()[3])
+                session = int((directory / "stat").read_text(errors="replace").rpartition(")")[2].split()[3])
             except OSError:
                 continue  # it ended while we looked
             if session == self.process.pid:

@@ -163,7 +163,7 @@ class TestPacking:
         )
         shown = subprocess.check_output([sys.executable, str(script)], text=True)
 
-        assert shown.split() == [str(script), "f", "True"]
+        assert shown == f"{script} f True\n"
 
     def test_a_flow_that_has_no_name_is_refused(self) -> None:
         """The driver could not find it, nor the options that it has."""
