@@ -47,7 +47,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """
     items.sort(key=lambda item: any(kind in item.name for kind in SLOW) or "/test_ray_" in item.nodeid)
     for item in items:
-        if group := _ray_of(item):
+        if item.get_closest_marker("xdist_group") is None and (group := _ray_of(item)):
             item.add_marker(pytest.mark.xdist_group(group))
     if ray_address(config):
         elsewhere = [item for item in items if not _tries_a_cluster(item)]

@@ -27,7 +27,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     that deadlines of other tests pass.
     """
     for item in items:
-        if "ray" in item.nodeid.lower() or "drivers_elsewhere" in item.nodeid:
+        has_group = item.get_closest_marker("xdist_group") is not None
+        if not has_group and ("ray" in item.nodeid.lower() or "drivers_elsewhere" in item.nodeid):
             item.add_marker(pytest.mark.xdist_group("ray clusters"))
 
 

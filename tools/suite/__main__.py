@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from tools.suite import coverage
 from tools.suite.commands import Background, foreground
 from tools.suite.parts import BUILD, PARTS, Part
-from tools.suite.report import tests_in, times
+from tools.suite.report import read_report, times
 
 _INSTALL = ("tools.install",)
 
@@ -57,7 +57,7 @@ class Run:
 
     def report(self) -> str:
         """Return what is printed at the end."""
-        tests = [test for part in self._parts if part.is_tests for test in tests_in(BUILD / f"{part.name}.xml")]
+        tests = [test for part in self._parts if part.is_tests for test in read_report(BUILD / f"{part.name}.xml")]
         ending = f"failed: {', '.join(self.failed)}" if self.failed else "all parts succeeded"
         return f"{times(self.seconds, tests)}\n\n{ending}"
 

@@ -19,7 +19,7 @@ class Timed:
     name: str
 
 
-def tests_in(report: Path) -> list[Timed]:
+def read_report(report: Path) -> list[Timed]:
     """Return the tests of a JUnit report; none when there is no report, as pytest was stopped."""
     if not report.exists():
         return []

@@ -1,0 +1,48 @@
+"""How the tests of the project are run."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tools.suite.report import Timed, read_report, times
+
+GROUPED = """
+import os
+import pytest
+
+@pytest.mark.parametrize("number", range(8))
+@pytest.mark.xdist_group("one")
+def test_where(number, record_property):
+    record_property("process", os.getpid())
+"""
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Path:
+    """The JUnit report of eight tests of one group, run in two processes."""
+    (tmp_path / "test_grouped.py").write_text(GROUPED)
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "loadgroup", "--junitxml=report.xml"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    return tmp_path / "report.xml"
+
+
+def test_group_of_tests_runs_in_one_process(report: Path) -> None:
+    """A pytest that pytest-xdist does not understand would spread a group over all processes, and still pass."""
+    processes = {part.split('"')[0] for part in report.read_text().split('name="process" value="')[1:]}
+
+    assert len(processes) == 1
+
+
+def test_report_has_every_test(report: Path) -> None:
+    assert len(read_report(report)) == 8
+
+
+def test_times_list_the_slowest_tests_first() -> None:
+    shown = times({"unit": 61.25}, [Timed(0.1, "a::quick"), Timed(7.0, "b::slow")])
+
+    assert "    61.2  unit" in shown
+    assert shown.index("b::slow") < shown.index("a::quick")
