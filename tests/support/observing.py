@@ -1,0 +1,71 @@
+"""A run to observe: what the operator knows of a run, and what the API server holds."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from flowcluster_api import lease as leases
+from flowcluster_api import names
+from flowcluster_operator.kube import Kube
+from flowcluster_operator.memory import Memory
+from flowcluster_operator.model import Key, Observed, Rejection
+from flowcluster_operator.reconcile.observe import observe
+from flowcluster_operator.resources import BY_KIND, Object
+from flowcluster_operator.store import Store
+from tests.support.fake_api import FakeApi
+from tests.support.makers import KEY, NOW, pod, run, spec
+
+NAME = names.child_name(KEY.name, KEY.uid)
+PARENT = Key(KEY.namespace, "parent", "uid-parent")
+FINISHED: Object = {"conditions": [{"type": "Finished", "status": "True", "reason": "Succeeded", "message": ""}]}
+
+
+class Rig:
+    """What the operator knows, what is on the API server, and how to observe both."""
+
+    def __init__(self, api: FakeApi, kube: Kube) -> None:
+        self.api, self._kube = api, kube
+        self.store, self.memory = Store(), Memory()
+        api.objects.collects_garbage = False  # children are here without their run
+
+    def known(self, *objects: Object) -> None:
+        """Put objects into the store only."""
+        for obj in objects:
+            self.store.put(BY_KIND[obj["kind"]], obj)
+
+    def there(self, *objects: Object) -> None:
+        """Put objects onto the API server only."""
+        for obj in objects:
+            self.api.objects.create(BY_KIND[obj["kind"]], obj["metadata"]["namespace"], obj)
+
+    def silent(self, obj: Object, seconds: float) -> None:
+        """Let the operator have seen the Lease's last renewal that long ago."""
+        self.memory.silences.seconds(KEY, leases.read(obj).renewed, clock() - seconds)
+
+    async def observe(self, *rejections: Rejection) -> Observed:
+        """Observe the run at `NOW`."""
+        return await observe(KEY, self.store, self._kube, self.memory, rejections, NOW)
+
+
+def clock() -> float:
+    """The clock of the event loop, by which silences are measured."""
+    return asyncio.get_running_loop().time()
+
+
+def labelled_pod(component: str) -> Object:
+    """A pod of the run, as the API server returns it."""
+    made = pod(component)
+    return {**made, "kind": "Pod", "metadata": {**made["metadata"], "namespace": KEY.namespace}}
+
+
+def child_run(**metadata: Any) -> Object:
+    """A run that the run `PARENT` owns, without a flow of its own."""
+    owner = names.reference(PARENT.name, PARENT.uid)
+    return run(spec(flow=False), **{"ownerReferences": [owner], **metadata})
+
+
+def parent_run(status: Object | None = None) -> Object:
+    """The run that owns it."""
+    made = run(spec(), status)
+    return {**made, "metadata": {**made["metadata"], "name": PARENT.name, "uid": PARENT.uid}}

@@ -1,0 +1,113 @@
+"""The operator's passes on a fake API server, without its watches and without waiting for timers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from flowcluster_api import names
+from flowcluster_operator.kube import Kube
+from flowcluster_operator.model import Key
+from flowcluster_operator.reconcile.loop import Reconciler
+from flowcluster_operator.reconcile.queue import Queue
+from flowcluster_operator.resources import FLOW_RUN, WATCHED
+from flowcluster_operator.resync import Resync
+from flowcluster_operator.settings import Settings
+from flowcluster_operator.store import Store
+from tests.support.fake_api import Objects
+from tests.support.makers import KEY
+
+
+class RecordingQueue(Queue[Key]):
+    """A queue whose timers never fire.
+
+    Attributes:
+        later: seconds after which runs become due again, by run.
+        idle: set while no run is due and no pass is under way.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.later: dict[Key, float] = {}
+        self.idle = asyncio.Event()
+
+    def add(self, key: Key) -> None:
+        """See `Queue.add`."""
+        self.idle.clear()
+        super().add(key)
+
+    def add_later(self, key: Key, seconds: float) -> None:
+        """See `Queue.add_later`."""
+        self.cancel_timer(key)
+        if seconds > 0:
+            self.later[key] = seconds
+        else:
+            self.add(key)
+
+    def cancel_timer(self, key: Key) -> None:
+        """See `Queue.cancel_timer`."""
+        self.later.pop(key, None)
+
+    async def take(self) -> Key:
+        """See `Queue.take`."""
+        if not self._waiting and not self._active:
+            self.idle.set()
+        return await super().take()
+
+
+class Passes:
+    """An operator's process, as far as it makes passes.
+
+    Attributes:
+        store: what it knows.
+        memory: what it remembers of runs besides.
+        queue: what is due.
+        resync: lists everything, in place of the watches.
+    """
+
+    def __init__(self, kube: Kube, settings: Settings) -> None:
+        self.store, self.queue = Store(), RecordingQueue()
+        self._reconciler = Reconciler(settings, self.store, kube)
+        self._reconciler.queue = self.queue
+        self.memory = self._reconciler._memory
+        self.resync = Resync(settings, self.store, kube, self.queue)
+        self._running: asyncio.Task[None] | None = None
+
+    async def make(self, *keys: Key) -> float | None:
+        """Make passes over these runs, or over `KEY`, until none is due now.
+
+        Returns:
+            Seconds after which the first of them becomes due again; None for never.
+        """
+        due = keys or (KEY,)
+        for key in due:
+            self.queue.add(key)
+        await self.settle()
+        return self.queue.later.get(due[0])
+
+    def watch(self, objects: Objects) -> None:
+        """Learn what the watches would have brought by now; the runs in which something changed become due."""
+        for resource in WATCHED:
+            labels = "" if resource == FLOW_RUN else names.LABEL_RUN_UID
+            for key in self.store.replace(resource, objects.select(resource, None, labels), objects.version):
+                self.queue.add(key)
+
+    async def settle(self) -> None:
+        """Wait until no run is due now. Raises what ended the passes, if they ended."""
+        assert self._running is not None
+        idle = asyncio.create_task(self.queue.idle.wait())
+        await asyncio.wait({idle, self._running}, return_when=asyncio.FIRST_COMPLETED)
+        idle.cancel()
+        if self._running.done():
+            await self._running
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Passes]:
+        """Run the passes in the background."""
+        self._running = asyncio.create_task(self._reconciler.run())
+        try:
+            yield self
+        finally:
+            self._running.cancel()
+            await asyncio.wait({self._running})

@@ -1,0 +1,190 @@
+"""What a pass knows of its run: from the store, and from the API server where the store cannot know."""
+
+from __future__ import annotations
+
+import pytest
+
+from flowcluster_api import names
+from flowcluster_operator.backends.dask import DaskBackend
+from flowcluster_operator.errors import ApiUnavailable
+from flowcluster_operator.kube import Kube
+from flowcluster_operator.model import Rejection, Settled
+from flowcluster_operator.resources import FLOW_RUN, Object
+from tests.support.fake_api import Answer, FakeApi
+from tests.support.makers import KEY, KEYS, access, cluster, deployment, job, lease, run, spec
+from tests.support.observing import FINISHED, NAME, PARENT, Rig, child_run, clock, labelled_pod, parent_run
+
+
+@pytest.fixture
+def rig(api: FakeApi, kube: Kube) -> Rig:
+    """Nothing known, and nothing there."""
+    return Rig(api, kube)
+
+
+class TestStore:
+    async def test_observe_sends_no_request_when_the_store_has_the_run(self, rig: Rig) -> None:
+        """A pass over a healthy run costs the API server nothing."""
+        status = {"cluster": {"name": NAME}, "flow": {"job": NAME}}
+        rig.known(run(status=status), cluster(), job(), lease(), *access(), deployment(), labelled_pod("driver"))
+        await rig.observe()
+
+        assert rig.api.requests == []
+
+    async def test_observe_finds_the_children_of_the_run(self, rig: Rig) -> None:
+        rig.known(run(), cluster(), job(), lease(), *access(), deployment(), labelled_pod("worker"))
+        rig.memory.keys[KEY] = KEYS
+        found = await rig.observe()
+
+        assert (found.cluster, found.job, found.lease) == (cluster(), job(), lease())
+        assert sorted(obj["kind"] for obj in found.access) == ["Role", "RoleBinding", "ServiceAccount"]
+        assert found.deployments == (deployment(),)
+        assert [item.name for item in found.pods] == ["worker-1"]
+        assert found.keys == KEYS
+
+    async def test_observe_takes_no_cluster_that_the_run_does_not_own(self, rig: Rig) -> None:
+        """Labels can be copied."""
+        rig.known(run(), cluster(ownerReferences=[{"kind": "FlowRun", "uid": "another", "controller": True}]))
+
+        assert (await rig.observe()).cluster is None
+
+    async def test_observe_passes_on_what_was_refused(self, rig: Rig) -> None:
+        refused = Rejection("Job", NAME, 403, "exceeded quota")
+        rig.known(run())
+
+        assert (await rig.observe(refused)).rejections == (refused,)
+
+    async def test_observe_counts_how_long_the_number_of_workers_is_at_rest(self, rig: Rig) -> None:
+        rig.known(run(), cluster(), deployment("worker", number=1))
+        requested = DaskBackend().workers(cluster())
+        rig.memory.settling.see(KEY, 1, requested + 1, clock() - 50)
+        rig.memory.settling.see(KEY, 1, requested, clock() - 30)
+        found = (await rig.observe()).settled
+
+        assert found.same == pytest.approx(30, abs=10)
+        assert found.lowered == pytest.approx(30, abs=10)
+
+    async def test_observe_counts_no_rest_when_there_is_no_cluster(self, rig: Rig) -> None:
+        rig.known(run())
+
+        assert (await rig.observe()).settled == Settled()
+
+
+class TestMissing:
+    async def test_observe_reads_the_run_when_the_store_lacks_it(self, rig: Rig) -> None:
+        """A watch can be late."""
+        rig.there(run())
+        found = await rig.observe()
+
+        assert found.run == rig.api.objects.get(FLOW_RUN, KEY.namespace, KEY.name)
+        assert rig.store.flow_run(KEY) == found.run
+
+    async def test_observe_finds_no_run_when_it_is_gone(self, rig: Rig) -> None:
+        found = await rig.observe()
+
+        assert (found.run, found.spec) == (None, None)
+
+    async def test_observe_finds_no_run_when_a_namesake_took_its_place(self, rig: Rig) -> None:
+        rig.there(run(uid="another"))
+
+        assert (await rig.observe()).run is None
+
+    async def test_observe_raises_unavailable_when_the_api_server_cannot_confirm(self, rig: Rig) -> None:
+        """An unanswered question is no proof that a run is gone."""
+        rig.api.inject(Answer(503), times=None)
+
+        with pytest.raises(ApiUnavailable):
+            await rig.observe()
+
+    @pytest.mark.parametrize(
+        ("status", "child"), [({"cluster": {"name": NAME}}, cluster()), ({"flow": {"job": NAME}}, job())]
+    )
+    async def test_observe_reads_a_recorded_child_when_the_store_lacks_it(
+        self, rig: Rig, status: Object, child: Object
+    ) -> None:
+        rig.known(run(status=status))
+        rig.there(child)
+        found = await rig.observe()
+
+        assert uid(found.cluster or found.job) == uid(child)
+        assert rig.api.seen()[0] == f"GET {child['kind']} {NAME}"
+
+    @pytest.mark.parametrize("status", [{"cluster": {"name": NAME}}, {"flow": {"job": NAME}}])
+    async def test_observe_finds_no_recorded_child_when_it_is_gone(self, rig: Rig, status: Object) -> None:
+        rig.known(run(status=status))
+        found = await rig.observe()
+
+        assert (found.cluster, found.job) == (None, None)
+        assert len(rig.api.requests) == 1
+
+    async def test_observe_reads_no_recorded_child_when_the_run_is_over(self, rig: Rig) -> None:
+        """Its children are being deleted: each is missing sooner or later."""
+        rig.known(run(status={**FINISHED, "flow": {"job": NAME}, "cluster": {"name": NAME}}), lease())
+        await rig.observe()
+
+        assert rig.api.requests == []
+
+
+class TestReferenced:
+    BODY = spec(workers=None, cluster={"kind": "Dask", "ref": {"name": "shared"}})
+
+    async def test_observe_reads_the_referenced_cluster(self, rig: Rig) -> None:
+        rig.known(run(self.BODY))
+        rig.there({"kind": "DaskCluster", "metadata": {"name": "shared", "namespace": KEY.namespace}})
+        found = (await rig.observe()).referenced
+
+        assert found is not None
+        assert found["metadata"]["name"] == "shared"
+
+    async def test_observe_finds_no_referenced_cluster_when_there_is_none(self, rig: Rig) -> None:
+        rig.known(run(self.BODY))
+
+        assert (await rig.observe()).referenced is None
+
+
+class TestParent:
+    async def test_observe_finds_the_parent(self, rig: Rig) -> None:
+        rig.known(child_run(), parent_run())
+        parent = (await rig.observe()).parent
+
+        assert parent is not None
+        assert (parent.name, parent.account) == ("parent", names.driver_name(PARENT.name, PARENT.uid))
+        assert (parent.keys, parent.is_over) == (None, False)
+
+    async def test_observe_finds_the_keys_of_the_parent(self, rig: Rig) -> None:
+        made = job(ownerReferences=[{**names.reference(PARENT.name, PARENT.uid), "controller": True}])
+        labels = names.child_labels(PARENT.name, PARENT.uid, names.COMPONENT_DRIVER)
+        rig.known(child_run(), parent_run(), {**made, "metadata": {**made["metadata"], "labels": labels}})
+        parent = (await rig.observe()).parent
+
+        assert parent is not None
+        assert parent.keys == KEYS
+
+    async def test_observe_finds_that_the_parent_is_over(self, rig: Rig) -> None:
+        rig.known(child_run(), parent_run(FINISHED))
+        parent = (await rig.observe()).parent
+
+        assert parent is not None
+        assert parent.is_over
+
+    async def test_observe_reads_the_parent_when_the_store_lacks_it(self, rig: Rig) -> None:
+        rig.known(child_run())
+        rig.there(parent_run())
+
+        assert (await rig.observe()).parent is not None
+
+    async def test_observe_finds_no_parent_when_it_is_gone(self, rig: Rig) -> None:
+        rig.known(child_run())
+
+        assert (await rig.observe()).parent is None
+
+    async def test_observe_finds_no_parent_when_the_owner_is_another_kind(self, rig: Rig) -> None:
+        owner = {"apiVersion": "batch/v1", "kind": "Job", "name": PARENT.name, "uid": PARENT.uid}
+        rig.known(child_run(ownerReferences=[owner]), parent_run())
+
+        assert (await rig.observe()).parent is None
+
+
+def uid(obj: Object | None) -> str:
+    """The UID of an object."""
+    assert obj is not None
+    return str(obj["metadata"]["uid"])

@@ -1,0 +1,158 @@
+"""What a pass knows of children without pods, and of what is left of a finished run."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from flowcluster_api import names
+from flowcluster_api.v1alpha1 import FlowRunSpec
+from flowcluster_operator.desired.ray_cluster import ray_cluster
+from flowcluster_operator.errors import ApiUnavailable
+from flowcluster_operator.kube import Kube
+from flowcluster_operator.model import Scale, Warned
+from flowcluster_operator.resources import (
+    CHILDREN,
+    DASK_CLUSTER,
+    DASK_WORKER_GROUP,
+    EVENT,
+    JOB,
+    POD,
+    RAY_CLUSTER,
+    Object,
+)
+from tests.support.fake_api import Answer, FakeApi, Hold, StaleList
+from tests.support.makers import KEY, KEYS, SETTINGS, ago, cluster, job, run, spec
+from tests.support.observing import FINISHED, NAME, Rig, labelled_pod
+
+
+@pytest.fixture
+def rig(api: FakeApi, kube: Kube) -> Rig:
+    """Nothing known, and nothing there."""
+    return Rig(api, kube)
+
+
+class TestWarnings:
+    def event(self, about: Object, number: int = 1, kind: str = "Warning") -> Object:
+        """An Event about an object."""
+        return {
+            "metadata": {"name": f"event-{number}-{kind}", "namespace": KEY.namespace},
+            "involvedObject": {"uid": about["metadata"]["uid"]},
+            "type": kind,
+            "reason": "FailedCreate",
+            "message": "forbidden by policy",
+        }
+
+    def happened(self, rig: Rig, *events: Object) -> None:
+        """Put Events onto the API server."""
+        for event in events:
+            rig.api.objects.create(EVENT, KEY.namespace, event)
+
+    async def test_observe_reads_the_warnings_of_a_job_without_a_pod(self, rig: Rig) -> None:
+        other = cluster()
+        rig.known(run(), job())
+        self.happened(rig, self.event(job()), self.event(job(), kind="Normal"), self.event(other, 2))
+
+        assert (await rig.observe()).warnings == (Warned("Job", NAME, "FailedCreate", "forbidden by policy"),)
+
+    async def test_observe_reads_the_warnings_of_a_ray_cluster_without_a_head(self, rig: Rig) -> None:
+        body = spec(flow=False, workers=None, cluster={"kind": "Ray"})
+        made = ray_cluster(KEY, FlowRunSpec.model_validate(body), SETTINGS, Scale(0, 1, 0), KEYS)
+        made["metadata"] |= {"uid": "uid-RayCluster", "resourceVersion": "1", "creationTimestamp": ago(30)}
+        rig.known(run(body), made)
+        self.happened(rig, self.event(made))
+
+        assert [warned.kind for warned in (await rig.observe()).warnings] == ["RayCluster"]
+
+    async def test_observe_reads_no_warnings_of_a_job_with_a_pod(self, rig: Rig) -> None:
+        rig.known(run(), job(), labelled_pod("driver"))
+        self.happened(rig, self.event(job()))
+
+        assert (await rig.observe()).warnings == ()
+        assert rig.api.requests == []
+
+    async def test_observe_reads_no_warnings_of_a_job_that_is_new(self, rig: Rig) -> None:
+        """Its controller needs a moment."""
+        rig.known(run(), job(age=0))
+        self.happened(rig, self.event(job()))
+
+        assert (await rig.observe()).warnings == ()
+
+    async def test_observe_reads_no_warnings_when_the_run_is_over(self, rig: Rig) -> None:
+        rig.known(run(status=FINISHED), job())
+        self.happened(rig, self.event(job()))
+
+        assert (await rig.observe()).warnings == ()
+
+
+class TestNothingLeft:
+    async def test_observe_verifies_that_nothing_is_left_of_a_finished_run(self, rig: Rig) -> None:
+        rig.known(run(status=FINISHED))
+
+        assert (await rig.observe()).verified_gone
+
+    async def test_observe_lists_every_kind_of_child(self, rig: Rig) -> None:
+        rig.known(run(status=FINISHED))
+        await rig.observe()
+
+        assert {request.resource for request in rig.api.requests} == set(CHILDREN)
+        assert {request.namespace for request in rig.api.requests} == {KEY.namespace}
+
+    @pytest.mark.parametrize("resource", CHILDREN, ids=lambda resource: resource.kind)
+    async def test_observe_finds_what_is_left_and_stores_it(self, rig: Rig, resource: Any) -> None:
+        rig.known(run(status=FINISHED))
+        labels = names.child_labels(KEY.name, KEY.uid, "cluster")
+        rig.there({"kind": resource.kind, "metadata": {"name": "x", "namespace": KEY.namespace, "labels": labels}})
+
+        assert not (await rig.observe()).verified_gone
+        assert len(rig.store.children(KEY, resource)) == 1
+
+    async def test_observe_verifies_nothing_when_a_list_fails(self, rig: Rig) -> None:
+        rig.known(run(status=FINISHED))
+        rig.api.inject(Answer(500), "GET", POD)
+
+        with pytest.raises(ApiUnavailable):
+            await rig.observe()
+
+    async def test_observe_ignores_kinds_that_are_not_installed(self, rig: Rig) -> None:
+        rig.known(run(status=FINISHED))
+        rig.api.installed -= {RAY_CLUSTER, DASK_CLUSTER, DASK_WORKER_GROUP}
+
+        assert (await rig.observe()).verified_gone
+
+    async def test_observe_lists_nothing_when_the_store_has_a_child(self, rig: Rig) -> None:
+        rig.known(run(status=FINISHED), job())
+
+        assert not (await rig.observe()).verified_gone
+        assert rig.api.requests == []
+
+    async def test_observe_lists_nothing_when_that_was_verified_before(self, rig: Rig) -> None:
+        verified = {"type": "ClusterDeleted", "status": "True", "reason": "NothingLeft", "message": ""}
+        rig.known(run(status={"conditions": [*FINISHED["conditions"], verified]}))
+        await rig.observe()
+
+        assert rig.api.requests == []
+
+    async def test_observe_lists_nothing_when_the_run_goes_on(self, rig: Rig) -> None:
+        rig.known(run())
+
+        assert not (await rig.observe()).verified_gone
+        assert rig.api.requests == []
+
+    async def test_observe_keeps_what_is_newer_than_a_list(self, rig: Rig) -> None:
+        """A watch event can arrive while the lists are under way, and be newer than they are."""
+        rig.known(run(status=FINISHED))
+        rig.there(job())
+        held = Hold()
+        rig.api.inject(StaleList(rig.api.objects.snapshot()), "GET", JOB)
+        rig.api.inject(held, "GET", POD)
+        observing = asyncio.create_task(rig.observe())
+        await held.arrived.wait()
+        newer = rig.api.objects.merge(JOB, KEY.namespace, NAME, {"metadata": {"labels": {"newer": "true"}}})
+        rig.known(newer)
+        held.released.set()
+
+        assert not (await observing).verified_gone
+        assert rig.store.children(KEY, JOB) == [newer]
