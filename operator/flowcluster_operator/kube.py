@@ -93,6 +93,8 @@ class Kube:
         try:
             return await self._request("PATCH", path, steps, query, "application/json-patch+json")
         except Refused as error:
+            if error.status != 422:  # forbidden: the object may be as expected
+                raise
             raise Conflict(error.status, error.reason, str(error)) from error
 
     async def delete(
@@ -123,9 +125,11 @@ class Kube:
             ) as response:
                 text = await response.text()
         except (TimeoutError, aiohttp.ClientError) as error:
-            raise ApiUnavailable(f"{method} {path}: {error or type(error).__name__}") from error
+            raise ApiUnavailable(f"{method} {path}: {str(error) or type(error).__name__}") from error
         if response.status < 300:
-            answer: Object = json.loads(text)
+            answer = _object(text)
+            if answer is None:
+                raise ApiUnavailable(f"{method} {path}: the answer is not a Kubernetes object: {text[:200]!r}")
             return answer
         if response.status == 401:
             self._info = credentials()  # a projected token is replaced while we run
@@ -138,8 +142,15 @@ class Kube:
 
 
 def _explanation(text: str) -> tuple[str, str]:
-    try:
-        status: Any = json.loads(text)
-    except json.JSONDecodeError:
+    status = _object(text)
+    if status is None:  # from a proxy in front of the API server
         return "", text[:500]
     return str(status.get("reason", "")), str(status.get("message", ""))
+
+
+def _object(text: str) -> Object | None:
+    try:
+        body: Any = json.loads(text)
+    except json.JSONDecodeError:
+        return None
+    return body if isinstance(body, dict) else None
