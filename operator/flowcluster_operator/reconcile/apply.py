@@ -23,18 +23,39 @@ _logger = logging.getLogger(__name__)
 async def apply(
     plan: Plan, observed: Observed, store: Store, memory: Memory, kube: Kube, now: dt.datetime
 ) -> list[Rejection]:
-    """Carry out `plan`; what the API server refused to create.
+    """Carry out `plan`: all actions at the same time, then the status, then the events.
 
-    Raises Conflict when the FlowRun changed since it was observed, and NotFound when the API server does not yet know
-    what it was told: the pass must be made anew.
+    No write goes on after the return. The status is written also when an action failed, because it says what was
+    observed.
+
+    Returns:
+        The children that the API server refused to create.
+
+    Raises:
+        Conflict: the FlowRun changed since it was observed.
+        NotFound: the API server does not know yet what it was sent before, or the FlowRun is gone.
+        ApiUnavailable, Refused: an action failed; where several did, the error of the first one in the plan.
     """
-    outcomes = await asyncio.gather(*(_act(action, observed.key, store, memory, kube) for action in plan.actions))
+    outcomes = await asyncio.gather(
+        *(_act(action, observed.key, store, memory, kube) for action in plan.actions), return_exceptions=True
+    )
     if plan.status is not None and observed.run is not None:
-        written = await kube.replace_status(FLOW_RUN, {**observed.run, "status": plan.status})
-        store.put(FLOW_RUN, written)
+        await _write_status({**observed.run, "status": plan.status}, store, kube)
     for event in plan.events:
         await _emit(event, observed, kube, now)
-    return [outcome for outcome in outcomes if outcome is not None]
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+    return [outcome for outcome in outcomes if isinstance(outcome, Rejection)]
+
+
+async def _write_status(run: Object, store: Store, kube: Kube) -> None:
+    try:
+        written = await kube.replace_status(FLOW_RUN, run)
+    except (Conflict, NotFound):
+        store.remove(FLOW_RUN, run["metadata"]["uid"])  # the next pass reads it: the watch may be late
+        raise
+    store.put(FLOW_RUN, written)
 
 
 async def _act(action: Action, key: Key, store: Store, memory: Memory, kube: Kube) -> Rejection | None:
