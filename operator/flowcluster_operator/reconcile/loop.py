@@ -21,6 +21,10 @@ from flowcluster_operator.store import Store
 _logger = logging.getLogger(__name__)
 #: Seconds that a pass that failed waits at most before it is made again.
 _MAX_BACKOFF = 10.0
+#: Seconds that it waits at most the first time: after an error, and after a conflict, which passes sooner.
+_FIRST_ERROR, _FIRST_CONFLICT = 0.4, 0.05
+#: From here on the wait is `_MAX_BACKOFF` in any case. A float holds no more than 1,023 doublings.
+_MAX_DOUBLINGS = 16
 
 
 class Reconciler:
@@ -53,10 +57,9 @@ class Reconciler:
         """One pass; seconds until the next one, None for never. No error of one run may stop the others."""
         try:
             wait = await self._reconcile(key)
-        except Conflict:
-            return 0.05  # somebody wrote in between: the watch brings it any moment
-        except NotFound:
-            return 0.05
+        except (Conflict, NotFound):
+            # Another client wrote in between, or the API server does not know an object of ours yet.
+            return self._backoff(key, first=_FIRST_CONFLICT)
         except ApiUnavailable as error:
             wait = self._backoff(key, error.retry_after)
             _logger.warning("%s/%s: %s; again in %.1f s", key.namespace, key.name, error, wait)
@@ -94,7 +97,8 @@ class Reconciler:
             return []
         return rejections
 
-    def _backoff(self, key: Key, at_least: float | None = None) -> float:
+    def _backoff(self, key: Key, at_least: float | None = None, first: float = _FIRST_ERROR) -> float:
         count = self._failures[key] = self._failures.get(key, 0) + 1
-        wait: float = min(0.2 * 2.0**count, _MAX_BACKOFF) * random.uniform(0.5, 1.0)
+        doublings = min(count - 1, _MAX_DOUBLINGS)
+        wait: float = min(first * 2.0**doublings, _MAX_BACKOFF) * random.uniform(0.5, 1.0)
         return max(wait, min(at_least or 0, _MAX_BACKOFF))

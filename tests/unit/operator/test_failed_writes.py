@@ -1,0 +1,162 @@
+"""Whichever write fails, in whichever way, a run starts completely and ends completely."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from flowcluster_operator.desired.tls import keys, keys_in
+from flowcluster_operator.kube import Kube
+from flowcluster_operator.resources import BY_KIND, DASK_CLUSTER, FLOW_RUN, JOB, LEASE, SECRET, Object
+from flowcluster_operator.settings import Settings
+from tests.support.fake_api import Answer, Drop, FakeApi
+from tests.support.makers import KEY, access, ago, cluster, job, lease, run, spec
+from tests.support.passes import Passes
+
+WRITES = "POST PUT PATCH DELETE"
+#: Writes of an undisturbed start: seven children, the status and an Event; and of an undisturbed end.
+WRITES_OF_START, WRITES_OF_END = 9, 10
+CHILDREN = ["DaskCluster", "Job", "Lease", "Role", "RoleBinding", "Secret", "ServiceAccount"]
+FAULTS = [
+    pytest.param(Answer(500), id="error"),
+    pytest.param(Drop(), id="lost request"),
+    pytest.param(Drop(after_write=True), id="lost answer"),
+]
+
+
+class Operators:
+    """Operators, one after the other. Each begins with what the API server holds then."""
+
+    def __init__(self, api: FakeApi, kube: Kube) -> None:
+        self._api, self._kube = api, kube
+        self.passes = Passes(kube, Settings())
+        self._contexts = [self.passes.running()]
+
+    async def begin(self) -> None:
+        """Begin with the first one."""
+        await self._contexts[-1].__aenter__()
+
+    async def end(self) -> None:
+        """End the one that runs."""
+        await self._contexts[-1].__aexit__(None, None, None)
+
+    async def restart(self) -> None:
+        """Put another one in its place."""
+        await self.end()
+        self.passes = Passes(self._kube, Settings())
+        self._contexts.append(self.passes.running())
+        await self.begin()
+
+    async def work(self, rounds: int) -> None:
+        """Make passes as if the watches had brought everything in between."""
+        for _ in range(rounds):
+            self.passes.watch(self._api.objects)
+            await self.passes.make()
+
+
+@pytest.fixture
+def operators(loop_runner: asyncio.Runner, api: FakeApi, kube: Kube) -> Iterator[Operators]:
+    """The first operator, at work."""
+    operators = Operators(api, kube)
+    loop_runner.run(operators.begin())
+    yield operators
+    loop_runner.run(operators.end())
+
+
+def children(api: FakeApi) -> list[str]:
+    """The kinds of the run's children."""
+    return sorted(obj["kind"] for obj in api.objects.all() if obj["kind"] not in ("Event", "FlowRun"))
+
+
+def status(api: FakeApi) -> Object:
+    """The status of the run."""
+    found: Object = api.objects.get(FLOW_RUN, KEY.namespace, KEY.name).get("status") or {}
+    return found
+
+
+def assert_started(api: FakeApi) -> None:
+    """The run has all its children, and its pods have the keys that exist."""
+    assert (children(api), status(api)["phase"]) == (CHILDREN, "Starting")
+    (dask,), (job,), (secret,) = (api.objects.all(resource) for resource in (DASK_CLUSTER, JOB, SECRET))
+    for pod in (dask["spec"]["scheduler"]["spec"], dask["spec"]["worker"]["spec"], job["spec"]["template"]["spec"]):
+        assert keys_in(pod) == secret["metadata"]["name"]
+    assert secret["metadata"]["ownerReferences"][0]["uid"] == api.objects.all(LEASE)[0]["metadata"]["uid"]
+
+
+def started(api: FakeApi) -> None:
+    """Put a run that has all its children onto the API server, and ask for its end."""
+    status = {"phase": "Starting", "startTime": ago(10)}
+    api.objects.create(FLOW_RUN, KEY.namespace, run(spec(cancel=True), status))
+    for child in (cluster(), job(), lease(), *access()):
+        api.objects.create(BY_KIND[child["kind"]], KEY.namespace, child)
+    api.objects.create(SECRET, KEY.namespace, keys(KEY, lease()))
+    assert children(api) == CHILDREN
+
+
+def writes(api: FakeApi) -> int:
+    """How many writes arrived."""
+    return sum(request.method != "GET" for request in api.requests)
+
+
+async def test_start_takes_as_many_writes_as_are_tried(api: FakeApi, operators: Operators) -> None:
+    api.objects.create(FLOW_RUN, KEY.namespace, run())
+    await operators.work(1)
+
+    assert_started(api)
+    assert writes(api) == WRITES_OF_START
+
+
+async def test_end_takes_as_many_writes_as_are_tried(api: FakeApi, operators: Operators) -> None:
+    started(api)
+    await operators.work(4)
+
+    assert (children(api), status(api)["phase"]) == ([], "Cancelled")
+    assert writes(api) == WRITES_OF_END
+
+
+@pytest.mark.parametrize("number", range(WRITES_OF_START))
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_run_starts_when_one_write_fails(
+    api: FakeApi, operators: Operators, fault: Answer | Drop, number: int
+) -> None:
+    api.objects.create(FLOW_RUN, KEY.namespace, run())
+    api.inject(fault, WRITES, skip=number)
+    await operators.work(3)
+
+    assert_started(api)
+
+
+@pytest.mark.parametrize("number", range(WRITES_OF_START))
+async def test_run_starts_when_the_operator_ends_after_a_write(api: FakeApi, operators: Operators, number: int) -> None:
+    api.objects.create(FLOW_RUN, KEY.namespace, run())
+    api.inject(Drop(after_write=True), WRITES, skip=number)
+    await operators.work(1)
+    await operators.restart()
+    await operators.work(2)
+
+    assert_started(api)
+
+
+@pytest.mark.parametrize("number", range(WRITES_OF_END))
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_run_ends_when_one_write_fails(
+    api: FakeApi, operators: Operators, fault: Answer | Drop, number: int
+) -> None:
+    started(api)
+    api.inject(fault, WRITES, skip=number)
+    await operators.work(5)
+
+    assert (children(api), status(api)["phase"]) == ([], "Cancelled")
+
+
+@pytest.mark.parametrize("number", range(WRITES_OF_END))
+async def test_run_ends_when_the_operator_ends_after_a_write(api: FakeApi, operators: Operators, number: int) -> None:
+    started(api)
+    api.inject(Drop(after_write=True), WRITES, skip=number)
+    await operators.work(1)
+    await operators.restart()
+    await operators.work(4)
+
+    assert (children(api), status(api)["phase"]) == ([], "Cancelled")
