@@ -88,4 +88,4 @@ lock: $(STAMP) ## Make the lock files anew
 	PATH=$(CURDIR)/$(BIN):$$PATH requirements/lock.sh
 
 clean: ## Remove what was made inside the checkout
-	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

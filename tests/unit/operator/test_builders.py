@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from flowcluster_api import driver, names, relay
@@ -114,20 +112,6 @@ def test_a_template_cannot_hide_a_pod_from_its_run() -> None:
 def test_an_overlay_merges_as_kubectl_patch_does(base: object, over: object, merged: object) -> None:
     """Objects merge, keyed lists merge by key, other lists are replaced, null removes."""
     assert overlay(base, over) == merged
-
-
-@pytest.mark.parametrize("name", ["a", "greetings", "x" * 63, "9lives", "a-" * 30 + "a"])
-def test_child_names_are_valid_and_leave_room(name: str) -> None:
-    """dask-kubernetes' longest suffix still fits in a label value."""
-    child = names.child_name(name, KEY.uid)
-
-    assert len(f"{child}-default-worker-0123456789") <= 63
-    assert re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", child)
-
-
-def test_runs_of_one_name_have_children_of_different_names() -> None:
-    """The UID is part of a child's name."""
-    assert names.child_name("greetings", "1") != names.child_name("greetings", "2")
 
 
 def test_a_setting_that_makes_no_sense_is_named() -> None:
