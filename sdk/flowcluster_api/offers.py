@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from flowcluster_api import names
+from flowcluster_api import names, quantities
 
 #: Amounts by resource; None where only the worker itself will know.
 Offers = dict[str, float | None]
@@ -25,14 +25,17 @@ def offers(workers: Mapping[str, Any]) -> Offers:
     found |= {name: float(amount) for name, amount in (workers.get("taskResources") or {}).items()}
     if "GPU" not in found:
         limits = (workers.get("resources") or {}).get("limits") or {}
-        gpus = sum(float(amount) for name, amount in limits.items() if name.endswith("gpu"))
-        found["GPU"] = None if _has_other_resources(workers) else gpus
+        gpus = sum(quantities.whole(amount) for name, amount in limits.items() if name.endswith("gpu"))
+        found["GPU"] = None if _has_other_resources(workers) else float(gpus)
     return found
 
 
 def _has_other_resources(workers: Mapping[str, Any]) -> bool:
-    containers = ((workers.get("template") or {}).get("spec") or {}).get("containers") or []
-    return any(item.get("name") == names.COMPONENT_WORKER and item.get("resources") for item in containers)
+    containers: Any = workers.get("template")
+    for field in ("spec", "containers"):
+        containers = containers.get(field) if isinstance(containers, Mapping) else None
+    items = [item for item in containers if isinstance(item, Mapping)] if isinstance(containers, list) else []
+    return any(item.get("name") == names.COMPONENT_WORKER and item.get("resources") for item in items)
 
 
 def told(environment: Mapping[str, str]) -> Offers | None:

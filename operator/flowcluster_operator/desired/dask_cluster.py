@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
-from flowcluster_api import names
+from flowcluster_api import names, quantities
 from flowcluster_api.v1alpha1 import FlowRunSpec, Scheduler, Workers
 from flowcluster_operator.desired.cluster_pods import cluster_template
 from flowcluster_operator.desired.metadata import child_metadata
@@ -88,7 +87,8 @@ def _worker(part: Workers | None, image: str, settings: Settings, address: str) 
     ]  # fmt: skip
     memory = ((workers.resources and workers.resources.limits) or {}).get("memory")
     if memory is not None:
-        args += ["--memory-limit", str(_bytes(str(memory)))]
+        # In bytes: the one form that Dask and Kubernetes read alike.
+        args += ["--memory-limit", str(quantities.whole(memory))]
     if workers.task_resources:
         args += ["--resources", ",".join(f"{name}={amount:g}" for name, amount in workers.task_resources.items())]
     return {
@@ -112,16 +112,3 @@ def _service(name: str) -> dict[str, Any]:
             {"name": "http-dashboard", "port": DASHBOARD_PORT, "targetPort": "http-dashboard", "protocol": "TCP"},
         ],
     }
-
-
-_FACTORS: dict[str, float] = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18}
-_FACTORS |= {"m": 1e-3, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60}
-_QUANTITY = re.compile(r"([0-9.]+(?:[eE][+-]?[0-9]+)?)([a-zA-Z]*)")
-
-
-def _bytes(quantity: str) -> int:
-    """A Kubernetes memory quantity in bytes, the one form that Dask and Kubernetes read alike."""
-    match = _QUANTITY.fullmatch(quantity)
-    if match is None or match[2] not in _FACTORS:
-        raise ValueError(f"{quantity!r} is not a memory quantity")
-    return int(float(match[1]) * _FACTORS[match[2]])

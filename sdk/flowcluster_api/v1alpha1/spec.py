@@ -12,9 +12,7 @@ from flowcluster_api.v1alpha1.base import OPAQUE, ApiModel, rules
 Name = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
 Image = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^\S+$")]
 Seconds = Annotated[int, Field(ge=1, le=31_536_000)]
-QUANTITY = (
-    r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$"
-)
+QUANTITY = r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?[0-9]+))?$"
 Quantities = Annotated[
     dict[str, Any],
     Field(

@@ -1,0 +1,38 @@
+"""Kubernetes quantities, such as ``500m`` and ``1.5Gi``, as exact numbers."""
+
+from __future__ import annotations
+
+import math
+import re
+from fractions import Fraction
+
+_NUMBER = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
+_QUANTITY = re.compile(rf"({_NUMBER})(?:[eE]([+-]?[0-9]+)|([numkMGTPE]|[KMGTPE]i)?)")
+_POWERS_OF_TEN = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
+_POWERS_OF_TWO = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
+_FACTORS = {suffix: Fraction(10) ** power for suffix, power in _POWERS_OF_TEN.items()}
+_FACTORS |= {suffix: Fraction(2) ** power for suffix, power in _POWERS_OF_TWO.items()}
+#: Kubernetes takes a larger quantity for this one.
+LARGEST = 2**63 - 1
+
+
+def whole(quantity: str | int) -> int:
+    """Return a quantity as a whole number, rounded up as Kubernetes does.
+
+    Args:
+        quantity: as it stands in a manifest.
+
+    Raises:
+        ValueError: it is not a quantity.
+    """
+    text = str(quantity)
+    match = _QUANTITY.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not a quantity")
+    number, exponent, suffix = match.groups()
+    value = Fraction(number) * _FACTORS[suffix or ""]
+    if exponent:
+        # With more digits than the number has, and forty besides, it is past `LARGEST`, or next to zero.
+        most = len(text) + 40
+        value *= Fraction(10) ** max(min(int(exponent), most), -most)
+    return max(min(math.ceil(value), LARGEST), -LARGEST)
