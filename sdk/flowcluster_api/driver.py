@@ -44,6 +44,10 @@ ENV_OUTCOME_PATH = "FLOWCLUSTER_OUTCOME_PATH"
 
 #: Bytes of a termination message that the kubelet keeps.
 OUTCOME_LIMIT = 4096
+#: Characters that a FlowRun's status holds of a reason, or of why there is no result; and of a result or its address.
+REASON_LIMIT, RESULT_LIMIT = 1024, 4096
+#: The largest number that counts: what is larger was not counted.
+_LARGEST = 2**31 - 1
 
 #: How the driver's process exits: the flow ended well, the flow did not, or it could not be started
 #: (unknown entrypoint, wrong parameter). A flow that calls ``sys.exit(n)`` exits with its own n.
@@ -82,7 +86,11 @@ class Outcome:
     result_omitted: str | None = None
 
     def to_json(self) -> str:
-        """The outcome as JSON of at most `OUTCOME_LIMIT` bytes: the result goes first, then the message's end."""
+        """The outcome as JSON of at most `OUTCOME_LIMIT` bytes: the result goes first, then the message's end.
+
+        `reason`, `result_url` and `result_omitted` must be short enough. A character that UTF-8 does not have, as in
+        the name of a file that is not UTF-8, becomes a question mark.
+        """
         told = self
         if len(_dump(told).encode()) > OUTCOME_LIMIT and self.result is not None:
             told = dataclasses.replace(self, result=None, result_omitted="the message left no room for it")
@@ -97,7 +105,7 @@ class Outcome:
         """Parse what a driver wrote.
 
         Raises ValueError when the text is not an outcome: it may be the tail of a log, or anything
-        that a user's program wrote there.
+        that a user's program wrote there. What a FlowRun's status cannot hold is cut off or left out.
         """
         try:
             data = json.loads(text)
@@ -107,16 +115,17 @@ class Outcome:
             raise ValueError("not an outcome")
         return Outcome(
             state=data["state"],
-            reason=str(data.get("reason", "")),
+            reason=str(data.get("reason", ""))[:REASON_LIMIT],
             message=str(data.get("message", "")),
             exit_code=_count(data.get("exitCode")),
             tasks=_counts(data.get("tasks")),
-            **{field: _text(data.get(name)) for field, name in _TEXTS.items()},
+            **{field: _text(data.get(name), _LIMITS[field]) for field, name in _TEXTS.items()},
         )
 
 
 #: Fields of an `Outcome` that are left out where there is nothing to say, and their names in JSON.
 _TEXTS = {"result": "result", "result_url": "resultUrl", "result_omitted": "resultOmitted"}
+_LIMITS = {"result": RESULT_LIMIT, "result_url": RESULT_LIMIT, "result_omitted": REASON_LIMIT}
 
 
 def _dump(outcome: Outcome) -> str:
@@ -140,9 +149,11 @@ def _counts(data: object) -> TaskCounts:
     return TaskCounts(*(_count(data.get(name)) for name in ("total", "completed", "failed")))
 
 
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+def _text(value: object, limit: int) -> str | None:
+    return value if isinstance(value, str) and len(value) <= limit else None
 
 
 def _count(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > _LARGEST:
+        return 0
+    return value

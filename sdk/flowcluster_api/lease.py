@@ -47,7 +47,7 @@ class Demand(NamedTuple):
         try:
             data = json.loads(text)
             workers, retired = data["workers"], data.get("retired") or ()
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
         if not isinstance(workers, int) or isinstance(workers, bool) or not isinstance(retired, list | tuple):
             return None

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from flowcluster_api.conditions import Phase
+from flowcluster_api.driver import REASON_LIMIT, RESULT_LIMIT
 from flowcluster_api.v1alpha1.base import ApiModel
 
 #: Story entries that are kept: the oldest go first.
@@ -23,7 +24,7 @@ class Condition(ApiModel):
 
     type: str = Field(max_length=316, description="Which aspect.")
     status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
-    reason: str = Field(max_length=1024, description="Why, in one CamelCase word.")
+    reason: str = Field(max_length=REASON_LIMIT, description="Why, in one CamelCase word.")
     message: Message = Field(default="", description="Why, in a sentence.")
     last_transition_time: Time = Field(description="When status changed last.")
     observed_generation: int | None = Field(default=None, description="The generation of the spec that was judged.")
@@ -78,13 +79,15 @@ class FlowStatus(ApiModel):
     exit_code: int | None = Field(default=None, description="Exit code of the last one.")
     tasks: TaskRunCounts | None = Field(default=None, description="Task runs, as the driver counted them.")
     result: str | None = Field(
-        default=None, max_length=4096, description="The flow's return value as JSON, where it is small."
+        default=None, max_length=RESULT_LIMIT, description="The flow's return value as JSON, where it is small."
     )
     result_url: str | None = Field(
-        default=None, max_length=4096, description="Where the return value was stored, pickled, where it is not small."
+        default=None,
+        max_length=RESULT_LIMIT,
+        description="Where the return value was stored, pickled, where it is not small.",
     )
     result_omitted: str | None = Field(
-        default=None, max_length=1024, description="Why the return value is in neither of these."
+        default=None, max_length=REASON_LIMIT, description="Why the return value is in neither of these."
     )
 
 
@@ -92,7 +95,7 @@ class StoryEntry(ApiModel):
     """Something that happened to the run."""
 
     time: Time = Field(description="When.")
-    reason: str = Field(max_length=1024, description="What, in one CamelCase word.")
+    reason: str = Field(max_length=REASON_LIMIT, description="What, in one CamelCase word.")
     message: Message = Field(default="", description="What, in a sentence.")
 
 
@@ -107,7 +110,7 @@ class FlowRunStatus(ApiModel):
     """How the run goes."""
 
     phase: Phase | None = Field(default=None, description="Where in its life the run is.")
-    reason: str | None = Field(default=None, max_length=1024, description="Why, in one CamelCase word.")
+    reason: str | None = Field(default=None, max_length=REASON_LIMIT, description="Why, in one CamelCase word.")
     message: Message | None = Field(default=None, description="Why, in a line that a person can act on.")
     conditions: list[Condition] = Field(
         default_factory=list,
