@@ -42,7 +42,7 @@ def overlay(base: Any, over: Any, field: str = "") -> Any:
     """`over` laid over `base`: objects merge by field, lists by the key that identifies their items.
 
     A null in `over` removes the field, as in a merge patch. Neither argument is changed. Raises TemplateError
-    for a keyed list with items that are no objects.
+    for a keyed list with an item that is not an object, or has no key.
     """
     if isinstance(base, dict) and isinstance(over, dict):
         merged = {**base}
@@ -56,15 +56,15 @@ def overlay(base: Any, over: Any, field: str = "") -> Any:
         if field in _APPENDED:
             return [*base, *over]
         if key := _MERGE_KEYS.get(field):
-            if not all(isinstance(item, dict) for item in over):
-                raise TemplateError(f"each item of {field} must be an object")
+            if not all(isinstance(item, dict) and isinstance(item.get(key), str | int) for item in over):
+                raise TemplateError(f"each item of {field} must be an object with a {key}")
             return _merge_items(base, over, key)
     return over
 
 
 def _merge_items(base: list[Any], over: list[Any], key: str) -> list[Any]:
-    items = {item.get(key): item for item in base}
+    items = {item[key]: item for item in base}
     for item in over:
-        known = items.get(item.get(key))
-        items[item.get(key)] = item if known is None else overlay(known, item)
+        known = items.get(item[key])
+        items[item[key]] = item if known is None else overlay(known, item)
     return list(items.values())
