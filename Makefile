@@ -9,7 +9,7 @@ SUITE := $(BIN)/python -m tools.suite
 OTHERS := $(filter-out python$(basename $(VERSION)), python3.11 python3.12 python3.13)
 
 .PHONY: help demo quick test test-all lint unit contract e2e bench bench-ray bench-sdk soak up down install chart \
-	generate lock clean
+	generate golden lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -83,6 +83,9 @@ chart: $(STAMP) ## Package the chart into dist/
 
 generate: $(STAMP) ## Write what is made from the models and the version: CRD, chart, Chart.lock, documents
 	$(BIN)/python -m tools.generate
+
+golden: $(STAMP) ## Rewrite the golden objects of the operator's builders; review the diff
+	$(BIN)/python -m pytest tests/unit/operator/test_golden.py --update-golden
 
 lock: $(STAMP) ## Make the lock files anew
 	PATH=$(CURDIR)/$(BIN):$$PATH requirements/lock.sh

@@ -25,5 +25,10 @@ class FailuresAtOnce:
             terminal.write_line(f"FAILED at {report.when}: {report.nodeid}", red=True)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that rewrites golden files (tests/support/golden.py)."""
+    parser.addoption("--update-golden", action="store_true", help="rewrite the golden objects with what is built")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(FailuresAtOnce(config))

@@ -13,7 +13,10 @@ import pytest
 
 from flowcluster_operator.kube import Kube
 from tests.support.fake_api import FakeApi
+from tests.support.golden import Golden
 
+FOLDER = Path(__file__).parent / "golden"
+COMMAND = "make golden"
 #: Seconds that a test on the event loop may take. It takes milliseconds.
 _TIMEOUT = 20
 
@@ -35,6 +38,12 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     test = pyfuncitem.obj(**{name: fixtures[name] for name in names})
     fixtures["loop_runner"].run(asyncio.wait_for(test, _TIMEOUT))
     return True
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Golden:
+    """The golden objects of the builders."""
+    return Golden(FOLDER, request.config.getoption("--update-golden"), COMMAND)
 
 
 @pytest.fixture

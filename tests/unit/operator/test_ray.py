@@ -47,16 +47,6 @@ def test_ray_scales_itself_where_bounds_differ_or_may() -> None:
         assert scaled["autoscalerOptions"]["version"] == "v2"
 
 
-def test_the_head_takes_no_tasks_and_is_not_replaced() -> None:
-    """A head that comes back is an empty one; tasks that run on it would slow all others down."""
-    body = ray_cluster(KEY, FlowRunSpec.model_validate(spec(workers=None, cluster=RAY)), SETTINGS, Scale(1, 1, 1), KEYS)
-    head = body["spec"]["headGroupSpec"]
-
-    assert body["metadata"]["annotations"] == {"ray.io/disable-provisioned-head-restart": "true"}
-    assert head["rayStartParams"]["num-cpus"] == "0"
-    assert head["template"]["spec"]["restartPolicy"] == "Never"
-
-
 def test_only_who_knows_the_token_is_let_in() -> None:
     """It is in the run's keys, which all of its pods have; only an autoscaler gets an account."""
     fixed, adaptive = built(), built(ADAPTIVE, flow=False, scale=Scale(0, 4, 0))
@@ -66,17 +56,6 @@ def test_only_who_knows_the_token_is_let_in() -> None:
         head, worker = body["headGroupSpec"]["template"]["spec"], body["workerGroupSpecs"][0]["template"]["spec"]
         assert secret_of(head) == secret_of(worker) == KEYS
         assert (head["automountServiceAccountToken"], worker["automountServiceAccountToken"]) == (has_account, False)
-
-
-def test_ray_pods_pass_the_restricted_profile() -> None:
-    """Neither Ray's containers nor those that KubeRay makes of them need more than it allows."""
-    body = built(ADAPTIVE, flow=False, scale=Scale(0, 4, 0))
-    templates = [body["headGroupSpec"]["template"], body["workerGroupSpecs"][0]["template"]]
-    containers = [container for template in templates for container in template["spec"]["containers"]]
-
-    for part in (*containers, body["autoscalerOptions"]):
-        assert part["securityContext"]["runAsNonRoot"] is True
-        assert part["securityContext"]["capabilities"] == {"drop": ["ALL"]}
 
 
 def test_what_workers_offer_to_tasks() -> None:
@@ -125,33 +104,6 @@ def test_who_submits_tasks_knows_what_workers_offer() -> None:
 def test_gpus_of_a_worker(workers: dict[str, Any], gpus: float | None) -> None:
     """What tasks are offered wins over limits; a template may change them to anything."""
     assert offers.offers(workers)["GPU"] == gpus
-
-
-def test_a_worker_waits_for_its_head_as_long_as_the_run_may_start() -> None:
-    """By itself it would end after half a minute, and its pod would be made again and again."""
-    (group,) = built()["workerGroupSpecs"]
-
-    assert int(environment(group["template"]["spec"])["RAY_NUM_REDIS_GET_RETRIES"]) >= 600
-
-
-def test_a_heads_servers_of_clients_survive_their_fork() -> None:
-    """Handlers of gRPC would crash some of them, and their clients be refused."""
-    head = built()["headGroupSpec"]["template"]["spec"]
-
-    assert environment(head)["GRPC_ENABLE_FORK_SUPPORT"] == "0"
-
-
-def test_a_driver_of_a_ray_run_has_shared_memory() -> None:
-    """It becomes a node of the cluster, whose objects are there."""
-    ray, dask = (
-        driver_job(KEY, FlowRunSpec.model_validate(spec(workers=None, cluster=cluster)), SETTINGS, KEYS, "head:6379")
-        for cluster in (RAY, {"kind": "Dask"})
-    )
-    mounts = [
-        [mount["mountPath"] for mount in body["spec"]["template"]["spec"]["containers"][0]["volumeMounts"]]
-        for body in (ray, dask)
-    ]
-    assert ["/dev/shm" in paths for paths in mounts] == [True, False]
 
 
 def test_cluster_and_driver_come_up_side_by_side() -> None:
