@@ -21,8 +21,7 @@ class FailuresAtOnce:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         terminal = self._config.pluginmanager.getplugin("terminalreporter")
         if report.failed and terminal is not None:
-            terminal.ensure_newline()
-            terminal.write_line(f"FAILED at {report.when}: {report.nodeid}", red=True)
+            terminal.write_line(f"\nFAILED at {report.when}: {report.nodeid}", red=True)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -68,6 +71,14 @@ def test_sync_task_is_given_up(runner: TaskRunner, gate: Any, wait: Any) -> None
     assert isinstance(error, RunTimedOut)
     assert isinstance(error, TimeoutError)
     assert "took longer than its limit of 0.2 seconds" in str(error)
+
+
+def test_blocked_task_is_given_up_under_a_debugger() -> None:
+    """A debugger, or coverage, traces all threads: those that go on must not wait for the one that blocks."""
+    program = Path(__file__).with_name("flows") / "traced.py"
+    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=60, check=True)
+
+    assert done.stdout == "TimedOut\n"
 
 
 def test_async_task_is_given_up(runner: TaskRunner) -> None:

@@ -8,6 +8,7 @@ function as soon as it executes Python code again.
 from __future__ import annotations
 
 import contextvars
+import sys
 import threading
 from collections.abc import Awaitable, Callable
 from typing import Any, Generic, Protocol, TypeVar
@@ -101,7 +102,13 @@ class _Call(Generic[T]):
             self.ended.set()
 
     def abandon(self) -> None:
-        """End the function with an exception, at its next step in Python."""
+        """End the function with an exception, at its next step in Python; under a tracer of Python 3.11, let it run on.
+
+        There, while a blocked thread has not taken such an exception, every other traced thread repeats the first step
+        of the next function that it calls: the driver would hang under a debugger or coverage until the call returns.
+        """
+        if sys.version_info < (3, 12) and (sys.gettrace() or threading.gettrace()):
+            return
         import ctypes
 
         with self._lock:
