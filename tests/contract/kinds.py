@@ -16,7 +16,7 @@ from flowcluster.task_runners import (
 IN_PROCESS = {"n_workers": 1, "threads_per_worker": 4, "processes": False, "dashboard_address": ":0"}
 
 #: A temporary Ray without what takes long to start.
-SMALL_RAY = {"num_cpus": 4, "include_dashboard": False, "object_store_memory": 100_000_000}
+SMALL_RAY = {"num_cpus": 2, "include_dashboard": False, "object_store_memory": 100_000_000}
 
 ALL = ("sequential", "concurrent", "dask", "dask by address", "ray")
 
