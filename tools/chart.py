@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 
 import yaml
 
@@ -25,6 +26,8 @@ CHART = ROOT / "charts" / "flowcluster"
 DASK_CHART, RAY_CHART = "dask-kubernetes-operator", "kuberay-operator"
 #: Seconds for a repository to answer.
 _PULL_SECONDS = 20
+#: Characters of the reason that are shown when it does not.
+_REASON_CHARACTERS = 100
 #: What stands before ``/operator`` and ``/runtime`` in the chart's values.
 _IMAGES = "docker.io/flowcluster"
 
@@ -84,7 +87,8 @@ def _add_kuberay(helm: str, chart: pathlib.Path) -> None:
     except subprocess.TimeoutExpired:
         trouble = f"no answer within {_PULL_SECONDS} s"
     if trouble:
-        print(f"without KubeRay's chart, which cannot be fetched: {trouble.splitlines()[-1]}", file=sys.stderr)
+        reason = textwrap.shorten(trouble.splitlines()[-1], _REASON_CHARACTERS)
+        print(f"the package leaves KubeRay's chart out, which cannot be fetched: {reason}", file=sys.stderr)
         about["dependencies"].remove(wanted)
         text = yaml.safe_dump(about, sort_keys=False)
         (chart / "Chart.yaml").write_text(text)
