@@ -19,7 +19,8 @@ def removals(observed: Observed, settings: Settings, now: dt.datetime) -> list[A
     ``--cascade=orphan``, an upstream operator had not noticed yet) is deleted piece by piece.
     """
     if roots := _roots(observed):
-        return [action for obj in roots if (action := _remove(obj, settings, now)) is not None]
+        lives_on = _lives_on(observed)
+        return [action for obj in roots if (action := _remove(obj, lives_on, settings, now)) is not None]
     loose: list[Action] = [
         Delete(BY_KIND[obj["kind"]], obj["metadata"]["name"], obj["metadata"]["uid"])
         for obj in (*observed.latecomers, *observed.deployments)
@@ -48,7 +49,14 @@ def _roots(observed: Observed) -> list[Object]:
     return [obj for obj in children if obj is not None]
 
 
-def _remove(obj: Object, settings: Settings, now: dt.datetime) -> Action | None:
+def _lives_on(observed: Observed) -> bool:
+    """Whether something that a cluster or Job owns is not being deleted."""
+    return any("deletionTimestamp" not in obj["metadata"] for obj in observed.deployments) or any(
+        not pod.terminating for pod in observed.pods
+    )
+
+
+def _remove(obj: Object, lives_on: bool, settings: Settings, now: dt.datetime) -> Action | None:
     meta = obj["metadata"]
     resource = BY_KIND[obj["kind"]]
     deleted = meta.get("deletionTimestamp")
@@ -57,8 +65,10 @@ def _remove(obj: Object, settings: Settings, now: dt.datetime) -> Action | None:
         return Delete(resource, meta["name"], meta["uid"], background=resource in ACCESS)
     if (now - parse_time(deleted)).total_seconds() >= settings.stuck_seconds:
         return DropFinalizers(resource, meta["name"], meta["uid"])
-    # Deleted in the background by somebody else: with the upstream operator away its pods would go on running
-    # behind that operator's finalizer. A second, foreground delete has the garbage collector remove them.
-    if finalizers and _FOREGROUND not in finalizers:
+    # Deleted in the background by another client: with the upstream operator away its pods would go on running
+    # behind that operator's finalizer. A second, foreground delete has the garbage collector remove them. It is made
+    # only while there is something to remove: the garbage collector takes its finalizer off when nothing is, and a
+    # further delete would put it on again, some thirty times a second until the upstream operator acts.
+    if lives_on and finalizers and _FOREGROUND not in finalizers:
         return Delete(resource, meta["name"], meta["uid"])
     return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -223,6 +223,12 @@ class TestEnd:
 
 
 class TestTeardown:
+    #: Of a cluster that only the finalizer of its upstream operator keeps.
+    BEHIND_A_FINALIZER: ClassVar[dict[str, Any]] = {
+        "deletionTimestamp": ago(1),
+        "finalizers": ["kopf.zalando.org/KopfFinalizerMarker"],
+    }
+
     def test_a_finished_run_loses_its_children(self) -> None:
         """Cluster, Job, and what gave its driver rights are deleted."""
         actions = plan_for(observed(status=FINISHED, **CHILDREN)).actions
@@ -232,9 +238,17 @@ class TestTeardown:
 
     def test_a_background_deletion_is_repeated_in_the_foreground(self) -> None:
         """Behind another operator's finalizer pods would go on running: a foreground delete takes them along."""
-        going = cluster(deletionTimestamp=ago(1), finalizers=["kopf.zalando.org/KopfFinalizerMarker"])
+        seen = observed(status=FINISHED, cluster=cluster(**self.BEHIND_A_FINALIZER), pods=(pod("worker"),))
 
-        assert [type(action) for action in plan_for(observed(status=FINISHED, cluster=going)).actions] == [Delete]
+        assert [type(action) for action in plan_for(seen).actions] == [Delete]
+
+    @pytest.mark.parametrize("pods", [(), (pod("worker", deleted=True),)])
+    def test_deletion_is_not_repeated_when_nothing_lives_on(self, pods: tuple[dict[str, Any], ...]) -> None:
+        """The garbage collector has done its part: another delete would have it begin again, at every event."""
+        plan = plan_for(observed(status=FINISHED, cluster=cluster(**self.BEHIND_A_FINALIZER), pods=pods))
+
+        assert plan.actions == ()
+        assert plan.requeue == pytest.approx(29, abs=1)
 
     def test_a_foreground_deletion_is_waited_for(self) -> None:
         """What is being deleted is left alone until it counts as stuck."""
