@@ -20,6 +20,8 @@ from tools.install import Installed, install
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 NAMESPACE = "flowcluster-demo"
 _SECONDS = 300
+#: Between two looks at a run.
+_LOOK_SECONDS = 0.4
 
 
 class Demo:
@@ -47,7 +49,7 @@ class Demo:
         while status.get("phase") not in ("Succeeded", "Failed", "Cancelled"):
             if time.monotonic() - started > _SECONDS:
                 raise ToolError(f"{sample} did not end within {_SECONDS} s: {status.get('message')}")
-            time.sleep(0.1)
+            time.sleep(_LOOK_SECONDS)
             status = self._get("flowrun", sample).get("status") or {}
             line = f"{status.get('phase', 'Pending'):<10} {status.get('message', '')}"
             if line != last:

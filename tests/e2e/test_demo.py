@@ -35,9 +35,10 @@ def test_demo_prints_what_the_readme_shows(installed: Installed) -> None:
     readme = (ROOT / "README.md").read_text()
     promised = readme.partition("<!-- demo:")[2].partition("```console\n")[2].partition("```")[0]
     done = subprocess.run([sys.executable, "-m", "tools.demo"], cwd=ROOT, capture_output=True, text=True, check=False)
-    printed = iter(alike(done.stdout))
 
     assert done.returncode == 0, done.stderr
-    for line in alike(promised):
-        assert line in printed, f"{line!r} is missing, or comes too early, in:\n{done.stdout}"
+    for is_log in (True, False):  # how the log and the phases mix depends on how soon each is read
+        printed = iter(line for line in alike(done.stdout) if ("│" in line) is is_log)
+        for line in (line for line in alike(promised) if ("│" in line) is is_log):
+            assert line in printed, f"{line!r} is missing, or comes too early, in:\n{done.stdout}"
     assert not re.search(r"Traceback|\| (ERROR|CRITICAL|WARNING)", done.stdout), done.stdout
