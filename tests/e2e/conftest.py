@@ -7,6 +7,7 @@ import pickle
 import re
 import secrets
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,12 +35,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of this run of tests share."""
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+    folder = tmp_path_factory.getbasetemp().parent / f"shared-{run}"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def installed(shared: Path) -> Installed:
     """The cluster; what is missing of it is set up first, by one of the processes that run tests side by side."""
-    record = (
-        tmp_path_factory.getbasetemp().parent / f"installed-{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())}"
-    )
-    with cache.locked(record.with_suffix(".lock"), "installing the chart"):
+    record = shared / "installed"
+    with cache.locked(shared / "installed.lock", "installing the chart"):
         if not record.exists():
             record.write_bytes(pickle.dumps(install()))
     found: Installed = pickle.loads(record.read_bytes())
@@ -67,10 +75,21 @@ def where(installed: Installed, world: World) -> dict[str, Any]:
 
 
 @pytest.fixture
-def operator_away(installed: Installed) -> Iterator[None]:
-    """The installed operator is scaled to zero for the test."""
-    system = World(installed.kubeconfig, SYSTEM)
-    scale(system, RELEASE, 0)
+def operator_away(installed: Installed, shared: Path) -> Iterator[None]:
+    """The installed operator is scaled to zero while a test wants that; such tests may run side by side."""
+    _count_away(installed, shared, 1)
     yield
-    scale(system, RELEASE, 1)
-    system.close()
+    _count_away(installed, shared, -1)
+
+
+def _count_away(installed: Installed, shared: Path, change: int) -> None:
+    """Count the tests that want the operator away; scale it with the first and after the last one."""
+    count = shared / "operator-away"
+    with cache.locked(shared / "operator-away.lock", "scaling the operator"):
+        before = int(count.read_text()) if count.exists() else 0
+        after = before + change
+        if 0 in (before, after):
+            system = World(installed.kubeconfig, SYSTEM)
+            scale(system, RELEASE, 0 if after else 1)
+            system.close()
+        count.write_text(str(after))

@@ -116,7 +116,7 @@ def test_a_run_is_deleted_while_the_operator_is_away(world: World, installed: In
         system.close()
 
 
-@pytest.mark.alone
+@pytest.mark.away
 @pytest.mark.parametrize("write", range(1, 11))
 def test_the_operator_is_killed_after_a_write(
     world: World, installed: Installed, operator_away: None, tmp_path: pathlib.Path, write: int
