@@ -124,8 +124,13 @@ def test_nobody_at_the_address(no_ray: None, monkeypatch: pytest.MonkeyPatch) ->
         state.result()
 
 
-def test_head_that_cannot_start_a_server_for_a_client_is_asked_again(no_ray: None, tmp_path: Path, lines: Any) -> None:
+@pytest.mark.timeout(300)
+def test_head_that_cannot_start_a_server_for_a_client_is_asked_again(
+    no_ray: None, tmp_path: Path, lines: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Ray's head forks a server for each client, some of which crash; the flow run does not."""
+    # Both attempts together take forty seconds on an idle machine.
+    monkeypatch.setenv("FLOWCLUSTER_CLUSTER_TIMEOUT", "200")
     (tmp_path / "sitecustomize.py").write_text(FIRST_SERVER_CRASHES)
 
     @flow(task_runner=RayTaskRunner)
