@@ -22,16 +22,15 @@ LEFT_SECONDS = 30
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run tests with Ray clusters in two rows, beside the others.
+    """Run tests with Ray clusters one after the other, beside the others.
 
-    The start of a Ray head keeps a CPU busy for about ten seconds: many at once on a small machine start so slowly that
-    deadlines of other tests pass. In one row, they would be the last to end.
+    The start of a Ray head keeps a CPU busy for about ten seconds. Two at a time beside two other tests took 80 seconds
+    each on two CPUs, and deadlines of all of them passed.
     """
     for item in items:
         has_group = item.get_closest_marker("xdist_group") is not None
         if not has_group and ("ray" in item.nodeid.lower() or "drivers_elsewhere" in item.nodeid):
-            row = "by manifest" if item.path.name in ("test_ray.py", "test_ray_work.py") else "from Python"
-            item.add_marker(pytest.mark.xdist_group(f"ray clusters {row}"))
+            item.add_marker(pytest.mark.xdist_group("ray clusters"))
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ BUILD = ROOT / "build" / "tests-{}.{}".format(*sys.version_info)
 ENV_AT_A_TIME = "FLOWCLUSTER_TESTS_AT_A_TIME"
 _CPUS = os.cpu_count() or 1
 #: Tests at a time that mostly compute, and that mostly wait for pods.
-COMPUTING, WAITING = _CPUS + 1, int(os.environ.get(ENV_AT_A_TIME, _CPUS + 2))
+COMPUTING, WAITING = _CPUS + 1, int(os.environ.get(ENV_AT_A_TIME, _CPUS + 1))
 
 
 @dataclass(frozen=True)
