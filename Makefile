@@ -33,7 +33,7 @@ demo: $(STAMP) ## Bring up a Kubernetes, run two FlowRuns on it and show that no
 quick: $(STAMP) ## Checks and pure tests, in a minute
 	$(SUITE) lint unit
 
-test: $(STAMP) ## Everything that CI runs: checks, all tests, coverage; about 25 minutes
+test: $(STAMP) ## Everything that CI runs: checks, all tests, coverage; about 45 minutes
 	$(SUITE) lint unit contract cluster away alone --coverage
 
 test-all: $(STAMP) ## That, and the long matrix: every promise in pods, a short soak, other Pythons; hours
