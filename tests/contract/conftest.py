@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from flowcluster.task_runners import TaskRunner
-from tests.contract.kinds import SLOW, kinds_for, make, ray_address
+from tests.contract.kinds import ELSEWHERE, SLOW, cluster_elsewhere, kinds_for, make
 from tests.support.meeting import Desk, Gate, wait_at
 from tests.support.ray_head import RayHead, RayThere
 
@@ -21,13 +22,13 @@ os.environ.setdefault("RAY_TMPDIR", "/tmp")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Another place to try the promises at."""
-    parser.addoption(
-        "--ray-address",
-        metavar="HOST:PORT",
-        help="try the promises with this Ray cluster, of which this machine is a node, and not with this machine's own "
-        "runners",
-    )
+    """Add the options that name a cluster elsewhere."""
+    for kind in ELSEWHERE:
+        parser.addoption(
+            f"--{kind.lower()}-address",
+            metavar="ADDRESS",
+            help=f"run the suite on this {kind} cluster, from a machine that can join it, and not on local runners",
+        )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -49,10 +50,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.get_closest_marker("xdist_group") is None and (group := _ray_of(item)):
             item.add_marker(pytest.mark.xdist_group(group))
-    if ray_address(config):
-        elsewhere = [item for item in items if not _tries_a_cluster(item)]
-        config.hook.pytest_deselected(items=elsewhere)
-        items[:] = [item for item in items if _tries_a_cluster(item)]
+    if elsewhere := cluster_elsewhere(config):
+        kind, _ = elsewhere
+        config.hook.pytest_deselected(items=[item for item in items if not _can_run_elsewhere(item, kind)])
+        items[:] = [item for item in items if _can_run_elsewhere(item, kind)]
 
 
 def _ray_of(item: pytest.Item) -> str | None:
@@ -65,17 +66,32 @@ def _ray_of(item: pytest.Item) -> str | None:
     return "ray head" if "ray_head" in taken or kinds & {"ray by address", "ray by client"} else None
 
 
-def _tries_a_cluster(item: pytest.Item) -> bool:
-    """Whether a test can be tried with a cluster that is somewhere else."""
+def _can_run_elsewhere(item: pytest.Item, kind: str) -> bool:
+    """Return whether a test can run on a cluster of that kind that is elsewhere."""
     taken = getattr(item, "fixturenames", ())
-    about_one = item.get_closest_marker("one_machine") is not None
-    return not about_one and any(name in taken for name in ("runner", "parallel_runner", "own_ray"))
+    is_about_one_machine = item.get_closest_marker("one_machine") is not None
+    fixtures = ("runner", "parallel_runner", *(("own_ray",) if kind == "Ray" else ()))
+    return not is_about_one_machine and any(name in taken for name in fixtures)
+
+
+@dataclasses.dataclass(frozen=True)
+class DaskElsewhere:
+    """A Dask cluster that the suite did not start.
+
+    Attributes:
+        scheduler_address: for clients.
+    """
+
+    scheduler_address: str
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Any]:
+def cluster(pytestconfig: pytest.Config) -> Iterator[Any]:
     """A Dask cluster of real processes, shared by all tests that reach one by its address."""
     distributed = pytest.importorskip("distributed")
+    if elsewhere := cluster_elsewhere(pytestconfig):
+        yield DaskElsewhere(elsewhere[1])
+        return
     with distributed.LocalCluster(n_workers=1, threads_per_worker=4, dashboard_address=":0") as cluster:
         yield cluster
 
@@ -84,8 +100,8 @@ def cluster() -> Iterator[Any]:
 def ray_head(pytestconfig: pytest.Config) -> Iterator[RayHead | RayThere]:
     """A Ray of other processes, shared by all tests that reach one by its address."""
     pytest.importorskip("ray")
-    if address := ray_address(pytestconfig):
-        yield RayThere(address)
+    if elsewhere := cluster_elsewhere(pytestconfig):
+        yield RayThere(elsewhere[1])
         return
     with RayHead.start(cpus=4) as head:
         yield head

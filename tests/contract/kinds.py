@@ -27,23 +27,27 @@ SLOW = ("ray by address", "ray by client", "temporary ray")
 #: The other ways to say what makes a temporary Dask cluster; for tests with that mark, too.
 DASK = ("dask by string", "dask by class", "dask by function")
 
-#: What is tried with a Ray cluster that is somewhere else: by all tests, and by those with that mark, too.
-THERE, THERE_SLOW = ("ray",), ("ray by address", "ray by client")
+#: What is tried on a cluster elsewhere, by its kind: by all tests, and by those with that mark, too.
+ELSEWHERE = {"Dask": ("dask by address",), "Ray": ("ray",)}
+ELSEWHERE_SLOW = {"Dask": (), "Ray": ("ray by address", "ray by client")}
 
 
 def kinds_for(test: pytest.Metafunc) -> tuple[str, ...]:
-    """The kinds that a test is tried with."""
+    """Return the kinds that a test is tried with."""
     marked = test.definition.get_closest_marker("every_ray") is not None
-    if ray_address(test.config):
-        return THERE + (THERE_SLOW if marked else ())
+    if elsewhere := cluster_elsewhere(test.config):
+        kind, _ = elsewhere
+        return ELSEWHERE[kind] + (ELSEWHERE_SLOW[kind] if marked else ())
     return ALL + (DASK + SLOW if marked else ())
 
 
-def ray_address(config: pytest.Config) -> str | None:
-    """Address of the Ray cluster to try the promises with; None: they are tried with this machine's own runners."""
-    # Where this folder is not among pytest's arguments, the option is not known either.
-    address: str | None = config.getoption("--ray-address", default=None)
-    return address
+def cluster_elsewhere(config: pytest.Config) -> tuple[str, str] | None:
+    """Return kind and address of the cluster that the suite runs on; None: it runs on this machine's own runners."""
+    # pytest does not know the options when this folder is not among its arguments.
+    for kind in ELSEWHERE:
+        if address := config.getoption(f"--{kind.lower()}-address", default=None):
+            return kind, address
+    return None
 
 
 def make(kind: str, request: pytest.FixtureRequest) -> TaskRunner:

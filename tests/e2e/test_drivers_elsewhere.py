@@ -133,18 +133,14 @@ def test_a_path_that_breaks(where: dict[str, Any], tmp_path: Path) -> None:
 
 def test_another_number_of_ray_workers(world: World, where: dict[str, Any]) -> None:
     """More come at once; those too many go when they have had nothing to do for a while. Nothing else is understood."""
-
-    def workers() -> int:
-        return sum(pod.metadata.deletion_timestamp is None for pod in world.pods("worker"))
-
     with started("Ray", **where) as (program,):
         assert "wait_count" in program.ask("cluster.adapt(minimum=0, wait_count=3)")
         assert program.ask("cluster.scale(-1)").startswith("ValueError: A cluster cannot have -1 workers")
         assert program.ask("cluster.wait_for_workers(2, timeout=1)").startswith("TimeoutError: 1 of 2 workers")
         assert program.ask("cluster.scale(2)") == "None"
         assert program.ask("cluster.wait_for_workers(2)") == "None"
-        assert workers() == 2
+        assert world.live_workers() == 2
         assert program.ask("cluster.adapt(minimum=0, maximum=1)") == "None"
-        wait_until(lambda: workers() == 0, "no worker is left, as there is no work", 90)
+        wait_until(lambda: world.live_workers() == 0, "no worker is left, as there is no work", 90)
         assert program.ask("cluster.scale(1)") == "None"
         assert program.ask("cluster.wait_for_workers(1)") == "None"

@@ -25,22 +25,17 @@ def started(world: World, entrypoint: str, parameters: Any = None, **more: Any) 
     return str(world.create(FlowRun(name, flow, None, more).body())["metadata"]["name"])
 
 
-def workers(world: World) -> int:
-    """Pods of workers that are to stay."""
-    return sum(pod.metadata.deletion_timestamp is None for pod in world.pods("worker"))
-
-
 def test_workers_follow_the_work_of_a_driver_in_a_pod(world: World) -> None:
     """None while nothing is to be done, as many as the work needs, and none again while the flow goes on."""
     name = started(world, "annotated.py:wave", cluster=ADAPTIVE)
     world.wait_phase(name, "Running")
-    assert workers(world) == 0
+    assert world.live_workers() == 0
 
     world.annotate(name, "work")
-    wait_until(lambda: workers(world) == 3, "three workers were asked for", 30)
+    wait_until(lambda: world.live_workers() == 3, "three workers were asked for", 30)
     wait_until(lambda: world.status(name)["cluster"]["peakWorkers"] == 3, "three workers are ready", 60)
     world.annotate(name, "release")
-    wait_until(lambda: workers(world) == 0, "all are gone", 60)
+    wait_until(lambda: world.live_workers() == 0, "all are gone", 60)
     assert world.status(name)["phase"] == "Running"
 
     world.annotate(name, "end")

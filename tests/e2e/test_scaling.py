@@ -16,23 +16,11 @@ from distributed import Client, Event, wait
 from flowcluster.clusters import DaskKubernetesCluster
 from tests.support.waiting import wait_until
 from tests.support.world import ROOT, World
-from tools.install import Installed
 
 pytestmark = [
     pytest.mark.timeout(240),
     pytest.mark.filterwarnings("ignore::distributed.versions.VersionMismatchWarning"),
 ]
-
-
-@pytest.fixture
-def where(installed: Installed, world: World) -> dict[str, Any]:
-    """Arguments that lead to the test's namespace."""
-    return {"kubeconfig": str(installed.kubeconfig), "namespace": world.namespace}
-
-
-def workers(world: World) -> int:
-    """Pods of workers that are to stay."""
-    return sum(pod.metadata.deletion_timestamp is None for pod in world.pods("worker"))
 
 
 def test_work_brings_workers_and_they_leave_with_it(world: World, where: dict[str, Any]) -> None:
@@ -44,12 +32,12 @@ def test_work_brings_workers_and_they_leave_with_it(world: World, where: dict[st
 
     with DaskKubernetesCluster(**where) as cluster, Client(cluster) as client:
         cluster.adapt(minimum=0, maximum=3, idle=1, down_delay=1)
-        assert workers(world) == 0
+        assert world.live_workers() == 0
         futures = client.map(hold, range(6), pure=False)
         seen: list[int] = []
 
         def all_there() -> bool:
-            seen.append(workers(world))
+            seen.append(world.live_workers())
             return seen[-1] == 3
 
         wait_until(all_there, "three workers were asked for", 20)
@@ -58,10 +46,10 @@ def test_work_brings_workers_and_they_leave_with_it(world: World, where: dict[st
         Event("released", client=client).set()
         wait(futures, 90)
         # One worker has to keep the results, which nobody has fetched.
-        wait_until(lambda: workers(world) == 1, "the others are gone", 30)
+        wait_until(lambda: world.live_workers() == 1, "the others are gone", 30)
         assert client.gather(futures) == list(range(6))
         del futures
-        wait_until(lambda: workers(world) == 0, "all are gone", 30)
+        wait_until(lambda: world.live_workers() == 0, "all are gone", 30)
         assert client.submit(sum, [1, 2]).result(60) == 3
 
 
@@ -69,17 +57,17 @@ def test_scale_and_adapt_alternate(world: World, where: dict[str, Any]) -> None:
     """scale(n) holds until adapt(), and the other way round; a scale down loses no result."""
     with DaskKubernetesCluster(n_workers=1, **where) as cluster, Client(cluster) as client:
         cluster.scale(3)
-        wait_until(lambda: workers(world) == 3, "three workers", 30)
+        wait_until(lambda: world.live_workers() == 3, "three workers", 30)
         cluster.wait_for_workers(3, 60)
         kept = client.map(lambda number: number * number, range(30), pure=False)
         wait(kept, 60)
         cluster.scale(1)
-        wait_until(lambda: workers(world) == 1, "one worker", 30)
+        wait_until(lambda: world.live_workers() == 1, "one worker", 30)
         assert client.gather(kept) == [number * number for number in range(30)]
         cluster.adapt(minimum=2, maximum=2)
-        wait_until(lambda: workers(world) == 2, "two workers", 30)
+        wait_until(lambda: world.live_workers() == 2, "two workers", 30)
         cluster.scale(3)
-        wait_until(lambda: workers(world) == 3, "three workers", 30)
+        wait_until(lambda: world.live_workers() == 3, "three workers", 30)
 
 
 def test_the_example(world: World, where: dict[str, Any], tmp_path: Path) -> None:
@@ -99,7 +87,7 @@ def test_the_example(world: World, where: dict[str, Any], tmp_path: Path) -> Non
 
     def has_ended() -> bool:
         nonlocal most
-        most = max(most, workers(world))
+        most = max(most, world.live_workers())
         return process.poll() is not None
 
     try:

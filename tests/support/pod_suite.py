@@ -52,17 +52,26 @@ def _files() -> Iterator[tuple[Path, Path]]:
                 yield Path(str(file.locate())), Path(file)
 
 
-def main(address: str, *files: str) -> int:
-    """Try the promises with the Ray cluster whose head is at `address`, as one of its nodes; pytest's exit code.
+def main(kind: str, address: str, *files: str) -> int:
+    """Run the suite on the cluster of that kind at `address`.
 
-    `files` are those of the suite to try; all, if none is given.
+    Args:
+        kind: `Dask`, or `Ray`, which this pod joins as a node.
+        address: of the scheduler, or of the head.
+        files: of the suite; all, if none is given.
+
+    Returns:
+        pytest's exit code.
     """
+    options = ["-v", "--color=no", "-p", "no:cacheprovider", f"--timeout={_TEST_SECONDS}"]
+    arguments = [*options, f"--{kind.lower()}-address", address, *(files or ["tests/contract"])]
+    if kind == "Dask":
+        return int(pytest.main(arguments))
     import ray
 
-    options = ["-v", "--color=no", "-p", "no:cacheprovider", f"--timeout={_TEST_SECONDS}"]
     with ray_access.inside(address, _JOIN_SECONDS):
         try:
-            return pytest.main([*options, "--ray-address", address, *(files or ["tests/contract"])])
+            return int(pytest.main(arguments))
         finally:
             ray.shutdown()
 

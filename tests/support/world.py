@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import yaml
@@ -198,38 +199,49 @@ class World:
         selector = f"{names.LABEL_COMPONENT}={component}" if component else ""
         return list(self.core.list_namespaced_pod(self.namespace, label_selector=selector).items)
 
+    def live_workers(self) -> int:
+        """Number of the namespace's worker pods that are not being deleted."""
+        return sum(pod.metadata.deletion_timestamp is None for pod in self.pods("worker"))
+
     def everything(self) -> list[str]:
         """Kind and name of everything in the namespace that a run may have left behind."""
+        return list(self._left())
+
+    def wait_empty(self, seconds: float) -> None:
+        """Wait until runs have left nothing behind. Fails with what is left then."""
+        try:
+            # The first object that is found ends a look: a whole one is 15 requests.
+            wait_until(lambda: next(self._left(), None) is None, "nothing is left", seconds)
+        except AssertionError as error:
+            raise AssertionError(f"after {seconds:g} s there is still {self.everything()}") from error
+
+    def _left(self) -> Iterator[str]:
+        """Yield kind and name of each object, kind by kind, with those first that usually stay longest."""
         ns = self.namespace
-        found = {
-            "DaskCluster": [item["metadata"]["name"] for item in self.dask_clusters()],
-            "DaskWorkerGroup": self._names_of(self.dask_worker_groups()),
-            "DaskAutoscaler": self._names_of(self._list("kubernetes.dask.org", "v1", "daskautoscalers")),
-            "RayCluster": self._names_of(self.ray_clusters()),
-            "Deployment": _names(self.apps.list_namespaced_deployment(ns)),
-            "ReplicaSet": _names(self.apps.list_namespaced_replica_set(ns)),
-            "Job": _names(self.batch.list_namespaced_job(ns)),
-            "Pod": _names(self.core.list_namespaced_pod(ns)),
-            "Service": _names(self.core.list_namespaced_service(ns)),
-            "Secret": _names(self.core.list_namespaced_secret(ns)),
-            "Lease": self.leases(),
-            "Role": _names(self.rbac.list_namespaced_role(ns, label_selector=names.LABEL_RUN)),
-            "RoleBinding": _names(self.rbac.list_namespaced_role_binding(ns, label_selector=names.LABEL_RUN)),
-            "ServiceAccount": _names(self.core.list_namespaced_service_account(ns, label_selector=names.LABEL_RUN)),
-            "ConfigMap": [
+        ours = {"label_selector": names.LABEL_RUN}
+        listings: dict[str, Callable[[], list[str]]] = {
+            "Pod": lambda: _names(self.core.list_namespaced_pod(ns)),
+            "DaskCluster": lambda: self._names_of(self.dask_clusters()),
+            "RayCluster": lambda: self._names_of(self.ray_clusters()),
+            "Job": lambda: _names(self.batch.list_namespaced_job(ns)),
+            "Lease": self.leases,
+            "DaskWorkerGroup": lambda: self._names_of(self.dask_worker_groups()),
+            "DaskAutoscaler": lambda: self._names_of(self._list("kubernetes.dask.org", "v1", "daskautoscalers")),
+            "Deployment": lambda: _names(self.apps.list_namespaced_deployment(ns)),
+            "ReplicaSet": lambda: _names(self.apps.list_namespaced_replica_set(ns)),
+            "Service": lambda: _names(self.core.list_namespaced_service(ns)),
+            "Secret": lambda: _names(self.core.list_namespaced_secret(ns)),
+            "Role": lambda: _names(self.rbac.list_namespaced_role(ns, **ours)),
+            "RoleBinding": lambda: _names(self.rbac.list_namespaced_role_binding(ns, **ours)),
+            "ServiceAccount": lambda: _names(self.core.list_namespaced_service_account(ns, **ours)),
+            "ConfigMap": lambda: [
                 item.metadata.name
                 for item in self.core.list_namespaced_config_map(ns).items
                 if item.metadata.name not in _FOREIGN and item.metadata.owner_references
             ],
         }
-        return [f"{kind} {name}" for kind, listed in found.items() for name in listed]
-
-    def wait_empty(self, seconds: float) -> None:
-        """Wait until runs have left nothing behind. Fails with what is left then."""
-        try:
-            wait_until(lambda: not self.everything(), "nothing is left", seconds)
-        except AssertionError as error:
-            raise AssertionError(f"after {seconds:g} s there is still {self.everything()}") from error
+        for kind, listing in listings.items():
+            yield from (f"{kind} {name}" for name in listing())
 
     def _list(self, group: str, version: str, plural: str) -> list[Body]:
         return list(self._custom.list_namespaced_custom_object(group, version, self.namespace, plural)["items"])

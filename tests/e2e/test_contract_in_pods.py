@@ -1,4 +1,4 @@
-"""What every task runner promises, where the driver and its Ray workers are pods."""
+"""What every task runner promises, where the driver and its workers are pods."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from flowcluster.clusters import RayKubernetesCluster
+from flowcluster.clusters import DaskKubernetesCluster, RayKubernetesCluster
 from flowcluster_operator.desired.pods import CONTAINER_SECURITY
-from flowcluster_operator.desired.tls import with_keys
+from flowcluster_operator.desired.tls import DASK, with_keys
 from tests.support.pod_suite import archive
 from tests.support.waiting import wait_until
 from tests.support.world import World
@@ -19,10 +19,20 @@ from tools.install import Installed
 
 pytestmark = pytest.mark.timeout(1200)
 
-#: Which files of the suite are tried, and about as many tests as they have for a cluster: fewer would mean that
-#: some were left out.
-MOST_TELLING = pytest.param(("submitting", "retries", "nested_submit", "task_runners"), 35, id="cut")
-ALL = pytest.param((), 110, id="whole", marks=pytest.mark.long)
+CLUSTERS: dict[str, Any] = {"Dask": DaskKubernetesCluster, "Ray": RayKubernetesCluster}
+#: Component of the pod that leads a cluster, by the cluster's kind.
+LEADERS = {"Dask": "scheduler", "Ray": "head"}
+#: Environment variables by which a driver uses its run's credentials; Ray's are in `flowcluster.clusters.ray_access`.
+CREDENTIALS: dict[str, dict[str, str]] = {"Dask": DASK, "Ray": {}}
+#: The files of the suite that say most, for `make test`.
+MOST_TELLING = ("submitting", "retries", "nested_submit", "task_runners")
+#: Kind, files, and about as many tests as they have for a cluster: fewer mean that pytest left some out.
+#: On Dask, `make test` runs the same tests on a cluster of processes.
+SUITES = [
+    pytest.param("Ray", MOST_TELLING, 35, id="Ray-cut"),
+    pytest.param("Ray", (), 110, id="Ray-whole", marks=pytest.mark.long),
+    pytest.param("Dask", (), 90, id="Dask-whole", marks=pytest.mark.long),
+]
 #: What a ConfigMap may hold.
 LIMIT = 1024 * 1024
 #: Seconds after which the suite is broken off; its log is shown then.
@@ -35,13 +45,13 @@ MOUNT = {"name": "suite", "mountPath": "/suite", "readOnly": True}
 
 
 def with_suite(container: str) -> dict[str, Any]:
-    """A template by which the tasks in that container can import the suite's modules."""
+    """Return a template with which tasks in that container can import the suite's modules."""
     env = [{"name": "PYTHONPATH", "value": ARCHIVE}]
     return {"spec": {"volumes": [VOLUME], "containers": [{"name": container, "env": env, "volumeMounts": [MOUNT]}]}}
 
 
-def driver(image: str, address: str, keys: str, files: tuple[str, ...]) -> dict[str, Any]:
-    """Return a pod that tries files of the suite with the cluster at `address`, with the credentials of that Secret."""
+def driver(image: str, kind: str, address: str, credentials: str, files: tuple[str, ...]) -> dict[str, Any]:
+    """Return a pod that runs files of the suite on the cluster at `address`, with the credentials of that Secret."""
     own_address = {"fieldRef": {"fieldPath": "status.podIP"}}
     mount = {"name": "files", "mountPath": FOLDER}
     chosen = [f"tests/contract/test_{name}.py" for name in files]
@@ -50,7 +60,7 @@ def driver(image: str, address: str, keys: str, files: tuple[str, ...]) -> dict[
         "image": image,
         "securityContext": CONTAINER_SECURITY,
         "workingDir": FOLDER,
-        "command": ["python", "-m", "tests.support.pod_suite", address, *chosen],
+        "command": ["python", "-m", "tests.support.pod_suite", kind, address, *chosen],
         "env": [{"name": "PYTHONPATH", "value": FOLDER}, {"name": "TESTS_HOST", "valueFrom": own_address}],
         "volumeMounts": [mount, {"name": "shm", "mountPath": "/dev/shm"}],
     }
@@ -75,7 +85,7 @@ def driver(image: str, address: str, keys: str, files: tuple[str, ...]) -> dict[
             {"name": "shm", "emptyDir": {"medium": "Memory"}},
         ],
     }
-    return {"metadata": {"name": "suite"}, "spec": with_keys(pod, keys, {})}
+    return {"metadata": {"name": "suite"}, "spec": with_keys(pod, credentials, CREDENTIALS[kind])}
 
 
 def outcome(world: World, pod: str) -> tuple[int, str]:
@@ -91,28 +101,33 @@ def outcome(world: World, pod: str) -> tuple[int, str]:
     return int(wait_until(ended, f"{pod} has ended").exit_code), said
 
 
-@pytest.mark.parametrize(("files", "at_least"), [MOST_TELLING, ALL])
-def test_contract_suite_passes_in_pods_of_a_ray_cluster(
-    world: World, installed: Installed, capsys: pytest.CaptureFixture[str], files: tuple[str, ...], at_least: int
+@pytest.mark.parametrize(("kind", "files", "at_least"), SUITES)
+def test_contract_suite_passes_in_pods(
+    world: World,
+    installed: Installed,
+    capsys: pytest.CaptureFixture[str],
+    kind: str,
+    files: tuple[str, ...],
+    at_least: int,
 ) -> None:
-    """The contract suite passes in a pod, with its tasks in other pods of a Ray cluster."""
+    """The contract suite passes in a pod, with its tasks in other pods of a cluster."""
     content = archive()
     assert len(content) < LIMIT
     data = {"suite.zip": base64.b64encode(content).decode()}
     world.core.create_namespaced_config_map(world.namespace, {"metadata": {"name": "suite"}, "binaryData": data})
     workers = {"threads": 4, "taskResources": {"bench": 2, "desk": 1}, "template": with_suite("worker")}
     image = installed.images["runtime"]
-    with RayKubernetesCluster(
+    with CLUSTERS[kind](
         image=image,
         n_workers=1,
         workers=workers,
-        scheduler={"template": with_suite("head")},
+        scheduler={"template": with_suite(LEADERS[kind])},
         kubeconfig=str(installed.kubeconfig),
         namespace=world.namespace,
     ) as cluster:
-        (keys,) = world.core.list_namespaced_secret(world.namespace).items
+        (secret,) = world.core.list_namespaced_secret(world.namespace).items
         address = world.status(cluster.name)["cluster"]["address"]
-        pod = driver(image, address, keys.metadata.name, files)
+        pod = driver(image, kind, address, secret.metadata.name, files)
         world.core.create_namespaced_pod(world.namespace, pod)
         exit_code, said = outcome(world, "suite")
         world.core.delete_namespaced_pod("suite", world.namespace)
