@@ -13,7 +13,7 @@ import distributed
 import pytest
 
 from flowcluster import allow_failure, flow, get_dask_client, task
-from flowcluster.errors import CrashedRun, ResultGone, UpstreamFailed
+from flowcluster.errors import ClusterLost, CrashedRun, ResultGone, UpstreamFailed
 from flowcluster.futures import TaskFuture
 from flowcluster.task_runners import DaskTaskRunner
 from tests.support.waiting import end_of, wait_until
@@ -332,3 +332,34 @@ def test_restarted_cluster(two: Any, gate: Any, wait: Callable[[str], None]) -> 
         return "checked"
 
     assert body() == "checked"
+
+
+class ClusterBeingDeleted(distributed.LocalCluster):  # type: ignore[misc]
+    """A cluster whose owner learns on request only that it is being deleted, as a cluster on Kubernetes does."""
+
+    def find_loss(self) -> ClusterLost:
+        return ClusterLost("FlowRun gentle-otter was deleted")
+
+
+def test_task_of_a_cluster_being_deleted_has_that_cause_when_its_worker_is_lost_first() -> None:
+    """A deleted cluster often loses a worker first: the flow fails with the cause, not with a symptom."""
+    size = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": ":0"}
+
+    @flow(task_runner=DaskTaskRunner(cluster_class=ClusterBeingDeleted, cluster_kwargs=size))
+    def body() -> None:
+        @task
+        def wait_until_killed() -> None:
+            distributed.Event("never set").wait()
+
+        future = wait_until_killed.submit()
+        wait_for_begin(future)
+        with get_dask_client() as client:
+            (pid,) = client.run(os.getpid).values()
+        kill(pid)
+        future.wait()
+
+    state = body(return_state=True)
+
+    assert state.is_crashed()
+    with pytest.raises(ClusterLost, match="was deleted"):
+        state.result()

@@ -91,19 +91,23 @@ class LeaseKeeper:
             run = await self._run()
         except KubernetesError:
             return None
-        if run is None or "deletionTimestamp" in run["metadata"]:
-            return Lost("Deleted", f"FlowRun {self._job.run} was deleted")
-        status = run.get("status") or {}
-        if _is_over(run) or (status.get("phase") == "Suspended" and self._was_there):
-            return Lost(status.get("reason") or "Unknown", status.get("message") or f"FlowRun {self._job.run} ended")
-        return None
+        return how_ended(run, self._job.run, self._was_there)
 
     async def _run(self) -> dict[str, Any] | None:
-        try:
-            run = await asyncio.to_thread(self._flow_runs.get, self._job.run)
-        except NotFound:
-            return None
-        return run if run["metadata"]["uid"] == self._job.uid else None
+        return await asyncio.to_thread(self._flow_runs.find, self._job.run, self._job.uid)
+
+
+def how_ended(run: dict[str, Any] | None, name: str, was_running: bool) -> Lost | None:
+    """Return how the FlowRun of that name ended, from the object or its absence; None if it has not.
+
+    `was_running` is whether its cluster existed: a run that starts suspended has not ended.
+    """
+    if run is None or "deletionTimestamp" in run["metadata"]:
+        return Lost("Deleted", f"FlowRun {name} was deleted")
+    status = run.get("status") or {}
+    if _is_over(run) or (status.get("phase") == "Suspended" and was_running):
+        return Lost(status.get("reason") or "Unknown", status.get("message") or f"FlowRun {name} ended")
+    return None
 
 
 def _is_over(run: dict[str, Any]) -> bool:

@@ -12,11 +12,12 @@ from collections.abc import Callable
 from typing import Any
 
 from flowcluster.agent.handle import Agent
+from flowcluster.agent.lease import how_ended
 from flowcluster.agent.messages import Adapt, Job, Lost
 from flowcluster.clusters.manifest import Object, beneath
 from flowcluster.clusters.starting import wait_until_usable
 from flowcluster.clusters.waiting_line import WaitingLine
-from flowcluster.errors import ClusterError, ClusterLost
+from flowcluster.errors import ClusterError, ClusterLost, KubernetesError
 from flowcluster.kube.access import Access, connect
 from flowcluster.kube.choice import Choice
 from flowcluster.kube.flow_runs import FlowRuns
@@ -41,7 +42,7 @@ class Claim:
     def __init__(self, manifest: Object, choice: Choice, adapts: bool) -> None:
         self.manifest = manifest
         self._adapts = adapts
-        self.name = ""
+        self.name, self._uid = "", ""
         self.lost: ClusterLost | None = None
         self._choice = choice
         self._given_up = threading.Event()
@@ -70,11 +71,9 @@ class Claim:
         self._flow_runs = FlowRuns(access)
         self._is_beneath = access.is_inside and access.namespace == os.environ.get(driver.ENV_NAMESPACE)
         created = self._flow_runs.create(beneath(self.manifest, os.environ) if self._is_beneath else self.manifest)
-        self.name = created["metadata"]["name"]
+        self.name, self._uid = created["metadata"]["name"], created["metadata"]["uid"]
         on_lost = weakref.WeakMethod(self._on_lost)
-        self._agent = agent = Agent(
-            self._job(access, created["metadata"]["uid"]), lambda lost: (on_lost() or _ignore)(lost)
-        )
+        self._agent = agent = Agent(self._job(access), lambda lost: (on_lost() or _ignore)(lost))
         # At the interpreter's end, too, whoever forgot to release it.
         self._keeper = weakref.finalize(self, agent.release, RELEASED)
         with contextlib.ExitStack() as showing:
@@ -129,19 +128,33 @@ class Claim:
             raise ClusterError("The cluster has not been started.")
         return self._flow_runs, self._agent
 
-    def _job(self, access: Access, uid: str) -> Job:
+    def _job(self, access: Access) -> Job:
         return Job(
             choice=self._choice._replace(namespace=access.namespace),
             run=self.name,
-            uid=uid,
-            lease=names.child_name(self.name, uid),
+            uid=self._uid,
+            lease=names.child_name(self.name, self._uid),
             duration=self.manifest["spec"]["leaseDurationSeconds"],
             holder=f"{socket.gethostname()}/{os.getpid()}",
             pid=os.getpid(),
             adapts=self._adapts,
         )
 
+    def find_loss(self) -> ClusterLost | None:
+        """Query the API server whether the run has ended; return how, or None if it has not, or does not answer.
+
+        The loss of a worker can reach the driver before its agent looks at the FlowRun again.
+        """
+        if self.lost is None and self._flow_runs is not None:
+            with contextlib.suppress(KubernetesError):
+                run = self._flow_runs.find(self.name, self._uid)
+                if ending := how_ended(run, self.name, was_running=True):
+                    self._on_lost(ending)
+        return self.lost
+
     def _on_lost(self, lost: Lost) -> None:
+        if self.lost is not None:
+            return
         self.lost = ClusterLost(f"FlowRun {self.name} is over, and its cluster gone. {lost.reason}: {lost.message}")
         logger.error(str(self.lost))
 

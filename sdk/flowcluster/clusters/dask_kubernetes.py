@@ -188,6 +188,10 @@ class DaskKubernetesCluster(Cluster):  # type: ignore[misc]
         """That the cluster went away, and why, once it has."""
         return self._claim.lost
 
+    def find_loss(self) -> ClusterLost | None:
+        """Query the API server whether the cluster is lost; return why, or None while it exists."""
+        return self._claim.find_loss()
+
     @property
     def dashboard_link(self) -> str:
         """URL of the scheduler's dashboard, for a browser where this process runs."""

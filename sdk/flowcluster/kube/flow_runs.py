@@ -59,6 +59,14 @@ class FlowRuns:
             name,
         )
 
+    def find(self, name: str, uid: str) -> Object | None:
+        """Return the FlowRun of that name and UID; None where there is none, or another of its name."""
+        try:
+            run = self.get(name)
+        except NotFound:
+            return None
+        return run if run["metadata"]["uid"] == uid else None
+
     def patch(self, name: str, spec: Object) -> Object:
         """Merge-patch the spec of a FlowRun."""
         return self._call(

@@ -140,7 +140,7 @@ class DaskTaskRunner(TaskRunner):
             resources.callback(client.close, CLOSE_TIMEOUT)
             if self.performance_report_path is not None:
                 resources.enter_context(reported(client, self.performance_report_path))
-            self._session = DaskSession(client, address, on_worker, self._lost)
+            self._session = DaskSession(client, address, on_worker, self._lost, self._find_loss)
             self._load = DaskLoad(client)
             self._resources = resources.pop_all()
         self.activity = None
@@ -177,6 +177,12 @@ class DaskTaskRunner(TaskRunner):
     def _lost(self) -> ClusterLost | None:
         """What a cluster of ours tells of its loss."""
         lost = getattr(self._cluster, "lost", None)
+        return lost if isinstance(lost, ClusterLost) else None
+
+    def _find_loss(self) -> ClusterLost | None:
+        """Return why a cluster of ours is lost, after a query; None for one that exists, and for other clusters."""
+        find = getattr(self._cluster, "find_loss", None)
+        lost = find() if callable(find) else None
         return lost if isinstance(lost, ClusterLost) else None
 
     def _tell(self, progress: str) -> None:

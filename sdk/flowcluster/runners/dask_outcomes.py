@@ -9,6 +9,9 @@ from distributed.core import clean_exception
 from flowcluster import states
 from flowcluster.states import State
 
+#: The news that can be the first sign of a cluster that is being deleted.
+LOSSES = frozenset({"worker lost", "inputs lost", "gone"})
+
 
 def of_news(kind: str, *details: Any) -> State:
     """The final state of a run of which the scheduler's plugin told `kind`, with what it told besides."""

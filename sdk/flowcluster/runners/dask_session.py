@@ -18,7 +18,7 @@ from flowcluster.runners.base import TaskCall, TaskRunner
 from flowcluster.runners.dask_codes import Codes
 from flowcluster.runners.dask_fetching import Fetching
 from flowcluster.runners.dask_news import News
-from flowcluster.runners.dask_outcomes import of_news
+from flowcluster.runners.dask_outcomes import LOSSES, of_news
 from flowcluster.runners.dask_plugin import ID_LENGTH, ID_MARK
 from flowcluster.runners.dask_registration import close_session, open_session
 from flowcluster.runners.dask_result import DaskResult, Submission
@@ -35,7 +35,9 @@ class DaskSession:
     Args:
         client, address: as below.
         runner_on_worker: makes, on a worker, the runner for what a task submits itself.
-        cause: tells why the cluster went away, where it can.
+        cause: returns why the cluster was lost, once the driver knows it.
+        find_cause: queries whether the cluster is being lost now, and why; called when a worker was lost, which can be
+            the first sign of that.
         is_nested: whether this is such a runner's session, on a worker.
 
     Attributes:
@@ -51,11 +53,12 @@ class DaskSession:
         address: str,
         runner_on_worker: Callable[[], TaskRunner],
         cause: Callable[[], ClusterLost | None] = lambda: None,
+        find_cause: Callable[[], ClusterLost | None] = lambda: None,
         is_nested: bool = False,
     ) -> None:
         self.client = client
         self.address = address
-        self._cause = cause
+        self._cause, self._find_cause = cause, find_cause
         self._is_nested = is_nested
         self.id = ID_MARK + os.urandom(ID_LENGTH).hex()[: ID_LENGTH - len(ID_MARK)]
         self.topic: str = client.id
@@ -154,7 +157,7 @@ class DaskSession:
 
     def _not_finished(self, kind: str, *details: Any) -> State:
         """The final state of a run that did not come to its end."""
-        if lost := self.lost():
+        if lost := self.lost() or (self._find_cause() if kind in LOSSES else None):
             return states.crashed(f"Task run lost its cluster: {lost}", lost)
         if kind == "gone":
             return states.crashed("Task run was cancelled when the cluster was restarted.")
