@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import os
 import pickle
-import re
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.world import World, scale
+from tests.support.world import World, own_world, scale
 from tools.cluster import cache
 from tools.install import RELEASE, SYSTEM, Installed, install
 
-#: Seconds from the end of a run until nothing of it may be left.
-LEFT_SECONDS = 30
+#: Tests with Ray clusters: those that have "ray" in their names, and those with this mark.
+RAY_GROUP = "ray clusters"
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
@@ -29,8 +27,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     for item in items:
         has_group = item.get_closest_marker("xdist_group") is not None
-        if not has_group and ("ray" in item.nodeid.lower() or "drivers_elsewhere" in item.nodeid):
-            item.add_marker(pytest.mark.xdist_group("ray clusters"))
+        if not has_group and "ray" in item.nodeid.lower():
+            item.add_marker(pytest.mark.xdist_group(RAY_GROUP))
 
 
 @pytest.fixture(scope="session")
@@ -56,15 +54,8 @@ def installed(shared: Path) -> Installed:
 @pytest.fixture
 def world(installed: Installed, request: pytest.FixtureRequest) -> Iterator[World]:
     """A namespace of the test's own. At the end, nothing may be left in it but records."""
-    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower())[:40].strip("-")
-    here = World(installed.kubeconfig, f"{name}-{secrets.token_hex(3)}")
-    here.create_namespace()
-    try:
+    with own_world(installed.kubeconfig, request.node.name) as here:
         yield here
-        here.wait_empty(LEFT_SECONDS)
-    finally:
-        here.delete_namespace()
-        here.close()
 
 
 @pytest.fixture

@@ -42,6 +42,8 @@ CLASSES: dict[str, Any] = {"Dask": DaskKubernetesCluster, "Ray": RayKubernetesCl
 RUNNERS: dict[str, Any] = {"Dask": DaskTaskRunner, "Ray": RayTaskRunner}
 
 both_kinds = pytest.mark.parametrize("kind", list(CLASSES))
+#: For a promise that code common to both kinds keeps: `make test` runs it with the kind that starts faster.
+either_kind = pytest.mark.parametrize("kind", ["Dask", pytest.param("Ray", marks=pytest.mark.long)])
 
 
 @contextlib.contextmanager
@@ -113,6 +115,7 @@ def test_a_dask_cluster_on_an_event_loop(where: dict[str, Any]) -> None:
     assert asyncio.run(use()) == 3
 
 
+@pytest.mark.long
 def test_a_ray_cluster_on_an_event_loop(where: dict[str, Any]) -> None:
     """Opened, used and closed by coroutines."""
 
@@ -146,7 +149,7 @@ def test_a_flow_with_a_cluster_of_its_own(kind: str, world: World, where: dict[s
     assert status["display"]["tasks"] == "1/1"
 
 
-@both_kinds
+@either_kind
 def test_a_flow_that_fails_on_a_cluster_of_its_own(kind: str, world: World, where: dict[str, Any]) -> None:
     """The record of its cluster says so, in the words of the flow's own exception."""
 
@@ -159,7 +162,7 @@ def test_a_flow_that_fails_on_a_cluster_of_its_own(kind: str, world: World, wher
     assert "no bananas" in status["message"]
 
 
-@both_kinds
+@either_kind
 def test_a_run_that_somebody_deletes(kind: str, world: World, where: dict[str, Any]) -> None:
     """The flow fails as ClusterLost and says how: it does not go on as if nothing had happened."""
 
@@ -194,14 +197,17 @@ def test_a_head_that_goes_away(world: World, where: dict[str, Any]) -> None:
     assert (status["phase"], status["reason"]) == ("Failed", "ClusterLost")
 
 
-@both_kinds
+@either_kind
 def test_an_image_that_does_not_exist(kind: str, where: dict[str, Any]) -> None:
     """The start fails with Kubernetes' own cause within the deadline, and nothing is left."""
     with pytest.raises(ClusterNotStarted, match="image"):
         CLASSES[kind](image="registry.invalid/nothing:1", start_deadline_seconds=15, **where)
 
 
-@pytest.mark.parametrize(("name", "what"), [("ray.__version__", "Ray"), ("platform.python_version", "Python")])
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [("ray.__version__", "Ray"), pytest.param("platform.python_version", "Python", marks=pytest.mark.long)],
+)
 def test_another_version_of_ray_or_python(
     name: str, what: str, world: World, where: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
 from tests.support.driver_program import LEASE_SECONDS, DriverProgram
-from tests.support.tcp_proxy import broken_path
+from tests.support.tcp_proxy import TcpProxy, broken_path
 from tests.support.waiting import wait_until
-from tests.support.world import World
+from tests.support.world import World, own_world
+from tools.install import Installed
 
 pytestmark = pytest.mark.timeout(300)
+on_ray_too = pytest.mark.xdist_group("ray clusters")
 
 
 @contextmanager
@@ -30,11 +32,31 @@ def started(*kinds: str, **where: Any) -> Iterator[list[DriverProgram]]:
         yield programs
 
 
-@pytest.fixture
-def programs(where: dict[str, Any]) -> Iterator[list[DriverProgram]]:
-    """One with a Dask cluster and one with a Ray cluster: what goes wrong, goes wrong for both at once."""
-    with started("Dask", "Ray", **where) as programs:
-        yield programs
+@dataclasses.dataclass(frozen=True)
+class Lasting:
+    """Programs that several tests use, one after the other: what happens to them must leave them as they were.
+
+    Attributes:
+        world: their namespace.
+        proxy: their path to the API server.
+        programs: one with a Dask cluster and one with a Ray cluster.
+    """
+
+    world: World
+    proxy: TcpProxy
+    programs: list[DriverProgram]
+
+
+@pytest.fixture(scope="module")
+def lasting(installed: Installed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lasting]:
+    """Programs that each have a cluster, and reach the API server through a proxy."""
+    copy = tmp_path_factory.mktemp("over-proxy") / "kubeconfig"
+    with (
+        own_world(installed.kubeconfig, "lasting programs") as world,
+        broken_path(installed.kubeconfig, copy) as (proxy, kubeconfig),
+        started("Dask", "Ray", kubeconfig=str(kubeconfig), namespace=world.namespace) as programs,
+    ):
+        yield Lasting(world, proxy, programs)
 
 
 def agent_of(program: DriverProgram) -> psutil.Process:
@@ -47,88 +69,106 @@ def reasons(world: World) -> list[str]:
     return [world.wait_phase(run["metadata"]["name"], "Failed")["reason"] for run in world.runs()]
 
 
+def phases(world: World) -> list[str]:
+    """Return the phase of each run."""
+    return [run["status"]["phase"] for run in world.runs()]
+
+
 def wait_seconds(seconds: float, meaning: str) -> None:
     until = time.monotonic() + seconds
     wait_until(lambda: time.monotonic() > until, meaning, 2 * seconds + 60)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_driver_that_is_killed(world: World, programs: list[DriverProgram], number: int) -> None:
+#: Each signal, and the kinds of the clusters; a signal ends the driver in the same way whatever cluster it has.
+KILLED = [
+    pytest.param(signal.SIGKILL, ("Dask", "Ray"), id="SIGKILL-Dask-Ray"),
+    pytest.param(signal.SIGTERM, ("Dask",), id="SIGTERM"),
+    pytest.param(signal.SIGINT, ("Dask",), id="SIGINT"),
+    pytest.param(signal.SIGTERM, ("Ray",), id="SIGTERM-Ray", marks=pytest.mark.long),
+    pytest.param(signal.SIGINT, ("Ray",), id="SIGINT-Ray", marks=pytest.mark.long),
+]
+
+
+@pytest.mark.parametrize(("number", "kinds"), KILLED)
+def test_a_driver_that_is_killed(world: World, where: dict[str, Any], number: int, kinds: tuple[str, ...]) -> None:
     """Its agent sees it end, and gives the cluster back long before the lease is out."""
-    agents = [agent_of(program) for program in programs]
-    for program in programs:
-        program.send_signal(number)
-    world.wait_empty(LEASE_SECONDS)
-    wait_until(lambda: not any(agent.is_running() for agent in agents), "the agents have ended", 5)
-    if number == signal.SIGKILL:
+    with started(*kinds, **where) as programs:
+        agents = [agent_of(program) for program in programs]
+        for program in programs:
+            program.send_signal(number)
+        world.wait_empty(LEASE_SECONDS)
+        wait_until(lambda: not any(agent.is_running() for agent in agents), "the agents have ended", 5)
+        if number == signal.SIGKILL:
+            assert reasons(world) == ["DriverLost"] * len(kinds)
+
+
+@on_ray_too
+def test_a_driver_whose_machine_dies(world: World, where: dict[str, Any]) -> None:
+    """With nobody left to say so, the cluster goes within the lease and ten seconds."""
+    with started("Dask", "Ray", **where) as programs:
+        for program in programs:
+            program.kill_with_agent()
+        world.wait_empty(LEASE_SECONDS + 10)
         assert reasons(world) == ["DriverLost", "DriverLost"]
 
 
-def test_a_driver_whose_machine_dies(world: World, programs: list[DriverProgram]) -> None:
-    """With nobody left to say so, the cluster goes within the lease and ten seconds."""
-    for program in programs:
-        program.kill_with_agent()
-    world.wait_empty(LEASE_SECONDS + 10)
-    assert reasons(world) == ["DriverLost", "DriverLost"]
-
-
-def test_a_driver_that_was_stopped_for_a_while(world: World, programs: list[DriverProgram]) -> None:
+@on_ray_too
+def test_a_driver_that_was_stopped_for_a_while(lasting: Lasting) -> None:
     """Stopped for less than its lease it keeps its cluster, and goes on with it."""
-    for program in programs:
+    for program in lasting.programs:
         program.send_signal(signal.SIGSTOP)
     wait_seconds(0.8 * LEASE_SECONDS, "they were stopped for long")
-    for program in programs:
+    for program in lasting.programs:
         program.send_signal(signal.SIGCONT)
-    for program in programs:
+    for program in lasting.programs:
         assert program.ask("result(submit(sum, [3, 4]))") == "7"
-    assert [run["status"]["phase"] for run in world.runs()] == ["Running", "Running"]
+    assert phases(lasting.world) == ["Running", "Running"]
 
 
-def test_a_driver_whose_agent_dies(world: World, programs: list[DriverProgram]) -> None:
+@on_ray_too
+def test_a_driver_whose_agent_dies(lasting: Lasting) -> None:
     """Another agent takes its place, and the lease goes on."""
-    first = [agent_of(program) for program in programs]
+    first = [agent_of(program) for program in lasting.programs]
     for agent in first:
         agent.kill()
     wait_until(
         lambda: all(
             any(agent.pid != before.pid for agent in program.agents())
-            for program, before in zip(programs, first, strict=True)
+            for program, before in zip(lasting.programs, first, strict=True)
         ),
         "other agents run",
         10,
     )
     wait_seconds(1.5 * LEASE_SECONDS, "a lease would have run out")
-    assert [run["status"]["phase"] for run in world.runs()] == ["Running", "Running"]
+    assert phases(lasting.world) == ["Running", "Running"]
 
 
-def test_a_driver_that_holds_the_interpreter(programs: list[DriverProgram]) -> None:
+@on_ray_too
+def test_a_driver_that_holds_the_interpreter(lasting: Lasting) -> None:
     """Work in the driver that lets no other thread run for two leases costs it neither lease nor cluster."""
     began = time.monotonic()
-    for program in programs:
+    for program in lasting.programs:
         program.tell(f"hold_interpreter({2 * LEASE_SECONDS + 1})")
-    for program in programs:
+    for program in lasting.programs:
         assert program.answer() == "0"
         assert time.monotonic() - began > 2 * LEASE_SECONDS
         assert program.ask("result(submit(sum, [3, 4]))") == "7"
 
 
-def test_a_path_that_breaks(where: dict[str, Any], tmp_path: Path) -> None:
+@on_ray_too
+def test_a_path_that_breaks(lasting: Lasting) -> None:
     """The API server is out of reach for half a lease: what runs on the cluster goes on, and what is held stays."""
-    with (
-        broken_path(Path(where["kubeconfig"]), tmp_path / "kubeconfig") as (proxy, kubeconfig),
-        started("Dask", "Ray", kubeconfig=kubeconfig, namespace=where["namespace"]) as programs,
-    ):
-        workers = [program.ask("result(submit(os.uname))") for program in programs]
-        for program in programs:
-            program.tell(f"result(submit(last, {LEASE_SECONDS}))")
-        proxy.cut()
-        wait_seconds(LEASE_SECONDS / 2, "it was away for long")
-        proxy.mend()
-        for program, worker in zip(programs, workers, strict=True):
-            assert program.answer() == "None"
-            assert program.ask("result(first)") == "3"
-            assert program.ask("result(submit(os.uname))") == worker
-            assert program.ask("is_connected()") == "True"
+    workers = [program.ask("result(submit(os.uname))") for program in lasting.programs]
+    for program in lasting.programs:
+        program.tell(f"result(submit(last, {LEASE_SECONDS}))")
+    lasting.proxy.cut()
+    wait_seconds(LEASE_SECONDS / 2, "it was away for long")
+    lasting.proxy.mend()
+    for program, worker in zip(lasting.programs, workers, strict=True):
+        assert program.answer() == "None"
+        assert program.ask("result(first)") == "3"
+        assert program.ask("result(submit(os.uname))") == worker
+        assert program.ask("is_connected()") == "True"
 
 
 def test_another_number_of_ray_workers(world: World, where: dict[str, Any]) -> None:

@@ -52,6 +52,7 @@ def test_tasks_run_on_workers(world: World) -> None:
     assert result(world) == workers
 
 
+@pytest.mark.long  # `test_tasks_bring_the_workers_that_they_ask_for` begins in the same way
 def test_workers_come_with_work_and_none_before(world: World) -> None:
     """With a minimum of none, the first task brings the first worker."""
     on_ray(world, PLACES, {"count": 1}, minimum=0, maximum=2)
@@ -87,9 +88,16 @@ def test_a_part_that_is_killed_ends_the_run(world: World, component: str) -> Non
     assert status["reason"] == {"head": "ClusterLost", "driver": "DriverLost"}[component]
 
 
-@pytest.mark.parametrize("phase", ["Starting", "Running"])
-@pytest.mark.parametrize("end", ["cancel", "delete"])
-def test_a_run_that_is_stopped_leaves_nothing(world: World, phase: str, end: str) -> None:
+@pytest.mark.parametrize(
+    ("end", "phase"),
+    [
+        ("cancel", "Running"),
+        ("delete", "Starting"),
+        pytest.param("cancel", "Starting", marks=pytest.mark.long),
+        pytest.param("delete", "Running", marks=pytest.mark.long),
+    ],
+)
+def test_a_run_that_is_stopped_leaves_nothing(world: World, end: str, phase: str) -> None:
     """Whenever and however somebody ends it."""
     on_ray(world, NAPS)
     world.wait_phase("run", phase)

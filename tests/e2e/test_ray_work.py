@@ -77,6 +77,7 @@ def test_the_operator_is_away_while_work_comes(world: World, installed: Installe
     assert world.everything() == []
 
 
+@pytest.mark.long  # runs on Dask and without a cluster are suspended by `make test`
 def test_a_run_that_is_suspended(world: World) -> None:
     """Nothing of it exists; let go, it starts from the beginning."""
     begin(world, "annotated.py:later", {"workers": {"minimum": 1, "maximum": 1}})

@@ -169,7 +169,9 @@ def test_a_watched_run_that_somebody_ends(world: World, command: Command, how: s
     assert process.returncode == code
 
 
-@pytest.mark.parametrize(("name", "kind"), [("hosts", "Dask"), ("hosts_on_ray", "Ray")])
+@pytest.mark.parametrize(
+    ("name", "kind"), [("hosts", "Dask"), pytest.param("hosts_on_ray", "Ray", marks=pytest.mark.long)]
+)
 def test_a_flow_takes_its_cluster_along(flows: Any, where: dict[str, Any], world: World, name: str, kind: str) -> None:
     """What its task runner asks for in Python is the run's own cluster: no run beneath it is made."""
     run = getattr(flows, name).submit_to_kubernetes(**where)

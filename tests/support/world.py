@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+import re
+import secrets
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import yaml
@@ -17,6 +20,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 SAMPLES = ROOT / "manifests" / "samples"
 #: Files with the flows of the end-to-end tests.
 FLOWS = ROOT / "tests" / "e2e" / "flows"
+#: Seconds from the end of a run until nothing of it may be left.
+LEFT_SECONDS = 30
 #: ConfigMaps that Kubernetes itself puts into every namespace.
 _FOREIGN = {"kube-root-ca.crt"}
 Body = dict[str, Any]
@@ -249,6 +254,20 @@ class World:
     @staticmethod
     def _names_of(items: list[Body]) -> list[str]:
         return [item["metadata"]["name"] for item in items]
+
+
+@contextmanager
+def own_world(kubeconfig: pathlib.Path, user: str) -> Iterator[World]:
+    """In the block, a namespace with a name that begins like the user's; at the end it must hold records only."""
+    name = re.sub(r"[^a-z0-9]+", "-", user.lower())[:40].strip("-")
+    here = World(kubeconfig, f"{name}-{secrets.token_hex(3)}")
+    here.create_namespace()
+    try:
+        yield here
+        here.wait_empty(LEFT_SECONDS)
+    finally:
+        here.delete_namespace()
+        here.close()
 
 
 def _names(listed: Any) -> list[str]:
