@@ -39,7 +39,9 @@ def test_the_sample(world: World) -> None:
     wait_until(lambda: world.pods("driver"), "there is a driver")
     status = world.wait_phase(name, "Succeeded", "Failed", seconds=120)
 
-    assert (status["phase"], status["cluster"]["kind"], status["cluster"]["peakWorkers"]) == ("Succeeded", "Ray", 2)
+    assert (status["phase"], status["cluster"]["kind"]) == ("Succeeded", "Ray")
+    # The flow may end before the second worker is there.
+    assert status["cluster"]["peakWorkers"] in (1, 2)
     assert status["flow"]["tasks"] == {"total": 8, "running": 0, "completed": 8, "failed": 0}
     assert world.everything() == []
 

@@ -24,9 +24,10 @@ def test_greetings_run_on_a_cluster_of_their_own(world: World) -> None:
 
     assert status["phase"] == "Succeeded", status["message"]
     assert status["flow"]["tasks"] == {"total": 8, "running": 0, "completed": 8, "failed": 0}
-    assert status["cluster"]["peakWorkers"] == 2
+    # Tasks run as soon as one of the two workers is there, and the flow may end before the other one is.
+    assert status["cluster"]["peakWorkers"] in (1, 2)
     began, deleted = (dt.datetime.fromisoformat(status[field]) for field in ("startTime", "clusterDeletedTime"))
-    assert 2 <= status["cluster"]["workerSeconds"] <= 2 * (deleted - began).total_seconds()
+    assert 1 <= status["cluster"]["workerSeconds"] <= 2 * (deleted - began).total_seconds()
     assert status["display"] == {"workers": "0/0", "tasks": "8/8"}
     assert conditions(status)["Finished"] == ("True", "Succeeded")
     assert conditions(status)["ClusterDeleted"] == ("True", "NothingLeft")
@@ -102,7 +103,7 @@ def test_workers_that_fit_on_no_node_are_told_and_then_fail(world: World) -> Non
     workers = {"minimum": 1, "maximum": 1, "resources": {"requests": {"cpu": "1000"}}}
     body = FlowRun(
         flow=world.flow("endless.py:naps"),
-        more={"cluster": {"kind": "Dask", "workers": workers}, "startDeadlineSeconds": 12},
+        more={"cluster": {"kind": "Dask", "workers": workers}, "startDeadlineSeconds": 30},
     ).body()
     world.create(body)
     status = world.wait_phase("run", "Succeeded", "Failed")
