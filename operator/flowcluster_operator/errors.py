@@ -7,6 +7,7 @@ OperatorError
 │   └── Refused         400, 403, 422: it will not be accepted as it is
 ├── ApiUnavailable      no answer, 429 or 5xx: worth trying again
 ├── TemplateError       a template in the spec has not the shape of a pod template
+├── SpecError           no child can be built from the spec
 └── IllegalTransition   a bug: a phase that cannot follow another
 """
 
@@ -52,6 +53,10 @@ class IllegalTransition(OperatorError):
 
 class TemplateError(OperatorError):
     """A template cannot be laid over ours; the message names the field."""
+
+
+class SpecError(OperatorError):
+    """A child cannot be built from the spec; the message names the field."""
 
 
 def api_error(status: int, reason: str, message: str) -> ApiError:

@@ -75,13 +75,13 @@ class Operator:
             return
         body.setdefault("kind", resource.kind)
         if kind == "DELETED":
-            key = self.store.remove(resource, body["metadata"]["uid"])
+            runs = self.store.remove(resource, body["metadata"]["uid"])
         else:
-            key = self.store.put(resource, body)
-        if key is not None:
+            runs = self.store.put(resource, body)
+        for key in runs:
             self.reconciler.queue.add(key)
             if resource is FLOW_RUN:
-                for child in self.store.beneath(key):
+                for child in self.store.child_runs(key):
                     self.reconciler.queue.add(child)
 
 

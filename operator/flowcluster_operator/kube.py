@@ -83,7 +83,8 @@ class Kube:
     ) -> Object:
         """Patch exactly the object of that UID: by a merge patch, or by the steps of a JSON patch.
 
-        Raises Conflict when it is another one, or a step that tests finds something else.
+        Raises Conflict when it is another one, or a step that tests finds something else; Refused when the object is
+        as expected and the patch is not accepted.
         """
         path, query = resource.path(namespace, name), {"fieldManager": FIELD_MANAGER}
         if isinstance(patch, dict):
@@ -93,7 +94,8 @@ class Kube:
         try:
             return await self._request("PATCH", path, steps, query, "application/json-patch+json")
         except Refused as error:
-            if error.status != 422:  # forbidden: the object may be as expected
+            # A failed test is answered with 422, and so is the veto of an admission policy.
+            if error.status != 422 or _holds(await self.get(resource, namespace, name), steps):
                 raise
             raise Conflict(error.status, error.reason, str(error)) from error
 
@@ -136,9 +138,27 @@ class Kube:
             raise ApiUnavailable(f"{method} {path}: the API server did not accept our credentials")
         if response.status == 429 or response.status >= 500:
             wait = response.headers.get("Retry-After", "")
-            raise ApiUnavailable(f"{method} {path}: {response.status}", float(wait) if wait.isdigit() else None)
+            _, message = _explanation(text)
+            words = f"{response.status}: {message}" if message else str(response.status)
+            raise ApiUnavailable(f"{method} {path}: {words}", float(wait) if wait.isdigit() else None)
         reason, message = _explanation(text)
         raise api_error(response.status, reason, message)
+
+
+def _holds(obj: Object, steps: builtins.list[Object]) -> bool:
+    """Whether an object passes all steps of a JSON patch that test."""
+    for step in steps:
+        if step["op"] != "test":
+            continue
+        found: Any = obj
+        for part in step["path"].strip("/").split("/"):
+            try:
+                found = found[int(part)] if isinstance(found, builtins.list) else found[part]
+            except (KeyError, IndexError, ValueError, TypeError):
+                return False
+        if found != step["value"]:
+            return False
+    return True
 
 
 def _explanation(text: str) -> tuple[str, str]:

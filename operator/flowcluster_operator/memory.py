@@ -13,15 +13,21 @@ class Memory:
     Attributes:
         silences: of drivers.
         settling: of numbers of workers.
-        keys: name of the Secret with a run's keys, once it is there.
+        keys: UID of a run's Lease, and name of the Secret that this process created for that Lease.
+        searched: runs in teardown whose rights this process knows or has looked for.
+        verified: suspended runs of which the API server confirmed that nothing is left.
     """
 
     def __init__(self) -> None:
         self.silences, self.settling = Silences(), Settling()
-        self.keys: dict[Key, str] = {}
+        self.keys: dict[Key, tuple[str, str]] = {}
+        self.searched: set[Key] = set()
+        self.verified: set[Key] = set()
 
     def forget(self, key: Key) -> None:
         """The run is gone."""
         self.silences.forget(key)
         self.settling.forget(key)
         self.keys.pop(key, None)
+        self.searched.discard(key)
+        self.verified.discard(key)

@@ -15,7 +15,7 @@ from flowcluster_operator.resources import Object, Resource
 
 
 class Key(NamedTuple):
-    """One run. The UID is part of it: a run of the same name is another run."""
+    """The identity of one run. All three parts count: a run of the same name, or a UID elsewhere, is another run."""
 
     namespace: str
     name: str
@@ -35,6 +35,20 @@ class Rejection:
     name: str
     status: int
     message: str
+
+
+class Trouble(NamedTuple):
+    """Passes over a run that fail one after the other.
+
+    Attributes:
+        reason: one CamelCase word.
+        message: the API server's words, or those of the error.
+        seconds: since the first of them failed.
+    """
+
+    reason: str
+    message: str
+    seconds: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,23 +156,29 @@ class Observed:
     key: Key
     run: Object | None
     spec: FlowRunSpec | None = None
+    #: Why the spec cannot be used, in one line that names the field. `spec` is then without flow and cluster.
+    invalid: str | None = None
     cluster: Object | None = None
     job: Object | None = None
     lease: Object | None = None
     #: What gives the run's driver its rights.
     access: tuple[Object, ...] = ()
-    #: Name of the Secret that this process has made for the run's keys.
+    #: Name of the Secret with the run's own credentials; None before it exists.
     keys: str | None = None
     driver: DriverSigns | None = None
     parent: Parent | None = None
     settled: Settled = _AT_REST
     deployments: tuple[Object, ...] = ()
     pods: tuple[PodFacts, ...] = ()
-    #: What an upstream operator made besides.
-    latecomers: tuple[Object, ...] = ()
+    #: What upstream operators and controllers made besides.
+    upstream_children: tuple[Object, ...] = ()
+    #: Objects that once belonged to the run by their owner references and have no living owner now.
+    orphans: tuple[Object, ...] = ()
     warnings: tuple[Warned, ...] = ()
     rejections: tuple[Rejection, ...] = ()
-    #: A listing of all kinds, made for this pass, found nothing of the run.
+    #: Why the last passes over the run failed.
+    trouble: Trouble | None = None
+    #: The API server confirmed, for this pass, that nothing of the run exists.
     verified_gone: bool = False
     #: The cluster that spec.cluster.ref names; None when there is none of that name.
     referenced: Object | None = None
@@ -215,11 +235,18 @@ class SetWorkers:
 
 @dataclasses.dataclass(frozen=True)
 class DropFinalizers:
-    """Let go of an object that is being deleted and whose own operator does not answer."""
+    """Remove the finalizer of an upstream operator that does not answer from an object that is being deleted.
+
+    Attributes:
+        left: the finalizers that stay: those of other parties.
+        version: the resource version at which the object had the finalizers that the decision was made on.
+    """
 
     resource: Resource
     name: str
     uid: str
+    left: tuple[str, ...]
+    version: str
 
 
 @dataclasses.dataclass(frozen=True)

@@ -40,6 +40,7 @@ RAY_CLUSTER = Resource("ray.io", "v1", "RayCluster", "rayclusters")
 JOB = Resource("batch", "v1", "Job", "jobs")
 POD = Resource("", "v1", "Pod", "pods")
 DEPLOYMENT = Resource("apps", "v1", "Deployment", "deployments")
+REPLICA_SET = Resource("apps", "v1", "ReplicaSet", "replicasets")
 SERVICE = Resource("", "v1", "Service", "services")
 LEASE = Resource("coordination.k8s.io", "v1", "Lease", "leases")
 EVENT = Resource("", "v1", "Event", "events")
@@ -51,13 +52,13 @@ SECRET = Resource("", "v1", "Secret", "secrets")
 #: What gives a driver its rights.
 ACCESS = (SERVICE_ACCOUNT, ROLE, ROLE_BINDING)
 
-#: What an upstream operator makes of a cluster resource besides. It may do so while that is being deleted, and the
-#: garbage collector may miss it then.
-LATECOMERS = (DASK_WORKER_GROUP, SERVICE)
+#: What is made of a cluster resource besides Deployments and pods. An upstream operator may do so while that is being
+#: deleted, and the garbage collector may miss it then.
+UPSTREAM_CHILDREN = (DASK_WORKER_GROUP, SERVICE, REPLICA_SET)
 #: Children that the operator watches, by the run's labels.
-WATCHED = (FLOW_RUN, DASK_CLUSTER, RAY_CLUSTER, JOB, POD, DEPLOYMENT, LEASE, *LATECOMERS)
-#: What may belong to a run: looked for before a run counts as cleaned up.
-CHILDREN = (DASK_CLUSTER, RAY_CLUSTER, JOB, DEPLOYMENT, POD, LEASE, *LATECOMERS, *ACCESS)
+WATCHED = (FLOW_RUN, DASK_CLUSTER, RAY_CLUSTER, JOB, POD, DEPLOYMENT, LEASE, *UPSTREAM_CHILDREN)
+#: What a run itself owns, under names that its own name and UID decide.
+ROOTS = (DASK_CLUSTER, RAY_CLUSTER, JOB, LEASE, *ACCESS)
 
 BY_KIND = {resource.kind: resource for resource in (*WATCHED, *ACCESS)}
 

@@ -1,108 +1,238 @@
-"""What the operator saw last of each object, by the run it belongs to.
+"""The last known state of each object, by the run that it belongs to.
 
-Filled by watch events, by answers to the operator's own writes (so that a pass never acts on a world
-older than its last write) and by full listings, which correct what a broken watch missed.
+The store is filled by watch events, by answers to the operator's own writes (so that a pass never acts on a world older
+than its last write) and by full listings, which correct what a broken watch missed.
+
+An object belongs to a run when its chain of controller owner references ends at the FlowRun, in the same namespace. The
+links of a chain arrive in any order: the link that completes it proves all objects below it. The proof of an object
+outlives its chain, since garbage collection removes links and `kubectl delete --cascade=orphan` removes references. It
+ends when another object becomes the controller.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from flowcluster_api import names
+from flowcluster_operator.desired.metadata import controller, controlling_run
 from flowcluster_operator.model import Key
-from flowcluster_operator.resources import FLOW_RUN, Object, Resource
+from flowcluster_operator.resources import DASK_WORKER_GROUP, FLOW_RUN, Object, Resource
 
 
-def key_of(resource: Resource, obj: Object) -> Key | None:
-    """The run that an object is or belongs to; None for an object that is none of ours."""
-    meta = obj["metadata"]
-    if resource is FLOW_RUN:
-        return Key(meta["namespace"], meta["name"], meta["uid"])
-    labels = meta.get("labels") or {}
-    name, uid = labels.get(names.LABEL_RUN), labels.get(names.LABEL_RUN_UID)
-    return Key(meta["namespace"], name, uid) if name and uid else None
+class _Entry(NamedTuple):
+    """An object, and its kind."""
 
-
-def parent_reference(flow_run: Object) -> Object | None:
-    """What refers to the FlowRun that owns this one; None for a run of its own."""
-    owners: list[Object] = flow_run["metadata"].get("ownerReferences") or []
-    return next((owner for owner in owners if owner.get("kind") == names.KIND and _is_ours(owner)), None)
-
-
-def _is_ours(owner: Object) -> bool:
-    return str(owner.get("apiVersion")).partition("/")[0] == names.GROUP
+    resource: Resource
+    obj: Object
 
 
 class Store:
-    """Objects by kind and UID, indexed by run. Not thread-safe: it lives on the event loop."""
+    """Objects by UID, indexed by run and by controller. Not thread-safe: it lives on the event loop."""
 
     def __init__(self) -> None:
-        self._objects: dict[str, dict[str, Object]] = {}
-        self._by_run: dict[Key, dict[str, Resource]] = {}
-        self._beneath: dict[str, set[Key]] = {}
+        self._entries: dict[str, _Entry] = {}
+        self._run_of: dict[str, Key] = {}
+        self._members: dict[Key, set[str]] = {}
+        #: UIDs of the objects that an object controls, by its namespace and UID.
+        self._controlled: dict[tuple[str, str], set[str]] = {}
 
-    def put(self, resource: Resource, obj: Object) -> Key | None:
-        """Remember `obj` unless something newer is known; the key of its run."""
-        key = key_of(resource, obj)
-        if key is None:
-            return None
+    def put(self, resource: Resource, obj: Object) -> set[Key]:
+        """Keep `obj` unless a newer state is known.
+
+        Returns:
+            The runs to wake: the one that the object belongs to, and the one that it belonged to before.
+        """
         uid = obj["metadata"]["uid"]
-        known = self._objects.setdefault(resource.kind, {}).get(uid)
-        if known is None or _version(obj) >= _version(known):
-            self._objects[resource.kind][uid] = obj
-            self._by_run.setdefault(key, {})[uid] = resource
-            if resource is FLOW_RUN and (parent := parent_reference(obj)):
-                self._beneath.setdefault(parent["uid"], set()).add(key)
-        return key
+        known = self._entries.get(uid)
+        before = self._run_of.get(uid)
+        if known is not None and _version(obj) < _version(known.obj):
+            return {before} if before else set()
+        if known is not None:
+            self._unlink(uid, known.obj)
+        self._entries[uid] = _Entry(resource, obj)
+        if (place := _controller_of(obj)) is not None:
+            self._controlled.setdefault(place, set()).add(uid)
+        self._assign(uid, known.obj if known else None)
+        return {run for run in (before, self._run_of.get(uid)) if run is not None}
 
-    def remove(self, resource: Resource, uid: str) -> Key | None:
-        """Forget an object that is gone; the key of its run, if it was known."""
-        obj = self._objects.get(resource.kind, {}).pop(uid, None)
-        if obj is None:
-            return None
-        key = key_of(resource, obj)
-        if key is not None and (members := self._by_run.get(key)) is not None:
-            members.pop(uid, None)
-            if not members:
-                del self._by_run[key]
-        if key is not None and resource is FLOW_RUN and (parent := parent_reference(obj)):
-            siblings = self._beneath.get(parent["uid"], set())
-            siblings.discard(key)
-            if not siblings:
-                self._beneath.pop(parent["uid"], None)
-        return key
+    def remove(self, resource: Resource, uid: str) -> set[Key]:
+        """Forget an object that is gone.
+
+        Returns:
+            The run that it belonged to, in a set.
+        """
+        entry = self._entries.get(uid)
+        if entry is None or entry.resource is not resource:
+            return set()
+        del self._entries[uid]
+        self._unlink(uid, entry.obj)
+        run = self._run_of.get(uid)
+        self._enrol(uid, None)
+        return {run} if run else set()
 
     def replace(self, resource: Resource, objects: Iterable[Object], version: int) -> set[Key]:
-        """Make a full listing the truth for its kind; the keys of the runs in which something differed.
+        """Make a full listing the truth for its kind.
 
-        `version` is the listing's resource version: what was written after it stays.
+        Args:
+            resource: the kind.
+            objects: all objects of that kind.
+            version: the listing's resource version. An object that was written after it stays.
+
+        Returns:
+            The runs in which something differed.
         """
         listed = {obj["metadata"]["uid"]: obj for obj in objects}
-        known = self._objects.get(resource.kind, {})
-        missed = [uid for uid, obj in known.items() if uid not in listed and _version(obj) <= version]
-        changed = {self.remove(resource, uid) for uid in missed}
+        known = {uid: entry.obj for uid, entry in self._entries.items() if entry.resource is resource}
+        changed: set[Key] = set()
+        for uid, obj in known.items():
+            if uid not in listed and _version(obj) <= version:
+                changed |= self.remove(resource, uid)
         for uid, obj in listed.items():
             if uid not in known or _version(obj) > _version(known[uid]):
-                changed.add(self.put(resource, obj))
-        return {key for key in changed if key is not None}
+                changed |= self.put(resource, obj)
+        return changed
 
     def flow_run(self, key: Key) -> Object | None:
-        """The FlowRun of that UID."""
-        return self._objects.get(FLOW_RUN.kind, {}).get(key.uid)
+        """Return the FlowRun of that namespace, name and UID."""
+        entry = self._entries.get(key.uid)
+        return entry.obj if entry is not None and _is_run(entry, key) else None
 
     def children(self, key: Key, resource: Resource) -> list[Object]:
-        """The run's objects of one kind, by name."""
-        members = self._by_run.get(key, {})
-        found = [self._objects[resource.kind][uid] for uid, kind in members.items() if kind is resource]
+        """Return the run's objects of one kind, by name."""
+        entries = [self._entries[uid] for uid in self._members.get(key, ())]
+        found = [entry.obj for entry in entries if entry.resource is resource and not _is_run(entry, key)]
         return sorted(found, key=lambda obj: str(obj["metadata"]["name"]))
 
-    def beneath(self, key: Key) -> list[Key]:
-        """The runs that the run owns."""
-        return sorted(self._beneath.get(key.uid, ()))
+    def orphans(self, key: Key) -> list[Object]:
+        """Return the run's objects without a living owner: no controller, or one that is gone.
+
+        What the FlowRun itself controls is no orphan.
+        """
+        found = []
+        for uid in self._members.get(key, ()):
+            entry = self._entries[uid]
+            if entry.resource is FLOW_RUN or controlling_run(entry.obj) is not None:
+                continue
+            owner = controller(entry.obj)
+            if owner is None or owner["uid"] not in self._entries:
+                found.append(entry.obj)
+        return sorted(found, key=lambda obj: (str(obj["kind"]), str(obj["metadata"]["name"])))
+
+    def child_runs(self, key: Key) -> list[Key]:
+        """Return the runs that the run owns."""
+        entries = [self._entries[uid] for uid in self._controlled.get((key.namespace, key.uid), ())]
+        runs = [entry.obj for entry in entries if entry.resource is FLOW_RUN and controlling_run(entry.obj) == key]
+        return sorted(_run_key(obj) for obj in runs)
 
     def keys(self) -> list[Key]:
-        """All runs of which anything is known."""
-        return list(self._by_run)
+        """Return all runs of which anything is known."""
+        return list(self._members)
+
+    def _assign(self, uid: str, before: Object | None) -> None:
+        """Find the run of an object that is new or has changed, and of all objects below it."""
+        run = self._find(uid)
+        if run is None and before is not None and _keeps_proof(before, self._entries[uid].obj):
+            return
+        if run == self._run_of.get(uid):
+            return
+        self._enrol(uid, run)
+        if self._entries[uid].resource is not FLOW_RUN:
+            for below in self._below(uid):
+                self._enrol(below, run)
+
+    def _find(self, uid: str) -> Key | None:
+        """Walk up from an object to its FlowRun; None where the chain is not complete."""
+        entry, seen = self._entries[uid], {uid}
+        if entry.resource is FLOW_RUN:
+            return _run_key(entry.obj)
+        while True:
+            if (run := controlling_run(entry.obj) or _run_of_worker_group(entry)) is not None:
+                return run
+            owner = controller(entry.obj)
+            above = self._entries.get(owner["uid"]) if owner else None
+            if owner is None or above is None or not _refers(owner, entry.obj, above) or owner["uid"] in seen:
+                return None
+            if (proven := self._run_of.get(owner["uid"])) is not None and above.resource is not FLOW_RUN:
+                return proven
+            seen.add(owner["uid"])
+            entry = above
+
+    def _below(self, uid: str) -> Iterator[str]:
+        """Walk down from an object to all that it controls, directly or not."""
+        waiting, seen = [uid], {uid}
+        while waiting:
+            above = self._entries[waiting.pop()]
+            meta = above.obj["metadata"]
+            for below in self._controlled.get((meta["namespace"], meta["uid"]), ()):
+                entry = self._entries[below]
+                owner = controller(entry.obj)
+                if below in seen or entry.resource is FLOW_RUN or not owner or not _refers(owner, entry.obj, above):
+                    continue
+                seen.add(below)
+                waiting.append(below)
+                yield below
+
+    def _enrol(self, uid: str, run: Key | None) -> None:
+        """Make an object a member of a run, or of none."""
+        before = self._run_of.pop(uid, None)
+        if before is not None:
+            self._members[before].discard(uid)
+            if not self._members[before]:
+                del self._members[before]
+        if run is not None:
+            self._run_of[uid] = run
+            self._members.setdefault(run, set()).add(uid)
+
+    def _unlink(self, uid: str, obj: Object) -> None:
+        if (place := _controller_of(obj)) is not None:
+            siblings = self._controlled[place]
+            siblings.discard(uid)
+            if not siblings:
+                del self._controlled[place]
+
+
+def _run_key(obj: Object) -> Key:
+    meta = obj["metadata"]
+    return Key(meta["namespace"], meta["name"], meta["uid"])
+
+
+def _is_run(entry: _Entry, key: Key) -> bool:
+    return entry.resource is FLOW_RUN and _run_key(entry.obj) == key
+
+
+def _controller_of(obj: Object) -> tuple[str, str] | None:
+    owner = controller(obj)
+    return (obj["metadata"]["namespace"], owner["uid"]) if owner else None
+
+
+def _refers(owner: Object, obj: Object, above: _Entry) -> bool:
+    """Whether a reference of `obj` leads to `above`: kind, name and namespace agree, and the UID that led to it."""
+    meta = above.obj["metadata"]
+    kind, group = owner.get("kind"), str(owner.get("apiVersion")).rpartition("/")[0].partition("/")[0]
+    return (kind, group, owner.get("name"), obj["metadata"]["namespace"]) == (
+        above.resource.kind, above.resource.group, meta["name"], meta["namespace"]
+    )  # fmt: skip
+
+
+def _keeps_proof(before: Object, after: Object) -> bool:
+    """Whether an object whose chain is not complete still belongs to its run: no other controller took it."""
+    owner, previous = controller(after), controller(before)
+    return owner is None or (previous is not None and owner["uid"] == previous["uid"])
+
+
+def _run_of_worker_group(entry: _Entry) -> Key | None:
+    """Return the run of a DaskWorkerGroup without a controller.
+
+    dask-kubernetes creates the group and writes its owner afterwards, or never when the DaskCluster is gone by then.
+    The group's name is the proof: it is that of the run's DaskCluster, with a hash of the UID, and a suffix.
+    """
+    meta = entry.obj["metadata"]
+    labels = meta.get("labels") or {}
+    name, uid = labels.get(names.LABEL_RUN), labels.get(names.LABEL_RUN_UID)
+    if entry.resource is not DASK_WORKER_GROUP or meta.get("ownerReferences") or not name or not uid:
+        return None
+    return Key(meta["namespace"], name, uid) if meta["name"] == f"{names.child_name(name, uid)}-default" else None
 
 
 def _version(obj: Object) -> int:

@@ -46,6 +46,9 @@ STALLED = "Stalled"
 # Reasons of ours.
 SPEC_ACCEPTED = "SpecAccepted"  # the spec is valid and served by this operator
 INVALID_TEMPLATE = "InvalidTemplate"  # a template in the spec is none
+INVALID_SPEC = "InvalidSpec"  # no cluster or driver can be made from the spec
+RECONCILE_ERROR = "ReconcileError"  # the operator's passes over the run fail
+API_ERROR = "ApiError"  # the API server refuses or does not answer what the run needs
 SUSPENDED = "Suspended"  # spec.suspend is true: nothing exists
 CREATED = "Created"  # cluster and driver were asked for
 WAITING = "Waiting"  # nothing is wrong, and not everything is there yet

@@ -20,7 +20,7 @@ LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGED_BY = "flowcluster"
 #: Name of the FlowRun that a child belongs to, for people and `kubectl -l`.
 LABEL_RUN = f"{GROUP}/flow-run"
-#: UID of that FlowRun: what the operator selects by, since names come back.
+#: UID of that FlowRun. It narrows what the operator watches, and proves nothing: anyone can copy a label.
 LABEL_RUN_UID = f"{GROUP}/uid"
 #: Which part of the run an object is: one of the `COMPONENT_*` values.
 LABEL_COMPONENT = f"{GROUP}/component"
@@ -37,7 +37,8 @@ LEADERS = {"Dask": COMPONENT_SCHEDULER, "Ray": COMPONENT_HEAD}
 #: Characters of a child's name, 53 with KubeRay. dask-kubernetes appends `-default-worker-` and ten characters to it
 #: and the result must still be a label value of at most 63.
 CHILD_NAME_LIMIT = 37
-_HASH_LENGTH = 6
+#: Ten digits are 40 bits: two of 1,000 runs with one stem share a name with a probability of 5e-7.
+_HASH_LENGTH = 10
 
 
 def child_name(run_name: str, run_uid: str) -> str:

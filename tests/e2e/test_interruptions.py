@@ -40,13 +40,26 @@ def test_deleted_while_running(world: World) -> None:
 
 @pytest.mark.parametrize("end", ["cancel", "delete"])
 def test_what_dask_kubernetes_makes_too_late(world: World, end: str) -> None:
-    """It may make workers of a cluster that is being deleted, which no garbage collection may find: they go, too."""
+    """It may create the worker group of a cluster that is gone by then, without an owner: the operator deletes it.
+
+    Another worker group with the same labels is a stranger's, and stays.
+    """
     world.create(naps(world))
     world.wait_phase("run", "Running")
     (made,) = world.dask_worker_groups()
-    late = {"name": "late", "labels": made["metadata"]["labels"]}  # no owner, as if that were gone already
-    world.create_dask_worker_group(made | {"metadata": late, "spec": made["spec"] | {"cluster": "late"}})
-    world.end("run", end)
+    name, labels = made["metadata"]["name"], made["metadata"]["labels"]
+    world.delete_dask_worker_group(name)
+    wait_until(lambda: not world.dask_worker_groups(), "the worker group is gone")
+    for late in (name, "stranger"):  # no DaskCluster of that name exists, so that dask-kubernetes adopts neither
+        metadata = {"name": late, "labels": labels}
+        world.create_dask_worker_group(made | {"metadata": metadata, "spec": made["spec"] | {"cluster": "late"}})
+    if end == "delete":
+        world.delete("run")
+    else:
+        world.patch("run", {"cancel": True})
+        world.wait_phase("run", "Cancelled")
+
+    wait_until(lambda: world.everything() == ["DaskWorkerGroup stranger"], "only the stranger's is left", 60)
 
 
 def test_cancelled_while_running(world: World) -> None:

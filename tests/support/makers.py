@@ -20,8 +20,19 @@ NOW = dt.datetime(2026, 1, 1, 12, 0, 0, tzinfo=dt.UTC)
 KEY = Key("team", "greetings", "0c7f6a52-0000-4000-8000-000000000001")
 SETTINGS = Settings()
 LEASE_UID = "uid-Lease"
-#: The Secret with the run's keys.
-KEYS = names.child_name(KEY.name, LEASE_UID)
+#: The Secret with the run's credentials.
+KEYS = f"{names.child_name(KEY.name, KEY.uid)}-x7k2p"
+CLUSTER_UID = "uid-DaskCluster"
+#: The reference by which the run's DaskCluster controls what dask-kubernetes makes.
+OF_CLUSTER: dict[str, Any] = {
+    "apiVersion": "kubernetes.dask.org/v1", "kind": "DaskCluster", "name": names.child_name(KEY.name, KEY.uid),
+    "uid": CLUSTER_UID, "controller": True,
+}  # fmt: skip
+#: The same for the run's Job, and its pods.
+OF_JOB: dict[str, Any] = {
+    "apiVersion": "batch/v1", "kind": "Job", "name": names.child_name(KEY.name, KEY.uid), "uid": "uid-Job",
+    "controller": True,
+}  # fmt: skip
 
 
 def ago(seconds: float) -> str:
@@ -85,7 +96,12 @@ def lease(holder: str | None = None) -> dict[str, Any]:
 def deployment(component: str = "scheduler", *, number: int = 0, age: float = 30, **status: Any) -> dict[str, Any]:
     """A Deployment of the cluster: the scheduler's, or that of the worker with this number."""
     name = f"{component}-w{number}" if number else component
-    meta = {"name": name, "namespace": KEY.namespace, "labels": names.child_labels(KEY.name, KEY.uid, component)}
+    meta = {
+        "name": name,
+        "namespace": KEY.namespace,
+        "labels": names.child_labels(KEY.name, KEY.uid, component),
+        "ownerReferences": [OF_CLUSTER],
+    }
     body = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "status": status}
     return stored(body, age=age, uid=f"uid-{name}")
 
@@ -127,7 +143,8 @@ def outcome(state: Any = "Completed", reason: str = "FlowCompleted", message: st
 
 def observed(body: dict[str, Any] | None = None, **more: Any) -> Observed:
     """What a pass sees: the FlowRun and its children, nothing of the cluster wrong; `pods` as raw objects."""
-    flow_run = more.pop("run", None) or run(body, more.pop("status", None))
+    status = more.pop("status", {"phase": "Starting", "startTime": ago(10)})
+    flow_run = more.pop("run", None) or run(body, status)
     pods = tuple(pod_facts(item) for item in more.pop("pods", ()))
     parsed = FlowRunSpec.model_validate(flow_run["spec"])
     return Observed(key=KEY, run=flow_run, spec=parsed, pods=pods, **more)

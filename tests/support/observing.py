@@ -14,7 +14,7 @@ from flowcluster_operator.reconcile.observe import observe
 from flowcluster_operator.resources import BY_KIND, Object
 from flowcluster_operator.store import Store
 from tests.support.fake_api import FakeApi
-from tests.support.makers import KEY, NOW, pod, run, spec
+from tests.support.makers import KEY, NOW, OF_CLUSTER, OF_JOB, pod, run, spec
 
 NAME = names.child_name(KEY.name, KEY.uid)
 PARENT = Key(KEY.namespace, "parent", "uid-parent")
@@ -56,12 +56,14 @@ def clock() -> float:
 def labelled_pod(component: str) -> Object:
     """A pod of the run, as the API server returns it."""
     made = pod(component)
-    return {**made, "kind": "Pod", "metadata": {**made["metadata"], "namespace": KEY.namespace}}
+    owner = OF_JOB if component == names.COMPONENT_DRIVER else OF_CLUSTER
+    metadata = {**made["metadata"], "namespace": KEY.namespace, "ownerReferences": [owner]}
+    return {**made, "kind": "Pod", "metadata": metadata}
 
 
 def child_run(**metadata: Any) -> Object:
     """A run that the run `PARENT` owns, without a flow of its own."""
-    owner = names.reference(PARENT.name, PARENT.uid)
+    owner = {**names.reference(PARENT.name, PARENT.uid), "controller": True}
     return run(spec(flow=False), **{"ownerReferences": [owner], **metadata})
 
 

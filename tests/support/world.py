@@ -199,6 +199,11 @@ class World:
         group = ("kubernetes.dask.org", "v1", self.namespace, "daskworkergroups")
         self._custom.create_namespaced_custom_object(*group, body)
 
+    def delete_dask_worker_group(self, name: str) -> None:
+        """Delete a DaskWorkerGroup, and its workers."""
+        group = ("kubernetes.dask.org", "v1", self.namespace, "daskworkergroups")
+        self._custom.delete_namespaced_custom_object(*group, name)
+
     def pods(self, component: str = "") -> list[Any]:
         """Pods of the namespace, of one component if given."""
         selector = f"{names.LABEL_COMPONENT}={component}" if component else ""

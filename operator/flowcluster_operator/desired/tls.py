@@ -29,10 +29,11 @@ DASK_TLS_ONLY = DASK | {"DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "true"}
 
 
 def keys(key: Key, lease: Object) -> Object:
-    """The Secret, still empty: what is in it is made when it is created.
+    """Return the Secret without data, which is made when it is created.
 
-    It belongs to the run's Lease, which is gone only when the Secret is: so the operator has to read, list and delete
-    no Secret.
+    The run's Lease owns it and is gone only when the Secret is, so that the operator has to read, list and delete no
+    Secret. The API server chooses its name at its creation: before that, no client can create a Secret in its place.
+    The operator writes the name into the pod templates of the run, and finds it there after a restart.
     """
     owner = {
         "apiVersion": LEASE.api_version,
@@ -46,14 +47,13 @@ def keys(key: Key, lease: Object) -> Object:
         "apiVersion": SECRET.api_version,
         "kind": SECRET.kind,
         "type": "kubernetes.io/tls",
-        "metadata": {**metadata, "name": keys_name(key, lease), "ownerReferences": [owner]},
+        "metadata": {
+            "generateName": f"{metadata.pop('name')}-",
+            **metadata,
+            "ownerReferences": [owner],
+        },
         "immutable": True,
     }
-
-
-def keys_name(key: Key, lease: Object) -> str:
-    """Name of the Secret with the run's keys: another Lease has other keys."""
-    return names.child_name(key.name, lease["metadata"]["uid"])
 
 
 def keys_in(pod: dict[str, Any]) -> str | None:

@@ -12,7 +12,7 @@ from flowcluster_operator.resources import Object
 def cluster_lost(observed: Observed, status: Object) -> str | None:
     """One sentence on how the cluster was lost; None while it is not, or was never ready."""
     known: Object = status.get("cluster") or {}
-    if not known or observed.is_guest:
+    if not known.get("name") or observed.is_guest:
         return None
     if observed.cluster is None or "deletionTimestamp" in observed.cluster["metadata"]:
         return f"{known['kind']}Cluster {known['name']} was deleted while the run needed it"

@@ -41,6 +41,8 @@ def ending(observed: Observed, status: Object, why: Cause | None, now: dt.dateti
     """
     assert observed.spec is not None
     dormant = is_suspended(status)
+    if observed.invalid is not None and not observed.spec.cancel:
+        return Ending("Failed", c.INVALID_SPEC, observed.invalid)
     last = None if dormant else driver_end(observed) or _said(observed)
     if last is not None and last.phase == "Succeeded":
         return last
@@ -69,7 +71,7 @@ def driver_end(observed: Observed) -> Ending | None:
         return None
     found = _read(pods[-1], pods[-1].ended)
     retried = len(pods) <= observed.spec.flow.backoff_limit and found.exit_code != driver.EXIT_USAGE
-    if found.phase != "Succeeded" and retried and _job_failed(observed) is None:
+    if found.phase != "Succeeded" and retried and _job_condition(observed, "Failed") is None:
         return None
     return found
 
@@ -101,20 +103,25 @@ def _without_outcome(pod: PodFacts, ended: Ended) -> Ending:
     return Ending("Failed", c.DRIVER_CRASHED, f"{message}: {tail}" if tail else message, ended.exit_code)
 
 
-def _job_failed(observed: Observed) -> Object | None:
+def _job_condition(observed: Observed, kind: str) -> Object | None:
     conditions = ((observed.job or {}).get("status") or {}).get("conditions") or []
-    return next((item for item in conditions if item["type"] == "Failed" and item["status"] == "True"), None)
+    return next((item for item in conditions if item["type"] == kind and item["status"] == "True"), None)
 
 
 def _driver_gone(observed: Observed, status: Object) -> Ending | None:
     assert observed.spec is not None
-    if observed.spec.flow is None or not status.get("flow"):
+    job = (status.get("flow") or {}).get("job")
+    if observed.spec.flow is None or not job:
         return None
     if observed.job is None or "deletionTimestamp" in observed.job["metadata"]:
-        return Ending("Failed", c.DRIVER_LOST, f"Job {status['flow']['job']} was deleted while the flow ran")
-    failed = _job_failed(observed)
+        return Ending("Failed", c.DRIVER_LOST, f"Job {job} was deleted while the flow ran")
+    failed = _job_condition(observed, "Failed")
     if failed is not None:
         return Ending("Failed", c.DRIVER_LOST, f"the driver's pod is gone: {failed.get('message') or 'removed'}")
+    if _job_condition(observed, "Complete") is not None and not observed.of(names.COMPONENT_DRIVER):
+        # Not a success: a flow that was left by sys.exit(0) ends with the same exit code.
+        lost = f"Job {job} is complete, and its pod was removed before its outcome was read: whether the flow succeeded"
+        return Ending("Failed", c.DRIVER_LOST, f"{lost} is not known", driver.EXIT_COMPLETED)
     return None
 
 

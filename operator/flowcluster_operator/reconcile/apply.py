@@ -13,7 +13,18 @@ from flowcluster_operator.facts import timestamp
 from flowcluster_operator.keys import new_keys
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.memory import Memory
-from flowcluster_operator.model import Action, Create, Delete, Emit, Key, Observed, Plan, Rejection, SetWorkers
+from flowcluster_operator.model import (
+    Action,
+    Create,
+    Delete,
+    DropFinalizers,
+    Emit,
+    Key,
+    Observed,
+    Plan,
+    Rejection,
+    SetWorkers,
+)  # fmt: skip
 from flowcluster_operator.resources import EVENT, FLOW_RUN, ROLE_BINDING, SECRET, Object, Resource
 from flowcluster_operator.store import Store
 
@@ -64,24 +75,41 @@ async def _act(action: Action, key: Key, store: Store, memory: Memory, kube: Kub
     if isinstance(action, Create):
         return await _create(action, key, store, kube)
     try:
-        if isinstance(action, Delete):
-            answer = await kube.delete(
-                action.resource, key.namespace, action.name, action.uid, background=action.background
-            )
-            if action.background:  # the answer shows the object as it was, and it is gone
-                store.remove(action.resource, action.uid)
-                return None
-        elif isinstance(action, SetWorkers):
-            answer = await kube.patch(action.resource, key.namespace, action.name, action.uid, action.patch)
-        else:
-            let_go = {"metadata": {"finalizers": None}}
-            answer = await kube.patch(action.resource, key.namespace, action.name, action.uid, let_go)
-    except (NotFound, Conflict):  # gone, or a namesake took its place: what was meant is not there any more
+        answer = await _change(action, key, kube)
+    except NotFound:
         store.remove(action.resource, action.uid)
         return None
-    if answer.get("kind") == action.resource.kind:
+    except Conflict:
+        if await _exists(action, key, store, kube):
+            raise
+        return None  # a namesake took its place: the object that was meant is gone
+    if isinstance(action, Delete) and action.background:  # the answer shows the object as it was, and it is gone
+        store.remove(action.resource, action.uid)
+    elif answer.get("kind") == action.resource.kind:
         store.put(action.resource, answer)
     return None
+
+
+async def _change(action: Delete | SetWorkers | DropFinalizers, key: Key, kube: Kube) -> Object:
+    where = (action.resource, key.namespace, action.name, action.uid)
+    if isinstance(action, Delete):
+        return await kube.delete(*where, background=action.background)
+    if isinstance(action, SetWorkers):
+        return await kube.patch(*where, action.patch)
+    left = {"finalizers": list(action.left), "resourceVersion": action.version}
+    return await kube.patch(*where, {"metadata": left})
+
+
+async def _exists(action: Delete | SetWorkers | DropFinalizers, key: Key, store: Store, kube: Kube) -> bool:
+    """Read an object again whose state was not as expected. The next pass decides on what is stored here."""
+    found = await kube.list(action.resource, key.namespace, fields=f"metadata.name={action.name}")
+    for item in found["items"]:
+        if item["metadata"]["uid"] == action.uid:
+            item.setdefault("apiVersion", action.resource.api_version)
+            store.put(action.resource, item)
+            return True
+    store.remove(action.resource, action.uid)
+    return False
 
 
 async def _create(action: Create, key: Key, store: Store, kube: Kube) -> Rejection | None:
@@ -99,23 +127,23 @@ async def _create(action: Create, key: Key, store: Store, kube: Kube) -> Rejecti
 
 
 async def _create_keys(body: Object, key: Key, memory: Memory, kube: Kube) -> Rejection | None:
-    """Only the name is remembered, and nothing is looked up: the operator has no right to read a Secret.
+    """Create the run's Secret and remember its name.
 
-    One of that name was made by an earlier pass, as nobody else knows the Lease's UID before it is there.
+    Nothing is looked up: the operator has no right to read a Secret. When an earlier pass did not live to see the
+    answer, its Secret stays unused until the Lease is deleted, which owns both.
     """
-    name = body["metadata"]["name"]
+    name = names.child_name(key.name, key.uid)
     try:
-        await kube.create(SECRET, key.namespace, {**body, "data": await asyncio.to_thread(new_keys, name)})
-    except Conflict:
-        pass
+        made = await kube.create(SECRET, key.namespace, {**body, "data": await asyncio.to_thread(new_keys, name)})
     except (Refused, NotFound) as error:
         return Rejection(SECRET.kind, name, error.status, str(error))
-    memory.keys[key] = name
+    (owner,) = body["metadata"]["ownerReferences"]
+    memory.keys[key] = owner["uid"], made["metadata"]["name"]
     return None
 
 
 async def _adopt(resource: Resource, name: str, key: Key, store: Store, kube: Kube) -> Rejection | None:
-    """Something of that name is there: ours, when an earlier pass did not live to see the answer."""
+    """Take an object of that name if the run owns it: an earlier pass did not live to see the answer."""
     try:
         found = await kube.get(resource, key.namespace, name)
     except NotFound:

@@ -1,6 +1,7 @@
 """From what was observed to what is done about it. Pure: values in, a `Plan` out.
 
 A run's life, read from top to bottom: gone → finished → over → suspended → starting or running.
+No order of observations raises: what a spec makes impossible ends the run, and each phase leads on.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import datetime as dt
 from flowcluster_api import conditions as c
 from flowcluster_operator.backends.base import Backend
 from flowcluster_operator.backends.registry import BACKENDS
-from flowcluster_operator.errors import TemplateError
+from flowcluster_operator.errors import SpecError, TemplateError
 from flowcluster_operator.facts import parse_time
 from flowcluster_operator.model import Delete, Observed, Plan, Resizing
 from flowcluster_operator.policies import teardown
@@ -30,27 +31,46 @@ from flowcluster_operator.status import Draft, is_true
 RETRY_SECONDS = 5.0
 #: Seconds between looks at what no watch tells: Events about children, the age of a silent cluster resource.
 LOOK_SECONDS = 1.5
+#: The shortest time between two looks that nothing but a clock asks for.
+SHORTEST_LOOK_SECONDS = 0.5
+#: Seconds for which passes fail before status shows why.
+SHOWN_SECONDS = 2.0
+
+_OVER = ("Stopping", *c.FINAL_PHASES)
+_BEING_DELETED = "what the run had is being deleted"
 
 
 def decide(observed: Observed, settings: Settings, now: dt.datetime) -> Plan:
-    """The plan for one pass over one run."""
+    """Return the plan for one pass over one run."""
     if observed.run is None or "deletionTimestamp" in observed.run["metadata"]:
         return _sweep(observed, settings, now)
     assert observed.spec is not None
     draft = Draft(observed.run, now)
     if is_true(draft.status, c.FINISHED):
         return _clean_up(observed, draft, settings, now)
+    if draft.status.get("phase") in _OVER:
+        return _close(draft)
     backend = _backend(observed)
-    why = cause(observed, backend, now)
+    why = _trouble(observed) or cause(observed, backend, now)
     if over := ending(observed, draft.status, why, now):
         return _finish(observed, draft, settings, over)
     _accept(draft)
     # A suspension goes on to its end: what is left of the run then would be taken for that of the next start.
-    if observed.spec.suspend or (is_suspended(draft.status) and teardown.anything_left(observed)):
+    if observed.spec.suspend or (is_suspended(draft.status) and not _is_empty(observed)):
         return _suspend(observed, draft, settings, now)
-    if is_suspended(draft.status):
-        return _resume(draft)
+    if "startTime" not in draft.status:
+        return _begin(draft)
     return _start_or_run(observed, draft, settings, now, backend, why)
+
+
+def _trouble(observed: Observed) -> Cause | None:
+    """Return why passes go on to fail; what passes within moments is no cause."""
+    trouble = observed.trouble
+    return Cause(trouble.reason, trouble.message) if trouble is not None and trouble.seconds >= SHOWN_SECONDS else None
+
+
+def _is_empty(observed: Observed) -> bool:
+    return observed.verified_gone and not teardown.anything_left(observed)
 
 
 def _backend(observed: Observed) -> Backend | None:
@@ -59,25 +79,39 @@ def _backend(observed: Observed) -> Backend | None:
 
 
 def _sweep(observed: Observed, settings: Settings, now: dt.datetime) -> Plan:
-    """The FlowRun is gone or going: garbage collection does the work, unless somebody's finalizer stops it."""
+    """The FlowRun is gone or is being deleted: garbage collection does the work unless a finalizer stops it."""
     return Plan(
         actions=tuple(teardown.removals(observed, settings, now)),
         requeue=teardown.stuck_in(observed, settings, now),
     )
 
 
+def _close(draft: Draft) -> Plan:
+    """Complete a status that has the phase of an end and no condition `Finished`: another client wrote it."""
+    phase = draft.status["phase"]
+    draft.status["finalPhase"] = phase if phase in c.FINAL_PHASES else "Failed"
+    draft.condition(c.FINISHED, True, draft.status.get("reason") or c.DRIVER_LOST, draft.status.get("message") or "")
+    draft.stamp("finishTime")
+    return Plan(status=draft.changed(), requeue=0)
+
+
 def _clean_up(observed: Observed, draft: Draft, settings: Settings, now: dt.datetime) -> Plan:
+    if draft.status.get("phase") not in _OVER:  # another client wrote the condition
+        draft.phase("Stopping")
+        return Plan(status=draft.changed(), requeue=0)
     if is_true(draft.status, c.CLUSTER_DELETED):
         return _expire(observed, draft, now)
-    if teardown.anything_left(observed):
+    if not _is_empty(observed):
+        why = _trouble(observed)
+        held = why.message if why else teardown.held(observed, settings, now)
+        draft.condition(c.CLUSTER_DELETED, False, c.CLEANING_UP, held or _BEING_DELETED)
         return Plan(
             actions=tuple(teardown.removals(observed, settings, now)),
+            status=draft.changed(),
             requeue=teardown.stuck_in(observed, settings, now) or LOOK_SECONDS,
         )
-    if not observed.verified_gone:
-        return Plan(requeue=LOOK_SECONDS)
     finished = next(item for item in draft.status["conditions"] if item["type"] == c.FINISHED)
-    phase = c.final_phase(finished["reason"])
+    phase = _final_phase(draft.status, finished["reason"])
     draft.phase(phase)
     draft.condition(c.CLUSTER_DELETED, True, c.NOTHING_LEFT, "nothing of the run is left")
     draft.stamp("clusterDeletedTime")
@@ -88,9 +122,20 @@ def _clean_up(observed: Observed, draft: Draft, settings: Settings, now: dt.date
     return Plan(status=draft.changed(), events=tuple(draft.events), requeue=0)
 
 
+def _final_phase(status: Object, reason: str) -> c.Phase:
+    """Return the phase that the ending recorded; of an ending by an older operator, what its reason means."""
+    if status["phase"] in c.FINAL_PHASES:
+        phase: c.Phase = status["phase"]
+        return phase
+    return status.get("finalPhase") or c.final_phase(reason)
+
+
 def _expire(observed: Observed, draft: Draft, now: dt.datetime) -> Plan:
     assert observed.run is not None
     assert observed.spec is not None
+    if "finishTime" not in draft.status:
+        draft.stamp("finishTime")
+        return Plan(status=draft.changed(), requeue=0)
     age = (now - parse_time(draft.status["finishTime"])).total_seconds()
     left = observed.spec.ttl_seconds_after_finished - age
     if left > 0:
@@ -112,8 +157,9 @@ def _finish(observed: Observed, draft: Draft, settings: Settings, over: Ending) 
     draft.phase("Stopping")
     draft.stamp("finishTime")
     draft.explain(reason, over.message)
+    draft.status["finalPhase"] = over.phase
     draft.condition(c.FINISHED, True, reason, over.message)
-    draft.condition(c.CLUSTER_DELETED, False, c.CLEANING_UP, "what the run had is being deleted")
+    draft.condition(c.CLUSTER_DELETED, False, c.CLEANING_UP, _BEING_DELETED)
     draft.summarise("progressing", c.CLEANING_UP, over.message)
     draft.tell(reason, over.message, warning=over.phase == "Failed")
     if over.outcome is not None or draft.status.get("flow"):
@@ -139,22 +185,27 @@ def _suspend(observed: Observed, draft: Draft, settings: Settings, now: dt.datet
     draft.explain(c.SUSPENDED, "suspended by spec.suspend: nothing of the run exists")
     if draft.status.pop("startTime", None):
         draft.tell(c.SUSPENDED, "suspended by spec.suspend")
-    for field in ("readyTime", "cluster", "flow", "display"):
+    for field in ("readyTime", "display"):
         draft.status.pop(field, None)
+    progress.forget_children(draft)
     draft.forget(c.CLUSTER_READY, c.FLOW_STARTED)
     draft.summarise("progressing", c.SUSPENDED, "suspended")
     # The record of the children goes first: deleting them must not look like losing them.
     if (changed := draft.changed()) is not None:
         return Plan(status=changed, events=tuple(draft.events), requeue=0)
-    return Plan(
-        actions=tuple(teardown.removals(observed, settings, now)), requeue=teardown.stuck_in(observed, settings, now)
-    )
+    look = None if _is_empty(observed) else teardown.stuck_in(observed, settings, now) or LOOK_SECONDS
+    return Plan(actions=tuple(teardown.removals(observed, settings, now)), requeue=look)
 
 
-def _resume(draft: Draft) -> Plan:
-    """Write down that the run starts again, before anything of it exists that could be taken for a leftover."""
+def _begin(draft: Draft) -> Plan:
+    """Record that the run starts, before any child exists: deadlines count, and fixed fields cannot change.
+
+    A run that was suspended starts in the same way.
+    """
     draft.phase("Starting")
-    draft.explain(c.WAITING, "let go on by spec.suspend")
+    draft.stamp("startTime")
+    draft.explain(c.WAITING, "the run is starting")
+    draft.summarise("progressing", c.WAITING, "the run is starting")
     return Plan(status=draft.changed(), events=tuple(draft.events), requeue=0)
 
 
@@ -166,13 +217,17 @@ def _start_or_run(
         lacking = missing(observed, settings, backend)
     except TemplateError as error:
         return _finish(observed, draft, settings, Ending("Failed", c.INVALID_TEMPLATE, str(error)))
+    except SpecError as error:
+        return _finish(observed, draft, settings, Ending("Failed", c.INVALID_SPEC, str(error)))
     refused = {rejection.kind for rejection in observed.rejections}
     if creates := tuple(action for action in lacking if action.resource.kind not in refused):
-        return Plan(actions=creates, requeue=0)
-    if "startTime" not in draft.status:
-        draft.stamp("startTime")
-        draft.tell(c.CREATED, _asked_for(observed))
+        if why is not None:
+            progress.explain(draft, why)
+        return Plan(actions=creates, status=draft.changed(), events=tuple(draft.events), requeue=0)
+    is_new = not progress.has_children(draft)
     progress.record(observed, draft, backend, settings)
+    if is_new and (made := _asked_for(observed)):
+        draft.tell(c.CREATED, made)
     running = progress.judge(observed, draft, why, settings)
     sizing = _resize(observed, settings, backend)
     looks = [_next_look(observed, draft.status, now, running=running), sizing.requeue]
@@ -194,19 +249,19 @@ def _resize(observed: Observed, settings: Settings, backend: Backend | None) -> 
 
 def _asked_for(observed: Observed) -> str:
     children = [obj for obj in (observed.cluster, observed.job) if obj is not None]
-    return "created " + " and ".join(f"{obj['kind']} {obj['metadata']['name']}" for obj in children)
+    return "created " + " and ".join(f"{obj['kind']} {obj['metadata']['name']}" for obj in children) if children else ""
 
 
 def _next_look(observed: Observed, status: Object, now: dt.datetime, *, running: bool) -> float | None:
-    """Seconds until something is due that no watch event announces."""
+    """Return seconds until something is due that no watch event announces. A deadline that has passed is not due."""
     assert observed.spec is not None
     elapsed = (now - parse_time(status["startTime"])).total_seconds()
-    waits = []
-    if observed.spec.active_deadline_seconds is not None:
-        waits.append(observed.spec.active_deadline_seconds - elapsed)
+    deadlines = [observed.spec.active_deadline_seconds]
+    if "readyTime" not in status:
+        deadlines.append(observed.spec.start_deadline_seconds)
+    waits = [limit - elapsed for limit in deadlines if limit is not None and limit > elapsed]
     if not running:
-        waits.append(observed.spec.start_deadline_seconds - elapsed)
         waits.append(RETRY_SECONDS if observed.rejections else LOOK_SECONDS)
     if (heard := next_look(observed)) is not None:
         waits.append(heard)
-    return max(min(waits), 0.1) if waits else None
+    return max(min(waits), SHORTEST_LOOK_SECONDS) if waits else None

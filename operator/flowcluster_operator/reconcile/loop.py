@@ -6,16 +6,20 @@ import asyncio
 import datetime as dt
 import logging
 import random
+from typing import NamedTuple
 
-from flowcluster_operator.errors import ApiUnavailable, Conflict, NotFound, OperatorError
+from flowcluster_api import conditions as c
+from flowcluster_operator.errors import ApiError, ApiUnavailable, Conflict, NotFound, OperatorError
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.memory import Memory
-from flowcluster_operator.model import Key, Rejection
+from flowcluster_operator.model import Key, Observed, Rejection, Trouble
 from flowcluster_operator.reconcile.apply import apply
-from flowcluster_operator.reconcile.decide import RETRY_SECONDS, decide
+from flowcluster_operator.reconcile.decide import RETRY_SECONDS, SHOWN_SECONDS, decide
+from flowcluster_operator.reconcile.failing import failing
 from flowcluster_operator.reconcile.observe import observe
 from flowcluster_operator.reconcile.queue import Queue
 from flowcluster_operator.settings import Settings
+from flowcluster_operator.specs import parse
 from flowcluster_operator.store import Store
 
 _logger = logging.getLogger(__name__)
@@ -27,12 +31,21 @@ _FIRST_ERROR, _FIRST_CONFLICT = 0.4, 0.05
 _MAX_DOUBLINGS = 16
 
 
+class _Failures(NamedTuple):
+    """Passes that failed one after the other: why the last one did, when the first one did, and how many."""
+
+    reason: str
+    message: str
+    since: float
+    number: int
+
+
 class Reconciler:
     """Works off the queue with `settings.concurrency` passes at a time."""
 
     def __init__(self, settings: Settings, store: Store, kube: Kube) -> None:
         self._settings, self._store, self._kube = settings, store, kube
-        self._failures: dict[Key, int] = {}
+        self._failures: dict[Key, _Failures] = {}
         self._rejections: dict[Key, tuple[dt.datetime, list[Rejection]]] = {}
         self._memory = Memory()
         self.queue: Queue[Key] = Queue()
@@ -54,22 +67,22 @@ class Reconciler:
                 self.queue.add_later(key, wait)
 
     async def _pass(self, key: Key) -> float | None:
-        """One pass; seconds until the next one, None for never. No error of one run may stop the others."""
+        """Make one pass; return seconds until the next one, None for never. No error of a run may stop the others."""
         try:
             wait = await self._reconcile(key)
-        except (Conflict, NotFound):
+        except (Conflict, NotFound) as error:
             # Another client wrote in between, or the API server does not know an object of ours yet.
-            return self._backoff(key, first=_FIRST_CONFLICT)
+            return self._backoff(key, c.API_ERROR, str(error), first=_FIRST_CONFLICT)
         except ApiUnavailable as error:
-            wait = self._backoff(key, error.retry_after)
+            wait = self._backoff(key, c.API_ERROR, str(error), error.retry_after)
             _logger.warning("%s/%s: %s; again in %.1f s", key.namespace, key.name, error, wait)
             return wait
         except OperatorError as error:
-            wait = self._backoff(key)
+            wait = self._backoff(key, c.API_ERROR if isinstance(error, ApiError) else c.RECONCILE_ERROR, str(error))
             _logger.error("%s/%s: %s; again in %.1f s", key.namespace, key.name, error, wait)
             return wait
-        except Exception:
-            wait = self._backoff(key)
+        except Exception as error:
+            wait = self._backoff(key, c.RECONCILE_ERROR, f"{type(error).__name__}: {error}")
             _logger.exception("%s/%s: a bug; again in %.1f s", key.namespace, key.name, wait)
             return wait
         self._failures.pop(key, None)
@@ -77,8 +90,14 @@ class Reconciler:
 
     async def _reconcile(self, key: Key) -> float | None:
         now = dt.datetime.now(dt.UTC)
-        observed = await observe(key, self._store, self._kube, self._memory, self._refused(key, now), now)
-        plan = decide(observed, self._settings, now)
+        trouble = self._trouble(key)
+        try:
+            refused = self._refused(key, now)
+            observed = await observe(key, self._store, self._kube, self._memory, refused, now, trouble)
+            plan = decide(observed, self._settings, now)
+        except Exception:
+            await self._report(key, trouble, now)
+            raise
         rejections = await apply(plan, observed, self._store, self._memory, self._kube, now)
         if rejections:
             self._rejections[key] = (now, rejections)
@@ -89,6 +108,24 @@ class Reconciler:
                 self._memory.forget(key)
         return plan.requeue
 
+    async def _report(self, key: Key, trouble: Trouble | None, now: dt.datetime) -> None:
+        """Write into status why the last passes failed in the same way as this one."""
+        run = self._store.flow_run(key)
+        if run is None or trouble is None or trouble.seconds < SHOWN_SECONDS:
+            return
+        try:
+            spec, _ = parse(run)
+            plan = failing(run, spec, trouble, now)
+            await apply(plan, Observed(key=key, run=run), self._store, self._memory, self._kube, now)
+        except Exception as error:
+            _logger.warning("%s/%s: the status was not written: %s", key.namespace, key.name, error)
+
+    def _trouble(self, key: Key) -> Trouble | None:
+        known = self._failures.get(key)
+        if known is None:
+            return None
+        return Trouble(known.reason, known.message, asyncio.get_running_loop().time() - known.since)
+
     def _refused(self, key: Key, now: dt.datetime) -> list[Rejection]:
         """What was refused a moment ago; later it is forgotten, and so tried again."""
         when, rejections = self._rejections.get(key, (now, []))
@@ -97,8 +134,12 @@ class Reconciler:
             return []
         return rejections
 
-    def _backoff(self, key: Key, at_least: float | None = None, first: float = _FIRST_ERROR) -> float:
-        count = self._failures[key] = self._failures.get(key, 0) + 1
-        doublings = min(count - 1, _MAX_DOUBLINGS)
+    def _backoff(
+        self, key: Key, reason: str, message: str, at_least: float | None = None, first: float = _FIRST_ERROR
+    ) -> float:
+        known = self._failures.get(key)
+        since = known.since if known else asyncio.get_running_loop().time()
+        failures = self._failures[key] = _Failures(reason, message, since, known.number + 1 if known else 1)
+        doublings = min(failures.number - 1, _MAX_DOUBLINGS)
         wait: float = min(first * 2.0**doublings, _MAX_BACKOFF) * random.uniform(0.5, 1.0)
         return max(wait, min(at_least or 0, _MAX_BACKOFF))

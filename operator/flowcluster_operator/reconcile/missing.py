@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from flowcluster_operator.backends.base import Backend
 from flowcluster_operator.desired.driver_access import driver_access
 from flowcluster_operator.desired.driver_job import driver_job
 from flowcluster_operator.desired.lease import lease
-from flowcluster_operator.desired.tls import keys, keys_name
+from flowcluster_operator.desired.tls import keys
+from flowcluster_operator.errors import SpecError, TemplateError
 from flowcluster_operator.model import Create, Observed
 from flowcluster_operator.policies.scaling import scale
 from flowcluster_operator.reconcile import progress
@@ -15,12 +19,12 @@ from flowcluster_operator.settings import Settings
 
 
 def missing(observed: Observed, settings: Settings, backend: Backend | None) -> list[Create]:
-    """The children to create now. Raises `TemplateError` for a template that is none.
+    """Return the children to create now. Raises `TemplateError` and `SpecError` for what cannot be built.
 
     What pods cannot start without is there before they are: the Lease and the driver's account, then the run's keys.
     Cluster and driver come up side by side, and the driver's rights with them: the API server takes long to make those.
     """
-    given, own = _given_keys(observed, backend), _own_keys(observed)
+    given, own = _given_keys(observed, backend), observed.keys
     # Made in any case: what is wrong with a template is told before anything exists.
     pods = _pods(observed, settings, backend, given or own or "")
     rights = _rights(observed)
@@ -30,7 +34,7 @@ def missing(observed: Observed, settings: Settings, backend: Backend | None) -> 
         return rights if rights and observed.is_beneath else [Create(LEASE, lease(observed.key)), *accounts]
     if given is None and (observed.is_beneath or (observed.is_guest and observed.referenced is None)):
         return rights  # the run above is ending, and this one with it; or the other cluster is not there yet
-    keyless = given is None and observed.keys != own and bool(pods)
+    keyless = given is None and own is None and bool(pods)
     ahead = [*accounts, Create(SECRET, keys(observed.key, observed.lease))] if keyless else accounts
     return ahead or [*pods, *rights]
 
@@ -46,13 +50,27 @@ def _pods(observed: Observed, settings: Settings, backend: Backend | None, secre
         known = secret if is_own else _given_keys(observed, backend)
         address = backend.address(name, observed.key.namespace, settings, known)
         if is_own and observed.cluster is None:
-            body = backend.build(observed.key, spec, settings, scale(observed, settings), secret)
+            with _naming("spec.cluster"):
+                body = backend.build(observed.key, spec, settings, scale(observed, settings), secret)
             creates.append(Create(backend.resource, body))
     if spec.flow is not None and observed.job is None:
         bounds = scale(observed, settings)
         adapts = is_own and bounds.minimum < bounds.maximum and not (backend and backend.scales_itself)
-        creates.append(Create(JOB, driver_job(observed.key, spec, settings, secret, address, adapts)))
+        with _naming("spec.flow"):
+            job = driver_job(observed.key, spec, settings, secret, address, adapts)
+        creates.append(Create(JOB, job))
     return creates
+
+
+@contextmanager
+def _naming(field: str) -> Iterator[None]:
+    """Raise what a builder raises as `SpecError`: the schema admits values that nothing can be built from."""
+    try:
+        yield
+    except (TemplateError, SpecError):
+        raise
+    except Exception as error:
+        raise SpecError(f"{field}: {error or type(error).__name__}") from error
 
 
 def _rights(observed: Observed) -> list[Create]:
@@ -71,8 +89,3 @@ def _given_keys(observed: Observed, backend: Backend | None) -> str | None:
     if observed.is_beneath and observed.parent is not None:
         return observed.parent.keys
     return backend.keys(observed.referenced) if backend is not None and observed.referenced is not None else None
-
-
-def _own_keys(observed: Observed) -> str | None:
-    """The Secret with the run's own keys; None while its name is not known."""
-    return keys_name(observed.key, observed.lease) if observed.lease is not None else None

@@ -18,32 +18,34 @@ from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.backends.base import Backend
 from flowcluster_operator.backends.registry import BACKENDS
 from flowcluster_operator.desired.driver_access import driver_account
-from flowcluster_operator.desired.metadata import owned_by
+from flowcluster_operator.desired.metadata import controlling_run, owned_by
 from flowcluster_operator.desired.tls import keys_in
 from flowcluster_operator.errors import NotFound
 from flowcluster_operator.facts import parse_time, pod_facts
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.memory import Memory
-from flowcluster_operator.model import DriverSigns, Key, Observed, Parent, Rejection, Settled, Warned
+from flowcluster_operator.model import DriverSigns, Key, Observed, Parent, Rejection, Settled, Trouble, Warned
+from flowcluster_operator.policies.ending import is_suspended
 from flowcluster_operator.policies.resizing import live_workers
+from flowcluster_operator.reconcile.verify import find_rights, known_left, nothing_left
 from flowcluster_operator.resources import (
     ACCESS,
-    CHILDREN,
     DEPLOYMENT,
     EVENT,
     FLOW_RUN,
     JOB,
-    LATECOMERS,
     LEASE,
     POD,
     RAY_CLUSTER,
+    UPSTREAM_CHILDREN,
     Object,
     Resource,
 )  # fmt: skip
 from flowcluster_operator.settling import Settling
 from flowcluster_operator.silences import Silences
+from flowcluster_operator.specs import parse
 from flowcluster_operator.status import is_true
-from flowcluster_operator.store import Store, parent_reference
+from flowcluster_operator.store import Store
 
 #: Seconds that a Job may be without a pod before its Events are asked for.
 _POD_SECONDS = 1.0
@@ -56,10 +58,11 @@ async def observe(
     memory: Memory,
     rejections: Sequence[Rejection],
     now: dt.datetime,
+    trouble: Trouble | None = None,
 ) -> Observed:
-    """The world as far as one run is concerned."""
+    """Return the world as far as one run is concerned."""
     run = store.flow_run(key) or await _confirm_gone(store, kube, FLOW_RUN, key, key.name)
-    spec = FlowRunSpec.model_validate(run["spec"]) if run else None
+    spec, invalid = parse(run) if run else (None, None)
     status: Object = (run or {}).get("status") or {}
     over = is_true(status, c.FINISHED)
     backend = BACKENDS[spec.cluster.kind] if spec and spec.cluster else None
@@ -69,28 +72,65 @@ async def observe(
         cluster = cluster or await _recorded(store, kube, key, backend.resource, known)
     if run is not None and not over:
         job = job or await _recorded(store, kube, key, JOB, (status.get("flow") or {}).get("job"))
+    if run is not None and not over and job is not None:
+        await _read_last_pod(store, kube, key, job)
+    if (over or is_suspended(status)) and key not in memory.searched and not is_true(status, c.CLUSTER_DELETED):
+        await find_rights(store, kube, key)
+        memory.searched.add(key)
     parent = await _parent(store, kube, key, run)
     lease, driver = await _driver(store, kube, memory.silences, key, spec, parent)
+    verified = await _verified(store, kube, memory, key, status)  # what it finds is in the store for what follows
     observed = Observed(
         key=key,
         run=run,
         spec=spec,
+        invalid=invalid,
         cluster=cluster,
         job=job,
         lease=lease,
         driver=driver,
-        access=tuple(obj for resource in ACCESS for obj in store.children(key, resource)),
-        keys=memory.keys.get(key),
+        access=tuple(obj for resource in ACCESS if (obj := _owned(store, resource, key)) is not None),
+        keys=_keys(memory, key, lease, cluster, job),
         parent=parent,
         deployments=tuple(store.children(key, DEPLOYMENT)),
-        latecomers=tuple(obj for resource in LATECOMERS for obj in store.children(key, resource)),
+        upstream_children=tuple(obj for resource in UPSTREAM_CHILDREN for obj in store.children(key, resource)),
+        orphans=tuple(store.orphans(key)),
         pods=tuple(pod_facts(pod) for pod in store.children(key, POD)),
         warnings=await _warnings(kube, key, cluster, job, store, now) if run is not None and not over else (),
         rejections=tuple(rejections),
         referenced=await _referenced(kube, key, spec, backend),
-        verified_gone=over and not is_true(status, c.CLUSTER_DELETED) and await _nothing_left(store, kube, key),
+        verified_gone=verified,
+        trouble=trouble,
     )
     return dataclasses.replace(observed, settled=_settled(observed, backend, memory.settling))
+
+
+async def _verified(store: Store, kube: Kube, memory: Memory, key: Key, status: Object) -> bool:
+    """Whether the API server has nothing of a run that must have nothing: it is over or suspended."""
+    over = is_true(status, c.FINISHED)
+    if is_true(status, c.CLUSTER_DELETED) or not (over or is_suspended(status)):
+        memory.verified.discard(key)
+        memory.searched.discard(key)
+        return False
+    if over:
+        return await nothing_left(store, kube, key)
+    if key in memory.verified:
+        return not known_left(store, key)
+    if not await nothing_left(store, kube, key):
+        return False
+    memory.verified.add(key)
+    return True
+
+
+def _keys(memory: Memory, key: Key, lease: Object | None, cluster: Object | None, job: Object | None) -> str | None:
+    """Return the name of the Secret with the run's own credentials, which its pod templates name."""
+    for backend in BACKENDS.values():
+        if cluster is not None and cluster["kind"] == backend.resource.kind and (found := backend.keys(cluster)):
+            return found
+    if job is not None and (found := keys_in(job["spec"]["template"]["spec"])):
+        return found
+    made_for, name = memory.keys.get(key, (None, None))
+    return name if lease is not None and made_for == lease["metadata"]["uid"] else None
 
 
 def _settled(observed: Observed, backend: Backend | None, settling: Settling) -> Settled:
@@ -110,33 +150,43 @@ def _own_cluster(store: Store, key: Key) -> Object | None:
 
 
 async def _confirm_gone(store: Store, kube: Kube, resource: Resource, key: Key, name: str) -> Object | None:
-    """An object that the store does not have, in case it exists all the same; None when it does not."""
+    """Read an object that the store does not have; None when it does not exist, or is not the run's."""
     try:
         found = await kube.get(resource, key.namespace, name)
     except NotFound:
         return None
-    if resource is FLOW_RUN and found["metadata"]["uid"] != key.uid:
-        return None  # a namesake: another run
+    if not (found["metadata"]["uid"] == key.uid if resource is FLOW_RUN else owned_by(found, key)):
+        return None  # a namesake: of another run, or of a stranger
     store.put(resource, found)
     return found
 
 
 async def _recorded(store: Store, kube: Kube, key: Key, resource: Resource, name: str | None) -> Object | None:
-    """A child that the status speaks of and the store lacks: to call it lost, the API server must say so."""
-    if not name or name != names.child_name(key.name, key.uid):
-        return None
-    return await _confirm_gone(store, kube, resource, key, name)
+    """Read a child that the status names and the store lacks: only the API server knows that it is lost."""
+    return await _confirm_gone(store, kube, resource, key, name) if name else None
+
+
+async def _read_last_pod(store: Store, kube: Kube, key: Key, job: Object) -> None:
+    """Read the driver's pods when the Job has ended and no pod that ended is known: the watch may be late."""
+    conditions = (job.get("status") or {}).get("conditions") or []
+    if not any(item["type"] in ("Complete", "Failed") and item["status"] == "True" for item in conditions):
+        return
+    drivers = [pod_facts(pod) for pod in store.children(key, POD)]
+    if any(pod.component == names.COMPONENT_DRIVER and pod.ended is not None for pod in drivers):
+        return
+    selector = f"{names.LABEL_RUN_UID}={key.uid},{names.LABEL_COMPONENT}={names.COMPONENT_DRIVER}"
+    for pod in (await kube.list(POD, key.namespace, labels=selector))["items"]:
+        store.put(POD, pod)
 
 
 async def _parent(store: Store, kube: Kube, key: Key, run: Object | None) -> Parent | None:
-    reference = parent_reference(run) if run else None
-    if reference is None:
+    above = controlling_run(run) if run else None
+    if above is None:
         return None
-    above = Key(key.namespace, reference["name"], reference["uid"])
     found = store.flow_run(above) or await _confirm_gone(store, kube, FLOW_RUN, above, above.name)
     if found is None:
         return None  # garbage collection deletes this run, too
-    account = driver_account(above, FlowRunSpec.model_validate(found["spec"]))
+    account = driver_account(above, parse(found)[0])
     job = _owned(store, JOB, above)
     keys = keys_in(job["spec"]["template"]["spec"]) if job else None
     return Parent(above.name, account, keys, is_over=is_true(found.get("status") or {}, c.FINISHED))
@@ -195,23 +245,3 @@ async def _referenced(kube: Kube, key: Key, spec: FlowRunSpec | None, backend: B
         return await kube.get(backend.resource, key.namespace, spec.cluster.ref.name)
     except NotFound:
         return None
-
-
-async def _nothing_left(store: Store, kube: Kube, key: Key) -> bool:
-    if any(store.children(key, resource) for resource in CHILDREN):
-        return False
-    selector = f"{names.LABEL_RUN_UID}={key.uid}"
-    lists = await asyncio.gather(*(_list_or_none(kube, resource, key, selector) for resource in CHILDREN))
-    for resource, items in zip(CHILDREN, lists, strict=True):
-        for item in items:
-            store.put(resource, item)
-    return not any(lists)
-
-
-async def _list_or_none(kube: Kube, resource: Resource, key: Key, selector: str) -> list[Object]:
-    try:
-        found = await kube.list(resource, key.namespace, labels=selector)
-    except NotFound:  # the kind itself is not installed
-        return []
-    items: list[Object] = found["items"]
-    return items

@@ -16,10 +16,12 @@ from flowcluster_operator.status import Draft, is_true
 
 
 def cluster_name(observed: Observed) -> str:
-    """Name of the cluster that the run uses: its own, or the one that the spec names."""
+    """Return the name of the cluster that the run uses: its own, or the one that the spec names."""
     cluster = observed.spec.cluster if observed.spec else None
     if cluster is not None and cluster.ref is not None:
         return cluster.ref.name
+    if observed.cluster is not None:
+        return str(observed.cluster["metadata"]["name"])
     return names.child_name(observed.key.name, observed.key.uid)
 
 
@@ -27,10 +29,35 @@ def record(observed: Observed, draft: Draft, backend: Backend | None, settings: 
     """Write down what is there of the run. A child that is being deleted is not there."""
     if backend is not None and _present(observed.cluster if not observed.is_guest else observed.referenced):
         draft.status["cluster"] = _cluster(observed, draft, backend, settings)
-    if _present(observed.job):
-        flow = draft.status.setdefault("flow", {"job": names.child_name(observed.key.name, observed.key.uid)})
+    if observed.job is not None and _present(observed.job):
+        flow = draft.status.setdefault("flow", {})
+        flow["job"] = observed.job["metadata"]["name"]
         flow["attempts"] = max(flow.get("attempts", 0), len(observed.of(names.COMPONENT_DRIVER)))
     display(draft)
+
+
+def has_children(draft: Draft) -> bool:
+    """Whether the status names a cluster or a Job."""
+    cluster, flow = draft.status.get("cluster") or {}, draft.status.get("flow") or {}
+    return bool(cluster.get("name") or flow.get("job"))
+
+
+def forget_children(draft: Draft) -> None:
+    """Keep of cluster and flow only what they used: a suspended run has neither."""
+    cluster, flow = draft.status.pop("cluster", None) or {}, draft.status.pop("flow", None) or {}
+    cluster |= used(cluster, 0, draft.now)
+    kept = {name: cluster[name] for name in ("kind", "peakWorkers", "workerSeconds") if name in cluster}
+    if "kind" in kept and len(kept) > 1:
+        draft.status["cluster"] = kept
+    if "attempts" in flow:
+        draft.status["flow"] = {"attempts": flow["attempts"]}
+
+
+def explain(draft: Draft, why: Cause) -> None:
+    """Show what holds the run up."""
+    draft.tell(why.reason, why.message, warning=True)
+    draft.explain(*why)
+    draft.summarise("progressing", *why)
 
 
 def display(draft: Draft) -> None:

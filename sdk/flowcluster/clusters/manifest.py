@@ -26,11 +26,14 @@ def default_image() -> str | None:
 
 
 def beneath(body: Object, environment: Mapping[str, str]) -> Object:
-    """The manifest as part of the FlowRun whose driver the operator started with this environment, if it did."""
+    """Return the manifest as a child run of the FlowRun whose driver the operator started with this environment.
+
+    That FlowRun is the controller. Without such an environment the manifest stays as it is.
+    """
     if driver.ENV_RUN_UID not in environment:
         return body
     owner = names.reference(environment[driver.ENV_RUN_NAME], environment[driver.ENV_RUN_UID])
-    return body | {"metadata": body["metadata"] | {"ownerReferences": [owner]}}
+    return body | {"metadata": body["metadata"] | {"ownerReferences": [owner | {"controller": True}]}}
 
 
 def cluster_run(

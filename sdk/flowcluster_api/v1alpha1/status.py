@@ -52,7 +52,9 @@ class ClusterStatus(ApiModel):
     """The run's cluster."""
 
     kind: str = Field(description="Dask or Ray.")
-    name: str = Field(description="Name of the DaskCluster or RayCluster.")
+    name: str | None = Field(
+        default=None, description="Name of the DaskCluster or RayCluster. Absent while the run is suspended."
+    )
     address: str | None = Field(default=None, description="Where a driver in this Kubernetes reaches it.")
     dashboard: str | None = Field(default=None, description="Its dashboard, inside this Kubernetes.")
     workers: WorkerCounts = Field(default=WorkerCounts(), description="Its workers.")
@@ -110,6 +112,9 @@ class FlowRunStatus(ApiModel):
     """How the run goes."""
 
     phase: Phase | None = Field(default=None, description="Where in its life the run is.")
+    final_phase: Literal["Succeeded", "Failed", "Cancelled"] | None = Field(
+        default=None, description="The phase in which the run will be, or is, once nothing of it is left."
+    )
     reason: str | None = Field(default=None, max_length=REASON_LIMIT, description="Why, in one CamelCase word.")
     message: Message | None = Field(default=None, description="Why, in a line that a person can act on.")
     conditions: list[Condition] = Field(

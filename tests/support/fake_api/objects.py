@@ -128,6 +128,8 @@ class Objects:
         self._check_version(resource, obj, conditions.get("resourceVersion"))
         changed = copied(obj)
         meta = changed["metadata"]
+        if options.get("propagationPolicy") == "Orphan":
+            self._orphan(meta["uid"])
         if options.get("propagationPolicy") == "Foreground":
             meta["finalizers"] = sorted({*(meta.get("finalizers") or []), FOREGROUND})
         meta.setdefault("deletionTimestamp", timestamp(self.clock()))
@@ -161,6 +163,14 @@ class Objects:
         left = [name for name in meta["finalizers"] if name != FOREGROUND]
         self._update(place, obj, {**obj, "metadata": {**meta, "finalizers": left}})
         return True
+
+    def _orphan(self, uid: str) -> None:
+        """Remove the references to an owner, as the garbage collector does before the owner goes."""
+        for place, other, _ in list(self._dependents(uid)):
+            owners = [owner for owner in other["metadata"]["ownerReferences"] if owner["uid"] != uid]
+            changed = copied(other)
+            changed["metadata"]["ownerReferences"] = owners
+            self._update(place, other, changed)
 
     def _dependents(self, uid: str) -> Iterator[tuple[_Place, Object, bool]]:
         for place, obj in self._kept.items():

@@ -60,7 +60,7 @@ def test_child_names_differ_when_runs_have_different_names(runs: list[str], data
     assert len({names.child_name(run, uid) for run, uid in zip(runs, uids, strict=True)}) == len(runs)
 
 
-@given(RUN_NAMES.map(lambda name: f"a{name[:29]}".rstrip("-")), UIDS)
+@given(RUN_NAMES.map(lambda name: f"a{name[:25]}".rstrip("-")), UIDS)
 def test_child_name_begins_with_the_name_of_the_run_when_that_is_short(run: str, uid: str) -> None:
     """`kubectl get pods` shows which run a pod belongs to."""
     assert names.child_name(run, uid).startswith(f"{run}-")

@@ -31,7 +31,7 @@ from flowcluster_operator.resources import (
 )
 from flowcluster_operator.store import Store
 from tests.support.fake_api import Answer, Drop, FakeApi, Hold
-from tests.support.makers import KEY, KEYS, NOW, cluster, job, lease, run, spec
+from tests.support.makers import KEY, LEASE_UID, NOW, cluster, job, lease, run, spec
 
 NAME = names.child_name(KEY.name, KEY.uid)
 STARTING: Object = {"phase": "Starting"}
@@ -165,7 +165,7 @@ class TestCreateKeys:
 
         (secret,) = rig.api.objects.all(SECRET)
         assert sorted(secret["data"]) == ["auth_token", "ca.crt", "tls.crt", "tls.key"]
-        assert rig.memory.keys == {KEY: KEYS}
+        assert rig.memory.keys == {KEY: (LEASE_UID, secret["metadata"]["name"])}
 
     async def test_create_keys_reads_no_secret(self, rig: Rig) -> None:
         """The operator has no right to."""
@@ -174,20 +174,28 @@ class TestCreateKeys:
 
         assert rig.api.seen(resource=SECRET) == ["POST Secret"] * 2
 
-    async def test_create_keys_keeps_the_secret_when_it_exists(self, rig: Rig) -> None:
+    async def test_create_keys_uses_no_secret_that_exists_already(self, rig: Rig) -> None:
+        """Another client may have created it, with contents that it knows."""
+        planted = {"metadata": {"name": NAME, "namespace": KEY.namespace}, "data": {"tls.key": "known"}}
+        rig.api.objects.create(SECRET, KEY.namespace, planted)
         await rig.carry_out(Create(SECRET, keys(KEY, lease())))
-        (before,) = rig.api.objects.all(SECRET)
-        rig.memory.forget(KEY)  # another process
+        _, name = rig.memory.keys[KEY]
 
-        assert await rig.carry_out(Create(SECRET, keys(KEY, lease()))) == []
-        assert rig.api.objects.all(SECRET) == [before]
-        assert rig.memory.keys == {KEY: KEYS}
+        assert name.startswith(f"{NAME}-")
+        assert rig.api.objects.get(SECRET, KEY.namespace, name)["data"].keys() > {"tls.key"}
+
+    async def test_create_keys_raises_conflict_when_the_name_is_taken(self, rig: Rig) -> None:
+        rig.api.inject(Answer(409, "already exists"), "POST", SECRET)
+
+        with pytest.raises(Conflict):
+            await rig.carry_out(Create(SECRET, keys(KEY, lease())))
+        assert rig.memory.keys == {}
 
     async def test_create_keys_returns_a_rejection_when_the_secret_is_refused(self, rig: Rig) -> None:
         rig.api.inject(Answer(403, "exceeded quota"), "POST", SECRET)
 
         assert await rig.carry_out(Create(SECRET, keys(KEY, lease()))) == [
-            Rejection("Secret", KEYS, 403, "exceeded quota")
+            Rejection("Secret", NAME, 403, "exceeded quota")
         ]
         assert rig.memory.keys == {}
 
@@ -234,9 +242,19 @@ class TestDelete:
     async def test_drop_finalizers_lets_the_child_go(self, rig: Rig) -> None:
         made = rig.known(DASK_CLUSTER, cluster(finalizers=["kopf.zalando.org/KopfFinalizerMarker"]))
         rig.api.objects.delete(DASK_CLUSTER, KEY.namespace, NAME)
-        await rig.carry_out(DropFinalizers(DASK_CLUSTER, NAME, uid(made)))
+        version = rig.api.objects.get(DASK_CLUSTER, KEY.namespace, NAME)["metadata"]["resourceVersion"]
+        await rig.carry_out(DropFinalizers(DASK_CLUSTER, NAME, uid(made), (), version))
 
         assert rig.api.objects.all(DASK_CLUSTER) == []
+
+    async def test_drop_finalizers_keeps_those_that_another_party_added_meanwhile(self, rig: Rig) -> None:
+        made = rig.known(DASK_CLUSTER, cluster(finalizers=["x/y"]))
+        rig.api.objects.delete(DASK_CLUSTER, KEY.namespace, NAME)
+
+        with pytest.raises(Conflict):
+            await rig.carry_out(DropFinalizers(DASK_CLUSTER, NAME, uid(made), (), "1"))
+        (known,) = rig.store.children(KEY, DASK_CLUSTER)
+        assert known == rig.api.objects.get(DASK_CLUSTER, KEY.namespace, NAME)
 
 
 class TestSetWorkers:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import pytest
@@ -16,6 +17,7 @@ from flowcluster_operator.model import (
     Rejection,
     Warned,
 )  # fmt: skip
+from flowcluster_operator.policies.teardown import DASK_KUBERNETES_FINALIZER
 from flowcluster_operator.resources import FLOW_RUN
 from flowcluster_operator.status import Draft
 from tests.support.makers import (
@@ -26,6 +28,7 @@ from tests.support.makers import (
     deployment,
     ended,
     job,
+    lease,
     observed,
     outcome,
     pod,
@@ -261,27 +264,44 @@ class TestTeardown:
 
     def test_a_stuck_deletion_is_let_go(self) -> None:
         """With the other operator away, its finalizer is dropped after 30 s."""
-        going = cluster(deletionTimestamp=ago(31), finalizers=["foregroundDeletion", "x"])
+        going = cluster(deletionTimestamp=ago(31), finalizers=["foregroundDeletion", "x/y", DASK_KUBERNETES_FINALIZER])
 
-        assert [type(action) for action in plan_for(observed(status=FINISHED, cluster=going)).actions] == [
-            DropFinalizers
-        ]
+        (action,) = plan_for(observed(status=FINISHED, cluster=going)).actions
+        assert isinstance(action, DropFinalizers)
+        assert action.left == ("foregroundDeletion", "x/y")
+
+    @pytest.mark.parametrize("make", [cluster, job, lambda **meta: {**lease(), "metadata": lease()["metadata"] | meta}])
+    def test_finalizers_of_others_stay(self, make: Callable[..., dict[str, Any]]) -> None:
+        """Another party waits for something; the status shows for what."""
+        going = make(deletionTimestamp=ago(100), finalizers=["foregroundDeletion", "x/y"])
+        part = {"DaskCluster": "cluster", "Job": "job", "Lease": "lease"}[going["kind"]]
+        plan = plan_for(observed(status=FINISHED, **{part: going}))
+
+        assert plan.actions == ()
+        assert plan.status is not None
+        assert "finalizer x/y" in condition(plan.status, "ClusterDeleted")["message"]
 
     def test_what_came_too_late_goes_last(self) -> None:
         """Upstream operators make things of a cluster that is being deleted, also when the FlowRun itself is gone."""
         late = stored({"kind": "DaskWorkerGroup", "metadata": {"name": "late", "namespace": KEY.namespace}})
-        seen = observed(status=FINISHED, latecomers=(late,))
+        seen = observed(status=FINISHED, upstream_children=(late,), orphans=(late,))
 
         for found in (seen, dataclasses.replace(seen, run=None, spec=None)):
             (action,) = plan_for(found).actions
             assert isinstance(action, Delete)
             assert (action.resource.kind, action.name) == ("DaskWorkerGroup", "late")
-        children = plan_for(observed(status=FINISHED, latecomers=(late,), **CHILDREN)).actions
-        assert "DaskWorkerGroup" not in [action.resource.kind for action in children]
+
+    def test_what_has_an_owner_is_left_to_garbage_collection(self) -> None:
+        """A controller that lives would replace it."""
+        seen = observed(status=FINISHED, deployments=(deployment("worker", number=1),), pods=[pod("worker")])
+
+        assert plan_for(seen).actions == ()
 
     def test_the_final_phase_needs_a_listing(self) -> None:
         """An empty store is no proof: the run stays in Stopping until a listing found nothing."""
-        assert plan_for(observed(status=FINISHED)).status is None
+        pending = settled(observed(status=FINISHED))
+        assert pending["phase"] == "Stopping"
+        assert condition(pending, "ClusterDeleted")["status"] == "False"
         assert settled(observed(status=FINISHED, verified_gone=True))["phase"] == "Succeeded"
 
     def test_the_record_goes_when_its_time_is_over(self) -> None:
@@ -330,7 +350,7 @@ class TestTeardown:
 
     def test_a_run_that_is_let_go_says_so_before_it_starts(self) -> None:
         """From then on, what there is of it is new."""
-        first = plan_for(observed(spec(), status={"phase": "Suspended"}))
+        first = plan_for(observed(spec(), status={"phase": "Suspended"}, verified_gone=True))
         assert first.status is not None
         second = plan_for(observed(spec(), status=first.status))
 

@@ -120,19 +120,18 @@ class TestStart:
         assert kinds(plan_for(seen)) == []
 
     def test_a_run_has_keys_of_its_own(self) -> None:
-        """All of its pods have them, from a Secret that goes with its Lease; another Lease has other keys."""
+        """All of its pods have them, from a Secret that goes with its Lease, under a name that the API server chose."""
         (made,) = plan_for(observed(lease=lease(), access=access())).actions
         assert isinstance(made, Create)
         (owner,) = made.body["metadata"]["ownerReferences"]
         assert (owner["kind"], owner["uid"], owner["blockOwnerDeletion"]) == ("Lease", LEASE_UID, True)
 
-        name = made.body["metadata"]["name"]
+        assert "name" not in made.body["metadata"]
         dask, driver = (
             create.body["spec"] for create in plan_for(observed(**RIGHTS)).actions if isinstance(create, Create)
         )
         pods = [dask["scheduler"]["spec"], dask["worker"]["spec"], driver["template"]["spec"]]
-        assert [secret_of(item) for item in pods] == [name] * 3
-        assert kinds(plan_for(observed(**RIGHTS | {"keys": "of-an-earlier-lease"}))) == ["Secret"]
+        assert [secret_of(item) for item in pods] == [KEYS] * 3
 
     def test_a_run_beneath_another_one_ends_with_it(self) -> None:
         """Nobody is left to want it; what its driver said before counts more."""

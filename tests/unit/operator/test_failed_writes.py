@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from collections.abc import Iterator
 
 import pytest
 
+from flowcluster_api import names
 from flowcluster_operator.desired.tls import keys, keys_in
+from flowcluster_operator.facts import timestamp
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.resources import BY_KIND, DASK_CLUSTER, FLOW_RUN, JOB, LEASE, SECRET, Object
 from flowcluster_operator.settings import Settings
 from tests.support.fake_api import Answer, Drop, FakeApi
-from tests.support.makers import KEY, access, ago, cluster, job, lease, run, spec
+from tests.support.makers import KEY, access, cluster, job, lease, run, spec
 from tests.support.passes import Passes
 
 WRITES = "POST PUT PATCH DELETE"
-#: Writes of an undisturbed start: seven children, the status and an Event; and of an undisturbed end.
-WRITES_OF_START, WRITES_OF_END = 9, 10
+#: Writes of an undisturbed start: the status twice, seven children and an Event; of an undisturbed end; and of a
+#: suspension.
+WRITES_OF_START, WRITES_OF_END, WRITES_OF_SUSPENSION = 10, 10, 8
 CHILDREN = ["DaskCluster", "Job", "Lease", "Role", "RoleBinding", "Secret", "ServiceAccount"]
 FAULTS = [
     pytest.param(Answer(500), id="error"),
@@ -78,21 +82,32 @@ def status(api: FakeApi) -> Object:
 
 def assert_started(api: FakeApi) -> None:
     """The run has all its children, and its pods have the keys that exist."""
-    assert (children(api), status(api)["phase"]) == (CHILDREN, "Starting")
-    (dask,), (job,), (secret,) = (api.objects.all(resource) for resource in (DASK_CLUSTER, JOB, SECRET))
-    for pod in (dask["spec"]["scheduler"]["spec"], dask["spec"]["worker"]["spec"], job["spec"]["template"]["spec"]):
-        assert keys_in(pod) == secret["metadata"]["name"]
-    assert secret["metadata"]["ownerReferences"][0]["uid"] == api.objects.all(LEASE)[0]["metadata"]["uid"]
+    assert (sorted(set(children(api))), status(api)["phase"]) == (CHILDREN, "Starting")
+    (dask,), (job,), (lease,) = (api.objects.all(resource) for resource in (DASK_CLUSTER, JOB, LEASE))
+    secrets = {secret["metadata"]["name"]: secret for secret in api.objects.all(SECRET)}
+    pods = (dask["spec"]["scheduler"]["spec"], dask["spec"]["worker"]["spec"], job["spec"]["template"]["spec"])
+    (used,) = {keys_in(pod) for pod in pods}
+    assert used in secrets
+    # A Secret whose creation was not answered is not used, and goes with the Lease.
+    for secret in secrets.values():
+        assert secret["metadata"]["ownerReferences"][0]["uid"] == lease["metadata"]["uid"]
 
 
-def started(api: FakeApi) -> None:
-    """Put a run that has all its children onto the API server, and ask for its end."""
-    status = {"phase": "Starting", "startTime": ago(10)}
-    api.objects.create(FLOW_RUN, KEY.namespace, run(spec(cancel=True), status))
+def started(api: FakeApi, **wish: bool) -> None:
+    """Put a run that has all its children onto the API server, and ask for its end or its suspension."""
+    name = names.child_name(KEY.name, KEY.uid)
+    made = {"cluster": {"kind": "Dask", "name": name}, "flow": {"job": name, "attempts": 1}}
+    status = {"phase": "Starting", "startTime": timestamp(dt.datetime.now(dt.UTC)), **made}
+    api.objects.create(FLOW_RUN, KEY.namespace, run(spec(**wish or {"cancel": True}), status))
     for child in (cluster(), job(), lease(), *access()):
         api.objects.create(BY_KIND[child["kind"]], KEY.namespace, child)
     api.objects.create(SECRET, KEY.namespace, keys(KEY, lease()))
     assert children(api) == CHILDREN
+
+
+def resume(api: FakeApi) -> None:
+    """Ask for the next life of a run that is suspended."""
+    api.objects.merge(FLOW_RUN, KEY.namespace, KEY.name, {"spec": {"suspend": False}})
 
 
 def writes(api: FakeApi) -> int:
@@ -160,3 +175,54 @@ async def test_run_ends_when_the_operator_ends_after_a_write(api: FakeApi, opera
     await operators.work(4)
 
     assert (children(api), status(api)["phase"]) == ([], "Cancelled")
+
+
+async def test_suspension_takes_as_many_writes_as_are_tried(api: FakeApi, operators: Operators) -> None:
+    started(api, suspend=True)
+    await operators.work(4)
+
+    assert (children(api), status(api)["phase"]) == ([], "Suspended")
+    assert writes(api) == WRITES_OF_SUSPENSION
+
+
+@pytest.mark.parametrize("number", range(WRITES_OF_SUSPENSION))
+async def test_suspended_run_has_nothing_when_the_operator_ends_after_a_write(
+    api: FakeApi, operators: Operators, number: int
+) -> None:
+    started(api, suspend=True)
+    api.inject(Drop(after_write=True), WRITES, skip=number)
+    await operators.work(1)
+    await operators.restart()
+    await operators.work(4)
+
+    assert (children(api), status(api)["phase"]) == ([], "Suspended")
+
+
+@pytest.mark.parametrize("number", range(1, WRITES_OF_SUSPENSION))
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_resumed_run_starts_afresh_when_the_operator_ended_during_the_suspension(
+    api: FakeApi, operators: Operators, fault: Answer | Drop, number: int
+) -> None:
+    """Nothing of the suspended life is left, and nothing of it is taken for the next one."""
+    started(api, suspend=True)
+    before = {obj["metadata"]["uid"] for obj in api.objects.all()} - {KEY.uid}
+    api.inject(fault, WRITES, skip=number)
+    await operators.work(1)
+    await operators.end()
+    resume(api)
+    await operators.restart()
+    await operators.work(5)
+
+    assert_started(api)
+    assert before.isdisjoint(obj["metadata"]["uid"] for obj in api.objects.all() if obj["kind"] != "Event")
+    assert status(api)["flow"]["attempts"] == 1
+
+
+async def test_resumed_run_waits_for_children_that_are_being_deleted(api: FakeApi, operators: Operators) -> None:
+    started(api, suspend=True)
+    api.objects.merge(JOB, KEY.namespace, names.child_name(KEY.name, KEY.uid), {"metadata": {"finalizers": ["x/y"]}})
+    await operators.work(4)
+    resume(api)
+    await operators.work(4)
+
+    assert (children(api), status(api)["phase"]) == (["Job"], "Suspended")

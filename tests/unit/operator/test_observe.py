@@ -11,7 +11,7 @@ from flowcluster_operator.kube import Kube
 from flowcluster_operator.model import Rejection, Settled
 from flowcluster_operator.resources import FLOW_RUN, Object
 from tests.support.fake_api import Answer, FakeApi
-from tests.support.makers import KEY, KEYS, access, cluster, deployment, job, lease, run, spec
+from tests.support.makers import KEY, KEYS, LEASE_UID, access, cluster, deployment, job, lease, run, spec
 from tests.support.observing import FINISHED, NAME, PARENT, Rig, child_run, clock, labelled_pod, parent_run
 
 
@@ -32,7 +32,6 @@ class TestStore:
 
     async def test_observe_finds_the_children_of_the_run(self, rig: Rig) -> None:
         rig.known(run(), cluster(), job(), lease(), *access(), deployment(), labelled_pod("worker"))
-        rig.memory.keys[KEY] = KEYS
         found = await rig.observe()
 
         assert (found.cluster, found.job, found.lease) == (cluster(), job(), lease())
@@ -40,6 +39,19 @@ class TestStore:
         assert found.deployments == (deployment(),)
         assert [item.name for item in found.pods] == ["worker-1"]
         assert found.keys == KEYS
+
+    async def test_observe_finds_the_secret_that_this_process_created(self, rig: Rig) -> None:
+        rig.known(run(), lease())
+        rig.memory.keys[KEY] = (LEASE_UID, "made")
+
+        assert (await rig.observe()).keys == "made"
+
+    async def test_observe_finds_no_secret_of_an_earlier_lease(self, rig: Rig) -> None:
+        """A run that was suspended has a new Lease, and its former Secret is gone."""
+        rig.known(run(), lease())
+        rig.memory.keys[KEY] = ("uid-earlier", "made")
+
+        assert (await rig.observe()).keys is None
 
     async def test_observe_takes_no_cluster_that_the_run_does_not_own(self, rig: Rig) -> None:
         """Labels can be copied."""
@@ -118,7 +130,7 @@ class TestMissing:
 
     async def test_observe_reads_no_recorded_child_when_the_run_is_over(self, rig: Rig) -> None:
         """Its children are being deleted: each is missing sooner or later."""
-        rig.known(run(status={**FINISHED, "flow": {"job": NAME}, "cluster": {"name": NAME}}), lease())
+        rig.known(run(status={**FINISHED, "flow": {"job": NAME}, "cluster": {"name": NAME}}), lease(), *access())
         await rig.observe()
 
         assert rig.api.requests == []
@@ -174,6 +186,24 @@ class TestParent:
 
     async def test_observe_finds_no_parent_when_it_is_gone(self, rig: Rig) -> None:
         rig.known(child_run())
+
+        assert (await rig.observe()).parent is None
+
+    @pytest.mark.parametrize(
+        "change",
+        [{"controller": False}, {"uid": "another"}, {"name": "another"}, {"apiVersion": "other.dev/v1"}],
+        ids=str,
+    )
+    async def test_observe_finds_no_parent_when_the_reference_does_not_agree(self, rig: Rig, change: Object) -> None:
+        """The parent is the controller, by namespace, name and UID."""
+        owner = {**names.reference(PARENT.name, PARENT.uid), "controller": True, **change}
+        rig.known(child_run(ownerReferences=[owner]), parent_run())
+
+        assert (await rig.observe()).parent is None
+
+    async def test_observe_finds_no_parent_in_another_namespace(self, rig: Rig) -> None:
+        foreign = parent_run()
+        rig.known(child_run(), {**foreign, "metadata": {**foreign["metadata"], "namespace": "elsewhere"}})
 
         assert (await rig.observe()).parent is None
 

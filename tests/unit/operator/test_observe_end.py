@@ -9,22 +9,24 @@ import pytest
 
 from flowcluster_api import names
 from flowcluster_api.v1alpha1 import FlowRunSpec
+from flowcluster_operator.desired.metadata import child_metadata
 from flowcluster_operator.desired.ray_cluster import ray_cluster
 from flowcluster_operator.errors import ApiUnavailable
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.model import Scale, Warned
 from flowcluster_operator.resources import (
-    CHILDREN,
+    ACCESS,
     DASK_CLUSTER,
     DASK_WORKER_GROUP,
     EVENT,
     JOB,
     POD,
     RAY_CLUSTER,
+    ROOTS,
     Object,
 )
 from tests.support.fake_api import Answer, FakeApi, Hold, StaleList
-from tests.support.makers import KEY, KEYS, SETTINGS, ago, cluster, job, run, spec
+from tests.support.makers import KEY, KEYS, SETTINGS, access, ago, cluster, job, run, spec
 from tests.support.observing import FINISHED, NAME, Rig, labelled_pod
 
 
@@ -93,21 +95,46 @@ class TestNothingLeft:
 
         assert (await rig.observe()).verified_gone
 
-    async def test_observe_lists_every_kind_of_child(self, rig: Rig) -> None:
+    async def test_observe_reads_every_root_and_lists_pods_and_worker_groups(self, rig: Rig) -> None:
         rig.known(run(status=FINISHED))
         await rig.observe()
 
-        assert {request.resource for request in rig.api.requests} == set(CHILDREN)
+        read = {request.resource for request in rig.api.requests if request.name}
+        assert (read, {request.resource for request in rig.api.requests} - read) == (
+            set(ROOTS), {POD, DASK_WORKER_GROUP}
+        )  # fmt: skip
         assert {request.namespace for request in rig.api.requests} == {KEY.namespace}
 
-    @pytest.mark.parametrize("resource", CHILDREN, ids=lambda resource: resource.kind)
+    @pytest.mark.parametrize("resource", ROOTS, ids=lambda resource: resource.kind)
     async def test_observe_finds_what_is_left_and_stores_it(self, rig: Rig, resource: Any) -> None:
         rig.known(run(status=FINISHED))
-        labels = names.child_labels(KEY.name, KEY.uid, "cluster")
-        rig.there({"kind": resource.kind, "metadata": {"name": "x", "namespace": KEY.namespace, "labels": labels}})
+        metadata = child_metadata(KEY, "cluster")
+        metadata["name"] = names.driver_name(KEY.name, KEY.uid) if resource in ACCESS else metadata["name"]
+        rig.there({"kind": resource.kind, "metadata": metadata})
 
         assert not (await rig.observe()).verified_gone
         assert len(rig.store.children(KEY, resource)) == 1
+
+    async def test_observe_finds_a_worker_group_that_has_no_owner_yet(self, rig: Rig) -> None:
+        """dask-kubernetes writes the owner after the creation, or never when the cluster is gone by then."""
+        rig.known(run(status=FINISHED))
+        labels = names.child_labels(KEY.name, KEY.uid, "cluster")
+        metadata = {"name": f"{NAME}-default", "namespace": KEY.namespace, "labels": labels}
+        rig.there({"kind": "DaskWorkerGroup", "metadata": metadata})
+        found = await rig.observe()
+
+        assert not found.verified_gone
+        (left,) = (await rig.observe()).orphans
+        assert left["metadata"]["name"] == f"{NAME}-default"
+
+    @pytest.mark.parametrize("resource", [*ROOTS, POD, DASK_WORKER_GROUP], ids=lambda resource: resource.kind)
+    async def test_observe_ignores_what_only_labels_tie_to_the_run(self, rig: Rig, resource: Any) -> None:
+        rig.known(run(status=FINISHED))
+        metadata = child_metadata(KEY, "cluster")
+        del metadata["ownerReferences"]
+        rig.there({"kind": resource.kind, "metadata": metadata})
+
+        assert (await rig.observe()).verified_gone
 
     async def test_observe_verifies_nothing_when_a_list_fails(self, rig: Rig) -> None:
         rig.known(run(status=FINISHED))
@@ -123,10 +150,17 @@ class TestNothingLeft:
         assert (await rig.observe()).verified_gone
 
     async def test_observe_lists_nothing_when_the_store_has_a_child(self, rig: Rig) -> None:
-        rig.known(run(status=FINISHED), job())
+        rig.known(run(status=FINISHED), job(), *access())
 
         assert not (await rig.observe()).verified_gone
         assert rig.api.requests == []
+
+    async def test_observe_reads_the_drivers_rights_when_another_process_created_them(self, rig: Rig) -> None:
+        """No watch brings them; they go with the run's other children, and do not wait for these."""
+        rig.known(run(status=FINISHED), job())
+        rig.there(*access())
+
+        assert len((await rig.observe()).access) == len(ACCESS)
 
     async def test_observe_lists_nothing_when_that_was_verified_before(self, rig: Rig) -> None:
         verified = {"type": "ClusterDeleted", "status": "True", "reason": "NothingLeft", "message": ""}

@@ -1,0 +1,65 @@
+"""Ask the API server whether anything of a run exists that the store does not know."""
+
+from __future__ import annotations
+
+import asyncio
+
+from flowcluster_api import names
+from flowcluster_operator.desired.metadata import owned_by
+from flowcluster_operator.errors import NotFound
+from flowcluster_operator.kube import Kube
+from flowcluster_operator.model import Key
+from flowcluster_operator.resources import ACCESS, DASK_WORKER_GROUP, POD, ROOTS, WATCHED, Object, Resource
+from flowcluster_operator.store import Store
+
+#: What is listed: pods, and what dask-kubernetes creates too late. The store knows the rest from its watches.
+_LISTED = (POD, DASK_WORKER_GROUP)
+
+
+def known_left(store: Store, key: Key) -> bool:
+    """Whether the store has an object of the run besides the FlowRun."""
+    return any(store.children(key, resource) for resource in (*WATCHED, *ACCESS))
+
+
+async def nothing_left(store: Store, kube: Kube, key: Key) -> bool:
+    """Whether the API server has nothing of the run. What it has goes into the store.
+
+    The roots have names that follow from the run's name and UID, so each takes one GET. What belongs to them is gone
+    before they are, as they are deleted in the foreground.
+    """
+    if known_left(store, key):
+        return False
+    roots = [_root(kube, resource, key) for resource in ROOTS]
+    lists = [_list(kube, resource, key) for resource in _LISTED]
+    for resource, items in zip((*ROOTS, *_LISTED), await asyncio.gather(*roots, *lists), strict=True):
+        for item in items:
+            store.put(resource, item)
+    return not known_left(store, key)
+
+
+async def find_rights(store: Store, kube: Kube, key: Key) -> None:
+    """Read what gives the run's driver its rights, which no watch brings, unless the store has all of it."""
+    lacking = [resource for resource in ACCESS if not store.children(key, resource)]
+    for resource, items in zip(
+        lacking, await asyncio.gather(*(_root(kube, resource, key) for resource in lacking)), strict=True
+    ):
+        for item in items:
+            store.put(resource, item)
+
+
+async def _root(kube: Kube, resource: Resource, key: Key) -> list[Object]:
+    name = (names.driver_name if resource in ACCESS else names.child_name)(key.name, key.uid)
+    try:
+        found = await kube.get(resource, key.namespace, name)
+    except NotFound:  # also when the kind is not installed
+        return []
+    return [found] if owned_by(found, key) else []
+
+
+async def _list(kube: Kube, resource: Resource, key: Key) -> list[Object]:
+    try:
+        found = await kube.list(resource, key.namespace, labels=f"{names.LABEL_RUN_UID}={key.uid}")
+    except NotFound:  # the kind is not installed
+        return []
+    items: list[Object] = found["items"]
+    return items

@@ -1,0 +1,258 @@
+"""Which objects belong to a run: those that a chain of controller owner references leads from, and no others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flowcluster_api import names
+from flowcluster_operator.desired.tls import keys
+from flowcluster_operator.kube import Kube
+from flowcluster_operator.model import Key
+from flowcluster_operator.resources import (
+    BY_KIND,
+    FLOW_RUN,
+    JOB,
+    POD,
+    REPLICA_SET,
+    SECRET,
+    WATCHED,
+    Object,
+)
+from flowcluster_operator.settings import Settings
+from flowcluster_operator.store import Store
+from tests.support.fake_api import FakeApi
+from tests.support.makers import KEY, access, cluster, deployment, job, lease, run, spec
+from tests.support.observing import NAME, child_run, labelled_pod
+from tests.support.passes import Passes
+
+LABELS = names.child_labels(KEY.name, KEY.uid, "worker")
+
+
+def made(kind: str, name: str, above: Object | None, namespace: str = KEY.namespace, **metadata: Any) -> Object:
+    """An object that another one controls, with the labels of the run."""
+    owners = [reference(above)] if above else []
+    meta = {"name": name, "namespace": namespace, "uid": f"uid-{name}", "labels": LABELS, "resourceVersion": "5"}
+    return {
+        "apiVersion": BY_KIND[kind].api_version,
+        "kind": kind,
+        "metadata": {**meta, "creationTimestamp": "2026-01-01T00:00:00Z", "ownerReferences": owners, **metadata},
+    }
+
+
+def reference(above: Object) -> Object:
+    """A reference to the controller."""
+    meta = above["metadata"]
+    return {
+        "apiVersion": above["apiVersion"], "kind": above["kind"], "name": meta["name"], "uid": meta["uid"],
+        "controller": True, "blockOwnerDeletion": True,
+    }  # fmt: skip
+
+
+def edited(obj: Object, version: int, **metadata: Any) -> Object:
+    """The object with other metadata, written later."""
+    return {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(version), **metadata}}
+
+
+GROUP = made("DaskWorkerGroup", "group", cluster())
+WORKER = made("Deployment", "worker", GROUP)
+REPLICAS = made("ReplicaSet", "replicas", WORKER)
+WORKER_POD = made("Pod", "worker-pod", REPLICAS)
+#: From the FlowRun down to a worker's pod.
+CHAIN = (run(), cluster(), GROUP, WORKER, REPLICAS, WORKER_POD)
+
+
+def filled(*objects: Object) -> Store:
+    """A store that holds these."""
+    store = Store()
+    for obj in objects:
+        store.put(BY_KIND[obj["kind"]], obj)
+    return store
+
+
+class TestChain:
+    @given(st.permutations(CHAIN))
+    def test_object_belongs_to_the_run_in_whichever_order_the_chain_arrives(self, order: list[Object]) -> None:
+        store = filled(*order)
+
+        assert store.children(KEY, POD) == [WORKER_POD]
+        assert store.children(KEY, REPLICA_SET) == [REPLICAS]
+        assert store.keys() == [KEY]
+
+    @given(st.permutations(CHAIN[1:]))
+    def test_last_link_to_arrive_wakes_the_run(self, order: list[Object]) -> None:
+        *earlier, last = order
+        store = filled(*earlier)
+
+        assert store.put(BY_KIND[last["kind"]], last) == {KEY}
+
+    @pytest.mark.parametrize("missing", range(1, 5))
+    def test_object_wakes_no_run_while_a_link_is_missing(self, missing: int) -> None:
+        links = [obj for number, obj in enumerate(CHAIN) if number != missing]
+
+        assert filled(*links[:-1]).put(POD, WORKER_POD) == set()
+
+    def test_object_stays_with_the_run_when_a_link_is_gone(self) -> None:
+        """Garbage collection deletes from the top where the deletion runs in the background."""
+        store = filled(*CHAIN)
+        store.remove(REPLICA_SET, REPLICAS["metadata"]["uid"])
+
+        assert store.put(POD, edited(WORKER_POD, 6)) == {KEY}
+        assert store.orphans(KEY) == [edited(WORKER_POD, 6)]
+
+    def test_object_leaves_the_run_when_another_controller_takes_it(self) -> None:
+        store, stranger = filled(*CHAIN), made("ReplicaSet", "stranger", None)
+        taken = edited(WORKER_POD, 6, ownerReferences=[reference(stranger)])
+
+        assert store.put(POD, taken) == {KEY}
+        assert store.children(KEY, POD) == []
+
+    def test_objects_below_leave_the_run_with_their_owner(self) -> None:
+        store, stranger = filled(*CHAIN), made("Deployment", "stranger", None)
+        store.put(REPLICA_SET, edited(REPLICAS, 6, ownerReferences=[reference(stranger)]))
+
+        assert (store.children(KEY, REPLICA_SET), store.children(KEY, POD)) == ([], [])
+
+    def test_objects_with_a_living_owner_are_no_orphans(self) -> None:
+        assert filled(*CHAIN).orphans(KEY) == []
+
+    def test_cycle_of_owners_belongs_to_no_run(self) -> None:
+        first, second = made("Job", "first", None), made("Job", "second", None)
+        store = filled(
+            edited(first, 6, ownerReferences=[reference(second)]), edited(second, 6, ownerReferences=[reference(first)])
+        )
+
+        assert store.keys() == []
+
+    def test_child_run_belongs_to_itself_and_to_its_parent(self) -> None:
+        above = Key(KEY.namespace, "parent", "uid-parent")
+        store = filled(child_run(), job())
+
+        assert (store.child_runs(above), store.children(above, JOB)) == ([KEY], [])
+        assert store.children(KEY, JOB) == [job()]
+
+
+class TestStrangers:
+    @pytest.mark.parametrize("kind", sorted({resource.kind for resource in WATCHED} - {"FlowRun"}))
+    @pytest.mark.parametrize("namespace", [KEY.namespace, "evil"])
+    def test_copied_labels_wake_no_run(self, kind: str, namespace: str) -> None:
+        store = filled(*CHAIN)
+
+        assert store.put(BY_KIND[kind], made(kind, "stranger", None, namespace)) == set()
+        assert store.keys() == [KEY]
+
+    @pytest.mark.parametrize("above", [run(), cluster(), REPLICAS], ids=lambda obj: obj["kind"])
+    def test_owner_in_another_namespace_is_no_owner(self, above: Object) -> None:
+        store = filled(*CHAIN)
+        woken = store.put(POD, made("Pod", "stranger", above, "evil"))
+
+        assert KEY not in woken
+        assert store.children(KEY, POD) == [WORKER_POD]
+        assert all(store.flow_run(key) is None for key in woken)
+
+    @pytest.mark.parametrize("change", [{"controller": False}, {"name": "x"}, {"kind": "Job"}, {"apiVersion": "x/v1"}])
+    def test_reference_that_does_not_agree_is_no_owner(self, change: Object) -> None:
+        store = filled(*CHAIN)
+        store.put(POD, edited(made("Pod", "stranger", None), 6, ownerReferences=[{**reference(REPLICAS), **change}]))
+
+        assert store.children(KEY, POD) == [WORKER_POD]
+
+    @pytest.mark.parametrize("change", [{"namespace": "evil"}, {"name": "another"}, {"uid": "another"}])
+    def test_flow_run_is_found_by_namespace_name_and_uid(self, change: dict[str, str]) -> None:
+        store = filled(run())
+
+        assert store.flow_run(KEY) is not None
+        assert store.flow_run(KEY._replace(**change)) is None
+
+    def test_changed_labels_change_nothing(self) -> None:
+        store = filled(*CHAIN)
+        labels = {**LABELS, names.LABEL_RUN: "typo", names.LABEL_RUN_UID: "another"}
+
+        assert store.put(POD, edited(WORKER_POD, 6, labels=labels)) == {KEY}
+        assert store.remove(POD, WORKER_POD["metadata"]["uid"]) == {KEY}
+        assert store.children(KEY, POD) == []
+
+    @pytest.mark.parametrize("name", ["late", f"{NAME}-other", "default"])
+    def test_worker_group_without_owner_and_with_another_name_is_a_stranger(self, name: str) -> None:
+        assert filled(run()).put(BY_KIND["DaskWorkerGroup"], made("DaskWorkerGroup", name, None)) == set()
+
+
+@pytest.fixture
+def passes(loop_runner: asyncio.Runner, kube: Kube) -> Iterator[Passes]:
+    """An operator at work."""
+    passes = Passes(kube, Settings())
+    running = passes.running()
+    loop_runner.run(running.__aenter__())
+    yield passes
+    loop_runner.run(running.__aexit__(None, None, None))
+
+
+async def work(api: FakeApi, passes: Passes, rounds: int = 4) -> None:
+    """Let the watches bring everything, and make the passes that follow."""
+    for _ in range(rounds):
+        passes.watch(api.objects)
+        await passes.settle()
+
+
+def place(api: FakeApi, *objects: Object) -> None:
+    """Put objects onto the API server."""
+    for obj in objects:
+        api.objects.create(BY_KIND[obj["kind"]], obj["metadata"]["namespace"], obj)
+
+
+class TestOrphans:
+    @pytest.mark.parametrize("number", range(3))
+    async def test_orphaned_children_are_deleted_when_the_flow_run_is_gone(
+        self, api: FakeApi, passes: Passes, number: int
+    ) -> None:
+        """`kubectl delete --cascade=orphan` takes the references away, before or after the operator looks."""
+        place(api, run(), cluster(), job(), lease(), *access(), deployment(), labelled_pod("driver"))
+        api.objects.create(SECRET, KEY.namespace, keys(KEY, lease()))
+        await work(api, passes, 1)
+        api.objects.delete(FLOW_RUN, KEY.namespace, KEY.name, {"propagationPolicy": "Orphan"})
+        if number:
+            passes.watch(api.objects)
+        await work(api, passes)
+
+        assert [obj for obj in api.objects.all() if obj["kind"] != "Event"] == []
+
+    async def test_orphans_that_were_never_seen_owned_stay(self, api: FakeApi, passes: Passes) -> None:
+        api.objects.collects_garbage = False
+        place(api, *(edited(obj, 5, ownerReferences=[]) for obj in (cluster(), job(), lease())))
+        await work(api, passes)
+
+        assert len(api.objects.all()) == 3
+        assert api.seen("DELETE") == []
+
+    async def test_strangers_with_the_labels_of_a_run_stay_when_it_ends(self, api: FakeApi, passes: Passes) -> None:
+        place(api, run(spec(cancel=True)), cluster(), job(), lease(), *access())
+        strangers = [
+            made("Service", "copied", None),
+            made("Service", "copied", None, "evil", uid="uid-evil"),
+            made("Pod", "pod", None),
+        ]
+        place(api, *strangers)
+        await work(api, passes)
+
+        assert api.objects.get(FLOW_RUN, KEY.namespace, KEY.name)["status"]["phase"] == "Cancelled"
+        left = [obj["metadata"]["uid"] for obj in api.objects.all() if obj["kind"] not in ("Event", "FlowRun")]
+        assert left == [stranger["metadata"]["uid"] for stranger in strangers]
+
+    @pytest.mark.parametrize("owned", [False, True])
+    async def test_service_in_another_namespace_changes_no_run(self, api: FakeApi, passes: Passes, owned: bool) -> None:
+        api.objects.collects_garbage = False
+        place(api, run())
+        await work(api, passes)
+        before = api.objects.get(FLOW_RUN, KEY.namespace, KEY.name)
+        api.requests.clear()
+        place(api, made("Service", "service", run() if owned else None, "evil"))
+        await work(api, passes)
+
+        assert api.objects.get(FLOW_RUN, KEY.namespace, KEY.name) == before
+        assert {request.namespace for request in api.requests} <= {"evil"}
+        assert api.seen("POST") == []
