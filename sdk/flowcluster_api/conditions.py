@@ -46,6 +46,8 @@ STALLED = "Stalled"
 # Reasons of ours.
 SPEC_ACCEPTED = "SpecAccepted"  # the spec is valid and served by this operator
 INVALID_TEMPLATE = "InvalidTemplate"  # a template in the spec is none
+TEMPLATE_NOT_ALLOWED = "TemplateNotAllowed"  # a template contains what the administrator does not allow
+CHILD_RUN_NOT_ALLOWED = "ChildRunNotAllowed"  # a child run exceeds its parent, or has none
 SUSPENDED = "Suspended"  # spec.suspend is true: nothing exists
 CREATED = "Created"  # cluster and driver were asked for
 WAITING = "Waiting"  # nothing is wrong, and not everything is there yet

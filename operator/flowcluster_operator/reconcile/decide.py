@@ -14,6 +14,7 @@ from flowcluster_operator.errors import TemplateError
 from flowcluster_operator.facts import parse_time
 from flowcluster_operator.model import Delete, Observed, Plan, Resizing
 from flowcluster_operator.policies import teardown
+from flowcluster_operator.policies.admission import refusal
 from flowcluster_operator.policies.bounds import rebounding
 from flowcluster_operator.policies.causes import Cause, cause
 from flowcluster_operator.policies.ending import Ending, ending, is_suspended
@@ -166,8 +167,10 @@ def _start_or_run(
         lacking = missing(observed, settings, backend)
     except TemplateError as error:
         return _finish(observed, draft, settings, Ending("Failed", c.INVALID_TEMPLATE, str(error)))
-    refused = {rejection.kind for rejection in observed.rejections}
-    if creates := tuple(action for action in lacking if action.resource.kind not in refused):
+    if refused := refusal(observed, settings):
+        return _finish(observed, draft, settings, Ending("Failed", refused.reason, refused.message))
+    rejected = {rejection.kind for rejection in observed.rejections}
+    if creates := tuple(action for action in lacking if action.resource.kind not in rejected):
         return Plan(actions=creates, requeue=0)
     if "startTime" not in draft.status:
         draft.stamp("startTime")
