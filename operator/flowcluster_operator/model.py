@@ -104,12 +104,16 @@ class Parent(NamedTuple):
         account: ServiceAccount of its driver.
         keys: name of the Secret with its driver's keys; None when there is no driver any more.
         is_over: whether it has finished.
+        uid: of that FlowRun.
+        spec: of that FlowRun; None where it cannot be used.
     """
 
     name: str
     account: str
     keys: str | None
     is_over: bool
+    uid: str = ""
+    spec: FlowRunSpec | None = None
 
 
 class Scale(NamedTuple):
@@ -151,6 +155,8 @@ class Observed:
     keys: str | None = None
     driver: DriverSigns | None = None
     parent: Parent | None = None
+    #: The FlowRuns whose parent the run is.
+    child_runs: tuple[Object, ...] = ()
     settled: Settled = _AT_REST
     deployments: tuple[Object, ...] = ()
     pods: tuple[PodFacts, ...] = ()
@@ -211,6 +217,10 @@ class SetWorkers:
     name: str
     uid: str
     patch: Object | list[Object]
+
+
+class Amend(SetWorkers):
+    """Change any other object by this merge patch or JSON patch."""
 
 
 @dataclasses.dataclass(frozen=True)

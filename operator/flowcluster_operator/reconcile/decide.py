@@ -17,6 +17,7 @@ from flowcluster_operator.policies import teardown
 from flowcluster_operator.policies.admission import refusal
 from flowcluster_operator.policies.bounds import rebounding
 from flowcluster_operator.policies.causes import Cause, cause
+from flowcluster_operator.policies.child_runs import requested
 from flowcluster_operator.policies.ending import Ending, ending, is_suspended
 from flowcluster_operator.policies.lease import next_look
 from flowcluster_operator.policies.resizing import resizing
@@ -177,10 +178,10 @@ def _start_or_run(
         draft.tell(c.CREATED, _asked_for(observed))
     progress.record(observed, draft, backend, settings)
     running = progress.judge(observed, draft, why, settings)
-    sizing = _resize(observed, settings, backend)
-    looks = [_next_look(observed, draft.status, now, running=running), sizing.requeue]
+    sizing, children = _resize(observed, settings, backend), requested(observed, settings)
+    looks = [_next_look(observed, draft.status, now, running=running), sizing.requeue, 0 if children else None]
     return Plan(
-        actions=sizing.actions,
+        actions=(*sizing.actions, *children),
         status=draft.changed(),
         events=tuple(draft.events),
         requeue=min((look for look in looks if look is not None), default=None),

@@ -82,6 +82,7 @@ async def observe(
         access=tuple(obj for resource in ACCESS for obj in store.children(key, resource)),
         keys=memory.keys.get(key),
         parent=parent,
+        child_runs=tuple(found for child in store.beneath(key) if (found := store.flow_run(child)) is not None),
         deployments=tuple(store.children(key, DEPLOYMENT)),
         latecomers=tuple(obj for resource in LATECOMERS for obj in store.children(key, resource)),
         pods=tuple(pod_facts(pod) for pod in store.children(key, POD)),
@@ -136,10 +137,11 @@ async def _parent(store: Store, kube: Kube, key: Key, run: Object | None) -> Par
     found = store.flow_run(above) or await _confirm_gone(store, kube, FLOW_RUN, above, above.name)
     if found is None:
         return None  # garbage collection deletes this run, too
-    account = driver_account(above, FlowRunSpec.model_validate(found["spec"]))
+    spec = FlowRunSpec.model_validate(found["spec"])
     job = _owned(store, JOB, above)
     keys = keys_in(job["spec"]["template"]["spec"]) if job else None
-    return Parent(above.name, account, keys, is_over=is_true(found.get("status") or {}, c.FINISHED))
+    is_over = is_true(found.get("status") or {}, c.FINISHED)
+    return Parent(above.name, driver_account(above, spec), keys, is_over, above.uid, spec)
 
 
 async def _driver(

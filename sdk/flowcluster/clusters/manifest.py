@@ -25,14 +25,6 @@ def default_image() -> str | None:
     return os.environ.get(driver.ENV_IMAGE) or None
 
 
-def beneath(body: Object, environment: Mapping[str, str]) -> Object:
-    """The manifest as part of the FlowRun whose driver the operator started with this environment, if it did."""
-    if driver.ENV_RUN_UID not in environment:
-        return body
-    owner = names.reference(environment[driver.ENV_RUN_NAME], environment[driver.ENV_RUN_UID])
-    return body | {"metadata": body["metadata"] | {"ownerReferences": [owner]}}
-
-
 def cluster_run(
     name: str | None,
     cluster: Object,
