@@ -69,7 +69,8 @@ def _present(root: str, path: tuple[str, ...]) -> str:
 def expression(part: str, rule: Rule) -> str:
     """Return the CEL expression that is true where the template of that part keeps the rule.
 
-    An expression that cannot be evaluated refuses the FlowRun, as does `flowcluster_operator.policies.templates`.
+    It agrees with `flowcluster_operator.policies.templates`. That one also refuses what is no pod template: Kubernetes'
+    CEL finds no field in a text or a number, and so no broken rule.
     """
     kept = " && ".join(_field(part, path, rule) for path in rule.paths)
     return f"variables.{camel_case(rule.unless)} || {kept}" if rule.unless else kept

@@ -46,10 +46,11 @@ EVENT = Resource("", "v1", "Event", "events")
 SERVICE_ACCOUNT = Resource("", "v1", "ServiceAccount", "serviceaccounts")
 ROLE = Resource("rbac.authorization.k8s.io", "v1", "Role", "roles")
 ROLE_BINDING = Resource("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings")
+NETWORK_POLICY = Resource("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies")
 
 SECRET = Resource("", "v1", "Secret", "secrets")
-#: What gives a driver its rights.
-ACCESS = (SERVICE_ACCOUNT, ROLE, ROLE_BINDING)
+#: What gives a driver its rights, and decides who reaches the pods of a run.
+ACCESS = (SERVICE_ACCOUNT, ROLE, ROLE_BINDING, NETWORK_POLICY)
 
 #: What an upstream operator makes of a cluster resource besides. It may do so while that is being deleted, and the
 #: garbage collector may miss it then.

@@ -110,15 +110,18 @@ USUAL: Template = {
 
 
 @st.composite
-def templates(draw: st.DrawFn) -> Template:
-    """Templates in which any ruled field may hold anything, and any field on the way may be of another type."""
+def templates(draw: st.DrawFn, *, is_shaped: bool = True) -> Template:
+    """Templates in which any ruled field may hold anything.
+
+    Unless `is_shaped`, any field on the way may be of another type than in a PodTemplateSpec, too.
+    """
     template = copy.deepcopy(USUAL) if draw(st.booleans()) else {}
-    rules = draw(st.lists(st.sampled_from(RULES), max_size=4))
-    for rule in rules:
+    for rule in draw(st.lists(st.sampled_from(RULES), max_size=4)):
         path = draw(st.sampled_from([each for path in rule.paths for each in concrete_paths(path)]))
-        values = st.one_of(st.sampled_from([*rule.values, *wrong_values(rule)]), _JSON)
-        _put(template, path.split(".") if path else [], draw(values))
-    if draw(st.booleans()):
+        known = st.sampled_from([*rule.values, *wrong_values(rule)])
+        value = draw(known if rule.is_presence or rule.keys or rule.prefix else known | _JSON)
+        _put(template, path.split(".") if path else [], value)
+    if not is_shaped:
         path = draw(st.sampled_from([each for rule in RULES for path in rule.paths for each in concrete_paths(path)]))
         steps = path.split(".") if path else []
         _put(template, steps[: draw(st.integers(0, len(steps)))], draw(_JSON))

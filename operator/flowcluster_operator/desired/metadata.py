@@ -26,3 +26,9 @@ def owned_by(obj: Object, key: Key) -> bool:
     """Whether the run's FlowRun is the controller of `obj`."""
     owners = obj["metadata"].get("ownerReferences") or []
     return any(owner.get("uid") == key.uid and owner.get("controller") for owner in owners)
+
+
+def owning_run(obj: Object) -> str | None:
+    """Return the UID of the FlowRun that is the controller of `obj`; None when another object, or none, is."""
+    owners = obj["metadata"].get("ownerReferences") or []
+    return next((owner["uid"] for owner in owners if owner.get("controller") and owner.get("kind") == names.KIND), None)

@@ -6,11 +6,13 @@ from flowcluster_operator.backends.base import Backend
 from flowcluster_operator.desired.driver_access import driver_access
 from flowcluster_operator.desired.driver_job import driver_job
 from flowcluster_operator.desired.lease import lease
+from flowcluster_operator.desired.metadata import owning_run
+from flowcluster_operator.desired.network_policy import network_policies
 from flowcluster_operator.desired.tls import keys, keys_name
 from flowcluster_operator.model import Create, Observed
 from flowcluster_operator.policies.scaling import scale
 from flowcluster_operator.reconcile import progress
-from flowcluster_operator.resources import JOB, LEASE, ROLE_BINDING, SECRET, SERVICE_ACCOUNT
+from flowcluster_operator.resources import JOB, LEASE, NETWORK_POLICY, ROLE_BINDING, SECRET, SERVICE_ACCOUNT
 from flowcluster_operator.settings import Settings
 
 
@@ -32,7 +34,7 @@ def missing(observed: Observed, settings: Settings, backend: Backend | None) -> 
         return rights  # the run above is ending, and this one with it; or the other cluster is not there yet
     keyless = given is None and observed.keys != own and bool(pods)
     ahead = [*accounts, Create(SECRET, keys(observed.key, observed.lease))] if keyless else accounts
-    return ahead or [*pods, *rights]
+    return ahead or [*pods, *rights, *_fences(observed, settings)]
 
 
 def _pods(observed: Observed, settings: Settings, backend: Backend | None, secret: str) -> list[Create]:
@@ -64,6 +66,17 @@ def _rights(observed: Observed) -> list[Create]:
     lacking = [create for create in wanted if create.resource.kind not in there]
     # A binding to a Role that does not exist is refused.
     return [create for create in lacking if create.resource is not ROLE_BINDING] or lacking
+
+
+def _fences(observed: Observed, settings: Settings) -> list[Create]:
+    """Return the network policies that are missing."""
+    if not settings.network_policies:
+        return []
+    there = {obj["metadata"]["name"] for obj in observed.access if obj["kind"] == NETWORK_POLICY.kind}
+    parent = observed.parent.uid if observed.parent is not None else None
+    host = owning_run(observed.referenced) if observed.referenced is not None else None
+    wanted = network_policies(observed.key, parent, host)
+    return [create for create in wanted if create.body["metadata"]["name"] not in there]
 
 
 def _given_keys(observed: Observed, backend: Backend | None) -> str | None:
