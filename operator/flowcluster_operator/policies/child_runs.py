@@ -16,7 +16,6 @@ from flowcluster_operator.model import Action, Amend, Create, Observed
 from flowcluster_operator.policies.parent_bounds import beyond, most_workers
 from flowcluster_operator.resources import FLOW_RUN, LEASE, Object
 from flowcluster_operator.settings import Settings
-from flowcluster_operator.status import is_true
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
@@ -31,7 +30,7 @@ def requested(observed: Observed, settings: Settings) -> tuple[Action, ...]:
         return ()
     children = {obj["metadata"]["name"]: obj for obj in observed.child_runs}
     # Created in the same pass: they count together.
-    live = sum(not is_true(obj.get("status") or {}, c.FINISHED) for obj in children.values())
+    live = sum(not _is_finished(obj) for obj in children.values())
     actions: list[Action] = []
     for name, request in child_runs.read(observed.lease).items():
         action = _step(name, request, children.get(name), observed, settings, live)
@@ -39,6 +38,11 @@ def requested(observed: Observed, settings: Settings) -> tuple[Action, ...]:
         if action is not None:
             actions.append(action)
     return tuple(actions)
+
+
+def _is_finished(flow_run: Object) -> bool:
+    conditions = (flow_run.get("status") or {}).get("conditions") or []
+    return any(item["type"] == c.FINISHED and item["status"] == "True" for item in conditions)
 
 
 def _step(
