@@ -13,10 +13,14 @@ import yaml
 
 from flowcluster_api.crd import flow_run_crd
 from tools import versions
+from tools.admission import template_rules
 from tools.chart_lock import lock_text
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 _HEADER = "# Made from sdk/flowcluster_api/v1alpha1 by `make generate`. Change the models, not this file.\n"
+_RULES_HEADER = (
+    "# Made from operator/flowcluster_operator/template_rules.py by `make generate`. Change that table instead.\n"
+)
 
 
 def generated() -> dict[pathlib.Path, str]:
@@ -28,6 +32,8 @@ def generated() -> dict[pathlib.Path, str]:
     return {
         pathlib.Path("manifests/crds/flowruns.yaml"): crd,
         chart / "files" / "flowruns.yaml": crd,
+        chart / "files" / "template-rules.yaml": _RULES_HEADER
+        + yaml.safe_dump(template_rules(), sort_keys=False, width=110),
         chart / "Chart.yaml": about,
         chart / "Chart.lock": lock_text(about, _text(chart / "Chart.lock")),
         **{path: versions.in_document(_text(path), version) for path in _documents()},

@@ -118,12 +118,16 @@ class Parent(NamedTuple):
         account: ServiceAccount of its driver.
         keys: name of the Secret with its driver's keys; None when there is no driver any more.
         is_over: whether it has finished.
+        uid: of that FlowRun.
+        spec: of that FlowRun; None where it cannot be used.
     """
 
     name: str
     account: str
     keys: str | None
     is_over: bool
+    uid: str = ""
+    spec: FlowRunSpec | None = None
 
 
 class Scale(NamedTuple):
@@ -163,10 +167,14 @@ class Observed:
     lease: Object | None = None
     #: What gives the run's driver its rights.
     access: tuple[Object, ...] = ()
+    #: What decides who reaches the run's pods.
+    network_policies: tuple[Object, ...] = ()
     #: Name of the Secret with the run's own credentials; None before it exists.
     keys: str | None = None
     driver: DriverSigns | None = None
     parent: Parent | None = None
+    #: The FlowRuns whose parent the run is.
+    child_runs: tuple[Object, ...] = ()
     settled: Settled = _AT_REST
     deployments: tuple[Object, ...] = ()
     pods: tuple[PodFacts, ...] = ()
@@ -231,6 +239,10 @@ class SetWorkers:
     name: str
     uid: str
     patch: Object | list[Object]
+
+
+class Amend(SetWorkers):
+    """Change any other object by this merge patch or JSON patch."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -47,6 +47,7 @@ EVENT = Resource("", "v1", "Event", "events")
 SERVICE_ACCOUNT = Resource("", "v1", "ServiceAccount", "serviceaccounts")
 ROLE = Resource("rbac.authorization.k8s.io", "v1", "Role", "roles")
 ROLE_BINDING = Resource("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings")
+NETWORK_POLICY = Resource("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies")
 
 SECRET = Resource("", "v1", "Secret", "secrets")
 #: What gives a driver its rights.
@@ -56,7 +57,7 @@ ACCESS = (SERVICE_ACCOUNT, ROLE, ROLE_BINDING)
 #: deleted, and the garbage collector may miss it then.
 UPSTREAM_CHILDREN = (DASK_WORKER_GROUP, SERVICE, REPLICA_SET)
 #: Children that the operator watches, by the run's labels.
-WATCHED = (FLOW_RUN, DASK_CLUSTER, RAY_CLUSTER, JOB, POD, DEPLOYMENT, LEASE, *UPSTREAM_CHILDREN)
+WATCHED = (FLOW_RUN, DASK_CLUSTER, RAY_CLUSTER, JOB, POD, DEPLOYMENT, LEASE, NETWORK_POLICY, *UPSTREAM_CHILDREN)
 #: What a run itself owns, under names that its own name and UID decide.
 ROOTS = (DASK_CLUSTER, RAY_CLUSTER, JOB, LEASE, *ACCESS)
 

@@ -6,7 +6,9 @@ import dataclasses
 from collections.abc import Mapping
 
 from flowcluster_api import __version__
+from flowcluster_operator.template_rules import TemplatePolicy
 
+_DEFAULT_POLICY = TemplatePolicy()
 PREFIX = "FLOWCLUSTER_"
 
 
@@ -26,6 +28,14 @@ class Settings:
     namespace: str = ""
     #: Workers that one run may have at most.
     max_workers: int = 100
+    #: Workers that a child run may have at most, where its parent has no cluster of its own that limits them.
+    child_max_workers: int = 10
+    #: Child runs that one run may have at the same time.
+    child_runs: int = 20
+    #: What templates may contain, as JSON: the chart's values `templates`.
+    template_policy: TemplatePolicy = _DEFAULT_POLICY
+    #: Whether only pods of a run reach its pods: ``true`` or ``false``.
+    network_policies: bool = True
     #: DNS domain of the Kubernetes cluster.
     cluster_domain: str = "cluster.local"
     #: Seconds that a driver may take to end after SIGTERM.
@@ -45,14 +55,27 @@ class Settings:
     @staticmethod
     def from_environment(environment: Mapping[str, str]) -> Settings:
         """Read the settings. Raises SettingsError naming the variable when a value is not usable."""
-        values: dict[str, str | int] = {}
+        values: dict[str, str | int | TemplatePolicy] = {}
         for field in dataclasses.fields(Settings):
             name = PREFIX + field.name.upper()
             text = environment.get(name)
             if text is None:
                 continue
-            values[field.name] = _whole_number(name, text) if isinstance(field.default, int) else text
+            values[field.name] = _value(name, text, field.default)
         return Settings(**values)  # type: ignore[arg-type]
+
+
+def _value(name: str, text: str, default: object) -> str | int | TemplatePolicy:
+    if isinstance(default, TemplatePolicy):
+        try:
+            return TemplatePolicy.from_json(text)
+        except ValueError as error:
+            raise SettingsError(f"{name} must be the chart's values `templates` as JSON: {error}") from error
+    if isinstance(default, bool):
+        if text not in ("true", "false"):
+            raise SettingsError(f"{name} must be true or false, not {text!r}")
+        return text == "true"
+    return _whole_number(name, text) if isinstance(default, int) else text
 
 
 def _whole_number(name: str, text: str) -> int:

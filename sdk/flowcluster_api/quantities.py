@@ -16,8 +16,8 @@ _FACTORS |= {suffix: Fraction(2) ** power for suffix, power in _POWERS_OF_TWO.it
 LARGEST = 2**63 - 1
 
 
-def whole(quantity: str | int) -> int:
-    """Return a quantity as a whole number, rounded up as Kubernetes does.
+def exact(quantity: str | int) -> Fraction:
+    """Return a quantity as an exact number.
 
     Args:
         quantity: as it stands in a manifest.
@@ -35,4 +35,9 @@ def whole(quantity: str | int) -> int:
         # With more digits than the number has, and forty besides, it is past `LARGEST`, or next to zero.
         most = len(text) + 40
         value *= Fraction(10) ** max(min(int(exponent), most), -most)
-    return max(min(math.ceil(value), LARGEST), -LARGEST)
+    return max(min(value, Fraction(LARGEST)), Fraction(-LARGEST))
+
+
+def whole(quantity: str | int) -> int:
+    """Return a quantity as a whole number, rounded up as Kubernetes does. Raises ValueError as `exact` does."""
+    return math.ceil(exact(quantity))

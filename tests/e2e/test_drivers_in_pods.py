@@ -1,4 +1,4 @@
-"""Drivers that the operator started: they keep a Lease, their clusters follow the work, they may ask for more runs."""
+"""Drivers that the operator started: they keep a Lease, their clusters follow the work, they request child runs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_workers_follow_the_work_of_a_driver_in_a_pod(world: World) -> None:
 
 
 def test_a_driver_in_a_pod_is_heard(world: World) -> None:
-    """Its pod renews the run's Lease, with rights to nothing else but to ask for FlowRuns."""
+    """Its pod renews the run's Lease, with rights to nothing else but to read the FlowRun."""
     name = started(world, "endless.py:waits")
     holder = wait_until(lambda: world.holder(name), "the driver is heard", 60)
     (pod,) = world.pods("driver")
@@ -54,9 +54,10 @@ def test_a_driver_in_a_pod_is_heard(world: World) -> None:
 
     account = pod.spec.service_account_name
     assert world.may(account, "patch", "leases.coordination.k8s.io", world.leases()[0])
-    assert world.may(account, "create", FLOW_RUNS)
+    assert world.may(account, "get", FLOW_RUNS, name)
     for verb, resource, other in (
         ("patch", "leases.coordination.k8s.io", "another"),
+        ("create", FLOW_RUNS, ""),
         ("patch", FLOW_RUNS, name),
         ("delete", FLOW_RUNS, name),
         ("list", FLOW_RUNS, ""),

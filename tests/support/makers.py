@@ -18,7 +18,8 @@ from flowcluster_operator.settings import Settings
 
 NOW = dt.datetime(2026, 1, 1, 12, 0, 0, tzinfo=dt.UTC)
 KEY = Key("team", "greetings", "0c7f6a52-0000-4000-8000-000000000001")
-SETTINGS = Settings()
+#: The defaults, except that runs have no network policies: their tests are in test_network_policy.py.
+SETTINGS = Settings(network_policies=False)
 LEASE_UID = "uid-Lease"
 #: The Secret with the run's credentials.
 KEYS = f"{names.child_name(KEY.name, KEY.uid)}-x7k2p"

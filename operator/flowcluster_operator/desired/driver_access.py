@@ -1,7 +1,7 @@
-"""The rights of a driver that the operator started: to keep the Lease of its run, and to ask for runs beneath it.
+"""The rights of a driver that the operator started: to read its FlowRun, and to keep the Lease of its run.
 
-A run beneath another one, with a cluster for a part of that one's flow, is kept by the driver of that other one: it
-gets the rights to it by that run's own Role, which names nothing else.
+The driver requests child runs, with a cluster for a part of its flow, in that Lease (`flowcluster_api.child_runs`): it
+has no right to create or change a FlowRun. It gets the same rights to a child run by the child run's own Role.
 """
 
 from __future__ import annotations
@@ -33,21 +33,18 @@ def driver_access(key: Key, spec: FlowRunSpec, parent: Parent | None) -> list[Cr
     }
     if spec.flow is not None:
         account = driver_account(key, spec)
-        rules = [lease, _flow_runs(["get"], key.name), _flow_runs(["create"])]
     elif parent is not None:
         account = parent.account
-        rules = [lease, _flow_runs(["get", "patch"], key.name)]
     else:
         return []
-    creates = [Create(ROLE, _role(key, rules)), Create(ROLE_BINDING, _binding(key, account))]
+    creates = [Create(ROLE, _role(key, [lease, _flow_run(key.name)])), Create(ROLE_BINDING, _binding(key, account))]
     if account == names.driver_name(key.name, key.uid):
         creates.append(Create(SERVICE_ACCOUNT, _object(SERVICE_ACCOUNT, key)))
     return creates
 
 
-def _flow_runs(verbs: list[str], name: str | None = None) -> dict[str, Any]:
-    rule: dict[str, Any] = {"apiGroups": [names.GROUP], "resources": [names.PLURAL], "verbs": verbs}
-    return rule if name is None else rule | {"resourceNames": [name]}
+def _flow_run(name: str) -> dict[str, Any]:
+    return {"apiGroups": [names.GROUP], "resources": [names.PLURAL], "resourceNames": [name], "verbs": ["get"]}
 
 
 def _role(key: Key, rules: list[dict[str, Any]]) -> Object:

@@ -7,6 +7,7 @@ from typing import Any
 from flowcluster_api import names, offers
 from flowcluster_api.driver import TOKEN_FILE, TOKEN_PORT
 from flowcluster_api.v1alpha1 import FlowRunSpec, Scheduler, Workers
+from flowcluster_operator.desired.autoscaler_token import TOKEN_MOUNT, with_autoscaler_token
 from flowcluster_operator.desired.cluster_pods import cluster_template
 from flowcluster_operator.desired.metadata import child_metadata
 from flowcluster_operator.desired.offered import offered, start_options
@@ -35,6 +36,7 @@ _AUTOSCALER = {
     "env": [{"name": "AUTOSCALER_UPDATE_INTERVAL_S", "value": "1"}],
     "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
     "securityContext": CONTAINER_SECURITY,
+    "volumeMounts": [TOKEN_MOUNT],
 }
 
 
@@ -56,6 +58,7 @@ def ray_cluster(key: Key, spec: FlowRunSpec, settings: Settings, scale: Scale, k
     doors = [str(CLIENT_PORT), str(DASHBOARD_PORT), f"{FILE_MARK}{TOKEN_PORT}:{FOLDER}/{TOKEN_FILE}"]
     leading = [_head(scheduler, image, settings), *([relay(image, doors, settings)] if spec.flow is None else [])]
     adapts = scale.minimum < scale.maximum or spec.flow is None
+    head = cluster_template(key, scheduler, "scheduler", leading, settings, keys, {})
     return {
         "apiVersion": RAY_CLUSTER.api_version,
         "kind": RAY_CLUSTER.kind,
@@ -66,9 +69,7 @@ def ray_cluster(key: Key, spec: FlowRunSpec, settings: Settings, scale: Scale, k
             **({"enableInTreeAutoscaling": True, "autoscalerOptions": _autoscaler(settings)} if adapts else {}),
             "headGroupSpec": {
                 "rayStartParams": {"num-cpus": "0"},
-                "template": _once(
-                    cluster_template(key, scheduler, "scheduler", leading, settings, keys, {}), has_account=adapts
-                ),
+                "template": _once(with_autoscaler_token(head) if adapts else head),
             },
             "workerGroupSpecs": [
                 {
@@ -93,10 +94,9 @@ def _autoscaler(settings: Settings) -> Object:
     return {**_AUTOSCALER, **policy}
 
 
-def _once(template: dict[str, Any], *, has_account: bool = False) -> dict[str, Any]:
-    """A template whose pods are replaced and not started again; with an account, the autoscaler may use it."""
-    account = {"automountServiceAccountToken": True} if has_account else {}
-    return {**template, "spec": {**template["spec"], "restartPolicy": "Never", **account}}
+def _once(template: dict[str, Any]) -> dict[str, Any]:
+    """Return a template whose pods are replaced and not started again."""
+    return {**template, "spec": {**template["spec"], "restartPolicy": "Never"}}
 
 
 def _head(part: Scheduler | None, image: str, settings: Settings) -> dict[str, Any]:

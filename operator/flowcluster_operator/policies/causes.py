@@ -11,7 +11,7 @@ from flowcluster_api import names
 from flowcluster_operator.backends.base import Backend
 from flowcluster_operator.facts import parse_time
 from flowcluster_operator.model import Observed, PodFacts
-from flowcluster_operator.resources import DASK_CLUSTER, JOB, RAY_CLUSTER
+from flowcluster_operator.resources import DASK_CLUSTER, FLOW_RUN, JOB, RAY_CLUSTER
 
 #: Seconds that the upstream operator may take to act on a new cluster resource. It takes 0.4 when it is idle.
 SILENCE_SECONDS = 5
@@ -46,6 +46,8 @@ def cause(observed: Observed, backend: Backend | None, now: dt.datetime) -> Caus
 
 def _rejected(observed: Observed) -> Cause | None:
     for rejection in observed.rejections:
+        if rejection.kind == FLOW_RUN.kind:
+            continue  # of a child run: the driver is informed
         if rejection.status == 404:
             return Cause(
                 c.CLUSTER_KIND_MISSING,

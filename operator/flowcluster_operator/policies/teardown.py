@@ -11,12 +11,13 @@ from collections.abc import Iterator
 
 from flowcluster_operator.facts import parse_time
 from flowcluster_operator.model import Action, Delete, DropFinalizers, Observed
-from flowcluster_operator.resources import ACCESS, BY_KIND, Object
+from flowcluster_operator.resources import ACCESS, BY_KIND, NETWORK_POLICY, Object
 from flowcluster_operator.settings import Settings
 
 #: Seconds between looks at an object that is stuck.
 _STUCK_LOOK_SECONDS = 10.0
 _FOREGROUND = "foregroundDeletion"
+_WITHOUT_DEPENDENTS = (*ACCESS, NETWORK_POLICY)
 #: Finalizers that kopf and the garbage collector set and remove; dask-kubernetes is a kopf operator.
 DASK_KUBERNETES_FINALIZER = "kopf.zalando.org/KopfFinalizerMarker"
 _OF_KUBERNETES = {_FOREGROUND, "orphan", "batch.kubernetes.io/job-tracking"}
@@ -57,7 +58,7 @@ def held(observed: Observed, settings: Settings, now: dt.datetime) -> str | None
 
 
 def _roots(observed: Observed) -> list[Object]:
-    children = (observed.cluster, observed.job, observed.lease, *observed.access)
+    children = (observed.cluster, observed.job, observed.lease, *observed.access, *observed.network_policies)
     return [obj for obj in children if obj is not None]
 
 
@@ -85,7 +86,7 @@ def _remove(obj: Object, lives_on: bool, settings: Settings, now: dt.datetime) -
     meta, resource = obj["metadata"], BY_KIND[obj["kind"]]
     finalizers = meta.get("finalizers") or []
     if "deletionTimestamp" not in meta:
-        return Delete(resource, meta["name"], meta["uid"], background=resource in ACCESS)
+        return Delete(resource, meta["name"], meta["uid"], background=resource in _WITHOUT_DEPENDENTS)
     if resource.group == _DASK_GROUP and DASK_KUBERNETES_FINALIZER in finalizers and _is_stuck(obj, settings, now):
         left = tuple(name for name in finalizers if name != DASK_KUBERNETES_FINALIZER)
         return DropFinalizers(resource, meta["name"], meta["uid"], left, meta["resourceVersion"])

@@ -15,8 +15,10 @@ from flowcluster_operator.errors import SpecError, TemplateError
 from flowcluster_operator.facts import parse_time
 from flowcluster_operator.model import Delete, Observed, Plan, Resizing
 from flowcluster_operator.policies import teardown
+from flowcluster_operator.policies.admission import refusal
 from flowcluster_operator.policies.bounds import rebounding
 from flowcluster_operator.policies.causes import Cause, cause
+from flowcluster_operator.policies.child_runs import requested
 from flowcluster_operator.policies.ending import Ending, ending, is_suspended
 from flowcluster_operator.policies.lease import next_look
 from flowcluster_operator.policies.resizing import resizing
@@ -219,8 +221,10 @@ def _start_or_run(
         return _finish(observed, draft, settings, Ending("Failed", c.INVALID_TEMPLATE, str(error)))
     except SpecError as error:
         return _finish(observed, draft, settings, Ending("Failed", c.INVALID_SPEC, str(error)))
-    refused = {rejection.kind for rejection in observed.rejections}
-    if creates := tuple(action for action in lacking if action.resource.kind not in refused):
+    if refused := refusal(observed, settings):
+        return _finish(observed, draft, settings, Ending("Failed", refused.reason, refused.message))
+    rejected = {rejection.kind for rejection in observed.rejections}
+    if creates := tuple(action for action in lacking if action.resource.kind not in rejected):
         if why is not None:
             progress.explain(draft, why)
         return Plan(actions=creates, status=draft.changed(), events=tuple(draft.events), requeue=0)
@@ -229,10 +233,10 @@ def _start_or_run(
     if is_new and (made := _asked_for(observed)):
         draft.tell(c.CREATED, made)
     running = progress.judge(observed, draft, why, settings)
-    sizing = _resize(observed, settings, backend)
-    looks = [_next_look(observed, draft.status, now, running=running), sizing.requeue]
+    sizing, children = _resize(observed, settings, backend), requested(observed, settings)
+    looks = [_next_look(observed, draft.status, now, running=running), sizing.requeue, 0 if children else None]
     return Plan(
-        actions=sizing.actions,
+        actions=(*sizing.actions, *children),
         status=draft.changed(),
         events=tuple(draft.events),
         requeue=min((look for look in looks if look is not None), default=None),

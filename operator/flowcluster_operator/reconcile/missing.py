@@ -9,6 +9,8 @@ from flowcluster_operator.backends.base import Backend
 from flowcluster_operator.desired.driver_access import driver_access
 from flowcluster_operator.desired.driver_job import driver_job
 from flowcluster_operator.desired.lease import lease
+from flowcluster_operator.desired.metadata import controlling_run
+from flowcluster_operator.desired.network_policy import network_policies
 from flowcluster_operator.desired.tls import keys
 from flowcluster_operator.errors import SpecError, TemplateError
 from flowcluster_operator.model import Create, Observed
@@ -36,7 +38,7 @@ def missing(observed: Observed, settings: Settings, backend: Backend | None) -> 
         return rights  # the run above is ending, and this one with it; or the other cluster is not there yet
     keyless = given is None and own is None and bool(pods)
     ahead = [*accounts, Create(SECRET, keys(observed.key, observed.lease))] if keyless else accounts
-    return ahead or [*pods, *rights]
+    return ahead or [*pods, *rights, *_network_policies(observed, settings)]
 
 
 def _pods(observed: Observed, settings: Settings, backend: Backend | None, secret: str) -> list[Create]:
@@ -82,6 +84,18 @@ def _rights(observed: Observed) -> list[Create]:
     lacking = [create for create in wanted if create.resource.kind not in there]
     # A binding to a Role that does not exist is refused.
     return [create for create in lacking if create.resource is not ROLE_BINDING] or lacking
+
+
+def _network_policies(observed: Observed, settings: Settings) -> list[Create]:
+    """Return the network policies that are missing."""
+    if not settings.network_policies:
+        return []
+    there = {obj["metadata"]["name"] for obj in observed.network_policies}
+    parent = observed.parent.uid if observed.parent is not None else None
+    owner = controlling_run(observed.referenced) if observed.referenced is not None else None
+    host = owner.uid if owner is not None else None
+    wanted = network_policies(observed.key, parent, host)
+    return [create for create in wanted if create.body["metadata"]["name"] not in there]
 
 
 def _given_keys(observed: Observed, backend: Backend | None) -> str | None:

@@ -35,6 +35,7 @@ from flowcluster_operator.resources import (
     FLOW_RUN,
     JOB,
     LEASE,
+    NETWORK_POLICY,
     POD,
     RAY_CLUSTER,
     UPSTREAM_CHILDREN,
@@ -90,8 +91,10 @@ async def observe(
         lease=lease,
         driver=driver,
         access=tuple(obj for resource in ACCESS if (obj := _owned(store, resource, key)) is not None),
+        network_policies=tuple(store.children(key, NETWORK_POLICY)),
         keys=_keys(memory, key, lease, cluster, job),
         parent=parent,
+        child_runs=tuple(found for child in store.child_runs(key) if (found := store.flow_run(child)) is not None),
         deployments=tuple(store.children(key, DEPLOYMENT)),
         upstream_children=tuple(obj for resource in UPSTREAM_CHILDREN for obj in store.children(key, resource)),
         orphans=tuple(store.orphans(key)),
@@ -186,10 +189,11 @@ async def _parent(store: Store, kube: Kube, key: Key, run: Object | None) -> Par
     found = store.flow_run(above) or await _confirm_gone(store, kube, FLOW_RUN, above, above.name)
     if found is None:
         return None  # garbage collection deletes this run, too
-    account = driver_account(above, parse(found)[0])
+    spec = parse(found)[0]
     job = _owned(store, JOB, above)
     keys = keys_in(job["spec"]["template"]["spec"]) if job else None
-    return Parent(above.name, account, keys, is_over=is_true(found.get("status") or {}, c.FINISHED))
+    is_over = is_true(found.get("status") or {}, c.FINISHED)
+    return Parent(above.name, driver_account(above, spec), keys, is_over, above.uid, spec)
 
 
 async def _driver(

@@ -12,7 +12,7 @@ from flowcluster.agent.driver import Driver
 from flowcluster.agent.messages import Job, Lost
 from flowcluster.errors import KubernetesError, NotFound
 from flowcluster.kube.flow_runs import FlowRuns
-from flowcluster_api import conditions, lease
+from flowcluster_api import child_runs, conditions, lease
 from flowcluster_api.driver import Outcome
 
 #: Seconds between two looks at the driver, and between attempts that failed.
@@ -72,7 +72,13 @@ class LeaseKeeper:
         ending = lease.release(Outcome.from_json(outcome))
         try:
             await asyncio.to_thread(self._flow_runs.patch_lease, self._job.lease, ending)
-        except NotFound:
+        except KubernetesError as error:
+            if self._job.parent_lease is not None:  # there may be no Lease yet, or no right to it
+                request = child_runs.cancel(self._job.run)
+                await asyncio.to_thread(self._flow_runs.patch_lease, self._job.parent_lease, request)
+                return
+            if not isinstance(error, NotFound):
+                raise
             run = await self._run()
             if run is not None and not _is_over(run):  # there is nothing of it yet, and there need not be
                 await asyncio.to_thread(self._flow_runs.patch, self._job.run, {"cancel": True})

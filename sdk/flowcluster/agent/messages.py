@@ -25,6 +25,7 @@ class Job:
         pid: the driver's process.
         adapts: whether it will be asked to tell what the cluster needs.
         ends: whether the driver's end is told in the Lease; that of one that the operator started, the kubelet tells.
+        parent_lease: name of the Lease of the run whose child run it is; None for a run of its own.
     """
 
     choice: Choice
@@ -36,6 +37,7 @@ class Job:
     pid: int
     adapts: bool = False
     ends: bool = True
+    parent_lease: str | None = None
 
     def to_json(self) -> str:
         """The job as text."""

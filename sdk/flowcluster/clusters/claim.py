@@ -14,7 +14,8 @@ from typing import Any
 from flowcluster.agent.handle import Agent
 from flowcluster.agent.lease import how_ended
 from flowcluster.agent.messages import Adapt, Job, Lost
-from flowcluster.clusters.manifest import Object, beneath
+from flowcluster.clusters.child_requests import ChildRequests
+from flowcluster.clusters.manifest import Object
 from flowcluster.clusters.starting import wait_until_usable
 from flowcluster.clusters.waiting_line import WaitingLine
 from flowcluster.errors import ClusterError, ClusterLost, KubernetesError
@@ -46,7 +47,7 @@ class Claim:
         self.lost: ClusterLost | None = None
         self._choice = choice
         self._given_up = threading.Event()
-        self._is_beneath = False
+        self._requests: ChildRequests | None = None
         self._flow_runs: FlowRuns | None = None
         self._agent: Agent | None = None
         self._keeper: weakref.finalize | None = None  # type: ignore[type-arg]
@@ -59,7 +60,7 @@ class Claim:
     @property
     def is_known(self) -> bool:
         """Whether the cluster lets this process in by itself: it is in a pod that has the run's keys."""
-        return self._is_beneath and driver.ENV_KEYS in os.environ
+        return self._requests is not None and driver.ENV_KEYS in os.environ
 
     def bring_up(self, report: Callable[[str], None] | None) -> Object:
         """Create the FlowRun and wait until its cluster can be used; its status then.
@@ -69,8 +70,10 @@ class Claim:
         """
         access = connect(self._choice)
         self._flow_runs = FlowRuns(access)
-        self._is_beneath = access.is_inside and access.namespace == os.environ.get(driver.ENV_NAMESPACE)
-        created = self._flow_runs.create(beneath(self.manifest, os.environ) if self._is_beneath else self.manifest)
+        is_driver = access.is_inside and access.namespace == os.environ.get(driver.ENV_NAMESPACE)
+        if is_driver and driver.ENV_RUN_UID in os.environ:
+            self._requests = ChildRequests(self._flow_runs, os.environ)
+        created = (self._requests or self._flow_runs).create(self.manifest)
         self.name, self._uid = created["metadata"]["name"], created["metadata"]["uid"]
         on_lost = weakref.WeakMethod(self._on_lost)
         self._agent = agent = Agent(self._job(access), lambda lost: (on_lost() or _ignore)(lost))
@@ -90,7 +93,10 @@ class Claim:
         Raises `KubernetesError` if the API server refuses it, `ClusterError` before there is a FlowRun.
         """
         flow_runs, agent = self._started()
-        flow_runs.patch(self.name, {"cluster": {"workers": {"minimum": minimum, "maximum": maximum}}})
+        if self._requests is not None:
+            self._requests.resize(self.name, minimum, maximum)
+        else:
+            flow_runs.patch(self.name, {"cluster": {"workers": {"minimum": minimum, "maximum": maximum}}})
         if wanted is not None:  # after it, as the agent looks for the bounds at once
             agent.adapt(wanted)
 
@@ -138,6 +144,7 @@ class Claim:
             holder=f"{socket.gethostname()}/{os.getpid()}",
             pid=os.getpid(),
             adapts=self._adapts,
+            parent_lease=self._requests.lease if self._requests is not None else None,
         )
 
     def find_loss(self) -> ClusterLost | None:

@@ -25,17 +25,6 @@ def default_image() -> str | None:
     return os.environ.get(driver.ENV_IMAGE) or None
 
 
-def beneath(body: Object, environment: Mapping[str, str]) -> Object:
-    """Return the manifest as a child run of the FlowRun whose driver the operator started with this environment.
-
-    That FlowRun is the controller. Without such an environment the manifest stays as it is.
-    """
-    if driver.ENV_RUN_UID not in environment:
-        return body
-    owner = names.reference(environment[driver.ENV_RUN_NAME], environment[driver.ENV_RUN_UID])
-    return body | {"metadata": body["metadata"] | {"ownerReferences": [owner | {"controller": True}]}}
-
-
 def cluster_run(
     name: str | None,
     cluster: Object,

@@ -67,6 +67,15 @@ class FlowRuns:
             return None
         return run if run["metadata"]["uid"] == uid else None
 
+    def find_readable(self, name: str) -> Object | None:
+        """Return the FlowRun of that name; None if it does not exist, or if this client may not read it yet."""
+        try:
+            return self.get(name)
+        except KubernetesError as error:
+            if isinstance(error.__cause__, client.ApiException) and error.__cause__.status in (403, 404):
+                return None
+            raise
+
     def patch(self, name: str, spec: Object) -> Object:
         """Merge-patch the spec of a FlowRun."""
         return self._call(
@@ -99,6 +108,17 @@ class FlowRuns:
             self._core.create_namespaced_config_map,
             self.namespace,
             body,
+        )
+
+    def get_lease(self, name: str) -> Object:
+        """Return the Lease of that name."""
+        return self._call(
+            f"read Lease {name}",
+            self._api.get_namespaced_custom_object,
+            *_LEASES,
+            self.namespace,
+            "leases",
+            name,
         )
 
     def patch_lease(self, name: str, patch: Object) -> Object:

@@ -13,9 +13,8 @@ from flowcluster_operator.desired.tls import keys, keys_in
 from flowcluster_operator.facts import timestamp
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.resources import BY_KIND, DASK_CLUSTER, FLOW_RUN, JOB, LEASE, SECRET, Object
-from flowcluster_operator.settings import Settings
 from tests.support.fake_api import Answer, Drop, FakeApi
-from tests.support.makers import KEY, access, cluster, job, lease, run, spec
+from tests.support.makers import KEY, SETTINGS, access, cluster, job, lease, run, spec
 from tests.support.passes import Passes
 
 WRITES = "POST PUT PATCH DELETE"
@@ -35,7 +34,7 @@ class Operators:
 
     def __init__(self, api: FakeApi, kube: Kube) -> None:
         self._api, self._kube = api, kube
-        self.passes = Passes(kube, Settings())
+        self.passes = Passes(kube, SETTINGS)
         self._contexts = [self.passes.running()]
 
     async def begin(self) -> None:
@@ -49,7 +48,7 @@ class Operators:
     async def restart(self) -> None:
         """Put another one in its place."""
         await self.end()
-        self.passes = Passes(self._kube, Settings())
+        self.passes = Passes(self._kube, SETTINGS)
         self._contexts.append(self.passes.running())
         await self.begin()
 

@@ -27,7 +27,7 @@ WRITES = "POST PUT PATCH DELETE"
 @pytest.fixture
 def passes(loop_runner: asyncio.Runner, kube: Kube) -> Iterator[Passes]:
     """An operator that makes passes over two runs at a time."""
-    passes = Passes(kube, Settings(concurrency=2))
+    passes = Passes(kube, Settings(concurrency=2, network_policies=False))
     running = passes.running()
     loop_runner.run(running.__aenter__())
     yield passes

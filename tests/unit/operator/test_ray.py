@@ -10,6 +10,7 @@ import pytest
 from flowcluster_api import names, offers
 from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.backends.ray import RayBackend
+from flowcluster_operator.desired.autoscaler_token import TOKEN_MOUNT
 from flowcluster_operator.desired.driver_job import driver_job
 from flowcluster_operator.desired.ray_cluster import ray_cluster
 from flowcluster_operator.model import Rejection, Scale, SetWorkers, Warned
@@ -48,14 +49,43 @@ def test_ray_scales_itself_where_bounds_differ_or_may() -> None:
 
 
 def test_only_who_knows_the_token_is_let_in() -> None:
-    """It is in the run's keys, which all of its pods have; only an autoscaler gets an account."""
-    fixed, adaptive = built(), built(ADAPTIVE, flow=False, scale=Scale(0, 4, 0))
+    """It is in the run's keys, which all of its pods have."""
+    for body in (built(), built(ADAPTIVE, flow=False, scale=Scale(0, 4, 0))):
+        assert body["authOptions"] == {"mode": "token", "secretName": KEYS}
+        for template in (body["headGroupSpec"]["template"], body["workerGroupSpecs"][0]["template"]):
+            assert secret_of(template["spec"]) == KEYS
 
-    assert fixed["authOptions"] == {"mode": "token", "secretName": KEYS}
-    for body, has_account in ((fixed, False), (adaptive, True)):
+
+def test_only_the_autoscaler_gets_a_service_account_token() -> None:
+    for body in (built(), built(ADAPTIVE, flow=False, scale=Scale(0, 4, 0))):
         head, worker = body["headGroupSpec"]["template"]["spec"], body["workerGroupSpecs"][0]["template"]["spec"]
-        assert secret_of(head) == secret_of(worker) == KEYS
-        assert (head["automountServiceAccountToken"], worker["automountServiceAccountToken"]) == (has_account, False)
+        assert not head["automountServiceAccountToken"]
+        assert not worker["automountServiceAccountToken"]
+        tokens = {
+            volume["name"]
+            for volume in (*head["volumes"], *worker["volumes"])
+            if any("serviceAccountToken" in source for source in volume.get("projected", {}).get("sources", []))
+        }
+        mounts = body.get("autoscalerOptions", {}).get("volumeMounts", [])
+        assert tokens == {mount["name"] for mount in mounts}
+        for container in (*head["containers"], *worker["containers"]):
+            assert not tokens & {mount["name"] for mount in container["volumeMounts"]}
+
+
+@pytest.mark.parametrize(
+    "pod_spec",
+    [
+        {"containers": [{"name": "head", "volumeMounts": [{"name": TOKEN_MOUNT["name"], "mountPath": "/token"}]}]},
+        {"initContainers": [{"name": "a", "volumeMounts": [{"name": TOKEN_MOUNT["name"], "mountPath": "/token"}]}]},
+        {"volumes": [{"name": TOKEN_MOUNT["name"], "emptyDir": {}}]},
+    ],
+)
+def test_template_that_takes_the_token_of_the_autoscaler_fails_the_run(pod_spec: dict[str, Any]) -> None:
+    body = spec(workers=None, cluster={**ADAPTIVE, "scheduler": {"template": {"spec": pod_spec}}})
+    status = settled(observed(body, status=started()))
+
+    assert (status["phase"], status["reason"]) == ("Stopping", "InvalidTemplate")
+    assert TOKEN_MOUNT["name"] in status["message"]
 
 
 def test_what_workers_offer_to_tasks() -> None:
