@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flowcluster_operator.model import Key
+from flowcluster_operator.reconcile.events import EventLooks
 from flowcluster_operator.settling import Settling
 from flowcluster_operator.silences import Silences
 
@@ -13,15 +14,21 @@ class Memory:
     Attributes:
         silences: of drivers.
         settling: of numbers of workers.
+        events: Events of what runs wait for.
         keys: name of the Secret with a run's keys, once it is there.
+        parameters: name of the ConfigMap with a flow's parameters, once it is there.
     """
 
     def __init__(self) -> None:
         self.silences, self.settling = Silences(), Settling()
+        self.events = EventLooks()
         self.keys: dict[Key, str] = {}
+        self.parameters: dict[Key, str] = {}
 
     def forget(self, key: Key) -> None:
         """The run is gone."""
         self.silences.forget(key)
         self.settling.forget(key)
+        self.events.forget(key)
         self.keys.pop(key, None)
+        self.parameters.pop(key, None)

@@ -56,12 +56,45 @@ class Ended:
     text: str
 
 
+class Blocked(NamedTuple):
+    """Why a pod does not run.
+
+    Attributes:
+        reason: one CamelCase word of the scheduler, the kubelet or a controller.
+        message: its sentence.
+        container: name of the container that it is about; empty for the pod as a whole.
+    """
+
+    reason: str
+    message: str
+    container: str = ""
+
+
+class OutOfMemory(NamedTuple):
+    """A container that Kubernetes killed at its memory limit.
+
+    Attributes:
+        container: its name.
+        limit: its memory limit; None for a container without one, which the node's memory did not suffice for.
+    """
+
+    container: str
+    limit: str | None
+
+
 @dataclasses.dataclass(frozen=True)
 class PodFacts:
     """What matters of a pod.
 
-    `stage` is how far its start is, in a person's words. `blocked` is why it does not run, as (reason, message), when
-    Kubernetes says.
+    Attributes:
+        stage: how far its start is.
+        blocked: why it does not run, when Kubernetes has reported a reason.
+        ended: how its main container ended, or the pod where no container ended.
+        last_end: how its main container ended last, also when it runs again.
+        failure: why the kubelet or a controller ended the whole pod, such as an eviction.
+        disrupted: reason and message of the condition DisruptionTarget, such as a drain of its node.
+        out_of_memory: the first container whose current or last end is OOMKilled.
+        preparing_since: since when its node has prepared volumes, network and images; None when it does not.
     """
 
     name: str
@@ -74,8 +107,13 @@ class PodFacts:
     restarts: int
     created: dt.datetime
     stage: str
-    blocked: tuple[str, str] | None = None
+    blocked: Blocked | None = None
     ended: Ended | None = None
+    last_end: Blocked | None = None
+    failure: Blocked | None = None
+    disrupted: Blocked | None = None
+    out_of_memory: OutOfMemory | None = None
+    preparing_since: dt.datetime | None = None
 
 
 class DriverSigns(NamedTuple):
@@ -149,6 +187,8 @@ class Observed:
     access: tuple[Object, ...] = ()
     #: Name of the Secret that this process has made for the run's keys.
     keys: str | None = None
+    #: Name of the ConfigMap that this process has made for the flow's parameters.
+    parameters: str | None = None
     driver: DriverSigns | None = None
     parent: Parent | None = None
     settled: Settled = _AT_REST
@@ -157,6 +197,8 @@ class Observed:
     #: What an upstream operator made besides.
     latecomers: tuple[Object, ...] = ()
     warnings: tuple[Warned, ...] = ()
+    #: Seconds until Events of what the run waits for are listed again; None when it waits for none.
+    events_due: float | None = None
     rejections: tuple[Rejection, ...] = ()
     #: A listing of all kinds, made for this pass, found nothing of the run.
     verified_gone: bool = False

@@ -48,6 +48,7 @@ ROLE = Resource("rbac.authorization.k8s.io", "v1", "Role", "roles")
 ROLE_BINDING = Resource("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings")
 
 SECRET = Resource("", "v1", "Secret", "secrets")
+CONFIG_MAP = Resource("", "v1", "ConfigMap", "configmaps")
 #: What gives a driver its rights.
 ACCESS = (SERVICE_ACCOUNT, ROLE, ROLE_BINDING)
 

@@ -14,7 +14,7 @@ from flowcluster_operator.keys import new_keys
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.memory import Memory
 from flowcluster_operator.model import Action, Create, Delete, Emit, Key, Observed, Plan, Rejection, SetWorkers
-from flowcluster_operator.resources import EVENT, FLOW_RUN, ROLE_BINDING, SECRET, Object, Resource
+from flowcluster_operator.resources import CONFIG_MAP, EVENT, FLOW_RUN, ROLE_BINDING, SECRET, Object, Resource
 from flowcluster_operator.store import Store
 
 _logger = logging.getLogger(__name__)
@@ -61,6 +61,8 @@ async def _write_status(run: Object, store: Store, kube: Kube) -> None:
 async def _act(action: Action, key: Key, store: Store, memory: Memory, kube: Kube) -> Rejection | None:
     if isinstance(action, Create) and action.resource is SECRET:
         return await _create_keys(action.body, key, memory, kube)
+    if isinstance(action, Create) and action.resource is CONFIG_MAP:
+        return await _create_parameters(action.body, key, memory, kube)
     if isinstance(action, Create):
         return await _create(action, key, store, kube)
     try:
@@ -111,6 +113,19 @@ async def _create_keys(body: Object, key: Key, memory: Memory, kube: Kube) -> Re
     except (Refused, NotFound) as error:
         return Rejection(SECRET.kind, name, error.status, str(error))
     memory.keys[key] = name
+    return None
+
+
+async def _create_parameters(body: Object, key: Key, memory: Memory, kube: Kube) -> Rejection | None:
+    """As for the credentials, only the name is remembered: the operator has no right to read a ConfigMap."""
+    name = body["metadata"]["name"]
+    try:
+        await kube.create(CONFIG_MAP, key.namespace, body)
+    except Conflict:
+        pass  # made by an earlier pass, whose answer was lost
+    except (Refused, NotFound) as error:
+        return Rejection(CONFIG_MAP.kind, name, error.status, str(error))
+    memory.parameters[key] = name
     return None
 
 

@@ -10,7 +10,7 @@ import datetime as dt
 from flowcluster_api import conditions as c
 from flowcluster_operator.backends.base import Backend
 from flowcluster_operator.backends.registry import BACKENDS
-from flowcluster_operator.errors import TemplateError
+from flowcluster_operator.errors import SpecError, TemplateError
 from flowcluster_operator.facts import parse_time
 from flowcluster_operator.model import Delete, Observed, Plan, Resizing
 from flowcluster_operator.policies import teardown
@@ -139,8 +139,12 @@ def _suspend(observed: Observed, draft: Draft, settings: Settings, now: dt.datet
     draft.explain(c.SUSPENDED, "suspended by spec.suspend: nothing of the run exists")
     if draft.status.pop("startTime", None):
         draft.tell(c.SUSPENDED, "suspended by spec.suspend")
+    flow = draft.status.get("flow") or {}
     for field in ("readyTime", "cluster", "flow", "display"):
         draft.status.pop(field, None)
+    if flow.get("attempts"):
+        # The next start goes on counting: all of them are attempts of the run.
+        draft.status["flow"] = {"attempts": flow["attempts"], "endedAttempts": flow["attempts"]}
     draft.forget(c.CLUSTER_READY, c.FLOW_STARTED)
     draft.summarise("progressing", c.SUSPENDED, "suspended")
     # The record of the children goes first: deleting them must not look like losing them.
@@ -164,8 +168,9 @@ def _start_or_run(
     """Create what is missing, all in one pass; once nothing is, write down how far the run is."""
     try:
         lacking = missing(observed, settings, backend)
-    except TemplateError as error:
-        return _finish(observed, draft, settings, Ending("Failed", c.INVALID_TEMPLATE, str(error)))
+    except SpecError as error:
+        reason = c.INVALID_TEMPLATE if isinstance(error, TemplateError) else c.INVALID_SPEC
+        return _finish(observed, draft, settings, Ending("Failed", reason, str(error)))
     refused = {rejection.kind for rejection in observed.rejections}
     if creates := tuple(action for action in lacking if action.resource.kind not in refused):
         return Plan(actions=creates, requeue=0)
@@ -204,6 +209,8 @@ def _next_look(observed: Observed, status: Object, now: dt.datetime, *, running:
     waits = []
     if observed.spec.active_deadline_seconds is not None:
         waits.append(observed.spec.active_deadline_seconds - elapsed)
+    if running and observed.events_due is not None:
+        waits.append(observed.events_due)
     if not running:
         waits.append(observed.spec.start_deadline_seconds - elapsed)
         waits.append(RETRY_SECONDS if observed.rejections else LOOK_SECONDS)

@@ -6,16 +6,17 @@ from flowcluster_operator.backends.base import Backend
 from flowcluster_operator.desired.driver_access import driver_access
 from flowcluster_operator.desired.driver_job import driver_job
 from flowcluster_operator.desired.lease import lease
+from flowcluster_operator.desired.parameters import parameters, parameters_text
 from flowcluster_operator.desired.tls import keys, keys_name
 from flowcluster_operator.model import Create, Observed
 from flowcluster_operator.policies.scaling import scale
 from flowcluster_operator.reconcile import progress
-from flowcluster_operator.resources import JOB, LEASE, ROLE_BINDING, SECRET, SERVICE_ACCOUNT
+from flowcluster_operator.resources import CONFIG_MAP, JOB, LEASE, ROLE_BINDING, SECRET, SERVICE_ACCOUNT
 from flowcluster_operator.settings import Settings
 
 
 def missing(observed: Observed, settings: Settings, backend: Backend | None) -> list[Create]:
-    """The children to create now. Raises `TemplateError` for a template that is none.
+    """The children to create now. Raises `SpecError` for a spec that cannot be built.
 
     What pods cannot start without is there before they are: the Lease and the driver's account, then the run's keys.
     Cluster and driver come up side by side, and the driver's rights with them: the API server takes long to make those.
@@ -23,6 +24,7 @@ def missing(observed: Observed, settings: Settings, backend: Backend | None) -> 
     given, own = _given_keys(observed, backend), _own_keys(observed)
     # Made in any case: what is wrong with a template is told before anything exists.
     pods = _pods(observed, settings, backend, given or own or "")
+    _parameters(observed, own)
     rights = _rights(observed)
     accounts = [create for create in rights if create.resource is SERVICE_ACCOUNT]
     if observed.lease is None:
@@ -32,7 +34,21 @@ def missing(observed: Observed, settings: Settings, backend: Backend | None) -> 
         return rights  # the run above is ending, and this one with it; or the other cluster is not there yet
     keyless = given is None and observed.keys != own and bool(pods)
     ahead = [*accounts, Create(SECRET, keys(observed.key, observed.lease))] if keyless else accounts
+    ahead = [*ahead, *_parameters(observed, own)]
     return ahead or [*pods, *rights]
+
+
+def _parameters(observed: Observed, name: str | None) -> list[Create]:
+    """The ConfigMap with the flow's parameters, which is there before the driver. Raises `SpecError`."""
+    flow = observed.spec.flow if observed.spec is not None else None
+    if flow is None or not flow.parameters or observed.job is not None:
+        return []
+    if observed.lease is None or name is None:
+        parameters_text(flow)  # what is wrong with them is reported before anything exists
+        return []
+    if observed.parameters == name:
+        return []
+    return [Create(CONFIG_MAP, parameters(observed.key, flow, observed.lease, name))]
 
 
 def _pods(observed: Observed, settings: Settings, backend: Backend | None, secret: str) -> list[Create]:
@@ -50,8 +66,9 @@ def _pods(observed: Observed, settings: Settings, backend: Backend | None, secre
             creates.append(Create(backend.resource, body))
     if spec.flow is not None and observed.job is None:
         bounds = scale(observed, settings)
+        config_map = (_own_keys(observed) or "") if spec.flow.parameters else None
         adapts = is_own and bounds.minimum < bounds.maximum and not (backend and backend.scales_itself)
-        creates.append(Create(JOB, driver_job(observed.key, spec, settings, secret, address, adapts)))
+        creates.append(Create(JOB, driver_job(observed.key, spec, settings, secret, address, adapts, config_map)))
     return creates
 
 

@@ -21,22 +21,21 @@ from flowcluster_operator.desired.driver_access import driver_account
 from flowcluster_operator.desired.metadata import owned_by
 from flowcluster_operator.desired.tls import keys_in
 from flowcluster_operator.errors import NotFound
-from flowcluster_operator.facts import parse_time, pod_facts
+from flowcluster_operator.facts import pod_facts
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.memory import Memory
-from flowcluster_operator.model import DriverSigns, Key, Observed, Parent, Rejection, Settled, Warned
+from flowcluster_operator.model import DriverSigns, Key, Observed, Parent, Rejection, Settled
 from flowcluster_operator.policies.resizing import live_workers
+from flowcluster_operator.reconcile.events import completed, podless, preparing, waiting_for_pods, warned
 from flowcluster_operator.resources import (
     ACCESS,
     CHILDREN,
     DEPLOYMENT,
-    EVENT,
     FLOW_RUN,
     JOB,
     LATECOMERS,
     LEASE,
     POD,
-    RAY_CLUSTER,
     Object,
     Resource,
 )  # fmt: skip
@@ -44,9 +43,6 @@ from flowcluster_operator.settling import Settling
 from flowcluster_operator.silences import Silences
 from flowcluster_operator.status import is_true
 from flowcluster_operator.store import Store, parent_reference
-
-#: Seconds that a Job may be without a pod before its Events are asked for.
-_POD_SECONDS = 1.0
 
 
 async def observe(
@@ -69,6 +65,11 @@ async def observe(
         cluster = cluster or await _recorded(store, kube, key, backend.resource, known)
     if run is not None and not over:
         job = job or await _recorded(store, kube, key, JOB, (status.get("flow") or {}).get("job"))
+    pods = [pod_facts(pod) for pod in store.children(key, POD)]
+    is_live = run is not None and not over
+    lacking = podless(cluster, job, pods, bool(store.children(key, DEPLOYMENT))) if is_live else []
+    waits = [*waiting_for_pods(lacking), *preparing(pods)] if is_live else []
+    events = await memory.events.read(kube, key, waits, now)
     parent = await _parent(store, kube, key, run)
     lease, driver = await _driver(store, kube, memory.silences, key, spec, parent)
     observed = Observed(
@@ -81,11 +82,13 @@ async def observe(
         driver=driver,
         access=tuple(obj for resource in ACCESS for obj in store.children(key, resource)),
         keys=memory.keys.get(key),
+        parameters=memory.parameters.get(key),
         parent=parent,
         deployments=tuple(store.children(key, DEPLOYMENT)),
         latecomers=tuple(obj for resource in LATECOMERS for obj in store.children(key, resource)),
-        pods=tuple(pod_facts(pod) for pod in store.children(key, POD)),
-        warnings=await _warnings(kube, key, cluster, job, store, now) if run is not None and not over else (),
+        pods=completed(pods, events),
+        warnings=warned(lacking, events),
+        events_due=memory.events.next_look(key, now),
         rejections=tuple(rejections),
         referenced=await _referenced(kube, key, spec, backend),
         verified_gone=over and not is_true(status, c.CLUSTER_DELETED) and await _nothing_left(store, kube, key),
@@ -166,26 +169,6 @@ async def _driver(
         silent = silences.seconds(key, signs.renewed, clock())
         asked = silences.asked(key, clock()) if expected is not None and silent >= expected else 0.0
     return lease, DriverSigns(signs.holder, signs.outcome, silent, asked, signs.demand)
-
-
-async def _warnings(
-    kube: Kube, key: Key, cluster: Object | None, job: Object | None, store: Store, now: dt.datetime
-) -> tuple[Warned, ...]:
-    """What Events say of a Job or a RayCluster that has no pod: nothing else tells why."""
-    there = {pod["metadata"]["labels"].get(names.LABEL_COMPONENT) for pod in store.children(key, POD)}
-    silent = [job] if job is not None and names.COMPONENT_DRIVER not in there else []
-    if cluster is not None and cluster["kind"] == RAY_CLUSTER.kind and names.COMPONENT_HEAD not in there:
-        silent.append(cluster)
-    found: list[Warned] = []
-    for obj in silent:
-        meta = obj["metadata"]
-        if (now - parse_time(meta["creationTimestamp"])).total_seconds() >= _POD_SECONDS:
-            events = await kube.list(EVENT, key.namespace, fields=f"involvedObject.uid={meta['uid']},type=Warning")
-            found += [
-                Warned(obj["kind"], meta["name"], item.get("reason") or "", item.get("message") or "")
-                for item in events["items"]
-            ]
-    return tuple(found)
 
 
 async def _referenced(kube: Kube, key: Key, spec: FlowRunSpec | None, backend: Backend | None) -> Object | None:

@@ -10,6 +10,7 @@ from flowcluster_operator.policies.causes import Cause
 from flowcluster_operator.policies.readiness import readiness, ready_leader, ready_workers
 from flowcluster_operator.policies.scaling import scale
 from flowcluster_operator.policies.usage import used
+from flowcluster_operator.reconcile.history import record_attempts, record_incidents
 from flowcluster_operator.resources import Object
 from flowcluster_operator.settings import Settings
 from flowcluster_operator.status import Draft, is_true
@@ -28,8 +29,10 @@ def record(observed: Observed, draft: Draft, backend: Backend | None, settings: 
     if backend is not None and _present(observed.cluster if not observed.is_guest else observed.referenced):
         draft.status["cluster"] = _cluster(observed, draft, backend, settings)
     if _present(observed.job):
-        flow = draft.status.setdefault("flow", {"job": names.child_name(observed.key.name, observed.key.uid)})
-        flow["attempts"] = max(flow.get("attempts", 0), len(observed.of(names.COMPONENT_DRIVER)))
+        flow = draft.status.setdefault("flow", {})
+        flow["job"] = names.child_name(observed.key.name, observed.key.uid)
+        record_attempts(observed, draft, flow)
+    record_incidents(observed, draft)
     display(draft)
 
 
@@ -78,8 +81,8 @@ def judge(observed: Observed, draft: Draft, why: Cause | None, settings: Setting
     waits = [verdict.message] if not verdict.ready else []
     waits += ["waiting for the driver"] if not started else []
     if why is not None:
-        draft.tell(why.reason, why.message, warning=True)
-        draft.explain(*why)
+        draft.tell(why.reason, why.message, warning=True, part=why.part)
+        draft.explain(why.reason, why.message)
     elif waits:
         draft.explain(c.WAITING, ", ".join(waits))
     else:
