@@ -129,6 +129,10 @@ _REFUSED: Sequence[Rule] = (
         r"admission webhook .* denied|ValidatingAdmissionPolicy .* denied",
         "a policy of this cluster forbids it: change {template} as it asks, or ask your administrator",
     ),
+    (
+        r"unknown field",
+        "the operator that serves it is too old for this version of flowcluster: ask your administrator to upgrade it",
+    ),
     (r"failed calling webhook", "an admission webhook of this cluster does not answer: ask your administrator"),
 )
 _EVICTED: Sequence[Rule] = (

@@ -18,6 +18,7 @@ from flowcluster_operator.policies.bounds import rebounding
 from flowcluster_operator.policies.causes import Cause, cause
 from flowcluster_operator.policies.ending import Ending, ending, is_suspended
 from flowcluster_operator.policies.lease import next_look
+from flowcluster_operator.policies.refusals import refusal
 from flowcluster_operator.policies.resizing import resizing
 from flowcluster_operator.policies.scaling import scale
 from flowcluster_operator.reconcile import progress
@@ -171,6 +172,8 @@ def _start_or_run(
     except SpecError as error:
         reason = c.INVALID_TEMPLATE if isinstance(error, TemplateError) else c.INVALID_SPEC
         return _finish(observed, draft, settings, Ending("Failed", reason, str(error)))
+    if (final := refusal(observed.rejections, lacking, (observed.run or {})["spec"])) is not None:
+        return _finish(observed, draft, settings, Ending("Failed", *final))
     refused = {rejection.kind for rejection in observed.rejections}
     if creates := tuple(action for action in lacking if action.resource.kind not in refused):
         return Plan(actions=creates, requeue=0)
