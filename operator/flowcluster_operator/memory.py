@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flowcluster_operator.model import Key
+from flowcluster_operator.reconcile.accounts import PullSecrets
 from flowcluster_operator.reconcile.events import EventLooks
 from flowcluster_operator.settling import Settling
 from flowcluster_operator.silences import Silences
@@ -16,6 +17,7 @@ class Memory:
         settling: of numbers of workers.
         events: Events of what runs wait for.
         keys: name of the Secret with a run's keys, once it is there.
+        pull_secrets: names of image pull secrets, by account, for each run.
         parameters: name of the ConfigMap with a flow's parameters, once it is there.
     """
 
@@ -23,6 +25,7 @@ class Memory:
         self.silences, self.settling = Silences(), Settling()
         self.events = EventLooks()
         self.keys: dict[Key, str] = {}
+        self.pull_secrets: dict[Key, PullSecrets] = {}
         self.parameters: dict[Key, str] = {}
 
     def forget(self, key: Key) -> None:
@@ -32,3 +35,4 @@ class Memory:
         self.events.forget(key)
         self.keys.pop(key, None)
         self.parameters.pop(key, None)
+        self.pull_secrets.pop(key, None)

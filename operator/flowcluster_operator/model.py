@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from flowcluster_api import names
@@ -187,6 +188,8 @@ class Observed:
     access: tuple[Object, ...] = ()
     #: Name of the Secret that this process has made for the run's keys.
     keys: str | None = None
+    #: Names of image pull secrets of ServiceAccounts, by their names; known while children are missing.
+    pull_secrets: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     #: Name of the ConfigMap that this process has made for the flow's parameters.
     parameters: str | None = None
     driver: DriverSigns | None = None

@@ -34,7 +34,7 @@ _AUTOSCALER = {
     "idleTimeoutSeconds": IDLE_SECONDS,
     # It looks every five seconds otherwise.
     "env": [{"name": "AUTOSCALER_UPDATE_INTERVAL_S", "value": "1"}],
-    "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
+    "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}},
     "securityContext": CONTAINER_SECURITY,
 }
 

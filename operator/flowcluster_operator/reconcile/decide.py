@@ -10,9 +10,11 @@ import datetime as dt
 from flowcluster_api import conditions as c
 from flowcluster_operator.backends.base import Backend
 from flowcluster_operator.backends.registry import BACKENDS
+from flowcluster_operator.defaults import run_defaults
+from flowcluster_operator.desired.inherited import Inheritance, inheriting
 from flowcluster_operator.errors import SpecError, TemplateError
 from flowcluster_operator.facts import parse_time
-from flowcluster_operator.model import Delete, Observed, Plan, Resizing
+from flowcluster_operator.model import Create, Delete, Observed, Plan, Resizing
 from flowcluster_operator.policies import teardown
 from flowcluster_operator.policies.bounds import rebounding
 from flowcluster_operator.policies.causes import Cause, cause
@@ -168,7 +170,7 @@ def _start_or_run(
 ) -> Plan:
     """Create what is missing, all in one pass; once nothing is, write down how far the run is."""
     try:
-        lacking = missing(observed, settings, backend)
+        lacking = _inheriting(missing(observed, settings, backend), observed, settings)
     except SpecError as error:
         reason = c.INVALID_TEMPLATE if isinstance(error, TemplateError) else c.INVALID_SPEC
         return _finish(observed, draft, settings, Ending("Failed", reason, str(error)))
@@ -190,6 +192,14 @@ def _start_or_run(
         events=tuple(draft.events),
         requeue=min((look for look in looks if look is not None), default=None),
     )
+
+
+def _inheriting(creates: list[Create], observed: Observed, settings: Settings) -> list[Create]:
+    assert observed.run is not None
+    assert observed.spec is not None
+    defaults = run_defaults(settings.run_defaults)
+    source = Inheritance(observed.run["metadata"], observed.spec, defaults, observed.pull_secrets)
+    return [inheriting(create, source) for create in creates]
 
 
 def _resize(observed: Observed, settings: Settings, backend: Backend | None) -> Resizing:

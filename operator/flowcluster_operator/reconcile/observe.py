@@ -26,6 +26,7 @@ from flowcluster_operator.kube import Kube
 from flowcluster_operator.memory import Memory
 from flowcluster_operator.model import DriverSigns, Key, Observed, Parent, Rejection, Settled
 from flowcluster_operator.policies.resizing import live_workers
+from flowcluster_operator.reconcile.accounts import PullSecrets, pull_secrets
 from flowcluster_operator.reconcile.events import completed, podless, preparing, waiting_for_pods, warned
 from flowcluster_operator.resources import (
     ACCESS,
@@ -82,6 +83,7 @@ async def observe(
         driver=driver,
         access=tuple(obj for resource in ACCESS for obj in store.children(key, resource)),
         keys=memory.keys.get(key),
+        pull_secrets=await _pull_secrets(kube, memory, key, spec, status, parent) if is_live else {},
         parameters=memory.parameters.get(key),
         parent=parent,
         deployments=tuple(store.children(key, DEPLOYMENT)),
@@ -129,6 +131,18 @@ async def _recorded(store: Store, kube: Kube, key: Key, resource: Resource, name
     if not name or name != names.child_name(key.name, key.uid):
         return None
     return await _confirm_gone(store, kube, resource, key, name)
+
+
+async def _pull_secrets(
+    kube: Kube, memory: Memory, key: Key, spec: FlowRunSpec | None, status: Object, parent: Parent | None
+) -> PullSecrets:
+    """Image pull secrets, just before pods are created: their credentials are there, and no child is recorded."""
+    if spec is None or (status.get("cluster") or {}).get("name") or (status.get("flow") or {}).get("job"):
+        return {}
+    is_guest = spec.cluster is not None and spec.cluster.ref is not None
+    if key not in memory.keys and parent is None and not is_guest:
+        return {}
+    return await pull_secrets(kube, memory.pull_secrets, key, spec)
 
 
 async def _parent(store: Store, kube: Kube, key: Key, run: Object | None) -> Parent | None:
