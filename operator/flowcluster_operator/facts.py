@@ -1,16 +1,19 @@
-"""Pods as the API server gives them, reduced to `PodFacts`, and times as it writes them. Pure."""
+"""Pods as the API server returns them, reduced to `PodFacts`, and timestamps. Pure."""
 
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator
 from typing import Any
 
+from flowcluster_api import conditions as c
 from flowcluster_api import names
-from flowcluster_operator.model import Ended, PodFacts
+from flowcluster_operator.model import Blocked, Ended, OutOfMemory, PodFacts
 from flowcluster_operator.resources import Object
 
 #: Waiting reasons that are a stage of every start, not a cause.
-_NORMAL_WAITING = {"ContainerCreating", "PodInitializing"}
+_PREPARING = (None, "ContainerCreating", "PodInitializing")
+_OOM_KILLED = "OOMKilled"
 
 
 def parse_time(text: str) -> dt.datetime:
@@ -24,30 +27,40 @@ def timestamp(now: dt.datetime) -> str:
 
 
 def pod_facts(pod: Object) -> PodFacts:
-    """The facts of one pod of ours. The container that counts is named like the component."""
+    """Return the facts of one pod of a run. Its main container has the name of the component."""
     meta, status = pod["metadata"], pod.get("status") or {}
     component = (meta.get("labels") or {}).get(names.LABEL_COMPONENT, "")
     container = _container(status, component)
     state = container.get("state") or {}
     conditions = {item["type"]: item for item in status.get("conditions") or []}
+    failure = _failure(status)
     return PodFacts(
         name=meta["name"],
         uid=meta["uid"],
         component=component,
         phase=status.get("phase", "Pending"),
-        ready=(conditions.get("Ready") or {}).get("status") == "True",
+        ready=_is_true(conditions, "Ready"),
         started="running" in state or "terminated" in state or bool(container.get("restartCount")),
         terminating="deletionTimestamp" in meta,
         restarts=int(container.get("restartCount") or 0),
         created=parse_time(meta["creationTimestamp"]),
         stage=_stage(state, conditions),
-        blocked=_blocked(status, container, conditions),
+        blocked=failure or _blocked(pod, component, conditions),
         ended=_ended(status, state),
+        last_end=_last_end(container),
+        failure=failure,
+        disrupted=_disrupted(conditions),
+        out_of_memory=_out_of_memory(pod, component),
+        preparing_since=_preparing_since(meta, status, conditions),
     )
 
 
+def _is_true(conditions: dict[str, Any], kind: str) -> bool:
+    return (conditions.get(kind) or {}).get("status") == "True"
+
+
 def _stage(state: dict[str, Any], conditions: dict[str, Any]) -> str:
-    if (conditions.get("PodScheduled") or {}).get("status") != "True":
+    if not _is_true(conditions, "PodScheduled"):
         return "scheduling"
     # Between the two lies little else that takes long: volumes, and the network.
     return "starting" if state and "waiting" not in state else "pulling image"
@@ -59,27 +72,75 @@ def _container(status: dict[str, Any], component: str) -> dict[str, Any]:
     return (named or containers or [{}])[0]
 
 
-def _blocked(status: dict[str, Any], container: dict[str, Any], conditions: dict[str, Any]) -> tuple[str, str] | None:
+def _containers(status: dict[str, Any], component: str) -> Iterator[dict[str, Any]]:
+    """The statuses of all containers in the order in which they matter: init containers, main container, others."""
+    main = _container(status, component)
+    yield from status.get("initContainerStatuses") or []
+    if main:
+        yield main
+    yield from (item for item in status.get("containerStatuses") or [] if item is not main)
+
+
+def _failure(status: dict[str, Any]) -> Blocked | None:
+    """Why the kubelet or a controller ended the pod: its reason wins over exit codes, which follow from it."""
+    if status.get("phase") != "Failed" or not status.get("reason"):
+        return None
+    return Blocked(status["reason"], status.get("message") or "")
+
+
+def _disrupted(conditions: dict[str, Any]) -> Blocked | None:
+    if not _is_true(conditions, "DisruptionTarget"):
+        return None
+    condition = conditions["DisruptionTarget"]
+    return Blocked(condition.get("reason") or "DisruptionTarget", condition.get("message") or "")
+
+
+def _blocked(pod: Object, component: str, conditions: dict[str, Any]) -> Blocked | None:
+    status = pod.get("status") or {}
     scheduled = conditions.get("PodScheduled") or {}
     if scheduled.get("status") == "False":
-        return scheduled.get("reason") or "Unschedulable", scheduled.get("message") or ""
-    for item in [*(status.get("initContainerStatuses") or []), container]:
+        message = (scheduled.get("message") or "").partition(" preemption:")[0]
+        return Blocked(scheduled.get("reason") or "Unschedulable", message)
+    found = list(_containers(status, component))
+    for item in found:
         waiting = (item.get("state") or {}).get("waiting")
-        if waiting and waiting.get("reason") not in (None, *_NORMAL_WAITING):
-            return waiting["reason"], _with_last_end(waiting.get("message") or "", item)
-    for item in status.get("containerStatuses") or []:
-        ended = (item.get("state") or {}).get("terminated")
-        if ended and ended.get("exitCode") and item.get("name") != container.get("name"):
-            return ended.get("reason") or "Error", f"container {item['name']} {_words(ended)}"
-    return None
+        if waiting and waiting.get("reason") not in _PREPARING:
+            return _waiting(waiting, item)
+    is_ready = _is_true(conditions, "Ready")
+    ends = [(item, end) for item in found if (end := _failed_end(item, is_ready)) is not None]
+    # How a driver's own container ended is the end of an attempt, not what holds the run up.
+    ends = [(item, end) for item, end in ends if item.get("name") != names.COMPONENT_DRIVER]
+    return next((_end(item["name"], end) for item, end in ends), None)
 
 
-def _with_last_end(message: str, container: dict[str, Any]) -> str:
-    """A crash loop's own message names no cause: the last end of the container does."""
-    last = (container.get("lastState") or {}).get("terminated")
+def _waiting(waiting: dict[str, Any], container: dict[str, Any]) -> Blocked:
+    """A container that waits. The message of a crash loop names no cause: the container's last end does."""
+    name, last = container.get("name") or "", (container.get("lastState") or {}).get("terminated")
     if not last:
-        return message
-    return f"last {_words(last)}"
+        return Blocked(waiting["reason"], waiting.get("message") or "", name)
+    if last.get("reason") == _OOM_KILLED:
+        return _end(name, last)
+    return Blocked(waiting["reason"], f"last {_words(last)}", name)
+
+
+def _end(name: str, terminated: dict[str, Any]) -> Blocked:
+    if terminated.get("reason") == _OOM_KILLED:
+        return Blocked(c.OUT_OF_MEMORY, _words(terminated), name)
+    return Blocked(terminated.get("reason") or "Error", _words(terminated), name)
+
+
+def _failed_end(container: dict[str, Any], is_ready: bool) -> dict[str, Any] | None:
+    """The end of a container that failed and does not run, or that runs again in a pod that is not ready yet."""
+    state = container.get("state") or {}
+    ended: dict[str, Any] | None = state.get("terminated")
+    if ended is None and "running" in state and not (is_ready or container.get("ready")):
+        ended = (container.get("lastState") or {}).get("terminated")
+    return ended if ended and ended.get("exitCode") else None
+
+
+def _last_end(container: dict[str, Any]) -> Blocked | None:
+    ends = ((container.get(when) or {}).get("terminated") for when in ("state", "lastState"))
+    return next((_end(container["name"], ended) for ended in ends if ended), None)
 
 
 def _words(terminated: dict[str, Any]) -> str:
@@ -96,9 +157,33 @@ def _ended(status: dict[str, Any], state: dict[str, Any]) -> Ended | None:
             reason=terminated.get("reason") or "",
             text=terminated.get("message") or "",
         )
-    if status.get("phase") == "Failed":  # evicted, or its node died: no container tells
+    if status.get("phase") == "Failed":  # evicted, or its node died: no container's end is known
         return Ended(exit_code=-1, reason=status.get("reason") or "", text=status.get("message") or "")
     return None
+
+
+def _out_of_memory(pod: Object, component: str) -> OutOfMemory | None:
+    for item in _containers(pod.get("status") or {}, component):
+        ends = ((item.get(when) or {}).get("terminated") or {} for when in ("state", "lastState"))
+        if any(end.get("reason") == _OOM_KILLED for end in ends):
+            return OutOfMemory(item["name"], _memory_limit(pod, item["name"]))
+    return None
+
+
+def _memory_limit(pod: Object, name: str) -> str | None:
+    spec = pod.get("spec") or {}
+    for container in [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]:
+        if container.get("name") == name:
+            limits = (container.get("resources") or {}).get("limits") or {}
+            return str(limits["memory"]) if "memory" in limits else None
+    return None
+
+
+def _preparing_since(meta: dict[str, Any], status: dict[str, Any], conditions: dict[str, Any]) -> dt.datetime | None:
+    """Since when the pod's node has prepared the next container; the Events of the pod have the cause of a delay."""
+    if status.get("phase", "Pending") != "Pending" or not _is_true(conditions, "PodScheduled"):
+        return None
+    return parse_time(conditions["PodScheduled"].get("lastTransitionTime") or meta["creationTimestamp"])
 
 
 def last_line(text: str) -> str:

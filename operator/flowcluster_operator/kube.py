@@ -69,8 +69,12 @@ class Kube:
         return found
 
     async def create(self, resource: Resource, namespace: str, body: Object) -> Object:
-        """Create an object. Raises Conflict when one of its name exists."""
-        return await self._request("POST", resource.path(namespace), body, {"fieldManager": FIELD_MANAGER})
+        """Create an object. Raises Conflict when one of its name exists, Refused when it has a field that is not known.
+
+        The API server would otherwise drop such a field and report nothing.
+        """
+        query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
+        return await self._request("POST", resource.path(namespace), body, query)
 
     async def replace_status(self, resource: Resource, obj: Object) -> Object:
         """Write an object's status. Raises Conflict when the object changed since it was read."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from flowcluster_operator.model import Key
+from flowcluster_operator.reconcile.accounts import PullSecrets
+from flowcluster_operator.reconcile.events import EventLooks
 from flowcluster_operator.settling import Settling
 from flowcluster_operator.silences import Silences
 
@@ -14,13 +16,19 @@ class Memory:
         silences: of drivers.
         settling: of numbers of workers.
         keys: UID of a run's Lease, and name of the Secret that this process created for that Lease.
+        parameters: UID of a run's Lease, and name of the ConfigMap that this process created for that Lease.
+        pull_secrets: names of image pull secrets, by account, for each run.
+        events: Events of what runs wait for.
         searched: runs in teardown whose rights this process knows or has looked for.
         verified: suspended runs of which the API server confirmed that nothing is left.
     """
 
     def __init__(self) -> None:
         self.silences, self.settling = Silences(), Settling()
+        self.events = EventLooks()
         self.keys: dict[Key, tuple[str, str]] = {}
+        self.parameters: dict[Key, tuple[str, str]] = {}
+        self.pull_secrets: dict[Key, PullSecrets] = {}
         self.searched: set[Key] = set()
         self.verified: set[Key] = set()
 
@@ -28,6 +36,9 @@ class Memory:
         """The run is gone."""
         self.silences.forget(key)
         self.settling.forget(key)
+        self.events.forget(key)
         self.keys.pop(key, None)
+        self.parameters.pop(key, None)
+        self.pull_secrets.pop(key, None)
         self.searched.discard(key)
         self.verified.discard(key)

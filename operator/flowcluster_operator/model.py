@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from flowcluster_api import names
@@ -70,12 +71,45 @@ class Ended:
     text: str
 
 
+class Blocked(NamedTuple):
+    """Why a pod does not run.
+
+    Attributes:
+        reason: one CamelCase word of the scheduler, the kubelet or a controller.
+        message: its sentence.
+        container: name of the container that it is about; empty for the pod as a whole.
+    """
+
+    reason: str
+    message: str
+    container: str = ""
+
+
+class OutOfMemory(NamedTuple):
+    """A container that Kubernetes killed at its memory limit.
+
+    Attributes:
+        container: its name.
+        limit: its memory limit; None for a container without one, which the node's memory did not suffice for.
+    """
+
+    container: str
+    limit: str | None
+
+
 @dataclasses.dataclass(frozen=True)
 class PodFacts:
     """What matters of a pod.
 
-    `stage` is how far its start is, in a person's words. `blocked` is why it does not run, as (reason, message), when
-    Kubernetes says.
+    Attributes:
+        stage: how far its start is.
+        blocked: why it does not run, when Kubernetes has reported a reason.
+        ended: how its main container ended, or the pod where no container ended.
+        last_end: how its main container ended last, also when it runs again.
+        failure: why the kubelet or a controller ended the whole pod, such as an eviction.
+        disrupted: reason and message of the condition DisruptionTarget, such as a drain of its node.
+        out_of_memory: the first container whose current or last end is OOMKilled.
+        preparing_since: since when its node has prepared volumes, network and images; None when it does not.
     """
 
     name: str
@@ -88,8 +122,13 @@ class PodFacts:
     restarts: int
     created: dt.datetime
     stage: str
-    blocked: tuple[str, str] | None = None
+    blocked: Blocked | None = None
     ended: Ended | None = None
+    last_end: Blocked | None = None
+    failure: Blocked | None = None
+    disrupted: Blocked | None = None
+    out_of_memory: OutOfMemory | None = None
+    preparing_since: dt.datetime | None = None
 
 
 class DriverSigns(NamedTuple):
@@ -171,6 +210,10 @@ class Observed:
     network_policies: tuple[Object, ...] = ()
     #: Name of the Secret with the run's own credentials; None before it exists.
     keys: str | None = None
+    #: Names of image pull secrets of ServiceAccounts, by their names; known while children are missing.
+    pull_secrets: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    #: Name of the ConfigMap that this process has made for the flow's parameters.
+    parameters: str | None = None
     driver: DriverSigns | None = None
     parent: Parent | None = None
     #: The FlowRuns whose parent the run is.
@@ -183,6 +226,8 @@ class Observed:
     #: Objects that once belonged to the run by their owner references and have no living owner now.
     orphans: tuple[Object, ...] = ()
     warnings: tuple[Warned, ...] = ()
+    #: Seconds until Events of what the run waits for are listed again; None when it waits for none.
+    events_due: float | None = None
     rejections: tuple[Rejection, ...] = ()
     #: Why the last passes over the run failed.
     trouble: Trouble | None = None

@@ -50,6 +50,7 @@ ROLE_BINDING = Resource("rbac.authorization.k8s.io", "v1", "RoleBinding", "roleb
 NETWORK_POLICY = Resource("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies")
 
 SECRET = Resource("", "v1", "Secret", "secrets")
+CONFIG_MAP = Resource("", "v1", "ConfigMap", "configmaps")
 #: What gives a driver its rights.
 ACCESS = (SERVICE_ACCOUNT, ROLE, ROLE_BINDING)
 

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from flowcluster_api import __version__
+from flowcluster_operator.defaults import DefaultsError, run_defaults
 from flowcluster_operator.template_rules import TemplatePolicy
 
 _DEFAULT_POLICY = TemplatePolicy()
@@ -47,6 +48,8 @@ class Settings:
     stuck_seconds: int = 30
     #: Seconds between two full listings that correct what the watches missed.
     resync_seconds: int = 60
+    #: What pods of all runs get unless their FlowRun says otherwise: JSON, see `RunDefaults`.
+    run_defaults: str = ""
     #: Runs that are reconciled at the same time.
     concurrency: int = 16
     #: Where the liveness endpoint listens; empty means nowhere.
@@ -62,6 +65,10 @@ class Settings:
             if text is None:
                 continue
             values[field.name] = _value(name, text, field.default)
+        try:
+            run_defaults(str(values.get("run_defaults", "")))
+        except DefaultsError as error:
+            raise SettingsError(f"{PREFIX}RUN_DEFAULTS: {error}") from None
         return Settings(**values)  # type: ignore[arg-type]
 
 

@@ -74,11 +74,26 @@ class Draft:
         """Remove conditions that say nothing any more."""
         self.status["conditions"] = [item for item in self.status.get("conditions") or [] if item["type"] not in kinds]
 
-    def tell(self, reason: str, message: str, *, warning: bool = False) -> None:
-        """Add to the story, and as a Kubernetes Event, what happened; again only if something else came between."""
-        story = self.status.setdefault("story", [])
+    def tell(self, reason: str, message: str, *, warning: bool = False, part: str = "") -> None:
+        """Add what happened to the story, and as a Kubernetes Event.
+
+        What is in the story already is not added again. A cause is the same as an earlier one of the same part and
+        class if only causes followed that one, or if the text is the same. It refreshes the entry and makes no Event:
+        Kubernetes alternates between the reasons of one cause.
+
+        Args:
+            reason: one CamelCase word.
+            message: one sentence.
+            warning: whether the Event is a warning.
+            part: of a cause, the part of the run that it is about.
+        """
+        story: list[dict[str, Any]] = self.status.setdefault("story", [])
         entry = {"time": timestamp(self.now), "reason": reason, "message": _short(message)}
-        if story and (story[-1]["reason"], story[-1]["message"]) == (reason, entry["message"]):
+        if part:
+            entry["part"] = part
+        known = _same_cause(story, entry) if part else _repeated(story, entry)
+        if known is not None:
+            known.update(reason=reason, message=entry["message"])
             return
         story.append(entry)
         del story[:-STORY_LIMIT]
@@ -101,6 +116,32 @@ class Draft:
         if self._generation is not None:
             self.status["observedGeneration"] = self._generation
         return self.status
+
+
+def _repeated(story: list[dict[str, Any]], entry: dict[str, Any]) -> dict[str, Any] | None:
+    """The last entry, if it says the same."""
+    last: dict[str, Any] | None = story[-1] if story else None
+    return last if last is not None and _text(last) == _text(entry) else None
+
+
+def _same_cause(story: list[dict[str, Any]], entry: dict[str, Any]) -> dict[str, Any] | None:
+    """The entry of the same cause."""
+    only_causes_since = True
+    known: dict[str, Any]
+    for known in reversed(story):
+        only_causes_since = only_causes_since and "part" in known
+        same_text = _text(known) == _text(entry)
+        if _cause(known) == _cause(entry) and (only_causes_since or same_text):
+            return known
+    return None
+
+
+def _text(entry: dict[str, Any]) -> tuple[str, str]:
+    return entry["reason"], entry.get("message") or ""
+
+
+def _cause(entry: dict[str, Any]) -> tuple[str | None, str]:
+    return entry.get("part"), c.cause_class(entry["reason"])
 
 
 def _short(message: str) -> str:

@@ -14,12 +14,10 @@ from flowcluster.kube.submission import Object, Submission, submission
 from flowcluster.packing import Code, Place, packed, place_of
 from flowcluster.storage import ENV_STORAGE
 from flowcluster_api import names
+from flowcluster_api.driver import PARAMETERS_LIMIT
 
 if TYPE_CHECKING:
     from flowcluster.flows import Flow
-
-#: Bytes of JSON: Linux takes 128 KiB in one environment variable, in which the driver gets its parameters.
-PARAMETERS_LIMIT = 120_000
 
 
 def prepare(

@@ -62,6 +62,7 @@ CANCELLED = "Cancelled"  # spec.cancel was set
 DRIVER_CONNECTED = "DriverConnected"  # a driver that runs elsewhere renews the run's Lease
 DRIVER_LOST = "DriverLost"  # the Job or its pod was removed by somebody else, or the Lease was not renewed
 PARENT_ENDED = "ParentEnded"  # the run that it was a part of is over
+ATTEMPT_ENDED = "AttemptEnded"  # a driver's pod ended, and another one follows
 DRIVER_CRASHED = "DriverCrashed"  # the process ended without an outcome
 OUT_OF_MEMORY = "OutOfMemory"  # a container was killed at its memory limit
 CLUSTER_LOST = "ClusterLost"  # scheduler or head went away with all its state
@@ -73,6 +74,35 @@ REJECTED = "Rejected"  # the API server refused a child: quota, admission, a wro
 CLUSTER_NOT_FOUND = "ClusterNotFound"  # spec.cluster.ref names nothing
 CLEANING_UP = "CleaningUp"  # children are being deleted
 NOTHING_LEFT = "NothingLeft"  # all children are verified gone
+
+#: Classes of causes: while a class holds a part of a run up, Kubernetes may alternate between its reasons. A reason
+#: that is not here is a class of its own.
+CAUSE_CLASSES: dict[str, str] = {
+    reason: kind
+    for kind, reasons in {
+        "Image": (
+            "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable",
+            "ImageInspectError", "SignatureValidationFailed",
+        ),
+        "Container": (
+            "CreateContainerConfigError", "CreateContainerError", "RunContainerError", "StartError",
+            "ContainerCannotRun", "PreCreateHookError", "PreStartHookError", "PostStartHookError",
+            "CrashLoopBackOff", "Error", "Completed",
+        ),
+        "Volumes": ("FailedMount", "FailedAttachVolume", "FailedMapVolume"),
+        "Network": ("FailedCreatePodSandBox", "NetworkNotReady", "FailedPodSandBoxStatus"),
+        "Refused": (
+            REJECTED, "FailedCreate", "FailedCreateHeadPod", "FailedCreateWorkerPod", "FailedToCreateHeadPod",
+            "FailedToCreateWorkerPod",
+        ),
+    }.items()
+    for reason in reasons
+}  # fmt: skip
+
+
+def cause_class(reason: str) -> str:
+    """Return the class of a cause."""
+    return CAUSE_CLASSES.get(reason, reason)
 
 
 def final_phase(reason: str) -> Phase:

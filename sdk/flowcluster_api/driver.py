@@ -23,8 +23,8 @@ ENV_POD_NAME = "FLOWCLUSTER_POD_NAME"
 ENV_LEASE_DURATION = "FLOWCLUSTER_LEASE_DURATION"
 #: Image of clusters that code asks for without naming one; the operator says the driver's own.
 ENV_IMAGE = "FLOWCLUSTER_IMAGE"
-#: The flow's parameters, one JSON object.
-ENV_PARAMETERS = "FLOWCLUSTER_PARAMETERS"
+#: File with the flow's parameters, one JSON object; absent when there are none.
+ENV_PARAMETERS_PATH = "FLOWCLUSTER_PARAMETERS_PATH"
 #: ``Dask`` or ``Ray``: kind of the run's cluster; absent when the run has none.
 ENV_CLUSTER_KIND = "FLOWCLUSTER_CLUSTER_KIND"
 #: Address of the run's cluster, for instance ``tls://NAME-scheduler.NAMESPACE.svc:8786``.
@@ -42,6 +42,8 @@ TOKEN_PORT = 8791
 #: File that receives the outcome; the container's ``terminationMessagePath``.
 ENV_OUTCOME_PATH = "FLOWCLUSTER_OUTCOME_PATH"
 
+#: Bytes of JSON that a flow's parameters can have: they travel in a ConfigMap, which holds 1 MiB.
+PARAMETERS_LIMIT = 1_000_000
 #: Bytes of a termination message that the kubelet keeps.
 OUTCOME_LIMIT = 4096
 #: Characters that a FlowRun's status holds of a reason, or of why there is no result; and of a result or its address.
@@ -52,6 +54,9 @@ _LARGEST = 2**31 - 1
 #: How the driver's process exits: the flow ended well, the flow did not, or it could not be started
 #: (unknown entrypoint, wrong parameter). A flow that calls ``sys.exit(n)`` exits with its own n.
 EXIT_COMPLETED, EXIT_FAILED, EXIT_USAGE, EXIT_CANCELLED = 0, 1, 2, 3
+#: How a driver that the operator started exits in place of `EXIT_USAGE`: its Job starts no other pod then. Flows and
+#: programs exit with 2 for reasons of their own, and those are tried again.
+EXIT_NOT_STARTED = 222
 
 OutcomeState = Literal["Completed", "Failed", "Crashed", "Cancelled"]
 _STATES = ("Completed", "Failed", "Crashed", "Cancelled")

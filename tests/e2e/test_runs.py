@@ -59,9 +59,9 @@ def test_failed_tasks_fail_the_run(world: World) -> None:
     [
         ("bad", {}, "FlowFailed", ["ValueError", "the answer is not 42"], 1),
         ("leaves", {}, "FlowExited", ["sys.exit(3)"], 3),
-        ("absent", {}, "EntrypointNotFound", ["absent"], 2),
-        ("good", {"parameters": {"y": 1}}, "InvalidParameters", ["y"], 2),
-        ("good", {"parameters": {"x": "much"}}, "InvalidParameters", ["x"], 2),
+        ("absent", {}, "EntrypointNotFound", ["absent"], 222),
+        ("good", {"parameters": {"y": 1}}, "InvalidParameters", ["y"], 222),
+        ("good", {"parameters": {"x": "much"}}, "InvalidParameters", ["x"], 222),
     ],
 )
 def test_how_a_flow_ended_stands_in_the_record(

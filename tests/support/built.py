@@ -10,6 +10,7 @@ from flowcluster_operator.desired.dask_cluster import dask_cluster, scheduler_ad
 from flowcluster_operator.desired.driver_access import driver_access
 from flowcluster_operator.desired.driver_job import driver_job
 from flowcluster_operator.desired.lease import lease
+from flowcluster_operator.desired.parameters import parameters
 from flowcluster_operator.desired.ray_cluster import ray_cluster
 from flowcluster_operator.desired.tls import keys
 from flowcluster_operator.model import Parent, Scale
@@ -86,7 +87,13 @@ def _ray(parsed: FlowRunSpec, scale: Scale, settings: Settings = SETTINGS) -> li
 
 
 def _job(parsed: FlowRunSpec, address: str | None, settings: Settings = SETTINGS, adapts: bool = False) -> list[Object]:
-    return [driver_job(KEY, parsed, settings, KEYS, address, adapts)]
+    given = KEYS if parsed.flow is not None and parsed.flow.parameters else None
+    return [driver_job(KEY, parsed, settings, KEYS, address, adapts, given)]
+
+
+def _parameters(parsed: FlowRunSpec) -> list[Object]:
+    assert parsed.flow is not None
+    return [parameters(KEY, parsed.flow, stored_lease())]
 
 
 def _access(parsed: FlowRunSpec, parent: Parent | None = None) -> list[Object]:
@@ -114,6 +121,7 @@ BUILT: dict[str, Callable[[], list[Object]]] = {
         CHANGED,
     ),
     "lease": lambda: [lease(KEY)],
+    "parameters": lambda: _parameters(_parsed(FULL_FLOW)),
     "keys": lambda: [keys(KEY, stored_lease())],
     "driver-access": lambda: _access(_parsed()),
     "driver-access-own-account": lambda: _access(

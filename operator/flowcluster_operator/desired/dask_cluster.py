@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from flowcluster_api import names, quantities
+from flowcluster_api.literals import literal
 from flowcluster_api.v1alpha1 import FlowRunSpec, Scheduler, Workers
 from flowcluster_operator.desired.cluster_pods import cluster_template
+from flowcluster_operator.desired.dask_programs import Option, Program, completed
 from flowcluster_operator.desired.metadata import child_metadata
 from flowcluster_operator.desired.pods import cluster_image, container
 from flowcluster_operator.desired.relay import TLS_MARK, relay
+from flowcluster_operator.desired.sidecars import with_plain_sidecars
 from flowcluster_operator.desired.tls import DASK_TLS_ONLY
 from flowcluster_operator.model import Key
 from flowcluster_operator.resources import DASK_CLUSTER, Object
@@ -41,10 +44,13 @@ def dask_cluster(key: Key, spec: FlowRunSpec, settings: Settings, replicas: int,
     image = cluster_image(spec, settings)
     scheduler, workers = spec.cluster.scheduler, spec.cluster.workers
     address = scheduler_address(metadata["name"], key.namespace, settings)
+    lead, work = _scheduler_program(), _worker_program(workers or Workers(), address)
     doors = [f"{TLS_MARK}{SCHEDULER_PORT}", str(DASHBOARD_PORT)]
     beside = [relay(image, doors, settings)] if spec.flow is None else []
-    leading = [_scheduler(scheduler, image, settings), *beside]
-    working = [_worker(workers, image, settings, address)]
+    leading = [_scheduler(scheduler, image, settings, lead), *beside]
+    working = [_worker(workers, image, settings, work, address)]
+    lead_template = cluster_template(key, scheduler, "scheduler", leading, settings, keys, DASK_TLS_ONLY)
+    work_template = cluster_template(key, workers, "workers", working, settings, keys, DASK_TLS_ONLY)
     return {
         "apiVersion": DASK_CLUSTER.api_version,
         "kind": DASK_CLUSTER.kind,
@@ -52,24 +58,58 @@ def dask_cluster(key: Key, spec: FlowRunSpec, settings: Settings, replicas: int,
         "spec": {
             "idleTimeout": 0,
             "scheduler": {
-                **cluster_template(key, scheduler, "scheduler", leading, settings, keys, DASK_TLS_ONLY),
+                **_fitted(lead_template, names.COMPONENT_SCHEDULER, lead, "spec.cluster.scheduler.template"),
                 "service": _service(metadata["name"]),
             },
             "worker": {
                 "replicas": replicas,
-                **cluster_template(key, workers, "workers", working, settings, keys, DASK_TLS_ONLY),
+                **_fitted(work_template, names.COMPONENT_WORKER, work, "spec.cluster.workers.template"),
             },
         },
     }
 
 
-def _scheduler(part: Scheduler | None, image: str, settings: Settings) -> dict[str, Any]:
-    args = [
-        "dask", "scheduler", "--protocol", "tls", "--port", str(SCHEDULER_PORT),
-        "--dashboard-address", f":{DASHBOARD_PORT}",
-    ]  # fmt: skip
+def _fitted(template: dict[str, Any], component: str, program: Program, field: str) -> dict[str, Any]:
+    """A pod template that a user's was laid over, as DaskCluster and the cluster need it."""
+    where = f"{field}.spec.containers[{component}]"
+    containers = [
+        completed(item, program, where) if item.get("name") == component else item
+        for item in template["spec"]["containers"]
+    ]
+    fitted = {**template, "spec": {**template["spec"], "containers": containers}}
+    return with_plain_sidecars(fitted, field)
+
+
+def _scheduler_program() -> Program:
+    options: list[Option] = [
+        (("--protocol",), ["--protocol", "tls"]),
+        (("--port",), ["--port", str(SCHEDULER_PORT)]),
+        (("--dashboard-address",), ["--dashboard-address", f":{DASHBOARD_PORT}"]),
+    ]
+    return Program("scheduler", [], options, frozenset({"--protocol", "--port", "--dashboard-address"}))
+
+
+def _worker_program(workers: Workers, address: str) -> Program:
+    options: list[Option] = [
+        (("--protocol",), ["--protocol", "tls"]),
+        (("--no-nanny", "--nanny", "--nworkers"), ["--no-nanny"]),
+        (("--name",), ["--name", "$(DASK_WORKER_NAME)"]),
+        (("--nthreads",), ["--nthreads", str(workers.threads)]),
+        (("--dashboard-address",), ["--dashboard-address", f":{WORKER_HTTP_PORT}"]),
+    ]
+    memory = ((workers.resources and workers.resources.limits) or {}).get("memory")
+    if memory is not None:
+        # In bytes: the one form that Dask and Kubernetes read alike.
+        options.append((("--memory-limit",), ["--memory-limit", str(quantities.whole(memory))]))
+    if workers.task_resources:
+        amounts = ",".join(f"{name}={amount:g}" for name, amount in workers.task_resources.items())
+        options.append((("--resources",), ["--resources", literal(amounts)]))
+    return Program("worker", [address], options, frozenset({"--protocol", "--name", "--dashboard-address"}))
+
+
+def _scheduler(part: Scheduler | None, image: str, settings: Settings, program: Program) -> dict[str, Any]:
     return {
-        **container(names.COMPONENT_SCHEDULER, image, args, settings, part.resources if part else None),
+        **container(names.COMPONENT_SCHEDULER, image, program.args(), settings, part.resources if part else None),
         "ports": [
             {"name": "tcp-comm", "containerPort": SCHEDULER_PORT, "protocol": "TCP"},
             {"name": "http-dashboard", "containerPort": DASHBOARD_PORT, "protocol": "TCP"},
@@ -78,21 +118,11 @@ def _scheduler(part: Scheduler | None, image: str, settings: Settings) -> dict[s
     }
 
 
-def _worker(part: Workers | None, image: str, settings: Settings, address: str) -> dict[str, Any]:
-    workers = part or Workers()
-    args = [
-        # The address goes before the one in the environment, which dask-kubernetes writes without TLS.
-        "dask", "worker", address, "--protocol", "tls", "--no-nanny", "--name", "$(DASK_WORKER_NAME)",
-        "--nthreads", str(workers.threads), "--dashboard-address", f":{WORKER_HTTP_PORT}",
-    ]  # fmt: skip
-    memory = ((workers.resources and workers.resources.limits) or {}).get("memory")
-    if memory is not None:
-        # In bytes: the one form that Dask and Kubernetes read alike.
-        args += ["--memory-limit", str(quantities.whole(memory))]
-    if workers.task_resources:
-        args += ["--resources", ",".join(f"{name}={amount:g}" for name, amount in workers.task_resources.items())]
+def _worker(part: Workers | None, image: str, settings: Settings, program: Program, address: str) -> dict[str, Any]:
     return {
-        **container(names.COMPONENT_WORKER, image, args, settings, workers.resources),
+        **container(names.COMPONENT_WORKER, image, program.args(), settings, part.resources if part else None),
+        # For command lines of users that name no scheduler. dask-kubernetes would set it without TLS.
+        "env": [{"name": "DASK_SCHEDULER_ADDRESS", "value": address}],
         "ports": [{"name": "http-worker", "containerPort": WORKER_HTTP_PORT, "protocol": "TCP"}],
         "readinessProbe": _probe("http-worker"),
     }

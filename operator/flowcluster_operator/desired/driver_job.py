@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from flowcluster_api import driver, lease, names, offers
+from flowcluster_api.literals import literal
 from flowcluster_api.v1alpha1 import Flow, FlowRunSpec
 from flowcluster_operator.desired.metadata import child_metadata
 from flowcluster_operator.desired.offered import offered
 from flowcluster_operator.desired.overlay import lay_over
+from flowcluster_operator.desired.parameters import with_parameters
 from flowcluster_operator.desired.pods import container, flow_image
 from flowcluster_operator.desired.tls import DASK, with_keys
 from flowcluster_operator.model import Key
@@ -19,15 +20,41 @@ from flowcluster_operator.settings import Settings
 #: Where a ConfigMap with code is mounted: the driver's working directory.
 CODE_PATH = "/flow"
 _OUTCOME_PATH = "/dev/termination-log"
+#: The first rule that fits a failed pod decides.
+_FAILURE_RULES: list[dict[str, Any]] = [
+    # A flow that cannot be started is not started again: the next attempt would read the same manifest.
+    {
+        "action": "FailJob",
+        "onExitCodes": {
+            "containerName": names.COMPONENT_DRIVER,
+            "operator": "In",
+            "values": [driver.EXIT_NOT_STARTED],
+        },
+    },
+    # A drain of its node, a preemption or an eviction is no failure of the flow: backoffLimit does not count it.
+    {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+]
 
 
 def driver_job(
-    key: Key, spec: FlowRunSpec, settings: Settings, keys: str, address: str | None, adapts: bool = False
+    key: Key,
+    spec: FlowRunSpec,
+    settings: Settings,
+    keys: str,
+    address: str | None,
+    adapts: bool = False,
+    parameters: str | None = None,
 ) -> Object:
     """The Job of a run that has a flow.
 
-    `keys` is the Secret with the run's keys, `address` where its cluster will answer, None without one; `adapts`
-    whether its workers follow the work.
+    Args:
+        key: the run.
+        spec: its spec.
+        settings: the operator's.
+        keys: name of the Secret with the run's keys.
+        address: where its cluster will answer; None without one.
+        adapts: whether its workers follow the work.
+        parameters: name of the ConfigMap with the flow's parameters; None where it has none.
     """
     assert spec.flow is not None
     metadata = child_metadata(key, names.COMPONENT_DRIVER)
@@ -46,6 +73,8 @@ def driver_job(
         volumes.append({"name": "shm", "emptyDir": {"medium": "Memory"}})
     if volumes:
         pod["volumes"] = volumes
+    if parameters is not None:
+        pod = with_parameters(pod, parameters)
     template = {
         "metadata": {"labels": metadata["labels"]},
         "spec": with_keys(pod, keys, DASK),
@@ -56,19 +85,7 @@ def driver_job(
         "metadata": metadata,
         "spec": {
             "backoffLimit": spec.flow.backoff_limit,
-            # A flow that cannot be started is not started again: the next attempt would read the same manifest.
-            "podFailurePolicy": {
-                "rules": [
-                    {
-                        "action": "FailJob",
-                        "onExitCodes": {
-                            "containerName": names.COMPONENT_DRIVER,
-                            "operator": "In",
-                            "values": [driver.EXIT_USAGE],
-                        },
-                    }
-                ]
-            },
+            "podFailurePolicy": {"rules": _FAILURE_RULES},
             "template": lay_over(template, spec.flow.template, "spec.flow.template"),
         },
     }
@@ -78,15 +95,14 @@ def _container(
     key: Key, spec: FlowRunSpec, flow: Flow, settings: Settings, address: str | None, adapts: bool
 ) -> dict[str, Any]:
     body = container(
-        names.COMPONENT_DRIVER, flow_image(spec, settings), ["flowcluster", "run", flow.entrypoint], settings
+        names.COMPONENT_DRIVER, flow_image(spec, settings), ["flowcluster", "run", literal(flow.entrypoint)], settings
     )
     environment = {
         driver.ENV_RUN_NAME: key.name,
         driver.ENV_RUN_UID: key.uid,
         driver.ENV_NAMESPACE: key.namespace,
-        driver.ENV_IMAGE: body["image"],
+        driver.ENV_IMAGE: literal(body["image"]),
         driver.ENV_LEASE_DURATION: str(spec.lease_duration_seconds or lease.DURATION),
-        driver.ENV_PARAMETERS: json.dumps(flow.parameters),
         driver.ENV_OUTCOME_PATH: _OUTCOME_PATH,
         "PYTHONUNBUFFERED": "1",
     }
@@ -97,7 +113,7 @@ def _container(
         if adapts:
             environment[driver.ENV_CLUSTER_ADAPTS] = "true"
         if _joins(spec) and spec.cluster.ref is None:
-            environment[offers.ENV] = offered(spec.cluster.workers)
+            environment[offers.ENV] = literal(offered(spec.cluster.workers))
     body["env"] = [{"name": name, "value": value} for name, value in environment.items()]
     pod_name = {"fieldRef": {"fieldPath": "metadata.name"}}
     body["env"].append({"name": driver.ENV_POD_NAME, "valueFrom": pod_name})

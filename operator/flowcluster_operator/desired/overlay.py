@@ -18,6 +18,8 @@ _MERGE_KEYS = {
     "hostAliases": "ip",
     "topologySpreadConstraints": "topologyKey",
 }
+_POLICY = "terminationMessagePolicy"
+_CONTAINERS = ("containers", "initContainers")
 _APPENDED = {"tolerations", "envFrom"}
 
 
@@ -35,7 +37,23 @@ def lay_over(base: dict[str, Any], over: dict[str, Any], path: str) -> dict[str,
         raise TemplateError(f"{path}: {error}") from error
     labels = merged["metadata"].get("labels")
     merged["metadata"]["labels"] = {**(labels if isinstance(labels, dict) else {}), **base["metadata"]["labels"]}
-    return merged
+    spec = merged["spec"]
+    containers = {field: _objects(spec.get(field), f"{path}.spec.{field}") for field in _CONTAINERS if spec.get(field)}
+    if "containers" not in containers:
+        raise TemplateError(f"{path}.spec.containers must not be empty")
+    reported = {field: [_with_last_lines(item) for item in items] for field, items in containers.items()}
+    return {**merged, "spec": {**spec, **reported}}
+
+
+def _objects(items: Any, path: str) -> list[dict[str, Any]]:
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise TemplateError(f"{path} must be a list of objects")
+    return items
+
+
+def _with_last_lines(container: dict[str, Any]) -> dict[str, Any]:
+    """A container that leaves the end of its log in its pod's status when it fails: it names the cause of a crash."""
+    return {**container, _POLICY: container.get(_POLICY, "FallbackToLogsOnError")}
 
 
 def overlay(base: Any, over: Any, field: str = "") -> Any:

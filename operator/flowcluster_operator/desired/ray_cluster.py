@@ -6,6 +6,7 @@ from typing import Any
 
 from flowcluster_api import names, offers
 from flowcluster_api.driver import TOKEN_FILE, TOKEN_PORT
+from flowcluster_api.literals import literal
 from flowcluster_api.v1alpha1 import FlowRunSpec, Scheduler, Workers
 from flowcluster_operator.desired.autoscaler_token import TOKEN_MOUNT, with_autoscaler_token
 from flowcluster_operator.desired.cluster_pods import cluster_template
@@ -34,7 +35,7 @@ _AUTOSCALER = {
     "idleTimeoutSeconds": IDLE_SECONDS,
     # It looks every five seconds otherwise.
     "env": [{"name": "AUTOSCALER_UPDATE_INTERVAL_S", "value": "1"}],
-    "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
+    "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}},
     "securityContext": CONTAINER_SECURITY,
     "volumeMounts": [TOKEN_MOUNT],
 }
@@ -107,7 +108,7 @@ def _head(part: Scheduler | None, image: str, settings: Settings) -> dict[str, A
 def _worker(spec: FlowRunSpec, workers: Workers, image: str, settings: Settings) -> dict[str, Any]:
     body = container(names.COMPONENT_WORKER, image, None, settings, workers.resources)
     environment = {
-        offers.ENV: offered(workers),
+        offers.ENV: literal(offered(workers)),
         # It asks for its head every second or two. KubeRay's own init container gives up at no time; after the
         # twenty attempts of `ray start`, a worker would fail while the head's image is pulled.
         "RAY_NUM_REDIS_GET_RETRIES": str(spec.start_deadline_seconds),

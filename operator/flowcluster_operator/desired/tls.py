@@ -10,9 +10,9 @@ from typing import Any
 
 from flowcluster_api import names
 from flowcluster_api.driver import ENV_KEYS
-from flowcluster_operator.desired.metadata import child_metadata
+from flowcluster_operator.desired.metadata import child_metadata, lease_reference
 from flowcluster_operator.model import Key
-from flowcluster_operator.resources import LEASE, SECRET, Object
+from flowcluster_operator.resources import SECRET, Object
 
 #: Where the keys are in the pods of a run.
 FOLDER = "/etc/flowcluster/keys"
@@ -35,13 +35,6 @@ def keys(key: Key, lease: Object) -> Object:
     Secret. The API server chooses its name at its creation: before that, no client can create a Secret in its place.
     The operator writes the name into the pod templates of the run, and finds it there after a restart.
     """
-    owner = {
-        "apiVersion": LEASE.api_version,
-        "kind": LEASE.kind,
-        "name": lease["metadata"]["name"],
-        "uid": lease["metadata"]["uid"],
-        "blockOwnerDeletion": True,
-    }
     metadata = child_metadata(key, names.COMPONENT_CLUSTER)
     return {
         "apiVersion": SECRET.api_version,
@@ -50,7 +43,7 @@ def keys(key: Key, lease: Object) -> Object:
         "metadata": {
             "generateName": f"{metadata.pop('name')}-",
             **metadata,
-            "ownerReferences": [owner],
+            "ownerReferences": [lease_reference(lease)],
         },
         "immutable": True,
     }

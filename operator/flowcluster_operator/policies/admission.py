@@ -20,7 +20,7 @@ class Refusal(NamedTuple):
     message: str
 
 
-def refusal(observed: Observed, settings: Settings) -> Refusal | None:
+def not_allowed(observed: Observed, settings: Settings) -> Refusal | None:
     """Return why the run must not get the children that it still lacks; None if it may.
 
     Children that exist are not judged again: a stricter policy is for runs that start after it.

@@ -5,7 +5,11 @@ A Deployment puts a new, empty scheduler in its place; to the flow that is not t
 
 from __future__ import annotations
 
-from flowcluster_operator.model import Observed
+from flowcluster_api import names
+from flowcluster_operator.model import Blocked, Observed, PodFacts
+from flowcluster_operator.policies.advice import advice
+from flowcluster_operator.policies.causes import out_of_memory
+from flowcluster_operator.policies.parts import part_of
 from flowcluster_operator.resources import Object
 
 
@@ -25,8 +29,21 @@ def cluster_lost(observed: Observed, status: Object) -> str | None:
     if pod is None:
         return f"pod {identity['pod']} was removed, and with it all state of the cluster"
     if pod.terminating:
-        return f"the {pod.component}'s pod {pod.name} was removed: all its state is gone"
+        return f"the {pod.component}'s pod {pod.name} was removed{_why(pod, known['kind'])}: all its state is gone"
     if pod.restarts > identity.get("restarts", 0) or pod.ended is not None:
-        why = f" ({pod.blocked[1]})" if pod.blocked else ""
-        return f"the {pod.component} in pod {pod.name} ended{why}: all its state is gone"
+        return f"the {pod.component} in pod {pod.name} ended{_why(pod, known['kind'])}: all its state is gone"
     return None
+
+
+def _why(pod: PodFacts, kind: str) -> str:
+    """Why the pod's main container ended, in parentheses; empty where no cause is known."""
+    killed = pod.out_of_memory
+    if pod.failure is None and killed is not None and killed.container in names.LEADERS.values():
+        return f" ({out_of_memory(pod.component, kind, pod.name, killed)})"
+    if taken := pod.failure or pod.disrupted:
+        return f" ({_words(taken)}; {advice(taken, part_of(pod.component, kind), pod.component, pod.name)})"
+    return f" ({pod.last_end.message})" if pod.last_end is not None else ""
+
+
+def _words(blocked: Blocked) -> str:
+    return f"{blocked.reason}: {blocked.message}"

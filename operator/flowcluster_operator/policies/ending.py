@@ -9,10 +9,13 @@ from flowcluster_api import conditions as c
 from flowcluster_api import driver, names
 from flowcluster_api.driver import Outcome
 from flowcluster_operator.facts import last_line, parse_time
-from flowcluster_operator.model import Ended, Observed, PodFacts
+from flowcluster_operator.model import Blocked, Ended, Observed, PodFacts
+from flowcluster_operator.policies.advice import advice, crash_advice
 from flowcluster_operator.policies.causes import Cause
 from flowcluster_operator.policies.cluster_lost import cluster_lost
 from flowcluster_operator.policies.lease import silence
+from flowcluster_operator.policies.losses import with_losses
+from flowcluster_operator.policies.parts import Part, part_of
 from flowcluster_operator.resources import Object
 
 _PHASES: dict[driver.OutcomeState, c.Phase] = {
@@ -55,7 +58,9 @@ def ending(observed: Observed, status: Object, why: Cause | None, now: dt.dateti
         return None
     if lost := cluster_lost(observed, status):
         return Ending("Failed", c.CLUSTER_LOST, lost)
-    return last or _driver_gone(observed, status) or _silent(observed) or _too_late(observed, status, why, now)
+    if last is not None:
+        return dataclasses.replace(last, message=with_losses(last.message, observed, status))
+    return _driver_gone(observed, status) or _silent(observed) or _too_late(observed, status, why, now)
 
 
 def is_suspended(status: Object) -> bool:
@@ -64,43 +69,82 @@ def is_suspended(status: Object) -> bool:
 
 
 def driver_end(observed: Observed) -> Ending | None:
-    """What the driver's last pod says, once no other attempt will follow."""
+    """How the driver's last pod ended, once no other attempt will follow."""
     assert observed.spec is not None
-    pods = sorted(observed.of(names.COMPONENT_DRIVER), key=lambda pod: pod.created)
-    if not pods or pods[-1].ended is None or observed.spec.flow is None:
+    pods = attempts(observed)
+    if not pods or observed.spec.flow is None:
         return None
-    found = _read(pods[-1], pods[-1].ended)
-    retried = len(pods) <= observed.spec.flow.backoff_limit and found.exit_code != driver.EXIT_USAGE
-    if found.phase != "Succeeded" and retried and _job_condition(observed, "Failed") is None:
-        return None
-    return found
+    found = attempt_end(observed, pods[-1])
+    if found is None or found.phase == "Succeeded" or _job_condition(observed, "Failed") is not None:
+        return found
+    return None if _is_retried(pods, found, observed.spec.flow.backoff_limit) else found
 
 
-def _read(pod: PodFacts, ended: Ended) -> Ending:
-    try:
-        outcome = Outcome.from_json(ended.text)
-    except ValueError:
-        return _without_outcome(pod, ended)
+def attempts(observed: Observed) -> list[PodFacts]:
+    """Return the pods of the driver, one for each attempt, in their order."""
+    return sorted(observed.of(names.COMPONENT_DRIVER), key=lambda pod: (pod.created, pod.name))
+
+
+def attempt_end(observed: Observed, pod: PodFacts) -> Ending | None:
+    """Return how one attempt ended; None while it runs."""
+    if pod.ended is None:
+        return None
+    kind = observed.spec.cluster.kind if observed.spec and observed.spec.cluster else None
+    return _read(pod, pod.ended, part_of(names.COMPONENT_DRIVER, kind))
+
+
+def _is_retried(pods: list[PodFacts], found: Ending, backoff_limit: int) -> bool:
+    """Whether the Job starts another pod. A drain, a preemption or an eviction is no failure of the flow."""
+    if found.exit_code == driver.EXIT_NOT_STARTED:
+        return False
+    failures = sum(pod.ended is not None and pod.disrupted is None for pod in pods)
+    return pods[-1].disrupted is not None or failures <= backoff_limit
+
+
+def _read(pod: PodFacts, ended: Ended, part: Part) -> Ending:
+    outcome = _outcome(ended)
+    if outcome is not None and outcome.state == "Completed" and ended.exit_code == 0:
+        return Ending("Succeeded", outcome.reason, outcome.message, ended.exit_code, outcome)
+    if pod.failure is not None:  # the kubelet or a controller ended the pod: exit code and outcome follow from that
+        advised = advice(pod.failure, part, names.COMPONENT_DRIVER, pod.name)
+        message = f"pod {pod.name}: {pod.failure.message or pod.failure.reason}; {advised}"
+        return Ending("Failed", pod.failure.reason, message, ended.exit_code, outcome)
+    if outcome is None:
+        return _without_outcome(pod, ended, part)
     if outcome.state == "Cancelled":
-        # Nobody asked for it through spec.cancel: its node was drained, or somebody deleted the pod.
-        message = f"pod {pod.name} was stopped from outside: {outcome.message}"
+        # Without spec.cancel: its node was drained, or a client deleted the pod.
+        why = f" ({pod.disrupted.reason}: {pod.disrupted.message})" if pod.disrupted else ""
+        message = f"pod {pod.name} was stopped from outside{why}: {outcome.message}"
         return Ending("Failed", c.DRIVER_LOST, message, ended.exit_code, outcome)
-    phase: c.Phase = "Succeeded" if outcome.state == "Completed" and ended.exit_code == 0 else "Failed"
-    return Ending(phase, outcome.reason, outcome.message, ended.exit_code, outcome)
+    return Ending("Failed", outcome.reason, outcome.message, ended.exit_code, outcome)
 
 
-def _without_outcome(pod: PodFacts, ended: Ended) -> Ending:
+def _outcome(ended: Ended) -> Outcome | None:
+    try:
+        return Outcome.from_json(ended.text)
+    except ValueError:
+        return None
+
+
+def _without_outcome(pod: PodFacts, ended: Ended, part: Part) -> Ending:
     tail = last_line(ended.text)
     if ended.reason == "OOMKilled":
-        message = "the driver was killed at its memory limit: raise it in spec.flow.template"
+        killed = pod.out_of_memory
+        limit = f" of {killed.limit}" if killed is not None and killed.limit else ""
+        message = (
+            f"the driver was killed at its memory limit{limit} (OOMKilled): raise limits.memory in {part.resources}"
+        )
         return Ending("Failed", c.OUT_OF_MEMORY, message, ended.exit_code)
     if ended.reason in ("StartError", "ContainerCannotRun"):
-        message = f"the driver cannot be started: {tail}; does the image have flowcluster installed?"
-        return Ending("Failed", ended.reason, message, ended.exit_code)
+        advised = advice(Blocked(ended.reason, tail), part, names.COMPONENT_DRIVER, pod.name)
+        return Ending("Failed", ended.reason, f"the driver cannot be started: {tail}; {advised}", ended.exit_code)
     if ended.exit_code < 0:  # the node or the kubelet ended the pod: its word is the cause
         return Ending("Failed", ended.reason or c.DRIVER_LOST, f"pod {pod.name}: {tail or ended.reason}")
-    message = f"the driver exited with code {ended.exit_code} and left no outcome"
-    return Ending("Failed", c.DRIVER_CRASHED, f"{message}: {tail}" if tail else message, ended.exit_code)
+    why = f" ({pod.disrupted.reason}: {pod.disrupted.message})" if pod.disrupted else ""
+    message = f"the driver exited with code {ended.exit_code} and left no outcome{why}"
+    message = f"{message}: {tail}" if tail else message
+    advised = crash_advice(f"exit code {ended.exit_code}: {tail}", part) or ""
+    return Ending("Failed", c.DRIVER_CRASHED, f"{message}; {advised}" if advised else message, ended.exit_code)
 
 
 def _job_condition(observed: Observed, kind: str) -> Object | None:

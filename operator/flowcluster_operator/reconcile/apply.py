@@ -25,7 +25,7 @@ from flowcluster_operator.model import (
     Rejection,
     SetWorkers,
 )  # fmt: skip
-from flowcluster_operator.resources import EVENT, FLOW_RUN, ROLE_BINDING, SECRET, Object, Resource
+from flowcluster_operator.resources import CONFIG_MAP, EVENT, FLOW_RUN, ROLE_BINDING, SECRET, Object, Resource
 from flowcluster_operator.store import Store
 
 _logger = logging.getLogger(__name__)
@@ -70,8 +70,8 @@ async def _write_status(run: Object, store: Store, kube: Kube) -> None:
 
 
 async def _act(action: Action, key: Key, store: Store, memory: Memory, kube: Kube) -> Rejection | None:
-    if isinstance(action, Create) and action.resource is SECRET:
-        return await _create_keys(action.body, key, memory, kube)
+    if isinstance(action, Create) and action.resource in (SECRET, CONFIG_MAP):
+        return await _create_of_lease(action.resource, action.body, key, memory, kube)
     if isinstance(action, Create):
         return await _create(action, key, store, kube)
     try:
@@ -126,19 +126,21 @@ async def _create(action: Create, key: Key, store: Store, kube: Kube) -> Rejecti
     return None
 
 
-async def _create_keys(body: Object, key: Key, memory: Memory, kube: Kube) -> Rejection | None:
-    """Create the run's Secret and remember its name.
+async def _create_of_lease(resource: Resource, body: Object, key: Key, memory: Memory, kube: Kube) -> Rejection | None:
+    """Create the Secret or the ConfigMap of a run, which its Lease owns, and remember the name.
 
-    Nothing is looked up: the operator has no right to read a Secret. When an earlier pass did not live to see the
-    answer, its Secret stays unused until the Lease is deleted, which owns both.
+    Nothing is looked up: the operator has no right to read either. When an earlier pass did not live to see the answer,
+    what it created stays unused until the Lease is deleted.
     """
-    name = names.child_name(key.name, key.uid)
+    name, known = names.child_name(key.name, key.uid), memory.parameters
     try:
-        made = await kube.create(SECRET, key.namespace, {**body, "data": await asyncio.to_thread(new_keys, name)})
+        if resource is SECRET:
+            body, known = {**body, "data": await asyncio.to_thread(new_keys, name)}, memory.keys
+        made = await kube.create(resource, key.namespace, body)
     except (Refused, NotFound) as error:
-        return Rejection(SECRET.kind, name, error.status, str(error))
+        return Rejection(resource.kind, name, error.status, str(error))
     (owner,) = body["metadata"]["ownerReferences"]
-    memory.keys[key] = owner["uid"], made["metadata"]["name"]
+    known[key] = owner["uid"], made["metadata"]["name"]
     return None
 
 

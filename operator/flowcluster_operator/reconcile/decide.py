@@ -11,16 +11,19 @@ import datetime as dt
 from flowcluster_api import conditions as c
 from flowcluster_operator.backends.base import Backend
 from flowcluster_operator.backends.registry import BACKENDS
+from flowcluster_operator.defaults import run_defaults
+from flowcluster_operator.desired.inherited import Inheritance, inheriting
 from flowcluster_operator.errors import SpecError, TemplateError
 from flowcluster_operator.facts import parse_time
-from flowcluster_operator.model import Delete, Observed, Plan, Resizing
+from flowcluster_operator.model import Create, Delete, Observed, Plan, Resizing
 from flowcluster_operator.policies import teardown
-from flowcluster_operator.policies.admission import refusal
+from flowcluster_operator.policies.admission import not_allowed
 from flowcluster_operator.policies.bounds import rebounding
 from flowcluster_operator.policies.causes import Cause, cause
 from flowcluster_operator.policies.child_runs import requested
 from flowcluster_operator.policies.ending import Ending, ending, is_suspended
 from flowcluster_operator.policies.lease import next_look
+from flowcluster_operator.policies.refusals import never_accepted
 from flowcluster_operator.policies.resizing import resizing
 from flowcluster_operator.policies.scaling import scale
 from flowcluster_operator.reconcile import progress
@@ -215,14 +218,14 @@ def _start_or_run(
     observed: Observed, draft: Draft, settings: Settings, now: dt.datetime, backend: Backend | None, why: Cause | None
 ) -> Plan:
     """Create what is missing, all in one pass; once nothing is, write down how far the run is."""
+    assert observed.run is not None
     try:
-        lacking = missing(observed, settings, backend)
-    except TemplateError as error:
-        return _finish(observed, draft, settings, Ending("Failed", c.INVALID_TEMPLATE, str(error)))
+        lacking = _inheriting(missing(observed, settings, backend), observed, settings)
     except SpecError as error:
-        return _finish(observed, draft, settings, Ending("Failed", c.INVALID_SPEC, str(error)))
-    if refused := refusal(observed, settings):
-        return _finish(observed, draft, settings, Ending("Failed", refused.reason, refused.message))
+        reason = c.INVALID_TEMPLATE if isinstance(error, TemplateError) else c.INVALID_SPEC
+        return _finish(observed, draft, settings, Ending("Failed", reason, str(error)))
+    if refused := not_allowed(observed, settings) or never_accepted(observed.rejections, lacking, observed.run["spec"]):
+        return _finish(observed, draft, settings, Ending("Failed", *refused))
     rejected = {rejection.kind for rejection in observed.rejections}
     if creates := tuple(action for action in lacking if action.resource.kind not in rejected):
         if why is not None:
@@ -241,6 +244,14 @@ def _start_or_run(
         events=tuple(draft.events),
         requeue=min((look for look in looks if look is not None), default=None),
     )
+
+
+def _inheriting(creates: list[Create], observed: Observed, settings: Settings) -> list[Create]:
+    assert observed.run is not None
+    assert observed.spec is not None
+    defaults = run_defaults(settings.run_defaults)
+    source = Inheritance(observed.run["metadata"], observed.spec, defaults, observed.pull_secrets)
+    return [inheriting(create, source) for create in creates]
 
 
 def _resize(observed: Observed, settings: Settings, backend: Backend | None) -> Resizing:
@@ -264,6 +275,8 @@ def _next_look(observed: Observed, status: Object, now: dt.datetime, *, running:
     if "readyTime" not in status:
         deadlines.append(observed.spec.start_deadline_seconds)
     waits = [limit - elapsed for limit in deadlines if limit is not None and limit > elapsed]
+    if running and observed.events_due is not None:
+        waits.append(observed.events_due)
     if not running:
         waits.append(RETRY_SECONDS if observed.rejections else LOOK_SECONDS)
     if (heard := next_look(observed)) is not None:

@@ -11,17 +11,18 @@ from flowcluster_operator.desired.driver_job import driver_job
 from flowcluster_operator.desired.lease import lease
 from flowcluster_operator.desired.metadata import controlling_run
 from flowcluster_operator.desired.network_policy import network_policies
+from flowcluster_operator.desired.parameters import parameters, parameters_text
 from flowcluster_operator.desired.tls import keys
-from flowcluster_operator.errors import SpecError, TemplateError
+from flowcluster_operator.errors import SpecError
 from flowcluster_operator.model import Create, Observed
 from flowcluster_operator.policies.scaling import scale
 from flowcluster_operator.reconcile import progress
-from flowcluster_operator.resources import JOB, LEASE, ROLE_BINDING, SECRET, SERVICE_ACCOUNT
+from flowcluster_operator.resources import CONFIG_MAP, JOB, LEASE, ROLE_BINDING, SECRET, SERVICE_ACCOUNT
 from flowcluster_operator.settings import Settings
 
 
 def missing(observed: Observed, settings: Settings, backend: Backend | None) -> list[Create]:
-    """Return the children to create now. Raises `TemplateError` and `SpecError` for what cannot be built.
+    """Return the children to create now. Raises `SpecError` for what cannot be built.
 
     What pods cannot start without is there before they are: the Lease and the driver's account, then the run's keys.
     Cluster and driver come up side by side, and the driver's rights with them: the API server takes long to make those.
@@ -29,6 +30,7 @@ def missing(observed: Observed, settings: Settings, backend: Backend | None) -> 
     given, own = _given_keys(observed, backend), observed.keys
     # Made in any case: what is wrong with a template is told before anything exists.
     pods = _pods(observed, settings, backend, given or own or "")
+    config_map = _parameters(observed)
     rights = _rights(observed)
     accounts = [create for create in rights if create.resource is SERVICE_ACCOUNT]
     if observed.lease is None:
@@ -37,8 +39,23 @@ def missing(observed: Observed, settings: Settings, backend: Backend | None) -> 
     if given is None and (observed.is_beneath or (observed.is_guest and observed.referenced is None)):
         return rights  # the run above is ending, and this one with it; or the other cluster is not there yet
     keyless = given is None and own is None and bool(pods)
-    ahead = [*accounts, Create(SECRET, keys(observed.key, observed.lease))] if keyless else accounts
+    secret = [Create(SECRET, keys(observed.key, observed.lease))] if keyless else []
+    ahead = [*accounts, *secret, *config_map]
     return ahead or [*pods, *rights, *_network_policies(observed, settings)]
+
+
+def _parameters(observed: Observed) -> list[Create]:
+    """Return the ConfigMap with the flow's parameters, unless it exists. Raises `SpecError`.
+
+    It is created before the driver, which mounts it.
+    """
+    flow = observed.spec.flow if observed.spec is not None else None
+    if flow is None or not flow.parameters or observed.job is not None or observed.parameters is not None:
+        return []
+    if observed.lease is None:
+        parameters_text(flow)  # what is wrong with them is reported before anything exists
+        return []
+    return [Create(CONFIG_MAP, parameters(observed.key, flow, observed.lease))]
 
 
 def _pods(observed: Observed, settings: Settings, backend: Backend | None, secret: str) -> list[Create]:
@@ -58,8 +75,9 @@ def _pods(observed: Observed, settings: Settings, backend: Backend | None, secre
     if spec.flow is not None and observed.job is None:
         bounds = scale(observed, settings)
         adapts = is_own and bounds.minimum < bounds.maximum and not (backend and backend.scales_itself)
+        config_map = (observed.parameters or "") if spec.flow.parameters else None
         with _naming("spec.flow"):
-            job = driver_job(observed.key, spec, settings, secret, address, adapts)
+            job = driver_job(observed.key, spec, settings, secret, address, adapts, config_map)
         creates.append(Create(JOB, job))
     return creates
 
@@ -69,7 +87,7 @@ def _naming(field: str) -> Iterator[None]:
     """Raise what a builder raises as `SpecError`: the schema admits values that nothing can be built from."""
     try:
         yield
-    except (TemplateError, SpecError):
+    except SpecError:
         raise
     except Exception as error:
         raise SpecError(f"{field}: {error or type(error).__name__}") from error

@@ -21,23 +21,23 @@ from flowcluster_operator.desired.driver_access import driver_account
 from flowcluster_operator.desired.metadata import controlling_run, owned_by
 from flowcluster_operator.desired.tls import keys_in
 from flowcluster_operator.errors import NotFound
-from flowcluster_operator.facts import parse_time, pod_facts
+from flowcluster_operator.facts import pod_facts
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.memory import Memory
-from flowcluster_operator.model import DriverSigns, Key, Observed, Parent, Rejection, Settled, Trouble, Warned
+from flowcluster_operator.model import DriverSigns, Key, Observed, Parent, Rejection, Settled, Trouble
 from flowcluster_operator.policies.ending import is_suspended
 from flowcluster_operator.policies.resizing import live_workers
+from flowcluster_operator.reconcile.accounts import PullSecrets, pull_secrets
+from flowcluster_operator.reconcile.events import completed, podless, preparing, waiting_for_pods, warned
 from flowcluster_operator.reconcile.verify import find_rights, known_left, nothing_left
 from flowcluster_operator.resources import (
     ACCESS,
     DEPLOYMENT,
-    EVENT,
     FLOW_RUN,
     JOB,
     LEASE,
     NETWORK_POLICY,
     POD,
-    RAY_CLUSTER,
     UPSTREAM_CHILDREN,
     Object,
     Resource,
@@ -47,9 +47,6 @@ from flowcluster_operator.silences import Silences
 from flowcluster_operator.specs import parse
 from flowcluster_operator.status import is_true
 from flowcluster_operator.store import Store
-
-#: Seconds that a Job may be without a pod before its Events are asked for.
-_POD_SECONDS = 1.0
 
 
 async def observe(
@@ -68,16 +65,21 @@ async def observe(
     over = is_true(status, c.FINISHED)
     backend = BACKENDS[spec.cluster.kind] if spec and spec.cluster else None
     cluster, job = _own_cluster(store, key), _owned(store, JOB, key)
-    if run is not None and not over and backend is not None:
+    is_live = run is not None and not over
+    if is_live and backend is not None:
         known = (status.get("cluster") or {}).get("name")
         cluster = cluster or await _recorded(store, kube, key, backend.resource, known)
-    if run is not None and not over:
+    if is_live:
         job = job or await _recorded(store, kube, key, JOB, (status.get("flow") or {}).get("job"))
-    if run is not None and not over and job is not None:
+    if is_live and job is not None:
         await _read_last_pod(store, kube, key, job)
     if (over or is_suspended(status)) and key not in memory.searched and not is_true(status, c.CLUSTER_DELETED):
         await find_rights(store, kube, key)
         memory.searched.add(key)
+    pods = [pod_facts(pod) for pod in store.children(key, POD)]
+    lacking = podless(cluster, job, pods, bool(store.children(key, DEPLOYMENT))) if is_live else []
+    waits = [*waiting_for_pods(lacking), *preparing(pods)] if is_live else []
+    events = await memory.events.read(kube, key, waits, now)
     parent = await _parent(store, kube, key, run)
     lease, driver = await _driver(store, kube, memory.silences, key, spec, parent)
     verified = await _verified(store, kube, memory, key, status)  # what it finds is in the store for what follows
@@ -93,19 +95,25 @@ async def observe(
         access=tuple(obj for resource in ACCESS if (obj := _owned(store, resource, key)) is not None),
         network_policies=tuple(store.children(key, NETWORK_POLICY)),
         keys=_keys(memory, key, lease, cluster, job),
+        parameters=_of_lease(memory.parameters.get(key), lease),
         parent=parent,
         child_runs=tuple(found for child in store.child_runs(key) if (found := store.flow_run(child)) is not None),
         deployments=tuple(store.children(key, DEPLOYMENT)),
         upstream_children=tuple(obj for resource in UPSTREAM_CHILDREN for obj in store.children(key, resource)),
         orphans=tuple(store.orphans(key)),
-        pods=tuple(pod_facts(pod) for pod in store.children(key, POD)),
-        warnings=await _warnings(kube, key, cluster, job, store, now) if run is not None and not over else (),
+        pods=completed(pods, events),
+        warnings=warned(lacking, events),
+        events_due=memory.events.next_look(key, now),
         rejections=tuple(rejections),
         referenced=await _referenced(kube, key, spec, backend),
         verified_gone=verified,
         trouble=trouble,
     )
-    return dataclasses.replace(observed, settled=_settled(observed, backend, memory.settling))
+    return dataclasses.replace(
+        observed,
+        settled=_settled(observed, backend, memory.settling),
+        pull_secrets=await _pull_secrets(observed, kube, memory) if is_live else {},
+    )
 
 
 async def _verified(store: Store, kube: Kube, memory: Memory, key: Key, status: Object) -> bool:
@@ -132,8 +140,12 @@ def _keys(memory: Memory, key: Key, lease: Object | None, cluster: Object | None
             return found
     if job is not None and (found := keys_in(job["spec"]["template"]["spec"])):
         return found
-    made_for, name = memory.keys.get(key, (None, None))
-    return name if lease is not None and made_for == lease["metadata"]["uid"] else None
+    return _of_lease(memory.keys.get(key), lease)
+
+
+def _of_lease(made: tuple[str, str] | None, lease: Object | None) -> str | None:
+    """Return the name of what was created for the run's Lease; None when it was created for an earlier Lease."""
+    return made[1] if made is not None and lease is not None and made[0] == lease["metadata"]["uid"] else None
 
 
 def _settled(observed: Observed, backend: Backend | None, settling: Settling) -> Settled:
@@ -182,6 +194,20 @@ async def _read_last_pod(store: Store, kube: Kube, key: Key, job: Object) -> Non
         store.put(POD, pod)
 
 
+async def _pull_secrets(observed: Observed, kube: Kube, memory: Memory) -> PullSecrets:
+    """Return image pull secrets by account while the Job or the cluster of a run is to be created, else none."""
+    assert observed.spec is not None
+    assert observed.run is not None
+    spec, key = observed.spec, observed.key
+    if observed.lease is None or is_suspended(observed.run.get("status") or {}):
+        memory.pull_secrets.pop(key, None)  # the next start reads them again
+        return {}
+    has_own = spec.cluster is not None and not observed.is_guest
+    lacks_pods = (has_own and observed.cluster is None) or (spec.flow is not None and observed.job is None)
+    has_keys = observed.keys is not None or observed.parent is not None or observed.is_guest
+    return await pull_secrets(kube, memory.pull_secrets, key, spec) if lacks_pods and has_keys else {}
+
+
 async def _parent(store: Store, kube: Kube, key: Key, run: Object | None) -> Parent | None:
     above = controlling_run(run) if run else None
     if above is None:
@@ -220,26 +246,6 @@ async def _driver(
         silent = silences.seconds(key, signs.renewed, clock())
         asked = silences.asked(key, clock()) if expected is not None and silent >= expected else 0.0
     return lease, DriverSigns(signs.holder, signs.outcome, silent, asked, signs.demand)
-
-
-async def _warnings(
-    kube: Kube, key: Key, cluster: Object | None, job: Object | None, store: Store, now: dt.datetime
-) -> tuple[Warned, ...]:
-    """What Events say of a Job or a RayCluster that has no pod: nothing else tells why."""
-    there = {pod["metadata"]["labels"].get(names.LABEL_COMPONENT) for pod in store.children(key, POD)}
-    silent = [job] if job is not None and names.COMPONENT_DRIVER not in there else []
-    if cluster is not None and cluster["kind"] == RAY_CLUSTER.kind and names.COMPONENT_HEAD not in there:
-        silent.append(cluster)
-    found: list[Warned] = []
-    for obj in silent:
-        meta = obj["metadata"]
-        if (now - parse_time(meta["creationTimestamp"])).total_seconds() >= _POD_SECONDS:
-            events = await kube.list(EVENT, key.namespace, fields=f"involvedObject.uid={meta['uid']},type=Warning")
-            found += [
-                Warned(obj["kind"], meta["name"], item.get("reason") or "", item.get("message") or "")
-                for item in events["items"]
-            ]
-    return tuple(found)
 
 
 async def _referenced(kube: Kube, key: Key, spec: FlowRunSpec | None, backend: Backend | None) -> Object | None:

@@ -10,6 +10,7 @@ from flowcluster_operator.policies.causes import Cause
 from flowcluster_operator.policies.readiness import readiness, ready_leader, ready_workers
 from flowcluster_operator.policies.scaling import scale
 from flowcluster_operator.policies.usage import used
+from flowcluster_operator.reconcile.history import record_attempts, record_incidents
 from flowcluster_operator.resources import Object
 from flowcluster_operator.settings import Settings
 from flowcluster_operator.status import Draft, is_true
@@ -32,7 +33,8 @@ def record(observed: Observed, draft: Draft, backend: Backend | None, settings: 
     if observed.job is not None and _present(observed.job):
         flow = draft.status.setdefault("flow", {})
         flow["job"] = observed.job["metadata"]["name"]
-        flow["attempts"] = max(flow.get("attempts", 0), len(observed.of(names.COMPONENT_DRIVER)))
+        record_attempts(observed, draft, flow)
+    record_incidents(observed, draft)
     display(draft)
 
 
@@ -49,15 +51,20 @@ def forget_children(draft: Draft) -> None:
     kept = {name: cluster[name] for name in ("kind", "peakWorkers", "workerSeconds") if name in cluster}
     if "kind" in kept and len(kept) > 1:
         draft.status["cluster"] = kept
-    if "attempts" in flow:
-        draft.status["flow"] = {"attempts": flow["attempts"]}
+    if flow.get("attempts"):
+        # The next start goes on counting: all of them are attempts of the run, and they have ended.
+        draft.status["flow"] = {"attempts": flow["attempts"], "endedAttempts": flow["attempts"]}
 
 
 def explain(draft: Draft, why: Cause) -> None:
-    """Show what holds the run up."""
-    draft.tell(why.reason, why.message, warning=True)
-    draft.explain(*why)
-    draft.summarise("progressing", *why)
+    """Show what holds the run up, before it has all its children."""
+    _tell_cause(draft, why)
+    draft.summarise("progressing", why.reason, why.message)
+
+
+def _tell_cause(draft: Draft, why: Cause) -> None:
+    draft.tell(why.reason, why.message, warning=True, part=why.part)
+    draft.explain(why.reason, why.message)
 
 
 def display(draft: Draft) -> None:
@@ -105,8 +112,7 @@ def judge(observed: Observed, draft: Draft, why: Cause | None, settings: Setting
     waits = [verdict.message] if not verdict.ready else []
     waits += ["waiting for the driver"] if not started else []
     if why is not None:
-        draft.tell(why.reason, why.message, warning=True)
-        draft.explain(*why)
+        _tell_cause(draft, why)
     elif waits:
         draft.explain(c.WAITING, ", ".join(waits))
     else:

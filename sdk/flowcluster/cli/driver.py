@@ -6,6 +6,7 @@ parameters and its cluster, and the outcome is left in a file. `flowcluster_api.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import sys
@@ -62,6 +63,8 @@ def main(entrypoint: str, parameters: Sequence[str], environment: Mapping[str, s
         outcome = Outcome(state="Failed", reason=problem.reason, message=problem.message, exit_code=api.EXIT_USAGE)
     except (KeyboardInterrupt, errors.Terminated) as error:
         outcome = cancelled(error)
+    if path:
+        outcome = dataclasses.replace(outcome, exit_code=_exit_code(outcome))
     if outcome.reason != "FlowCompleted":
         print(f"{outcome.reason}: {outcome.message}", file=sys.stderr)
     # The outcome is known: what arrives from here on has no run to stop.
@@ -70,6 +73,13 @@ def main(entrypoint: str, parameters: Sequence[str], environment: Mapping[str, s
     if presence is not None:
         presence.stop()
     return Ending(outcome, run, time.monotonic() - started)
+
+
+def _exit_code(outcome: Outcome) -> int:
+    """The exit code in a Job, which distinguishes a flow that exits with 2 from one that could not be started."""
+    if outcome.reason == "FlowExited":
+        return api.EXIT_FAILED if outcome.exit_code == api.EXIT_NOT_STARTED else outcome.exit_code
+    return api.EXIT_NOT_STARTED if outcome.exit_code == api.EXIT_USAGE else outcome.exit_code
 
 
 def write(outcome: Outcome, path: str | None) -> None:
@@ -88,8 +98,8 @@ def _run(
     entrypoint: str, parameters: Sequence[str], environment: Mapping[str, str], presence: Presence | None
 ) -> FlowRun:
     given: dict[str, Any] = {}
-    if text := environment.get(api.ENV_PARAMETERS):
-        given = assignments.from_json(text, api.ENV_PARAMETERS)
+    if path := environment.get(api.ENV_PARAMETERS_PATH):
+        given = assignments.from_file(path)
     given.update(assignments.parse(parameters))
     flow = _with_cluster(entrypoints.load(entrypoint), environment, presence)
     given = assignments.fitted(given, flow.fn)

@@ -174,18 +174,19 @@ def main() -> None:
         app(prog_name="flowcluster")
     except SystemExit as end:
         if end.code == api.EXIT_USAGE and "flowcluster.cli.driver" not in sys.modules:
-            _tell_operator("The driver's command line is wrong; its log says how.")
+            path = os.environ.get(api.ENV_OUTCOME_PATH)
+            if path:
+                _tell_operator(path, "The driver's command line is wrong; its log says how.")
+                raise SystemExit(api.EXIT_NOT_STARTED) from end
         raise
 
 
-def _tell_operator(message: str) -> None:
+def _tell_operator(path: str, message: str) -> None:
     """Leave an outcome where the operator waits for one although no run began."""
-    if path := os.environ.get(api.ENV_OUTCOME_PATH):
-        from flowcluster.cli import driver
+    from flowcluster.cli import driver
 
-        driver.write(
-            api.Outcome(state="Failed", reason="InvalidCommand", message=message, exit_code=api.EXIT_USAGE), path
-        )
+    outcome = api.Outcome(state="Failed", reason="InvalidCommand", message=message, exit_code=api.EXIT_NOT_STARTED)
+    driver.write(outcome, path)
 
 
 if __name__ == "__main__":

@@ -47,6 +47,18 @@ def from_json(text: str, source: str) -> dict[str, Any]:
     return parameters
 
 
+def from_file(path: str) -> dict[str, Any]:
+    """Return values by name from a file with one JSON object. Raises `Problem` that names the file."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    except OSError as error:
+        raise Problem("InvalidParameters", f"{path}: {error.strerror}.") from None
+    except UnicodeDecodeError as error:
+        raise Problem("InvalidParameters", f"{path} is not UTF-8: {error}.") from None
+    return from_json(text, path)
+
+
 def fitted(parameters: dict[str, Any], function: Callable[..., Any]) -> dict[str, Any]:
     """The values for a function: what is JSON is read as JSON, unless only the text fits the annotation.
 

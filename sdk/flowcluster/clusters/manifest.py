@@ -9,6 +9,7 @@ from typing import Any
 
 from flowcluster.context import flow_of_task
 from flowcluster_api import driver, names
+from flowcluster_api.literals import literal
 
 Object = dict[str, Any]
 Spec = Mapping[str, Any]
@@ -98,8 +99,12 @@ def with_env(part: Spec | None, component: str, env: Mapping[str, str] | None) -
     if found is None:
         found = {"name": component}
         containers.append(found)
-    found["env"] = [*(found.get("env") or []), *({"name": name, "value": str(value)} for name, value in env.items())]
+    found["env"] = [*(found.get("env") or []), *_variables(env)]
     return body | {"template": template | {"spec": pod | {"containers": containers}}}
+
+
+def _variables(env: Mapping[str, str]) -> list[Object]:
+    return [{"name": name, "value": literal(str(value))} for name, value in env.items()]
 
 
 def slug(name: str) -> str:

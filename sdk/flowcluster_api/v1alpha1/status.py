@@ -73,11 +73,20 @@ class TaskRunCounts(ApiModel):
     failed: int = Field(default=0, description="Ended otherwise.")
 
 
+class PodIdentity(ApiModel):
+    """A pod."""
+
+    name: str = Field(description="Its name.")
+    uid: str = Field(description="Its UID.")
+
+
 class FlowStatus(ApiModel):
     """The flow, as its driver tells."""
 
     job: str | None = Field(default=None, description="Name of the Job, if the operator started the driver.")
-    attempts: int = Field(default=0, description="Pods that were started for it.")
+    attempts: int = Field(default=0, description="Pods that were started for it, also those that are gone.")
+    ended_attempts: int = Field(default=0, description="Attempts whose end is in the story, though others follow.")
+    last_attempt: PodIdentity | None = Field(default=None, description="The pod of the newest attempt.")
     exit_code: int | None = Field(default=None, description="Exit code of the last one.")
     tasks: TaskRunCounts | None = Field(default=None, description="Task runs, as the driver counted them.")
     result: str | None = Field(
@@ -99,6 +108,9 @@ class StoryEntry(ApiModel):
     time: Time = Field(description="When.")
     reason: str = Field(max_length=REASON_LIMIT, description="What, in one CamelCase word.")
     message: Message = Field(default="", description="What, in a sentence.")
+    part: str | None = Field(
+        default=None, max_length=63, description="Of a cause: the part of the run that it is about, e.g. worker."
+    )
 
 
 class Display(ApiModel):

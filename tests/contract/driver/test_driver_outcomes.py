@@ -27,11 +27,50 @@ def test_completed_flow(drive: Any, flows: str, capfd: pytest.CaptureFixture[str
     assert "hello" in capfd.readouterr().out  # two tasks may print into each other
 
 
-def test_parameters_of_the_operator_and_of_the_command_line(drive: Any, flows: str) -> None:
-    """`-p` goes over what the environment says."""
-    told = drive(f"{flows}:greetings", "greeting=hi", FLOWCLUSTER_PARAMETERS='{"names": ["a"], "greeting": "not this"}')
+def parameters_file(folder: Path, text: str) -> dict[str, str]:
+    """The environment of a driver whose parameters are this text."""
+    file = folder / "parameters.json"
+    file.write_text(text, encoding="utf-8" if text != "\xff" else "latin-1")
+    return {"FLOWCLUSTER_PARAMETERS_PATH": str(file)}
+
+
+def test_command_line_wins_over_the_parameters_of_the_operator(drive: Any, flows: str, tmp_path: Path) -> None:
+    given = parameters_file(tmp_path, '{"names": ["a"], "greeting": "not this"}')
+    told = drive(f"{flows}:greetings", "greeting=hi", **given)
 
     assert told["result"] == '["hi a"]'
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '"text"', "\xff"])
+def test_driver_refuses_parameters_that_are_not_a_json_object(
+    drive: Any, flows: str, tmp_path: Path, text: str
+) -> None:
+    told = drive(f"{flows}:greetings", **parameters_file(tmp_path, text))
+
+    assert (told["reason"], told["exitCode"]) == ("InvalidParameters", 222)
+    assert "parameters.json" in told["message"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["^[0-9]+$$", "runs/$(FLOWCLUSTER_RUN_NAME)/out", "${HOME} $HOME $", "grüße 日本 🚀", 'a"b\\', "line\nbreak"],
+)
+def test_parameters_reach_the_flow_as_they_are_in_the_file(drive: Any, flows: str, tmp_path: Path, text: str) -> None:
+    given = parameters_file(tmp_path, json.dumps({"names": [text], "greeting": ""}, ensure_ascii=False))
+
+    assert json.loads(drive(f"{flows}:greetings", **given)["result"]) == [f" {text}"]
+
+
+@pytest.mark.parametrize(("code", "left"), [(2, 2), (222, 1), (3, 3)])
+def test_flow_that_exits_does_not_look_like_one_that_did_not_start(
+    drive: Any, tmp_path: Path, code: int, left: int
+) -> None:
+    """The Job starts no other pod after 222."""
+    file = tmp_path / "exits.py"
+    file.write_text(f"import sys\nfrom flowcluster import flow\n@flow\ndef ends():\n    sys.exit({code})\n")
+    told = drive(f"{file}:ends")
+
+    assert (told["reason"], told["exitCode"]) == ("FlowExited", left)
 
 
 def test_run_takes_its_name_from_the_operator(drive: Any, flows: str) -> None:
@@ -53,9 +92,9 @@ def test_async_flow_runs(drive: Any, flows: str) -> None:
         ("exits", ("Crashed", "FlowExited", 3)),
         ("exits_in_task", ("Crashed", "FlowExited", 4)),
         ("interrupted", ("Cancelled", "Cancelled", 3)),
-        ("greetings", ("Failed", "InvalidParameters", 2)),
-        ("nothing", ("Failed", "EntrypointNotFound", 2)),
-        ("function", ("Failed", "EntrypointNotFound", 2)),
+        ("greetings", ("Failed", "InvalidParameters", 222)),
+        ("nothing", ("Failed", "EntrypointNotFound", 222)),
+        ("function", ("Failed", "EntrypointNotFound", 222)),
     ],
 )
 def test_every_end_has_its_reason(drive: Any, flows: str, entrypoint: str, expected: tuple[str, str, int]) -> None:
@@ -109,7 +148,7 @@ def test_file_that_cannot_be_imported(
     told = drive(f"{file}:flow")
     errors = capfd.readouterr().err
 
-    assert (told["reason"], told["exitCode"]) == (reason, 2)
+    assert (told["reason"], told["exitCode"]) == (reason, 222)
     assert message in told["message"]
     assert sdk_frames(errors) == []
 
@@ -144,8 +183,8 @@ def test_file_may_have_the_name_of_a_module(drive: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("environment", "reason", "exit_code"),
     [
-        ({"FLOWCLUSTER_CLUSTER_KIND": "Spark"}, "ClusterKindUnsupported", 2),
-        ({"FLOWCLUSTER_CLUSTER_KIND": "Dask"}, "ClusterUnreachable", 2),
+        ({"FLOWCLUSTER_CLUSTER_KIND": "Spark"}, "ClusterKindUnsupported", 222),
+        ({"FLOWCLUSTER_CLUSTER_KIND": "Dask"}, "ClusterUnreachable", 222),
         (
             {
                 "FLOWCLUSTER_CLUSTER_KIND": "Dask",
@@ -154,7 +193,7 @@ def test_file_may_have_the_name_of_a_module(drive: Any, tmp_path: Path) -> None:
             "ClusterUnreachable",
             1,
         ),
-        ({"FLOWCLUSTER_PARAMETERS": "{"}, "InvalidParameters", 2),
+        ({"FLOWCLUSTER_PARAMETERS_PATH": "/no/such/file"}, "InvalidParameters", 222),
     ],
 )
 def test_environment_that_does_not_fit(

@@ -53,7 +53,7 @@ def test_wrong_command_line_of_a_driver_is_told_to_the_operator(tmp_path: Path) 
     done = program("run", "--no-such-option", FLOWCLUSTER_OUTCOME_PATH=str(outcome))
     told = json.loads(outcome.read_text())
 
-    assert (done.returncode, told["reason"], told["exitCode"]) == (2, "InvalidCommand", 2)
+    assert (done.returncode, told["reason"], told["exitCode"]) == (222, "InvalidCommand", 222)
 
 
 def test_driver_stopped_while_it_imports(tmp_path: Path) -> None:

@@ -65,6 +65,6 @@ def test_storage_that_nothing_serves_is_told_before_the_flow_begins(drive: Any, 
     """A wrong URL costs no run, and its password is told to nobody."""
     told = drive(f"{flows}:large", **of_operator("nowhere://me:secret@host/path"))
 
-    assert (told["reason"], told["exitCode"]) == ("InvalidResultStorage", 2)
+    assert (told["reason"], told["exitCode"]) == ("InvalidResultStorage", 222)
     assert "nowhere://host/path" in told["message"]
     assert "secret" not in told["message"]

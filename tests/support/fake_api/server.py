@@ -11,7 +11,16 @@ from typing import Any
 from aiohttp import web
 
 from flowcluster_operator.keys import new_keys
-from flowcluster_operator.resources import BY_KIND, EVENT, SECRET, SERVICE, SERVICE_ACCOUNT, Object, Resource
+from flowcluster_operator.resources import (
+    BY_KIND,
+    CONFIG_MAP,
+    EVENT,
+    SECRET,
+    SERVICE,
+    SERVICE_ACCOUNT,
+    Object,
+    Resource,
+)
 from tests.support.fake_api.failures import REASONS, Failure
 from tests.support.fake_api.faults import Answer, Drop, Fault, Hold, Injection, StaleList
 from tests.support.fake_api.objects import Objects
@@ -51,7 +60,7 @@ class FakeApi:
     def __init__(self) -> None:
         self.objects = Objects()
         self.requests: list[Request] = []
-        self.installed: set[Resource] = {*BY_KIND.values(), EVENT, SECRET}
+        self.installed: set[Resource] = {*BY_KIND.values(), CONFIG_MAP, EVENT, SECRET}
         self.token: str | None = None
         self._injections: list[Injection] = []
         self._runner: web.AppRunner | None = None

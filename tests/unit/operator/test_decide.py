@@ -119,7 +119,7 @@ class TestEnd:
             (ended(1, outcome("Failed", "FlowFailed", "ValueError: no", 1)), "FlowFailed", "ValueError: no"),
             (ended(3, outcome("Cancelled", "Cancelled", "by SIGTERM", 3)), "DriverLost", "from outside"),
             (ended(3, outcome("Crashed", "FlowExited", "sys.exit(3)", 3)), "FlowExited", "sys.exit(3)"),
-            (ended(2, outcome("Failed", "InvalidParameters", "names", 2)), "InvalidParameters", "names"),
+            (ended(222, outcome("Failed", "InvalidParameters", "names", 222)), "InvalidParameters", "names"),
             (ended(1, "Traceback\nImportError: no module"), "DriverCrashed", "ImportError: no module"),
             (ended(137, "", "OOMKilled"), "OutOfMemory", "spec.flow.template"),
             (ended(128, "exec: not found", "StartError"), "StartError", "exec: not found"),
@@ -154,7 +154,7 @@ class TestEnd:
     def test_a_flow_that_cannot_be_started_is_not_tried_again(self) -> None:
         """Wrong parameters stay wrong: no second attempt."""
         body = spec(flow=False) | {"flow": {"entrypoint": "a.py:b", "backoffLimit": 5}}
-        failed = pod("driver", ended(2, outcome("Failed", "InvalidParameters", "x", 2)), phase="Failed")
+        failed = pod("driver", ended(222, outcome("Failed", "InvalidParameters", "x", 222)), phase="Failed")
 
         assert settled(observed(body, status=started(), pods=[failed], **CHILDREN))["reason"] == "InvalidParameters"
 

@@ -59,7 +59,7 @@ def test_objects_are_deleted_with_their_run(name: str) -> None:
     for built in BUILT[name]():
         (owner,) = built["metadata"]["ownerReferences"]
 
-        assert owner["uid"] == (LEASE_UID if built["kind"] == "Secret" else KEY.uid)
+        assert owner["uid"] == (LEASE_UID if built["kind"] in ("ConfigMap", "Secret") else KEY.uid)
         assert owner["blockOwnerDeletion"] is True
 
 

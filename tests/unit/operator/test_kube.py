@@ -95,13 +95,15 @@ class TestCreating:
             await kube.create(JOB, "team", thing())
 
     async def test_writes_carry_the_field_manager(self, api: FakeApi, kube: Kube) -> None:
-        """The field managedFields names the client of each field."""
+        """The field managedFields names the client of each field. A field that is not known is an error."""
         made = await kube.create(FLOW_RUN, "team", run())
         await kube.replace_status(FLOW_RUN, {**made, "status": {"phase": "Starting"}})
         await kube.patch(FLOW_RUN, "team", KEY.name, KEY.uid, {"spec": {"cancel": True}})
         await kube.patch(FLOW_RUN, "team", KEY.name, KEY.uid, [{"op": "remove", "path": "/spec/cancel"}])
 
-        assert [request.query for request in api.requests] == [{"fieldManager": FIELD_MANAGER}] * 4
+        manager = {"fieldManager": FIELD_MANAGER}
+        queries = [request.query for request in api.requests]
+        assert queries == [manager | {"fieldValidation": "Strict"}, manager, manager, manager]
 
     async def test_requests_carry_the_user_agent(self, api: FakeApi, kube: Kube) -> None:
         await kube.list(JOB)

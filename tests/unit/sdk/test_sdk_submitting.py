@@ -19,8 +19,9 @@ from flowcluster.kube.choice import Choice
 from flowcluster.kube.driver_log import Unrepeated
 from flowcluster.kube.submitted import phase_at_end
 from flowcluster.packing import LIMIT, Place, packed, place_at, place_of
-from flowcluster.submitting import PARAMETERS_LIMIT, prepare
+from flowcluster.submitting import prepare
 from flowcluster.task_runners import ConcurrentTaskRunner, DaskTaskRunner, RayTaskRunner
+from flowcluster_api.driver import PARAMETERS_LIMIT
 
 CLASS = "flowcluster.clusters.DaskKubernetesCluster"
 

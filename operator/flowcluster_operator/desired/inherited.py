@@ -1,0 +1,168 @@
+"""What children of a run inherit: from the FlowRun, from ServiceAccounts, and from the administrator's defaults.
+
+Admission policies ask for labels of a team or a cost centre on every object. Nothing that a template or a builder gave
+is changed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from flowcluster_api import names
+from flowcluster_api.v1alpha1 import FlowRunSpec
+from flowcluster_operator.defaults import RunDefaults
+from flowcluster_operator.model import Create
+from flowcluster_operator.resources import DASK_CLUSTER, JOB, RAY_CLUSTER, Object
+
+#: Prefixes of labels and annotations by which tools recognise the objects that they manage: children are not theirs.
+_OF_TOOLS = (
+    f"{names.GROUP}/", "kubectl.kubernetes.io/", "kueue.x-k8s.io/", "argocd.argoproj.io/", "meta.helm.sh/", "helm.sh/",
+    "kustomize.toolkit.fluxcd.io/", "helm.toolkit.fluxcd.io/", "applyset.kubernetes.io/", "config.kubernetes.io/",
+    "kopf.zalando.org/",
+)  # fmt: skip
+_OF_TOOLS_EXACTLY = {names.LABEL_MANAGED_BY, "app.kubernetes.io/instance"}
+#: The account of pods that name none. Drivers and Ray heads have one of their own, without pull secrets.
+DEFAULT_ACCOUNT = "default"
+
+
+@dataclasses.dataclass(frozen=True)
+class Inheritance:
+    """What the children of one run inherit.
+
+    Attributes:
+        metadata: of its FlowRun.
+        spec: of its FlowRun.
+        defaults: the administrator's.
+        pull_secrets: names of the image pull secrets of ServiceAccounts of its namespace, by their names.
+    """
+
+    metadata: Object
+    spec: FlowRunSpec
+    defaults: RunDefaults
+    pull_secrets: Mapping[str, tuple[str, ...]]
+
+
+def accounts(spec: FlowRunSpec) -> list[str]:
+    """Return the ServiceAccounts whose image pull secrets the pods of a run need."""
+    return sorted({_account(template) for template in _templates(spec).values()})
+
+
+def inheriting(create: Create, from_run: Inheritance) -> Create:
+    """Return the child with what it inherits."""
+    body = create.body
+    metadata = _with_metadata(body["metadata"], from_run)
+    if body["kind"] == JOB.kind:
+        template = _pod_template(body["spec"]["template"], "driver", from_run)
+        # Policies look at Jobs, too: they get what the template gives to their pods.
+        metadata = _filled(body["metadata"], template["metadata"])
+        body = {**body, "spec": {**body["spec"], "template": template}}
+    elif body["kind"] == DASK_CLUSTER.kind:
+        parts = {name: _part(body["spec"][name], name, from_run) for name in ("scheduler", "worker")}
+        body = {**body, "spec": {**body["spec"], **parts}}
+    elif body["kind"] == RAY_CLUSTER.kind:
+        body = {**body, "spec": _ray(body["spec"], metadata, from_run)}
+    return dataclasses.replace(create, body={**body, "metadata": metadata})
+
+
+def _part(part: Object, name: str, from_run: Inheritance) -> Object:
+    template = {"metadata": part["metadata"], "spec": part["spec"]}
+    return {**part, **_pod_template(template, "workers" if name == "worker" else name, from_run)}
+
+
+def _ray(spec: Object, metadata: Object, from_run: Inheritance) -> Object:
+    head = spec["headGroupSpec"]
+    head = {**head, "template": _pod_template(head["template"], "scheduler", from_run)}
+    groups = [
+        {**group, "template": _pod_template(group["template"], "workers", from_run)}
+        for group in spec["workerGroupSpecs"]
+    ]
+    more: Object = {}
+    if annotations := _inherited(from_run, "annotations"):
+        more["headServiceAnnotations"] = annotations
+    options = spec.get("autoscalerOptions")
+    if options and (given := from_run.defaults.resources.get("autoscaler")):
+        more["autoscalerOptions"] = {**options, "resources": {**options["resources"], **given}}
+    return {**spec, "headGroupSpec": head, "workerGroupSpecs": groups, **more}
+
+
+def _pod_template(template: Object, part: str, from_run: Inheritance) -> Object:
+    """A pod template with what its pods inherit; `part` is driver, scheduler or workers."""
+    defaults, spec = from_run.defaults, template["spec"]
+    more: Object = {}
+    if secrets := _secrets(spec, part, from_run):
+        more["imagePullSecrets"] = secrets
+    if defaults.nodeSelector:
+        more["nodeSelector"] = {**defaults.nodeSelector, **(spec.get("nodeSelector") or {})}
+    if defaults.tolerations:
+        more["tolerations"] = [*(spec.get("tolerations") or []), *defaults.tolerations]
+    if defaults.priorityClassName and "priorityClassName" not in spec:
+        more["priorityClassName"] = defaults.priorityClassName
+    containers = [_with_resources(container, defaults) for container in spec["containers"]]
+    metadata = _with_metadata(template["metadata"], from_run)
+    return {**template, "metadata": metadata, "spec": {**spec, **more, "containers": containers}}
+
+
+def _secrets(spec: Object, part: str, from_run: Inheritance) -> list[Object]:
+    """The pod's pull secrets. Kubernetes adds those of its account only to pods that name none."""
+    given: list[Object] = spec.get("imagePullSecrets") or []
+    account = _account(_templates(from_run.spec).get(part) or {})
+    wanted = [*from_run.defaults.imagePullSecrets, *from_run.pull_secrets.get(account, ())]
+    known = {item.get("name") for item in given}
+    return [*given, *({"name": name} for name in dict.fromkeys(wanted) if name not in known)]
+
+
+def _with_resources(container: Object, defaults: RunDefaults) -> Object:
+    """A container with the default amounts of resources that it gives neither requests nor limits of."""
+    wanted = defaults.resources.get(container["name"])
+    if not wanted:
+        return container
+    given: Object = container.get("resources") or {}
+    named = {name for amounts in given.values() if isinstance(amounts, dict) for name in amounts}
+    resources = {**given}
+    for field, amounts in wanted.items():
+        added = {name: amount for name, amount in amounts.items() if name not in named}
+        resources[field] = {**added, **(given.get(field) or {})}
+    return {**container, "resources": resources}
+
+
+def _with_metadata(metadata: Object, from_run: Inheritance) -> Object:
+    found = {field: _inherited(from_run, field) for field in ("labels", "annotations")}
+    return _filled(metadata, found)
+
+
+def _filled(metadata: Object, more: Object) -> Object:
+    """Metadata with labels and annotations that it does not have yet."""
+    filled = {**metadata}
+    for field in ("labels", "annotations"):
+        if values := {**(more.get(field) or {}), **(metadata.get(field) or {})}:
+            filled[field] = values
+    return filled
+
+
+def _inherited(from_run: Inheritance, field: str) -> dict[str, str]:
+    defaults: dict[str, str] = getattr(from_run.defaults, field)
+    return {**defaults, **dict(_of_people(from_run.metadata.get(field) or {}))}
+
+
+def _of_people(values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    for name, value in values.items():
+        if not name.startswith(_OF_TOOLS) and name not in _OF_TOOLS_EXACTLY:
+            yield name, value
+
+
+def _templates(spec: FlowRunSpec) -> dict[str, Object]:
+    """The users' templates of the parts that the run has."""
+    cluster = spec.cluster if spec.cluster is not None and spec.cluster.ref is None else None
+    found: dict[str, Object] = {"driver": spec.flow.template} if spec.flow is not None else {}
+    if cluster is not None:
+        found["scheduler"] = cluster.scheduler.template if cluster.scheduler else {}
+        found["workers"] = cluster.workers.template if cluster.workers else {}
+    return found
+
+
+def _account(template: Object) -> str:
+    pod: Any = template.get("spec")
+    named = pod.get("serviceAccountName") if isinstance(pod, dict) else None
+    return named if isinstance(named, str) and named else DEFAULT_ACCOUNT

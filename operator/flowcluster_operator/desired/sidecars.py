@@ -1,0 +1,41 @@
+"""Native sidecars in pods of Dask clusters.
+
+DaskCluster's schema is that of Kubernetes 1.21: it knows no `restartPolicy` of init containers, by which Kubernetes
+1.29 and later recognise a sidecar. dask-kubernetes makes Deployments, whose containers are always started again: there,
+a container is a sidecar.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flowcluster_operator.errors import TemplateError
+
+
+def with_plain_sidecars(template: dict[str, Any], field: str) -> dict[str, Any]:
+    """Return the pod template with sidecars among its containers.
+
+    Raises:
+        TemplateError: an init container follows a sidecar, which it would have beside it in Kubernetes.
+    """
+    given = template["spec"].get("initContainers")
+    if not isinstance(given, list) or not any(_is_sidecar(item) for item in given):
+        return template
+    first = next(index for index, item in enumerate(given) if _is_sidecar(item))
+    if after := [item for item in given[first:] if not _is_sidecar(item)]:
+        raise TemplateError(
+            f"{field}.spec.initContainers: {after[0].get('name')} follows {given[first].get('name')}, which has "
+            "restartPolicy Always. DaskCluster knows no such sidecars, and they start after all init containers: put "
+            "them last"
+        )
+    sidecars = [{name: value for name, value in item.items() if name != "restartPolicy"} for item in given[first:]]
+    spec = {**template["spec"], "containers": [*template["spec"]["containers"], *sidecars]}
+    if first:
+        spec["initContainers"] = given[:first]
+    else:
+        del spec["initContainers"]
+    return {**template, "spec": spec}
+
+
+def _is_sidecar(container: Any) -> bool:
+    return isinstance(container, dict) and container.get("restartPolicy") == "Always"

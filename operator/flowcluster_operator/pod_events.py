@@ -1,0 +1,72 @@
+"""What the Events of a pod add to its status. Pure.
+
+While a node prepares a pod, the pod's status has only "ContainerCreating": the kubelet reports volumes that are missing
+and networks that fail as Events.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable, Sequence
+
+from flowcluster_api import conditions as c
+from flowcluster_operator.model import Blocked, PodFacts
+from flowcluster_operator.resources import Object
+
+#: The kubelet reports these once volumes and network are there: earlier failures are over.
+_PROGRESS = {"Pulling", "Pulled", "Created", "Started"}
+#: Warnings of a container that runs, of the scheduler, and of policies that only report: not what a node waits for.
+_OTHER = {"Unhealthy", "BackOff", "FailedScheduling", "ProbeWarning", "DNSConfigForming", "PolicyViolation", "Failed"}
+#: The kubelet has not read the object yet, and tries again within a second.
+_TRANSIENT = re.compile(r'failed to sync (configmap|secret) cache|object "[^"]*"/"[^"]*" not registered')
+#: Which volumes it waits for, and not why; another Event has the cause.
+_VAGUE = re.compile(r"timed out waiting for the condition|context deadline exceeded")
+_PULL_SECRETS = "FailedToRetrieveImagePullSecret"
+
+
+def with_events(pod: PodFacts, events: Sequence[Object]) -> PodFacts:
+    """Return the facts of a pod that waits, completed by what its Events report."""
+    found = _pulling(pod.blocked, events) if pod.blocked else _preparing(events)
+    return pod if found is None else dataclasses.replace(pod, blocked=found)
+
+
+def _preparing(events: Sequence[Object]) -> Blocked | None:
+    progress = max((_time(event) for event in events if event.get("reason") in _PROGRESS), default="")
+    warnings = [
+        event
+        for event in sorted(events, key=_time)
+        if event.get("type") == "Warning"
+        and event.get("reason") not in (*_OTHER, _PULL_SECRETS)
+        and not _TRANSIENT.search(event.get("message") or "")
+        and _time(event) > progress
+    ]
+    if not warnings:
+        return None
+    clear = [event for event in warnings if not _VAGUE.search(event.get("message") or "")]
+    last = (clear or warnings)[-1]
+    return Blocked(last.get("reason") or "Warning", last.get("message") or "")
+
+
+def _pulling(blocked: Blocked, events: Sequence[Object]) -> Blocked | None:
+    """The cause of a failed pull: older kubelets report only that they wait before the next one."""
+    if c.cause_class(blocked.reason) != "Image":
+        return None
+    message = blocked.message
+    failed = _last(event for event in events if (event.get("message") or "").startswith("Failed to pull image"))
+    if blocked.reason == "ImagePullBackOff" and failed and "Failed to pull" not in message and ": " not in message:
+        message = failed
+    if secrets := _last(event for event in events if event.get("reason") == _PULL_SECRETS):
+        message = f"{message}; {secrets.partition(';')[0]}"
+    return blocked._replace(message=message) if message != blocked.message else None
+
+
+def _last(events: Iterable[Object]) -> str:
+    return str(max(events, key=_time, default={}).get("message") or "")
+
+
+def _time(event: Object) -> str:
+    """When an Event happened last; timestamps of Kubernetes, cut to seconds, sort as text."""
+    series = (event.get("series") or {}).get("lastObservedTime")
+    last = series or event.get("lastTimestamp") or event.get("eventTime") or event.get("firstTimestamp") or ""
+    return str(last)[:19]
