@@ -109,7 +109,7 @@ class TestBounds:
             assert found.wanted.target_duration > 0
             assert min(found.wanted.up_delay, found.wanted.down_delay, found.wanted.idle_seconds) >= 0
 
-    @given(st.integers(1, 64), st.integers(0, 10_000), st.integers(0, 10_000))
+    @given(st.integers(1, 64), st.integers(0, 9_900), st.integers(0, 9_900))
     def test_cores_are_as_many_workers_as_have_them(self, threads: int, least: int, most: int) -> None:
         least, most = min(least, most), max(least, most) + threads
         low, high, left = bounds({"threads": threads}, {"minimum_cores": least, "maximum_cores": most, "other": 1})
