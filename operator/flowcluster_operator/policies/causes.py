@@ -49,11 +49,12 @@ def cause(observed: Observed, backend: Backend | None, now: dt.datetime) -> Caus
 def incidents(observed: Observed) -> list[Cause]:
     """Return what happened to pods of the run, also where others have taken their place since.
 
-    These are containers killed at their memory limit, evictions, preemptions and drains. One for each component.
+    These are containers killed at their memory limit, evictions, preemptions and drains. One for each component. How a
+    driver's own container ended is the end of an attempt.
     """
     found = []
     for component in COMPONENTS:
-        pods = observed.of(component)
+        pods = [pod for pod in observed.of(component) if component != names.COMPONENT_DRIVER or pod.ended is None]
         for pick in (_killed, _taken):
             hit = [(pod, blocked) for pod in pods if (blocked := pick(pod)) is not None]
             if hit:

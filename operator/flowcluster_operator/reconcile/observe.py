@@ -138,6 +138,7 @@ async def _pull_secrets(
 ) -> PullSecrets:
     """Image pull secrets, just before pods are created: their credentials are there, and no child is recorded."""
     if spec is None or (status.get("cluster") or {}).get("name") or (status.get("flow") or {}).get("job"):
+        memory.pull_secrets.pop(key, None)  # the next start reads them again
         return {}
     is_guest = spec.cluster is not None and spec.cluster.ref is not None
     if key not in memory.keys and parent is None and not is_guest:

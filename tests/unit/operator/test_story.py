@@ -111,6 +111,16 @@ class TestAttempts:
         assert ends == ["attempt 1 ended: its pod is gone"]
         assert second["flow"]["attempts"] == 2
 
+    @pytest.mark.parametrize("name", ["evicted for memory", "out of memory"])
+    def test_end_of_an_attempt_is_one_entry_of_the_story(self, name: str) -> None:
+        first = attempt(1, ended(137, "", "OOMKilled"))
+        if name != "out of memory":
+            first["status"] |= {"reason": "Evicted", "message": "The node was low on resource: memory."}
+        status = settled(retried(started(), first, attempt(2)))
+
+        assert [entry["reason"] for entry in status["story"]].count(c.ATTEMPT_ENDED) == 1
+        assert [entry for entry in status["story"] if "part" in entry] == []
+
     def test_last_end_is_the_runs_own(self) -> None:
         status = settled(retried(started(), attempt(1, ended(1, FAILED)), limit=0))
 
