@@ -179,7 +179,7 @@ class TestListings:
         rig.known(run(status=started()), *pods)
         await rig.observe()
 
-        assert len(rig.api.seen("GET", EVENT)) == LISTINGS
+        assert 0 < len(rig.api.seen("GET", EVENT)) <= LISTINGS
 
     async def test_known_events_stay_when_a_listing_fails(self, rig: Rig) -> None:
         rig.known(run(status=started()), job(), creating())
