@@ -25,7 +25,7 @@ PREPARING_SECONDS = 3.0
 #: to create a Deployment; it takes some seconds for many clusters.
 PODLESS_SECONDS = {JOB.kind: 1.0, RAY_CLUSTER.kind: 1.0, DASK_CLUSTER.kind: 5.0}
 #: Seconds between two listings of one object's Events, at first and at most.
-FIRST_PAUSE, LONGEST_PAUSE = 1.5, 30.0
+FIRST_PAUSE, LONGEST_PAUSE = 1.5, 10.0
 #: Pods of one component whose Events are listed: where many wait, they wait for the same.
 SAMPLE = 2
 #: Objects of one run whose Events one pass lists.
