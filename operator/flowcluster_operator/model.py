@@ -90,7 +90,7 @@ class OutOfMemory(NamedTuple):
 
     Attributes:
         container: its name.
-        limit: its memory limit; None for a container without one, which the node's memory did not suffice for.
+        limit: its memory limit; None where it has none, and the memory of its node did not suffice.
     """
 
     container: str
@@ -210,7 +210,7 @@ class Observed:
     network_policies: tuple[Object, ...] = ()
     #: Name of the Secret with the run's own credentials; None before it exists.
     keys: str | None = None
-    #: Names of image pull secrets of ServiceAccounts, by their names; known while children are missing.
+    #: Names of image pull secrets by ServiceAccount; known while children are missing.
     pull_secrets: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     #: Name of the ConfigMap that this process has made for the flow's parameters.
     parameters: str | None = None

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from flowcluster_operator.defaults import run_defaults
 from tools.chart import package
 from tools.cluster import api
 
@@ -45,6 +46,9 @@ def documents(helm: pathlib.Path, archive: pathlib.Path, *values: str) -> list[d
         ("image.pullPolicy=Sometimes", "pullPolicy"),
         ("crds.enabled=perhaps", "crds"),
         ("typo=1", "typo"),
+        ("runs.typo=1", "typo"),
+        ("runs.resources.autoscale.limits.cpu=1", "autoscale"),
+        ("runs.labels=x", "labels"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(helm: pathlib.Path, archive: pathlib.Path, value: str, field: str) -> None:
@@ -53,6 +57,17 @@ def test_a_wrong_value_is_refused_by_name(helm: pathlib.Path, archive: pathlib.P
 
     assert done.returncode != 0
     assert field in done.stderr
+
+
+def test_operator_gets_the_defaults_of_runs_as_they_are_given(helm: pathlib.Path, archive: pathlib.Path) -> None:
+    """The kubelet expands a variable's value: `$$` is `$`."""
+    values = ("runs.labels.team=a$(HOME)<b", "runs.imagePullSecrets[0]=login")
+    found = documents(helm, archive, "dask-kubernetes-operator.enabled=false", *values)
+    (deployment,) = (item for item in found if item["kind"] == "Deployment")
+    variables = {item["name"]: item["value"] for item in deployment["spec"]["template"]["spec"]["containers"][0]["env"]}
+    defaults = run_defaults(variables["FLOWCLUSTER_RUN_DEFAULTS"].replace("$$", "$"))
+
+    assert (defaults.labels, defaults.imagePullSecrets) == ({"team": "a$(HOME)<b"}, ["login"])
 
 
 def test_the_operator_is_granted_no_wildcard_and_no_secret(helm: pathlib.Path, archive: pathlib.Path) -> None:

@@ -98,6 +98,18 @@ class World:
         )
         return found
 
+    def apply(self, document: Body) -> None:
+        """Create an object of a manifest; of a ServiceAccount that is there, replace the image pull secrets."""
+        if document["kind"] == names.KIND:
+            self.create(document)
+        elif document["kind"] == "ServiceAccount":
+            secrets = {"imagePullSecrets": document["imagePullSecrets"]}
+            self.core.patch_namespaced_service_account(document["metadata"]["name"], self.namespace, secrets)
+        elif document["kind"] == "Secret":
+            self.core.create_namespaced_secret(self.namespace, document)
+        else:
+            self.core.create_namespaced_resource_quota(self.namespace, document)
+
     def run(self, name: str) -> Body | None:
         """A FlowRun; None when there is none of that name."""
         return next((item for item in self.runs() if item["metadata"]["name"] == name), None)

@@ -10,6 +10,7 @@ from flowcluster_api.v1alpha1 import FlowRunSpec, Scheduler, Workers
 from flowcluster_operator.desired.cluster_pods import cluster_template
 from flowcluster_operator.desired.dask_programs import Option, Program, completed
 from flowcluster_operator.desired.metadata import child_metadata
+from flowcluster_operator.desired.offered import check_names
 from flowcluster_operator.desired.pods import cluster_image, container
 from flowcluster_operator.desired.relay import TLS_MARK, relay
 from flowcluster_operator.desired.sidecars import with_plain_sidecars
@@ -102,6 +103,7 @@ def _worker_program(workers: Workers, address: str) -> Program:
         # In bytes: the one form that Dask and Kubernetes read alike.
         options.append((("--memory-limit",), ["--memory-limit", str(quantities.whole(memory))]))
     if workers.task_resources:
+        check_names(workers, "=, \t\n")  # Dask splits the option's value at these
         amounts = ",".join(f"{name}={amount:g}" for name, amount in workers.task_resources.items())
         options.append((("--resources",), ["--resources", literal(amounts)]))
     return Program("worker", [address], options, frozenset({"--protocol", "--name", "--dashboard-address"}))

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from flowcluster_api import conditions as c
 from flowcluster_api import names
 from flowcluster_operator.backends.base import Backend
-from flowcluster_operator.facts import parse_time
+from flowcluster_operator.facts import last_line, parse_time
 from flowcluster_operator.model import Blocked, Observed, OutOfMemory, PodFacts
 from flowcluster_operator.policies.advice import advice, refusal_advice
 from flowcluster_operator.policies.parts import COMPONENTS, Part, part_of
@@ -18,6 +18,8 @@ from flowcluster_operator.resources import DASK_CLUSTER, FLOW_RUN, JOB, RAY_CLUS
 #: Seconds that the upstream operator may take to act on a new cluster resource. It takes 0.4 when it is idle.
 SILENCE_SECONDS = 5
 
+#: The reason of Events that kopf, and so dask-kubernetes, makes of its log.
+_LOGGED = "Logging"
 #: What our chart brings along to serve a kind.
 _CHARTS = {DASK_CLUSTER.kind: "dask-kubernetes-operator", RAY_CLUSTER.kind: "kuberay-operator"}
 
@@ -49,11 +51,12 @@ def cause(observed: Observed, backend: Backend | None, now: dt.datetime) -> Caus
 def incidents(observed: Observed) -> list[Cause]:
     """Return what happened to pods of the run, also where others have taken their place since.
 
-    These are containers killed at their memory limit, evictions, preemptions and drains. One for each component.
+    These are containers killed at their memory limit, evictions, preemptions and drains. One for each component. How a
+    driver's own container ended is the end of an attempt.
     """
     found = []
     for component in COMPONENTS:
-        pods = observed.of(component)
+        pods = [pod for pod in observed.of(component) if component != names.COMPONENT_DRIVER or pod.ended is None]
         for pick in (_killed, _taken):
             hit = [(pod, blocked) for pod in pods if (blocked := pick(pod)) is not None]
             if hit:
@@ -163,6 +166,8 @@ def _pods_missing(observed: Observed) -> Cause | None:
                 return _no_pod(observed, component, condition.get("reason") or c.REJECTED, condition["message"])
     for warning in reversed(observed.warnings):
         component = names.COMPONENT_DRIVER if warning.kind == JOB.kind else names.COMPONENT_CLUSTER
+        if warning.reason == _LOGGED:  # an error with its traceback: the last line has what the API server answered
+            return _no_pod(observed, component, c.REJECTED, last_line(warning.message))
         return _no_pod(observed, component, warning.reason, warning.message)
     return None
 

@@ -18,6 +18,9 @@ from flowcluster_operator.policies.losses import with_losses
 from flowcluster_operator.policies.parts import Part, part_of
 from flowcluster_operator.resources import Object
 
+#: Evictions that a driver is started again after. One that needs more than its nodes have is evicted again and again.
+EVICTIONS = 3
+
 _PHASES: dict[driver.OutcomeState, c.Phase] = {
     "Completed": "Succeeded",
     "Failed": "Failed",
@@ -97,8 +100,9 @@ def _is_retried(pods: list[PodFacts], found: Ending, backoff_limit: int) -> bool
     """Whether the Job starts another pod. A drain, a preemption or an eviction is no failure of the flow."""
     if found.exit_code == driver.EXIT_NOT_STARTED:
         return False
-    failures = sum(pod.ended is not None and pod.disrupted is None for pod in pods)
-    return pods[-1].disrupted is not None or failures <= backoff_limit
+    if pods[-1].disrupted is not None:
+        return sum(pod.failure is not None and pod.failure.reason == "Evicted" for pod in pods) <= EVICTIONS
+    return sum(pod.ended is not None and pod.disrupted is None for pod in pods) <= backoff_limit
 
 
 def _read(pod: PodFacts, ended: Ended, part: Part) -> Ending:

@@ -25,8 +25,10 @@ PREPARING_SECONDS = 3.0
 #: to create a Deployment; it takes some seconds for many clusters.
 PODLESS_SECONDS = {JOB.kind: 1.0, RAY_CLUSTER.kind: 1.0, DASK_CLUSTER.kind: 5.0}
 #: Seconds between two listings of one object's Events, at first and at most.
-FIRST_PAUSE, LONGEST_PAUSE = 1.5, 30.0
-#: Objects of one run whose Events one pass lists: where many pods wait, they wait for the same.
+FIRST_PAUSE, LONGEST_PAUSE = 1.5, 10.0
+#: Pods of one component whose Events are listed: where many wait, they wait for the same.
+SAMPLE = 2
+#: Objects of one run whose Events one pass lists.
 LISTINGS = 4
 #: Events of one object that are read. Kubernetes merges repeated ones.
 _LIMIT = 100
@@ -125,13 +127,13 @@ def warned(objects: Iterable[Object], events: dict[str, list[Object]]) -> tuple[
 
 
 def preparing(pods: Sequence[PodFacts]) -> list[Waiting]:
-    """Return the pods that a node prepares, oldest first."""
-    found = [pod for pod in pods if pod.preparing_since is not None and not pod.terminating]
-    return [
-        Waiting(pod.uid, pod.preparing_since, PREPARING_SECONDS)
-        for pod in sorted(found, key=lambda pod: (pod.created, pod.name))
-        if pod.preparing_since is not None
-    ]
+    """Return pods that a node prepares: the oldest ones of each component."""
+    found: dict[str, list[Waiting]] = {}
+    for pod in sorted(pods, key=lambda pod: (pod.created, pod.name)):
+        if pod.preparing_since is not None and not pod.terminating:
+            waiting = Waiting(pod.uid, pod.preparing_since, PREPARING_SECONDS)
+            found.setdefault(pod.component, []).append(waiting)
+    return [waiting for of_component in found.values() for waiting in of_component[:SAMPLE]]
 
 
 def completed(pods: Sequence[PodFacts], events: dict[str, list[Object]]) -> tuple[PodFacts, ...]:

@@ -12,6 +12,7 @@ from flowcluster.errors import KubernetesError
 from flowcluster.kube.submitted import REMEDY, SubmittedRun, phase_at_end
 from flowcluster.storage import shown
 from flowcluster_api import driver as api
+from flowcluster_api.conditions import cause_class
 
 Object = dict[str, Any]
 
@@ -48,7 +49,7 @@ class _Story:
 
     def __init__(self, told: TextIO) -> None:
         self._told = told
-        self._known: set[tuple[str, str, str]] = set()
+        self._known: set[tuple[str, ...]] = set()
         self._last = ("", "")
         self._of_story = ""
         self._is_unnoticed = False
@@ -62,14 +63,16 @@ class _Story:
                 self._line(_now(), "Pending", "Unnoticed", "no operator has taken notice of the run yet: does it run?")
             return
         for entry in status.get("story") or []:
-            key = entry["time"], entry["reason"], entry.get("message") or ""
-            if key not in self._known:
-                self._known.add(key)
-                self._line(entry["time"][11:19], phase, *key[1:])
-                self._last, self._of_story = key[1:], key[1]
+            text = entry["reason"], entry.get("message") or ""
+            # The text of a cause is refreshed while it lasts: Kubernetes alternates between its reasons.
+            cause = (entry["part"], cause_class(text[0])) if "part" in entry else text
+            if (entry["time"], *cause) not in self._known:
+                self._known.add((entry["time"], *cause))
+                self._line(entry["time"][11:19], phase, *text)
+                self._last, self._of_story = text, cause_class(text[0])
         now = status.get("reason") or "", status.get("message") or ""
         # What the story tells in other words is not told again.
-        if now[0] not in ("", self._of_story) and now != self._last:
+        if cause_class(now[0]) not in ("", self._of_story) and now != self._last:
             self._line(_now(), phase, *now)
             self._last, self._of_story = now, ""
 

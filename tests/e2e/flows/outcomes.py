@@ -23,3 +23,8 @@ def bad() -> None:
 @flow
 def leaves() -> None:
     sys.exit(3)
+
+
+@flow
+def leaves_with_2() -> None:
+    sys.exit(2)

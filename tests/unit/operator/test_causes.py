@@ -228,6 +228,18 @@ def test_refused_pod_of_a_deployment_names_the_field(name: str, component: str) 
         assert word.format(**part_of(component, "Dask")._asdict()) in found.message
 
 
+def test_deployment_that_dask_kubernetes_cannot_make_is_named() -> None:
+    """A template that DaskCluster admits, and Deployment does not: the answer is in an Event only."""
+    text = "Handler 'daskcluster_create_components' failed with an exception. Will retry.\nTraceback:"
+    answer = 'kr8s.ServerError: Deployment.apps "x" is invalid: spec.template.spec.containers[0].ports: Duplicate value'
+    warnings = (Warned("DaskCluster", "x", "Logging", f"{text}\n{answer}"),)
+    found = cause(observed(status=started(), **{**CHILDREN, "deployments": (), "warnings": warnings}), None, NOW)
+
+    assert found is not None
+    assert (found.reason, found.part) == ("Rejected", "cluster")
+    assert found.message == f"no pod for the cluster: {answer}"
+
+
 def test_refused_child_names_what_to_do() -> None:
     refused = Rejection("Job", "x", 403, 'jobs.batch "x" is forbidden: exceeded quota: team, requested: count/jobs=1')
     found = cause(observed(status=started(), **{**CHILDREN, "job": None, "rejections": (refused,)}), None, NOW)

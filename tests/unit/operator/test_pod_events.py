@@ -169,14 +169,14 @@ class TestListings:
 
         assert pauses == sorted(pauses)
         assert pauses[-1] == LONGEST_PAUSE
-        assert len(times) < 10
+        assert len(times) < 15
 
     async def test_one_pass_lists_events_of_few_pods(self, rig: Rig) -> None:
         pods = [creating("worker", uid=f"w{number}", name=f"w{number}") for number in range(20)]
         rig.known(run(status=started()), cluster(), *pods)
         await rig.observe()
 
-        assert len(rig.api.seen("GET", EVENT)) == LISTINGS
+        assert 0 < len(rig.api.seen("GET", EVENT)) <= LISTINGS
 
     async def test_known_events_stay_when_a_listing_fails(self, rig: Rig) -> None:
         rig.known(run(status=started()), job(), creating())

@@ -9,7 +9,7 @@ import pytest
 
 from flowcluster_api import conditions as c
 from flowcluster_operator.model import Observed
-from flowcluster_operator.policies.ending import driver_end
+from flowcluster_operator.policies.ending import EVICTIONS, driver_end
 from flowcluster_operator.status import Draft
 from tests.support.makers import NOW, ended, job, observed, outcome, pod, run, spec
 from tests.support.plans import CHILDREN, READY_PODS, plan_for, settled, started
@@ -111,6 +111,16 @@ class TestAttempts:
         assert ends == ["attempt 1 ended: its pod is gone"]
         assert second["flow"]["attempts"] == 2
 
+    @pytest.mark.parametrize("name", ["evicted for memory", "out of memory"])
+    def test_end_of_an_attempt_is_one_entry_of_the_story(self, name: str) -> None:
+        first = attempt(1, ended(137, "", "OOMKilled"))
+        if name != "out of memory":
+            first["status"] |= {"reason": "Evicted", "message": "The node was low on resource: memory."}
+        status = settled(retried(started(), first, attempt(2)))
+
+        assert [entry["reason"] for entry in status["story"]].count(c.ATTEMPT_ENDED) == 1
+        assert [entry for entry in status["story"] if "part" in entry] == []
+
     def test_last_end_is_the_runs_own(self) -> None:
         status = settled(retried(started(), attempt(1, ended(1, FAILED)), limit=0))
 
@@ -164,6 +174,16 @@ class TestRetries:
         assert found is not None
         assert found.reason == "Evicted"
         assert "ephemeral-storage" in found.message
+
+    @pytest.mark.parametrize("count", [1, EVICTIONS, EVICTIONS + 1])
+    def test_driver_that_is_evicted_again_and_again_is_not_started_for_ever(self, count: int) -> None:
+        pods = [self.disrupted(number, 137) for number in range(count)]
+        for evicted in pods:
+            evicted["status"] |= {"reason": "Evicted", "message": "The node was low on resource: memory."}
+        found = driver_end(retried(started(), *pods, limit=0))
+
+        assert (found is None) == (count <= EVICTIONS)
+        assert found is None or "requests.memory" in found.message
 
     def test_flow_that_completed_before_its_pod_was_evicted_has_succeeded(self) -> None:
         evicted = attempt(1, ended(0, outcome()))

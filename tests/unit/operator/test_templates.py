@@ -245,6 +245,27 @@ def strict(kind: str, *paths: str) -> Rejection:
     return Rejection(kind, "x", 400, message)
 
 
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [*(("Dask", f"a{odd}b") for odd in "=, "), *(("Ray", f"a{odd}b") for odd in '$`"\\')],
+)
+def test_name_of_a_task_resource_that_would_change_on_its_way_ends_the_run(kind: str, name: str) -> None:
+    workers = {"minimum": 1, "taskResources": {name: 1}}
+    status = settled(observed(spec(cluster={"kind": kind, "workers": workers})))
+
+    assert status["reason"] == "InvalidSpec"
+    assert "spec.cluster.workers.taskResources" in status["message"]
+
+
+@pytest.mark.parametrize("name", ["a$$b", "a$(HOME)b"])
+def test_name_of_a_task_resource_reaches_dask_as_it_is(name: str) -> None:
+    workers = {"minimum": 1, "taskResources": {name: 2}}
+    full = FlowRunSpec.model_validate(spec(cluster={"kind": "Dask", "workers": workers}))
+    args = pod_of(dask_cluster(KEY, full, SETTINGS, 1, KEYS), "workers")["containers"][0]["args"]
+
+    assert args[args.index("--resources") + 1].replace("$$", "$") == f"{name}=2"
+
+
 class TestRefusals:
     @pytest.mark.parametrize("kind", KINDS)
     @pytest.mark.parametrize(

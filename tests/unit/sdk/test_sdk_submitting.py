@@ -374,6 +374,16 @@ class TestRecord:
         ]
         assert "12:00:09 Running" in told.getvalue()
 
+    def test_watch_shows_a_cause_once_while_its_reasons_alternate(self) -> None:
+        told = io.StringIO()
+        story = _Story(told)
+        entry = {"time": "2026-01-01T12:00:01Z", "part": "driver"}
+        for number, reason in enumerate(["ErrImagePull", "ImagePullBackOff"] * 3):
+            text = {"reason": reason, "message": f"text {number}"}
+            story.tell({"phase": "Starting", **text, "story": [entry | text]}, float(number))
+
+        assert told.getvalue() == "12:00:01 Starting  ErrImagePull: text 0\n"
+
     def test_its_failure_travels(self) -> None:
         """The exception keeps its reason when it is pickled."""
         import pickle
