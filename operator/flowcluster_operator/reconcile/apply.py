@@ -117,8 +117,10 @@ async def _create(action: Create, key: Key, store: Store, kube: Kube) -> Rejecti
     name = body["metadata"]["name"]
     try:
         store.put(resource, await kube.create(resource, key.namespace, body))
-    except Conflict:
-        return await _adopt(resource, name, key, store, kube)
+    except Conflict as conflict:
+        if (found := await _find(resource, name, key, kube)) is None:
+            raise  # deleted in between, or the conflict is about something else, such as a quota
+        return _adopt(resource, found, key, store, conflict)
     except (Refused, NotFound) as error:
         if resource is ROLE_BINDING and isinstance(error, NotFound):
             raise  # the API server does not know the new Role yet
@@ -142,16 +144,21 @@ async def _create_keys(body: Object, key: Key, memory: Memory, kube: Kube) -> Re
     return None
 
 
-async def _adopt(resource: Resource, name: str, key: Key, store: Store, kube: Kube) -> Rejection | None:
-    """Take an object of that name if the run owns it: an earlier pass did not live to see the answer."""
+async def _find(resource: Resource, name: str, key: Key, kube: Kube) -> Object | None:
     try:
-        found = await kube.get(resource, key.namespace, name)
+        return await kube.get(resource, key.namespace, name)
     except NotFound:
-        return None  # deleted in between: the next pass creates it
+        return None
+
+
+def _adopt(resource: Resource, found: Object, key: Key, store: Store, conflict: Conflict) -> Rejection | None:
+    """Take an object of that name if the run owns it: an earlier pass did not live to see the answer."""
     if owned_by(found, key):
         store.put(resource, found)
         return None
-    return Rejection(resource.kind, name, 409, f"a {resource.kind} of this name exists and is not the run's")
+    name = found["metadata"]["name"]
+    message = f"a {resource.kind} of this name exists and is not the run's"
+    return Rejection(resource.kind, name, conflict.status, message)
 
 
 async def _emit(event: Emit, observed: Observed, kube: Kube, now: dt.datetime) -> None:
