@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flowcluster_operator.model import Key
+from flowcluster_operator.requests import Requests
 from flowcluster_operator.settling import Settling
 from flowcluster_operator.silences import Silences
 
@@ -13,13 +14,14 @@ class Memory:
     Attributes:
         silences: of drivers.
         settling: of numbers of workers.
+        requests: for workers, to upstream operators.
         keys: UID of a run's Lease, and name of the Secret that this process created for that Lease.
         searched: runs in teardown whose rights this process knows or has looked for.
         verified: suspended runs of which the API server confirmed that nothing is left.
     """
 
     def __init__(self) -> None:
-        self.silences, self.settling = Silences(), Settling()
+        self.silences, self.settling, self.requests = Silences(), Settling(), Requests()
         self.keys: dict[Key, tuple[str, str]] = {}
         self.searched: set[Key] = set()
         self.verified: set[Key] = set()
@@ -28,6 +30,7 @@ class Memory:
         """The run is gone."""
         self.silences.forget(key)
         self.settling.forget(key)
+        self.requests.forget(key)
         self.keys.pop(key, None)
         self.searched.discard(key)
         self.verified.discard(key)

@@ -74,6 +74,9 @@ async def _act(action: Action, key: Key, store: Store, memory: Memory, kube: Kub
         return await _create_keys(action.body, key, memory, kube)
     if isinstance(action, Create):
         return await _create(action, key, store, kube)
+    is_retry = isinstance(action, SetWorkers) and action.is_retry
+    if is_retry and not memory.requests.claim(key, asyncio.get_running_loop().time()):
+        return None  # the plan has the run looked at again
     try:
         answer = await _change(action, key, kube)
     except NotFound:
