@@ -5,6 +5,7 @@ from __future__ import annotations
 from flowcluster_operator.model import Key
 from flowcluster_operator.reconcile.accounts import PullSecrets
 from flowcluster_operator.reconcile.events import EventLooks
+from flowcluster_operator.requests import Requests
 from flowcluster_operator.settling import Settling
 from flowcluster_operator.silences import Silences
 
@@ -15,6 +16,7 @@ class Memory:
     Attributes:
         silences: of drivers.
         settling: of numbers of workers.
+        requests: for workers, to upstream operators.
         keys: UID of a run's Lease, and name of the Secret that this process created for that Lease.
         parameters: UID of a run's Lease, and name of the ConfigMap that this process created for that Lease.
         pull_secrets: names of image pull secrets, by account, for each run.
@@ -24,7 +26,7 @@ class Memory:
     """
 
     def __init__(self) -> None:
-        self.silences, self.settling = Silences(), Settling()
+        self.silences, self.settling, self.requests = Silences(), Settling(), Requests()
         self.events = EventLooks()
         self.keys: dict[Key, tuple[str, str]] = {}
         self.parameters: dict[Key, tuple[str, str]] = {}
@@ -37,6 +39,7 @@ class Memory:
         self.silences.forget(key)
         self.settling.forget(key)
         self.events.forget(key)
+        self.requests.forget(key)
         self.keys.pop(key, None)
         self.parameters.pop(key, None)
         self.pull_secrets.pop(key, None)

@@ -189,7 +189,24 @@ class Settled(NamedTuple):
     lowered: float = math.inf
 
 
+class Served(NamedTuple):
+    """Whether the upstream operator has served the run's last request for workers.
+
+    Attributes:
+        is_served: once the workers were there; a worker that is gone since then is not replaced by itself.
+        is_overtaken: a request of another run that is newer has been served, this one has not.
+        is_taken: a request of another run is being repeated.
+        retries: how often this request was repeated.
+    """
+
+    is_served: bool = True
+    is_overtaken: bool = False
+    is_taken: bool = False
+    retries: int = 0
+
+
 _AT_REST = Settled()
+_SERVED = Served()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,6 +236,7 @@ class Observed:
     #: The FlowRuns whose parent the run is.
     child_runs: tuple[Object, ...] = ()
     settled: Settled = _AT_REST
+    served: Served = _SERVED
     deployments: tuple[Object, ...] = ()
     pods: tuple[PodFacts, ...] = ()
     #: What upstream operators and controllers made besides.
@@ -278,12 +296,16 @@ class Delete:
 
 @dataclasses.dataclass(frozen=True)
 class SetWorkers:
-    """Ask the upstream operator for another number of workers, by this merge patch or JSON patch."""
+    """Ask the upstream operator for another number of workers, by this merge patch or JSON patch.
+
+    With `is_retry` it repeats a request, which happens only while no request of another run is being repeated.
+    """
 
     resource: Resource
     name: str
     uid: str
     patch: Object | list[Object]
+    is_retry: bool = False
 
 
 class Amend(SetWorkers):

@@ -17,7 +17,10 @@ from typing import NamedTuple
 from flowcluster_api import names
 from flowcluster_operator.desired.metadata import controller, controlling_run
 from flowcluster_operator.model import Key
-from flowcluster_operator.resources import DASK_WORKER_GROUP, FLOW_RUN, Object, Resource
+from flowcluster_operator.resources import DASK_WORKER_GROUP, DEPLOYMENT, FLOW_RUN, UPSTREAM_CHILDREN, Object, Resource
+
+#: Kinds of which only metadata and status are read.
+_WITHOUT_SPEC = (DEPLOYMENT, *UPSTREAM_CHILDREN)
 
 
 class _Entry(NamedTuple):
@@ -50,6 +53,7 @@ class Store:
             return {before} if before else set()
         if known is not None:
             self._unlink(uid, known.obj)
+        obj = _projected(resource, obj)
         self._entries[uid] = _Entry(resource, obj)
         if (place := _controller_of(obj)) is not None:
             self._controlled.setdefault(place, set()).add(uid)
@@ -190,6 +194,16 @@ class Store:
             siblings.discard(uid)
             if not siblings:
                 del self._controlled[place]
+
+
+def _projected(resource: Resource, obj: Object) -> Object:
+    """Return an object without what no decision reads: managed fields, which are half of it, and pod templates."""
+    meta = obj["metadata"]
+    if "managedFields" in meta:
+        obj = {**obj, "metadata": {name: value for name, value in meta.items() if name != "managedFields"}}
+    if resource in _WITHOUT_SPEC and "spec" in obj:
+        obj = {name: value for name, value in obj.items() if name != "spec"}
+    return obj
 
 
 def _run_key(obj: Object) -> Key:

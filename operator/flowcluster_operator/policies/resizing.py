@@ -8,13 +8,21 @@ went down and came back before it looked.
 
 from __future__ import annotations
 
+import zlib
+
 from flowcluster_api import names
 from flowcluster_operator.backends.base import Backend
 from flowcluster_operator.model import Delete, Observed, Resizing, Scale, SetWorkers, identity
 from flowcluster_operator.resources import DEPLOYMENT, Object
 
-#: Seconds in which the upstream operator has seen a change, and in which it has made the workers asked for.
+#: Seconds in which the upstream operator has seen a change, and in which it makes the workers of a request when it is
+#: idle.
 SEEN_SECONDS, MADE_SECONDS = 1.0, 10.0
+#: Seconds that a request waits which may be late and not lost. 100 clusters that are requested at once take
+#: dask-kubernetes 20 s; requests that were repeated after 10 s made it 200 to 575 s.
+PATIENCE_SECONDS = 60.0
+#: The longest wait between two retries, and the wait for a retry of another run.
+_LONGEST_SECONDS, _TAKEN_SECONDS = 600.0, 5.0
 
 
 def resizing(observed: Observed, backend: Backend, scale: Scale) -> Resizing:
@@ -25,11 +33,15 @@ def resizing(observed: Observed, backend: Backend, scale: Scale) -> Resizing:
     live = live_workers(observed)
     if victims := _removable(observed, live, target):
         return Resizing(tuple(Delete(DEPLOYMENT, *identity(obj), background=True) for obj in victims), 0)
-    number, wait = _number(backend.workers(cluster), len(live), target, *observed.settled)
+    patience = SEEN_SECONDS if target <= len(live) else _patience(observed)
+    number, wait = _number(backend.workers(cluster), len(live), target, *observed.settled, patience)
     if number is None:
         return Resizing(requeue=wait)
+    is_retry = number < target
+    if is_retry and observed.served.is_taken:
+        return Resizing(requeue=_TAKEN_SECONDS)
     patch = backend.sized(cluster, scale._replace(target=number))
-    return Resizing((SetWorkers(backend.resource, *identity(cluster), patch),), wait)
+    return Resizing((SetWorkers(backend.resource, *identity(cluster), patch, is_retry=is_retry),), wait)
 
 
 def live_workers(observed: Observed) -> list[Object]:
@@ -59,8 +71,25 @@ def _removable(observed: Observed, live: list[Object], target: int) -> list[Obje
     return victims
 
 
-def _number(requested: int, live: int, target: int, same: float, lowered: float) -> tuple[int | None, float | None]:
-    """The number to ask for, if another one; and seconds until there may be one."""
+def _patience(observed: Observed) -> float:
+    """Return seconds after which workers that are not there are requested again.
+
+    A retry makes the upstream operator work. It is soon where the operator served the request once, or has served newer
+    ones. Elsewhere the operator may be overloaded: the wait is long, and differs between runs, so that they do not all
+    retry at the same time. Each retry doubles it.
+    """
+    served = observed.served
+    first = MADE_SECONDS
+    if not (served.is_served or served.is_overtaken):
+        share = zlib.crc32(observed.key.uid.encode()) / 2**32
+        first = PATIENCE_SECONDS * (1 + share)
+    return float(min(first * 2 ** min(served.retries, 10), _LONGEST_SECONDS))
+
+
+def _number(
+    requested: int, live: int, target: int, same: float, lowered: float, patience: float
+) -> tuple[int | None, float | None]:
+    """Return the number to ask for, if another one, and seconds until there may be one."""
     if requested == live:
         if target <= live:
             return None, None
@@ -69,6 +98,5 @@ def _number(requested: int, live: int, target: int, same: float, lowered: float)
         return None, None  # somebody else asked for fewer: the upstream operator removes them
     if target > requested:
         return target, None
-    # Workers were deleted, or are being made. To be made anew, the number has to change first.
-    patience = SEEN_SECONDS if target <= live else MADE_SECONDS
+    # Workers were deleted, or are being made. Before they can be requested again, the number has to change.
     return (live, SEEN_SECONDS) if same >= patience else (None, patience - same)

@@ -74,6 +74,9 @@ async def _act(action: Action, key: Key, store: Store, memory: Memory, kube: Kub
         return await _create_of_lease(action.resource, action.body, key, memory, kube)
     if isinstance(action, Create):
         return await _create(action, key, store, kube)
+    is_retry = isinstance(action, SetWorkers) and action.is_retry
+    if is_retry and not memory.requests.claim(key, asyncio.get_running_loop().time()):
+        return None  # the plan has the run looked at again
     try:
         answer = await _change(action, key, kube)
     except NotFound:
@@ -117,8 +120,10 @@ async def _create(action: Create, key: Key, store: Store, kube: Kube) -> Rejecti
     name = body["metadata"]["name"]
     try:
         store.put(resource, await kube.create(resource, key.namespace, body))
-    except Conflict:
-        return await _adopt(resource, name, key, store, kube)
+    except Conflict as conflict:
+        if (found := await _find(resource, name, key, kube)) is None:
+            raise  # deleted in between, or the conflict is about something else, such as a quota
+        return _adopt(resource, found, key, store, conflict)
     except (Refused, NotFound) as error:
         if resource is ROLE_BINDING and isinstance(error, NotFound):
             raise  # the API server does not know the new Role yet
@@ -144,16 +149,21 @@ async def _create_of_lease(resource: Resource, body: Object, key: Key, memory: M
     return None
 
 
-async def _adopt(resource: Resource, name: str, key: Key, store: Store, kube: Kube) -> Rejection | None:
-    """Take an object of that name if the run owns it: an earlier pass did not live to see the answer."""
+async def _find(resource: Resource, name: str, key: Key, kube: Kube) -> Object | None:
     try:
-        found = await kube.get(resource, key.namespace, name)
+        return await kube.get(resource, key.namespace, name)
     except NotFound:
-        return None  # deleted in between: the next pass creates it
+        return None
+
+
+def _adopt(resource: Resource, found: Object, key: Key, store: Store, conflict: Conflict) -> Rejection | None:
+    """Take an object of that name if the run owns it: an earlier pass did not live to see the answer."""
     if owned_by(found, key):
         store.put(resource, found)
         return None
-    return Rejection(resource.kind, name, 409, f"a {resource.kind} of this name exists and is not the run's")
+    name = found["metadata"]["name"]
+    message = f"a {resource.kind} of this name exists and is not the run's"
+    return Rejection(resource.kind, name, conflict.status, message)
 
 
 async def _emit(event: Emit, observed: Observed, kube: Kube, now: dt.datetime) -> None:

@@ -63,7 +63,7 @@ def decide(observed: Observed, settings: Settings, now: dt.datetime) -> Plan:
     # A suspension goes on to its end: what is left of the run then would be taken for that of the next start.
     if observed.spec.suspend or (is_suspended(draft.status) and not _is_empty(observed)):
         return _suspend(observed, draft, settings, now)
-    if "startTime" not in draft.status:
+    if "startTime" not in draft.status or draft.status.get("phase") in (None, "Pending", "Suspended"):
         return _begin(draft)
     return _start_or_run(observed, draft, settings, now, backend, why)
 
@@ -233,7 +233,7 @@ def _start_or_run(
         return Plan(actions=creates, status=draft.changed(), events=tuple(draft.events), requeue=0)
     is_new = not progress.has_children(draft)
     progress.record(observed, draft, backend, settings)
-    if is_new and (made := _asked_for(observed)):
+    if is_new and progress.has_children(draft) and (made := _asked_for(observed)):
         draft.tell(c.CREATED, made)
     running = progress.judge(observed, draft, why, settings)
     sizing, children = _resize(observed, settings, backend), requested(observed, settings)

@@ -24,7 +24,7 @@ from flowcluster_operator.errors import NotFound
 from flowcluster_operator.facts import pod_facts
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.memory import Memory
-from flowcluster_operator.model import DriverSigns, Key, Observed, Parent, Rejection, Settled, Trouble
+from flowcluster_operator.model import DriverSigns, Key, Observed, Parent, Rejection, Trouble
 from flowcluster_operator.policies.ending import is_suspended
 from flowcluster_operator.policies.resizing import live_workers
 from flowcluster_operator.reconcile.accounts import PullSecrets, pull_secrets
@@ -42,7 +42,6 @@ from flowcluster_operator.resources import (
     Object,
     Resource,
 )  # fmt: skip
-from flowcluster_operator.settling import Settling
 from flowcluster_operator.silences import Silences
 from flowcluster_operator.specs import parse
 from flowcluster_operator.status import is_true
@@ -109,11 +108,9 @@ async def observe(
         verified_gone=verified,
         trouble=trouble,
     )
-    return dataclasses.replace(
-        observed,
-        settled=_settled(observed, backend, memory.settling),
-        pull_secrets=await _pull_secrets(observed, kube, memory) if is_live else {},
-    )
+    if is_live:
+        observed = dataclasses.replace(observed, pull_secrets=await _pull_secrets(observed, kube, memory))
+    return _with_numbers(observed, backend, memory)
 
 
 async def _verified(store: Store, kube: Kube, memory: Memory, key: Key, status: Object) -> bool:
@@ -148,11 +145,12 @@ def _of_lease(made: tuple[str, str] | None, lease: Object | None) -> str | None:
     return made[1] if made is not None and lease is not None and made[0] == lease["metadata"]["uid"] else None
 
 
-def _settled(observed: Observed, backend: Backend | None, settling: Settling) -> Settled:
+def _with_numbers(observed: Observed, backend: Backend | None, memory: Memory) -> Observed:
     if backend is None or backend.scales_itself or observed.cluster is None:
-        return Settled()
-    live, requested = len(live_workers(observed)), backend.workers(observed.cluster)
-    return settling.see(observed.key, live, requested, asyncio.get_running_loop().time())
+        return observed
+    numbers = len(live_workers(observed)), backend.workers(observed.cluster), asyncio.get_running_loop().time()
+    settled, served = memory.settling.see(observed.key, *numbers), memory.requests.see(observed.key, *numbers)
+    return dataclasses.replace(observed, settled=settled, served=served)
 
 
 def _owned(store: Store, resource: Resource, key: Key) -> Object | None:

@@ -139,10 +139,12 @@ class TestCreate:
         assert (rejection.status, "not the run's" in rejection.message) == (409, True)
         assert rig.store.children(KEY, JOB) == []
 
-    async def test_create_leaves_the_child_to_the_next_pass_when_it_was_deleted_meanwhile(self, rig: Rig) -> None:
-        rig.api.inject(Answer(409, "already exists"), "POST")
+    async def test_create_raises_conflict_when_no_object_has_the_name(self, rig: Rig) -> None:
+        """It was deleted in between, or the conflict is about a quota; the next pass waits longer each time."""
+        rig.api.inject(Answer(409, "quota is being updated"), "POST")
 
-        assert await rig.carry_out(creating()) == []
+        with pytest.raises(Conflict, match="quota"):
+            await rig.carry_out(creating())
         assert rig.store.children(KEY, JOB) == []
 
     async def test_create_raises_not_found_when_the_role_of_a_binding_is_not_known_yet(self, rig: Rig) -> None:

@@ -9,15 +9,18 @@ from typing import Any, ClassVar
 
 import pytest
 
+from flowcluster_api.driver import REASON_LIMIT
 from flowcluster_operator.errors import IllegalTransition
 from flowcluster_operator.model import (
     Delete,
     DropFinalizers,
     Observed,
     Rejection,
+    Settled,
     Warned,
 )  # fmt: skip
 from flowcluster_operator.policies.teardown import DASK_KUBERNETES_FINALIZER
+from flowcluster_operator.reconcile.decide import LOOK_SECONDS
 from flowcluster_operator.resources import FLOW_RUN
 from flowcluster_operator.status import Draft
 from tests.support.makers import (
@@ -209,6 +212,36 @@ class TestEnd:
 
         assert settled(seen)["reason"] == "DriverLost"
 
+    @pytest.mark.parametrize("kind", ["Complete", "Failed"])
+    def test_a_job_that_ended_without_a_pod_is_a_lost_driver(self, kind: str) -> None:
+        """The pod was removed while the operator was away, and its outcome with it: no success is made up."""
+        name = job()["metadata"]["name"]
+        gone = {**job(), "status": {"conditions": [{"type": kind, "status": "True"}]}}
+        seen = observed(status=started(flow={"job": name}), pods=READY_PODS, **CHILDREN | {"job": gone})
+
+        assert settled(seen)["reason"] == "DriverLost"
+
+    @pytest.mark.parametrize("reason", ["Succeeded", "Cancelled", "ParentEnded", "x" * 5000])
+    def test_the_reason_of_a_driver_does_not_decide_the_phase(self, reason: str) -> None:
+        """User code chooses it; the state and the exit code decide."""
+        done = pod("driver", ended(1, outcome("Failed", reason, "no", 1)), phase="Failed")
+        last = settled(observed(status=started(), pods=[done], **CHILDREN))
+        final = settled(observed(status=last, verified_gone=True))
+
+        assert (last["finalPhase"], final["phase"]) == ("Failed", "Failed")
+        assert len(last["reason"]) <= REASON_LIMIT
+
+    def test_an_ending_by_an_older_operator_keeps_its_phase(self) -> None:
+        """It recorded the reason only."""
+        assert settled(observed(status=FINISHED, verified_gone=True))["phase"] == "Succeeded"
+
+    def test_the_start_deadline_does_not_count_once_the_run_was_ready(self) -> None:
+        """A worker that is lost later is waited for without hurry."""
+        pods = [*READY_PODS[:2], pod("driver")]
+        seen = observed(status=started(age=5000, readyTime=ago(4000)), pods=pods, settled=Settled(0), **CHILDREN)
+
+        assert plan_for(seen).requeue == LOOK_SECONDS
+
     def test_the_active_deadline_ends_a_running_run(self) -> None:
         """spec.activeDeadlineSeconds counts from the start of the run."""
         seen = observed(
@@ -356,6 +389,21 @@ class TestTeardown:
 
         assert (first.actions, first.status["phase"]) == ((), "Starting")
         assert second.actions
+
+    def test_a_suspended_run_keeps_what_it_has_used(self) -> None:
+        """Its cluster and its Job are gone; their costs are not."""
+        used = {"kind": "Dask", "name": "c", "workerSeconds": 10, "peakWorkers": 2, "address": "tls://c"}
+        workers = {"workers": {"ready": 2, "target": 2}, "workersTime": ago(5)}
+        status = started(cluster=used | workers, flow={"job": "j", "attempts": 2})
+        left = settled(observed(spec(suspend=True), status=status, **CHILDREN))
+
+        assert left["cluster"] == {"kind": "Dask", "workerSeconds": 20, "peakWorkers": 2}
+        assert left["flow"] == {"attempts": 2, "endedAttempts": 2}
+
+    def test_a_resumed_run_does_not_miss_the_cluster_of_its_former_life(self) -> None:
+        status = started(cluster={"kind": "Dask", "workerSeconds": 20, "peakWorkers": 2}, flow={"attempts": 2})
+
+        assert plan_for(observed(status=status)).actions != ()
 
     def test_a_suspended_run_can_be_cancelled(self) -> None:
         """It needs not start again for that."""

@@ -5,10 +5,21 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from flowcluster_operator.reconcile.queue import Queue
-from flowcluster_operator.resources import FLOW_RUN, JOB
+from flowcluster_operator.resources import (
+    DASK_CLUSTER,
+    DASK_WORKER_GROUP,
+    DEPLOYMENT,
+    FLOW_RUN,
+    JOB,
+    REPLICA_SET,
+    SERVICE,
+    Resource,
+)
 from flowcluster_operator.store import Store
-from tests.support.makers import KEY, job, run
+from tests.support.makers import KEY, cluster, deployment, job, run
 
 
 def versioned(obj: dict[str, Any], version: int) -> dict[str, Any]:
@@ -42,6 +53,28 @@ def test_a_listing_does_not_remove_what_was_written_after_it() -> None:
 
     assert store.replace(JOB, [], 100) == set()
     assert len(store.children(KEY, JOB)) == 1
+
+
+@pytest.mark.parametrize("resource", [DEPLOYMENT, SERVICE, DASK_WORKER_GROUP, REPLICA_SET], ids=lambda item: item.kind)
+def test_store_keeps_no_spec_that_nothing_reads(resource: Resource) -> None:
+    made = {**deployment(), "kind": resource.kind, "spec": {"template": {}}}
+    store = Store()
+    store.put(DASK_CLUSTER, cluster())
+    store.put(resource, made)
+    (known,) = store.children(KEY, resource)
+
+    assert ("spec" in known, "spec" in made) == (False, True)
+
+
+@pytest.mark.parametrize("resource", [FLOW_RUN, JOB], ids=lambda item: item.kind)
+def test_store_keeps_no_managed_fields(resource: Resource) -> None:
+    made = run() if resource is FLOW_RUN else job()
+    managed = {**made, "metadata": {**made["metadata"], "managedFields": [{"manager": "x"}]}}
+    store = Store()
+    store.put(resource, managed)
+
+    known = store.flow_run(KEY) if resource is FLOW_RUN else store.children(KEY, JOB)[0]
+    assert known == made
 
 
 def test_a_key_that_is_woken_during_its_pass_is_due_again() -> None:

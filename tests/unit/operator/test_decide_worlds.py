@@ -1,0 +1,230 @@
+"""Whatever a pass observes, it decides: no error, a legal move of the phase, and a next look where one is due."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from flowcluster_api import conditions as c
+from flowcluster_api.driver import Outcome
+from flowcluster_api.lease import Demand
+from flowcluster_api.v1alpha1 import FlowRunSpec
+from flowcluster_operator.desired.ray_cluster import ray_cluster
+from flowcluster_operator.facts import pod_facts
+from flowcluster_operator.model import DriverSigns, Observed, Parent, Rejection, Scale, Settled, Trouble, Warned
+from flowcluster_operator.specs import parse
+from tests.support.makers import (
+    KEY,
+    KEYS,
+    SETTINGS,
+    access,
+    ago,
+    cluster,
+    deployment,
+    ended,
+    job,
+    lease,
+    outcome,
+    pod,
+    run,
+    spec,
+    stored,
+)
+from tests.support.plans import plan_for
+
+Body = dict[str, Any]
+AGES = st.sampled_from([0, 1, 31, 599, 601, 100_000])
+TIMES = AGES.map(ago)
+FINALIZERS = st.sampled_from([[], ["foregroundDeletion"], ["kopf.zalando.org/KopfFinalizerMarker"], ["x/y"]])
+#: A finalizer, or a deletion that goes on for some time.
+METADATA: st.SearchStrategy[Body] = st.one_of(
+    st.just({}), st.fixed_dictionaries({"deletionTimestamp": TIMES, "finalizers": FINALIZERS})
+)
+REASONS = st.sampled_from([c.SUCCEEDED, c.CANCELLED, c.CLUSTER_LOST, "FlowFailed", ""])
+SPECS = st.builds(
+    lambda flow, part, more: spec(workers=None, flow=flow, **({"cluster": part} if part else {}), **more),
+    st.booleans(),
+    st.sampled_from(
+        [
+            None,
+            {"kind": "Dask", "workers": {"minimum": 1, "maximum": 3}},
+            {"kind": "Ray", "workers": {"minimum": 0, "maximum": 3}},
+            {"kind": "Dask", "ref": {"name": "shared"}},
+            {"kind": "Dask", "workers": {"resources": {"limits": {"memory": "+1Gi"}}}},
+            {"kind": "Dask", "workers": {"template": {"spec": "x"}}},
+            {"kind": "Dask", "workers": {"template": {"spec": {"containers": [{"name": {}}]}}}},
+            {"kind": "Ray", "workers": {"resources": {"limits": {"nvidia.com/gpu": "1k"}}}},
+            {"kind": "Dask", "image": "a\u00a0b"},
+            "invalid",
+        ]
+    ),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "suspend": st.booleans(),
+            "cancel": st.booleans(),
+            "activeDeadlineSeconds": st.sampled_from([1, 700]),
+            "ttlSecondsAfterFinished": st.sampled_from([0, 50, "invalid"]),
+            "leaseDurationSeconds": st.just(10),
+        },
+    ),
+)
+
+
+def condition(kind: str, value: str, reason: str) -> Body:
+    """A condition as it stands in a status."""
+    return {"type": kind, "status": value, "reason": reason, "message": "", "lastTransitionTime": ago(5)}
+
+
+CONDITIONS = st.lists(
+    st.builds(
+        condition,
+        st.sampled_from([c.ACCEPTED, c.FINISHED, c.CLUSTER_DELETED, c.CLUSTER_READY, c.FLOW_STARTED]),
+        st.sampled_from(["True", "False"]),
+        REASONS,
+    ),
+    max_size=4,
+    unique_by=lambda item: str(item["type"]),
+)
+STATUS = st.fixed_dictionaries(
+    {},
+    optional={
+        "phase": st.sampled_from(c.PHASES),
+        "finalPhase": st.sampled_from(sorted(c.FINAL_PHASES)),
+        "startTime": TIMES,
+        "readyTime": TIMES,
+        "finishTime": TIMES,
+        "reason": REASONS,
+        "conditions": CONDITIONS,
+        "cluster": st.sampled_from(
+            [
+                {"kind": "Dask", "name": "c"},
+                {"kind": "Dask", "workerSeconds": 5, "peakWorkers": 1},
+                {"kind": "Dask", "name": "c", "scheduler": {"pod": "s", "uid": "pod-scheduler", "restarts": 0}},
+                {"kind": "Dask", "name": "c", "workers": {"ready": 1, "target": 2}, "workersTime": ago(9)},
+            ]
+        ),
+        "flow": st.sampled_from([{"job": "j", "attempts": 1}, {"attempts": 2}]),
+    },
+)
+STATES = st.sampled_from(
+    [
+        {"running": {}},
+        {},
+        {"waiting": {"reason": "ImagePullBackOff"}},
+        ended(0, outcome()),
+        ended(1, outcome("Failed", "Succeeded", "no", 1)),
+        ended(137, "", "OOMKilled"),
+        ended(0, "hello"),
+    ]
+)
+PODS = st.lists(
+    st.builds(
+        lambda component, state, deleted, restarts: pod(component, state, deleted=deleted, restarts=restarts),
+        st.sampled_from(["driver", "scheduler", "head", "worker"]),
+        STATES,
+        st.booleans(),
+        st.integers(0, 2),
+    ),
+    max_size=4,
+    unique_by=lambda item: str(item["metadata"]["uid"]),
+)
+
+
+def ray(**metadata: Any) -> Body:
+    """The run's RayCluster."""
+    parsed = FlowRunSpec.model_validate(spec(workers=None, cluster={"kind": "Ray"}))
+    return stored(ray_cluster(KEY, parsed, SETTINGS, Scale(0, 3, 1), KEYS), **metadata)
+
+
+def ended_job(kind: str | None, metadata: Body) -> Body:
+    """The run's Job, with the condition of an end."""
+    made = job(**metadata)
+    conditions = [{"type": kind, "status": "True"}] if kind else []
+    return {**made, "status": {"conditions": conditions}}
+
+
+DRIVERS = st.builds(
+    DriverSigns,
+    st.sampled_from([None, "driver-1/1"]),
+    st.sampled_from([None, Outcome.from_json(outcome()), Outcome.from_json(outcome("Cancelled", "x", "y", 3))]),
+    st.sampled_from([0.0, 100.0]),
+    st.sampled_from([0.0, 10.0]),
+    st.sampled_from([None, Demand(2), Demand(0, ("worker-w1",))]),
+)
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> Observed:
+    """What a pass observes, in any combination."""
+    body, status = draw(SPECS), draw(STATUS)
+    flow_run = run(body, status if draw(st.booleans()) else None)
+    parsed, invalid = parse(flow_run)
+    uses_ray = parsed.cluster is not None and parsed.cluster.kind == "Ray"
+    made = draw(st.sampled_from([None, ray if uses_ray else cluster]))
+    is_owned = parsed.flow is None and draw(st.booleans())
+    observed = Observed(
+        key=KEY,
+        run=flow_run,
+        spec=parsed,
+        invalid=invalid,
+        cluster=made(**draw(METADATA)) if made else None,
+        job=ended_job(draw(st.sampled_from([None, "Complete", "Failed"])), draw(METADATA))
+        if draw(st.booleans())
+        else None,
+        lease=draw(st.sampled_from([None, lease(), lease("driver-1/1")])),
+        access=tuple(draw(st.sampled_from([(), access(spec())]))),
+        keys=draw(st.sampled_from([None, KEYS])),
+        driver=draw(st.none() | DRIVERS),
+        parent=Parent("parent", "account", draw(st.sampled_from([None, "keys"])), draw(st.booleans()))
+        if is_owned
+        else None,
+        settled=draw(st.sampled_from([Settled(), Settled(0, 0), Settled(100, 100)])),
+        deployments=draw(st.sampled_from([(), (deployment(),), (deployment(), deployment("worker", number=1))])),
+        orphans=draw(st.sampled_from([(), (deployment("worker", number=2),)])),
+        warnings=draw(st.sampled_from([(), (Warned("Job", "x", "FailedCreate", "no"),)])),
+        rejections=draw(
+            st.sampled_from([(), (Rejection("Job", "x", 403, "no"),), (Rejection("Lease", "x", 403, "no"),)])
+        ),
+        trouble=draw(st.sampled_from([None, Trouble("ApiError", "429", 1.0), Trouble("ApiError", "429", 60.0)])),
+        verified_gone=draw(st.booleans()),
+    )
+    return dataclasses.replace(observed, pods=tuple(pod_facts(made) for made in draw(PODS)))
+
+
+def phase(status: Body | None) -> str:
+    """The phase in a status."""
+    return str((status or {}).get("phase") or "Pending")
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(worlds())
+def test_decision_is_legal_in_every_world(seen: Observed) -> None:
+    assert seen.run is not None
+    plan = plan_for(seen)
+    before, after = phase(seen.run.get("status")), phase(plan.status or seen.run.get("status"))
+
+    assert after == before or after in c.PHASE_MOVES[before]
+    if plan.requeue == 0:
+        assert plan.actions or plan.status is not None, "a pass that changes nothing is not repeated immediately"
+    elif plan.requeue is None:
+        assert after in ("Running", "Suspended") or plan.actions, "no event may come that wakes the run"
+    else:
+        assert plan.requeue >= 0.5
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(worlds())
+def test_status_settles_in_every_world(seen: Observed) -> None:
+    """In a world that stays as it is, only a few status writes follow one another."""
+    for _ in range(6):
+        assert seen.run is not None
+        plan = plan_for(seen)
+        if plan.status is None:
+            return
+        seen = dataclasses.replace(seen, run={**seen.run, "status": plan.status})
+
+    raise AssertionError(f"the status still changes: {plan.status}")
