@@ -79,7 +79,8 @@ async def observe(
         job=job,
         lease=lease,
         driver=driver,
-        access=tuple(obj for resource in ACCESS for obj in store.children(key, resource)),
+        # A Lease of another name has been given to the run by another driver: it ends with the run.
+        access=tuple(obj for resource in (*ACCESS, LEASE) for obj in store.children(key, resource) if obj is not lease),
         keys=memory.keys.get(key),
         parent=parent,
         child_runs=tuple(found for child in store.beneath(key) if (found := store.flow_run(child)) is not None),
@@ -102,7 +103,10 @@ def _settled(observed: Observed, backend: Backend | None, settling: Settling) ->
 
 
 def _owned(store: Store, resource: Resource, key: Key) -> Object | None:
-    return next((obj for obj in store.children(key, resource) if owned_by(obj, key)), None)
+    """Return the run's object of that kind. Its name counts: a driver may give its own Lease another owner."""
+    name = names.child_name(key.name, key.uid)
+    found = (obj for obj in store.children(key, resource) if obj["metadata"]["name"] == name)
+    return next((obj for obj in found if owned_by(obj, key)), None)
 
 
 def _own_cluster(store: Store, key: Key) -> Object | None:
