@@ -35,7 +35,7 @@ class Right(NamedTuple):
 
 
 _RECOVERY = "after a write whose answer was lost, the object that exists is read"
-#: Rights that may stay unused in tests of an installed operator, and why it has them.
+#: Rights that can stay unused in tests of an installed operator, and why it has them.
 UNUSED = {
     Right(names.GROUP, f"{names.PLURAL}/finalizers", "update"): "admission asks for it where a child blocks its owner",
     Right("batch", "jobs", "patch"): "a finalizer that holds a Job for too long is removed",
@@ -87,22 +87,22 @@ def used(events: Iterable[Object], user: re.Pattern[str]) -> Used:
 
 
 def _user(event: Object) -> str:
-    """The name of who sent a request; empty for a request without credentials."""
+    """The name of the user that sent a request; empty for a request without credentials."""
     return str((event.get("user") or {}).get("username") or "")
 
 
-def report(who: str, rights: set[Right], needs: Used, excused: Iterable[Right] = ()) -> list[str]:
+def report(holder: str, rights: set[Right], needs: Used, excused: Iterable[Right] = ()) -> list[str]:
     """Return a line for each right that was granted and not used, and for each that was needed and refused.
 
     Args:
-        who: has the rights.
+        holder: of the rights.
         rights: that were granted.
         needs: what was used.
-        excused: rights that may stay unused.
+        excused: rights that can stay unused.
     """
     unused = rights - needs.allowed - set(excused)
-    lines = [f"{who}: granted and never used: {right}" for right in sorted(unused)]
-    return lines + [f"{who}: forbidden: {right}" for right in sorted(needs.forbidden)]
+    lines = [f"{holder}: granted and never used: {right}" for right in sorted(unused)]
+    return lines + [f"{holder}: forbidden: {right}" for right in sorted(needs.forbidden)]
 
 
 def driver_rights() -> set[Right]:

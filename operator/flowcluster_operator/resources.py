@@ -49,7 +49,7 @@ ROLE_BINDING = Resource("rbac.authorization.k8s.io", "v1", "RoleBinding", "roleb
 NETWORK_POLICY = Resource("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies")
 
 SECRET = Resource("", "v1", "Secret", "secrets")
-#: What gives a driver its rights, and decides who reaches the pods of a run.
+#: What gives a driver its rights, and decides which pods reach those of a run.
 ACCESS = (SERVICE_ACCOUNT, ROLE, ROLE_BINDING, NETWORK_POLICY)
 
 #: What an upstream operator makes of a cluster resource besides. It may do so while that is being deleted, and the

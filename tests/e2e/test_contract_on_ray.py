@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from flowcluster.clusters import RayKubernetesCluster
+from flowcluster_api import names
 from flowcluster_operator.desired.pods import CONTAINER_SECURITY
 from flowcluster_operator.desired.tls import with_keys
 from tests.support.pod_suite import archive
@@ -31,6 +32,8 @@ SUITE_SECONDS = 900
 ARCHIVE, FOLDER = "/suite/suite.zip", "/home/suite"
 #: The suite as a volume, and where the containers find it.
 VOLUME: dict[str, Any] = {"name": "suite", "configMap": {"name": "suite"}}
+#: Of the pod that runs the suite.
+LABELS = {"app": "suite"}
 MOUNT = {"name": "suite", "mountPath": "/suite", "readOnly": True}
 
 
@@ -75,7 +78,16 @@ def driver(image: str, address: str, keys: str, files: tuple[str, ...]) -> dict[
             {"name": "shm", "emptyDir": {"medium": "Memory"}},
         ],
     }
-    return {"metadata": {"name": "suite"}, "spec": with_keys(pod, keys, {})}
+    return {"metadata": {"name": "suite", "labels": LABELS}, "spec": with_keys(pod, keys, {})}
+
+
+def let_in(world: World, run: str) -> None:
+    """Let the pod with `LABELS` reach the run's pods, and be reached by them."""
+    found = world.run(run)
+    assert found is not None
+    of_run = {"podSelector": {"matchLabels": {names.LABEL_RUN_UID: found["metadata"]["uid"]}}}
+    spec = {**of_run, "ingress": [{"from": [{"podSelector": {"matchLabels": LABELS}}]}]}
+    world.networking.create_namespaced_network_policy(world.namespace, {"metadata": {"name": "suite"}, "spec": spec})
 
 
 def outcome(world: World, pod: str) -> tuple[int, str]:
@@ -112,6 +124,7 @@ def test_contract_suite_passes_in_pods_of_a_ray_cluster(
     ) as cluster:
         (keys,) = world.core.list_namespaced_secret(world.namespace).items
         address = world.status(cluster.name)["cluster"]["address"]
+        let_in(world, cluster.name)
         pod = driver(image, address, keys.metadata.name, files)
         world.core.create_namespaced_pod(world.namespace, pod)
         exit_code, said = outcome(world, "suite")

@@ -219,6 +219,24 @@ def test_api_server_refuses_templates_that_the_administrator_does_not_allow(worl
         assert "ValidatingAdmissionPolicy" in str(refused.value.body), case
 
 
+def test_only_pods_of_a_run_reach_its_pods(world: World) -> None:
+    """Not every network plugin enforces the policy; this is what the operator has to write for one that does."""
+    created = world.create(FlowRun("fenced", world.flow("endless.py:waits")).body())
+    world.wait_phase("fenced", "Running")
+    (policy,) = world.networking.list_namespaced_network_policy(world.namespace).items
+    own = {names.LABEL_RUN_UID: created["metadata"]["uid"]}
+    (rule,) = policy.spec.ingress
+    (peer,) = rule._from
+
+    assert policy.spec.pod_selector.match_labels == own
+    assert [(item.key, item.values) for item in peer.pod_selector.match_expressions] == [
+        (names.LABEL_RUN_UID, [created["metadata"]["uid"]])
+    ]
+    for component in ("driver", "scheduler", "worker"):
+        assert all(own.items() <= pod.metadata.labels.items() for pod in world.pods(component))
+    world.end("fenced", "cancel")
+
+
 def test_driver_on_ray_has_no_token_of_the_autoscaler(world: World) -> None:
     """The head's container mounts no token; the autoscaler's does."""
     cluster = {"kind": "Ray", "workers": {"minimum": 0, "maximum": 1}}

@@ -31,6 +31,7 @@ class World:
         self.apps = client.AppsV1Api(self.api)
         self.batch = client.BatchV1Api(self.api)
         self.rbac = client.RbacAuthorizationV1Api(self.api)
+        self.networking = client.NetworkingV1Api(self.api)
         self._authorization = client.AuthorizationV1Api(self.api)
         self._leases = client.CoordinationV1Api(self.api)
         self._custom = client.CustomObjectsApi(self.api)
@@ -215,6 +216,7 @@ class World:
             "Lease": self.leases(),
             "Role": _names(self.rbac.list_namespaced_role(ns, label_selector=names.LABEL_RUN)),
             "RoleBinding": _names(self.rbac.list_namespaced_role_binding(ns, label_selector=names.LABEL_RUN)),
+            "NetworkPolicy": _names(self.networking.list_namespaced_network_policy(ns, label_selector=names.LABEL_RUN)),
             "ServiceAccount": _names(self.core.list_namespaced_service_account(ns, label_selector=names.LABEL_RUN)),
             "ConfigMap": [
                 item.metadata.name

@@ -103,7 +103,7 @@ def _settled(observed: Observed, backend: Backend | None, settling: Settling) ->
 
 
 def _owned(store: Store, resource: Resource, key: Key) -> Object | None:
-    """Return the run's object of that kind. Its name counts: a driver may give its own Lease another owner."""
+    """Return the run's object of that kind. Its name counts: a driver can give its own Lease another owner."""
     name = names.child_name(key.name, key.uid)
     found = (obj for obj in store.children(key, resource) if obj["metadata"]["name"] == name)
     return next((obj for obj in found if owned_by(obj, key)), None)
