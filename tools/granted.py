@@ -127,7 +127,8 @@ def main() -> None:
 
     installed = install()
     if installed.audit_log is None:
-        sys.exit("error: this Kubernetes has no audit log that can be read; use the one-node tool (make up)")
+        print("not compared: this Kubernetes has no audit log that can be read; the one-node cluster has one")
+        return
     command = [str(installed.kubectl), "--kubeconfig", str(installed.kubeconfig), "get", "clusterrole", "-o", "json"]
     found = json.loads(subprocess.run([*command, RELEASE, f"{RELEASE}-discovery"], check=True, stdout=-1).stdout)
     operator = re.compile(re.escape(f"system:serviceaccount:{SYSTEM}:{RELEASE}"))
