@@ -151,6 +151,10 @@ class Observed:
     lease: Object | None = None
     #: What gives the run's driver its rights.
     access: tuple[Object, ...] = ()
+    #: The run's network policies.
+    network_policies: tuple[Object, ...] = ()
+    #: Leases of other names that other drivers have given to the run: they end with it.
+    strays: tuple[Object, ...] = ()
     #: Name of the Secret that this process has made for the run's keys.
     keys: str | None = None
     driver: DriverSigns | None = None

@@ -49,16 +49,16 @@ ROLE_BINDING = Resource("rbac.authorization.k8s.io", "v1", "RoleBinding", "roleb
 NETWORK_POLICY = Resource("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies")
 
 SECRET = Resource("", "v1", "Secret", "secrets")
-#: What gives a driver its rights, and decides which pods reach those of a run.
-ACCESS = (SERVICE_ACCOUNT, ROLE, ROLE_BINDING, NETWORK_POLICY)
+#: What gives a driver its rights.
+ACCESS = (SERVICE_ACCOUNT, ROLE, ROLE_BINDING)
 
 #: What an upstream operator makes of a cluster resource besides. It may do so while that is being deleted, and the
 #: garbage collector may miss it then.
 LATECOMERS = (DASK_WORKER_GROUP, SERVICE)
 #: Children that the operator watches, by the run's labels.
-WATCHED = (FLOW_RUN, DASK_CLUSTER, RAY_CLUSTER, JOB, POD, DEPLOYMENT, LEASE, *LATECOMERS)
+WATCHED = (FLOW_RUN, DASK_CLUSTER, RAY_CLUSTER, JOB, POD, DEPLOYMENT, LEASE, NETWORK_POLICY, *LATECOMERS)
 #: What may belong to a run: looked for before a run counts as cleaned up.
-CHILDREN = (DASK_CLUSTER, RAY_CLUSTER, JOB, DEPLOYMENT, POD, LEASE, *LATECOMERS, *ACCESS)
+CHILDREN = (DASK_CLUSTER, RAY_CLUSTER, JOB, DEPLOYMENT, POD, LEASE, NETWORK_POLICY, *LATECOMERS, *ACCESS)
 
 BY_KIND = {resource.kind: resource for resource in (*WATCHED, *ACCESS)}
 

@@ -113,25 +113,18 @@ def test_policy_for_templates_has_the_values_of_the_chart(helm: pathlib.Path, ar
 
 
 def test_operator_gets_the_same_values_as_the_policy(helm: pathlib.Path, archive: pathlib.Path) -> None:
-    found = documents(
-        helm, archive, "templates.capabilities={NET_BIND_SERVICE}", "dask-kubernetes-operator.enabled=false"
-    )
+    values = ("templates.capabilities={NET_BIND_SERVICE}", "networkPolicies=false")
+    found = documents(helm, archive, *values, "dask-kubernetes-operator.enabled=false")
     (deployment,) = (item for item in found if item["kind"] == "Deployment")
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     settings = Settings.from_environment({item["name"]: item["value"] for item in container["env"]})
 
     assert settings.template_policy == TemplatePolicy(capabilities=("NET_BIND_SERVICE",))
-    assert settings.network_policies
+    assert not settings.network_policies
 
 
-def test_policies_are_options(helm: pathlib.Path, archive: pathlib.Path) -> None:
-    """Without network policies, the operator has no right to them."""
-    values = ("templates.admissionPolicy=false", "networkPolicies=false", "dask-kubernetes-operator.enabled=false")
-    found = documents(helm, archive, *values)
-    groups = {group for item in found if "rules" in item for rule in item["rules"] for group in rule["apiGroups"]}
-
-    assert policies(found) == {}
-    assert "networking.k8s.io" not in groups
+def test_policy_for_templates_is_an_option(helm: pathlib.Path, archive: pathlib.Path) -> None:
+    assert policies(documents(helm, archive, "templates.admissionPolicy=false")) == {}
 
 
 def test_kubernetes_without_admission_policies_gets_none(helm: pathlib.Path, archive: pathlib.Path) -> None:

@@ -6,7 +6,7 @@ import datetime as dt
 
 from flowcluster_operator.facts import parse_time
 from flowcluster_operator.model import Action, Delete, DropFinalizers, Observed
-from flowcluster_operator.resources import ACCESS, BY_KIND, POD, Object
+from flowcluster_operator.resources import ACCESS, BY_KIND, NETWORK_POLICY, POD, Object
 from flowcluster_operator.settings import Settings
 
 _FOREGROUND = "foregroundDeletion"
@@ -45,7 +45,14 @@ def anything_left(observed: Observed) -> bool:
 
 
 def _roots(observed: Observed) -> list[Object]:
-    children = (observed.cluster, observed.job, observed.lease, *observed.access)
+    children = (
+        observed.cluster,
+        observed.job,
+        observed.lease,
+        *observed.access,
+        *observed.network_policies,
+        *observed.strays,
+    )
     return [obj for obj in children if obj is not None]
 
 
@@ -62,7 +69,7 @@ def _remove(obj: Object, lives_on: bool, settings: Settings, now: dt.datetime) -
     deleted = meta.get("deletionTimestamp")
     finalizers = meta.get("finalizers") or []
     if deleted is None:
-        return Delete(resource, meta["name"], meta["uid"], background=resource in ACCESS)
+        return Delete(resource, meta["name"], meta["uid"], background=resource in (*ACCESS, NETWORK_POLICY))
     if (now - parse_time(deleted)).total_seconds() >= settings.stuck_seconds:
         return DropFinalizers(resource, meta["name"], meta["uid"])
     # Deleted in the background by another client: with the upstream operator away its pods would go on running

@@ -12,7 +12,7 @@ from flowcluster_operator.desired.tls import keys, keys_name
 from flowcluster_operator.model import Create, Observed
 from flowcluster_operator.policies.scaling import scale
 from flowcluster_operator.reconcile import progress
-from flowcluster_operator.resources import JOB, LEASE, NETWORK_POLICY, ROLE_BINDING, SECRET, SERVICE_ACCOUNT
+from flowcluster_operator.resources import JOB, LEASE, ROLE_BINDING, SECRET, SERVICE_ACCOUNT
 from flowcluster_operator.settings import Settings
 
 
@@ -34,7 +34,7 @@ def missing(observed: Observed, settings: Settings, backend: Backend | None) -> 
         return rights  # the run above is ending, and this one with it; or the other cluster is not there yet
     keyless = given is None and observed.keys != own and bool(pods)
     ahead = [*accounts, Create(SECRET, keys(observed.key, observed.lease))] if keyless else accounts
-    return ahead or [*pods, *rights, *_fences(observed, settings)]
+    return ahead or [*pods, *rights, *_network_policies(observed, settings)]
 
 
 def _pods(observed: Observed, settings: Settings, backend: Backend | None, secret: str) -> list[Create]:
@@ -69,11 +69,11 @@ def _rights(observed: Observed) -> list[Create]:
     return [create for create in lacking if create.resource is not ROLE_BINDING] or lacking
 
 
-def _fences(observed: Observed, settings: Settings) -> list[Create]:
+def _network_policies(observed: Observed, settings: Settings) -> list[Create]:
     """Return the network policies that are missing."""
     if not settings.network_policies:
         return []
-    there = {obj["metadata"]["name"] for obj in observed.access if obj["kind"] == NETWORK_POLICY.kind}
+    there = {obj["metadata"]["name"] for obj in observed.network_policies}
     parent = observed.parent.uid if observed.parent is not None else None
     host = owning_run(observed.referenced) if observed.referenced is not None else None
     wanted = network_policies(observed.key, parent, host)

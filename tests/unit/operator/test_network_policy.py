@@ -117,7 +117,7 @@ def test_policies_are_created_together_with_the_pods_unless_the_chart_leaves_the
 def test_policies_that_exist_are_not_created_again() -> None:
     (policy,) = bodies(network_policies(KEY))
 
-    assert created(spec(), FENCED, access=(*RIGHTS["access"], policy)) == []
+    assert created(spec(), FENCED, network_policies=(policy,)) == []
 
 
 def test_child_run_and_guest_create_the_policies_that_open_the_other_run() -> None:
