@@ -34,10 +34,10 @@ quick: $(STAMP) ## Checks and pure tests, in a minute
 	$(SUITE) lint unit
 
 test: $(STAMP) ## Everything that CI runs: checks, all tests, coverage; about 45 minutes
-	$(SUITE) lint unit contract cluster away alone --coverage
+	$(SUITE) lint unit contract cluster away alone granted --coverage
 
 test-all: $(STAMP) ## That, and the long matrix: every promise in pods, a short soak, other Pythons; hours
-	$(SUITE) lint unit contract cluster away alone long soak $(OTHERS) --coverage
+	$(SUITE) lint unit contract cluster away alone granted long soak $(OTHERS) --coverage
 
 lint: $(STAMP) ## Format, lint, types, layers, generated files
 	$(SUITE) lint
@@ -49,7 +49,7 @@ contract: $(STAMP) ## What every task runner promises, on local threads, Dask an
 	$(SUITE) contract
 
 e2e: $(STAMP) ## Tests on a real Kubernetes
-	$(SUITE) cluster away alone
+	$(SUITE) cluster away alone granted
 
 bench: $(STAMP) ## Print the figures
 	$(BIN)/python -m tools.install >/dev/null

@@ -225,6 +225,8 @@ class Observed:
     access: tuple[Object, ...] = ()
     #: What decides who reaches the run's pods.
     network_policies: tuple[Object, ...] = ()
+    #: Leases of other names that other drivers have given to the run: they are deleted with it.
+    stray_leases: tuple[Object, ...] = ()
     #: Name of the Secret with the run's own credentials; None before it exists.
     keys: str | None = None
     #: Names of image pull secrets by ServiceAccount; known while children are missing.

@@ -29,11 +29,11 @@ class Settings:
     namespace: str = ""
     #: Workers that one run may have at most.
     max_workers: int = 100
-    #: Workers that a child run may have at most, where its parent has no cluster of its own that limits them.
+    #: Workers that a child run can have at most, where its parent has no cluster of its own that limits them.
     child_max_workers: int = 10
-    #: Child runs that one run may have at the same time.
+    #: Child runs that one run can have at the same time.
     child_runs: int = 20
-    #: What templates may contain, as JSON: the chart's values `templates`.
+    #: What templates can contain, as JSON: the chart's values `templates`.
     template_policy: TemplatePolicy = _DEFAULT_POLICY
     #: Whether only pods of a run reach its pods: ``true`` or ``false``.
     network_policies: bool = True

@@ -1,4 +1,4 @@
-"""What pod templates of FlowRuns may contain: one table, and the settings by which an administrator widens it.
+"""What pod templates of FlowRuns can contain: one table, and the settings by which an administrator widens it.
 
 The operator judges templates by this table (`flowcluster_operator.policies.templates`). `make generate` writes the same
 table in CEL for the chart's ValidatingAdmissionPolicy (`tools.admission`). The rules cover the Pod Security profile
@@ -48,15 +48,15 @@ _VOLUMES = (
 class TemplatePolicy:
     """What an administrator allows in templates: the chart's values `templates`. The defaults are the chart's."""
 
-    #: ServiceAccounts that a template may name.
+    #: ServiceAccounts that a template can name.
     service_accounts: tuple[str, ...] = ()
     #: Kinds of volumes, as the fields of a volume are called.
     volumes: tuple[str, ...] = _VOLUMES
-    #: Capabilities that a container may add.
+    #: Capabilities that a container can add.
     capabilities: tuple[str, ...] = ()
-    #: RuntimeClasses that a template may name.
+    #: RuntimeClasses that a template can name.
     runtime_classes: tuple[str, ...] = ()
-    #: sysctls that a template may set.
+    #: sysctls that a template can set.
     sysctls: tuple[str, ...] = _SAFE_SYSCTLS
     #: hostNetwork, hostPID and hostIPC.
     host_namespaces: bool = False
@@ -105,12 +105,12 @@ CONTAINER_LISTS = ("containers", "initContainers", "ephemeralContainers")
 
 
 class Rule(NamedTuple):
-    """What some fields of a PodTemplateSpec may hold. A field that is absent passes every rule.
+    """What some fields of a PodTemplateSpec can hold. A field that is absent passes every rule.
 
     Attributes:
         paths: the fields: names separated by dots, ``[]`` after the name of a list for each of its items. A path that
             begins with `CONTAINERS` is for every container of the pod. Empty: the template itself.
-        values: what the fields may hold: values of one type.
+        values: what the fields can hold: values of one type.
         listed: field of `TemplatePolicy` with more such values.
         unless: field of `TemplatePolicy` that turns the rule off.
         null: whether null passes. It removes the operator's own value, so it must not where that one protects.

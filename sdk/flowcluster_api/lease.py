@@ -19,6 +19,10 @@ ANNOTATION_OUTCOME = f"{names.GROUP}/outcome"
 #: Annotation with the driver's `Demand` as JSON.
 ANNOTATION_DEMAND = f"{names.GROUP}/demand"
 
+#: Annotation of a FlowRun without a flow: the name by which the API server knows its driver. The operator lets that
+#: user keep the run's Lease. The creator of a FlowRun can name any user: that gives away no more than this Lease.
+ANNOTATION_USER = f"{names.GROUP}/driver-user"
+
 #: Seconds of silence after which a driver counts as gone, where the FlowRun does not say.
 DURATION = 60
 

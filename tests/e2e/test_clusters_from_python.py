@@ -27,6 +27,7 @@ from flowcluster.clusters import DaskKubernetesCluster, RayKubernetesCluster
 from flowcluster.errors import ClusterLost, ClusterNotStarted, KubernetesError
 from flowcluster.futures import TaskFuture
 from flowcluster.task_runners import DaskTaskRunner, RayTaskRunner
+from flowcluster_api import names
 from tests.support.driver_program import LEASE_SECONDS
 from tests.support.waiting import wait_until
 from tests.support.world import World
@@ -283,3 +284,8 @@ def test_whoever_may_edit_a_namespace_may_have_clusters(
         Client(cluster) as client,
     ):
         assert client.submit(sum, [1, 2]).result(60) == 3
+        (lease,) = world.leases()
+        (made,) = world.rbac.list_namespaced_role(world.namespace, label_selector=names.LABEL_RUN).items
+        (bound,) = world.rbac.list_namespaced_role_binding(world.namespace, label_selector=names.LABEL_RUN).items
+        assert [rule.resource_names for rule in made.rules if rule.resources == ["leases"]] == [[lease]]
+        assert [subject.name for subject in bound.subjects] == [f"system:serviceaccount:{world.namespace}:engineer"]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from flowcluster.clusters import DaskKubernetesCluster, RayKubernetesCluster
+from flowcluster_api import names
 from flowcluster_operator.desired.pods import CONTAINER_SECURITY
 from flowcluster_operator.desired.tls import DASK, with_keys
 from tests.support.pod_suite import archive
@@ -41,6 +42,8 @@ SUITE_SECONDS = 900
 ARCHIVE, FOLDER = "/suite/suite.zip", "/home/suite"
 #: The suite as a volume, and where the containers find it.
 VOLUME: dict[str, Any] = {"name": "suite", "configMap": {"name": "suite"}}
+#: Of the pod that runs the suite.
+LABELS = {"app": "suite"}
 MOUNT = {"name": "suite", "mountPath": "/suite", "readOnly": True}
 
 
@@ -85,7 +88,16 @@ def driver(image: str, kind: str, address: str, credentials: str, files: tuple[s
             {"name": "shm", "emptyDir": {"medium": "Memory"}},
         ],
     }
-    return {"metadata": {"name": "suite"}, "spec": with_keys(pod, credentials, CREDENTIALS[kind])}
+    return {"metadata": {"name": "suite", "labels": LABELS}, "spec": with_keys(pod, credentials, CREDENTIALS[kind])}
+
+
+def let_in(world: World, run: str) -> None:
+    """Let the pod with `LABELS` reach the run's pods, and be reached by them."""
+    found = world.run(run)
+    assert found is not None
+    of_run = {"podSelector": {"matchLabels": {names.LABEL_RUN_UID: found["metadata"]["uid"]}}}
+    spec = {**of_run, "ingress": [{"from": [{"podSelector": {"matchLabels": LABELS}}]}]}
+    world.networking.create_namespaced_network_policy(world.namespace, {"metadata": {"name": "suite"}, "spec": spec})
 
 
 def outcome(world: World, pod: str) -> tuple[int, str]:
@@ -127,6 +139,7 @@ def test_contract_suite_passes_in_pods(
     ) as cluster:
         (secret,) = world.core.list_namespaced_secret(world.namespace).items
         address = world.status(cluster.name)["cluster"]["address"]
+        let_in(world, cluster.name)
         pod = driver(image, kind, address, secret.metadata.name, files)
         world.core.create_namespaced_pod(world.namespace, pod)
         exit_code, said = outcome(world, "suite")

@@ -116,7 +116,11 @@ def test_a_run_that_is_stopped_leaves_nothing(world: World, end: str, phase: str
             "Unschedulable",
             "spec.cluster.workers",
         ),
-        ({"scheduler": {"template": {"spec": {"hostNetwork": True}}}}, "FailedToCreateHeadPod", "PodSecurity"),
+        (
+            {"scheduler": {"template": {"spec": {"securityContext": {"runAsUser": 0}}}}},
+            "FailedToCreateHeadPod",
+            "PodSecurity",
+        ),
     ],
 )
 def test_why_a_run_does_not_start(world: World, cluster: dict[str, Any], reason: str, words: str) -> None:

@@ -10,6 +10,8 @@ import pytest
 import yaml
 
 from flowcluster_operator.defaults import run_defaults
+from flowcluster_operator.settings import Settings
+from flowcluster_operator.template_rules import TemplatePolicy
 from tools.chart import package
 from tools.cluster import api
 
@@ -26,15 +28,20 @@ def archive(helm: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> pat
     return package(str(helm), tmp_path_factory.mktemp("chart"))
 
 
-def render(helm: pathlib.Path, archive: pathlib.Path, *values: str) -> subprocess.CompletedProcess[str]:
+def render(
+    helm: pathlib.Path, archive: pathlib.Path, *values: str, kubernetes: str = "1.34.0"
+) -> subprocess.CompletedProcess[str]:
     command = [str(helm), "template", "flowcluster", str(archive), "--namespace", "system", "--include-crds"]
+    command += ["--kube-version", kubernetes]
     for value in values:
         command += ["--set", value]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def documents(helm: pathlib.Path, archive: pathlib.Path, *values: str) -> list[dict[str, Any]]:
-    done = render(helm, archive, *values)
+def documents(
+    helm: pathlib.Path, archive: pathlib.Path, *values: str, kubernetes: str = "1.34.0"
+) -> list[dict[str, Any]]:
+    done = render(helm, archive, *values, kubernetes=kubernetes)
     assert done.returncode == 0, done.stderr
     return [document for document in yaml.safe_load_all(done.stdout) if document]
 
@@ -49,6 +56,9 @@ def documents(helm: pathlib.Path, archive: pathlib.Path, *values: str) -> list[d
         ("runs.typo=1", "typo"),
         ("runs.resources.autoscale.limits.cpu=1", "autoscale"),
         ("runs.labels=x", "labels"),
+        ("templates.typo=true", "templates"),
+        ("templates.privileged=perhaps", "privileged"),
+        ("childRuns.maximum=0", "childRuns"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(helm: pathlib.Path, archive: pathlib.Path, value: str, field: str) -> None:
@@ -92,6 +102,48 @@ def test_a_watched_namespace_needs_no_cluster_wide_rights_on_runs(helm: pathlib.
 
     assert role["metadata"]["namespace"] == "team"
     assert [rule["resources"] for item in wide for rule in item["rules"]] == [["customresourcedefinitions"]]
+
+
+def test_editors_of_a_namespace_get_no_right_to_its_leases(helm: pathlib.Path, archive: pathlib.Path) -> None:
+    """Leases of leader elections are in the same namespaces; the operator grants each user its own run's Lease."""
+    found = documents(helm, archive, "dask-kubernetes-operator.enabled=false")
+    (edit,) = (item for item in found if item["metadata"]["name"] == "flowcluster-edit")
+
+    assert [rule["resources"] for rule in edit["rules"]] == [["flowruns"]]
+
+
+def policies(documents: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {item["kind"]: item["spec"] for item in documents if item["kind"].startswith("ValidatingAdmission")}
+
+
+def test_policy_for_templates_has_the_values_of_the_chart(helm: pathlib.Path, archive: pathlib.Path) -> None:
+    values = ("templates.serviceAccounts={reporter,etl}", "templates.hostPorts=true", "watchNamespace=team")
+    found = policies(documents(helm, archive, *values))
+    settings = {item["name"]: item["expression"] for item in found["ValidatingAdmissionPolicy"]["variables"]}
+
+    assert settings["serviceAccounts"] == '["reporter","etl"]'
+    assert (settings["hostPorts"], settings["privileged"]) == ("true", "false")
+    selector = found["ValidatingAdmissionPolicyBinding"]["matchResources"]["namespaceSelector"]
+    assert selector["matchLabels"] == {"kubernetes.io/metadata.name": "team"}
+
+
+def test_operator_gets_the_same_values_as_the_policy(helm: pathlib.Path, archive: pathlib.Path) -> None:
+    values = ("templates.capabilities={NET_BIND_SERVICE}", "networkPolicies=false")
+    found = documents(helm, archive, *values, "dask-kubernetes-operator.enabled=false")
+    (deployment,) = (item for item in found if item["kind"] == "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    settings = Settings.from_environment({item["name"]: item["value"] for item in container["env"]})
+
+    assert settings.template_policy == TemplatePolicy(capabilities=("NET_BIND_SERVICE",))
+    assert not settings.network_policies
+
+
+def test_policy_for_templates_is_an_option(helm: pathlib.Path, archive: pathlib.Path) -> None:
+    assert policies(documents(helm, archive, "templates.admissionPolicy=false")) == {}
+
+
+def test_kubernetes_without_admission_policies_gets_none(helm: pathlib.Path, archive: pathlib.Path) -> None:
+    assert policies(documents(helm, archive, kubernetes="1.29.0")) == {}
 
 
 @pytest.mark.parametrize(("enabled", "expected"), [("true", True), ("false", False)])

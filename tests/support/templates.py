@@ -111,9 +111,9 @@ USUAL: Template = {
 
 @st.composite
 def templates(draw: st.DrawFn, *, is_shaped: bool = True) -> Template:
-    """Templates in which any ruled field may hold anything.
+    """Templates in which any ruled field can hold anything.
 
-    Unless `is_shaped`, any field on the way may be of another type than in a PodTemplateSpec, too.
+    Unless `is_shaped`, any field on the way can be of another type than in a PodTemplateSpec, too.
     """
     template = copy.deepcopy(USUAL) if draw(st.booleans()) else {}
     for rule in draw(st.lists(st.sampled_from(RULES), max_size=4)):

@@ -37,6 +37,7 @@ class World:
         self.apps = client.AppsV1Api(self.api)
         self.batch = client.BatchV1Api(self.api)
         self.rbac = client.RbacAuthorizationV1Api(self.api)
+        self.networking = client.NetworkingV1Api(self.api)
         self._authorization = client.AuthorizationV1Api(self.api)
         self._leases = client.CoordinationV1Api(self.api)
         self._custom = client.CustomObjectsApi(self.api)
@@ -255,6 +256,7 @@ class World:
             "Secret": lambda: _names(self.core.list_namespaced_secret(ns)),
             "Role": lambda: _names(self.rbac.list_namespaced_role(ns, **ours)),
             "RoleBinding": lambda: _names(self.rbac.list_namespaced_role_binding(ns, **ours)),
+            "NetworkPolicy": lambda: _names(self.networking.list_namespaced_network_policy(ns, **ours)),
             "ServiceAccount": lambda: _names(self.core.list_namespaced_service_account(ns, **ours)),
             "ConfigMap": lambda: [
                 item.metadata.name

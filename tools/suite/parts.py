@@ -68,6 +68,7 @@ PARTS = {
         ),
         _tests("away", "-m", "away and not long", *_FOLDERS, at_a_time=WITH_OPERATOR, needs_cluster=True),
         _tests("alone", "-m", "alone and not long", *_FOLDERS, needs_cluster=True),
+        Part("granted", (("tools.granted",),), needs_cluster=True),
         _tests("long", "-m", "long", *_FOLDERS, needs_cluster=True),
         Part("soak", (("tests.bench.soak", "--quick"),), needs_cluster=True),
         *(Part(f"python{version}", (("tools.suite.pythons", version),)) for version in ("3.11", "3.12", "3.13")),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from flowcluster_api import lease as leases
 from flowcluster_api import names
 from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.desired.metadata import child_metadata
@@ -22,8 +23,23 @@ def driver_account(key: Key, spec: FlowRunSpec) -> str:
     return named if isinstance(named, str) and named else names.driver_name(key.name, key.uid)
 
 
-def driver_access(key: Key, spec: FlowRunSpec, parent: Parent | None) -> list[Create]:
-    """What has to exist before the run's driver starts; nothing for a driver with rights of its own."""
+def driver_access(key: Key, spec: FlowRunSpec, parent: Parent | None, user: str | None = None) -> list[Create]:
+    """Return what has to exist before the run's driver starts.
+
+    Args:
+        key: the run.
+        spec: of the run.
+        parent: of the run; its driver keeps a child run without a flow.
+        user: name of the user that runs the driver of a run that has neither.
+    """
+    if spec.flow is not None:
+        subject = _account(key, driver_account(key, spec))
+    elif parent is not None:
+        subject = _account(key, parent.account)
+    elif user:
+        subject = {"apiGroup": ROLE.group, "kind": "User", "name": user}
+    else:
+        return []
     name = names.child_name(key.name, key.uid)
     lease = {
         "apiGroups": [LEASE.group],
@@ -31,16 +47,27 @@ def driver_access(key: Key, spec: FlowRunSpec, parent: Parent | None) -> list[Cr
         "resourceNames": [name],
         "verbs": ["get", "patch"],
     }
-    if spec.flow is not None:
-        account = driver_account(key, spec)
-    elif parent is not None:
-        account = parent.account
-    else:
-        return []
-    creates = [Create(ROLE, _role(key, [lease, _flow_run(key.name)])), Create(ROLE_BINDING, _binding(key, account))]
-    if account == names.driver_name(key.name, key.uid):
+    creates = [
+        Create(ROLE, _role(key, [lease, _flow_run(key.name)])),
+        Create(ROLE_BINDING, _binding(key, subject)),
+    ]
+    if subject == _account(key, names.driver_name(key.name, key.uid)):
         creates.append(Create(SERVICE_ACCOUNT, _object(SERVICE_ACCOUNT, key)))
     return creates
+
+
+def driver_user(run: Object) -> str | None:
+    """Return the user that a FlowRun names as its driver; None for a name that a RoleBinding cannot have."""
+    user = (run["metadata"].get("annotations") or {}).get(leases.ANNOTATION_USER)
+    return user if isinstance(user, str) and 0 < len(user) <= _USER_LIMIT else None
+
+
+#: Characters of a user's name.
+_USER_LIMIT = 1024
+
+
+def _account(key: Key, name: str) -> Object:
+    return {"kind": SERVICE_ACCOUNT.kind, "name": name, "namespace": key.namespace}
 
 
 def _flow_run(name: str) -> dict[str, Any]:
@@ -51,11 +78,11 @@ def _role(key: Key, rules: list[dict[str, Any]]) -> Object:
     return _object(ROLE, key) | {"rules": rules}
 
 
-def _binding(key: Key, account: str) -> Object:
+def _binding(key: Key, subject: Object) -> Object:
     name = names.driver_name(key.name, key.uid)
     return _object(ROLE_BINDING, key) | {
         "roleRef": {"apiGroup": ROLE.group, "kind": ROLE.kind, "name": name},
-        "subjects": [{"kind": SERVICE_ACCOUNT.kind, "name": account, "namespace": key.namespace}],
+        "subjects": [subject],
     }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from flowcluster_api import names
 from flowcluster_operator.model import Key
-from flowcluster_operator.resources import LEASE, Object
+from flowcluster_operator.resources import ACCESS, LEASE, Object, Resource
 
 
 def child_metadata(key: Key, component: str) -> Object:
@@ -19,6 +19,11 @@ def child_metadata(key: Key, component: str) -> Object:
         "labels": names.child_labels(key.name, key.uid, component),
         "ownerReferences": [owner_reference(key)],
     }
+
+
+def root_name(resource: Resource, key: Key) -> str:
+    """Return the name of the object of that kind that the run itself owns."""
+    return (names.driver_name if resource in ACCESS else names.child_name)(key.name, key.uid)
 
 
 def owner_reference(key: Key) -> Object:

@@ -1,7 +1,8 @@
-"""Who reaches the pods of a run: pods of the same run, of its parent, and of runs that use its cluster.
+"""Which pods reach those of a run: pods of the same run, of its parent, and of runs that use its cluster.
 
 Network policies add up. A run whose driver uses pods of another run therefore opens those pods by a policy of its own,
-which is deleted with it. That policy names the other run, too: alone, it must not close pods to their own run.
+which is deleted with it. That policy names the other run, too: where it is the only one, it must not close pods to
+their own run.
 
 The policies are for ingress only. Port-forwards pass, because they end on the loopback address of the pod.
 """

@@ -1,4 +1,4 @@
-"""Whether a run may have what its spec asks for; decided before anything of it exists."""
+"""Whether a run can have what its spec asks for; decided before anything of it exists."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Refusal(NamedTuple):
 
 
 def not_allowed(observed: Observed, settings: Settings) -> Refusal | None:
-    """Return why the run must not get the children that it still lacks; None if it may.
+    """Return why the run must not get the children that it still lacks; None if it can.
 
     Children that exist are not judged again: a stricter policy is for runs that start after it.
     """

@@ -63,7 +63,7 @@ def _step(
 
 
 def _create(
-    name: str, request: Request, asked: Object, observed: Observed, settings: Settings, live: int
+    name: str, request: Request, request_spec: Object, observed: Observed, settings: Settings, live: int
 ) -> Action | None:
     assert observed.spec is not None
     refusals = [item.message for item in observed.rejections if (item.kind, item.name) == (FLOW_RUN.kind, name)]
@@ -74,7 +74,7 @@ def _create(
     if live >= settings.child_runs:
         message = f"the run has {live} child runs already, the most that the administrator allows (childRuns.maximum)"
         return _answer(name, request, observed, message)
-    spec = _bounded(asked, observed.spec, settings)
+    spec = _bounded(request_spec, observed.spec, settings)
     try:
         parsed = FlowRunSpec.model_validate(spec)
         exceeds = (
@@ -93,17 +93,17 @@ def _create(
     return Create(FLOW_RUN, body)
 
 
-def _bounded(asked: Object, parent: FlowRunSpec, settings: Settings) -> Object:
+def _bounded(request_spec: Object, parent: FlowRunSpec, settings: Settings) -> Object:
     """Lower an upper bound to the parent's, and take the parent's resources where the request names none."""
-    cluster = asked.get("cluster")
+    cluster = request_spec.get("cluster")
     if not isinstance(cluster, dict) or "ref" in cluster:
-        return asked
+        return request_spec
     parts: Object = {}
     for part in ("workers", "scheduler"):
         own = cluster.get(part, {})
         theirs = getattr(parent.cluster, part) if parent.cluster is not None else None
         if not isinstance(own, dict):
-            return asked
+            return request_spec
         if theirs is not None and theirs.resources is not None and own.get("resources") is None:
             own = own | {"resources": theirs.resources.model_dump(by_alias=True, exclude_none=True)}
         if own:
@@ -112,7 +112,7 @@ def _bounded(asked: Object, parent: FlowRunSpec, settings: Settings) -> Object:
     maximum, limit = workers.get("maximum"), most_workers(parent, settings)
     if isinstance(maximum, int) and maximum > limit:
         parts["workers"] = workers | {"maximum": limit}
-    return asked | {"cluster": cluster | parts}
+    return request_spec | {"cluster": cluster | parts}
 
 
 def _resize(name: str, request: Request, child: Object | None, observed: Observed, settings: Settings) -> Action | None:

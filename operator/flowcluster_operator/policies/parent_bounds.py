@@ -26,7 +26,7 @@ def beyond(child: FlowRunSpec, parent: FlowRunSpec, settings: Settings) -> str |
 
 
 def most_workers(parent: FlowRunSpec, settings: Settings) -> int:
-    """Return how many workers a child run may have at most."""
+    """Return how many workers a child run can have at most."""
     cluster = parent.cluster
     if cluster is None or cluster.ref is not None:
         return min(settings.child_max_workers, settings.max_workers)

@@ -58,7 +58,14 @@ def held(observed: Observed, settings: Settings, now: dt.datetime) -> str | None
 
 
 def _roots(observed: Observed) -> list[Object]:
-    children = (observed.cluster, observed.job, observed.lease, *observed.access, *observed.network_policies)
+    children = (
+        observed.cluster,
+        observed.job,
+        observed.lease,
+        *observed.access,
+        *observed.network_policies,
+        *observed.stray_leases,
+    )
     return [obj for obj in children if obj is not None]
 
 

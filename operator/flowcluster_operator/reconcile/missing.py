@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from flowcluster_operator.backends.base import Backend
-from flowcluster_operator.desired.driver_access import driver_access
+from flowcluster_operator.desired.driver_access import driver_access, driver_user
 from flowcluster_operator.desired.driver_job import driver_job
 from flowcluster_operator.desired.lease import lease
 from flowcluster_operator.desired.metadata import controlling_run
@@ -98,7 +98,8 @@ def _rights(observed: Observed) -> list[Create]:
     if observed.driver is not None and observed.driver.holder is not None:
         return []  # a driver that was heard had them; who takes them away afterwards means it
     there = {obj["kind"] for obj in observed.access}
-    wanted = driver_access(observed.key, observed.spec, observed.parent)
+    user = driver_user(observed.run) if observed.run is not None else None
+    wanted = driver_access(observed.key, observed.spec, observed.parent, user)
     lacking = [create for create in wanted if create.resource.kind not in there]
     # A binding to a Role that does not exist is refused.
     return [create for create in lacking if create.resource is not ROLE_BINDING] or lacking

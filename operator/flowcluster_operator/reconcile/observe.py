@@ -18,7 +18,7 @@ from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.backends.base import Backend
 from flowcluster_operator.backends.registry import BACKENDS
 from flowcluster_operator.desired.driver_access import driver_account
-from flowcluster_operator.desired.metadata import controlling_run, owned_by
+from flowcluster_operator.desired.metadata import controlling_run, owned_by, root_name
 from flowcluster_operator.desired.tls import keys_in
 from flowcluster_operator.errors import NotFound
 from flowcluster_operator.facts import pod_facts
@@ -93,6 +93,9 @@ async def observe(
         driver=driver,
         access=tuple(obj for resource in ACCESS if (obj := _owned(store, resource, key)) is not None),
         network_policies=tuple(store.children(key, NETWORK_POLICY)),
+        stray_leases=tuple(
+            obj for obj in store.children(key, LEASE) if obj["metadata"]["name"] != root_name(LEASE, key)
+        ),
         keys=_keys(memory, key, lease, cluster, job),
         parameters=_of_lease(memory.parameters.get(key), lease),
         parent=parent,
@@ -154,7 +157,10 @@ def _with_numbers(observed: Observed, backend: Backend | None, memory: Memory) -
 
 
 def _owned(store: Store, resource: Resource, key: Key) -> Object | None:
-    return next((obj for obj in store.children(key, resource) if owned_by(obj, key)), None)
+    """Return the run's object of that kind. Its name counts: a driver can give its own Lease another owner."""
+    name = root_name(resource, key)
+    found = (obj for obj in store.children(key, resource) if obj["metadata"]["name"] == name)
+    return next((obj for obj in found if owned_by(obj, key)), None)
 
 
 def _own_cluster(store: Store, key: Key) -> Object | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from flowcluster_api import names
-from flowcluster_operator.desired.metadata import owned_by
+from flowcluster_operator.desired.metadata import owned_by, root_name
 from flowcluster_operator.errors import NotFound
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.model import Key
@@ -48,9 +48,8 @@ async def find_rights(store: Store, kube: Kube, key: Key) -> None:
 
 
 async def _root(kube: Kube, resource: Resource, key: Key) -> list[Object]:
-    name = (names.driver_name if resource in ACCESS else names.child_name)(key.name, key.uid)
     try:
-        found = await kube.get(resource, key.namespace, name)
+        found = await kube.get(resource, key.namespace, root_name(resource, key))
     except NotFound:  # also when the kind is not installed
         return []
     return [found] if owned_by(found, key) else []

@@ -10,8 +10,8 @@ from typing import Any
 
 from flowcluster.agent.driver import Driver
 from flowcluster.agent.messages import Job, Lost
-from flowcluster.errors import KubernetesError, NotFound
-from flowcluster.kube.flow_runs import FlowRuns
+from flowcluster.errors import KubernetesError
+from flowcluster.kube.flow_runs import FlowRuns, is_out_of_reach
 from flowcluster_api import child_runs, conditions, lease
 from flowcluster_api.driver import Outcome
 
@@ -51,15 +51,16 @@ class LeaseKeeper:
                 try:
                     await self._renew()
                     due = time.monotonic() + self._job.duration / lease.RENEWALS
-                except NotFound:
-                    if lost := await self.ended():
-                        return lost
-                    due = time.monotonic() + missing
-                    missing = min(1.2 * missing, LONGEST_MISSING)
-                except KubernetesError:
-                    # Nobody can end the run meanwhile: the operator does not reach the API server either, or it
-                    # looks there for a renewal before it calls the driver silent.
-                    due = time.monotonic() + RETRY_SECONDS
+                except KubernetesError as error:
+                    if is_out_of_reach(error):
+                        if lost := await self.ended():
+                            return lost
+                        due = time.monotonic() + missing
+                        missing = min(1.2 * missing, LONGEST_MISSING)
+                    else:
+                        # Nobody can end the run meanwhile: the operator does not reach the API server either, or it
+                        # looks there for a renewal before it calls the driver silent.
+                        due = time.monotonic() + RETRY_SECONDS
             if self._news.is_set():  # it could not be told
                 await asyncio.sleep(LOOK_SECONDS)
                 continue
@@ -73,11 +74,11 @@ class LeaseKeeper:
         try:
             await asyncio.to_thread(self._flow_runs.patch_lease, self._job.lease, ending)
         except KubernetesError as error:
-            if self._job.parent_lease is not None:  # there may be no Lease yet, or no right to it
+            if self._job.parent_lease is not None:  # there is perhaps no Lease yet, or no right to it
                 request = child_runs.cancel(self._job.run)
                 await asyncio.to_thread(self._flow_runs.patch_lease, self._job.parent_lease, request)
                 return
-            if not isinstance(error, NotFound):
+            if not is_out_of_reach(error):
                 raise
             run = await self._run()
             if run is not None and not _is_over(run):  # there is nothing of it yet, and there need not be

@@ -15,7 +15,7 @@ from flowcluster.agent.handle import Agent
 from flowcluster.agent.lease import how_ended
 from flowcluster.agent.messages import Adapt, Job, Lost
 from flowcluster.clusters.child_requests import ChildRequests
-from flowcluster.clusters.manifest import Object
+from flowcluster.clusters.manifest import Object, driven_by
 from flowcluster.clusters.starting import wait_until_usable
 from flowcluster.clusters.waiting_line import WaitingLine
 from flowcluster.errors import ClusterError, ClusterLost, KubernetesError
@@ -73,7 +73,10 @@ class Claim:
         is_driver = access.is_inside and access.namespace == os.environ.get(driver.ENV_NAMESPACE)
         if is_driver and driver.ENV_RUN_UID in os.environ:
             self._requests = ChildRequests(self._flow_runs, os.environ)
-        created = (self._requests or self._flow_runs).create(self.manifest)
+        if self._requests is not None:
+            created = self._requests.create(self.manifest)
+        else:
+            created = self._flow_runs.create(driven_by(self._flow_runs.user(), self.manifest))
         self.name, self._uid = created["metadata"]["name"], created["metadata"]["uid"]
         on_lost = weakref.WeakMethod(self._on_lost)
         self._agent = agent = Agent(self._job(access), lambda lost: (on_lost() or _ignore)(lost))

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flowcluster.context import flow_of_task
-from flowcluster_api import driver, names
+from flowcluster_api import driver, lease, names
 from flowcluster_api.literals import literal
 
 Object = dict[str, Any]
@@ -24,6 +24,14 @@ def flow_run(name: str, spec: Object, *, is_exact: bool) -> Object:
 def default_image() -> str | None:
     """The image of whoever names none; None: what the operator's administrator set."""
     return os.environ.get(driver.ENV_IMAGE) or None
+
+
+def driven_by(user: str | None, body: Object) -> Object:
+    """Return the manifest of a FlowRun whose Lease that user keeps; without a name, the user needs rights to Leases."""
+    if user is None:
+        return body
+    annotations = (body["metadata"].get("annotations") or {}) | {lease.ANNOTATION_USER: user}
+    return body | {"metadata": body["metadata"] | {"annotations": annotations}}
 
 
 def cluster_run(

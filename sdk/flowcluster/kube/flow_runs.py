@@ -30,11 +30,24 @@ class FlowRuns:
     def __init__(self, access: Access, timeout: tuple[float, float] = TIMEOUT) -> None:
         # Not again by itself: whoever asks decides whether, and how soon.
         access.api.rest_client.pool_manager.connection_pool_kw["retries"] = urllib3.Retry(0, redirect=3)
+        self._access = access
         self._api = client.CustomObjectsApi(access.api)
         self._core = client.CoreV1Api(access.api)
         self._host = access.api.configuration.host
         self.namespace = access.namespace
         self._timeout = timeout
+
+    def user(self) -> str | None:
+        """Return the name by which the API server knows this client; None where it does not report that.
+
+        Kubernetes before 1.28 does not.
+        """
+        review = client.AuthenticationV1Api(self._access.api).create_self_subject_review
+        try:
+            answer = self._answer("name its user", review, client.V1SelfSubjectReview())
+        except KubernetesError:
+            return None
+        return str(answer.status.user_info.username)
 
     def create(self, body: Object) -> Object:
         """Create a FlowRun; the object as it is stored."""
@@ -68,11 +81,11 @@ class FlowRuns:
         return run if run["metadata"]["uid"] == uid else None
 
     def find_readable(self, name: str) -> Object | None:
-        """Return the FlowRun of that name; None if it does not exist, or if this client may not read it yet."""
+        """Return the FlowRun of that name; None if it does not exist, or if this client has no right to read it yet."""
         try:
             return self.get(name)
         except KubernetesError as error:
-            if isinstance(error.__cause__, client.ApiException) and error.__cause__.status in (403, 404):
+            if is_out_of_reach(error):
                 return None
             raise
 
@@ -134,15 +147,23 @@ class FlowRuns:
         )
 
     def _call(self, what: str, method: Any, *args: Any, **options: Any) -> Object:
+        found: Object = self._answer(what, method, *args, **options)
+        return found
+
+    def _answer(self, what: str, method: Any, *args: Any, **options: Any) -> Any:
         try:
-            found: Object = method(*args, **options, _request_timeout=self._timeout)
+            return method(*args, **options, _request_timeout=self._timeout)
         except client.ApiException as error:
             kind = NotFound if error.status == 404 else KubernetesError
             raise kind(f"Kubernetes would not {what}: {_said(error)}") from error
         except urllib3.exceptions.HTTPError as error:
             cause = getattr(error, "reason", None) or error
             raise KubernetesError(f"The API server at {self._host} cannot be reached: {cause}") from error
-        return found
+
+
+def is_out_of_reach(error: KubernetesError) -> bool:
+    """Whether an object does not exist, or the client has no right to it: the operator grants some of them later."""
+    return isinstance(error.__cause__, client.ApiException) and error.__cause__.status in (403, 404)
 
 
 def _said(error: client.ApiException) -> str:

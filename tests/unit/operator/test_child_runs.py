@@ -1,4 +1,4 @@
-"""Child runs: what a driver may request, and what a FlowRun that names a parent may be."""
+"""Child runs: what a driver can request, and what a FlowRun that names a parent can be."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_refused_request_stands_until_the_driver_removes_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "words"),
+    ("wish", "words"),
     [
         (spec(), "spec.flow"),
         (part(minimum=3), "more than 2"),
@@ -128,8 +128,8 @@ def test_refused_request_stands_until_the_driver_removes_it() -> None:
         ({"cluster": "x"}, "invalid spec"),
     ],
 )
-def test_request_beyond_the_parent_is_refused_with_its_field(asked: dict[str, Any], words: str) -> None:
-    assert words in refusal_in(asking(child_runs.create("part", asked)))
+def test_request_beyond_the_parent_is_refused_with_its_field(wish: dict[str, Any], words: str) -> None:
+    assert words in refusal_in(asking(child_runs.create("part", wish)))
 
 
 def test_request_with_a_name_that_a_flow_run_cannot_have_is_refused() -> None:

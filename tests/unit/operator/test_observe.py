@@ -163,7 +163,8 @@ class TestParent:
         assert (parent.keys, parent.is_over) == (None, False)
 
     async def test_observe_finds_the_keys_of_the_parent(self, rig: Rig) -> None:
-        made = job(ownerReferences=[{**names.reference(PARENT.name, PARENT.uid), "controller": True}])
+        name = names.child_name(PARENT.name, PARENT.uid)
+        made = job(name=name, ownerReferences=[{**names.reference(PARENT.name, PARENT.uid), "controller": True}])
         labels = names.child_labels(PARENT.name, PARENT.uid, names.COMPONENT_DRIVER)
         rig.known(child_run(), parent_run(), {**made, "metadata": {**made["metadata"], "labels": labels}})
         parent = (await rig.observe()).parent

@@ -36,6 +36,18 @@ class TestDriver:
 
         assert (await rig.observe()).driver is None
 
+    async def test_observe_ignores_the_lease_of_another_run_that_names_this_one_as_its_owner(self, rig: Rig) -> None:
+        """A driver can change the metadata of its own Lease, but not its name."""
+        foreign = lease("other")
+        foreign["metadata"] |= {"name": "a-first-in-the-list", "uid": "uid-other"}
+        rig.known(run(self.BODY), foreign)
+        assert (await rig.observe()).driver is None
+
+        rig.known(lease("laptop"))
+        driver = (await rig.observe()).driver
+        assert driver is not None
+        assert driver.holder == "laptop"
+
     async def test_observe_counts_the_silence_from_when_it_first_saw_the_renewal(self, rig: Rig) -> None:
         """Not from the time in the Lease: clocks differ."""
         held = lease("laptop")

@@ -1,4 +1,4 @@
-"""What templates may contain: judged by the operator, and by the chart's admission policy."""
+"""What templates can contain: judged by the operator, and by the chart's admission policy."""
 
 from __future__ import annotations
 

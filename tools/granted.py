@@ -1,0 +1,152 @@
+"""Compare the rights that the chart and the operator grant with those that were used: ``python -m tools.granted``.
+
+Run it after the tests on a cluster: the API server's audit log then shows what the operator and the drivers needed. It
+fails when a right was granted and never used, or when a request was forbidden.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from flowcluster_api import names
+from flowcluster_api.v1alpha1 import FlowRunSpec
+from flowcluster_operator.desired.driver_access import driver_access
+from flowcluster_operator.model import Key
+from flowcluster_operator.resources import ROLE
+
+Object = dict[str, Any]
+
+
+class Right(NamedTuple):
+    """One verb on one kind: `resource` includes the subresource, as in ``flowruns/status``."""
+
+    group: str
+    resource: str
+    verb: str
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.resource}" + (f".{self.group}" if self.group else "")
+
+
+_RECOVERY = "after a write whose answer was lost, the object that exists is read"
+#: Rights that can stay unused in tests of an installed operator, and why it has them.
+UNUSED = {
+    Right(names.GROUP, f"{names.PLURAL}/finalizers", "update"): "admission asks for it where a child blocks its owner",
+    Right("batch", "jobs", "patch"): "a finalizer that holds a Job for too long is removed",
+    Right("", "services", "delete"): "a Service that an upstream operator made too late is deleted",
+    Right("", "serviceaccounts", "get"): _RECOVERY,
+    Right("rbac.authorization.k8s.io", "roles", "get"): _RECOVERY,
+    Right("rbac.authorization.k8s.io", "rolebindings", "get"): _RECOVERY,
+    Right("networking.k8s.io", "networkpolicies", "get"): _RECOVERY,
+}
+
+
+def granted(roles: Iterable[Object]) -> set[Right]:
+    """Return the rights in Roles and ClusterRoles."""
+    return {
+        Right(group, resource, verb)
+        for role in roles
+        for rule in role["rules"]
+        for group in rule.get("apiGroups", [])
+        for resource in rule.get("resources", [])
+        for verb in rule["verbs"]
+    }
+
+
+class Used(NamedTuple):
+    """What the requests of some users needed.
+
+    Attributes:
+        allowed: rights that were used.
+        forbidden: rights that were refused.
+    """
+
+    allowed: set[Right]
+    forbidden: set[Right]
+
+
+def used(events: Iterable[Object], user: re.Pattern[str]) -> Used:
+    """Return the rights that users needed whose whole names match `user`, from audit events."""
+    allowed: set[Right] = set()
+    forbidden: set[Right] = set()
+    for event in events:
+        where = event.get("objectRef")
+        if where is None or event.get("stage") == "RequestReceived" or not user.fullmatch(_user(event)):
+            continue
+        resource = "/".join(filter(None, (where["resource"], where.get("subresource"))))
+        right = Right(where.get("apiGroup", ""), resource, event["verb"])
+        decision = (event.get("annotations") or {}).get("authorization.k8s.io/decision")
+        (forbidden if decision == "forbid" else allowed).add(right)
+    return Used(allowed, forbidden)
+
+
+def _user(event: Object) -> str:
+    """The name of the user that sent a request; empty for a request without credentials."""
+    return str((event.get("user") or {}).get("username") or "")
+
+
+def report(holder: str, rights: set[Right], needs: Used, excused: Iterable[Right] = ()) -> list[str]:
+    """Return a line for each right that was granted and not used, and for each that was needed and refused.
+
+    Args:
+        holder: of the rights.
+        rights: that were granted.
+        needs: what was used.
+        excused: rights that can stay unused.
+    """
+    unused = rights - needs.allowed - set(excused)
+    lines = [f"{holder}: granted and never used: {right}" for right in sorted(unused)]
+    return lines + [f"{holder}: forbidden: {right}" for right in sorted(needs.forbidden)]
+
+
+def driver_rights() -> set[Right]:
+    """Return what the operator grants to the driver of a run."""
+    key, spec = Key("any", "any", "any"), FlowRunSpec.model_validate({"flow": {"entrypoint": "any.py:flow"}})
+    return granted(create.body for create in driver_access(key, spec, None) if create.resource is ROLE)
+
+
+def read(log: Path) -> Iterator[Object]:
+    """Read an audit log. The last line may be incomplete while the API server writes."""
+    with log.open(encoding="utf-8") as lines:
+        for line in lines:
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError:
+                continue
+
+
+def main() -> None:
+    """Print the differences for the installed operator and for drivers."""
+    from tools.install import RELEASE, SYSTEM, install
+
+    installed = install()
+    if installed.audit_log is None:
+        print("not compared: this Kubernetes has no audit log that can be read; the one-node cluster has one")
+        return
+    command = [str(installed.kubectl), "--kubeconfig", str(installed.kubeconfig), "get", "clusterrole", "-o", "json"]
+    found = json.loads(subprocess.run([*command, RELEASE, f"{RELEASE}-discovery"], check=True, stdout=-1).stdout)
+    operator = re.compile(re.escape(f"system:serviceaccount:{SYSTEM}:{RELEASE}"))
+    driver = re.compile(rf"system:serviceaccount:.+:.+-{names.COMPONENT_DRIVER}")
+    events = list(_relevant(read(installed.audit_log), operator, driver))
+    lines = report("operator", granted(found["items"]), used(events, operator), UNUSED)
+    # Tests let drivers try what they must not; what was forbidden to them is no finding.
+    needs = used(events, driver)
+    lines += report("driver", driver_rights(), needs._replace(forbidden=set()))
+    print("\n".join(lines) or "every granted right was used")
+    sys.exit(1 if lines else 0)
+
+
+def _relevant(events: Iterable[Object], *users: re.Pattern[str]) -> Iterator[Object]:
+    for event in events:
+        if any(user.fullmatch(_user(event)) for user in users):
+            yield event
+
+
+if __name__ == "__main__":
+    main()
