@@ -6,8 +6,8 @@ OperatorError
 │   ├── Conflict        409: exists already, or the precondition no longer holds
 │   └── Refused         400, 403, 422: it will not be accepted as it is
 ├── ApiUnavailable      no answer, 429 or 5xx: worth trying again
-├── SpecError           the spec has a value that no child can be made of
-│   └── TemplateError   a template in the spec has not the shape of a pod template
+├── TemplateError       a template in the spec has not the shape of a pod template
+├── SpecError           no child can be built from the spec
 └── IllegalTransition   a bug: a phase that cannot follow another
 """
 
@@ -51,12 +51,12 @@ class IllegalTransition(OperatorError):
     """A phase was to follow another that it cannot follow; the message carries the run's story."""
 
 
-class SpecError(OperatorError):
-    """No child can be made of a value in the spec; the message names the field."""
-
-
-class TemplateError(SpecError):
+class TemplateError(OperatorError):
     """A template cannot be laid over ours; the message names the field."""
+
+
+class SpecError(OperatorError):
+    """A child cannot be built from the spec; the message names the field."""
 
 
 def api_error(status: int, reason: str, message: str) -> ApiError:

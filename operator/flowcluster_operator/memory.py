@@ -18,7 +18,7 @@ class Memory:
         events: Events of what runs wait for.
         keys: name of the Secret with a run's keys, once it is there.
         pull_secrets: names of image pull secrets, by account, for each run.
-        parameters: name of the ConfigMap with a flow's parameters, once it is there.
+        parameters: UID of a run's Lease, and name of the ConfigMap that this process created for that Lease.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class Memory:
         self.events = EventLooks()
         self.keys: dict[Key, str] = {}
         self.pull_secrets: dict[Key, PullSecrets] = {}
-        self.parameters: dict[Key, str] = {}
+        self.parameters: dict[Key, tuple[str, str]] = {}
 
     def forget(self, key: Key) -> None:
         """The run is gone."""

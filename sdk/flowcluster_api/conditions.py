@@ -46,7 +46,7 @@ STALLED = "Stalled"
 # Reasons of ours.
 SPEC_ACCEPTED = "SpecAccepted"  # the spec is valid and served by this operator
 INVALID_TEMPLATE = "InvalidTemplate"  # a template in the spec is none
-INVALID_SPEC = "InvalidSpec"  # the spec has a value that no child can be made of
+INVALID_SPEC = "InvalidSpec"  # no cluster or driver can be made from the spec
 SUSPENDED = "Suspended"  # spec.suspend is true: nothing exists
 CREATED = "Created"  # cluster and driver were asked for
 WAITING = "Waiting"  # nothing is wrong, and not everything is there yet

@@ -93,7 +93,7 @@ def _job(parsed: FlowRunSpec, address: str | None, settings: Settings = SETTINGS
 
 def _parameters(parsed: FlowRunSpec) -> list[Object]:
     assert parsed.flow is not None
-    return [parameters(KEY, parsed.flow, stored_lease(), KEYS)]
+    return [parameters(KEY, parsed.flow, stored_lease())]
 
 
 def _access(parsed: FlowRunSpec, parent: Parent | None = None) -> list[Object]:

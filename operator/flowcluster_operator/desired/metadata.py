@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flowcluster_api import names
 from flowcluster_operator.model import Key
-from flowcluster_operator.resources import LEASE, Object
+from flowcluster_operator.resources import Object
 
 
 def child_metadata(key: Key, component: str) -> Object:
@@ -20,17 +20,6 @@ def child_metadata(key: Key, component: str) -> Object:
 def owner_reference(key: Key) -> Object:
     """The reference that makes the FlowRun the controller of a child."""
     return {**names.reference(key.name, key.uid), "controller": True, "blockOwnerDeletion": True}
-
-
-def lease_reference(lease: Object) -> Object:
-    """The owner reference of what is deleted with the run's Lease, and keeps it until then."""
-    return {
-        "apiVersion": LEASE.api_version,
-        "kind": LEASE.kind,
-        "name": lease["metadata"]["name"],
-        "uid": lease["metadata"]["uid"],
-        "blockOwnerDeletion": True,
-    }
 
 
 def owned_by(obj: Object, key: Key) -> bool:

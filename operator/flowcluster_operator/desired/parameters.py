@@ -11,7 +11,8 @@ from typing import Any
 
 from flowcluster_api import driver, names
 from flowcluster_api.v1alpha1 import Flow
-from flowcluster_operator.desired.metadata import child_metadata, lease_reference
+from flowcluster_operator.desired.lease import lease_reference
+from flowcluster_operator.desired.metadata import child_metadata
 from flowcluster_operator.errors import SpecError
 from flowcluster_operator.model import Key
 from flowcluster_operator.resources import CONFIG_MAP, Object
@@ -21,17 +22,23 @@ _FOLDER, _FILE = "/etc/flowcluster/parameters", "parameters.json"
 _VOLUME = "flowcluster-parameters"
 
 
-def parameters(key: Key, flow: Flow, lease: Object, name: str) -> Object:
-    """Return the ConfigMap of that name.
+def parameters(key: Key, flow: Flow, lease: Object) -> Object:
+    """Return the ConfigMap.
 
     It belongs to the run's Lease, as the Secret with its credentials: it is deleted with it when the run ends, and the
-    operator needs no right to read or delete ConfigMaps.
+    operator needs no right to read or delete ConfigMaps. The API server chooses its name at its creation: before that,
+    no client can create a ConfigMap in its place.
     """
     metadata = child_metadata(key, names.COMPONENT_DRIVER)
     return {
         "apiVersion": CONFIG_MAP.api_version,
         "kind": CONFIG_MAP.kind,
-        "metadata": {**metadata, "name": name, "ownerReferences": [lease_reference(lease)]},
+        "metadata": {
+            "generateName": f"{metadata['name']}-",
+            "namespace": metadata["namespace"],
+            "labels": metadata["labels"],
+            "ownerReferences": [lease_reference(lease)],
+        },
         "immutable": True,
         "data": {_FILE: parameters_text(flow)},
     }

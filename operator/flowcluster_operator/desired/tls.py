@@ -10,9 +10,9 @@ from typing import Any
 
 from flowcluster_api import names
 from flowcluster_api.driver import ENV_KEYS
-from flowcluster_operator.desired.metadata import child_metadata, lease_reference
+from flowcluster_operator.desired.metadata import child_metadata
 from flowcluster_operator.model import Key
-from flowcluster_operator.resources import SECRET, Object
+from flowcluster_operator.resources import LEASE, SECRET, Object
 
 #: Where the keys are in the pods of a run.
 FOLDER = "/etc/flowcluster/keys"
@@ -34,12 +34,19 @@ def keys(key: Key, lease: Object) -> Object:
     It belongs to the run's Lease, which is gone only when the Secret is: so the operator has to read, list and delete
     no Secret.
     """
+    owner = {
+        "apiVersion": LEASE.api_version,
+        "kind": LEASE.kind,
+        "name": lease["metadata"]["name"],
+        "uid": lease["metadata"]["uid"],
+        "blockOwnerDeletion": True,
+    }
     metadata = child_metadata(key, names.COMPONENT_CLUSTER)
     return {
         "apiVersion": SECRET.api_version,
         "kind": SECRET.kind,
         "type": "kubernetes.io/tls",
-        "metadata": {**metadata, "name": keys_name(key, lease), "ownerReferences": [lease_reference(lease)]},
+        "metadata": {**metadata, "name": keys_name(key, lease), "ownerReferences": [owner]},
         "immutable": True,
     }
 

@@ -76,7 +76,7 @@ def driver_end(observed: Observed) -> Ending | None:
     if not pods or observed.spec.flow is None:
         return None
     found = attempt_end(observed, pods[-1])
-    if found is None or found.phase == "Succeeded" or _job_failed(observed) is not None:
+    if found is None or found.phase == "Succeeded" or _job_condition(observed, "Failed") is not None:
         return found
     return None if _is_retried(pods, found, observed.spec.flow.backoff_limit) else found
 
@@ -149,21 +149,25 @@ def _without_outcome(pod: PodFacts, ended: Ended, part: Part) -> Ending:
     return Ending("Failed", c.DRIVER_CRASHED, f"{message}; {advised}" if advised else message, ended.exit_code)
 
 
-def _job_failed(observed: Observed) -> Object | None:
+def _job_condition(observed: Observed, kind: str) -> Object | None:
     conditions = ((observed.job or {}).get("status") or {}).get("conditions") or []
-    return next((item for item in conditions if item["type"] == "Failed" and item["status"] == "True"), None)
+    return next((item for item in conditions if item["type"] == kind and item["status"] == "True"), None)
 
 
 def _driver_gone(observed: Observed, status: Object) -> Ending | None:
     assert observed.spec is not None
     job = (status.get("flow") or {}).get("job")
-    if observed.spec.flow is None or job is None:
+    if observed.spec.flow is None or not job:
         return None
     if observed.job is None or "deletionTimestamp" in observed.job["metadata"]:
         return Ending("Failed", c.DRIVER_LOST, f"Job {job} was deleted while the flow ran")
-    failed = _job_failed(observed)
+    failed = _job_condition(observed, "Failed")
     if failed is not None:
         return Ending("Failed", c.DRIVER_LOST, f"the driver's pod is gone: {failed.get('message') or 'removed'}")
+    if _job_condition(observed, "Complete") is not None and not observed.of(names.COMPONENT_DRIVER):
+        # Not a success: a flow that was left by sys.exit(0) ends with the same exit code.
+        lost = f"Job {job} is complete, and its pod was removed before its outcome was read: whether the flow succeeded"
+        return Ending("Failed", c.DRIVER_LOST, f"{lost} is not known", driver.EXIT_COMPLETED)
     return None
 
 

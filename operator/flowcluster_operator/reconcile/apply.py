@@ -117,15 +117,17 @@ async def _create_keys(body: Object, key: Key, memory: Memory, kube: Kube) -> Re
 
 
 async def _create_parameters(body: Object, key: Key, memory: Memory, kube: Kube) -> Rejection | None:
-    """As for the credentials, only the name is remembered: the operator has no right to read a ConfigMap."""
-    name = body["metadata"]["name"]
+    """Create the ConfigMap with the flow's parameters and remember its name.
+
+    Nothing is looked up: the operator has no right to read a ConfigMap. When an earlier pass did not live to see the
+    answer, its ConfigMap stays unused until the Lease is deleted, which owns both.
+    """
     try:
-        await kube.create(CONFIG_MAP, key.namespace, body)
-    except Conflict:
-        pass  # made by an earlier pass, whose answer was lost
+        made = await kube.create(CONFIG_MAP, key.namespace, body)
     except (Refused, NotFound) as error:
-        return Rejection(CONFIG_MAP.kind, name, error.status, str(error))
-    memory.parameters[key] = name
+        return Rejection(CONFIG_MAP.kind, names.child_name(key.name, key.uid), error.status, str(error))
+    (owner,) = body["metadata"]["ownerReferences"]
+    memory.parameters[key] = owner["uid"], made["metadata"]["name"]
     return None
 
 

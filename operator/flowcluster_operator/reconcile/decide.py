@@ -20,7 +20,7 @@ from flowcluster_operator.policies.bounds import rebounding
 from flowcluster_operator.policies.causes import Cause, cause
 from flowcluster_operator.policies.ending import Ending, ending, is_suspended
 from flowcluster_operator.policies.lease import next_look
-from flowcluster_operator.policies.refusals import refusal
+from flowcluster_operator.policies.refusals import final_refusal
 from flowcluster_operator.policies.resizing import resizing
 from flowcluster_operator.policies.scaling import scale
 from flowcluster_operator.reconcile import progress
@@ -147,7 +147,7 @@ def _suspend(observed: Observed, draft: Draft, settings: Settings, now: dt.datet
         draft.status.pop(field, None)
     if flow.get("attempts"):
         # The next start goes on counting: all of them are attempts of the run.
-        draft.status["flow"] = {"attempts": flow["attempts"], "endedAttempts": flow["attempts"]}
+        draft.status["flow"] = {"attempts": flow["attempts"]}
     draft.forget(c.CLUSTER_READY, c.FLOW_STARTED)
     draft.summarise("progressing", c.SUSPENDED, "suspended")
     # The record of the children goes first: deleting them must not look like losing them.
@@ -171,10 +171,11 @@ def _start_or_run(
     """Create what is missing, all in one pass; once nothing is, write down how far the run is."""
     try:
         lacking = _inheriting(missing(observed, settings, backend), observed, settings)
+    except TemplateError as error:
+        return _finish(observed, draft, settings, Ending("Failed", c.INVALID_TEMPLATE, str(error)))
     except SpecError as error:
-        reason = c.INVALID_TEMPLATE if isinstance(error, TemplateError) else c.INVALID_SPEC
-        return _finish(observed, draft, settings, Ending("Failed", reason, str(error)))
-    if (final := refusal(observed.rejections, lacking, (observed.run or {})["spec"])) is not None:
+        return _finish(observed, draft, settings, Ending("Failed", c.INVALID_SPEC, str(error)))
+    if (final := final_refusal(observed.rejections, lacking, (observed.run or {})["spec"])) is not None:
         return _finish(observed, draft, settings, Ending("Failed", *final))
     refused = {rejection.kind for rejection in observed.rejections}
     if creates := tuple(action for action in lacking if action.resource.kind not in refused):

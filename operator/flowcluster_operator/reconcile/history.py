@@ -25,11 +25,13 @@ def record_attempts(observed: Observed, draft: Draft, flow: Object) -> None:
     uids = [pod.uid for pod in pods]
     counted = (flow.get("lastAttempt") or {}).get("uid")
     new = pods[uids.index(counted) + 1 :] if counted in uids else pods
+    # After a suspension, the attempts of earlier starts are over.
+    ended: int = flow["endedAttempts"] if "endedAttempts" in flow else 0 if counted else flow.get("attempts", 0)
     flow["attempts"] = total = flow.get("attempts", 0) + len(new)
     if new:
         flow["lastAttempt"] = {"name": new[-1].name, "uid": new[-1].uid}
     is_over = driver_end(observed) is not None
-    for number in range(flow.get("endedAttempts", 0) + 1, total + 1):
+    for number in range(ended + 1, total + 1):
         index = number - 1 - total + len(pods)
         end = attempt_end(observed, pods[index]) if index >= 0 else None
         if (index >= 0 and end is None) or (number == total and (is_over or index < 0)):

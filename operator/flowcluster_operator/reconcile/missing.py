@@ -24,7 +24,7 @@ def missing(observed: Observed, settings: Settings, backend: Backend | None) -> 
     given, own = _given_keys(observed, backend), _own_keys(observed)
     # Made in any case: what is wrong with a template is told before anything exists.
     pods = _pods(observed, settings, backend, given or own or "")
-    _parameters(observed, own)
+    _parameters(observed)
     rights = _rights(observed)
     accounts = [create for create in rights if create.resource is SERVICE_ACCOUNT]
     if observed.lease is None:
@@ -34,21 +34,21 @@ def missing(observed: Observed, settings: Settings, backend: Backend | None) -> 
         return rights  # the run above is ending, and this one with it; or the other cluster is not there yet
     keyless = given is None and observed.keys != own and bool(pods)
     ahead = [*accounts, Create(SECRET, keys(observed.key, observed.lease))] if keyless else accounts
-    ahead = [*ahead, *_parameters(observed, own)]
+    ahead = [*ahead, *_parameters(observed)]
     return ahead or [*pods, *rights]
 
 
-def _parameters(observed: Observed, name: str | None) -> list[Create]:
+def _parameters(observed: Observed) -> list[Create]:
     """The ConfigMap with the flow's parameters, which is there before the driver. Raises `SpecError`."""
     flow = observed.spec.flow if observed.spec is not None else None
     if flow is None or not flow.parameters or observed.job is not None:
         return []
-    if observed.lease is None or name is None:
+    if observed.lease is None:
         parameters_text(flow)  # what is wrong with them is reported before anything exists
         return []
-    if observed.parameters == name:
+    if observed.parameters is not None:
         return []
-    return [Create(CONFIG_MAP, parameters(observed.key, flow, observed.lease, name))]
+    return [Create(CONFIG_MAP, parameters(observed.key, flow, observed.lease))]
 
 
 def _pods(observed: Observed, settings: Settings, backend: Backend | None, secret: str) -> list[Create]:
@@ -66,7 +66,7 @@ def _pods(observed: Observed, settings: Settings, backend: Backend | None, secre
             creates.append(Create(backend.resource, body))
     if spec.flow is not None and observed.job is None:
         bounds = scale(observed, settings)
-        config_map = (_own_keys(observed) or "") if spec.flow.parameters else None
+        config_map = (observed.parameters or "") if spec.flow.parameters else None
         adapts = is_own and bounds.minimum < bounds.maximum and not (backend and backend.scales_itself)
         creates.append(Create(JOB, driver_job(observed.key, spec, settings, secret, address, adapts, config_map)))
     return creates

@@ -72,6 +72,7 @@ async def observe(
     waits = [*waiting_for_pods(lacking), *preparing(pods)] if is_live else []
     events = await memory.events.read(kube, key, waits, now)
     parent = await _parent(store, kube, key, run)
+    has_part = not pods and any(obj is not None for obj in (cluster, job, parent))
     lease, driver = await _driver(store, kube, memory.silences, key, spec, parent)
     observed = Observed(
         key=key,
@@ -83,8 +84,8 @@ async def observe(
         driver=driver,
         access=tuple(obj for resource in ACCESS for obj in store.children(key, resource)),
         keys=memory.keys.get(key),
-        pull_secrets=await _pull_secrets(kube, memory, key, spec, status, parent) if is_live else {},
-        parameters=memory.parameters.get(key),
+        pull_secrets=await _pull_secrets(kube, memory, key, spec, status, has_part) if is_live else {},
+        parameters=_parameters(memory, key, lease),
         parent=parent,
         deployments=tuple(store.children(key, DEPLOYMENT)),
         latecomers=tuple(obj for resource in LATECOMERS for obj in store.children(key, resource)),
@@ -133,15 +134,20 @@ async def _recorded(store: Store, kube: Kube, key: Key, resource: Resource, name
     return await _confirm_gone(store, kube, resource, key, name)
 
 
+def _parameters(memory: Memory, key: Key, lease: Object | None) -> str | None:
+    made_for, name = memory.parameters.get(key, (None, None))
+    return name if lease is not None and made_for == lease["metadata"]["uid"] else None
+
+
 async def _pull_secrets(
-    kube: Kube, memory: Memory, key: Key, spec: FlowRunSpec | None, status: Object, parent: Parent | None
+    kube: Kube, memory: Memory, key: Key, spec: FlowRunSpec | None, status: Object, has_part: bool
 ) -> PullSecrets:
     """Image pull secrets, just before pods are created: their credentials are there, and no child is recorded."""
     if spec is None or (status.get("cluster") or {}).get("name") or (status.get("flow") or {}).get("job"):
         memory.pull_secrets.pop(key, None)  # the next start reads them again
         return {}
     is_guest = spec.cluster is not None and spec.cluster.ref is not None
-    if key not in memory.keys and parent is None and not is_guest:
+    if key not in memory.keys and not is_guest and not has_part:
         return {}
     return await pull_secrets(kube, memory.pull_secrets, key, spec)
 

@@ -28,9 +28,9 @@ def record(observed: Observed, draft: Draft, backend: Backend | None, settings: 
     """Write down what is there of the run. A child that is being deleted is not there."""
     if backend is not None and _present(observed.cluster if not observed.is_guest else observed.referenced):
         draft.status["cluster"] = _cluster(observed, draft, backend, settings)
-    if _present(observed.job):
+    if observed.job is not None and _present(observed.job):
         flow = draft.status.setdefault("flow", {})
-        flow["job"] = names.child_name(observed.key.name, observed.key.uid)
+        flow["job"] = observed.job["metadata"]["name"]
         record_attempts(observed, draft, flow)
     record_incidents(observed, draft)
     display(draft)

@@ -16,7 +16,7 @@ from flowcluster_operator.desired.driver_job import driver_job
 from flowcluster_operator.desired.ray_cluster import ray_cluster
 from flowcluster_operator.errors import TemplateError
 from flowcluster_operator.model import Create, Rejection, Scale
-from flowcluster_operator.policies.refusals import refusal
+from flowcluster_operator.policies.refusals import final_refusal
 from flowcluster_operator.resources import DASK_CLUSTER, JOB, RAY_CLUSTER, Object
 from tests.support.built import BUILT
 from tests.support.makers import KEY, KEYS, SETTINGS, observed, spec
@@ -273,7 +273,7 @@ class TestRefusals:
     def test_unknown_field_of_a_template_ends_the_run_by_its_name(self, kind: str, field: str, named: str) -> None:
         body, create = made(kind)
         prefix, (ours,) = KINDS[kind]
-        found = refusal([strict(kind, prefix + field)], [create], body)
+        found = final_refusal([strict(kind, prefix + field)], [create], body)
 
         assert found is not None
         assert found[0] == "InvalidTemplate"
@@ -285,14 +285,14 @@ class TestRefusals:
         """An administrator can upgrade the kind."""
         body, create = made(kind)
 
-        assert refusal([strict(kind, KINDS[kind][0] + "spec.enableServiceLinks")], [create], body) is None
+        assert final_refusal([strict(kind, KINDS[kind][0] + "spec.enableServiceLinks")], [create], body) is None
 
     @pytest.mark.parametrize("kind", KINDS)
     def test_value_that_is_not_valid_ends_the_run_by_the_field_of_the_template(self, kind: str) -> None:
         body, create = made(kind)
         prefix, (ours,) = KINDS[kind]
         message = f'{kind} "x" is invalid: {prefix}spec.containers[1].image: Required value'
-        found = refusal([Rejection(kind, "x", 422, message)], [create], body)
+        found = final_refusal([Rejection(kind, "x", 422, message)], [create], body)
 
         assert found is not None
         assert found[0] == "InvalidTemplate"
@@ -314,7 +314,7 @@ class TestRefusals:
     def test_policy_of_the_cluster_ends_no_run(self, kind: str, status: int, message: str) -> None:
         body, create = made(kind)
 
-        assert refusal([Rejection(kind, "x", status, message)], [create], body) is None
+        assert final_refusal([Rejection(kind, "x", status, message)], [create], body) is None
 
     def test_run_with_a_field_that_dask_cluster_does_not_know_fails_immediately(self) -> None:
         body, _ = made("DaskCluster")
