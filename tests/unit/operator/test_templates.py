@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from distributed.cli import dask_worker
 
 from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.desired.dask_cluster import dask_cluster
@@ -80,6 +81,14 @@ class TestCommandLines:
 
     def test_wrapper_in_command_keeps_our_arguments(self) -> None:
         assert with_line(command=["tini", "--"])["args"][:3] == ["dask", "worker", ADDRESS]
+
+    @pytest.mark.parametrize("given", [["--lifetime", "1h"], ["--nanny", "--nthreads=2"], []])
+    def test_command_line_of_a_worker_is_one_that_dask_accepts(self, given: list[str]) -> None:
+        args = with_line(args=["dask", "worker", *given])["args"]
+        parsed = dask_worker.main.make_context("dask worker", args[2:]).params
+
+        assert (parsed["protocol"], parsed["dashboard_address"]) == ("tls", ":8788")
+        assert parsed["nanny"] is ("--nanny" in given)
 
     def test_nanny_of_a_template_stays(self) -> None:
         assert "--no-nanny" not in with_line(args=["dask", "worker", "--nanny"])["args"]
