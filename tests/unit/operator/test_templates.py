@@ -11,8 +11,9 @@ import pytest
 import yaml
 from distributed.cli import dask_worker
 
+from flowcluster_api import names
 from flowcluster_api.v1alpha1 import FlowRunSpec
-from flowcluster_operator.desired.dask_cluster import dask_cluster
+from flowcluster_operator.desired.dask_cluster import dask_cluster, scheduler_address
 from flowcluster_operator.desired.driver_job import driver_job
 from flowcluster_operator.desired.ray_cluster import ray_cluster
 from flowcluster_operator.errors import TemplateError
@@ -25,7 +26,7 @@ from tests.support.plans import CHILDREN, settled, started
 
 SIDECAR = {"name": "shipper", "image": "shipper:1", "restartPolicy": "Always"}
 PREPARE = {"name": "prepare", "image": "prepare:1"}
-ADDRESS = "tls://greetings-9e6e3a-scheduler.team.svc.cluster.local:8786"
+ADDRESS = scheduler_address(names.child_name(KEY.name, KEY.uid), KEY.namespace, SETTINGS)
 
 
 def parsed(kind: str = "Dask", **templates: Any) -> FlowRunSpec:
