@@ -231,7 +231,7 @@ class Observed:
     keys: str | None = None
     #: Names of image pull secrets by ServiceAccount; known while children are missing.
     pull_secrets: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
-    #: Name of the ConfigMap that this process has made for the flow's parameters.
+    #: Name of the ConfigMap that this process created for the flow's parameters.
     parameters: str | None = None
     driver: DriverSigns | None = None
     parent: Parent | None = None

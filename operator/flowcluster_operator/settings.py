@@ -55,6 +55,12 @@ class Settings:
     #: Where the liveness endpoint listens; empty means nowhere.
     liveness_endpoint: str = ""
 
+    def __post_init__(self) -> None:
+        try:
+            run_defaults(self.run_defaults)
+        except DefaultsError as error:
+            raise SettingsError(f"{PREFIX}RUN_DEFAULTS: {error}") from None
+
     @staticmethod
     def from_environment(environment: Mapping[str, str]) -> Settings:
         """Read the settings. Raises SettingsError naming the variable when a value is not usable."""
@@ -65,10 +71,6 @@ class Settings:
             if text is None:
                 continue
             values[field.name] = _value(name, text, field.default)
-        try:
-            run_defaults(str(values.get("run_defaults", "")))
-        except DefaultsError as error:
-            raise SettingsError(f"{PREFIX}RUN_DEFAULTS: {error}") from None
         return Settings(**values)  # type: ignore[arg-type]
 
 

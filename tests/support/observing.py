@@ -55,12 +55,7 @@ def clock() -> float:
 
 def labelled_pod(component: str) -> Object:
     """A pod of the run, as the API server returns it."""
-    return owned_pod(pod(component))
-
-
-def owned_pod(made: Object) -> Object:
-    """Return a pod with the Job or the cluster of the run as its controller, by its component."""
-    component = made["metadata"]["labels"][names.LABEL_COMPONENT]
+    made = pod(component)
     owner = OF_JOB if component == names.COMPONENT_DRIVER else OF_CLUSTER
     metadata = {**made["metadata"], "namespace": KEY.namespace, "ownerReferences": [owner]}
     return {**made, "kind": "Pod", "metadata": metadata}

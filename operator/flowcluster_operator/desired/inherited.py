@@ -20,7 +20,7 @@ from flowcluster_operator.resources import DASK_CLUSTER, JOB, RAY_CLUSTER, Objec
 _OF_TOOLS = (
     f"{names.GROUP}/", "kubectl.kubernetes.io/", "kueue.x-k8s.io/", "argocd.argoproj.io/", "meta.helm.sh/", "helm.sh/",
     "kustomize.toolkit.fluxcd.io/", "helm.toolkit.fluxcd.io/", "applyset.kubernetes.io/", "config.kubernetes.io/",
-    "kopf.zalando.org/",
+    "kopf.zalando.org/", "ray.io/", "dask.org/", "kubernetes.dask.org/", "batch.kubernetes.io/",
 )  # fmt: skip
 _OF_TOOLS_EXACTLY = {names.LABEL_MANAGED_BY, "app.kubernetes.io/instance"}
 #: The account of pods that name none. Drivers and Ray heads have one of their own, without pull secrets.

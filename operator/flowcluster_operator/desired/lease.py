@@ -8,6 +8,17 @@ from flowcluster_operator.model import Key
 from flowcluster_operator.resources import LEASE, Object
 
 
+def lease_reference(lease: Object) -> Object:
+    """Return the owner reference of what is deleted with the run's Lease, which stays until then."""
+    return {
+        "apiVersion": LEASE.api_version,
+        "kind": LEASE.kind,
+        "name": lease["metadata"]["name"],
+        "uid": lease["metadata"]["uid"],
+        "blockOwnerDeletion": True,
+    }
+
+
 def lease(key: Key) -> Object:
     """A Lease that nobody has renewed yet."""
     return {

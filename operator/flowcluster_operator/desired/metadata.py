@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from flowcluster_api import names
 from flowcluster_operator.model import Key
-from flowcluster_operator.resources import ACCESS, LEASE, Object, Resource
+from flowcluster_operator.resources import ACCESS, Object, Resource
 
 
 def child_metadata(key: Key, component: str) -> Object:
@@ -45,17 +45,6 @@ def controlling_run(obj: Object) -> Key | None:
     if str(owner.get("apiVersion")).partition("/")[0] != names.GROUP:
         return None
     return Key(obj["metadata"]["namespace"], owner["name"], owner["uid"])
-
-
-def lease_reference(lease: Object) -> Object:
-    """Return the owner reference of what is deleted with the run's Lease, which exists until then."""
-    return {
-        "apiVersion": LEASE.api_version,
-        "kind": LEASE.kind,
-        "name": lease["metadata"]["name"],
-        "uid": lease["metadata"]["uid"],
-        "blockOwnerDeletion": True,
-    }
 
 
 def owned_by(obj: Object, key: Key) -> bool:

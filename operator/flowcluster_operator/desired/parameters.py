@@ -11,7 +11,8 @@ from typing import Any
 
 from flowcluster_api import driver, names
 from flowcluster_api.v1alpha1 import Flow
-from flowcluster_operator.desired.metadata import child_metadata, lease_reference
+from flowcluster_operator.desired.lease import lease_reference
+from flowcluster_operator.desired.metadata import child_metadata
 from flowcluster_operator.errors import SpecError
 from flowcluster_operator.model import Key
 from flowcluster_operator.resources import CONFIG_MAP, Object
@@ -34,7 +35,7 @@ def parameters(key: Key, flow: Flow, lease: Object) -> Object:
         "apiVersion": CONFIG_MAP.api_version,
         "kind": CONFIG_MAP.kind,
         "metadata": {
-            "generateName": f"{metadata.pop('name')}-parameters-",
+            "generateName": f"{metadata.pop('name')}-",
             **metadata,
             "ownerReferences": [lease_reference(lease)],
         },

@@ -10,7 +10,8 @@ from typing import Any
 
 from flowcluster_api import names
 from flowcluster_api.driver import ENV_KEYS
-from flowcluster_operator.desired.metadata import child_metadata, lease_reference
+from flowcluster_operator.desired.lease import lease_reference
+from flowcluster_operator.desired.metadata import child_metadata
 from flowcluster_operator.model import Key
 from flowcluster_operator.resources import SECRET, Object
 

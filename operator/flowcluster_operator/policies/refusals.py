@@ -29,7 +29,7 @@ _STEP = re.compile(r"([\w-]+)|\[(\d+)\]")
 _POLICY = re.compile(r"denied (the )?request|denied by")
 
 
-def never_accepted(rejections: Sequence[Rejection], creates: Sequence[Create], spec: Object) -> tuple[str, str] | None:
+def final_refusal(rejections: Sequence[Rejection], creates: Sequence[Create], spec: Object) -> tuple[str, str] | None:
     """Return reason and message of the first refusal that no retry changes; None where there is none.
 
     Args:

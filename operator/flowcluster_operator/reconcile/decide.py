@@ -23,7 +23,7 @@ from flowcluster_operator.policies.causes import Cause, cause
 from flowcluster_operator.policies.child_runs import requested
 from flowcluster_operator.policies.ending import Ending, ending, is_suspended
 from flowcluster_operator.policies.lease import next_look
-from flowcluster_operator.policies.refusals import never_accepted
+from flowcluster_operator.policies.refusals import final_refusal
 from flowcluster_operator.policies.resizing import resizing
 from flowcluster_operator.policies.scaling import scale
 from flowcluster_operator.reconcile import progress
@@ -224,7 +224,7 @@ def _start_or_run(
     except SpecError as error:
         reason = c.INVALID_TEMPLATE if isinstance(error, TemplateError) else c.INVALID_SPEC
         return _finish(observed, draft, settings, Ending("Failed", reason, str(error)))
-    if refused := not_allowed(observed, settings) or never_accepted(observed.rejections, lacking, observed.run["spec"]):
+    if refused := not_allowed(observed, settings) or final_refusal(observed.rejections, lacking, observed.run["spec"]):
         return _finish(observed, draft, settings, Ending("Failed", *refused))
     rejected = {rejection.kind for rejection in observed.rejections}
     if creates := tuple(action for action in lacking if action.resource.kind not in rejected):

@@ -81,7 +81,7 @@ def test_labels_and_annotations_of_the_run_are_on_every_object_and_pod(name: str
     [
         names.LABEL_RUN_UID, names.LABEL_COMPONENT, names.LABEL_MANAGED_BY, "kueue.x-k8s.io/queue-name",
         "argocd.argoproj.io/instance", "app.kubernetes.io/instance", "helm.toolkit.fluxcd.io/name",
-        "applyset.kubernetes.io/part-of",
+        "applyset.kubernetes.io/part-of", "ray.io/cluster", "dask.org/cluster-name", "batch.kubernetes.io/job-name",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("name", BUILT)

@@ -135,7 +135,9 @@ class TestOrder:
 
         assert [owner["kind"] for owner in made["metadata"]["ownerReferences"]] == ["Lease"]
         assert made["immutable"] is True
-        assert api.objects.all(JOB)
+        (job,) = api.objects.all(JOB)
+        volumes = job["spec"]["template"]["spec"]["volumes"]
+        assert {"name": "flowcluster-parameters", "configMap": {"name": made["metadata"]["name"]}} in volumes
 
     async def test_config_map_that_is_refused_is_the_cause(self, api: FakeApi, passes: Passes) -> None:
         api.inject(Answer(403, "exceeded quota: team, requested: count/configmaps=1"), "POST", CONFIG_MAP, times=None)

@@ -16,10 +16,12 @@ from flowcluster_operator.policies.causes import cause
 from flowcluster_operator.reconcile.events import LISTINGS, LONGEST_PAUSE, EventLooks, preparing
 from flowcluster_operator.resources import EVENT, Object
 from tests.support.fake_api import Answer, FakeApi
-from tests.support.makers import KEY, NOW, ago, cluster, job, observed, pod, run
-from tests.support.observing import Rig, labelled_pod, owned_pod
+from tests.support.makers import KEY, NOW, ago, cluster, job, observed, pod, run, spec
+from tests.support.observing import Rig, labelled_pod
 from tests.support.plans import started
 
+#: A run without a cluster.
+ALONE = spec(workers=None)
 #: What the kubelet reports while a pod is in ContainerCreating, and what the message of the run must have.
 FAILURES: dict[str, tuple[str, str, str]] = {
     "missing ConfigMap": (
@@ -79,7 +81,12 @@ def event(reason: str, message: str = "", seconds: float = 5, kind: str = "Warni
 
 def creating(component: str = "driver", **more: Any) -> Object:
     """A pod whose node prepares it."""
-    return owned_pod(pod(component, {"waiting": {"reason": "ContainerCreating"}}, phase="Pending", **more))
+    return of_the_run(pod(component, {"waiting": {"reason": "ContainerCreating"}}, phase="Pending", **more), component)
+
+
+def of_the_run(made: Object, component: str) -> Object:
+    """A pod as the API server returns it."""
+    return {**made, "kind": "Pod", "metadata": labelled_pod(component)["metadata"] | made["metadata"]}
 
 
 @pytest.fixture
@@ -94,7 +101,7 @@ async def test_cause_of_a_pod_in_container_creating_is_read_from_its_events(
     rig: Rig, name: str, component: str
 ) -> None:
     reason, message, advice = FAILURES[name]
-    rig.known(run(status=started()), cluster(), job(), creating(component))
+    rig.known(run(status=started()), job(), cluster(), creating(component))
     rig.api.objects.create(EVENT, KEY.namespace, event(reason, message, uid=f"pod-{component}"))
     found = cause(await rig.observe(), None, NOW)
 
@@ -146,14 +153,14 @@ def test_pull_that_backs_off_names_its_error_and_the_missing_secret() -> None:
 
 class TestListings:
     async def test_events_of_a_pod_are_not_listed_in_its_first_seconds(self, rig: Rig) -> None:
-        rig.known(run(status=started()), job(), creating(age=1))
+        rig.known(run(ALONE, started()), job(ALONE), creating(age=1))
         seen = await rig.observe()
 
         assert rig.api.requests == []
         assert seen.events_due == pytest.approx(2)
 
     async def test_events_of_pods_that_run_are_not_listed(self, rig: Rig) -> None:
-        rig.known(run(status=started()), job(), labelled_pod("driver"))
+        rig.known(run(ALONE, started()), job(ALONE), of_the_run(pod("driver"), "driver"))
         seen = await rig.observe()
 
         assert (rig.api.requests, seen.events_due) == ([], None)
@@ -179,7 +186,7 @@ class TestListings:
         assert 0 < len(rig.api.seen("GET", EVENT)) <= LISTINGS
 
     async def test_known_events_stay_when_a_listing_fails(self, rig: Rig) -> None:
-        rig.known(run(status=started()), job(), creating())
+        rig.known(run(ALONE, started()), job(ALONE), creating())
         rig.api.objects.create(EVENT, KEY.namespace, event("FailedMount", 'secret "x" not found'))
         rig.api.inject(Answer(500), "GET", EVENT, skip=1)
         first = await rig.observe()

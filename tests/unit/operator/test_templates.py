@@ -9,15 +9,16 @@ from typing import Any
 
 import pytest
 import yaml
+from distributed.cli import dask_worker
 
 from flowcluster_api import names
 from flowcluster_api.v1alpha1 import FlowRunSpec
-from flowcluster_operator.desired.dask_cluster import dask_cluster
+from flowcluster_operator.desired.dask_cluster import dask_cluster, scheduler_address
 from flowcluster_operator.desired.driver_job import driver_job
 from flowcluster_operator.desired.ray_cluster import ray_cluster
 from flowcluster_operator.errors import TemplateError
 from flowcluster_operator.model import Create, Rejection, Scale
-from flowcluster_operator.policies.refusals import never_accepted
+from flowcluster_operator.policies.refusals import final_refusal
 from flowcluster_operator.resources import DASK_CLUSTER, JOB, RAY_CLUSTER, Object
 from tests.support.built import BUILT
 from tests.support.makers import KEY, KEYS, SETTINGS, observed, spec
@@ -25,7 +26,7 @@ from tests.support.plans import CHILDREN, settled, started
 
 SIDECAR = {"name": "shipper", "image": "shipper:1", "restartPolicy": "Always"}
 PREPARE = {"name": "prepare", "image": "prepare:1"}
-ADDRESS = f"tls://{names.child_name(KEY.name, KEY.uid)}-scheduler.team.svc.cluster.local:8786"
+ADDRESS = scheduler_address(names.child_name(KEY.name, KEY.uid), KEY.namespace, SETTINGS)
 
 
 def parsed(kind: str = "Dask", **templates: Any) -> FlowRunSpec:
@@ -81,6 +82,14 @@ class TestCommandLines:
 
     def test_wrapper_in_command_keeps_our_arguments(self) -> None:
         assert with_line(command=["tini", "--"])["args"][:3] == ["dask", "worker", ADDRESS]
+
+    @pytest.mark.parametrize("given", [["--lifetime", "1h"], ["--nanny", "--nthreads=2"], []])
+    def test_command_line_of_a_worker_is_one_that_dask_accepts(self, given: list[str]) -> None:
+        args = with_line(args=["dask", "worker", *given])["args"]
+        parsed = dask_worker.main.make_context("dask worker", args[2:]).params
+
+        assert (parsed["protocol"], parsed["dashboard_address"]) == ("tls", ":8788")
+        assert parsed["nanny"] is ("--nanny" in given)
 
     def test_nanny_of_a_template_stays(self) -> None:
         assert "--no-nanny" not in with_line(args=["dask", "worker", "--nanny"])["args"]
@@ -274,7 +283,7 @@ class TestRefusals:
     def test_unknown_field_of_a_template_ends_the_run_by_its_name(self, kind: str, field: str, named: str) -> None:
         body, create = made(kind)
         prefix, (ours,) = KINDS[kind]
-        found = never_accepted([strict(kind, prefix + field)], [create], body)
+        found = final_refusal([strict(kind, prefix + field)], [create], body)
 
         assert found is not None
         assert found[0] == "InvalidTemplate"
@@ -286,14 +295,14 @@ class TestRefusals:
         """An administrator can upgrade the kind."""
         body, create = made(kind)
 
-        assert never_accepted([strict(kind, KINDS[kind][0] + "spec.enableServiceLinks")], [create], body) is None
+        assert final_refusal([strict(kind, KINDS[kind][0] + "spec.enableServiceLinks")], [create], body) is None
 
     @pytest.mark.parametrize("kind", KINDS)
     def test_value_that_is_not_valid_ends_the_run_by_the_field_of_the_template(self, kind: str) -> None:
         body, create = made(kind)
         prefix, (ours,) = KINDS[kind]
         message = f'{kind} "x" is invalid: {prefix}spec.containers[1].image: Required value'
-        found = never_accepted([Rejection(kind, "x", 422, message)], [create], body)
+        found = final_refusal([Rejection(kind, "x", 422, message)], [create], body)
 
         assert found is not None
         assert found[0] == "InvalidTemplate"
@@ -315,7 +324,7 @@ class TestRefusals:
     def test_policy_of_the_cluster_ends_no_run(self, kind: str, status: int, message: str) -> None:
         body, create = made(kind)
 
-        assert never_accepted([Rejection(kind, "x", status, message)], [create], body) is None
+        assert final_refusal([Rejection(kind, "x", status, message)], [create], body) is None
 
     def test_run_with_a_field_that_dask_cluster_does_not_know_fails_immediately(self) -> None:
         body, _ = made("DaskCluster")
