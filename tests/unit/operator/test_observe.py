@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 
 from flowcluster_api import names
@@ -131,6 +133,29 @@ class TestMissing:
     async def test_observe_reads_no_recorded_child_when_the_run_is_over(self, rig: Rig) -> None:
         """Its children are being deleted: each is missing sooner or later."""
         rig.known(run(status={**FINISHED, "flow": {"job": NAME}, "cluster": {"name": NAME}}), lease(), *access())
+        await rig.observe()
+
+        assert rig.api.requests == []
+
+    LEADER: ClassVar[Object] = {"name": NAME, "scheduler": {"pod": "scheduler-1", "uid": "pod-scheduler"}}
+
+    async def test_observe_reads_the_scheduler_and_the_lease_when_the_store_lacks_them(self, rig: Rig) -> None:
+        """A watch by labels reports an object as deleted when its label is edited."""
+        rig.known(run(status={"cluster": self.LEADER}), cluster())
+        rig.there(labelled_pod("scheduler"), lease())
+        found = await rig.observe()
+
+        assert [item.uid for item in found.leaders()] == ["pod-scheduler"]
+        assert found.lease is not None
+
+    async def test_observe_finds_no_scheduler_and_no_lease_when_they_are_gone(self, rig: Rig) -> None:
+        rig.known(run(status={"cluster": self.LEADER}), cluster())
+        found = await rig.observe()
+
+        assert (found.leaders(), found.lease) == ([], None)
+
+    async def test_observe_reads_no_scheduler_when_the_store_has_it(self, rig: Rig) -> None:
+        rig.known(run(status={"cluster": self.LEADER}), cluster(), lease(), labelled_pod("scheduler"))
         await rig.observe()
 
         assert rig.api.requests == []
