@@ -39,7 +39,7 @@ LOOK_SECONDS = 1.5
 #: The shortest time between two looks that nothing but a clock asks for.
 SHORTEST_LOOK_SECONDS = 0.5
 #: Seconds for which passes fail before status shows why.
-SHOWN_SECONDS = 2.0
+SHOWN_SECONDS = 3.0
 
 _OVER = ("Stopping", *c.FINAL_PHASES)
 _BEING_DELETED = "what the run had is being deleted"

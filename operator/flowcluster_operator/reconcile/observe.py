@@ -72,6 +72,8 @@ async def observe(
         job = job or await _recorded(store, kube, key, JOB, (status.get("flow") or {}).get("job"))
     if is_live and job is not None:
         await _read_last_pod(store, kube, key, job)
+    if is_live and (leader := (status.get("cluster") or {}).get("scheduler")):
+        await _read_leader(store, kube, key, leader)
     if (over or is_suspended(status)) and key not in memory.searched and not is_true(status, c.CLUSTER_DELETED):
         await find_rights(store, kube, key)
         memory.searched.add(key)
@@ -183,6 +185,18 @@ async def _confirm_gone(store: Store, kube: Kube, resource: Resource, key: Key, 
 async def _recorded(store: Store, kube: Kube, key: Key, resource: Resource, name: str | None) -> Object | None:
     """Read a child that the status names and the store lacks: only the API server knows that it is lost."""
     return await _confirm_gone(store, kube, resource, key, name) if name else None
+
+
+async def _read_leader(store: Store, kube: Kube, key: Key, leader: Object) -> None:
+    """Read the scheduler or head and the Lease where the store lacks them, before they count as lost.
+
+    A watch by labels reports an object as deleted when its label is edited.
+    """
+    if not any(pod["metadata"]["uid"] == leader["uid"] for pod in store.children(key, POD)):
+        for pod in (await kube.list(POD, key.namespace, fields=f"metadata.name={leader['pod']}"))["items"]:
+            store.put(POD, pod)
+    if _owned(store, LEASE, key) is None:
+        await _confirm_gone(store, kube, LEASE, key, names.child_name(key.name, key.uid))
 
 
 async def _read_last_pod(store: Store, kube: Kube, key: Key, job: Object) -> None:

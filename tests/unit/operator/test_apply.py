@@ -268,6 +268,14 @@ class TestSetWorkers:
         assert known == rig.api.objects.get(DASK_CLUSTER, KEY.namespace, NAME)
         assert known["spec"]["worker"]["replicas"] == 7
 
+    async def test_set_workers_repeats_no_request_while_another_run_does(self, rig: Rig) -> None:
+        made = rig.known(DASK_CLUSTER, cluster())
+        retry = SetWorkers(DASK_CLUSTER, NAME, uid(made), {"spec": {"worker": {"replicas": 0}}}, is_retry=True)
+        rig.memory.requests.claim(KEY._replace(name="other"), asyncio.get_running_loop().time())
+        await rig.carry_out(retry)
+
+        assert rig.api.seen("PATCH") == []
+
     async def test_set_workers_applies_the_steps_of_a_json_patch(self, rig: Rig) -> None:
         made = rig.known(RAY_CLUSTER, {**cluster(), "spec": {"size": 1}})
         steps: list[Object] = [{"op": "replace", "path": "/spec/size", "value": 2}]

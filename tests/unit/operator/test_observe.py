@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 
 from flowcluster_api import names
@@ -9,7 +11,7 @@ from flowcluster_operator.backends.dask import DaskBackend
 from flowcluster_operator.errors import ApiUnavailable
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.model import Rejection, Settled
-from flowcluster_operator.resources import FLOW_RUN, Object
+from flowcluster_operator.resources import FLOW_RUN, LEASE, POD, Object
 from tests.support.fake_api import Answer, FakeApi
 from tests.support.makers import KEY, KEYS, LEASE_UID, access, cluster, deployment, job, lease, run, spec
 from tests.support.observing import FINISHED, NAME, PARENT, Rig, child_run, clock, labelled_pod, parent_run
@@ -134,6 +136,29 @@ class TestMissing:
         await rig.observe()
 
         assert rig.api.requests == []
+
+    LEADER: ClassVar[Object] = {"name": NAME, "scheduler": {"pod": "scheduler-1", "uid": "pod-scheduler"}}
+
+    async def test_observe_reads_the_scheduler_and_the_lease_when_the_store_lacks_them(self, rig: Rig) -> None:
+        """A watch by labels reports an object as deleted when its label is edited."""
+        rig.known(run(status={"cluster": self.LEADER}), cluster())
+        rig.there(labelled_pod("scheduler"), lease())
+        found = await rig.observe()
+
+        assert [item.uid for item in found.leaders()] == ["pod-scheduler"]
+        assert found.lease is not None
+
+    async def test_observe_finds_no_scheduler_and_no_lease_when_they_are_gone(self, rig: Rig) -> None:
+        rig.known(run(status={"cluster": self.LEADER}), cluster())
+        found = await rig.observe()
+
+        assert (found.leaders(), found.lease) == ([], None)
+
+    async def test_observe_reads_no_scheduler_when_the_store_has_it(self, rig: Rig) -> None:
+        rig.known(run(status={"cluster": self.LEADER}), cluster(), lease(), labelled_pod("scheduler"))
+        await rig.observe()
+
+        assert (rig.api.seen("GET", POD), rig.api.seen("GET", LEASE)) == ([], [])
 
 
 class TestReferenced:
