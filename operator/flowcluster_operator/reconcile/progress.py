@@ -45,12 +45,19 @@ def has_children(draft: Draft) -> bool:
 
 
 def forget_children(draft: Draft) -> None:
-    """Keep of cluster and flow only what they used: a suspended run has neither."""
+    """Keep of cluster and flow only what they used: a suspended run has neither.
+
+    Fields with a default in the CRD stay: the API server would add them again, and each pass would find a change.
+    """
     cluster, flow = draft.status.pop("cluster", None) or {}, draft.status.pop("flow", None) or {}
     cluster |= used(cluster, 0, draft.now)
-    kept = {name: cluster[name] for name in ("kind", "peakWorkers", "workerSeconds") if name in cluster}
-    if "kind" in kept and len(kept) > 1:
-        draft.status["cluster"] = kept
+    if "kind" in cluster:
+        draft.status["cluster"] = {
+            "kind": cluster["kind"],
+            "workers": dict.fromkeys(("minimum", "maximum", "target", "requested", "ready"), 0),
+            "peakWorkers": cluster.get("peakWorkers", 0),
+            "workerSeconds": cluster.get("workerSeconds", 0),
+        }
     if flow.get("attempts"):
         # The next start goes on counting: all of them are attempts of the run, and they have ended.
         draft.status["flow"] = {"attempts": flow["attempts"], "endedAttempts": flow["attempts"]}

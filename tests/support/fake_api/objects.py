@@ -11,8 +11,10 @@ import json
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+from flowcluster_api import names
 from flowcluster_operator.facts import timestamp
 from flowcluster_operator.resources import Object, Resource
+from tests.support.fake_api.defaults import stored_status
 from tests.support.fake_api.failures import Failure
 from tests.support.fake_api.patches import field_selected, label_selected, merged, stepped
 
@@ -117,7 +119,10 @@ class Objects:
         if meta.get("uid", obj["metadata"]["uid"]) != obj["metadata"]["uid"]:
             raise self._other_uid(resource, obj, meta["uid"])
         self._check_version(resource, obj, meta["resourceVersion"])
-        return self._update((resource, namespace, name), obj, {**obj, "status": copied(body.get("status"))})
+        status = copied(body.get("status"))
+        if resource.kind == names.KIND and status is not None:
+            status = stored_status(status)
+        return self._update((resource, namespace, name), obj, {**obj, "status": status})
 
     def delete(self, resource: Resource, namespace: str, name: str, options: Object | None = None) -> Object | None:
         """Delete an object; return it while finalizers keep it, or None. Raises Failure 404 or 409."""

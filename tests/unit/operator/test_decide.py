@@ -368,7 +368,7 @@ class TestTeardown:
 
         assert first.actions == ()
         assert first.status is not None
-        assert "cluster" not in first.status
+        assert "name" not in first.status["cluster"]
         assert [type(action) for action in second.actions] == [Delete] * 6
 
     @pytest.mark.parametrize("suspend", [True, False])
@@ -397,6 +397,7 @@ class TestTeardown:
         status = started(cluster=used | workers, flow={"job": "j", "attempts": 2})
         left = settled(observed(spec(suspend=True), status=status, **CHILDREN))
 
+        assert set(left["cluster"].pop("workers").values()) == {0}
         assert left["cluster"] == {"kind": "Dask", "workerSeconds": 20, "peakWorkers": 2}
         assert left["flow"] == {"attempts": 2, "endedAttempts": 2}
 

@@ -95,7 +95,7 @@ def assert_started(api: FakeApi) -> None:
 def started(api: FakeApi, **wish: bool) -> None:
     """Put a run that has all its children onto the API server, and ask for its end or its suspension."""
     name = names.child_name(KEY.name, KEY.uid)
-    made = {"cluster": {"kind": "Dask", "name": name}, "flow": {"job": name, "attempts": 1}}
+    made = {"cluster": {"kind": "Dask", "name": name, "workerSeconds": 5}, "flow": {"job": name, "attempts": 1}}
     status = {"phase": "Starting", "startTime": timestamp(dt.datetime.now(dt.UTC)), **made}
     api.objects.create(FLOW_RUN, KEY.namespace, run(spec(**wish or {"cancel": True}), status))
     for child in (cluster(), job(), lease(), *access()):
