@@ -100,7 +100,10 @@ class Reconciler:
             raise
         rejections = await apply(plan, observed, self._store, self._memory, self._kube, now)
         if rejections:
-            self._rejections[key] = (now, rejections)
+            # Those that are known stay: a pass that leaves a refused child out may create another kind.
+            again = {(rejection.kind, rejection.name) for rejection in rejections}
+            known = [item for item in observed.rejections if (item.kind, item.name) not in again]
+            self._rejections[key] = (now, [*known, *rejections])
         if plan.requeue is None:
             self.queue.cancel_timer(key)
             if observed.run is None:

@@ -12,8 +12,8 @@ from flowcluster_api import child_runs
 from flowcluster_operator.desired.metadata import owner_reference
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.model import Key
-from flowcluster_operator.resources import FLOW_RUN, LEASE, Object
-from tests.support.fake_api import Drop, FakeApi
+from flowcluster_operator.resources import DASK_CLUSTER, FLOW_RUN, LEASE, Object
+from tests.support.fake_api import Answer, Drop, FakeApi
 from tests.support.makers import KEY, SETTINGS, run, spec
 from tests.support.passes import Passes
 
@@ -91,6 +91,21 @@ async def test_name_of_another_flow_run_is_refused(api: FakeApi, passes: Passes)
     refused = child_runs.read(lease(api))["part"].refused
     assert refused is not None
     assert "is not the run's" in refused
+
+
+async def test_request_is_refused_while_another_child_of_the_run_is_refused(api: FakeApi, kube: Kube) -> None:
+    """One refusal must not be forgotten over the other: the passes would then go on without an end."""
+    api.objects.create(FLOW_RUN, KEY.namespace, run())
+    other = run(spec(flow=False))
+    other["metadata"] |= {"name": "part", "uid": "uid-other"}
+    api.objects.create(FLOW_RUN, KEY.namespace, other)
+    api.inject(Answer(403, "exceeded quota"), "POST", DASK_CLUSTER, times=None)
+    async with Passes(kube, SETTINGS).running() as passes:
+        await passes.make()
+        request(api, child_runs.create("part", PART))
+        await settle(api, passes)
+
+    assert child_runs.read(lease(api))["part"].refused is not None
 
 
 async def test_bounds_change_and_cancellation_follow_requests(api: FakeApi, passes: Passes) -> None:
