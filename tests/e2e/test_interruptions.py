@@ -60,6 +60,7 @@ def test_what_dask_kubernetes_makes_too_late(world: World, end: str) -> None:
         world.wait_phase("run", "Cancelled")
 
     wait_until(lambda: world.everything() == ["DaskWorkerGroup stranger"], "only the stranger's is left", 60)
+    world.delete_dask_worker_group("stranger")
 
 
 def test_cancelled_while_running(world: World) -> None:
