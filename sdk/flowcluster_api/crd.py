@@ -96,10 +96,24 @@ def _root_schema() -> dict[str, Any]:
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
             "spec": _structural(FlowRunSpec.model_json_schema(by_alias=True)),
-            "status": _structural(FlowRunStatus.model_json_schema(by_alias=True, mode="serialization")),
+            "status": _without_defaults(_structural(FlowRunStatus.model_json_schema(by_alias=True))),
         },
         "x-kubernetes-validations": [named, *fixed],
     }
+
+
+def _without_defaults(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema without defaults.
+
+    A default that the API server adds to a status would differ from what the operator wrote, and the operator would
+    write it again and again.
+    """
+    result = {key: value for key, value in schema.items() if key != "default"}
+    if "properties" in schema:
+        result["properties"] = {name: _without_defaults(child) for name, child in schema["properties"].items()}
+    if "items" in schema:
+        result["items"] = _without_defaults(schema["items"])
+    return result
 
 
 def _structural(document: dict[str, Any]) -> dict[str, Any]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import Any
 
 import pytest
 
+from flowcluster_api.crd import flow_run_crd
 from flowcluster_api.driver import OUTCOME_LIMIT, Outcome, TaskCounts
 from tools.generate import ROOT, generated
 
@@ -43,3 +45,19 @@ def test_a_long_outcome_fits_into_a_termination_message() -> None:
 def test_generated_files_are_up_to_date(path: str) -> None:
     """The CRD in manifests and chart is the one that the models give."""
     assert (ROOT / path).read_text() == {str(key): text for key, text in generated().items()}[path]
+
+
+def test_status_schema_has_no_defaults() -> None:
+    """What the API server adds to a status, the operator takes for a change, and writes its own again and again."""
+    (version,) = flow_run_crd()["spec"]["versions"]
+    schema = version["schema"]["openAPIV3Schema"]["properties"]
+
+    assert _with_default(schema["spec"], "spec")
+    assert _with_default(schema["status"], "status") == []
+
+
+def _with_default(schema: dict[str, Any], path: str) -> list[str]:
+    found = [path] if "default" in schema else []
+    for name, child in schema.get("properties", {}).items():
+        found += _with_default(child, f"{path}.{name}")
+    return found + (_with_default(schema["items"], f"{path}[]") if "items" in schema else [])
