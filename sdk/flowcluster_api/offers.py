@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from flowcluster_api import names, quantities
+from flowcluster_api import names
 
 #: Amounts by resource; None where only the worker itself will know.
 Offers = dict[str, float | None]
@@ -21,6 +21,9 @@ def offers(workers: Mapping[str, Any]) -> Offers:
     GPUs are counted as KubeRay counts them: limits whose names end with ``gpu``. A template that changes the worker's
     resources may bring any number of them.
     """
+    # Not at the top: every program that imports the SDK imports this module, and `fractions` takes milliseconds.
+    from flowcluster_api import quantities
+
     found: Offers = {"CPU": float(workers.get("threads") or 1), "memory": None, "object_store_memory": None}
     found |= {name: float(amount) for name, amount in (workers.get("taskResources") or {}).items()}
     if "GPU" not in found:
