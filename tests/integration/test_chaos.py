@@ -1,0 +1,64 @@
+"""A sample of the chaos trials: lives with one fault each end as the same life undisturbed.
+
+`make chaos` runs all of them; `tests.support.chaos` says what a trial is.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from tests.support.chaos.plan import Life, plan
+from tests.support.chaos.report import Judged
+from tests.support.chaos.suite import Suite
+from tests.support.rig.rig import Rig
+
+pytestmark = [pytest.mark.rig, pytest.mark.timeout(600)]
+
+_SEED = 20261126
+#: Lives of the sample, with the number of faults that are injected into each.
+_FAULTS = {
+    Life("success", "Dask"): 4,
+    Life("success", "Ray"): 3,
+    Life("cancel", "Dask"): 3,
+    Life("delete-running", "Ray"): 2,
+    Life("suspend-resume", "Dask"): 3,
+    Life("scaling", "Dask"): 3,
+    Life("scaling", "Ray"): 2,
+}
+_TRIALS = [(life, number) for life, faults in _FAULTS.items() for number in range(faults)]
+
+
+@pytest.fixture(scope="module")
+def suite(rig: Rig) -> Suite:
+    """All trials of the sample, run side by side."""
+    suite = Suite(rig, lambda _judged: None)
+    suite.run_references(_FAULTS)
+    planned = plan(suite.references, _SEED)
+    suite.run(
+        trial
+        for life, faults in _FAULTS.items()
+        for trial in itertools.islice((one for one in planned if one.life == life), faults)
+    )
+    return suite
+
+
+def of_life(suite: Suite, life: Life) -> list[Judged]:
+    return [one for one in suite.judged if (one.result.scenario, one.result.kind) == (life.scenario, life.kind)]
+
+
+@pytest.mark.parametrize("life", _FAULTS, ids=str)
+def test_run_needs_no_more_pods_than_it_has_when_undisturbed(suite: Suite, life: Life) -> None:
+    reference, *_ = of_life(suite, life)
+
+    assert not reference.problems, reference.text()
+
+
+@pytest.mark.parametrize(("life", "number"), _TRIALS, ids=lambda value: str(value))
+def test_run_ends_as_undisturbed_when_a_fault_happens(suite: Suite, life: Life, number: int) -> None:
+    _reference, *disturbed = sorted(of_life(suite, life), key=lambda one: str(one.result.fault) != "undisturbed")
+    judged = disturbed[number]
+
+    assert judged.is_reached, f"{judged.result.name}: the operator made no such write"
+    assert not judged.problems, judged.text()

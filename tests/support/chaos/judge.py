@@ -1,0 +1,55 @@
+"""The verdict over a trial: its end, what is left and what was created, compared with the same life undisturbed."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from tests.support.chaos.scenarios import is_exact, needed_pods
+from tests.support.chaos.trial import Result
+
+
+def judge(result: Result, reference: Result) -> list[str]:
+    """Return what is wrong with a disturbed trial, one sentence each; empty when nothing is.
+
+    Nothing is allowed that the undisturbed life does not have: each child has a name that is fixed for its run, so that
+    no fault is a reason to create one twice.
+    """
+    found = [*result.problems, *_left(result)]
+    if result.end != reference.end:
+        found += [
+            f"end: {name} is {result.end.get(name, 'absent')}, undisturbed {reference.end.get(name, 'absent')}"
+            for name in sorted({*result.end, *reference.end})
+            if result.end.get(name) != reference.end.get(name)
+        ]
+    if is_exact(result.scenario):
+        found += _differences("created", result.created, reference.created)
+        found += _differences("deleted", result.deleted, reference.deleted)
+    else:
+        found += _surplus(result)
+    return found
+
+
+def judge_reference(result: Result) -> list[str]:
+    """Return what is wrong with an undisturbed trial: more pods than the life needs are an error in themselves."""
+    return [*result.problems, *_left(result), *_surplus(result)]
+
+
+def _left(result: Result) -> list[str]:
+    return [f"left: {', '.join(result.left)}"] if result.left else []
+
+
+def _surplus(result: Result) -> list[str]:
+    needed = needed_pods(result.scenario, result.kind)
+    return [
+        f"created: {number} {label}, the run needs {needed.get(label, 0)}"
+        for label, number in sorted(result.created.items())
+        if label.startswith("Pod ") and number > needed.get(label, 0)
+    ]
+
+
+def _differences(verb: str, found: Counter[str], expected: Counter[str]) -> list[str]:
+    return [
+        f"{verb}: {found[label]} {label}, undisturbed {expected[label]}"
+        for label in sorted({*found, *expected})
+        if found[label] != expected[label]
+    ]
