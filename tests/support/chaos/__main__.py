@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
+import shutil
 import sys
 import time
 
@@ -18,7 +20,10 @@ from tests.support.chaos.report import Judged, table
 from tests.support.chaos.suite import AT_A_TIME, Suite
 from tests.support.rig.operator import ENV_TREE
 from tests.support.rig.rig import Rig
+from tests.support.world import ROOT
 
+#: Data and logs of the last rig.
+_FOLDER = ROOT / "build" / "chaos"
 _SEED = 20261126
 _MINUTES = 55.0
 
@@ -42,7 +47,8 @@ def main() -> int:
     if options.operator:
         os.environ[ENV_TREE] = os.path.abspath(options.operator)
     until = time.monotonic() + 60 * options.minutes
-    with Rig() as rig:
+    shutil.rmtree(_FOLDER, ignore_errors=True)
+    with Rig(_FOLDER) as rig:
         _print(f"the rig is up after {rig.start_seconds:.1f} s; logs: {rig.folder}")
         suite = Suite(rig, lambda judged: _print(_line(judged, suite)), options.at_a_time)
         suite.run_references(chosen_lives(options.trials))
@@ -50,12 +56,21 @@ def main() -> int:
         if not options.undisturbed:
             _print(f"{len(trials)} trials, {options.at_a_time} at a time, in the order of seed {options.seed}")
             suite.run(trials, until)
+        _print(_cpu_seconds(rig))
     _print(table(suite.judged, len(suite.references) + (0 if options.undisturbed else len(trials))))
     return 1 if any(one.problems for one in suite.judged) else 0
 
 
 def _line(judged: Judged, suite: Suite) -> str:
     return f"{len(suite.judged):4}  {judged.text()}"
+
+
+def _cpu_seconds(rig: Rig) -> str:
+    """Return what limits the number of trials side by side."""
+    used = {process.name: process.cpu_seconds() for process in rig.processes.values()}
+    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    used |= {"these tests": own.ru_utime + own.ru_stime, "operators": children.ru_utime + children.ru_stime}
+    return "CPU seconds: " + ", ".join(f"{name} {seconds:.0f}" for name, seconds in used.items())
 
 
 def _print(text: str) -> None:

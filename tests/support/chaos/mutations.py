@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import random
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -46,7 +47,7 @@ _PARAMETERS: tuple[Any, ...] = (
     {"": 1},
     {"a b": "$(HOME)"},
     {"n": 1e308},
-    {"deep": {"a": {"b": {"c": [None, True, {"d": "é\u0000"[:1]}]}}}},
+    {"deep": {"a": {"b": {"c": [None, True, {"d": "é"}]}}}},
     {"long": "x" * 100_000},
 )
 
@@ -132,8 +133,11 @@ class Mutation:
         return spec
 
     def is_named_in(self, message: str) -> bool:
-        """Whether a refusal names one of the fields."""
-        return any(leaf.path[-1] in message or ".".join(leaf.path[:-1]) in message for leaf, _value in self.changes)
+        """Whether a refusal names one of the fields.
+
+        A rule between fields stands at their common parent, and names the fields in its message.
+        """
+        return any(_names(message, leaf.path) for leaf, _value in self.changes)
 
 
 def single_mutations(values_a_leaf: int | None, seed: int) -> list[Mutation]:
@@ -155,6 +159,15 @@ def combinations(number: int, seed: int) -> list[Mutation]:
         Mutation(tuple((leaf, chosen.choice(leaf.values())) for leaf in chosen.sample(every, chosen.randint(2, 4))))
         for _ in range(number)
     ]
+
+
+def _names(message: str, path: tuple[str, ...]) -> bool:
+    if ".".join(path) in message:
+        return True
+    words = set(re.findall(r"\w+", message))
+    return any(
+        ".".join(path[:length]) in message and not words.isdisjoint(path[length:]) for length in range(2, len(path))
+    )
 
 
 def _short(value: Any) -> str:

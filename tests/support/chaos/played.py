@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 from flowcluster_api.driver import Outcome
-from tests.support.rig.client import Body, Client
+from tests.support.rig.client import JSON_PATCH, Body, Client
 from tests.support.rig.kinds import POD, RAY_CLUSTER
 from tests.support.rig.ledger import Entry
 
@@ -59,9 +59,9 @@ def end_pod(client: Client, pod: Entry, outcome: Outcome) -> None:
 def autoscale(client: Client, cluster: Entry, workers: list[Entry], replicas: int) -> None:
     """Set the number of a RayCluster's workers as Ray's autoscaler does: it names those that go."""
     path = RAY_CLUSTER.path(cluster.meta["namespace"], cluster.name)
-    found = client.get(path)
-    assert found is not None, f"{cluster} is gone"
-    (group,) = found["spec"]["workerGroupSpecs"]
-    surplus = [pod.name for pod in workers][replicas:]
-    group |= {"replicas": replicas, "scaleStrategy": {"workersToDelete": surplus}}
-    client.patch(path, {"spec": {"workerGroupSpecs": [group]}})
+    group, surplus = "/spec/workerGroupSpecs/0", [pod.name for pod in workers][replicas:]
+    steps: list[Body] = [
+        {"op": "replace", "path": f"{group}/replicas", "value": replicas},
+        {"op": "add", "path": f"{group}/scaleStrategy", "value": {"workersToDelete": surplus}},
+    ]
+    client.request("PATCH", path, steps, JSON_PATCH)

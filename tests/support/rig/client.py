@@ -14,7 +14,7 @@ from tools.cluster.onenode.pki import Pair
 
 Body = dict[str, Any]
 
-MERGE_PATCH = "application/merge-patch+json"
+MERGE_PATCH, JSON_PATCH = "application/merge-patch+json", "application/json-patch+json"
 #: Watches of kinds whose spec is not needed carry metadata only.
 METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
 METADATA_ONLY_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
@@ -80,7 +80,9 @@ class Client:
         except OSError:
             return False
 
-    def request(self, method: str, path: str, body: Body | None = None, kind: str = "application/json") -> Body:
+    def request(
+        self, method: str, path: str, body: Body | list[Body] | None = None, kind: str = "application/json"
+    ) -> Body:
         """Send one request and return the answer. Raises ApiError when its status is not 2xx."""
         status, text = self._send(method, path, body, kind, "application/json")
         try:
@@ -124,7 +126,9 @@ class Client:
                 return None
             raise
 
-    def _send(self, method: str, path: str, body: Body | None, kind: str, accept: str) -> tuple[int, bytes]:
+    def _send(
+        self, method: str, path: str, body: Body | list[Body] | None, kind: str, accept: str
+    ) -> tuple[int, bytes]:
         data = None if body is None else json.dumps(body)
         headers = {"Content-Type": kind, "Accept": accept}
         for last in (False, True):

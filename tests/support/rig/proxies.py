@@ -159,7 +159,12 @@ class FaultProxy:
         await self._session.close()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        body = await request.read()
+        try:
+            return await self._answer(request, await request.read())
+        except (ConnectionResetError, aiohttp.ClientError):
+            return _broken(request)  # the operator or the API server has closed the connection
+
+    async def _answer(self, request: web.Request, body: bytes) -> web.StreamResponse:
         self.requests += 1
         if request.method in _WRITES:
             return await self._write(request, body)

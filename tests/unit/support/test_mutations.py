@@ -35,3 +35,18 @@ def test_mutation_changes_only_its_leaf() -> None:
 def test_mutations_are_the_same_when_the_seed_is_the_same() -> None:
     assert single_mutations(2, 1) == single_mutations(2, 1) != single_mutations(2, 2)
     assert combinations(5, 1) == combinations(5, 1) != combinations(5, 2)
+
+
+@pytest.mark.parametrize(
+    ("field", "message", "is_named"),
+    [
+        ("spec.cluster.workers.threads", "spec.cluster.workers.threads: Invalid value: 0", True),
+        ("spec.cluster.ref.name", "spec.cluster: Invalid value: ref names an existing cluster", True),
+        ("spec.cluster.workers.threads", "spec.cluster: Invalid value: kind is wrong", False),
+        ("spec.cancel", "the object is invalid", False),
+    ],
+)
+def test_refusal_names_a_field_by_its_path_or_at_a_parent(field: str, message: str, is_named: bool) -> None:
+    mutation = next(one for one in single_mutations(1, 1) if str(one.changes[0][0]) == field)
+
+    assert mutation.is_named_in(message) == is_named
