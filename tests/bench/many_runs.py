@@ -82,7 +82,7 @@ class Bench:
     def ours(self) -> tuple[Measured, Measured]:
         """Measure our operator: the start of all runs, and their end."""
         view = self._rig.create_namespace(f"ours-{self._kind}")
-        with RigOperator(self._rig, view.namespace, {"FLOWCLUSTER_RESYNC_SECONDS": "60"}) as operator:
+        with RigOperator(self._rig, view.namespace, {"FLOWCLUSTER_RESYNC_SECONDS": "60"}, is_fresh=True) as operator:
             operator.arm(UNDISTURBED, "many-")
             started = self._measure(
                 operator,

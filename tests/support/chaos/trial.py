@@ -11,7 +11,7 @@ from typing import TypeVar
 from flowcluster_api import names
 from flowcluster_api.driver import Outcome
 from tests.support.chaos import played
-from tests.support.rig.client import Body
+from tests.support.rig.client import ApiError, Body
 from tests.support.rig.faults import UNDISTURBED, Fault
 from tests.support.rig.kinds import CLUSTERS, FLOW_RUN, LEASE, Kind
 from tests.support.rig.ledger import Entry, View
@@ -194,10 +194,9 @@ class Result:
         left: what was left besides the record.
         created: number of objects that were created, by kind and component.
         deleted: number of objects that were deleted, likewise.
-        writes: number of the operator's writes for the run; by method those that DELETE.
+        writes: the operator's writes for the run: method and path.
         problems: what is wrong without any comparison.
         seconds: how long it took.
-        rig_failed: whether the rig itself failed.
     """
 
     scenario: str
@@ -260,15 +259,18 @@ def run_trial(rig: Rig, scenario: str, kind: str, play: Callable[[Trial], None],
 def _play(trial: Trial, operator: RigOperator, play: Callable[[Trial], None]) -> list[str]:
     """Play the scenario beside a bystander; return what went wrong."""
     problems: list[str] = []
-    trial.create(BYSTANDER, workers={"minimum": 1, "maximum": 1})
-    trial.wait_phase("Running", name=BYSTANDER)
-    trial.wait(lambda: _is_quiet(operator), "the operator has nothing to do", 20)
+    try:
+        trial.create(BYSTANDER, workers={"minimum": 1, "maximum": 1})
+        trial.wait_phase("Running", name=BYSTANDER)
+        trial.wait(lambda: _is_quiet(operator), "the operator has nothing to do", 20)
+    except StepFailed as error:
+        return [f"bystander: does not start: {error}", f"status: {_words(trial.view.status(BYSTANDER))}"]
     before = _children(trial, BYSTANDER)
     operator.arm(trial.fault, SUBJECT)
     try:
         play(trial)
         trial.wait(lambda: _is_quiet(operator), "the operator's writes end", 20)
-    except StepFailed as error:
+    except (StepFailed, ApiError) as error:
         problems.append(f"stuck: {error}")
         problems.append(f"status: {_words(trial.view.status(SUBJECT))}")
     operator.disarm()

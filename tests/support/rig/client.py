@@ -52,6 +52,12 @@ class Client:
         self.context = ssl.create_default_context(cafile=str(authority.certificate))
         self.context.load_cert_chain(user.certificate, user.key)
         self._local = threading.local()
+        self._open: list[http.client.HTTPSConnection] = []
+
+    def close(self) -> None:
+        """Close the connections of all threads."""
+        for connection in self._open:
+            connection.close()
 
     def get(self, path: str) -> Body | None:
         """Return an object or a list; None when it does not exist."""
@@ -152,4 +158,5 @@ class Client:
                 self._host, self._port, timeout=_TIMEOUT_SECONDS, context=self.context
             )
             self._local.connection = connection
+            self._open.append(connection)
         return connection

@@ -14,6 +14,7 @@ from tests.support.rig.kinds import GIVEN, Kind
 
 #: Labels that say which part of a cluster a pod is; the second is KubeRay's own.
 _COMPONENT_LABELS = (names.LABEL_COMPONENT, "ray.io/node-type")
+_RETRY_SECONDS = 0.2
 
 
 @dataclasses.dataclass
@@ -136,16 +137,24 @@ class Ledger:
         self._lock = threading.RLock()
         self._views: dict[str, View] = {}
         self._synced: set[str] = set()
-        self._is_stopped = False
+        self._stopped = threading.Event()
+        self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
         """Begin to watch, one thread for each kind."""
         for kind in self._kinds:
-            threading.Thread(target=self._follow, args=(kind,), daemon=True, name=f"watch {kind.plural}").start()
+            thread = threading.Thread(target=self._follow, args=(kind,), daemon=True, name=f"watch {kind.plural}")
+            thread.start()
+            self._threads.append(thread)
 
     def stop(self) -> None:
-        """End: a watch that breaks is not begun again."""
-        self._is_stopped = True
+        """Begin no watch any more."""
+        self._stopped.set()
+
+    def join(self) -> None:
+        """Wait for the end of all watches. The API server must have ended."""
+        for thread in self._threads:
+            thread.join()
 
     def is_synced(self) -> bool:
         """Whether all kinds are being watched."""
@@ -163,7 +172,7 @@ class Ledger:
 
     def _follow(self, kind: Kind) -> None:
         version = ""
-        while not self._is_stopped:
+        while not self._stopped.is_set():
             try:
                 version = version or self._list(kind)
                 for event in self._client.watch(kind.path(), version, whole=kind.whole):
@@ -174,8 +183,8 @@ class Ledger:
                     if event["type"] != "BOOKMARK":
                         self._take(kind, event["object"], is_gone=event["type"] == "DELETED")
             except (OSError, http.client.HTTPException, ApiError, ValueError):
-                if not self._is_stopped:
-                    version = ""
+                version = ""
+                self._stopped.wait(_RETRY_SECONDS)
 
     def _list(self, kind: Kind) -> str:
         found = self._client.listed(kind.path(), whole=kind.whole)

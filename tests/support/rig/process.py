@@ -21,7 +21,27 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class Child:
+class CpuAndMemory:
+    """What a process uses.
+
+    Attributes:
+        pid: its process ID.
+    """
+
+    pid: int
+
+    def cpu_seconds(self) -> float:
+        """Return the CPU seconds, user and system, that it has used."""
+        fields = pathlib.Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS
+
+    def memory(self) -> int:
+        """Return its resident memory in bytes."""
+        pages = pathlib.Path(f"/proc/{self.pid}/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+class Child(CpuAndMemory):
     """A program that runs beside the tests.
 
     Args:
@@ -79,13 +99,3 @@ class Child:
             self._process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self.kill()
-
-    def cpu_seconds(self) -> float:
-        """Return the CPU seconds, user and system, that it has used."""
-        fields = pathlib.Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
-
-    def memory(self) -> int:
-        """Return its resident memory in bytes."""
-        pages = pathlib.Path(f"/proc/{self.pid}/statm").read_text().split()[1]
-        return int(pages) * os.sysconf("SC_PAGE_SIZE")

@@ -19,6 +19,7 @@ from tests.support.rig.client import ApiError, Body
 from tests.support.rig.control_plane import ControlPlane
 from tests.support.rig.kinds import CRD, KINDS, NAMESPACE, NODE, Kind
 from tests.support.rig.ledger import Ledger, View
+from tests.support.rig.nursery import Nursery
 from tests.support.rig.process import Child, free_port
 from tests.support.rig.proxies import ProxyLoop
 from tests.support.waiting import wait_until
@@ -42,7 +43,8 @@ class Rig:
     Attributes:
         client: a connection to the API server as administrator.
         ledger: what the API server has reported of all objects.
-        processes: all processes, by name.
+        processes: all processes but operators, by name.
+        nursery: starts operators.
         start_seconds: how long the start took.
     """
 
@@ -55,6 +57,7 @@ class Rig:
         self.processes = self._control_plane.processes
         self.ledger = Ledger(self.client, KINDS)
         self.proxies = ProxyLoop(self._control_plane.server, self.client.context)
+        self.nursery = Nursery()
         self._numbers = itertools.count(1)
         self.start_seconds = 0.0
 
@@ -64,6 +67,7 @@ class Rig:
         for name in PROGRAMS:
             gotools.built(name)
         try:
+            self.nursery.start()
             self._control_plane.start()
             self._install_crds()
             self._start_nodes()
@@ -103,9 +107,12 @@ class Rig:
         self.client.delete(NAMESPACE.path(name=namespace))
 
     def _stop(self) -> None:
+        self.ledger.stop()
+        self.nursery.stop()
         self.proxies.stop()
         self._control_plane.stop()
-        self.ledger.stop()
+        self.ledger.join()
+        self.client.close()
 
     def _install_crds(self) -> None:
         spec = importlib.util.find_spec("dask_kubernetes")
