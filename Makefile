@@ -8,12 +8,12 @@ STAMP := $(VENV)/.installed-$(VERSION)
 SUITE := $(BIN)/python -m tools.suite
 OTHERS := $(filter-out python$(basename $(VERSION)), python3.11 python3.12 python3.13)
 
-.PHONY: help demo quick test test-all lint unit contract e2e bench bench-ray bench-runs bench-sdk chaos soak up down \
-	install chart generate golden lock clean
+.PHONY: help demo quick test test-all lint unit contract e2e bench bench-ray bench-runs bench-sdk chaos \
+	chaos-mutants soak up down install chart generate golden lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(STAMP): requirements/dev.lock requirements/bootstrap.lock pyproject.toml
 	@case "$(VERSION)" in 3.11.* | 3.12.* | 3.13.*) ;; \
@@ -71,6 +71,9 @@ bench-sdk: $(STAMP) ## Print the SDK's figures beside those of the libraries ben
 
 chaos: $(STAMP) ## Break the operator and its connection at every write of a run, on a Kubernetes without containers; an hour
 	$(BIN)/python -m tests.support.chaos $(CHAOS)
+
+chaos-mutants: $(STAMP) ## Plant the bugs of a file into copies of the operator, and see that chaos trials find them
+	$(BIN)/python -m tests.support.chaos.mutants $(MUTANTS)
 
 soak: $(STAMP) ## Break things under clusters from Python, and count; an hour (SOAK=--quick: a few minutes)
 	$(BIN)/python -m tests.bench.soak $(SOAK)

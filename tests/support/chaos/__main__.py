@@ -44,6 +44,10 @@ def main() -> int:
     parser.add_argument("--undisturbed", action="store_true", help="run lives without faults only")
     parser.add_argument("--operator", metavar="CHECKOUT", help="try the operator of another checkout, such as a mutant")
     options = parser.parse_args()
+    try:
+        lives = chosen_lives(options.trials)
+    except ValueError as error:
+        parser.error(str(error))
     if options.operator:
         os.environ[ENV_TREE] = os.path.abspath(options.operator)
     until = time.monotonic() + 60 * options.minutes
@@ -51,7 +55,7 @@ def main() -> int:
     with Rig(_FOLDER) as rig:
         _print(f"the rig is up after {rig.start_seconds:.1f} s; logs: {rig.folder}")
         suite = Suite(rig, lambda judged: _print(_line(judged, suite)), options.at_a_time)
-        suite.run_references(chosen_lives(options.trials))
+        suite.run_references(lives)
         trials = chosen_trials(options.trials, plan(suite.references, options.seed))
         if not options.undisturbed:
             _print(f"{len(trials)} trials, {options.at_a_time} at a time, in the order of seed {options.seed}")

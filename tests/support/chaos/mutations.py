@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import random
 import re
 from collections.abc import Iterator
@@ -92,11 +93,12 @@ class Leaf:
         yield from ({"": 1}, {"a b": 1}, {"é": 1}, {f"x{number}": 1 for number in range(33)}, "x", [])
 
 
-def leaves() -> list[Leaf]:
+@functools.cache
+def leaves() -> tuple[Leaf, ...]:
     """Return all leaves of ``spec``, from the CRD."""
     crd = yaml.safe_load(_CRD.read_text())
     (version,) = crd["spec"]["versions"]
-    return list(_leaves(("spec",), version["schema"]["openAPIV3Schema"]["properties"]["spec"]))
+    return tuple(_leaves(("spec",), version["schema"]["openAPIV3Schema"]["properties"]["spec"]))
 
 
 def _leaves(path: tuple[str, ...], schema: Body) -> Iterator[Leaf]:

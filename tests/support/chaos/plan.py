@@ -11,7 +11,7 @@ from tests.support.chaos.scenarios import KINDS, SCENARIOS
 from tests.support.chaos.trial import Result
 from tests.support.rig.faults import REASONS, Fault, FaultKind
 
-#: Faults at each write. The first two find most bugs: they come first where time is limited.
+#: Faults at each write, besides kills after it and refusals.
 _AT_WRITES = (
     FaultKind.KILL_BEFORE,
     FaultKind.DROP_ANSWER,
@@ -49,8 +49,9 @@ class Planned:
 def plan(references: dict[Life, Result], seed: int) -> list[Planned]:
     """Return every fault at every write of every life.
 
-    Kills after each write and stale listings after each DELETE come first, the rest follows; both in an order that the
-    seed fixes, so that the first trials of two runs are the same ones.
+    There are more than an hour has room for. Every second trial is a kill after a write or a stale listing after a
+    DELETE, until all of these are used up. The seed fixes the order, so that the first trials of two runs are the same
+    ones.
     """
     first, rest = [], []
     for life, reference in references.items():
@@ -63,7 +64,9 @@ def plan(references: dict[Life, Result], seed: int) -> list[Planned]:
     shuffle = random.Random(seed).shuffle
     shuffle(first)
     shuffle(rest)
-    return first + rest
+    pairs = zip(first, rest, strict=False)
+    together = min(len(first), len(rest))
+    return [one for pair in pairs for one in pair] + first[together:] + rest[together:]
 
 
 def chosen_lives(patterns: Sequence[str]) -> list[Life]:

@@ -68,6 +68,19 @@ def delete_running(trial: Trial) -> None:
     trial.wait_empty()
 
 
+def recreate(trial: Trial) -> None:
+    """The user deletes a run that runs, and creates another one of its name without waiting; that one completes."""
+    trial.create(workers=_FIXED)
+    trial.wait_phase("Running")
+    trial.delete()
+    trial.wait_gone()
+    trial.create(workers=_FIXED)
+    _work(trial)
+    trial.end_driver(_GOOD)
+    trial.wait_phase("Succeeded", "Failed", "Cancelled")
+    trial.wait_empty()
+
+
 def suspend_resume(trial: Trial) -> None:
     """The user suspends a run that runs, and resumes it when nothing is left; its flow then completes."""
     trial.create(workers=_FIXED)
@@ -124,6 +137,7 @@ SCENARIOS: dict[str, Callable[[Trial], None]] = {
     "cancel": cancel,
     "delete-starting": delete_starting,
     "delete-running": delete_running,
+    "recreate": recreate,
     "suspend-resume": suspend_resume,
     "expiry": expiry,
     "scaling": scaling,
@@ -141,7 +155,7 @@ _PODS = {
 def needed_pods(scenario: str, kind: str) -> dict[str, int]:
     """Return how many pods of each component a scenario needs at most."""
     pods = dict(_PODS[kind])
-    if scenario == "suspend-resume":
+    if scenario in ("recreate", "suspend-resume"):
         return {label: 2 * number for label, number in pods.items()}
     if scenario == "scaling":
         del pods["Pod driver"]

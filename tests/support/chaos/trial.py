@@ -20,8 +20,8 @@ from tests.support.rig.rig import Rig
 from tests.support.waiting import wait_until
 
 T = TypeVar("T")
-#: Names of the run under test and of the one beside it.
-SUBJECT, BYSTANDER = "subject", "bystander"
+#: Names of the run under test and of the one beside it. The first occurs in no field of an object.
+SUBJECT, BYSTANDER = "disturbed", "bystander"
 #: Seconds for one step of a scenario, without what the fault itself takes.
 STEP_SECONDS = 60.0
 #: Seconds for which a played flow runs.
@@ -129,14 +129,15 @@ class Trial:
 
     def scale_ray(self, replicas: int) -> None:
         """Set the number of workers as Ray's autoscaler does: it runs in the head, of which nothing runs here."""
-        played.autoscale(self._client, self.clusters()[0], self.view.pods("worker"), replicas)
+        workers = [pod for pod in self.view.pods("worker") if self._is_current(pod)]
+        played.autoscale(self._client, self.clusters()[0], workers, replicas)
 
     def worker_names(self) -> list[str]:
         """Return the names by which the driver of a Dask run knows its workers: those of their Deployments."""
         return [
             entry.name
             for entry in self.view.entries()
-            if entry.label == "Deployment worker" and self.is_of(entry, SUBJECT) and not entry.is_terminating
+            if entry.label == "Deployment worker" and self._is_current(entry) and not entry.is_terminating
         ]
 
     def clusters(self) -> list[Entry]:
@@ -145,14 +146,16 @@ class Trial:
 
     def children(self, name: str = SUBJECT) -> list[Entry]:
         """Return everything that exists of a run besides its record."""
-        return [entry for entry in self.view.entries() if entry.kind != names.KIND and self.is_of(entry, name)]
-
-    def is_of(self, entry: Entry, name: str) -> bool:
-        """Whether an object is a run or belongs to it: by label, by owner reference or by name."""
-        return is_of(entry, name)
+        return [entry for entry in self.view.entries() if entry.kind != names.KIND and is_of(entry, name)]
 
     def _own(self, kind: Kind) -> list[Entry]:
-        return [entry for entry in self.view.entries(kind) if self.is_of(entry, SUBJECT)]
+        return [entry for entry in self.view.entries(kind) if self._is_current(entry)]
+
+    def _is_current(self, entry: Entry) -> bool:
+        """Whether an object is of the run that has the name now: an earlier one's may still be there."""
+        run = self.view.run(SUBJECT)
+        labels = entry.body["metadata"].get("labels") or {}
+        return run is not None and labels.get(names.LABEL_RUN_UID) == run["metadata"]["uid"]
 
     def _phase(self, name: str) -> str:
         return str(self.view.status(name).get("phase"))
@@ -166,15 +169,15 @@ class Trial:
         return False
 
     def _ready(self, *components: str) -> int:
-        return sum(played.is_ready(pod) and self.is_of(pod, SUBJECT) for pod in self.view.pods(*components))
+        return sum(played.is_ready(pod) and self._is_current(pod) for pod in self.view.pods(*components))
 
     def _running_driver(self) -> Entry | None:
-        found = [pod for pod in self.view.pods("driver") if played.is_ready(pod) and self.is_of(pod, SUBJECT)]
+        found = [pod for pod in self.view.pods("driver") if played.is_ready(pod) and self._is_current(pod)]
         return found[0] if found else None
 
 
 def is_of(entry: Entry, name: str) -> bool:
-    """Whether an object is the run `name` or belongs to it."""
+    """Whether an object is a run of that name or belongs to one: by label or by name."""
     labels = entry.body["metadata"].get("labels") or {}
     if labels.get(names.LABEL_RUN) == name:
         return True

@@ -20,7 +20,7 @@ from tests.support.rig.process import free_port
 T = TypeVar("T")
 _WRITES = {"POST", "PUT", "PATCH", "DELETE"}
 _HOP = {"host", "content-length", "transfer-encoding", "connection", "accept-encoding"}
-#: Seconds after a restart in which listings are served from the past.
+#: Seconds from a new operator's first request in which listings are served from the past.
 _STALE_SECONDS = 4.0
 _LARGEST_BODY = 16 * 2**20
 
@@ -114,7 +114,7 @@ class FaultProxy:
         self._count = self._deletes = 0
         self._lists: dict[str, dict[str, str]] = {}
         self._past: dict[str, tuple[bytes, str]] = {}
-        self._past_ends = 0.0
+        self._past_ends, self._is_new = 0.0, False
         self._watches: set[asyncio.Task[Any]] = set()
         self._no_watches_until = 0.0
         self._frozen_until = 0.0
@@ -134,7 +134,7 @@ class FaultProxy:
 
     def operator_started(self) -> None:
         """Note that a new operator process starts: listings from the past are served to it for a while."""
-        self._past_ends = time.monotonic() + _STALE_SECONDS if self._past else 0.0
+        self._is_new = True
 
     def close(self) -> None:
         """Close the port and all connections."""
@@ -166,6 +166,8 @@ class FaultProxy:
 
     async def _answer(self, request: web.Request, body: bytes) -> web.StreamResponse:
         self.requests += 1
+        if self._is_new:
+            self._past_ends, self._is_new = time.monotonic() + _STALE_SECONDS, False
         if request.method in _WRITES:
             return await self._write(request, body)
         if request.query.get("watch"):

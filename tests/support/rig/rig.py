@@ -25,6 +25,7 @@ from tests.support.rig.proxies import ProxyLoop
 from tests.support.waiting import wait_until
 from tests.support.world import ROOT
 from tools.cluster import gotools
+from tools.cluster.errors import ToolError
 
 _STAGES = pathlib.Path(__file__).with_name("stages.yaml")
 _NODES = 4
@@ -63,6 +64,8 @@ class Rig:
 
     def __enter__(self) -> Rig:
         began = time.monotonic()
+        if sys.platform != "linux":
+            raise ToolError("the rig needs Linux: its processes end with their parent by a feature of that kernel.")
         gotools.announce(PROGRAMS)
         for name in PROGRAMS:
             gotools.built(name)
