@@ -7,12 +7,16 @@ from collections import Counter
 from tests.support.chaos.scenarios import is_exact, needed_pods
 from tests.support.chaos.trial import Result
 
+#: Writes that a fault may cause, as a multiple of those of the undisturbed life, and on top of that. A fault of 30 s
+#: that is answered by retries with backoff causes about ten.
+_TIMES, _MORE = 2, 15
+
 
 def judge(result: Result, reference: Result) -> list[str]:
     """Return what is wrong with a disturbed trial, one sentence each; empty when nothing is.
 
-    Nothing is allowed that the undisturbed life does not have: each child has a name that is fixed for its run, so that
-    no fault is a reason to create one twice.
+    No fault is a reason to create an object twice: the name of each child is fixed for its run. A fault is a reason to
+    write again, but not for ever.
     """
     found = [*result.problems, *_left(result)]
     if result.end != reference.end:
@@ -21,6 +25,8 @@ def judge(result: Result, reference: Result) -> list[str]:
             for name in sorted({*result.end, *reference.end})
             if result.end.get(name) != reference.end.get(name)
         ]
+    if len(result.writes) > _TIMES * len(reference.writes) + _MORE:
+        found.append(f"writes: {len(result.writes)}, undisturbed {len(reference.writes)}")
     if is_exact(result.scenario):
         found += _differences("created", result.created, reference.created)
         found += _differences("deleted", result.deleted, reference.deleted)

@@ -33,6 +33,7 @@ def test_trial_that_equals_its_reference_has_no_problem() -> None:
         ({"left": ("Job subject-1",)}, "left: Job subject-1"),
         ({"problems": ("bystander: is Failed",)}, "bystander: is Failed"),
         ({"created": CREATED + Counter({"Job driver": 1})}, "created: 2 Job driver, undisturbed 1"),
+        ({"writes": WRITES * 20}, "writes: 60, undisturbed 3"),
         ({"deleted": Counter()}, "deleted: 0 Job driver, undisturbed 1"),
     ],
 )
