@@ -70,7 +70,8 @@ bench-sdk: $(STAMP) ## Print the SDK's figures beside those of the libraries ben
 		$(BIN)/python -m tests.bench.$$each $(BENCH) || failed=1; done; exit $$failed
 
 chaos: $(STAMP) ## Break the operator and its connection at every write of a run, on a Kubernetes without containers; an hour
-	$(BIN)/python -m tests.support.chaos $(CHAOS)
+	@failed=0; $(BIN)/python -m tests.support.chaos $(CHAOS) || failed=1; \
+	test -n "$(CHAOS)" || $(BIN)/python -m pytest -q tests/integration/test_crd_mutations.py || failed=1; exit $$failed
 
 chaos-mutants: $(STAMP) ## Plant the bugs of a file into copies of the operator, and see that chaos trials find them
 	$(BIN)/python -m tests.support.chaos.mutants $(MUTANTS)

@@ -143,7 +143,7 @@ class Client:
                 connection.request(method, path, data, headers)
                 answer = connection.getresponse()
                 return answer.status, answer.read()
-            except (http.client.HTTPException, ConnectionError):
+            except (http.client.HTTPException, ConnectionError, ssl.SSLError):
                 # The API server closed a connection that was idle.
                 self._local.connection = None
                 connection.close()
