@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from tests.support.chaos.scenarios import is_exact, needed_pods
-from tests.support.chaos.trial import Result
+from tests.support.chaos.trial import STUCK, Result
 
 #: Writes that a fault may cause, as a multiple of those of the undisturbed life, and on top of that. A fault of 30 s
 #: that is answered by retries with backoff causes about ten.
@@ -19,6 +19,8 @@ def judge(result: Result, reference: Result) -> list[str]:
     write again, but not for ever.
     """
     found = [*result.problems, *_left(result)]
+    if any(problem.startswith(STUCK) for problem in result.problems):
+        return found  # the rest follows from that
     if result.end != reference.end:
         found += [
             f"end: {name} is {result.end.get(name, 'absent')}, undisturbed {reference.end.get(name, 'absent')}"

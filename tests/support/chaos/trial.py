@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -22,6 +23,11 @@ from tests.support.waiting import wait_until
 T = TypeVar("T")
 #: Names of the run under test and of the one beside it. The first occurs in no field of an object.
 SUBJECT, BYSTANDER = "disturbed", "bystander"
+_TRACEBACK = "Traceback (most recent call last)"
+#: The line of a traceback that names the error; those of exception groups are indented.
+_ERROR = re.compile(r"^[ |]*([\w.]+(?:Error|Exception|Group)\b.*)$", re.MULTILINE)
+#: How the sentence begins on a step that did not come true.
+STUCK = "stuck"
 #: Seconds for one step of a scenario, without what the fault itself takes.
 STEP_SECONDS = 60.0
 #: Seconds for which a played flow runs.
@@ -274,7 +280,7 @@ def _play(trial: Trial, operator: RigOperator, play: Callable[[Trial], None]) ->
         play(trial)
         trial.wait(lambda: _is_quiet(operator), "the operator's writes end", 20)
     except (StepFailed, ApiError) as error:
-        problems.append(f"stuck: {error}")
+        problems.append(f"{STUCK}: {error}")
         problems.append(f"status: {_words(trial.view.status(SUBJECT))}")
     operator.disarm()
     phase = trial.view.status(BYSTANDER).get("phase")
@@ -298,12 +304,14 @@ def _is_quiet(operator: RigOperator) -> bool:
 def _output_problems(operator: RigOperator) -> list[str]:
     log = operator.log()
     problems = []
-    if "Traceback (most recent call last)" in log:
-        after = log.partition("Traceback (most recent call last)")[2].splitlines()
-        error = next((line for line in after if line and not line.startswith((" ", "\t"))), "")
-        count = log.count("Traceback (most recent call last)")
-        problems.append(f"output: {count} traceback(s), the first one ends with: {error}")
-    problems += [f"output: the operator ended by itself with exit code {code}" for code in operator.unexpected]
+    if tracebacks := log.count(_TRACEBACK):
+        lines = log.partition(_TRACEBACK)[2].splitlines()
+        error = next(
+            (line.strip(" |") for line in lines if re.match(r"[ |]*[\w.]+(Error|Exception|Group)\b", line)), ""
+        )
+        problems.append(f"output: {tracebacks} traceback(s), the first one ends with: {error}")
+    ends = Counter(operator.unexpected)
+    problems += [f"output: the operator ended by itself {n} times with exit code {code}" for code, n in ends.items()]
     return problems
 
 

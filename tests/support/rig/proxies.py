@@ -113,7 +113,7 @@ class FaultProxy:
         self._fault, self._subject = UNDISTURBED, ""
         self._count = self._deletes = 0
         self._lists: dict[str, dict[str, str]] = {}
-        self._past: dict[str, tuple[bytes, str]] = {}
+        self._past: dict[str, tuple[bytes, dict[str, str]]] = {}
         self._past_ends, self._is_new = 0.0, False
         self._watches: set[asyncio.Task[Any]] = set()
         self._no_watches_until = 0.0
@@ -144,7 +144,10 @@ class FaultProxy:
         """Accept connections."""
         connector = aiohttp.TCPConnector(ssl=self._context or True, limit=0)
         self._session = aiohttp.ClientSession(
-            connector=connector, timeout=aiohttp.ClientTimeout(total=None), auto_decompress=False
+            connector=connector,
+            timeout=aiohttp.ClientTimeout(total=None),
+            auto_decompress=False,
+            skip_auto_headers=["Accept-Encoding"],  # answers are kept and passed on as they are
         )
         app = web.Application(client_max_size=_LARGEST_BODY)
         app.router.add_route("*", "/{path:.*}", self._handle)
@@ -233,14 +236,14 @@ class FaultProxy:
             self._frozen_until = now + fault.seconds
         elif fault.kind is FaultKind.STALE_LISTS:
             for path, headers in list(self._lists.items()):
-                _status, _headers, text = await self._fetch("GET", path, headers, None)
-                self._past[path] = text, "application/json"
+                _status, answered, text = await self._fetch("GET", path, headers, None)
+                self._past[path] = text, answered
 
     def _from_the_past(self, request: web.Request) -> web.Response | None:
         if time.monotonic() > self._past_ends:
             return None
-        text, kind = self._past.get(request.path_qs, (b"", ""))
-        return web.Response(body=text, headers={"Content-Type": kind}) if text else None
+        text, headers = self._past.get(request.path_qs, (b"", {}))
+        return web.Response(body=text, headers=headers) if text else None
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         if time.monotonic() < self._no_watches_until:
