@@ -25,7 +25,7 @@ _CONTROLLERS = (
     "resourcequota-controller",
 )
 _FAST = ("--kube-api-qps=500", "--kube-api-burst=1000")
-_START_SECONDS = 60.0
+_START_SECONDS = 120.0
 
 
 class ControlPlane:

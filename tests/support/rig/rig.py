@@ -30,6 +30,8 @@ from tools.cluster.errors import ToolError
 _STAGES = pathlib.Path(__file__).with_name("stages.yaml")
 _NODES = 4
 _CAPACITY = {"cpu": "1000", "memory": "4Ti", "pods": "10000"}
+#: Seconds for one part of the start on a machine that is busy with other things.
+_START_SECONDS = 120.0
 #: Go programs that the rig runs.
 PROGRAMS = ("etcd", "kubernetes", "kwok", "kuberay")
 
@@ -78,7 +80,7 @@ class Rig:
                 self._start_upstream()
             self.ledger.start()
             self.proxies.start()
-            wait_until(self._is_complete, "the nodes are ready", 60, every=0.1)
+            wait_until(self._is_complete, "the nodes are ready", _START_SECONDS, every=0.1)
         except BaseException:
             self._stop()
             raise
@@ -127,7 +129,7 @@ class Rig:
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(self._install_crd, paths))
         served = [kind for kind in KINDS if "." in kind.group.partition("/")[0] and "k8s.io" not in kind.group]
-        wait_until(lambda: all(map(self._is_served, served)), "all kinds are served", 30, every=0.1)
+        wait_until(lambda: all(map(self._is_served, served)), "all kinds are served", _START_SECONDS, every=0.1)
 
     def _install_crd(self, path: pathlib.Path) -> None:
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
