@@ -20,7 +20,7 @@ import sys
 import threading
 from typing import IO, Any
 
-from tests.support.rig.process import CpuAndMemory
+from tests.support.rig.process import ROOT, CpuAndMemory
 
 _LIBRARIES = ("kopf", "aiohttp", "pydantic", "yaml", "cryptography.x509", "zoneinfo")
 _MODULE = "flowcluster_operator"
@@ -73,7 +73,7 @@ class Nursery:
     def start(self) -> None:
         """Start the process that forks."""
         command = [sys.executable, "-m", "tests.support.rig.nursery"]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
         self._reader = threading.Thread(target=self._read, daemon=True, name="nursery")
         self._reader.start()
 

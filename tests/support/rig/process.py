@@ -8,6 +8,8 @@ import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 
+#: The checkout.
+ROOT = pathlib.Path(__file__).resolve().parents[3]
 #: The kernel kills the child when the thread that started it ends, however that happens.
 _BOUND = ("setpriv", "--pdeathsig", "KILL", "--")
 _STOP_SECONDS = 10.0
@@ -67,6 +69,7 @@ class Child(CpuAndMemory):
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, **(environment or {})},
+                cwd=ROOT,
             )
         self.pid = self._process.pid
 

@@ -166,8 +166,9 @@ class Rig:
         # As in our chart's values: workers get no init container.
         environment = {"ENABLE_INIT_CONTAINER_INJECTION": "false"}
         self._start("kuberay", [gotools.program("ray-operator"), "--enable-leader-election=false", *ports], environment)
-        controller = ["kopf", "run", "--quiet", "-m", "dask_kubernetes.operator.controller", "--all-namespaces"]
-        self._start("dask-kubernetes", [sys.executable, "-m", *controller])
+        # What it asks of a scheduler is refused without a wait.
+        timeout = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "1s"}
+        self._start("dask-kubernetes", [sys.executable, "-m", "tests.support.rig.dask_operator"], timeout)
 
     def _start(self, name: str, command: list[str | pathlib.Path], environment: dict[str, str] | None = None) -> None:
         own = {"KUBECONFIG": str(self.kubeconfig), **(environment or {})}
