@@ -28,8 +28,9 @@ _TRACEBACK = "Traceback (most recent call last)"
 _ERROR = re.compile(r"^[ |]*([\w.]+(?:Error|Exception|Group)\b.*)$", re.MULTILINE)
 #: How the sentence begins on a step that did not come true.
 STUCK = "stuck"
-#: Seconds for one step of a scenario, without what the fault itself takes.
-STEP_SECONDS = 60.0
+#: Seconds for one step of a scenario, without what the fault itself takes. dask-kubernetes tries a step that failed
+#: again after 60 s.
+STEP_SECONDS = 90.0
 #: Seconds for which a played flow runs.
 WORK_SECONDS = 1.0
 #: Seconds without a write of the operator after which the run counts as settled.
