@@ -13,7 +13,7 @@ from tests.support.chaos.plan import Life, Planned, plan
 from tests.support.chaos.report import Judged
 from tests.support.chaos.suite import Suite
 from tests.support.chaos.trial import Result
-from tests.support.rig.faults import FaultKind
+from tests.support.rig.faults import UNDISTURBED, FaultKind
 from tests.support.rig.rig import Rig
 
 pytestmark = [pytest.mark.rig, pytest.mark.timeout(600)]
@@ -68,7 +68,8 @@ def test_run_needs_no_more_pods_than_it_has_when_undisturbed(suite: Suite, life:
 
 @pytest.mark.parametrize(("life", "number"), _TRIALS, ids=lambda value: str(value))
 def test_run_ends_as_undisturbed_when_a_fault_happens(suite: Suite, life: Life, number: int) -> None:
-    _reference, *disturbed = sorted(of_life(suite, life), key=lambda one: str(one.result.fault) != "undisturbed")
+    reference, *disturbed = sorted(of_life(suite, life), key=lambda one: one.result.fault != UNDISTURBED)
+    assert number < len(disturbed), f"the undisturbed life is broken:\n{reference.text()}"
     judged = disturbed[number]
 
     assert not judged.problems, judged.text()
