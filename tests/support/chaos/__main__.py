@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import shutil
 import sys
 import time
@@ -72,8 +71,7 @@ def _line(judged: Judged, suite: Suite) -> str:
 def _cpu_seconds(rig: Rig) -> str:
     """Return what limits the number of trials side by side."""
     used = {process.name: process.cpu_seconds() for process in rig.processes.values()}
-    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
-    used |= {"these tests": own.ru_utime + own.ru_stime, "operators": children.ru_utime + children.ru_stime}
+    used |= {"these tests": time.process_time(), "operators": rig.nursery.cpu_seconds()}
     return "CPU seconds: " + ", ".join(f"{name} {seconds:.0f}" for name, seconds in used.items())
 
 

@@ -87,6 +87,12 @@ class Nursery:
                 if pipe is not None:
                     pipe.close()
 
+    def cpu_seconds(self) -> float:
+        """Return the CPU seconds of all operators that have ended."""
+        assert self._process is not None
+        fields = pathlib.Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
+
     def fork(self, environment: dict[str, str], log: pathlib.Path) -> Forked:
         """Start an operator and return when its process exists."""
         assert self._process is not None

@@ -58,6 +58,7 @@ def test_operators_run_side_by_side_and_are_killed_one_by_one(
     assert second.memory() > 0
     second.signal_kill()
     assert second.wait() == -signal.SIGKILL
+    assert nursery.cpu_seconds() > 0
 
 
 def test_operator_ends_with_the_nursery(nursery: Nursery, environment: dict[str, str], tmp_path: Path) -> None:
