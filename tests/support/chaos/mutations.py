@@ -166,6 +166,9 @@ def combinations(number: int, seed: int) -> list[Mutation]:
 def _names(message: str, path: tuple[str, ...]) -> bool:
     if ".".join(path) in message:
         return True
+    explanation = message.partition("Invalid value")[2]
+    if any(".".join(path[:length]) in explanation for length in range(2, len(path))):
+        return True  # such as "spec.flow cannot change"
     words = set(re.findall(r"\w+", message))
     return any(
         ".".join(path[:length]) in message and not words.isdisjoint(path[length:]) for length in range(2, len(path))

@@ -43,6 +43,7 @@ def test_mutations_are_the_same_when_the_seed_is_the_same() -> None:
         ("spec.cluster.workers.threads", "spec.cluster.workers.threads: Invalid value: 0", True),
         ("spec.cluster.ref.name", "spec.cluster: Invalid value: ref names an existing cluster", True),
         ("spec.cluster.workers.threads", "spec.cluster: Invalid value: kind is wrong", False),
+        ("spec.flow.template", '<nil>: Invalid value: "object": spec.flow cannot change', True),
         ("spec.cancel", "the object is invalid", False),
     ],
 )
