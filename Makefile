@@ -8,12 +8,12 @@ STAMP := $(VENV)/.installed-$(VERSION)
 SUITE := $(BIN)/python -m tools.suite
 OTHERS := $(filter-out python$(basename $(VERSION)), python3.11 python3.12 python3.13)
 
-.PHONY: help demo quick test test-all lint unit contract e2e bench bench-ray bench-sdk soak up down install chart \
-	generate golden lock clean
+.PHONY: help demo quick test test-all lint unit contract e2e bench bench-ray bench-runs bench-sdk chaos \
+	chaos-mutants soak up down install chart generate golden lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(STAMP): requirements/dev.lock requirements/bootstrap.lock pyproject.toml
 	@case "$(VERSION)" in 3.11.* | 3.12.* | 3.13.*) ;; \
@@ -34,10 +34,10 @@ quick: $(STAMP) ## Checks and pure tests, in a minute
 	$(SUITE) lint unit
 
 test: $(STAMP) ## Everything that CI runs: checks, all tests, coverage; about 45 minutes
-	$(SUITE) lint unit contract cluster away alone granted --coverage
+	$(SUITE) lint unit contract cluster away alone granted rig --coverage
 
 test-all: $(STAMP) ## That, and the long matrix: every promise in pods, a short soak, other Pythons; hours
-	$(SUITE) lint unit contract cluster away alone granted long soak $(OTHERS) --coverage
+	$(SUITE) lint unit contract cluster away alone granted rig long soak $(OTHERS) --coverage
 
 lint: $(STAMP) ## Format, lint, types, layers, generated files
 	$(SUITE) lint
@@ -48,8 +48,8 @@ unit: $(STAMP) ## Pure tests
 contract: $(STAMP) ## What every task runner promises, on local threads, Dask and Ray
 	$(SUITE) contract
 
-e2e: $(STAMP) ## Tests on a real Kubernetes
-	$(SUITE) cluster away alone granted
+e2e: $(STAMP) ## Tests on a real Kubernetes, and on one without containers
+	$(SUITE) cluster away alone granted rig
 
 bench: $(STAMP) ## Print the figures
 	$(BIN)/python -m tools.install >/dev/null
@@ -62,9 +62,19 @@ bench-ray: $(STAMP) ## Print the figures of runs on Ray, beside KubeRay alone; a
 	@failed=0; for each in ray_times ray_cost ray_starts; do \
 		$(BIN)/python -m tests.bench.$$each || failed=1; done; exit $$failed
 
+bench-runs: $(STAMP) ## Start 100 runs at once on a Kubernetes without containers, beside the upstream operators alone
+	$(BIN)/python -m tests.bench.many_runs $(BENCH)
+
 bench-sdk: $(STAMP) ## Print the SDK's figures beside those of the libraries beneath it; about half an hour
 	@failed=0; for each in fixed_costs task_overhead memory transfer; do \
 		$(BIN)/python -m tests.bench.$$each $(BENCH) || failed=1; done; exit $$failed
+
+chaos: $(STAMP) ## Break the operator and its connection at every write of a run, on a Kubernetes without containers; an hour
+	@failed=0; $(BIN)/python -m tests.support.chaos $(CHAOS) || failed=1; \
+	test -n "$(CHAOS)" || $(BIN)/python -m pytest -q tests/integration/test_crd_mutations.py || failed=1; exit $$failed
+
+chaos-mutants: $(STAMP) ## Plant the bugs of a file into copies of the operator, and see that chaos trials find them
+	$(BIN)/python -m tests.support.chaos.mutants $(MUTANTS)
 
 soak: $(STAMP) ## Break things under clusters from Python, and count; an hour (SOAK=--quick: a few minutes)
 	$(BIN)/python -m tests.bench.soak $(SOAK)

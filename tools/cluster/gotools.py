@@ -89,6 +89,7 @@ MODULES = {
             assets=("config/crd/bases", "config/rbac"),
             seconds=180,
         ),
+        Module("kwok", {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}, "sigs.k8s.io/kwok", seconds=120),
         Module("pause", {"pause": "."}),
     )
 }

@@ -61,12 +61,14 @@ PARTS = {
         _tests(
             "cluster",
             "-m",
-            "not away and not alone and not long",
+            "not away and not alone and not rig and not long",
             *_FOLDERS,
             at_a_time=ON_A_CLUSTER,
             needs_cluster=True,
         ),
         _tests("away", "-m", "away and not long", *_FOLDERS, at_a_time=WITH_OPERATOR, needs_cluster=True),
+        # All trials of the sample run side by side already.
+        _tests("rig", "-m", "rig and not long", "tests/integration"),
         _tests("alone", "-m", "alone and not long", *_FOLDERS, needs_cluster=True),
         Part("granted", (("tools.granted",),), needs_cluster=True),
         _tests("long", "-m", "long", *_FOLDERS, needs_cluster=True),

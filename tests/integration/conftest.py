@@ -1,0 +1,16 @@
+"""A rig for the tests of this folder that need one: the real control plane, and nodes on which nothing runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.rig.rig import Rig
+
+
+@pytest.fixture(scope="session")
+def rig() -> Iterator[Rig]:
+    """A rig for all tests of this process."""
+    with Rig() as running:
+        yield running

@@ -1,0 +1,93 @@
+"""What can go wrong between the operator and the API server, at a chosen write of the operator."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+
+from tests.support.rig.client import Body
+
+#: Seconds for which watches are cut or frozen, and for which the operator is away.
+LONG_SECONDS = 30.0
+#: HTTP statuses with which a write may be refused, and the reason in the Status object.
+REASONS = {
+    403: "Forbidden",
+    404: "NotFound",
+    409: "Conflict",
+    422: "Invalid",
+    429: "TooManyRequests",
+    500: "InternalError",
+}
+
+
+class FaultKind(enum.StrEnum):
+    """What happens at the chosen write."""
+
+    NONE = "undisturbed"
+    #: SIGKILL before the write reaches the API server; a new operator follows immediately.
+    KILL_BEFORE = "kill-before"
+    #: SIGKILL when the API server has carried the write out; the answer is lost.
+    KILL_AFTER = "kill-after"
+    #: The API server carries the write out, and the connection breaks before its answer arrives.
+    DROP_ANSWER = "drop-answer"
+    #: The write is refused with an HTTP status and does not reach the API server.
+    REFUSE = "refuse"
+    #: All watches break, and no watch can be opened for `LONG_SECONDS`.
+    CUT_WATCHES = "cut-watches"
+    #: All watches deliver nothing for `LONG_SECONDS`, and everything afterwards.
+    FREEZE_WATCHES = "freeze-watches"
+    #: SIGKILL after a DELETE; the next operator's first listings are those from before that DELETE.
+    STALE_LISTS = "stale-lists"
+    #: SIGKILL after the write; the next operator starts `LONG_SECONDS` later.
+    AWAY = "away"
+
+
+@dataclasses.dataclass(frozen=True)
+class Fault:
+    """One fault.
+
+    Attributes:
+        kind: what happens.
+        write: at which of the operator's writes for the run, counted from 1; among its DELETEs for `STALE_LISTS`.
+        status: HTTP status for `REFUSE`.
+    """
+
+    kind: FaultKind = FaultKind.NONE
+    write: int = 0
+    status: int = 0
+
+    @property
+    def seconds(self) -> float:
+        """How long the fault itself lasts."""
+        lasting = (FaultKind.CUT_WATCHES, FaultKind.FREEZE_WATCHES, FaultKind.AWAY)
+        return LONG_SECONDS if self.kind in lasting else 0.0
+
+    def __str__(self) -> str:
+        if self.kind is FaultKind.NONE:
+            return str(self.kind)
+        word = f"{self.kind}-{self.status}" if self.status else str(self.kind)
+        return f"{word}@{self.write}"
+
+    @staticmethod
+    def parse(text: str) -> Fault:
+        """Return the fault that `str` writes so. Raises ValueError when it is none."""
+        word, _, write = text.partition("@")
+        kind, _, status = word.rpartition("-") if word.startswith("refuse-") else (word, "", "")
+        return Fault(FaultKind(kind), int(write or 0), int(status or 0))
+
+
+UNDISTURBED = Fault()
+
+
+def refusal(status: int, method: str, path: str) -> Body:
+    """Return the Status object with which the API server refuses a request."""
+    reason = "AlreadyExists" if (status, method) == (409, "POST") else REASONS[status]
+    return {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Failure",
+        "message": f"{method} {path} is refused by the test",
+        "reason": reason,
+        "code": status,
+    }

@@ -1,0 +1,206 @@
+"""What the API server reports of all objects, kept by namespace: which exist, and which were created and deleted."""
+
+from __future__ import annotations
+
+import dataclasses
+import http.client
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from flowcluster_api import names
+from tests.support.rig.client import ApiError, Body, Client
+from tests.support.rig.kinds import GIVEN, Kind
+
+#: Labels that say which part of a cluster a pod is; the second is KubeRay's own.
+_COMPONENT_LABELS = (names.LABEL_COMPONENT, "ray.io/node-type")
+_RETRY_SECONDS = 0.2
+
+
+@dataclasses.dataclass
+class Entry:
+    """One object that exists or existed.
+
+    Attributes:
+        kind: name of its kind.
+        body: as the API server reported it last.
+        is_gone: whether it was deleted.
+    """
+
+    kind: str
+    body: Body
+    is_gone: bool = False
+
+    @property
+    def meta(self) -> Body:
+        """Its metadata."""
+        return dict(self.body["metadata"])
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return str(self.body["metadata"]["name"])
+
+    @property
+    def uid(self) -> str:
+        """Its UID."""
+        return str(self.body["metadata"]["uid"])
+
+    @property
+    def label(self) -> str:
+        """Its kind, and its component where it has one: what is counted."""
+        labels = self.body["metadata"].get("labels") or {}
+        component = next((labels[name] for name in _COMPONENT_LABELS if labels.get(name)), "")
+        return f"{self.kind} {component}".strip()
+
+    @property
+    def is_terminating(self) -> bool:
+        """Whether it is being deleted."""
+        return "deletionTimestamp" in self.body["metadata"]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+class View:
+    """The objects of one namespace. All methods may be called from any thread."""
+
+    def __init__(self, namespace: str, lock: threading.RLock) -> None:
+        self.namespace, self._lock = namespace, lock
+        self._entries: dict[str, Entry] = {}
+        self._given: set[str] = set()
+        self._phases: dict[str, list[str]] = {}
+
+    def has_given(self, kind: str) -> bool:
+        """Whether what Kubernetes itself puts into a namespace is there."""
+        return kind in self._given
+
+    def entries(self, kind: Kind | None = None, *, gone: bool = False) -> list[Entry]:
+        """Return the objects that exist, by age; with `gone`, also those that existed."""
+        with self._lock:
+            return [
+                entry
+                for entry in self._entries.values()
+                if (gone or not entry.is_gone) and (kind is None or entry.kind == kind.name)
+            ]
+
+    def pods(self, *components: str) -> list[Entry]:
+        """Return the pods of some components that exist and are not being deleted."""
+        return [
+            entry
+            for entry in self.entries()
+            if entry.kind == "Pod" and not entry.is_terminating and entry.label.partition(" ")[2] in components
+        ]
+
+    def run(self, name: str) -> Body | None:
+        """Return the FlowRun of that name; None when there is none."""
+        found = [entry for entry in self.entries() if entry.kind == names.KIND and entry.name == name]
+        return found[0].body if found else None
+
+    def status(self, name: str) -> Body:
+        """Return the status of a FlowRun; empty when there is none."""
+        return dict((self.run(name) or {}).get("status") or {})
+
+    def phases(self, name: str) -> list[str]:
+        """Return the phases of a FlowRun in the order in which it had them."""
+        with self._lock:
+            return list(self._phases.get(name, []))
+
+    def created(self, chosen: Callable[[Entry], bool]) -> Counter[str]:
+        """Count the objects that were created, by kind and component."""
+        return Counter(entry.label for entry in self.entries(gone=True) if chosen(entry))
+
+    def deleted(self, chosen: Callable[[Entry], bool]) -> Counter[str]:
+        """Count the objects that were deleted, by kind and component."""
+        return Counter(entry.label for entry in self.entries(gone=True) if entry.is_gone and chosen(entry))
+
+    def take(self, kind: str, body: Body, *, is_gone: bool) -> None:
+        """Record the news of one object."""
+        meta = body["metadata"]
+        if (kind, meta["name"]) in GIVEN:
+            self._given.add(kind)
+            return
+        entry = self._entries.setdefault(meta["uid"], Entry(kind, body))
+        entry.body, entry.is_gone = body, entry.is_gone or is_gone
+        phase = (body.get("status") or {}).get("phase")
+        if kind == names.KIND and phase:
+            phases = self._phases.setdefault(meta["name"], [])
+            if phases[-1:] != [phase]:
+                phases.append(phase)
+
+
+class Ledger:
+    """Watches all objects of some kinds in all namespaces."""
+
+    def __init__(self, client: Client, kinds: Sequence[Kind]) -> None:
+        self._client, self._kinds = client, kinds
+        self._lock = threading.RLock()
+        self._views: dict[str, View] = {}
+        self._synced: set[str] = set()
+        self._stopped = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Begin to watch, one thread for each kind."""
+        for kind in self._kinds:
+            thread = threading.Thread(target=self._follow, args=(kind,), daemon=True, name=f"watch {kind.plural}")
+            thread.start()
+            self._threads.append(thread)
+
+    def stop(self) -> None:
+        """Begin no watch any more."""
+        self._stopped.set()
+
+    def join(self) -> None:
+        """Wait for the end of all watches. The API server must have ended."""
+        for thread in self._threads:
+            thread.join()
+
+    def is_synced(self) -> bool:
+        """Whether all kinds are being watched."""
+        return len(self._synced) == len(self._kinds)
+
+    def of(self, namespace: str) -> View:
+        """Return the objects of one namespace."""
+        with self._lock:
+            return self._views.setdefault(namespace, View(namespace, self._lock))
+
+    def forget(self, namespace: str) -> None:
+        """Free the memory of a namespace that no caller asks for any more."""
+        with self._lock:
+            self._views.pop(namespace, None)
+
+    def _follow(self, kind: Kind) -> None:
+        version = ""
+        while not self._stopped.is_set():
+            try:
+                version = version or self._list(kind)
+                for event in self._client.watch(kind.path(), version, whole=kind.whole):
+                    if event["type"] == "ERROR":
+                        version = ""
+                        break
+                    version = event["object"]["metadata"]["resourceVersion"]
+                    if event["type"] != "BOOKMARK":
+                        self._take(kind, event["object"], is_gone=event["type"] == "DELETED")
+            except (OSError, http.client.HTTPException, ApiError, ValueError):
+                version = ""
+                self._stopped.wait(_RETRY_SECONDS)
+
+    def _list(self, kind: Kind) -> str:
+        found = self._client.listed(kind.path(), whole=kind.whole)
+        there = {item["metadata"]["uid"] for item in found["items"] or ()}
+        for item in found["items"] or ():
+            self._take(kind, item, is_gone=False)
+        with self._lock:
+            for view in self._views.values():
+                for entry in view.entries():
+                    if entry.kind == kind.name and entry.uid not in there:
+                        view.take(kind.name, entry.body, is_gone=True)
+        self._synced.add(kind.name)
+        return str(found["metadata"]["resourceVersion"])
+
+    def _take(self, kind: Kind, body: Body, *, is_gone: bool) -> None:
+        namespace = body["metadata"].get("namespace")
+        if namespace:
+            with self._lock:
+                self.of(namespace).take(kind.name, body, is_gone=is_gone)

@@ -1,0 +1,311 @@
+"""Proxies between operators and the API server: they number an operator's writes and inject one fault."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import aiohttp
+from aiohttp import web
+
+from tests.support.rig.faults import UNDISTURBED, Fault, FaultKind, refusal
+from tests.support.rig.process import free_port
+
+T = TypeVar("T")
+_WRITES = {"POST", "PUT", "PATCH", "DELETE"}
+_HOP = {"host", "content-length", "transfer-encoding", "connection", "accept-encoding"}
+#: Seconds from a new operator's first request in which listings are served from the past.
+_STALE_SECONDS = 4.0
+_LARGEST_BODY = 16 * 2**20
+
+
+@dataclasses.dataclass(frozen=True)
+class Write:
+    """A mutating request of an operator.
+
+    Attributes:
+        number: among the writes for the run under test, from 1; 0 for one that is not for that run.
+        method: HTTP method.
+        path: without query.
+        status: HTTP status of the answer that the operator got; 0 when it got none.
+        at: time of the monotonic clock.
+    """
+
+    number: int
+    method: str
+    path: str
+    status: int
+    at: float
+
+    def __str__(self) -> str:
+        return f"write {self.number}, {self.method} {self.path} -> {self.status or 'no answer'}"
+
+
+class ProxyLoop:
+    """The event loop on which all proxies run, in a thread of its own.
+
+    Args:
+        server: address of the API server.
+        context: with the credentials; None for plain HTTP.
+    """
+
+    def __init__(self, server: str, context: ssl.SSLContext | None) -> None:
+        self.server, self._context = server, context
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="proxies")
+        self._is_started = False
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+        self._is_started = True
+
+    def stop(self) -> None:
+        """End the thread; open connections break."""
+        if not self._is_started:
+            return
+        asyncio.run_coroutine_threadsafe(self._cancel_all(), self._loop).result(10)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def open(self) -> FaultProxy:
+        """Return a proxy that accepts connections."""
+        proxy = FaultProxy(self.server, self._context, self._loop)
+        self.call(proxy.open())
+        return proxy
+
+    def call(self, coroutine: Any) -> Any:
+        """Run a coroutine on the loop and return its result."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(30)
+
+    async def _cancel_all(self) -> None:
+        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class FaultProxy:
+    """One operator's way to the API server.
+
+    Attributes:
+        url: where the operator finds the API server.
+        writes: its mutating requests so far, in the order of their answers.
+        hit: the write at which the fault happened; None before.
+        kill: ends the operator with SIGKILL; set by the owner of the process.
+    """
+
+    def __init__(self, server: str, context: ssl.SSLContext | None, loop: asyncio.AbstractEventLoop) -> None:
+        self._server, self._context, self._loop = server.rstrip("/"), context, loop
+        self._port = free_port()
+        self.url = f"http://127.0.0.1:{self._port}"
+        self.writes: list[Write] = []
+        self.requests = 0
+        self.hit: Write | None = None
+        self.kill: Callable[[], None] = lambda: None
+        self._fault, self._subject = UNDISTURBED, ""
+        self._count = self._deletes = 0
+        self._lists: dict[str, dict[str, str]] = {}
+        self._past: dict[str, tuple[bytes, dict[str, str]]] = {}
+        self._past_ends, self._is_new = 0.0, False
+        self._watches: set[asyncio.Task[Any]] = set()
+        self._no_watches_until = 0.0
+        self._frozen_until = 0.0
+
+    def arm(self, fault: Fault, subject: str) -> None:
+        """Begin to number the writes whose path or body names `subject`, and inject the fault at one of them."""
+        self._fault, self._subject = fault, subject
+        self._count = self._deletes = 0
+
+    def count(self) -> int:
+        """Return the number of writes for the run under test."""
+        return self._count
+
+    def numbered(self) -> list[Write]:
+        """Return the writes for the run under test."""
+        return sorted((write for write in list(self.writes) if write.number), key=lambda write: write.number)
+
+    def operator_started(self) -> None:
+        """Note that a new operator process starts: listings from the past are served to it for a while."""
+        self._is_new = True
+
+    def close(self) -> None:
+        """Close the port and all connections."""
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(30)
+
+    async def open(self) -> None:
+        """Accept connections."""
+        connector = aiohttp.TCPConnector(ssl=self._context or True, limit=0)
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            timeout=aiohttp.ClientTimeout(total=None),
+            auto_decompress=False,
+            skip_auto_headers=["Accept-Encoding"],  # answers are kept and passed on as they are
+        )
+        app = web.Application(client_max_size=_LARGEST_BODY)
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
+
+    async def _close(self) -> None:
+        for task in list(self._watches):
+            task.cancel()
+        await self._runner.cleanup()
+        await self._session.close()
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        try:
+            return await self._answer(request, await request.read())
+        except (ConnectionResetError, aiohttp.ClientError):
+            return _broken(request)  # the operator or the API server has closed the connection
+
+    async def _answer(self, request: web.Request, body: bytes) -> web.StreamResponse:
+        self.requests += 1
+        if self._is_new:
+            self._past_ends, self._is_new = time.monotonic() + _STALE_SECONDS, False
+        if request.method in _WRITES:
+            return await self._write(request, body)
+        if request.query.get("watch"):
+            return await self._watch(request)
+        if past := self._from_the_past(request):
+            return past
+        if _is_list(request.path):
+            self._lists[request.path_qs] = _forwarded(request)
+        return await self._pass_on(request, body)
+
+    async def _write(self, request: web.Request, body: bytes) -> web.StreamResponse:
+        number = self._number(request, body)
+        fault = self._fault
+        is_hit = number > 0 and self._is_hit(request.method, number)
+        if is_hit:
+            await self._before(fault, request)
+            if fault.kind is FaultKind.KILL_BEFORE:
+                self._record(number, request, 0, is_hit)
+                self.kill()
+                return _broken(request)
+            if fault.kind is FaultKind.REFUSE:
+                self._record(number, request, fault.status, is_hit)
+                return _refused(fault.status, request)
+        status, headers, text = await self._ask(request, body)
+        is_lost = is_hit and fault.kind in (
+            FaultKind.KILL_AFTER, FaultKind.DROP_ANSWER, FaultKind.STALE_LISTS, FaultKind.AWAY,
+        )  # fmt: skip
+        self._record(number, request, 0 if is_lost else status, is_hit)
+        if is_lost:
+            if fault.kind is not FaultKind.DROP_ANSWER:
+                self.kill()
+            return _broken(request)
+        return web.Response(status=status, headers=headers, body=text)
+
+    def _number(self, request: web.Request, body: bytes) -> int:
+        """Return the write's number; 0 when it is not for the run under test."""
+        if not self._subject or not (self._subject in request.path or self._subject.encode() in body):
+            return 0
+        self._count += 1
+        self._deletes += request.method == "DELETE"
+        return self._count
+
+    def _is_hit(self, method: str, number: int) -> bool:
+        if self._fault.kind is FaultKind.NONE or self.hit is not None:
+            return False
+        if self._fault.kind is FaultKind.STALE_LISTS:
+            return method == "DELETE" and self._deletes == self._fault.write
+        return number == self._fault.write
+
+    def _record(self, number: int, request: web.Request, status: int, is_hit: bool) -> None:
+        write = Write(number, request.method, request.path, status, time.monotonic())
+        self.writes.append(write)
+        if is_hit:
+            self.hit = write
+
+    async def _before(self, fault: Fault, request: web.Request) -> None:
+        now = time.monotonic()
+        if fault.kind is FaultKind.CUT_WATCHES:
+            self._no_watches_until = now + fault.seconds
+            for task in list(self._watches):
+                task.cancel()
+        elif fault.kind is FaultKind.FREEZE_WATCHES:
+            self._frozen_until = now + fault.seconds
+        elif fault.kind is FaultKind.STALE_LISTS:
+            for path, headers in list(self._lists.items()):
+                _status, answered, text = await self._fetch("GET", path, headers, None)
+                self._past[path] = text, answered
+
+    def _from_the_past(self, request: web.Request) -> web.Response | None:
+        if time.monotonic() > self._past_ends:
+            return None
+        text, headers = self._past.get(request.path_qs, (b"", {}))
+        return web.Response(body=text, headers=headers) if text else None
+
+    async def _watch(self, request: web.Request) -> web.StreamResponse:
+        if time.monotonic() < self._no_watches_until:
+            return _refused(500, request)
+        task = asyncio.ensure_future(self._pass_on(request, b""))
+        self._watches.add(task)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            if task.cancelled():
+                return _broken(request)
+            raise
+        finally:
+            task.cancel()
+            self._watches.discard(task)
+
+    async def _pass_on(self, request: web.Request, body: bytes) -> web.StreamResponse:
+        """Forward a request and stream its answer: a watch ends when the API server or the operator ends it."""
+        url = self._server + request.path_qs
+        async with self._session.request(
+            request.method, url, headers=_forwarded(request), data=body or None
+        ) as upstream:
+            kept = {name: value for name, value in upstream.headers.items() if name.lower() not in _HOP}
+            response = web.StreamResponse(status=upstream.status, headers=kept)
+            await response.prepare(request)
+            async for chunk in upstream.content.iter_any():
+                frozen = self._frozen_until - time.monotonic()
+                if frozen > 0 and request.query.get("watch"):
+                    await asyncio.sleep(frozen)
+                await response.write(chunk)
+            return response
+
+    async def _ask(self, request: web.Request, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        return await self._fetch(request.method, request.path_qs, _forwarded(request), body)
+
+    async def _fetch(
+        self, method: str, path: str, headers: dict[str, str], body: bytes | None
+    ) -> tuple[int, dict[str, str], bytes]:
+        async with self._session.request(method, self._server + path, headers=headers, data=body or None) as upstream:
+            kept = {name: value for name, value in upstream.headers.items() if name.lower() not in _HOP}
+            return upstream.status, kept, await upstream.read()
+
+
+def _forwarded(request: web.Request) -> dict[str, str]:
+    return {name: value for name, value in request.headers.items() if name.lower() not in _HOP}
+
+
+def _is_list(path: str) -> bool:
+    """Whether a path is that of a collection of objects."""
+    parts = path.strip("/").split("/")
+    rest = parts[2:] if parts[0] == "api" else parts[3:] if parts[0] == "apis" else []
+    return len(rest) == 1 or (len(rest) == 3 and rest[0] == "namespaces")
+
+
+def _broken(request: web.Request) -> web.Response:
+    """Break the connection: of what the handler returns then, nothing is sent."""
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response()
+
+
+def _refused(status: int, request: web.Request) -> web.Response:
+    headers = {"Retry-After": "1"} if status == 429 else {}
+    text = json.dumps(refusal(status, request.method, request.path))
+    return web.Response(status=status, headers=headers, text=text, content_type="application/json")

@@ -1,0 +1,92 @@
+"""A trial is judged by its differences to the same life undisturbed, and trials are planned at every write."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+
+import pytest
+
+from tests.support.chaos.judge import judge, judge_reference
+from tests.support.chaos.plan import Life, chosen_lives, chosen_trials, plan
+from tests.support.chaos.report import Judged, table
+from tests.support.chaos.trial import Result
+from tests.support.rig.faults import REASONS, Fault, FaultKind
+
+CREATED = Counter({"Pod driver": 1, "Pod scheduler": 1, "Pod worker": 2, "Job driver": 1})
+WRITES = ("POST /lease", "PUT /status", "DELETE /job")
+REFERENCE = Result(
+    "success", "Dask", Fault(), end={"phase": "Succeeded"}, created=CREATED, deleted=CREATED, writes=WRITES
+)
+DISTURBED = dataclasses.replace(REFERENCE, fault=Fault(FaultKind.KILL_AFTER, 2), hit="write 2")
+
+
+def test_trial_that_equals_its_reference_has_no_problem() -> None:
+    assert judge(DISTURBED, REFERENCE) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"end": {"phase": "Failed"}}, "end: phase is Failed, undisturbed Succeeded"),
+        ({"end": {}}, "end: phase is absent, undisturbed Succeeded"),
+        ({"left": ("Job subject-1",)}, "left: Job subject-1"),
+        ({"problems": ("bystander: is Failed",)}, "bystander: is Failed"),
+        ({"created": CREATED + Counter({"Job driver": 1})}, "created: 2 Job driver, undisturbed 1"),
+        ({"writes": WRITES * 20}, "writes: 60, undisturbed 3"),
+        ({"deleted": Counter()}, "deleted: 0 Job driver, undisturbed 1"),
+    ],
+)
+def test_difference_is_a_problem(change: dict[str, object], expected: str) -> None:
+    assert expected in judge(dataclasses.replace(DISTURBED, **change), REFERENCE)  # type: ignore[arg-type]
+
+
+def test_fewer_objects_are_no_problem_when_the_user_decides_when_to_delete() -> None:
+    early = dataclasses.replace(DISTURBED, scenario="delete-starting", created=Counter({"Job driver": 1}))
+
+    assert judge(early, dataclasses.replace(REFERENCE, scenario="delete-starting")) == []
+
+
+def test_reference_with_more_pods_than_it_needs_is_a_problem() -> None:
+    wasteful = dataclasses.replace(REFERENCE, created=CREATED + Counter({"Pod worker": 3}))
+
+    assert judge_reference(wasteful) == ["created: 5 Pod worker, the run needs 2"]
+
+
+def test_plan_has_every_fault_at_every_write() -> None:
+    planned = plan({Life("success", "Dask"): REFERENCE}, seed=1)
+    kinds = Counter(one.fault.kind for one in planned)
+    at_each_write = set(FaultKind) - {FaultKind.NONE, FaultKind.STALE_LISTS, FaultKind.REFUSE}
+
+    assert all(kinds[kind] == len(WRITES) for kind in at_each_write)
+    assert kinds[FaultKind.REFUSE] == len(WRITES) * len(REASONS)
+    assert kinds[FaultKind.STALE_LISTS] == 1
+    assert len(set(planned)) == len(planned)
+
+
+def test_plan_has_the_same_order_when_the_seed_is_the_same() -> None:
+    references = {Life("success", "Dask"): REFERENCE}
+
+    assert plan(references, seed=1) == plan(references, seed=1) != plan(references, seed=2)
+
+
+def test_patterns_choose_lives_and_trials() -> None:
+    planned = plan({Life("success", "Dask"): REFERENCE}, seed=1)
+
+    assert chosen_lives(["success/*/kill-after@2"]) == [Life("success", "Dask"), Life("success", "Ray")]
+    assert [str(one) for one in chosen_trials(["success/*/kill-after@2"], planned)] == ["success/Dask/kill-after@2"]
+    assert chosen_trials(["success/Dask"], planned) == planned
+
+
+def test_unknown_life_is_refused() -> None:
+    with pytest.raises(ValueError, match="no life is named so"):
+        chosen_lives(["sucess/Dask"])
+
+
+def test_table_groups_failures_and_counts_trials_that_were_not_run() -> None:
+    failed = Judged(DISTURBED, ("left: Job subject-0123456789abcdef",))
+    text = table([failed, Judged(DISTURBED, (), is_reached=False)], planned=5)
+
+    assert "success/Dask" in text
+    assert "3 of 5 planned trials were not run" in text
+    assert "left: Job subject-…\n" in text

@@ -1,0 +1,67 @@
+"""The ledger counts what the API server reports, by UID."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from flowcluster_api import names
+from tests.support.rig.kinds import FLOW_RUN, JOB, POD
+from tests.support.rig.ledger import Entry, View
+
+
+def body(name: str, uid: str, component: str = "", **more: Any) -> dict[str, Any]:
+    labels = {names.LABEL_COMPONENT: component} if component else {}
+    return {"metadata": {"name": name, "uid": uid, "labels": labels}, **more}
+
+
+def view() -> View:
+    return View("n", threading.RLock())
+
+
+def always(_entry: Entry) -> bool:
+    return True
+
+
+def test_object_is_counted_once_however_often_it_changes() -> None:
+    seen = view()
+    for _ in range(3):
+        seen.take(POD.name, body("pod", "1", "worker"), is_gone=False)
+
+    assert seen.created(always) == {"Pod worker": 1}
+    assert seen.deleted(always) == {}
+
+
+def test_object_of_the_same_name_is_another_one() -> None:
+    seen = view()
+    seen.take(JOB.name, body("job", "1"), is_gone=False)
+    seen.take(JOB.name, body("job", "1"), is_gone=True)
+    seen.take(JOB.name, body("job", "2"), is_gone=False)
+
+    assert seen.created(always) == {"Job": 2}
+    assert seen.deleted(always) == {"Job": 1}
+    assert [entry.uid for entry in seen.entries()] == ["2"]
+
+
+def test_late_news_of_a_deleted_object_do_not_bring_it_back() -> None:
+    seen = view()
+    seen.take(JOB.name, body("job", "1"), is_gone=True)
+    seen.take(JOB.name, body("job", "1"), is_gone=False)
+
+    assert seen.entries() == []
+
+
+def test_phases_of_a_run_are_kept_in_order() -> None:
+    seen = view()
+    for phase in ("Starting", "Starting", "Running", "Stopping"):
+        seen.take(FLOW_RUN.name, body("run", "1", status={"phase": phase}), is_gone=False)
+
+    assert seen.phases("run") == ["Starting", "Running", "Stopping"]
+
+
+def test_what_kubernetes_puts_into_a_namespace_is_not_counted() -> None:
+    seen = view()
+    seen.take("ServiceAccount", body("default", "1"), is_gone=False)
+
+    assert seen.has_given("ServiceAccount")
+    assert seen.created(always) == {}
