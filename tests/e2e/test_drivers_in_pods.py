@@ -82,6 +82,10 @@ def test_a_part_with_a_cluster_of_its_own(world: World, is_short: bool) -> None:
     if not is_short:
         world.wait_phase(beneath["name"], "Running")
         wait_until(lambda: len(world.pods("worker")) == 1, "the part has a worker")
+        child = world.run(beneath["name"])
+        assert child is not None
+        bounds = child["spec"]["cluster"]["workers"]
+        assert (bounds["minimum"], bounds["maximum"]) == (1, 2)
         world.patch(name, {"cancel": True})
 
     whole = world.wait_phase(name, "Succeeded" if is_short else "Cancelled")

@@ -14,9 +14,8 @@ BUILD = ROOT / "build" / "tests-{}.{}".format(*sys.version_info)
 ENV_AT_A_TIME = "FLOWCLUSTER_TESTS_AT_A_TIME"
 _CPUS = os.cpu_count() or 1
 #: Tests at a time: without a cluster; on one; and on one with an operator of each test's own.
-#: Three at a time on a cluster of two CPUs take half the time, but the deadlines of some pass: a start keeps a CPU busy
-#: for seconds, and a driver that starts slowly looks like a lost one.
-WITHOUT, ON_A_CLUSTER, WITH_OPERATOR = _CPUS, int(os.environ.get(ENV_AT_A_TIME, "1")), _CPUS
+#: On a cluster, tests wait for pods half of the time.
+WITHOUT, ON_A_CLUSTER, WITH_OPERATOR = _CPUS, int(os.environ.get(ENV_AT_A_TIME, min(_CPUS + 1, 8))), _CPUS
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,9 @@ from flowcluster import flow, task
 from flowcluster.clusters import DaskKubernetesCluster, RayKubernetesCluster
 from flowcluster.task_runners import DaskTaskRunner, RayTaskRunner
 
-ON_DASK = DaskTaskRunner(cluster_class=DaskKubernetesCluster, cluster_kwargs={"n_workers": 1})
+ON_DASK = DaskTaskRunner(
+    cluster_class=DaskKubernetesCluster, cluster_kwargs={"n_workers": 1}, adapt_kwargs={"minimum": 1, "maximum": 2}
+)
 ON_RAY = RayTaskRunner(cluster_class=RayKubernetesCluster, cluster_kwargs={"n_workers": 1})
 
 
