@@ -19,7 +19,7 @@ from flowcluster_operator.model import Action, Create, Delete, Observed, Plan, R
 from flowcluster_operator.policies import teardown
 from flowcluster_operator.policies.admission import not_allowed
 from flowcluster_operator.policies.bounds import rebounding
-from flowcluster_operator.policies.causes import Cause, cause
+from flowcluster_operator.policies.causes import Cause, cause, trouble_cause
 from flowcluster_operator.policies.child_runs import requested
 from flowcluster_operator.policies.ending import Ending, ending, is_suspended
 from flowcluster_operator.policies.lease import next_look
@@ -71,7 +71,7 @@ def decide(observed: Observed, settings: Settings, now: dt.datetime) -> Plan:
 def _trouble(observed: Observed) -> Cause | None:
     """Return why passes go on to fail; what passes within moments is no cause."""
     trouble = observed.trouble
-    return Cause(trouble.reason, trouble.message) if trouble is not None and trouble.seconds >= SHOWN_SECONDS else None
+    return trouble_cause(trouble) if trouble is not None and trouble.seconds >= SHOWN_SECONDS else None
 
 
 def _is_empty(observed: Observed) -> bool:
