@@ -15,6 +15,7 @@ from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.defaults import RunDefaults
 from flowcluster_operator.model import Create
 from flowcluster_operator.resources import DASK_CLUSTER, JOB, RAY_CLUSTER, Object
+from flowcluster_operator.template_rules import RULES
 
 #: Prefixes of labels and annotations by which tools recognise the objects that they manage: children are not theirs.
 _OF_TOOLS = (
@@ -22,6 +23,9 @@ _OF_TOOLS = (
     "kustomize.toolkit.fluxcd.io/", "helm.toolkit.fluxcd.io/", "applyset.kubernetes.io/", "config.kubernetes.io/",
     "kopf.zalando.org/", "ray.io/", "dask.org/", "kubernetes.dask.org/", "batch.kubernetes.io/",
 )  # fmt: skip
+#: Prefixes of annotations that change what a pod can do. A template can have them within the administrator's rules; the
+#: metadata of a FlowRun is not judged by those.
+_JUDGED = tuple(rule.prefix for rule in RULES if rule.prefix)
 _OF_TOOLS_EXACTLY = {names.LABEL_MANAGED_BY, "app.kubernetes.io/instance"}
 #: The account of pods that name none. Drivers and Ray heads have one of their own, without pull secrets.
 DEFAULT_ACCOUNT = "default"
@@ -148,7 +152,7 @@ def _inherited(from_run: Inheritance, field: str) -> dict[str, str]:
 
 def _of_people(values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for name, value in values.items():
-        if not name.startswith(_OF_TOOLS) and name not in _OF_TOOLS_EXACTLY:
+        if not name.startswith((*_OF_TOOLS, *_JUDGED)) and name not in _OF_TOOLS_EXACTLY:
             yield name, value
 
 

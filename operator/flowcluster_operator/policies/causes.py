@@ -10,7 +10,7 @@ from flowcluster_api import conditions as c
 from flowcluster_api import names
 from flowcluster_operator.backends.base import Backend
 from flowcluster_operator.facts import last_line, parse_time
-from flowcluster_operator.model import Blocked, Observed, OutOfMemory, PodFacts
+from flowcluster_operator.model import Blocked, Observed, OutOfMemory, PodFacts, Trouble
 from flowcluster_operator.policies.advice import advice, refusal_advice
 from flowcluster_operator.policies.parts import COMPONENTS, Part, part_of
 from flowcluster_operator.resources import DASK_CLUSTER, FLOW_RUN, JOB, RAY_CLUSTER
@@ -18,6 +18,8 @@ from flowcluster_operator.resources import DASK_CLUSTER, FLOW_RUN, JOB, RAY_CLUS
 #: Seconds that the upstream operator may take to act on a new cluster resource. It takes 0.4 when it is idle.
 SILENCE_SECONDS = 5
 
+#: The part of a run that its passes stand for, in the story.
+_OPERATOR = "operator"
 #: The reason of Events that kopf, and so dask-kubernetes, makes of its log.
 _LOGGED = "Logging"
 #: What our chart brings along to serve a kind.
@@ -36,6 +38,11 @@ class Cause(NamedTuple):
     reason: str
     message: str
     part: str = ""
+
+
+def trouble_cause(trouble: Trouble) -> Cause:
+    """Return the cause of passes that fail. Their words differ from pass to pass, and the story has them once."""
+    return Cause(trouble.reason, trouble.message, _OPERATOR)
 
 
 def cause(observed: Observed, backend: Backend | None, now: dt.datetime) -> Cause | None:

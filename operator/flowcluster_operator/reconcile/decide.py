@@ -15,11 +15,11 @@ from flowcluster_operator.defaults import run_defaults
 from flowcluster_operator.desired.inherited import Inheritance, inheriting
 from flowcluster_operator.errors import SpecError, TemplateError
 from flowcluster_operator.facts import parse_time
-from flowcluster_operator.model import Create, Delete, Observed, Plan, Resizing
+from flowcluster_operator.model import Action, Create, Delete, Observed, Plan, Resizing
 from flowcluster_operator.policies import teardown
 from flowcluster_operator.policies.admission import not_allowed
 from flowcluster_operator.policies.bounds import rebounding
-from flowcluster_operator.policies.causes import Cause, cause
+from flowcluster_operator.policies.causes import Cause, cause, trouble_cause
 from flowcluster_operator.policies.child_runs import requested
 from flowcluster_operator.policies.ending import Ending, ending, is_suspended
 from flowcluster_operator.policies.lease import next_look
@@ -71,7 +71,7 @@ def decide(observed: Observed, settings: Settings, now: dt.datetime) -> Plan:
 def _trouble(observed: Observed) -> Cause | None:
     """Return why passes go on to fail; what passes within moments is no cause."""
     trouble = observed.trouble
-    return Cause(trouble.reason, trouble.message) if trouble is not None and trouble.seconds >= SHOWN_SECONDS else None
+    return trouble_cause(trouble) if trouble is not None and trouble.seconds >= SHOWN_SECONDS else None
 
 
 def _is_empty(observed: Observed) -> bool:
@@ -236,7 +236,7 @@ def _start_or_run(
     if is_new and progress.has_children(draft) and (made := _asked_for(observed)):
         draft.tell(c.CREATED, made)
     running = progress.judge(observed, draft, why, settings)
-    sizing, children = _resize(observed, settings, backend), requested(observed, settings)
+    sizing, children = _resize(observed, settings, backend), _child_runs(observed, settings)
     looks = [_next_look(observed, draft.status, now, running=running), sizing.requeue, 0 if children else None]
     return Plan(
         actions=(*sizing.actions, *children),
@@ -244,6 +244,12 @@ def _start_or_run(
         events=tuple(draft.events),
         requeue=min((look for look in looks if look is not None), default=None),
     )
+
+
+def _child_runs(observed: Observed, settings: Settings) -> tuple[Action, ...]:
+    """Return the next steps of requests for child runs, which inherit the metadata of the run."""
+    steps = requested(observed, settings)
+    return tuple(_inheriting([step], observed, settings)[0] if isinstance(step, Create) else step for step in steps)
 
 
 def _inheriting(creates: list[Create], observed: Observed, settings: Settings) -> list[Create]:
@@ -278,7 +284,8 @@ def _next_look(observed: Observed, status: Object, now: dt.datetime, *, running:
     if running and observed.events_due is not None:
         waits.append(observed.events_due)
     if not running:
-        waits.append(RETRY_SECONDS if observed.rejections else LOOK_SECONDS)
+        of_run = [rejection for rejection in observed.rejections if rejection.kind != FLOW_RUN.kind]
+        waits.append(RETRY_SECONDS if of_run else LOOK_SECONDS)
     if (heard := next_look(observed)) is not None:
         waits.append(heard)
     return max(min(waits), SHORTEST_LOOK_SECONDS) if waits else None

@@ -11,6 +11,8 @@ from flowcluster_api import conditions as c
 from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.facts import parse_time
 from flowcluster_operator.model import Plan, Trouble
+from flowcluster_operator.policies.causes import trouble_cause
+from flowcluster_operator.reconcile import progress
 from flowcluster_operator.resources import Object
 from flowcluster_operator.status import Draft, is_true
 
@@ -31,9 +33,7 @@ def failing(run: Object, spec: FlowRunSpec, trouble: Trouble, now: dt.datetime) 
         if not draft.status.get("phase"):
             draft.phase("Starting")
         draft.stamp("startTime")
-    draft.tell(trouble.reason, trouble.message, warning=True)
-    draft.explain(trouble.reason, trouble.message)
-    draft.summarise("progressing", trouble.reason, trouble.message)
+    progress.explain(draft, trouble_cause(trouble))
     return Plan(status=draft.changed(), events=tuple(draft.events))
 
 

@@ -139,10 +139,11 @@ def _main() -> None:
                 return
             *lines, buffered = (buffered + data).split(b"\n")
             for line in lines:
+                nursery = os.getpid()
                 pid = os.fork()
                 if pid == 0:
                     output.close()
-                    _become_operator(json.loads(line))
+                    _become_operator(json.loads(line), nursery)
                 numbers[pid] = count
                 output.write(json.dumps({"number": count, "pid": pid}) + "\n")
                 count += 1
@@ -157,9 +158,11 @@ def _report_ended(numbers: dict[int, int], output: IO[str]) -> None:
         output.write(json.dumps({"number": numbers.pop(pid), "code": code}) + "\n")
 
 
-def _become_operator(request: dict[str, Any]) -> None:
+def _become_operator(request: dict[str, Any], nursery: int) -> None:
     """Run the operator in this process, which a fork has made, and end."""
     ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)
+    if os.getppid() != nursery:  # it ended before the line above
+        os._exit(1)
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     random.seed()

@@ -65,6 +65,17 @@ def child(name: str = "part", body: dict[str, Any] | None = None, **metadata: An
     return {**made, "metadata": {**made["metadata"], "name": name, "uid": f"uid-{name}"}}
 
 
+def test_child_run_inherits_labels_of_its_run() -> None:
+    """Policies that ask for them look at the objects of the child run as well."""
+    seen = asking(child_runs.create("part", PART))
+    assert seen.run is not None
+    seen.run["metadata"]["labels"] = {"team": "data", "kueue.x-k8s.io/queue-name": "q"}
+    (made,) = (action.body for action in plan_for(seen).actions if isinstance(action, Create))
+
+    assert made["metadata"]["labels"] == {"team": "data"}
+    assert made["spec"] == PART
+
+
 def answered(held: dict[str, Any], action: Amend) -> dict[str, Any]:
     assert isinstance(action.patch, list)
     return stepped(held, action.patch)

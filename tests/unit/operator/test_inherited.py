@@ -16,6 +16,7 @@ from flowcluster_operator.kube import Kube
 from flowcluster_operator.model import Create
 from flowcluster_operator.resources import BY_KIND, CONFIG_MAP, SECRET, SERVICE_ACCOUNT, Object
 from flowcluster_operator.settings import Settings, SettingsError
+from flowcluster_operator.template_rules import RULES
 from tests.support.built import BUILT, FULL_CLUSTER, FULL_FLOW
 from tests.support.fake_api import FakeApi
 from tests.support.makers import KEY, KEYS, LEASE_UID, cluster, job, lease, run
@@ -88,6 +89,14 @@ def test_labels_and_annotations_of_the_run_are_on_every_object_and_pod(name: str
 def test_labels_by_which_tools_know_their_objects_are_not_inherited(name: str, label: str) -> None:
     for body in child(name, {"labels": {label: "stranger"}}):
         assert "stranger" not in json.dumps(body)
+
+
+@pytest.mark.parametrize("prefix", [rule.prefix for rule in RULES if rule.prefix])
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_annotations_that_rules_for_templates_judge_are_not_inherited(name: str, prefix: str) -> None:
+    """The metadata of a FlowRun would otherwise give a pod what its template must not contain."""
+    for body in child(name, {"annotations": {f"{prefix}driver": "unconfined"}}):
+        assert "unconfined" not in json.dumps(body)
 
 
 @pytest.mark.parametrize("name", WORKLOADS)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from typing import Any
 
 import pytest
 
 from flowcluster_api import conditions as c
-from flowcluster_operator.model import Observed
+from flowcluster_api.v1alpha1 import FlowRunSpec
+from flowcluster_operator.model import Observed, Trouble
 from flowcluster_operator.policies.ending import EVICTIONS, driver_end
+from flowcluster_operator.reconcile.failing import failing
 from flowcluster_operator.status import Draft
 from tests.support.makers import NOW, ended, job, observed, outcome, pod, run, spec
 from tests.support.plans import CHILDREN, READY_PODS, plan_for, settled, started
@@ -192,3 +195,16 @@ class TestRetries:
 
         assert found is not None
         assert found.phase == "Succeeded"
+
+
+def test_story_has_passes_that_fail_once_while_their_words_differ() -> None:
+    """Each attempt has other words, such as a time or the number of a request."""
+    body = run(status=settled(observed(status=started(), **CHILDREN)))
+    for number in range(3):
+        trouble = Trouble("ApiError", f"request {number} timed out", 60)
+        body["status"] = failing(body, FlowRunSpec.model_validate(body["spec"]), trouble, NOW).status
+        seen = dataclasses.replace(observed(status=body["status"], **CHILDREN), trouble=trouble)
+        body["status"] = plan_for(seen).status or body["status"]
+
+    (entry,) = (entry for entry in body["status"]["story"] if entry["reason"] == "ApiError")
+    assert entry["message"] == "request 2 timed out"
