@@ -34,10 +34,10 @@ quick: $(STAMP) ## Checks and pure tests, in a minute
 	$(SUITE) lint unit
 
 test: $(STAMP) ## Everything that CI runs: checks, all tests, coverage; about 25 minutes
-	$(SUITE) lint unit contract cluster alone granted rig --coverage
+	$(SUITE) lint unit contract cluster away alone granted --coverage
 
 test-all: $(STAMP) ## That, and the long matrix: every promise in pods, a short soak, other Pythons; hours
-	$(SUITE) lint unit contract cluster alone granted rig away long soak $(OTHERS) --coverage
+	$(SUITE) lint unit contract cluster away alone granted rig long soak $(OTHERS) --coverage
 
 lint: $(STAMP) ## Format, lint, types, layers, generated files
 	$(SUITE) lint
@@ -48,8 +48,8 @@ unit: $(STAMP) ## Pure tests
 contract: $(STAMP) ## What every task runner promises, on local threads, Dask and Ray
 	$(SUITE) contract
 
-e2e: $(STAMP) ## Tests on a real Kubernetes, and on one without containers
-	$(SUITE) cluster away alone granted rig
+e2e: $(STAMP) ## Tests on a real Kubernetes
+	$(SUITE) cluster away alone granted
 
 bench: $(STAMP) ## Print the figures
 	$(BIN)/python -m tools.install >/dev/null
