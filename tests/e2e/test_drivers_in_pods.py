@@ -18,6 +18,14 @@ FLOW_RUNS = f"{names.PLURAL}.{names.GROUP}"
 ADAPTIVE = {"kind": "Dask", "workers": {"minimum": 0, "maximum": 3}}
 
 
+def bounds(world: World, name: str) -> tuple[int, int]:
+    """Return the least and the largest number of workers in a run's spec."""
+    run = world.run(name)
+    assert run is not None
+    workers = run["spec"]["cluster"]["workers"]
+    return workers["minimum"], workers["maximum"]
+
+
 def started(world: World, entrypoint: str, parameters: Any = None, **more: Any) -> str:
     """Start a flow; name of its run. `more` are fields of the FlowRun's spec."""
     flow = world.flow(entrypoint, parameters=parameters or {})
@@ -82,10 +90,7 @@ def test_a_part_with_a_cluster_of_its_own(world: World, is_short: bool) -> None:
     if not is_short:
         world.wait_phase(beneath["name"], "Running")
         wait_until(lambda: len(world.pods("worker")) == 1, "the part has a worker")
-        child = world.run(beneath["name"])
-        assert child is not None
-        bounds = child["spec"]["cluster"]["workers"]
-        assert (bounds["minimum"], bounds["maximum"]) == (1, 2)
+        wait_until(lambda: bounds(world, beneath["name"]) == (1, 2), "the operator changed the bounds as requested", 30)
         world.patch(name, {"cancel": True})
 
     whole = world.wait_phase(name, "Succeeded" if is_short else "Cancelled")
