@@ -130,6 +130,10 @@ def _outcome(ended: Ended) -> Outcome | None:
         return None
 
 
+#: Exit codes of a process that SIGKILL or SIGTERM ended: the kubelet sends both when a pod is deleted.
+_SIGNALLED = (137, 143)
+
+
 def _without_outcome(pod: PodFacts, ended: Ended, part: Part) -> Ending:
     tail = last_line(ended.text)
     if ended.reason == "OOMKilled":
@@ -144,6 +148,9 @@ def _without_outcome(pod: PodFacts, ended: Ended, part: Part) -> Ending:
         return Ending("Failed", ended.reason, f"the driver cannot be started: {tail}; {advised}", ended.exit_code)
     if ended.exit_code < 0:  # the node or the kubelet ended the pod: its word is the cause
         return Ending("Failed", ended.reason or c.DRIVER_LOST, f"pod {pod.name}: {tail or ended.reason}")
+    if pod.terminating and ended.exit_code in _SIGNALLED:
+        message = f"pod {pod.name} was deleted while the flow ran"
+        return Ending("Failed", c.DRIVER_LOST, message, ended.exit_code)
     why = f" ({pod.disrupted.reason}: {pod.disrupted.message})" if pod.disrupted else ""
     message = f"the driver exited with code {ended.exit_code} and left no outcome{why}"
     message = f"{message}: {tail}" if tail else message

@@ -138,6 +138,21 @@ class TestEnd:
         assert words in status["message"]
         assert status["phase"] == "Stopping"
 
+    @pytest.mark.parametrize(
+        ("code", "deleted", "reason"),
+        [
+            (137, True, "DriverLost"),
+            (143, True, "DriverLost"),
+            (137, False, "DriverCrashed"),
+            (1, True, "DriverCrashed"),
+        ],
+    )
+    def test_driver_counts_as_lost_when_its_pod_is_deleted(self, code: int, deleted: bool, reason: str) -> None:
+        """The kubelet ends a deleted pod by a signal; its last status can arrive before it is gone."""
+        end = pod("driver", ended(code), phase="Failed", deleted=deleted)
+
+        assert settled(observed(status=started(), pods=[*READY_PODS, end], **CHILDREN))["reason"] == reason
+
     @pytest.mark.parametrize("name", ["result", "resultUrl", "resultOmitted"])
     def test_where_the_result_is_stands_in_the_record(self, name: str) -> None:
         """The value, or where it was stored, or why nobody has it, as the driver tells; nothing about the others."""
