@@ -100,7 +100,7 @@ def test_parts_killed_at_their_memory_limit_are_named_with_the_field_to_raise(wo
     assert "spec.cluster.scheduler.resources" in scheduler["message"]
 
 
-@KINDS
+@pytest.mark.parametrize("kind", ["Dask", pytest.param("Ray", marks=pytest.mark.long)])
 def test_args_of_a_workers_template_keep_what_the_cluster_needs(world: World, kind: str) -> None:
     apply(world, f"replaced-args-{kind.lower()}", "outcomes")
 

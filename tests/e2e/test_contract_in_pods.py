@@ -26,11 +26,11 @@ LEADERS = {"Dask": "scheduler", "Ray": "head"}
 #: Environment variables by which a driver uses its run's credentials; Ray's are in `flowcluster.clusters.ray_access`.
 CREDENTIALS: dict[str, dict[str, str]] = {"Dask": DASK, "Ray": {}}
 #: The files of the suite that say most, for `make test`.
-MOST_TELLING = ("submitting", "retries", "nested_submit", "task_runners")
+MOST_TELLING = ("submitting", "nested_submit", "task_runners")
 #: Kind, files, and about as many tests as they have for a cluster: fewer mean that pytest left some out.
 #: On Dask, `make test` runs the same tests on a cluster of processes.
 SUITES = [
-    pytest.param("Ray", MOST_TELLING, 35, id="Ray-cut"),
+    pytest.param("Ray", MOST_TELLING, 30, id="Ray-cut"),
     pytest.param("Ray", (), 110, id="Ray-whole", marks=pytest.mark.long),
     pytest.param("Dask", (), 90, id="Dask-whole", marks=pytest.mark.long),
 ]

@@ -78,7 +78,7 @@ def test_nobody_else_is_let_in(world: World) -> None:
     world.wait_phase("run", "Cancelled")
 
 
-@pytest.mark.parametrize("component", ["head", "driver"])
+@pytest.mark.parametrize("component", ["head", pytest.param("driver", marks=pytest.mark.long)])
 def test_a_part_that_is_killed_ends_the_run(world: World, component: str) -> None:
     """All state is with the head, and the flow with its driver: the record says which of them went."""
     on_ray(world, NAPS)
@@ -93,8 +93,8 @@ def test_a_part_that_is_killed_ends_the_run(world: World, component: str) -> Non
 @pytest.mark.parametrize(
     ("end", "phase"),
     [
-        ("cancel", "Running"),
         ("delete", "Starting"),
+        pytest.param("cancel", "Running", marks=pytest.mark.long),
         pytest.param("cancel", "Starting", marks=pytest.mark.long),
         pytest.param("delete", "Running", marks=pytest.mark.long),
     ],
