@@ -41,6 +41,16 @@ def test_difference_is_a_problem(change: dict[str, object], expected: str) -> No
     assert expected in judge(dataclasses.replace(DISTURBED, **change), REFERENCE)  # type: ignore[arg-type]
 
 
+def test_missing_rights_are_no_problem_and_a_second_set_is() -> None:
+    """A driver that needs no rights can end before a restarted operator creates them."""
+    role = Counter({"RoleBinding driver": 1})
+    reference = dataclasses.replace(REFERENCE, created=CREATED + role, deleted=CREATED + role)
+    twice = dataclasses.replace(reference, created=CREATED + role + role)
+
+    assert judge(DISTURBED, reference) == []
+    assert judge(twice, reference) == ["created: 2 RoleBinding driver, undisturbed 1"]
+
+
 def test_fewer_objects_are_no_problem_when_the_user_decides_when_to_delete() -> None:
     early = dataclasses.replace(DISTURBED, scenario="delete-starting", created=Counter({"Job driver": 1}))
 
