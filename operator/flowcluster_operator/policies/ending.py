@@ -8,11 +8,12 @@ import datetime as dt
 from flowcluster_api import conditions as c
 from flowcluster_api import driver, names
 from flowcluster_api.driver import Outcome
-from flowcluster_operator.facts import last_line, parse_time
+from flowcluster_operator.facts import last_line
 from flowcluster_operator.model import Blocked, Ended, Observed, PodFacts
 from flowcluster_operator.policies.advice import advice, crash_advice
 from flowcluster_operator.policies.causes import Cause
 from flowcluster_operator.policies.cluster_lost import cluster_lost
+from flowcluster_operator.policies.deadlines import passed
 from flowcluster_operator.policies.lease import silence
 from flowcluster_operator.policies.losses import with_losses
 from flowcluster_operator.policies.parts import Part, part_of
@@ -196,16 +197,12 @@ def _silent(observed: Observed) -> Ending | None:
 
 def _too_late(observed: Observed, status: Object, why: Cause | None, now: dt.datetime) -> Ending | None:
     assert observed.spec is not None
-    if "startTime" not in status:
+    late = passed(status, observed.spec, now)
+    if late is None:
         return None
-    seconds = (now - parse_time(status["startTime"])).total_seconds()
-    limit = observed.spec.active_deadline_seconds
-    if limit is not None and seconds >= limit:
-        return Ending("Failed", c.DEADLINE_EXCEEDED, f"still going after {limit} s (spec.activeDeadlineSeconds)")
-    limit = observed.spec.start_deadline_seconds
-    if "readyTime" in status or seconds < limit:
-        return None
-    late = f"not started within {limit} s (spec.startDeadlineSeconds)"
+    if not late.is_start:
+        return Ending("Failed", c.DEADLINE_EXCEEDED, late.message)
     if why is not None:
-        return Ending("Failed", why.reason, f"{late}: {why.message}")
-    return Ending("Failed", c.START_DEADLINE_EXCEEDED, f"{late}: {status.get('message') or 'no cause is known'}")
+        return Ending("Failed", why.reason, f"{late.message}: {why.message}")
+    known = status.get("message") or "no cause is known"
+    return Ending("Failed", c.START_DEADLINE_EXCEEDED, f"{late.message}: {known}")

@@ -42,7 +42,6 @@ SHORTEST_LOOK_SECONDS = 0.5
 SHOWN_SECONDS = 3.0
 
 _OVER = ("Stopping", *c.FINAL_PHASES)
-_BEING_DELETED = "what the run had is being deleted"
 
 
 def decide(observed: Observed, settings: Settings, now: dt.datetime) -> Plan:
@@ -109,7 +108,7 @@ def _clean_up(observed: Observed, draft: Draft, settings: Settings, now: dt.date
     if not _is_empty(observed):
         why = _trouble(observed)
         held = why.message if why else teardown.held(observed, settings, now)
-        draft.condition(c.CLUSTER_DELETED, False, c.CLEANING_UP, held or _BEING_DELETED)
+        draft.condition(c.CLUSTER_DELETED, False, c.CLEANING_UP, held or progress.BEING_DELETED)
         return Plan(
             actions=tuple(teardown.removals(observed, settings, now)),
             status=draft.changed(),
@@ -159,14 +158,7 @@ def _finish(observed: Observed, draft: Draft, settings: Settings, over: Ending) 
     _accept(draft)
     progress.record(observed, draft, _backend(observed), settings)
     reason = c.SUCCEEDED if over.phase == "Succeeded" else over.reason
-    draft.phase("Stopping")
-    draft.stamp("finishTime")
-    draft.explain(reason, over.message)
-    draft.status["finalPhase"] = over.phase
-    draft.condition(c.FINISHED, True, reason, over.message)
-    draft.condition(c.CLUSTER_DELETED, False, c.CLEANING_UP, _BEING_DELETED)
-    draft.summarise("progressing", c.CLEANING_UP, over.message)
-    draft.tell(reason, over.message, warning=over.phase == "Failed")
+    progress.finish(draft, over.phase, reason, over.message)
     if over.outcome is not None or draft.status.get("flow"):
         _record_outcome(draft.status.setdefault("flow", {}), over)
     progress.display(draft)

@@ -15,6 +15,9 @@ from flowcluster_operator.resources import Object
 from flowcluster_operator.settings import Settings
 from flowcluster_operator.status import Draft, is_true
 
+#: What the condition `ClusterDeleted` says of a run that has ended, until something holds its deletion up.
+BEING_DELETED = "what the run had is being deleted"
+
 
 def cluster_name(observed: Observed) -> str:
     """Return the name of the cluster that the run uses: its own, or the one that the spec names."""
@@ -61,6 +64,18 @@ def forget_children(draft: Draft) -> None:
     if flow.get("attempts"):
         # The next start goes on counting: all of them are attempts of the run, and they have ended.
         draft.status["flow"] = {"attempts": flow["attempts"], "endedAttempts": flow["attempts"]}
+
+
+def finish(draft: Draft, phase: c.Phase, reason: str, message: str) -> None:
+    """Write that the run has ended, and the phase in which it will be when nothing of it is left."""
+    draft.phase("Stopping")
+    draft.stamp("finishTime")
+    draft.explain(reason, message)
+    draft.status["finalPhase"] = phase
+    draft.condition(c.FINISHED, True, reason, message)
+    draft.condition(c.CLUSTER_DELETED, False, c.CLEANING_UP, BEING_DELETED)
+    draft.summarise("progressing", c.CLEANING_UP, message)
+    draft.tell(reason, message, warning=phase == "Failed")
 
 
 def explain(draft: Draft, why: Cause) -> None:
