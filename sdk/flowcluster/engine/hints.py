@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
-import types
 import typing
 import weakref
 from collections.abc import Callable
 from typing import Any
 
 from flowcluster.engine.conversion import Converter
+from flowcluster.functions import base_of
 
 # By function, and not by annotation: unions that are equal can differ in their order. Weak, as a function may be made
 # for one call.
@@ -27,24 +26,6 @@ def converters(function: Callable[..., Any]) -> dict[str, Converter]:
     if found is None:
         found = _known[base] = _converters(base)
     return found
-
-
-def base_of(function: Any) -> Any:
-    """The function that has the annotations: inside of a partial, of a method, or of an object that can be called."""
-    while True:
-        if isinstance(function, functools.partial):
-            function = function.func
-        elif isinstance(function, types.MethodType):
-            function = function.__func__
-        elif isinstance(function, type):
-            return getattr(function, "__init__")  # noqa: B009 - mypy takes it for an instance's
-        elif isinstance(function, types.FunctionType | types.BuiltinFunctionType):
-            return function
-        else:
-            called = type(function).__call__
-            if not isinstance(called, types.FunctionType):
-                return function
-            function = called
 
 
 def _converters(function: Any) -> dict[str, Converter]:

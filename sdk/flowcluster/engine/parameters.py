@@ -43,8 +43,11 @@ def bind(
 
 def by_name(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """All parameters of a task's call by their names. Raises TypeError if they do not fit."""
-    # Not from the cache of signatures: a task may be an object that cannot be hashed.
-    return with_defaults(inspect.signature(function).bind(*args, **kwargs))
+    if isinstance(function, types.MethodType):
+        # What it is a method of is one of them, however the task was called.
+        method: types.MethodType = function
+        function, args = method.__func__, (method.__self__, *args)
+    return with_defaults(_signature(function).bind(*args, **kwargs))
 
 
 def with_defaults(bound: inspect.BoundArguments) -> dict[str, Any]:
