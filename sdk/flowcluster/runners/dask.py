@@ -36,8 +36,9 @@ class DaskTaskRunner(TaskRunner):
     """Executes submitted tasks on a Dask cluster.
 
     Args:
-        address: of the scheduler of a cluster that exists, such as ``tcp://scheduler:8786``. The run
-            waits for it as many seconds as ``FLOWCLUSTER_CLUSTER_TIMEOUT`` says (60 by default).
+        address: of the scheduler of a cluster that exists, such as ``tcp://scheduler:8786``;
+            ``http://scheduler`` means the same. The run waits for it as many seconds as
+            ``FLOWCLUSTER_CLUSTER_TIMEOUT`` says (60 by default).
         cluster_class: what makes a cluster for the time of each flow run: a class, a function, or the
             dotted name of one; by default ``distributed.LocalCluster``.
         cluster_kwargs: arguments for it.
@@ -46,7 +47,8 @@ class DaskTaskRunner(TaskRunner):
         performance_report_path: file or fsspec URL for Dask's report on each flow run, as HTML, also of one
             that fails. Needs ``bokeh``.
 
-    Raises ValueError for an address together with any argument about a new cluster.
+    Raises ValueError for what cannot be an address of a scheduler, and for an address together with any argument
+    about a new cluster.
     """
 
     concurrency: ClassVar[str] = "in parallel"
@@ -102,7 +104,7 @@ class DaskTaskRunner(TaskRunner):
         # Before anything is waited for: this takes as long as a scheduler takes to start.
         import distributed
 
-        from flowcluster.clusters.address import timeout_seconds, wait_for
+        from flowcluster.clusters.address import for_client, timeout_seconds, wait_for
         from flowcluster.clusters.temporary import is_async_only, temporary_cluster
         from flowcluster.runners.dask_load import DaskLoad
         from flowcluster.runners.dask_nested import on_worker
@@ -128,7 +130,7 @@ class DaskTaskRunner(TaskRunner):
                     options.setdefault("security", getattr(target, "security", None))
                     target = address
             else:
-                target = address = self.address
+                target = address = for_client(self.address)
                 wait_for(address, timeout_seconds())
             try:
                 client = distributed.Client(target, **options)
