@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from flowcluster import context
+from flowcluster import context, extras
 from flowcluster.errors import ClusterLost, ClusterUnreachable
 from flowcluster.runners.base import TaskCall, TaskRunner
 from flowcluster.states import State
@@ -97,15 +97,17 @@ class DaskTaskRunner(TaskRunner):
     def open(self) -> None:
         """Find or make the cluster and connect to it.
 
-        Raises `ClusterUnreachable`, or what the cluster class raised.
+        Raises `ClusterUnreachable`, `ClusterNotStarted` if Dask is not installed or the script would start itself
+        again, or what the cluster class raised.
         """
         super().open()
         self.activity = f"waiting for {self.address}" if self.address else "creating a Dask cluster"
         # Before anything is waited for: this takes as long as a scheduler takes to start.
-        import distributed
+        distributed = extras.required("distributed", "dask", self.name)
 
         from flowcluster.clusters.address import for_client, timeout_seconds, wait_for
-        from flowcluster.clusters.temporary import is_async_only, temporary_cluster
+        from flowcluster.clusters.main_guard import require_guard, starts_local_processes
+        from flowcluster.clusters.temporary import find_class, is_async_only, temporary_cluster
         from flowcluster.runners.dask_load import DaskLoad
         from flowcluster.runners.dask_nested import on_worker
         from flowcluster.runners.dask_report import reported
@@ -116,10 +118,12 @@ class DaskTaskRunner(TaskRunner):
             options = {"set_as_default": False, **self.client_kwargs, "asynchronous": False}
             if self.address is None:
                 cluster_class = self.cluster_class or DEFAULT_CLASS
+                if starts_local_processes(make := find_class(cluster_class), self.cluster_kwargs):
+                    require_guard(self.name)
                 told = context.activity.set(self._tell)
                 try:
                     target: Any = resources.enter_context(
-                        temporary_cluster(cluster_class, self.cluster_kwargs, self.adapt_kwargs)
+                        temporary_cluster(make, self.cluster_kwargs, self.adapt_kwargs)
                     )
                 finally:
                     context.activity.reset(told)
