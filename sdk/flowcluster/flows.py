@@ -27,6 +27,7 @@ from flowcluster.engine.inputs import WaitFor
 from flowcluster.engine.run import FlowRun
 from flowcluster.functions import Binding, copy_names, look_up, reference_to, unwrapped
 from flowcluster.futures import RunFuture, TaskFuture
+from flowcluster.options import is_maker, known_as
 from flowcluster.states import State
 from flowcluster.task_runners import TaskRunner
 
@@ -45,6 +46,7 @@ T = TypeVar("T")
 Futures = RunFuture[Any] | list[TaskFuture[Any]]
 
 
+@is_maker(FlowSpec)
 class Flow(Generic[P, R_co]):
     """A function whose call is a flow run. Made by `flow`.
 
@@ -63,6 +65,7 @@ class Flow(Generic[P, R_co]):
         self.spec = spec
         self._binding = binding
         copy_names(spec.function, self)
+        known_as(spec, self)
 
     @property
     def fn(self) -> Callable[P, R_co]:

@@ -16,7 +16,7 @@ from flowcluster.engine.retrying import exponential_backoff
 from flowcluster.engine.run import FlowRun
 from flowcluster.functions import Binding, copy_names, look_up, reference_to, refuse_lost_class, unwrapped
 from flowcluster.futures import AsyncTaskFuture, FutureList, RunFuture, TaskFuture
-from flowcluster.options import TaskOptions, TaskSpec
+from flowcluster.options import TaskOptions, TaskSpec, is_maker, known_as
 from flowcluster.states import State
 from flowcluster.waiting import Blocking, Suspending, drive
 
@@ -29,6 +29,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 
+@is_maker(TaskSpec)
 class Task(Generic[P, R_co]):
     """A function whose calls in a flow are task runs. Made by `task`.
 
@@ -51,6 +52,7 @@ class Task(Generic[P, R_co]):
         self._owner = owner
         self._is_checked = bool(owner) or binding is not Binding.INSTANCE
         copy_names(spec.function, self)
+        known_as(spec, self)
 
     @property
     def fn(self) -> Callable[P, R_co]:
