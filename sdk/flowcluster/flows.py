@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import types
 from collections.abc import Callable, Coroutine, Mapping
 from typing import (
@@ -76,6 +77,16 @@ class Flow(Generic[P, R_co]):
     def name(self) -> str:
         """Name of the flow."""
         return self.spec.name
+
+    @property
+    def description(self) -> str | None:
+        """What it does, for people: the option, or the function's docstring."""
+        return self.spec.description if self.spec.description is not None else inspect.getdoc(self.spec.function)
+
+    @property
+    def version(self) -> str | None:
+        """The option of that name."""
+        return self.spec.version
 
     @property
     def task_runner(self) -> TaskRunner:

@@ -26,6 +26,10 @@ class RunOptions(TypedDict, total=False):
 
     name: str | None
     """Its name; by default the function's, with dashes for a flow."""
+    description: str | None
+    """What it does, for people; by default the function's docstring."""
+    version: str | None
+    """A text that tells one edition of it from another, for people."""
     tags: Iterable[str]
     """Words that are attached to each run; those of a flow also to the task runs in it."""
     retries: int
@@ -73,6 +77,8 @@ Table = dict[str, tuple[str, checks.Check]]
 
 COMMON: Table = {
     "name": ("name", checks.text),
+    "description": ("description", checks.optional(checks.description)),
+    "version": ("version", checks.optional(checks.description)),
     "tags": ("tags", checks.tags),
     "retries": ("retries", checks.count),
     "retry_jitter_factor": ("retry_jitter_factor", checks.optional(checks.seconds)),
@@ -168,6 +174,8 @@ class TaskSpec:
     on_failure: tuple[Hook, ...] = ()
     resources: Mapping[str, float] | None = None
     log_prints: bool | None = None
+    description: str | None = None
+    version: str | None = None
 
     @staticmethod
     def of(function: Callable[..., Any], options: TaskOptions) -> TaskSpec:

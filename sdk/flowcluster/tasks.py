@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import types
 from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, Generic, Literal, Never, ParamSpec, Self, TypeVar, Unpack, overload
@@ -63,6 +64,16 @@ class Task(Generic[P, R_co]):
     def name(self) -> str:
         """Name of the task."""
         return self.spec.name
+
+    @property
+    def description(self) -> str | None:
+        """What it does, for people: the option, or the function's docstring."""
+        return self.spec.description if self.spec.description is not None else inspect.getdoc(self.spec.function)
+
+    @property
+    def version(self) -> str | None:
+        """The option of that name."""
+        return self.spec.version
 
     # A result type `Any` matches the first overload of each kind: without those for `Never`, it would match those for
     # coroutines.
