@@ -14,6 +14,7 @@ from __future__ import annotations
 from flowcluster.annotations import allow_failure, opaque, quote, unmapped
 from flowcluster.context import get_run_context, tags
 from flowcluster.flows import Flow, flow
+from flowcluster.futures import Future
 from flowcluster.logs import get_run_logger
 from flowcluster.runners.dask_client import get_dask_client
 from flowcluster.runners.ray_options import remote_options
@@ -21,6 +22,7 @@ from flowcluster.tasks import Task, task
 
 __all__ = [
     "Flow",
+    "Future",
     "Task",
     "allow_failure",
     "flow",

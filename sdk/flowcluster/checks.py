@@ -14,11 +14,29 @@ from typing import Any
 Check = Callable[[str, Any], Any]
 
 
+_KEPT_RESULTS = "cache_key_fn=task_input_hash and result_storage keep results of tasks."
+
+#: Options of other tools for flows, and what there is instead.
+_ELSEWHERE = {
+    "persist_result": _KEPT_RESULTS,
+    "cache_policy": _KEPT_RESULTS,
+    "result_storage_key": _KEPT_RESULTS,
+    "result_serializer": "results are pickled, by cloudpickle where pickle cannot.",
+    "cache_result_in_memory": "results are kept as long as their future, or the state of the run, is.",
+    "retry_condition_fn": "it is called retry_condition here.",
+    "on_running": "get_run_logger() or a line at the beginning of the function reports that it runs.",
+    "on_commit": "on_completion is called when a run has completed.",
+    "on_rollback": "on_failure is called when a run has failed.",
+}
+
+
 def known(what: str, options: Mapping[str, Any], allowed: Iterable[str]) -> None:
     """Raise TypeError for the first option that does not exist, with the closest one that does."""
     names = list(allowed)
     for name in options:
         if name not in names:
+            if name in _ELSEWHERE:
+                raise TypeError(f"@{what} has no option {name!r}: {_ELSEWHERE[name]}")
             # Imported here: most programs never misspell an option.
             import difflib
 
@@ -36,6 +54,13 @@ def text(option: str, value: Any) -> str:
     """A string that is not empty."""
     if not isinstance(value, str) or not value:
         raise TypeError(f"{option} must be a string that is not empty, not {value!r}.")
+    return value
+
+
+def description(option: str, value: Any) -> str:
+    """A string, which may be empty."""
+    if not isinstance(value, str):
+        raise TypeError(f"{option} must be a string, not {value!r}.")
     return value
 
 

@@ -27,6 +27,11 @@ class RunInfo(NamedTuple):
     attempt: int = 1
     tags: tuple[str, ...] = ()
 
+    @property
+    def run_count(self) -> int:
+        """The same as `attempt`, by the name that flow runs and `get_run_context()` have for it."""
+        return self.attempt
+
 
 class FlowContext:
     """A flow run as the code inside it sees it.

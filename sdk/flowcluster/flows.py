@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
-import functools
+import dataclasses
+import inspect
+import types
 from collections.abc import Callable, Coroutine, Mapping
-from typing import TYPE_CHECKING, Any, Generic, Literal, Never, ParamSpec, TypeVar, Unpack, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    Literal,
+    Never,
+    ParamSpec,
+    Self,
+    TypeVar,
+    Unpack,
+    overload,
+)
 
 from flowcluster import context
 from flowcluster.annotations import Mark
@@ -12,8 +26,9 @@ from flowcluster.engine import flow_run
 from flowcluster.engine.flow_spec import FlowOptions, FlowSpec
 from flowcluster.engine.inputs import WaitFor
 from flowcluster.engine.run import FlowRun
-from flowcluster.functions import look_up, reference_to
+from flowcluster.functions import Binding, copy_names, look_up, reference_to, unwrapped
 from flowcluster.futures import RunFuture, TaskFuture
+from flowcluster.options import is_maker, known_as
 from flowcluster.states import State
 from flowcluster.task_runners import TaskRunner
 
@@ -23,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["Flow", "FlowOptions", "flow"]
 
 P = ParamSpec("P")
+Q = ParamSpec("Q")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
@@ -31,6 +47,7 @@ T = TypeVar("T")
 Futures = RunFuture[Any] | list[TaskFuture[Any]]
 
 
+@is_maker(FlowSpec)
 class Flow(Generic[P, R_co]):
     """A function whose call is a flow run. Made by `flow`.
 
@@ -45,9 +62,11 @@ class Flow(Generic[P, R_co]):
 
     __name__: str
 
-    def __init__(self, spec: FlowSpec) -> None:
+    def __init__(self, spec: FlowSpec, binding: Binding = Binding.INSTANCE) -> None:
         self.spec = spec
-        functools.update_wrapper(self, spec.function)
+        self._binding = binding
+        copy_names(spec.function, self)
+        known_as(spec, self)
 
     @property
     def fn(self) -> Callable[P, R_co]:
@@ -58,6 +77,16 @@ class Flow(Generic[P, R_co]):
     def name(self) -> str:
         """Name of the flow."""
         return self.spec.name
+
+    @property
+    def description(self) -> str | None:
+        """What it does, for people: the option, or the function's docstring."""
+        return self.spec.description if self.spec.description is not None else inspect.getdoc(self.spec.function)
+
+    @property
+    def version(self) -> str | None:
+        """The option of that name."""
+        return self.spec.version
 
     @property
     def task_runner(self) -> TaskRunner:
@@ -191,13 +220,25 @@ class Flow(Generic[P, R_co]):
         )
         return submit(wanted)
 
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self: Flow[Concatenate[Any, Q], T], instance: object, owner: type | None = None) -> Flow[Q, T]: ...
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        """A flow in a class is a method: its function gets the instance, or the class, as its first argument."""
+        first = owner or type(instance) if self._binding is Binding.CLASS else instance
+        if first is None or self._binding is Binding.NOTHING:
+            return self
+        function = types.MethodType(self.spec.function, first)
+        return Flow(dataclasses.replace(self.spec, function=function), Binding.NOTHING)
+
     def with_options(self, **options: Unpack[FlowOptions]) -> Flow[P, R_co]:
         """The same flow with other options, as `FlowOptions` lists them; this one stays as it is."""
-        return Flow(self.spec.having(options))
+        return Flow(self.spec.having(options), self._binding)
 
     def __reduce__(self) -> tuple[Any, ...]:
         path = reference_to(self)
-        return (look_up, path) if path else (Flow, (self.spec,))
+        return (look_up, path) if path else (Flow, (self.spec, self._binding))
 
     def __repr__(self) -> str:
         return f"<Flow {self.name!r}>"
@@ -213,8 +254,13 @@ def flow(function: Callable[..., Any] | None = None, /, **options: Unpack[FlowOp
     Raises TypeError for what cannot be a flow; TypeError or ValueError, naming it, for a wrong option.
     """
     if function is None:
-        return lambda function: Flow(FlowSpec.of(function, options))
-    return Flow(FlowSpec.of(function, options))
+        return lambda function: _made(function, options)
+    return _made(function, options)
+
+
+def _made(function: Any, options: FlowOptions) -> Flow[..., Any]:
+    bare, binding = unwrapped(function)
+    return Flow(FlowSpec.of(bare, options), binding)
 
 
 def _in_sync_flow() -> bool:

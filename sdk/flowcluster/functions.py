@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import enum
+import functools
 import importlib
 import inspect
 import sys
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -29,8 +32,9 @@ def reference_to(thing: Any) -> tuple[str, str] | None:
 
 
 def undecorated(thing: Any) -> Any:
-    """The function of a task or flow; anything else as it is."""
-    return getattr(thing, "fn", thing)
+    """The function of a task or flow, without what it is bound to; anything else as it is."""
+    function = getattr(thing, "fn", thing)
+    return function.__func__ if function is not thing and isinstance(function, types.MethodType) else function
 
 
 def import_path(function: Callable[..., Any]) -> tuple[str, str] | None:
@@ -48,27 +52,90 @@ def import_path(function: Callable[..., Any]) -> tuple[str, str] | None:
     return (module, qualified) if found is function else None
 
 
+def base_of(function: Any) -> Any:
+    """The function that is called in the end: inside of a partial, a method, or an object that can be called."""
+    while True:
+        if isinstance(function, functools.partial):
+            function = function.func
+        elif isinstance(function, types.MethodType):
+            function = function.__func__
+        elif isinstance(function, type):
+            return getattr(function, "__init__")  # noqa: B009 - mypy takes it for an instance's
+        elif isinstance(function, types.FunctionType | types.BuiltinFunctionType):
+            return function
+        else:
+            called = type(function).__call__
+            if not isinstance(called, types.FunctionType):
+                return function
+            function = called
+
+
 def is_coroutine_function(function: Callable[..., Any]) -> bool:
     """Whether calling `function` gives a coroutine; sees through partials and callable objects."""
-    while hasattr(function, "func") and hasattr(function, "keywords"):
-        function = function.func
-    # A class's `__call__` is what a call of its instance runs.
-    called = vars(type(function)).get("__call__")
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called)
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(base_of(function))
+
+
+class Binding(enum.Enum):
+    """What the function of a task or flow gets as its first argument, if that stands in a class."""
+
+    INSTANCE = enum.auto()
+    CLASS = enum.auto()
+    NOTHING = enum.auto()
+
+
+def unwrapped(function: Any) -> tuple[Any, Binding]:
+    """What ``@classmethod`` or ``@staticmethod`` below a decorator of ours is about, and how it binds."""
+    if isinstance(function, classmethod):
+        return function.__func__, Binding.CLASS
+    if isinstance(function, staticmethod):
+        return function.__func__, Binding.NOTHING
+    # Only what Python would make a method of: an object that can be called is none.
+    is_method = hasattr(type(function), "__get__") and not isinstance(function, types.MethodType | functools.partial)
+    return function, Binding.INSTANCE if is_method else Binding.NOTHING
+
+
+def copy_names(function: Any, thing: Any) -> None:
+    """Give `thing`, a task or flow, the name, the documentation and the attributes of its function.
+
+    What the function has under a name that `thing` uses is left out: an object that can be called may have any.
+    """
+    functools.update_wrapper(thing, function, updated=())
+    for name, value in getattr(function, "__dict__", {}).items():
+        if not hasattr(thing, name):
+            setattr(thing, name, value)
 
 
 def check_function(function: Any, what: str) -> None:
     """Raise TypeError if `function` cannot be a task or a flow, with what to do instead."""
     if not callable(function):
         raise TypeError(f"@{what} needs a function, not {function!r}.")
-    if isinstance(function, classmethod | staticmethod):
-        raise TypeError(f"Put @{what} under @{type(function).__name__}, next to the function.")
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise TypeError(f"The {what} {function.__name__!r} is a generator; return a list instead of yielding.")
+    name = names.function_name(function)
+    base = base_of(function)
+    if inspect.isgeneratorfunction(base) or inspect.isasyncgenfunction(base):
+        raise TypeError(f"The {what} {name!r} is a generator; return a list instead of yielding.")
     try:
         parameters = inspect.signature(function).parameters
     except ValueError:
         return  # Written in C without a signature: it has no parameter names that could clash.
-    for name in RESERVED:
-        if name in parameters:
-            raise TypeError(f"The {what} {names.function_name(function)!r} has a parameter {name!r}: that is reserved.")
+    for reserved in RESERVED:
+        if reserved in parameters:
+            raise TypeError(f"The {what} {name!r} has a parameter {reserved!r}: that is reserved.")
+
+
+def refuse_lost_class(thing: Any) -> None:
+    """Raise TypeError for a task that ``@classmethod`` wraps, on a Python that does not give it the class.
+
+    From Python 3.13 on, ``Class.task`` is then a method of the task, whose ``submit`` does not know the class.
+    """
+    path, _, name = getattr(thing, "__qualname__", "").rpartition(".")
+    if not path or "<" in path:
+        return
+    try:
+        found = vars(look_up(thing.__module__, path)).get(name)
+    except (ImportError, AttributeError, TypeError):
+        return
+    if isinstance(found, classmethod) and found.__func__ is thing:
+        raise TypeError(
+            f"Put @task above @classmethod for {thing.__qualname__}: below it, Python {sys.version_info.major}."
+            f"{sys.version_info.minor} does not give the class to submit and map."
+        )

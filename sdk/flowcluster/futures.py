@@ -16,6 +16,7 @@ from flowcluster.waiting import wait_async, wait_blocking
 __all__ = [
     "AsyncTaskFuture",
     "DoneAndNotDone",
+    "Future",
     "FutureList",
     "RunFuture",
     "TaskFuture",
@@ -190,6 +191,10 @@ class TaskFuture(RunFuture[R_co]):
     def __await__(self) -> Generator[Any, None, Self]:
         yield from ()
         return self
+
+
+#: The name for annotations: ``def report(total: Future[int])``.
+Future = TaskFuture
 
 
 class AsyncTaskFuture(RunFuture[R_co]):

@@ -2,8 +2,8 @@
 
 ``20:14:29.785 | INFO    | Flow run 'ivory-caiman' - Created task run 'hello-7633879f-0' for task 'hello'``
 
-An application that configures logging keeps its own format; only where nobody did, lines go to stderr
-in the shape above, from the level in ``FLOWCLUSTER_LOGGING_LEVEL`` (default ``INFO``).
+An application that configures logging keeps its own format and level; only where none did, lines go to stderr
+in the shape above, from level ``INFO``. ``FLOWCLUSTER_LOGGING_LEVEL`` names another level, for both.
 """
 
 from __future__ import annotations
@@ -49,7 +49,10 @@ def get_run_logger() -> RunLogger:
 
     Raises `NoFlowRunError` outside of any.
     """
-    return logger_of(context.get_run_context())
+    logger = logger_of(context.get_run_context())
+    if logger.logger.disabled:  # the flow itself has configured logging
+        configure()
+    return logger
 
 
 def logger_of(run: context.FlowContext | context.TaskContext) -> RunLogger:
@@ -98,7 +101,7 @@ class _Console(logging.Handler):
     """Writes to whatever ``sys.stderr`` is at the moment, until the application configures logging."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        if logging.root.handlers or hasattr(record, _SENT):
+        if _is_configured() or hasattr(record, _SENT):
             return
         try:
             sys.stderr.write(self.format(record) + "\n")
@@ -106,21 +109,53 @@ class _Console(logging.Handler):
             self.handleError(record)
 
 
-def configure() -> None:
-    """Give the SDK's logger a level and, if the application configured no handler, one of its own.
+class _Level:
+    """The level that this package gave its logger; None if the logger has another one, or none."""
 
-    Called at the start of every flow run, not at import: the application comes first.
+    own: int | None = None
+
+
+def configure() -> None:
+    """Give the SDK's logger a level and a handler of its own, unless the application configured logging.
+
+    Called at the start of every flow run, not at import: the application comes first, and may come later.
     """
-    if root.level == logging.NOTSET:
-        root.setLevel(level_from_environment())
+    _enable()
+    is_configured = _is_configured()
+    if root.level == logging.NOTSET or root.level == _Level.own:
+        # An application's level is that of its root logger, as for every library, unless it has a handler for this one.
+        is_like_others = is_configured and not _has_handler_for_us() and not os.environ.get(ENV_LEVEL)
+        wanted = logging.NOTSET if is_like_others else level_from_environment()
+        root.setLevel(wanted)
+        _Level.own = wanted or None
     extra = library_logs.extra_loggers()
-    if not logging.root.handlers and all(isinstance(handler, ForwardHandler) for handler in root.handlers):
-        handler = _Console()
-        handler.setFormatter(RunFormatter())
-        root.addHandler(handler)
+    console = next((handler for handler in root.handlers if isinstance(handler, _Console)), None)
+    if console is None and not is_configured:
+        console = _Console()
+        console.setFormatter(RunFormatter())
+        root.addHandler(console)
     if extra:
-        console = next((handler for handler in root.handlers if isinstance(handler, _Console)), None)
-        library_logs.attach(extra, console, root.level)
+        library_logs.attach(extra, console, root.getEffectiveLevel())
+
+
+def _is_configured() -> bool:
+    """Whether the application has handlers for the lines of this package."""
+    return bool(logging.root.handlers) or _has_handler_for_us()
+
+
+def _has_handler_for_us() -> bool:
+    return any(not isinstance(handler, _Console | ForwardHandler) for handler in root.handlers)
+
+
+def _enable() -> None:
+    """Enable the loggers of this package.
+
+    ``dictConfig`` and ``fileConfig`` disable the loggers that exist and that they do not name, unless they are asked
+    not to. The levels and handlers that they set decide what is shown.
+    """
+    for name, logger in list(logging.root.manager.loggerDict.items()):
+        if isinstance(logger, logging.Logger) and not library_logs.is_foreign(name):
+            logger.disabled = False
 
 
 def level_from_environment() -> int:
@@ -167,7 +202,7 @@ def forward(handler: ForwardHandler, level: int, loggers: Iterable[str]) -> None
         root.addHandler(handler)
         # After it, so that it shows only what was not sent.
         configure()
-    if root.level > level:
+    if root.level == logging.NOTSET or root.level > level:
         root.setLevel(level)
     library_logs.attach(loggers, handler, level, is_first=True)
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, TypedDict, TypeVar
 
 from flowcluster import checks, names
 from flowcluster.functions import check_function, import_path, is_coroutine_function, look_up, undecorated
+
+T = TypeVar("T")
 
 Hook = Callable[[Any, Any, Any], object]
 Delays = float | Sequence[float] | Callable[[int], Sequence[float]]
@@ -23,6 +26,10 @@ class RunOptions(TypedDict, total=False):
 
     name: str | None
     """Its name; by default the function's, with dashes for a flow."""
+    description: str | None
+    """What it does, for people; by default the function's docstring."""
+    version: str | None
+    """A text that tells one edition of it from another, for people."""
     tags: Iterable[str]
     """Words that are attached to each run; those of a flow also to the task runs in it."""
     retries: int
@@ -34,7 +41,8 @@ class RunOptions(TypedDict, total=False):
     retry_jitter_factor: float | None
     """Lengthens each delay by a random part of up to so many times itself."""
     retry_condition: Hook | None
-    """Called with (what, run, state) after a failure; only if it gives true is there a retry."""
+    """Called with (what, run, state) after a failure; only if it gives true is there a retry. The run has its
+    `name`, `run_count` and `tags`, as for the hooks below."""
     timeout_seconds: float | None
     """Seconds after which an execution that has not ended counts as failed (``TimedOut``)."""
     log_prints: bool | None
@@ -69,6 +77,8 @@ Table = dict[str, tuple[str, checks.Check]]
 
 COMMON: Table = {
     "name": ("name", checks.text),
+    "description": ("description", checks.optional(checks.description)),
+    "version": ("version", checks.optional(checks.description)),
     "tags": ("tags", checks.tags),
     "retries": ("retries", checks.count),
     "retry_jitter_factor": ("retry_jitter_factor", checks.optional(checks.seconds)),
@@ -98,6 +108,36 @@ def fields_of(what: str, options: Mapping[str, Any], table: Table, retries: int)
             field, check = table[option]
             fields[field] = check(option, value)
     return fields
+
+
+# What users know a spec as: the Task or Flow that was made of it. Weak, as one may be made for one call.
+_things: weakref.WeakKeyDictionary[Any, weakref.ref[Any]] = weakref.WeakKeyDictionary()
+
+#: What makes a Task or Flow of a spec of that class.
+_makers: dict[type, Callable[[Any], Any]] = {}
+
+
+def is_maker(spec: type) -> Callable[[type[T]], type[T]]:
+    """Decorate the class that is made of specs of this class."""
+
+    def add(cls: type[T]) -> type[T]:
+        _makers[spec] = cls
+        return cls
+
+    return add
+
+
+def known_as(spec: Any, thing: Any) -> None:
+    """Note the Task or Flow that was made of a spec; the first one counts."""
+    if spec not in _things:
+        _things[spec] = weakref.ref(thing)
+
+
+def thing_of(spec: Any) -> Any:
+    """The Task or Flow that has the spec, for functions of users; a new one if there is none any more."""
+    known = _things.get(spec)
+    thing = None if known is None else known()
+    return _makers[type(spec)](spec) if thing is None and type(spec) in _makers else thing or spec
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -134,6 +174,8 @@ class TaskSpec:
     on_failure: tuple[Hook, ...] = ()
     resources: Mapping[str, float] | None = None
     log_prints: bool | None = None
+    description: str | None = None
+    version: str | None = None
 
     @staticmethod
     def of(function: Callable[..., Any], options: TaskOptions) -> TaskSpec:

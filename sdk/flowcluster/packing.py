@@ -81,12 +81,25 @@ def packed(path: str, *, alone: bool) -> Code:
             f"{path} has {size / LIMIT:.1f} MiB, and Kubernetes takes 1 MiB: build an image with it, and submit "
             "package.module:FUNCTION with that image."
         )
+    if relative := _relative_import(path, content):
+        raise ValueError(
+            f"{file} imports its neighbours relatively ({relative}), which only a module of a package can: build "
+            "an image with the package, and submit package.module:FUNCTION with that image."
+        )
     if alone and (beside := _imported_from_beside(path, content)):
         raise ValueError(
             f"{file} imports what is beside it ({', '.join(beside)}), and only one file is packed: give an image that "
             "has it."
         )
     return Code(file, content)
+
+
+def _relative_import(path: str, content: bytes) -> str | None:
+    """The first relative import at the file's top level."""
+    for node in ast.parse(content, path).body:
+        if isinstance(node, ast.ImportFrom) and node.level:
+            return f"from {'.' * node.level}{node.module or ''} import {node.names[0].name}"
+    return None
 
 
 def _imported_from_beside(path: str, content: bytes) -> list[str]:

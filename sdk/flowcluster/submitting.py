@@ -6,8 +6,10 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from flowcluster import exact_json
 from flowcluster.clusters.declared import Workers, declared
 from flowcluster.clusters.manifest import default_image, slug, with_env
+from flowcluster.engine import hints
 from flowcluster.engine import parameters as binding
 from flowcluster.kube.choice import Choice
 from flowcluster.kube.submission import Object, Submission, submission
@@ -81,15 +83,32 @@ def _parameters(flow: Flow[..., Any], given: Mapping[str, Any]) -> Object:
     for name, value in given.items():
         try:
             plain[name] = to_jsonable_python(value)
-            json.dumps(plain[name], allow_nan=False)
-        except (PydanticSerializationError, ValueError) as error:
+            changed = exact_json.change(plain[name], in_kubernetes=True)
+            if changed is None and (changed := exact_json.change(value, in_kubernetes=True)) is not None:
+                # Keys become text, and the annotation may convert them back.
+                is_about_keys = exact_json.change(value, keys=False, in_kubernetes=True) is None
+                if is_about_keys and _comes_back(flow, name, value, plain[name]):
+                    changed = None
+        except (PydanticSerializationError, ValueError, RecursionError) as error:
             raise ValueError(f"Parameter '{name}' cannot be written as JSON, as a FlowRun has it: {error}") from None
+        if changed is not None:
+            raise ValueError(f"Parameter '{name}' cannot be written as JSON, as a FlowRun has it: {name}{changed}.")
     if (size := len(json.dumps(plain).encode())) > PARAMETERS_LIMIT:
         raise ValueError(
             f"The parameters have {size} bytes as JSON, and {PARAMETERS_LIMIT} can be passed: keep large ones in a "
             "storage, and pass their URL."
         )
     return plain
+
+
+def _comes_back(flow: Flow[..., Any], name: str, value: Any, plain: Any) -> bool:
+    """Whether the flow gets an equal value for a parameter from its JSON."""
+    converters = hints.converters(flow.fn) if flow.spec.validate else {}
+    converter = converters.get(name)
+    try:
+        return converter is not None and bool(converter.convert(plain) == converter.convert(value))
+    except Exception:
+        return False
 
 
 def _store_results(body: Object, url: str) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
+import inspect
+import types
 from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, Generic, Literal, Never, ParamSpec, Self, TypeVar, Unpack, overload
 
@@ -14,9 +15,9 @@ from flowcluster.engine.caching import task_input_hash
 from flowcluster.engine.inputs import WaitFor
 from flowcluster.engine.retrying import exponential_backoff
 from flowcluster.engine.run import FlowRun
-from flowcluster.functions import look_up, reference_to
+from flowcluster.functions import Binding, copy_names, look_up, reference_to, refuse_lost_class, unwrapped
 from flowcluster.futures import AsyncTaskFuture, FutureList, RunFuture, TaskFuture
-from flowcluster.options import TaskOptions, TaskSpec
+from flowcluster.options import TaskOptions, TaskSpec, is_maker, known_as
 from flowcluster.states import State
 from flowcluster.waiting import Blocking, Suspending, drive
 
@@ -29,6 +30,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 
+@is_maker(TaskSpec)
 class Task(Generic[P, R_co]):
     """A function whose calls in a flow are task runs. Made by `task`.
 
@@ -43,19 +45,35 @@ class Task(Generic[P, R_co]):
 
     __name__: str
 
-    def __init__(self, spec: TaskSpec) -> None:
+    def __init__(self, spec: TaskSpec, binding: Binding = Binding.INSTANCE, owner: tuple[Any, ...] = ()) -> None:
         self.spec = spec
-        functools.update_wrapper(self, spec.function)
+        self._binding = binding
+        # The instance or class that the task is a method of: the first argument of each run. It is not a part of the
+        # spec, which workers keep.
+        self._owner = owner
+        self._is_checked = bool(owner) or binding is not Binding.INSTANCE
+        copy_names(spec.function, self)
+        known_as(spec, self)
 
     @property
     def fn(self) -> Callable[P, R_co]:
         """The task's function itself; a call of it is no task run."""
-        return self.spec.function
+        return types.MethodType(self.spec.function, *self._owner) if self._owner else self.spec.function
 
     @property
     def name(self) -> str:
         """Name of the task."""
         return self.spec.name
+
+    @property
+    def description(self) -> str | None:
+        """What it does, for people: the option, or the function's docstring."""
+        return self.spec.description if self.spec.description is not None else inspect.getdoc(self.spec.function)
+
+    @property
+    def version(self) -> str | None:
+        """The option of that name."""
+        return self.spec.version
 
     # A result type `Any` matches the first overload of each kind: without those for `Never`, it would match those for
     # coroutines.
@@ -91,6 +109,7 @@ class Task(Generic[P, R_co]):
         Raises the function's exception, or `UpstreamFailed`; with `return_state`, gives the final
         state instead.
         """
+        args = (*self._owner, *args)
         run = context.flow_run()
         return_state, wait_for = kwargs.pop("return_state", False), kwargs.pop("wait_for", ())
         if run is None:
@@ -124,7 +143,10 @@ class Task(Generic[P, R_co]):
         future whose methods are awaited. Submitted inside a task, the run belongs to the task's run,
         which ends when it has ended. Raises `NoFlowRunError` outside of a flow run.
         """
-        return submission.submit(self._submitter("submit"), self.spec, args, kwargs, wait_for)
+        return_state = kwargs.pop("return_state", False)
+        run = self._submitter("submit")
+        future: Any = submission.submit(run, self.spec, (*self._owner, *args), kwargs, wait_for)
+        return future.wait() if return_state else future
 
     @overload
     def map(
@@ -143,15 +165,22 @@ class Task(Generic[P, R_co]):
         the arguments is waited for and its result is mapped over. Raises `MapError` when nothing can
         be iterated or lengths differ.
         """
+        return_state = kwargs.pop("return_state", False)
         run = self._submitter("map")
         order = list(wait_for) if not isinstance(wait_for, RunFuture) else wait_for
-        return FutureList(
-            submission.submit(run, self.spec, item_args, item_kwargs, order)
+        # What the task is a method of may be large: a part of the spec travels once, an argument with each item.
+        spec = dataclasses.replace(self.spec, function=self.fn) if self._owner else self.spec
+        futures = FutureList(
+            submission.submit(run, spec, item_args, item_kwargs, order)
             for item_args, item_kwargs in mapping.calls(args, kwargs)
         )
+        return _states(futures) if return_state else futures
 
     def _submitter(self, method: str) -> FlowRun:
         """The flow run that the code belongs to or, inside a task, what keeps the runs that the task submits."""
+        if not self._is_checked:
+            refuse_lost_class(self)
+            self._is_checked = True
         run = context.current.get()
         if isinstance(run, FlowRun):
             return run
@@ -166,18 +195,21 @@ class Task(Generic[P, R_co]):
     @overload
     def __get__(self: Task[Concatenate[Any, Q], T], instance: object, owner: type | None = None) -> Task[Q, T]: ...
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        """A task in a class is a method: its function gets the instance as its first argument."""
-        if instance is None:
+        """A task in a class is a method: its function gets the instance, or the class, as its first argument."""
+        first = owner or type(instance) if self._binding is Binding.CLASS else instance
+        if first is None or self._binding is Binding.NOTHING or self._owner:
             return self
-        return Task(dataclasses.replace(self.spec, function=functools.partial(self.spec.function, instance)))
+        bound: Task[Any, Any] = Task.__new__(type(self))
+        vars(bound).update(vars(self), _owner=(first,), _is_checked=True)
+        return bound
 
     def with_options(self, **options: Unpack[TaskOptions]) -> Task[P, R_co]:
         """The same task with other options, as `TaskOptions` lists them; this one stays as it is."""
-        return Task(self.spec.having(options))
+        return Task(self.spec.having(options), self._binding, self._owner)
 
     def __reduce__(self) -> tuple[Any, ...]:
         path = reference_to(self)
-        return (look_up, path) if path else (Task, (self.spec,))
+        return (look_up, path) if path else (Task, (self.spec, self._binding, self._owner))
 
     def __repr__(self) -> str:
         return f"<Task {self.name!r}>"
@@ -193,5 +225,21 @@ def task(function: Callable[..., Any] | None = None, /, **options: Unpack[TaskOp
     Raises TypeError for what cannot be a task; TypeError or ValueError, naming it, for a wrong option.
     """
     if function is None:
-        return lambda function: Task(TaskSpec.of(function, options))
-    return Task(TaskSpec.of(function, options))
+        return lambda function: _made(function, options)
+    return _made(function, options)
+
+
+def _made(function: Any, options: TaskOptions) -> Task[..., Any]:
+    bare, binding = unwrapped(function)
+    return Task(TaskSpec.of(bare, options), binding)
+
+
+def _states(futures: FutureList[Any]) -> Any:
+    """The final states of the runs of a ``.map``; of an async task, a coroutine that gives them."""
+    if not any(isinstance(future, AsyncTaskFuture) for future in futures):
+        return [future.wait() for future in futures]
+
+    async def gathered() -> list[State]:
+        return [await future.wait() for future in futures]
+
+    return gathered()

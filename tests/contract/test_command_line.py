@@ -95,7 +95,7 @@ def test_json_tells_every_end(directory: Path, flow: str, expected: tuple[Any, .
 def test_json_has_the_whole_result(directory: Path) -> None:
     """Models, dates and sets are written as JSON has them, a large result is not cut, an odd one is named."""
     assert outcome(directory, "report")[0]["result"] == {
-        "report": {"day": "2042-01-02", "values": [1], "share": None},
+        "report": {"day": "2042-01-02", "values": [1], "share": 0.5},
         "3": [None, True],
     }
     assert outcome(directory, "large")[0]["result"] == ["x" * 100] * 100

@@ -24,7 +24,7 @@ def load(entrypoint: str) -> Flow[..., Any]:
             f"{entrypoint}:FUNCTION" if entrypoint.endswith(".py") else "FILE.py:FUNCTION or package.module:FUNCTION"
         )
         raise Problem("EntrypointNotFound", f"'{entrypoint}' names no flow: write {shown}.")
-    module = _file(where) if where.endswith(".py") else _module(where)
+    module = _file(where, name) if where.endswith(".py") else _module(where)
     found: Any = module
     for part in name.split("."):
         try:
@@ -49,7 +49,7 @@ def _listed(module: ModuleType) -> str:
     return ", ".join(_flows(module)) or "none"
 
 
-def _file(path: str) -> ModuleType:
+def _file(path: str, flow: str) -> ModuleType:
     if not os.path.isfile(path):
         directory, name = os.path.split(path)
         beside = [os.path.join(directory, file) for file in _sources(directory)]
@@ -72,8 +72,26 @@ def _file(path: str) -> ModuleType:
     except errors.Terminated:
         raise
     except (Exception, SystemExit) as error:
+        if isinstance(error, ImportError) and "no known parent package" in str(error):
+            raise _part_of_package(path, flow) from None
         raise _import_failed(path, error) from error
     return module
+
+
+def _part_of_package(path: str, flow: str) -> Problem:
+    """What to write for a file that imports its neighbours relatively, as only a part of a package can."""
+    folder, file = os.path.split(path)
+    folder, package = os.path.split(folder)
+    parts = [package, file.removesuffix(".py")]
+    while os.path.isfile(os.path.join(folder, "__init__.py")):
+        folder, package = os.path.split(folder)
+        parts.insert(0, package)
+    where = "" if folder == os.getcwd() else f", in {folder}"
+    return Problem(
+        "ImportFailed",
+        f"{path} imports its neighbours relatively, which only a module of a package can: write "
+        f"{'.'.join(parts)}:{flow}{where}.",
+    )
 
 
 def _sources(directory: str) -> list[str]:

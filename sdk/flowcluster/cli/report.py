@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
+from flowcluster import exact_json
 from flowcluster.engine.run import FlowRun
 from flowcluster_api.driver import Outcome
 
@@ -48,11 +49,14 @@ def _tasks(run: FlowRun | None) -> dict[str, int]:
 def _plain(value: object) -> Any:
     """The value in terms of JSON: models, dataclasses, sets, dates and the like as pydantic writes them.
 
-    Raises ValueError for what JSON cannot say.
+    Raises ValueError for what JSON cannot say, or would change.
     """
     from pydantic_core import to_jsonable_python
 
-    return to_jsonable_python(value, inf_nan_mode="null")
+    plain = to_jsonable_python(value)
+    if (changed := exact_json.change(value) or exact_json.change(plain)) is not None:
+        raise ValueError(f"result{changed}")
+    return plain
 
 
 @contextmanager

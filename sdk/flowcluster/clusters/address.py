@@ -26,24 +26,42 @@ DEFAULT_TIMEOUT = 60.0
 
 _DEFAULT_PORT = 8786
 _TCP_SCHEMES = ("tcp", "tls", "ucx", "ucxx")
+#: Schemes that people write for a scheduler, by which Dask does not know it.
+_WEB_SCHEMES = {"http": "tcp", "https": "tls"}
 _RAY_PORT, _RAY_CLIENT_PORT = 6379, 10001
 
 
 def split(address: str) -> tuple[str, int] | None:
     """Host and port of a scheduler's address; None for a scheme that is not TCP.
 
+    ``http://HOST`` means the scheduler on that host, and ``https://HOST`` one that speaks TLS.
+
     Raises ValueError for an address that no scheduler can have.
     """
     if "://" not in address:
         address = f"tcp://{address}"
     scheme, host, port = _parts(address)
-    if scheme in ("http", "https"):
-        raise ValueError(f"A Dask scheduler does not answer at {address!r}; use tcp://HOST:{_DEFAULT_PORT}.")
-    if scheme not in _TCP_SCHEMES:
+    if scheme == "ray":
+        raise ValueError(f"{address!r} is the address of a Ray head: use RayTaskRunner(address={address!r}).")
+    if scheme not in (*_TCP_SCHEMES, *_WEB_SCHEMES):
         return None
     if not host:
         raise ValueError(f"{address!r} is no address of a Dask scheduler, such as tcp://HOST:{_DEFAULT_PORT}.")
     return host, port or _DEFAULT_PORT
+
+
+def for_client(address: str) -> str:
+    """A scheduler's address as Dask takes it: with a scheme that Dask knows, and with a port.
+
+    Raises ValueError as `split` does.
+    """
+    target = split(address)
+    if target is None:
+        return address
+    host, port = target
+    scheme = address.partition("://")[0].lower() if "://" in address else "tcp"
+    shown = f"[{host}]" if ":" in host else host
+    return f"{_WEB_SCHEMES.get(scheme, scheme)}://{shown}:{port}"
 
 
 def split_ray(address: str) -> tuple[str, int] | None:
@@ -55,9 +73,11 @@ def split_ray(address: str) -> tuple[str, int] | None:
         return None
     scheme, host, port = _parts(address if "://" in address else f"//{address}")
     if not host or scheme not in ("", "ray"):
+        is_of_dask = scheme in _TCP_SCHEMES
+        other = f" For a Dask scheduler use DaskTaskRunner(address={address!r})." if is_of_dask else ""
         raise ValueError(
-            f"{address!r} is no address of a Ray head, such as ray://HOST:{_RAY_CLIENT_PORT}, or HOST:{_RAY_PORT} on a "
-            "machine of the cluster."
+            f"{address!r} is no address of a Ray head, such as ray://{host or 'HOST'}:{_RAY_CLIENT_PORT}, or "
+            f"{host or 'HOST'}:{_RAY_PORT} on a machine of the cluster.{other}"
         )
     return host, port or (_RAY_CLIENT_PORT if scheme else _RAY_PORT)
 

@@ -49,7 +49,9 @@ async def _through_cache(run: TaskContext, args: Args, kwargs: Kwargs) -> State:
 
 
 async def _call(run: TaskContext, args: Args, kwargs: Kwargs) -> State:
-    return states.completed(await timeouts.call(run.spec, run.name, args, kwargs))
+    value = await timeouts.call(run.spec, run.name, args, kwargs)
+    # A task may say itself how it ended.
+    return value if isinstance(value, State) and value.is_final() else states.completed(value)
 
 
 async def _with_nested(run: TaskContext, state: State) -> State:

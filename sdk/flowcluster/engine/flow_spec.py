@@ -62,6 +62,8 @@ class FlowSpec:
     on_failure: tuple[Hook, ...] = ()
     on_crashed: tuple[Hook, ...] = ()
     on_cancellation: tuple[Hook, ...] = ()
+    description: str | None = None
+    version: str | None = None
 
     @staticmethod
     def of(function: Callable[..., Any], options: FlowOptions) -> FlowSpec:

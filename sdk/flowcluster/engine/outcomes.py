@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from flowcluster import errors, states
+from flowcluster import errors, exact_json, states
 from flowcluster.engine.run import FlowRun
 from flowcluster.tracebacks import location
 from flowcluster_api import driver as api
@@ -13,7 +13,7 @@ from flowcluster_api.driver import Outcome, OutcomeState, TaskCounts
 #: Bytes of JSON that a result may have to be worth telling.
 RESULT_LIMIT = 2048
 
-_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def outcome_of(run: FlowRun) -> Outcome:
@@ -68,7 +68,10 @@ def exit_code_of(error: SystemExit) -> tuple[int, str]:
 
 
 def to_json(value: object) -> tuple[str | None, str | None]:
-    """The value as JSON if it is small and JSON can say it, else why it is not; neither for None."""
+    """The value as JSON if it is small and JSON gives it back, else why it is not; neither for None.
+
+    Tuples become lists.
+    """
     if value is None:
         return None, None
     text, size = [], 0
@@ -78,9 +81,23 @@ def to_json(value: object) -> tuple[str | None, str | None]:
             size += len(piece.encode())
             if size > RESULT_LIMIT:
                 return None, f"it has more than {RESULT_LIMIT} bytes"
+        if changed := exact_json.change(value):
+            return None, _not_json(f"result{changed}")
     except (TypeError, ValueError, RecursionError) as error:
-        return None, f"it cannot be written as JSON: {error}"[:200]
+        return None, _not_json(_change_in(value) or str(error))
     return "".join(text), None
+
+
+def _not_json(why: str) -> str:
+    return f"it cannot be written as JSON: {why}"[:200]
+
+
+def _change_in(value: object) -> str | None:
+    try:
+        changed = exact_json.change(value)
+    except Exception:
+        return None
+    return f"result{changed}" if changed else None
 
 
 def _result(state: states.State) -> tuple[str | None, str | None]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import functools
 import inspect
+import types
 import typing
 from collections.abc import Callable
 from typing import Any
 
+from flowcluster import states
+from flowcluster.engine import hints
+from flowcluster.engine.conversion import Converter
 from flowcluster.errors import ParameterError
 from flowcluster.suggestions import closest
-
-# Values of these very types need no conversion for an annotation that names the type, so that most
-# flows run without importing pydantic.
-_EXACT = frozenset({int, str, float, bool, bytes})
 
 
 def bind(
@@ -27,24 +27,27 @@ def bind(
 
     Raises `ParameterError`, which names the parameter.
     """
-    if not args and not kwargs and not (signature := _signature(function)).parameters:
-        return inspect.BoundArguments(signature, {})
     signature = _signature(function)
+    if not args and not kwargs and not signature.parameters:
+        return inspect.BoundArguments(signature, {})
     try:
         bound = signature.bind(*args, **kwargs)
     except TypeError as error:
         raise ParameterError(f"Flow '{flow_name}': {_explain(signature, args, kwargs, str(error))}") from None
-    hints = _hints(function) if convert else {}
+    converters = hints.converters(function) if convert else {}
     for name, value in bound.arguments.items():
-        if name in hints and type(value) is not hints[name]:
-            bound.arguments[name] = _convert_all(flow_name, signature.parameters[name], hints[name], value)
+        if name in converters:
+            bound.arguments[name] = _convert_all(flow_name, signature.parameters[name], converters[name], value)
     return bound
 
 
 def by_name(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """All parameters of a task's call by their names. Raises TypeError if they do not fit."""
-    # Not from the cache of signatures: a task may be an object that cannot be hashed.
-    return with_defaults(inspect.signature(function).bind(*args, **kwargs))
+    if isinstance(function, types.MethodType):
+        # What it is a method of is one of them, however the task was called.
+        method: types.MethodType = function
+        function, args = method.__func__, (method.__self__, *args)
+    return with_defaults(_signature(function).bind(*args, **kwargs))
 
 
 def with_defaults(bound: inspect.BoundArguments) -> dict[str, Any]:
@@ -59,10 +62,10 @@ def with_defaults(bound: inspect.BoundArguments) -> dict[str, Any]:
 
 def accepts(function: Callable[..., Any], name: str, value: Any) -> bool:
     """Whether `value` fits the annotation of the function's parameter `name`, if that has one."""
-    hints = _hints(function)
+    converters = hints.converters(function)
     try:
-        if name in hints:
-            _convert("", name, hints[name], value)
+        if name in converters:
+            _convert("", name, converters[name], value)
     except ParameterError:
         return False
     return True
@@ -84,82 +87,48 @@ def _explain(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[s
     return f"{text}; it takes: {takes}."
 
 
-def _convert_all(flow_name: str, parameter: inspect.Parameter, hint: Any, value: Any) -> Any:
-    if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
-        return tuple(_convert(flow_name, parameter.name, hint, item) for item in value)
-    if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-        return {key: _convert(flow_name, key, hint, item) for key, item in value.items()}
-    return _convert(flow_name, parameter.name, hint, value)
+def _convert_all(flow_name: str, parameter: inspect.Parameter, converter: Converter, value: Any) -> Any:
+    if parameter.kind is inspect.Parameter.VAR_POSITIONAL and not _is_whole(converter):
+        return tuple(_convert(flow_name, parameter.name, converter, item) for item in value)
+    if parameter.kind is inspect.Parameter.VAR_KEYWORD and not _is_whole(converter):
+        return {key: _convert(flow_name, key, converter, item) for key, item in value.items()}
+    return _convert(flow_name, parameter.name, converter, value)
 
 
-def _convert(flow_name: str, name: str, hint: Any, value: Any) -> Any:
-    if hint in _EXACT and type(value) is hint:
-        return value
-    import pydantic
+def _is_whole(converter: Converter) -> bool:
+    """Whether the annotation of ``*args`` or ``**kwargs`` is for all of them, as ``**kwargs: Unpack[Options]`` is."""
+    return typing.get_origin(converter.hint) is typing.Unpack
 
+
+def _convert(flow_name: str, name: str, converter: Converter, value: Any) -> Any:
     try:
-        return _adapter(hint).validate_python(value)
-    except pydantic.ValidationError as error:
+        return converter.convert(value)
+    except Exception as error:
+        import pydantic
+
+        if not isinstance(error, pydantic.ValidationError):
+            shown = _short(converter.hint)
+            raise ParameterError(
+                f"Flow '{flow_name}': parameter '{name}' could not be checked by its annotation {shown}: "
+                f"{states.describe(error)}"
+            ) from error
         problems = []
         for problem in error.errors(include_url=False):
             where = "".join(f"[{part!r}]" for part in problem["loc"])
-            given = repr(problem["input"])
-            shown = given if len(given) <= 60 else f"{given[:60]}…"
-            problems.append(f"parameter '{name}'{where}: {problem['msg']}, not {shown}.")
+            problems.append(f"parameter '{name}'{where}: {problem['msg']}, not {_short(problem['input'])}.")
         raise ParameterError(f"Flow '{flow_name}': {' '.join(problems)}") from error
 
 
-def _adapter(hint: Any) -> Any:
-    try:
-        return _cached_adapter(hint)
-    except TypeError:  # a hint that cannot be hashed, such as Annotated[int, ["some", "list"]]
-        return _new_adapter(hint)
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}…"
 
 
-def _new_adapter(hint: Any) -> Any:
-    import pydantic
-
-    try:
-        return pydantic.TypeAdapter(hint, config={"arbitrary_types_allowed": True})
-    except pydantic.PydanticUserError:
-        # Models and dataclasses bring a configuration of their own and take no other.
-        return pydantic.TypeAdapter(hint)
-
-
-_cached_adapter = functools.lru_cache(maxsize=512)(_new_adapter)
-
-
-@functools.lru_cache(maxsize=512)
 def _signature(function: Callable[..., Any]) -> inspect.Signature:
-    return inspect.signature(function)
+    # Only of plain functions is the signature kept: others may be made for one call, or cannot be hashed.
+    return _kept_signature(function) if type(function) is types.FunctionType else inspect.signature(function)
 
 
 @functools.lru_cache(maxsize=512)
-def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    """The types to convert to; a parameter is left out if its annotation names nothing at run time."""
-    annotations = inspect.get_annotations(function)
-    annotations.pop("return", None)
-    if not annotations:
-        return {}
-    try:
-        hints = typing.get_type_hints(function, include_extras=True)
-    except NameError:
-        # Some name exists for type checkers only. The other parameters are still checked.
-        hints = {}
-        for name, annotation in annotations.items():
-            try:
-                hints[name] = typing.get_type_hints(_Annotated({name: annotation}), _globals(function))[name]
-            except NameError:
-                continue
-    return {name: hint for name, hint in hints.items() if name in annotations and hint is not Any}
-
-
-class _Annotated:
-    """One annotation alone, in the form that `typing.get_type_hints` takes."""
-
-    def __init__(self, annotations: dict[str, Any]) -> None:
-        self.__annotations__ = annotations
-
-
-def _globals(function: Callable[..., Any]) -> dict[str, Any]:
-    return getattr(inspect.unwrap(function), "__globals__", {})
+def _kept_signature(function: Callable[..., Any]) -> inspect.Signature:
+    return inspect.signature(function)

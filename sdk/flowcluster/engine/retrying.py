@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from flowcluster import errors
 from flowcluster.logs import RunLogger
+from flowcluster.options import thing_of
 from flowcluster.states import State, StateType
 
 
@@ -23,7 +24,7 @@ class Retrying(Protocol):
 
     @property
     def retry_condition(self) -> Callable[[Any, Any, Any], object] | None:
-        """Called with (spec, run, state); a retry takes place only if it gives true."""
+        """Called with (task or flow, run, state); a retry takes place only if it gives true."""
 
 
 def is_retriable(state: State) -> bool:
@@ -38,7 +39,7 @@ def delay(spec: Retrying, retry: int, run: Any, state: State, logger: RunLogger)
     """Seconds until retry number `retry` (from 1) of a run that ended in `state`; None for no retry."""
     if spec.retry_condition is not None:
         try:
-            if not spec.retry_condition(spec, run, state):
+            if not spec.retry_condition(thing_of(spec), run, state):
                 return None
         except Exception:
             logger.exception("retry_condition raised, so '%s' is not tried again:", run.name)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import urllib3
 from kubernetes import client, config
+from kubernetes.client.rest import should_bypass_proxies
 from kubernetes.config.config_exception import ConfigException
 
 from flowcluster.errors import KubernetesError
@@ -55,6 +56,18 @@ def headers(access: Access) -> dict[str, str]:
     """Credentials for one request. With each anew: they may be short-lived."""
     found = access.api.configuration.auth_settings().values()
     return {item["key"]: item["value"] for item in found if item["in"] == "header" and item["value"]}
+
+
+def proxy_of(access: Access) -> str | None:
+    """The proxy for connections to the API server; None if there is none, or NO_PROXY excepts that server.
+
+    By the rule of the official client, for connections that are not made by it.
+    """
+    settings = access.api.configuration
+    if not settings.proxy or should_bypass_proxies(settings.host, no_proxy=settings.no_proxy or ""):
+        return None
+    proxy: str = settings.proxy
+    return proxy
 
 
 def _inside(choice: Choice) -> Access:

@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 
 from flowcluster.errors import KubernetesError, NotFound
-from flowcluster.kube.access import Access, accept_incomplete_certificates, headers
+from flowcluster.kube.access import Access, accept_incomplete_certificates, headers, proxy_of
 
 #: Subprotocol and channels: data, and what went wrong at the other end. Each channel begins with the port's number.
 _PROTOCOL = "v4.channel.k8s.io"
@@ -90,6 +90,9 @@ async def open_path(access: Access, pod: str, port: int) -> Path:
     settings = access.api.configuration
     url = f"{settings.host}/api/v1/namespaces/{access.namespace}/pods/{pod}/portforward?ports={port}"
     credentials, context = await asyncio.to_thread(lambda: (headers(access), _trust(settings)))
+    proxy = proxy_of(access)
+    if proxy and not proxy.startswith(("http://", "https://")):
+        raise KubernetesError(f"A port is forwarded through proxies of http and https, not through {_shown(proxy)}.")
     session = aiohttp.ClientSession(headers=credentials)
     try:
         async with asyncio.timeout(_TIMEOUT):
@@ -97,7 +100,8 @@ async def open_path(access: Access, pod: str, port: int) -> Path:
                 url,
                 protocols=[_PROTOCOL],
                 ssl=context,
-                proxy=settings.proxy,
+                proxy=proxy,
+                proxy_headers=settings.proxy_headers if proxy else None,
                 max_msg_size=0,
                 compress=0,
                 timeout=aiohttp.ClientWSTimeout(ws_close=_FAREWELL),
@@ -115,6 +119,12 @@ async def open_path(access: Access, pod: str, port: int) -> Path:
             ) from error
         raise KubernetesError(f"The API server at {settings.host} cannot be reached: {error or 'timeout'}") from error
     return Path(session, socket)
+
+
+def _shown(url: str) -> str:
+    """A URL without a user's name and password."""
+    scheme, _, rest = url.rpartition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
 def _trust(settings: Any) -> ssl.SSLContext:

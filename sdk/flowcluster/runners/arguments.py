@@ -6,7 +6,7 @@ import inspect
 import pickle
 from typing import Any
 
-from flowcluster import pickling, states
+from flowcluster import pickling, states, unpicklable
 from flowcluster.runners.base import TaskCall
 
 # Values of these types alone need no cloudpickle, which costs ten times as much.
@@ -25,6 +25,22 @@ def dump(call: TaskCall) -> bytes:
         return pickling.dumps((args, kwargs))
     except Exception as error:
         raise TypeError(f"{_culprit(call)} cannot be sent to a worker: {states.describe(error)}") from error
+
+
+def dump_code(call: TaskCall) -> bytes:
+    """What all runs of the task share, as bytes for ``pickle.loads``.
+
+    Raises TypeError with what the task's function uses that cannot be sent.
+    """
+    try:
+        return pickling.dumps((call.body, call.shared))
+    except Exception as error:
+        found = unpicklable.culprit(call.shared.spec.function)
+        uses = f"its function uses {found}" if found else "it uses something that cannot be pickled"
+        raise TypeError(
+            f"Task '{call.shared.spec.name}' cannot be sent to a worker: {uses} ({states.describe(error)}). Make it "
+            "inside the task, or keep it out of what the task uses."
+        ) from (None if found else error)
 
 
 def _culprit(call: TaskCall) -> str:

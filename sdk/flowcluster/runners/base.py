@@ -105,15 +105,22 @@ class SharedPart:
         return {**vars(self), "spec": self.spec.for_worker()}
 
 
+_ABSENT = object()
+
+
 class TaskRunner(abc.ABC):
-    """Carries out task runs for one flow run at a time.
+    """Carries out task runs for one flow run at a time; the base of runners of your own.
 
     An instance that a user configured holds only values. The engine opens a `duplicate` of it for
     each flow run, so that one instance can serve many flows, also at the same time.
+
+    A subclass implements `submit` and sets `concurrency`. What only an open runner has is an attribute with a private
+    name and the value None in the class; `open` sets it, and `close` resets it. All other attributes are configuration:
+    a duplicate has them, and they have to be picklable if tasks call flows on workers.
     """
 
     #: How submitted tasks run, seen from each other, for the log line.
-    concurrency: ClassVar[str]
+    concurrency: ClassVar[str] = "by a runner of your own"
 
     #: The kind of cluster that a FlowRun gets for this runner, if it shall have one.
     cluster_kind: ClassVar[str] = "Dask"
@@ -157,9 +164,11 @@ class TaskRunner(abc.ABC):
         return runner
 
     def _configuration(self) -> dict[str, Any]:
-        # What belongs to an open runner has a private name (but for two), and stands in the class as None.
-        own = {"activity", "outcome"}
-        return {name: value for name, value in vars(self).items() if not name.startswith("_") and name not in own}
+        return {name: value for name, value in vars(self).items() if not self._is_of_open_runner(name)}
+
+    @classmethod
+    def _is_of_open_runner(cls, name: str) -> bool:
+        return name in ("activity", "outcome") or (name.startswith("_") and getattr(cls, name, _ABSENT) is None)
 
     def __getstate__(self) -> dict[str, Any]:
         return self._configuration()

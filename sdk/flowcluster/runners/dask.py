@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from flowcluster import context
+from flowcluster import context, extras
 from flowcluster.errors import ClusterLost, ClusterUnreachable
 from flowcluster.runners.base import TaskCall, TaskRunner
 from flowcluster.states import State
@@ -36,8 +36,9 @@ class DaskTaskRunner(TaskRunner):
     """Executes submitted tasks on a Dask cluster.
 
     Args:
-        address: of the scheduler of a cluster that exists, such as ``tcp://scheduler:8786``. The run
-            waits for it as many seconds as ``FLOWCLUSTER_CLUSTER_TIMEOUT`` says (60 by default).
+        address: of the scheduler of a cluster that exists, such as ``tcp://scheduler:8786``;
+            ``http://scheduler`` means the same. The run waits for it as many seconds as
+            ``FLOWCLUSTER_CLUSTER_TIMEOUT`` says (60 by default).
         cluster_class: what makes a cluster for the time of each flow run: a class, a function, or the
             dotted name of one; by default ``distributed.LocalCluster``.
         cluster_kwargs: arguments for it.
@@ -46,7 +47,8 @@ class DaskTaskRunner(TaskRunner):
         performance_report_path: file or fsspec URL for Dask's report on each flow run, as HTML, also of one
             that fails. Needs ``bokeh``.
 
-    Raises ValueError for an address together with any argument about a new cluster.
+    Raises ValueError for what cannot be an address of a scheduler, and for an address together with any argument
+    about a new cluster.
     """
 
     concurrency: ClassVar[str] = "in parallel"
@@ -95,15 +97,17 @@ class DaskTaskRunner(TaskRunner):
     def open(self) -> None:
         """Find or make the cluster and connect to it.
 
-        Raises `ClusterUnreachable`, or what the cluster class raised.
+        Raises `ClusterUnreachable`, `ClusterNotStarted` if Dask is not installed or the script would start itself
+        again, or what the cluster class raised.
         """
         super().open()
         self.activity = f"waiting for {self.address}" if self.address else "creating a Dask cluster"
         # Before anything is waited for: this takes as long as a scheduler takes to start.
-        import distributed
+        distributed = extras.required("distributed", "dask", self.name)
 
-        from flowcluster.clusters.address import timeout_seconds, wait_for
-        from flowcluster.clusters.temporary import is_async_only, temporary_cluster
+        from flowcluster.clusters.address import for_client, timeout_seconds, wait_for
+        from flowcluster.clusters.main_guard import require_guard, starts_local_processes
+        from flowcluster.clusters.temporary import find_class, is_async_only, temporary_cluster
         from flowcluster.runners.dask_load import DaskLoad
         from flowcluster.runners.dask_nested import on_worker
         from flowcluster.runners.dask_report import reported
@@ -114,10 +118,12 @@ class DaskTaskRunner(TaskRunner):
             options = {"set_as_default": False, **self.client_kwargs, "asynchronous": False}
             if self.address is None:
                 cluster_class = self.cluster_class or DEFAULT_CLASS
+                if starts_local_processes(make := find_class(cluster_class), self.cluster_kwargs):
+                    require_guard(self.name)
                 told = context.activity.set(self._tell)
                 try:
                     target: Any = resources.enter_context(
-                        temporary_cluster(cluster_class, self.cluster_kwargs, self.adapt_kwargs)
+                        temporary_cluster(make, self.cluster_kwargs, self.adapt_kwargs)
                     )
                 finally:
                     context.activity.reset(told)
@@ -128,7 +134,7 @@ class DaskTaskRunner(TaskRunner):
                     options.setdefault("security", getattr(target, "security", None))
                     target = address
             else:
-                target = address = self.address
+                target = address = for_client(self.address)
                 wait_for(address, timeout_seconds())
             try:
                 client = distributed.Client(target, **options)

@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from flowcluster import pickling
+from flowcluster.runners.arguments import dump_code
 from flowcluster.runners.base import SharedPart, TaskCall, TaskRunner
 from flowcluster.runners.dask_registration import keep_code
 
@@ -35,7 +35,7 @@ class Codes:
         self._lock = threading.Lock()
 
     def name_of(self, call: TaskCall) -> str:
-        """The name for the task of `call`. Raises whatever pickling its function raises."""
+        """The name for the task of `call`. Raises TypeError if its function cannot be sent."""
         name = self._names.get(call.shared)
         if name is not None:
             return name
@@ -49,7 +49,7 @@ class Codes:
         if self._topic is not None:
             call.shared.topic = self._topic
         call.shared.runner_on_worker = self._runner_on_worker
-        code = pickling.dumps((call.body, call.shared))
+        code = dump_code(call)
         # Tasks that submit the same have each a part of their own, with the same content.
         name = f"{hashlib.blake2b(code, digest_size=8).hexdigest()}-{self._session}"
         if name not in self._kept:

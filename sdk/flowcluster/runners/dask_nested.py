@@ -17,6 +17,8 @@ from flowcluster.runners.dask_session import DaskSession
 class NestedDaskRunner(DaskTaskRunner):
     """Sends to the cluster that the worker belongs to, through the worker's own client."""
 
+    _worker: Any = None
+
     def open(self) -> None:
         """Get ready, in the thread of a task."""
         TaskRunner.open(self)

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from flowcluster import context
+from flowcluster import context, extras
 from flowcluster.errors import ClusterError, ClusterLost
 from flowcluster.runners.base import TaskCall, TaskRunner
 from flowcluster.runners.ray_options import current
@@ -90,9 +90,11 @@ class RayTaskRunner(TaskRunner):
     def open(self) -> None:
         """Find, start or make Ray and connect to it.
 
-        Raises `ClusterUnreachable`, or what ``ray.init`` or the cluster class raised.
+        Raises `ClusterUnreachable`, `ClusterNotStarted` if Ray is not installed, or what ``ray.init`` or the cluster
+        class raised.
         """
         super().open()
+        extras.required("ray", "ray", self.name)
         # Here, as it takes as long as Ray takes to be imported.
         from flowcluster.clusters.address import timeout_seconds
         from flowcluster.runners.ray_connection import LossQuery, connect

@@ -49,12 +49,19 @@ class Connection:
         endpoint: host and port at which the head answers as long as it lives; None if it is not known.
         loss: queries for the loss of a cluster that was made for this process; used instead of the head's port.
         offers: what each node has that the cluster may start, where that is known.
+        init_kwargs: what ``ray.init`` was called with, as far as that is known.
     """
 
     def __init__(
-        self, address: str | None, keeper: Keeper | None, loss: LossQuery | None = None, offers: Offers | None = None
+        self,
+        address: str | None,
+        keeper: Keeper | None,
+        loss: LossQuery | None = None,
+        offers: Offers | None = None,
+        init_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         self.address = address
+        self.init_kwargs = dict(init_kwargs or {})
         self.keeper = keeper
         self.loss = loss
         self.offers = offers
@@ -162,8 +169,26 @@ def connect(
                 connection = _current = _opened(address, init_kwargs, timeout, loss, offers)
         elif address is not None and address != connection.address:
             logger.warning("This process already uses the Ray at %s, and cannot use a second one.", connection.address)
+        if ignored := ignored_arguments(init_kwargs, connection.init_kwargs):
+            logger.warning(
+                "This process is connected to Ray already, so these init_kwargs have no effect: %s. Give them to the "
+                "outermost flow.",
+                ", ".join(ignored),
+            )
         connection._users += 1
     return connection
+
+
+def ignored_arguments(given: Mapping[str, Any], used: Mapping[str, Any]) -> list[str]:
+    """The names of arguments for ``ray.init`` that differ from those that it was called with."""
+    return [name for name, value in given.items() if name not in used or not _is_equal(used[name], value)]
+
+
+def _is_equal(one: Any, other: Any) -> bool:
+    try:
+        return one is other or bool(one == other)
+    except Exception:  # an object that cannot be compared
+        return False
 
 
 def _existing(address: str | None, offers: Offers | None) -> Connection:
@@ -182,7 +207,7 @@ def _opened(
         logger.info("Connecting to Ray at %s", address)
         addresses.wait_for_ray(address, timeout)
     keeper = Keeper({**init_kwargs, "address": address or "local"})
-    connection = Connection(address, keeper, loss, offers)
+    connection = Connection(address, keeper, loss, offers, init_kwargs)
     context = keeper.start(None if address is None else timeout)
     connection.look_up()
     if url := getattr(context, "dashboard_url", None):

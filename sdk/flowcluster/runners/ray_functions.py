@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from flowcluster import pickling
 from flowcluster.runners import ray_options, ray_worker
+from flowcluster.runners.arguments import dump_code
 from flowcluster.runners.base import SharedPart, TaskCall, TaskRunner
 from flowcluster.runners.ray_records import Inbox
 from flowcluster_api.offers import Offers
@@ -58,7 +58,7 @@ class Functions:
     def prepare(self, call: TaskCall) -> Prepared:
         """The function for a run that is submitted now, with the options that hold here.
 
-        Raises whatever pickling the task's function raises.
+        Raises TypeError if its function cannot be sent.
         """
         has_options = bool(ray_options.current())
         if not has_options and (plain := self._plain.get(call.shared)):
@@ -84,7 +84,7 @@ class Functions:
             self._inbox.onward = call.shared.topic
             call.shared.topic = self._topic
             call.shared.runner_on_worker = self._runner_on_worker
-            code = pickling.dumps((call.body, call.shared))
+            code = dump_code(call)
             self._codes[call.shared] = ray_worker.function_for(code, call.shared.spec.name)
         # Ray itself never repeats a run: nobody but the engine knows whether that may be done.
         make = ray.remote(**{**options, "num_returns": 2, "max_retries": 0})

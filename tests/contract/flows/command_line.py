@@ -51,7 +51,7 @@ class Report:
 
 @flow
 def report() -> dict[Any, Any]:
-    return {"report": Report(datetime.date(2042, 1, 2), {1}, float("nan")), 3: (None, True)}
+    return {"report": Report(datetime.date(2042, 1, 2), {1}, 0.5), "3": (None, True)}
 
 
 @flow

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import re
 import socket
+from typing import Any
 
 import pytest
 
 from flowcluster.clusters import address
 from flowcluster.errors import ClusterUnreachable
+from flowcluster.task_runners import DaskTaskRunner, RayTaskRunner
 
 
 class World:
@@ -51,7 +54,41 @@ def test_addresses_are_understood(text: str, target: tuple[str, int] | None) -> 
     assert address.split(text) == target
 
 
-@pytest.mark.parametrize("text", ["http://my-dask-cluster", "tcp://", "tcp://host:port"])
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("http://my-dask-cluster", "tcp://my-dask-cluster:8786"),
+        ("HTTP://my-dask-cluster:8000/status", "tcp://my-dask-cluster:8000"),
+        ("https://my-dask-cluster", "tls://my-dask-cluster:8786"),
+        ("tcp://...", "tcp://...:8786"),
+        ("name", "tcp://name:8786"),
+        ("name:99", "tcp://name:99"),
+        ("tls://name", "tls://name:8786"),
+        ("tcp://[::1]", "tcp://[::1]:8786"),
+        ("inproc://1.2.3.4/5/6", "inproc://1.2.3.4/5/6"),
+        ("ws://host:80", "ws://host:80"),
+    ],
+)
+def test_runner_connects_to_the_scheduler_that_an_address_means(text: str, wanted: str) -> None:
+    assert DaskTaskRunner(address=text).address == text
+    assert address.for_client(text) == wanted
+
+
+@pytest.mark.parametrize(
+    ("make", "text", "remedy"),
+    [
+        (DaskTaskRunner, "ray://head:10001", "use RayTaskRunner(address='ray://head:10001')"),
+        (RayTaskRunner, "tcp://sched:8786", "use DaskTaskRunner(address='tcp://sched:8786')"),
+        (RayTaskRunner, "tls://sched:8786", "use DaskTaskRunner(address='tls://sched:8786')"),
+        (RayTaskRunner, "http://head:8265", "such as ray://head:10001"),
+    ],
+)
+def test_address_of_another_kind_is_refused_with_what_to_write(make: Any, text: str, remedy: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(remedy)):
+        make(address=text)
+
+
+@pytest.mark.parametrize("text", ["http://", "tcp://", "tcp://host:port"])
 def test_wrong_addresses_are_refused(text: str) -> None:
     """An address that no scheduler can have is refused with an example of one that it can."""
     with pytest.raises(ValueError, match="tcp://HOST:8786"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -66,6 +67,90 @@ def test_handler_is_installed_only_where_there_is_none() -> None:
     assert " | INFO    | flowcluster.engine - Created flow run '" in alone
     assert [line[:5] for line in configured.splitlines()] == ["MINE "] * 3
     assert ["MINE" in line for line in later.splitlines()] == [False] * 3 + [True] * 3
+
+
+DICT_CONFIG = """
+import logging.config
+logging.config.dictConfig({
+    "version": 1,
+    "formatters": {"mine": {"format": "MINE %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"mine": {"class": "logging.StreamHandler", "formatter": "mine"}},
+    CONFIG
+})
+"""
+
+FLOW = """
+import logging
+from flowcluster import flow, get_run_logger
+@flow
+def speaks():
+    get_run_logger().info("low")
+    get_run_logger().warning("high")
+"""
+
+
+def root_at(level: str) -> str:
+    return DICT_CONFIG.replace("CONFIG", f'"root": {{"level": "{level}", "handlers": ["mine"]}}')
+
+
+def own_at(level: str) -> str:
+    return DICT_CONFIG.replace(
+        "CONFIG", f'"loggers": {{"flowcluster": {{"level": "{level}", "handlers": ["mine"], "propagate": False}}}}'
+    )
+
+
+BASIC = "logging.basicConfig(format='MINE %(levelname)s %(name)s %(message)s', level='LEVEL')\n"
+
+
+def texts(program: str, **environment: str) -> list[str]:
+    """The levels and texts of a program's own log lines, in the application's format or in that of the SDK."""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, **environment},
+    )
+    lines = [line for line in done.stderr.splitlines() if line.endswith(("low", "high"))]
+    return [f"{line.split()[0]} {line.split()[-1]}" if line.startswith("MINE") else line[-4:] for line in lines]
+
+
+@pytest.mark.parametrize("at", [root_at, own_at, lambda level: "import logging\n" + BASIC.replace("LEVEL", level)])
+def test_level_of_the_application_holds_before_and_after_the_import(at: Any) -> None:
+    for wanted, level in ((["MINE high"], "WARNING"), (["MINE low", "MINE high"], "INFO")):
+        assert texts(at(level) + FLOW + "speaks()") == wanted
+        assert texts(FLOW + at(level) + "speaks()") == wanted
+
+
+def test_application_that_configures_logging_later_gets_its_level() -> None:
+    assert texts(FLOW + "speaks()" + root_at("WARNING") + "speaks()") == [" low", "high", "MINE high"]
+    assert texts(FLOW + "speaks()\n" + BASIC.replace("LEVEL", "WARNING") + "speaks()") == [" low", "high", "MINE high"]
+
+
+def test_flow_that_configures_logging_keeps_its_logger() -> None:
+    within = FLOW.replace("def speaks():", f"def speaks():\n    exec({root_at('WARNING')!r})")
+
+    assert texts(within + "speaks()") == ["MINE high"]
+
+
+def test_level_of_the_environment_holds_for_the_format_of_the_application() -> None:
+    given = {logs.ENV_LEVEL: "INFO"}
+
+    assert texts(FLOW + BASIC.replace("LEVEL", "WARNING") + "speaks()", **given) == ["MINE low", "MINE high"]
+
+
+def test_worker_sends_lines_whatever_its_process_has_configured() -> None:
+    program = """
+import logging
+logging.basicConfig(level="WARNING")
+from flowcluster import logs
+logs.forward(logs.ForwardHandler(print), logging.INFO, ())
+print(logs.task_runs.isEnabledFor(logging.INFO))
+logs.configure()
+print(logs.task_runs.isEnabledFor(logging.INFO))
+"""
+
+    assert subprocess.check_output([sys.executable, "-c", program], text=True).split() == ["True", "True"]
 
 
 class Thing:

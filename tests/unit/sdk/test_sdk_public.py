@@ -15,6 +15,7 @@ def test_public_names_are_these() -> None:
     """A name that is added or lost is a decision, not an accident."""
     assert flowcluster.__all__ == [
         "Flow",
+        "Future",
         "Task",
         "allow_failure",
         "flow",

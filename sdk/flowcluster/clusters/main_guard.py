@@ -1,0 +1,69 @@
+"""The guard that a script needs before processes of its own import it: ``if __name__ == "__main__":``."""
+
+from __future__ import annotations
+
+import ast
+import sys
+import threading
+from types import FrameType
+from typing import Any
+
+from flowcluster.errors import ClusterNotStarted
+
+
+def require_guard(starts: str) -> None:
+    """Raise `ClusterNotStarted` if the flow run was called by a line of the script that workers would run again.
+
+    Worker processes import the script that the program began with. A line at its top level that starts a flow run would
+    start one in each of them, before they can work.
+
+    Args:
+        starts: what starts the processes.
+    """
+    main = sys.modules["__main__"]
+    path = getattr(main, "__file__", None)
+    if not path or (line := _line_of(main, path)) is None or _is_guarded(path, line):
+        return
+    raise ClusterNotStarted(
+        f"{starts} starts processes that import {path} again, and line {line} would start a flow run in each of them. "
+        'Put that line under: if __name__ == "__main__":',
+        "MainNotGuarded",
+    )
+
+
+def _line_of(main: Any, path: str) -> int | None:
+    """The line at the script's top level that is being executed."""
+    frame: FrameType | None = sys._current_frames().get(threading.main_thread().ident or 0)
+    while frame is not None:
+        if frame.f_code.co_name == "<module>" and frame.f_globals is vars(main) and frame.f_code.co_filename == path:
+            return frame.f_lineno
+        frame = frame.f_back
+    return None
+
+
+def _is_guarded(path: str, line: int) -> bool:
+    """Whether the script looks at its name in, or before, the statement in that line, or cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            body = ast.parse(file.read(), path).body
+    except (OSError, SyntaxError, ValueError):
+        return True
+    return any(
+        isinstance(node, ast.Name) and node.id == "__name__"
+        for statement in body
+        if statement.lineno <= line and not isinstance(statement, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef)
+        for node in ast.walk(statement)
+        if isinstance(statement, ast.If) or (statement.end_lineno or 0) >= line
+    )
+
+
+def starts_local_processes(make: Any, kwargs: Any) -> bool:
+    """Whether a cluster class is Dask's for this machine, with workers that are processes which import the script."""
+    import dask
+    import distributed
+
+    is_local = isinstance(make, type) and issubclass(make, distributed.LocalCluster)
+    method = dask.config.get("distributed.worker.multiprocessing-method", "spawn")
+    if not is_local or method == "fork" or kwargs.get("worker_class") is distributed.Worker:
+        return False
+    return kwargs.get("processes") is not False and kwargs.get("n_workers") != 0

@@ -1,0 +1,64 @@
+"""The annotations of a function's parameters, as objects, whatever stands for the function."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from flowcluster.engine.conversion import Converter
+from flowcluster.functions import base_of
+
+# By function, and not by annotation: unions that are equal can differ in their order. Weak, as a function may be made
+# for one call.
+_known: weakref.WeakKeyDictionary[Any, dict[str, Converter]] = weakref.WeakKeyDictionary()
+
+
+def converters(function: Callable[..., Any]) -> dict[str, Converter]:
+    """A converter for each annotated parameter; a parameter whose annotation is not an object at run time has none."""
+    base = base_of(function)
+    try:
+        found = _known.get(base)
+    except TypeError:  # it can be neither hashed nor referenced weakly
+        return _converters(base)
+    if found is None:
+        found = _known[base] = _converters(base)
+    return found
+
+
+def _converters(function: Any) -> dict[str, Converter]:
+    try:
+        annotations = inspect.get_annotations(function)
+    except TypeError:
+        return {}
+    names = [name for name in annotations if name != "return"]
+    if not names:
+        return {}
+    hints: dict[str, Any] = {}
+    try:
+        hints = typing.get_type_hints(function, include_extras=True)
+    except Exception:
+        # An annotation that is text is evaluated. It may name what exists for type checkers only, or just describe the
+        # parameter. The other parameters are still checked.
+        for name in names:
+            try:
+                alone = _Annotated({name: annotations[name]})
+                hints |= typing.get_type_hints(alone, _globals(function), include_extras=True)
+            except Exception:
+                continue
+    return {
+        name: Converter(hints[name]) for name in names if hints.get(name, Any) not in (Any, inspect.Parameter.empty)
+    }
+
+
+class _Annotated:
+    """One annotation alone, in the form that `typing.get_type_hints` takes."""
+
+    def __init__(self, annotations: dict[str, Any]) -> None:
+        self.__annotations__ = annotations
+
+
+def _globals(function: Callable[..., Any]) -> dict[str, Any]:
+    return getattr(inspect.unwrap(function), "__globals__", {})

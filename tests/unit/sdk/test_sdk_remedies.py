@@ -1,0 +1,201 @@
+"""Errors that a user can repair: each is one sentence with the remedy."""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowcluster import task
+from flowcluster.cli import entrypoint
+from flowcluster.cli.problems import Problem
+from flowcluster.clusters.main_guard import starts_local_processes
+from flowcluster.context import RunInfo
+from flowcluster.errors import ClusterNotStarted
+from flowcluster.packing import packed
+from flowcluster.runners import arguments
+from flowcluster.runners.base import SharedPart, TaskCall
+from flowcluster.task_runners import DaskTaskRunner, RayTaskRunner
+from flowcluster.unpicklable import culprit
+
+LOCK = threading.Lock()
+
+
+class Store:
+    def __init__(self) -> None:
+        self.parts = {"connection": threading.Lock()}
+
+    def read(self) -> Any:
+        return self.parts
+
+
+STORE = Store()
+
+
+@pytest.mark.parametrize(
+    ("make", "module", "extra"), [(DaskTaskRunner, "distributed", "dask"), (RayTaskRunner, "ray", "ray")]
+)
+def test_missing_package_is_named_with_what_to_install(
+    make: Any, module: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == module]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, module, None)
+    runner = make().duplicate()
+
+    try:
+        with pytest.raises(
+            ClusterNotStarted, match=rf"'{module}', .* pip install \"flowcluster\[{extra}\]\""
+        ) as caught:
+            runner.open()
+    finally:
+        runner.close()
+    assert caught.value.__cause__ is None
+
+
+CALL = "from flowcluster.clusters.main_guard import require_guard\ndef go(): require_guard('It')\n"
+
+SCRIPTS = [
+    ("go()", 3),
+    ("import asyncio\nasync def main(): go()\nasyncio.run(main())", 5),
+    ("if True:\n    go()", 4),
+    ("def main():\n    print(__name__)\n    go()\nmain()", 6),
+    ("if __name__ == '__main__':\n    go()", None),
+    ("if '__main__' == __name__: go()", None),
+    ("__name__ == '__main__' and go()", None),
+    ("def main():\n    go()\nif __name__ == '__main__':\n    main()", None),
+    ("import sys\nif __name__ != '__main__': sys.exit()\ngo()", None),
+]
+
+
+@pytest.mark.parametrize(("code", "line"), SCRIPTS)
+def test_script_without_a_guard_is_refused_with_the_line(code: str, line: int | None, tmp_path: Path) -> None:
+    file = tmp_path / "script.py"
+    file.write_text(CALL + code)
+
+    done = subprocess.run([sys.executable, str(file)], capture_output=True, text=True, check=False)
+
+    if line is None:
+        assert (done.returncode, done.stderr) == (0, "")
+    else:
+        assert f"It starts processes that import {file} again, and line {line} would start" in done.stderr
+        assert 'under: if __name__ == "__main__":' in done.stderr
+
+
+def test_only_processes_need_a_guard() -> None:
+    distributed = pytest.importorskip("distributed")
+
+    assert starts_local_processes(distributed.LocalCluster, {})
+    assert not starts_local_processes(distributed.LocalCluster, {"processes": False})
+    assert not starts_local_processes(distributed.SpecCluster, {})
+
+
+def uses_lock() -> Any:
+    return LOCK
+
+
+def uses_helper() -> Any:
+    return [uses_lock() for _ in range(2)]
+
+
+def uses_store() -> Any:
+    return STORE.read()
+
+
+def with_default(lock: Any = LOCK) -> Any:
+    return lock
+
+
+def around() -> Any:
+    lock = threading.Lock()
+    return lambda: lock
+
+
+helper_task = task(uses_lock)
+
+
+def uses_task() -> Any:
+    return helper_task()
+
+
+@pytest.mark.parametrize(
+    ("function", "text"),
+    [
+        (uses_lock, "the global 'LOCK' of type 'lock'"),
+        (uses_helper, "the global 'uses_lock' and there the global 'LOCK' of type 'lock'"),
+        (uses_task, "the global 'helper_task' and there the global 'LOCK' of type 'lock'"),
+        (
+            uses_store,
+            "the global 'STORE' and there the attribute 'parts' and there the item 'connection' of type 'lock'",
+        ),
+        (with_default, "a default of type 'lock'"),
+        (around(), "the variable 'lock' of the function around it of type 'lock'"),
+        (functools.partial(print, LOCK), "argument 0 of the partial of type 'lock'"),
+        (
+            STORE.read,
+            "the object of the method 'read' and there the attribute 'parts' and there the item 'connection' of type "
+            "'lock'",
+        ),
+        (len, None),
+    ],
+)
+def test_what_a_function_uses_and_cannot_travel_is_found(
+    function: Any, text: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import cloudpickle
+
+    from flowcluster import pickling
+
+    monkeypatch.setattr(pickling, "scripts", {__name__})
+    pickling.dumps(None)  # this module is registered from here on
+    try:
+        assert culprit(function) == text
+    finally:
+        cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+
+
+def test_task_that_cannot_travel_is_refused_with_what_it_uses() -> None:
+    lock = threading.Lock()
+
+    @task
+    def locked() -> Any:
+        return lock
+
+    call = TaskCall(print, SharedPart(locked.spec, "run", "flow", "", 20), "", RunInfo("run"), (), {}, [], print)  # type: ignore[arg-type]
+
+    with pytest.raises(TypeError, match=r"Task 'locked' cannot be sent to a worker: .* variable 'lock' .*\. Make it"):
+        arguments.dump_code(call)
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of a flow that imports its neighbour relatively, in the package ``outer_flows.inner``."""
+    folder = tmp_path / "outer_flows" / "inner"
+    folder.mkdir(parents=True)
+    (tmp_path / "outer_flows" / "__init__.py").touch()
+    (folder / "__init__.py").touch()
+    file = folder / "nightly_flow.py"
+    file.write_text("from .steps import double\n")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.chdir(tmp_path)
+    return file
+
+
+def test_relative_import_in_a_file_is_answered_with_the_module(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Problem, match=r"relatively, .*: write outer_flows\.inner\.nightly_flow:nightly\.$") as caught:
+        entrypoint.load(f"{package}:nightly")
+    assert caught.value.cause is None
+
+    monkeypatch.chdir("/")
+    with pytest.raises(Problem, match=rf"write outer_flows\.inner\.nightly_flow:nightly, in {package.parents[2]}\.$"):
+        entrypoint.load(f"{package}:nightly")
+
+
+def test_file_with_relative_imports_is_not_packed(package: Path) -> None:
+    with pytest.raises(ValueError, match=r"imports its neighbours relatively \(from \.steps import double\)"):
+        packed(str(package), alone=False)
