@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar
 
+from flowcluster import states
 from flowcluster.runners.base import TaskCall, TaskRunner
 from flowcluster.runners.threads import ThreadPool
 from flowcluster.states import State
@@ -32,18 +33,23 @@ class ConcurrentTaskRunner(TaskRunner):
         super().open()
         self._pool = ThreadPool(self.max_workers)
 
-    def submit(self, call: TaskCall, done: Callable[[State], None]) -> Callable[[], None] | None:
-        """Execute `call` beside the others. Gives what cancels a coroutine."""
+    def submit(self, call: TaskCall, done: Callable[[State], None]) -> Callable[[], None]:
+        """Execute `call` beside the others. Return what cancels a coroutine, and a function that has not begun."""
         if self._pool is None:
             raise RuntimeError(f"The task runner {self.name} has not been started.")
         if call.is_async:
             return self.portal.spawn(call.coroutine(), done)
-        portal = self.portal
-        self._pool.submit(lambda: done(call.run(portal)))
-        return None
+        portal, pool = self.portal, self._pool
+        job = pool.submit(lambda: done(call.run(portal)))
+
+        def cancel() -> None:
+            if pool.cancel(job):
+                done(states.cancelled("Task run was cancelled."))
+
+        return cancel
 
     def cancel(self, handle: Callable[[], None]) -> None:
-        """Cancel a coroutine."""
+        """Cancel a coroutine, or a function that has not begun."""
         handle()
 
     def close(self, cancel: bool = False) -> None:
