@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
-from flowcluster import context, library_logs
+from flowcluster import context, guarding, library_logs
 from flowcluster.tracebacks import format_trimmed, with_code
 
 ENV_LEVEL = "FLOWCLUSTER_LOGGING_LEVEL"
@@ -63,9 +63,18 @@ def logger_of(run: context.FlowContext | context.TaskContext) -> RunLogger:
     return RunLogger(task_runs, extra)
 
 
+class _EngineLogger(RunLogger):
+    """A logger for the engine's lines: a log handler that raises costs the line and nothing else."""
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        """Log a line. Raises only what a signal raised."""
+        kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 2
+        guarding.quietly(super().log, level, msg, *args, **kwargs)
+
+
 def flow_logger(run_name: str, flow_name: str, **more: Any) -> RunLogger:
-    """The logger of a flow run, whose records also carry `more`."""
-    return RunLogger(flow_runs, {"flow_run_name": run_name, "flow_name": flow_name, **more})
+    """The logger for the engine's lines about a flow run, whose records also carry `more`."""
+    return _EngineLogger(flow_runs, {"flow_run_name": run_name, "flow_name": flow_name, **more})
 
 
 class RunFormatter(logging.Formatter):

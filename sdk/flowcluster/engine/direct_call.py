@@ -39,7 +39,10 @@ async def call(
         raise
     else:
         state = await _execute(task_run, args, kwargs, colour)
-    task_run.end(state)
+    if task_run.has_user_code(state) and not isinstance(state.data, GeneratorExit):
+        await colour.call(lambda: task_run.end(state))
+    else:
+        task_run.end(state)
     # What interrupted the task means the flow: the task ran in the flow's own thread.
     if isinstance(state.data, KeyboardInterrupt | errors.Terminated):
         raise state.data
@@ -66,10 +69,13 @@ async def _execute(task_run: TaskRun, args: Args, kwargs: Kwargs, colour: Colour
             state = run.runner.portal.run(execution)
         else:
             state = await execution
-        delay = task_run.next_delay(state)
-        if delay is None:
-            return state
         try:
+            if spec.retry_condition is None:
+                delay = task_run.next_delay(state)
+            else:
+                delay = await colour.call(lambda: task_run.next_delay(state))  # noqa: B023 - called here
+            if delay is None:
+                return state
             await colour.sleep(delay)
         except BaseException as error:
             return state_of(error, "Task run")
