@@ -119,10 +119,15 @@ def _location(error: BaseException) -> str | None:
     frame: TracebackType | None = error.__traceback__
     while frame is not None:
         code = frame.tb_frame.f_code
-        if not is_ours(code.co_filename) and not _is_installed(code.co_filename):
+        if is_of_project(code.co_filename):
             found = f"{os.path.basename(code.co_filename)}:{frame.tb_lineno} in {code.co_name}"
         frame = frame.tb_next
     return found
+
+
+def is_of_project(filename: str) -> bool:
+    """Whether a source file is neither the SDK's nor that of an installed package: its author may edit it."""
+    return bool(filename) and not is_ours(filename) and not _is_installed(filename)
 
 
 def _is_installed(filename: str) -> bool:

@@ -40,12 +40,7 @@ async def execute(shared: SharedPart, info: RunInfo, args: Args, kwargs: Kwargs)
 
 async def _through_cache(run: TaskContext, args: Args, kwargs: Kwargs) -> State:
     cached = CachedRun(run.spec, run, args, kwargs)
-    state = cached.state()
-    if state is None:
-        state = await _call(run, args, kwargs)
-        if state.is_completed():
-            cached.store(state.data)
-    return state
+    return await cached.execute(lambda: _call(run, args, kwargs), Suspending() if run.spec.is_async else Blocking())
 
 
 async def _call(run: TaskContext, args: Args, kwargs: Kwargs) -> State:
