@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
-from flowcluster import context, guarding, library_logs
+from flowcluster import context, guarding, library_logs, terminal
 from flowcluster.tracebacks import format_trimmed, with_code
 
 ENV_LEVEL = "FLOWCLUSTER_LOGGING_LEVEL"
@@ -110,7 +110,9 @@ class _Console(logging.Handler):
         if logging.root.handlers or hasattr(record, _SENT):
             return
         try:
-            sys.stderr.write(self.format(record) + "\n")
+            line = self.format(record) + "\n"
+            with terminal.whole_lines:
+                sys.stderr.write(line)
         except Exception:
             self.handleError(record)
 

@@ -25,7 +25,7 @@ async def execute(shared: SharedPart, info: RunInfo, args: Args, kwargs: Kwargs)
     """
     run = TaskContext(shared, info, context.flow_of_task())
     token = context.current.set(run)
-    prints.began(run)
+    prints.install(run.log_prints)
     try:
         state = await _through_cache(run, args, kwargs) if shared.spec.cache_key_fn else await _call(run, args, kwargs)
     except BaseException as error:

@@ -58,7 +58,7 @@ async def run(
     token = context.current.set(run)
     tags = context.tags_here.set(context.united(run.tags, spec.tags))
     run.tags = context.tags_here.get()
-    prints.began(run)
+    prints.install(run.log_prints)
     try:
         with nullcontext(Termination()) if parent else sigterm_interrupts(on_loop=spec.is_async) as termination:
             run.state = await _guarded(run, spec, args, kwargs, colour, wait_for, termination)

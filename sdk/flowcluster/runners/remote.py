@@ -12,7 +12,7 @@ import pickle
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from flowcluster import context, logs, states
+from flowcluster import context, logs, prints, states
 from flowcluster.context import RunInfo
 from flowcluster.nesting import Slot, replace
 from flowcluster.runners.failure import NamedResult, TaskFailure
@@ -39,6 +39,7 @@ def carry_out(
 
     `forwarding` gives the handler that sends the run's log lines; the same one each time.
     """
+    prints.install()  # before a reference to `print` is loaded
     try:
         body, shared = _load(code)
         args, kwargs = fill(pickle.loads(arguments), upstream)
