@@ -55,12 +55,15 @@ def get_run_logger() -> RunLogger:
 def logger_of(run: context.FlowContext | context.TaskContext) -> RunLogger:
     """The logger for a run's own lines."""
     extra = library_logs.names_of(run)
-    if isinstance(run, context.FlowContext):
-        return RunLogger(flow_runs, extra)
     if run.topic is not None:
         # Also in a thread that the task starts, which knows nothing of the run.
         extra[_TOPIC] = run.topic
-    return RunLogger(task_runs, extra)
+    return RunLogger(flow_runs if isinstance(run, context.FlowContext) else task_runs, extra)
+
+
+def sent_to(topic: str) -> dict[str, Any]:
+    """Return the attributes of records that are sent to the driver that listens to `topic`."""
+    return {_TOPIC: topic}
 
 
 class _EngineLogger(RunLogger):
@@ -158,7 +161,7 @@ class ForwardHandler(logging.Handler):
             return  # by a logger below, which was named as well
         topic = getattr(record, _TOPIC, None)
         run = context.current.get()
-        if topic is None and isinstance(run, context.TaskContext):
+        if topic is None and run is not None:
             topic = run.topic
         if topic is None:
             return

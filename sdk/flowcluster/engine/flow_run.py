@@ -54,6 +54,9 @@ async def run(
     run = FlowRun(
         run_name or names.run_name(), spec.name, spec.is_async, spec.runner.duplicate(), parent, spec.log_prints
     )
+    caller = context.current.get()
+    if caller is not None and caller.topic is not None:
+        run.send_logs_to(caller.topic)
     progress.began(run)
     token = context.current.set(run)
     tags = context.tags_here.set(context.united(run.tags, spec.tags))
@@ -134,7 +137,8 @@ def _announce(run: FlowRun) -> None:
     if run.parent:
         run.parent.logger.info("Created subflow run '%s' for flow '%s'", run.name, run.flow_name)
         return
-    guarding.quietly(logs.engine.info, "Created flow run '%s' for flow '%s'", run.name, run.flow_name)
+    created = "Created flow run '%s' for flow '%s'"
+    guarding.quietly(logs.engine.info, created, run.name, run.flow_name, extra=run.extra)
     run.logger.info("Starting '%s'; submitted tasks will be run %s...", run.runner.name, run.runner.concurrency)
 
 

@@ -36,6 +36,7 @@ class FlowRun(context.FlowContext):
         has_started: whether the flow function was called.
         logger: for lines about the run.
         verbose: whether lines of level INFO are wanted.
+        extra: attributes of all log records about the run.
     """
 
     runner: TaskRunner
@@ -64,7 +65,7 @@ class FlowRun(context.FlowContext):
         # Counted over the whole tree of runs: the name of a task run is unique in it.
         self._numbers: dict[str, int] = parent._numbers if parent else {}
         self._prefix = ""
-        self._extra: dict[str, Any] = {}
+        self.extra: dict[str, Any] = {}
         # Garbage collection can call code of users, which may come here again, in any thread that holds the lock.
         self._lock: Any = parent._lock if parent else threading.RLock()
         self._open: set[RunFuture[Any]] = set()
@@ -77,7 +78,13 @@ class FlowRun(context.FlowContext):
     def rename(self, name: str) -> None:
         """Give the run another name, before it has told anybody its first one."""
         self.name = name
-        self.logger = logs.flow_logger(name, self.flow_name)
+        self.logger = logs.flow_logger(name, self.flow_name, **self.extra)
+
+    def send_logs_to(self, topic: str) -> None:
+        """Send all lines about the run, whatever thread they come from, to the driver of the task that called it."""
+        self.topic = topic
+        self.extra = logs.sent_to(topic)
+        self.logger = logs.flow_logger(self.name, self.flow_name, **self.extra)
 
     def begin_again(self) -> None:
         """Get ready for a retry, all of the last execution's task runs having ended."""
@@ -105,7 +112,7 @@ class FlowRun(context.FlowContext):
 
     def _new_part(self, spec: TaskSpec) -> SharedPart:
         level = logs.task_runs.getEffectiveLevel()
-        return SharedPart(
+        part = SharedPart(
             spec,
             self.name,
             self.flow_name,
@@ -114,6 +121,8 @@ class FlowRun(context.FlowContext):
             self.logs_prints_of(spec),
             library_logs.extra_loggers(),
         )
+        part.topic = self.topic
+        return part
 
     def logs_prints_of(self, spec: TaskSpec) -> bool:
         """Whether what a task prints goes to its runs' loggers."""
@@ -229,7 +238,7 @@ class FlowRun(context.FlowContext):
 
     def names_of(self, task_run: str) -> dict[str, Any]:
         """What the engine's log records about a task run carry."""
-        return {"task_run_name": task_run, "flow_run_name": self.name, "flow_name": self.flow_name, **self._extra}
+        return {"task_run_name": task_run, "flow_run_name": self.name, "flow_name": self.flow_name, **self.extra}
 
     def _log_end(self, name: str, state: State) -> None:
         extra = self.names_of(name)

@@ -256,11 +256,10 @@ class DaskSession:
         else:
             self.client.unsubscribe_topic(self.topic)
 
-    @staticmethod
-    def _replay(event: tuple[float, dict[str, Any]]) -> None:
+    def _replay(self, event: tuple[float, dict[str, Any]]) -> None:
         # The scheduler itself has something to tell about the client, too.
         if "levelno" in event[1]:
-            logs.replay(event[1])
+            logs.replay(event[1], self._codes.onward)
 
 
 def _annotations(call: TaskCall) -> dict[str, Any]:
