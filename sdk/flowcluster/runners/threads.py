@@ -3,9 +3,12 @@
 The standard library's pool makes the interpreter wait at its exit for functions that run in it, so
 that Ctrl-C would not end a program before its slowest task. These threads are daemons.
 
-Each thread is in one of three states, counted under one lock: it is *idle*, it executes a job and *counts*,
-or it is *blocked* in a job that waits for others. At most `size` threads count. A job is queued only while that many
-do, so whatever lowers the number (the end of a job, a job that begins to wait) starts the next one.
+Each thread is in one of three states, counted under one lock: it is *idle*, it *counts*, as it has a job or is due to
+take one, or it is *blocked* in a job that waits for others. At most `size` threads count. A job is queued only while
+that many do, so whatever lowers the number (the end of a job, a job that begins to wait) starts the next one.
+
+While the lock is held nothing is called, except to start a thread: the interpreter switches threads at calls, and once
+one thread waits for a lock that another one holds without running, each job costs a switch (four times the time).
 """
 
 from __future__ import annotations
@@ -13,9 +16,9 @@ from __future__ import annotations
 import contextvars
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from queue import Empty, SimpleQueue
 
 from flowcluster import guarding
 from flowcluster.waiting import occupying
@@ -24,29 +27,19 @@ logger = logging.getLogger("flowcluster.task_runner")
 
 
 class Job:
-    """A function that was submitted, and the context variables that it is called with."""
+    """A function that was submitted, and the context variables that it is called with; neither once it has begun."""
 
-    __slots__ = ("context", "function")
+    __slots__ = ("_content",)
 
     def __init__(self, function: Callable[[], object]) -> None:
-        self.context = contextvars.copy_context()
-        self.function = function
+        self._content = [(contextvars.copy_context(), function)]
 
-
-class _Idle:
-    """A thread that waits for a job: `job` is set before the lock is released; None ends the thread."""
-
-    __slots__ = ("job", "wakeup")
-
-    def __init__(self, job: Job | None = None) -> None:
-        self.wakeup = threading.Lock()
-        self.wakeup.acquire()
-        self.job = job
-
-    def take(self) -> Job | None:
-        """Return the job, and keep nothing of it."""
-        job, self.job = self.job, None
-        return job
+    def take(self) -> tuple[contextvars.Context, Callable[[], object]] | None:
+        """Begin the job, or cancel it: return what it consists of; None if it was begun or cancelled before."""
+        try:
+            return self._content.pop()  # one operation of the interpreter
+        except IndexError:
+            return None
 
 
 class ThreadPool:
@@ -59,11 +52,14 @@ class ThreadPool:
 
     def __init__(self, size: int, linger: float | None = None) -> None:
         self._size = size
-        self._linger = -1 if linger is None else linger
-        # Garbage collection can call code of users, which may submit a job, in the thread that holds the lock.
-        self._lock = threading.RLock()
-        self._queue: deque[Job] = deque()
-        self._idle: list[_Idle] = []
+        self._linger = linger
+        self._lock = threading.Lock()
+        # A job is in `_due` if a thread counts for it already, which takes it; whichever thread is free first. Both are
+        # filled after the numbers are changed, so whoever takes a job may have to wait for it a moment.
+        self._due: SimpleQueue[Job | None] = SimpleQueue()
+        self._queue: SimpleQueue[Job] = SimpleQueue()
+        self._queued = 0
+        self._idle = 0
         self._counting = 0
         self._blocked = 0
         self._started = 0
@@ -77,43 +73,46 @@ class ThreadPool:
         """
         job = Job(function)
         with self._lock:
-            if self._closed:
-                raise RuntimeError("The thread pool is closed.")
-            self._queue.append(job)
-            try:
-                self._start_next()
-            except RuntimeError:
-                if not self._threads:
-                    self._queue.remove(job)
-                    raise
+            is_closed, is_due, is_new = self._closed, self._counting < self._size, False
+            if not is_closed:
+                if not is_due:
+                    self._queued += 1
+                else:
+                    self._counting += 1
+                    if self._idle:
+                        self._idle -= 1
+                    else:
+                        is_new = True
+        if is_closed:
+            raise RuntimeError("The thread pool is closed.")
+        if is_new:
+            is_due = self._start_thread(or_queue=True)
+        (self._due if is_due else self._queue).put(job)
         return job
 
-    def cancel(self, job: Job) -> bool:
-        """Take a job back; False if it has begun."""
-        with self._lock:
-            try:
-                self._queue.remove(job)
-            except ValueError:
-                return False
-        return True
+    def _start_thread(self, or_queue: bool) -> bool:
+        """Start a thread that counts already; return whether the system could.
 
-    def _start_next(self) -> None:
-        """Give the next queued job to a thread, if one more may count. The caller holds the lock."""
-        if not self._queue or self._counting >= self._size:
-            return
-        if self._idle:
-            thread = self._idle.pop()
-            thread.job = self._queue.popleft()
-            self._counting += 1
-            thread.wakeup.release()
-            return
-        first = _Idle(self._queue[0])  # a thread keeps its arguments until it ends
-        new = threading.Thread(target=self._main, args=(first,), name=f"flowcluster-{self._started}", daemon=True)
-        new.start()  # may raise; it waits for the lock before it does anything with the pool
-        self._queue.popleft()
-        self._threads.add(new)
-        self._started += 1
-        self._counting += 1
+        If it could not, the thread does not count any more, and the job is queued if there are others. Raises
+        RuntimeError if there are none, where a new job is to be queued.
+        """
+        with self._lock:
+            new = threading.Thread(target=self._main, name=f"flowcluster-{self._started}", daemon=True)
+            self._started += 1
+        try:
+            new.start()
+        except RuntimeError:
+            with self._lock:
+                self._counting -= 1
+                has_others = bool(self._threads)
+                if has_others or not or_queue:
+                    self._queued += 1
+            if or_queue and not has_others:
+                raise
+            return False
+        with self._lock:
+            self._threads.add(new)
+        return True
 
     @contextmanager
     def _place(self) -> Iterator[None]:
@@ -121,10 +120,14 @@ class ThreadPool:
         with self._lock:
             self._blocked += 1
             self._counting -= 1
-            try:
-                self._start_next()
-            except RuntimeError:
-                pass  # the system has no thread left: the next job begins when one ends
+            is_next = self._queued > 0 and self._counting < self._size
+            is_new = is_next and not self._idle
+            if is_next:
+                self._queued -= 1
+                self._counting += 1
+                self._idle -= not is_new
+        if is_next:
+            self._move_next(is_new)
         try:
             yield
         finally:
@@ -132,15 +135,23 @@ class ThreadPool:
                 self._blocked -= 1
                 self._counting += 1  # it may be one too many until some job ends
 
+    def _move_next(self, is_new: bool) -> None:
+        """Give a queued job to a thread that counts for it."""
+        if not is_new or self._start_thread(or_queue=False):
+            self._due.put(self._queue.get())
+
     def close(self, abandon: bool = False) -> None:
         """End the threads: wait for them, or with `abandon` leave those that are busy and drop what is queued."""
         with self._lock:
             self._closed = True
-            if abandon:
-                self._queue.clear()
-            idle, self._idle = self._idle, []
-        for thread in idle:
-            thread.wakeup.release()
+            dropped = self._queued if abandon else 0
+            self._queued -= dropped
+            idle, self._idle = self._idle, 0
+            self._counting += idle
+        for _ in range(dropped):
+            self._queue.get()
+        for _ in range(idle):
+            self._due.put(None)
         # A job that is still queued may start one more thread.
         while not abandon and (busy := self._others()):
             for each in busy:
@@ -150,10 +161,10 @@ class ThreadPool:
         with self._lock:
             return [thread for thread in self._threads if thread is not threading.current_thread()]
 
-    def _main(self, first: _Idle) -> None:
-        job = first.take()
+    def _main(self) -> None:
         try:
             with occupying(self._place):
+                job = self._due.get()
                 while job is not None:
                     _run(job)
                     # Nothing may keep the last job's arguments and result alive while this thread is idle.
@@ -166,24 +177,44 @@ class ThreadPool:
     def _next(self) -> Job | None:
         """Return the next job of a thread whose job has ended; None ends the thread."""
         with self._lock:
-            self._counting -= 1
-            if self._queue and self._counting < self._size:
-                self._counting += 1
-                return self._queue.popleft()
+            counting = self._counting - 1
+            is_next = self._queued > 0 and counting < self._size
             # A thread that stood in for a blocked one is not needed any more.
-            if self._closed or self._counting + len(self._idle) >= self._size:
-                return None
-            idle = _Idle()
-            self._idle.append(idle)
-        if not idle.wakeup.acquire(timeout=self._linger):
+            is_over = not is_next and (self._closed or counting + self._idle >= self._size)
+            if is_next:
+                self._queued -= 1
+            else:
+                self._counting = counting
+                self._idle += not is_over
+        if is_next:
+            return self._queue.get()
+        if is_over:
+            return None
+        job = self._taken()
+        if job is None:
             with self._lock:
-                if idle in self._idle:
-                    self._idle.remove(idle)
-        return idle.take()
+                self._counting -= 1
+        return job
+
+    def _taken(self) -> Job | None:
+        """Wait for the job that an idle thread takes; None if it ends instead."""
+        try:
+            return self._due.get(timeout=self._linger)
+        except Empty:
+            with self._lock:
+                is_idle = self._idle > 0
+                if is_idle:
+                    self._idle -= 1
+                    self._counting += 1
+        return None if is_idle else self._due.get()  # one is on its way, as no thread is idle
 
 
 def _run(job: Job) -> None:
+    content = job.take()
+    if content is None:
+        return  # it was cancelled
+    context, function = content
     try:
-        job.context.run(job.function)
+        context.run(function)
     except BaseException as error:
         guarding.quietly(logger.error, "A thread of the task runner went on after an error:", exc_info=error)

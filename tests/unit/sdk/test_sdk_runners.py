@@ -39,7 +39,7 @@ def test_pool_starts_threads_only_when_needed() -> None:
     names = set()
     for _ in range(5):
         pool.submit(lambda: names.add(threading.current_thread().name))
-        wait_until(lambda: len(pool._idle) == 1, "the thread is idle", every=0.001)
+        wait_until(lambda: pool._idle == 1, "the thread is idle", every=0.001)
     pool.close()
 
     assert names == {"flowcluster-0"}
