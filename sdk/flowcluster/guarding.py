@@ -46,9 +46,14 @@ def quietly(function: Callable[..., object], *args: Any, **kwargs: Any) -> None:
     try:
         function(*args, **kwargs)
     except BaseException as error:
-        if is_interrupt(error):
-            raise
-        try:
-            sys.stderr.write(f"flowcluster: a log line is lost, as a log handler raised {describe(error)}\n")
-        except Exception:
-            pass  # there is no place left to report to
+        report_lost_line(error)
+
+
+def report_lost_line(error: BaseException) -> None:
+    """Report to stderr that a log handler raised `error`. Raises only what a signal raised."""
+    if is_interrupt(error):
+        raise error
+    try:
+        sys.stderr.write(f"flowcluster: a log line is lost, as a log handler raised {describe(error)}\n")
+    except Exception:
+        pass  # there is no place left to report to

@@ -71,8 +71,10 @@ class _EngineLogger(RunLogger):
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
         """Log a line. Raises only what a signal raised."""
-        kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 2
-        guarding.quietly(super().log, level, msg, *args, **kwargs)
+        try:
+            super().log(level, msg, *args, **kwargs)
+        except BaseException as error:
+            guarding.report_lost_line(error)
 
 
 def flow_logger(run_name: str, flow_name: str, **more: Any) -> RunLogger:

@@ -23,6 +23,9 @@ class Slot:
         self.allow_failure = allow_failure
 
 
+_LEAVES = (RunFuture, State, Slot)
+
+
 def replace(value: Any, leaf: Leaf, allowed: bool = False) -> Any:
     """Return the value with `leaf(x, allowed)` in place of each future, state and slot `x` in it.
 
@@ -54,6 +57,8 @@ class _Walk:
         results: what each leaf was replaced by.
     """
 
+    __slots__ = ("_above", "_leaf", "has_circles", "results")
+
     def __init__(self, leaf: Leaf) -> None:
         self.has_circles = False
         self.results: dict[tuple[int, bool], Any] = {}
@@ -65,18 +70,20 @@ class _Walk:
         kind = type(value)
         if kind in shapes.PLAIN:
             return value
-        if isinstance(value, RunFuture | State | Slot):
-            return self.replaced(value, allowed)
-        if kind is allow_failure:
-            return self.visit(value.value, True)
-        if kind is quote:
-            return value.value
-        if kind is opaque:
-            inner = value.value
-            return self.replaced(inner, allowed) if isinstance(inner, RunFuture | State | Slot) else inner
-        shape = shapes.shape_of(value, kind)
+        shape = shapes.EXACT.get(kind)
         if shape is None:
-            return value
+            if isinstance(value, _LEAVES):
+                return self.replaced(value, allowed)
+            if kind is allow_failure:
+                return self.visit(value.value, True)
+            if kind is quote:
+                return value.value
+            if kind is opaque:
+                inner = value.value
+                return self.replaced(inner, allowed) if isinstance(inner, _LEAVES) else inner
+            shape = shapes.shape_of(kind)
+            if shape is None:
+                return value
         parts = shape.parts(value)
         # Without a call for each item: a list of a million numbers is common.
         if shapes.PLAIN.issuperset(map(type, parts)) and kind is not FutureList:
@@ -105,6 +112,8 @@ class _Walk:
 
 class _Rebuilding(_Walk):
     """Copies all containers of a value that leads back to itself, so that the copy leads back to the copy."""
+
+    __slots__ = ("_copies",)
 
     def __init__(self, walk: _Walk) -> None:
         super().__init__(walk._leaf)
@@ -150,10 +159,10 @@ def _has_leaf(value: Any) -> bool:
         kind = type(value)
         if kind in shapes.PLAIN or id(value) in seen:
             continue
-        if isinstance(value, RunFuture | State | Slot | Mark):
+        if isinstance(value, (*_LEAVES, Mark)):
             return True
         seen.add(id(value))
-        if (shape := shapes.shape_of(value, kind)) is not None:
+        if (shape := shapes.shape_of(kind)) is not None:
             left.extend(shape.parts(value))
     return False
 

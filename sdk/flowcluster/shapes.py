@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import types
+import weakref
 from collections import ChainMap, UserDict, UserList, deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
@@ -27,25 +28,31 @@ class Shape(NamedTuple):
     fill: Callable[[Any, Any, Sequence[Any]], None] | None = None
 
 
-def shape_of(value: Any, kind: type) -> Shape | None:
-    """Return the shape of a value of this type; None for a value that is taken as a whole."""
-    known = _EXACT.get(kind)
-    if known is not None:
+def shape_of(kind: type) -> Shape | None:
+    """Return the shape of values of this type; None for values that are taken as a whole."""
+    if (known := EXACT.get(kind)) is not None:
         return known
+    try:
+        return _found[kind]
+    except KeyError:
+        pass
+    shape = _found[kind] = _shape_of(kind)
+    return shape
+
+
+def _shape_of(kind: type) -> Shape | None:
     for base, shape in _BASES:
-        if isinstance(value, base):
+        if issubclass(kind, base):
             return shape
-    if isinstance(value, type):
+    if issubclass(kind, type):
         return None
     if hasattr(kind, "__dataclass_fields__"):
-        return _object(tuple(kind.__dataclass_fields__))
+        return _object(kind.__dataclass_fields__)
     if hasattr(kind, "__attrs_attrs__"):
-        return _object(tuple(attribute.name for attribute in kind.__attrs_attrs__))
+        return _object(attribute.name for attribute in kind.__attrs_attrs__)
     # A pydantic model, without an import of pydantic.
     if hasattr(kind, "__pydantic_fields__"):
         return _object((*kind.__pydantic_fields__, "__pydantic_extra__"))
-    if kind is types.SimpleNamespace:
-        return _object(tuple(vars(value)))
     return None
 
 
@@ -114,8 +121,22 @@ def _proxy_of(value: Any, items: Sequence[Any]) -> Any:
     return types.MappingProxyType(dict(zip(items[:half], items[half:], strict=True)))
 
 
-def _object(names: Iterable[str]) -> Shape:
-    names = tuple(names)
+def _attributes(value: Any) -> Sequence[Any]:
+    return list(vars(value).values())
+
+
+def _set_attributes(value: Any, result: Any, items: Sequence[Any]) -> None:
+    vars(result).update(zip(vars(value), items, strict=True))
+
+
+def _namespace_of(value: Any, items: Sequence[Any]) -> Any:
+    result = copy.copy(value)
+    _set_attributes(value, result, items)
+    return result
+
+
+def _object(attributes: Iterable[str]) -> Shape:
+    names = tuple(attributes)
 
     def parts(value: Any) -> Sequence[Any]:
         return [getattr(value, name, None) for name in names]
@@ -140,9 +161,13 @@ _FROZEN_SET = Shape(list, _frozen_set_of)
 _DICT = Shape(_keys_and_values, _dict_of, _refill_dict)
 _DATA = _object(("data",))
 
-_EXACT: dict[type, Shape] = {list: _LIST, tuple: _TUPLE, dict: _DICT, set: _SET, frozenset: _FROZEN_SET}
+#: The shapes of the types of most containers.
+EXACT: dict[type, Shape] = {list: _LIST, tuple: _TUPLE, dict: _DICT, set: _SET, frozenset: _FROZEN_SET}
 _BASES: list[tuple[type, Shape]] = [
     *((list, _LIST), (tuple, _TUPLE), (dict, _DICT), (set, _SET), (frozenset, _FROZEN_SET), (deque, _LIST)),
     *((UserDict, _DATA), (UserList, _DATA), (ChainMap, _object(("maps",)))),
     (types.MappingProxyType, Shape(_keys_and_values, _proxy_of)),
+    (types.SimpleNamespace, Shape(_attributes, _namespace_of, _set_attributes)),
 ]
+
+_found: weakref.WeakKeyDictionary[type, Shape | None] = weakref.WeakKeyDictionary()

@@ -99,7 +99,7 @@ def call_function(spec: TaskSpec, args: Args, kwargs: Kwargs, wait_for: inputs.W
     Raises what the function raises, and `UpstreamFailed`, unless `return_state` is true.
     """
     order = inputs.listed(wait_for)
-    upstream, is_plain = inputs.look((args, kwargs))
+    upstream, is_plain = inputs.look_at_call(args, kwargs)
     is_direct = is_plain and not order and not return_state
     if not spec.is_async:
         if is_direct:

@@ -42,7 +42,7 @@ class TaskRun:
         self.args = args
         self.kwargs = kwargs
         self.order = order
-        self.upstream, self.is_plain = inputs.look((args, kwargs))
+        self.upstream, self.is_plain = inputs.look_at_call(args, kwargs)
         self.key = name = run.next_name(spec)
         self.is_nameless = False
         if spec.run_name is not None:
