@@ -46,6 +46,7 @@ class FlowContext:
         tags: the words attached to the run.
         log_prints: whether what it prints goes to its logger.
         printed: what it printed since the last line's end, to be logged with the rest of that line.
+        topic: where its log lines are sent to, if a task on a worker called it; else None.
     """
 
     def __init__(self, name: str, flow_name: str, is_async: bool, runner: object, log_prints: bool = False) -> None:
@@ -58,6 +59,7 @@ class FlowContext:
         self.tags = tags_here.get()
         self.log_prints = log_prints
         self.printed = ""
+        self.topic: str | None = None
 
 
 class TaskContext:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from typing import Any, Generic, Literal, Protocol, Self, TypeVar, overload
 
-from flowcluster import states
+from flowcluster import guarding, states
 from flowcluster.gathering import DoneAndNotDone, as_completed, wait
 from flowcluster.states import State
 from flowcluster.waiting import wait_async, wait_blocking
@@ -29,7 +30,8 @@ R_co = TypeVar("R_co", covariant=True)
 F = TypeVar("F", bound="RunFuture[Any]")
 
 # One lock for all futures: it is held for a few instructions only, and a lock each would cost more.
-_lock = threading.Lock()
+# Garbage collection can call code of users, which may come here again, in any thread that holds it.
+_lock = threading.RLock()
 _logger = logging.getLogger("flowcluster.futures")
 _settling = threading.local()
 
@@ -52,7 +54,17 @@ class RunFuture(Generic[R_co]):
         owner: what runs it, and can give it up.
     """
 
-    __slots__ = ("__weakref__", "_callbacks", "_state", "handle", "is_firm", "is_settled", "name", "owner")
+    __slots__ = (
+        "__weakref__",
+        "_callbacks",
+        "_listeners",
+        "_state",
+        "handle",
+        "is_firm",
+        "is_settled",
+        "name",
+        "owner",
+    )
 
     def __init__(self, name: str, owner: Owner | None = None) -> None:
         self.name = name
@@ -62,6 +74,7 @@ class RunFuture(Generic[R_co]):
         self.is_settled = False
         self._state: State[Any] = _PENDING
         self._callbacks: list[Callable[[], None]] | None = None
+        self._listeners: deque[tuple[contextvars.Context, Callable[[Any], object]]] | None = None
 
     @property
     def state(self) -> State[R_co]:
@@ -83,16 +96,40 @@ class RunFuture(Generic[R_co]):
     def add_done_callback(self, callback: Callable[[Self], object]) -> None:
         """Call `callback` with this future once the run has ended, at once if it has already.
 
-        From any thread. What the callback raises is logged.
+        The callbacks of a future are called one after the other, in a thread that no run depends on. What a
+        callback raises is logged.
         """
+        with _lock:
+            # After the end, too, while those that came before are being called.
+            if not self.is_settled or self._listeners is not None:
+                if self._listeners is None:
+                    self._listeners = deque()
+                self._listeners.append((contextvars.copy_context(), callback))
+                return
+        self._call(callback)
 
-        def call() -> None:
-            try:
-                callback(self)
-            except Exception:
-                _logger.exception("A callback of task run '%s' raised:", self.name)
+    def _call(self, callback: Callable[[Any], object]) -> None:
+        try:
+            callback(self)
+        except BaseException as error:
+            if guarding.is_interrupt(error):
+                raise
+            guarding.quietly(_logger.error, "A callback of task run '%s' raised:", self.name, exc_info=error)
 
-        self.when_done(call)
+    @property
+    def has_listeners(self) -> bool:
+        """For the engine: whether callbacks of the user wait to be called."""
+        return self._listeners is not None
+
+    def notify(self) -> None:
+        """For the engine: call the callbacks of the user; the run has ended."""
+        while True:
+            with _lock:
+                if not self._listeners:
+                    self._listeners = None
+                    return
+                context, callback = self._listeners.popleft()
+            context.run(self._call, callback)
 
     def when_done(self, callback: Callable[[], None]) -> None:
         """For the engine: call `callback`, which must not raise, once the run has ended; from any thread."""
@@ -124,6 +161,8 @@ class RunFuture(Generic[R_co]):
             callbacks, self._callbacks = self._callbacks, None
         if callbacks:
             _call_all(callbacks)
+        if self.owner is None:
+            self.notify()
         return True
 
     def __repr__(self) -> str:
@@ -144,7 +183,12 @@ def _call_all(callbacks: list[Callable[[], None]]) -> None:
     queue = _settling.queue = deque(callbacks)
     try:
         while queue:
-            queue.popleft()()
+            try:
+                queue.popleft()()
+            except BaseException as error:
+                if guarding.is_interrupt(error):
+                    raise
+                guarding.quietly(_logger.error, "The end of a task run could not be passed on:", exc_info=error)
     finally:
         _settling.queue = None
 

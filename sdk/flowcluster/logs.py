@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
-from flowcluster import context, library_logs
+from flowcluster import context, guarding, library_logs, terminal
 from flowcluster.tracebacks import format_trimmed, with_code
 
 ENV_LEVEL = "FLOWCLUSTER_LOGGING_LEVEL"
@@ -58,17 +58,31 @@ def get_run_logger() -> RunLogger:
 def logger_of(run: context.FlowContext | context.TaskContext) -> RunLogger:
     """The logger for a run's own lines."""
     extra = library_logs.names_of(run)
-    if isinstance(run, context.FlowContext):
-        return RunLogger(flow_runs, extra)
     if run.topic is not None:
         # Also in a thread that the task starts, which knows nothing of the run.
         extra[_TOPIC] = run.topic
-    return RunLogger(task_runs, extra)
+    return RunLogger(flow_runs if isinstance(run, context.FlowContext) else task_runs, extra)
+
+
+def sent_to(topic: str) -> dict[str, Any]:
+    """Return the attributes of records that are sent to the driver that listens to `topic`."""
+    return {_TOPIC: topic}
+
+
+class _EngineLogger(RunLogger):
+    """A logger for the engine's lines: a log handler that raises costs the line and nothing else."""
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        """Log a line. Raises only what a signal raised."""
+        try:
+            super().log(level, msg, *args, **kwargs)
+        except BaseException as error:
+            guarding.report_lost_line(error)
 
 
 def flow_logger(run_name: str, flow_name: str, **more: Any) -> RunLogger:
-    """The logger of a flow run, whose records also carry `more`."""
-    return RunLogger(flow_runs, {"flow_run_name": run_name, "flow_name": flow_name, **more})
+    """The logger for the engine's lines about a flow run, whose records also carry `more`."""
+    return _EngineLogger(flow_runs, {"flow_run_name": run_name, "flow_name": flow_name, **more})
 
 
 class RunFormatter(logging.Formatter):
@@ -104,7 +118,9 @@ class _Console(logging.Handler):
         if _is_configured() or hasattr(record, _SENT):
             return
         try:
-            sys.stderr.write(self.format(record) + "\n")
+            line = self.format(record) + "\n"
+            with terminal.whole_lines:
+                sys.stderr.write(line)
         except Exception:
             self.handleError(record)
 
@@ -182,7 +198,7 @@ class ForwardHandler(logging.Handler):
             return  # by a logger below, which was named as well
         topic = getattr(record, _TOPIC, None)
         run = context.current.get()
-        if topic is None and isinstance(run, context.TaskContext):
+        if topic is None and run is not None:
             topic = run.topic
         if topic is None:
             return

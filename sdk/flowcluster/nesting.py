@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from flowcluster.annotations import allow_failure, opaque, quote
+from flowcluster import guarding, shapes
+from flowcluster.annotations import Mark, allow_failure, opaque, quote
 from flowcluster.futures import FutureList, RunFuture
 from flowcluster.states import State
-
-# Most arguments are of these types; they are told apart first.
-_PLAIN = frozenset({int, str, float, bool, bytes, complex, type(None)})
-
 
 Leaf = Callable[[Any, bool], Any]
 
@@ -27,86 +23,149 @@ class Slot:
         self.allow_failure = allow_failure
 
 
-def replace(value: Any, leaf: Leaf, allowed: bool = False) -> Any:
-    """The value with `leaf(x, allowed)` in place of each future, state and slot `x` in it.
+_LEAVES = (RunFuture, State, Slot)
 
-    Looks into lists, tuples, sets, dicts, dataclass instances and pydantic models. What does not change is not copied,
-    and what does is a copy: the caller's objects stay as they are.
+
+def replace(value: Any, leaf: Leaf, allowed: bool = False) -> Any:
+    """Return the value with `leaf(x, allowed)` in place of each future, state and slot `x` in it.
+
+    Looks into lists, tuples, sets, deques, dicts and their keys, subclasses of these, dataclass instances, attrs
+    instances and pydantic models. What does not change is not copied, and what does is a copy: the caller's objects
+    stay as they are. What leads back to itself still does.
+
+    Raises TypeError, which names the type, for an object that cannot be copied with results in it.
     """
-    kind = type(value)
-    if kind in _PLAIN:
+    if type(value) in shapes.PLAIN:
         return value
-    if kind is FutureList:
-        return [replace(item, leaf, allowed) for item in value]
-    if kind is list or kind is set or kind is frozenset or isinstance(value, tuple):
-        # Without a call per item: a list of a million numbers is common.
-        if _PLAIN.issuperset(map(type, value)):
+    walk = _Walk(leaf)
+    try:
+        result = walk.visit(value, allowed)
+        if walk.has_circles and result is not value:
+            return _Rebuilding(walk).visit(value, allowed)
+    except RecursionError:
+        if not _has_leaf(value):
             return value
-        items = [replace(item, leaf, allowed) for item in value]
-        if all(map(_same, items, value)):
+        raise TypeError(f"A future is nested too deeply in an argument of type {type(value).__name__}.") from None
+    return result
+
+
+class _Walk:
+    """Replaces what is in a value; where the value leads back to itself, the original stays for now.
+
+    Attributes:
+        has_circles: whether it does.
+        results: what each leaf was replaced by.
+    """
+
+    __slots__ = ("_above", "_leaf", "has_circles", "results")
+
+    def __init__(self, leaf: Leaf) -> None:
+        self.has_circles = False
+        self.results: dict[tuple[int, bool], Any] = {}
+        self._leaf = leaf
+        self._above: set[int] = set()
+
+    def visit(self, value: Any, allowed: bool) -> Any:
+        """Return the value with what is in it replaced, or the value itself if nothing is."""
+        kind = type(value)
+        if kind in shapes.PLAIN:
             return value
-        return kind(*items) if hasattr(kind, "_fields") else kind(items)
-    if isinstance(value, dict):
-        return _replace_in_dict(value, leaf, allowed)
-    if isinstance(value, RunFuture | State | Slot):
-        return leaf(value, allowed)
-    if kind is allow_failure:
-        return replace(value.value, leaf, True)
-    if kind is quote:
-        return value.value
-    if kind is opaque:
-        inner = value.value
-        return leaf(inner, allowed) if isinstance(inner, RunFuture | State | Slot) else inner
-    if isinstance(value, type):
-        return value
-    if hasattr(kind, "__dataclass_fields__"):
-        return _replace_in_object(value, kind.__dataclass_fields__, leaf, allowed)
-    # A pydantic model, told without importing pydantic.
-    if hasattr(kind, "__pydantic_fields__"):
-        return _replace_in_model(value, leaf, allowed)
-    return value
+        shape = shapes.EXACT.get(kind)
+        if shape is None:
+            if isinstance(value, _LEAVES):
+                return self.replaced(value, allowed)
+            if kind is allow_failure:
+                return self.visit(value.value, True)
+            if kind is quote:
+                return value.value
+            if kind is opaque:
+                inner = value.value
+                return self.replaced(inner, allowed) if isinstance(inner, _LEAVES) else inner
+            shape = shapes.shape_of(kind)
+            if shape is None:
+                return value
+        parts = shape.parts(value)
+        # Without a call for each item: a list of a million numbers is common.
+        if shapes.PLAIN.issuperset(map(type, parts)) and kind is not FutureList:
+            return value
+        return self.inside(value, shape, parts, allowed)
+
+    def replaced(self, leaf: Any, allowed: bool) -> Any:
+        """Return what takes the place of a future, a state or a slot."""
+        result = self.results[id(leaf), allowed] = self._leaf(leaf, allowed)
+        return result
+
+    def inside(self, value: Any, shape: shapes.Shape, parts: Sequence[Any], allowed: bool) -> Any:
+        """Return a container with its parts replaced."""
+        if id(value) in self._above:
+            self.has_circles = True
+            return value
+        self._above.add(id(value))
+        try:
+            items = [self.visit(part, allowed) for part in parts]
+        finally:
+            self._above.discard(id(value))
+        if type(value) is FutureList:
+            return items
+        return value if all(map(_same, items, parts)) else _made(value, shape, items)
+
+
+class _Rebuilding(_Walk):
+    """Copies all containers of a value that leads back to itself, so that the copy leads back to the copy."""
+
+    __slots__ = ("_copies",)
+
+    def __init__(self, walk: _Walk) -> None:
+        super().__init__(walk._leaf)
+        self.results = walk.results
+        self._copies: dict[int, Any] = {}
+
+    def replaced(self, leaf: Any, allowed: bool) -> Any:
+        key = id(leaf), allowed
+        return self.results[key] if key in self.results else super().replaced(leaf, allowed)
+
+    def inside(self, value: Any, shape: shapes.Shape, parts: Sequence[Any], allowed: bool) -> Any:
+        if id(value) in self._copies:
+            return self._copies[id(value)]
+        if shape.fill is not None:
+            # The copy is there before its parts, which can lead to it. Every circle has such a container.
+            result = self._copies[id(value)] = _made(value, shape, parts)
+            items = [self.visit(part, allowed) for part in parts]
+            _checked(value, lambda: shape.fill(value, result, items))  # type: ignore[misc] # it is there
+            return result
+        items = [self.visit(part, allowed) for part in parts]
+        return self._copies.setdefault(id(value), _made(value, shape, items))
+
+
+def _made(value: Any, shape: shapes.Shape, items: Sequence[Any]) -> Any:
+    return _checked(value, lambda: shape.make(value, items))
+
+
+def _checked(value: Any, function: Callable[[], Any]) -> Any:
+    try:
+        return function()
+    except Exception as error:
+        raise TypeError(
+            f"A future in an object of type {type(value).__name__} cannot be replaced by its result "
+            f"({guarding.describe(error)}): pass the future itself, or a list."
+        ) from error
+
+
+def _has_leaf(value: Any) -> bool:
+    seen: set[int] = set()
+    left = [value]
+    while left:
+        value = left.pop()
+        kind = type(value)
+        if kind in shapes.PLAIN or id(value) in seen:
+            continue
+        if isinstance(value, (*_LEAVES, Mark)):
+            return True
+        seen.add(id(value))
+        if (shape := shapes.shape_of(kind)) is not None:
+            left.extend(shape.parts(value))
+    return False
 
 
 def _same(one: object, other: object) -> bool:
     return one is other
-
-
-def _replace_in_dict(value: dict[Any, Any], leaf: Leaf, allowed: bool) -> dict[Any, Any]:
-    if _PLAIN.issuperset(map(type, value.values())):
-        return value
-    changed = {}
-    for key, item in value.items():
-        new = replace(item, leaf, allowed)
-        if new is not item:
-            changed[key] = new
-    if not changed:
-        return value
-    # A copy keeps what a subclass adds, such as the factory of a defaultdict.
-    result = copy.copy(value)
-    result.update(changed)
-    return result
-
-
-def _replace_in_object(value: Any, fields: Iterable[str], leaf: Leaf, allowed: bool) -> Any:
-    changed = {}
-    for name in fields:
-        item = getattr(value, name, None)
-        new = replace(item, leaf, allowed)
-        if new is not item:
-            changed[name] = new
-    if not changed:
-        return value
-    # Not through the constructor: it may check or derive values, and it ran when the user made the object.
-    result = copy.copy(value)
-    for name, item in changed.items():
-        object.__setattr__(result, name, item)
-    return result
-
-
-def _replace_in_model(value: Any, leaf: Leaf, allowed: bool) -> Any:
-    result = _replace_in_object(value, type(value).__pydantic_fields__, leaf, allowed)
-    extra = value.__pydantic_extra__
-    if extra and (new := _replace_in_dict(extra, leaf, allowed)) is not extra:
-        result = copy.copy(value) if result is value else result
-        object.__setattr__(result, "__pydantic_extra__", new)
-    return result

@@ -6,12 +6,17 @@ Each task runner has one, so that an async task never waits for a loop that a fl
 from __future__ import annotations
 
 import contextvars
+import logging
 import threading
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from flowcluster import guarding
+
 if TYPE_CHECKING:
     import asyncio
+
+_logger = logging.getLogger("flowcluster.task_runner")
 
 T = TypeVar("T")
 
@@ -83,11 +88,19 @@ class Portal:
         The coroutine must not raise, not even when it is cancelled; what this gives back cancels it.
         When the portal closes first, `done` is not called.
         """
+        import asyncio
+
         loop = self._started()
         context = contextvars.copy_context()
 
         async def main() -> None:
-            done(await coroutine)
+            try:
+                done(await coroutine)
+            except asyncio.CancelledError:
+                raise  # before the coroutine began
+            except BaseException as error:
+                # It must not end the loop, on which other coroutines run.
+                _report(error)
 
         started: list[asyncio.Task[None]] = []
 
@@ -109,7 +122,14 @@ class Portal:
         """Call `function`, which must not raise or block, after a time, on the loop's thread; never after `close`."""
         loop = self._started()
         context = contextvars.copy_context()
-        loop.call_soon_threadsafe(lambda: loop.call_later(seconds, function, context=context))
+
+        def call() -> None:
+            try:
+                function()
+            except BaseException as error:
+                _report(error)
+
+        loop.call_soon_threadsafe(lambda: loop.call_later(seconds, call, context=context))
 
     def close(self) -> None:
         """Cancel what still runs, end the loop and its thread. May be called again."""
@@ -140,7 +160,8 @@ class Portal:
 
         asyncio.set_event_loop(loop)
         try:
-            loop.run_forever()
+            while not _ran_until_stopped(loop):
+                pass
             tasks = asyncio.all_tasks(loop)
             for task in tasks:
                 task.cancel()
@@ -148,3 +169,20 @@ class Portal:
             loop.run_until_complete(loop.shutdown_asyncgens())
         finally:
             loop.close()
+
+
+def _ran_until_stopped(loop: asyncio.AbstractEventLoop) -> bool:
+    """Run the loop; False if something other than `stop` ended it.
+
+    ``sys.exit`` in an ``asyncio.Task`` of a user does, and the exception also goes to the coroutine that awaits it.
+    """
+    try:
+        loop.run_forever()
+    except BaseException as error:
+        _report(error)
+        return False
+    return True
+
+
+def _report(error: BaseException) -> None:
+    guarding.quietly(_logger.error, "The event loop of async tasks went on after an error:", exc_info=error)

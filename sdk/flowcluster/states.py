@@ -11,7 +11,7 @@ import enum
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Generic, Literal, overload
 
-from flowcluster import errors
+from flowcluster import errors, guarding
 
 if TYPE_CHECKING:
     # `typing.TypeVar` has defaults only from Python 3.13 on. The default lets a bare `State` mean `State[Any]`.
@@ -182,9 +182,8 @@ def cancelled(message: str, error: BaseException | None = None) -> State:
 
 
 def describe(error: BaseException) -> str:
-    """An exception's type and text in one line, as messages of states show it."""
-    text = str(error).strip()
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    """Return an exception's type and text in one line, as messages of states show it. Never raises."""
+    return guarding.describe(error)
 
 
 def total(states: Iterable[State]) -> State:

@@ -92,6 +92,12 @@ class Storage:
         """The value in the file of that name. Raises FileNotFoundError if there is none."""
         return pickle.loads(self._files.cat_file(f"{self._root}/{name}"))
 
+    def lock_path(self, key: str) -> str | None:
+        """Return the file to be locked while the value of `key` is computed; None where files cannot be locked."""
+        from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
+
+        return f"{self._path(key)}.lock" if isinstance(self._files, LocalFileSystem) else None
+
     def _path(self, key: str) -> str:
         import hashlib
 

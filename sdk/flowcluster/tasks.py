@@ -103,8 +103,8 @@ class Task(Generic[P, R_co]):
         """Run the task here and now, without the flow's task runner, and give what its function returned.
 
         Futures among the arguments are waited for and replaced by their results. An async task gives
-        a coroutine, unless a sync flow calls it. Outside of a flow, and inside a task, this is a
-        regular call of the function.
+        a coroutine, unless a sync flow or a sync task calls it. Outside of a flow, and inside a task, this is a
+        regular call of the function, once what it waits for has ended: no task run, no retries, no time limit.
 
         Raises the function's exception, or `UpstreamFailed`; with `return_state`, gives the final
         state instead.
@@ -113,7 +113,7 @@ class Task(Generic[P, R_co]):
         run = context.flow_run()
         return_state, wait_for = kwargs.pop("return_state", False), kwargs.pop("wait_for", ())
         if run is None:
-            return self.spec.function(*args, **kwargs)
+            return direct_call.call_function(self.spec, args, kwargs, wait_for, return_state)
         assert isinstance(run, FlowRun)
         if self.spec.is_async and run.is_async:
             return self._call_async(run, args, kwargs, wait_for, return_state)

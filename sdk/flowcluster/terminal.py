@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 
 #: ``0`` or ``1``: whether a progress line is wanted; by default it is, except in a build service (``CI``).
 ENV_PROGRESS = "FLOWCLUSTER_PROGRESS"
@@ -21,6 +22,9 @@ _SAVE, _RESTORE, _MAKE_ROOM = "\x1b7", "\x1b8", "\x1bD\x1b[A"
 _REGION, _WHOLE, _GO_TO, _ERASE = "\x1b[1;{}r", "\x1b[r", "\x1b[{};1H", "\x1b[0m\x1b[2K"
 # Text that is too wide, for instance of characters that take two columns, ends at the margin.
 _CUT, _WRAP = "\x1b[?7l", "\x1b[?7h"
+
+#: Held while a line is written, by `print` in runs and by the log, which may share a pipe.
+whole_lines = threading.RLock()
 
 #: Rows below which a terminal has none to spare.
 LEAST_ROWS = 4

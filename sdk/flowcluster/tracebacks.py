@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import linecache
 import os
 import re
 import traceback
+import weakref
 from types import TracebackType
 
+from flowcluster import guarding
 from flowcluster.context import PROCESS
 from flowcluster.errors import RemoteTraceback
 
-# On an exception, which may travel on to another process with another log.
+# On a built-in exception, which may travel on to another process with another log.
 _LOGGED = "__flowcluster_logged__"
+
+# By identity: an exception need not be hashable.
+_logged: dict[int, weakref.ref[BaseException]] = {}
 
 # As code objects have it: not made absolute, nor without "..".
 _HERE = os.path.dirname(__file__) + os.sep
@@ -31,7 +37,17 @@ def is_ours(filename: str) -> bool:
 
 
 def format_trimmed(error: BaseException) -> str:
-    """The traceback of `error` and of its causes, without frames of the SDK; no line break at the end."""
+    """Return the traceback of `error` and of its causes, without frames of the SDK; no line break at the end.
+
+    Of an exception that cannot be formatted, as its own code raises, only the text is returned.
+    """
+    try:
+        return _formatted(error)
+    except Exception:
+        return guarding.describe(error)
+
+
+def _formatted(error: BaseException) -> str:
     if isinstance(error.__cause__, RemoteTraceback) and error.__traceback__ is None:
         return error.__cause__.text  # nothing happened to it since it came from a worker
     shown = traceback.TracebackException.from_exception(error)
@@ -58,31 +74,60 @@ def with_code(text: str) -> str:
 
 
 def first_time(error: BaseException) -> bool:
-    """Whether this process asks so for the first time about `error`: its traceback is logged only once.
+    """Return whether this process calls this for the first time for `error`: its traceback is logged only once.
 
     The exception of a task often goes on through its flow, and through the flows around that one.
     """
-    known = vars(error).get(_LOGGED) == PROCESS
-    vars(error)[_LOGGED] = PROCESS
-    return not known
+    known = _logged.get(id(error))
+    if known is not None and known() is error:
+        return False
+    try:
+        _logged[id(error)] = weakref.ref(error, functools.partial(_forget, id(error)))
+        return True
+    except TypeError:
+        pass  # built-in exceptions take no weak references; the mark stays in their attributes
+    try:
+        attributes = vars(error)
+        known_here = attributes.get(_LOGGED) == PROCESS
+        attributes[_LOGGED] = PROCESS
+    except Exception:
+        return True
+    return not known_here
+
+
+def _forget(identity: int, reference: weakref.ref[BaseException]) -> None:
+    if _logged.get(identity) is reference:
+        del _logged[identity]
 
 
 def location(error: BaseException) -> str | None:
-    """Where the flow's author should look: ``greetings.py:12 in say_hello``; None if nothing tells.
+    """Return where the flow's author should look: ``greetings.py:12 in say_hello``; None if that is not known.
 
     The innermost place that is neither the SDK nor an installed package; on the worker, for an
     exception that came from one.
     """
+    try:
+        return _location(error)
+    except Exception:
+        return None  # the exception's own code raises
+
+
+def _location(error: BaseException) -> str | None:
     if isinstance(error.__cause__, RemoteTraceback):
         return error.__cause__.location
     found = None
     frame: TracebackType | None = error.__traceback__
     while frame is not None:
         code = frame.tb_frame.f_code
-        if not is_ours(code.co_filename) and not _is_installed(code.co_filename):
+        if is_of_project(code.co_filename):
             found = f"{os.path.basename(code.co_filename)}:{frame.tb_lineno} in {code.co_name}"
         frame = frame.tb_next
     return found
+
+
+def is_of_project(filename: str) -> bool:
+    """Whether a source file is neither the SDK's nor that of an installed package: its author may edit it."""
+    return bool(filename) and not is_ours(filename) and not _is_installed(filename)
 
 
 def _is_installed(filename: str) -> bool:

@@ -209,3 +209,34 @@ def test_shared_scheduler_keeps_no_lines_for_ever(cluster: Any) -> None:
 
     assert len(added) == 1
     assert added.pop().startswith("Client-")
+
+
+@task
+def calls_a_flow() -> str:
+    @task
+    def below() -> None:
+        get_run_logger().info("task below")
+
+    @flow(log_prints=True)
+    def inner() -> str:
+        get_run_logger().info("flow below")
+        print("print below")  # noqa: T201 - it becomes a log line
+        below.submit().wait()
+        return "over"
+
+    return inner()
+
+
+def test_lines_of_a_flow_that_a_task_calls_come_to_the_driver(runner: TaskRunner, lines: Lines) -> None:
+    """Its own, those of its tasks, and those of the engine."""
+
+    @flow(task_runner=runner)
+    def body() -> str:
+        return calls_a_flow.submit().result()
+
+    assert body() == "over"
+    texts = [line.partition(" - ")[2] for line in lines()]
+    for expected in ("flow below", "print below", "task below"):
+        assert texts.count(expected) == 1, texts
+    assert len([text for text in texts if text.startswith("Created flow run") and "'inner'" in text]) == 1
+    assert len([text for text in texts if text.startswith("Finished in state")]) == 4

@@ -299,14 +299,24 @@ def test_interruption_of_a_sequential_task_stops_the_flow() -> None:
     assert after == []
 
 
-def test_argument_that_cannot_be_looked_through_raises_at_once(runner: TaskRunner) -> None:
-    """A list that contains itself is refused by `submit`, and the flow does not wait for that run."""
+@task
+def is_endless(value: list[Any]) -> bool:
+    return value[0] is value
 
-    def body() -> str:
+
+def test_argument_that_contains_itself_arrives_as_it_is(runner: TaskRunner) -> None:
+    def body() -> Any:
         endless: list[Any] = []
         endless.append(endless)
-        with pytest.raises(RecursionError):
-            echo.submit(endless)
+        return is_endless.submit(endless)
+
+    assert final_state(runner, body).result()
+
+
+def test_argument_that_cannot_be_looked_through_raises_at_once(runner: TaskRunner) -> None:
+    """The flow does not wait for that run."""
+
+    def body() -> str:
         with pytest.raises(TypeError):
             echo.submit(1, wait_for=5)  # type: ignore[call-overload]
         return "went on"

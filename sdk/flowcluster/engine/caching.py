@@ -5,16 +5,18 @@ Looked up and stored where the task is executed: neither arguments nor results t
 
 from __future__ import annotations
 
-import json
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from flowcluster import pickling, states, storage
+from flowcluster import states, storage
 from flowcluster.context import TaskContext
+from flowcluster.engine import claims, hashing
 from flowcluster.engine.parameters import by_name
 from flowcluster.options import TaskSpec
 from flowcluster.states import State
 from flowcluster.storage import Storage
+from flowcluster.waiting import Colour
 
 logger = logging.getLogger("flowcluster.task_runs")
 
@@ -43,6 +45,58 @@ class CachedRun:
             return None
         return states.completed(entry.value, name="Cached")
 
+    async def execute(self, call: Callable[[], Awaitable[State]], colour: Colour) -> State:
+        """Return the state with the cached result, or that of `call`, whose result is then cached.
+
+        Of runs with the same key at the same time, one is executed, and the others take its result if there is one.
+        """
+        if (state := self.state()) is not None:
+            return state
+        if self._key is None or self._spec.refresh_cache:
+            return await self._executed(call)
+        name = f"{self._url} {self._key}"
+        while name not in claims.held.get():
+            claim, is_mine = claims.take(name)
+            if is_mine:
+                return await self._claimed(claim, name, call, colour)
+            await colour.wait(claim.when_over)
+            if (state := self.state()) is not None:
+                return state
+            if claim.was_completed:  # its result could not be stored, or has expired
+                break
+        return await self._executed(call)
+
+    async def _claimed(
+        self, claim: claims.Claim, name: str, call: Callable[[], Awaitable[State]], colour: Colour
+    ) -> State:
+        lock, token = None, claims.held.set(claims.held.get() | {name})
+        try:
+            if (lock := self._lock()) is not None and not lock.try_to_lock():
+                await colour.wait(lock.when_locked)
+            # Another run can have stored a result since this one looked.
+            state = self.state() or await self._executed(call)
+            claim.was_completed = state.is_completed()
+            return state
+        finally:
+            claims.held.reset(token)
+            if lock is not None:
+                lock.unlock()
+            claim.release()
+
+    async def _executed(self, call: Callable[[], Awaitable[State]]) -> State:
+        state = await call()
+        if state.is_completed():
+            self.store(state.data)
+        return state
+
+    def _lock(self) -> claims.FileLock | None:
+        assert self._key is not None
+        try:
+            path = self._storage().lock_path(self._key)
+        except Exception:
+            return None  # `state` has reported it
+        return None if path is None else claims.FileLock(path)
+
     def store(self, value: Any) -> None:
         """Keep the result for later runs. A run does not fail because that does."""
         if self._key is None:
@@ -53,20 +107,27 @@ class CachedRun:
             logger.warning("The result could not be cached: %s", states.describe(error))
 
     def _storage(self) -> Storage:
-        return storage.open_storage(self._spec.result_storage or storage.default_url())
+        return storage.open_storage(self._url)
+
+    @property
+    def _url(self) -> str:
+        return self._spec.result_storage or storage.default_url()
 
 
 def task_input_hash(run: TaskContext, arguments: dict[str, Any]) -> str:
-    """For ``cache_key_fn``: the same key for the same code of a task with equal arguments.
+    """For ``cache_key_fn``: return the same key for the same code of a task with equal arguments.
 
-    Raises what pickling an argument raises.
+    The code is the function's with its defaults and captured variables, and what it refers to: global variables,
+    functions and classes of the project, recursively; functions and classes of installed packages count by their
+    names. Arguments are equal if their types and contents are: ``1``, ``1.0`` and ``True`` differ, and so do a list and
+    a tuple; orders of keys and of sets do not matter.
+
+    Raises TypeError with the name of what cannot be hashed, such as a lock or an open file.
     """
-    import hashlib
-
-    code = getattr(run.spec.function, "__code__", None)
-    text = (run.spec.name, run.spec.key, code and (code.co_code.hex(), repr(code.co_consts)))
+    spec, hasher = run.spec, hashing.Hasher()
     try:
-        data = json.dumps([text, arguments], sort_keys=True).encode()
-    except (TypeError, ValueError):
-        data = pickling.dumps((text, sorted(arguments.items())))
-    return hashlib.sha256(data).hexdigest()
+        code = hasher.digest(spec.function, f"task {spec.name!r}")
+        values = {name: hasher.digest(value, f"argument {name!r}").hex() for name, value in arguments.items()}
+        return hasher.digest((spec.name, spec.key, code, values), "the key").hex()
+    except RecursionError:
+        raise hashing.CannotHash(f"An input of task {spec.name!r} is nested too deeply to be hashed.") from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flowcluster import context, errors, prints, states
+from flowcluster import context, errors, guarding, prints, states
 from flowcluster.context import RunInfo, TaskContext
 from flowcluster.engine import timeouts
 from flowcluster.engine.caching import CachedRun
@@ -25,13 +25,13 @@ async def execute(shared: SharedPart, info: RunInfo, args: Args, kwargs: Kwargs)
     """
     run = TaskContext(shared, info, context.flow_of_task())
     token = context.current.set(run)
-    prints.began(run)
+    prints.install(run.log_prints)
     try:
         state = await _through_cache(run, args, kwargs) if shared.spec.cache_key_fn else await _call(run, args, kwargs)
     except BaseException as error:
         state = state_of(error, "Task run", info.name)
     finally:
-        prints.ended(run)
+        guarding.quietly(prints.ended, run)
         context.current.reset(token)
     if run.nested is not None:
         state = await _with_nested(run, state)
@@ -40,12 +40,7 @@ async def execute(shared: SharedPart, info: RunInfo, args: Args, kwargs: Kwargs)
 
 async def _through_cache(run: TaskContext, args: Args, kwargs: Kwargs) -> State:
     cached = CachedRun(run.spec, run, args, kwargs)
-    state = cached.state()
-    if state is None:
-        state = await _call(run, args, kwargs)
-        if state.is_completed():
-            cached.store(state.data)
-    return state
+    return await cached.execute(lambda: _call(run, args, kwargs), Suspending() if run.spec.is_async else Blocking())
 
 
 async def _call(run: TaskContext, args: Args, kwargs: Kwargs) -> State:
@@ -68,23 +63,32 @@ async def _with_nested(run: TaskContext, state: State) -> State:
         nested.abandon("The task run that submitted it was broken off.")
         return state_of(error, "Task run")
     finally:
-        nested.release()
+        guarding.quietly(nested.release)
 
 
 def state_of(error: BaseException, what: str, name: str | None = None) -> State:
-    """The state of a run ("Task run" or "Flow run") with this name that was ended by `error`."""
-    # The first frames are the engine's; the author of the function wants the rest.
-    while error.__traceback__ is not None and is_ours(error.__traceback__.tb_frame.f_code.co_filename):
-        if error.__traceback__.tb_next is None:
-            break
-        error.__traceback__ = error.__traceback__.tb_next
+    """Return the state of a run ("Task run" or "Flow run") with this name that was ended by `error`. Never raises."""
+    if isinstance(error, timeouts.Stopped):
+        error = error.error
+    _trim(error)
     # The time limit of another run, whose exception it passes on, is an exception like any other.
     if isinstance(error, errors.RunTimedOut) and error.run_name == name:
         return State(StateType.FAILED, f"{what} took too long: {error}", error, "TimedOut")
     if isinstance(error, Exception):
         return states.failed(f"{what} encountered an exception: {states.describe(error)}", error)
     if isinstance(error, SystemExit) and not isinstance(error, errors.Terminated):
-        return states.crashed(f"{what} called sys.exit({'' if error.code is None else repr(error.code)}).", error)
+        code = "" if error.code is None else guarding.repr_of(error.code)
+        return states.crashed(f"{what} called sys.exit({code}).", error)
     if type(error).__name__ == "CancelledError":
         return states.cancelled(f"{what} was cancelled.", error)
     return states.crashed(f"{what} was interrupted by {states.describe(error)}", error)
+
+
+def _trim(error: BaseException) -> None:
+    """Take the engine's frames off the start of the traceback: the author of the function wants the rest."""
+    trace = first = vars(BaseException)["__traceback__"].__get__(error)
+    while trace is not None and trace.tb_next is not None and is_ours(trace.tb_frame.f_code.co_filename):
+        trace = trace.tb_next
+    if trace is not first:
+        # An exception may refuse assignments, as that of a frozen dataclass does.
+        BaseException.with_traceback(error, trace)

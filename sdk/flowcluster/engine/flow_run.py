@@ -8,7 +8,7 @@ import logging
 from contextlib import nullcontext
 from typing import Any
 
-from flowcluster import context, errors, logs, names, prints, states
+from flowcluster import context, errors, guarding, logs, names, prints, states
 from flowcluster.engine import hooks, inputs, parameters, progress, retrying, run_names, timeouts
 from flowcluster.engine.conclusion import conclude, without_cluster
 from flowcluster.engine.execution import Args, Kwargs, state_of
@@ -54,17 +54,23 @@ async def run(
     run = FlowRun(
         run_name or names.run_name(), spec.name, spec.is_async, spec.runner.duplicate(), parent, spec.log_prints
     )
+    caller = context.current.get()
+    if caller is not None and caller.topic is not None:
+        run.send_logs_to(caller.topic)
     progress.began(run)
     token = context.current.set(run)
     tags = context.tags_here.set(context.united(run.tags, spec.tags))
     run.tags = context.tags_here.get()
-    prints.began(run)
+    prints.install(run.log_prints)
     try:
         with nullcontext(Termination()) if parent else sigterm_interrupts(on_loop=spec.is_async) as termination:
             run.state = await _guarded(run, spec, args, kwargs, colour, wait_for, termination)
-        hooks.call_all(spec.hooks_for(run.state.type), spec, run, run.state, run.logger)
+        if isinstance(run.interrupt, GeneratorExit):
+            colour = Blocking()
+        if called := spec.hooks_for(run.state.type):
+            await colour.call(lambda: hooks.call_all(called, spec, run, run.state, run.logger))
     finally:
-        prints.ended(run)
+        guarding.quietly(prints.ended, run)
         context.tags_here.reset(tags)
         context.current.reset(token)
         progress.ended(run)
@@ -131,7 +137,8 @@ def _announce(run: FlowRun) -> None:
     if run.parent:
         run.parent.logger.info("Created subflow run '%s' for flow '%s'", run.name, run.flow_name)
         return
-    logs.engine.info("Created flow run '%s' for flow '%s'", run.name, run.flow_name)
+    created = "Created flow run '%s' for flow '%s'"
+    guarding.quietly(logs.engine.info, created, run.name, run.flow_name, extra=run.extra)
     run.logger.info("Starting '%s'; submitted tasks will be run %s...", run.runner.name, run.runner.concurrency)
 
 
@@ -143,7 +150,7 @@ async def _with_retries(run: FlowRun, spec: FlowSpec, args: Args, kwargs: Kwargs
         lost = isinstance(state.data, errors.ClusterError)
         if not lost and not retrying.is_retriable(state):
             return state
-        delay = retrying.delay(spec, run.run_count, run, state, run.logger)
+        delay = await retrying.delay_after(spec, run.run_count, run, state, run.logger, colour)
         if delay is None:
             return state
         run.logger.warning(
@@ -167,7 +174,7 @@ async def _execute(run: FlowRun, spec: FlowSpec, args: Args, kwargs: Kwargs, col
         run.has_started = True
         value = await timeouts.call(spec, run.name, args, kwargs)
     except Exception as error:
-        state = _failed(run, error)
+        state = _failed(run, error.error if isinstance(error, timeouts.Stopped) else error)
         if state.name == "TimedOut":
             run.abandon("The flow run that submitted it took too long.")
     # Also after an exception: what was submitted is never lost.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 
-from flowcluster import errors, logs
+from flowcluster import errors
 from flowcluster.context import TaskContext
 from flowcluster.engine import progress
 from flowcluster.engine.run import FlowRun
@@ -30,9 +30,7 @@ class NestedRuns(FlowRun):
         self._prefix = f"{zlib.crc32(f'{task.name}/{task.run_count}'.encode()) & 0xFFFF:04x}-"
         self._task = task
         if task.topic is not None:
-            # These lines too are for the driver's log, whatever thread they come from.
-            self._extra = {"flowcluster_topic": task.topic}
-            self.logger = logs.flow_logger(self.name, self.flow_name, **self._extra)
+            self.send_logs_to(task.topic)  # they too are for the driver's log
 
     def _new_part(self, spec: TaskSpec) -> SharedPart:
         of_task = self._task.shared

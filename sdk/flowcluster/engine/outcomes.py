@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from flowcluster import errors, exact_json, states
+from flowcluster import errors, exact_json, guarding, states
 from flowcluster.engine.run import FlowRun
 from flowcluster.tracebacks import location
 from flowcluster_api import driver as api
@@ -64,7 +64,7 @@ def exit_code_of(error: SystemExit) -> tuple[int, str]:
         return 0, ""
     if isinstance(error.code, int):
         return error.code, str(error.code)
-    return 1, repr(error.code)
+    return 1, guarding.repr_of(error.code)
 
 
 def to_json(value: object) -> tuple[str | None, str | None]:

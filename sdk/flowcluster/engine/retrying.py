@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from flowcluster import errors
+from flowcluster import errors, guarding
+from flowcluster.engine import hooks
 from flowcluster.logs import RunLogger
-from flowcluster.options import thing_of
 from flowcluster.states import State, StateType
+from flowcluster.waiting import Colour
 
 
 class Retrying(Protocol):
@@ -39,10 +40,12 @@ def delay(spec: Retrying, retry: int, run: Any, state: State, logger: RunLogger)
     """Seconds until retry number `retry` (from 1) of a run that ended in `state`; None for no retry."""
     if spec.retry_condition is not None:
         try:
-            if not spec.retry_condition(thing_of(spec), run, state):
+            if not hooks.call(spec.retry_condition, spec, run, state):
                 return None
-        except Exception:
-            logger.exception("retry_condition raised, so '%s' is not tried again:", run.name)
+        except BaseException as error:
+            if guarding.is_interrupt(error):
+                raise
+            logger.error("retry_condition raised, so '%s' is not tried again:", run.name, exc_info=error)
             return None
     seconds = spec.retry_delays[min(retry, len(spec.retry_delays)) - 1]
     if spec.retry_jitter_factor:
@@ -50,6 +53,15 @@ def delay(spec: Retrying, retry: int, run: Any, state: State, logger: RunLogger)
 
         seconds *= 1 + random.uniform(0, spec.retry_jitter_factor)
     return seconds
+
+
+async def delay_after(
+    spec: Retrying, retry: int, run: Any, state: State, logger: RunLogger, colour: Colour
+) -> float | None:
+    """Return what `delay` returns; it calls the user's condition where that holds up no event loop."""
+    if spec.retry_condition is None:
+        return delay(spec, retry, run, state, logger)
+    return await colour.call(lambda: delay(spec, retry, run, state, logger))
 
 
 def exponential_backoff(backoff_factor: float) -> Callable[[int], list[float]]:

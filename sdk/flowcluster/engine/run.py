@@ -7,14 +7,18 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from flowcluster import context, library_logs, logs, states
+from flowcluster import context, guarding, library_logs, logs, states
 from flowcluster.engine.window import Window
 from flowcluster.errors import Terminated
 from flowcluster.futures import RunFuture
 from flowcluster.options import TaskSpec
 from flowcluster.runners.base import SharedPart, TaskRunner
-from flowcluster.states import State, Tally
+from flowcluster.runners.threads import ThreadPool
+from flowcluster.states import State, StateType, Tally
 from flowcluster.tracebacks import first_time
+
+#: Threads for hooks, conditions and callbacks of one flow run, and seconds after which one that is idle ends.
+_USER_THREADS, _LINGER = 64, 0.1
 
 
 class FlowRun(context.FlowContext):
@@ -32,6 +36,7 @@ class FlowRun(context.FlowContext):
         has_started: whether the flow function was called.
         logger: for lines about the run.
         verbose: whether lines of level INFO are wanted.
+        extra: attributes of all log records about the run.
     """
 
     runner: TaskRunner
@@ -60,18 +65,26 @@ class FlowRun(context.FlowContext):
         # Counted over the whole tree of runs: the name of a task run is unique in it.
         self._numbers: dict[str, int] = parent._numbers if parent else {}
         self._prefix = ""
-        self._extra: dict[str, Any] = {}
-        self._lock: threading.Lock = parent._lock if parent else threading.Lock()
+        self.extra: dict[str, Any] = {}
+        # Garbage collection can call code of users, which may come here again, in any thread that holds the lock.
+        self._lock: Any = parent._lock if parent else threading.RLock()
         self._open: set[RunFuture[Any]] = set()
         self._closing = 0
         self._idle: list[Callable[[], None]] = []
         self._shared: dict[TaskSpec, SharedPart] = {}
         self._window = Window(runner.max_in_flight) if runner.max_in_flight else None
+        self._user_code: ThreadPool | None = None
 
     def rename(self, name: str) -> None:
         """Give the run another name, before it has told anybody its first one."""
         self.name = name
-        self.logger = logs.flow_logger(name, self.flow_name)
+        self.logger = logs.flow_logger(name, self.flow_name, **self.extra)
+
+    def send_logs_to(self, topic: str) -> None:
+        """Send all lines about the run, whatever thread they come from, to the driver of the task that called it."""
+        self.topic = topic
+        self.extra = logs.sent_to(topic)
+        self.logger = logs.flow_logger(self.name, self.flow_name, **self.extra)
 
     def begin_again(self) -> None:
         """Get ready for a retry, all of the last execution's task runs having ended."""
@@ -99,7 +112,7 @@ class FlowRun(context.FlowContext):
 
     def _new_part(self, spec: TaskSpec) -> SharedPart:
         level = logs.task_runs.getEffectiveLevel()
-        return SharedPart(
+        part = SharedPart(
             spec,
             self.name,
             self.flow_name,
@@ -108,6 +121,8 @@ class FlowRun(context.FlowContext):
             self.logs_prints_of(spec),
             library_logs.extra_loggers(),
         )
+        part.topic = self.topic
+        return part
 
     def logs_prints_of(self, spec: TaskSpec) -> bool:
         """Whether what a task prints goes to its runs' loggers."""
@@ -153,11 +168,26 @@ class FlowRun(context.FlowContext):
             self._open.remove(future)
             self._closing += 1
             self.tally.add(state)
-        if self.exit is None and isinstance(state.data, SystemExit) and not isinstance(state.data, Terminated):
-            self.exit = state.data
-        if self.verbose or not state.is_completed():
-            self._log_end(future.name, state)
-        future.settle(state)
+        try:
+            if state.type is StateType.CRASHED and self.exit is None and _is_exit(state.data):
+                self.exit = state.data
+            if self.verbose or not state.is_completed():
+                guarding.quietly(self._log_end, future.name, state)
+        finally:
+            future.settle(state)
+            if future.has_listeners:
+                self.call_user_code(lambda: self._notify(future))
+            else:
+                self._has_closed()
+        return True
+
+    def _notify(self, future: RunFuture[Any]) -> None:
+        try:
+            future.notify()
+        finally:
+            self._has_closed()
+
+    def _has_closed(self) -> None:
         with self._lock:
             self._closing -= 1
             idle = [] if self._open or self._closing else self._idle
@@ -165,7 +195,21 @@ class FlowRun(context.FlowContext):
                 self._idle = []
         for callback in idle:
             callback()
-        return True
+
+    def call_user_code(self, function: Callable[[], None]) -> None:
+        """Call `function`, which calls code of the user and must not raise, in a thread that no other run depends on.
+
+        A runner that executes tasks in the flow's own thread gets that thread.
+        """
+        if self.runner.is_inline:
+            function()
+            return
+        with self._lock:
+            pool = self._user_code = self._user_code or ThreadPool(_USER_THREADS, linger=_LINGER)
+        try:
+            pool.submit(function)
+        except RuntimeError:  # the system has no thread left
+            function()
 
     def open_runs(self) -> list[RunFuture[Any]]:
         """The task runs that have not ended."""
@@ -194,7 +238,7 @@ class FlowRun(context.FlowContext):
 
     def names_of(self, task_run: str) -> dict[str, Any]:
         """What the engine's log records about a task run carry."""
-        return {"task_run_name": task_run, "flow_run_name": self.name, "flow_name": self.flow_name, **self._extra}
+        return {"task_run_name": task_run, "flow_run_name": self.name, "flow_name": self.flow_name, **self.extra}
 
     def _log_end(self, name: str, state: State) -> None:
         extra = self.names_of(name)
@@ -205,3 +249,7 @@ class FlowRun(context.FlowContext):
         if state.is_failed() and isinstance(state.data, Exception) and first_time(state.data):
             logs.task_runs.error("Encountered exception during execution:", exc_info=state.data, extra=extra)
         logs.task_runs.error("Finished in state %s", state, extra=extra)
+
+
+def _is_exit(error: Any) -> bool:
+    return isinstance(error, SystemExit) and not isinstance(error, Terminated)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import signal
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 from flowcluster.errors import Terminated
 
@@ -20,41 +22,83 @@ class Termination:
     received = False
 
 
+class _Handled:
+    """The outermost flow runs on one event loop.
+
+    Attributes:
+        cancels: what breaks off each of them.
+        before: the signal's handler before the first of them.
+    """
+
+    def __init__(self, before: Any) -> None:
+        self.cancels: list[Callable[[], None]] = []
+        self.before = before
+
+    def cancel_all(self) -> None:
+        """The signal has arrived."""
+        _announce()
+        for cancel in list(self.cancels):
+            cancel()
+
+
+_on_loops: weakref.WeakKeyDictionary[Any, _Handled] = weakref.WeakKeyDictionary()
+
+
 @contextmanager
 def sigterm_interrupts(on_loop: bool) -> Iterator[Termination]:
     """Let SIGTERM break off the flow run that the block contains, unless the application handles it already.
 
     With `on_loop` the running coroutine is cancelled and the `Termination` marked, else `Terminated` is
-    raised in the main thread.
+    raised in the main thread. Of several flow runs on one loop, all are broken off.
     """
     termination = Termination()
-    before = signal.getsignal(signal.SIGTERM)
-    # Only the main thread may set handlers, and only one that nobody chose may be replaced.
-    if threading.current_thread() is not threading.main_thread() or before not in (signal.SIG_DFL, terminate):
+    # Only the main thread may set handlers.
+    if threading.current_thread() is not threading.main_thread():
         yield termination
-        return
-    if on_loop:
-        import asyncio
-
-        loop, flow = asyncio.get_running_loop(), asyncio.current_task()
-        assert flow is not None
-
-        def cancel() -> None:
-            if not termination.received:
-                termination.received = True
-                _announce()
-                flow.cancel()
-
-        loop.add_signal_handler(signal.SIGTERM, cancel)
+    elif on_loop:
+        with _cancelled_by_sigterm(termination):
+            yield termination
+    elif signal.getsignal(signal.SIGTERM) not in (signal.SIG_DFL, terminate):
+        yield termination  # somebody chose that handler
     else:
-        signal.signal(signal.SIGTERM, terminate)
+        before = signal.signal(signal.SIGTERM, terminate)
+        try:
+            yield termination
+        finally:
+            if signal.getsignal(signal.SIGTERM) != before:
+                signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _cancelled_by_sigterm(termination: Termination) -> Iterator[None]:
+    import asyncio
+
+    loop, flow = asyncio.get_running_loop(), asyncio.current_task()
+    assert flow is not None
+
+    def cancel() -> None:
+        if not termination.received:
+            termination.received = True
+            flow.cancel()
+
+    handled = _on_loops.get(loop)
+    if handled is None:
+        handled = _Handled(signal.getsignal(signal.SIGTERM))
+        if handled.before not in (signal.SIG_DFL, terminate):
+            yield
+            return
+        loop.add_signal_handler(signal.SIGTERM, handled.cancel_all)
+        _on_loops[loop] = handled
+    handled.cancels.append(cancel)
     try:
-        yield termination
+        yield
     finally:
-        if on_loop:
+        handled.cancels.remove(cancel)
+        if not handled.cancels:
+            del _on_loops[loop]
             loop.remove_signal_handler(signal.SIGTERM)
-        if signal.getsignal(signal.SIGTERM) != before:
-            signal.signal(signal.SIGTERM, before)
+            if handled.before is terminate:
+                signal.signal(signal.SIGTERM, handled.before)
 
 
 def terminate(number: int, frame: FrameType | None) -> None:

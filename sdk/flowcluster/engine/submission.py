@@ -8,7 +8,7 @@ import threading
 import time
 from typing import Any
 
-from flowcluster import states
+from flowcluster import guarding, states
 from flowcluster.engine import inputs
 from flowcluster.engine.execution import Args, Kwargs, execute
 from flowcluster.engine.run import FlowRun
@@ -94,9 +94,11 @@ class Submission(TaskRun):
             self.future.handle = run.runner.submit(call, functools.partial(self._ended, execution))
         except inputs.NotReady as blocked:
             self._give_back(blocked.state)
-        except Exception as error:
-            # The run ends like one whose worker was lost: nobody may wait for it for ever.
+        except BaseException as error:
+            # The run ends like one whose worker was lost, or the flow would wait for it for ever.
             self._give_back(states.crashed(f"Task run could not be submitted: {states.describe(error)}", error))
+            if guarding.is_interrupt(error):
+                raise
         else:
             for upstream in chained:
                 upstream.when_done(functools.partial(self._upstream_ended, upstream, execution))
@@ -131,18 +133,37 @@ class Submission(TaskRun):
         self._launch()
 
     def _ended(self, execution: int, state: State) -> None:
-        """The runner's answer to one execution; from any thread."""
-        if execution != self._execution:  # it was given up
-            self.run.returned()
-            return
-        self.delay = self.next_delay(state)
-        if self.delay is None:
-            self._give_back(state)
-            return
+        """The runner's answer to one execution; from any thread, for which it takes no time. Never raises."""
+        with _lock:
+            is_current = execution == self._execution  # else it was given up
+            self._execution += is_current
         self.run.returned()
-        if not self.run.runner.is_inline:
-            self.run.runner.portal.later(self.delay, self._launch)
+        if not is_current:
+            return
+        if self.has_user_code(state):
+            self.run.call_user_code(functools.partial(self._caller.copy().run, self._decide, state))
+        else:
+            self._decide(state)
+
+    def _decide(self, state: State) -> None:
+        """Execute the run again, or end it. Whatever code of the user does meanwhile, one of them happens."""
+        try:
+            self.delay = self.next_delay(state)
+            if self.delay is not None:
+                if not self.run.runner.is_inline:
+                    self.run.runner.portal.later(self.delay, self._launch)
+                return
+        except BaseException as error:
+            self.end(state)
+            if guarding.is_interrupt(error):
+                raise
+            guarding.quietly(self.run.logger.error, "'%s' is not tried again:", self.info.name, exc_info=error)
+            return
+        self.end(state)
 
     def _give_back(self, state: State) -> None:
         self.run.returned()
-        self.end(state)
+        if self.has_user_code(state):
+            self.run.call_user_code(functools.partial(self._caller.copy().run, self.end, state))
+        else:
+            self.end(state)

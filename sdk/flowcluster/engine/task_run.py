@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from flowcluster import context, logs, states
+from flowcluster import context, guarding, logs, states
 from flowcluster.context import RunInfo
 from flowcluster.engine import hooks, inputs, parameters, retrying, run_names
 from flowcluster.engine.execution import Args, Kwargs
 from flowcluster.engine.run import FlowRun
 from flowcluster.futures import AsyncTaskFuture, RunFuture, TaskFuture
 from flowcluster.options import TaskSpec
-from flowcluster.states import State
+from flowcluster.states import State, StateType
 
 
 class TaskRun:
@@ -42,7 +42,7 @@ class TaskRun:
         self.args = args
         self.kwargs = kwargs
         self.order = order
-        self.upstream, self.is_plain = inputs.look((args, kwargs))
+        self.upstream, self.is_plain = inputs.look_at_call(args, kwargs)
         self.key = name = run.next_name(spec)
         self.is_nameless = False
         if spec.run_name is not None:
@@ -91,7 +91,8 @@ class TaskRun:
         # The next execution has a handle of its own.
         future.handle = None
         future.pass_through(states.awaiting_retry(info.attempt, self.retries, delay))
-        logs.task_runs.warning(
+        guarding.quietly(
+            logs.task_runs.warning,
             "Ended in state %s; retry %d of %d starts in %g s.",
             state,
             info.attempt,
@@ -102,11 +103,22 @@ class TaskRun:
         self.info = info._replace(attempt=info.attempt + 1)
         return delay
 
-    def end(self, state: State) -> None:
-        """Make `state` its final one."""
+    def has_user_code(self, state: State) -> bool:
+        """Whether `next_delay` or `end` calls code of the user for this state."""
         spec = self.spec
-        if spec.on_completion and state.is_completed():
-            hooks.call_all(spec.on_completion, spec, self.info, state, self.run.logger)
-        if spec.on_failure and (state.is_failed() or state.is_crashed()):
-            hooks.call_all(spec.on_failure, spec, self.info, state, self.run.logger)
-        self.run.closed(self.future, state)
+        if state.type is StateType.COMPLETED:
+            return bool(spec.on_completion)
+        return spec.retry_condition is not None or bool(spec.on_failure)
+
+    def end(self, state: State) -> None:
+        """Make `state` its final one, once the hooks have been called. Raises only what a signal raised."""
+        spec = self.spec
+        try:
+            if self.future.is_settled:
+                return  # it was cancelled, or given up: it does not end in this state
+            if spec.on_completion and state.is_completed():
+                hooks.call_all(spec.on_completion, spec, self.info, state, self.run.logger)
+            if spec.on_failure and (state.is_failed() or state.is_crashed()):
+                hooks.call_all(spec.on_failure, spec, self.info, state, self.run.logger)
+        finally:
+            self.run.closed(self.future, state)

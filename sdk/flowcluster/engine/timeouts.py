@@ -35,6 +35,14 @@ class Limited(Protocol):
         """Seconds that it may take."""
 
 
+class Stopped(Exception):
+    """Carries a StopIteration of a sync function: leaving a coroutine, Python turns that into a RuntimeError."""
+
+    def __init__(self, error: StopIteration) -> None:
+        super().__init__(error)
+        self.error = error
+
+
 class Abandoned(BaseException):
     """Ends a function for which nobody waits any more."""
 
@@ -42,14 +50,18 @@ class Abandoned(BaseException):
 async def call(spec: Limited, run_name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """What the function of a task or flow gives or raises. Suspends only if it is a coroutine function.
 
-    Raises `RunTimedOut` for the run `run_name` if it takes longer than the spec allows.
+    Raises `RunTimedOut` for the run `run_name` if it takes longer than the spec allows, and `Stopped` for a
+    StopIteration of the function.
     """
     if spec.is_async:
         coroutine = spec.function(*args, **kwargs)
         return await (await_within(spec.timeout, run_name, coroutine) if spec.timeout else coroutine)
-    if spec.timeout:
-        return call_within(spec.timeout, run_name, lambda: spec.function(*args, **kwargs))
-    return spec.function(*args, **kwargs)
+    try:
+        if spec.timeout:
+            return call_within(spec.timeout, run_name, lambda: spec.function(*args, **kwargs))
+        return spec.function(*args, **kwargs)
+    except StopIteration as error:
+        raise Stopped(error) from None
 
 
 def call_within(seconds: float, run_name: str, function: Callable[[], T]) -> T:

@@ -6,6 +6,7 @@ import abc
 from collections.abc import Callable, Collection, Coroutine
 from typing import Any, ClassVar, Self
 
+from flowcluster import guarding, states
 from flowcluster.context import RunInfo
 from flowcluster.errors import ClusterError
 from flowcluster.futures import RunFuture
@@ -62,8 +63,16 @@ class TaskCall:
         return self.body(self.shared, self.info, self.args, self.kwargs)
 
     def run(self, portal: Portal) -> State:
-        """Execute it now, in this thread; an async function on the portal's loop, while this thread waits."""
-        return portal.run(self.coroutine()) if self.is_async else drive(self.coroutine())
+        """Execute it now, in this thread; an async function on the portal's loop, while this thread waits.
+
+        Raises only what a signal raised.
+        """
+        try:
+            return portal.run(self.coroutine()) if self.is_async else drive(self.coroutine())
+        except BaseException as error:
+            if guarding.is_interrupt(error):
+                raise
+            return states.crashed(f"Task run was broken off: {states.describe(error)}", error)
 
 
 class SharedPart:

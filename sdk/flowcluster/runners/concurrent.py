@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar
 
+from flowcluster import states
+from flowcluster.portal import Portal
 from flowcluster.runners.base import TaskCall, TaskRunner
-from flowcluster.runners.threads import ThreadPool
+from flowcluster.runners.threads import Job, ThreadPool
 from flowcluster.states import State
 
 
@@ -32,19 +34,23 @@ class ConcurrentTaskRunner(TaskRunner):
         super().open()
         self._pool = ThreadPool(self.max_workers)
 
-    def submit(self, call: TaskCall, done: Callable[[State], None]) -> Callable[[], None] | None:
-        """Execute `call` beside the others. Gives what cancels a coroutine."""
+    def submit(self, call: TaskCall, done: Callable[[State], None]) -> Job | Callable[[], None]:
+        """Execute `call` beside the others. Return what `cancel` needs."""
         if self._pool is None:
             raise RuntimeError(f"The task runner {self.name} has not been started.")
         if call.is_async:
             return self.portal.spawn(call.coroutine(), done)
-        portal = self.portal
-        self._pool.submit(lambda: done(call.run(portal)))
-        return None
+        # Not a closure: the handle must not lead to the run that keeps it, once that has begun.
+        return self._pool.submit(_Execution(call, self.portal, done))
 
-    def cancel(self, handle: Callable[[], None]) -> None:
-        """Cancel a coroutine."""
-        handle()
+    def cancel(self, handle: Job | Callable[[], None]) -> None:
+        """Cancel a coroutine, or a function that has not begun."""
+        if not isinstance(handle, Job):
+            handle()
+        elif (content := handle.take()) is not None:
+            _, execution = content
+            assert isinstance(execution, _Execution)
+            execution.done(states.cancelled("Task run was cancelled."))
 
     def close(self, cancel: bool = False) -> None:
         """End the threads; with `cancel` only those that are idle, as a running function cannot be stopped."""
@@ -52,3 +58,17 @@ class ConcurrentTaskRunner(TaskRunner):
         if pool is not None:
             pool.close(cancel)
         super().close(cancel)
+
+
+class _Execution:
+    """The execution of a call in a thread."""
+
+    __slots__ = ("call", "done", "portal")
+
+    def __init__(self, call: TaskCall, portal: Portal, done: Callable[[State], None]) -> None:
+        self.call = call
+        self.portal = portal
+        self.done = done
+
+    def __call__(self) -> None:
+        self.done(self.call.run(self.portal))

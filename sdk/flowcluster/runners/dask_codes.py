@@ -26,6 +26,8 @@ class Codes:
     def __init__(
         self, client: Any, session: str, topic: str | None, runner_on_worker: Callable[[], TaskRunner]
     ) -> None:
+        #: Where the lines of a flow that a task called on a worker go on to; None in the driver.
+        self.onward: str | None = None
         self._client = client
         self._session = session
         self._topic = topic
@@ -47,7 +49,7 @@ class Codes:
 
     def _keep(self, call: TaskCall) -> str:
         if self._topic is not None:
-            call.shared.topic = self._topic
+            self.onward, call.shared.topic = call.shared.topic, self._topic
         call.shared.runner_on_worker = self._runner_on_worker
         code = dump_code(call)
         # Tasks that submit the same have each a part of their own, with the same content.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import weakref
 from typing import Any
@@ -39,7 +40,8 @@ def on_worker() -> NestedDaskRunner:
     runner.open()
     if _is_in_loop():
         # A coroutine waits without this thread's knowledge: its place is given up for the rest of the task.
-        distributed.secede()
+        with contextlib.suppress(KeyError):  # it is given up already, by a sync task that runs the coroutine
+            distributed.secede()
     return runner
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from flowcluster import guarding
 from flowcluster.runners.dask_plugin import ID_LENGTH, NAME
 
 logger = logging.getLogger("flowcluster.task_runner.dask")
@@ -60,8 +61,8 @@ class News:
                 pass
             try:
                 self._learn(news)
-            except Exception:
-                logger.exception("News of task runs could not be dealt with:")
+            except BaseException as error:
+                guarding.quietly(logger.error, "News of task runs could not be handled:", exc_info=error)
             if last:
                 return
 

@@ -12,7 +12,7 @@ from typing import Any
 import dask
 import distributed
 
-from flowcluster import logs, states
+from flowcluster import guarding, logs, states
 from flowcluster.errors import ClusterLost
 from flowcluster.runners.base import TaskCall, TaskRunner
 from flowcluster.runners.dask_codes import Codes
@@ -134,8 +134,9 @@ class DaskSession:
             return
         try:
             submission.done(state)
-        except Exception:
-            logger.exception("The end of task run '%s' could not be dealt with:", submission.result.name)
+        except BaseException as error:
+            name = submission.result.name
+            guarding.quietly(logger.error, "The end of task run '%s' could not be handled:", name, exc_info=error)
 
     def _finished(
         self, result: DaskResult, worker: str, began: float, ended: float, nbytes: int, outcome: list[Any] | None
@@ -152,7 +153,7 @@ class DaskSession:
         try:
             failure: TaskFailure = result.fetch()
             return failure.state()
-        except Exception as error:
+        except BaseException as error:
             return states.failed(f"Task run failed, and why could not be fetched: {states.describe(error)}", error)
 
     def _not_finished(self, kind: str, *details: Any) -> State:
@@ -255,11 +256,10 @@ class DaskSession:
         else:
             self.client.unsubscribe_topic(self.topic)
 
-    @staticmethod
-    def _replay(event: tuple[float, dict[str, Any]]) -> None:
+    def _replay(self, event: tuple[float, dict[str, Any]]) -> None:
         # The scheduler itself has something to tell about the client, too.
         if "levelno" in event[1]:
-            logs.replay(event[1])
+            logs.replay(event[1], self._codes.onward)
 
 
 def _annotations(call: TaskCall) -> dict[str, Any]:

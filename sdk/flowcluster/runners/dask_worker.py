@@ -55,7 +55,7 @@ def execute(code: str, call: bytes, upstream: list[Any]) -> Any:
         name, result = result
     try:
         data = pickling.dump_small(result, SMALL)
-    except Exception as error:
+    except BaseException as error:
         data = None
         if not worker.address.startswith("inproc://") and not _is_known_to_dask(result):
             message = f"The result, of type {type(result).__name__}, cannot be sent: {states.describe(error)}"
@@ -70,7 +70,7 @@ def execute(code: str, call: bytes, upstream: list[Any]) -> Any:
 def _result(code: str, info: RunInfo, arguments: bytes, upstream: list[Any]) -> Any:
     try:
         inputs = [pickle.loads(value.data) if type(value) is Sent else value for value in upstream]
-    except Exception as error:
+    except BaseException as error:
         return remote.not_loaded(info, error)
     return remote.execute(_code(code), info, arguments, *inputs)
 

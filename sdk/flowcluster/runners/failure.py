@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import pickle
 from typing import Any, NamedTuple
 
-from flowcluster import errors, pickling, states
+from flowcluster import errors, states
+from flowcluster.runners import travelling
 from flowcluster.states import State, StateType
 from flowcluster.tracebacks import format_trimmed, location, with_code
 
@@ -53,7 +53,7 @@ class TaskFailure:
             self.text = states.describe(state.data)
             self.trace = format_trimmed(state.data)
             self.location = location(state.data)
-            self.error = _dump(state.data)
+            self.error = travelling.dump(state.data)
 
     def state(self) -> State:
         """The run's final state, with its exception as far as it can be read here."""
@@ -63,33 +63,10 @@ class TaskFailure:
         """The exception, with the worker's traceback as its cause; None if there was none."""
         if not self.text:
             return None
-        error = _load(self.error) if self.error is not None else None
+        error = travelling.load(self.error) if self.error is not None else None
         if error is None:
             error = errors.RemoteError(self.text)
-        error.__cause__ = errors.RemoteTraceback(with_code(self.trace), self.location)
+        cause = errors.RemoteTraceback(with_code(self.trace), self.location)
+        # An exception may refuse assignments, as that of a frozen dataclass does.
+        vars(BaseException)["__cause__"].__set__(error, cause)
         return error
-
-
-def _dump(error: BaseException) -> bytes | None:
-    # By hand, as distributed changes how exceptions are pickled, and some then arrive without their
-    # attributes, such as the code of SystemExit.
-    try:
-        return pickling.dumps((type(error), error.args, error.__reduce__()))
-    except Exception:
-        return None  # it holds a lock, a connection, or the like; its text has to do
-
-
-def _load(data: bytes) -> BaseException | None:
-    try:
-        kind, args, reduced = pickle.loads(data)
-    except Exception:
-        return None  # its class is not known here
-    try:
-        error: Any = reduced[0](*reduced[1])
-    except Exception:
-        # Its constructor wants other arguments than those it gave to Exception, as is common.
-        error = kind.__new__(kind)
-        error.args = args
-    if len(reduced) > 2 and isinstance(reduced[2], dict):
-        vars(error).update(reduced[2])
-    return error if isinstance(error, BaseException) else None

@@ -15,6 +15,7 @@ from itertools import islice
 from queue import SimpleQueue
 from typing import Any
 
+from flowcluster import guarding
 from flowcluster.runners.ray_connection import Connection
 from flowcluster.runners.ray_result import RayResult
 
@@ -138,8 +139,10 @@ class Ends:
     def _tell(self, result: RayResult, news: Any) -> None:
         try:
             self._ended(result, news)
-        except Exception:
-            logger.exception("The end of task run '%s' could not be dealt with:", result.name)
+        except BaseException as error:
+            guarding.quietly(
+                logger.error, "The end of task run '%s' could not be handled:", result.name, exc_info=error
+            )
 
 
 def _get(references: list[Any]) -> list[Any]:

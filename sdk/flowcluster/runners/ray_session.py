@@ -109,7 +109,7 @@ class RaySession:
             return
         try:
             state = self._final_state(result, data)
-        except Exception as error:
+        except BaseException as error:
             state = states.crashed(f"Task run ended, but how could not be read: {states.describe(error)}", error)
         done = result.done
         result.has_ended()
@@ -157,7 +157,7 @@ class RaySession:
                 error,
             )
         cause = getattr(error, "cause", None) or error
-        text = f"{type(cause).__name__}: {str(cause).strip().splitlines()[0]}" if str(cause).strip() else repr(cause)
+        text = states.describe(cause).splitlines()[0]
         return states.crashed(f"Task run was lost by Ray: {text}", error)
 
     def fetch(self, result: RayResult) -> Any:

@@ -102,7 +102,7 @@ def _result(code: bytes, info: RunInfo, arguments: bytes, upstream: tuple[Any, .
     """The result, packed, or a `TaskFailure`; and the name of the state, if it is not the usual one."""
     try:
         inputs = tuple(one if type(one) is TaskFailure else unpack(one) for one in upstream)
-    except Exception as error:
+    except BaseException as error:
         return remote.not_loaded(info, error), None
     result, name = remote.carry_out(code, info, arguments, inputs, _forwarding), None
     if type(result) is TaskFailure:
@@ -111,7 +111,7 @@ def _result(code: bytes, info: RunInfo, arguments: bytes, upstream: tuple[Any, .
         name, result = result
     try:
         return pack(result), name
-    except Exception as error:
+    except BaseException as error:
         message = f"The result, of type {type(result).__name__}, cannot be sent: {states.describe(error)}"
         return TaskFailure(info.name, states.failed(message, error)), None
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import functools
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
-from flowcluster import context, logs, states
+from flowcluster import context, logs, prints, states
 from flowcluster.context import RunInfo
 from flowcluster.nesting import Slot, replace
 from flowcluster.runners.failure import NamedResult, TaskFailure
+from flowcluster.states import State
 
 
 class _Upstream(Exception):
@@ -38,29 +39,37 @@ def carry_out(
 
     `forwarding` gives the handler that sends the run's log lines; the same one each time.
     """
+    prints.install()  # before a reference to `print` is loaded
     try:
         body, shared = _load(code)
         args, kwargs = fill(pickle.loads(arguments), upstream)
     except _Upstream as blocked:
         return TaskFailure(info.name, states.upstream_not_ready(str(blocked)))
-    except Exception as error:
+    except BaseException as error:
         return not_loaded(info, error)
     if shared.topic is not None:
         logs.forward(forwarding(), shared.level, shared.loggers)
-    if shared.spec.is_async:
-        import asyncio
-
-        state = asyncio.run(body(shared, info, args, kwargs))
-    else:
-        from flowcluster.waiting import drive
-
-        state = drive(body(shared, info, args, kwargs))
+    try:
+        state = _executed(shared.spec.is_async, body(shared, info, args, kwargs))
+    except BaseException as error:
+        # Beside its function: `sys.exit` in an `asyncio.Task` that it started, for instance.
+        state = states.crashed(f"Task run was broken off: {states.describe(error)}", error)
     if not state.is_completed():
         return TaskFailure(info.name, state)
     return state.data if state.name == "Completed" else NamedResult(state.name, state.data)
 
 
-def not_loaded(info: RunInfo, error: Exception) -> TaskFailure:
+def _executed(is_async: bool, execution: Coroutine[Any, Any, State]) -> State:
+    if is_async:
+        import asyncio
+
+        return asyncio.run(execution)
+    from flowcluster.waiting import drive
+
+    return drive(execution)
+
+
+def not_loaded(info: RunInfo, error: BaseException) -> TaskFailure:
     """What is left of a run whose code or arguments this process cannot make sense of."""
     message = f"Task run could not be loaded on the worker: {states.describe(error)}"
     return TaskFailure(info.name, states.failed(message, error))

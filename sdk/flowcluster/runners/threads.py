@@ -2,96 +2,219 @@
 
 The standard library's pool makes the interpreter wait at its exit for functions that run in it, so
 that Ctrl-C would not end a program before its slowest task. These threads are daemons.
+
+Each thread is in one of three states, counted under one lock: it is *idle*, it *counts*, as it has a job or is due to
+take one, or it is *blocked* in a job that waits for others. At most `size` threads count. A job is queued only while
+that many do, so whatever lowers the number (the end of a job, a job that begins to wait) starts the next one.
+
+While the lock is held nothing is called, except to start a thread: the interpreter switches threads at calls, and once
+one thread waits for a lock that another one holds without running, each job costs a switch (four times the time).
 """
 
 from __future__ import annotations
 
 import contextvars
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
+from flowcluster import guarding
 from flowcluster.waiting import occupying
 
-_Job = tuple[contextvars.Context, Callable[[], object]]
+logger = logging.getLogger("flowcluster.task_runner")
+
+
+class Job:
+    """A function that was submitted, and the context variables that it is called with; neither once it has begun."""
+
+    __slots__ = ("_content",)
+
+    def __init__(self, function: Callable[[], object]) -> None:
+        self._content = [(contextvars.copy_context(), function)]
+
+    def take(self) -> tuple[contextvars.Context, Callable[[], object]] | None:
+        """Begin the job, or cancel it: return what it consists of; None if it was begun or cancelled before."""
+        try:
+            return self._content.pop()  # one operation of the interpreter
+        except IndexError:
+            return None
 
 
 class ThreadPool:
-    """Runs functions in at most `size` threads; a thread is started only when a function waits and none is free."""
+    """Runs functions in at most `size` threads; a thread is started only when a function waits and none is free.
 
-    def __init__(self, size: int) -> None:
+    Args:
+        size: how many functions run at a time; those that wait for others do not count.
+        linger: seconds after which an idle thread ends; None: at `close`.
+    """
+
+    def __init__(self, size: int, linger: float | None = None) -> None:
         self._size = size
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._linger = linger
         self._lock = threading.Lock()
+        # A job is in `_due` if a thread counts for it already, which takes it; whichever thread is free first. Both are
+        # filled after the numbers are changed, so whoever takes a job may have to wait for it a moment.
+        self._due: SimpleQueue[Job | None] = SimpleQueue()
+        self._queue: SimpleQueue[Job] = SimpleQueue()
+        self._queued = 0
         self._idle = 0
-        self._waiting = 0
-        self._threads: set[threading.Thread] = set()
+        self._counting = 0
+        self._blocked = 0
         self._started = 0
+        self._threads: set[threading.Thread] = set()
         self._closed = False
 
-    def submit(self, function: Callable[[], object]) -> None:
-        """Run `function` in a thread, with a copy of the caller's context variables. It must not raise."""
-        self._jobs.put((contextvars.copy_context(), function))
-        with self._lock:
-            # Every queued job reserves one idle thread; without one left, a new thread takes it.
-            if self._idle > 0:
-                self._idle -= 1
-                return
-            thread = self._new_thread()
-        if thread is not None:
-            thread.start()
+    def submit(self, function: Callable[[], object]) -> Job:
+        """Run `function` in a thread, with a copy of the caller's context variables. It must not raise.
 
-    def _new_thread(self) -> threading.Thread | None:
-        if len(self._threads) >= self._size + self._waiting:
-            return None
-        thread = threading.Thread(target=self._main, name=f"flowcluster-{self._started}", daemon=True)
-        self._threads.add(thread)
-        self._started += 1
-        return thread
+        Raises RuntimeError after `close`, and if the system cannot start the only thread that could run it.
+        """
+        job = Job(function)
+        with self._lock:
+            is_closed, is_due, is_new = self._closed, self._counting < self._size, False
+            if not is_closed:
+                if not is_due:
+                    self._queued += 1
+                else:
+                    self._counting += 1
+                    if self._idle:
+                        self._idle -= 1
+                    else:
+                        is_new = True
+        if is_closed:
+            raise RuntimeError("The thread pool is closed.")
+        if is_new:
+            is_due = self._start_thread(or_queue=True)
+        (self._due if is_due else self._queue).put(job)
+        return job
+
+    def _start_thread(self, or_queue: bool) -> bool:
+        """Start a thread that counts already; return whether the system could.
+
+        If it could not, the thread does not count any more, and the job is queued if there are others. Raises
+        RuntimeError if there are none, where a new job is to be queued.
+        """
+        with self._lock:
+            new = threading.Thread(target=self._main, name=f"flowcluster-{self._started}", daemon=True)
+            self._started += 1
+        try:
+            new.start()
+        except RuntimeError:
+            with self._lock:
+                self._counting -= 1
+                has_others = bool(self._threads)
+                if has_others or not or_queue:
+                    self._queued += 1
+            if or_queue and not has_others:
+                raise
+            return False
+        with self._lock:
+            self._threads.add(new)
+        return True
 
     @contextmanager
     def _place(self) -> Iterator[None]:
         """While a function waits for others, its thread does not count: they may need one."""
         with self._lock:
-            self._waiting += 1
-            thread = None if self._jobs.empty() else self._new_thread()
-        if thread is not None:
-            thread.start()
+            self._blocked += 1
+            self._counting -= 1
+            is_next = self._queued > 0 and self._counting < self._size
+            is_new = is_next and not self._idle
+            if is_next:
+                self._queued -= 1
+                self._counting += 1
+                self._idle -= not is_new
+        if is_next:
+            self._move_next(is_new)
         try:
             yield
         finally:
             with self._lock:
-                self._waiting -= 1
+                self._blocked -= 1
+                self._counting += 1  # it may be one too many until some job ends
+
+    def _move_next(self, is_new: bool) -> None:
+        """Give a queued job to a thread that counts for it."""
+        if not is_new or self._start_thread(or_queue=False):
+            self._due.put(self._queue.get())
 
     def close(self, abandon: bool = False) -> None:
         """End the threads: wait for them, or with `abandon` leave those that are busy and drop what is queued."""
-        self._closed = abandon
         with self._lock:
-            threads = list(self._threads)
-        for _ in threads:
-            self._jobs.put(None)
-        if not abandon:
-            for thread in threads:
-                if thread is not threading.current_thread():
-                    thread.join()
+            self._closed = True
+            dropped = self._queued if abandon else 0
+            self._queued -= dropped
+            idle, self._idle = self._idle, 0
+            self._counting += idle
+        for _ in range(dropped):
+            self._queue.get()
+        for _ in range(idle):
+            self._due.put(None)
+        # A job that is still queued may start one more thread.
+        while not abandon and (busy := self._others()):
+            for each in busy:
+                each.join()
+
+    def _others(self) -> list[threading.Thread]:
+        with self._lock:
+            return [thread for thread in self._threads if thread is not threading.current_thread()]
 
     def _main(self) -> None:
-        with occupying(self._place):
-            self._work()
-
-    def _work(self) -> None:
-        while True:
-            job = self._jobs.get()
-            if job is None or self._closed:
-                return
-            context, function = job
-            context.run(function)
-            # Nothing may keep the last job's arguments and result alive while this thread is idle.
-            del job, context, function
+        try:
+            with occupying(self._place):
+                job = self._due.get()
+                while job is not None:
+                    _run(job)
+                    # Nothing may keep the last job's arguments and result alive while this thread is idle.
+                    del job
+                    job = self._next()
+        finally:
             with self._lock:
-                if len(self._threads) > self._size + self._waiting:
-                    # It stood in for one that waited.
-                    self._threads.discard(threading.current_thread())
-                    return
-                self._idle += 1
+                self._threads.discard(threading.current_thread())
+
+    def _next(self) -> Job | None:
+        """Return the next job of a thread whose job has ended; None ends the thread."""
+        with self._lock:
+            counting = self._counting - 1
+            is_next = self._queued > 0 and counting < self._size
+            # A thread that stood in for a blocked one is not needed any more.
+            is_over = not is_next and (self._closed or counting + self._idle >= self._size)
+            if is_next:
+                self._queued -= 1
+            else:
+                self._counting = counting
+                self._idle += not is_over
+        if is_next:
+            return self._queue.get()
+        if is_over:
+            return None
+        job = self._taken()
+        if job is None:
+            with self._lock:
+                self._counting -= 1
+        return job
+
+    def _taken(self) -> Job | None:
+        """Wait for the job that an idle thread takes; None if it ends instead."""
+        try:
+            return self._due.get(timeout=self._linger)
+        except Empty:
+            with self._lock:
+                is_idle = self._idle > 0
+                if is_idle:
+                    self._idle -= 1
+                    self._counting += 1
+        return None if is_idle else self._due.get()  # one is on its way, as no thread is idle
+
+
+def _run(job: Job) -> None:
+    content = job.take()
+    if content is None:
+        return  # it was cancelled
+    context, function = content
+    try:
+        context.run(function)
+    except BaseException as error:
+        guarding.quietly(logger.error, "A thread of the task runner went on after an error:", exc_info=error)

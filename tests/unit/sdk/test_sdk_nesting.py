@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from typing import Any
+import types
+from typing import Any, NamedTuple
 
+import attrs
 import pytest
 
 from flowcluster import allow_failure, states
@@ -100,3 +102,158 @@ def test_leaves_are_seen_with_their_permission() -> None:
     replace([settled(1), allow_failure({"a": settled(2)})], leaf)
 
     assert seen == [False, True]
+
+
+class Items(list):  # type: ignore[type-arg]
+    pass
+
+
+class Table(dict):  # type: ignore[type-arg]
+    pass
+
+
+class Pair(NamedTuple):
+    left: Any
+    right: Any
+
+
+class Labelled(tuple):  # type: ignore[type-arg]
+    label = "none"
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen:
+    value: Any
+
+
+@dataclasses.dataclass
+class Node:
+    value: Any = None
+    parent: Any = None
+    children: list[Any] = dataclasses.field(default_factory=list)
+
+
+@attrs.frozen
+class Attrs:
+    value: Any
+
+
+#: Each makes a container of one value; what is in it is read by `content`.
+CONTAINERS: dict[str, Any] = {
+    "list subclass": lambda value: Items([value]),
+    "deque": lambda value: collections.deque([0, value], 2),
+    "dict subclass": lambda value: Table(a=value),
+    "ordered dict": lambda value: collections.OrderedDict(a=value, b=1),
+    "counter": lambda value: collections.Counter({"a": value}),
+    "named tuple": lambda value: Pair(value, 1),
+    "tuple subclass": lambda value: Labelled([value]),
+    "frozen dataclass": Frozen,
+    "attrs": Attrs,
+    "dict key": lambda value: {1: 1, value: 2},
+    "key of an ordered dict": lambda value: collections.OrderedDict([(value, 2), (1, 1)]),
+    "proxy": lambda value: types.MappingProxyType({"a": value}),
+    "namespace": lambda value: types.SimpleNamespace(a=value),
+    "user dict": lambda value: collections.UserDict(a=value),
+    "user list": lambda value: collections.UserList([value]),
+    "chain map": lambda value: collections.ChainMap({"a": value}),
+    "nested": lambda value: [Frozen(collections.deque([{"a": Pair((value,), 1)}]))],
+}
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_future_is_found_in_each_container(name: str) -> None:
+    make = CONTAINERS[name]
+    future = settled(5)
+    original = make(future)
+    found = inputs.values_of([original])[0]
+
+    assert inputs.futures_in(original) == [future]
+    assert (type(found), found) == (type(original), make(5))
+    assert inputs.futures_in(original) == [future], "the original stays as it is"
+    assert getattr(found, "maxlen", None) == getattr(original, "maxlen", None)
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_container_without_futures_is_not_copied(name: str) -> None:
+    value = CONTAINERS[name](5)
+
+    assert inputs.values_of(value) is value
+
+
+@pytest.mark.parametrize("value", [{1, "future"}, {"future": 1}, frozenset({"future"})])
+def test_result_that_cannot_be_a_key_or_member_is_refused_by_name(value: Any) -> None:
+    future = settled([1])
+    value = (
+        {future: 1} if isinstance(value, dict) else type(value)(future if item == "future" else item for item in value)
+    )
+
+    with pytest.raises(TypeError, match=f"future in an object of type {type(value).__name__} cannot be replaced"):
+        inputs.values_of(value)
+
+
+def test_container_that_cannot_be_copied_is_refused_by_name() -> None:
+    class Own(list):  # type: ignore[type-arg]
+        def __copy__(self) -> Any:
+            raise RuntimeError("only one")
+
+    with pytest.raises(TypeError, match=r"object of type Own cannot be replaced.*only one"):
+        inputs.values_of(Own([settled(1)]))
+
+
+def tree(value: Any) -> Node:
+    root = Node(parent=None)
+    root.children = [Node(1, root), Node(value, root)]
+    return root
+
+
+def test_circle_without_futures_arrives_as_it_is() -> None:
+    circle: list[Any] = [1]
+    circle.append(circle)
+    table: dict[str, Any] = {}
+    table["self"] = table
+    through: tuple[Any, ...] = ([],)
+    through[0].append(through)
+
+    for value in (circle, table, through, tree(2)):
+        assert inputs.values_of(value) is value
+        assert inputs.futures_in(value) == []
+
+
+def test_circle_with_a_future_leads_back_to_its_copy() -> None:
+    root = tree(settled(5))
+    copied = inputs.values_of({"root": root})["root"]
+
+    assert [child.value for child in copied.children] == [1, 5]
+    assert all(child.parent is copied for child in copied.children)
+    assert isinstance(root.children[1].value, TaskFuture)
+
+    through: tuple[Any, ...] = ([settled(5)],)
+    through[0].append(through)
+    copied = inputs.values_of(through)
+    assert copied is not through
+    assert copied[0][0] == 5
+    assert copied[0][1][0] is copied[0]
+
+
+def test_future_in_a_circle_counts_once() -> None:
+    future = settled(5)
+    circle: list[Any] = [future]
+    circle.append(circle)
+    calls: list[Any] = []
+
+    replace(circle, lambda leaf, _: calls.append(leaf))
+
+    assert calls == [future]
+
+
+def test_long_chain_arrives_as_it_is_or_is_refused() -> None:
+    chain: Any = None
+    for _ in range(20_000):
+        chain = Node(parent=chain)
+
+    assert inputs.values_of(chain) is chain
+    chain.value = settled(1)
+    with pytest.raises(TypeError, match="nested too deeply in an argument of type Node"):
+        inputs.values_of(chain)
+    while chain is not None:  # not one call for each, at its end
+        chain = chain.parent

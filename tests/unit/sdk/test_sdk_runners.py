@@ -12,6 +12,7 @@ import pytest
 from flowcluster.portal import Portal, run_on_new_loop
 from flowcluster.runners.threads import ThreadPool
 from flowcluster.task_runners import ConcurrentTaskRunner, DaskTaskRunner, RayTaskRunner, SequentialTaskRunner
+from tests.support.waiting import wait_until
 
 number: contextvars.ContextVar[int] = contextvars.ContextVar("number", default=0)
 
@@ -32,27 +33,13 @@ def test_runner_that_was_not_started_takes_no_calls(runner: Any) -> None:
         runner.submit(object(), print)
 
 
-class Announcing:
-    """A queue that tells when somebody begins to wait at it."""
-
-    def __init__(self, jobs: Any) -> None:
-        self.put, self._get, self.waiting = jobs.put, jobs.get, threading.Semaphore(0)
-
-    def get(self) -> Any:
-        self.waiting.release()
-        return self._get()
-
-
 def test_pool_starts_threads_only_when_needed() -> None:
     """A job that finds an idle thread takes it."""
     pool = ThreadPool(10)
-    pool._jobs = jobs = Announcing(pool._jobs)  # type: ignore[assignment]
     names = set()
-    for job in range(5):
+    for _ in range(5):
         pool.submit(lambda: names.add(threading.current_thread().name))
-        if job == 0:
-            jobs.waiting.acquire()  # the new thread, before its first job
-        jobs.waiting.acquire()
+        wait_until(lambda: pool._idle == 1, "the thread is idle", every=0.001)
     pool.close()
 
     assert names == {"flowcluster-0"}
@@ -91,8 +78,7 @@ def test_abandoned_pool_drops_what_is_queued() -> None:
     pool.submit(lambda: started.append("queued"))
     pool.close(abandon=True)
     release.set()
-    for thread in pool._threads:
-        thread.join()
+    wait_until(lambda: not pool._threads, "the thread has ended")
 
     assert started == []
 

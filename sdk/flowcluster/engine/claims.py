@@ -1,0 +1,128 @@
+"""Which cached results are being computed, so that runs with the same key at the same time compute one result.
+
+Within a process, and between the processes that share a folder of results: there a file is locked, which the system
+unlocks when its process ends. Other storages have no locks; processes that share one may compute a result each.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import os
+import sys
+import threading
+from collections.abc import Callable
+
+if sys.platform != "win32":
+    import fcntl
+
+#: The keys that the code computes here: it must not wait for itself.
+held: contextvars.ContextVar[frozenset[str]] = contextvars.ContextVar("flowcluster_claims", default=frozenset())
+
+_claims: dict[str, Claim] = {}
+_lock = threading.Lock()
+
+
+class Claim:
+    """The computation of one result in this process.
+
+    Attributes:
+        was_completed: whether it gave a result.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.was_completed = False
+        self._name = name
+        self._callbacks: list[Callable[[], None]] = []
+        self._is_over = False
+
+    def when_over(self, callback: Callable[[], None]) -> None:
+        """Call back once the computation is over, immediately if it is."""
+        with _lock:
+            if not self._is_over:
+                self._callbacks.append(callback)
+                return
+        callback()
+
+    def release(self) -> None:
+        """End the computation."""
+        with _lock:
+            _claims.pop(self._name, None)
+            self._is_over = True
+        for callback in self._callbacks:
+            callback()
+
+
+def take(name: str) -> tuple[Claim, bool]:
+    """Return the claim on a result, and whether it is the caller's, who has to release it."""
+    with _lock:
+        if name in _claims:
+            return _claims[name], False
+        claim = _claims[name] = Claim(name)
+        return claim, True
+
+
+class FileLock:
+    """A lock on a file, between processes. Where the system has no such locks, nothing is locked, without an error."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+        self._is_wanted = True
+        self._lock = threading.Lock()
+
+    def try_to_lock(self) -> bool:
+        """Lock the file if no other process has locked it; False if one has."""
+        try:
+            return self._locked(wait=False)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+    def when_locked(self, callback: Callable[[], None]) -> None:
+        """Wait for the lock in a thread, then call back."""
+
+        def work() -> None:
+            try:
+                self._locked(wait=True)
+            except OSError:
+                pass
+            callback()
+
+        threading.Thread(target=work, name="flowcluster-cache", daemon=True).start()
+
+    def _locked(self, wait: bool) -> bool:
+        if sys.platform == "win32":
+            return True
+        os.makedirs(os.path.dirname(self._path), exist_ok=True)
+        while True:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if _is_file_of(self._path, descriptor):  # else its holder has deleted it meanwhile
+                    with self._lock:
+                        if self._is_wanted:
+                            self._descriptor, descriptor = descriptor, -1
+                    return True
+            finally:
+                if descriptor >= 0:
+                    os.close(descriptor)
+
+    def unlock(self) -> None:
+        """Unlock and delete the file; a thread that still waits for the lock gives it back."""
+        with self._lock:
+            self._is_wanted = False
+            descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            try:
+                os.unlink(self._path)
+            except OSError:
+                pass
+            os.close(descriptor)
+
+
+def _is_file_of(path: str, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except OSError:
+        return False

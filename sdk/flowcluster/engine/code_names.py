@@ -1,0 +1,91 @@
+"""What code refers to by name: global variables, attributes of the project's modules, modules that it imports."""
+
+from __future__ import annotations
+
+import dis
+import functools
+import hashlib
+import importlib.util
+import types
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from flowcluster.tracebacks import is_of_project
+
+
+class Names(NamedTuple):
+    """Names in a code object and in those within it.
+
+    Attributes:
+        loaded: read as global variables.
+        attributes: read as attributes, of anything.
+        imported: modules, each with the level of a relative import and the names that are imported from it.
+    """
+
+    loaded: frozenset[str]
+    attributes: frozenset[str]
+    imported: frozenset[tuple[str, int, tuple[str, ...]]]
+
+
+@functools.lru_cache(maxsize=4096)
+def names_in(code: types.CodeType) -> Names:
+    """Return the names that the code refers to."""
+    loaded, attributes, imported = set(), set(), set()
+    before: list[Any] = [0, 0]
+    for instruction in dis.get_instructions(code):
+        name = instruction.opname
+        if name in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"):
+            loaded.add(instruction.argval)
+        elif name in ("LOAD_ATTR", "LOAD_METHOD", "IMPORT_FROM"):
+            attributes.add(instruction.argval)
+        elif name == "IMPORT_NAME":
+            level, taken = before
+            imported.add((instruction.argval, level if isinstance(level, int) else 0, tuple(taken or ())))
+        # The level and the list of names are loaded before the import.
+        before = [before[1], instruction.argval]
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            inner = names_in(constant)
+            loaded |= inner.loaded
+            attributes |= inner.attributes
+            imported |= inner.imported
+    return Names(frozenset(loaded), frozenset(attributes), frozenset(imported))
+
+
+def globals_of(code: types.CodeType, variables: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield names and values of global variables that the code reads, and of attributes of the project's modules."""
+    names = names_in(code)
+    for name in sorted(names.loaded & variables.keys()):
+        if name.startswith("__") and name.endswith("__"):
+            continue  # where the code is, such as `__name__` of a script
+        value = variables[name]
+        yield name, value
+        if isinstance(value, types.ModuleType):
+            yield from _attributes(name, value, names.attributes, frozenset())
+
+
+def _attributes(
+    path: str, module: types.ModuleType, attributes: frozenset[str], above: frozenset[str]
+) -> Iterator[tuple[str, Any]]:
+    if not is_of_project(getattr(module, "__file__", None) or "") or module.__name__ in above:
+        return
+    for name in sorted(attributes & vars(module).keys()):
+        value = vars(module)[name]
+        yield f"{path}.{name}", value
+        if isinstance(value, types.ModuleType):
+            yield from _attributes(f"{path}.{name}", value, attributes, above | {module.__name__})
+
+
+def imports_of(code: types.CodeType, variables: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
+    """Yield names and digests of the project's files that the code imports when it runs."""
+    for name, level, taken in sorted(names_in(code).imported):
+        try:
+            full = importlib.util.resolve_name("." * level + name, variables.get("__package__")) if level else name
+            # What is taken from a package can be one of its modules.
+            for each in (full, *(f"{full}.{one}" for one in taken if one != "*")):
+                spec = importlib.util.find_spec(each)
+                if spec is not None and spec.has_location and is_of_project(spec.origin or ""):
+                    with open(spec.origin or "", "rb") as file:
+                        yield each, hashlib.sha256(file.read()).digest()
+        except (ImportError, ValueError, AttributeError, OSError):
+            continue  # it cannot be found, which the code itself reports when it runs

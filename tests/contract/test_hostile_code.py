@@ -1,0 +1,155 @@
+"""Code of users that breaks what handles it, or takes its time, on every task runner."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from flowcluster import flow, task
+from flowcluster.errors import RemoteError
+from flowcluster.states import State, StateType
+from flowcluster.task_runners import ConcurrentTaskRunner, TaskRunner
+from tests.support import hostile
+from tests.support.tasks import echo
+from tests.support.waiting import end_of
+
+
+@task
+def fail(name: str) -> None:
+    raise hostile.make(name)
+
+
+@task
+async def fail_later(name: str) -> None:
+    raise hostile.make(name)
+
+
+#: What a worker cannot send arrives as a `RemoteError` with the text.
+UNSENT = {"ReduceRaises", "ReduceExits", "ReduceIsWrong", "HoldsALock", "FailsToLoad", "KnownHereOnly"}
+
+
+def test_runs_end_as_their_exceptions_demand(parallel_runner: TaskRunner) -> None:
+    """With the type that was raised, or its name; and other runs on the same worker are not disturbed."""
+    ends: dict[str, list[State]] = {}
+
+    @flow(task_runner=parallel_runner)
+    def body() -> str:
+        names = [*hostile.ORDINARY, "Base", "GeneratorExit"]
+        runs: dict[str, list[Any]] = {name: [fail.submit(name), fail_later.submit(name)] for name in names}
+        for name, futures in runs.items():
+            ends[name] = [end_of(future) for future in futures]
+        assert end_of(echo.submit("undisturbed")).result() == "undisturbed"
+        return "over"
+
+    assert body() == "over"
+    for name, states in ends.items():
+        expected = StateType.FAILED if name in hostile.ORDINARY else StateType.CRASHED
+        assert [state.type for state in states] == [expected] * 2, name
+        kind = name.split()[0]
+        for state, shown in zip(states, (kind, "RuntimeError" if kind == "StopIteration" else kind), strict=True):
+            if kind in UNSENT and isinstance(state.data, RemoteError):
+                assert str(state.data).startswith(shown)
+            else:
+                assert type(state.data).__name__ == shown, state
+
+
+def test_exit_in_a_task_without_a_text_ends_the_program(parallel_runner: TaskRunner) -> None:
+    @flow(task_runner=parallel_runner)
+    def body() -> None:
+        fail.submit("SystemExit").wait()
+
+    with pytest.raises(SystemExit):
+        body()
+
+
+def test_hooks_run_beside_each_other(parallel_runner: TaskRunner) -> None:
+    """The hooks of many runs meet, which they could not one after the other; those of one run keep their order."""
+    barrier = threading.Barrier(8)
+    order: dict[str, list[str]] = {}
+
+    def meet(spec: Any, run: Any, state: State) -> None:
+        barrier.wait(30)
+        order[run.name] = ["first"]
+
+    hooked = echo.with_options(on_completion=[meet, lambda spec, run, state: order[run.name].append("second")])
+
+    @flow(task_runner=parallel_runner)
+    def body() -> Any:
+        return hooked.map(range(8))
+
+    assert body() == list(range(8))
+    assert list(order.values()) == [["first", "second"]] * 8
+
+
+def test_hook_condition_and_callback_may_wait_for_another_run(parallel_runner: TaskRunner) -> None:
+    """Each waits for a run that is submitted after it, and that depends on the run that it is called for."""
+    seen: list[Any] = []
+
+    def wait_for_another(*_: Any) -> bool:
+        seen.append(end_of(echo.submit("another")).result())
+        return False
+
+    broken = fail.with_options(retries=1, retry_condition=wait_for_another, on_failure=[wait_for_another])
+    later: list[Any] = []
+    is_submitted = threading.Event()
+
+    def callback(_: Any) -> None:
+        is_submitted.wait(30)
+        seen.append(end_of(later[0]).result())
+
+    @flow(task_runner=parallel_runner)
+    def body() -> str:
+        end_of(broken.submit("Frozen"))
+        first = echo.submit("first")
+        first.add_done_callback(callback)
+        later.append(echo.submit(first))
+        is_submitted.set()
+        end_of(later[0])
+        return "over"
+
+    assert body() == "over"
+    assert seen == ["another", "another", "first"]
+
+
+def test_async_hooks_and_conditions_are_awaited(runner: TaskRunner) -> None:
+    called: list[str] = []
+
+    async def condition(spec: Any, run: Any, state: State) -> bool:
+        called.append("condition")
+        return False
+
+    async def hook(spec: Any, run: Any, state: State) -> None:
+        called.append(f"{run.name.rpartition('-')[0][:4]} {state.name}")
+
+    broken = fail.with_options(retries=1, retry_condition=condition, on_failure=[hook])
+
+    @flow(task_runner=runner)
+    def body() -> str:
+        broken.submit("Frozen").wait()
+        return "over"
+
+    assert body() == "over"
+    assert called == ["condition", "fail Failed"]
+
+
+def test_hooks_hold_up_no_event_loop() -> None:
+    """Those of an async flow and of the async tasks that it calls."""
+    import asyncio
+
+    threads: list[str] = []
+
+    def hook(*_: Any) -> None:
+        threads.append(threading.current_thread().name)
+
+    later = fail_later.with_options(on_failure=[hook], retries=1, retry_condition=hook)
+
+    @flow(task_runner=ConcurrentTaskRunner(), on_completion=[hook])
+    async def body() -> str:
+        state = await later("Frozen", return_state=True)
+        return str(state.type)
+
+    assert asyncio.run(body()) == "FAILED"
+    assert len(threads) == 3
+    assert "MainThread" not in threads

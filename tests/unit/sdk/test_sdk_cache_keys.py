@@ -1,0 +1,441 @@
+"""`task_input_hash`: one key for the same code with equal inputs, and another one for anything else."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import datetime
+import decimal
+import enum
+import functools
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import textwrap
+import threading
+import types
+from collections.abc import Callable
+from typing import Any
+
+import numpy
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flowcluster import flow, task
+from flowcluster.context import RunInfo, TaskContext
+from flowcluster.engine.parameters import by_name
+from flowcluster.options import TaskSpec
+from flowcluster.runners.base import SharedPart
+from flowcluster.task_runners import ConcurrentTaskRunner
+from flowcluster.tasks import task_input_hash
+
+
+def key_of(function: Callable[..., Any], *args: Any, **kwargs: Any) -> str:
+    spec = dataclasses.replace(TaskSpec.of(function, {}), name="named", key="00000000")
+    run = TaskContext(SharedPart(spec, "run", "flow", "process", 20), RunInfo("run-0"), None)
+    return task_input_hash(run, by_name(function, args, kwargs))
+
+
+def takes(value: Any) -> Any:
+    return value
+
+
+def code(text: str) -> dict[str, Any]:
+    """The globals of a script with this text."""
+    module = types.ModuleType("__main__")
+    exec(textwrap.dedent(text), vars(module))
+    return vars(module)
+
+
+class Colour(enum.Enum):
+    RED = 1
+    GREEN = 2
+
+
+@dataclasses.dataclass
+class Point:
+    x: int
+    y: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen:
+    x: int
+
+
+class Scale:
+    def __init__(self, factor: int) -> None:
+        self.factor = factor
+
+    def method(self, value: int) -> int:
+        return value * self.factor
+
+    def __call__(self, value: int) -> int:
+        return value * self.factor
+
+
+def scaled_by(factor: int) -> Callable[[int], int]:
+    def scale(value: int) -> int:
+        return value * factor
+
+    return scale
+
+
+def circle(size: int) -> list[Any]:
+    one: list[Any] = [size]
+    one.append(one)
+    return one
+
+
+PLAIN: list[Any] = [
+    *(None, ..., 0, 1, 2, True, False, 1.0, 0.0, -0.0, 1j, "", "1", b"1", "None"),
+    *([], (), {}, set(), frozenset(), [1], (1,), {1}, frozenset({1}), [[1]]),
+    *({1: 1}, {"1": 1}, {1: "1"}, {True: 1}, {1: 1, 2: 2}, [1, 2], [2, 1], ["12"]),
+]
+
+#: Each differs from all others.
+VALUES: list[Callable[[], Any]] = [
+    *(functools.partial(takes, value) for value in PLAIN),
+    lambda: ["a", "b"],
+    lambda: ["ab"],
+    lambda: {"a": "bstr c"},
+    lambda: {"astr b": "c"},
+    lambda: "x" * 100,
+    lambda: "x" * 101,
+    lambda: 10**5000,
+    lambda: float("inf"),
+    lambda: range(3),
+    lambda: slice(3),
+    lambda: bytearray(b"1"),
+    lambda: collections.OrderedDict([(1, 1), (2, 2)]),
+    lambda: collections.OrderedDict([(2, 2), (1, 1)]),
+    lambda: collections.defaultdict(list, {1: [1]}),
+    lambda: collections.defaultdict(set, {1: [1]}),
+    lambda: collections.deque([1], 3),
+    lambda: collections.deque([1], 4),
+    lambda: datetime.date(2026, 1, 1),
+    lambda: datetime.datetime(2026, 1, 1),
+    lambda: datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC),
+    lambda: decimal.Decimal("1.0"),
+    lambda: decimal.Decimal("1.00"),
+    lambda: pathlib.PurePosixPath("1"),
+    lambda: Colour.RED,
+    lambda: Colour.GREEN,
+    lambda: Colour,
+    lambda: Point(1),
+    lambda: Point(2),
+    lambda: Frozen(1),
+    lambda: Scale(1),
+    lambda: Scale(2),
+    lambda: Scale(1).method,
+    lambda: Scale(2).method,
+    lambda: scaled_by(1),
+    lambda: scaled_by(2),
+    lambda: functools.partial(scaled_by(1), 1),
+    lambda: functools.partial(scaled_by(1), 2),
+    lambda: functools.partial(takes, value=1),
+    lambda: functools.lru_cache(scaled_by(1)),
+    lambda: lambda: 1,
+    lambda: lambda: 2,
+    lambda: lambda x=1: x,
+    lambda: lambda x=2: x,
+    lambda: lambda *, x=1: x,
+    lambda: lambda *, x=2: x,
+    lambda: lambda: [x + 1 for x in (1, 2)],
+    lambda: lambda: [x + 1 for x in (1, 3)],
+    lambda: min,
+    lambda: max,
+    lambda: "".join,
+    lambda: " ".join,
+    lambda: str.join,
+    lambda: int,
+    lambda: str,
+    lambda: Point,
+    lambda: os.path,
+    lambda: json.dumps,
+    lambda: json.loads,
+    lambda: numpy.arange(3),
+    lambda: numpy.arange(4),
+    lambda: numpy.arange(3.0),
+    lambda: numpy.add,
+    lambda: numpy.float64(1),
+    lambda: ValueError("a"),
+    lambda: ValueError("b"),
+    lambda: circle(1),
+    lambda: circle(2),
+    lambda: [circle(1)],
+]
+
+
+def test_values_have_keys_of_their_own() -> None:
+    """Equal values of equal types have one key; the list above has no two of them."""
+    keys: dict[str, Any] = {}
+    for make in VALUES:
+        key = key_of(takes, make())
+        assert key == key_of(takes, make()), make()
+        assert key not in keys, (make(), keys[key])
+        keys[key] = make()
+
+
+simple = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary()
+hashable = st.recursive(simple, lambda inner: st.tuples(inner, inner) | st.frozensets(inner, max_size=3), max_leaves=5)
+values = st.recursive(
+    hashable,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(hashable, inner, max_size=4),
+    max_leaves=10,
+)
+
+
+def typed(value: Any) -> Any:
+    """A value as a text that shows types, without the order of keys and sets."""
+    if isinstance(value, dict):
+        return "dict", sorted((repr(typed(key)), repr(typed(item))) for key, item in value.items())
+    if isinstance(value, set | frozenset):
+        return type(value).__name__, sorted(repr(typed(item)) for item in value)
+    if isinstance(value, list | tuple):
+        return type(value).__name__, [typed(item) for item in value]
+    return type(value).__name__, repr(value)
+
+
+@given(values, values)
+@settings(max_examples=150, deadline=None)
+def test_keys_are_equal_when_types_and_contents_are(one: Any, other: Any) -> None:
+    assert (key_of(takes, one) == key_of(takes, other)) == (typed(one) == typed(other))
+
+
+@given(st.dictionaries(hashable, simple, min_size=2, max_size=6))
+@settings(max_examples=50, deadline=None)
+def test_order_of_keys_does_not_matter(value: dict[Any, Any]) -> None:
+    assert key_of(takes, value) == key_of(takes, dict(reversed(value.items())))
+
+
+#: Two programs each; what `compute` does differs.
+EDITS = {
+    "called builtin": ("def compute(x): return min(x)", "def compute(x): return max(x)"),
+    "called method": ("def compute(x): return x.upper()", "def compute(x): return x.lower()"),
+    "constant": ("def compute(x): return x + 1", "def compute(x): return x + 2"),
+    "constant type": ("def compute(x): return x + 1", "def compute(x): return x + 1.0"),
+    "default": ("def compute(x, y=1): return x + y", "def compute(x, y=2): return x + y"),
+    "nested code": (
+        "def compute(x): return [y + 1 for y in x if y]",
+        "def compute(x): return [y + 1 for y in x if not y]",
+    ),
+    "global": ("FACTOR = 2\ndef compute(x): return x * FACTOR", "FACTOR = 3\ndef compute(x): return x * FACTOR"),
+    "called function": (
+        "def helper(x): return x + 1\ndef compute(x): return helper(x)",
+        "def helper(x): return x + 2\ndef compute(x): return helper(x)",
+    ),
+    "function that it calls": (
+        "def inner(x): return x + 1\ndef helper(x): return inner(x)\ndef compute(x): return helper(x)",
+        "def inner(x): return x + 2\ndef helper(x): return inner(x)\ndef compute(x): return helper(x)",
+    ),
+    "method of a class": (
+        "class A:\n    def go(self, x): return x + 1\ndef compute(x): return A().go(x)",
+        "class A:\n    def go(self, x): return x + 2\ndef compute(x): return A().go(x)",
+    ),
+    "base class": (
+        "class A:\n    step = 1\nclass B(A): pass\ndef compute(x): return B.step",
+        "class A:\n    step = 2\nclass B(A): pass\ndef compute(x): return B.step",
+    ),
+    "lambda in a constant": (
+        "def compute(x): return (lambda y: y + 1)(x)",
+        "def compute(x): return (lambda y: y + 2)(x)",
+    ),
+    "handled exception": (
+        "def compute(x):\n    try:\n        return x()\n    except ValueError:\n        return 1",
+        "def compute(x):\n    try:\n        return x()\n    except KeyError:\n        return 1",
+    ),
+    "member of an enum": (
+        "import enum\nclass E(enum.Enum):\n    A = 1\ndef compute(x): return E.A.value",
+        "import enum\nclass E(enum.Enum):\n    A = 2\ndef compute(x): return E.A.value",
+    ),
+    "default of a dataclass": (
+        "import dataclasses\n@dataclasses.dataclass\nclass D:\n    a: int = 1\ndef compute(x): return D().a",
+        "import dataclasses\n@dataclasses.dataclass\nclass D:\n    a: int = 2\ndef compute(x): return D().a",
+    ),
+    "partial": (
+        "import functools\ndef f(a, b): return a * b\ng = functools.partial(f, 2)\ndef compute(x): return g(x)",
+        "import functools\ndef f(a, b): return a * b\ng = functools.partial(f, 3)\ndef compute(x): return g(x)",
+    ),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_edited_code_has_another_key(edit: str) -> None:
+    before, after = (code(text)["compute"] for text in EDITS[edit])
+
+    assert key_of(before, 1) != key_of(after, 1)
+    assert key_of(before, 1) == key_of(code(EDITS[edit][0])["compute"], 1)
+
+
+def test_place_of_the_code_does_not_matter() -> None:
+    """Lines before it, other functions and unrelated globals change nothing."""
+    text = "def compute(x): return [y for y in x if helper(y)]\ndef helper(y): return y > 1"
+
+    assert key_of(code(text)["compute"], 1) == key_of(code("import os\nOTHER = 1\n\n\n" + text)["compute"], 1)
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: threading.Lock(), "argument 'value', of type lock, cannot be hashed"),
+        (lambda: [threading.Lock()], r"argument 'value'\[0\], of type lock"),
+        (lambda: {"a": Scale(threading.Lock())}, "of type lock"),  # type: ignore[arg-type]
+        (lambda: (x for x in ""), "argument 'value', of type generator"),
+        (lambda: scaled_by(threading.Lock()), "variable 'factor' of function .*scale.*, of type lock"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_has_no_content_is_refused_by_name(make: Callable[[], Any], text: str) -> None:
+    with pytest.raises(TypeError, match=text):
+        key_of(takes, make())
+
+
+def test_global_without_content_is_refused_by_name() -> None:
+    with pytest.raises(TypeError, match="'LOCK' in function 'compute', of type lock"):
+        key_of(code("import threading\nLOCK = threading.Lock()\ndef compute(x): return LOCK")["compute"], 1)
+
+
+def test_nesting_without_end_is_refused() -> None:
+    value: list[Any] = []
+    for _ in range(5000):
+        value = [value]
+
+    with pytest.raises(TypeError, match="nested too deeply"):
+        key_of(takes, value)
+
+
+PROGRAM = """
+import functools
+from flowcluster import flow, task
+from flowcluster.tasks import task_input_hash
+import beside
+
+class Row:
+    def __init__(self, *fields): self.fields = set(fields)
+
+executed = []
+
+@task(cache_key_fn=task_input_hash)
+def compute(value):
+    from beside import late
+    executed.append(1)
+    return [(lambda y: y)(x) for x in sorted(value.fields)] and {"a", "b"} and beside.helper(1)
+
+@flow
+def main():
+    compute.submit(Row("x", "y", "z")).result()
+
+main()
+print(len(executed))
+"""
+
+
+def test_other_processes_hit_until_a_helper_is_edited(tmp_path: pathlib.Path) -> None:
+    """With another seed of hashes; the helper is a function of another file of the project."""
+    (tmp_path / "program.py").write_text(PROGRAM)
+    beside = tmp_path / "beside.py"
+
+    def executed(seed: str) -> str:
+        environment = {
+            **os.environ,
+            "FLOWCLUSTER_RESULT_STORAGE": f"{tmp_path}/results",
+            "PYTHONHASHSEED": seed,
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        command = [sys.executable, str(tmp_path / "program.py")]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+
+    beside.write_text("def helper(x): return x + 1\ndef late(): pass\n")
+    first = [executed("1"), executed("2")]
+    beside.write_text("def helper(x): return x + 2\ndef late(): pass\n")
+    second = executed("3")
+    beside.write_text("def helper(x): return x + 2\ndef late(): return 1\n")
+
+    assert (first, second, executed("4")) == (["1", "0"], "1", "1")
+
+
+def test_runs_with_one_key_at_the_same_time_execute_once(tmp_path: pathlib.Path) -> None:
+    """Also async ones, and where the first has to wait for a task that it submits."""
+    executed: list[str] = []
+    options: Any = {"cache_key_fn": lambda run, arguments: run.task_name, "result_storage": str(tmp_path)}
+    all_submitted = threading.Event()
+
+    @task
+    def child() -> int:
+        return 1
+
+    @task(**options)
+    def parent() -> int:
+        all_submitted.wait(20)
+        executed.append("parent")
+        return child.submit().result()
+
+    @task(**options)
+    async def later() -> int:
+        import asyncio
+
+        executed.append("later")
+        await asyncio.sleep(0.01)
+        return 2
+
+    @flow(task_runner=ConcurrentTaskRunner(max_workers=2))
+    def body() -> Any:
+        futures = [each.submit() for each in (parent, later) for _ in range(6)]
+        all_submitted.set()
+        return [future.result() for future in futures], {future.state.name for future in futures}
+
+    results, names = body()
+    assert results == [1] * 6 + [2] * 6
+    assert sorted(executed) == ["later", "parent"]
+    assert names == {"Completed", "Cached"}
+    assert not list(tmp_path.glob("*.lock"))
+
+
+def test_runs_with_one_key_execute_each_when_the_first_fails_or_cannot_be_stored(tmp_path: pathlib.Path) -> None:
+    executed: list[str] = []
+    options: Any = {"cache_key_fn": lambda run, arguments: arguments["way"], "result_storage": str(tmp_path)}
+
+    @task(**options)
+    def work(way: str) -> Any:
+        executed.append(way)
+        if way == "fails":
+            raise ValueError(way)
+        return threading.Lock()
+
+    @flow(task_runner=ConcurrentTaskRunner(max_workers=4))
+    def body() -> Any:
+        futures = [work.submit(way) for way in ("fails", "unstored") for _ in range(3)]
+        return [future.wait(20).name for future in futures]  # type: ignore[union-attr]
+
+    assert body() == ["Failed"] * 3 + ["Completed"] * 3
+    assert sorted(executed) == ["fails"] * 3 + ["unstored"] * 3
+
+
+LOCKING = """
+import sys, time
+from flowcluster import flow, task
+
+@task(cache_key_fn=lambda run, arguments: "one key", result_storage=sys.argv[1])
+def compute():
+    with open(sys.argv[1] + "/executed", "a") as file:
+        file.write("x")
+    time.sleep(0.3)
+    return 1
+
+@flow
+def main():
+    compute.submit().result()
+
+main()
+"""
+
+
+def test_processes_that_share_a_folder_execute_one_key_once(tmp_path: pathlib.Path) -> None:
+    command = [sys.executable, "-c", LOCKING, str(tmp_path)]
+    processes = [subprocess.Popen(command, stderr=subprocess.DEVNULL) for _ in range(3)]
+
+    assert [process.wait(60) for process in processes] == [0] * 3
+    assert (tmp_path / "executed").read_text() == "x"
