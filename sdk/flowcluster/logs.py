@@ -114,13 +114,15 @@ class RunFormatter(logging.Formatter):
 class _Console(logging.Handler):
     """Writes to whatever ``sys.stderr`` is at the moment, until the application configures logging."""
 
+    def createLock(self) -> None:
+        """Take the lock that `print` takes in runs: a second one would cost each line the time of a switch."""
+        self.lock = terminal.whole_lines
+
     def emit(self, record: logging.LogRecord) -> None:
         if _is_configured() or hasattr(record, _SENT):
             return
         try:
-            line = self.format(record) + "\n"
-            with terminal.whole_lines:
-                sys.stderr.write(line)
+            sys.stderr.write(self.format(record) + "\n")
         except Exception:
             self.handleError(record)
 

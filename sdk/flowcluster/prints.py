@@ -20,8 +20,7 @@ from flowcluster.context import FlowContext, TaskContext, current
 
 Run = FlowContext | TaskContext
 
-# Garbage collection can call code of users that prints, in the thread that holds it.
-_lock = threading.RLock()
+_lock = terminal.whole_lines
 _original: Any = None
 # Where the `print` is from that Ray puts in place of what it finds.
 _RAYS = "ray.experimental.tqdm_ray"

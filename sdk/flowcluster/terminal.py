@@ -25,6 +25,9 @@ _CUT, _WRAP = "\x1b[?7l", "\x1b[?7h"
 
 #: Held while a line is written, by `print` in runs and by the log, which may share a pipe.
 whole_lines = threading.RLock()
+if hasattr(os, "register_at_fork"):  # not on Windows
+    # A child in which nothing else runs would wait for a lock that another thread of its parent held.
+    os.register_at_fork(after_in_child=whole_lines._at_fork_reinit)  # type: ignore[attr-defined]
 
 #: Rows below which a terminal has none to spare.
 LEAST_ROWS = 4
