@@ -95,8 +95,15 @@ def packed(path: str, *, alone: bool) -> Code:
 
 
 def _relative_import(path: str, content: bytes) -> str | None:
-    """The first relative import at the file's top level."""
-    for node in ast.parse(content, path).body:
+    """Return the first relative import at the file's top level; None for a file that is not valid Python.
+
+    The driver reports an invalid file, with the line.
+    """
+    try:
+        statements = ast.parse(content, path).body
+    except (SyntaxError, ValueError):
+        return None
+    for node in statements:
         if isinstance(node, ast.ImportFrom) and node.level:
             return f"from {'.' * node.level}{node.module or ''} import {node.names[0].name}"
     return None

@@ -254,7 +254,7 @@ class TestPacking:
         for name in beside:
             (folder / f"{name}.py").write_text("")
         file = folder / "own-file.py"
-        file.write_text("from . import relative\n" + "".join(f"{forms[form].format(name)}\n" for name in imported))
+        file.write_text("".join(f"{forms[form].format(name)}\n" for name in imported))
         needed = sorted(beside & imported - sys.stdlib_module_names)
 
         if needed:
