@@ -17,6 +17,7 @@ from typing import Any
 import kopf
 
 from flowcluster_api import names
+from flowcluster_operator.classes import children_selector, is_of_class
 from flowcluster_operator.kube import Kube, credentials
 from flowcluster_operator.reconcile.loop import Reconciler
 from flowcluster_operator.resources import FLOW_RUN, WATCHED, Resource
@@ -71,7 +72,7 @@ class Operator:
 
     def seen(self, resource: Resource, kind: str | None, body: dict[str, Any]) -> None:
         """Take in one watch event."""
-        if self.reconciler is None:
+        if self.reconciler is None or (resource is FLOW_RUN and not is_of_class(body, self.settings)):
             return
         body.setdefault("kind", resource.kind)
         if kind == "DELETED":
@@ -98,7 +99,7 @@ def register(registry: kopf.OperatorRegistry, operator: Operator) -> None:
 
     @kopf.on.startup(registry=registry)
     async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
-        _configure(settings)
+        _configure(settings, children_selector(operator.settings))
         await operator.start()
 
     @kopf.on.cleanup(registry=registry)
@@ -127,7 +128,7 @@ def _login(**_: Any) -> kopf.ConnectionInfo:
     return credentials()
 
 
-def _configure(settings: kopf.OperatorSettings) -> None:
+def _configure(settings: kopf.OperatorSettings, children: str) -> None:
     # kopf takes any finalizer of this name for its own and removes it where no handler needs one: with the default
     # name, those of dask-kubernetes, which is a kopf operator too.
     settings.persistence.finalizer = f"{names.GROUP}/none"
@@ -138,7 +139,6 @@ def _configure(settings: kopf.OperatorSettings) -> None:
     settings.watching.connect_timeout = 10
     for resource in WATCHED:
         if resource is not FLOW_RUN:
-            # Only children of runs, not all pods and Jobs of the cluster.
-            settings.watching.label_selectors[f"{resource.plural}.{resource.version}.{resource.group}".rstrip(".")] = (
-                names.LABEL_RUN_UID
-            )
+            # Only children of runs that this operator handles, not all pods and Jobs of the cluster.
+            kind = f"{resource.plural}.{resource.version}.{resource.group}".rstrip(".")
+            settings.watching.label_selectors[kind] = children

@@ -6,7 +6,7 @@ import asyncio
 import datetime as dt
 import logging
 
-from flowcluster_api import names
+from flowcluster_operator.classes import children_selector, is_of_class
 from flowcluster_operator.errors import ApiError, ApiUnavailable, NotFound
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.model import Key
@@ -44,7 +44,7 @@ class Resync:
             self._queue.add(key)
 
     async def _list(self, resource: Resource) -> set[Key]:
-        labels = "" if resource is FLOW_RUN else names.LABEL_RUN_UID
+        labels = "" if resource is FLOW_RUN else children_selector(self._settings)
         while True:
             try:
                 found = await self._kube.list(resource, self._settings.namespace or None, labels=labels)
@@ -54,6 +54,9 @@ class Resync:
                 _logger.warning("cannot list %s: %s; again in %.0f s", resource.plural, error, _RETRY_SECONDS)
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue
-            for item in found["items"]:
+            items = found["items"]
+            if resource is FLOW_RUN:
+                items = [item for item in items if is_of_class(item, self._settings)]
+            for item in items:
                 item.setdefault("apiVersion", resource.api_version)
-            return self._store.replace(resource, found["items"], int(found["metadata"]["resourceVersion"]))
+            return self._store.replace(resource, items, int(found["metadata"]["resourceVersion"]))

@@ -23,6 +23,8 @@ ENV_POD_NAME = "FLOWCLUSTER_POD_NAME"
 ENV_LEASE_DURATION = "FLOWCLUSTER_LEASE_DURATION"
 #: Image of clusters that code asks for without naming one; the operator says the driver's own.
 ENV_IMAGE = "FLOWCLUSTER_IMAGE"
+#: Class of the operator that handles FlowRuns which Python code or ``flowcluster submit`` creates without naming one.
+ENV_OPERATOR_CLASS = "FLOWCLUSTER_OPERATOR_CLASS"
 #: File with the flow's parameters, one JSON object; absent when there are none.
 ENV_PARAMETERS_PATH = "FLOWCLUSTER_PARAMETERS_PATH"
 #: ``Dask`` or ``Ray``: kind of the run's cluster; absent when the run has none.

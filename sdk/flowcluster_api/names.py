@@ -25,6 +25,9 @@ LABEL_RUN_UID = f"{GROUP}/uid"
 #: Which part of the run an object is: one of the `COMPONENT_*` values.
 LABEL_COMPONENT = f"{GROUP}/component"
 
+#: Class of the operator that handles the run, on its children; absent where the run names none.
+LABEL_OPERATOR_CLASS = f"{GROUP}/operator-class"
+
 COMPONENT_CLUSTER = "cluster"
 COMPONENT_DRIVER = "driver"
 COMPONENT_SCHEDULER = "scheduler"

@@ -21,6 +21,12 @@ def flow_run(name: str, spec: Object, *, is_exact: bool) -> Object:
     return {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": metadata, "spec": spec}
 
 
+def of_class(spec: Object) -> Object:
+    """Return the spec of a FlowRun with the operator class that the environment names, unless the spec names one."""
+    named = os.environ.get(driver.ENV_OPERATOR_CLASS)
+    return {"operatorClass": named} | spec if named else spec
+
+
 def default_image() -> str | None:
     """The image of whoever names none; None: what the operator's administrator set."""
     return os.environ.get(driver.ENV_IMAGE) or None
@@ -52,7 +58,7 @@ def cluster_run(
         **({"startDeadlineSeconds": start_deadline_seconds} if start_deadline_seconds else {}),
         **({"activeDeadlineSeconds": active_deadline_seconds} if active_deadline_seconds else {}),
     }
-    return flow_run(name or _run_name(cluster["kind"].lower()), spec, is_exact=name is not None)
+    return flow_run(name or _run_name(cluster["kind"].lower()), of_class(spec), is_exact=name is not None)
 
 
 def _run_name(otherwise: str) -> str:

@@ -13,6 +13,8 @@ Name = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-
 Image = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^\S+$")]
 Seconds = Annotated[int, Field(ge=1, le=31_536_000)]
 QUANTITY = r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?[0-9]+))?$"
+#: A DNS label: the class is the value of a label of all children.
+OPERATOR_CLASS = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 Quantities = Annotated[
     dict[str, Any],
     Field(
@@ -162,11 +164,25 @@ class Cluster(ApiModel):
 class FlowRunSpec(ApiModel):
     """What to run, on what, and for how long."""
 
-    model_config = _with(rules(("has(self.flow) || has(self.cluster)", "give flow, cluster, or both")))
+    model_config = _with(
+        rules(
+            ("has(self.flow) || has(self.cluster)", "give flow, cluster, or both"),
+            (
+                "has(self.operatorClass) == has(oldSelf.operatorClass) && "
+                "(!has(self.operatorClass) || self.operatorClass == oldSelf.operatorClass)",
+                "operatorClass cannot change: delete the FlowRun and create another",
+            ),
+        )
+    )
 
     flow: Flow | None = Field(default=None, description="The flow to run. Absent: its driver runs elsewhere.")
     cluster: Cluster | None = Field(
         default=None, description="The cluster to run it on. Absent: the flow's own task runner decides."
+    )
+    operator_class: Annotated[str, Field(max_length=63, pattern=OPERATOR_CLASS)] | None = Field(
+        default=None,
+        description="Class of the operator that handles the run: the chart's value operatorClass. Absent: an operator "
+        "without a class. It cannot change.",
     )
     start_deadline_seconds: Seconds = Field(
         default=600,

@@ -142,6 +142,12 @@ class FlowRunStatus(ApiModel):
     finish_time: Time | None = Field(default=None, description="When the run was over.")
     cluster_deleted_time: Time | None = Field(default=None, description="When nothing was left of it.")
     observed_generation: int | None = Field(default=None, description="The generation of the spec that was judged.")
+    operator: str | None = Field(
+        default=None,
+        max_length=253,
+        description="The installation of the operator that handles the run, as NAMESPACE/NAME. Other installations "
+        "leave the run alone.",
+    )
     story: list[StoryEntry] = Field(
         default_factory=list, json_schema_extra={"maxItems": STORY_LIMIT}, description="What happened, oldest first."
     )

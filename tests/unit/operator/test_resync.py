@@ -86,7 +86,7 @@ async def test_resync_lists_all_flow_runs_and_of_other_kinds_only_the_runs_child
     selectors = {request.resource: request.query.get("labelSelector") for request in rig.api.requests}
 
     assert selectors.pop(FLOW_RUN) is None
-    assert set(selectors.values()) == {names.LABEL_RUN_UID}
+    assert set(selectors.values()) == {f"{names.LABEL_RUN_UID},!{names.LABEL_OPERATOR_CLASS}"}
 
 
 @pytest.mark.parametrize(("namespace", "listed"), [("", None), ("team", "team")])
