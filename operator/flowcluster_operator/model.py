@@ -11,6 +11,7 @@ from typing import NamedTuple
 from flowcluster_api import names
 from flowcluster_api.driver import Outcome
 from flowcluster_api.lease import Demand
+from flowcluster_api.progress import Progress
 from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.resources import Object, Resource
 
@@ -140,6 +141,9 @@ class DriverSigns(NamedTuple):
         silent: seconds since its last renewal, or the Lease itself, was first seen by this process.
         asked: seconds for which the API server has been asked, again and again, and knew of no other renewal.
         demand: what it needs of its cluster, if it says so.
+        progress: its work at its last heartbeat, if it reports that.
+        idle_confirmed: seconds for which the API server has confirmed, again and again, that the driver reports the
+            run as idle for longer than its spec allows.
     """
 
     holder: str | None
@@ -147,6 +151,8 @@ class DriverSigns(NamedTuple):
     silent: float
     asked: float
     demand: Demand | None = None
+    progress: Progress | None = None
+    idle_confirmed: float = 0.0
 
 
 class Parent(NamedTuple):

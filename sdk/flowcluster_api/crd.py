@@ -57,6 +57,8 @@ _COLUMNS = [
     _column("Tasks", ".status.display.tasks"),
     _column("Age", ".metadata.creationTimestamp", "date"),
     _column("Reason", ".status.reason"),
+    _column("Tasks-Running", ".status.flow.tasks.running", "integer", wide=True),
+    _column("Tasks-Failed", ".status.flow.tasks.failed", "integer", wide=True),
     _column("Message", ".status.message", wide=True),
     _column("Address", ".status.cluster.address", wide=True),
     _column("Dashboard", ".status.cluster.dashboard", wide=True),

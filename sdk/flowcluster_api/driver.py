@@ -153,7 +153,7 @@ def _dump(outcome: Outcome) -> str:
 def _counts(data: object) -> TaskCounts:
     if not isinstance(data, Mapping):
         return TaskCounts()
-    return TaskCounts(*(_count(data.get(name)) for name in ("total", "completed", "failed")))
+    return TaskCounts(*(max(_count(data.get(name)), 0) for name in ("total", "completed", "failed")))
 
 
 def _text(value: object, limit: int) -> str | None:

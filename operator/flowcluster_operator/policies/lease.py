@@ -22,20 +22,25 @@ def silence(observed: Observed) -> str | None:
 def allowed(observed: Observed) -> int | None:
     """Seconds for which the driver may be silent; None where none is expected to be heard."""
     assert observed.spec is not None
-    if observed.driver is None or (observed.spec.flow is not None and not _runs(observed, observed.driver.holder)):
+    if observed.driver is None or not holder_runs(observed):
         return None
     if observed.spec.lease_duration_seconds is not None:
         return observed.spec.lease_duration_seconds
     return lease.DURATION if observed.driver.holder else None
 
 
-def _runs(observed: Observed, holder: str | None) -> bool:
-    """Whether the pod of the driver that holds the Lease runs, as far as its kubelet has reported.
+def holder_runs(observed: Observed) -> bool:
+    """Return whether the driver that holds the Lease runs, as far as the kubelet of its pod has reported.
 
-    Between two attempts there is no heartbeat, and an image without an agent never sends one.
+    Between two attempts there is no heartbeat, and what the Lease reports is of the attempt that ended. An image
+    without an agent never sends one. A driver that runs elsewhere has no pod: it runs until its silence is too long.
     """
+    assert observed.spec is not None
+    if observed.spec.flow is None:
+        return True
+    holder = (observed.driver.holder if observed.driver is not None else None) or ""
     pods = [pod for pod in observed.of(names.COMPONENT_DRIVER) if pod.started and pod.ended is None]
-    return any(pod.name == (holder or "").partition("/")[0] for pod in pods)
+    return any(pod.name == holder.partition("/")[0] for pod in pods)
 
 
 def next_look(observed: Observed) -> float | None:

@@ -159,6 +159,7 @@ def _finish(observed: Observed, draft: Draft, settings: Settings, over: Ending) 
     progress.record(observed, draft, _backend(observed), settings)
     reason = c.SUCCEEDED if over.phase == "Succeeded" else over.reason
     progress.finish(draft, over.phase, reason, over.message)
+    progress.close_tasks(observed, draft)
     if over.outcome is not None or draft.status.get("flow"):
         _record_outcome(draft.status.setdefault("flow", {}), over)
     progress.display(draft)
@@ -171,7 +172,8 @@ def _record_outcome(flow: Object, over: Ending) -> None:
     if over.outcome is None:
         return
     tasks = over.outcome.tasks
-    flow["tasks"] = {"total": tasks.total, "running": 0, "completed": tasks.completed, "failed": tasks.failed}
+    if tasks.total or "tasks" not in flow:  # a driver that was stopped leaves an outcome without counts
+        flow["tasks"] = {"total": tasks.total, "running": 0, "completed": tasks.completed, "failed": tasks.failed}
     told = over.outcome
     results = {"result": told.result, "resultUrl": told.result_url, "resultOmitted": told.result_omitted}
     flow.update({name: text for name, text in results.items() if text is not None})
@@ -182,6 +184,7 @@ def _suspend(observed: Observed, draft: Draft, settings: Settings, now: dt.datet
     draft.explain(c.SUSPENDED, "suspended by spec.suspend: nothing of the run exists")
     if draft.status.pop("startTime", None):
         draft.tell(c.SUSPENDED, "suspended by spec.suspend")
+    progress.close_tasks(observed, draft)
     for field in ("readyTime", "display"):
         draft.status.pop(field, None)
     progress.forget_children(draft)
@@ -227,9 +230,11 @@ def _start_or_run(
     progress.record(observed, draft, backend, settings)
     if is_new and progress.has_children(draft) and (made := _asked_for(observed)):
         draft.tell(c.CREATED, made)
+    counts = progress.count_tasks(observed, draft)
     running = progress.judge(observed, draft, why, settings)
     sizing, children = _resize(observed, settings, backend), _child_runs(observed, settings)
-    looks = [_next_look(observed, draft.status, now, running=running), sizing.requeue, 0 if children else None]
+    look = _next_look(observed, draft.status, now, running=running)
+    looks = [look, sizing.requeue, counts, 0 if children else None]
     return Plan(
         actions=(*sizing.actions, *children),
         status=draft.changed(),

@@ -263,7 +263,7 @@ async def _driver(
         signs = leases.read(lease)
         silent = silences.seconds(key, signs.renewed, clock())
         asked = silences.asked(key, clock()) if expected is not None and silent >= expected else 0.0
-    return lease, DriverSigns(signs.holder, signs.outcome, silent, asked, signs.demand)
+    return lease, DriverSigns(signs.holder, signs.outcome, silent, asked, signs.demand, signs.progress)
 
 
 async def _referenced(kube: Kube, key: Key, spec: FlowRunSpec | None, backend: Backend | None) -> Object | None:

@@ -7,6 +7,7 @@ from flowcluster_api import names
 from flowcluster_operator.backends.base import Backend
 from flowcluster_operator.model import Observed
 from flowcluster_operator.policies.causes import Cause
+from flowcluster_operator.policies.counting import counted, final
 from flowcluster_operator.policies.readiness import readiness, ready_leader, ready_workers
 from flowcluster_operator.policies.scaling import scale
 from flowcluster_operator.policies.usage import used
@@ -41,6 +42,22 @@ def record(observed: Observed, draft: Draft, backend: Backend | None, settings: 
     display(draft)
 
 
+def count_tasks(observed: Observed, draft: Draft) -> float | None:
+    """Write down the task runs of a flow that goes on; return seconds until newer counts can be written."""
+    found = counted(observed, draft.status.get("flow") or {}, draft.now)
+    if found.changes:
+        draft.status.setdefault("flow", {}).update(found.changes)
+        display(draft)
+    return found.requeue
+
+
+def close_tasks(observed: Observed, draft: Draft) -> None:
+    """Write down the task runs of a flow that has ended or is stopped."""
+    if (tasks := final(observed, draft.status.get("flow") or {})) is not None:
+        draft.status.setdefault("flow", {})["tasks"] = tasks
+        display(draft)
+
+
 def has_children(draft: Draft) -> bool:
     """Whether the status names a cluster or a Job."""
     cluster, flow = draft.status.get("cluster") or {}, draft.status.get("flow") or {}
@@ -61,9 +78,12 @@ def forget_children(draft: Draft) -> None:
             "peakWorkers": cluster.get("peakWorkers", 0),
             "workerSeconds": cluster.get("workerSeconds", 0),
         }
+    kept: Object = {"tasks": flow["tasks"]} if "tasks" in flow else {}
     if flow.get("attempts"):
         # The next start goes on counting: all of them are attempts of the run, and they have ended.
-        draft.status["flow"] = {"attempts": flow["attempts"], "endedAttempts": flow["attempts"]}
+        kept |= {"attempts": flow["attempts"], "endedAttempts": flow["attempts"]}
+    if kept:
+        draft.status["flow"] = kept
 
 
 def finish(draft: Draft, phase: c.Phase, reason: str, message: str) -> None:

@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 from flowcluster.agent import messages
+from flowcluster.agent.activity import Activity
 from flowcluster.agent.driver import Driver
 from flowcluster.agent.lease import LOOK_SECONDS, RETRY_SECONDS, LeaseKeeper
 from flowcluster.agent.tunnel import Tunnel
@@ -41,7 +42,8 @@ class Agent:
         self._driver = Driver(job.pid)
         self._job = job
         self._flow_runs = FlowRuns(self._access, _TIMEOUT)
-        self._lease = LeaseKeeper(job, self._flow_runs, self._driver)
+        self._activity = Activity()
+        self._lease = LeaseKeeper(job, self._flow_runs, self._driver, self._activity.progress)
         self._scaling: asyncio.Task[Any] | None = None
         self._tunnel: Tunnel | None = None
         self._is_lost = False
@@ -100,6 +102,8 @@ class Agent:
                 return message.outcome
             if isinstance(message, messages.Adapt):
                 self._adapt(message)
+            if isinstance(message, messages.Counted):
+                self._activity.counted(message)
             if isinstance(message, messages.Forward):
                 self._tunnel = Tunnel(self._access, message.pod, self._explain)
                 try:

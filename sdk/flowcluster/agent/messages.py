@@ -86,6 +86,17 @@ class Release:
 
 
 @dataclasses.dataclass(frozen=True)
+class Counted:
+    """The driver reports, every second, the task runs of its flow: see `flowcluster.context.Counts`."""
+
+    total: int
+    running: int
+    completed: int
+    failed: int
+    unfinished: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Forwarding:
     """The agent answers: these local ports lead to those of the pod; or why none does."""
 
@@ -115,9 +126,9 @@ class Released:
     error: str | None = None
 
 
-Message = Forward | Adapt | Release | Forwarding | Lost | Trouble | Released
+Message = Forward | Adapt | Release | Counted | Forwarding | Lost | Trouble | Released
 _KINDS: dict[str, Any] = {
-    kind.__name__: kind for kind in (Forward, Adapt, Release, Forwarding, Lost, Trouble, Released)
+    kind.__name__: kind for kind in (Forward, Adapt, Release, Counted, Forwarding, Lost, Trouble, Released)
 }
 
 

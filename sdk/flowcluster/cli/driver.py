@@ -103,7 +103,13 @@ def _run(
     given.update(assignments.parse(parameters))
     flow = _with_cluster(entrypoints.load(entrypoint), environment, presence)
     given = assignments.fitted(given, flow.fn)
-    return flow_run.run_blocking(flow.spec, (), given, environment.get(api.ENV_RUN_NAME) or None)
+    watching = [presence.watch] if presence is not None else []
+    flow_run.on_begin.extend(watching)
+    try:
+        return flow_run.run_blocking(flow.spec, (), given, environment.get(api.ENV_RUN_NAME) or None)
+    finally:
+        for watch in watching:
+            flow_run.on_begin.remove(watch)
 
 
 def _with_cluster(flow: Flow[..., Any], environment: Mapping[str, str], presence: Presence | None) -> Flow[..., Any]:

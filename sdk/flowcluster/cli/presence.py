@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from flowcluster.agent.handle import Agent
 from flowcluster.agent.messages import Adapt, Job, Lost
 from flowcluster.cli.problems import Problem
+from flowcluster.context import Counts, FlowContext
 from flowcluster.kube.choice import TOKEN_FOLDER, Choice
 from flowcluster_api import driver as api
 from flowcluster_api import names
@@ -33,6 +34,7 @@ class Presence:
     def __init__(self, job: Job, seconds: float) -> None:
         self._job = job
         self._agent: Agent | None = None
+        self._run: FlowContext | None = None
         self._is_over = False
         self._lock = threading.Lock()
         self._later = threading.Timer(seconds, self._begin)
@@ -44,6 +46,10 @@ class Presence:
         if (agent := self._begin()) is not None:
             agent.adapt(wanted)
 
+    def watch(self, run: FlowContext) -> None:
+        """Have the task runs of this flow run reported with each heartbeat."""
+        self._run = run
+
     def stop(self) -> None:
         """End the agent; none is begun any more."""
         self._later.cancel()
@@ -52,10 +58,13 @@ class Presence:
         if agent is not None:
             agent.stop()
 
+    def _count(self) -> Counts | None:
+        return self._run.counts() if self._run is not None else None
+
     def _begin(self) -> Agent | None:
         with self._lock:
             if self._agent is None and not self._is_over:
-                self._agent = Agent(self._job, _on_lost)
+                self._agent = Agent(self._job, _on_lost, self._count)
             return self._agent
 
 

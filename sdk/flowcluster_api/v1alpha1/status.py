@@ -89,6 +89,7 @@ class FlowStatus(ApiModel):
     last_attempt: PodIdentity | None = Field(default=None, description="The pod of the newest attempt.")
     exit_code: int | None = Field(default=None, description="Exit code of the last one.")
     tasks: TaskRunCounts | None = Field(default=None, description="Task runs, as the driver counted them.")
+    tasks_time: Time | None = Field(default=None, description="When the counts of a running flow changed last.")
     result: str | None = Field(
         default=None, max_length=RESULT_LIMIT, description="The flow's return value as JSON, where it is small."
     )
