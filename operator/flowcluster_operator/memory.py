@@ -15,6 +15,7 @@ class Memory:
 
     Attributes:
         silences: of drivers.
+        idleness: of runs, as their drivers report it.
         settling: of numbers of workers.
         requests: for workers, to upstream operators.
         keys: UID of a run's Lease, and name of the Secret that this process created for that Lease.
@@ -27,6 +28,7 @@ class Memory:
 
     def __init__(self) -> None:
         self.silences, self.settling, self.requests = Silences(), Settling(), Requests()
+        self.idleness = Silences()
         self.events = EventLooks()
         self.keys: dict[Key, tuple[str, str]] = {}
         self.parameters: dict[Key, tuple[str, str]] = {}
@@ -37,6 +39,7 @@ class Memory:
     def forget(self, key: Key) -> None:
         """The run is gone."""
         self.silences.forget(key)
+        self.idleness.forget(key)
         self.settling.forget(key)
         self.events.forget(key)
         self.requests.forget(key)

@@ -35,6 +35,9 @@ ENV_CLUSTER_ADDRESS = "FLOWCLUSTER_CLUSTER_ADDRESS"
 ENV_CLUSTER_TIMEOUT = "FLOWCLUSTER_CLUSTER_TIMEOUT"
 #: Set where the number of workers is to follow the work: the driver then tells what it needs.
 ENV_CLUSTER_ADAPTS = "FLOWCLUSTER_CLUSTER_ADAPTS"
+#: Seconds after which the run ends when nothing runs on its Dask cluster; absent where it does not. The driver then
+#: looks at the scheduler, also where the number of workers is fixed.
+ENV_CLUSTER_IDLE_TIMEOUT = "FLOWCLUSTER_CLUSTER_IDLE_TIMEOUT"
 #: Folder with the run's keys (``ca.crt``, ``tls.crt``, ``tls.key``), in all of its pods.
 ENV_KEYS = "FLOWCLUSTER_KEYS"
 #: Ray's token, in that folder; named as KubeRay wants it in a Secret.

@@ -74,6 +74,23 @@ def test_task_counts_of_a_running_flow_are_in_its_status(world: World) -> None:
     assert world.wait_phase(name, "Succeeded")["flow"]["tasks"]["completed"] == 6
 
 
+def test_idle_run_ends_and_not_while_its_tasks_run(world: World) -> None:
+    """The tasks run for longer than the timeout; after them, the flow waits for an annotation that never comes."""
+    name = started(world, "annotated.py:wave", cluster=ADAPTIVE, idleTimeoutSeconds=10)
+    world.annotate(name, "work")
+    world.wait_phase(name, "Running")
+    wait_until(lambda: world.status(name)["cluster"]["peakWorkers"] == 3, "the tasks run", 90)
+    until = time.monotonic() + 20
+    wait_until(lambda: time.monotonic() > until, "they have run for longer than the timeout", 30)
+    assert world.status(name)["phase"] == "Running"
+
+    world.annotate(name, "release")
+    status = world.wait_phase(name, "Failed")
+    assert status["reason"] == "IdleTimeoutExceeded"
+    assert status["flow"]["tasks"]["completed"] == 6
+    assert world.everything() == []
+
+
 def test_a_driver_in_a_pod_is_heard(world: World) -> None:
     """Its pod renews the run's Lease, with rights to nothing else but to read the FlowRun."""
     name = started(world, "endless.py:waits")

@@ -112,6 +112,8 @@ def _container(
         environment[driver.ENV_CLUSTER_TIMEOUT] = str(spec.start_deadline_seconds)
         if adapts:
             environment[driver.ENV_CLUSTER_ADAPTS] = "true"
+        if spec.idle_timeout_seconds is not None and spec.cluster.kind == "Dask" and spec.cluster.ref is None:
+            environment[driver.ENV_CLUSTER_IDLE_TIMEOUT] = str(spec.idle_timeout_seconds)
         if _joins(spec) and spec.cluster.ref is None:
             environment[offers.ENV] = literal(offered(spec.cluster.workers))
     body["env"] = [{"name": name, "value": value} for name, value in environment.items()]

@@ -30,7 +30,7 @@ def requested(observed: Observed, settings: Settings) -> tuple[Action, ...]:
         return ()
     children = {obj["metadata"]["name"]: obj for obj in observed.child_runs}
     # Created in the same pass: they count together.
-    live = sum(not _is_finished(obj) for obj in children.values())
+    live = sum(not is_finished(obj) for obj in children.values())
     actions: list[Action] = []
     for name, request in child_runs.read(observed.lease).items():
         action = _step(name, request, children.get(name), observed, settings, live)
@@ -40,7 +40,8 @@ def requested(observed: Observed, settings: Settings) -> tuple[Action, ...]:
     return tuple(actions)
 
 
-def _is_finished(flow_run: Object) -> bool:
+def is_finished(flow_run: Object) -> bool:
+    """Return whether a FlowRun is over."""
     conditions = (flow_run.get("status") or {}).get("conditions") or []
     return any(item["type"] == c.FINISHED and item["status"] == "True" for item in conditions)
 

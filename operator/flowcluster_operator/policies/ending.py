@@ -10,6 +10,7 @@ from flowcluster_api import driver, names
 from flowcluster_api.driver import Outcome
 from flowcluster_operator.facts import last_line
 from flowcluster_operator.model import Blocked, Ended, Observed, PodFacts
+from flowcluster_operator.policies import idleness
 from flowcluster_operator.policies.advice import advice, crash_advice
 from flowcluster_operator.policies.causes import Cause
 from flowcluster_operator.policies.cluster_lost import cluster_lost
@@ -64,7 +65,12 @@ def ending(observed: Observed, status: Object, why: Cause | None, now: dt.dateti
         return Ending("Failed", c.CLUSTER_LOST, lost)
     if last is not None:
         return dataclasses.replace(last, message=with_losses(last.message, observed, status))
-    return _driver_gone(observed, status) or _silent(observed) or _too_late(observed, status, why, now)
+    return (
+        _driver_gone(observed, status)
+        or _silent(observed)
+        or _too_late(observed, status, why, now)
+        or _idle(observed, status)
+    )
 
 
 def is_suspended(status: Object) -> bool:
@@ -193,6 +199,15 @@ def _said(observed: Observed) -> Ending | None:
 def _silent(observed: Observed) -> Ending | None:
     said = silence(observed)
     return None if said is None else Ending("Failed", c.DRIVER_LOST, said)
+
+
+def _idle(observed: Observed, status: Object) -> Ending | None:
+    """The end of an idle run. A flow has not completed; where only a cluster was asked for, nothing has failed."""
+    assert observed.spec is not None
+    message = idleness.exceeded(observed, status)
+    if message is None:
+        return None
+    return Ending("Cancelled" if observed.spec.flow is None else "Failed", c.IDLE_TIMEOUT_EXCEEDED, message)
 
 
 def _too_late(observed: Observed, status: Object, why: Cause | None, now: dt.datetime) -> Ending | None:

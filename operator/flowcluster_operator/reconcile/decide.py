@@ -16,7 +16,7 @@ from flowcluster_operator.desired.inherited import Inheritance, inheriting
 from flowcluster_operator.errors import SpecError, TemplateError
 from flowcluster_operator.facts import parse_time
 from flowcluster_operator.model import Action, Create, Delete, Observed, Plan, Resizing
-from flowcluster_operator.policies import teardown
+from flowcluster_operator.policies import idleness, teardown
 from flowcluster_operator.policies.admission import not_allowed
 from flowcluster_operator.policies.bounds import rebounding
 from flowcluster_operator.policies.causes import Cause, cause, trouble_cause
@@ -283,6 +283,5 @@ def _next_look(observed: Observed, status: Object, now: dt.datetime, *, running:
     if not running:
         of_run = [rejection for rejection in observed.rejections if rejection.kind != FLOW_RUN.kind]
         waits.append(RETRY_SECONDS if of_run else LOOK_SECONDS)
-    if (heard := next_look(observed)) is not None:
-        waits.append(heard)
+    waits += [look for look in (next_look(observed), idleness.next_look(observed, status)) if look is not None]
     return max(min(waits), SHORTEST_LOOK_SECONDS) if waits else None

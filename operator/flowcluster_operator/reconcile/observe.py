@@ -26,6 +26,7 @@ from flowcluster_operator.kube import Kube
 from flowcluster_operator.memory import Memory
 from flowcluster_operator.model import DriverSigns, Key, Observed, Parent, Rejection, Trouble
 from flowcluster_operator.policies.ending import is_suspended
+from flowcluster_operator.policies.idleness import reports_idle
 from flowcluster_operator.policies.resizing import live_workers
 from flowcluster_operator.reconcile.accounts import PullSecrets, pull_secrets
 from flowcluster_operator.reconcile.events import completed, podless, preparing, waiting_for_pods, warned
@@ -42,7 +43,6 @@ from flowcluster_operator.resources import (
     Object,
     Resource,
 )  # fmt: skip
-from flowcluster_operator.silences import Silences
 from flowcluster_operator.specs import parse
 from flowcluster_operator.status import is_true
 from flowcluster_operator.store import Store
@@ -82,7 +82,7 @@ async def observe(
     waits = [*waiting_for_pods(lacking), *preparing(pods)] if is_live else []
     events = await memory.events.read(kube, key, waits, now)
     parent = await _parent(store, kube, key, run)
-    lease, driver = await _driver(store, kube, memory.silences, key, spec, parent)
+    lease, driver = await _driver(store, kube, memory, key, spec, parent)
     verified = await _verified(store, kube, memory, key, status)  # what it finds is in the store for what follows
     observed = Observed(
         key=key,
@@ -241,13 +241,14 @@ async def _parent(store: Store, kube: Kube, key: Key, run: Object | None) -> Par
 
 
 async def _driver(
-    store: Store, kube: Kube, silences: Silences, key: Key, spec: FlowRunSpec | None, parent: Parent | None
+    store: Store, kube: Kube, memory: Memory, key: Key, spec: FlowRunSpec | None, parent: Parent | None
 ) -> tuple[Object | None, DriverSigns | None]:
-    """The run's Lease, and what it tells.
+    """Return the run's Lease, and what it reports.
 
-    A long silence is confirmed by the API server, which a watch may lag; so is that there is no last word of a run
-    whose parent is over.
+    A long silence is confirmed by the API server, which a watch may lag; so are that a run is idle for too long, and
+    that there is no outcome of a run whose parent is over.
     """
+    silences = memory.silences
     lease, asked = _owned(store, LEASE, key), 0.0
     if lease is None or spec is None:
         return lease, None
@@ -256,14 +257,25 @@ async def _driver(
     silent = silences.seconds(key, signs.renewed, clock())
     expected = spec.lease_duration_seconds or (leases.DURATION if signs.holder else None)
     is_late = expected is not None and silent >= expected
-    if is_late or (parent is not None and parent.is_over and signs.outcome is None):
+    is_idle = reports_idle(spec, signs.progress)
+    if is_late or is_idle or (parent is not None and parent.is_over and signs.outcome is None):
         lease = await _confirm_gone(store, kube, LEASE, key, lease["metadata"]["name"])
         if lease is None:
             return None, None
         signs = leases.read(lease)
         silent = silences.seconds(key, signs.renewed, clock())
         asked = silences.asked(key, clock()) if expected is not None and silent >= expected else 0.0
-    return lease, DriverSigns(signs.holder, signs.outcome, silent, asked, signs.demand, signs.progress)
+    idle = _confirmed_idle(memory, key, is_idle and reports_idle(spec, signs.progress), clock())
+    return lease, DriverSigns(signs.holder, signs.outcome, silent, asked, signs.demand, signs.progress, idle)
+
+
+def _confirmed_idle(memory: Memory, key: Key, is_idle: bool, now: float) -> float:
+    """Return for how long the API server has confirmed that the driver reports a run as idle for too long."""
+    if not is_idle:
+        memory.idleness.forget(key)
+        return 0.0
+    memory.idleness.seconds(key, None, now)
+    return memory.idleness.asked(key, now)
 
 
 async def _referenced(kube: Kube, key: Key, spec: FlowRunSpec | None, backend: Backend | None) -> Object | None:

@@ -42,7 +42,7 @@ class Agent:
         self._driver = Driver(job.pid)
         self._job = job
         self._flow_runs = FlowRuns(self._access, _TIMEOUT)
-        self._activity = Activity()
+        self._activity = Activity(job.kind == "Dask", lambda: self._lease.wake())
         self._lease = LeaseKeeper(job, self._flow_runs, self._driver, self._activity.progress)
         self._scaling: asyncio.Task[Any] | None = None
         self._tunnel: Tunnel | None = None
@@ -118,7 +118,12 @@ class Agent:
         if self._scaling is not None:
             self._scaling.cancel()
         scaling = Scaling(
-            wanted, self._job.run, self._flow_runs, self._lease.publish, lambda text: tell(messages.Trouble(text))
+            wanted,
+            self._job.run,
+            self._flow_runs,
+            self._lease.publish,
+            lambda text: tell(messages.Trouble(text)),
+            self._activity.looked,
         )
         self._scaling = asyncio.create_task(scaling.run())
 

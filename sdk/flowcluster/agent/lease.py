@@ -28,7 +28,7 @@ _OVER = {"Stopping", *conditions.FINAL_PHASES}
 class LeaseKeeper:
     """Keeps one Lease.
 
-    Each renewal reports the driver's progress. A new demand is reported immediately, new progress is not.
+    Each renewal reports the driver's progress. A new demand is reported immediately, and so is work after an idle time.
     """
 
     def __init__(
@@ -45,6 +45,10 @@ class LeaseKeeper:
         if demand != self._demand:
             self._demand = demand
             self._news.set()
+
+    def wake(self) -> None:
+        """Renew immediately: there is work again."""
+        self._news.set()
 
     async def keep(self) -> Lost:
         """Renew in time, until somebody else has ended the run.

@@ -25,6 +25,7 @@ class Job:
         pid: the driver's process.
         adapts: whether it will be asked to tell what the cluster needs.
         ends: whether the driver's end is told in the Lease; that of one that the operator started, the kubelet tells.
+        kind: Dask or Ray, the kind of the run's cluster; None without one.
         parent_lease: name of the Lease of the run whose child run it is; None for a run of its own.
     """
 
@@ -38,6 +39,7 @@ class Job:
     adapts: bool = False
     ends: bool = True
     parent_lease: str | None = None
+    kind: str | None = None
 
     def to_json(self) -> str:
         """The job as text."""

@@ -59,9 +59,10 @@ class Scaling:
         flow_runs: FlowRuns,
         publish: Callable[[Demand], None],
         complain: Callable[[str], None],
+        note: Callable[[bool, int], None],
     ) -> None:
         self._wanted, self._run, self._flow_runs = wanted, run, flow_runs
-        self._publish, self._complain = publish, complain
+        self._publish, self._complain, self._note = publish, complain, note
         self._demand = Smoothed(wanted.up_delay, wanted.down_delay)
         self._bounds: dict[str, int] = {}
         self._bounds_due = 0.0
@@ -93,6 +94,7 @@ class Scaling:
         seen = await getattr(scheduler, f"{NAME}-look")(
             **self._bounds, target_duration=self._wanted.target_duration, idle_seconds=self._wanted.idle_seconds
         )
+        self._note(seen["is_busy"], seen["transitions"])
         demand = self._demand.follow(seen["demand"], time.monotonic())
         self._publish(Demand(min(demand, self._bounds["maximum"]), tuple(seen["retired"])))
 

@@ -124,8 +124,8 @@ def _with_cluster(flow: Flow[..., Any], environment: Mapping[str, str], presence
         raise Problem("ClusterUnreachable", f"{api.ENV_CLUSTER_KIND} is set, but {api.ENV_CLUSTER_ADDRESS} is not.")
     if kind == "Ray":
         return flow.with_options(task_runner=OwnRayCluster(address))
-    adapts = api.ENV_CLUSTER_ADAPTS in environment
-    return flow.with_options(task_runner=OwnDaskCluster(address, presence if adapts else None))
+    is_looked_at = api.ENV_CLUSTER_ADAPTS in environment or api.ENV_CLUSTER_IDLE_TIMEOUT in environment
+    return flow.with_options(task_runner=OwnDaskCluster(address, presence if is_looked_at else None))
 
 
 def _end_after(seconds: float, path: str | None) -> None:

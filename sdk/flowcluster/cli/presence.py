@@ -92,7 +92,8 @@ def presence_of(environment: Mapping[str, str]) -> Presence | None:
         holder=f"{environment[api.ENV_POD_NAME]}/{os.getpid()}",
         pid=os.getpid(),
         ends=False,
-        adapts=adapts,
+        adapts=adapts or api.ENV_CLUSTER_IDLE_TIMEOUT in environment,
+        kind=environment.get(api.ENV_CLUSTER_KIND),
     )
     return Presence(job, 0.0 if adapts else LATER_SECONDS)
 

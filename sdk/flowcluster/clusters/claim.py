@@ -105,6 +105,10 @@ class Claim:
         if wanted is not None:  # after it, as the agent looks for the bounds at once
             agent.adapt(wanted)
 
+    def look(self, wanted: Adapt) -> None:
+        """Have the operator told what runs on the cluster, whose number of workers stays as it is."""
+        self._started()[1].adapt(wanted)
+
     def ready_workers(self) -> int:
         """How many workers are ready.
 
@@ -150,6 +154,7 @@ class Claim:
             pid=os.getpid(),
             adapts=self._adapts,
             parent_lease=self._requests.lease if self._requests is not None else None,
+            kind=self.manifest["spec"]["cluster"]["kind"],
         )
 
     def find_loss(self) -> ClusterLost | None:

@@ -46,6 +46,7 @@ def cluster_run(
     *,
     start_deadline_seconds: int | None,
     active_deadline_seconds: int | None,
+    idle_timeout_seconds: int | None,
     lease_duration_seconds: int,
 ) -> Object:
     """The FlowRun without a flow that asks for `cluster`.
@@ -57,6 +58,7 @@ def cluster_run(
         "leaseDurationSeconds": lease_duration_seconds,
         **({"startDeadlineSeconds": start_deadline_seconds} if start_deadline_seconds else {}),
         **({"activeDeadlineSeconds": active_deadline_seconds} if active_deadline_seconds else {}),
+        **({"idleTimeoutSeconds": idle_timeout_seconds} if idle_timeout_seconds else {}),
     }
     return flow_run(name or _run_name(cluster["kind"].lower()), of_class(spec), is_exact=name is not None)
 

@@ -193,7 +193,9 @@ class FlowRunSpec(ApiModel):
         default=None, description="Seconds that the whole run may take, from its start."
     )
     idle_timeout_seconds: Seconds | None = Field(
-        default=None, description="Seconds without a task on the cluster after which the run ends."
+        default=None,
+        description="Seconds without a task on the run's own cluster after which the run ends: as Failed with a flow, "
+        "else as Cancelled. A driver that does not report its work keeps the run.",
     )
     lease_duration_seconds: Annotated[int, Field(ge=10, le=3600)] | None = Field(
         default=None,

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from flowcluster_api import conditions as c
 from flowcluster_api.driver import Outcome
 from flowcluster_api.lease import Demand
+from flowcluster_api.progress import Progress, Tasks
 from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.desired.ray_cluster import ray_cluster
 from flowcluster_operator.facts import pod_facts
@@ -70,6 +71,7 @@ SPECS = st.builds(
             "activeDeadlineSeconds": st.sampled_from([1, 700]),
             "ttlSecondsAfterFinished": st.sampled_from([0, 50, "invalid"]),
             "leaseDurationSeconds": st.just(10),
+            "idleTimeoutSeconds": st.just(5),
         },
     ),
 )
@@ -155,6 +157,8 @@ DRIVERS = st.builds(
     st.sampled_from([0.0, 100.0]),
     st.sampled_from([0.0, 10.0]),
     st.sampled_from([None, Demand(2), Demand(0, ("worker-w1",))]),
+    st.sampled_from([None, Progress(Tasks(9, 2, 4, 1), 1), Progress(None, 10**6)]),
+    st.sampled_from([0.0, 10.0]),
 )
 
 

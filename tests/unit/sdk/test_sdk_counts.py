@@ -163,7 +163,7 @@ class TestLease:
         ]
 
     def test_new_counts_alone_cause_no_renewal(self) -> None:
-        api, activity = Recording(), Activity()
+        api, activity = Recording(), Activity(False, lambda: None)
         keeper = LeaseKeeper(JOB, api, Awake(1), activity.progress)  # type: ignore[arg-type]
 
         async def count() -> None:
