@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 from types import SimpleNamespace
 from typing import Any
@@ -56,7 +55,13 @@ def body(**fields: Any) -> dict[str, Any]:
 
 def seen(signs: DriverSigns | None = IDLE, fields: Any = None, **more: Any) -> Observed:
     """A run whose driver reports that."""
-    world = {**CHILDREN, "deployments": DEPLOYMENTS, "status": RUNNING, "pods": [*READY_PODS, DRIVER], **more}
+    world: dict[str, Any] = {
+        **CHILDREN,
+        "deployments": DEPLOYMENTS,
+        "status": RUNNING,
+        "pods": [*READY_PODS, DRIVER],
+        **more,
+    }
     return observed(fields or body(), driver=signs, **world)
 
 
@@ -169,6 +174,12 @@ def test_idleness_is_looked_at_again_soon_until_it_is_confirmed() -> None:
     assert made.requeue <= 1
 
 
+def frozen_at(now: float) -> SimpleNamespace:
+    """An asyncio whose event loop has a clock that stands still."""
+    loop = SimpleNamespace(time=lambda: now)
+    return SimpleNamespace(get_running_loop=lambda: loop)
+
+
 class TestConfirmation:
     """The API server has to confirm for some seconds that the driver reports no work."""
 
@@ -199,12 +210,8 @@ class TestConfirmation:
             rig.api.objects.merge(LEASE, KEY.namespace, each["metadata"]["name"], {
                 "metadata": {"annotations": each["metadata"]["annotations"]}, "spec": each["spec"],
             })  # fmt: skip
-            loop = SimpleNamespace(time=functools.partial(float, next(clock)))
             with monkeypatch.context() as patched:
-                frozen = SimpleNamespace(
-                    get_running_loop=functools.partial(getattr, SimpleNamespace(loop=loop), "loop")
-                )
-                patched.setattr(observe_module, "asyncio", frozen)
+                patched.setattr(observe_module, "asyncio", frozen_at(next(clock)))
                 driver = (await rig.observe()).driver
             assert driver is not None
             found.append(driver.idle_confirmed)

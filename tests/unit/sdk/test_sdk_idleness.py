@@ -31,7 +31,7 @@ class Clock:
 
 def activity(needs_scheduler: bool) -> tuple[Activity, Clock, list[float]]:
     """An activity, its clock, and the times at which it woke the heartbeat."""
-    clock, woken = Clock(), []
+    clock, woken = Clock(), list[float]()
     return Activity(needs_scheduler, lambda: woken.append(clock.now), clock), clock, woken
 
 
