@@ -7,7 +7,9 @@ this whole operator; aiohttp is here already, with kopf.
 from __future__ import annotations
 
 import builtins
+import dataclasses
 import json
+import ssl
 from typing import Any
 
 import aiohttp
@@ -21,16 +23,30 @@ USER_AGENT = "flowcluster-operator"
 _TIMEOUT = aiohttp.ClientTimeout(total=30, connect=5)
 
 
-def credentials() -> kopf.ConnectionInfo:
-    """How to reach the API server: the pod's ServiceAccount, else the kubeconfig.
+class Credentials(kopf.ConnectionInfo):
+    """How to reach the API server."""
 
-    Raises kopf.LoginError when there is neither.
+    def as_ssl_context(self) -> ssl.SSLContext:
+        """Return a context that accepts what kubectl accepts.
+
+        Python 3.13 also refuses certificates that lack optional fields, which authorities of clusters can lack.
+        """
+        context = super().as_ssl_context()
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        return context
+
+
+def credentials() -> Credentials:
+    """Return the pod's ServiceAccount, else the user of the kubeconfig.
+
+    Raises:
+        kopf.LoginError: there is neither.
     """
     settings = kopf.OperatorSettings()
     found = kopf.login_with_service_account(settings=settings) or kopf.login_with_kubeconfig(settings=settings)
     if found is None:
         raise kopf.LoginError("no ServiceAccount and no kubeconfig: set KUBECONFIG, or run in a cluster")
-    return found
+    return Credentials(**{field.name: getattr(found, field.name) for field in dataclasses.fields(found)})
 
 
 class Kube:

@@ -47,12 +47,17 @@ class RayHead:
         self.address = f"127.0.0.1:{port}"
         self.client_address = f"ray://127.0.0.1:{client_port}"
         self._log = Path(directory, "log")
-        command = [str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", f"--port={port}"]
+        # A head starts programs of its environment through a shell, which splits a path that contains a space.
+        environment_link = Path(directory, "environment")
+        environment_link.symlink_to(sys.prefix)
+        ray = [str(environment_link / "bin" / "python"), "-m", "ray.scripts.scripts"]
+        command = [*ray, "start", "--head", "--block", f"--port={port}"]
         command += [f"--ray-client-server-port={client_port}", f"--num-cpus={cpus}", "--object-store-memory=100000000"]
         command += ['--resources={"bench": 2, "desk": 1}']
         command += ["--include-dashboard=false", "--disable-usage-stats", f"--temp-dir={directory}"]
         # A Ray client's workers find modules where the head does, and not where the client does.
-        path = os.pathsep.join(part for part in (str(modules or ""), *sys.path) if part)
+        places = [str(modules or ""), *(part for part in sys.path if not part.startswith(sys.prefix))]
+        path = os.pathsep.join(part for part in places if part)
         environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "PYTHONPATH": path, **settings}
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)

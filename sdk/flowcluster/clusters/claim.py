@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -29,6 +30,8 @@ from flowcluster_api.driver import Outcome
 logger = logging.getLogger("flowcluster.cluster")
 
 RELEASED = Outcome(state="Completed", reason="ClusterReleased", message="the driver gave the cluster back", exit_code=0)
+#: Seconds between two queries for the loss of a cluster.
+_QUERY_PAUSE = 0.2
 
 
 class Claim:
@@ -46,6 +49,7 @@ class Claim:
         self._adapts = adapts
         self.name, self._uid = "", ""
         self.lost: ClusterLost | None = None
+        self._next_query = 0.0
         self._choice = choice
         self._count = _counting(flow_of_task())
         self._given_up = threading.Event()
@@ -160,9 +164,12 @@ class Claim:
     def find_loss(self) -> ClusterLost | None:
         """Query the API server whether the run has ended; return how, or None if it has not, or does not answer.
 
-        The loss of a worker can reach the driver before its agent looks at the FlowRun again.
+        The loss of a worker can reach the driver before its agent looks at the FlowRun again. Many workers can be lost
+        together: further queries within a fraction of a second return what is known.
         """
-        if self.lost is None and self._flow_runs is not None:
+        now = time.monotonic()
+        if self.lost is None and self._flow_runs is not None and now >= self._next_query:
+            self._next_query = now + _QUERY_PAUSE
             with contextlib.suppress(KubernetesError):
                 run = self._flow_runs.find(self.name, self._uid)
                 if ending := how_ended(run, self.name, was_running=True):

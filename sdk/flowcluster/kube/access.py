@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import pathlib
+import ssl
 from typing import Any, NamedTuple
 
+import urllib3
 from kubernetes import client, config
 from kubernetes.config.config_exception import ConfigException
 
@@ -30,7 +32,11 @@ class Access(NamedTuple):
 
 
 def connect(choice: Choice) -> Access:
-    """The access that is chosen. Raises `KubernetesError` if there is no such configuration, or none at all."""
+    """Return the access that is chosen.
+
+    Raises:
+        KubernetesError: there is no such configuration, or none at all.
+    """
     paths = choice.kubeconfig or os.environ.get("KUBECONFIG") or _DEFAULT_KUBECONFIG
     is_asked_for = bool(choice.kubeconfig or choice.context)
     if not is_asked_for and not _any_exists(paths) and (TOKEN_FOLDER / "token").exists():
@@ -42,7 +48,7 @@ def connect(choice: Choice) -> Access:
         raise KubernetesError(
             f"No Kubernetes is configured: {error}. Set KUBECONFIG, or give kubeconfig and context as to kubectl."
         ) from error
-    return Access(api, namespace, is_inside=False)
+    return Access(_lenient(api), namespace, is_inside=False)
 
 
 def headers(access: Access) -> dict[str, str]:
@@ -55,7 +61,25 @@ def _inside(choice: Choice) -> Access:
     settings = client.Configuration()
     config.load_incluster_config(settings)
     namespace = choice.namespace or (TOKEN_FOLDER / "namespace").read_text().strip()
-    return Access(client.ApiClient(settings), namespace, is_inside=True)
+    return Access(_lenient(client.ApiClient(settings)), namespace, is_inside=True)
+
+
+def accept_incomplete_certificates(context: ssl.SSLContext) -> None:
+    """Accept what kubectl accepts.
+
+    Python 3.13 also refuses certificates that lack optional fields, which authorities of clusters can lack.
+    """
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+
+
+def _lenient(api: Any) -> Any:
+    settings, context = api.configuration, urllib3.util.ssl_.create_urllib3_context()
+    accept_incomplete_certificates(context)
+    if not (settings.ssl_ca_cert or settings.ca_cert_data):
+        context.load_default_certs()
+    # urllib3 loads the authority, the client's certificate and the other settings into this context.
+    api.rest_client.pool_manager.connection_pool_kw["ssl_context"] = context
+    return api
 
 
 def _any_exists(paths: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 
 from flowcluster.errors import KubernetesError, NotFound
-from flowcluster.kube.access import Access, headers
+from flowcluster.kube.access import Access, accept_incomplete_certificates, headers
 
 #: Subprotocol and channels: data, and what went wrong at the other end. Each channel begins with the port's number.
 _PROTOCOL = "v4.channel.k8s.io"
@@ -119,6 +119,7 @@ async def open_path(access: Access, pod: str, port: int) -> Path:
 
 def _trust(settings: Any) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=settings.ssl_ca_cert)
+    accept_incomplete_certificates(context)
     if not settings.verify_ssl:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -95,13 +95,13 @@ class RayTaskRunner(TaskRunner):
         super().open()
         # Here, as it takes as long as Ray takes to be imported.
         from flowcluster.clusters.address import timeout_seconds
-        from flowcluster.runners.ray_connection import connect
+        from flowcluster.runners.ray_connection import LossQuery, connect
         from flowcluster.runners.ray_session import RaySession
 
         with contextlib.ExitStack() as resources:
             address = self.address if self.cluster_class is None else self._made(self.cluster_class, resources)
-            ask = None if self._cluster is None else self._told
-            self._connection = connect(address, self.init_kwargs, timeout_seconds(), ask, self._offers())
+            loss = None if self._cluster is None else LossQuery(self._known_loss, self._find_loss)
+            self._connection = connect(address, self.init_kwargs, timeout_seconds(), loss, self._offers())
             resources.callback(self._connection.release)
             self._session = RaySession(self._connection, on_worker)
             self._resources = resources.pop_all()
@@ -154,11 +154,16 @@ class RayTaskRunner(TaskRunner):
         return max(0, int(current().get("max_retries") or 0))
 
     def trouble(self) -> ClusterLost | None:
-        """That the head went away, if it did; a cluster of ours tells why."""
-        return self._told() or (self._session.lost() if self._session else None)
+        """Return the loss of the head, with its cause for a cluster of this run; None if it is there."""
+        return self._known_loss() or (self._session.lost() if self._session else None)
 
-    def _told(self) -> ClusterLost | None:
+    def _known_loss(self) -> ClusterLost | None:
         lost = getattr(self._cluster, "lost", None)
+        return lost if isinstance(lost, ClusterLost) else None
+
+    def _find_loss(self) -> ClusterLost | None:
+        find = getattr(self._cluster, "find_loss", None)
+        lost = find() if callable(find) else None
         return lost if isinstance(lost, ClusterLost) else None
 
     def close(self, cancel: bool = False) -> None:

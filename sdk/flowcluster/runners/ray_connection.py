@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from flowcluster.clusters import address as addresses
 from flowcluster.errors import ClusterLost
@@ -21,7 +21,18 @@ from flowcluster_api.offers import Offers
 
 logger = logging.getLogger("flowcluster.task_runner.ray")
 
-Ask = Callable[[], ClusterLost | None]
+
+class LossQuery(NamedTuple):
+    """Functions that return why a cluster that was made for this process is lost; None if it is not.
+
+    Attributes:
+        known: answers immediately, from what this process has observed.
+        find: answers after a query to what runs the cluster.
+    """
+
+    known: Callable[[], ClusterLost | None]
+    find: Callable[[], ClusterLost | None]
+
 
 _lock = threading.Lock()
 _current: Connection | None = None
@@ -36,16 +47,16 @@ class Connection:
         is_client: whether it is a Ray client's, for which the head does everything.
         is_fixed: whether no nodes are ever added by Ray itself.
         endpoint: host and port at which the head answers as long as it lives; None if it is not known.
-        ask: whoever made the cluster, and knows when it is lost; asked instead of the head.
+        loss: queries for the loss of a cluster that was made for this process; used instead of the head's port.
         offers: what each node has that the cluster may start, where that is known.
     """
 
     def __init__(
-        self, address: str | None, keeper: Keeper | None, ask: Ask | None = None, offers: Offers | None = None
+        self, address: str | None, keeper: Keeper | None, loss: LossQuery | None = None, offers: Offers | None = None
     ) -> None:
         self.address = address
         self.keeper = keeper
-        self.ask = ask
+        self.loss = loss
         self.offers = offers
         self.is_client = False
         self.is_fixed = keeper is not None and address is None
@@ -65,7 +76,7 @@ class Connection:
 
         self.is_client = ray.util.client.ray.is_connected()
         if self.is_client:
-            self.endpoint = addresses.split_ray(self.address) if self.address and not self.ask else None
+            self.endpoint = addresses.split_ray(self.address) if self.address and not self.loss else None
         else:
             host, _, port = str(ray.get_runtime_context().gcs_address).rpartition(":")
             self.endpoint = host, int(port)
@@ -122,12 +133,13 @@ def connect(
     address: str | None,
     init_kwargs: Mapping[str, Any],
     timeout: float,
-    ask: Ask | None = None,
+    loss: LossQuery | None = None,
     offers: Offers | None = None,
 ) -> Connection:
     """The connection to be used by one more flow run, which has to `release` it.
 
-    `ask` tells of the loss of a cluster that is the run's own, and `offers` what each node has that it may start.
+    `loss` finds the loss of a cluster that was made for this process. `offers` is what each node has that the cluster
+    can start.
 
     Raises `ClusterUnreachable` if nothing answers at the address within `timeout` seconds, and whatever
     ``ray.init`` raises when it starts an instance.
@@ -147,7 +159,7 @@ def connect(
             if ray.is_initialized():
                 connection = _existing(address, offers)
             else:
-                connection = _current = _opened(address, init_kwargs, timeout, ask, offers)
+                connection = _current = _opened(address, init_kwargs, timeout, loss, offers)
         elif address is not None and address != connection.address:
             logger.warning("This process already uses the Ray at %s, and cannot use a second one.", connection.address)
         connection._users += 1
@@ -162,7 +174,7 @@ def _existing(address: str | None, offers: Offers | None) -> Connection:
 
 
 def _opened(
-    address: str | None, init_kwargs: Mapping[str, Any], timeout: float, ask: Ask | None, offers: Offers | None
+    address: str | None, init_kwargs: Mapping[str, Any], timeout: float, loss: LossQuery | None, offers: Offers | None
 ) -> Connection:
     if address is None:
         logger.info("Creating a local Ray instance")
@@ -170,7 +182,7 @@ def _opened(
         logger.info("Connecting to Ray at %s", address)
         addresses.wait_for_ray(address, timeout)
     keeper = Keeper({**init_kwargs, "address": address or "local"})
-    connection = Connection(address, keeper, ask, offers)
+    connection = Connection(address, keeper, loss, offers)
     context = keeper.start(None if address is None else timeout)
     connection.look_up()
     if url := getattr(context, "dashboard_url", None):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+import time
 from collections.abc import Callable
 
 from flowcluster.errors import ClusterLost
@@ -16,8 +17,11 @@ from flowcluster.runners.ray_records import INTERVAL
 
 logger = logging.getLogger("flowcluster.task_runner.ray")
 
-#: So many looks in a row have to find nobody: a head may be too busy for one.
+#: Looks in a row that must find no head: a head can be too busy for one.
 _LOOKS = 3
+
+#: Seconds for which the cause of a loss is looked for, and between two looks.
+_CAUSE_TIMEOUT, _CAUSE_PAUSE = 10.0, 0.5
 
 
 class Watch:
@@ -58,14 +62,29 @@ class Watch:
                 thread.join(5)
 
     def look(self) -> ClusterLost | None:
-        """Look now, because something went wrong: one refusal is enough then."""
-        if self.lost is None and not self._answers():
+        """Look now, because something failed: one refusal is enough then.
+
+        The failure can reach this process before the loss of a cluster of its own does, which is queried therefore.
+        """
+        loss = self._connection.loss
+        if self.lost is None and not self._answers(loss and loss.find):
             self._is_lost()
         return self.lost
 
+    def wait_for_loss(self) -> ClusterLost:
+        """Return why the cluster is lost, after the client's connection to its head ended for good.
+
+        The cause of the loss can be recorded some seconds later.
+        """
+        deadline = time.monotonic() + _CAUSE_TIMEOUT
+        while (lost := self.look()) is None and time.monotonic() < deadline and not self._end.wait(_CAUSE_PAUSE):
+            pass
+        return lost or self._is_lost()
+
     def _watch(self) -> None:
         while not self._end.wait(INTERVAL):
-            self._failed = 0 if self._answers() else self._failed + 1
+            loss = self._connection.loss
+            self._failed = 0 if self._answers(loss and loss.known) else self._failed + 1
             if self._failed >= _LOOKS:
                 self._is_lost()
             if self.lost is not None:
@@ -82,8 +101,8 @@ class Watch:
             except Exception as error:
                 logger.debug("Ray could not be asked: %s", error)
 
-    def _answers(self) -> bool:
-        if self._connection.ask is not None and (lost := self._connection.ask()) is not None:
+    def _answers(self, find_loss: Callable[[], ClusterLost | None] | None) -> bool:
+        if find_loss is not None and (lost := find_loss()) is not None:
             with self._lock:
                 self.lost = self.lost or lost
             return False
@@ -95,10 +114,11 @@ class Watch:
             return False
         return True
 
-    def _is_lost(self) -> None:
+    def _is_lost(self) -> ClusterLost:
         with self._lock:
             if self.lost is None:
                 where = self._connection.address or "{}:{}".format(*(self._connection.endpoint or ("?", 0)))
                 self.lost = ClusterLost(
                     f"The Ray head at {where} went away while the flow ran; what ran or was kept there is gone."
                 )
+            return self.lost

@@ -21,8 +21,11 @@ logger = logging.getLogger("flowcluster.task_runner.ray")
 #: Seconds for which a connection may take to end, beyond which it is left to itself.
 _END_TIMEOUT = 60.0
 
-#: How often a head that could not take a client in is asked.
-_ATTEMPTS = 4
+#: Attempts to connect to a head whose server for this client crashes. On a busy machine, three in a row crashed.
+_ATTEMPTS = 8
+
+#: Seconds between two of these attempts.
+_PAUSE = 1.0
 
 
 class Keeper:
@@ -104,11 +107,11 @@ class Keeper:
         self._left.set()
 
     def _connected(self, ray: Any) -> Any:
-        """What ``ray.init`` gives.
+        """Return what ``ray.init`` returns.
 
-        A head forks a server for each client, and gRPC's fork handlers crash some of these before they are a
-        program (seen with Ray 2.60). Then it refuses the client, but takes it in when asked again. Heads of
-        flowcluster's operator go without these handlers; others have them.
+        A head forks a server for each client. gRPC's fork handlers crash some of these processes before they
+        execute Ray's program (seen with Ray 2.60). The head then refuses the client, and accepts it in a later
+        attempt. Heads of flowcluster's operator run without these handlers; others have them.
         """
         attempt = 1
         while True:
@@ -120,11 +123,12 @@ class Keeper:
                     raise
             attempt += 1
             logger.info(
-                "The head at %s could not start a server for this process; asking again (%d of %d)",
+                "The head at %s could not start a server for this process; retrying (attempt %d of %d)",
                 self._arguments["address"],
                 attempt,
                 _ATTEMPTS,
             )
+            self._leave.wait(_PAUSE)
 
     def _end(self, ray: Any) -> None:
         if self.prints:

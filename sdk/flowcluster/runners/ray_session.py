@@ -137,10 +137,12 @@ class RaySession:
         return ray_worker.key(self.topic, result.name, result.info.attempt)
 
     def _lost_state(self, result: RayResult, error: Any) -> State:
-        """The state of a run that ended for another reason than its function."""
+        """Return the state of a run that ended for another reason than its function."""
         import ray
 
-        if lost := self.lost():
+        # A Ray client fails its calls with this error when its connection has ended; it does not connect again.
+        is_disconnected = isinstance(error, ConnectionError) and self.connection.is_client
+        if lost := self._watch.wait_for_loss() if is_disconnected and not self._closed else self.lost():
             lost.__cause__ = error
             return states.crashed(f"Task run lost its cluster: {lost}", lost)
         _look_at_error(result)

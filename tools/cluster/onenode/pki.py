@@ -51,6 +51,7 @@ class Authority:
             _builder(self._name, self._name, self._key.public_key())
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(usage, critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
         )
         self.pair = self._save("ca", builder.sign(self._key, hashes.SHA256()), self._key)
 
@@ -64,8 +65,12 @@ class Authority:
         """
         key = ec.generate_private_key(ec.SECP256R1())
         purposes = [ExtendedKeyUsageOID.CLIENT_AUTH]
-        builder = _builder(_name(user, group), self._name, key.public_key()).add_extension(
-            x509.BasicConstraints(ca=False, path_length=None), critical=True
+        # Python 3.13 refuses a certificate that does not identify the key of its issuer.
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        builder = (
+            _builder(_name(user, group), self._name, key.public_key())
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(issuer, critical=False)
         )
         if hosts:
             purposes.append(ExtendedKeyUsageOID.SERVER_AUTH)
