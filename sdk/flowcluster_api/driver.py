@@ -31,8 +31,10 @@ ENV_CLUSTER_KIND = "FLOWCLUSTER_CLUSTER_KIND"
 ENV_CLUSTER_ADDRESS = "FLOWCLUSTER_CLUSTER_ADDRESS"
 #: Seconds that the driver waits for that address to answer.
 ENV_CLUSTER_TIMEOUT = "FLOWCLUSTER_CLUSTER_TIMEOUT"
-#: Set where the number of workers is to follow the work: the driver then tells what it needs.
+#: Set where the driver reports what it needs of the cluster: from its start, as the number of workers follows the work,
+#: or once an edit of the FlowRun has changed their bounds.
 ENV_CLUSTER_ADAPTS = "FLOWCLUSTER_CLUSTER_ADAPTS"
+ADAPTS_NOW, ADAPTS_WHEN_EDITED = "true", "when-edited"
 #: Folder with the run's keys (``ca.crt``, ``tls.crt``, ``tls.key``), in all of its pods.
 ENV_KEYS = "FLOWCLUSTER_KEYS"
 #: Ray's token, in that folder; named as KubeRay wants it in a Secret.

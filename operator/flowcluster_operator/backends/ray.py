@@ -44,15 +44,9 @@ class RayBackend:
         return int(max(within, group["minReplicas"]))
 
     def sized(self, cluster: Object, scale: Scale) -> list[Object]:
-        """See `Backend.sized`: a JSON patch, as the autoscaler writes into the same group.
-
-        Without an autoscaler, the number itself is raised; lowered it is not, as KubeRay would choose who goes.
-        """
+        """See `Backend.sized`: a JSON patch of the bounds, as the autoscaler writes the number into the same group."""
         group = cluster["spec"]["workerGroupSpecs"][0]
         wanted = {"minReplicas": scale.minimum, "maxReplicas": scale.maximum}
-        if not cluster["spec"].get("enableInTreeAutoscaling"):
-            wanted["replicas"] = max(scale.target, group.get("replicas", 0))
-            wanted["maxReplicas"] = max(scale.maximum, wanted["replicas"])
         changes = [
             {"op": "replace", "path": f"{_GROUP_PATH}/{field}", "value": value}
             for field, value in wanted.items()

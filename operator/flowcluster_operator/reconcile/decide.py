@@ -25,6 +25,7 @@ from flowcluster_operator.policies.ending import Ending, ending, is_suspended
 from flowcluster_operator.policies.lease import next_look
 from flowcluster_operator.policies.refusals import final_refusal
 from flowcluster_operator.policies.resizing import resizing
+from flowcluster_operator.policies.retries import limiting
 from flowcluster_operator.policies.scaling import scale
 from flowcluster_operator.reconcile import progress
 from flowcluster_operator.reconcile.missing import missing
@@ -231,7 +232,7 @@ def _start_or_run(
     sizing, children = _resize(observed, settings, backend), _child_runs(observed, settings)
     looks = [_next_look(observed, draft.status, now, running=running), sizing.requeue, 0 if children else None]
     return Plan(
-        actions=(*sizing.actions, *children),
+        actions=(*sizing.actions, *limiting(observed).actions, *children),
         status=draft.changed(),
         events=tuple(draft.events),
         requeue=min((look for look in looks if look is not None), default=None),

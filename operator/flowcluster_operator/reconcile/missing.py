@@ -74,7 +74,8 @@ def _pods(observed: Observed, settings: Settings, backend: Backend | None, secre
             creates.append(Create(backend.resource, body))
     if spec.flow is not None and observed.job is None:
         bounds = scale(observed, settings)
-        adapts = is_own and bounds.minimum < bounds.maximum and not (backend and backend.scales_itself)
+        is_scaled = is_own and backend is not None and not backend.scales_itself
+        adapts = bounds.minimum < bounds.maximum if is_scaled else None
         config_map = (observed.parameters or "") if spec.flow.parameters else None
         with _naming("spec.flow"):
             job = driver_job(observed.key, spec, settings, secret, address, adapts, config_map)

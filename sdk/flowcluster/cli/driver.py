@@ -118,8 +118,9 @@ def _with_cluster(flow: Flow[..., Any], environment: Mapping[str, str], presence
         raise Problem("ClusterUnreachable", f"{api.ENV_CLUSTER_KIND} is set, but {api.ENV_CLUSTER_ADDRESS} is not.")
     if kind == "Ray":
         return flow.with_options(task_runner=OwnRayCluster(address))
-    adapts = api.ENV_CLUSTER_ADAPTS in environment
-    return flow.with_options(task_runner=OwnDaskCluster(address, presence if adapts else None))
+    adapts = environment.get(api.ENV_CLUSTER_ADAPTS)
+    runner = OwnDaskCluster(address, presence if adapts else None, when_edited=adapts == api.ADAPTS_WHEN_EDITED)
+    return flow.with_options(task_runner=runner)
 
 
 def _end_after(seconds: float, path: str | None) -> None:
