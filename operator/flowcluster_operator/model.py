@@ -169,6 +169,20 @@ class Parent(NamedTuple):
     spec: FlowRunSpec | None = None
 
 
+class Reference(NamedTuple):
+    """The cluster that spec.cluster.ref names.
+
+    Attributes:
+        cluster: its DaskCluster or RayCluster; None when there is none of that name.
+        leaders: pods of its scheduler or head.
+        has_service: whether the Service exists by which drivers reach it.
+    """
+
+    cluster: Object | None = None
+    leaders: tuple[PodFacts, ...] = ()
+    has_service: bool = False
+
+
 class Scale(NamedTuple):
     """Workers of a run: the bounds that hold after the administrator's limit, and the number wanted now."""
 
@@ -207,6 +221,7 @@ class Served(NamedTuple):
 
 _AT_REST = Settled()
 _SERVED = Served()
+_NO_REFERENCE = Reference()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -253,8 +268,13 @@ class Observed:
     trouble: Trouble | None = None
     #: The API server confirmed, for this pass, that nothing of the run exists.
     verified_gone: bool = False
-    #: The cluster that spec.cluster.ref names; None when there is none of that name.
-    referenced: Object | None = None
+    #: The cluster that spec.cluster.ref names.
+    reference: Reference = _NO_REFERENCE
+
+    @property
+    def referenced(self) -> Object | None:
+        """The resource of the cluster that spec.cluster.ref names; None when there is none of that name."""
+        return self.reference.cluster
 
     def of(self, component: str) -> list[PodFacts]:
         """The pods of one component."""
@@ -271,7 +291,9 @@ class Observed:
         return self.parent is not None and self.spec is not None and self.spec.flow is None
 
     def leaders(self) -> list[PodFacts]:
-        """The pods of the cluster's scheduler or head."""
+        """The pods of the scheduler or head of the cluster that the run uses."""
+        if self.is_guest:
+            return list(self.reference.leaders)
         return [pod for pod in self.pods if pod.component in names.LEADERS.values()]
 
 

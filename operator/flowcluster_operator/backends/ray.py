@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from flowcluster_api.v1alpha1 import FlowRunSpec
-from flowcluster_operator.desired.ray_cluster import DASHBOARD_PORT, GCS_PORT, GROUP, head_host, ray_cluster
+from flowcluster_operator.desired.ray_cluster import (
+    DASHBOARD_PORT,
+    GCS_PORT,
+    GROUP,
+    head_host,
+    head_service,
+    ray_cluster,
+)
 from flowcluster_operator.model import Key, Observed, Scale
 from flowcluster_operator.resources import RAY_CLUSTER, Object, Resource
 from flowcluster_operator.settings import Settings
@@ -36,6 +43,14 @@ class RayBackend:
     def dashboard(self, name: str, namespace: str, settings: Settings) -> str:
         """See `Backend.dashboard`."""
         return f"http://{head_host(name, namespace, settings)}:{DASHBOARD_PORT}"
+
+    def leader_selector(self, name: str) -> str:
+        """See `Backend.leader_selector`: KubeRay's own labels."""
+        return f"ray.io/cluster={name},ray.io/node-type=head"
+
+    def service(self, name: str) -> str:
+        """See `Backend.service`."""
+        return head_service(name)
 
     def workers(self, cluster: Object) -> int:
         """See `Backend.workers`: what the autoscaler has written there."""

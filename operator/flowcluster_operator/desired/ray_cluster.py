@@ -41,9 +41,14 @@ _AUTOSCALER = {
 }
 
 
+def head_service(name: str) -> str:
+    """Name of the Service that KubeRay makes for a RayCluster's head."""
+    return f"{name}-head-svc"
+
+
 def head_host(name: str, namespace: str, settings: Settings) -> str:
-    """DNS name of the Service that KubeRay makes for a RayCluster's head."""
-    return f"{name}-head-svc.{namespace}.svc.{settings.cluster_domain}"
+    """DNS name of that Service."""
+    return f"{head_service(name)}.{namespace}.svc.{settings.cluster_domain}"
 
 
 def ray_cluster(key: Key, spec: FlowRunSpec, settings: Settings, scale: Scale, keys: str) -> Object:

@@ -37,6 +37,8 @@ from flowcluster_operator.status import Draft, is_true
 RETRY_SECONDS = 5.0
 #: Seconds between looks at what no watch tells: Events about children, the age of a silent cluster resource.
 LOOK_SECONDS = 1.5
+#: Seconds between looks at a cluster that the run uses and does not own.
+REFERENCE_SECONDS = 4.0
 #: The shortest time between two looks that nothing but a clock asks for.
 SHORTEST_LOOK_SECONDS = 0.5
 #: Seconds for which passes fail before status shows why.
@@ -279,6 +281,8 @@ def _next_look(observed: Observed, status: Object, now: dt.datetime, *, running:
     if not running:
         of_run = [rejection for rejection in observed.rejections if rejection.kind != FLOW_RUN.kind]
         waits.append(RETRY_SECONDS if of_run else LOOK_SECONDS)
+    if observed.is_guest:
+        waits.append(REFERENCE_SECONDS)
     if (heard := next_look(observed)) is not None:
         waits.append(heard)
     return max(min(waits), SHORTEST_LOOK_SECONDS) if waits else None

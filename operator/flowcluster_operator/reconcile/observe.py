@@ -24,11 +24,12 @@ from flowcluster_operator.errors import NotFound
 from flowcluster_operator.facts import pod_facts
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.memory import Memory
-from flowcluster_operator.model import DriverSigns, Key, Observed, Parent, Rejection, Trouble
+from flowcluster_operator.model import DriverSigns, Key, Observed, Parent, PodFacts, Reference, Rejection, Trouble
 from flowcluster_operator.policies.ending import is_suspended
 from flowcluster_operator.policies.resizing import live_workers
 from flowcluster_operator.reconcile.accounts import PullSecrets, pull_secrets
 from flowcluster_operator.reconcile.events import completed, podless, preparing, waiting_for_pods, warned
+from flowcluster_operator.reconcile.references import FRESH_SECONDS
 from flowcluster_operator.reconcile.verify import find_rights, known_left, nothing_left
 from flowcluster_operator.resources import (
     ACCESS,
@@ -72,7 +73,8 @@ async def observe(
         job = job or await _recorded(store, kube, key, JOB, (status.get("flow") or {}).get("job"))
     if is_live and job is not None:
         await _read_last_pod(store, kube, key, job)
-    if is_live and (leader := (status.get("cluster") or {}).get("scheduler")):
+    is_guest = spec is not None and spec.cluster is not None and spec.cluster.ref is not None
+    if is_live and not is_guest and (leader := (status.get("cluster") or {}).get("scheduler")):
         await _read_leader(store, kube, key, leader)
     if (over or is_suspended(status)) and key not in memory.searched and not is_true(status, c.CLUSTER_DELETED):
         await find_rights(store, kube, key)
@@ -109,7 +111,7 @@ async def observe(
         warnings=warned(lacking, events),
         events_due=memory.events.next_look(key, now),
         rejections=tuple(rejections),
-        referenced=await _referenced(kube, key, spec, backend),
+        reference=await _reference(kube, memory, key, spec, backend, pods) if is_live else Reference(),
         verified_gone=verified,
         trouble=trouble,
     )
@@ -266,10 +268,12 @@ async def _driver(
     return lease, DriverSigns(signs.holder, signs.outcome, silent, asked, signs.demand)
 
 
-async def _referenced(kube: Kube, key: Key, spec: FlowRunSpec | None, backend: Backend | None) -> Object | None:
+async def _reference(
+    kube: Kube, memory: Memory, key: Key, spec: FlowRunSpec | None, backend: Backend | None, pods: Sequence[PodFacts]
+) -> Reference:
     if spec is None or spec.cluster is None or spec.cluster.ref is None or backend is None:
-        return None
-    try:
-        return await kube.get(backend.resource, key.namespace, spec.cluster.ref.name)
-    except NotFound:
-        return None
+        return Reference()
+    # A driver that ended may have lost its cluster a moment ago.
+    has_ended = any(pod.component == names.COMPONENT_DRIVER and pod.ended is not None for pod in pods)
+    fresh = 0.0 if has_ended else FRESH_SECONDS
+    return await memory.references.read(kube, backend, key.namespace, spec.cluster.ref.name, fresh=fresh)

@@ -7,7 +7,7 @@ from flowcluster_api import names
 from flowcluster_operator.backends.base import Backend
 from flowcluster_operator.model import Observed
 from flowcluster_operator.policies.causes import Cause
-from flowcluster_operator.policies.readiness import readiness, ready_leader, ready_workers
+from flowcluster_operator.policies.readiness import is_usable, readiness, ready_leader, ready_workers
 from flowcluster_operator.policies.scaling import scale
 from flowcluster_operator.policies.usage import used
 from flowcluster_operator.reconcile.history import record_attempts, record_incidents
@@ -155,9 +155,14 @@ def _cluster(observed: Observed, draft: Draft, backend: Backend, settings: Setti
     known: Object = draft.status.get("cluster") or {}
     name, namespace = cluster_name(observed), observed.key.namespace
     new: Object = {**known, "kind": backend.kind, "name": name}
+    leader = ready_leader(observed) if is_usable(observed) else None
+    if leader is not None:
+        # The address is given out only now: a name that is asked for too early stays unknown for a while.
+        resource = observed.referenced if observed.is_guest else observed.cluster
+        new |= _doors(backend, name, namespace, settings, backend.keys(resource) if resource else None)
+        new.setdefault("scheduler", {"pod": leader.name, "uid": leader.uid, "restarts": leader.restarts})
     if observed.is_guest:
-        keys = backend.keys(observed.referenced) if observed.referenced else None
-        return new | _doors(backend, name, namespace, settings, keys)
+        return new
     bounds, ready = scale(observed, settings), ready_workers(observed)
     requested = backend.workers(observed.cluster) if observed.cluster else bounds.target
     new |= used(known, ready, draft.now)
@@ -169,12 +174,6 @@ def _cluster(observed: Observed, draft: Draft, backend: Backend, settings: Setti
         "ready": ready,
     }
     new["peakWorkers"] = max(known.get("peakWorkers", 0), ready)
-    leader = ready_leader(observed)
-    if leader is not None:
-        # The address is given out only now: a name that is asked for too early stays unknown for a while.
-        keys = backend.keys(observed.cluster) if observed.cluster else None
-        new |= _doors(backend, name, namespace, settings, keys)
-        new.setdefault("scheduler", {"pod": leader.name, "uid": leader.uid, "restarts": leader.restarts})
     return new
 
 

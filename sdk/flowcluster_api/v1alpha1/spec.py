@@ -155,7 +155,9 @@ class Cluster(ApiModel):
     workers: Workers | None = Field(default=None, description="The workers: how many, and what each may use.")
     scheduler: Scheduler | None = Field(default=None, description="The Dask scheduler or the Ray head.")
     ref: ClusterRef | None = Field(
-        default=None, description="Use this existing cluster: it is never scaled and never deleted."
+        default=None,
+        description="Use this existing cluster: it is never scaled and never deleted. The run waits until its "
+        "scheduler or head is Ready, and ends as ClusterLost when it is lost.",
     )
 
 
