@@ -47,6 +47,7 @@ def driver_job(
     address: str | None,
     adapts: bool | None = None,
     parameters: str | None = None,
+    backoff_limit: int | None = None,
 ) -> Object:
     """The Job of a run that has a flow.
 
@@ -58,6 +59,7 @@ def driver_job(
         address: where its cluster will answer; None without one.
         adapts: whether its workers follow the work from the start; None where the driver cannot change their number.
         parameters: name of the ConfigMap with the flow's parameters; None where it has none.
+        backoff_limit: failed attempts that others follow; None for that of the spec.
     """
     assert spec.flow is not None
     metadata = child_metadata(key, names.COMPONENT_DRIVER)
@@ -87,7 +89,7 @@ def driver_job(
         "kind": JOB.kind,
         "metadata": metadata,
         "spec": {
-            "backoffLimit": spec.flow.backoff_limit,
+            "backoffLimit": spec.flow.backoff_limit if backoff_limit is None else backoff_limit,
             "podFailurePolicy": {"rules": _FAILURE_RULES},
             "template": lay_over(template, spec.flow.template, "spec.flow.template"),
         },

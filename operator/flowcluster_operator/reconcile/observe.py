@@ -25,7 +25,7 @@ from flowcluster_operator.facts import pod_facts
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.memory import Memory
 from flowcluster_operator.model import DriverSigns, Key, Observed, Parent, PodFacts, Reference, Rejection, Trouble
-from flowcluster_operator.policies.ending import is_suspended
+from flowcluster_operator.policies.ending import is_dormant, is_suspended
 from flowcluster_operator.policies.resizing import live_workers
 from flowcluster_operator.reconcile.accounts import PullSecrets, pull_secrets
 from flowcluster_operator.reconcile.events import completed, podless, preparing, waiting_for_pods, warned
@@ -76,7 +76,7 @@ async def observe(
     is_guest = spec is not None and spec.cluster is not None and spec.cluster.ref is not None
     if is_live and not is_guest and (leader := (status.get("cluster") or {}).get("scheduler")):
         await _read_leader(store, kube, key, leader)
-    if (over or is_suspended(status)) and key not in memory.searched and not is_true(status, c.CLUSTER_DELETED):
+    if (over or is_dormant(status)) and key not in memory.searched and not is_true(status, c.CLUSTER_DELETED):
         await find_rights(store, kube, key)
         memory.searched.add(key)
     pods = [pod_facts(pod) for pod in store.children(key, POD)]
@@ -121,9 +121,9 @@ async def observe(
 
 
 async def _verified(store: Store, kube: Kube, memory: Memory, key: Key, status: Object) -> bool:
-    """Whether the API server has nothing of a run that must have nothing: it is over or suspended."""
+    """Whether the API server has nothing of a run that must have nothing: it is over, suspended or begins again."""
     over = is_true(status, c.FINISHED)
-    if is_true(status, c.CLUSTER_DELETED) or not (over or is_suspended(status)):
+    if is_true(status, c.CLUSTER_DELETED) or not (over or is_dormant(status)):
         memory.verified.discard(key)
         memory.searched.discard(key)
         return False

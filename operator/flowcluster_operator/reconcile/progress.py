@@ -5,8 +5,10 @@ from __future__ import annotations
 from flowcluster_api import conditions as c
 from flowcluster_api import names
 from flowcluster_operator.backends.base import Backend
+from flowcluster_operator.facts import timestamp
 from flowcluster_operator.model import Observed
 from flowcluster_operator.policies.causes import Cause
+from flowcluster_operator.policies.ending import Ending
 from flowcluster_operator.policies.readiness import is_usable, readiness, ready_leader, ready_workers
 from flowcluster_operator.policies.scaling import scale
 from flowcluster_operator.policies.usage import used
@@ -61,21 +63,65 @@ def forget_children(draft: Draft) -> None:
             "peakWorkers": cluster.get("peakWorkers", 0),
             "workerSeconds": cluster.get("workerSeconds", 0),
         }
-    if flow.get("attempts"):
-        # The next start goes on counting: all of them are attempts of the run, and they have ended.
-        draft.status["flow"] = {"attempts": flow["attempts"], "endedAttempts": flow["attempts"]}
+    # The next start goes on counting: all of them are attempts of the run, and they have ended.
+    counts = {name: flow[name] for name in ("attempts", "failedAttempts", "lostClusters") if flow.get(name)}
+    if counts:
+        draft.status["flow"] = {**counts, "endedAttempts": flow.get("attempts", 0)}
+
+
+def lose_cluster(draft: Draft, lost: str, failed: int, limit: int) -> None:
+    """Write that the cluster is lost and that the run begins again on another one, with a driver of its own.
+
+    Args:
+        draft: the status, in which the attempts of the lost cluster are counted.
+        lost: how it was lost.
+        failed: attempts that count so far.
+        limit: attempts that can fail before the run fails.
+    """
+    flow = draft.status.get("flow") or {}
+    number, clusters = flow.get("attempts", 0), flow.get("lostClusters", 0) + 1
+    draft.phase("Starting")
+    forget_children(draft)
+    forget_start(draft)
+    draft.status["flow"] = {**(draft.status.get("flow") or {}), "failedAttempts": failed, "lostClusters": clusters}
+    draft.status["lostTime"] = timestamp(draft.now)
+    where = f"attempt {number} ended: " if number else ""
+    draft.tell(c.CLUSTER_LOST, f"{where}{lost}; another cluster follows ({failed} of {limit} retries)", warning=True)
+    draft.explain(c.CLUSTER_LOST, f"{lost}; another cluster follows when nothing is left of this one")
+    draft.summarise("progressing", c.CLUSTER_LOST, draft.status["message"])
+
+
+def forget_start(draft: Draft) -> None:
+    """Forget how far the run was: nothing of it is to exist for now."""
+    for field in ("readyTime", "display", "lostTime", "rebuildTime"):
+        draft.status.pop(field, None)
+    draft.forget(c.CLUSTER_READY, c.FLOW_STARTED)
 
 
 def finish(draft: Draft, phase: c.Phase, reason: str, message: str) -> None:
     """Write that the run has ended, and the phase in which it will be when nothing of it is left."""
     draft.phase("Stopping")
     draft.stamp("finishTime")
+    draft.status.pop("lostTime", None)
     draft.explain(reason, message)
     draft.status["finalPhase"] = phase
     draft.condition(c.FINISHED, True, reason, message)
     draft.condition(c.CLUSTER_DELETED, False, c.CLEANING_UP, BEING_DELETED)
     draft.summarise("progressing", c.CLEANING_UP, message)
     draft.tell(reason, message, warning=phase == "Failed")
+
+
+def record_outcome(flow: Object, over: Ending) -> None:
+    """Write how the driver ended, and what it left."""
+    if over.exit_code is not None:
+        flow["exitCode"] = over.exit_code
+    if over.outcome is None:
+        return
+    tasks = over.outcome.tasks
+    flow["tasks"] = {"total": tasks.total, "running": 0, "completed": tasks.completed, "failed": tasks.failed}
+    told = over.outcome
+    results = {"result": told.result, "resultUrl": told.result_url, "resultOmitted": told.result_omitted}
+    flow.update({name: text for name, text in results.items() if text is not None})
 
 
 def explain(draft: Draft, why: Cause) -> None:

@@ -80,7 +80,11 @@ class Flow(ApiModel):
         "nodeSelector. The container to change is called driver.",
     )
     backoff_limit: int = Field(
-        default=0, ge=0, le=20, description="How often a failed driver is started again before the run is Failed."
+        default=0,
+        ge=0,
+        le=20,
+        description="How often the run is tried again before it is Failed: with another driver when the driver "
+        "failed, on another cluster when the cluster was lost.",
     )
 
 
