@@ -109,6 +109,7 @@ class PodFacts:
         failure: why the kubelet or a controller ended the whole pod, such as an eviction.
         disrupted: reason and message of the condition DisruptionTarget, such as a drain of its node.
         out_of_memory: the first container whose current or last end is OOMKilled.
+        gone_by: when its grace period ends, of a pod that is being deleted.
         preparing_since: since when its node has prepared volumes, network and images; None when it does not.
     """
 
@@ -128,6 +129,7 @@ class PodFacts:
     failure: Blocked | None = None
     disrupted: Blocked | None = None
     out_of_memory: OutOfMemory | None = None
+    gone_by: dt.datetime | None = None
     preparing_since: dt.datetime | None = None
 
 

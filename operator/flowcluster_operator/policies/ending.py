@@ -13,6 +13,7 @@ from flowcluster_operator.model import Blocked, Ended, Observed, PodFacts
 from flowcluster_operator.policies.advice import advice, crash_advice
 from flowcluster_operator.policies.causes import Cause
 from flowcluster_operator.policies.cluster_lost import cluster_lost
+from flowcluster_operator.policies.dead_node import unconfirmed
 from flowcluster_operator.policies.deadlines import passed
 from flowcluster_operator.policies.lease import silence
 from flowcluster_operator.policies.losses import with_losses
@@ -68,7 +69,7 @@ def ending(observed: Observed, status: Object, why: Cause | None, now: dt.dateti
         return Ending("Failed", c.CLUSTER_LOST, lost, is_loss=True)
     if last is not None:
         return dataclasses.replace(last, message=with_losses(last.message, observed, status))
-    return _driver_gone(observed, status) or _silent(observed) or _too_late(observed, status, why, now)
+    return _driver_gone(observed, status, now) or _silent(observed) or _too_late(observed, status, why, now)
 
 
 def is_suspended(status: Object) -> bool:
@@ -164,13 +165,15 @@ def _job_condition(observed: Observed, kind: str) -> Object | None:
     return next((item for item in conditions if item["type"] == kind and item["status"] == "True"), None)
 
 
-def _driver_gone(observed: Observed, status: Object) -> Ending | None:
+def _driver_gone(observed: Observed, status: Object, now: dt.datetime) -> Ending | None:
     assert observed.spec is not None
     job = (status.get("flow") or {}).get("job")
     if observed.spec.flow is None or not job:
         return None
     if observed.job is None or "deletionTimestamp" in observed.job["metadata"]:
         return Ending("Failed", c.DRIVER_LOST, f"Job {job} was deleted while the flow ran")
+    if gone := unconfirmed(observed, now):
+        return Ending("Failed", c.DRIVER_LOST, gone)
     failed = _job_condition(observed, "Failed")
     if failed is not None:
         return Ending("Failed", c.DRIVER_LOST, f"the driver's pod is gone: {failed.get('message') or 'removed'}")
@@ -191,8 +194,12 @@ def _said(observed: Observed) -> Ending | None:
 
 
 def _silent(observed: Observed) -> Ending | None:
-    said = silence(observed)
-    return None if said is None else Ending("Failed", c.DRIVER_LOST, said)
+    silent = silence(observed)
+    if silent is None:
+        return None
+    spec, signs = observed.spec, observed.driver
+    was_due = spec is not None and (spec.lease_duration_seconds is not None or (signs is not None and signs.holder))
+    return Ending("Failed", c.DRIVER_LOST if was_due else c.START_DEADLINE_EXCEEDED, silent)
 
 
 def _too_late(observed: Observed, status: Object, why: Cause | None, now: dt.datetime) -> Ending | None:

@@ -22,6 +22,7 @@ from flowcluster_operator.policies.admission import not_allowed
 from flowcluster_operator.policies.bounds import rebounding
 from flowcluster_operator.policies.causes import Cause, cause, trouble_cause
 from flowcluster_operator.policies.child_runs import requested
+from flowcluster_operator.policies.dead_node import next_unconfirmed
 from flowcluster_operator.policies.deadlines import seconds_left
 from flowcluster_operator.policies.ending import Ending, ending, is_rebuilding, is_suspended
 from flowcluster_operator.policies.lease import next_look
@@ -61,12 +62,12 @@ def decide(observed: Observed, settings: Settings, now: dt.datetime) -> Plan:
         return _close(draft)
     backend = _backend(observed)
     why = _trouble(observed) or cause(observed, backend, now)
+    _accept(draft)
     if over := ending(observed, draft.status, why, now):
         failed = after_loss(observed) if over.is_loss else None
         if failed is None:
             return _finish(observed, draft, settings, over)
         return _begin_again(observed, draft, settings, over.message, failed)
-    _accept(draft)
     # A suspension goes on to its end: what is left of the run then would be taken for that of the next start.
     if observed.spec.suspend or (is_suspended(draft.status) and not _is_empty(observed)):
         return _suspend(observed, draft, settings, now)
@@ -165,7 +166,6 @@ def _accept(draft: Draft) -> None:
 
 def _finish(observed: Observed, draft: Draft, settings: Settings, over: Ending) -> Plan:
     """Write the end first; what the run had is deleted in the passes after that."""
-    _accept(draft)
     progress.record(observed, draft, _backend(observed), settings)
     reason = c.SUCCEEDED if over.phase == "Succeeded" else over.reason
     progress.finish(draft, over.phase, reason, over.message)
@@ -295,6 +295,5 @@ def _next_look(observed: Observed, status: Object, now: dt.datetime, *, running:
         waits.append(RETRY_SECONDS if of_run else LOOK_SECONDS)
     if observed.is_guest:
         waits.append(REFERENCE_SECONDS)
-    if (heard := next_look(observed)) is not None:
-        waits.append(heard)
+    waits += [wait for wait in (next_look(observed), next_unconfirmed(observed, now)) if wait is not None]
     return max(min(waits), SHORTEST_LOOK_SECONDS) if waits else None

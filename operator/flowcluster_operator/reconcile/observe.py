@@ -26,6 +26,7 @@ from flowcluster_operator.kube import Kube
 from flowcluster_operator.memory import Memory
 from flowcluster_operator.model import DriverSigns, Key, Observed, Parent, PodFacts, Reference, Rejection, Trouble
 from flowcluster_operator.policies.ending import is_dormant, is_suspended
+from flowcluster_operator.policies.lease import expected
 from flowcluster_operator.policies.resizing import live_workers
 from flowcluster_operator.reconcile.accounts import PullSecrets, pull_secrets
 from flowcluster_operator.reconcile.events import completed, podless, preparing, waiting_for_pods, warned
@@ -256,15 +257,15 @@ async def _driver(
     clock = asyncio.get_running_loop().time
     signs = leases.read(lease)
     silent = silences.seconds(key, signs.renewed, clock())
-    expected = spec.lease_duration_seconds or (leases.DURATION if signs.holder else None)
-    is_late = expected is not None and silent >= expected
+    limit = expected(spec, signs.holder)
+    is_late = limit is not None and silent >= limit
     if is_late or (parent is not None and parent.is_over and signs.outcome is None):
         lease = await _confirm_gone(store, kube, LEASE, key, lease["metadata"]["name"])
         if lease is None:
             return None, None
         signs = leases.read(lease)
         silent = silences.seconds(key, signs.renewed, clock())
-        asked = silences.asked(key, clock()) if expected is not None and silent >= expected else 0.0
+        asked = silences.asked(key, clock()) if limit is not None and silent >= limit else 0.0
     return lease, DriverSigns(signs.holder, signs.outcome, silent, asked, signs.demand)
 
 

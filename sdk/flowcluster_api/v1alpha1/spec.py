@@ -177,7 +177,8 @@ class FlowRunSpec(ApiModel):
     start_deadline_seconds: Seconds = Field(
         default=600,
         description="Seconds until the cluster is usable and the flow started; after that the run fails "
-        "with the cause. The clock stops while the run is suspended.",
+        "with the cause. A driver that runs elsewhere renews the run's Lease first within this time. The clock stops "
+        "while the run is suspended.",
     )
     active_deadline_seconds: Seconds | None = Field(
         default=None, description="Seconds that the whole run may take, from its start."

@@ -249,7 +249,7 @@ async def test_resumed_run_waits_for_children_that_are_being_deleted(api: FakeAp
 
 async def test_loss_takes_as_many_writes_as_are_tried(api: FakeApi, operators: Operators) -> None:
     before = lost(api)
-    await operators.work(4)
+    await operators.work(3)
 
     assert_began_again(api, before)
     assert writes(api) == WRITES_OF_LOSS
