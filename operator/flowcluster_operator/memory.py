@@ -5,6 +5,7 @@ from __future__ import annotations
 from flowcluster_operator.model import Key
 from flowcluster_operator.reconcile.accounts import PullSecrets
 from flowcluster_operator.reconcile.events import EventLooks
+from flowcluster_operator.reconcile.references import References
 from flowcluster_operator.requests import Requests
 from flowcluster_operator.settling import Settling
 from flowcluster_operator.silences import Silences
@@ -22,6 +23,7 @@ class Memory:
         parameters: UID of a run's Lease, and name of the ConfigMap that this process created for that Lease.
         pull_secrets: names of image pull secrets, by account, for each run.
         events: Events of what runs wait for.
+        references: clusters that runs use by `spec.cluster.ref`.
         searched: runs in teardown whose rights this process knows or has looked for.
         verified: suspended runs of which the API server confirmed that nothing is left.
     """
@@ -29,7 +31,7 @@ class Memory:
     def __init__(self) -> None:
         self.silences, self.settling, self.requests = Silences(), Settling(), Requests()
         self.idleness = Silences()
-        self.events = EventLooks()
+        self.events, self.references = EventLooks(), References()
         self.keys: dict[Key, tuple[str, str]] = {}
         self.parameters: dict[Key, tuple[str, str]] = {}
         self.pull_secrets: dict[Key, PullSecrets] = {}

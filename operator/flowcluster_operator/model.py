@@ -110,6 +110,7 @@ class PodFacts:
         failure: why the kubelet or a controller ended the whole pod, such as an eviction.
         disrupted: reason and message of the condition DisruptionTarget, such as a drain of its node.
         out_of_memory: the first container whose current or last end is OOMKilled.
+        gone_by: when its grace period ends, of a pod that is being deleted.
         preparing_since: since when its node has prepared volumes, network and images; None when it does not.
     """
 
@@ -129,6 +130,7 @@ class PodFacts:
     failure: Blocked | None = None
     disrupted: Blocked | None = None
     out_of_memory: OutOfMemory | None = None
+    gone_by: dt.datetime | None = None
     preparing_since: dt.datetime | None = None
 
 
@@ -175,6 +177,20 @@ class Parent(NamedTuple):
     spec: FlowRunSpec | None = None
 
 
+class Reference(NamedTuple):
+    """The cluster that spec.cluster.ref names.
+
+    Attributes:
+        cluster: its DaskCluster or RayCluster; None when there is none of that name.
+        leaders: pods of its scheduler or head.
+        has_service: whether the Service exists by which drivers reach it.
+    """
+
+    cluster: Object | None = None
+    leaders: tuple[PodFacts, ...] = ()
+    has_service: bool = False
+
+
 class Scale(NamedTuple):
     """Workers of a run: the bounds that hold after the administrator's limit, and the number wanted now."""
 
@@ -213,6 +229,7 @@ class Served(NamedTuple):
 
 _AT_REST = Settled()
 _SERVED = Served()
+_NO_REFERENCE = Reference()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -259,8 +276,13 @@ class Observed:
     trouble: Trouble | None = None
     #: The API server confirmed, for this pass, that nothing of the run exists.
     verified_gone: bool = False
-    #: The cluster that spec.cluster.ref names; None when there is none of that name.
-    referenced: Object | None = None
+    #: The cluster that spec.cluster.ref names.
+    reference: Reference = _NO_REFERENCE
+
+    @property
+    def referenced(self) -> Object | None:
+        """The resource of the cluster that spec.cluster.ref names; None when there is none of that name."""
+        return self.reference.cluster
 
     def of(self, component: str) -> list[PodFacts]:
         """The pods of one component."""
@@ -277,7 +299,9 @@ class Observed:
         return self.parent is not None and self.spec is not None and self.spec.flow is None
 
     def leaders(self) -> list[PodFacts]:
-        """The pods of the cluster's scheduler or head."""
+        """The pods of the scheduler or head of the cluster that the run uses."""
+        if self.is_guest:
+            return list(self.reference.leaders)
         return [pod for pod in self.pods if pod.component in names.LEADERS.values()]
 
 

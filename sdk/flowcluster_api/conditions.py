@@ -73,6 +73,7 @@ CLUSTER_OPERATOR_SILENT = "ClusterOperatorSilent"  # nobody acts on the DaskClus
 CLUSTER_KIND_MISSING = "ClusterKindMissing"  # the API server does not know DaskCluster or RayCluster
 REJECTED = "Rejected"  # the API server refused a child: quota, admission, a wrong template
 CLUSTER_NOT_FOUND = "ClusterNotFound"  # spec.cluster.ref names nothing
+CLUSTER_NOT_READY = "ClusterNotReady"  # the scheduler or head of the cluster that spec.cluster.ref names is not Ready
 CLEANING_UP = "CleaningUp"  # children are being deleted
 NOTHING_LEFT = "NothingLeft"  # all children are verified gone
 

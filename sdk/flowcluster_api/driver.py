@@ -33,8 +33,10 @@ ENV_CLUSTER_KIND = "FLOWCLUSTER_CLUSTER_KIND"
 ENV_CLUSTER_ADDRESS = "FLOWCLUSTER_CLUSTER_ADDRESS"
 #: Seconds that the driver waits for that address to answer.
 ENV_CLUSTER_TIMEOUT = "FLOWCLUSTER_CLUSTER_TIMEOUT"
-#: Set where the number of workers is to follow the work: the driver then tells what it needs.
+#: Set where the driver reports what it needs of the cluster: from its start, as the number of workers follows the work,
+#: or once an edit of the FlowRun has changed their bounds or added an idle timeout.
 ENV_CLUSTER_ADAPTS = "FLOWCLUSTER_CLUSTER_ADAPTS"
+ADAPTS_NOW, ADAPTS_WHEN_EDITED = "true", "when-edited"
 #: Seconds after which the run ends when nothing runs on its Dask cluster; absent where it does not. The driver then
 #: looks at the scheduler, also where the number of workers is fixed.
 ENV_CLUSTER_IDLE_TIMEOUT = "FLOWCLUSTER_CLUSTER_IDLE_TIMEOUT"

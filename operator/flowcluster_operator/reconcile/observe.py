@@ -24,12 +24,14 @@ from flowcluster_operator.errors import NotFound
 from flowcluster_operator.facts import pod_facts
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.memory import Memory
-from flowcluster_operator.model import DriverSigns, Key, Observed, Parent, Rejection, Trouble
-from flowcluster_operator.policies.ending import is_suspended
+from flowcluster_operator.model import DriverSigns, Key, Observed, Parent, PodFacts, Reference, Rejection, Trouble
+from flowcluster_operator.policies.ending import is_dormant, is_suspended
 from flowcluster_operator.policies.idleness import reports_idle
+from flowcluster_operator.policies.lease import expected
 from flowcluster_operator.policies.resizing import live_workers
 from flowcluster_operator.reconcile.accounts import PullSecrets, pull_secrets
 from flowcluster_operator.reconcile.events import completed, podless, preparing, waiting_for_pods, warned
+from flowcluster_operator.reconcile.references import FRESH_SECONDS
 from flowcluster_operator.reconcile.verify import find_rights, known_left, nothing_left
 from flowcluster_operator.resources import (
     ACCESS,
@@ -72,9 +74,10 @@ async def observe(
         job = job or await _recorded(store, kube, key, JOB, (status.get("flow") or {}).get("job"))
     if is_live and job is not None:
         await _read_last_pod(store, kube, key, job)
-    if is_live and (leader := (status.get("cluster") or {}).get("scheduler")):
+    is_guest = spec is not None and spec.cluster is not None and spec.cluster.ref is not None
+    if is_live and not is_guest and (leader := (status.get("cluster") or {}).get("scheduler")):
         await _read_leader(store, kube, key, leader)
-    if (over or is_suspended(status)) and key not in memory.searched and not is_true(status, c.CLUSTER_DELETED):
+    if (over or is_dormant(status)) and key not in memory.searched and not is_true(status, c.CLUSTER_DELETED):
         await find_rights(store, kube, key)
         memory.searched.add(key)
     pods = [pod_facts(pod) for pod in store.children(key, POD)]
@@ -109,7 +112,7 @@ async def observe(
         warnings=warned(lacking, events),
         events_due=memory.events.next_look(key, now),
         rejections=tuple(rejections),
-        referenced=await _referenced(kube, key, spec, backend),
+        reference=await _reference(kube, memory, key, spec, backend, pods) if is_live else Reference(),
         verified_gone=verified,
         trouble=trouble,
     )
@@ -119,9 +122,9 @@ async def observe(
 
 
 async def _verified(store: Store, kube: Kube, memory: Memory, key: Key, status: Object) -> bool:
-    """Whether the API server has nothing of a run that must have nothing: it is over or suspended."""
+    """Whether the API server has nothing of a run that must have nothing: it is over, suspended or begins again."""
     over = is_true(status, c.FINISHED)
-    if is_true(status, c.CLUSTER_DELETED) or not (over or is_suspended(status)):
+    if is_true(status, c.CLUSTER_DELETED) or not (over or is_dormant(status)):
         memory.verified.discard(key)
         memory.searched.discard(key)
         return False
@@ -255,8 +258,8 @@ async def _driver(
     clock = asyncio.get_running_loop().time
     signs = leases.read(lease)
     silent = silences.seconds(key, signs.renewed, clock())
-    expected = spec.lease_duration_seconds or (leases.DURATION if signs.holder else None)
-    is_late = expected is not None and silent >= expected
+    limit = expected(spec, signs.holder)
+    is_late = limit is not None and silent >= limit
     is_idle = reports_idle(spec, signs.progress)
     if is_late or is_idle or (parent is not None and parent.is_over and signs.outcome is None):
         lease = await _confirm_gone(store, kube, LEASE, key, lease["metadata"]["name"])
@@ -264,7 +267,7 @@ async def _driver(
             return None, None
         signs = leases.read(lease)
         silent = silences.seconds(key, signs.renewed, clock())
-        asked = silences.asked(key, clock()) if expected is not None and silent >= expected else 0.0
+        asked = silences.asked(key, clock()) if limit is not None and silent >= limit else 0.0
     idle = _confirmed_idle(memory, key, is_idle and reports_idle(spec, signs.progress), clock())
     return lease, DriverSigns(signs.holder, signs.outcome, silent, asked, signs.demand, signs.progress, idle)
 
@@ -278,10 +281,12 @@ def _confirmed_idle(memory: Memory, key: Key, is_idle: bool, now: float) -> floa
     return memory.idleness.asked(key, now)
 
 
-async def _referenced(kube: Kube, key: Key, spec: FlowRunSpec | None, backend: Backend | None) -> Object | None:
+async def _reference(
+    kube: Kube, memory: Memory, key: Key, spec: FlowRunSpec | None, backend: Backend | None, pods: Sequence[PodFacts]
+) -> Reference:
     if spec is None or spec.cluster is None or spec.cluster.ref is None or backend is None:
-        return None
-    try:
-        return await kube.get(backend.resource, key.namespace, spec.cluster.ref.name)
-    except NotFound:
-        return None
+        return Reference()
+    # A driver that ended may have lost its cluster a moment ago.
+    has_ended = any(pod.component == names.COMPONENT_DRIVER and pod.ended is not None for pod in pods)
+    fresh = 0.0 if has_ended else FRESH_SECONDS
+    return await memory.references.read(kube, backend, key.namespace, spec.cluster.ref.name, fresh=fresh)

@@ -11,6 +11,7 @@ from typing import Any
 
 from flowcluster.agent import messages
 from flowcluster.agent.activity import Activity
+from flowcluster.agent.bounds import until_edited
 from flowcluster.agent.driver import Driver
 from flowcluster.agent.lease import LOOK_SECONDS, RETRY_SECONDS, LeaseKeeper
 from flowcluster.agent.tunnel import Tunnel
@@ -113,10 +114,17 @@ class Agent:
         return None
 
     def _adapt(self, wanted: messages.Adapt) -> None:
-        from flowcluster.agent.scaling import Scaling
-
         if self._scaling is not None:
             self._scaling.cancel()
+        self._scaling = asyncio.create_task(self._scale(wanted))
+
+    async def _scale(self, wanted: messages.Adapt) -> None:
+        if wanted.when_edited:
+            await until_edited(lambda: self._flow_runs.get(self._job.run))
+            # It imports Dask. The Lease is renewed meanwhile.
+            await asyncio.to_thread(importlib.import_module, f"{__package__}.scaling")
+        from flowcluster.agent.scaling import Scaling
+
         scaling = Scaling(
             wanted,
             self._job.run,
@@ -125,7 +133,7 @@ class Agent:
             lambda text: tell(messages.Trouble(text)),
             self._activity.looked,
         )
-        self._scaling = asyncio.create_task(scaling.run())
+        await scaling.run()
 
     async def _watch(self) -> None:
         while not self._driver.is_gone():  # noqa: ASYNC110 - the process table tells nobody by itself

@@ -70,6 +70,8 @@ class Adapt:
         target_duration: seconds in which tasks whose durations are known shall be done.
         up_delay, down_delay: seconds for which more or fewer workers must be needed before that is told.
         idle_seconds: for which a worker must have had nothing to do before it goes.
+        when_edited: whether to begin only once the bounds differ from each other, or from what they are at first, or
+            the run has an idle timeout.
     """
 
     address: str
@@ -78,6 +80,7 @@ class Adapt:
     up_delay: float = 0.0
     down_delay: float = 5.0
     idle_seconds: float = 5.0
+    when_edited: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,14 +12,13 @@ from distributed.security import Security
 
 from flowcluster import pickling
 from flowcluster.agent import scheduler_side
+from flowcluster.agent.bounds import BOUNDS_SECONDS, bounds_in
 from flowcluster.agent.messages import Adapt
 from flowcluster.agent.scheduler_side import NAME, ScalingPlugin
 from flowcluster.errors import KubernetesError
 from flowcluster.kube.flow_runs import FlowRuns
 from flowcluster_api.lease import Demand
 
-#: Seconds between two looks at the FlowRun: somebody may have changed the bounds there.
-BOUNDS_SECONDS = 10.0
 #: Looks that have to fail one after the other before the driver is told.
 MANY_FAILURES = 5
 
@@ -96,7 +95,9 @@ class Scaling:
         )
         self._note(seen["is_busy"], seen["transitions"])
         demand = self._demand.follow(seen["demand"], time.monotonic())
-        self._publish(Demand(min(demand, self._bounds["maximum"]), tuple(seen["retired"])))
+        # Within the bounds, as the operator keeps to them in any case: each change is a write to the Lease.
+        workers = min(max(demand, self._bounds["minimum"]), self._bounds["maximum"])
+        self._publish(Demand(workers, tuple(seen["retired"])))
 
     async def _refresh_bounds(self) -> None:
         if time.monotonic() < self._bounds_due:
@@ -106,10 +107,4 @@ class Scaling:
         except KubernetesError:
             return
         self._bounds_due = time.monotonic() + BOUNDS_SECONDS
-        workers = run["spec"]["cluster"].get("workers") or {}
-        minimum = workers.get("minimum", 0)
-        self._bounds = {
-            "minimum": minimum,
-            "maximum": workers.get("maximum", max(minimum, 1)),
-            "threads": workers.get("threads", 1),
-        }
+        self._bounds = bounds_in(run)

@@ -35,6 +35,7 @@ class Presence:
         self._job = job
         self._agent: Agent | None = None
         self._run: FlowContext | None = None
+        self._wanted: Adapt | None = None
         self._is_over = False
         self._lock = threading.Lock()
         self._later = threading.Timer(seconds, self._begin)
@@ -42,8 +43,16 @@ class Presence:
         self._later.start()
 
     def adapt(self, wanted: Adapt) -> None:
-        """Have the operator told what the cluster needs, from now on in this way."""
-        if (agent := self._begin()) is not None:
+        """Report to the operator what the cluster needs, from now on in this way.
+
+        What counts only after an edit begins no agent: it waits for one.
+        """
+        if wanted.when_edited:
+            with self._lock:
+                self._wanted, agent = wanted, self._agent
+        else:
+            agent = self._begin()
+        if agent is not None:
             agent.adapt(wanted)
 
     def watch(self, run: FlowContext) -> None:
@@ -65,6 +74,8 @@ class Presence:
         with self._lock:
             if self._agent is None and not self._is_over:
                 self._agent = Agent(self._job, _on_lost, self._count)
+                if self._wanted is not None:
+                    self._agent.adapt(self._wanted)
             return self._agent
 
 
@@ -77,12 +88,15 @@ def presence_of(environment: Mapping[str, str]) -> Presence | None:
     uid = environment.get(api.ENV_RUN_UID)
     if not uid:
         return None
+    name, adapts = environment[api.ENV_RUN_NAME], environment.get(api.ENV_CLUSTER_ADAPTS) == api.ADAPTS_NOW
     if (lack := _lack()) is not None:
-        if api.ENV_CLUSTER_ADAPTS in environment:
+        if adapts:
             raise Problem("ScalingUnavailable", f"The number of workers cannot follow the work: {lack}")
-        logger.warning("If this pod's node dies, it is noticed late: %s", lack)
+        logger.warning(
+            "If this pod's node dies, it is noticed late; edited bounds of workers and idle timeouts have no effect: %s",
+            lack,
+        )
         return None
-    name, adapts = environment[api.ENV_RUN_NAME], api.ENV_CLUSTER_ADAPTS in environment
     job = Job(
         choice=Choice(namespace=environment[api.ENV_NAMESPACE]),
         run=name,

@@ -110,7 +110,7 @@ class Claim:
             agent.adapt(wanted)
 
     def look(self, wanted: Adapt) -> None:
-        """Have the operator told what runs on the cluster, whose number of workers stays as it is."""
+        """Report to the operator what runs on the cluster, whose number of workers changes only by edits."""
         self._started()[1].adapt(wanted)
 
     def ready_workers(self) -> int:

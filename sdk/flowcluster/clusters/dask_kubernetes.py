@@ -114,8 +114,9 @@ class DaskKubernetesCluster(Cluster):  # type: ignore[misc]
             await super()._start()
             if self._adapts:
                 await self._resize(adapting(address, {}, {}))
-            elif "idleTimeoutSeconds" in self._claim.manifest["spec"]:
-                await asyncio.to_thread(self._claim.look, Adapt(address))
+            else:
+                can_idle = "idleTimeoutSeconds" in self._claim.manifest["spec"]
+                await asyncio.to_thread(self._claim.look, Adapt(address, when_edited=not can_idle))
         except BaseException as error:
             await asyncio.to_thread(self._claim.give_up, error)
             if self.scheduler_comm:

@@ -82,7 +82,11 @@ class Flow(ApiModel):
         "nodeSelector. The container to change is called driver.",
     )
     backoff_limit: int = Field(
-        default=0, ge=0, le=20, description="How often a failed driver is started again before the run is Failed."
+        default=0,
+        ge=0,
+        le=20,
+        description="How often the run is tried again before it is Failed: with another driver when the driver "
+        "failed, on another cluster when the cluster was lost.",
     )
 
 
@@ -157,23 +161,16 @@ class Cluster(ApiModel):
     workers: Workers | None = Field(default=None, description="The workers: how many, and what each may use.")
     scheduler: Scheduler | None = Field(default=None, description="The Dask scheduler or the Ray head.")
     ref: ClusterRef | None = Field(
-        default=None, description="Use this existing cluster: it is never scaled and never deleted."
+        default=None,
+        description="Use this existing cluster: it is never scaled and never deleted. The run waits until its "
+        "scheduler or head is Ready, and ends as ClusterLost when it is lost.",
     )
 
 
 class FlowRunSpec(ApiModel):
     """What to run, on what, and for how long."""
 
-    model_config = _with(
-        rules(
-            ("has(self.flow) || has(self.cluster)", "give flow, cluster, or both"),
-            (
-                "has(self.operatorClass) == has(oldSelf.operatorClass) && "
-                "(!has(self.operatorClass) || self.operatorClass == oldSelf.operatorClass)",
-                "operatorClass cannot change: delete the FlowRun and create another",
-            ),
-        )
-    )
+    model_config = _with(rules(("has(self.flow) || has(self.cluster)", "give flow, cluster, or both")))
 
     flow: Flow | None = Field(default=None, description="The flow to run. Absent: its driver runs elsewhere.")
     cluster: Cluster | None = Field(
@@ -182,12 +179,13 @@ class FlowRunSpec(ApiModel):
     operator_class: Annotated[str, Field(max_length=63, pattern=OPERATOR_CLASS)] | None = Field(
         default=None,
         description="Class of the operator that handles the run: the chart's value operatorClass. Absent: an operator "
-        "without a class. It cannot change.",
+        "without a class.",
     )
     start_deadline_seconds: Seconds = Field(
         default=600,
         description="Seconds until the cluster is usable and the flow started; after that the run fails "
-        "with the cause. The clock stops while the run is suspended.",
+        "with the cause. A driver that runs elsewhere renews the run's Lease first within this time. The clock stops "
+        "while the run is suspended.",
     )
     active_deadline_seconds: Seconds | None = Field(
         default=None, description="Seconds that the whole run may take, from its start."

@@ -86,6 +86,10 @@ class FlowStatus(ApiModel):
     job: str | None = Field(default=None, description="Name of the Job, if the operator started the driver.")
     attempts: int = Field(default=0, description="Pods that were started for it, also those that are gone.")
     ended_attempts: int = Field(default=0, description="Attempts whose end is in the story, though others follow.")
+    failed_attempts: int = Field(
+        default=0, description="Attempts on clusters that were lost, as far as they count against backoffLimit."
+    )
+    lost_clusters: int = Field(default=0, description="Clusters that were lost and replaced by another one.")
     last_attempt: PodIdentity | None = Field(default=None, description="The pod of the newest attempt.")
     exit_code: int | None = Field(default=None, description="Exit code of the last one.")
     tasks: TaskRunCounts | None = Field(default=None, description="Task runs, as the driver counted them.")
@@ -139,6 +143,11 @@ class FlowRunStatus(ApiModel):
     flow: FlowStatus | None = Field(default=None, description="The flow, as its driver tells.")
     display: Display | None = Field(default=None, description="What the columns of kubectl get show.")
     start_time: Time | None = Field(default=None, description="When cluster and driver were asked for.")
+    lost_time: Time | None = Field(
+        default=None,
+        description="When the cluster was lost, until what was left of it is gone and another one is begun.",
+    )
+    rebuild_time: Time | None = Field(default=None, description="When the cluster that replaces a lost one was begun.")
     ready_time: Time | None = Field(default=None, description="When the cluster was usable and the flow started.")
     finish_time: Time | None = Field(default=None, description="When the run was over.")
     cluster_deleted_time: Time | None = Field(default=None, description="When nothing was left of it.")

@@ -15,7 +15,17 @@ from flowcluster_api.progress import Progress, Tasks
 from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.desired.ray_cluster import ray_cluster
 from flowcluster_operator.facts import pod_facts
-from flowcluster_operator.model import DriverSigns, Observed, Parent, Rejection, Scale, Settled, Trouble, Warned
+from flowcluster_operator.model import (
+    DriverSigns,
+    Observed,
+    Parent,
+    Reference,
+    Rejection,
+    Scale,
+    Settled,
+    Trouble,
+    Warned,
+)
 from flowcluster_operator.specs import parse
 from tests.support.fake_api.defaults import stored_status
 from tests.support.makers import (
@@ -162,6 +172,16 @@ DRIVERS = st.builds(
 )
 
 
+SHARED = {"kind": "DaskCluster", "metadata": {"name": "shared"}, "spec": {"worker": {"spec": {}}}}
+LEADERS = [pod_facts(pod("scheduler")), pod_facts(pod("scheduler", deleted=True)), pod_facts(pod("scheduler", {}))]
+REFERENCES = st.builds(
+    Reference,
+    st.sampled_from([None, SHARED, {**SHARED, "metadata": {"name": "shared", "deletionTimestamp": ago(1)}}]),
+    st.sampled_from([(), *((leader,) for leader in LEADERS)]),
+    st.booleans(),
+)
+
+
 @st.composite
 def worlds(draw: st.DrawFn) -> Observed:
     """What a pass observes, in any combination."""
@@ -196,6 +216,7 @@ def worlds(draw: st.DrawFn) -> Observed:
         ),
         trouble=draw(st.sampled_from([None, Trouble("ApiError", "429", 1.0), Trouble("ApiError", "429", 60.0)])),
         verified_gone=draw(st.booleans()),
+        reference=draw(REFERENCES),
     )
     return dataclasses.replace(observed, pods=tuple(pod_facts(made) for made in draw(PODS)))
 

@@ -171,3 +171,19 @@ def test_driver_in_a_pod_has_its_scheduler_looked_at_where_the_operator_needs_th
     runner: Any = _with_cluster(empty, cluster | environment, presence).task_runner
 
     assert (runner.presence is presence) is is_looked_at
+
+
+@pytest.mark.parametrize(("timeout", "waits"), [({}, True), ({driver.ENV_CLUSTER_IDLE_TIMEOUT: "300"}, False)])
+def test_scheduler_of_a_fixed_cluster_is_looked_at_from_the_start_only_when_the_run_has_an_idle_timeout(
+    timeout: dict[str, str], waits: bool
+) -> None:
+    @flow
+    def empty() -> None:
+        return None
+
+    cluster = {driver.ENV_CLUSTER_KIND: "Dask", driver.ENV_CLUSTER_ADDRESS: "tcp://scheduler:8786"}
+    fixed = {driver.ENV_CLUSTER_ADAPTS: driver.ADAPTS_WHEN_EDITED}
+    presence: Any = object()
+    runner: Any = _with_cluster(empty, cluster | fixed | timeout, presence).task_runner
+
+    assert runner._when_edited is waits
