@@ -1,7 +1,8 @@
 """The last known state of each object, by the run that it belongs to.
 
 The store is filled by watch events, by answers to the operator's own writes (so that a pass never acts on a world older
-than its last write) and by full listings, which correct what a broken watch missed.
+than its last write) and by full listings, which correct what a broken watch missed. It keeps what decisions read of an
+object (`projection`): a change of another field wakes no run.
 
 An object belongs to a run when its chain of controller owner references ends at the FlowRun, in the same namespace. The
 links of a chain arrive in any order: the link that completes it proves all objects below it. The proof of an object
@@ -17,10 +18,8 @@ from typing import NamedTuple
 from flowcluster_api import names
 from flowcluster_operator.desired.metadata import controller, controlling_run
 from flowcluster_operator.model import Key
-from flowcluster_operator.resources import DASK_WORKER_GROUP, DEPLOYMENT, FLOW_RUN, UPSTREAM_CHILDREN, Object, Resource
-
-#: Kinds of which only metadata and status are read.
-_WITHOUT_SPEC = (DEPLOYMENT, *UPSTREAM_CHILDREN)
+from flowcluster_operator.projection import projected
+from flowcluster_operator.resources import DASK_WORKER_GROUP, FLOW_RUN, Object, Resource
 
 
 class _Entry(NamedTuple):
@@ -37,6 +36,7 @@ class Store:
         self._entries: dict[str, _Entry] = {}
         self._run_of: dict[str, Key] = {}
         self._members: dict[Key, set[str]] = {}
+        self._revisions: dict[Key, int] = {}
         #: UIDs of the objects that an object controls, by its namespace and UID.
         self._controlled: dict[tuple[str, str], set[str]] = {}
 
@@ -44,21 +44,25 @@ class Store:
         """Keep `obj` unless a newer state is known.
 
         Returns:
-            The runs to wake: the one that the object belongs to, and the one that it belonged to before.
+            The runs to wake: the one that the object belongs to, and the one that it belonged to before. None where no
+            decision reads what changed.
         """
         uid = obj["metadata"]["uid"]
         known = self._entries.get(uid)
         before = self._run_of.get(uid)
         if known is not None and _version(obj) < _version(known.obj):
-            return {before} if before else set()
+            return set()
+        obj = projected(resource, obj)
+        if known is not None and _is_same(known.obj, obj):
+            self._entries[uid] = _Entry(resource, obj)
+            return set()
         if known is not None:
             self._unlink(uid, known.obj)
-        obj = _projected(resource, obj)
         self._entries[uid] = _Entry(resource, obj)
         if (place := _controller_of(obj)) is not None:
             self._controlled.setdefault(place, set()).add(uid)
         self._assign(uid, known.obj if known else None)
-        return {run for run in (before, self._run_of.get(uid)) if run is not None}
+        return self._revised(before, self._run_of.get(uid))
 
     def remove(self, resource: Resource, uid: str) -> set[Key]:
         """Forget an object that is gone.
@@ -73,7 +77,7 @@ class Store:
         self._unlink(uid, entry.obj)
         run = self._run_of.get(uid)
         self._enrol(uid, None)
-        return {run} if run else set()
+        return self._revised(run)
 
     def replace(self, resource: Resource, objects: Iterable[Object], version: int) -> set[Key]:
         """Make a full listing the truth for its kind.
@@ -129,9 +133,23 @@ class Store:
         runs = [entry.obj for entry in entries if entry.resource is FLOW_RUN and controlling_run(entry.obj) == key]
         return sorted(_run_key(obj) for obj in runs)
 
+    def revision(self, key: Key) -> int:
+        """Return how often what is known of a run has changed."""
+        return self._revisions.get(key, 0)
+
     def keys(self) -> list[Key]:
         """Return all runs of which anything is known."""
         return list(self._members)
+
+    def _revised(self, *runs: Key | None) -> set[Key]:
+        """Count a change of these runs, and return them."""
+        changed = {run for run in runs if run is not None}
+        for run in changed:
+            if run in self._members:
+                self._revisions[run] = self._revisions.get(run, 0) + 1
+            else:
+                self._revisions.pop(run, None)
+        return changed
 
     def _assign(self, uid: str, before: Object | None) -> None:
         """Find the run of an object that is new or has changed, and of all objects below it."""
@@ -196,14 +214,10 @@ class Store:
                 del self._controlled[place]
 
 
-def _projected(resource: Resource, obj: Object) -> Object:
-    """Return an object without what no decision reads: managed fields, which are half of it, and pod templates."""
-    meta = obj["metadata"]
-    if "managedFields" in meta:
-        obj = {**obj, "metadata": {name: value for name, value in meta.items() if name != "managedFields"}}
-    if resource in _WITHOUT_SPEC and "spec" in obj:
-        obj = {name: value for name, value in obj.items() if name != "spec"}
-    return obj
+def _is_same(known: Object, obj: Object) -> bool:
+    """Whether two states of an object differ in nothing but their resource version."""
+    version = obj["metadata"].get("resourceVersion")
+    return {**known, "metadata": {**known["metadata"], "resourceVersion": version}} == obj
 
 
 def _run_key(obj: Object) -> Key:

@@ -15,6 +15,8 @@ from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.desired.ray_cluster import ray_cluster
 from flowcluster_operator.facts import pod_facts
 from flowcluster_operator.model import DriverSigns, Observed, Parent, Rejection, Scale, Settled, Trouble, Warned
+from flowcluster_operator.projection import projected
+from flowcluster_operator.resources import BY_KIND, POD
 from flowcluster_operator.specs import parse
 from tests.support.fake_api.defaults import stored_status
 from tests.support.makers import (
@@ -229,3 +231,25 @@ def test_status_settles_in_every_world(seen: Observed) -> None:
         seen = dataclasses.replace(seen, run={**seen.run, "status": stored_status(plan.status)})
 
     raise AssertionError(f"the status still changes: {plan.status}")
+
+
+def kept(value: Any) -> Any:
+    """What the store keeps of an object or of several; other values as they are."""
+    if type(value) is tuple:
+        return tuple(kept(item) for item in value)
+    return projected(BY_KIND[value["kind"]], value) if isinstance(value, dict) and "kind" in value else value
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(worlds())
+def test_plan_is_the_same_on_what_the_store_keeps_in_every_world(seen: Observed) -> None:
+    fields: Body = {field.name: kept(getattr(seen, field.name)) for field in dataclasses.fields(seen)}
+    fields["spec"], fields["invalid"] = parse(fields["run"])
+
+    assert plan_for(Observed(**fields)) == plan_for(seen)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(PODS)
+def test_facts_of_pods_are_the_same_on_what_the_store_keeps(pods: list[Body]) -> None:
+    assert [pod_facts(projected(POD, made)) for made in pods] == [pod_facts(made) for made in pods]

@@ -11,6 +11,7 @@ from flowcluster_api import names
 from flowcluster_operator import resync as resync_module
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.model import Key
+from flowcluster_operator.projection import projected
 from flowcluster_operator.reconcile.queue import Queue
 from flowcluster_operator.resources import FLOW_RUN, JOB, POD, RAY_CLUSTER, WATCHED, Object
 from flowcluster_operator.resync import Resync
@@ -72,7 +73,7 @@ async def test_resync_fills_the_store(rig: Rig) -> None:
     await rig.refresh()
 
     assert rig.store.flow_run(KEY) == made
-    assert rig.store.children(KEY, JOB) == [child]
+    assert rig.store.children(KEY, JOB) == [projected(JOB, child)]
 
 
 async def test_resync_lists_every_watched_kind(rig: Rig) -> None:
