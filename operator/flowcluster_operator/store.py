@@ -12,7 +12,7 @@ ends when another object becomes the controller.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from typing import NamedTuple
 
 from flowcluster_api import names
@@ -20,6 +20,9 @@ from flowcluster_operator.desired.metadata import controller, controlling_run
 from flowcluster_operator.model import Key
 from flowcluster_operator.projection import projected
 from flowcluster_operator.resources import DASK_WORKER_GROUP, FLOW_RUN, Object, Resource
+
+#: Deletions that are remembered: a listing takes seconds.
+_MOST_DELETED = 10_000
 
 
 class _Entry(NamedTuple):
@@ -37,6 +40,8 @@ class Store:
         self._run_of: dict[str, Key] = {}
         self._members: dict[Key, set[str]] = {}
         self._revisions: dict[Key, int] = {}
+        #: Resource versions of the latest deletions that watches reported, by UID.
+        self._deleted: dict[str, int] = {}
         #: UIDs of the objects that an object controls, by its namespace and UID.
         self._controlled: dict[tuple[str, str], set[str]] = {}
 
@@ -64,12 +69,23 @@ class Store:
         self._assign(uid, known.obj if known else None)
         return self._revised(before, self._run_of.get(uid))
 
-    def remove(self, resource: Resource, uid: str) -> set[Key]:
+    def remove(self, resource: Resource, uid: str, version: int = 0) -> set[Key]:
         """Forget an object that is gone.
+
+        Args:
+            resource: its kind.
+            uid: its UID.
+            version: the resource version of its deletion, where a watch reported that. Listings that were made before
+                do not bring the object back.
 
         Returns:
             The run that it belonged to, in a set.
         """
+        if version:
+            self._deleted.pop(uid, None)
+            self._deleted[uid] = version
+            if len(self._deleted) > _MOST_DELETED:
+                del self._deleted[next(iter(self._deleted))]
         entry = self._entries.get(uid)
         if entry is None or entry.resource is not resource:
             return set()
@@ -90,15 +106,37 @@ class Store:
         Returns:
             The runs in which something differed.
         """
-        listed = {obj["metadata"]["uid"]: obj for obj in objects}
-        known = {uid: entry.obj for uid, entry in self._entries.items() if entry.resource is resource}
+        listed = list(objects)
+        changed = self.retain(resource, {obj["metadata"]["uid"] for obj in listed}, version)
+        return changed | self.listed(resource, listed)
+
+    def listed(self, resource: Resource, objects: Iterable[Object]) -> set[Key]:
+        """Keep objects of a part of a listing; return the runs in which something differed."""
         changed: set[Key] = set()
-        for uid, obj in known.items():
-            if uid not in listed and _version(obj) <= version:
-                changed |= self.remove(resource, uid)
-        for uid, obj in listed.items():
-            if uid not in known or _version(obj) > _version(known[uid]):
-                changed |= self.put(resource, obj)
+        for obj in objects:
+            uid = obj["metadata"]["uid"]
+            known = self._entries.get(uid)
+            if _version(obj) <= self._deleted.get(uid, -1) or (known and _version(obj) <= _version(known.obj)):
+                continue
+            changed |= self.put(resource, obj)
+        return changed
+
+    def retain(self, resource: Resource, uids: Set[str], version: int) -> set[Key]:
+        """Forget objects of a kind that a listing lacks; return the runs in which something differed.
+
+        Args:
+            resource: the kind.
+            uids: of all objects of that kind.
+            version: the listing's resource version. An object that was written after it stays.
+        """
+        lacking = [
+            uid
+            for uid, entry in self._entries.items()
+            if entry.resource is resource and uid not in uids and _version(entry.obj) <= version
+        ]
+        changed: set[Key] = set()
+        for uid in lacking:
+            changed |= self.remove(resource, uid)
         return changed
 
     def flow_run(self, key: Key) -> Object | None:

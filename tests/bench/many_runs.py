@@ -100,6 +100,9 @@ class Bench:
             self._rig.client.create(self._resource.path(view.namespace), body)
 
         measured = self._measure(None, lambda: _each(self._runs, create), lambda: self._ready(view) >= self._runs)
+        made = view.entries(self._resource)
+        path = self._resource.path
+        _each(len(made), lambda number: self._rig.client.delete(path(view.namespace, made[number].name), "Foreground"))
         self._clear(view)
         return measured
 
@@ -146,14 +149,21 @@ class Bench:
     def _warm_up(self, view: View) -> None:
         """Have the operator make a run, so that its start and first connections are not measured."""
         self._create(view, _WARM_UP)
-        wait_until(lambda: view.status(_WARM_UP).get("phase") == "Running", "the first run is Running", 60, every=0.1)
-        self._rig.client.delete(FLOW_RUN.path(view.namespace, _WARM_UP))
-        wait_until(lambda: not view.entries(), "nothing of the first run is left", 60, every=0.1)
+        wait_until(lambda: view.status(_WARM_UP).get("phase") == "Running", "the first run is Running", 120, every=0.1)
+        self._remove(view, _WARM_UP)
+
+    def _remove(self, view: View, name: str) -> None:
+        self._rig.client.delete(FLOW_RUN.path(view.namespace, name))
+        wait_until(lambda: not view.entries(), f"nothing of run {name} is left", 120, every=0.1)
 
     def _clear(self, view: View) -> None:
+        """Delete a namespace from which all cluster resources are gone or being deleted.
+
+        dask-kubernetes takes a minute to let go of a DaskCluster whose namespace is deleted before it was served.
+        """
+        wait_until(lambda: not view.entries(self._resource), "the clusters are gone", 300, every=0.2)
         self._rig.delete_namespace(view.namespace)
         wait_until(lambda: not view.entries(), "the namespace is empty", 300, every=0.2)
-        self._rig.ledger.forget(view.namespace)
 
     def _create(self, view: View, name: str) -> None:
         workers = {"minimum": _WORKERS, "maximum": _WORKERS}
@@ -164,10 +174,12 @@ class Bench:
     def _template(self) -> Body:
         """Return the cluster resource that our operator makes of a run, without its owner."""
         view = self._rig.create_namespace(f"template-{self._kind}")
-        with RigOperator(self._rig, view.namespace):
-            self._create(view, "many-0")
-            (made,) = wait_until(lambda: view.entries(self._resource), "the run has its cluster", 60)
+        with _operator(self._rig, view.namespace):
+            self._create(view, _WARM_UP)
+            wait_until(lambda: self._in_phase(view, "Running"), "the run is Running", 120, every=0.1)
+            (made,) = view.entries(self._resource)
             found = self._rig.client.get(self._resource.path(view.namespace, made.name))
+            self._remove(view, _WARM_UP)
         self._clear(view)
         assert found is not None
         kept = {name: found["metadata"][name] for name in ("labels", "annotations") if name in found["metadata"]}

@@ -44,6 +44,13 @@ class Objects:
         self.clock = clock
         self._kept: dict[_Place, Object] = {}
         self._uids = 0
+        self._changes: list[tuple[int, str, Resource, Object]] = []
+
+    def changes(self, resource: Resource, version: int) -> list[tuple[int, str, Object]]:
+        """Return the changes of one kind after a version: the version of each, its type, and the object."""
+        return [
+            (when, what, copied(obj)) for when, what, kind, obj in self._changes if kind is resource and when > version
+        ]
 
     def snapshot(self) -> Objects:
         """Return a copy that later writes do not change."""
@@ -198,6 +205,8 @@ class Objects:
         if new["metadata"].get("deletionTimestamp") and not new["metadata"].get("finalizers"):
             del self._kept[place]
             self.version += 1
+            new["metadata"]["resourceVersion"] = str(self.version)
+            self._changes.append((self.version, "DELETED", place[0], copied(new)))
         elif new != old:  # a write that changes nothing makes no new version
             self._write(place, new)
         return copied(new)
@@ -205,7 +214,9 @@ class Objects:
     def _write(self, place: _Place, obj: Object) -> None:
         self.version += 1
         obj["metadata"]["resourceVersion"] = str(self.version)
+        what = "MODIFIED" if place in self._kept else "ADDED"
         self._kept[place] = obj
+        self._changes.append((self.version, what, place[0], copied(obj)))
 
     @staticmethod
     def _check_version(resource: Resource, obj: Object, version: str | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import functools
 import json
@@ -24,10 +25,13 @@ from flowcluster_operator.resources import (
 from tests.support.fake_api.failures import REASONS, Failure
 from tests.support.fake_api.faults import Answer, Drop, Fault, Hold, Injection, StaleList
 from tests.support.fake_api.objects import Objects
+from tests.support.fake_api.patches import label_selected
 
 #: Kinds whose DELETE answers with the object also when it is gone; the others answer with a `Status`.
 _RETURNED = (SERVICE, SERVICE_ACCOUNT)
 _ALWAYS = 10**9
+#: Seconds between two looks for changes that a watch reports.
+_TURN_SECONDS = 0.002
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +69,7 @@ class FakeApi:
         self._injections: list[Injection] = []
         self._runner: web.AppRunner | None = None
         self._url = ""
+        self._ending = asyncio.Event()
 
     async def start(self) -> None:
         """Listen."""
@@ -81,8 +86,14 @@ class FakeApi:
         for injection in self._injections:
             if isinstance(injection.fault, Hold):
                 injection.fault.released.set()
+        self.end_watches()
         assert self._runner is not None
         await self._runner.cleanup()
+
+    def end_watches(self) -> None:
+        """End all watches that are open, as an API server does now and then."""
+        self._ending.set()
+        self._ending = asyncio.Event()
 
     def inject(
         self,
@@ -144,6 +155,8 @@ class FakeApi:
             return _given(fault)
         if isinstance(fault, Drop) and not fault.after_write:
             return _broken(raw)
+        if request.query.get("watch"):
+            return await self._watch(raw, request)
         try:
             answer = self._answer(request, fault.snapshot if isinstance(fault, StaleList) else self.objects)
         except Failure as failure:
@@ -151,6 +164,20 @@ class FakeApi:
         finally:
             self.objects.collect_garbage()
         return _broken(raw) if isinstance(fault, Drop) else answer
+
+    async def _watch(self, raw: web.Request, request: Request) -> web.StreamResponse:
+        """Send changes while the watch is open. Objects change without notice: it looks for changes in short turns."""
+        ending, version = self._ending, int(request.query["resourceVersion"])
+        response = web.StreamResponse()
+        await response.prepare(raw)
+        while not ending.is_set():
+            for when, what, obj in self.objects.changes(request.resource, version):
+                version = when
+                if label_selected(obj, request.query.get("labelSelector", "")):
+                    await response.write(json.dumps({"type": what, "object": obj}).encode() + b"\n")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(ending.wait(), _TURN_SECONDS)
+        return response
 
     async def _request(self, raw: web.Request) -> Request:
         parts = raw.path.strip("/").split("/")
@@ -202,8 +229,10 @@ def _listed(request: Request, objects: Objects) -> Object:
         request.resource, request.namespace, query.get("labelSelector", ""), query.get("fieldSelector", "")
     )
     meta: Object = {"resourceVersion": str(objects.version)}
+    items = items[int(query.get("continue", 0)) :]
     if (limit := int(query.get("limit", 0))) and len(items) > limit:
-        meta |= {"continue": "more", "remainingItemCount": len(items) - limit}
+        more = int(query.get("continue", 0)) + limit
+        meta |= {"continue": str(more), "remainingItemCount": len(items) - limit}
         items = items[:limit]
     if "." not in request.resource.group or request.resource.group.endswith(".k8s.io"):
         for item in items:  # items of built-in kinds come without

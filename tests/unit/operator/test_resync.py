@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from flowcluster_api import names
+from flowcluster_operator import kube as kube_module
 from flowcluster_operator import resync as resync_module
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.model import Key
@@ -214,3 +215,47 @@ async def test_resync_lists_again_and_again(rig: Rig) -> None:
     await asyncio.wait({running})
 
     assert running.cancelled()
+
+
+async def test_resync_lists_in_pages(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kube_module, "PAGE", 2)
+    for number in range(5):
+        rig.api.objects.create(FLOW_RUN, KEY.namespace, other_run(number))
+
+    assert len(await rig.refresh()) == 5
+    assert len(rig.api.seen("GET", FLOW_RUN)) == 3
+
+
+async def test_resync_begins_again_when_the_version_of_its_pages_expired(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kube_module, "PAGE", 2)
+    for number in range(3):
+        rig.api.objects.create(FLOW_RUN, KEY.namespace, other_run(number))
+    rig.api.inject(Answer(410), "GET", FLOW_RUN, skip=1)
+
+    assert len(await rig.refresh()) == 3
+
+
+async def test_resync_does_not_bring_back_what_a_watch_reported_as_deleted(rig: Rig) -> None:
+    """The listing was made before the deletion, and arrives after it."""
+    made = rig.api.objects.create(JOB, KEY.namespace, job())
+    rig.store.put(JOB, made)
+    snapshot = rig.api.objects.snapshot()
+    rig.api.objects.delete(JOB, KEY.namespace, NAME)
+    rig.store.remove(JOB, made["metadata"]["uid"], rig.api.objects.version)
+    rig.api.inject(StaleList(snapshot), "GET", JOB)
+    await rig.refresh()
+
+    assert rig.store.children(KEY, JOB) == []
+
+
+async def test_resync_brings_back_what_got_its_labels_again(rig: Rig) -> None:
+    """A watch by labels reports an object as deleted when its labels are edited."""
+    made = rig.api.objects.create(JOB, KEY.namespace, job())
+    rig.store.put(JOB, made)
+    rig.store.remove(JOB, made["metadata"]["uid"], rig.api.objects.version)
+    rig.api.objects.merge(JOB, KEY.namespace, NAME, {"metadata": {"annotations": {"a": "b"}}})
+    await rig.refresh()
+
+    assert len(rig.store.children(KEY, JOB)) == 1
