@@ -86,22 +86,24 @@ class Kube:
         return found
 
     async def pages(
-        self, resource: Resource, namespace: str | None, *, labels: str, metadata_only: bool
-    ) -> AsyncIterator[Object]:
+        self, resource: Resource, namespace: str | None, *, labels: str = "", fields: str = "",
+        metadata_only: bool = False,
+    ) -> AsyncIterator[Object]:  # fmt: skip
         """Yield a collection in pages, all of the same resource version.
 
         Args:
             resource: the kind.
             namespace: None for all.
             labels: a selector; empty for all objects.
+            fields: the same for fields.
             metadata_only: whether objects come without spec and status, which costs the API server and this side less.
 
         Raises:
             ApiError: with status 410 when the version is too old to be continued.
         """
         accept = _METADATA.format("List") if metadata_only else ""
-        query = {"labelSelector": labels} if labels else {}
-        query["limit"] = str(PAGE)
+        query = {"labelSelector": labels, "fieldSelector": fields, "limit": str(PAGE)}
+        query = {name: value for name, value in query.items() if value}
         while True:
             path = resource.path(namespace)
             page = await self._request("GET", path, query=query, accept=accept)
