@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flowcluster_operator.event_limits import EventLimits
 from flowcluster_operator.model import Key
 from flowcluster_operator.reconcile.accounts import PullSecrets
 from flowcluster_operator.reconcile.events import EventLooks
@@ -21,13 +22,14 @@ class Memory:
         parameters: UID of a run's Lease, and name of the ConfigMap that this process created for that Lease.
         pull_secrets: names of image pull secrets, by account, for each run.
         events: Events of what runs wait for.
+        event_limits: of the Events that the operator writes.
         searched: runs in teardown whose rights this process knows or has looked for.
         verified: suspended runs of which the API server confirmed that nothing is left.
     """
 
     def __init__(self) -> None:
         self.silences, self.settling, self.requests = Silences(), Settling(), Requests()
-        self.events = EventLooks()
+        self.events, self.event_limits = EventLooks(), EventLimits()
         self.keys: dict[Key, tuple[str, str]] = {}
         self.parameters: dict[Key, tuple[str, str]] = {}
         self.pull_secrets: dict[Key, PullSecrets] = {}
@@ -39,6 +41,7 @@ class Memory:
         self.silences.forget(key)
         self.settling.forget(key)
         self.events.forget(key)
+        self.event_limits.forget(key)
         self.requests.forget(key)
         self.keys.pop(key, None)
         self.parameters.pop(key, None)

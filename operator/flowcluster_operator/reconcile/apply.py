@@ -52,8 +52,10 @@ async def apply(
     )
     if plan.status is not None and observed.run is not None:
         await _write_status({**observed.run, "status": plan.status}, store, kube)
+    clock = asyncio.get_running_loop().time()
     for event in plan.events:
-        await _emit(event, observed, kube, now)
+        if memory.event_limits.admits(observed.key, event, clock):
+            await _emit(event, observed, kube, now)
     for outcome in outcomes:
         if isinstance(outcome, BaseException):
             raise outcome
