@@ -79,7 +79,9 @@ class Operator:
             return
         meta = body["metadata"]
         if kind == "DELETED":
-            runs = self.store.remove(resource, meta["uid"], int(meta.get("resourceVersion", 0)))
+            # Without a deletion, the object has lost its label: a watch by labels reports that in the same way.
+            is_gone = "deletionTimestamp" in meta and not meta.get("finalizers")
+            runs = self.store.remove(resource, meta["uid"], int(meta.get("resourceVersion", 0)), is_gone=is_gone)
         else:
             runs = self.store.put(resource, body)
         for key in runs:

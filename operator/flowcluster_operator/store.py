@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Set
 from typing import NamedTuple
 
 from flowcluster_api import names
-from flowcluster_operator.desired.metadata import controller, controlling_run
+from flowcluster_operator.desired.metadata import controller, controlling_run, root_name
 from flowcluster_operator.model import Key
 from flowcluster_operator.projection import projected
 from flowcluster_operator.resources import DASK_WORKER_GROUP, FLOW_RUN, Object, Resource
@@ -42,6 +42,8 @@ class Store:
         self._revisions: dict[Key, int] = {}
         #: Resource versions of the latest deletions that watches reported, by UID.
         self._deleted: dict[str, int] = {}
+        #: Kinds of the roots that are gone, by run.
+        self._gone: dict[Key, set[Resource]] = {}
         #: UIDs of the objects that an object controls, by its namespace and UID.
         self._controlled: dict[tuple[str, str], set[str]] = {}
 
@@ -67,9 +69,12 @@ class Store:
         if (place := _controller_of(obj)) is not None:
             self._controlled.setdefault(place, set()).add(uid)
         self._assign(uid, known.obj if known else None)
-        return self._revised(before, self._run_of.get(uid))
+        run = self._run_of.get(uid)
+        if run in self._gone:
+            self._gone[run].discard(resource)
+        return self._revised(before, run)
 
-    def remove(self, resource: Resource, uid: str, version: int = 0) -> set[Key]:
+    def remove(self, resource: Resource, uid: str, version: int = 0, *, is_gone: bool = False) -> set[Key]:
         """Forget an object that is gone.
 
         Args:
@@ -77,6 +82,8 @@ class Store:
             uid: its UID.
             version: the resource version of its deletion, where a watch reported that. Listings that were made before
                 do not bring the object back.
+            is_gone: whether the API server has confirmed that the object does not exist any more. Without it, only its
+                label may be gone.
 
         Returns:
             The run that it belonged to, in a set.
@@ -93,6 +100,8 @@ class Store:
         self._unlink(uid, entry.obj)
         run = self._run_of.get(uid)
         self._enrol(uid, None)
+        if is_gone and run is not None and entry.obj["metadata"]["name"] == root_name(resource, run):
+            self._gone.setdefault(run, set()).add(resource)
         return self._revised(run)
 
     def replace(self, resource: Resource, objects: Iterable[Object], version: int) -> set[Key]:
@@ -171,6 +180,14 @@ class Store:
         runs = [entry.obj for entry in entries if entry.resource is FLOW_RUN and controlling_run(entry.obj) == key]
         return sorted(_run_key(obj) for obj in runs)
 
+    def is_gone(self, key: Key, resource: Resource) -> bool:
+        """Whether the API server has confirmed that the run's root of that kind, which existed, is gone."""
+        return resource in self._gone.get(key, ())
+
+    def forget_gone(self, key: Key) -> None:
+        """Forget what of a run is gone: it has been verified, or the run starts."""
+        self._gone.pop(key, None)
+
     def revision(self, key: Key) -> int:
         """Return how often what is known of a run has changed."""
         return self._revisions.get(key, 0)
@@ -187,6 +204,7 @@ class Store:
                 self._revisions[run] = self._revisions.get(run, 0) + 1
             else:
                 self._revisions.pop(run, None)
+                self._gone.pop(run, None)
         return changed
 
     def _assign(self, uid: str, before: Object | None) -> None:

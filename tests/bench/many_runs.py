@@ -46,6 +46,12 @@ _CLIFF = 1.3
 #: Runs of the phase that counts writes: the proxy is slow.
 _COUNTED_RUNS = 20
 _WARM_UP = "warm-up"
+#: Our operator without the Kubernetes clients that kopf imports where they are installed, as in its image.
+_PROGRAM = """
+import runpy, sys
+sys.modules.update(dict.fromkeys(("kubernetes", "kubernetes_asyncio", "pykube")))
+runpy.run_module("flowcluster_operator", run_name="__main__", alter_sys=True)
+"""
 
 
 @dataclasses.dataclass
@@ -230,7 +236,7 @@ def _operator(rig: Rig, namespace: str) -> Iterator[Child]:
         "FLOWCLUSTER_RESYNC_SECONDS": "60",
     }
     log = rig.folder / "log" / f"flowcluster-{namespace}.log"
-    operator = Child("flowcluster", [sys.executable, "-m", "flowcluster_operator"], log, environment)
+    operator = Child("flowcluster", [sys.executable, "-c", _PROGRAM], log, environment)
     try:
         yield operator
         operator.check()

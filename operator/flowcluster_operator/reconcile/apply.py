@@ -82,14 +82,14 @@ async def _act(action: Action, key: Key, store: Store, memory: Memory, kube: Kub
     try:
         answer = await _change(action, key, kube)
     except NotFound:
-        store.remove(action.resource, action.uid)
+        store.remove(action.resource, action.uid, is_gone=True)
         return None
     except Conflict:
         if await _exists(action, key, store, kube):
             raise
         return None  # a namesake took its place: the object that was meant is gone
-    if isinstance(action, Delete) and action.background:  # the answer shows the object as it was, and it is gone
-        store.remove(action.resource, action.uid)
+    if isinstance(action, Delete) and action.background:  # the answer may show the object as it was
+        store.remove(action.resource, action.uid, is_gone=not (answer.get("metadata") or {}).get("finalizers"))
     elif answer.get("kind") == action.resource.kind:
         store.put(action.resource, answer)
     return None

@@ -187,3 +187,23 @@ async def test_watch_event_of_a_parent_makes_its_child_runs_due(rig: Rig) -> Non
     rig._operator.seen(FLOW_RUN, "ADDED", run())
 
     assert {(await rig.queue.take()).name for _ in range(2)} == {KEY.name, "child"}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "is_gone"),
+    [
+        ({"deletionTimestamp": "2026-01-01T00:00:00Z"}, True),
+        ({}, False),
+        ({"deletionTimestamp": "x", "finalizers": ["a"]}, False),
+    ],
+    ids=["deleted", "label removed", "label removed while it is being deleted"],
+)
+def test_watch_event_proves_the_end_of_a_root_only_when_it_was_deleted(
+    rig: Rig, metadata: dict[str, Any], is_gone: bool
+) -> None:
+    made = job()
+    rig.store.put(FLOW_RUN, run())
+    rig.store.put(JOB, made)
+    rig._operator.seen(JOB, "DELETED", {**made, "metadata": {**made["metadata"], **metadata}})
+
+    assert (rig.jobs(), rig.store.is_gone(KEY, JOB)) == ([], is_gone)
