@@ -63,8 +63,11 @@ async def apply(
 
 
 async def _write_status(run: Object, store: Store, kube: Kube) -> None:
+    meta = {field: run["metadata"][field] for field in ("name", "namespace", "uid", "resourceVersion")}
+    # The API server takes only the status: the spec, with its parameters, can be large.
+    body = {"apiVersion": FLOW_RUN.api_version, "kind": FLOW_RUN.kind, "metadata": meta, "status": run["status"]}
     try:
-        written = await kube.replace_status(FLOW_RUN, run)
+        written = await kube.replace_status(FLOW_RUN, body)
     except (Conflict, NotFound):
         store.remove(FLOW_RUN, run["metadata"]["uid"])  # the next pass reads it: the watch may be late
         raise
