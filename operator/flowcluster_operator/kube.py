@@ -107,9 +107,9 @@ class Kube:
         while True:
             path = resource.path(namespace)
             page = await self._request("GET", path, query=query, accept=accept)
-            if not isinstance(page.get("items"), builtins.list):
+            if "items" not in page:
                 raise ApiUnavailable(f"GET {path}: the answer is not a list")
-            yield page
+            yield {**page, "items": page["items"] or []}  # null in an empty list of metadata
             more = page["metadata"].get("continue")
             if not more:
                 return

@@ -156,7 +156,11 @@ class Store:
     def children(self, key: Key, resource: Resource) -> list[Object]:
         """Return the run's objects of one kind, by name."""
         entries = [self._entries[uid] for uid in self._members.get(key, ())]
-        found = [entry.obj for entry in entries if entry.resource is resource and not _is_run(entry, key)]
+        found = [entry.obj for entry in entries if entry.resource is resource]
+        if resource is FLOW_RUN:
+            found = [obj for obj in found if _run_key(obj) != key]
+        if len(found) < 2:
+            return found
         return sorted(found, key=lambda obj: str(obj["metadata"]["name"]))
 
     def orphans(self, key: Key) -> list[Object]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import functools
 import json
@@ -30,8 +29,8 @@ from tests.support.fake_api.patches import label_selected
 #: Kinds whose DELETE answers with the object also when it is gone; the others answer with a `Status`.
 _RETURNED = (SERVICE, SERVICE_ACCOUNT)
 _ALWAYS = 10**9
-#: Seconds between two looks for changes that a watch reports.
-_TURN_SECONDS = 0.002
+#: Kind and version of objects of which only metadata was requested.
+_METADATA = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +68,8 @@ class FakeApi:
         self._injections: list[Injection] = []
         self._runner: web.AppRunner | None = None
         self._url = ""
-        self._ending = asyncio.Event()
+        self._ends, self._changed = 0, asyncio.Event()
+        self.objects.on_change = self._notify
 
     async def start(self) -> None:
         """Listen."""
@@ -92,8 +92,13 @@ class FakeApi:
 
     def end_watches(self) -> None:
         """End all watches that are open, as an API server does now and then."""
-        self._ending.set()
-        self._ending = asyncio.Event()
+        self._ends += 1
+        self._notify()
+
+    def _notify(self) -> None:
+        """Have all watches look for changes."""
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     def inject(
         self,
@@ -166,17 +171,19 @@ class FakeApi:
         return _broken(raw) if isinstance(fault, Drop) else answer
 
     async def _watch(self, raw: web.Request, request: Request) -> web.StreamResponse:
-        """Send changes while the watch is open. Objects change without notice: it looks for changes in short turns."""
-        ending, version = self._ending, int(request.query["resourceVersion"])
+        """Send changes until the watch ends."""
+        ends, version = self._ends, int(request.query["resourceVersion"])
         response = web.StreamResponse()
         await response.prepare(raw)
-        while not ending.is_set():
+        while self._ends == ends:
+            changed = self._changed
             for when, what, obj in self.objects.changes(request.resource, version):
                 version = when
+                if "as=PartialObjectMetadata" in request.headers.get("Accept", ""):
+                    obj = _METADATA | {"metadata": obj["metadata"]}
                 if label_selected(obj, request.query.get("labelSelector", "")):
                     await response.write(json.dumps({"type": what, "object": obj}).encode() + b"\n")
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(ending.wait(), _TURN_SECONDS)
+            await changed.wait()
         return response
 
     async def _request(self, raw: web.Request) -> Request:
@@ -237,6 +244,9 @@ def _listed(request: Request, objects: Objects) -> Object:
     if "." not in request.resource.group or request.resource.group.endswith(".k8s.io"):
         for item in items:  # items of built-in kinds come without
             del item["kind"], item["apiVersion"]
+    if "as=PartialObjectMetadataList" in request.headers.get("Accept", ""):
+        partial = [_METADATA | {"metadata": item["metadata"]} for item in items]
+        return {"kind": "PartialObjectMetadataList", "metadata": meta, "items": partial or None}
     return {"kind": f"{request.resource.kind}List", "metadata": meta, "items": items}
 
 

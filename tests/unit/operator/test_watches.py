@@ -57,7 +57,7 @@ class Rig:
         assert self._running is not None
         while not holds():
             assert not self._running.done(), "the watches have ended"
-            await asyncio.sleep(0.001)
+            await asyncio.wait({self._running}, timeout=0.005)
 
     def watches(self, resource: Any = None) -> int:
         """How many watches were begun, of one kind or of all."""
