@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flowcluster_operator.event_limits import EventLimits
 from flowcluster_operator.model import Key
 from flowcluster_operator.reconcile.accounts import PullSecrets
 from flowcluster_operator.reconcile.events import EventLooks
@@ -24,6 +25,7 @@ class Memory:
         pull_secrets: names of image pull secrets, by account, for each run.
         events: Events of what runs wait for.
         references: clusters that runs use by `spec.cluster.ref`.
+        event_limits: of the Events that the operator writes.
         searched: runs in teardown whose rights this process knows or has looked for.
         verified: suspended runs of which the API server confirmed that nothing is left.
     """
@@ -31,7 +33,7 @@ class Memory:
     def __init__(self) -> None:
         self.silences, self.settling, self.requests = Silences(), Settling(), Requests()
         self.idleness = Silences()
-        self.events, self.references = EventLooks(), References()
+        self.events, self.event_limits, self.references = EventLooks(), EventLimits(), References()
         self.keys: dict[Key, tuple[str, str]] = {}
         self.parameters: dict[Key, tuple[str, str]] = {}
         self.pull_secrets: dict[Key, PullSecrets] = {}
@@ -44,6 +46,7 @@ class Memory:
         self.idleness.forget(key)
         self.settling.forget(key)
         self.events.forget(key)
+        self.event_limits.forget(key)
         self.requests.forget(key)
         self.keys.pop(key, None)
         self.parameters.pop(key, None)

@@ -6,6 +6,7 @@ same name while those are still being deleted.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 
@@ -44,6 +45,7 @@ CHILD_NAME_LIMIT = 37
 _HASH_LENGTH = 10
 
 
+@functools.lru_cache(maxsize=4096)  # a pass of the operator needs it some ten times
 def child_name(run_name: str, run_uid: str) -> str:
     """The name of the run's cluster and Job: a DNS label of at most `CHILD_NAME_LIMIT` characters.
 

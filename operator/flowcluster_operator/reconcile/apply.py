@@ -52,8 +52,10 @@ async def apply(
     )
     if plan.status is not None and observed.run is not None:
         await _write_status({**observed.run, "status": plan.status}, store, kube)
+    clock = asyncio.get_running_loop().time()
     for event in plan.events:
-        await _emit(event, observed, kube, now)
+        if memory.event_limits.admits(observed.key, event, clock):
+            await _emit(event, observed, kube, now)
     for outcome in outcomes:
         if isinstance(outcome, BaseException):
             raise outcome
@@ -61,8 +63,11 @@ async def apply(
 
 
 async def _write_status(run: Object, store: Store, kube: Kube) -> None:
+    meta = {field: run["metadata"][field] for field in ("name", "namespace", "uid", "resourceVersion")}
+    # The API server takes only the status: the spec, with its parameters, can be large.
+    body = {"apiVersion": FLOW_RUN.api_version, "kind": FLOW_RUN.kind, "metadata": meta, "status": run["status"]}
     try:
-        written = await kube.replace_status(FLOW_RUN, run)
+        written = await kube.replace_status(FLOW_RUN, body)
     except (Conflict, NotFound):
         store.remove(FLOW_RUN, run["metadata"]["uid"])  # the next pass reads it: the watch may be late
         raise
@@ -80,14 +85,14 @@ async def _act(action: Action, key: Key, store: Store, memory: Memory, kube: Kub
     try:
         answer = await _change(action, key, kube)
     except NotFound:
-        store.remove(action.resource, action.uid)
+        store.remove(action.resource, action.uid, is_gone=True)
         return None
     except Conflict:
         if await _exists(action, key, store, kube):
             raise
         return None  # a namesake took its place: the object that was meant is gone
-    if isinstance(action, Delete) and action.background:  # the answer shows the object as it was, and it is gone
-        store.remove(action.resource, action.uid)
+    if isinstance(action, Delete) and action.background:  # the answer may show the object as it was
+        store.remove(action.resource, action.uid, is_gone=not (answer.get("metadata") or {}).get("finalizers"))
     elif answer.get("kind") == action.resource.kind:
         store.put(action.resource, answer)
     return None

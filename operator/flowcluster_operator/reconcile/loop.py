@@ -106,7 +106,10 @@ class Reconciler:
         except Exception:
             await self._report(key, trouble, now)
             raise
+        revision = self._store.revision(key)
         rejections = await apply(plan, observed, self._store, self._memory, self._kube, now)
+        if self._store.revision(key) != revision:
+            self._wake(key)  # the pass decided on what was before its writes, and no watch event follows from them
         if rejections:
             # Those that are known stay: a pass that leaves a refused child out may create another kind.
             again = {(rejection.kind, rejection.name) for rejection in rejections}
@@ -124,6 +127,10 @@ class Reconciler:
         self.queue.cancel_timer(key)
         self._rejections.pop(key, None)
         self._memory.forget(key)
+
+    def _wake(self, key: Key) -> None:
+        for due in (key, *self._store.child_runs(key)):
+            self.queue.add(due)
 
     async def _report(self, key: Key, trouble: Trouble | None, now: dt.datetime) -> None:
         """Write into status why the last passes failed in the same way as this one."""

@@ -127,12 +127,14 @@ async def _verified(store: Store, kube: Kube, memory: Memory, key: Key, status: 
     if is_true(status, c.CLUSTER_DELETED) or not (over or is_dormant(status)):
         memory.verified.discard(key)
         memory.searched.discard(key)
+        store.forget_gone(key)
         return False
+    kind = (status.get("cluster") or {}).get("kind")
     if over:
-        return await nothing_left(store, kube, key)
+        return await nothing_left(store, kube, key, kind)
     if key in memory.verified:
         return not known_left(store, key)
-    if not await nothing_left(store, kube, key):
+    if not await nothing_left(store, kube, key, kind):
         return False
     memory.verified.add(key)
     return True

@@ -93,7 +93,7 @@ def presence_of(environment: Mapping[str, str]) -> Presence | None:
         if adapts:
             raise Problem("ScalingUnavailable", f"The number of workers cannot follow the work: {lack}")
         logger.warning(
-            "If this pod's node dies, it is noticed late; edited bounds of workers and idle timeouts have no effect: %s",
+            "If this pod's node dies, it is noticed late; edited bounds of workers or idle timeouts have no effect: %s",
             lack,
         )
         return None

@@ -15,6 +15,7 @@ from flowcluster_operator.errors import ApiUnavailable, Conflict, NotFound, Refu
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.memory import Memory
 from flowcluster_operator.model import Create, Delete, DropFinalizers, Emit, Observed, Plan, Rejection, SetWorkers
+from flowcluster_operator.projection import projected
 from flowcluster_operator.reconcile.apply import apply
 from flowcluster_operator.resources import (
     DASK_CLUSTER,
@@ -94,7 +95,7 @@ class TestCreate:
     async def test_create_makes_the_child_and_stores_it(self, rig: Rig) -> None:
         assert await rig.carry_out(creating()) == []
 
-        assert rig.store.children(KEY, JOB) == rig.api.objects.all(JOB)
+        assert rig.store.children(KEY, JOB) == [projected(JOB, obj) for obj in rig.api.objects.all(JOB)]
         assert len(rig.api.objects.all(JOB)) == 1
 
     @pytest.mark.parametrize("status", [400, 403, 422])
@@ -129,7 +130,7 @@ class TestCreate:
             await rig.carry_out(creating())
 
         assert await rig.carry_out(creating()) == []
-        assert rig.store.children(KEY, JOB) == rig.api.objects.all(JOB)
+        assert rig.store.children(KEY, JOB) == [projected(JOB, obj) for obj in rig.api.objects.all(JOB)]
 
     async def test_create_returns_a_rejection_when_a_stranger_has_the_name(self, rig: Rig) -> None:
         stranger = {"metadata": {"name": NAME, "namespace": KEY.namespace, "labels": job()["metadata"]["labels"]}}
@@ -256,7 +257,7 @@ class TestDelete:
         with pytest.raises(Conflict):
             await rig.carry_out(DropFinalizers(DASK_CLUSTER, NAME, uid(made), (), "1"))
         (known,) = rig.store.children(KEY, DASK_CLUSTER)
-        assert known == rig.api.objects.get(DASK_CLUSTER, KEY.namespace, NAME)
+        assert known == projected(DASK_CLUSTER, rig.api.objects.get(DASK_CLUSTER, KEY.namespace, NAME))
 
 
 class TestSetWorkers:
@@ -265,7 +266,7 @@ class TestSetWorkers:
         await rig.carry_out(SetWorkers(DASK_CLUSTER, NAME, uid(made), {"spec": {"worker": {"replicas": 7}}}))
 
         (known,) = rig.store.children(KEY, DASK_CLUSTER)
-        assert known == rig.api.objects.get(DASK_CLUSTER, KEY.namespace, NAME)
+        assert known == projected(DASK_CLUSTER, rig.api.objects.get(DASK_CLUSTER, KEY.namespace, NAME))
         assert known["spec"]["worker"]["replicas"] == 7
 
     async def test_set_workers_repeats_no_request_while_another_run_does(self, rig: Rig) -> None:

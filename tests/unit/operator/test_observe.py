@@ -11,7 +11,8 @@ from flowcluster_operator.backends.dask import DaskBackend
 from flowcluster_operator.errors import ApiUnavailable
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.model import Rejection, Settled
-from flowcluster_operator.resources import FLOW_RUN, LEASE, POD, Object
+from flowcluster_operator.projection import projected
+from flowcluster_operator.resources import DASK_CLUSTER, DEPLOYMENT, FLOW_RUN, JOB, LEASE, POD, Object
 from tests.support.fake_api import Answer, FakeApi
 from tests.support.makers import KEY, KEYS, LEASE_UID, access, cluster, deployment, job, lease, run, spec
 from tests.support.observing import FINISHED, NAME, PARENT, Rig, child_run, clock, labelled_pod, parent_run
@@ -36,9 +37,11 @@ class TestStore:
         rig.known(run(), cluster(), job(), lease(), *access(), deployment(), labelled_pod("worker"))
         found = await rig.observe()
 
-        assert (found.cluster, found.job, found.lease) == (cluster(), job(), lease())
+        assert found.cluster == projected(DASK_CLUSTER, cluster())
+        assert found.job == projected(JOB, job())
+        assert found.lease == lease()
         assert sorted(obj["kind"] for obj in found.access) == ["Role", "RoleBinding", "ServiceAccount"]
-        assert found.deployments == (deployment(),)
+        assert found.deployments == (projected(DEPLOYMENT, deployment()),)
         assert [item.name for item in found.pods] == ["worker-1"]
         assert found.keys == KEYS
 
