@@ -14,7 +14,7 @@ from flowcluster_api.driver import Outcome
 from tests.support.chaos import played
 from tests.support.rig.client import ApiError, Body
 from tests.support.rig.faults import UNDISTURBED, Fault
-from tests.support.rig.kinds import CLUSTERS, FLOW_RUN, LEASE, Kind
+from tests.support.rig.kinds import CLUSTERS, FLOW_RUN, LEASE, SERVICE, Kind
 from tests.support.rig.ledger import Entry, View
 from tests.support.rig.operator import RigOperator
 from tests.support.rig.rig import Rig
@@ -23,6 +23,8 @@ from tests.support.waiting import wait_until
 T = TypeVar("T")
 #: Names of the run under test and of the one beside it. The first occurs in no field of an object.
 SUBJECT, BYSTANDER = "disturbed", "bystander"
+#: A Service of another party that carries the labels of the run under test: a copied manifest. It is not the run's.
+STRANGER = "stranger"
 _TRACEBACK = "Traceback (most recent call last)"
 #: The line of a traceback that names the error; those of exception groups are indented.
 _ERROR = re.compile(r"^[ |]*([\w.]+(?:Error|Exception|Group)\b.*)$", re.MULTILINE)
@@ -59,6 +61,7 @@ class Trial:
     def __init__(self, rig: Rig, kind: str, fault: Fault, view: View, operator: RigOperator) -> None:
         self._rig, self.kind, self.fault, self.view, self._operator = rig, kind, fault, view, operator
         self._client = rig.client
+        self._strangers = 0
         self.cluster_kind = CLUSTERS[kind]
 
     @property
@@ -79,7 +82,15 @@ class Trial:
         if flow:
             body["flow"] = {"entrypoint": "flows.py:flow"}
         run = {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": {"name": name}, "spec": body}
-        self._client.create(FLOW_RUN.path(self.namespace), run)
+        made = self._client.create(FLOW_RUN.path(self.namespace), run)
+        if name == SUBJECT:
+            self._copy_labels(made["metadata"]["uid"])
+
+    def _copy_labels(self, uid: str) -> None:
+        self._strangers += 1
+        labels = names.child_labels(SUBJECT, uid, names.COMPONENT_CLUSTER)
+        service = {"metadata": {"name": f"{STRANGER}-{self._strangers}", "labels": labels}}
+        self._client.create(SERVICE.path(self.namespace), {**service, "spec": {"ports": [{"port": 80}]}})
 
     def patch_spec(self, **spec: object) -> None:
         """Change the spec of the run, as a user does."""
@@ -185,6 +196,8 @@ class Trial:
 
 def is_of(entry: Entry, name: str) -> bool:
     """Whether an object is a run of that name or belongs to one: by label or by name."""
+    if entry.name.startswith(f"{STRANGER}-"):
+        return False
     labels = entry.body["metadata"].get("labels") or {}
     if labels.get(names.LABEL_RUN) == name:
         return True
@@ -200,7 +213,7 @@ class Result:
         kind: ``Dask`` or ``Ray``.
         fault: what happened on the way.
         hit: the write at which it happened; empty when the operator made no such write.
-        end: phase, reason and conditions of the record; empty when there is none.
+        end: phase, reason, attempts and conditions of the record; empty when there is none.
         left: what was left besides the record.
         created: number of objects that were created, by kind and component.
         deleted: number of objects that were deleted, likewise.
@@ -243,6 +256,8 @@ def run_trial(rig: Rig, scenario: str, kind: str, play: Callable[[Trial], None],
             writes = tuple(f"{write.method} {write.path}" for write in operator.proxy.numbered())
             hit = str(operator.proxy.hit) if operator.proxy.hit is not None else ""
             problems += _output_problems(operator)
+            operator.keep("writes", [f"{write.at:.2f} {write}" for write in operator.proxy.writes])
+            operator.keep("objects", view.history())
         rig.check()
 
         def of_subject(entry: Entry) -> bool:
@@ -287,6 +302,11 @@ def _play(trial: Trial, operator: RigOperator, play: Callable[[Trial], None]) ->
     phase = trial.view.status(BYSTANDER).get("phase")
     if phase != "Running":
         problems.append(f"bystander: is {phase}, not Running")
+    problems += [
+        f"stranger: {entry} was deleted, which has labels of the run and is not the run's"
+        for entry in trial.view.entries(SERVICE, gone=True)
+        if entry.name.startswith(f"{STRANGER}-") and entry.is_gone
+    ]
     if (after := _children(trial, BYSTANDER)) != before:
         changed = sorted(before.symmetric_difference(after))
         problems.append(f"bystander: objects changed: {', '.join(name for name, _uid in changed)}")
@@ -322,7 +342,8 @@ def _end(view: View) -> dict[str, str]:
         return {}
     conditions = {item["type"]: f"{item['status']} ({item['reason']})" for item in status.get("conditions") or []}
     compared = {name: conditions.get(name, "absent") for name in _COMPARED}
-    return {"phase": str(status.get("phase")), "reason": str(status.get("reason")), **compared}
+    attempts = str((status.get("flow") or {}).get("attempts"))
+    return {"phase": str(status.get("phase")), "reason": str(status.get("reason")), "attempts": attempts, **compared}
 
 
 def _words(status: Body) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import http.client
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 
@@ -70,6 +71,7 @@ class View:
         self._entries: dict[str, Entry] = {}
         self._given: set[str] = set()
         self._phases: dict[str, list[str]] = {}
+        self._history: list[str] = []
 
     def has_given(self, kind: str) -> bool:
         """Whether what Kubernetes itself puts into a namespace is there."""
@@ -106,6 +108,11 @@ class View:
         with self._lock:
             return list(self._phases.get(name, []))
 
+    def history(self) -> list[str]:
+        """Return the creations, deletions and changes of all objects, in the order in which they were reported."""
+        with self._lock:
+            return list(self._history)
+
     def created(self, chosen: Callable[[Entry], bool]) -> Counter[str]:
         """Count the objects that were created, by kind and component."""
         return Counter(entry.label for entry in self.entries(gone=True) if chosen(entry))
@@ -120,13 +127,24 @@ class View:
         if (kind, meta["name"]) in GIVEN:
             self._given.add(kind)
             return
+        known = self._entries.get(meta["uid"])
         entry = self._entries.setdefault(meta["uid"], Entry(kind, body))
+        self._history.append(_line(entry, body, "gone" if is_gone else "new" if known is None else "changed"))
         entry.body, entry.is_gone = body, entry.is_gone or is_gone
         phase = (body.get("status") or {}).get("phase")
         if kind == names.KIND and phase:
             phases = self._phases.setdefault(meta["name"], [])
             if phases[-1:] != [phase]:
                 phases.append(phase)
+
+
+def _line(entry: Entry, body: Body, change: str) -> str:
+    """Return one line on what the API server reported of an object."""
+    meta, phase = body["metadata"], (body.get("status") or {}).get("phase") or ""
+    words = [f"{time.monotonic():.2f}", change, str(entry), str(meta.get("resourceVersion", "")), phase]
+    if "deletionTimestamp" in meta:
+        words.append(f"terminating, finalizers: {', '.join(meta.get('finalizers') or []) or 'none'}")
+    return " ".join(word for word in words if word)
 
 
 class Ledger:

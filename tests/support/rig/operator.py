@@ -46,7 +46,7 @@ class RigOperator:
         self._rig, self._is_fresh = rig, is_fresh
         self.proxy: FaultProxy = rig.proxies.open()
         self.proxy.kill = self._kill
-        folder = rig.folder / "operators" / (namespace or "all")
+        self._folder = folder = rig.folder / "operators" / (namespace or "all")
         folder.mkdir(parents=True, exist_ok=True)
         self._log = folder / "operator.log"
         kubeconfig = folder / "kubeconfig"
@@ -94,6 +94,10 @@ class RigOperator:
     def log(self) -> str:
         """Return all that the operators have printed."""
         return self._log.read_text(errors="replace") if self._log.exists() else ""
+
+    def keep(self, name: str, lines: list[str]) -> None:
+        """Write lines beside the operators' log, for a person who looks into a failure."""
+        (self._folder / f"{name}.log").write_text("".join(f"{line}\n" for line in lines))
 
     def cpu_seconds(self) -> float:
         """Return the CPU seconds of the operator that runs."""

@@ -12,7 +12,7 @@ import yaml
 
 from flowcluster_operator.resources import LEASE
 from tests.support.fake_api import FakeApi
-from tests.support.rig.faults import REASONS, Fault, FaultKind
+from tests.support.rig.faults import REASONS, Fault, FaultKind, target_of
 from tests.support.rig.proxies import FaultProxy, ProxyLoop
 
 SUBJECT = "subject"
@@ -99,6 +99,31 @@ def test_answer_of_the_chosen_write_is_lost(
     assert proxy.hit.number == 2
 
 
+def test_fault_with_a_target_happens_at_that_write_in_any_order(proxy: FaultProxy, ask: Ask) -> None:
+    proxy.arm(Fault(FaultKind.REFUSE, 2, 500, "POST-leases"), SUBJECT)
+    requests = [
+        ("POST", LEASES, "subject-1"),
+        ("DELETE", f"{LEASES}/subject-1", ""),
+        ("POST", LEASES, "subject-2"),
+        ("POST", LEASES, "subject-3"),
+    ]
+
+    assert [ask(*request)[0] for request in requests] == [201, 200, 500, 201]
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        (LEASES, "POST-leases"),
+        (f"{LEASES}/subject-1", "POST-leases"),
+        ("/apis/flowcluster.dev/v1alpha1/namespaces/n/flowruns/subject/status", "POST-status"),
+        ("/api/v1/namespaces/n/secrets", "POST-secrets"),
+    ],
+)
+def test_target_is_the_collection_or_the_subresource(path: str, target: str) -> None:
+    assert target_of("POST", path) == target
+
+
 @pytest.mark.parametrize("status", REASONS)
 def test_chosen_write_is_refused_with_a_status_object(api: FakeApi, proxy: FaultProxy, ask: Ask, status: int) -> None:
     proxy.arm(Fault(FaultKind.REFUSE, 1, status), SUBJECT)
@@ -130,6 +155,15 @@ def test_watches_cannot_be_opened_while_they_are_cut(proxy: FaultProxy, ask: Ask
     assert (before, ask("GET", f"{LEASES}?watch=true")[0], ask("GET", LEASES)[0]) == (200, 500, 200)
 
 
-@pytest.mark.parametrize("fault", [Fault(), Fault(FaultKind.KILL_AFTER, 7), Fault(FaultKind.REFUSE, 3, 409)])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(),
+        Fault(FaultKind.KILL_AFTER, 7),
+        Fault(FaultKind.REFUSE, 3, 409),
+        Fault(FaultKind.KILL_AFTER, 1, target="POST-jobs"),
+        Fault(FaultKind.REFUSE, 2, 409, "PUT-status"),
+    ],
+)
 def test_fault_is_read_as_it_is_written(fault: Fault) -> None:
     assert Fault.parse(str(fault)) == fault
