@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+from tests.support.chaos.life import STUCK, Result
 from tests.support.chaos.scenarios import expected_end, is_exact, needed_pods
-from tests.support.chaos.trial import STUCK, Result
 from tests.support.rig.faults import Fault, FaultKind
 
 #: Writes that a fault may cause, as a multiple of those of the undisturbed life, and on top of that. A fault of 30 s

@@ -9,8 +9,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
+from tests.support.chaos.life import Result
 from tests.support.chaos.scenarios import KINDS, SCENARIOS
-from tests.support.chaos.trial import Result
 from tests.support.rig.faults import REASONS, Fault, FaultKind, target_of
 
 #: Faults at each write, besides refusals.

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from typing import Any
 
 import pytest
 
+from flowcluster_api import names
 from tests.support.chaos.judge import judge, judge_reference
+from tests.support.chaos.life import Result, order_problems
 from tests.support.chaos.plan import Life, chosen_lives, chosen_trials, plan
 from tests.support.chaos.report import Judged, table
-from tests.support.chaos.trial import Result
+from tests.support.chaos.trial import SUBJECT
 from tests.support.rig.faults import REASONS, Fault, FaultKind
+from tests.support.rig.ledger import Entry
 
 CREATED = Counter({"Pod driver": 1, "Pod scheduler": 1, "Pod worker": 2, "Job driver": 1})
 WRITES = (
@@ -83,6 +87,30 @@ def test_reference_with_more_pods_than_it_needs_is_a_problem() -> None:
     wasteful = dataclasses.replace(REFERENCE, created=CREATED + Counter({"Pod worker": 3}))
 
     assert judge_reference(wasteful) == ["created: 5 Pod worker, the run needs 2"]
+
+
+def of_run(kind: str, version: int, **versions: int) -> Entry:
+    """An object of the run under test that has been deleted at a resource version."""
+    if kind == names.KIND:
+        meta: dict[str, Any] = {"name": SUBJECT, "uid": "1"}
+    else:
+        meta = {"name": f"{SUBJECT}-1", "uid": "2", "labels": {names.LABEL_RUN_UID: "1"}}
+    meta["resourceVersion"] = str(version)
+    return Entry(kind, {"metadata": meta}, is_gone=True, **versions)
+
+
+@pytest.mark.parametrize(
+    ("since", "deleted", "problem"),
+    [
+        (6, 9, []),
+        (4, 9, ["order: Pod was created before the status had a phase"]),
+        (6, 11, ["order: Pod was there when the status said that nothing is left"]),
+    ],
+)
+def test_child_that_exists_too_early_or_too_late_is_a_problem(since: int, deleted: int, problem: list[str]) -> None:
+    run = of_run(names.KIND, 12, since=1, started=5, emptied=10)
+
+    assert order_problems([run, of_run("Pod", deleted, since=since)]) == problem
 
 
 def test_plan_has_every_fault_at_every_write() -> None:
