@@ -27,6 +27,7 @@ class Memory:
 
     def __init__(self) -> None:
         self.silences, self.settling, self.requests = Silences(), Settling(), Requests()
+        self._clusters: dict[Key, str] = {}
         self.events = EventLooks()
         self.keys: dict[Key, tuple[str, str]] = {}
         self.parameters: dict[Key, tuple[str, str]] = {}
@@ -34,12 +35,23 @@ class Memory:
         self.searched: set[Key] = set()
         self.verified: set[Key] = set()
 
+    def meet(self, key: Key, cluster: str) -> None:
+        """Begin to count from the start when a run has a cluster of another UID: it was suspended and resumed.
+
+        What was requested of the earlier cluster, and served to it, is no evidence for this one.
+        """
+        if self._clusters.get(key, cluster) != cluster:
+            self.settling.forget(key)
+            self.requests.forget(key)
+        self._clusters[key] = cluster
+
     def forget(self, key: Key) -> None:
         """The run is gone."""
         self.silences.forget(key)
         self.settling.forget(key)
         self.events.forget(key)
         self.requests.forget(key)
+        self._clusters.pop(key, None)
         self.keys.pop(key, None)
         self.parameters.pop(key, None)
         self.pull_secrets.pop(key, None)
