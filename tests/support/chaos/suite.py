@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
@@ -57,14 +58,20 @@ class Suite:
         self.run([*disturbed, *(Planned(life, UNDISTURBED) for life in lives if life not in self.references)])
 
     def run(self, trials: Iterable[Planned], until: float = float("inf")) -> None:
-        """Run trials, starting none after `until`, a time of the monotonic clock."""
-        waiting, running = list(reversed(list(trials))), set[Future[Result]]()
-        with ThreadPoolExecutor(self._at_a_time) as pool:
-            while running or (waiting and time.monotonic() < until):
-                while waiting and len(running) < self._at_a_time and time.monotonic() < until:
-                    running.add(pool.submit(self._one, waiting.pop()))
-                ended, running = wait(running, return_when=FIRST_COMPLETED)
+        """Run trials, starting none after `until`, a time of the monotonic clock.
+
+        As many again run side by side of those whose fault lasts long: they wait for most of their time.
+        """
+        lanes = _lanes(trials)
+        running: dict[Future[Result], int] = {}
+        with ThreadPoolExecutor(len(lanes) * self._at_a_time) as pool:
+            while running or (any(lanes) and time.monotonic() < until):
+                for number, lane in enumerate(lanes):
+                    while lane and list(running.values()).count(number) < self._at_a_time and time.monotonic() < until:
+                        running[pool.submit(self._one, lane.popleft())] = number
+                ended, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in ended:
+                    del running[future]
                     self._take(future.result())
 
     def _one(self, planned: Planned) -> Result:
@@ -88,3 +95,9 @@ class Suite:
     def _add(self, judged: Judged) -> None:
         self.judged.append(judged)
         self._report(judged)
+
+
+def _lanes(trials: Iterable[Planned]) -> tuple[deque[Planned], deque[Planned]]:
+    """Return the trials with a short fault, and those with a long one, in their order."""
+    planned = list(trials)
+    return deque(one for one in planned if not one.fault.seconds), deque(one for one in planned if one.fault.seconds)

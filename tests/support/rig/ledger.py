@@ -29,7 +29,7 @@ class Entry:
         body: as the API server reported it last.
         is_gone: whether it was deleted.
         since: resource version at which it was first reported. Those of all kinds grow together.
-        doomed: resource version at which it was first reported as being deleted; 0 before.
+        doomed: resource version at which it was first reported as being deleted, or as gone; 0 before.
         started: of a FlowRun, the resource version at which it first had a phase; 0 before.
         emptied: of a FlowRun, the resource version at which its status first said that nothing is left; 0 before.
     """
@@ -137,10 +137,11 @@ class View:
         return Counter(entry.label for entry in self._counted() if entry.is_gone and chosen(entry))
 
     def _counted(self) -> list[Entry]:
-        """Return all objects but those that a controller made for an owner that was being deleted.
+        """Return all objects but those that a controller made for an owner that was being deleted, and what follows.
 
-        On a busy machine a controller notices late that its object is being deleted, and replaces a pod whose deletion
-        it notices first. No write of the operator causes or prevents that.
+        A controller that is late does so, and no write of the operator causes or prevents it. ReplicaSets replace a pod
+        whose deletion they notice before their own. dask-kubernetes handles the number of a new worker group twice: the
+        second time, on a busy machine, it makes the workers again of a group that is being deleted, or is gone.
         """
         with self._lock:
             return [entry for entry in self._entries.values() if not self._is_late(entry)]
@@ -148,7 +149,7 @@ class View:
     def _is_late(self, entry: Entry) -> bool:
         owners = entry.body["metadata"].get("ownerReferences") or []
         above = [self._entries[owner["uid"]] for owner in owners if owner["uid"] in self._entries]
-        return any(0 < owner.doomed < entry.since for owner in above)
+        return any(0 < owner.doomed < entry.since or self._is_late(owner) for owner in above)
 
     def take(self, kind: str, body: Body, *, is_gone: bool) -> None:
         """Record the news of one object."""
@@ -161,7 +162,7 @@ class View:
         self._history.append(_line(entry, body, "gone" if is_gone else "new" if known is None else "changed"))
         entry.body, entry.is_gone = body, entry.is_gone or is_gone
         entry.since = entry.since or entry.version
-        if entry.is_terminating:
+        if entry.is_terminating or is_gone:
             entry.doomed = entry.doomed or entry.version
         status = body.get("status") or {}
         phase = status.get("phase")

@@ -166,9 +166,12 @@ class Rig:
         # As in our chart's values: workers get no init container.
         environment = {"ENABLE_INIT_CONTAINER_INJECTION": "false"}
         self._start("kuberay", [gotools.program("ray-operator"), "--enable-leader-election=false", *ports], environment)
-        # What it asks of a scheduler is refused without a wait.
-        timeout = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "1s"}
-        self._start("dask-kubernetes", [sys.executable, "-m", "tests.support.rig.dask_operator"], timeout)
+        # What it asks of a scheduler is refused without a wait. Its Events are as many as all other writes of a trial.
+        options = {
+            "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "1s",
+            "DASK_KUBERNETES__CONTROLLER__EVENTS__ENABLED": "false",
+        }
+        self._start("dask-kubernetes", [sys.executable, "-m", "tests.support.rig.dask_operator"], options)
 
     def _start(self, name: str, command: list[str | pathlib.Path], environment: dict[str, str] | None = None) -> None:
         own = {"KUBECONFIG": str(self.kubeconfig), **(environment or {})}

@@ -77,16 +77,17 @@ def stored(uid: str, version: int, *, owner: str = "", doomed: bool = False) -> 
     return made
 
 
-@pytest.mark.parametrize(("version", "counted"), [(5, {"ReplicaSet": 1, "Pod": 1}), (15, {"ReplicaSet": 1})])
-def test_object_is_not_counted_when_its_owner_was_being_deleted_at_its_creation(
-    version: int, counted: dict[str, int]
-) -> None:
+@pytest.mark.parametrize("is_gone", [False, True])
+@pytest.mark.parametrize("version", [5, 15])
+def test_object_is_counted_when_its_owner_was_not_being_deleted_at_its_creation(version: int, is_gone: bool) -> None:
+    """The same holds for what belongs to the object."""
     seen = view()
-    seen.take("ReplicaSet", stored("1", 1), is_gone=False)
-    seen.take(POD.name, stored("2", version, owner="1"), is_gone=False)
-    seen.take("ReplicaSet", stored("1", 10, doomed=True), is_gone=False)
+    seen.take("DaskWorkerGroup", stored("1", 1), is_gone=False)
+    seen.take("Deployment", stored("2", version, owner="1"), is_gone=False)
+    seen.take(POD.name, stored("3", version + 1, owner="2"), is_gone=False)
+    seen.take("DaskWorkerGroup", stored("1", 10, doomed=not is_gone), is_gone=is_gone)
 
-    assert seen.created(always) == counted
+    assert seen.created(always) == {"DaskWorkerGroup": 1} | ({"Deployment": 1, "Pod": 1} if version == 5 else {})
 
 
 def test_history_has_each_report_of_an_object() -> None:
