@@ -115,7 +115,7 @@ def run_trial(
             seconds=time.monotonic() - began,
         )
     finally:
-        rig.delete_namespace(view.namespace)
+        rig.empty_namespace(view.namespace)
         rig.ledger.forget(view.namespace)
 
 

@@ -19,7 +19,7 @@ from tests.support.waiting import wait_until
 from tests.support.world import ROOT
 
 #: Settings of the operators, unless a test gives others.
-SETTINGS = {"FLOWCLUSTER_RESYNC_SECONDS": "10", "FLOWCLUSTER_DEFAULT_IMAGE": "runtime:test"}
+SETTINGS = {"FLOWCLUSTER_RESYNC_SECONDS": "20", "FLOWCLUSTER_DEFAULT_IMAGE": "runtime:test"}
 _RESTART_SECONDS = 0.2
 
 

@@ -17,7 +17,7 @@ import yaml
 
 from tests.support.rig.client import ApiError, Body
 from tests.support.rig.control_plane import ControlPlane
-from tests.support.rig.kinds import CRD, KINDS, NAMESPACE, NODE, Kind
+from tests.support.rig.kinds import CRD, FLOW_RUN, KINDS, NAMESPACE, NODE, Kind
 from tests.support.rig.ledger import Ledger, View
 from tests.support.rig.nursery import Nursery
 from tests.support.rig.process import Child, free_port
@@ -110,6 +110,14 @@ class Rig:
     def delete_namespace(self, namespace: str) -> None:
         """Delete a namespace; its objects follow."""
         self.client.delete(NAMESPACE.path(name=namespace))
+
+    def empty_namespace(self, namespace: str) -> None:
+        """Delete the runs of a namespace; what belongs to them follows.
+
+        The namespace stays until the rig ends: its deletion takes 70 requests, a sixth of those of a trial.
+        """
+        for run in (self.client.get(FLOW_RUN.path(namespace)) or {}).get("items", []):
+            self.client.delete(FLOW_RUN.path(namespace, run["metadata"]["name"]))
 
     def _stop(self) -> None:
         self.ledger.stop()
