@@ -34,7 +34,7 @@ quick: $(STAMP) ## Checks and pure tests, in a minute
 	$(SUITE) lint unit
 
 test: $(STAMP) ## Everything that CI runs: checks, all tests, coverage; about 25 minutes
-	$(SUITE) lint unit contract cluster away alone granted rig --coverage
+	$(SUITE) lint unit contract cluster away alone granted --coverage
 
 test-all: $(STAMP) ## That, and the long matrix: every promise in pods, a short soak, other Pythons; hours
 	$(SUITE) lint unit contract cluster away alone granted rig long soak $(OTHERS) --coverage
@@ -73,7 +73,7 @@ chaos: $(STAMP) ## Break the operator and its connection at every write of a run
 	@failed=0; $(BIN)/python -m tests.support.chaos $(CHAOS) || failed=1; \
 	test -n "$(CHAOS)" || $(BIN)/python -m pytest -q tests/integration/test_crd_mutations.py || failed=1; exit $$failed
 
-chaos-mutants: $(STAMP) ## Plant known bugs into copies of the operator, and see that chaos trials find them; three minutes
+chaos-mutants: $(STAMP) ## Plant known bugs into copies of the operator, and see that chaos trials find them
 	$(BIN)/python -m tests.support.chaos.mutants $(MUTANTS)
 
 soak: $(STAMP) ## Break things under clusters from Python, and count; an hour (SOAK=--quick: a few minutes)

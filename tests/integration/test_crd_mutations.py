@@ -33,7 +33,7 @@ _VISIBLE_SECONDS = 5.0
 _AT_A_TIME = 4
 _COMBINATIONS, _LONG_COMBINATIONS = 16, 64
 _FIELDS = sorted(str(leaf) for leaf in leaves())
-#: Values of each field in `make test`; all of them in `make test-all` and `make chaos`.
+#: Values of each field in the sample; the tests marked long try all of them.
 _VALUES = 2
 #: Without this limit, a field with the largest number of workers makes hundreds of pods.
 _SETTINGS = {"FLOWCLUSTER_MAX_WORKERS": "3"}
