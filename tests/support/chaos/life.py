@@ -93,7 +93,7 @@ def run_trial(
             writes = tuple(f"{write.method} {write.path}" for write in operator.proxy.numbered())
             hit = str(operator.proxy.hit) if operator.proxy.hit is not None else ""
             problems += _output_problems(operator)
-            problems += order_problems(view.entries(gone=True))
+            problems += order_problems(view.counted())
             operator.keep("writes", [f"{write.at:.2f} {write}" for write in operator.proxy.writes])
             operator.keep("objects", view.history())
         rig.check()

@@ -130,13 +130,13 @@ class View:
 
     def created(self, chosen: Callable[[Entry], bool]) -> Counter[str]:
         """Count the objects that were created, by kind and component."""
-        return Counter(entry.label for entry in self._counted() if chosen(entry))
+        return Counter(entry.label for entry in self.counted() if chosen(entry))
 
     def deleted(self, chosen: Callable[[Entry], bool]) -> Counter[str]:
         """Count the objects that were deleted, by kind and component."""
-        return Counter(entry.label for entry in self._counted() if entry.is_gone and chosen(entry))
+        return Counter(entry.label for entry in self.counted() if entry.is_gone and chosen(entry))
 
-    def _counted(self) -> list[Entry]:
+    def counted(self) -> list[Entry]:
         """Return all objects but those that a controller made for an owner that was being deleted, and what follows.
 
         A controller that is late does so, and no write of the operator causes or prevents it. ReplicaSets replace a pod
