@@ -54,11 +54,11 @@ class Planned:
 def plan(references: dict[Life, Result], seed: int) -> list[Planned]:
     """Return every fault at every write of every life.
 
-    There are several thousand, and an hour on two CPUs has room for about 1,300. Lives have most of their writes
-    in common, so each fault at each write comes first in the first life that has this write: these trials come before
-    all others. So that more of them fit into the hour, a refusal of a Kubernetes Event is one of them with one status only: the
-    operator logs all of them in the same way. The seed fixes the order within the two groups, so that the first trials
-    of two runs are the same ones.
+    There are several thousand, and an hour on two CPUs has room for about 1,300. Lives have most of their writes in
+    common, so each fault at each write comes first in the first life that has this write: these trials come before all
+    others. So that more of them fit into the hour, a refusal of a Kubernetes Event is one of them with one status only:
+    the operator logs all of them in the same way. The seed fixes the order within the two groups, so that the first
+    trials of two runs are the same ones.
     """
     first: dict[tuple[str, Fault], Planned] = {}
     rest = []
