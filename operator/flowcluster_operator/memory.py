@@ -34,11 +34,22 @@ class Memory:
         self.silences, self.settling, self.requests = Silences(), Settling(), Requests()
         self.idleness = Silences()
         self.events, self.event_limits, self.references = EventLooks(), EventLimits(), References()
+        self._clusters: dict[Key, str] = {}
         self.keys: dict[Key, tuple[str, str]] = {}
         self.parameters: dict[Key, tuple[str, str]] = {}
         self.pull_secrets: dict[Key, PullSecrets] = {}
         self.searched: set[Key] = set()
         self.verified: set[Key] = set()
+
+    def meet(self, key: Key, cluster: str) -> None:
+        """Begin to count from the start when a run has a cluster of another UID, after a suspension or a loss.
+
+        What was requested of the earlier cluster, and served to it, is no evidence for this one.
+        """
+        if self._clusters.get(key, cluster) != cluster:
+            self.settling.forget(key)
+            self.requests.forget(key)
+        self._clusters[key] = cluster
 
     def forget(self, key: Key) -> None:
         """The run is gone."""
@@ -48,6 +59,7 @@ class Memory:
         self.events.forget(key)
         self.event_limits.forget(key)
         self.requests.forget(key)
+        self._clusters.pop(key, None)
         self.keys.pop(key, None)
         self.parameters.pop(key, None)
         self.pull_secrets.pop(key, None)

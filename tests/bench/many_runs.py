@@ -26,12 +26,14 @@ from tests.support.rig.client import Body
 from tests.support.rig.faults import UNDISTURBED
 from tests.support.rig.kinds import CLUSTERS, FLOW_RUN
 from tests.support.rig.ledger import View
-from tests.support.rig.operator import ENV_TREE, SETTINGS, RigOperator
+from tests.support.rig.operator import SETTINGS, RigOperator
 from tests.support.rig.process import Child, CpuAndMemory
 from tests.support.rig.rig import Rig
 from tests.support.waiting import wait_until
 from tests.support.world import ROOT
 
+#: Environment variable with the checkout whose operator is measured; by default this one.
+_ENV_TREE = "FLOWCLUSTER_RIG_OPERATOR"
 _WORKERS = 2
 _UPSTREAM = {"Dask": "dask-kubernetes", "Ray": "kuberay"}
 _AT_A_TIME = 16
@@ -227,7 +229,7 @@ class Bench:
 @contextmanager
 def _operator(rig: Rig, namespace: str) -> Iterator[Child]:
     """Run our operator as in production: it connects to the API server by TLS."""
-    tree = pathlib.Path(os.environ.get(ENV_TREE, ROOT))
+    tree = pathlib.Path(os.environ.get(_ENV_TREE, ROOT))
     environment = {
         **SETTINGS,
         "PYTHONPATH": os.pathsep.join(str(tree / name) for name in ("sdk", "operator")),

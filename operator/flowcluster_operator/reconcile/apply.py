@@ -84,13 +84,11 @@ async def _act(action: Action, key: Key, store: Store, memory: Memory, kube: Kub
         return None  # the plan has the run looked at again
     try:
         answer = await _change(action, key, kube)
-    except NotFound:
-        store.remove(action.resource, action.uid, is_gone=True)
-        return None
-    except Conflict:
+    except (Conflict, NotFound):
+        # A proxy in front of the API server can answer 404, too. What is forgotten here is never deleted.
         if await _exists(action, key, store, kube):
             raise
-        return None  # a namesake took its place: the object that was meant is gone
+        return None  # the object is gone; a namesake may have taken its place
     if isinstance(action, Delete) and action.background:  # the answer may show the object as it was
         store.remove(action.resource, action.uid, is_gone=not (answer.get("metadata") or {}).get("finalizers"))
     elif answer.get("kind") == action.resource.kind:
@@ -110,13 +108,16 @@ async def _change(action: Delete | SetWorkers | DropFinalizers, key: Key, kube: 
 
 async def _exists(action: Delete | SetWorkers | DropFinalizers, key: Key, store: Store, kube: Kube) -> bool:
     """Read an object again whose state was not as expected. The next pass decides on what is stored here."""
-    found = await kube.list(action.resource, key.namespace, fields=f"metadata.name={action.name}")
-    for item in found["items"]:
+    try:
+        found = (await kube.list(action.resource, key.namespace, fields=f"metadata.name={action.name}"))["items"]
+    except NotFound:  # the kind is not installed any more
+        found = []
+    for item in found:
         if item["metadata"]["uid"] == action.uid:
             item.setdefault("apiVersion", action.resource.api_version)
             store.put(action.resource, item)
             return True
-    store.remove(action.resource, action.uid)
+    store.remove(action.resource, action.uid, is_gone=not found)
     return False
 
 

@@ -158,6 +158,7 @@ def _of_lease(made: tuple[str, str] | None, lease: Object | None) -> str | None:
 def _with_numbers(observed: Observed, backend: Backend | None, memory: Memory) -> Observed:
     if backend is None or backend.scales_itself or observed.cluster is None:
         return observed
+    memory.meet(observed.key, observed.cluster["metadata"]["uid"])
     numbers = len(live_workers(observed)), backend.workers(observed.cluster), asyncio.get_running_loop().time()
     settled, served = memory.settling.see(observed.key, *numbers), memory.requests.see(observed.key, *numbers)
     return dataclasses.replace(observed, settled=settled, served=served)

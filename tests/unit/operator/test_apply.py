@@ -18,6 +18,7 @@ from flowcluster_operator.model import Create, Delete, DropFinalizers, Emit, Obs
 from flowcluster_operator.projection import projected
 from flowcluster_operator.reconcile.apply import apply
 from flowcluster_operator.resources import (
+    BY_KIND,
     DASK_CLUSTER,
     EVENT,
     FLOW_RUN,
@@ -241,6 +242,27 @@ class TestDelete:
         with pytest.raises(Refused):
             await rig.carry_out(Delete(JOB, NAME, uid(made)))
         assert len(rig.store.children(KEY, JOB)) == 1
+
+    @pytest.mark.parametrize("resource", BY_KIND.values(), ids=lambda resource: resource.kind)
+    async def test_delete_keeps_the_child_when_the_server_wrongly_reports_it_as_gone(
+        self, rig: Rig, resource: Resource
+    ) -> None:
+        """A proxy in front of the API server can answer so. A child that is forgotten is never deleted."""
+        body = {**job(), "kind": resource.kind, "apiVersion": resource.api_version}
+        made = rig.run if resource is FLOW_RUN else rig.known(resource, body)
+        rig.api.inject(Answer(404), "DELETE")
+
+        with pytest.raises(NotFound):
+            await rig.carry_out(Delete(resource, made["metadata"]["name"], uid(made)))
+        known = [rig.store.flow_run(KEY)] if resource is FLOW_RUN else rig.store.children(KEY, resource)
+        assert [uid(obj) for obj in known if obj is not None] == [uid(made)]
+
+    async def test_delete_forgets_the_child_when_its_kind_is_not_installed_any_more(self, rig: Rig) -> None:
+        made = rig.known(DASK_CLUSTER, cluster())
+        rig.api.installed.discard(DASK_CLUSTER)
+        await rig.carry_out(Delete(DASK_CLUSTER, NAME, uid(made)))
+
+        assert rig.store.children(KEY, DASK_CLUSTER) == []
 
     async def test_drop_finalizers_lets_the_child_go(self, rig: Rig) -> None:
         made = rig.known(DASK_CLUSTER, cluster(finalizers=["kopf.zalando.org/KopfFinalizerMarker"]))

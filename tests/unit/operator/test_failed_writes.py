@@ -27,6 +27,8 @@ FAULTS = [
     pytest.param(Drop(), id="lost request"),
     pytest.param(Drop(after_write=True), id="lost answer"),
 ]
+#: Refusals that the API server, a policy or a proxy in front of it gives once.
+REFUSALS = [pytest.param(Answer(status, "denied by a policy"), id=str(status)) for status in (403, 404, 409, 422, 429)]
 
 
 class Operators:
@@ -174,7 +176,7 @@ async def test_run_starts_when_the_operator_ends_after_a_write(api: FakeApi, ope
 
 
 @pytest.mark.parametrize("number", range(WRITES_OF_END))
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", [*FAULTS, *REFUSALS])
 async def test_run_ends_when_one_write_fails(
     api: FakeApi, operators: Operators, fault: Answer | Drop, number: int
 ) -> None:
@@ -218,7 +220,7 @@ async def test_suspended_run_has_nothing_when_the_operator_ends_after_a_write(
 
 
 @pytest.mark.parametrize("number", range(1, WRITES_OF_SUSPENSION))
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", [*FAULTS, *REFUSALS])
 async def test_resumed_run_starts_afresh_when_the_operator_ended_during_the_suspension(
     api: FakeApi, operators: Operators, fault: Answer | Drop, number: int
 ) -> None:
