@@ -90,8 +90,9 @@ def fill(path: str, runs: str, records: str) -> None:
     _say(f"modules of the operator: {before / 2**20:.0f} MiB")
 
     async def take(kind: str, text: list[str], name: str, number: int) -> None:
-        for first in range(0, number, _PAGE):
-            page = [_copy(each, name, copy) for copy in range(first, min(first + _PAGE, number)) for each in text]
+        step = max(1, _PAGE // max(1, len(text)))
+        for first in range(0, number, step):
+            page = [_copy(each, name, copy) for copy in range(first, min(first + step, number)) for each in text]
             operator.store.listed(BY_KIND.get(kind, FLOW_RUN), page)
             if kind == names.KIND:
                 for body in page:  # kopf keeps something of each object that it watches
