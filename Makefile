@@ -73,7 +73,7 @@ chaos: $(STAMP) ## Break the operator and its connection at every write of a run
 	@failed=0; $(BIN)/python -m tests.support.chaos $(CHAOS) || failed=1; \
 	test -n "$(CHAOS)" || $(BIN)/python -m pytest -q tests/integration/test_crd_mutations.py || failed=1; exit $$failed
 
-chaos-mutants: $(STAMP) ## Plant the bugs of a file into copies of the operator, and see that chaos trials find them
+chaos-mutants: $(STAMP) ## Plant known bugs into copies of the operator, and see that chaos trials find them
 	$(BIN)/python -m tests.support.chaos.mutants $(MUTANTS)
 
 soak: $(STAMP) ## Break things under clusters from Python, and count; an hour (SOAK=--quick: a few minutes)

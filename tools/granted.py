@@ -38,7 +38,7 @@ _RECOVERY = "after a write whose answer was lost, the object that exists is read
 #: Rights that can stay unused in tests of an installed operator, and why it has them.
 UNUSED = {
     Right(names.GROUP, f"{names.PLURAL}/finalizers", "update"): "admission asks for it where a child blocks its owner",
-    Right("batch", "jobs", "patch"): "a finalizer that holds a Job for too long is removed",
+    Right("batch", "jobs", "patch"): "a finalizer that holds a Job is removed; an edited backoffLimit",
     Right("apps", "replicasets", "delete"): "a ReplicaSet that outlived its Deployment is deleted",
     Right("", "services", "delete"): "a Service that an upstream operator made too late is deleted",
     Right("", "serviceaccounts", "get"): _RECOVERY,

@@ -51,6 +51,7 @@ def pod_facts(pod: Object) -> PodFacts:
         failure=failure,
         disrupted=_disrupted(conditions),
         out_of_memory=_out_of_memory(pod, component),
+        gone_by=parse_time(meta["deletionTimestamp"]) if "deletionTimestamp" in meta else None,
         preparing_since=_preparing_since(meta, status, conditions),
     )
 

@@ -1,6 +1,7 @@
 """kopf's side of the operator: events go into the store and wake their run. Nothing else happens here.
 
-No handler here keeps state on objects: only `on.event` is used, so kopf adds no finalizer and no annotation.
+kopf brings the FlowRuns, `watches` their children. No handler here keeps state on objects: only `on.event` is used, so
+kopf adds no finalizer and no annotation.
 """
 
 from __future__ import annotations
@@ -10,19 +11,21 @@ import datetime as dt
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import kopf
 
 from flowcluster_api import names
+from flowcluster_operator.classes import is_of_class
 from flowcluster_operator.kube import Kube, credentials
 from flowcluster_operator.reconcile.loop import Reconciler
-from flowcluster_operator.resources import FLOW_RUN, WATCHED, Resource
+from flowcluster_operator.resources import FLOW_RUN, Resource
 from flowcluster_operator.resync import Resync
 from flowcluster_operator.settings import Settings
 from flowcluster_operator.store import Store
+from flowcluster_operator.watches import Watches
 
 _logger = logging.getLogger(__name__)
 
@@ -55,27 +58,31 @@ class Operator:
             await asyncio.gather(self._running, return_exceptions=True)
 
     async def _live(self, ready: asyncio.Event) -> None:
-        async with self._connected() as (reconciler, resync):
+        async with self._connected() as (kube, reconciler, resync):
             await resync.once()
             ready.set()
+            watches = Watches(self.settings, kube, resync, reconciler.queue, self.seen)
             async with asyncio.TaskGroup() as group:
+                group.create_task(watches.run())
                 group.create_task(reconciler.run())
                 group.create_task(resync.run())
 
     @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[tuple[Reconciler, Resync]]:
+    async def _connected(self) -> AsyncIterator[tuple[Kube, Reconciler, Resync]]:
         async with Kube() as kube:
             self.reconciler = Reconciler(self.settings, self.store, kube)
             self.resync = Resync(self.settings, self.store, kube, self.reconciler.queue)
-            yield self.reconciler, self.resync
+            yield kube, self.reconciler, self.resync
 
     def seen(self, resource: Resource, kind: str | None, body: dict[str, Any]) -> None:
         """Take in one watch event."""
-        if self.reconciler is None:
+        if self.reconciler is None or (resource is FLOW_RUN and not is_of_class(body, self.settings)):
             return
-        body.setdefault("kind", resource.kind)
+        meta = body["metadata"]
         if kind == "DELETED":
-            runs = self.store.remove(resource, body["metadata"]["uid"])
+            # Without a deletion, the object has lost its label: a watch by labels reports that in the same way.
+            is_gone = "deletionTimestamp" in meta and not meta.get("finalizers")
+            runs = self.store.remove(resource, meta["uid"], int(meta.get("resourceVersion", 0)), is_gone=is_gone)
         else:
             runs = self.store.put(resource, body)
         for key in runs:
@@ -110,17 +117,9 @@ def register(registry: kopf.OperatorRegistry, operator: Operator) -> None:
         resync = operator.resync
         return -1 if resync is None or resync.last is None else (dt.datetime.now(dt.UTC) - resync.last).total_seconds()
 
-    for resource in WATCHED:
-        kopf.on.event(
-            resource.group, resource.version, resource.plural, id=f"see-{resource.plural}", registry=registry
-        )(_taker(operator, resource))
-
-
-def _taker(operator: Operator, resource: Resource) -> Callable[..., Any]:
+    @kopf.on.event(FLOW_RUN.group, FLOW_RUN.version, FLOW_RUN.plural, registry=registry)
     async def take(event: Any, **_: Any) -> None:
-        operator.seen(resource, event["type"], dict(event["object"]))
-
-    return take
+        operator.seen(FLOW_RUN, event["type"], dict(event["object"]))
 
 
 def _login(**_: Any) -> kopf.ConnectionInfo:
@@ -136,9 +135,3 @@ def _configure(settings: kopf.OperatorSettings) -> None:
     settings.queueing.batch_window = 0.01  # the queue merges wake-ups already
     settings.watching.server_timeout = 300
     settings.watching.connect_timeout = 10
-    for resource in WATCHED:
-        if resource is not FLOW_RUN:
-            # Only children of runs, not all pods and Jobs of the cluster.
-            settings.watching.label_selectors[f"{resource.plural}.{resource.version}.{resource.group}".rstrip(".")] = (
-                names.LABEL_RUN_UID
-            )

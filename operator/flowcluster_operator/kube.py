@@ -10,17 +10,26 @@ import builtins
 import dataclasses
 import json
 import ssl
+from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
 import kopf
 
-from flowcluster_operator.errors import ApiUnavailable, Conflict, Refused, api_error
+from flowcluster_operator.errors import ApiUnavailable, Conflict, OperatorError, Refused, api_error
 from flowcluster_operator.resources import Object, Resource
 
 FIELD_MANAGER = "flowcluster"
 USER_AGENT = "flowcluster-operator"
 _TIMEOUT = aiohttp.ClientTimeout(total=30, connect=5)
+#: Connections: each one costs both sides a TLS handshake. Idle ones stay for the next burst of passes.
+_CONNECTIONS, _IDLE_SECONDS = 32, 75.0
+#: Seconds after which the API server ends a watch, and after which this side gives it up.
+WATCH_SECONDS = 300
+_WATCH_TIMEOUT = aiohttp.ClientTimeout(total=WATCH_SECONDS + 30, connect=5)
+#: Objects of one page of a listing. The event loop stands still while a page is parsed: some 10 ms for whole pods.
+PAGE = 200
+_METADATA = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1,application/json"
 
 
 class Credentials(kopf.ConnectionInfo):
@@ -56,18 +65,26 @@ class Kube:
         self._info = credentials()
         self._ssl = self._info.as_ssl_context()
         self._session: aiohttp.ClientSession | None = None
+        self._watching: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Kube:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=self._ssl, limit=64),
+            connector=aiohttp.TCPConnector(ssl=self._ssl, limit=_CONNECTIONS, keepalive_timeout=_IDLE_SECONDS),
             timeout=_TIMEOUT,
+            headers={"User-Agent": USER_AGENT},
+        )
+        # Watches have a session of their own: they keep their connections, and must not wait for one.
+        self._watching = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=self._ssl, limit=0),
+            timeout=_WATCH_TIMEOUT,
             headers={"User-Agent": USER_AGENT},
         )
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._session is not None:
-            await self._session.close()
+        for session in (self._session, self._watching):
+            if session is not None:
+                await session.close()
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Object:
         """One object. Raises NotFound when there is none."""
@@ -83,6 +100,73 @@ class Kube:
         for item in found["items"]:
             item.setdefault("kind", resource.kind)
         return found
+
+    async def pages(
+        self, resource: Resource, namespace: str | None, *, labels: str = "", fields: str = "",
+        metadata_only: bool = False,
+    ) -> AsyncIterator[Object]:  # fmt: skip
+        """Yield a collection in pages, all of the same resource version.
+
+        Args:
+            resource: the kind.
+            namespace: None for all.
+            labels: a selector; empty for all objects.
+            fields: the same for fields.
+            metadata_only: whether objects come without spec and status, which costs the API server and this side less.
+
+        Raises:
+            ApiError: with status 410 when the version is too old to be continued.
+        """
+        accept = _METADATA.format("List") if metadata_only else ""
+        query = {"labelSelector": labels, "fieldSelector": fields, "limit": str(PAGE)}
+        query = {name: value for name, value in query.items() if value}
+        while True:
+            path = resource.path(namespace)
+            page = await self._request("GET", path, query=query, accept=accept)
+            if "items" not in page:
+                raise ApiUnavailable(f"GET {path}: the answer is not a list")
+            yield {**page, "items": page["items"] or []}  # null in an empty list of metadata
+            more = page["metadata"].get("continue")
+            if not more:
+                return
+            query["continue"] = more
+
+    async def watch(
+        self, resource: Resource, namespace: str | None, *, labels: str, metadata_only: bool, version: str
+    ) -> AsyncIterator[Object]:
+        """Yield the changes of a collection after a resource version, until the API server ends the watch.
+
+        Args: as of `pages`, and the version.
+
+        Raises:
+            ApiError: the watch is refused, with status 410 when the version is too old.
+            ApiUnavailable: the connection broke.
+        """
+        assert self._watching is not None, "used outside its context"
+        path = resource.path(namespace)
+        query = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": version,
+            "timeoutSeconds": str(WATCH_SECONDS),
+            **({"labelSelector": labels} if labels else {}),
+        }
+        headers = {**self._info.as_http_headers()}
+        if metadata_only:
+            headers["Accept"] = _METADATA.format("")
+        try:
+            async with self._watching.get(
+                self._info.server.rstrip("/") + path, params=query, headers=headers
+            ) as response:
+                if response.status >= 300:
+                    raise self._error("GET", path, response, await response.text())
+                left = b""
+                async for chunk in response.content.iter_any():
+                    *lines, left = (left + chunk).split(b"\n")
+                    for line in filter(None, lines):
+                        yield _event(path, line)
+        except (TimeoutError, aiohttp.ClientError) as error:
+            raise ApiUnavailable(f"GET {path}: {str(error) or type(error).__name__}") from error
 
     async def create(self, resource: Resource, namespace: str, body: Object) -> Object:
         """Create an object. Raises Conflict when one of its name exists, Refused when it has a field that is not known.
@@ -137,9 +221,12 @@ class Kube:
         body: Object | builtins.list[Object] | None = None,
         query: dict[str, str] | None = None,
         content_type: str = "application/json",
+        accept: str = "",
     ) -> Object:
         assert self._session is not None, "used outside its context"
         headers = {**self._info.as_http_headers(), "Content-Type": content_type}
+        if accept:
+            headers["Accept"] = accept
         data = None if body is None else json.dumps(body)
         try:
             async with self._session.request(
@@ -153,16 +240,27 @@ class Kube:
             if answer is None:
                 raise ApiUnavailable(f"{method} {path}: the answer is not a Kubernetes object: {text[:200]!r}")
             return answer
+        raise self._error(method, path, response, text)
+
+    def _error(self, method: str, path: str, response: aiohttp.ClientResponse, text: str) -> OperatorError:
+        """Return the error that an answer stands for."""
         if response.status == 401:
             self._info = credentials()  # a projected token is replaced while we run
-            raise ApiUnavailable(f"{method} {path}: the API server did not accept our credentials")
+            return ApiUnavailable(f"{method} {path}: the API server did not accept our credentials")
         if response.status == 429 or response.status >= 500:
             wait = response.headers.get("Retry-After", "")
             _, message = _explanation(text)
             words = f"{response.status}: {message}" if message else str(response.status)
-            raise ApiUnavailable(f"{method} {path}: {words}", float(wait) if wait.isdigit() else None)
+            return ApiUnavailable(f"{method} {path}: {words}", float(wait) if wait.isdigit() else None)
         reason, message = _explanation(text)
-        raise api_error(response.status, reason, message)
+        return api_error(response.status, reason, message)
+
+
+def _event(path: str, line: bytes) -> Object:
+    event = _object(line)
+    if event is None or not isinstance(event.get("object"), dict):
+        raise ApiUnavailable(f"GET {path}: the watch sent what is not an event: {line[:200]!r}")
+    return event
 
 
 def _holds(obj: Object, steps: builtins.list[Object]) -> bool:
@@ -188,9 +286,9 @@ def _explanation(text: str) -> tuple[str, str]:
     return str(status.get("reason", "")), str(status.get("message", ""))
 
 
-def _object(text: str) -> Object | None:
+def _object(text: str | bytes) -> Object | None:
     try:
         body: Any = json.loads(text)
-    except json.JSONDecodeError:
+    except ValueError:
         return None
     return body if isinstance(body, dict) else None

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from flowcluster_api import names
 from flowcluster_api.driver import Outcome
 from flowcluster_api.lease import Demand
+from flowcluster_api.progress import Progress
 from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.resources import Object, Resource
 
@@ -109,6 +110,7 @@ class PodFacts:
         failure: why the kubelet or a controller ended the whole pod, such as an eviction.
         disrupted: reason and message of the condition DisruptionTarget, such as a drain of its node.
         out_of_memory: the first container whose current or last end is OOMKilled.
+        gone_by: when its grace period ends, of a pod that is being deleted.
         preparing_since: since when its node has prepared volumes, network and images; None when it does not.
     """
 
@@ -128,6 +130,7 @@ class PodFacts:
     failure: Blocked | None = None
     disrupted: Blocked | None = None
     out_of_memory: OutOfMemory | None = None
+    gone_by: dt.datetime | None = None
     preparing_since: dt.datetime | None = None
 
 
@@ -140,6 +143,9 @@ class DriverSigns(NamedTuple):
         silent: seconds since its last renewal, or the Lease itself, was first seen by this process.
         asked: seconds for which the API server has been asked, again and again, and knew of no other renewal.
         demand: what it needs of its cluster, if it says so.
+        progress: its work at its last heartbeat, if it reports that.
+        idle_confirmed: seconds for which the API server has confirmed, again and again, that the driver reports the
+            run as idle for longer than its spec allows.
     """
 
     holder: str | None
@@ -147,6 +153,8 @@ class DriverSigns(NamedTuple):
     silent: float
     asked: float
     demand: Demand | None = None
+    progress: Progress | None = None
+    idle_confirmed: float = 0.0
 
 
 class Parent(NamedTuple):
@@ -167,6 +175,20 @@ class Parent(NamedTuple):
     is_over: bool
     uid: str = ""
     spec: FlowRunSpec | None = None
+
+
+class Reference(NamedTuple):
+    """The cluster that spec.cluster.ref names.
+
+    Attributes:
+        cluster: its DaskCluster or RayCluster; None when there is none of that name.
+        leaders: pods of its scheduler or head.
+        has_service: whether the Service exists by which drivers reach it.
+    """
+
+    cluster: Object | None = None
+    leaders: tuple[PodFacts, ...] = ()
+    has_service: bool = False
 
 
 class Scale(NamedTuple):
@@ -207,6 +229,7 @@ class Served(NamedTuple):
 
 _AT_REST = Settled()
 _SERVED = Served()
+_NO_REFERENCE = Reference()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -253,8 +276,13 @@ class Observed:
     trouble: Trouble | None = None
     #: The API server confirmed, for this pass, that nothing of the run exists.
     verified_gone: bool = False
-    #: The cluster that spec.cluster.ref names; None when there is none of that name.
-    referenced: Object | None = None
+    #: The cluster that spec.cluster.ref names.
+    reference: Reference = _NO_REFERENCE
+
+    @property
+    def referenced(self) -> Object | None:
+        """The resource of the cluster that spec.cluster.ref names; None when there is none of that name."""
+        return self.reference.cluster
 
     def of(self, component: str) -> list[PodFacts]:
         """The pods of one component."""
@@ -271,7 +299,9 @@ class Observed:
         return self.parent is not None and self.spec is not None and self.spec.flow is None
 
     def leaders(self) -> list[PodFacts]:
-        """The pods of the cluster's scheduler or head."""
+        """The pods of the scheduler or head of the cluster that the run uses."""
+        if self.is_guest:
+            return list(self.reference.leaders)
         return [pod for pod in self.pods if pod.component in names.LEADERS.values()]
 
 

@@ -8,9 +8,9 @@ from typing import Any
 from flowcluster_api import names
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Resource:
-    """One kind: `group` is empty for the core group."""
+    """One kind: `group` is empty for the core group. There is one instance for each, which is compared by identity."""
 
     group: str
     version: str

@@ -6,10 +6,11 @@ import asyncio
 import datetime as dt
 import logging
 
-from flowcluster_api import names
+from flowcluster_operator.classes import children_selector, is_of_class
 from flowcluster_operator.errors import ApiError, ApiUnavailable, NotFound
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.model import Key
+from flowcluster_operator.projection import is_metadata_only
 from flowcluster_operator.reconcile.queue import Queue
 from flowcluster_operator.resources import FLOW_RUN, WATCHED, Resource
 from flowcluster_operator.settings import Settings
@@ -17,6 +18,8 @@ from flowcluster_operator.store import Store
 
 _logger = logging.getLogger(__name__)
 _RETRY_SECONDS = 2.0
+#: HTTP status: the resource version is too old.
+_EXPIRED = 410
 
 
 class Resync:
@@ -26,6 +29,8 @@ class Resync:
         self._settings, self._store, self._kube, self._queue = settings, store, kube, queue
         #: When the last listing ended.
         self.last: dt.datetime | None = None
+        #: The resource version of the last listing of each kind that is installed.
+        self.versions: dict[Resource, str] = {}
 
     async def run(self) -> None:
         """Resync until cancelled."""
@@ -38,22 +43,46 @@ class Resync:
         first = self.last is None
         changed: set[Key] = set()
         for resource in WATCHED:
-            changed |= await self._list(resource)
+            changed |= await self.list(resource)
         self.last = dt.datetime.now(dt.UTC)
         for key in self._store.keys() if first else changed:
             self._queue.add(key)
 
-    async def _list(self, resource: Resource) -> set[Key]:
-        labels = "" if resource is FLOW_RUN else names.LABEL_RUN_UID
+    async def list(self, resource: Resource) -> set[Key]:
+        """List one kind until it succeeds; return the runs in which something differed."""
         while True:
             try:
-                found = await self._kube.list(resource, self._settings.namespace or None, labels=labels)
+                return await self._list(resource)
             except NotFound:
+                self.versions.pop(resource, None)
                 return set()  # the kind is not installed
             except (ApiError, ApiUnavailable) as error:  # also a refusal: a role may be on its way
+                if isinstance(error, ApiError) and error.status == _EXPIRED:
+                    continue  # the listing took so long that its pages are of a version that is not kept any more
                 _logger.warning("cannot list %s: %s; again in %.0f s", resource.plural, error, _RETRY_SECONDS)
                 await asyncio.sleep(_RETRY_SECONDS)
-                continue
-            for item in found["items"]:
-                item.setdefault("apiVersion", resource.api_version)
-            return self._store.replace(resource, found["items"], int(found["metadata"]["resourceVersion"]))
+
+    async def _list(self, resource: Resource) -> set[Key]:
+        """List one kind in pages: the event loop stands still while one is parsed.
+
+        The API server reads the pages from etcd, or from its cache where it has that version. A listing that it serves
+        from its cache in any version (`resourceVersion=0`) could be from before a DELETE and bring objects back.
+        """
+        version, uids, changed = "", set[str](), set[Key]()
+        async for page in self._kube.pages(
+            resource, self._settings.namespace or None, labels=selector(resource, self._settings),
+            metadata_only=is_metadata_only(resource),
+        ):  # fmt: skip
+            version = version or page["metadata"]["resourceVersion"]
+            items = page["items"]
+            if resource is FLOW_RUN:
+                items = [item for item in items if is_of_class(item, self._settings)]
+            uids.update(item["metadata"]["uid"] for item in items)
+            changed |= self._store.listed(resource, items)
+        self.versions[resource] = version
+        return changed | self._store.retain(resource, uids, int(version))
+
+
+def selector(resource: Resource, settings: Settings) -> str:
+    """Return the labels of the objects that matter: of other kinds than FlowRuns, children of the operator's runs."""
+    return "" if resource is FLOW_RUN else children_selector(settings)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 
 from flowcluster_api import __version__
+from flowcluster_api.v1alpha1.spec import OPERATOR_CLASS
 from flowcluster_operator.defaults import DefaultsError, run_defaults
 from flowcluster_operator.template_rules import TemplatePolicy
 
@@ -27,6 +29,10 @@ class Settings:
     image_pull_policy: str = ""
     #: Namespace to serve; empty means all.
     namespace: str = ""
+    #: Class of the runs to handle; empty means those without a class.
+    operator_class: str = ""
+    #: Name of this installation, as NAMESPACE/NAME; empty means that it shares runs with other installations.
+    installation: str = ""
     #: Workers that one run may have at most.
     max_workers: int = 100
     #: Workers that a child run can have at most, where its parent has no cluster of its own that limits them.
@@ -60,6 +66,8 @@ class Settings:
             run_defaults(self.run_defaults)
         except DefaultsError as error:
             raise SettingsError(f"{PREFIX}RUN_DEFAULTS: {error}") from None
+        if self.operator_class and not re.fullmatch(rf"(?=.{{1,63}}$){OPERATOR_CLASS}", self.operator_class):
+            raise SettingsError(f"{PREFIX}OPERATOR_CLASS must be a DNS label, not {self.operator_class!r}")
 
     @staticmethod
     def from_environment(environment: Mapping[str, str]) -> Settings:

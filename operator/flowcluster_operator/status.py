@@ -7,7 +7,6 @@ and the story tells a thing once.
 
 from __future__ import annotations
 
-import copy
 import datetime as dt
 from typing import Any
 
@@ -35,7 +34,7 @@ class Draft:
         self._before: Object = run.get("status") or {}
         self.now = now
         self._generation = run["metadata"].get("generation")
-        self.status: dict[str, Any] = copy.deepcopy(self._before)
+        self.status: dict[str, Any] = _copied(self._before)
         self.events: list[Emit] = []
 
     def phase(self, phase: c.Phase) -> None:
@@ -116,6 +115,13 @@ class Draft:
         if self._generation is not None:
             self.status["observedGeneration"] = self._generation
         return self.status
+
+
+def _copied(value: Any) -> Any:
+    """Copy what JSON can hold: several times faster than `copy.deepcopy`, and each pass copies a status."""
+    if isinstance(value, dict):
+        return {name: _copied(item) for name, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, list) else value
 
 
 def _repeated(story: list[dict[str, Any]], entry: dict[str, Any]) -> dict[str, Any] | None:

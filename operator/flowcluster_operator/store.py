@@ -1,7 +1,8 @@
 """The last known state of each object, by the run that it belongs to.
 
 The store is filled by watch events, by answers to the operator's own writes (so that a pass never acts on a world older
-than its last write) and by full listings, which correct what a broken watch missed.
+than its last write) and by full listings, which correct what a broken watch missed. It keeps what decisions read of an
+object (`projection`): a change of another field wakes no run.
 
 An object belongs to a run when its chain of controller owner references ends at the FlowRun, in the same namespace. The
 links of a chain arrive in any order: the link that completes it proves all objects below it. The proof of an object
@@ -11,16 +12,17 @@ ends when another object becomes the controller.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from typing import NamedTuple
 
 from flowcluster_api import names
-from flowcluster_operator.desired.metadata import controller, controlling_run
+from flowcluster_operator.desired.metadata import controller, controlling_run, root_name
 from flowcluster_operator.model import Key
-from flowcluster_operator.resources import DASK_WORKER_GROUP, DEPLOYMENT, FLOW_RUN, UPSTREAM_CHILDREN, Object, Resource
+from flowcluster_operator.projection import projected
+from flowcluster_operator.resources import DASK_WORKER_GROUP, FLOW_RUN, Object, Resource
 
-#: Kinds of which only metadata and status are read.
-_WITHOUT_SPEC = (DEPLOYMENT, *UPSTREAM_CHILDREN)
+#: Deletions that are remembered: a listing takes seconds.
+_MOST_DELETED = 10_000
 
 
 class _Entry(NamedTuple):
@@ -37,6 +39,11 @@ class Store:
         self._entries: dict[str, _Entry] = {}
         self._run_of: dict[str, Key] = {}
         self._members: dict[Key, set[str]] = {}
+        self._revisions: dict[Key, int] = {}
+        #: Resource versions of the latest deletions that watches reported, by UID.
+        self._deleted: dict[str, int] = {}
+        #: Kinds of the roots that are gone, by run.
+        self._gone: dict[Key, set[Resource]] = {}
         #: UIDs of the objects that an object controls, by its namespace and UID.
         self._controlled: dict[tuple[str, str], set[str]] = {}
 
@@ -44,28 +51,48 @@ class Store:
         """Keep `obj` unless a newer state is known.
 
         Returns:
-            The runs to wake: the one that the object belongs to, and the one that it belonged to before.
+            The runs to wake: the one that the object belongs to, and the one that it belonged to before. None where no
+            decision reads what changed.
         """
         uid = obj["metadata"]["uid"]
         known = self._entries.get(uid)
         before = self._run_of.get(uid)
         if known is not None and _version(obj) < _version(known.obj):
-            return {before} if before else set()
+            return set()
+        obj = projected(resource, obj)
+        if known is not None and _is_same(known.obj, obj):
+            self._entries[uid] = _Entry(resource, obj)
+            return set()
         if known is not None:
             self._unlink(uid, known.obj)
-        obj = _projected(resource, obj)
         self._entries[uid] = _Entry(resource, obj)
         if (place := _controller_of(obj)) is not None:
             self._controlled.setdefault(place, set()).add(uid)
         self._assign(uid, known.obj if known else None)
-        return {run for run in (before, self._run_of.get(uid)) if run is not None}
+        run = self._run_of.get(uid)
+        if run in self._gone:
+            self._gone[run].discard(resource)
+        return self._revised(before, run)
 
-    def remove(self, resource: Resource, uid: str) -> set[Key]:
+    def remove(self, resource: Resource, uid: str, version: int = 0, *, is_gone: bool = False) -> set[Key]:
         """Forget an object that is gone.
+
+        Args:
+            resource: its kind.
+            uid: its UID.
+            version: the resource version of its deletion, where a watch reported that. Listings that were made before
+                do not bring the object back.
+            is_gone: whether the API server has confirmed that the object does not exist any more. Without it, only its
+                label may be gone.
 
         Returns:
             The run that it belonged to, in a set.
         """
+        if version:
+            self._deleted.pop(uid, None)
+            self._deleted[uid] = version
+            if len(self._deleted) > _MOST_DELETED:
+                del self._deleted[next(iter(self._deleted))]
         entry = self._entries.get(uid)
         if entry is None or entry.resource is not resource:
             return set()
@@ -73,7 +100,9 @@ class Store:
         self._unlink(uid, entry.obj)
         run = self._run_of.get(uid)
         self._enrol(uid, None)
-        return {run} if run else set()
+        if is_gone and run is not None and entry.obj["metadata"]["name"] == root_name(resource, run):
+            self._gone.setdefault(run, set()).add(resource)
+        return self._revised(run)
 
     def replace(self, resource: Resource, objects: Iterable[Object], version: int) -> set[Key]:
         """Make a full listing the truth for its kind.
@@ -86,15 +115,37 @@ class Store:
         Returns:
             The runs in which something differed.
         """
-        listed = {obj["metadata"]["uid"]: obj for obj in objects}
-        known = {uid: entry.obj for uid, entry in self._entries.items() if entry.resource is resource}
+        listed = list(objects)
+        changed = self.retain(resource, {obj["metadata"]["uid"] for obj in listed}, version)
+        return changed | self.listed(resource, listed)
+
+    def listed(self, resource: Resource, objects: Iterable[Object]) -> set[Key]:
+        """Keep objects of a part of a listing; return the runs in which something differed."""
         changed: set[Key] = set()
-        for uid, obj in known.items():
-            if uid not in listed and _version(obj) <= version:
-                changed |= self.remove(resource, uid)
-        for uid, obj in listed.items():
-            if uid not in known or _version(obj) > _version(known[uid]):
-                changed |= self.put(resource, obj)
+        for obj in objects:
+            uid = obj["metadata"]["uid"]
+            known = self._entries.get(uid)
+            if _version(obj) <= self._deleted.get(uid, -1) or (known and _version(obj) <= _version(known.obj)):
+                continue
+            changed |= self.put(resource, obj)
+        return changed
+
+    def retain(self, resource: Resource, uids: Set[str], version: int) -> set[Key]:
+        """Forget objects of a kind that a listing lacks; return the runs in which something differed.
+
+        Args:
+            resource: the kind.
+            uids: of all objects of that kind.
+            version: the listing's resource version. An object that was written after it stays.
+        """
+        lacking = [
+            uid
+            for uid, entry in self._entries.items()
+            if entry.resource is resource and uid not in uids and _version(entry.obj) <= version
+        ]
+        changed: set[Key] = set()
+        for uid in lacking:
+            changed |= self.remove(resource, uid)
         return changed
 
     def flow_run(self, key: Key) -> Object | None:
@@ -105,7 +156,11 @@ class Store:
     def children(self, key: Key, resource: Resource) -> list[Object]:
         """Return the run's objects of one kind, by name."""
         entries = [self._entries[uid] for uid in self._members.get(key, ())]
-        found = [entry.obj for entry in entries if entry.resource is resource and not _is_run(entry, key)]
+        found = [entry.obj for entry in entries if entry.resource is resource]
+        if resource is FLOW_RUN:
+            found = [obj for obj in found if _run_key(obj) != key]
+        if len(found) < 2:
+            return found
         return sorted(found, key=lambda obj: str(obj["metadata"]["name"]))
 
     def orphans(self, key: Key) -> list[Object]:
@@ -129,9 +184,32 @@ class Store:
         runs = [entry.obj for entry in entries if entry.resource is FLOW_RUN and controlling_run(entry.obj) == key]
         return sorted(_run_key(obj) for obj in runs)
 
+    def is_gone(self, key: Key, resource: Resource) -> bool:
+        """Whether the API server has confirmed that the run's root of that kind, which existed, is gone."""
+        return resource in self._gone.get(key, ())
+
+    def forget_gone(self, key: Key) -> None:
+        """Forget what of a run is gone: it has been verified, or the run starts."""
+        self._gone.pop(key, None)
+
+    def revision(self, key: Key) -> int:
+        """Return how often what is known of a run has changed."""
+        return self._revisions.get(key, 0)
+
     def keys(self) -> list[Key]:
         """Return all runs of which anything is known."""
         return list(self._members)
+
+    def _revised(self, *runs: Key | None) -> set[Key]:
+        """Count a change of these runs, and return them."""
+        changed = {run for run in runs if run is not None}
+        for run in changed:
+            if run in self._members:
+                self._revisions[run] = self._revisions.get(run, 0) + 1
+            else:
+                self._revisions.pop(run, None)
+                self._gone.pop(run, None)
+        return changed
 
     def _assign(self, uid: str, before: Object | None) -> None:
         """Find the run of an object that is new or has changed, and of all objects below it."""
@@ -196,14 +274,10 @@ class Store:
                 del self._controlled[place]
 
 
-def _projected(resource: Resource, obj: Object) -> Object:
-    """Return an object without what no decision reads: managed fields, which are half of it, and pod templates."""
-    meta = obj["metadata"]
-    if "managedFields" in meta:
-        obj = {**obj, "metadata": {name: value for name, value in meta.items() if name != "managedFields"}}
-    if resource in _WITHOUT_SPEC and "spec" in obj:
-        obj = {name: value for name, value in obj.items() if name != "spec"}
-    return obj
+def _is_same(known: Object, obj: Object) -> bool:
+    """Whether two states of an object differ in nothing but their resource version."""
+    version = obj["metadata"].get("resourceVersion")
+    return {**known, "metadata": {**known["metadata"], "resourceVersion": version}} == obj
 
 
 def _run_key(obj: Object) -> Key:

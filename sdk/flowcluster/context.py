@@ -33,6 +33,24 @@ class RunInfo(NamedTuple):
         return self.attempt
 
 
+class Counts(NamedTuple):
+    """Task runs of a flow run, by how far they are.
+
+    Attributes:
+        total: created.
+        running: that are executed.
+        completed: ended well.
+        failed: ended with an error.
+        unfinished: that have not ended, with those of subflows.
+    """
+
+    total: int
+    running: int
+    completed: int
+    failed: int
+    unfinished: int
+
+
 class FlowContext:
     """A flow run as the code inside it sees it.
 
@@ -60,6 +78,10 @@ class FlowContext:
         self.log_prints = log_prints
         self.printed = ""
         self.topic: str | None = None
+
+    def counts(self) -> Counts:
+        """Return the task runs of the run by how far they are."""
+        raise NotImplementedError
 
 
 class TaskContext:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowcluster import exact_json
 from flowcluster.clusters.declared import Workers, declared
-from flowcluster.clusters.manifest import default_image, slug, with_env
+from flowcluster.clusters.manifest import default_image, of_class, slug, with_env
 from flowcluster.engine import hints
 from flowcluster.engine import parameters as binding
 from flowcluster.kube.choice import Choice
@@ -47,7 +47,7 @@ def prepare(
     described: Object = {"entrypoint": entrypoint, "parameters": given}
     if image:
         described["image"] = image
-    body: Object = _laid_over({"flow": described, **asked.spec}, spec or {})
+    body: Object = of_class(_laid_over({"flow": described, **asked.spec}, spec or {}))
     if result_storage:
         _store_results(body, result_storage)
     wanted = Choice(*(mine or theirs for mine, theirs in zip(choice, asked.choice, strict=True)))

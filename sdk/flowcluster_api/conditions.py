@@ -68,10 +68,12 @@ OUT_OF_MEMORY = "OutOfMemory"  # a container was killed at its memory limit
 CLUSTER_LOST = "ClusterLost"  # scheduler or head went away with all its state
 START_DEADLINE_EXCEEDED = "StartDeadlineExceeded"  # not usable in time, and no better cause is known
 DEADLINE_EXCEEDED = "DeadlineExceeded"  # spec.activeDeadlineSeconds passed
+IDLE_TIMEOUT_EXCEEDED = "IdleTimeoutExceeded"  # nothing ran on the cluster for spec.idleTimeoutSeconds
 CLUSTER_OPERATOR_SILENT = "ClusterOperatorSilent"  # nobody acts on the DaskCluster
 CLUSTER_KIND_MISSING = "ClusterKindMissing"  # the API server does not know DaskCluster or RayCluster
 REJECTED = "Rejected"  # the API server refused a child: quota, admission, a wrong template
 CLUSTER_NOT_FOUND = "ClusterNotFound"  # spec.cluster.ref names nothing
+CLUSTER_NOT_READY = "ClusterNotReady"  # the scheduler or head of the cluster that spec.cluster.ref names is not Ready
 CLEANING_UP = "CleaningUp"  # children are being deleted
 NOTHING_LEFT = "NothingLeft"  # all children are verified gone
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flowcluster_api import names
+from flowcluster_api import edits, names
 from flowcluster_api.v1alpha1 import FlowRunSpec, FlowRunStatus
 
 #: Kept from pydantic's JSON schema: the words that a structural schema knows.
@@ -57,32 +57,18 @@ _COLUMNS = [
     _column("Tasks", ".status.display.tasks"),
     _column("Age", ".metadata.creationTimestamp", "date"),
     _column("Reason", ".status.reason"),
+    _column("Tasks-Running", ".status.flow.tasks.running", "integer", wide=True),
+    _column("Tasks-Failed", ".status.flow.tasks.failed", "integer", wide=True),
     _column("Message", ".status.message", wide=True),
     _column("Address", ".status.cluster.address", wide=True),
     _column("Dashboard", ".status.cluster.dashboard", wide=True),
 ]
 
-#: After the operator took the run in, these would need another cluster or another driver.
-_FIXED = {
-    "flow": "!has(self.spec.{0}) && !has(oldSelf.spec.{0}) || "
-    "has(self.spec.{0}) && has(oldSelf.spec.{0}) && self.spec.{0} == oldSelf.spec.{0}",
-    "cluster.kind": "has(self.spec.cluster) == has(oldSelf.spec.cluster) && "
-    "(!has(self.spec.cluster) || self.spec.cluster.kind == oldSelf.spec.cluster.kind)",
-    "cluster.image": "!has(self.spec.cluster) || !has(oldSelf.spec.cluster) || "
-    "(has(self.spec.cluster.image) == has(oldSelf.spec.cluster.image) && "
-    "(!has(self.spec.cluster.image) || self.spec.cluster.image == oldSelf.spec.cluster.image))",
-}
-
 
 def _root_schema() -> dict[str, Any]:
-    accepted = "has(oldSelf.status) && has(oldSelf.status.phase)"
-    fixed = [
-        {
-            "rule": f"!({accepted}) || ({rule.format(path)})",
-            "message": f"spec.{path} cannot change once the run was accepted: delete the FlowRun and create another",
-        }
-        for path, rule in _FIXED.items()
-    ]
+    spec = _structural(FlowRunSpec.model_json_schema(by_alias=True))
+    fixed = edits.rules(spec)
+    edits.explain(spec)
     named = {
         "rule": "self.metadata.name.size() <= 63 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
         "message": "metadata.name must be a DNS label: at most 63 of a-z, 0-9 and '-'",
@@ -95,7 +81,7 @@ def _root_schema() -> dict[str, Any]:
             "apiVersion": {"type": "string"},
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
-            "spec": _structural(FlowRunSpec.model_json_schema(by_alias=True)),
+            "spec": spec,
             "status": _without_defaults(_structural(FlowRunStatus.model_json_schema(by_alias=True))),
         },
         "x-kubernetes-validations": [named, *fixed],

@@ -23,6 +23,8 @@ ENV_POD_NAME = "FLOWCLUSTER_POD_NAME"
 ENV_LEASE_DURATION = "FLOWCLUSTER_LEASE_DURATION"
 #: Image of clusters that code asks for without naming one; the operator says the driver's own.
 ENV_IMAGE = "FLOWCLUSTER_IMAGE"
+#: Class of the operator that handles FlowRuns which Python code or ``flowcluster submit`` creates without naming one.
+ENV_OPERATOR_CLASS = "FLOWCLUSTER_OPERATOR_CLASS"
 #: File with the flow's parameters, one JSON object; absent when there are none.
 ENV_PARAMETERS_PATH = "FLOWCLUSTER_PARAMETERS_PATH"
 #: ``Dask`` or ``Ray``: kind of the run's cluster; absent when the run has none.
@@ -31,8 +33,13 @@ ENV_CLUSTER_KIND = "FLOWCLUSTER_CLUSTER_KIND"
 ENV_CLUSTER_ADDRESS = "FLOWCLUSTER_CLUSTER_ADDRESS"
 #: Seconds that the driver waits for that address to answer.
 ENV_CLUSTER_TIMEOUT = "FLOWCLUSTER_CLUSTER_TIMEOUT"
-#: Set where the number of workers is to follow the work: the driver then tells what it needs.
+#: Set where the driver reports what it needs of the cluster: from its start, as the number of workers follows the work,
+#: or once an edit of the FlowRun has changed their bounds or added an idle timeout.
 ENV_CLUSTER_ADAPTS = "FLOWCLUSTER_CLUSTER_ADAPTS"
+ADAPTS_NOW, ADAPTS_WHEN_EDITED = "true", "when-edited"
+#: Seconds after which the run ends when nothing runs on its Dask cluster; absent where it does not. The driver then
+#: looks at the scheduler, also where the number of workers is fixed.
+ENV_CLUSTER_IDLE_TIMEOUT = "FLOWCLUSTER_CLUSTER_IDLE_TIMEOUT"
 #: Folder with the run's keys (``ca.crt``, ``tls.crt``, ``tls.key``), in all of its pods.
 ENV_KEYS = "FLOWCLUSTER_KEYS"
 #: Ray's token, in that folder; named as KubeRay wants it in a Secret.
@@ -151,7 +158,7 @@ def _dump(outcome: Outcome) -> str:
 def _counts(data: object) -> TaskCounts:
     if not isinstance(data, Mapping):
         return TaskCounts()
-    return TaskCounts(*(_count(data.get(name)) for name in ("total", "completed", "failed")))
+    return TaskCounts(*(max(_count(data.get(name)), 0) for name in ("total", "completed", "failed")))
 
 
 def _text(value: object, limit: int) -> str | None:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from flowcluster_api import driver, names
+from flowcluster_api.progress import ANNOTATION_PROGRESS, Progress
 
 #: Annotation that ends the lease: the driver's `Outcome` as JSON.
 ANNOTATION_OUTCOME = f"{names.GROUP}/outcome"
@@ -66,32 +67,47 @@ class Signs(NamedTuple):
         renewed: the time of the last renewal by the driver's clock, as it stands there.
         outcome: how the driver ended; None while it goes on.
         demand: what it needs; None while it does not say.
+        progress: its work; None while it does not report it.
     """
 
     holder: str | None
     renewed: str | None
     outcome: driver.Outcome | None
     demand: Demand | None = None
+    progress: Progress | None = None
 
 
 def read(lease: Mapping[str, Any]) -> Signs:
-    """The signs in a Lease object. An outcome or a demand that cannot be read is none."""
+    """Return the signs in a Lease object. An outcome, a demand or a progress that cannot be read is none."""
     spec: Mapping[str, Any] = lease.get("spec") or {}
     annotations = lease["metadata"].get("annotations") or {}
     text, demand = annotations.get(ANNOTATION_OUTCOME), annotations.get(ANNOTATION_DEMAND)
+    progress = annotations.get(ANNOTATION_PROGRESS)
     try:
         outcome = driver.Outcome.from_json(text) if text else None
     except ValueError:
         outcome = None
     return Signs(
-        spec.get("holderIdentity"), spec.get("renewTime"), outcome, Demand.from_json(demand) if demand else None
+        spec.get("holderIdentity"),
+        spec.get("renewTime"),
+        outcome,
+        Demand.from_json(demand) if demand else None,
+        Progress.from_json(progress) if progress else None,
     )
 
 
-def renewal(holder: str, duration: int, now: str, acquired: str, demand: Demand | None = None) -> dict[str, Any]:
-    """The merge patch of a renewal. `now` and `acquired` are RFC 3339 times with microseconds."""
-    told = {} if demand is None else {"metadata": {"annotations": {ANNOTATION_DEMAND: demand.to_json()}}}
-    return told | {
+def renewal(
+    holder: str,
+    duration: int,
+    now: str,
+    acquired: str,
+    demand: Demand | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Return the merge patch of a renewal. `now` and `acquired` are RFC 3339 times with microseconds."""
+    reported = {ANNOTATION_DEMAND: demand, ANNOTATION_PROGRESS: progress}
+    annotations = {name: value.to_json() for name, value in reported.items() if value is not None}
+    return ({"metadata": {"annotations": annotations}} if annotations else {}) | {
         "spec": {
             "holderIdentity": holder,
             "leaseDurationSeconds": duration,

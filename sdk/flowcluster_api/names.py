@@ -6,6 +6,7 @@ same name while those are still being deleted.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 
@@ -25,6 +26,9 @@ LABEL_RUN_UID = f"{GROUP}/uid"
 #: Which part of the run an object is: one of the `COMPONENT_*` values.
 LABEL_COMPONENT = f"{GROUP}/component"
 
+#: Class of the operator that handles the run, on its children; absent where the run names none.
+LABEL_OPERATOR_CLASS = f"{GROUP}/operator-class"
+
 COMPONENT_CLUSTER = "cluster"
 COMPONENT_DRIVER = "driver"
 COMPONENT_SCHEDULER = "scheduler"
@@ -41,6 +45,7 @@ CHILD_NAME_LIMIT = 37
 _HASH_LENGTH = 10
 
 
+@functools.lru_cache(maxsize=4096)  # a pass of the operator needs it some ten times
 def child_name(run_name: str, run_uid: str) -> str:
     """The name of the run's cluster and Job: a DNS label of at most `CHILD_NAME_LIMIT` characters.
 

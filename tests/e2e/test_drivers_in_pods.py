@@ -53,6 +53,44 @@ def test_workers_follow_the_work_of_a_driver_in_a_pod(world: World) -> None:
     assert world.everything() == []
 
 
+def test_task_counts_of_a_running_flow_are_in_its_status(world: World) -> None:
+    """Its driver reports them with its heartbeats."""
+
+    def tasks() -> dict[str, int]:
+        found: dict[str, int] = (world.status(name).get("flow") or {}).get("tasks") or {}
+        return found
+
+    name = started(world, "annotated.py:wave", cluster=ADAPTIVE)
+    world.annotate(name, "work")
+    wait_until(lambda: tasks().get("total") == 6, "the task runs are counted", 120)
+    assert (tasks()["completed"], tasks()["failed"]) == (0, 0)
+
+    world.annotate(name, "release")
+    wait_until(lambda: tasks()["completed"] == 6, "their ends are counted", 120)
+    status = world.status(name)
+    assert (status["phase"], status["display"]["tasks"]) == ("Running", "6/6")
+
+    world.annotate(name, "end")
+    assert world.wait_phase(name, "Succeeded")["flow"]["tasks"]["completed"] == 6
+
+
+def test_idle_run_ends_and_not_while_its_tasks_run(world: World) -> None:
+    """The tasks run for longer than the timeout; after them, the flow waits for an annotation that never comes."""
+    name = started(world, "annotated.py:wave", cluster=ADAPTIVE, idleTimeoutSeconds=10)
+    world.annotate(name, "work")
+    world.wait_phase(name, "Running")
+    wait_until(lambda: world.status(name)["cluster"]["peakWorkers"] == 3, "the tasks run", 90)
+    until = time.monotonic() + 20
+    wait_until(lambda: time.monotonic() > until, "they have run for longer than the timeout", 30)
+    assert world.status(name)["phase"] == "Running"
+
+    world.annotate(name, "release")
+    status = world.wait_phase(name, "Failed")
+    assert status["reason"] == "IdleTimeoutExceeded"
+    assert status["flow"]["tasks"]["completed"] == 6
+    assert world.everything() == []
+
+
 def test_a_driver_in_a_pod_is_heard(world: World) -> None:
     """Its pod renews the run's Lease, with rights to nothing else but to read the FlowRun."""
     name = started(world, "endless.py:waits")

@@ -85,6 +85,28 @@ def test_the_schedulers_pod_is_killed(world: World) -> None:
     assert (status["phase"], status["reason"]) == ("Failed", "ClusterLost")
 
 
+def test_run_whose_scheduler_is_killed_begins_again_on_another_cluster(world: World) -> None:
+    """The second loss ends it, as backoffLimit is 1."""
+    world.create(FlowRun(flow=world.flow("endless.py:naps", backoffLimit=1)).body())
+    world.wait_phase("run", "Running")
+    seen = []
+    for _ in range(2):
+        (cluster,) = world.dask_clusters()
+        (job,) = world.batch.list_namespaced_job(world.namespace).items
+        seen += [cluster["metadata"]["uid"], job.metadata.uid]
+        (scheduler,) = world.pods("scheduler")
+        world.core.delete_namespaced_pod(scheduler.metadata.name, world.namespace, grace_period_seconds=0)
+        wait_until(lambda: world.status("run")["reason"] == "ClusterLost", "the loss is noticed", 20)
+        world.wait_phase("run", "Running", "Failed", seconds=120)
+    status = world.wait_phase("run", "Failed")
+
+    assert len(set(seen)) == 4
+    assert status["reason"] == "ClusterLost"
+    assert (status["flow"]["attempts"], status["flow"]["lostClusters"], status["flow"]["failedAttempts"]) == (2, 1, 1)
+    assert any("attempt 1 ended: " in entry["message"] for entry in status["story"])
+    assert world.everything() == []
+
+
 def test_the_job_is_deleted_by_somebody_else(world: World) -> None:
     """A run whose Job was deleted fails as DriverLost: its flow is not run a second time."""
     world.create(naps(world))

@@ -211,5 +211,10 @@ def test_a_referenced_cluster_is_used_and_left_alone(world: World) -> None:
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
     assert after["spec"] == before["spec"]
 
+    world.create(FlowRun("guest", world.flow("endless.py:naps"), None, {"cluster": shared}).body())
+    world.wait_phase("guest", "Running")
     world.patch("shared", {"cancel": True})
+    wait_until(lambda: world.status("guest").get("reason") == "ClusterLost", "the loss ends the run that used it", 10)
+    assert f"DaskCluster {before['metadata']['name']}" in world.status("guest")["message"]
     world.wait_phase("shared", "Cancelled")
+    world.wait_phase("guest", "Failed")

@@ -58,6 +58,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "lease of a second": ({"flow": FLOW, "leaseDurationSeconds": 1}, "spec.leaseDurationSeconds"),
     "negative ttl": ({"flow": FLOW, "ttlSecondsAfterFinished": -1}, "spec.ttlSecondsAfterFinished"),
     "suspend as text": ({"flow": FLOW, "suspend": "yes"}, "spec.suspend"),
+    "operator class in capitals": ({"flow": FLOW, "operatorClass": "Blue"}, "spec.operatorClass"),
     "cancel as number": ({"flow": FLOW, "cancel": 1}, "spec.cancel"),
 }
 
@@ -104,7 +105,7 @@ def test_a_full_spec_is_accepted(default: World) -> None:
             },
         },
         "startDeadlineSeconds": 1, "activeDeadlineSeconds": 2, "idleTimeoutSeconds": 3, "leaseDurationSeconds": 10,
-        "ttlSecondsAfterFinished": 0, "suspend": True, "cancel": False,
+        "ttlSecondsAfterFinished": 0, "suspend": True, "cancel": False, "operatorClass": "blue",
     }  # fmt: skip
     created = default.create({**FlowRun().body(), "spec": spec}, dry_run=True)
 
@@ -119,6 +120,7 @@ def test_a_full_spec_is_accepted(default: World) -> None:
         ({"cluster": {"kind": "Ray"}}, "spec.cluster.kind"),
         ({"cluster": None}, "spec.cluster"),
         ({"cluster": {"image": "other:1"}}, "spec.cluster.image"),
+        ({"operatorClass": "blue"}, "operatorClass"),
     ],
 )
 def test_what_the_run_was_accepted_with_cannot_change(world: World, change: dict[str, Any], field: str) -> None:

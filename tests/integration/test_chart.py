@@ -57,6 +57,7 @@ def documents(
         ("runs.resources.autoscale.limits.cpu=1", "autoscale"),
         ("runs.labels=x", "labels"),
         ("templates.typo=true", "templates"),
+        ("operatorClass=Blue", "operatorClass"),
         ("templates.privileged=perhaps", "privileged"),
         ("childRuns.maximum=0", "childRuns"),
     ],
@@ -125,6 +126,21 @@ def test_policy_for_templates_has_the_values_of_the_chart(helm: pathlib.Path, ar
     assert (settings["hostPorts"], settings["privileged"]) == ("true", "false")
     selector = found["ValidatingAdmissionPolicyBinding"]["matchResources"]["namespaceSelector"]
     assert selector["matchLabels"] == {"kubernetes.io/metadata.name": "team"}
+
+
+@pytest.mark.parametrize("operator_class", ["", "blue"])
+def test_operator_and_its_policy_are_for_the_same_class(
+    helm: pathlib.Path, archive: pathlib.Path, operator_class: str
+) -> None:
+    found = documents(helm, archive, f"operatorClass={operator_class}")
+    policy = next(document for document in found if document["kind"] == "ValidatingAdmissionPolicy")
+    deployments = {item["metadata"]["name"]: item for item in found if item["kind"] == "Deployment"}
+    (container,) = deployments["flowcluster"]["spec"]["template"]["spec"]["containers"]
+    settings = Settings.from_environment({item["name"]: item["value"] for item in container["env"]})
+
+    (condition,) = policy["spec"]["matchConditions"]
+    assert condition["expression"].endswith(f" == '{operator_class}'")
+    assert (settings.operator_class, settings.installation) == (operator_class, "system/flowcluster")
 
 
 def test_operator_gets_the_same_values_as_the_policy(helm: pathlib.Path, archive: pathlib.Path) -> None:

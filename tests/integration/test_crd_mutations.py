@@ -15,6 +15,7 @@ import pytest
 from flowcluster_api import names
 from flowcluster_api.conditions import FINAL_PHASES
 from flowcluster_api.driver import EXIT_COMPLETED, Outcome
+from flowcluster_api.edits import EDITS, Edit
 from tests.support.chaos import played
 from tests.support.chaos.mutations import Mutation, combinations, leaves, single_mutations
 from tests.support.chaos.trial import is_of
@@ -31,8 +32,9 @@ _SEED = 20261126
 #: Seconds in which an accepted value shows in the status.
 _VISIBLE_SECONDS = 5.0
 _AT_A_TIME = 4
-_COMBINATIONS = 16
-#: Values of each field in `make test`; all of them in `make test-all` and `make chaos`.
+_COMBINATIONS, _LONG_COMBINATIONS = 16, 64
+_FIELDS = sorted(str(leaf) for leaf in leaves())
+#: Values of each field in the sample; the tests marked long try all of them.
 _VALUES = 2
 #: Without this limit, a field with the largest number of workers makes hundreds of pods.
 _SETTINGS = {"FLOWCLUSTER_MAX_WORKERS": "3"}
@@ -41,6 +43,10 @@ _VALID: Body = {
     "cluster": {"kind": "Dask", "workers": {"minimum": 1, "maximum": 1}},
 }
 _GOOD = Outcome(state="Completed", reason="FlowCompleted", message="done", exit_code=EXIT_COMPLETED)
+
+
+class Gone(Exception):
+    """The record of a run is gone."""
 
 
 @dataclasses.dataclass
@@ -63,12 +69,24 @@ class Bench:
         body = {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": {"name": name}, "spec": spec}
         self.rig.client.create(FLOW_RUN.path(self.view.namespace), body)
 
+    def running(self, name: str) -> str:
+        """Return the name of a run that runs: this one, or a new one in its place."""
+        if name and self.view.status(name).get("phase") in ("Starting", "Running"):
+            return name
+        if name:
+            self.delete(name)
+        name = self.name()
+        self.create(name, _VALID)
+        wait_until(lambda: self.view.status(name).get("phase") == "Running", f"{name} runs", 60)
+        return name
+
     def replace(self, name: str, spec: Body) -> None:
-        """Replace the spec of a run, as `kubectl replace` does. Raises ApiError when it is refused."""
+        """Replace the spec of a run, as `kubectl replace` does. Raises ApiError when it is refused, Gone."""
         path = FLOW_RUN.path(self.view.namespace, name)
         while True:
             found = self.rig.client.get(path)
-            assert found is not None, f"FlowRun {name} is gone"
+            if found is None:
+                raise Gone(name)
             try:
                 self.rig.client.replace(path, {**found, "spec": spec})
                 return
@@ -84,6 +102,8 @@ class Bench:
         run = self.rig.client.get(FLOW_RUN.path(self.view.namespace, name))
         if run is None:
             return True  # its ttl is over
+        if "operatorClass" in run["spec"]:
+            return "status" not in run  # no operator of that class is there, and no other one handles the run
         status = run.get("status") or {}
         if status.get("phase") in {"Stopping", *FINAL_PHASES}:
             return True  # what a run that is over is edited to has no effect, and its end says so
@@ -134,35 +154,59 @@ def tried(bench: Bench, mutations: list[Mutation]) -> dict[str, str]:
         return {mutation: problem for mutation, problem in pool.map(one, mutations) if problem}
 
 
-def edited(bench: Bench, mutations: list[Mutation]) -> dict[str, str]:
-    """Edit live runs by each mutation and take the edit back; return what is wrong, by mutation."""
+def edited(bench: Bench, sequences: list[list[Mutation]]) -> dict[str, str]:
+    """Edit one live run by each sequence of mutations, with a return to the valid spec after each.
 
-    def one(mutation: Mutation) -> tuple[str, str]:
-        name, error = bench.name(), None
-        bench.create(name, _VALID)
-        wait_until(lambda: bench.view.status(name).get("phase") == "Running", f"{name} runs", 60)
+    A run that has ended is replaced by a new one.
+
+    Returns:
+        What is wrong, by mutation.
+    """
+
+    def one(sequence: list[Mutation]) -> dict[str, str]:
+        problems, name = {}, ""
+        for mutation in sequence:
+            name = bench.running(name)
+            problem = edit(name, mutation) or bench.output_problem(name)
+            if problem:
+                problems[str(mutation)] = problem
+        bench.delete(name)
+        return problems
+
+    def edit(name: str, mutation: Mutation) -> str:
+        error = None
         try:
             bench.replace(name, mutation.spec(_VALID))
+        except Gone:
+            return ""  # its ttl is over
         except ApiError as refused:
             error = refused
         problem = bench.problem(name, mutation, error)
-        if not problem and error is None and bench.view.run(name) is not None:
-            problem = taken_back(name, mutation)
-        bench.delete(name)
-        return str(mutation), problem or bench.output_problem(name)
+        return taken_back(name, mutation) if not problem and error is None else problem
 
     def taken_back(name: str, mutation: Mutation) -> str:
         try:
             bench.replace(name, _VALID)
+        except Gone:
+            return ""
         except ApiError as refused:
-            return f"the return to the valid spec is refused: {refused}"
-        except AssertionError:
-            return ""  # the record is gone
+            paths = {str(leaf).removeprefix("spec.") for leaf, _ in mutation.changes}
+            can_only_be_raised = any(EDITS[path] is Edit.RAISED for path in paths)
+            return "" if can_only_be_raised else f"the return to the valid spec is refused: {refused}"
         shown = bench.problem(name, mutation, None)
         return f"after the return to the valid spec: {shown}" if shown else ""
 
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
-        return {mutation: problem for mutation, problem in pool.map(one, mutations) if problem}
+        return {mutation: problem for found in pool.map(one, sequences) for mutation, problem in found.items()}
+
+
+def mutations_of(field: str) -> list[Mutation]:
+    return [one for one in single_mutations(None, _SEED) if str(one.changes[0][0]) == field]
+
+
+def parts(mutations: list[Mutation]) -> list[list[Mutation]]:
+    """Return mutations as sequences that are tried side by side."""
+    return [mutations[first::_AT_A_TIME] for first in range(_AT_A_TIME)]
 
 
 def words(problems: dict[str, str]) -> str:
@@ -176,10 +220,9 @@ def test_some_values_of_each_field_are_refused_or_shown(bench: Bench) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("field", sorted(str(leaf) for leaf in leaves()))
+@pytest.mark.parametrize("field", _FIELDS)
 def test_every_value_of_a_field_is_refused_or_shown(bench: Bench, field: str) -> None:
-    mutations = [one for one in single_mutations(None, _SEED) if str(one.changes[0][0]) == field]
-    problems = tried(bench, mutations)
+    problems = tried(bench, mutations_of(field))
 
     assert not problems, words(problems)
 
@@ -191,7 +234,22 @@ def test_combination_of_values_is_refused_or_shown(bench: Bench) -> None:
 
 
 def test_edit_of_a_live_run_is_refused_or_shown_and_can_be_taken_back(bench: Bench) -> None:
-    problems = edited(bench, single_mutations(1, _SEED))
+    problems = edited(bench, [[mutation] for mutation in single_mutations(1, _SEED)])
+
+    assert not problems, words(problems)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("field", _FIELDS)
+def test_every_edit_of_a_field_is_refused_or_shown_and_can_be_taken_back(bench: Bench, field: str) -> None:
+    problems = edited(bench, parts(mutations_of(field)))
+
+    assert not problems, words(problems)
+
+
+@pytest.mark.long
+def test_every_sequence_of_combinations_is_refused_or_shown(bench: Bench) -> None:
+    problems = edited(bench, parts(combinations(_LONG_COMBINATIONS, _SEED + 1)))
 
     assert not problems, words(problems)
 

@@ -86,7 +86,9 @@ def _ray(parsed: FlowRunSpec, scale: Scale, settings: Settings = SETTINGS) -> li
     return [ray_cluster(KEY, parsed, settings, scale, KEYS)]
 
 
-def _job(parsed: FlowRunSpec, address: str | None, settings: Settings = SETTINGS, adapts: bool = False) -> list[Object]:
+def _job(
+    parsed: FlowRunSpec, address: str | None, settings: Settings = SETTINGS, adapts: bool | None = None
+) -> list[Object]:
     given = KEYS if parsed.flow is not None and parsed.flow.parameters else None
     return [driver_job(KEY, parsed, settings, KEYS, address, adapts, given)]
 
@@ -111,7 +113,7 @@ BUILT: dict[str, Callable[[], list[Object]]] = {
     ),
     "ray-cluster-driver-elsewhere": lambda: _ray(_parsed(flow=False, cluster=RAY), Scale(2, 2, 2)),
     "driver-job": lambda: _job(_parsed(), None),
-    "driver-job-dask": lambda: _job(_parsed(cluster=DASK), DASK_ADDRESS),
+    "driver-job-dask": lambda: _job(_parsed(cluster=DASK), DASK_ADDRESS, adapts=False),
     "driver-job-dask-adaptive": lambda: _job(_parsed(cluster=DASK), DASK_ADDRESS, adapts=True),
     "driver-job-ray": lambda: _job(_parsed(cluster=RAY), RAY_ADDRESS),
     "driver-job-referenced-ray": lambda: _job(_parsed(cluster=RAY | {"ref": {"name": "shared"}}), "shared:6379"),

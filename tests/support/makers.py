@@ -13,7 +13,7 @@ from flowcluster_operator.desired.driver_access import driver_access
 from flowcluster_operator.desired.driver_job import driver_job
 from flowcluster_operator.desired.lease import lease as desired_lease
 from flowcluster_operator.facts import pod_facts, timestamp
-from flowcluster_operator.model import Key, Observed, Parent
+from flowcluster_operator.model import Key, Observed, Parent, Reference
 from flowcluster_operator.settings import Settings
 
 NOW = dt.datetime(2026, 1, 1, 12, 0, 0, tzinfo=dt.UTC)
@@ -143,9 +143,16 @@ def outcome(state: Any = "Completed", reason: str = "FlowCompleted", message: st
 
 
 def observed(body: dict[str, Any] | None = None, **more: Any) -> Observed:
-    """What a pass sees: the FlowRun and its children, nothing of the cluster wrong; `pods` as raw objects."""
+    """What a pass sees: the FlowRun and its children, nothing of the cluster wrong; `pods` as raw objects.
+
+    `referenced` is the cluster that spec.cluster.ref names, with the pods `leaders` and a Service unless `has_service`
+    is False.
+    """
     status = more.pop("status", {"phase": "Starting", "startTime": ago(10)})
     flow_run = more.pop("run", None) or run(body, status)
     pods = tuple(pod_facts(item) for item in more.pop("pods", ()))
+    if (referenced := more.pop("referenced", None)) is not None:
+        leaders = tuple(pod_facts(item) for item in more.pop("leaders", ()))
+        more["reference"] = Reference(referenced, leaders, more.pop("has_service", True))
     parsed = FlowRunSpec.model_validate(flow_run["spec"])
     return Observed(key=KEY, run=flow_run, spec=parsed, pods=pods, **more)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from flowcluster_api import names
+from flowcluster_operator.classes import children_selector, is_of_class
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.model import Key
 from flowcluster_operator.reconcile.loop import Reconciler
@@ -67,6 +67,7 @@ class Passes:
     """
 
     def __init__(self, kube: Kube, settings: Settings) -> None:
+        self._settings = settings
         self.store, self.queue = Store(), RecordingQueue()
         self._reconciler = Reconciler(settings, self.store, kube)
         self._reconciler.queue = self.queue
@@ -89,8 +90,11 @@ class Passes:
     def watch(self, objects: Objects) -> None:
         """Learn what the watches would have brought by now; the runs in which something changed become due."""
         for resource in WATCHED:
-            labels = "" if resource == FLOW_RUN else names.LABEL_RUN_UID
-            for key in self.store.replace(resource, objects.select(resource, None, labels), objects.version):
+            labels = "" if resource == FLOW_RUN else children_selector(self._settings)
+            found = objects.select(resource, None, labels)
+            if resource == FLOW_RUN:
+                found = [obj for obj in found if is_of_class(obj, self._settings)]
+            for key in self.store.replace(resource, found, objects.version):
                 self.queue.add(key)
 
     async def settle(self) -> None:

@@ -34,6 +34,14 @@ class Backend(Protocol):
         """URL of its dashboard, inside this Kubernetes."""
         ...
 
+    def leader_selector(self, name: str) -> str:
+        """Label selector of the scheduler's or head's pods of the cluster of that name."""
+        ...
+
+    def service(self, name: str) -> str:
+        """Name of the Service that leads to the scheduler or head."""
+        ...
+
     def workers(self, cluster: Object) -> int:
         """Workers that the cluster resource asks for."""
         ...

@@ -5,10 +5,13 @@ from __future__ import annotations
 from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.desired.dask_cluster import (
     DASHBOARD_PORT,
+    LABEL_CLUSTER_NAME,
+    LABEL_DASK_COMPONENT,
     SCHEDULER_PORT,
     dask_cluster,
     scheduler_address,
     scheduler_host,
+    scheduler_service,
 )  # fmt: skip
 from flowcluster_operator.desired.tls import keys_in
 from flowcluster_operator.model import Key, Observed, Scale
@@ -40,6 +43,14 @@ class DaskBackend:
     def dashboard(self, name: str, namespace: str, settings: Settings) -> str:
         """See `Backend.dashboard`."""
         return f"http://{scheduler_host(name, namespace, settings)}:{DASHBOARD_PORT}/status"
+
+    def leader_selector(self, name: str) -> str:
+        """See `Backend.leader_selector`."""
+        return f"{LABEL_CLUSTER_NAME}={name},{LABEL_DASK_COMPONENT}=scheduler"
+
+    def service(self, name: str) -> str:
+        """See `Backend.service`."""
+        return scheduler_service(name)
 
     def workers(self, cluster: Object) -> int:
         """See `Backend.workers`."""

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from flowcluster_api.v1alpha1 import FlowRunSpec
-from flowcluster_operator.desired.ray_cluster import DASHBOARD_PORT, GCS_PORT, GROUP, head_host, ray_cluster
+from flowcluster_operator.desired.ray_cluster import (
+    DASHBOARD_PORT,
+    GCS_PORT,
+    GROUP,
+    head_host,
+    head_service,
+    ray_cluster,
+)
 from flowcluster_operator.model import Key, Observed, Scale
 from flowcluster_operator.resources import RAY_CLUSTER, Object, Resource
 from flowcluster_operator.settings import Settings
@@ -37,6 +44,14 @@ class RayBackend:
         """See `Backend.dashboard`."""
         return f"http://{head_host(name, namespace, settings)}:{DASHBOARD_PORT}"
 
+    def leader_selector(self, name: str) -> str:
+        """See `Backend.leader_selector`: KubeRay's own labels."""
+        return f"ray.io/cluster={name},ray.io/node-type=head"
+
+    def service(self, name: str) -> str:
+        """See `Backend.service`."""
+        return head_service(name)
+
     def workers(self, cluster: Object) -> int:
         """See `Backend.workers`: what the autoscaler has written there."""
         group = cluster["spec"]["workerGroupSpecs"][0]
@@ -44,15 +59,9 @@ class RayBackend:
         return int(max(within, group["minReplicas"]))
 
     def sized(self, cluster: Object, scale: Scale) -> list[Object]:
-        """See `Backend.sized`: a JSON patch, as the autoscaler writes into the same group.
-
-        Without an autoscaler, the number itself is raised; lowered it is not, as KubeRay would choose who goes.
-        """
+        """See `Backend.sized`: a JSON patch of the bounds, as the autoscaler writes the number into the same group."""
         group = cluster["spec"]["workerGroupSpecs"][0]
         wanted = {"minReplicas": scale.minimum, "maxReplicas": scale.maximum}
-        if not cluster["spec"].get("enableInTreeAutoscaling"):
-            wanted["replicas"] = max(scale.target, group.get("replicas", 0))
-            wanted["maxReplicas"] = max(scale.maximum, wanted["replicas"])
         changes = [
             {"op": "replace", "path": f"{_GROUP_PATH}/{field}", "value": value}
             for field, value in wanted.items()

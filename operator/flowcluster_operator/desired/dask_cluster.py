@@ -24,9 +24,14 @@ SCHEDULER_PORT, DASHBOARD_PORT, WORKER_HTTP_PORT = 8786, 8787, 8788
 LABEL_CLUSTER_NAME, LABEL_DASK_COMPONENT = "dask.org/cluster-name", "dask.org/component"
 
 
+def scheduler_service(name: str) -> str:
+    """Name of the Service that dask-kubernetes makes for a DaskCluster's scheduler."""
+    return f"{name}-scheduler"
+
+
 def scheduler_host(name: str, namespace: str, settings: Settings) -> str:
-    """DNS name of the Service that dask-kubernetes makes for a DaskCluster's scheduler."""
-    return f"{name}-scheduler.{namespace}.svc.{settings.cluster_domain}"
+    """DNS name of that Service."""
+    return f"{scheduler_service(name)}.{namespace}.svc.{settings.cluster_domain}"
 
 
 def scheduler_address(name: str, namespace: str, settings: Settings) -> str:

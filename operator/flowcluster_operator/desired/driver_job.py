@@ -20,6 +20,9 @@ from flowcluster_operator.settings import Settings
 #: Where a ConfigMap with code is mounted: the driver's working directory.
 CODE_PATH = "/flow"
 _OUTCOME_PATH = "/dev/termination-log"
+#: Seconds that a driver waits for its cluster at least. The operator ends a run at its start deadline, which a user can
+#: raise while the driver waits; the driver's own limit is for a cluster that is ready and that it does not reach.
+_LEAST_WAIT_SECONDS = 3600
 #: The first rule that fits a failed pod decides.
 _FAILURE_RULES: list[dict[str, Any]] = [
     # A flow that cannot be started is not started again: the next attempt would read the same manifest.
@@ -42,8 +45,9 @@ def driver_job(
     settings: Settings,
     keys: str,
     address: str | None,
-    adapts: bool = False,
+    adapts: bool | None = None,
     parameters: str | None = None,
+    backoff_limit: int | None = None,
 ) -> Object:
     """The Job of a run that has a flow.
 
@@ -53,8 +57,9 @@ def driver_job(
         settings: the operator's.
         keys: name of the Secret with the run's keys.
         address: where its cluster will answer; None without one.
-        adapts: whether its workers follow the work.
+        adapts: whether its workers follow the work from the start; None where the driver cannot change their number.
         parameters: name of the ConfigMap with the flow's parameters; None where it has none.
+        backoff_limit: failed attempts that others follow; None for that of the spec.
     """
     assert spec.flow is not None
     metadata = child_metadata(key, names.COMPONENT_DRIVER)
@@ -84,7 +89,7 @@ def driver_job(
         "kind": JOB.kind,
         "metadata": metadata,
         "spec": {
-            "backoffLimit": spec.flow.backoff_limit,
+            "backoffLimit": spec.flow.backoff_limit if backoff_limit is None else backoff_limit,
             "podFailurePolicy": {"rules": _FAILURE_RULES},
             "template": lay_over(template, spec.flow.template, "spec.flow.template"),
         },
@@ -92,7 +97,7 @@ def driver_job(
 
 
 def _container(
-    key: Key, spec: FlowRunSpec, flow: Flow, settings: Settings, address: str | None, adapts: bool
+    key: Key, spec: FlowRunSpec, flow: Flow, settings: Settings, address: str | None, adapts: bool | None
 ) -> dict[str, Any]:
     body = container(
         names.COMPONENT_DRIVER, flow_image(spec, settings), ["flowcluster", "run", literal(flow.entrypoint)], settings
@@ -109,9 +114,11 @@ def _container(
     if spec.cluster is not None and address is not None:
         environment[driver.ENV_CLUSTER_KIND] = spec.cluster.kind
         environment[driver.ENV_CLUSTER_ADDRESS] = address
-        environment[driver.ENV_CLUSTER_TIMEOUT] = str(spec.start_deadline_seconds)
-        if adapts:
-            environment[driver.ENV_CLUSTER_ADAPTS] = "true"
+        environment[driver.ENV_CLUSTER_TIMEOUT] = str(max(spec.start_deadline_seconds, _LEAST_WAIT_SECONDS))
+        if adapts is not None:
+            environment[driver.ENV_CLUSTER_ADAPTS] = driver.ADAPTS_NOW if adapts else driver.ADAPTS_WHEN_EDITED
+        if spec.idle_timeout_seconds is not None and spec.cluster.kind == "Dask" and spec.cluster.ref is None:
+            environment[driver.ENV_CLUSTER_IDLE_TIMEOUT] = str(spec.idle_timeout_seconds)
         if _joins(spec) and spec.cluster.ref is None:
             environment[offers.ENV] = literal(offered(spec.cluster.workers))
     body["env"] = [{"name": name, "value": value} for name, value in environment.items()]

@@ -60,7 +60,7 @@ def inheriting(create: Create, from_run: Inheritance) -> Create:
     if body["kind"] == JOB.kind:
         template = _pod_template(body["spec"]["template"], "driver", from_run)
         # Policies look at Jobs, too: they get what the template gives to their pods.
-        metadata = _filled(body["metadata"], template["metadata"])
+        metadata = _of_class(_filled(body["metadata"], template["metadata"]), from_run.spec.operator_class)
         body = {**body, "spec": {**body["spec"], "template": template}}
     elif body["kind"] == DASK_CLUSTER.kind:
         parts = {name: _part(body["spec"][name], name, from_run) for name in ("scheduler", "worker")}
@@ -133,7 +133,15 @@ def _with_resources(container: Object, defaults: RunDefaults) -> Object:
 
 def _with_metadata(metadata: Object, from_run: Inheritance) -> Object:
     found = {field: _inherited(from_run, field) for field in ("labels", "annotations")}
-    return _filled(metadata, found)
+    return _of_class(_filled(metadata, found), from_run.spec.operator_class)
+
+
+def _of_class(metadata: Object, operator_class: str | None) -> Object:
+    """Metadata with the label by which the operator of that class finds the object; a template cannot change it."""
+    labels = {name: value for name, value in metadata.get("labels", {}).items() if name != names.LABEL_OPERATOR_CLASS}
+    if operator_class is not None:
+        labels[names.LABEL_OPERATOR_CLASS] = operator_class
+    return {**metadata, "labels": labels} if labels or "labels" in metadata else metadata
 
 
 def _filled(metadata: Object, more: Object) -> Object:

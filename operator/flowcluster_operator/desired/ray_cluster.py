@@ -41,16 +41,21 @@ _AUTOSCALER = {
 }
 
 
+def head_service(name: str) -> str:
+    """Name of the Service that KubeRay makes for a RayCluster's head."""
+    return f"{name}-head-svc"
+
+
 def head_host(name: str, namespace: str, settings: Settings) -> str:
-    """DNS name of the Service that KubeRay makes for a RayCluster's head."""
-    return f"{name}-head-svc.{namespace}.svc.{settings.cluster_domain}"
+    """DNS name of that Service."""
+    return f"{head_service(name)}.{namespace}.svc.{settings.cluster_domain}"
 
 
 def ray_cluster(key: Key, spec: FlowRunSpec, settings: Settings, scale: Scale, keys: str) -> Object:
     """The RayCluster with so many workers, which lets in who knows the token in that Secret.
 
-    Ray's own autoscaler sets the number of workers within the bounds; where they are equal and nobody can change his
-    mind, there is none. Tasks run on workers alone.
+    Ray's own autoscaler sets the number of workers within the bounds. It is a container of the head's pod and cannot be
+    added later: it is there also where the bounds are equal, as a user can edit them. Tasks run on workers only.
     """
     assert spec.cluster is not None
     metadata = child_metadata(key, names.COMPONENT_CLUSTER)
@@ -58,7 +63,6 @@ def ray_cluster(key: Key, spec: FlowRunSpec, settings: Settings, scale: Scale, k
     scheduler, workers = spec.cluster.scheduler, spec.cluster.workers or Workers()
     doors = [str(CLIENT_PORT), str(DASHBOARD_PORT), f"{FILE_MARK}{TOKEN_PORT}:{FOLDER}/{TOKEN_FILE}"]
     leading = [_head(scheduler, image, settings), *([relay(image, doors, settings)] if spec.flow is None else [])]
-    adapts = scale.minimum < scale.maximum or spec.flow is None
     head = cluster_template(key, scheduler, "scheduler", leading, settings, keys, {})
     return {
         "apiVersion": RAY_CLUSTER.api_version,
@@ -67,10 +71,11 @@ def ray_cluster(key: Key, spec: FlowRunSpec, settings: Settings, scale: Scale, k
         "spec": {
             "rayVersion": OLDEST,
             "authOptions": {"mode": "token", "secretName": keys},
-            **({"enableInTreeAutoscaling": True, "autoscalerOptions": _autoscaler(settings)} if adapts else {}),
+            "enableInTreeAutoscaling": True,
+            "autoscalerOptions": _autoscaler(settings),
             "headGroupSpec": {
                 "rayStartParams": {"num-cpus": "0"},
-                "template": _once(with_autoscaler_token(head) if adapts else head),
+                "template": _once(with_autoscaler_token(head)),
             },
             "workerGroupSpecs": [
                 {

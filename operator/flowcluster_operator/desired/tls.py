@@ -18,7 +18,8 @@ from flowcluster_operator.resources import SECRET, Object
 #: Where the keys are in the pods of a run.
 FOLDER = "/etc/flowcluster/keys"
 
-_VOLUME = "flowcluster-keys"
+#: Name of the volume with the keys, in all pods of a run.
+KEYS_VOLUME = "flowcluster-keys"
 _FILES = {"CA_FILE": "ca.crt"} | {
     f"{role}__{what}": f"tls.{suffix}"
     for role in ("SCHEDULER", "WORKER", "CLIENT")
@@ -53,13 +54,13 @@ def keys(key: Key, lease: Object) -> Object:
 def keys_in(pod: dict[str, Any]) -> str | None:
     """Name of the Secret whose keys a pod of that spec has, if it has any."""
     volumes = pod.get("volumes") or []
-    return next((volume["secret"]["secretName"] for volume in volumes if volume["name"] == _VOLUME), None)
+    return next((volume["secret"]["secretName"] for volume in volumes if volume["name"] == KEYS_VOLUME), None)
 
 
 def with_keys(pod: dict[str, Any], secret: str, environment: Mapping[str, str]) -> dict[str, Any]:
     """A pod's spec with the keys in all of its containers, which `environment` tells how to use them."""
     env = [{"name": name, "value": value} for name, value in {ENV_KEYS: FOLDER, **environment}.items()]
-    mount = {"name": _VOLUME, "mountPath": FOLDER, "readOnly": True}
+    mount = {"name": KEYS_VOLUME, "mountPath": FOLDER, "readOnly": True}
     containers = [
         {
             **container,
@@ -68,5 +69,5 @@ def with_keys(pod: dict[str, Any], secret: str, environment: Mapping[str, str]) 
         }
         for container in pod["containers"]
     ]
-    volume = {"name": _VOLUME, "secret": {"secretName": secret}}
+    volume = {"name": KEYS_VOLUME, "secret": {"secretName": secret}}
     return {**pod, "containers": containers, "volumes": [*pod.get("volumes", []), volume]}

@@ -10,9 +10,10 @@ from flowcluster_api import conditions as c
 from flowcluster_api import names
 from flowcluster_operator.backends.base import Backend
 from flowcluster_operator.facts import last_line, parse_time
-from flowcluster_operator.model import Blocked, Observed, OutOfMemory, PodFacts, Trouble
+from flowcluster_operator.model import Blocked, Observed, OutOfMemory, PodFacts, Scale, Trouble
 from flowcluster_operator.policies.advice import advice, refusal_advice
 from flowcluster_operator.policies.parts import COMPONENTS, Part, part_of
+from flowcluster_operator.policies.readiness import readiness
 from flowcluster_operator.resources import DASK_CLUSTER, FLOW_RUN, JOB, RAY_CLUSTER
 
 #: Seconds that the upstream operator may take to act on a new cluster resource. It takes 0.4 when it is idle.
@@ -51,6 +52,7 @@ def cause(observed: Observed, backend: Backend | None, now: dt.datetime) -> Caus
         _rejected(observed)
         or _pods_blocked(observed)
         or _pods_missing(observed)
+        or _reference_unusable(observed)
         or (_cluster_silent(observed, backend, now) if backend else None)
     )
 
@@ -182,6 +184,14 @@ def _pods_missing(observed: Observed) -> Cause | None:
 def _no_pod(observed: Observed, component: str, reason: str, message: str) -> Cause:
     words = f"no pod for the {component}: {message}"
     return Cause(reason, _advised(words, message, _part(observed, component)), component)
+
+
+def _reference_unusable(observed: Observed) -> Cause | None:
+    """Return why the cluster that spec.cluster.ref names cannot take work."""
+    if not observed.is_guest:
+        return None
+    verdict = readiness(observed, Scale(0, 0, 0))
+    return None if verdict.ready else Cause(verdict.reason, verdict.message, names.COMPONENT_CLUSTER)
 
 
 def _cluster_silent(observed: Observed, backend: Backend, now: dt.datetime) -> Cause | None:

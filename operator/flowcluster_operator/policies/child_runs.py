@@ -30,7 +30,7 @@ def requested(observed: Observed, settings: Settings) -> tuple[Action, ...]:
         return ()
     children = {obj["metadata"]["name"]: obj for obj in observed.child_runs}
     # Created in the same pass: they count together.
-    live = sum(not _is_finished(obj) for obj in children.values())
+    live = sum(not is_finished(obj) for obj in children.values())
     actions: list[Action] = []
     for name, request in child_runs.read(observed.lease).items():
         action = _step(name, request, children.get(name), observed, settings, live)
@@ -40,7 +40,8 @@ def requested(observed: Observed, settings: Settings) -> tuple[Action, ...]:
     return tuple(actions)
 
 
-def _is_finished(flow_run: Object) -> bool:
+def is_finished(flow_run: Object) -> bool:
+    """Return whether a FlowRun is over."""
     conditions = (flow_run.get("status") or {}).get("conditions") or []
     return any(item["type"] == c.FINISHED and item["status"] == "True" for item in conditions)
 
@@ -74,7 +75,7 @@ def _create(
     if live >= settings.child_runs:
         message = f"the run has {live} child runs already, the most that the administrator allows (childRuns.maximum)"
         return _answer(name, request, observed, message)
-    spec = _bounded(request_spec, observed.spec, settings)
+    spec = _of_class(_bounded(request_spec, observed.spec, settings), observed.spec.operator_class)
     try:
         parsed = FlowRunSpec.model_validate(spec)
         exceeds = (
@@ -113,6 +114,12 @@ def _bounded(request_spec: Object, parent: FlowRunSpec, settings: Settings) -> O
     if isinstance(maximum, int) and maximum > limit:
         parts["workers"] = workers | {"maximum": limit}
     return request_spec | {"cluster": cluster | parts}
+
+
+def _of_class(spec: Object, operator_class: str | None) -> Object:
+    """A child run is handled by the operator that handles its parent."""
+    rest = {field: value for field, value in spec.items() if field != "operatorClass"}
+    return rest if operator_class is None else rest | {"operatorClass": operator_class}
 
 
 def _resize(name: str, request: Request, child: Object | None, observed: Observed, settings: Settings) -> Action | None:

@@ -16,8 +16,10 @@ from flowcluster_operator.resources import Object
 def cluster_lost(observed: Observed, status: Object) -> str | None:
     """One sentence on how the cluster was lost; None while it is not, or was never ready."""
     known: Object = status.get("cluster") or {}
-    if not known.get("name") or observed.is_guest:
+    if not known.get("name"):
         return None
+    if observed.is_guest:
+        return _reference_lost(observed, known) if known.get("scheduler") else None
     if observed.cluster is None or "deletionTimestamp" in observed.cluster["metadata"]:
         return f"{known['kind']}Cluster {known['name']} was deleted while the run needed it"
     identity = known.get("scheduler")
@@ -25,18 +27,40 @@ def cluster_lost(observed: Observed, status: Object) -> str | None:
         return None
     if not observed.is_beneath and (observed.lease is None or "deletionTimestamp" in observed.lease["metadata"]):
         return "the run's Lease was deleted, and its keys with it: no other worker could join"
+    return _leader_lost(observed, known["kind"], identity)
+
+
+def _reference_lost(observed: Observed, known: Object) -> str | None:
+    """How the cluster was lost that spec.cluster.ref names, once it was usable."""
+    name, cluster = f"{known['kind']}Cluster {known['name']} (spec.cluster.ref)", observed.referenced
+    if cluster is None:
+        return f"{name} was deleted while the run used it"
+    if "deletionTimestamp" in cluster["metadata"]:
+        return f"{name} is being deleted while the run uses it"
+    lost = _leader_lost(observed, known["kind"], known["scheduler"])
+    return f"{name}: {lost}" if lost is not None else None
+
+
+def _leader_lost(observed: Observed, kind: str, identity: Object) -> str | None:
+    """How the scheduler or head was lost that the run has used."""
     pod = next((pod for pod in observed.leaders() if pod.uid == identity["uid"]), None)
     if pod is None:
         return f"pod {identity['pod']} was removed, and with it all state of the cluster"
     if pod.terminating:
-        return f"the {pod.component}'s pod {pod.name} was removed{_why(pod, known['kind'])}: all its state is gone"
+        return f"the {pod.component}'s pod {pod.name} was removed{_why(pod, kind, observed)}: all its state is gone"
     if pod.restarts > identity.get("restarts", 0) or pod.ended is not None:
-        return f"the {pod.component} in pod {pod.name} ended{_why(pod, known['kind'])}: all its state is gone"
+        return f"the {pod.component} in pod {pod.name} ended{_why(pod, kind, observed)}: all its state is gone"
     return None
 
 
-def _why(pod: PodFacts, kind: str) -> str:
-    """Why the pod's main container ended, in parentheses; empty where no cause is known."""
+def _why(pod: PodFacts, kind: str, observed: Observed) -> str:
+    """Why the pod's main container ended, in parentheses; empty where no cause is known.
+
+    Of a cluster that is not the run's own, no field of the run's spec changes anything.
+    """
+    if observed.is_guest:
+        known = pod.failure or pod.disrupted or pod.last_end
+        return f" ({_words(known)})" if known is not None else ""
     killed = pod.out_of_memory
     if pod.failure is None and killed is not None and killed.container in names.LEADERS.values():
         return f" ({out_of_memory(pod.component, kind, pod.name, killed)})"

@@ -1,8 +1,9 @@
-"""Which deadline of a run has passed. Pure."""
+"""Which deadline of a run has passed, or is next. Pure."""
 
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from flowcluster_api.v1alpha1 import FlowRunSpec
@@ -24,13 +25,30 @@ class Passed(NamedTuple):
 
 def passed(status: Object, spec: FlowRunSpec, now: dt.datetime) -> Passed | None:
     """Return the deadline that has passed, that of the whole run first; None while there is time."""
-    if "startTime" not in status:
-        return None
-    seconds = (now - parse_time(status["startTime"])).total_seconds()
-    limit = spec.active_deadline_seconds
-    if limit is not None and seconds >= limit:
-        return Passed(False, f"still going after {limit} s (spec.activeDeadlineSeconds)")
-    limit = spec.start_deadline_seconds
-    if "readyTime" not in status and seconds >= limit:
-        return Passed(True, f"not started within {limit} s (spec.startDeadlineSeconds)")
+    for is_start, limit, left in _deadlines(status, spec, now):
+        if left <= 0:
+            words = "not started within {} s (spec.startDeadlineSeconds)" if is_start else ""
+            words = words or "still going after {} s (spec.activeDeadlineSeconds)"
+            return Passed(is_start, words.format(limit))
     return None
+
+
+def seconds_left(status: Object, spec: FlowRunSpec, now: dt.datetime) -> list[float]:
+    """Return the seconds until each deadline that has not passed."""
+    return [left for _, _, left in _deadlines(status, spec, now) if left > 0]
+
+
+def _deadlines(status: Object, spec: FlowRunSpec, now: dt.datetime) -> Iterator[tuple[bool, int, float]]:
+    """Yield of each deadline whether it is that of the start, its limit, and the seconds until it passes.
+
+    A run that begins again after the loss of its cluster has the time of a start for that, from the loss and from when
+    the next cluster is begun. Its whole time goes on.
+    """
+    if "startTime" not in status:
+        return
+    if spec.active_deadline_seconds is not None:
+        since = parse_time(status["startTime"])
+        yield False, spec.active_deadline_seconds, spec.active_deadline_seconds - (now - since).total_seconds()
+    if "readyTime" not in status:
+        since = parse_time(status.get("lostTime") or status.get("rebuildTime") or status["startTime"])
+        yield True, spec.start_deadline_seconds, spec.start_deadline_seconds - (now - since).total_seconds()

@@ -10,17 +10,17 @@ from flowcluster_api import driver, names
 from flowcluster_api.driver import Outcome
 from flowcluster_operator.facts import last_line
 from flowcluster_operator.model import Blocked, Ended, Observed, PodFacts
+from flowcluster_operator.policies import idleness
 from flowcluster_operator.policies.advice import advice, crash_advice
 from flowcluster_operator.policies.causes import Cause
 from flowcluster_operator.policies.cluster_lost import cluster_lost
+from flowcluster_operator.policies.dead_node import unconfirmed
 from flowcluster_operator.policies.deadlines import passed
 from flowcluster_operator.policies.lease import silence
 from flowcluster_operator.policies.losses import with_losses
 from flowcluster_operator.policies.parts import Part, part_of
+from flowcluster_operator.policies.retries import attempts, has_more
 from flowcluster_operator.resources import Object
-
-#: Evictions that a driver is started again after. One that needs more than its nodes have is evicted again and again.
-EVICTIONS = 3
 
 _PHASES: dict[driver.OutcomeState, c.Phase] = {
     "Completed": "Succeeded",
@@ -32,22 +32,28 @@ _PHASES: dict[driver.OutcomeState, c.Phase] = {
 
 @dataclasses.dataclass(frozen=True)
 class Ending:
-    """How a run ended: `phase` is where it will be when everything is cleaned up."""
+    """How a run ended: `phase` is where it will be when everything is cleaned up.
+
+    Attributes:
+        is_loss: whether the operator observed that the run's cluster is lost: the run may begin again on another one.
+    """
 
     phase: c.Phase
     reason: str
     message: str
     exit_code: int | None = None
     outcome: Outcome | None = None
+    is_loss: bool = False
 
 
 def ending(observed: Observed, status: Object, why: Cause | None, now: dt.datetime) -> Ending | None:
     """The run's end, or None while it goes on. `why` is what holds it up, if anything does.
 
-    How a driver ended that was suspended is of no account: it was stopped for that.
+    How a driver ended that the operator stopped is of no account: that of a run that is suspended, or that begins again
+    on another cluster. The deadlines of the latter go on.
     """
     assert observed.spec is not None
-    dormant = is_suspended(status)
+    dormant = is_dormant(status)
     if observed.invalid is not None and not observed.spec.cancel:
         return Ending("Failed", c.INVALID_SPEC, observed.invalid)
     last = None if dormant else driver_end(observed) or _said(observed)
@@ -59,17 +65,32 @@ def ending(observed: Observed, status: Object, why: Cause | None, now: dt.dateti
         message = f"FlowRun {observed.parent.name} has ended, and this run was a part of it"
         return Ending("Cancelled", c.PARENT_ENDED, message)
     if dormant:
-        return None
+        return None if is_suspended(status) else _too_late(observed, status, None, now)
     if lost := cluster_lost(observed, status):
-        return Ending("Failed", c.CLUSTER_LOST, lost)
+        return Ending("Failed", c.CLUSTER_LOST, lost, is_loss=True)
     if last is not None:
         return dataclasses.replace(last, message=with_losses(last.message, observed, status))
-    return _driver_gone(observed, status) or _silent(observed) or _too_late(observed, status, why, now)
+    return (
+        _driver_gone(observed, status, now)
+        or _silent(observed)
+        or _too_late(observed, status, why, now)
+        or _idle(observed, status)
+    )
 
 
 def is_suspended(status: Object) -> bool:
     """Whether the run was suspended, and did not start again."""
     return status.get("phase") == "Suspended"
+
+
+def is_rebuilding(status: Object) -> bool:
+    """Whether the run has lost its cluster, and what is left of that has to go before another one is begun."""
+    return "lostTime" in status
+
+
+def is_dormant(status: Object) -> bool:
+    """Whether nothing of the run must exist for now."""
+    return is_suspended(status) or is_rebuilding(status)
 
 
 def driver_end(observed: Observed) -> Ending | None:
@@ -81,12 +102,7 @@ def driver_end(observed: Observed) -> Ending | None:
     found = attempt_end(observed, pods[-1])
     if found is None or found.phase == "Succeeded" or _job_condition(observed, "Failed") is not None:
         return found
-    return None if _is_retried(pods, found, observed.spec.flow.backoff_limit) else found
-
-
-def attempts(observed: Observed) -> list[PodFacts]:
-    """Return the pods of the driver, one for each attempt, in their order."""
-    return sorted(observed.of(names.COMPONENT_DRIVER), key=lambda pod: (pod.created, pod.name))
+    return None if has_more(observed, found.exit_code) else found
 
 
 def attempt_end(observed: Observed, pod: PodFacts) -> Ending | None:
@@ -95,15 +111,6 @@ def attempt_end(observed: Observed, pod: PodFacts) -> Ending | None:
         return None
     kind = observed.spec.cluster.kind if observed.spec and observed.spec.cluster else None
     return _read(pod, pod.ended, part_of(names.COMPONENT_DRIVER, kind))
-
-
-def _is_retried(pods: list[PodFacts], found: Ending, backoff_limit: int) -> bool:
-    """Whether the Job starts another pod. A drain, a preemption or an eviction is no failure of the flow."""
-    if found.exit_code == driver.EXIT_NOT_STARTED:
-        return False
-    if pods[-1].disrupted is not None:
-        return sum(pod.failure is not None and pod.failure.reason == "Evicted" for pod in pods) <= EVICTIONS
-    return sum(pod.ended is not None and pod.disrupted is None for pod in pods) <= backoff_limit
 
 
 def _read(pod: PodFacts, ended: Ended, part: Part) -> Ending:
@@ -164,13 +171,15 @@ def _job_condition(observed: Observed, kind: str) -> Object | None:
     return next((item for item in conditions if item["type"] == kind and item["status"] == "True"), None)
 
 
-def _driver_gone(observed: Observed, status: Object) -> Ending | None:
+def _driver_gone(observed: Observed, status: Object, now: dt.datetime) -> Ending | None:
     assert observed.spec is not None
     job = (status.get("flow") or {}).get("job")
     if observed.spec.flow is None or not job:
         return None
     if observed.job is None or "deletionTimestamp" in observed.job["metadata"]:
         return Ending("Failed", c.DRIVER_LOST, f"Job {job} was deleted while the flow ran")
+    if gone := unconfirmed(observed, now):
+        return Ending("Failed", c.DRIVER_LOST, gone)
     failed = _job_condition(observed, "Failed")
     if failed is not None:
         return Ending("Failed", c.DRIVER_LOST, f"the driver's pod is gone: {failed.get('message') or 'removed'}")
@@ -191,8 +200,21 @@ def _said(observed: Observed) -> Ending | None:
 
 
 def _silent(observed: Observed) -> Ending | None:
-    said = silence(observed)
-    return None if said is None else Ending("Failed", c.DRIVER_LOST, said)
+    silent = silence(observed)
+    if silent is None:
+        return None
+    spec, signs = observed.spec, observed.driver
+    was_due = spec is not None and (spec.lease_duration_seconds is not None or (signs is not None and signs.holder))
+    return Ending("Failed", c.DRIVER_LOST if was_due else c.START_DEADLINE_EXCEEDED, silent)
+
+
+def _idle(observed: Observed, status: Object) -> Ending | None:
+    """The end of an idle run. A flow has not completed; where only a cluster was asked for, nothing has failed."""
+    assert observed.spec is not None
+    message = idleness.exceeded(observed, status)
+    if message is None:
+        return None
+    return Ending("Cancelled" if observed.spec.flow is None else "Failed", c.IDLE_TIMEOUT_EXCEEDED, message)
 
 
 def _too_late(observed: Observed, status: Object, why: Cause | None, now: dt.datetime) -> Ending | None:

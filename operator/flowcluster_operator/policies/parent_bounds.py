@@ -16,6 +16,8 @@ Template = dict[str, Any]
 
 def beyond(child: FlowRunSpec, parent: FlowRunSpec, settings: Settings) -> str | None:
     """Return the first thing in which `child` exceeds `parent`, with its field; None if it stays within."""
+    if child.operator_class != parent.operator_class:
+        return "spec.operatorClass is not that of the parent"
     return (
         _flow_beyond(child, parent, settings)
         or _image_beyond(child, parent, settings)

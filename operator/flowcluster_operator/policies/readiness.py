@@ -27,9 +27,7 @@ def readiness(observed: Observed, scale: Scale) -> Readiness:
     if cluster is None:
         return Readiness(True, c.NO_CLUSTER, "the run has no cluster of its own")
     if cluster.ref is not None:
-        if observed.referenced is None:
-            return Readiness(False, c.CLUSTER_NOT_FOUND, f"there is no {cluster.kind}Cluster {cluster.ref.name} here")
-        return Readiness(True, c.CLUSTER_USABLE, f"uses {cluster.kind}Cluster {cluster.ref.name}")
+        return _of_reference(observed, f"{cluster.kind}Cluster {cluster.ref.name}", names.LEADERS[cluster.kind])
     waiting, leader = [], names.LEADERS[cluster.kind]
     if ready_leader(observed) is None:
         stages = [pod.stage for pod in observed.of(leader) if not pod.terminating]
@@ -39,6 +37,33 @@ def readiness(observed: Observed, scale: Scale) -> Readiness:
     if waiting:
         return Readiness(False, c.WAITING, f"waiting for {' and '.join(waiting)}")
     return Readiness(True, c.CLUSTER_USABLE, f"the {leader} and {workers} workers are ready")
+
+
+def _of_reference(observed: Observed, cluster: str, leader: str) -> Readiness:
+    """The readiness of a cluster that exists without the run."""
+    found = observed.reference
+    if found.cluster is None:
+        return Readiness(False, c.CLUSTER_NOT_FOUND, f"there is no {cluster} (spec.cluster.ref) in this namespace")
+    if "deletionTimestamp" in found.cluster["metadata"]:
+        return Readiness(False, c.CLUSTER_NOT_READY, f"{cluster} (spec.cluster.ref) is being deleted")
+    if ready_leader(observed) is None:
+        blocked = next((f": {pod.blocked.reason}" for pod in found.leaders if pod.blocked is not None), "")
+        return Readiness(
+            False, c.CLUSTER_NOT_READY, f"the {leader} of {cluster} (spec.cluster.ref) is not Ready{blocked}"
+        )
+    if not found.has_service:
+        return Readiness(False, c.CLUSTER_NOT_READY, f"{cluster} (spec.cluster.ref) has no Service for its {leader}")
+    return Readiness(True, c.CLUSTER_USABLE, f"uses {cluster}")
+
+
+def is_usable(observed: Observed) -> bool:
+    """Whether the scheduler or head of the run's cluster takes connections."""
+    if ready_leader(observed) is None:
+        return False
+    if not observed.is_guest:
+        return True
+    found = observed.reference
+    return found.cluster is not None and "deletionTimestamp" not in found.cluster["metadata"] and found.has_service
 
 
 def ready_leader(observed: Observed) -> PodFacts | None:

@@ -52,8 +52,10 @@ async def apply(
     )
     if plan.status is not None and observed.run is not None:
         await _write_status({**observed.run, "status": plan.status}, store, kube)
+    clock = asyncio.get_running_loop().time()
     for event in plan.events:
-        await _emit(event, observed, kube, now)
+        if memory.event_limits.admits(observed.key, event, clock):
+            await _emit(event, observed, kube, now)
     for outcome in outcomes:
         if isinstance(outcome, BaseException):
             raise outcome
@@ -61,8 +63,11 @@ async def apply(
 
 
 async def _write_status(run: Object, store: Store, kube: Kube) -> None:
+    meta = {field: run["metadata"][field] for field in ("name", "namespace", "uid", "resourceVersion")}
+    # The API server takes only the status: the spec, with its parameters, can be large.
+    body = {"apiVersion": FLOW_RUN.api_version, "kind": FLOW_RUN.kind, "metadata": meta, "status": run["status"]}
     try:
-        written = await kube.replace_status(FLOW_RUN, run)
+        written = await kube.replace_status(FLOW_RUN, body)
     except (Conflict, NotFound):
         store.remove(FLOW_RUN, run["metadata"]["uid"])  # the next pass reads it: the watch may be late
         raise
@@ -79,15 +84,13 @@ async def _act(action: Action, key: Key, store: Store, memory: Memory, kube: Kub
         return None  # the plan has the run looked at again
     try:
         answer = await _change(action, key, kube)
-    except NotFound:
-        store.remove(action.resource, action.uid)
-        return None
-    except Conflict:
+    except (Conflict, NotFound):
+        # A proxy in front of the API server can answer 404, too. What is forgotten here is never deleted.
         if await _exists(action, key, store, kube):
             raise
-        return None  # a namesake took its place: the object that was meant is gone
-    if isinstance(action, Delete) and action.background:  # the answer shows the object as it was, and it is gone
-        store.remove(action.resource, action.uid)
+        return None  # the object is gone; a namesake may have taken its place
+    if isinstance(action, Delete) and action.background:  # the answer may show the object as it was
+        store.remove(action.resource, action.uid, is_gone=not (answer.get("metadata") or {}).get("finalizers"))
     elif answer.get("kind") == action.resource.kind:
         store.put(action.resource, answer)
     return None
@@ -105,13 +108,16 @@ async def _change(action: Delete | SetWorkers | DropFinalizers, key: Key, kube: 
 
 async def _exists(action: Delete | SetWorkers | DropFinalizers, key: Key, store: Store, kube: Kube) -> bool:
     """Read an object again whose state was not as expected. The next pass decides on what is stored here."""
-    found = await kube.list(action.resource, key.namespace, fields=f"metadata.name={action.name}")
-    for item in found["items"]:
+    try:
+        found = (await kube.list(action.resource, key.namespace, fields=f"metadata.name={action.name}"))["items"]
+    except NotFound:  # the kind is not installed any more
+        found = []
+    for item in found:
         if item["metadata"]["uid"] == action.uid:
             item.setdefault("apiVersion", action.resource.api_version)
             store.put(action.resource, item)
             return True
-    store.remove(action.resource, action.uid)
+    store.remove(action.resource, action.uid, is_gone=not found)
     return False
 
 

@@ -1,11 +1,12 @@
 """From what was observed to what is done about it. Pure: values in, a `Plan` out.
 
-A run's life, read from top to bottom: gone → finished → over → suspended → starting or running.
+A run's life, read from top to bottom: gone → finished → over → suspended → begins again → starting or running.
 No order of observations raises: what a spec makes impossible ends the run, and each phase leads on.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 
 from flowcluster_api import conditions as c
@@ -16,15 +17,18 @@ from flowcluster_operator.desired.inherited import Inheritance, inheriting
 from flowcluster_operator.errors import SpecError, TemplateError
 from flowcluster_operator.facts import parse_time
 from flowcluster_operator.model import Action, Create, Delete, Observed, Plan, Resizing
-from flowcluster_operator.policies import teardown
+from flowcluster_operator.policies import idleness, teardown
 from flowcluster_operator.policies.admission import not_allowed
 from flowcluster_operator.policies.bounds import rebounding
 from flowcluster_operator.policies.causes import Cause, cause, trouble_cause
 from flowcluster_operator.policies.child_runs import requested
-from flowcluster_operator.policies.ending import Ending, ending, is_suspended
+from flowcluster_operator.policies.dead_node import next_unconfirmed
+from flowcluster_operator.policies.deadlines import seconds_left
+from flowcluster_operator.policies.ending import Ending, ending, is_rebuilding, is_suspended
 from flowcluster_operator.policies.lease import next_look
 from flowcluster_operator.policies.refusals import final_refusal
 from flowcluster_operator.policies.resizing import resizing
+from flowcluster_operator.policies.retries import after_loss, limiting
 from flowcluster_operator.policies.scaling import scale
 from flowcluster_operator.reconcile import progress
 from flowcluster_operator.reconcile.missing import missing
@@ -36,6 +40,8 @@ from flowcluster_operator.status import Draft, is_true
 RETRY_SECONDS = 5.0
 #: Seconds between looks at what no watch tells: Events about children, the age of a silent cluster resource.
 LOOK_SECONDS = 1.5
+#: Seconds between looks at a cluster that the run uses and does not own.
+REFERENCE_SECONDS = 4.0
 #: The shortest time between two looks that nothing but a clock asks for.
 SHORTEST_LOOK_SECONDS = 0.5
 #: Seconds for which passes fail before status shows why.
@@ -56,12 +62,17 @@ def decide(observed: Observed, settings: Settings, now: dt.datetime) -> Plan:
         return _close(draft)
     backend = _backend(observed)
     why = _trouble(observed) or cause(observed, backend, now)
-    if over := ending(observed, draft.status, why, now):
-        return _finish(observed, draft, settings, over)
     _accept(draft)
+    if over := ending(observed, draft.status, why, now):
+        failed = after_loss(observed) if over.is_loss else None
+        if failed is None:
+            return _finish(observed, draft, settings, over)
+        return _begin_again(observed, draft, settings, over.message, failed)
     # A suspension goes on to its end: what is left of the run then would be taken for that of the next start.
     if observed.spec.suspend or (is_suspended(draft.status) and not _is_empty(observed)):
         return _suspend(observed, draft, settings, now)
+    if is_rebuilding(draft.status):
+        return _begin(draft) if _is_empty(observed) else _remove_lost(observed, draft, settings, now)
     if "startTime" not in draft.status or draft.status.get("phase") in (None, "Pending", "Suspended"):
         return _begin(draft)
     return _start_or_run(observed, draft, settings, now, backend, why)
@@ -155,26 +166,14 @@ def _accept(draft: Draft) -> None:
 
 def _finish(observed: Observed, draft: Draft, settings: Settings, over: Ending) -> Plan:
     """Write the end first; what the run had is deleted in the passes after that."""
-    _accept(draft)
     progress.record(observed, draft, _backend(observed), settings)
     reason = c.SUCCEEDED if over.phase == "Succeeded" else over.reason
     progress.finish(draft, over.phase, reason, over.message)
+    progress.close_tasks(observed, draft)
     if over.outcome is not None or draft.status.get("flow"):
-        _record_outcome(draft.status.setdefault("flow", {}), over)
+        progress.record_outcome(draft.status.setdefault("flow", {}), over)
     progress.display(draft)
     return Plan(status=draft.changed(), events=tuple(draft.events), requeue=0)
-
-
-def _record_outcome(flow: Object, over: Ending) -> None:
-    if over.exit_code is not None:
-        flow["exitCode"] = over.exit_code
-    if over.outcome is None:
-        return
-    tasks = over.outcome.tasks
-    flow["tasks"] = {"total": tasks.total, "running": 0, "completed": tasks.completed, "failed": tasks.failed}
-    told = over.outcome
-    results = {"result": told.result, "resultUrl": told.result_url, "resultOmitted": told.result_omitted}
-    flow.update({name: text for name, text in results.items() if text is not None})
 
 
 def _suspend(observed: Observed, draft: Draft, settings: Settings, now: dt.datetime) -> Plan:
@@ -182,25 +181,48 @@ def _suspend(observed: Observed, draft: Draft, settings: Settings, now: dt.datet
     draft.explain(c.SUSPENDED, "suspended by spec.suspend: nothing of the run exists")
     if draft.status.pop("startTime", None):
         draft.tell(c.SUSPENDED, "suspended by spec.suspend")
-    for field in ("readyTime", "display"):
-        draft.status.pop(field, None)
+    progress.close_tasks(observed, draft)
+    progress.forget_start(draft)
     progress.forget_children(draft)
-    draft.forget(c.CLUSTER_READY, c.FLOW_STARTED)
     draft.summarise("progressing", c.SUSPENDED, "suspended")
     # The record of the children goes first: deleting them must not look like losing them.
     if (changed := draft.changed()) is not None:
         return Plan(status=changed, events=tuple(draft.events), requeue=0)
-    look = None if _is_empty(observed) else teardown.stuck_in(observed, settings, now) or LOOK_SECONDS
+    return Plan(requeue=None) if _is_empty(observed) else _remove(observed, settings, now)
+
+
+def _remove(observed: Observed, settings: Settings, now: dt.datetime) -> Plan:
+    """Delete what is left of a run that is to have nothing for now."""
+    look = teardown.stuck_in(observed, settings, now) or LOOK_SECONDS
     return Plan(actions=tuple(teardown.removals(observed, settings, now)), requeue=look)
+
+
+def _begin_again(observed: Observed, draft: Draft, settings: Settings, lost: str, failed: int) -> Plan:
+    """Record the loss of the cluster first. As with a suspension, what is left is deleted in the passes after that."""
+    assert observed.spec is not None
+    assert observed.spec.flow is not None
+    progress.record(observed, draft, _backend(observed), settings)
+    progress.close_tasks(observed, draft)
+    progress.lose_cluster(draft, lost, failed, observed.spec.flow.backoff_limit)
+    return Plan(status=draft.changed(), events=tuple(draft.events), requeue=0)
+
+
+def _remove_lost(observed: Observed, draft: Draft, settings: Settings, now: dt.datetime) -> Plan:
+    """Delete what is left of a lost cluster, and of its driver. Names are free again when all of it is gone."""
+    if held := teardown.held(observed, settings, now):
+        draft.explain(c.CLUSTER_LOST, f"another cluster follows when nothing is left of the lost one: {held}")
+    return dataclasses.replace(_remove(observed, settings, now), status=draft.changed())
 
 
 def _begin(draft: Draft) -> Plan:
     """Record that the run starts, before any child exists: deadlines count, and fixed fields cannot change.
 
-    A run that was suspended starts in the same way.
+    A run that was suspended, or that lost its cluster, starts in the same way.
     """
     draft.phase("Starting")
     draft.stamp("startTime")
+    if draft.status.pop("lostTime", None):
+        draft.stamp("rebuildTime")
     draft.explain(c.WAITING, "the run is starting")
     draft.summarise("progressing", c.WAITING, "the run is starting")
     return Plan(status=draft.changed(), events=tuple(draft.events), requeue=0)
@@ -227,11 +249,13 @@ def _start_or_run(
     progress.record(observed, draft, backend, settings)
     if is_new and progress.has_children(draft) and (made := _asked_for(observed)):
         draft.tell(c.CREATED, made)
+    counts = progress.count_tasks(observed, draft)
     running = progress.judge(observed, draft, why, settings)
     sizing, children = _resize(observed, settings, backend), _child_runs(observed, settings)
-    looks = [_next_look(observed, draft.status, now, running=running), sizing.requeue, 0 if children else None]
+    look = _next_look(observed, draft.status, now, running=running)
+    looks = [look, sizing.requeue, counts, 0 if children else None]
     return Plan(
-        actions=(*sizing.actions, *children),
+        actions=(*sizing.actions, *limiting(observed).actions, *children),
         status=draft.changed(),
         events=tuple(draft.events),
         requeue=min((look for look in looks if look is not None), default=None),
@@ -268,16 +292,14 @@ def _asked_for(observed: Observed) -> str:
 def _next_look(observed: Observed, status: Object, now: dt.datetime, *, running: bool) -> float | None:
     """Return seconds until something is due that no watch event announces. A deadline that has passed is not due."""
     assert observed.spec is not None
-    elapsed = (now - parse_time(status["startTime"])).total_seconds()
-    deadlines = [observed.spec.active_deadline_seconds]
-    if "readyTime" not in status:
-        deadlines.append(observed.spec.start_deadline_seconds)
-    waits = [limit - elapsed for limit in deadlines if limit is not None and limit > elapsed]
+    waits = seconds_left(status, observed.spec, now)
     if running and observed.events_due is not None:
         waits.append(observed.events_due)
     if not running:
         of_run = [rejection for rejection in observed.rejections if rejection.kind != FLOW_RUN.kind]
         waits.append(RETRY_SECONDS if of_run else LOOK_SECONDS)
-    if (heard := next_look(observed)) is not None:
-        waits.append(heard)
+    if observed.is_guest:
+        waits.append(REFERENCE_SECONDS)
+    looks = (next_look(observed), next_unconfirmed(observed, now), idleness.next_look(observed, status))
+    waits += [look for look in looks if look is not None]
     return max(min(waits), SHORTEST_LOOK_SECONDS) if waits else None

@@ -1,11 +1,13 @@
 """Events of what a run waits for: of pods that a node prepares, and of objects that got no pods.
 
-Nothing watches Events: a cluster writes many, and few matter. An object's Events are listed when it has waited for some
-seconds, and again after pauses that grow.
+Nothing watches Events: a cluster writes many, and few matter. An object's Events are read when it has waited for some
+seconds, and again after pauses that grow. One listing of a namespace serves all objects there that wait: the API server
+has no index of Events, and reads all of them for each listing, whatever is selected.
 """
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import datetime as dt
 from collections.abc import Iterable, Sequence
@@ -24,14 +26,14 @@ PREPARING_SECONDS = 3.0
 #: Seconds that an object may be without a pod before its Events are listed. dask-kubernetes writes Events when it fails
 #: to create a Deployment; it takes some seconds for many clusters.
 PODLESS_SECONDS = {JOB.kind: 1.0, RAY_CLUSTER.kind: 1.0, DASK_CLUSTER.kind: 5.0}
-#: Seconds between two listings of one object's Events, at first and at most.
+#: Seconds between two readings of one object's Events, at first and at most. Two listings of one namespace are at least
+#: the first apart.
 FIRST_PAUSE, LONGEST_PAUSE = 1.5, 10.0
-#: Pods of one component whose Events are listed: where many wait, they wait for the same.
+#: Pods of one component whose Events are read: where many wait, they wait for the same.
 SAMPLE = 2
-#: Objects of one run whose Events one pass lists.
-LISTINGS = 4
-#: Events of one object that are read. Kubernetes merges repeated ones.
-_LIMIT = 100
+#: Events that each run has many of, and that name no cause; the operator's own are about FlowRuns.
+_USUAL = ("Completed", "Killing", "ScalingReplicaSet", "Scheduled", "SuccessfulCreate", "SuccessfulDelete")
+_FIELDS = ",".join(["source!=flowcluster", *(f"reason!={reason}" for reason in _USUAL)])
 
 
 class Waiting(NamedTuple):
@@ -55,14 +57,35 @@ class _Look:
     due: dt.datetime
 
 
+@dataclasses.dataclass(frozen=True)
+class _Listing:
+    """The Events of a namespace, by the UID of the object that they are about.
+
+    Attributes:
+        made: when.
+        wanted: UIDs of the objects that waited then: of others no Events are kept.
+        events: by UID.
+    """
+
+    made: dt.datetime
+    wanted: frozenset[str]
+    events: dict[str, list[Object]]
+
+    def serves(self, uid: str, due: dt.datetime) -> bool:
+        """Whether it has what was to be read of an object then."""
+        return uid in self.wanted and self.made >= due
+
+
 class EventLooks:
-    """When the Events of which object were listed, and what was found."""
+    """When the Events of which object were read, and what was found."""
 
     def __init__(self) -> None:
         self._looks: dict[Key, dict[str, _Look]] = {}
+        self._listings: dict[str, _Listing] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
 
     async def read(self, kube: Kube, key: Key, waiting: Iterable[Waiting], now: dt.datetime) -> dict[str, list[Object]]:
-        """Return the Events known of each object, by its UID, after listing those that are due.
+        """Return the Events known of each object, by its UID, after reading those that are due.
 
         A listing that fails is not worth the pass: it is made again after the pause.
         """
@@ -73,29 +96,62 @@ class EventLooks:
         if not looks:
             return {}
         self._looks[key] = looks
-        due = sorted((look.due, uid) for uid, look in looks.items() if look.due <= now)
-        for _, uid in due[:LISTINGS]:
-            looks[uid] = await _listed(kube, key, uid, looks[uid], now)
+        if due := {uid: look for uid, look in looks.items() if look.due <= now}:
+            listing = await self._listing(kube, key.namespace, now)
+            for uid, look in due.items():
+                self._take(uid, look, listing)
         return {uid: look.events for uid, look in looks.items()}
 
     def next_look(self, key: Key, now: dt.datetime) -> float | None:
-        """Return the seconds until Events of the run are to be listed again; None where nothing waits."""
+        """Return the seconds until Events of the run are to be read again; None where nothing waits."""
         due = [(look.due - now).total_seconds() for look in self._looks.get(key, {}).values()]
         return max(min(due), 0.5) if due else None
 
     def forget(self, key: Key) -> None:
         """The run is gone."""
         self._looks.pop(key, None)
+        if not self._looks:
+            self._listings.clear()
+
+    @staticmethod
+    def _take(uid: str, look: _Look, listing: _Listing) -> None:
+        """Read an object's Events in a listing, or wait for the next one."""
+        if not listing.serves(uid, look.due):
+            look.due = listing.made + dt.timedelta(seconds=FIRST_PAUSE)
+            return
+        look.events = listing.events.get(uid, [])
+        look.due = listing.made + dt.timedelta(seconds=look.pause)
+        look.pause = min(look.pause * 2, LONGEST_PAUSE)
+
+    async def _listing(self, kube: Kube, namespace: str, now: dt.datetime) -> _Listing:
+        """Return the last listing of a namespace, after making a new one unless the last one is young."""
+        async with self._locks.setdefault(namespace, asyncio.Lock()):
+            last = self._listings.get(namespace)
+            if last is None or (now - last.made).total_seconds() >= FIRST_PAUSE:
+                last = self._listings[namespace] = await self._listed(kube, namespace, last, now)
+            return last
+
+    async def _listed(self, kube: Kube, namespace: str, last: _Listing | None, now: dt.datetime) -> _Listing:
+        wanted: frozenset[str] = frozenset()
+        events: dict[str, list[Object]] = {}
+        try:
+            async for page in kube.pages(EVENT, namespace, fields=_FIELDS):
+                # Runs that began to wait while the first page was on its way are served, too.
+                wanted = wanted or self._wanted(namespace)
+                for item in page["items"]:
+                    uid = (item.get("involvedObject") or {}).get("uid")
+                    if uid in wanted:
+                        events.setdefault(uid, []).append({name: item[name] for name in _READ if name in item})
+        except (ApiError, ApiUnavailable):
+            return _Listing(now, self._wanted(namespace), last.events if last is not None else {})
+        return _Listing(now, wanted, events)
+
+    def _wanted(self, namespace: str) -> frozenset[str]:
+        return frozenset(uid for key, looks in self._looks.items() if key.namespace == namespace for uid in looks)
 
 
-async def _listed(kube: Kube, key: Key, uid: str, last: _Look, now: dt.datetime) -> _Look:
-    try:
-        found = await kube.list(EVENT, key.namespace, fields=f"involvedObject.uid={uid}", limit=_LIMIT)
-        events: list[Object] = found["items"]
-    except (ApiError, ApiUnavailable):
-        events = last.events
-    pause = dt.timedelta(seconds=last.pause)
-    return _Look(events, min(last.pause * 2, LONGEST_PAUSE), now + pause)
+#: The fields of an Event that are read.
+_READ = ("type", "reason", "message", "series", "lastTimestamp", "eventTime", "firstTimestamp")
 
 
 def podless(cluster: Object | None, job: Object | None, pods: Sequence[PodFacts], has_deployment: bool) -> list[Object]:

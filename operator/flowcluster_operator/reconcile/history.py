@@ -5,7 +5,8 @@ from __future__ import annotations
 from flowcluster_api import conditions as c
 from flowcluster_operator.model import Observed
 from flowcluster_operator.policies.causes import incidents
-from flowcluster_operator.policies.ending import attempt_end, attempts, driver_end
+from flowcluster_operator.policies.ending import attempt_end, driver_end
+from flowcluster_operator.policies.retries import attempts
 from flowcluster_operator.resources import Object
 from flowcluster_operator.status import Draft
 

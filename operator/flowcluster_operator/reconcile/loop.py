@@ -9,6 +9,7 @@ import random
 from typing import NamedTuple
 
 from flowcluster_api import conditions as c
+from flowcluster_operator.classes import handles, signed
 from flowcluster_operator.errors import ApiError, ApiUnavailable, Conflict, NotFound, OperatorError
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.memory import Memory
@@ -89,16 +90,26 @@ class Reconciler:
         return wait
 
     async def _reconcile(self, key: Key) -> float | None:
+        run = self._store.flow_run(key)
+        if run is not None and not handles(run, self._settings):
+            self._leave(key)
+            return None
         now = dt.datetime.now(dt.UTC)
         trouble = self._trouble(key)
         try:
             refused = self._refused(key, now)
             observed = await observe(key, self._store, self._kube, self._memory, refused, now, trouble)
-            plan = decide(observed, self._settings, now)
+            if observed.run is not None and not handles(observed.run, self._settings):
+                self._leave(key)  # only its children were known
+                return None
+            plan = signed(decide(observed, self._settings, now), self._settings)
         except Exception:
             await self._report(key, trouble, now)
             raise
+        revision = self._store.revision(key)
         rejections = await apply(plan, observed, self._store, self._memory, self._kube, now)
+        if self._store.revision(key) != revision:
+            self._wake(key)  # the pass decided on what was before its writes, and no watch event follows from them
         if rejections:
             # Those that are known stay: a pass that leaves a refused child out may create another kind.
             again = {(rejection.kind, rejection.name) for rejection in rejections}
@@ -111,6 +122,16 @@ class Reconciler:
                 self._memory.forget(key)
         return plan.requeue
 
+    def _leave(self, key: Key) -> None:
+        """Leave a run to the operator that handles it."""
+        self.queue.cancel_timer(key)
+        self._rejections.pop(key, None)
+        self._memory.forget(key)
+
+    def _wake(self, key: Key) -> None:
+        for due in (key, *self._store.child_runs(key)):
+            self.queue.add(due)
+
     async def _report(self, key: Key, trouble: Trouble | None, now: dt.datetime) -> None:
         """Write into status why the last passes failed in the same way as this one."""
         run = self._store.flow_run(key)
@@ -118,7 +139,7 @@ class Reconciler:
             return
         try:
             spec, _ = parse(run)
-            plan = failing(run, spec, trouble, now)
+            plan = signed(failing(run, spec, trouble, now), self._settings)
             await apply(plan, Observed(key=key, run=run), self._store, self._memory, self._kube, now)
         except Exception as error:
             _logger.warning("%s/%s: the status was not written: %s", key.namespace, key.name, error)

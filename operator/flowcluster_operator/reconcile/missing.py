@@ -15,6 +15,7 @@ from flowcluster_operator.desired.parameters import parameters, parameters_text
 from flowcluster_operator.desired.tls import keys
 from flowcluster_operator.errors import SpecError
 from flowcluster_operator.model import Create, Observed
+from flowcluster_operator.policies.retries import job_limit
 from flowcluster_operator.policies.scaling import scale
 from flowcluster_operator.reconcile import progress
 from flowcluster_operator.resources import CONFIG_MAP, JOB, LEASE, ROLE_BINDING, SECRET, SERVICE_ACCOUNT
@@ -74,10 +75,12 @@ def _pods(observed: Observed, settings: Settings, backend: Backend | None, secre
             creates.append(Create(backend.resource, body))
     if spec.flow is not None and observed.job is None:
         bounds = scale(observed, settings)
-        adapts = is_own and bounds.minimum < bounds.maximum and not (backend and backend.scales_itself)
+        is_scaled = is_own and backend is not None and not backend.scales_itself
+        adapts = bounds.minimum < bounds.maximum if is_scaled else None
         config_map = (observed.parameters or "") if spec.flow.parameters else None
         with _naming("spec.flow"):
-            job = driver_job(observed.key, spec, settings, secret, address, adapts, config_map)
+            limit = job_limit(observed)
+            job = driver_job(observed.key, spec, settings, secret, address, adapts, config_map, limit)
         creates.append(Create(JOB, job))
     return creates
 

@@ -24,11 +24,14 @@ from flowcluster_operator.errors import NotFound
 from flowcluster_operator.facts import pod_facts
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.memory import Memory
-from flowcluster_operator.model import DriverSigns, Key, Observed, Parent, Rejection, Trouble
-from flowcluster_operator.policies.ending import is_suspended
+from flowcluster_operator.model import DriverSigns, Key, Observed, Parent, PodFacts, Reference, Rejection, Trouble
+from flowcluster_operator.policies.ending import is_dormant, is_suspended
+from flowcluster_operator.policies.idleness import reports_idle
+from flowcluster_operator.policies.lease import expected
 from flowcluster_operator.policies.resizing import live_workers
 from flowcluster_operator.reconcile.accounts import PullSecrets, pull_secrets
 from flowcluster_operator.reconcile.events import completed, podless, preparing, waiting_for_pods, warned
+from flowcluster_operator.reconcile.references import FRESH_SECONDS
 from flowcluster_operator.reconcile.verify import find_rights, known_left, nothing_left
 from flowcluster_operator.resources import (
     ACCESS,
@@ -42,7 +45,6 @@ from flowcluster_operator.resources import (
     Object,
     Resource,
 )  # fmt: skip
-from flowcluster_operator.silences import Silences
 from flowcluster_operator.specs import parse
 from flowcluster_operator.status import is_true
 from flowcluster_operator.store import Store
@@ -72,9 +74,10 @@ async def observe(
         job = job or await _recorded(store, kube, key, JOB, (status.get("flow") or {}).get("job"))
     if is_live and job is not None:
         await _read_last_pod(store, kube, key, job)
-    if is_live and (leader := (status.get("cluster") or {}).get("scheduler")):
+    is_guest = spec is not None and spec.cluster is not None and spec.cluster.ref is not None
+    if is_live and not is_guest and (leader := (status.get("cluster") or {}).get("scheduler")):
         await _read_leader(store, kube, key, leader)
-    if (over or is_suspended(status)) and key not in memory.searched and not is_true(status, c.CLUSTER_DELETED):
+    if (over or is_dormant(status)) and key not in memory.searched and not is_true(status, c.CLUSTER_DELETED):
         await find_rights(store, kube, key)
         memory.searched.add(key)
     pods = [pod_facts(pod) for pod in store.children(key, POD)]
@@ -82,7 +85,7 @@ async def observe(
     waits = [*waiting_for_pods(lacking), *preparing(pods)] if is_live else []
     events = await memory.events.read(kube, key, waits, now)
     parent = await _parent(store, kube, key, run)
-    lease, driver = await _driver(store, kube, memory.silences, key, spec, parent)
+    lease, driver = await _driver(store, kube, memory, key, spec, parent)
     verified = await _verified(store, kube, memory, key, status)  # what it finds is in the store for what follows
     observed = Observed(
         key=key,
@@ -109,7 +112,7 @@ async def observe(
         warnings=warned(lacking, events),
         events_due=memory.events.next_look(key, now),
         rejections=tuple(rejections),
-        referenced=await _referenced(kube, key, spec, backend),
+        reference=await _reference(kube, memory, key, spec, backend, pods) if is_live else Reference(),
         verified_gone=verified,
         trouble=trouble,
     )
@@ -119,17 +122,19 @@ async def observe(
 
 
 async def _verified(store: Store, kube: Kube, memory: Memory, key: Key, status: Object) -> bool:
-    """Whether the API server has nothing of a run that must have nothing: it is over or suspended."""
+    """Whether the API server has nothing of a run that must have nothing: it is over, suspended or begins again."""
     over = is_true(status, c.FINISHED)
-    if is_true(status, c.CLUSTER_DELETED) or not (over or is_suspended(status)):
+    if is_true(status, c.CLUSTER_DELETED) or not (over or is_dormant(status)):
         memory.verified.discard(key)
         memory.searched.discard(key)
+        store.forget_gone(key)
         return False
+    kind = (status.get("cluster") or {}).get("kind")
     if over:
-        return await nothing_left(store, kube, key)
+        return await nothing_left(store, kube, key, kind)
     if key in memory.verified:
         return not known_left(store, key)
-    if not await nothing_left(store, kube, key):
+    if not await nothing_left(store, kube, key, kind):
         return False
     memory.verified.add(key)
     return True
@@ -153,6 +158,7 @@ def _of_lease(made: tuple[str, str] | None, lease: Object | None) -> str | None:
 def _with_numbers(observed: Observed, backend: Backend | None, memory: Memory) -> Observed:
     if backend is None or backend.scales_itself or observed.cluster is None:
         return observed
+    memory.meet(observed.key, observed.cluster["metadata"]["uid"])
     numbers = len(live_workers(observed)), backend.workers(observed.cluster), asyncio.get_running_loop().time()
     settled, served = memory.settling.see(observed.key, *numbers), memory.requests.see(observed.key, *numbers)
     return dataclasses.replace(observed, settled=settled, served=served)
@@ -241,35 +247,49 @@ async def _parent(store: Store, kube: Kube, key: Key, run: Object | None) -> Par
 
 
 async def _driver(
-    store: Store, kube: Kube, silences: Silences, key: Key, spec: FlowRunSpec | None, parent: Parent | None
+    store: Store, kube: Kube, memory: Memory, key: Key, spec: FlowRunSpec | None, parent: Parent | None
 ) -> tuple[Object | None, DriverSigns | None]:
-    """The run's Lease, and what it tells.
+    """Return the run's Lease, and what it reports.
 
-    A long silence is confirmed by the API server, which a watch may lag; so is that there is no last word of a run
-    whose parent is over.
+    A long silence is confirmed by the API server, which a watch may lag; so are that a run is idle for too long, and
+    that there is no outcome of a run whose parent is over.
     """
+    silences = memory.silences
     lease, asked = _owned(store, LEASE, key), 0.0
     if lease is None or spec is None:
         return lease, None
     clock = asyncio.get_running_loop().time
     signs = leases.read(lease)
     silent = silences.seconds(key, signs.renewed, clock())
-    expected = spec.lease_duration_seconds or (leases.DURATION if signs.holder else None)
-    is_late = expected is not None and silent >= expected
-    if is_late or (parent is not None and parent.is_over and signs.outcome is None):
+    limit = expected(spec, signs.holder)
+    is_late = limit is not None and silent >= limit
+    is_idle = reports_idle(spec, signs.progress)
+    if is_late or is_idle or (parent is not None and parent.is_over and signs.outcome is None):
         lease = await _confirm_gone(store, kube, LEASE, key, lease["metadata"]["name"])
         if lease is None:
             return None, None
         signs = leases.read(lease)
         silent = silences.seconds(key, signs.renewed, clock())
-        asked = silences.asked(key, clock()) if expected is not None and silent >= expected else 0.0
-    return lease, DriverSigns(signs.holder, signs.outcome, silent, asked, signs.demand)
+        asked = silences.asked(key, clock()) if limit is not None and silent >= limit else 0.0
+    idle = _confirmed_idle(memory, key, is_idle and reports_idle(spec, signs.progress), clock())
+    return lease, DriverSigns(signs.holder, signs.outcome, silent, asked, signs.demand, signs.progress, idle)
 
 
-async def _referenced(kube: Kube, key: Key, spec: FlowRunSpec | None, backend: Backend | None) -> Object | None:
+def _confirmed_idle(memory: Memory, key: Key, is_idle: bool, now: float) -> float:
+    """Return for how long the API server has confirmed that the driver reports a run as idle for too long."""
+    if not is_idle:
+        memory.idleness.forget(key)
+        return 0.0
+    memory.idleness.seconds(key, None, now)
+    return memory.idleness.asked(key, now)
+
+
+async def _reference(
+    kube: Kube, memory: Memory, key: Key, spec: FlowRunSpec | None, backend: Backend | None, pods: Sequence[PodFacts]
+) -> Reference:
     if spec is None or spec.cluster is None or spec.cluster.ref is None or backend is None:
-        return None
-    try:
-        return await kube.get(backend.resource, key.namespace, spec.cluster.ref.name)
-    except NotFound:
-        return None
+        return Reference()
+    # A driver that ended may have lost its cluster a moment ago.
+    has_ended = any(pod.component == names.COMPONENT_DRIVER and pod.ended is not None for pod in pods)
+    fresh = 0.0 if has_ended else FRESH_SECONDS
+    return await memory.references.read(kube, backend, key.namespace, spec.cluster.ref.name, fresh=fresh)

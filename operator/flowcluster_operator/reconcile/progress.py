@@ -5,9 +5,12 @@ from __future__ import annotations
 from flowcluster_api import conditions as c
 from flowcluster_api import names
 from flowcluster_operator.backends.base import Backend
+from flowcluster_operator.facts import timestamp
 from flowcluster_operator.model import Observed
 from flowcluster_operator.policies.causes import Cause
-from flowcluster_operator.policies.readiness import readiness, ready_leader, ready_workers
+from flowcluster_operator.policies.counting import counted, final
+from flowcluster_operator.policies.ending import Ending
+from flowcluster_operator.policies.readiness import is_usable, readiness, ready_leader, ready_workers
 from flowcluster_operator.policies.scaling import scale
 from flowcluster_operator.policies.usage import used
 from flowcluster_operator.reconcile.history import record_attempts, record_incidents
@@ -41,6 +44,22 @@ def record(observed: Observed, draft: Draft, backend: Backend | None, settings: 
     display(draft)
 
 
+def count_tasks(observed: Observed, draft: Draft) -> float | None:
+    """Write down the task runs of a flow that goes on; return seconds until newer counts can be written."""
+    found = counted(observed, draft.status.get("flow") or {}, draft.now)
+    if found.changes:
+        draft.status.setdefault("flow", {}).update(found.changes)
+        display(draft)
+    return found.requeue
+
+
+def close_tasks(observed: Observed, draft: Draft) -> None:
+    """Write down the task runs of a flow that has ended or is stopped."""
+    if (tasks := final(observed, draft.status.get("flow") or {})) is not None:
+        draft.status.setdefault("flow", {})["tasks"] = tasks
+        display(draft)
+
+
 def has_children(draft: Draft) -> bool:
     """Whether the status names a cluster or a Job."""
     cluster, flow = draft.status.get("cluster") or {}, draft.status.get("flow") or {}
@@ -61,21 +80,69 @@ def forget_children(draft: Draft) -> None:
             "peakWorkers": cluster.get("peakWorkers", 0),
             "workerSeconds": cluster.get("workerSeconds", 0),
         }
-    if flow.get("attempts"):
-        # The next start goes on counting: all of them are attempts of the run, and they have ended.
-        draft.status["flow"] = {"attempts": flow["attempts"], "endedAttempts": flow["attempts"]}
+    kept: Object = {"tasks": flow["tasks"]} if "tasks" in flow else {}
+    # The next start goes on counting: all of them are attempts of the run, and they have ended.
+    counts = {name: flow[name] for name in ("attempts", "failedAttempts", "lostClusters") if flow.get(name)}
+    if counts:
+        kept |= {**counts, "endedAttempts": flow.get("attempts", 0)}
+    if kept:
+        draft.status["flow"] = kept
+
+
+def lose_cluster(draft: Draft, lost: str, failed: int, limit: int) -> None:
+    """Write that the cluster is lost and that the run begins again on another one, with a driver of its own.
+
+    Args:
+        draft: the status, in which the attempts of the lost cluster are counted.
+        lost: how it was lost.
+        failed: attempts that count so far.
+        limit: attempts that can fail before the run fails.
+    """
+    flow = draft.status.get("flow") or {}
+    number, clusters = flow.get("attempts", 0), flow.get("lostClusters", 0) + 1
+    draft.phase("Starting")
+    forget_children(draft)
+    forget_start(draft)
+    draft.status["flow"] = {**(draft.status.get("flow") or {}), "failedAttempts": failed, "lostClusters": clusters}
+    draft.status["lostTime"] = timestamp(draft.now)
+    where = f"attempt {number} ended: " if number else ""
+    draft.tell(c.CLUSTER_LOST, f"{where}{lost}; another cluster follows ({failed} of {limit} retries)", warning=True)
+    draft.explain(c.CLUSTER_LOST, f"{lost}; another cluster follows when nothing is left of this one")
+    draft.summarise("progressing", c.CLUSTER_LOST, draft.status["message"])
+
+
+def forget_start(draft: Draft) -> None:
+    """Forget how far the run was: nothing of it is to exist for now."""
+    for field in ("readyTime", "display", "lostTime", "rebuildTime"):
+        draft.status.pop(field, None)
+    draft.forget(c.CLUSTER_READY, c.FLOW_STARTED)
 
 
 def finish(draft: Draft, phase: c.Phase, reason: str, message: str) -> None:
     """Write that the run has ended, and the phase in which it will be when nothing of it is left."""
     draft.phase("Stopping")
     draft.stamp("finishTime")
+    draft.status.pop("lostTime", None)
     draft.explain(reason, message)
     draft.status["finalPhase"] = phase
     draft.condition(c.FINISHED, True, reason, message)
     draft.condition(c.CLUSTER_DELETED, False, c.CLEANING_UP, BEING_DELETED)
     draft.summarise("progressing", c.CLEANING_UP, message)
     draft.tell(reason, message, warning=phase == "Failed")
+
+
+def record_outcome(flow: Object, over: Ending) -> None:
+    """Write how the driver ended, and what it left."""
+    if over.exit_code is not None:
+        flow["exitCode"] = over.exit_code
+    if over.outcome is None:
+        return
+    tasks = over.outcome.tasks
+    if tasks.total or "tasks" not in flow:  # a driver that was stopped leaves an outcome without counts
+        flow["tasks"] = {"total": tasks.total, "running": 0, "completed": tasks.completed, "failed": tasks.failed}
+    told = over.outcome
+    results = {"result": told.result, "resultUrl": told.result_url, "resultOmitted": told.result_omitted}
+    flow.update({name: text for name, text in results.items() if text is not None})
 
 
 def explain(draft: Draft, why: Cause) -> None:
@@ -155,9 +222,14 @@ def _cluster(observed: Observed, draft: Draft, backend: Backend, settings: Setti
     known: Object = draft.status.get("cluster") or {}
     name, namespace = cluster_name(observed), observed.key.namespace
     new: Object = {**known, "kind": backend.kind, "name": name}
+    leader = ready_leader(observed) if is_usable(observed) else None
+    if leader is not None:
+        # The address is given out only now: a name that is asked for too early stays unknown for a while.
+        resource = observed.referenced if observed.is_guest else observed.cluster
+        new |= _doors(backend, name, namespace, settings, backend.keys(resource) if resource else None)
+        new.setdefault("scheduler", {"pod": leader.name, "uid": leader.uid, "restarts": leader.restarts})
     if observed.is_guest:
-        keys = backend.keys(observed.referenced) if observed.referenced else None
-        return new | _doors(backend, name, namespace, settings, keys)
+        return new
     bounds, ready = scale(observed, settings), ready_workers(observed)
     requested = backend.workers(observed.cluster) if observed.cluster else bounds.target
     new |= used(known, ready, draft.now)
@@ -169,12 +241,6 @@ def _cluster(observed: Observed, draft: Draft, backend: Backend, settings: Setti
         "ready": ready,
     }
     new["peakWorkers"] = max(known.get("peakWorkers", 0), ready)
-    leader = ready_leader(observed)
-    if leader is not None:
-        # The address is given out only now: a name that is asked for too early stays unknown for a while.
-        keys = backend.keys(observed.cluster) if observed.cluster else None
-        new |= _doors(backend, name, namespace, settings, keys)
-        new.setdefault("scheduler", {"pod": leader.name, "uid": leader.uid, "restarts": leader.restarts})
     return new
 
 

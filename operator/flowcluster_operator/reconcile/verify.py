@@ -5,11 +5,21 @@ from __future__ import annotations
 import asyncio
 
 from flowcluster_api import names
+from flowcluster_operator.backends.registry import BACKENDS
 from flowcluster_operator.desired.metadata import owned_by, root_name
 from flowcluster_operator.errors import NotFound
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.model import Key
-from flowcluster_operator.resources import ACCESS, DASK_WORKER_GROUP, POD, ROOTS, WATCHED, Object, Resource
+from flowcluster_operator.resources import (
+    ACCESS,
+    DASK_CLUSTER,
+    DASK_WORKER_GROUP,
+    POD,
+    ROOTS,
+    WATCHED,
+    Object,
+    Resource,
+)  # fmt: skip
 from flowcluster_operator.store import Store
 
 #: What is listed: pods, and what dask-kubernetes creates too late. The store knows the rest from its watches.
@@ -21,17 +31,26 @@ def known_left(store: Store, key: Key) -> bool:
     return any(store.children(key, resource) for resource in (*WATCHED, *ACCESS))
 
 
-async def nothing_left(store: Store, kube: Kube, key: Key) -> bool:
+async def nothing_left(store: Store, kube: Kube, key: Key, kind: str | None) -> bool:
     """Whether the API server has nothing of the run. What it has goes into the store.
 
     The roots have names that follow from the run's name and UID, so each takes one GET. What belongs to them is gone
-    before they are, as they are deleted in the foreground.
+    before they are, as they are deleted in the foreground. A root that was there, and whose end the API server has
+    reported, is not read again: only the operator creates it.
+
+    Args:
+        store: what is known.
+        kube: the client.
+        key: the run.
+        kind: of the run's cluster; None where it is not known to have had one.
     """
     if known_left(store, key):
         return False
-    roots = [_root(kube, resource, key) for resource in ROOTS]
-    lists = [_list(kube, resource, key) for resource in _LISTED]
-    for resource, items in zip((*ROOTS, *_LISTED), await asyncio.gather(*roots, *lists), strict=True):
+    others = [backend.resource for backend in BACKENDS.values() if kind is not None and backend.kind != kind]
+    roots = [resource for resource in ROOTS if resource not in others and not store.is_gone(key, resource)]
+    lists = [resource for resource in _LISTED if resource is POD or DASK_CLUSTER not in others]
+    reads = [*(_root(kube, resource, key) for resource in roots), *(_list(kube, resource, key) for resource in lists)]
+    for resource, items in zip((*roots, *lists), await asyncio.gather(*reads), strict=True):
         for item in items:
             store.put(resource, item)
     return not known_left(store, key)
@@ -39,7 +58,9 @@ async def nothing_left(store: Store, kube: Kube, key: Key) -> bool:
 
 async def find_rights(store: Store, kube: Kube, key: Key) -> None:
     """Read what gives the run's driver its rights, which no watch brings, unless the store has all of it."""
-    lacking = [resource for resource in ACCESS if not store.children(key, resource)]
+    lacking = [
+        resource for resource in ACCESS if not store.children(key, resource) and not store.is_gone(key, resource)
+    ]
     for resource, items in zip(
         lacking, await asyncio.gather(*(_root(kube, resource, key) for resource in lacking)), strict=True
     ):

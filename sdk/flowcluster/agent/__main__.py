@@ -10,6 +10,8 @@ import sys
 from typing import Any
 
 from flowcluster.agent import messages
+from flowcluster.agent.activity import Activity
+from flowcluster.agent.bounds import until_edited
 from flowcluster.agent.driver import Driver
 from flowcluster.agent.lease import LOOK_SECONDS, RETRY_SECONDS, LeaseKeeper
 from flowcluster.agent.tunnel import Tunnel
@@ -41,7 +43,8 @@ class Agent:
         self._driver = Driver(job.pid)
         self._job = job
         self._flow_runs = FlowRuns(self._access, _TIMEOUT)
-        self._lease = LeaseKeeper(job, self._flow_runs, self._driver)
+        self._activity = Activity(job.kind == "Dask", lambda: self._lease.wake())
+        self._lease = LeaseKeeper(job, self._flow_runs, self._driver, self._activity.progress)
         self._scaling: asyncio.Task[Any] | None = None
         self._tunnel: Tunnel | None = None
         self._is_lost = False
@@ -100,6 +103,8 @@ class Agent:
                 return message.outcome
             if isinstance(message, messages.Adapt):
                 self._adapt(message)
+            if isinstance(message, messages.Counted):
+                self._activity.counted(message)
             if isinstance(message, messages.Forward):
                 self._tunnel = Tunnel(self._access, message.pod, self._explain)
                 try:
@@ -109,14 +114,26 @@ class Agent:
         return None
 
     def _adapt(self, wanted: messages.Adapt) -> None:
-        from flowcluster.agent.scaling import Scaling
-
         if self._scaling is not None:
             self._scaling.cancel()
+        self._scaling = asyncio.create_task(self._scale(wanted))
+
+    async def _scale(self, wanted: messages.Adapt) -> None:
+        if wanted.when_edited:
+            await until_edited(lambda: self._flow_runs.get(self._job.run))
+            # It imports Dask. The Lease is renewed meanwhile.
+            await asyncio.to_thread(importlib.import_module, f"{__package__}.scaling")
+        from flowcluster.agent.scaling import Scaling
+
         scaling = Scaling(
-            wanted, self._job.run, self._flow_runs, self._lease.publish, lambda text: tell(messages.Trouble(text))
+            wanted,
+            self._job.run,
+            self._flow_runs,
+            self._lease.publish,
+            lambda text: tell(messages.Trouble(text)),
+            self._activity.looked,
         )
-        self._scaling = asyncio.create_task(scaling.run())
+        await scaling.run()
 
     async def _watch(self) -> None:
         while not self._driver.is_gone():  # noqa: ASYNC110 - the process table tells nobody by itself

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import os
 import queue
+import select
 import subprocess
 import sys
 import threading
@@ -14,7 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from flowcluster.agent import messages
-from flowcluster.agent.messages import Adapt, Forward, Forwarding, Job, Lost, Released, Trouble
+from flowcluster.agent.messages import Adapt, Counted, Forward, Forwarding, Job, Lost, Released, Trouble
+from flowcluster.context import Counts
 from flowcluster.errors import KubernetesError
 from flowcluster_api.driver import Outcome
 
@@ -24,6 +27,8 @@ logger = logging.getLogger("flowcluster.cluster")
 ANSWER_SECONDS = 20.0
 #: Seconds before an agent that died is replaced: what ended it may end the next one too.
 RESTART_SECONDS = 0.5
+#: Seconds between two counts of task runs, and the share of the time that counting takes at most.
+COUNT_SECONDS, _COUNT_SHARE = 1.0, 0.02
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -34,9 +39,12 @@ class Agent:
     Args:
         job: what it is for.
         on_lost: is called, on a thread of this object, when the run was ended by somebody else.
+        count: returns the task runs of the flow, or None while there is none; called on a thread of this object.
     """
 
-    def __init__(self, job: Job, on_lost: Callable[[Lost], None]) -> None:
+    def __init__(
+        self, job: Job, on_lost: Callable[[Lost], None], count: Callable[[], Counts | None] | None = None
+    ) -> None:
         self._job, self._on_lost = job, on_lost
         self._answers: queue.Queue[Forwarding | Released] = queue.Queue()
         self._lock, self._asking = threading.Lock(), threading.Lock()
@@ -44,7 +52,10 @@ class Agent:
         self._forward: Forward | None = None
         self._adapt: Adapt | None = None
         self._is_over = False
+        self._ending = threading.Event()
         self._process = self._started()
+        if count is not None:
+            threading.Thread(target=self._count, args=[count], name="flowcluster-counts", daemon=True).start()
 
     def forward(self, pod: str, ports: list[int]) -> dict[int, int]:
         """Local ports that lead to these of a pod. Raises `KubernetesError` if none can."""
@@ -71,6 +82,7 @@ class Agent:
             return None
         with self._lock:
             self._is_over = True
+        self._ending.set()
         try:
             self._ask(messages.Release(outcome.to_json()))
             answer = self._answer()
@@ -84,7 +96,29 @@ class Agent:
         """End the agent, and leave the Lease as it is."""
         with self._lock:
             self._is_over = True
+        self._ending.set()
         self._hang_up()
+
+    def _count(self, count: Callable[[], Counts | None]) -> None:
+        """Send the counts to the agent, also while they stay the same: it must know how old they are."""
+        pause = COUNT_SECONDS
+        while not self._ending.wait(pause):
+            started = time.monotonic()
+            counts = count()
+            # With very many open task runs they are counted less often.
+            pause = max(COUNT_SECONDS, (time.monotonic() - started) / _COUNT_SHARE)
+            if counts is None:
+                continue
+            with contextlib.suppress(KubernetesError, ValueError):  # it ended: another one is being started
+                if self._has_room():
+                    self._ask(Counted(*counts))
+
+    def _has_room(self) -> bool:
+        """Whether a message can be written without waiting: an agent that is stopped reads none."""
+        assert self._process.stdin is not None
+        poll = select.poll()
+        poll.register(self._process.stdin, select.POLLOUT)
+        return bool(poll.poll(0))
 
     def _ask(self, message: messages.Message) -> None:
         try:

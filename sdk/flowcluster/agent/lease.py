@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import datetime as dt
 import time
+from collections.abc import Callable
 from typing import Any
 
 from flowcluster.agent.driver import Driver
@@ -14,6 +15,7 @@ from flowcluster.errors import KubernetesError
 from flowcluster.kube.flow_runs import FlowRuns, is_out_of_reach
 from flowcluster_api import child_runs, conditions, lease
 from flowcluster_api.driver import Outcome
+from flowcluster_api.progress import Progress
 
 #: Seconds between two looks at the driver, and between attempts that failed.
 LOOK_SECONDS, RETRY_SECONDS = 0.5, 1.0
@@ -24,10 +26,15 @@ _OVER = {"Stopping", *conditions.FINAL_PHASES}
 
 
 class LeaseKeeper:
-    """Keeps one Lease."""
+    """Keeps one Lease.
 
-    def __init__(self, job: Job, flow_runs: FlowRuns, driver: Driver) -> None:
-        self._job, self._flow_runs, self._driver = job, flow_runs, driver
+    Each renewal reports the driver's progress. A new demand is reported immediately, and so is work after an idle time.
+    """
+
+    def __init__(
+        self, job: Job, flow_runs: FlowRuns, driver: Driver, progress: Callable[[], Progress | None] = lambda: None
+    ) -> None:
+        self._job, self._flow_runs, self._driver, self._progress = job, flow_runs, driver, progress
         self._acquired = _now()
         self._was_there = False
         self._demand: lease.Demand | None = None
@@ -38,6 +45,10 @@ class LeaseKeeper:
         if demand != self._demand:
             self._demand = demand
             self._news.set()
+
+    def wake(self) -> None:
+        """Renew immediately: there is work again."""
+        self._news.set()
 
     async def keep(self) -> Lost:
         """Renew in time, until somebody else has ended the run.
@@ -86,7 +97,7 @@ class LeaseKeeper:
 
     async def _renew(self) -> None:
         told = self._demand
-        patch = lease.renewal(self._job.holder, self._job.duration, _now(), self._acquired, told)
+        patch = lease.renewal(self._job.holder, self._job.duration, _now(), self._acquired, told, self._progress())
         await asyncio.to_thread(self._flow_runs.patch_lease, self._job.lease, patch)
         self._was_there = True
         if self._demand == told:

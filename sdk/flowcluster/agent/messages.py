@@ -25,6 +25,7 @@ class Job:
         pid: the driver's process.
         adapts: whether it will be asked to tell what the cluster needs.
         ends: whether the driver's end is told in the Lease; that of one that the operator started, the kubelet tells.
+        kind: Dask or Ray, the kind of the run's cluster; None without one.
         parent_lease: name of the Lease of the run whose child run it is; None for a run of its own.
     """
 
@@ -38,6 +39,7 @@ class Job:
     adapts: bool = False
     ends: bool = True
     parent_lease: str | None = None
+    kind: str | None = None
 
     def to_json(self) -> str:
         """The job as text."""
@@ -68,6 +70,8 @@ class Adapt:
         target_duration: seconds in which tasks whose durations are known shall be done.
         up_delay, down_delay: seconds for which more or fewer workers must be needed before that is told.
         idle_seconds: for which a worker must have had nothing to do before it goes.
+        when_edited: whether to begin only once the bounds differ from each other, or from what they are at first, or
+            the run has an idle timeout.
     """
 
     address: str
@@ -76,6 +80,7 @@ class Adapt:
     up_delay: float = 0.0
     down_delay: float = 5.0
     idle_seconds: float = 5.0
+    when_edited: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +88,17 @@ class Release:
     """The driver asks: end the lease with this outcome, as `flowcluster_api.driver.Outcome` writes it."""
 
     outcome: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Counted:
+    """The driver reports, every second, the task runs of its flow: see `flowcluster.context.Counts`."""
+
+    total: int
+    running: int
+    completed: int
+    failed: int
+    unfinished: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,9 +131,9 @@ class Released:
     error: str | None = None
 
 
-Message = Forward | Adapt | Release | Forwarding | Lost | Trouble | Released
+Message = Forward | Adapt | Release | Counted | Forwarding | Lost | Trouble | Released
 _KINDS: dict[str, Any] = {
-    kind.__name__: kind for kind in (Forward, Adapt, Release, Forwarding, Lost, Trouble, Released)
+    kind.__name__: kind for kind in (Forward, Adapt, Release, Counted, Forwarding, Lost, Trouble, Released)
 }
 
 

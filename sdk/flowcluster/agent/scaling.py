@@ -12,14 +12,13 @@ from distributed.security import Security
 
 from flowcluster import pickling
 from flowcluster.agent import scheduler_side
+from flowcluster.agent.bounds import BOUNDS_SECONDS, bounds_in
 from flowcluster.agent.messages import Adapt
 from flowcluster.agent.scheduler_side import NAME, ScalingPlugin
 from flowcluster.errors import KubernetesError
 from flowcluster.kube.flow_runs import FlowRuns
 from flowcluster_api.lease import Demand
 
-#: Seconds between two looks at the FlowRun: somebody may have changed the bounds there.
-BOUNDS_SECONDS = 10.0
 #: Looks that have to fail one after the other before the driver is told.
 MANY_FAILURES = 5
 
@@ -59,9 +58,10 @@ class Scaling:
         flow_runs: FlowRuns,
         publish: Callable[[Demand], None],
         complain: Callable[[str], None],
+        note: Callable[[bool, int], None],
     ) -> None:
         self._wanted, self._run, self._flow_runs = wanted, run, flow_runs
-        self._publish, self._complain = publish, complain
+        self._publish, self._complain, self._note = publish, complain, note
         self._demand = Smoothed(wanted.up_delay, wanted.down_delay)
         self._bounds: dict[str, int] = {}
         self._bounds_due = 0.0
@@ -93,8 +93,11 @@ class Scaling:
         seen = await getattr(scheduler, f"{NAME}-look")(
             **self._bounds, target_duration=self._wanted.target_duration, idle_seconds=self._wanted.idle_seconds
         )
+        self._note(seen["is_busy"], seen["transitions"])
         demand = self._demand.follow(seen["demand"], time.monotonic())
-        self._publish(Demand(min(demand, self._bounds["maximum"]), tuple(seen["retired"])))
+        # Within the bounds, as the operator keeps to them in any case: each change is a write to the Lease.
+        workers = min(max(demand, self._bounds["minimum"]), self._bounds["maximum"])
+        self._publish(Demand(workers, tuple(seen["retired"])))
 
     async def _refresh_bounds(self) -> None:
         if time.monotonic() < self._bounds_due:
@@ -104,10 +107,4 @@ class Scaling:
         except KubernetesError:
             return
         self._bounds_due = time.monotonic() + BOUNDS_SECONDS
-        workers = run["spec"]["cluster"].get("workers") or {}
-        minimum = workers.get("minimum", 0)
-        self._bounds = {
-            "minimum": minimum,
-            "maximum": workers.get("maximum", max(minimum, 1)),
-            "threads": workers.get("threads", 1),
-        }
+        self._bounds = bounds_in(run)

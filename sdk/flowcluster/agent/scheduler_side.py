@@ -41,7 +41,7 @@ class ScalingPlugin(SchedulerPlugin):  # type: ignore[misc] # distributed is not
     def look(
         self, minimum: int, maximum: int, threads: int, target_duration: float, idle_seconds: float
     ) -> dict[str, Any]:
-        """Return how many workers the work needs, and the names of those that have retired.
+        """Return how many workers the work needs, the names of those that have retired, and whether there is work.
 
         Further workers begin to retire if there are more than the work needs, or than `maximum`. `threads` is the
         number of threads of a worker, for the time before the first one exists.
@@ -53,7 +53,18 @@ class ScalingPlugin(SchedulerPlugin):  # type: ignore[misc] # distributed is not
         for ws in self._surplus(active, min(max(demand, minimum), maximum), maximum, now - idle_seconds):
             retiring = self.scheduler.retire_workers(workers=[ws.address], close_workers=False, remove=False)
             self._retiring[ws.address] = asyncio.create_task(retiring)
-        return {"demand": demand, "retired": self._retired()}
+        return {
+            "demand": demand,
+            "retired": self._retired(),
+            "is_busy": self._is_busy(),
+            "transitions": self.scheduler.transition_counter,
+        }
+
+    def _is_busy(self) -> bool:
+        """Whether tasks are or could be executed. Methods of actors are called past the scheduler."""
+        prefixes = self.scheduler.task_prefixes.values()
+        has_tasks = any(prefix.states.get(state, 0) for prefix in prefixes for state in _READY)
+        return has_tasks or any(ws.actors for ws in self.scheduler.workers.values())
 
     def _demand(self, active: list[Any], threads: int, target_duration: float) -> int:
         """Tasks that nobody has timed yet count as a thread each; others as the time that they take altogether."""

@@ -103,7 +103,13 @@ def _run(
     given.update(assignments.parse(parameters))
     flow = _with_cluster(entrypoints.load(entrypoint), environment, presence)
     given = assignments.fitted(given, flow.fn)
-    return flow_run.run_blocking(flow.spec, (), given, environment.get(api.ENV_RUN_NAME) or None)
+    watching = [presence.watch] if presence is not None else []
+    flow_run.on_begin.extend(watching)
+    try:
+        return flow_run.run_blocking(flow.spec, (), given, environment.get(api.ENV_RUN_NAME) or None)
+    finally:
+        for watch in watching:
+            flow_run.on_begin.remove(watch)
 
 
 def _with_cluster(flow: Flow[..., Any], environment: Mapping[str, str], presence: Presence | None) -> Flow[..., Any]:
@@ -118,8 +124,11 @@ def _with_cluster(flow: Flow[..., Any], environment: Mapping[str, str], presence
         raise Problem("ClusterUnreachable", f"{api.ENV_CLUSTER_KIND} is set, but {api.ENV_CLUSTER_ADDRESS} is not.")
     if kind == "Ray":
         return flow.with_options(task_runner=OwnRayCluster(address))
-    adapts = api.ENV_CLUSTER_ADAPTS in environment
-    return flow.with_options(task_runner=OwnDaskCluster(address, presence if adapts else None))
+    adapts, can_idle = environment.get(api.ENV_CLUSTER_ADAPTS), api.ENV_CLUSTER_IDLE_TIMEOUT in environment
+    # A run that can be idle for too long is looked at from the start, also where the number of workers is fixed.
+    when_edited = adapts == api.ADAPTS_WHEN_EDITED and not can_idle
+    runner = OwnDaskCluster(address, presence if adapts or can_idle else None, when_edited=when_edited)
+    return flow.with_options(task_runner=runner)
 
 
 def _end_after(seconds: float, path: str | None) -> None:

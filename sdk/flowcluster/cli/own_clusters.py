@@ -19,9 +19,9 @@ class OwnDaskCluster(DaskTaskRunner):
 
     presence: Presence | None = None
 
-    def __init__(self, address: str, presence: Presence | None) -> None:
+    def __init__(self, address: str, presence: Presence | None, *, when_edited: bool = False) -> None:
         super().__init__(address=address)
-        self.presence = presence
+        self.presence, self._when_edited = presence, when_edited
 
     @property
     def name(self) -> str:
@@ -29,10 +29,10 @@ class OwnDaskCluster(DaskTaskRunner):
         return DaskTaskRunner.__name__
 
     def open(self) -> None:
-        """Connect; from then on the operator is told what the cluster needs."""
+        """Connect. From then on the agent reports to the operator what the cluster needs."""
         super().open()
         if self.presence is not None:
-            self.presence.adapt(Adapt(str(self.address)))
+            self.presence.adapt(Adapt(str(self.address), when_edited=self._when_edited))
 
     def __getstate__(self) -> dict[str, Any]:
         # Elsewhere nobody hears the agent.

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from flowcluster.agent.handle import Agent
 from flowcluster.agent.messages import Adapt, Job, Lost
 from flowcluster.cli.problems import Problem
+from flowcluster.context import Counts, FlowContext
 from flowcluster.kube.choice import TOKEN_FOLDER, Choice
 from flowcluster_api import driver as api
 from flowcluster_api import names
@@ -33,6 +34,8 @@ class Presence:
     def __init__(self, job: Job, seconds: float) -> None:
         self._job = job
         self._agent: Agent | None = None
+        self._run: FlowContext | None = None
+        self._wanted: Adapt | None = None
         self._is_over = False
         self._lock = threading.Lock()
         self._later = threading.Timer(seconds, self._begin)
@@ -40,9 +43,21 @@ class Presence:
         self._later.start()
 
     def adapt(self, wanted: Adapt) -> None:
-        """Have the operator told what the cluster needs, from now on in this way."""
-        if (agent := self._begin()) is not None:
+        """Report to the operator what the cluster needs, from now on in this way.
+
+        What counts only after an edit begins no agent: it waits for one.
+        """
+        if wanted.when_edited:
+            with self._lock:
+                self._wanted, agent = wanted, self._agent
+        else:
+            agent = self._begin()
+        if agent is not None:
             agent.adapt(wanted)
+
+    def watch(self, run: FlowContext) -> None:
+        """Have the task runs of this flow run reported with each heartbeat."""
+        self._run = run
 
     def stop(self) -> None:
         """End the agent; none is begun any more."""
@@ -52,10 +67,15 @@ class Presence:
         if agent is not None:
             agent.stop()
 
+    def _count(self) -> Counts | None:
+        return self._run.counts() if self._run is not None else None
+
     def _begin(self) -> Agent | None:
         with self._lock:
             if self._agent is None and not self._is_over:
-                self._agent = Agent(self._job, _on_lost)
+                self._agent = Agent(self._job, _on_lost, self._count)
+                if self._wanted is not None:
+                    self._agent.adapt(self._wanted)
             return self._agent
 
 
@@ -68,12 +88,15 @@ def presence_of(environment: Mapping[str, str]) -> Presence | None:
     uid = environment.get(api.ENV_RUN_UID)
     if not uid:
         return None
+    name, adapts = environment[api.ENV_RUN_NAME], environment.get(api.ENV_CLUSTER_ADAPTS) == api.ADAPTS_NOW
     if (lack := _lack()) is not None:
-        if api.ENV_CLUSTER_ADAPTS in environment:
+        if adapts:
             raise Problem("ScalingUnavailable", f"The number of workers cannot follow the work: {lack}")
-        logger.warning("If this pod's node dies, it is noticed late: %s", lack)
+        logger.warning(
+            "If this pod's node dies, it is noticed late; edited bounds of workers or idle timeouts have no effect: %s",
+            lack,
+        )
         return None
-    name, adapts = environment[api.ENV_RUN_NAME], api.ENV_CLUSTER_ADAPTS in environment
     job = Job(
         choice=Choice(namespace=environment[api.ENV_NAMESPACE]),
         run=name,
@@ -83,7 +106,8 @@ def presence_of(environment: Mapping[str, str]) -> Presence | None:
         holder=f"{environment[api.ENV_POD_NAME]}/{os.getpid()}",
         pid=os.getpid(),
         ends=False,
-        adapts=adapts,
+        adapts=adapts or api.ENV_CLUSTER_IDLE_TIMEOUT in environment,
+        kind=environment.get(api.ENV_CLUSTER_KIND),
     )
     return Presence(job, 0.0 if adapts else LATER_SECONDS)
 

@@ -19,6 +19,7 @@ from flowcluster.clusters.child_requests import ChildRequests
 from flowcluster.clusters.manifest import Object, driven_by
 from flowcluster.clusters.starting import wait_until_usable
 from flowcluster.clusters.waiting_line import WaitingLine
+from flowcluster.context import Counts, FlowContext, flow_of_task
 from flowcluster.errors import ClusterError, ClusterLost, KubernetesError
 from flowcluster.kube.access import Access, connect
 from flowcluster.kube.choice import Choice
@@ -50,6 +51,7 @@ class Claim:
         self.lost: ClusterLost | None = None
         self._next_query = 0.0
         self._choice = choice
+        self._count = _counting(flow_of_task())
         self._given_up = threading.Event()
         self._requests: ChildRequests | None = None
         self._flow_runs: FlowRuns | None = None
@@ -83,7 +85,7 @@ class Claim:
             created = self._flow_runs.create(driven_by(self._flow_runs.user(), self.manifest))
         self.name, self._uid = created["metadata"]["name"], created["metadata"]["uid"]
         on_lost = weakref.WeakMethod(self._on_lost)
-        self._agent = agent = Agent(self._job(access), lambda lost: (on_lost() or _ignore)(lost))
+        self._agent = agent = Agent(self._job(access), lambda lost: (on_lost() or _ignore)(lost), self._count)
         # At the interpreter's end, too, whoever forgot to release it.
         self._keeper = weakref.finalize(self, agent.release, RELEASED)
         with contextlib.ExitStack() as showing:
@@ -106,6 +108,10 @@ class Claim:
             flow_runs.patch(self.name, {"cluster": {"workers": {"minimum": minimum, "maximum": maximum}}})
         if wanted is not None:  # after it, as the agent looks for the bounds at once
             agent.adapt(wanted)
+
+    def look(self, wanted: Adapt) -> None:
+        """Report to the operator what runs on the cluster, whose number of workers changes only by edits."""
+        self._started()[1].adapt(wanted)
 
     def ready_workers(self) -> int:
         """How many workers are ready.
@@ -152,6 +158,7 @@ class Claim:
             pid=os.getpid(),
             adapts=self._adapts,
             parent_lease=self._requests.lease if self._requests is not None else None,
+            kind=self.manifest["spec"]["cluster"]["kind"],
         )
 
     def find_loss(self) -> ClusterLost | None:
@@ -174,6 +181,19 @@ class Claim:
             return
         self.lost = ClusterLost(f"FlowRun {self.name} is over, and its cluster gone. {lost.reason}: {lost.message}")
         logger.error(str(self.lost))
+
+
+def _counting(run: FlowContext | None) -> Callable[[], Counts | None] | None:
+    """Return what counts the task runs of a flow run while it exists; None for a cluster outside of any."""
+    if run is None:
+        return None
+    reference = weakref.ref(run)
+
+    def count() -> Counts | None:
+        run = reference()
+        return run.counts() if run is not None else None
+
+    return count
 
 
 def _ignore(lost: Lost) -> Any:

@@ -46,6 +46,7 @@ class DaskKubernetesCluster(Cluster):  # type: ignore[misc]
         workers, scheduler: ``spec.cluster.workers`` and ``spec.cluster.scheduler`` of the FlowRun, for all else.
         start_deadline_seconds: until the scheduler and `n_workers` workers are ready; 600 by default.
         active_deadline_seconds: after which the cluster goes in any case.
+        idle_timeout_seconds: after which the cluster goes when nothing has run on it.
         kubeconfig, context, namespace: where, by the rules of kubectl if they are not given.
         asynchronous: whether it is used by code on an event loop, with ``async with``.
 
@@ -65,6 +66,7 @@ class DaskKubernetesCluster(Cluster):  # type: ignore[misc]
         scheduler: Spec | None = None,
         start_deadline_seconds: int | None = None,
         active_deadline_seconds: int | None = None,
+        idle_timeout_seconds: int | None = None,
         lease_duration_seconds: int = lease.DURATION,
         kubeconfig: str | None = None,
         context: str | None = None,
@@ -78,6 +80,7 @@ class DaskKubernetesCluster(Cluster):  # type: ignore[misc]
             cluster_spec("Dask", image or default_image(), n_workers, resources, env, workers, scheduler),
             start_deadline_seconds=start_deadline_seconds,
             active_deadline_seconds=active_deadline_seconds,
+            idle_timeout_seconds=idle_timeout_seconds,
             lease_duration_seconds=lease_duration_seconds,
         )
         self._adapts = n_workers is None
@@ -111,6 +114,9 @@ class DaskKubernetesCluster(Cluster):  # type: ignore[misc]
             await super()._start()
             if self._adapts:
                 await self._resize(adapting(address, {}, {}))
+            else:
+                can_idle = "idleTimeoutSeconds" in self._claim.manifest["spec"]
+                await asyncio.to_thread(self._claim.look, Adapt(address, when_edited=not can_idle))
         except BaseException as error:
             await asyncio.to_thread(self._claim.give_up, error)
             if self.scheduler_comm:

@@ -19,6 +19,7 @@ _CLASSES: dict[str, tuple[str, str | None]] = {
 _FIELDS = {
     "start_deadline_seconds": "startDeadlineSeconds",
     "active_deadline_seconds": "activeDeadlineSeconds",
+    "idle_timeout_seconds": "idleTimeoutSeconds",
     "lease_duration_seconds": "leaseDurationSeconds",
 }
 _CLUSTER = ("image", "n_workers", "resources", "env", "workers", "scheduler")

@@ -21,6 +21,12 @@ def flow_run(name: str, spec: Object, *, is_exact: bool) -> Object:
     return {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": metadata, "spec": spec}
 
 
+def of_class(spec: Object) -> Object:
+    """Return the spec of a FlowRun with the operator class that the environment names, unless the spec names one."""
+    named = os.environ.get(driver.ENV_OPERATOR_CLASS)
+    return {"operatorClass": named} | spec if named else spec
+
+
 def default_image() -> str | None:
     """The image of whoever names none; None: what the operator's administrator set."""
     return os.environ.get(driver.ENV_IMAGE) or None
@@ -40,6 +46,7 @@ def cluster_run(
     *,
     start_deadline_seconds: int | None,
     active_deadline_seconds: int | None,
+    idle_timeout_seconds: int | None,
     lease_duration_seconds: int,
 ) -> Object:
     """The FlowRun without a flow that asks for `cluster`.
@@ -51,8 +58,9 @@ def cluster_run(
         "leaseDurationSeconds": lease_duration_seconds,
         **({"startDeadlineSeconds": start_deadline_seconds} if start_deadline_seconds else {}),
         **({"activeDeadlineSeconds": active_deadline_seconds} if active_deadline_seconds else {}),
+        **({"idleTimeoutSeconds": idle_timeout_seconds} if idle_timeout_seconds else {}),
     }
-    return flow_run(name or _run_name(cluster["kind"].lower()), spec, is_exact=name is not None)
+    return flow_run(name or _run_name(cluster["kind"].lower()), of_class(spec), is_exact=name is not None)
 
 
 def _run_name(otherwise: str) -> str:

@@ -52,6 +52,8 @@ class RayKubernetesCluster:
         workers, scheduler: ``spec.cluster.workers`` and, for the head, ``spec.cluster.scheduler`` of the FlowRun.
         start_deadline_seconds: until the head and `n_workers` workers are ready; 600 by default.
         active_deadline_seconds: after which the cluster goes in any case.
+        idle_timeout_seconds: after which the cluster goes when no task of the flow that made it has run, and it has no
+            more workers than its minimum. Outside of a flow it has no effect.
         kubeconfig, context, namespace: where, by the rules of kubectl if they are not given.
         asynchronous: whether it is used by code on an event loop, with ``async with`` or ``await``.
 
@@ -76,6 +78,7 @@ class RayKubernetesCluster:
         scheduler: Spec | None = None,
         start_deadline_seconds: int | None = None,
         active_deadline_seconds: int | None = None,
+        idle_timeout_seconds: int | None = None,
         lease_duration_seconds: int = lease.DURATION,
         kubeconfig: str | None = None,
         context: str | None = None,
@@ -87,6 +90,7 @@ class RayKubernetesCluster:
             cluster_spec("Ray", image or default_image(), n_workers, resources, env, workers, scheduler),
             start_deadline_seconds=start_deadline_seconds,
             active_deadline_seconds=active_deadline_seconds,
+            idle_timeout_seconds=idle_timeout_seconds,
             lease_duration_seconds=lease_duration_seconds,
         )
         if n_workers is None:

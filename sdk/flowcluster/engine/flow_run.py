@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
@@ -20,6 +21,9 @@ from flowcluster.portal import run_on_new_loop
 from flowcluster.states import State
 from flowcluster.tracebacks import first_time
 from flowcluster.waiting import Blocking, Colour, Suspending, drive
+
+#: Called with each outermost flow run when it begins.
+on_begin: list[Callable[[FlowRun], None]] = []
 
 
 def run_blocking(
@@ -58,6 +62,9 @@ async def run(
     if caller is not None and caller.topic is not None:
         run.send_logs_to(caller.topic)
     progress.began(run)
+    if parent is None:
+        for callback in on_begin:
+            callback(run)
     token = context.current.set(run)
     tags = context.tags_here.set(context.united(run.tags, spec.tags))
     run.tags = context.tags_here.get()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -72,6 +73,10 @@ class FlowRun(context.FlowContext):
         self._closing = 0
         self._idle: list[Callable[[], None]] = []
         self._shared: dict[TaskSpec, SharedPart] = {}
+        #: All runs of the tree that are not garbage.
+        self._tree: weakref.WeakSet[FlowRun] = parent._tree if parent else weakref.WeakSet()
+        with self._lock:
+            self._tree.add(self)
         self._window = Window(runner.max_in_flight) if runner.max_in_flight else None
         self._user_code: ThreadPool | None = None
 
@@ -210,6 +215,16 @@ class FlowRun(context.FlowContext):
             pool.submit(function)
         except RuntimeError:  # the system has no thread left
             function()
+
+    def counts(self) -> context.Counts:
+        """Return the run's own task runs and subflow runs by how far they are, and what its tree has not ended."""
+        with self._lock:
+            left = list(self._open)
+            tally = self.tally
+            total, completed, failed = tally.total + len(left), tally.completed, tally.failed
+            unfinished = sum(len(run._open) for run in list(self._tree))
+        running = self.runner.running(left) if left else 0
+        return context.Counts(total, running or 0, completed, failed, unfinished)
 
     def open_runs(self) -> list[RunFuture[Any]]:
         """The task runs that have not ended."""

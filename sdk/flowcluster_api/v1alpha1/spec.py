@@ -13,6 +13,8 @@ Name = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-
 Image = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^\S+$")]
 Seconds = Annotated[int, Field(ge=1, le=31_536_000)]
 QUANTITY = r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?[0-9]+))?$"
+#: A DNS label: the class is the value of a label of all children.
+OPERATOR_CLASS = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 Quantities = Annotated[
     dict[str, Any],
     Field(
@@ -80,7 +82,11 @@ class Flow(ApiModel):
         "nodeSelector. The container to change is called driver.",
     )
     backoff_limit: int = Field(
-        default=0, ge=0, le=20, description="How often a failed driver is started again before the run is Failed."
+        default=0,
+        ge=0,
+        le=20,
+        description="How often the run is tried again before it is Failed: with another driver when the driver "
+        "failed, on another cluster when the cluster was lost.",
     )
 
 
@@ -155,7 +161,9 @@ class Cluster(ApiModel):
     workers: Workers | None = Field(default=None, description="The workers: how many, and what each may use.")
     scheduler: Scheduler | None = Field(default=None, description="The Dask scheduler or the Ray head.")
     ref: ClusterRef | None = Field(
-        default=None, description="Use this existing cluster: it is never scaled and never deleted."
+        default=None,
+        description="Use this existing cluster: it is never scaled and never deleted. The run waits until its "
+        "scheduler or head is Ready, and ends as ClusterLost when it is lost.",
     )
 
 
@@ -168,16 +176,24 @@ class FlowRunSpec(ApiModel):
     cluster: Cluster | None = Field(
         default=None, description="The cluster to run it on. Absent: the flow's own task runner decides."
     )
+    operator_class: Annotated[str, Field(max_length=63, pattern=OPERATOR_CLASS)] | None = Field(
+        default=None,
+        description="Class of the operator that handles the run: the chart's value operatorClass. Absent: an operator "
+        "without a class.",
+    )
     start_deadline_seconds: Seconds = Field(
         default=600,
         description="Seconds until the cluster is usable and the flow started; after that the run fails "
-        "with the cause. The clock stops while the run is suspended.",
+        "with the cause. A driver that runs elsewhere renews the run's Lease first within this time. The clock stops "
+        "while the run is suspended.",
     )
     active_deadline_seconds: Seconds | None = Field(
         default=None, description="Seconds that the whole run may take, from its start."
     )
     idle_timeout_seconds: Seconds | None = Field(
-        default=None, description="Seconds without a task on the cluster after which the run ends."
+        default=None,
+        description="Seconds without a task on the run's own cluster after which the run ends: as Failed with a flow, "
+        "else as Cancelled. A driver that does not report its work keeps the run.",
     )
     lease_duration_seconds: Annotated[int, Field(ge=10, le=3600)] | None = Field(
         default=None,

@@ -86,9 +86,14 @@ class FlowStatus(ApiModel):
     job: str | None = Field(default=None, description="Name of the Job, if the operator started the driver.")
     attempts: int = Field(default=0, description="Pods that were started for it, also those that are gone.")
     ended_attempts: int = Field(default=0, description="Attempts whose end is in the story, though others follow.")
+    failed_attempts: int = Field(
+        default=0, description="Attempts on clusters that were lost, as far as they count against backoffLimit."
+    )
+    lost_clusters: int = Field(default=0, description="Clusters that were lost and replaced by another one.")
     last_attempt: PodIdentity | None = Field(default=None, description="The pod of the newest attempt.")
     exit_code: int | None = Field(default=None, description="Exit code of the last one.")
     tasks: TaskRunCounts | None = Field(default=None, description="Task runs, as the driver counted them.")
+    tasks_time: Time | None = Field(default=None, description="When the counts of a running flow changed last.")
     result: str | None = Field(
         default=None, max_length=RESULT_LIMIT, description="The flow's return value as JSON, where it is small."
     )
@@ -138,10 +143,21 @@ class FlowRunStatus(ApiModel):
     flow: FlowStatus | None = Field(default=None, description="The flow, as its driver tells.")
     display: Display | None = Field(default=None, description="What the columns of kubectl get show.")
     start_time: Time | None = Field(default=None, description="When cluster and driver were asked for.")
+    lost_time: Time | None = Field(
+        default=None,
+        description="When the cluster was lost, until what was left of it is gone and another one is begun.",
+    )
+    rebuild_time: Time | None = Field(default=None, description="When the cluster that replaces a lost one was begun.")
     ready_time: Time | None = Field(default=None, description="When the cluster was usable and the flow started.")
     finish_time: Time | None = Field(default=None, description="When the run was over.")
     cluster_deleted_time: Time | None = Field(default=None, description="When nothing was left of it.")
     observed_generation: int | None = Field(default=None, description="The generation of the spec that was judged.")
+    operator: str | None = Field(
+        default=None,
+        max_length=253,
+        description="The installation of the operator that handles the run, as NAMESPACE/NAME. Other installations "
+        "leave the run alone.",
+    )
     story: list[StoryEntry] = Field(
         default_factory=list, json_schema_extra={"maxItems": STORY_LIMIT}, description="What happened, oldest first."
     )

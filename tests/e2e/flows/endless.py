@@ -6,7 +6,7 @@ from flowcluster import flow, task
 
 
 @task
-def nap() -> bool:
+def nap(_: None = None) -> bool:
     return threading.Event().wait()
 
 
@@ -20,3 +20,10 @@ def naps() -> bool:
 def waits() -> None:
     """Submit nothing and never end."""
     threading.Event().wait()
+
+
+@flow
+def crowd() -> None:
+    """Wait for more tasks that never end than one worker can run."""
+    for future in nap.map([None] * 4):
+        future.wait()

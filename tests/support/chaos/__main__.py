@@ -1,7 +1,7 @@
 """Break the operator's connection and the operator itself, at every write of a run's life, and compare.
 
 Each trial has a namespace, an operator and a bystander of its own, and one fault. Its name is SCENARIO/KIND/FAULT, such
-as ``success/Dask/kill-after@7``: SIGKILL after the seventh write that the operator makes for the run. All trials are
+as ``success/Dask/kill-after@POST-jobs``: SIGKILL after the operator has created the Job. All trials are
 judged by what the API server shows: the end of the record, what is left, what was created and deleted, and the
 bystander. The operator's output must not hold a traceback.
 """
@@ -9,7 +9,7 @@ bystander. The operator's output must not hold a traceback.
 from __future__ import annotations
 
 import argparse
-import os
+import pathlib
 import shutil
 import sys
 import time
@@ -17,7 +17,6 @@ import time
 from tests.support.chaos.plan import chosen_lives, chosen_trials, plan
 from tests.support.chaos.report import Judged, table
 from tests.support.chaos.suite import AT_A_TIME, Suite
-from tests.support.rig.operator import ENV_TREE
 from tests.support.rig.rig import Rig
 from tests.support.world import ROOT
 
@@ -41,19 +40,17 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=_SEED, help="fixes the order of trials (default %(default)s)")
     parser.add_argument("--at-a-time", type=int, default=AT_A_TIME, help="trials side by side (default %(default)s)")
     parser.add_argument("--undisturbed", action="store_true", help="run lives without faults only")
-    parser.add_argument("--operator", metavar="CHECKOUT", help="try the operator of another checkout, such as a mutant")
+    parser.add_argument("--operator", metavar="CHECKOUT", type=_folder, help="try the operator of another checkout")
     options = parser.parse_args()
     try:
         lives = chosen_lives(options.trials)
     except ValueError as error:
         parser.error(str(error))
-    if options.operator:
-        os.environ[ENV_TREE] = os.path.abspath(options.operator)
     until = time.monotonic() + 60 * options.minutes
     shutil.rmtree(_FOLDER, ignore_errors=True)
     with Rig(_FOLDER) as rig:
         _print(f"the rig is up after {rig.start_seconds:.1f} s; logs: {rig.folder}")
-        suite = Suite(rig, lambda judged: _print(_line(judged, suite)), options.at_a_time)
+        suite = Suite(rig, lambda judged: _print(_line(judged, suite)), options.at_a_time, options.operator)
         suite.run_references(lives)
         trials = chosen_trials(options.trials, plan(suite.references, options.seed))
         if not options.undisturbed:
@@ -62,6 +59,10 @@ def main() -> int:
         _print(_cpu_seconds(rig))
     _print(table(suite.judged, len(suite.references) + (0 if options.undisturbed else len(trials))))
     return 1 if any(one.problems for one in suite.judged) else 0
+
+
+def _folder(text: str) -> pathlib.Path:
+    return pathlib.Path(text).resolve()
 
 
 def _line(judged: Judged, suite: Suite) -> str:

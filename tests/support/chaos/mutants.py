@@ -1,64 +1,106 @@
 """Plant bugs into copies of the operator and see that chaos trials find them.
 
-Run as ``python -m tests.support.chaos.mutants FILE``. FILE is YAML, a list of bugs:
+Run as ``python -m tests.support.chaos.mutants [FILE]``. FILE is YAML, a list of bugs; by default ``mutants.yaml``:
 
-    - name: a second Job after a conflict
+    - name: the Secret of another party is used
       file: operator/flowcluster_operator/reconcile/apply.py
-      old: "return await _adopt(resource, name, key, store, kube)"
-      new: "return None"
-      trials: ["success/Dask/drop-answer*"]
+      old: "except (Refused, NotFound) as error:"
+      new: "except (Refused, NotFound, Conflict) as error:"
+      trial: success/Dask/refuse-409@POST-secrets
+      problem: "created: 0 Secret"
 
-Each bug is planted into a copy of this checkout's `operator` and `sdk`, and its trials are run with that operator. The
-bug is found when one of them fails. Choose trials that pass with the operator as it is. Exits with 1 when a bug was not
-found.
+Each bug is planted into a copy of this checkout's `operator` and `sdk`, and its trial is run with that operator. The
+bug is found when the verdict has a problem that contains the text. The trial passes with the operator as it is: choose
+one that `tests/integration/test_chaos.py` runs. Exits with 1 when a bug was not found.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 import shutil
-import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import yaml
 
-from tests.support.rig.client import Body
+from tests.support.chaos.plan import named
+from tests.support.chaos.report import Judged
+from tests.support.chaos.suite import AT_A_TIME, Suite
+from tests.support.rig.rig import Rig
 from tests.support.world import ROOT
 
+FILE = pathlib.Path(__file__).with_name("mutants.yaml")
 _TREES = ("operator", "sdk")
-_MINUTES = "10"
 
 
-def planted(bug: Body, folder: pathlib.Path) -> pathlib.Path:
+@dataclasses.dataclass(frozen=True)
+class Bug:
+    """One bug.
+
+    Attributes:
+        name: what the operator does wrong.
+        file: where it is planted, from the root of the checkout.
+        old: a text that occurs there once.
+        new: what replaces it.
+        trial: the name of the trial that finds it.
+        problem: a part of the sentence that the verdict then has.
+    """
+
+    name: str
+    file: str
+    old: str
+    new: str
+    trial: str
+    problem: str
+
+
+def bugs(file: pathlib.Path = FILE) -> list[Bug]:
+    """Return the bugs of a file."""
+    return [Bug(**item) for item in yaml.safe_load(file.read_text())]
+
+
+def planted(bug: Bug, folder: pathlib.Path) -> pathlib.Path:
     """Copy the operator into a folder and plant a bug. Raises ValueError when its text does not occur exactly once."""
     for tree in _TREES:
         shutil.copytree(ROOT / tree, folder / tree, ignore=shutil.ignore_patterns("__pycache__"))
-    file = folder / bug["file"]
+    file = folder / bug.file
     text = file.read_text()
-    if text.count(bug["old"]) != 1:
-        raise ValueError(
-            f"{bug['name']}: the old text occurs {text.count(bug['old'])} times in {bug['file']}, not once"
-        )
-    file.write_text(text.replace(bug["old"], bug["new"]))
+    if text.count(bug.old) != 1:
+        raise ValueError(f"{bug.name}: the old text occurs {text.count(bug.old)} times in {bug.file}, not once")
+    file.write_text(text.replace(bug.old, bug.new))
     return folder
 
 
-def is_found(bug: Body) -> bool:
-    """Run a bug's trials; whether one of them fails."""
-    with tempfile.TemporaryDirectory() as folder:
-        copy = planted(bug, pathlib.Path(folder))
-        command = [sys.executable, "-m", "tests.support.chaos", "--operator", str(copy), "--minutes", _MINUTES]
-        return subprocess.run([*command, *bug["trials"]], cwd=ROOT, check=False).returncode == 1
+def is_found(bug: Bug, judged: Sequence[Judged]) -> bool:
+    """Whether a verdict has the problem by which the bug shows."""
+    return any(bug.problem in problem for one in judged for problem in one.problems)
+
+
+def _tried(bug: Bug, rig: Rig, folder: pathlib.Path) -> list[Judged]:
+    folder.mkdir()
+    suite = Suite(rig, lambda _judged: None, tree=planted(bug, folder))
+    suite.run_with_references([named(bug.trial)])
+    return suite.judged
 
 
 def main() -> int:
     """Try all bugs of the file; 0 when all were found."""
-    bugs = yaml.safe_load(pathlib.Path(sys.argv[1]).read_text())
-    found = {bug["name"]: is_found(bug) for bug in bugs}
-    for name, result in found.items():
-        sys.stdout.write(f"{'found' if result else 'NOT FOUND':10} {name}\n")
-    return 0 if all(found.values()) else 1
+    planned = bugs(*map(pathlib.Path, sys.argv[1:2]))
+    # Half of the trials at a time: each bug has a reference, too.
+    with tempfile.TemporaryDirectory() as folder, Rig() as rig, ThreadPoolExecutor(AT_A_TIME // 2) as pool:
+        folders = [pathlib.Path(folder) / str(number) for number in range(len(planned))]
+        verdicts = list(pool.map(lambda bug, place: _tried(bug, rig, place), planned, folders))
+    missed = 0
+    for bug, judged in zip(planned, verdicts, strict=True):
+        found = is_found(bug, judged)
+        missed += not found
+        sys.stdout.write(f"{'found' if found else 'NOT FOUND':10} {bug.name}\n")
+        if not found:
+            sys.stdout.write("".join(f"{one.text()}\n" for one in judged))
+    return 1 if missed else 0
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-from tests.support.chaos.trial import Result
+from tests.support.chaos.life import Result
 
 _SHOWN_NAMES = 4
 

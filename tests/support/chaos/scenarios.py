@@ -163,6 +163,25 @@ def needed_pods(scenario: str, kind: str) -> dict[str, int]:
     return pods
 
 
+#: How each life ends; the record of the others is gone by then.
+_ENDS = {
+    "success": "Succeeded",
+    "failure": "Failed",
+    "cancel": "Cancelled",
+    "recreate": "Succeeded",
+    "suspend-resume": "Succeeded",
+    "scaling": "Succeeded",
+}
+
+
+def expected_end(scenario: str) -> dict[str, str]:
+    """Return the phase in which a scenario ends, and how many attempts its driver has had by then."""
+    if scenario not in _ENDS:
+        return {}
+    attempts = {"scaling": "None", "suspend-resume": "2"}.get(scenario, "1")
+    return {"phase": _ENDS[scenario], "attempts": attempts}
+
+
 def is_exact(scenario: str) -> bool:
     """Whether the number of objects does not depend on the moment at which the user acts."""
     return scenario != "delete-starting"

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import pathlib
 import time
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from tests.support.chaos.judge import judge, judge_reference
+from tests.support.chaos.life import Result, run_trial
 from tests.support.chaos.plan import Life, Planned
 from tests.support.chaos.report import Judged
 from tests.support.chaos.scenarios import SCENARIOS
-from tests.support.chaos.trial import Result, run_trial
-from tests.support.rig.faults import UNDISTURBED, Fault
+from tests.support.rig.faults import UNDISTURBED
 from tests.support.rig.rig import Rig
 
 #: Trials side by side: most of a trial is waiting.
@@ -26,45 +28,76 @@ class Suite:
         rig: the rig.
         report: receives each verdict as soon as it is known.
         at_a_time: trials side by side.
+        tree: the checkout whose operator is tried; None for this one.
 
     Attributes:
         references: the undisturbed trials by life.
         judged: all verdicts so far.
     """
 
-    def __init__(self, rig: Rig, report: Callable[[Judged], None], at_a_time: int = AT_A_TIME) -> None:
-        self._rig, self._report, self._at_a_time = rig, report, at_a_time
+    def __init__(
+        self,
+        rig: Rig,
+        report: Callable[[Judged], None],
+        at_a_time: int = AT_A_TIME,
+        tree: pathlib.Path | None = None,
+    ) -> None:
+        self._rig, self._report, self._at_a_time, self._tree = rig, report, at_a_time, tree
         self.references: dict[Life, Result] = {}
         self.judged: list[Judged] = []
+        self._unjudged: dict[Life, list[Result]] = {}
 
     def run_references(self, lives: Iterable[Life]) -> None:
         """Run lives undisturbed."""
-        for one in self._run([Planned(life, UNDISTURBED) for life in lives], float("inf")):
-            self.references[Life(one.result.scenario, one.result.kind)] = one.result
+        self.run([Planned(life, UNDISTURBED) for life in lives])
 
-    def run(self, trials: Iterable[Planned], until: float = float("inf")) -> list[Judged]:
-        """Run trials, starting none after `until`, a time of the monotonic clock. Their references must have run."""
-        return self._run(list(trials), until)
+    def run_with_references(self, trials: Sequence[Planned]) -> None:
+        """Run trials and the undisturbed lives that they are compared with, all side by side."""
+        lives = dict.fromkeys(trial.life for trial in trials)
+        disturbed = [trial for trial in trials if trial.fault != UNDISTURBED]
+        self.run([*disturbed, *(Planned(life, UNDISTURBED) for life in lives if life not in self.references)])
 
-    def _run(self, trials: list[Planned], until: float) -> list[Judged]:
-        done: list[Judged] = []
-        waiting, running = list(reversed(trials)), set[Future[Judged]]()
-        with ThreadPoolExecutor(self._at_a_time) as pool:
-            while running or (waiting and time.monotonic() < until):
-                while waiting and len(running) < self._at_a_time and time.monotonic() < until:
-                    planned = waiting.pop()
-                    running.add(pool.submit(self._one, planned.life, planned.fault))
-                ended, running = wait(running, return_when=FIRST_COMPLETED)
+    def run(self, trials: Iterable[Planned], until: float = float("inf")) -> None:
+        """Run trials, starting none after `until`, a time of the monotonic clock.
+
+        As many again run side by side of those whose fault lasts long: they wait for most of their time.
+        """
+        lanes = _lanes(trials)
+        running: dict[Future[Result], int] = {}
+        with ThreadPoolExecutor(len(lanes) * self._at_a_time) as pool:
+            while running or (any(lanes) and time.monotonic() < until):
+                for number, lane in enumerate(lanes):
+                    while lane and list(running.values()).count(number) < self._at_a_time and time.monotonic() < until:
+                        running[pool.submit(self._one, lane.popleft())] = number
+                ended, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in ended:
-                    judged = future.result()
-                    done.append(judged)
-                    self.judged.append(judged)
-                    self._report(judged)
-        return done
+                    del running[future]
+                    self._take(future.result())
 
-    def _one(self, life: Life, fault: Fault) -> Judged:
-        result = run_trial(self._rig, life.scenario, life.kind, SCENARIOS[life.scenario], fault)
-        if fault == UNDISTURBED:
-            return Judged(result, tuple(judge_reference(result)))
-        problems = tuple(judge(result, self.references[life]))
-        return Judged(result, problems, is_reached=bool(result.hit))
+    def _one(self, planned: Planned) -> Result:
+        scenario, kind = planned.life.scenario, planned.life.kind
+        return run_trial(self._rig, scenario, kind, SCENARIOS[scenario], planned.fault, self._tree)
+
+    def _take(self, result: Result) -> None:
+        """Judge a trial, or keep it until its reference has run."""
+        life = Life(result.scenario, result.kind)
+        if result.fault == UNDISTURBED:
+            self.references[life] = result
+            self._add(Judged(result, tuple(judge_reference(result))))
+            for early in self._unjudged.pop(life, []):
+                self._take(early)
+        elif life not in self.references:
+            self._unjudged.setdefault(life, []).append(result)
+        else:
+            problems = tuple(judge(result, self.references[life]))
+            self._add(Judged(result, problems, is_reached=bool(result.hit)))
+
+    def _add(self, judged: Judged) -> None:
+        self.judged.append(judged)
+        self._report(judged)
+
+
+def _lanes(trials: Iterable[Planned]) -> tuple[deque[Planned], deque[Planned]]:
+    """Return the trials with a short fault, and those with a long one, in their order."""
+    planned = list(trials)
+    return deque(one for one in planned if not one.fault.seconds), deque(one for one in planned if one.fault.seconds)

@@ -1,40 +1,31 @@
-"""One trial: one operator, one bystander, one run whose life a scenario plays, and one fault."""
+"""What a scenario sees and does: the objects of its namespace, and what users, drivers and autoscalers write."""
 
 from __future__ import annotations
 
-import dataclasses
-import re
 import time
-from collections import Counter
 from collections.abc import Callable
 from typing import TypeVar
 
 from flowcluster_api import names
 from flowcluster_api.driver import Outcome
 from tests.support.chaos import played
-from tests.support.rig.client import ApiError, Body
-from tests.support.rig.faults import UNDISTURBED, Fault
-from tests.support.rig.kinds import CLUSTERS, FLOW_RUN, LEASE, Kind
+from tests.support.rig.client import Body
+from tests.support.rig.faults import Fault
+from tests.support.rig.kinds import CLUSTERS, FLOW_RUN, LEASE, SERVICE, Kind
 from tests.support.rig.ledger import Entry, View
-from tests.support.rig.operator import RigOperator
 from tests.support.rig.rig import Rig
 from tests.support.waiting import wait_until
 
 T = TypeVar("T")
 #: Names of the run under test and of the one beside it. The first occurs in no field of an object.
 SUBJECT, BYSTANDER = "disturbed", "bystander"
-_TRACEBACK = "Traceback (most recent call last)"
-#: The line of a traceback that names the error; those of exception groups are indented.
-_ERROR = re.compile(r"^[ |]*([\w.]+(?:Error|Exception|Group)\b.*)$", re.MULTILINE)
-#: How the sentence begins on a step that did not come true.
-STUCK = "stuck"
+#: A Service of another party that carries the labels of the run under test: a copied manifest. It is not the run's.
+STRANGER = "stranger"
 #: Seconds for one step of a scenario, without what the fault itself takes. dask-kubernetes tries a step that failed
 #: again after 60 s.
 STEP_SECONDS = 90.0
 #: Seconds for which a played flow runs.
 WORK_SECONDS = 1.0
-#: Seconds without a write of the operator after which the run counts as settled.
-QUIET_SECONDS = 1.5
 
 
 class StepFailed(Exception):
@@ -49,16 +40,16 @@ class Trial:
         kind: ``Dask`` or ``Ray``.
         fault: what happens on the way.
         view: the trial's namespace.
-        operator: the operator that serves it.
 
     Attributes:
         kind: see above.
         view: see above.
     """
 
-    def __init__(self, rig: Rig, kind: str, fault: Fault, view: View, operator: RigOperator) -> None:
-        self._rig, self.kind, self.fault, self.view, self._operator = rig, kind, fault, view, operator
+    def __init__(self, rig: Rig, kind: str, fault: Fault, view: View) -> None:
+        self.kind, self.fault, self.view = kind, fault, view
         self._client = rig.client
+        self._strangers = 0
         self.cluster_kind = CLUSTERS[kind]
 
     @property
@@ -79,7 +70,15 @@ class Trial:
         if flow:
             body["flow"] = {"entrypoint": "flows.py:flow"}
         run = {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": {"name": name}, "spec": body}
-        self._client.create(FLOW_RUN.path(self.namespace), run)
+        made = self._client.create(FLOW_RUN.path(self.namespace), run)
+        if name == SUBJECT:
+            self._copy_labels(made["metadata"]["uid"])
+
+    def _copy_labels(self, uid: str) -> None:
+        self._strangers += 1
+        labels = names.child_labels(SUBJECT, uid, names.COMPONENT_CLUSTER)
+        service = {"metadata": {"name": f"{STRANGER}-{self._strangers}", "labels": labels}}
+        self._client.create(SERVICE.path(self.namespace), {**service, "spec": {"ports": [{"port": 80}]}})
 
     def patch_spec(self, **spec: object) -> None:
         """Change the spec of the run, as a user does."""
@@ -185,145 +184,9 @@ class Trial:
 
 def is_of(entry: Entry, name: str) -> bool:
     """Whether an object is a run of that name or belongs to one: by label or by name."""
+    if entry.name.startswith(f"{STRANGER}-"):
+        return False
     labels = entry.body["metadata"].get("labels") or {}
     if labels.get(names.LABEL_RUN) == name:
         return True
     return entry.name == name if entry.kind == names.KIND else entry.name.startswith(f"{name}-")
-
-
-@dataclasses.dataclass(frozen=True)
-class Result:
-    """What the API server shows of one trial.
-
-    Attributes:
-        scenario: its name.
-        kind: ``Dask`` or ``Ray``.
-        fault: what happened on the way.
-        hit: the write at which it happened; empty when the operator made no such write.
-        end: phase, reason and conditions of the record; empty when there is none.
-        left: what was left besides the record.
-        created: number of objects that were created, by kind and component.
-        deleted: number of objects that were deleted, likewise.
-        writes: the operator's writes for the run: method and path.
-        problems: what is wrong without any comparison.
-        seconds: how long it took.
-    """
-
-    scenario: str
-    kind: str
-    fault: Fault
-    hit: str = ""
-    end: dict[str, str] = dataclasses.field(default_factory=dict)
-    left: tuple[str, ...] = ()
-    created: Counter[str] = dataclasses.field(default_factory=Counter)
-    deleted: Counter[str] = dataclasses.field(default_factory=Counter)
-    writes: tuple[str, ...] = ()
-    problems: tuple[str, ...] = ()
-    seconds: float = 0.0
-
-    @property
-    def name(self) -> str:
-        """Scenario, kind of cluster and fault: what a test or a command line names."""
-        return f"{self.scenario}/{self.kind}/{self.fault}"
-
-
-#: Conditions that are compared. The others record how much of a run's course the operator has seen.
-_COMPARED = ("Accepted", "Finished", "ClusterDeleted", "Ready", "Stalled", "Reconciling")
-
-
-def run_trial(rig: Rig, scenario: str, kind: str, play: Callable[[Trial], None], fault: Fault = UNDISTURBED) -> Result:
-    """Play one scenario with one fault and return what came of it."""
-    began = time.monotonic()
-    view = rig.create_namespace(f"{scenario}-{kind}")
-    problems: list[str] = []
-    try:
-        with RigOperator(rig, view.namespace) as operator:
-            trial = Trial(rig, kind, fault, view, operator)
-            problems = _play(trial, operator, play)
-            writes = tuple(f"{write.method} {write.path}" for write in operator.proxy.numbered())
-            hit = str(operator.proxy.hit) if operator.proxy.hit is not None else ""
-            problems += _output_problems(operator)
-        rig.check()
-
-        def of_subject(entry: Entry) -> bool:
-            return is_of(entry, SUBJECT) and entry.kind != names.KIND
-
-        return Result(
-            scenario,
-            kind,
-            fault,
-            hit,
-            end=_end(view),
-            left=tuple(sorted(str(entry) for entry in trial.children())),
-            created=view.created(of_subject),
-            deleted=view.deleted(of_subject),
-            writes=writes,
-            problems=tuple(problems),
-            seconds=time.monotonic() - began,
-        )
-    finally:
-        rig.delete_namespace(view.namespace)
-        rig.ledger.forget(view.namespace)
-
-
-def _play(trial: Trial, operator: RigOperator, play: Callable[[Trial], None]) -> list[str]:
-    """Play the scenario beside a bystander; return what went wrong."""
-    problems: list[str] = []
-    try:
-        trial.create(BYSTANDER, workers={"minimum": 1, "maximum": 1})
-        trial.wait_phase("Running", name=BYSTANDER)
-        trial.wait(lambda: _is_quiet(operator), "the operator has nothing to do", 20)
-    except StepFailed as error:
-        return [f"bystander: does not start: {error}", f"status: {_words(trial.view.status(BYSTANDER))}"]
-    before = _children(trial, BYSTANDER)
-    operator.arm(trial.fault, SUBJECT)
-    try:
-        play(trial)
-        trial.wait(lambda: _is_quiet(operator), "the operator's writes end", 20)
-    except (StepFailed, ApiError) as error:
-        problems.append(f"{STUCK}: {error}")
-        problems.append(f"status: {_words(trial.view.status(SUBJECT))}")
-    operator.disarm()
-    phase = trial.view.status(BYSTANDER).get("phase")
-    if phase != "Running":
-        problems.append(f"bystander: is {phase}, not Running")
-    if (after := _children(trial, BYSTANDER)) != before:
-        changed = sorted(before.symmetric_difference(after))
-        problems.append(f"bystander: objects changed: {', '.join(name for name, _uid in changed)}")
-    return problems
-
-
-def _children(trial: Trial, name: str) -> set[tuple[str, str]]:
-    return {(str(entry), entry.uid) for entry in trial.children(name)}
-
-
-def _is_quiet(operator: RigOperator) -> bool:
-    writes = operator.proxy.writes
-    return not writes or time.monotonic() - writes[-1].at >= QUIET_SECONDS
-
-
-def _output_problems(operator: RigOperator) -> list[str]:
-    log = operator.log()
-    problems = []
-    if tracebacks := log.count(_TRACEBACK):
-        lines = log.partition(_TRACEBACK)[2].splitlines()
-        error = next(
-            (line.strip(" |") for line in lines if re.match(r"[ |]*[\w.]+(Error|Exception|Group)\b", line)), ""
-        )
-        problems.append(f"output: {tracebacks} traceback(s), the first one ends with: {error}")
-    ends = Counter(operator.unexpected)
-    problems += [f"output: the operator ended by itself {n} times with exit code {code}" for code, n in ends.items()]
-    return problems
-
-
-def _end(view: View) -> dict[str, str]:
-    status = view.status(SUBJECT)
-    if not status:
-        return {}
-    conditions = {item["type"]: f"{item['status']} ({item['reason']})" for item in status.get("conditions") or []}
-    compared = {name: conditions.get(name, "absent") for name in _COMPARED}
-    return {"phase": str(status.get("phase")), "reason": str(status.get("reason")), **compared}
-
-
-def _words(status: Body) -> str:
-    return f"{status.get('phase')}, {status.get('reason')}: {status.get('message')}"

@@ -36,6 +36,7 @@ class Objects:
         version: the resource version of the last write.
         clock: the time that new objects are given.
         collects_garbage: whether the garbage collector works. While it does not, dependents of deleted objects stay.
+        on_change: is called after each write.
     """
 
     def __init__(self, clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC)) -> None:
@@ -44,6 +45,14 @@ class Objects:
         self.clock = clock
         self._kept: dict[_Place, Object] = {}
         self._uids = 0
+        self.on_change: Callable[[], None] = lambda: None
+        self._changes: list[tuple[int, str, Resource, Object]] = []
+
+    def changes(self, resource: Resource, version: int) -> list[tuple[int, str, Object]]:
+        """Return the changes of one kind after a version: the version of each, its type, and the object."""
+        return [
+            (when, what, copied(obj)) for when, what, kind, obj in self._changes if kind is resource and when > version
+        ]
 
     def snapshot(self) -> Objects:
         """Return a copy that later writes do not change."""
@@ -198,6 +207,9 @@ class Objects:
         if new["metadata"].get("deletionTimestamp") and not new["metadata"].get("finalizers"):
             del self._kept[place]
             self.version += 1
+            new["metadata"]["resourceVersion"] = str(self.version)
+            self._changes.append((self.version, "DELETED", place[0], copied(new)))
+            self.on_change()
         elif new != old:  # a write that changes nothing makes no new version
             self._write(place, new)
         return copied(new)
@@ -205,7 +217,10 @@ class Objects:
     def _write(self, place: _Place, obj: Object) -> None:
         self.version += 1
         obj["metadata"]["resourceVersion"] = str(self.version)
+        what = "MODIFIED" if place in self._kept else "ADDED"
         self._kept[place] = obj
+        self._changes.append((self.version, what, place[0], copied(obj)))
+        self.on_change()
 
     @staticmethod
     def _check_version(resource: Resource, obj: Object, version: str | None) -> None:

@@ -24,10 +24,13 @@ from flowcluster_operator.resources import (
 from tests.support.fake_api.failures import REASONS, Failure
 from tests.support.fake_api.faults import Answer, Drop, Fault, Hold, Injection, StaleList
 from tests.support.fake_api.objects import Objects
+from tests.support.fake_api.patches import label_selected
 
 #: Kinds whose DELETE answers with the object also when it is gone; the others answer with a `Status`.
 _RETURNED = (SERVICE, SERVICE_ACCOUNT)
 _ALWAYS = 10**9
+#: Kind and version of objects of which only metadata was requested.
+_METADATA = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +68,8 @@ class FakeApi:
         self._injections: list[Injection] = []
         self._runner: web.AppRunner | None = None
         self._url = ""
+        self._ends, self._changed = 0, asyncio.Event()
+        self.objects.on_change = self._notify
 
     async def start(self) -> None:
         """Listen."""
@@ -81,8 +86,19 @@ class FakeApi:
         for injection in self._injections:
             if isinstance(injection.fault, Hold):
                 injection.fault.released.set()
+        self.end_watches()
         assert self._runner is not None
         await self._runner.cleanup()
+
+    def end_watches(self) -> None:
+        """End all watches that are open, as an API server does now and then."""
+        self._ends += 1
+        self._notify()
+
+    def _notify(self) -> None:
+        """Have all watches look for changes."""
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     def inject(
         self,
@@ -144,6 +160,8 @@ class FakeApi:
             return _given(fault)
         if isinstance(fault, Drop) and not fault.after_write:
             return _broken(raw)
+        if request.query.get("watch"):
+            return await self._watch(raw, request)
         try:
             answer = self._answer(request, fault.snapshot if isinstance(fault, StaleList) else self.objects)
         except Failure as failure:
@@ -151,6 +169,22 @@ class FakeApi:
         finally:
             self.objects.collect_garbage()
         return _broken(raw) if isinstance(fault, Drop) else answer
+
+    async def _watch(self, raw: web.Request, request: Request) -> web.StreamResponse:
+        """Send changes until the watch ends."""
+        ends, version = self._ends, int(request.query["resourceVersion"])
+        response = web.StreamResponse()
+        await response.prepare(raw)
+        while self._ends == ends:
+            changed = self._changed
+            for when, what, obj in self.objects.changes(request.resource, version):
+                version = when
+                if "as=PartialObjectMetadata" in request.headers.get("Accept", ""):
+                    obj = _METADATA | {"metadata": obj["metadata"]}
+                if label_selected(obj, request.query.get("labelSelector", "")):
+                    await response.write(json.dumps({"type": what, "object": obj}).encode() + b"\n")
+            await changed.wait()
+        return response
 
     async def _request(self, raw: web.Request) -> Request:
         parts = raw.path.strip("/").split("/")
@@ -202,12 +236,17 @@ def _listed(request: Request, objects: Objects) -> Object:
         request.resource, request.namespace, query.get("labelSelector", ""), query.get("fieldSelector", "")
     )
     meta: Object = {"resourceVersion": str(objects.version)}
+    items = items[int(query.get("continue", 0)) :]
     if (limit := int(query.get("limit", 0))) and len(items) > limit:
-        meta |= {"continue": "more", "remainingItemCount": len(items) - limit}
+        more = int(query.get("continue", 0)) + limit
+        meta |= {"continue": str(more), "remainingItemCount": len(items) - limit}
         items = items[:limit]
     if "." not in request.resource.group or request.resource.group.endswith(".k8s.io"):
         for item in items:  # items of built-in kinds come without
             del item["kind"], item["apiVersion"]
+    if "as=PartialObjectMetadataList" in request.headers.get("Accept", ""):
+        partial = [_METADATA | {"metadata": item["metadata"]} for item in items]
+        return {"kind": "PartialObjectMetadataList", "metadata": meta, "items": partial or None}
     return {"kind": f"{request.resource.kind}List", "metadata": meta, "items": items}
 
 

@@ -48,13 +48,17 @@ class Fault:
 
     Attributes:
         kind: what happens.
-        write: at which of the operator's writes for the run, counted from 1; among its DELETEs for `STALE_LISTS`.
+        write: at which of the operator's writes for the run, counted from 1; among its DELETEs for `STALE_LISTS`, among
+            the writes to `target` where that is given.
         status: HTTP status for `REFUSE`.
+        target: what is written, as `target_of` names it, such as ``POST-jobs``. A number alone means another write
+            where the writes of a pass, which are made side by side, arrive in another order.
     """
 
     kind: FaultKind = FaultKind.NONE
     write: int = 0
     status: int = 0
+    target: str = ""
 
     @property
     def seconds(self) -> float:
@@ -66,28 +70,44 @@ class Fault:
         if self.kind is FaultKind.NONE:
             return str(self.kind)
         word = f"{self.kind}-{self.status}" if self.status else str(self.kind)
-        return f"{word}@{self.write}"
+        if not self.target:
+            return f"{word}@{self.write}"
+        return f"{word}@{self.target}" if self.write == 1 else f"{word}@{self.target}~{self.write}"
 
     @staticmethod
     def parse(text: str) -> Fault:
         """Return the fault that `str` writes so. Raises ValueError when it is none."""
-        word, _, write = text.partition("@")
+        word, _, place = text.partition("@")
         kind, _, status = word.rpartition("-") if word.startswith("refuse-") else (word, "", "")
-        return Fault(FaultKind(kind), int(write or 0), int(status or 0))
+        if not place or place.isdecimal():
+            return Fault(FaultKind(kind), int(place or 0), int(status or 0))
+        target, _, write = place.partition("~")
+        return Fault(FaultKind(kind), int(write or 1), int(status or 0), target)
 
 
 UNDISTURBED = Fault()
 
 
+def target_of(method: str, path: str) -> str:
+    """Return what a request is about: its method, with the collection or the subresource, such as ``PUT-status``."""
+    parts = path.strip("/").split("/")
+    if "namespaces" in parts:
+        parts = parts[parts.index("namespaces") + 2 :]
+    return f"{method}-{parts[2] if len(parts) > 2 else parts[0]}"
+
+
 def refusal(status: int, method: str, path: str) -> Body:
-    """Return the Status object with which the API server refuses a request."""
+    """Return the Status object with which the API server refuses a request.
+
+    The words are those of an admission policy: the operator takes a 422 of the API server's own validation as final.
+    """
     reason = "AlreadyExists" if (status, method) == (409, "POST") else REASONS[status]
     return {
         "kind": "Status",
         "apiVersion": "v1",
         "metadata": {},
         "status": "Failure",
-        "message": f"{method} {path} is refused by the test",
+        "message": f"{method} {path} is denied by the test",
         "reason": reason,
         "code": status,
     }

@@ -36,6 +36,7 @@ DASK_CLUSTER = Kind("DaskCluster", "kubernetes.dask.org/v1", "daskclusters")
 RAY_CLUSTER = Kind("RayCluster", "ray.io/v1", "rayclusters")
 DEPLOYMENT = Kind("Deployment", "apps/v1", "deployments")
 LEASE = Kind("Lease", "coordination.k8s.io/v1", "leases")
+SERVICE = Kind("Service", "v1", "services")
 SECRET = Kind("Secret", "v1", "secrets")
 JOB = Kind("Job", "batch/v1", "jobs")
 NAMESPACE = Kind("Namespace", "v1", "namespaces")
@@ -55,7 +56,7 @@ KINDS = (
     JOB,
     DEPLOYMENT,
     Kind("ReplicaSet", "apps/v1", "replicasets"),
-    Kind("Service", "v1", "services"),
+    SERVICE,
     SECRET,
     LEASE,
     Kind("ConfigMap", "v1", "configmaps"),

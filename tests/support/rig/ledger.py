@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 import http.client
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 
 from flowcluster_api import names
+from flowcluster_api.conditions import CLUSTER_DELETED
+from flowcluster_operator.status import is_true
 from tests.support.rig.client import ApiError, Body, Client
 from tests.support.rig.kinds import GIVEN, Kind
 
@@ -25,11 +28,19 @@ class Entry:
         kind: name of its kind.
         body: as the API server reported it last.
         is_gone: whether it was deleted.
+        since: resource version at which it was first reported. Those of all kinds grow together.
+        doomed: resource version at which it was first reported as being deleted, or as gone; 0 before.
+        started: of a FlowRun, the resource version at which it first had a phase; 0 before.
+        emptied: of a FlowRun, the resource version at which its status first said that nothing is left; 0 before.
     """
 
     kind: str
     body: Body
     is_gone: bool = False
+    since: int = 0
+    doomed: int = 0
+    started: int = 0
+    emptied: int = 0
 
     @property
     def meta(self) -> Body:
@@ -40,6 +51,11 @@ class Entry:
     def name(self) -> str:
         """Its name."""
         return str(self.body["metadata"]["name"])
+
+    @property
+    def version(self) -> int:
+        """The resource version at which it was reported last: of one that is gone, that of its deletion."""
+        return int(self.body["metadata"].get("resourceVersion") or 0)
 
     @property
     def uid(self) -> str:
@@ -70,6 +86,7 @@ class View:
         self._entries: dict[str, Entry] = {}
         self._given: set[str] = set()
         self._phases: dict[str, list[str]] = {}
+        self._history: list[str] = []
 
     def has_given(self, kind: str) -> bool:
         """Whether what Kubernetes itself puts into a namespace is there."""
@@ -106,13 +123,33 @@ class View:
         with self._lock:
             return list(self._phases.get(name, []))
 
+    def history(self) -> list[str]:
+        """Return the creations, deletions and changes of all objects, in the order in which they were reported."""
+        with self._lock:
+            return list(self._history)
+
     def created(self, chosen: Callable[[Entry], bool]) -> Counter[str]:
         """Count the objects that were created, by kind and component."""
-        return Counter(entry.label for entry in self.entries(gone=True) if chosen(entry))
+        return Counter(entry.label for entry in self.counted() if chosen(entry))
 
     def deleted(self, chosen: Callable[[Entry], bool]) -> Counter[str]:
         """Count the objects that were deleted, by kind and component."""
-        return Counter(entry.label for entry in self.entries(gone=True) if entry.is_gone and chosen(entry))
+        return Counter(entry.label for entry in self.counted() if entry.is_gone and chosen(entry))
+
+    def counted(self) -> list[Entry]:
+        """Return all objects but those that a controller made for an owner that was being deleted, and what follows.
+
+        A controller that is late does so, and no write of the operator causes or prevents it. ReplicaSets replace a pod
+        whose deletion they notice before their own. dask-kubernetes handles the number of a new worker group twice: the
+        second time, on a busy machine, it makes the workers again of a group that is being deleted, or is gone.
+        """
+        with self._lock:
+            return [entry for entry in self._entries.values() if not self._is_late(entry)]
+
+    def _is_late(self, entry: Entry) -> bool:
+        owners = entry.body["metadata"].get("ownerReferences") or []
+        above = [self._entries[owner["uid"]] for owner in owners if owner["uid"] in self._entries]
+        return any(0 < owner.doomed < entry.since or self._is_late(owner) for owner in above)
 
     def take(self, kind: str, body: Body, *, is_gone: bool) -> None:
         """Record the news of one object."""
@@ -120,13 +157,31 @@ class View:
         if (kind, meta["name"]) in GIVEN:
             self._given.add(kind)
             return
+        known = self._entries.get(meta["uid"])
         entry = self._entries.setdefault(meta["uid"], Entry(kind, body))
+        self._history.append(_line(entry, body, "gone" if is_gone else "new" if known is None else "changed"))
         entry.body, entry.is_gone = body, entry.is_gone or is_gone
-        phase = (body.get("status") or {}).get("phase")
+        entry.since = entry.since or entry.version
+        if entry.is_terminating or is_gone:
+            entry.doomed = entry.doomed or entry.version
+        status = body.get("status") or {}
+        phase = status.get("phase")
+        if kind == names.KIND and is_true(status, CLUSTER_DELETED):
+            entry.emptied = entry.emptied or entry.version
         if kind == names.KIND and phase:
+            entry.started = entry.started or entry.version
             phases = self._phases.setdefault(meta["name"], [])
             if phases[-1:] != [phase]:
                 phases.append(phase)
+
+
+def _line(entry: Entry, body: Body, change: str) -> str:
+    """Return one line on what the API server reported of an object."""
+    meta, phase = body["metadata"], (body.get("status") or {}).get("phase") or ""
+    words = [f"{time.monotonic():.2f}", change, str(entry), str(meta.get("resourceVersion", "")), phase]
+    if "deletionTimestamp" in meta:
+        words.append(f"terminating, finalizers: {', '.join(meta.get('finalizers') or []) or 'none'}")
+    return " ".join(word for word in words if word)
 
 
 class Ledger:

@@ -18,10 +18,8 @@ from tests.support.rig.rig import Rig
 from tests.support.waiting import wait_until
 from tests.support.world import ROOT
 
-#: Environment variable with the checkout whose operator is run; by default this one.
-ENV_TREE = "FLOWCLUSTER_RIG_OPERATOR"
 #: Settings of the operators, unless a test gives others.
-SETTINGS = {"FLOWCLUSTER_RESYNC_SECONDS": "10", "FLOWCLUSTER_DEFAULT_IMAGE": "runtime:test"}
+SETTINGS = {"FLOWCLUSTER_RESYNC_SECONDS": "20", "FLOWCLUSTER_DEFAULT_IMAGE": "runtime:test"}
 _RESTART_SECONDS = 0.2
 
 
@@ -33,6 +31,7 @@ class RigOperator:
         namespace: the namespace to serve; empty means all.
         settings: environment variables over `SETTINGS`.
         is_fresh: whether each operator is a new Python, as in production; else the nursery forks it, which is faster.
+        tree: the checkout whose operator is run; None for this one.
 
     Attributes:
         proxy: its way to the API server.
@@ -41,19 +40,24 @@ class RigOperator:
     """
 
     def __init__(
-        self, rig: Rig, namespace: str, settings: dict[str, str] | None = None, *, is_fresh: bool = False
+        self,
+        rig: Rig,
+        namespace: str,
+        settings: dict[str, str] | None = None,
+        *,
+        is_fresh: bool = False,
+        tree: pathlib.Path | None = None,
     ) -> None:
         self._rig, self._is_fresh = rig, is_fresh
         self.proxy: FaultProxy = rig.proxies.open()
         self.proxy.kill = self._kill
-        folder = rig.folder / "operators" / (namespace or "all")
+        self._folder = folder = rig.folder / "operators" / (namespace or "all")
         folder.mkdir(parents=True, exist_ok=True)
         self._log = folder / "operator.log"
         kubeconfig = folder / "kubeconfig"
         kubeconfig.write_text(yaml.safe_dump(_kubeconfig(self.proxy.url)))
-        tree = pathlib.Path(os.environ.get(ENV_TREE, ROOT))
         self._environment = {
-            "PYTHONPATH": os.pathsep.join(str(tree / name) for name in ("sdk", "operator")),
+            "PYTHONPATH": os.pathsep.join(str((tree or ROOT) / name) for name in ("sdk", "operator")),
             "KUBECONFIG": str(kubeconfig),
             "FLOWCLUSTER_NAMESPACE": namespace,
             **SETTINGS,
@@ -94,6 +98,10 @@ class RigOperator:
     def log(self) -> str:
         """Return all that the operators have printed."""
         return self._log.read_text(errors="replace") if self._log.exists() else ""
+
+    def keep(self, name: str, lines: list[str]) -> None:
+        """Write lines beside the operators' log, for a person who looks into a failure."""
+        (self._folder / f"{name}.log").write_text("".join(f"{line}\n" for line in lines))
 
     def cpu_seconds(self) -> float:
         """Return the CPU seconds of the operator that runs."""

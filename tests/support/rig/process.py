@@ -13,6 +13,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 #: The kernel kills the child when the thread that started it ends, however that happens.
 _BOUND = ("setpriv", "--pdeathsig", "KILL", "--")
 _STOP_SECONDS = 10.0
+#: Go programs collect garbage four times less often than by default: half of the API server's CPU time went there.
+_GO = {"GOGC": "400"}
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -68,7 +70,7 @@ class Child(CpuAndMemory):
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
-                env={**os.environ, **(environment or {})},
+                env={**os.environ, **_GO, **(environment or {})},
                 cwd=ROOT,
             )
         self.pid = self._process.pid

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import aiohttp
 from aiohttp import web
 
-from tests.support.rig.faults import UNDISTURBED, Fault, FaultKind, refusal
+from tests.support.rig.faults import UNDISTURBED, Fault, FaultKind, refusal, target_of
 from tests.support.rig.process import free_port
 
 T = TypeVar("T")
@@ -111,7 +111,7 @@ class FaultProxy:
         self.hit: Write | None = None
         self.kill: Callable[[], None] = lambda: None
         self._fault, self._subject = UNDISTURBED, ""
-        self._count = self._deletes = 0
+        self._count = self._deletes = self._at_target = 0
         self._lists: dict[str, dict[str, str]] = {}
         self._past: dict[str, tuple[bytes, dict[str, str]]] = {}
         self._past_ends, self._is_new = 0.0, False
@@ -122,7 +122,7 @@ class FaultProxy:
     def arm(self, fault: Fault, subject: str) -> None:
         """Begin to number the writes whose path or body names `subject`, and inject the fault at one of them."""
         self._fault, self._subject = fault, subject
-        self._count = self._deletes = 0
+        self._count = self._deletes = self._at_target = 0
 
     def count(self) -> int:
         """Return the number of writes for the run under test."""
@@ -184,7 +184,7 @@ class FaultProxy:
     async def _write(self, request: web.Request, body: bytes) -> web.StreamResponse:
         number = self._number(request, body)
         fault = self._fault
-        is_hit = number > 0 and self._is_hit(request.method, number)
+        is_hit = number > 0 and self._is_hit(request, number)
         if is_hit:
             await self._before(fault, request)
             if fault.kind is FaultKind.KILL_BEFORE:
@@ -211,13 +211,17 @@ class FaultProxy:
             return 0
         self._count += 1
         self._deletes += request.method == "DELETE"
+        self._at_target += target_of(request.method, request.path) == self._fault.target
         return self._count
 
-    def _is_hit(self, method: str, number: int) -> bool:
+    def _is_hit(self, request: web.Request, number: int) -> bool:
         if self._fault.kind is FaultKind.NONE or self.hit is not None:
             return False
+        if self._fault.target:
+            is_there = target_of(request.method, request.path) == self._fault.target
+            return is_there and self._at_target == self._fault.write
         if self._fault.kind is FaultKind.STALE_LISTS:
-            return method == "DELETE" and self._deletes == self._fault.write
+            return request.method == "DELETE" and self._deletes == self._fault.write
         return number == self._fault.write
 
     def _record(self, number: int, request: web.Request, status: int, is_hit: bool) -> None:

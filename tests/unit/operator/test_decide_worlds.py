@@ -11,10 +11,23 @@ from hypothesis import strategies as st
 from flowcluster_api import conditions as c
 from flowcluster_api.driver import Outcome
 from flowcluster_api.lease import Demand
+from flowcluster_api.progress import Progress, Tasks
 from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.desired.ray_cluster import ray_cluster
 from flowcluster_operator.facts import pod_facts
-from flowcluster_operator.model import DriverSigns, Observed, Parent, Rejection, Scale, Settled, Trouble, Warned
+from flowcluster_operator.model import (
+    DriverSigns,
+    Observed,
+    Parent,
+    Reference,
+    Rejection,
+    Scale,
+    Settled,
+    Trouble,
+    Warned,
+)
+from flowcluster_operator.projection import projected
+from flowcluster_operator.resources import BY_KIND, POD
 from flowcluster_operator.specs import parse
 from tests.support.fake_api.defaults import stored_status
 from tests.support.makers import (
@@ -70,6 +83,7 @@ SPECS = st.builds(
             "activeDeadlineSeconds": st.sampled_from([1, 700]),
             "ttlSecondsAfterFinished": st.sampled_from([0, 50, "invalid"]),
             "leaseDurationSeconds": st.just(10),
+            "idleTimeoutSeconds": st.just(5),
         },
     ),
 )
@@ -98,6 +112,8 @@ STATUS = st.fixed_dictionaries(
         "startTime": TIMES,
         "readyTime": TIMES,
         "finishTime": TIMES,
+        "lostTime": TIMES,
+        "rebuildTime": TIMES,
         "reason": REASONS,
         "conditions": CONDITIONS,
         "cluster": st.sampled_from(
@@ -108,7 +124,14 @@ STATUS = st.fixed_dictionaries(
                 {"kind": "Dask", "name": "c", "workers": {"ready": 1, "target": 2}, "workersTime": ago(9)},
             ]
         ),
-        "flow": st.sampled_from([{"job": "j", "attempts": 1}, {"attempts": 2}]),
+        "flow": st.sampled_from(
+            [
+                {"job": "j", "attempts": 1},
+                {"attempts": 2},
+                {"job": "j", "attempts": 2, "failedAttempts": 1, "lostClusters": 1},
+                {"job": "j", "tasks": {"total": 3, "running": 1, "completed": 1, "failed": 0}, "tasksTime": ago(5)},
+            ]
+        ),
     },
 )
 STATES = st.sampled_from(
@@ -141,11 +164,25 @@ def ray(**metadata: Any) -> Body:
     return stored(ray_cluster(KEY, parsed, SETTINGS, Scale(0, 3, 1), KEYS), **metadata)
 
 
-def ended_job(kind: str | None, metadata: Body) -> Body:
+def ended_job(kind: str | None, limit: int, metadata: Body) -> Body:
     """The run's Job, with the condition of an end."""
     made = job(**metadata)
     conditions = [{"type": kind, "status": "True"}] if kind else []
-    return {**made, "status": {"conditions": conditions}}
+    return {**made, "spec": {**made["spec"], "backoffLimit": limit}, "status": {"conditions": conditions}}
+
+
+#: A child run that goes on, and one of which only the record is left.
+CHILD_RUNS = [
+    {**run(None, status), "metadata": {**run()["metadata"], "name": "child", "uid": "uid-child"}}
+    for status in (
+        {"phase": "Running"},
+        {
+            "phase": "Succeeded",
+            "finishTime": ago(9),
+            "conditions": [condition(kind, "True", "x") for kind in (c.FINISHED, c.CLUSTER_DELETED)],
+        },
+    )
+]
 
 
 DRIVERS = st.builds(
@@ -155,6 +192,18 @@ DRIVERS = st.builds(
     st.sampled_from([0.0, 100.0]),
     st.sampled_from([0.0, 10.0]),
     st.sampled_from([None, Demand(2), Demand(0, ("worker-w1",))]),
+    st.sampled_from([None, Progress(Tasks(9, 2, 4, 1), 1), Progress(None, 10**6)]),
+    st.sampled_from([0.0, 10.0]),
+)
+
+
+SHARED = {"kind": "DaskCluster", "metadata": {"name": "shared"}, "spec": {"worker": {"spec": {}}}}
+LEADERS = [pod_facts(pod("scheduler")), pod_facts(pod("scheduler", deleted=True)), pod_facts(pod("scheduler", {}))]
+REFERENCES = st.builds(
+    Reference,
+    st.sampled_from([None, SHARED, {**SHARED, "metadata": {"name": "shared", "deletionTimestamp": ago(1)}}]),
+    st.sampled_from([(), *((leader,) for leader in LEADERS)]),
+    st.booleans(),
 )
 
 
@@ -173,7 +222,7 @@ def worlds(draw: st.DrawFn) -> Observed:
         spec=parsed,
         invalid=invalid,
         cluster=made(**draw(METADATA)) if made else None,
-        job=ended_job(draw(st.sampled_from([None, "Complete", "Failed"])), draw(METADATA))
+        job=ended_job(draw(st.sampled_from([None, "Complete", "Failed"])), draw(st.integers(0, 1)), draw(METADATA))
         if draw(st.booleans())
         else None,
         lease=draw(st.sampled_from([None, lease(), lease("driver-1/1")])),
@@ -192,6 +241,8 @@ def worlds(draw: st.DrawFn) -> Observed:
         ),
         trouble=draw(st.sampled_from([None, Trouble("ApiError", "429", 1.0), Trouble("ApiError", "429", 60.0)])),
         verified_gone=draw(st.booleans()),
+        reference=draw(REFERENCES),
+        child_runs=draw(st.sampled_from([(), *((child,) for child in CHILD_RUNS)])),
     )
     return dataclasses.replace(observed, pods=tuple(pod_facts(made) for made in draw(PODS)))
 
@@ -229,3 +280,25 @@ def test_status_settles_in_every_world(seen: Observed) -> None:
         seen = dataclasses.replace(seen, run={**seen.run, "status": stored_status(plan.status)})
 
     raise AssertionError(f"the status still changes: {plan.status}")
+
+
+def kept(value: Any) -> Any:
+    """What the store keeps of an object or of several; other values as they are."""
+    if type(value) is tuple:
+        return tuple(kept(item) for item in value)
+    return projected(BY_KIND[value["kind"]], value) if isinstance(value, dict) and "kind" in value else value
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(worlds())
+def test_plan_is_the_same_on_what_the_store_keeps_in_every_world(seen: Observed) -> None:
+    fields: Body = {field.name: kept(getattr(seen, field.name)) for field in dataclasses.fields(seen)}
+    fields["spec"], fields["invalid"] = parse(fields["run"])
+
+    assert plan_for(Observed(**fields)) == plan_for(seen)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(PODS)
+def test_facts_of_pods_are_the_same_on_what_the_store_keeps(pods: list[Body]) -> None:
+    assert [pod_facts(projected(POD, made)) for made in pods] == [pod_facts(made) for made in pods]

@@ -18,15 +18,17 @@ from tests.support.makers import KEY, SETTINGS, access, cluster, job, lease, run
 from tests.support.passes import Passes
 
 WRITES = "POST PUT PATCH DELETE"
-#: Writes of an undisturbed start: the status twice, seven children and an Event; of an undisturbed end; and of a
-#: suspension.
-WRITES_OF_START, WRITES_OF_END, WRITES_OF_SUSPENSION = 10, 10, 8
+#: Writes of an undisturbed start: the status twice, seven children and an Event; of an undisturbed end; of a
+#: suspension; and of another start after the cluster was lost.
+WRITES_OF_START, WRITES_OF_END, WRITES_OF_SUSPENSION, WRITES_OF_LOSS = 10, 10, 8, 17
 CHILDREN = ["DaskCluster", "Job", "Lease", "Role", "RoleBinding", "Secret", "ServiceAccount"]
 FAULTS = [
     pytest.param(Answer(500), id="error"),
     pytest.param(Drop(), id="lost request"),
     pytest.param(Drop(after_write=True), id="lost answer"),
 ]
+#: Refusals that the API server, a policy or a proxy in front of it gives once.
+REFUSALS = [pytest.param(Answer(status, "denied by a policy"), id=str(status)) for status in (403, 404, 409, 422, 429)]
 
 
 class Operators:
@@ -104,6 +106,26 @@ def started(api: FakeApi, **wish: bool) -> None:
     assert children(api) == CHILDREN
 
 
+def lost(api: FakeApi) -> set[str]:
+    """Put a run that can be tried twice onto the API server, without its cluster; the UIDs of what it has."""
+    started(api, cancel=False)
+    api.objects.merge(FLOW_RUN, KEY.namespace, KEY.name, {"spec": {"flow": {"backoffLimit": 1}}})
+    api.objects.delete(DASK_CLUSTER, KEY.namespace, names.child_name(KEY.name, KEY.uid))
+    return {obj["metadata"]["uid"] for obj in api.objects.all()} - {KEY.uid}
+
+
+def assert_began_again(api: FakeApi, before: set[str]) -> None:
+    """The run has a cluster and a driver that are new, and its loss counts once."""
+    assert_started(api)
+    assert before & {obj["metadata"]["uid"] for obj in api.objects.all()} == set()
+    assert status(api)["flow"] == {
+        "attempts": 1, "endedAttempts": 1, "failedAttempts": 1, "lostClusters": 1, "job": status(api)["flow"]["job"],
+    }  # fmt: skip
+    assert "lostTime" not in status(api)
+    (made,) = api.objects.all(JOB)
+    assert made["spec"]["backoffLimit"] == 0, "one of the two attempts is used"
+
+
 def resume(api: FakeApi) -> None:
     """Ask for the next life of a run that is suspended."""
     api.objects.merge(FLOW_RUN, KEY.namespace, KEY.name, {"spec": {"suspend": False}})
@@ -154,7 +176,7 @@ async def test_run_starts_when_the_operator_ends_after_a_write(api: FakeApi, ope
 
 
 @pytest.mark.parametrize("number", range(WRITES_OF_END))
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", [*FAULTS, *REFUSALS])
 async def test_run_ends_when_one_write_fails(
     api: FakeApi, operators: Operators, fault: Answer | Drop, number: int
 ) -> None:
@@ -198,7 +220,7 @@ async def test_suspended_run_has_nothing_when_the_operator_ends_after_a_write(
 
 
 @pytest.mark.parametrize("number", range(1, WRITES_OF_SUSPENSION))
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", [*FAULTS, *REFUSALS])
 async def test_resumed_run_starts_afresh_when_the_operator_ended_during_the_suspension(
     api: FakeApi, operators: Operators, fault: Answer | Drop, number: int
 ) -> None:
@@ -225,3 +247,48 @@ async def test_resumed_run_waits_for_children_that_are_being_deleted(api: FakeAp
     await operators.work(4)
 
     assert (children(api), status(api)["phase"]) == (["Job"], "Suspended")
+
+
+async def test_loss_takes_as_many_writes_as_are_tried(api: FakeApi, operators: Operators) -> None:
+    before = lost(api)
+    await operators.work(3)
+
+    assert_began_again(api, before)
+    assert writes(api) == WRITES_OF_LOSS
+
+
+@pytest.mark.parametrize("number", range(WRITES_OF_LOSS))
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_run_begins_again_after_a_loss_when_the_operator_ends_at_a_write(
+    api: FakeApi, operators: Operators, fault: Answer | Drop, number: int
+) -> None:
+    """Nothing of the lost cluster is left, and nothing of it is taken for the next one."""
+    before = lost(api)
+    api.inject(fault, WRITES, skip=number)
+    await operators.work(1)
+    await operators.restart()
+    await operators.work(5)
+
+    assert_began_again(api, before)
+
+
+@pytest.mark.parametrize(
+    ("wish", "phase"), [({"suspend": True}, "Suspended"), ({"cancel": True}, "Cancelled"), (None, "")]
+)
+@pytest.mark.parametrize("number", range(1, WRITES_OF_LOSS, 4))
+async def test_run_that_begins_again_can_be_stopped_at_every_write(
+    api: FakeApi, operators: Operators, wish: Object | None, phase: str, number: int
+) -> None:
+    lost(api)
+    api.inject(Answer(500), WRITES, skip=number)
+    await operators.work(1)
+    if wish is None:
+        api.objects.delete(FLOW_RUN, KEY.namespace, KEY.name)
+    else:
+        api.objects.merge(FLOW_RUN, KEY.namespace, KEY.name, {"spec": wish})
+    await operators.restart()
+    await operators.work(5)
+
+    assert children(api) == []
+    if wish is not None:
+        assert status(api)["phase"] == phase

@@ -52,7 +52,7 @@ def test_a_driver_that_is_heard_goes_on() -> None:
         (HEARD._replace(silent=61, asked=ASKED_SECONDS - 1), {}, "Running"),
         (HEARD._replace(silent=61, asked=ASKED_SECONDS), {"leaseDurationSeconds": 90}, "Running"),
         (HEARD._replace(silent=11, asked=ASKED_SECONDS), {"leaseDurationSeconds": 10}, "Stopping"),
-        (HEARD._replace(silent=999, asked=999, holder=None), {}, "Running"),
+        (HEARD._replace(silent=599, asked=999, holder=None), {}, "Running"),
         (HEARD._replace(silent=11, asked=ASKED_SECONDS, holder=None), {"leaseDurationSeconds": 10}, "Stopping"),
     ],
 )
@@ -64,6 +64,68 @@ def test_silence_ends_a_run(signs: DriverSigns, more: dict[str, Any], phase: str
     if phase == "Stopping":
         assert after["reason"] == "DriverLost"
         assert "spec.leaseDurationSeconds" in after["message"]
+
+
+@pytest.mark.parametrize(("silent", "limit", "is_over"), [(601, 600, True), (601, 700, False), (31, 30, True)])
+def test_run_whose_lease_no_driver_ever_renewed_ends_at_the_start_deadline(
+    silent: float, limit: int, is_over: bool
+) -> None:
+    """Its driver ended before it could renew the Lease, or never existed: the cluster would live for ever."""
+    plan = decide(
+        seen(
+            HEARD._replace(silent=silent, asked=ASKED_SECONDS, holder=None),
+            startDeadlineSeconds=limit,
+        ),
+        SETTINGS,
+        NOW,
+    )
+
+    assert ((plan.status or {}).get("phase") == "Stopping") is is_over
+    if is_over:
+        assert plan.status is not None
+        assert plan.status["reason"] == "StartDeadlineExceeded"
+        assert f"no driver renewed the run's Lease for {limit} s (spec.startDeadlineSeconds)" in plan.status["message"]
+    else:
+        assert plan.requeue is not None
+        assert plan.requeue <= limit - silent
+
+
+@pytest.mark.parametrize("renews", [None, "driver-1/7"])
+@pytest.mark.parametrize(
+    ("driver", "is_lost"),
+    [
+        ({"gone": 31}, True),
+        ({"gone": 29}, False),
+        ({"gone": -10}, False),
+        ({}, False),
+        ({"gone": 31, "state": ended(143)}, False),
+    ],
+    ids=["unconfirmed", "late", "in its grace period", "not deleted", "ended"],
+)
+def test_driver_whose_deletion_its_node_does_not_confirm_is_lost(
+    driver: dict[str, Any], is_lost: bool, renews: str | None
+) -> None:
+    """Also without a heartbeat, as in an image without the SDK. Its Job would wait for the node for ever."""
+    made = pod("driver", driver.get("state"))
+    made["status"]["conditions"].append(
+        {"type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager", "message": "unreachable"}
+    )
+    if "gone" in driver:
+        made["metadata"]["deletionTimestamp"] = ago(driver["gone"])
+    running = {"phase": "Running", "startTime": ago(300), "readyTime": ago(290), "flow": {"job": "j"}}
+    signs = HEARD._replace(holder=renews, silent=0)
+    children = {"cluster": cluster(), "deployments": (deployment(),), "job": job(), **RIGHTS}
+    ready = [pod("scheduler"), pod("worker", uid="w1"), pod("worker", uid="w2")]
+    plan = decide(observed(status=running, pods=[*ready, made], driver=signs, **children), SETTINGS, NOW)
+
+    assert ((plan.status or {}).get("phase") == "Stopping") is is_lost
+    if is_lost:
+        assert plan.status is not None
+        assert plan.status["reason"] == "DriverLost"
+        assert "DeletionByTaintManager" in plan.status["message"]
+    elif "gone" in driver and "state" not in driver:
+        assert plan.requeue is not None
+        assert plan.requeue <= max(30 - driver["gone"], 1)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from flowcluster_api import names
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.model import Key, Observed, Plan
 from flowcluster_operator.reconcile import loop as loop_module
@@ -92,6 +93,20 @@ class TestPass:
         await passes.make()
 
         assert api.requests == []
+
+    async def test_child_run_is_due_when_a_pass_ends_its_parent(self, api: FakeApi, passes: Passes) -> None:
+        """Without a watch event: what a pass writes is no news to the store when the watch reports it."""
+        create(api)
+        owner = {**names.reference(KEY.name, KEY.uid), "controller": True}
+        body = another(1, spec(flow=False))
+        child = create(api, {**body, "metadata": {**body["metadata"], "ownerReferences": [owner]}})
+        passes.watch(api.objects)
+        await passes.settle()
+        cancelled = api.objects.merge(FLOW_RUN, KEY.namespace, KEY.name, {"spec": {"cancel": True}})
+        passes.store.put(FLOW_RUN, cancelled)
+        await passes.make(KEY)
+
+        assert status(api, child)["reason"] == "ParentEnded"
 
     async def test_run_is_due_again_when_its_plan_says(self, api: FakeApi, passes: Passes) -> None:
         create(api)

@@ -13,6 +13,7 @@ from flowcluster_operator.desired.metadata import child_metadata, owner_referenc
 from flowcluster_operator.desired.network_policy import network_policies
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.model import Create, Key, Parent
+from flowcluster_operator.projection import projected
 from flowcluster_operator.reconcile.decide import decide
 from flowcluster_operator.resources import FLOW_RUN, NETWORK_POLICY, Object
 from flowcluster_operator.settings import Settings, SettingsError
@@ -153,7 +154,7 @@ async def test_policy_is_created_and_adopted(api: FakeApi, kube: Kube) -> None:
             await passes.make()
             (policy,) = api.objects.all(NETWORK_POLICY)
             assert policy["metadata"]["name"] == names.child_name(KEY.name, KEY.uid)
-            assert passes.store.children(KEY, NETWORK_POLICY) == [policy]
+            assert passes.store.children(KEY, NETWORK_POLICY) == [projected(NETWORK_POLICY, policy)]
 
 
 @pytest.mark.parametrize("text", ["", "yes", "True"])

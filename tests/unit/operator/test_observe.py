@@ -11,7 +11,8 @@ from flowcluster_operator.backends.dask import DaskBackend
 from flowcluster_operator.errors import ApiUnavailable
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.model import Rejection, Settled
-from flowcluster_operator.resources import FLOW_RUN, LEASE, POD, Object
+from flowcluster_operator.projection import projected
+from flowcluster_operator.resources import BY_KIND, DASK_CLUSTER, DEPLOYMENT, FLOW_RUN, JOB, LEASE, POD, Object
 from tests.support.fake_api import Answer, FakeApi
 from tests.support.makers import KEY, KEYS, LEASE_UID, access, cluster, deployment, job, lease, run, spec
 from tests.support.observing import FINISHED, NAME, PARENT, Rig, child_run, clock, labelled_pod, parent_run
@@ -36,9 +37,11 @@ class TestStore:
         rig.known(run(), cluster(), job(), lease(), *access(), deployment(), labelled_pod("worker"))
         found = await rig.observe()
 
-        assert (found.cluster, found.job, found.lease) == (cluster(), job(), lease())
+        assert found.cluster == projected(DASK_CLUSTER, cluster())
+        assert found.job == projected(JOB, job())
+        assert found.lease == lease()
         assert sorted(obj["kind"] for obj in found.access) == ["Role", "RoleBinding", "ServiceAccount"]
-        assert found.deployments == (deployment(),)
+        assert found.deployments == (projected(DEPLOYMENT, deployment()),)
         assert [item.name for item in found.pods] == ["worker-1"]
         assert found.keys == KEYS
 
@@ -76,6 +79,20 @@ class TestStore:
 
         assert found.same == pytest.approx(30, abs=10)
         assert found.lowered == pytest.approx(30, abs=10)
+
+    async def test_observe_counts_from_the_start_when_the_run_has_another_cluster(self, rig: Rig) -> None:
+        """The cluster of a run that was suspended and resumed has the same name. Nothing was served to it yet."""
+        rig.known(run(), cluster(), *(deployment("worker", number=number) for number in (1, 2)))
+        rig.memory.settling.see(KEY, 2, DaskBackend().workers(cluster()), clock() - 50)
+        before = await rig.observe()
+        for child in (cluster(), *(deployment("worker", number=number) for number in (1, 2))):
+            rig.store.remove(BY_KIND[child["kind"]], child["metadata"]["uid"])
+        rig.known(cluster(uid="another"))
+        after = await rig.observe()
+
+        assert (before.served.is_served, after.served.is_served) == (True, False)
+        assert before.settled.same == pytest.approx(50, abs=10)
+        assert after.settled.same == pytest.approx(0, abs=10)
 
     async def test_observe_counts_no_rest_when_there_is_no_cluster(self, rig: Rig) -> None:
         rig.known(run())

@@ -6,6 +6,7 @@ import pytest
 
 from flowcluster_api import lease as leases
 from flowcluster_api.lease import Demand
+from flowcluster_api.progress import ANNOTATION_PROGRESS, Progress, Tasks
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.policies.lease import ASKED_SECONDS
 from tests.support.fake_api import FakeApi
@@ -30,6 +31,15 @@ class TestDriver:
 
         assert driver is not None
         assert (driver.holder, driver.outcome, driver.demand) == ("laptop", None, Demand(3, ("w1",)))
+
+    async def test_observe_reads_what_the_driver_reports_of_its_work(self, rig: Rig) -> None:
+        held = lease("laptop")
+        held["metadata"]["annotations"] = {ANNOTATION_PROGRESS: Progress(Tasks(3, 1, 2), 4).to_json()}
+        rig.known(run(self.BODY), held)
+        driver = (await rig.observe()).driver
+
+        assert driver is not None
+        assert driver.progress == Progress(Tasks(3, 1, 2), 4)
 
     async def test_observe_finds_no_driver_when_there_is_no_lease(self, rig: Rig) -> None:
         rig.known(run(self.BODY))
@@ -91,9 +101,9 @@ class TestDriver:
         assert rig.api.requests == []
 
     async def test_observe_sends_no_request_when_no_driver_is_expected(self, rig: Rig) -> None:
-        """Without a duration in the spec, a driver counts once it has renewed the Lease."""
+        """Without a duration in the spec, a driver has the time of a start to renew the Lease first."""
         rig.known(run(spec(flow=False)), lease())
-        rig.silent(lease(), 10_000)
+        rig.silent(lease(), 500)
         await rig.observe()
 
         assert rig.api.requests == []

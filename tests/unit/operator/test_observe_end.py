@@ -14,8 +14,10 @@ from flowcluster_operator.desired.ray_cluster import ray_cluster
 from flowcluster_operator.errors import ApiUnavailable
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.model import Scale, Warned
+from flowcluster_operator.projection import projected
 from flowcluster_operator.resources import (
     ACCESS,
+    BY_KIND,
     DASK_CLUSTER,
     DASK_WORKER_GROUP,
     EVENT,
@@ -26,7 +28,7 @@ from flowcluster_operator.resources import (
     Object,
 )
 from tests.support.fake_api import Answer, FakeApi, Hold, StaleList
-from tests.support.makers import KEY, KEYS, SETTINGS, access, ago, cluster, job, run, spec
+from tests.support.makers import KEY, KEYS, SETTINGS, access, ago, cluster, job, lease, run, spec
 from tests.support.observing import FINISHED, NAME, Rig, labelled_pod
 
 
@@ -104,6 +106,40 @@ class TestNothingLeft:
             set(ROOTS), {POD, DASK_WORKER_GROUP}
         )  # fmt: skip
         assert {request.namespace for request in rig.api.requests} == {KEY.namespace}
+
+    async def test_observe_makes_two_reads_when_the_api_server_reported_the_end_of_all_roots(self, rig: Rig) -> None:
+        rig.known(run(status={**FINISHED, "cluster": {"kind": "Dask"}}))
+        for obj in (cluster(), job(), lease(), *access()):
+            rig.known(obj)
+            rig.store.remove(BY_KIND[obj["kind"]], obj["metadata"]["uid"], is_gone=True)
+
+        assert (await rig.observe()).verified_gone
+        assert {request.resource for request in rig.api.requests} == {POD, DASK_WORKER_GROUP}
+
+    async def test_observe_reads_a_root_whose_label_was_removed(self, rig: Rig) -> None:
+        """Its watch reports that in the same way as a deletion."""
+        rig.known(run(status=FINISHED), job())
+        rig.there(job())
+        rig.store.remove(JOB, job()["metadata"]["uid"], 7)
+
+        assert not (await rig.observe()).verified_gone
+        assert [obj["kind"] for obj in rig.store.children(KEY, JOB)] == ["Job"]
+
+    async def test_observe_reads_a_root_again_when_it_was_created_after_its_end(self, rig: Rig) -> None:
+        rig.known(run(status=FINISHED), job())
+        rig.store.remove(JOB, job()["metadata"]["uid"], is_gone=True)
+        rig.known(job(uid="second"))
+        rig.store.remove(JOB, "second")
+        await rig.observe()
+
+        assert JOB in {request.resource for request in rig.api.requests}
+
+    async def test_observe_reads_no_ray_cluster_when_the_run_had_a_dask_cluster(self, rig: Rig) -> None:
+        rig.known(run(status={**FINISHED, "cluster": {"kind": "Dask"}}))
+        await rig.observe()
+        read = {request.resource for request in rig.api.requests}
+
+        assert (RAY_CLUSTER in read, DASK_CLUSTER in read) == (False, True)
 
     @pytest.mark.parametrize("resource", ROOTS, ids=lambda resource: resource.kind)
     async def test_observe_finds_what_is_left_and_stores_it(self, rig: Rig, resource: Any) -> None:
@@ -189,4 +225,4 @@ class TestNothingLeft:
         held.released.set()
 
         assert not (await observing).verified_gone
-        assert rig.store.children(KEY, JOB) == [newer]
+        assert rig.store.children(KEY, JOB) == [projected(JOB, newer)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import datetime as dt
 import itertools
@@ -13,7 +14,8 @@ from flowcluster_operator.facts import pod_facts
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.pod_events import with_events
 from flowcluster_operator.policies.causes import cause
-from flowcluster_operator.reconcile.events import LISTINGS, LONGEST_PAUSE, EventLooks, preparing
+from flowcluster_operator.reconcile.events import FIRST_PAUSE, LONGEST_PAUSE, EventLooks, preparing
+from flowcluster_operator.reconcile.observe import observe
 from flowcluster_operator.resources import EVENT, Object
 from tests.support.fake_api import Answer, FakeApi
 from tests.support.makers import KEY, NOW, ago, cluster, job, observed, pod, run, spec
@@ -178,20 +180,55 @@ class TestListings:
         assert pauses[-1] == LONGEST_PAUSE
         assert len(times) < 15
 
-    async def test_one_pass_lists_events_of_few_pods(self, rig: Rig) -> None:
+    async def test_one_pass_lists_events_of_many_pods_at_once(self, rig: Rig) -> None:
         pods = [creating("worker", uid=f"w{number}", name=f"w{number}") for number in range(20)]
         rig.known(run(status=started()), cluster(), *pods)
         await rig.observe()
 
-        assert 0 < len(rig.api.seen("GET", EVENT)) <= LISTINGS
+        assert len(rig.api.seen("GET", EVENT)) == 1
 
-    async def test_known_events_stay_when_a_listing_fails(self, rig: Rig) -> None:
+    async def test_runs_of_one_namespace_share_a_listing(self, api: FakeApi, kube: Kube) -> None:
+        api.objects.create(EVENT, KEY.namespace, event("FailedMount", "no volume", uid="pod-7"))
+        api.objects.create(EVENT, KEY.namespace, event("FailedMount", "no network", uid="pod-8"))
+        looks = EventLooks()
+
+        async def read(number: int) -> list[str]:
+            waiting = preparing([pod_facts(creating(uid=f"pod-{number}"))])
+            found = await looks.read(kube, KEY._replace(uid=f"run-{number}"), waiting, NOW)
+            return [item["message"] for item in found[f"pod-{number}"]]
+
+        first = await asyncio.gather(*map(read, range(50)))
+
+        assert (first[7], first[8], first[9]) == (["no volume"], ["no network"], [])
+        assert len(api.seen("GET", EVENT)) == 1
+
+    async def test_object_that_waits_since_after_a_listing_is_in_the_next_one(self, api: FakeApi, kube: Kube) -> None:
+        looks = EventLooks()
+        await looks.read(kube, KEY, preparing([pod_facts(creating())]), NOW)
+        other = KEY._replace(uid="other")
+        waiting = preparing([pod_facts(creating(uid="pod-2"))])
+        await looks.read(kube, other, waiting, NOW)
+        wait = looks.next_look(other, NOW)
+        api.objects.create(EVENT, KEY.namespace, event("FailedMount", "no volume", uid="pod-2"))
+        found = await looks.read(kube, other, waiting, NOW + dt.timedelta(seconds=FIRST_PAUSE))
+
+        assert wait == FIRST_PAUSE
+        assert [item["message"] for item in found["pod-2"]] == ["no volume"]
+
+    async def test_namespaces_are_listed_apart(self, api: FakeApi, kube: Kube) -> None:
+        looks = EventLooks()
+        for namespace in ("a", "b"):
+            await looks.read(kube, KEY._replace(namespace=namespace), preparing([pod_facts(creating())]), NOW)
+
+        assert [request.namespace for request in api.requests] == ["a", "b"]
+
+    async def test_known_events_stay_when_a_listing_fails(self, rig: Rig, kube: Kube) -> None:
         rig.known(run(ALONE, started()), job(ALONE), creating())
         rig.api.objects.create(EVENT, KEY.namespace, event("FailedMount", 'secret "x" not found'))
         rig.api.inject(Answer(500), "GET", EVENT, skip=1)
         first = await rig.observe()
-        rig.memory.events._looks[KEY]["pod-driver"].due = NOW
-        second = await rig.observe()
+        later = NOW + dt.timedelta(seconds=FIRST_PAUSE)
+        second = await observe(KEY, rig.store, kube, rig.memory, (), later)
 
         assert len(rig.api.seen("GET", EVENT)) == 2
         assert first.pods == second.pods

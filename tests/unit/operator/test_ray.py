@@ -40,10 +40,9 @@ def there(cluster: dict[str, Any] = RAY, scale: Scale = FIXED, status: Any = Non
 READY_PODS = [pod("head"), pod("worker", uid="w1"), pod("worker", uid="w2")]
 
 
-def test_ray_scales_itself_where_bounds_differ_or_may() -> None:
-    """Its autoscaler costs a container: a run of fixed size whose driver nobody can reach has none."""
-    assert "enableInTreeAutoscaling" not in built()
-    for scaled in (built(ADAPTIVE, scale=Scale(0, 4, 0)), built(RAY, flow=False)):
+def test_ray_scales_itself_also_where_the_bounds_are_equal() -> None:
+    """Its autoscaler is a container of the head, so it cannot be added when a user edits the bounds."""
+    for scaled in (built(), built(ADAPTIVE, scale=Scale(0, 4, 0)), built(RAY, flow=False)):
         assert scaled["enableInTreeAutoscaling"] is True
         assert scaled["autoscalerOptions"]["version"] == "v2"
 
@@ -234,11 +233,11 @@ def test_the_upper_bound_follows_workers_that_leave() -> None:
     }
 
 
-def test_a_fixed_number_is_only_raised() -> None:
-    """KubeRay would choose by itself who goes."""
+def test_bounds_that_were_equal_are_set_as_others_are() -> None:
     found = there(RAY, Scale(2, 2, 2), pods=READY_PODS)
 
-    assert patch(found, Scale(3, 3, 3)) == {"minReplicas": 3, "maxReplicas": 3, "replicas": 3}
+    assert patch(found, Scale(2, 3, 2)) == {"maxReplicas": 3}
+    assert patch(found, Scale(3, 3, 3)) == {"minReplicas": 3, "maxReplicas": 3}
     assert patch(found, Scale(1, 1, 1)) == {"minReplicas": 1}
 
 

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from flowcluster_api import names
+from flowcluster_operator import kube as kube_module
 from flowcluster_operator import resync as resync_module
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.model import Key
+from flowcluster_operator.projection import projected
 from flowcluster_operator.reconcile.queue import Queue
 from flowcluster_operator.resources import FLOW_RUN, JOB, POD, RAY_CLUSTER, WATCHED, Object
 from flowcluster_operator.resync import Resync
@@ -72,7 +74,7 @@ async def test_resync_fills_the_store(rig: Rig) -> None:
     await rig.refresh()
 
     assert rig.store.flow_run(KEY) == made
-    assert rig.store.children(KEY, JOB) == [child]
+    assert rig.store.children(KEY, JOB) == [projected(JOB, child)]
 
 
 async def test_resync_lists_every_watched_kind(rig: Rig) -> None:
@@ -86,7 +88,7 @@ async def test_resync_lists_all_flow_runs_and_of_other_kinds_only_the_runs_child
     selectors = {request.resource: request.query.get("labelSelector") for request in rig.api.requests}
 
     assert selectors.pop(FLOW_RUN) is None
-    assert set(selectors.values()) == {names.LABEL_RUN_UID}
+    assert set(selectors.values()) == {f"{names.LABEL_RUN_UID},!{names.LABEL_OPERATOR_CLASS}"}
 
 
 @pytest.mark.parametrize(("namespace", "listed"), [("", None), ("team", "team")])
@@ -213,3 +215,47 @@ async def test_resync_lists_again_and_again(rig: Rig) -> None:
     await asyncio.wait({running})
 
     assert running.cancelled()
+
+
+async def test_resync_lists_in_pages(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kube_module, "PAGE", 2)
+    for number in range(5):
+        rig.api.objects.create(FLOW_RUN, KEY.namespace, other_run(number))
+
+    assert len(await rig.refresh()) == 5
+    assert len(rig.api.seen("GET", FLOW_RUN)) == 3
+
+
+async def test_resync_begins_again_when_the_version_of_its_pages_expired(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kube_module, "PAGE", 2)
+    for number in range(3):
+        rig.api.objects.create(FLOW_RUN, KEY.namespace, other_run(number))
+    rig.api.inject(Answer(410), "GET", FLOW_RUN, skip=1)
+
+    assert len(await rig.refresh()) == 3
+
+
+async def test_resync_does_not_bring_back_what_a_watch_reported_as_deleted(rig: Rig) -> None:
+    """The listing was made before the deletion, and arrives after it."""
+    made = rig.api.objects.create(JOB, KEY.namespace, job())
+    rig.store.put(JOB, made)
+    snapshot = rig.api.objects.snapshot()
+    rig.api.objects.delete(JOB, KEY.namespace, NAME)
+    rig.store.remove(JOB, made["metadata"]["uid"], rig.api.objects.version)
+    rig.api.inject(StaleList(snapshot), "GET", JOB)
+    await rig.refresh()
+
+    assert rig.store.children(KEY, JOB) == []
+
+
+async def test_resync_brings_back_what_got_its_labels_again(rig: Rig) -> None:
+    """A watch by labels reports an object as deleted when its labels are edited."""
+    made = rig.api.objects.create(JOB, KEY.namespace, job())
+    rig.store.put(JOB, made)
+    rig.store.remove(JOB, made["metadata"]["uid"], rig.api.objects.version)
+    rig.api.objects.merge(JOB, KEY.namespace, NAME, {"metadata": {"annotations": {"a": "b"}}})
+    await rig.refresh()
+
+    assert len(rig.store.children(KEY, JOB)) == 1

@@ -11,7 +11,8 @@ import pytest
 from flowcluster_api import conditions as c
 from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.model import Observed, Trouble
-from flowcluster_operator.policies.ending import EVICTIONS, driver_end
+from flowcluster_operator.policies.ending import driver_end
+from flowcluster_operator.policies.retries import EVICTIONS
 from flowcluster_operator.reconcile.failing import failing
 from flowcluster_operator.status import Draft
 from tests.support.makers import NOW, ended, job, observed, outcome, pod, run, spec

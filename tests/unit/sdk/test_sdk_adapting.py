@@ -86,6 +86,7 @@ def test_demand_can_rise_late() -> None:
     [
         Forward("pod", {8786: 0}),
         Adapt("tcp://s:1"),
+        Adapt("tcp://s:1", when_edited=True),
         Release("{}"),
         Forwarding({8786: 40001}),
         Forwarding({}, "no"),

@@ -21,7 +21,7 @@ from flowcluster.kube.submitted import phase_at_end
 from flowcluster.packing import LIMIT, Place, packed, place_at, place_of
 from flowcluster.submitting import prepare
 from flowcluster.task_runners import ConcurrentTaskRunner, DaskTaskRunner, RayTaskRunner
-from flowcluster_api.driver import PARAMETERS_LIMIT
+from flowcluster_api.driver import ENV_OPERATOR_CLASS, PARAMETERS_LIMIT
 
 CLASS = "flowcluster.clusters.DaskKubernetesCluster"
 
@@ -46,6 +46,20 @@ def place(tmp_path: Path) -> Place:
 
 class TestObjects:
     """What is created for a run."""
+
+    @pytest.mark.parametrize(
+        ("variable", "spec", "found"),
+        [(None, {}, None), ("", {}, None), ("blue", {}, "blue"), ("blue", {"operatorClass": "red"}, "red")],
+    )
+    def test_operator_class_is_that_of_the_spec_or_of_the_environment(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch, variable: str | None, spec: Any, found: str | None
+    ) -> None:
+        monkeypatch.delenv(ENV_OPERATOR_CLASS, raising=False)
+        if variable is not None:
+            monkeypatch.setenv(ENV_OPERATOR_CLASS, variable)
+        objects = prepare(greetings, {"names": []}, place=place, spec=spec)
+
+        assert objects.flow_run["spec"].get("operatorClass") == found
 
     def test_the_file_goes_along(self, place: Place) -> None:
         """The FlowRun mounts a ConfigMap that has the file; both are named after the flow."""

@@ -12,7 +12,7 @@ import yaml
 
 from flowcluster_operator.resources import LEASE
 from tests.support.fake_api import FakeApi
-from tests.support.rig.faults import REASONS, Fault, FaultKind
+from tests.support.rig.faults import REASONS, Fault, FaultKind, target_of
 from tests.support.rig.proxies import FaultProxy, ProxyLoop
 
 SUBJECT = "subject"
@@ -42,7 +42,7 @@ def proxy(api: FakeApi) -> Iterator[FaultProxy]:
 
 @pytest.fixture
 def ask(proxy: FaultProxy) -> Ask:
-    """Send a request as the operator does; status 0 when the connection breaks."""
+    """Send a request as the operator does; status 0 when the connection breaks. A watch ends when it has begun."""
 
     def send(method: str, path: str, name: str = "") -> tuple[int, Any]:
         connection = http.client.HTTPConnection("127.0.0.1", int(proxy.url.rpartition(":")[2]), timeout=10)
@@ -50,7 +50,7 @@ def ask(proxy: FaultProxy) -> Ask:
         try:
             connection.request(method, path, body, {"Content-Type": "application/json"})
             answer = connection.getresponse()
-            return answer.status, json.loads(answer.read())
+            return answer.status, None if "watch=true" in path else json.loads(answer.read())
         except (ConnectionError, http.client.HTTPException):
             return 0, None
         finally:
@@ -99,6 +99,31 @@ def test_answer_of_the_chosen_write_is_lost(
     assert proxy.hit.number == 2
 
 
+def test_fault_with_a_target_happens_at_that_write_in_any_order(proxy: FaultProxy, ask: Ask) -> None:
+    proxy.arm(Fault(FaultKind.REFUSE, 2, 500, "POST-leases"), SUBJECT)
+    requests = [
+        ("POST", LEASES, "subject-1"),
+        ("DELETE", f"{LEASES}/subject-1", ""),
+        ("POST", LEASES, "subject-2"),
+        ("POST", LEASES, "subject-3"),
+    ]
+
+    assert [ask(*request)[0] for request in requests] == [201, 200, 500, 201]
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        (LEASES, "POST-leases"),
+        (f"{LEASES}/subject-1", "POST-leases"),
+        ("/apis/flowcluster.dev/v1alpha1/namespaces/n/flowruns/subject/status", "POST-status"),
+        ("/api/v1/namespaces/n/secrets", "POST-secrets"),
+    ],
+)
+def test_target_is_the_collection_or_the_subresource(path: str, target: str) -> None:
+    assert target_of("POST", path) == target
+
+
 @pytest.mark.parametrize("status", REASONS)
 def test_chosen_write_is_refused_with_a_status_object(api: FakeApi, proxy: FaultProxy, ask: Ask, status: int) -> None:
     proxy.arm(Fault(FaultKind.REFUSE, 1, status), SUBJECT)
@@ -124,12 +149,22 @@ def test_restarted_operator_lists_the_past_after_a_delete(proxy: FaultProxy, ask
 
 def test_watches_cannot_be_opened_while_they_are_cut(proxy: FaultProxy, ask: Ask) -> None:
     proxy.arm(Fault(FaultKind.CUT_WATCHES, 1), SUBJECT)
-    before = ask("GET", f"{LEASES}?watch=true")[0]
+    watch = f"{LEASES}?watch=true&resourceVersion=0"
+    before = ask("GET", watch)[0]
     ask("POST", LEASES, "subject-1")
 
-    assert (before, ask("GET", f"{LEASES}?watch=true")[0], ask("GET", LEASES)[0]) == (200, 500, 200)
+    assert (before, ask("GET", watch)[0], ask("GET", LEASES)[0]) == (200, 500, 200)
 
 
-@pytest.mark.parametrize("fault", [Fault(), Fault(FaultKind.KILL_AFTER, 7), Fault(FaultKind.REFUSE, 3, 409)])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(),
+        Fault(FaultKind.KILL_AFTER, 7),
+        Fault(FaultKind.REFUSE, 3, 409),
+        Fault(FaultKind.KILL_AFTER, 1, target="POST-jobs"),
+        Fault(FaultKind.REFUSE, 2, 409, "PUT-status"),
+    ],
+)
 def test_fault_is_read_as_it_is_written(fault: Fault) -> None:
     assert Fault.parse(str(fault)) == fault

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+import pytest
+
 from flowcluster_api import names
 from tests.support.rig.kinds import FLOW_RUN, JOB, POD
 from tests.support.rig.ledger import Entry, View
@@ -65,3 +67,37 @@ def test_what_kubernetes_puts_into_a_namespace_is_not_counted() -> None:
 
     assert seen.has_given("ServiceAccount")
     assert seen.created(always) == {}
+
+
+def stored(uid: str, version: int, *, owner: str = "", doomed: bool = False) -> dict[str, Any]:
+    """An object as the API server reports it."""
+    made = body(f"object-{uid}", uid)
+    made["metadata"] |= {"resourceVersion": str(version), "ownerReferences": [{"uid": owner}] if owner else []}
+    made["metadata"] |= {"deletionTimestamp": "now"} if doomed else {}
+    return made
+
+
+@pytest.mark.parametrize("is_gone", [False, True])
+@pytest.mark.parametrize("version", [5, 15])
+def test_object_is_counted_when_its_owner_was_not_being_deleted_at_its_creation(version: int, is_gone: bool) -> None:
+    """The same holds for what belongs to the object."""
+    seen = view()
+    seen.take("DaskWorkerGroup", stored("1", 1), is_gone=False)
+    seen.take("Deployment", stored("2", version, owner="1"), is_gone=False)
+    seen.take(POD.name, stored("3", version + 1, owner="2"), is_gone=False)
+    seen.take("DaskWorkerGroup", stored("1", 10, doomed=not is_gone), is_gone=is_gone)
+
+    assert seen.created(always) == {"DaskWorkerGroup": 1} | ({"Deployment": 1, "Pod": 1} if version == 5 else {})
+
+
+def test_history_has_each_report_of_an_object() -> None:
+    seen = view()
+    seen.take(JOB.name, stored("1", 1), is_gone=False)
+    seen.take(JOB.name, stored("1", 2, doomed=True), is_gone=False)
+    seen.take(JOB.name, stored("1", 3, doomed=True), is_gone=True)
+
+    assert [line.partition(" ")[2] for line in seen.history()] == [
+        "new Job object-1 1",
+        "changed Job object-1 2 terminating, finalizers: none",
+        "gone Job object-1 3 terminating, finalizers: none",
+    ]

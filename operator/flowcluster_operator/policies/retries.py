@@ -1,0 +1,94 @@
+"""How often a run is tried again: by its Job, with another driver, or with another cluster. Pure.
+
+An attempt counts when its driver failed, or when the cluster was lost under it. A drain, a preemption or an eviction is
+no failure of the flow and is counted apart.
+"""
+
+from __future__ import annotations
+
+from flowcluster_api import driver, names
+from flowcluster_operator.model import Amend, Observed, PodFacts, Resizing, identity
+from flowcluster_operator.resources import JOB, Object
+
+#: Evictions that a driver is started again after. One that needs more than its nodes have is evicted again and again.
+EVICTIONS = 3
+#: Clusters of one run that can be lost to a drain, a preemption or an eviction before such losses count as others do.
+DISRUPTED_CLUSTERS = 3
+
+
+def attempts(observed: Observed) -> list[PodFacts]:
+    """Return the pods of the driver, one for each attempt on the present cluster, in their order."""
+    return sorted(observed.of(names.COMPONENT_DRIVER), key=lambda pod: (pod.created, pod.name))
+
+
+def has_more(observed: Observed, exit_code: int | None) -> bool:
+    """Whether the Job starts another pod after the last one, which failed with this exit code."""
+    assert observed.spec is not None
+    assert observed.spec.flow is not None
+    pods = attempts(observed)
+    if exit_code == driver.EXIT_NOT_STARTED:
+        return False
+    if pods[-1].disrupted is not None:
+        return sum(pod.failure is not None and pod.failure.reason == "Evicted" for pod in pods) <= EVICTIONS
+    return _failed(pods) <= job_limit(observed)
+
+
+def job_limit(observed: Observed) -> int:
+    """Return the backoffLimit of the run's Job: what attempts on earlier clusters have left of it."""
+    assert observed.spec is not None
+    assert observed.spec.flow is not None
+    return max(observed.spec.flow.backoff_limit - _earlier(_flow(observed)), 0)
+
+
+def after_loss(observed: Observed) -> int | None:
+    """Return the attempts that count once the cluster is lost; None where the run is not tried on another cluster.
+
+    The last attempt is the one that the loss ended, also when its driver failed of it first. A run whose driver is
+    elsewhere ends: that driver has to learn of the loss. So does one on a cluster that is not its own.
+    """
+    spec = observed.spec
+    if spec is None or spec.flow is None or observed.is_guest:
+        return None
+    pods, flow = attempts(observed), _flow(observed)
+    if pods and pods[-1].ended is not None and pods[-1].ended.exit_code == driver.EXIT_NOT_STARTED:
+        return None
+    is_free = _is_disrupted(observed) and flow.get("lostClusters", 0) < DISRUPTED_CLUSTERS
+    counted = _earlier(flow) + _failed(pods[:-1]) + (0 if is_free else 1)
+    return counted if counted <= spec.flow.backoff_limit else None
+
+
+def limiting(observed: Observed) -> Resizing:
+    """Return the patch by which an edit of spec.flow.backoffLimit gets to a Job that has not ended."""
+    job = observed.job
+    if job is None or observed.spec is None or observed.spec.flow is None or _is_over(job):
+        return Resizing()
+    limit = job_limit(observed)
+    if job["spec"].get("backoffLimit", limit) == limit:
+        return Resizing()
+    return Resizing((Amend(JOB, *identity(job), {"spec": {"backoffLimit": limit}}),))
+
+
+def _failed(pods: list[PodFacts]) -> int:
+    return sum(pod.ended is not None and pod.disrupted is None for pod in pods)
+
+
+def _flow(observed: Observed) -> Object:
+    flow: Object = ((observed.run or {}).get("status") or {}).get("flow") or {}
+    return flow
+
+
+def _earlier(flow: Object) -> int:
+    return int(flow.get("failedAttempts", 0))
+
+
+def _is_disrupted(observed: Observed) -> bool:
+    """Whether a drain, a preemption or an eviction took the scheduler or head that the run has used."""
+    status: Object = (observed.run or {}).get("status") or {}
+    identity = (status.get("cluster") or {}).get("scheduler") or {}
+    return any(pod.uid == identity.get("uid") and pod.disrupted is not None for pod in observed.leaders())
+
+
+def _is_over(job: Object) -> bool:
+    conditions = (job.get("status") or {}).get("conditions") or []
+    has_ended = any(item["type"] in ("Complete", "Failed") and item["status"] == "True" for item in conditions)
+    return has_ended or "deletionTimestamp" in job["metadata"]

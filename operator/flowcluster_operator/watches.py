@@ -1,0 +1,100 @@
+"""Watches of the children of runs, one for each kind.
+
+kopf brings the FlowRuns. For each object that it watches, it keeps a memory and starts a task, which took most of the
+operator's CPU and memory: a run has more than twenty children, and their events only go into the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from flowcluster_operator.errors import ApiError, ApiUnavailable, NotFound
+from flowcluster_operator.kube import Kube
+from flowcluster_operator.model import Key
+from flowcluster_operator.projection import is_metadata_only
+from flowcluster_operator.reconcile.queue import Queue
+from flowcluster_operator.resources import FLOW_RUN, WATCHED, Object, Resource
+from flowcluster_operator.resync import Resync, selector
+from flowcluster_operator.settings import Settings
+
+_logger = logging.getLogger(__name__)
+#: Seconds before a watch that broke begins again; before a kind that is not installed is looked for again.
+_RETRY_SECONDS, _ABSENT_SECONDS = 0.5, 10.0
+#: Seconds before a watch that the API server ended goes on.
+_PAUSE_SECONDS = 0.05
+#: HTTP status: the resource version is too old, so that a listing has to take its place.
+_GONE = 410
+
+
+class Watches:
+    """Reports every change of a child of a run.
+
+    Args:
+        settings: of the operator.
+        kube: the client.
+        resync: lists a kind before its watch begins, and when its watch has fallen behind.
+        queue: of the runs that are due.
+        seen: takes in an event: kind, type, object.
+    """
+
+    def __init__(
+        self, settings: Settings, kube: Kube, resync: Resync, queue: Queue[Key],
+        seen: Callable[[Resource, str, Object], None],
+    ) -> None:  # fmt: skip
+        self._settings, self._kube, self._resync, self._queue, self._seen = settings, kube, resync, queue, seen
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for resource in WATCHED:
+                if resource is not FLOW_RUN:
+                    group.create_task(self._follow(resource))
+
+    async def _follow(self, resource: Resource) -> None:
+        version = self._resync.versions.get(resource, "")
+        while True:
+            try:
+                version = version or await self._list(resource)
+                version = await self._watch(resource, version)
+            except NotFound:
+                version = ""
+                await asyncio.sleep(_ABSENT_SECONDS)
+            except ApiError as error:
+                version = ""
+                if error.status != _GONE:
+                    _logger.warning("cannot watch %s: %s; again in %.1f s", resource.plural, error, _RETRY_SECONDS)
+                    await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _list(self, resource: Resource) -> str:
+        """List a kind and return the version of the listing. Raises NotFound when it is not installed."""
+        for key in await self._resync.list(resource):
+            self._queue.add(key)
+        if resource not in self._resync.versions:
+            raise NotFound(404, "NotFound", f"there is no kind {resource.kind}")
+        return self._resync.versions[resource]
+
+    async def _watch(self, resource: Resource, version: str) -> str:
+        """Take in events until the watch ends; return the version to go on from, empty when a listing has to be made.
+
+        Raises:
+            ApiError: the watch was refused.
+        """
+        try:
+            async for event in self._kube.watch(
+                resource, self._settings.namespace or None, labels=selector(resource, self._settings),
+                metadata_only=is_metadata_only(resource), version=version,
+            ):  # fmt: skip
+                if event["type"] == "ERROR":
+                    version = ""
+                    break
+                version = event["object"]["metadata"]["resourceVersion"]
+                if event["type"] != "BOOKMARK":
+                    self._seen(resource, event["type"], event["object"])
+        except ApiUnavailable as error:
+            _logger.info("the watch of %s broke: %s", resource.plural, error)
+            await asyncio.sleep(_RETRY_SECONDS)
+        else:
+            await asyncio.sleep(_PAUSE_SECONDS)  # the API server ends every watch after some time
+        return version

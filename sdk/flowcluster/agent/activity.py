@@ -1,0 +1,83 @@
+"""What the driver does, as its agent reports it with each heartbeat: task runs, and how long nothing has run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from flowcluster.agent.messages import Counted
+from flowcluster_api.progress import Progress, Tasks
+
+#: Seconds of idleness after which new work is reported immediately: the operator may be about to end the run.
+WAKE_SECONDS = 10.0
+
+
+class _Source(NamedTuple):
+    """What one source of work has shown.
+
+    Attributes:
+        marker: changes whenever something ran, also between two looks.
+        busy: the time when something ran last.
+        seen: the time of the last look.
+    """
+
+    marker: object
+    busy: float
+    seen: float
+
+
+class Activity:
+    """Puts together what the driver counts and what its Dask scheduler shows.
+
+    A source that was not looked at for a while may have new work: nothing counts as idle after its last look.
+
+    Args:
+        needs_scheduler: whether the run has a Dask cluster. Clients use it without task runs, so that its scheduler has
+            to be looked at. Elsewhere the driver's counts suffice.
+        wake: is called when something runs after `WAKE_SECONDS` of idleness.
+        clock: returns seconds.
+    """
+
+    def __init__(
+        self, needs_scheduler: bool, wake: Callable[[], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._needed = "scheduler" if needs_scheduler else "driver"
+        self._wake, self._clock = wake, clock
+        self._counts: Counted | None = None
+        self._sources: dict[str, _Source] = {}
+
+    def counted(self, counts: Counted) -> None:
+        """Take in the counts of the driver."""
+        self._counts = counts
+        self._see("driver", counts.unfinished > 0, (counts.total, counts.completed, counts.failed))
+
+    def looked(self, is_busy: bool, transitions: int) -> None:
+        """Take in a look at the scheduler: whether it has work, and how many transitions its tasks have made."""
+        self._see("scheduler", is_busy, transitions)
+
+    def progress(self) -> Progress | None:
+        """Return what to report; None before there is something."""
+        counts, idle = self._counts, self.idle()
+        tasks = Tasks(counts.total, counts.running, counts.completed, counts.failed) if counts is not None else None
+        return None if tasks is None and idle is None else Progress(tasks, idle)
+
+    def idle(self) -> int | None:
+        """Return the seconds for which nothing has run; None while work may run unseen."""
+        if self._needed not in self._sources:
+            return None
+        seen = min(source.seen for source in self._sources.values())
+        return max(int(seen - self._last_busy()), 0)
+
+    def _see(self, name: str, is_busy: bool, marker: object) -> None:
+        now, known = self._clock(), self._sources.get(name)
+        if known is not None and not is_busy and marker == known.marker:
+            self._sources[name] = known._replace(seen=now)
+            return
+        was_idle = known is not None and now - self._last_busy() >= WAKE_SECONDS
+        self._sources[name] = _Source(marker, now, now)
+        if was_idle:
+            self._wake()
+
+    def _last_busy(self) -> float:
+        return max(source.busy for source in self._sources.values())

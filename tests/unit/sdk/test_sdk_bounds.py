@@ -1,0 +1,136 @@
+"""When the agent of a run with a fixed number of workers begins to report what the cluster needs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from flowcluster.agent.bounds import bounds_in, until_edited
+from flowcluster.agent.messages import Adapt
+from flowcluster.cli import presence
+from flowcluster.cli.presence import Presence, presence_of
+from flowcluster.cli.problems import Problem
+from flowcluster.errors import KubernetesError
+from flowcluster_api import driver as api
+
+ENVIRONMENT = {
+    api.ENV_RUN_UID: "uid", api.ENV_RUN_NAME: "run", api.ENV_NAMESPACE: "team", api.ENV_POD_NAME: "pod",
+    api.ENV_LEASE_DURATION: "60",
+}  # fmt: skip
+
+
+def flow_run(**workers: int) -> dict[str, Any]:
+    return {"spec": {"cluster": {"kind": "Dask", **({"workers": workers} if workers else {})}}}
+
+
+@pytest.mark.parametrize(
+    ("workers", "bounds"),
+    [({}, (0, 1)), ({"minimum": 2}, (2, 2)), ({"maximum": 3}, (0, 3)), ({"minimum": 1, "maximum": 1}, (1, 1))],
+)
+def test_bounds_are_those_that_the_operator_reads(workers: dict[str, int], bounds: tuple[int, int]) -> None:
+    found = bounds_in(flow_run(**workers))
+
+    assert (found["minimum"], found["maximum"]) == bounds
+
+
+@pytest.mark.parametrize(
+    ("looks", "used"),
+    [
+        ([(1, 1), (1, 1), (1, 2)], 3),
+        ([(4, 4), (2, 2)], 2),
+        ([(0, 1)], 1),
+        ([(1, 1), KubernetesError("no"), (1, 1), (2, 2)], 4),
+        ([KubernetesError("no"), (1, 1), (0, 1)], 3),
+    ],
+)
+def test_wait_ends_with_the_first_look_at_edited_bounds(looks: list[Any], used: int) -> None:
+    left: Iterator[Any] = iter(looks)
+
+    def read() -> dict[str, Any]:
+        look = next(left)
+        if isinstance(look, Exception):
+            raise look
+        return flow_run(minimum=look[0], maximum=look[1])
+
+    asyncio.run(asyncio.wait_for(until_edited(read, 0.0), 10))
+
+    assert len(looks) - len(list(left)) == used
+
+
+def test_wait_ends_with_the_first_look_at_an_idle_timeout() -> None:
+    looks = [flow_run(minimum=1, maximum=1) for _ in range(3)]
+    looks[1]["spec"]["idleTimeoutSeconds"] = 60
+    left = iter(looks)
+
+    asyncio.run(asyncio.wait_for(until_edited(lambda: next(left), 0.0), 10))
+
+    assert len(list(left)) == 1
+
+
+class Recorded:
+    """An agent that records what it is asked for."""
+
+    made: list[Recorded]
+
+    def __init__(self, *_: Any) -> None:
+        self.wanted: list[Adapt] = []
+        Recorded.made.append(self)
+
+    def adapt(self, wanted: Adapt) -> None:
+        self.wanted.append(wanted)
+
+    def stop(self) -> None:
+        pass
+
+
+@pytest.fixture
+def agents(monkeypatch: pytest.MonkeyPatch) -> list[Recorded]:
+    Recorded.made = []
+    monkeypatch.setattr(presence, "Agent", Recorded)
+    return Recorded.made
+
+
+@pytest.fixture
+def made(agents: list[Recorded], monkeypatch: pytest.MonkeyPatch) -> Iterator[Presence]:
+    """The presence of a driver of a fixed number of workers."""
+    monkeypatch.setattr(presence, "_lack", lambda: None)
+    found = presence_of({**ENVIRONMENT, api.ENV_CLUSTER_ADAPTS: api.ADAPTS_WHEN_EDITED})
+    assert found is not None
+    yield found
+    found.stop()
+
+
+def test_wish_that_waits_for_an_edit_begins_no_agent(made: Presence, agents: list[Recorded]) -> None:
+    """An agent takes a second of a CPU while scheduler and workers start."""
+    made.adapt(Adapt("tcp://s:1", when_edited=True))
+
+    assert agents == []
+
+
+def test_agent_that_begins_later_gets_the_wish(made: Presence, agents: list[Recorded]) -> None:
+    wanted = Adapt("tcp://s:1", when_edited=True)
+    made.adapt(wanted)
+    made._begin()
+
+    assert [agent.wanted for agent in agents] == [[wanted]]
+
+
+def test_agent_that_has_begun_gets_the_wish(made: Presence, agents: list[Recorded]) -> None:
+    wanted = Adapt("tcp://s:1", when_edited=True)
+    made._begin()
+    made.adapt(wanted)
+
+    assert [agent.wanted for agent in agents] == [[wanted]]
+
+
+def test_image_without_an_agent_is_a_problem_only_where_the_workers_follow_the_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(presence, "_lack", lambda: "the image lacks kubernetes")
+
+    assert presence_of({**ENVIRONMENT, api.ENV_CLUSTER_ADAPTS: api.ADAPTS_WHEN_EDITED}) is None
+    with pytest.raises(Problem, match="cannot follow the work"):
+        presence_of({**ENVIRONMENT, api.ENV_CLUSTER_ADAPTS: api.ADAPTS_NOW})

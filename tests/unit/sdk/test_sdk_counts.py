@@ -1,0 +1,234 @@
+"""The counts that a flow run gives of its task runs, and their way into the run's Lease."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import signal
+import sys
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from flowcluster import flow, task
+from flowcluster.agent import handle, messages
+from flowcluster.agent.activity import Activity
+from flowcluster.agent.driver import Driver
+from flowcluster.agent.handle import Agent
+from flowcluster.agent.lease import LeaseKeeper
+from flowcluster.agent.messages import Counted, Job
+from flowcluster.cli import driver
+from flowcluster.context import Counts, get_run_context
+from flowcluster.engine import flow_run, signals
+from flowcluster.kube.choice import Choice
+from flowcluster_api.lease import Demand
+from flowcluster_api.progress import ANNOTATION_PROGRESS, Progress, Tasks
+from tests.support.waiting import wait_until
+
+JOB = Job(Choice(None, None, "team"), "run", "uid", "lease", 60, "me", 1)
+
+
+@task
+def passing() -> None:
+    return None
+
+
+@task
+def failing() -> None:
+    raise ValueError
+
+
+class TestFlowRun:
+    def test_flow_run_counts_its_task_runs(self) -> None:
+        gate, seen = threading.Event(), []
+
+        @task
+        def waiting() -> None:
+            gate.wait(10)
+
+        @flow
+        def counting() -> str:
+            run: Any = get_run_context()
+            seen.append(run.counts())
+            done = [passing.submit(), failing.submit()]
+            for future in done:
+                future.wait()
+            held = waiting.submit()
+            wait_until(lambda: run.counts().running == 1, "the task runs")
+            seen.append(run.counts())
+            gate.set()
+            held.wait()
+            seen.append(run.counts())
+            return "done"
+
+        counting()
+
+        assert seen == [Counts(0, 0, 0, 0, 0), Counts(3, 1, 1, 1, 1), Counts(3, 0, 2, 1, 0)]
+
+    def test_task_runs_of_a_subflow_are_unfinished_work_of_the_outermost_run(self) -> None:
+        gate, seen = threading.Event(), []
+
+        @task
+        def waiting() -> None:
+            gate.wait(10)
+
+        @flow
+        def inner() -> str:
+            held = [waiting.submit(), waiting.submit()]
+            seen.append(outermost[0].counts())
+            gate.set()
+            for future in held:
+                future.wait()
+            return "done"
+
+        @flow
+        def outer() -> str:
+            inner()
+            seen.append(outermost[0].counts())
+            return "done"
+
+        outermost: list[Any] = []
+        flow_run.on_begin.append(outermost.append)
+        try:
+            outer()
+        finally:
+            flow_run.on_begin.remove(outermost.append)
+
+        assert len(outermost) == 1
+        assert seen == [Counts(0, 0, 0, 0, 2), Counts(1, 0, 1, 0, 0)]
+
+
+def test_driver_of_a_run_watches_its_flow_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "counted_flows.py").write_text(
+        "from flowcluster import flow, task\n\n@task\ndef one():\n    return 1\n\n"
+        "@flow\ndef counting():\n    return one.submit().result()\n"
+    )
+    watched: list[Any] = []
+    presence = SimpleNamespace(watch=watched.append, stop=lambda: None)
+    monkeypatch.setattr(driver, "presence_of", lambda environment: presence)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(signals, "on_sigterm", [])
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    ending = driver.main(f"{tmp_path / 'counted_flows.py'}:counting", [], {})
+
+    assert watched == [ending.run]
+    assert watched[0].counts() == Counts(1, 0, 1, 0, 0)
+    assert flow_run.on_begin == []
+
+
+class Recording:
+    """FlowRuns of a namespace in which every write succeeds.
+
+    Attributes:
+        patches: of the Lease.
+    """
+
+    def __init__(self) -> None:
+        self.patches: list[Any] = []
+
+    def patch_lease(self, name: str, patch: dict[str, Any]) -> None:
+        self.patches.append(patch)
+
+
+class Awake(Driver):
+    """A driver that is never stopped."""
+
+    def is_stopped(self) -> bool:
+        return False
+
+
+class TestLease:
+    def test_each_renewal_reports_the_progress(self) -> None:
+        api, progress = Recording(), iter([None, Progress(Tasks(1, 1)), Progress(Tasks(1, 0, 1))])
+        keeper = LeaseKeeper(JOB, api, Awake(1), lambda: next(progress))  # type: ignore[arg-type]
+
+        async def renew() -> None:
+            keeping = asyncio.create_task(keeper.keep())
+            for workers in range(3):
+                keeper.publish(Demand(workers))
+                while len(api.patches) <= workers:
+                    await asyncio.wait({keeping}, timeout=0.001)
+            keeping.cancel()
+
+        asyncio.run(renew())
+        reported = [patch["metadata"]["annotations"].get(ANNOTATION_PROGRESS) for patch in api.patches]
+
+        assert [text and Progress.from_json(text) for text in reported] == [
+            None,
+            Progress(Tasks(1, 1)),
+            Progress(Tasks(1, 0, 1)),
+        ]
+
+    def test_new_counts_alone_cause_no_renewal(self) -> None:
+        api, activity = Recording(), Activity(False, lambda: None)
+        keeper = LeaseKeeper(JOB, api, Awake(1), activity.progress)  # type: ignore[arg-type]
+
+        async def count() -> None:
+            keeping = asyncio.create_task(keeper.keep())
+            while not api.patches:
+                await asyncio.wait({keeping}, timeout=0.001)
+            for total in range(100):
+                activity.counted(Counted(total, 0, total, 0, 0))
+                await asyncio.wait({keeping}, timeout=0.001)
+            keeping.cancel()
+
+        asyncio.run(count())
+
+        assert len(api.patches) == 1
+
+
+class FakeProcess:
+    """An agent that runs and says nothing: its stdin is a pipe, or one that takes nothing more."""
+
+    def __init__(self, stdin: Any) -> None:
+        self.stdin, self.stdout, self.returncode = stdin, io.StringIO(), 0
+
+    def wait(self, timeout: float | None = None) -> int:
+        return 0
+
+
+@pytest.fixture
+def pipe(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The two ends of the pipe to an agent."""
+    import os
+
+    read, write = os.pipe()
+    monkeypatch.setattr(handle, "COUNT_SECONDS", 0.001)
+    monkeypatch.setattr(Agent, "_started", lambda self: FakeProcess(os.fdopen(write, "w")))
+    with os.fdopen(read) as reader:
+        yield reader
+
+
+class TestAgent:
+    def test_driver_sends_its_counts_again_and_again(self, pipe: Any) -> None:
+        agent = Agent(JOB, lambda lost: None, lambda: Counts(5, 1, 3, 1, 1))
+        received = [messages.read(pipe.readline()) for _ in range(3)]
+        agent.stop()
+
+        assert received == [Counted(5, 1, 3, 1, 1)] * 3
+
+    def test_driver_sends_nothing_before_there_are_counts(self, pipe: Any) -> None:
+        counts = iter([None, None, Counts(1, 0, 0, 0, 1)])
+        agent = Agent(JOB, lambda lost: None, lambda: next(counts, None))
+        received = messages.read(pipe.readline())
+        agent.stop()
+
+        assert received == Counted(1, 0, 0, 0, 1)
+
+    def test_driver_does_not_wait_for_an_agent_that_reads_nothing(self, pipe: Any) -> None:
+        """Its last message would wait behind the counts otherwise."""
+        number = 0
+
+        def count() -> Counts:
+            nonlocal number
+            number += 1
+            return Counts(number, 0, 0, 0, 0)
+
+        agent = Agent(JOB, lambda lost: None, count)
+        wait_until(lambda: not agent._has_room(), "the pipe is full")
+        before = number
+        wait_until(lambda: number > before + 5, "the driver still counts")
+        agent.stop()
