@@ -49,10 +49,11 @@ def test_live_run_of_one_worker_gets_a_second_one_when_its_maximum_is_raised(wor
 def test_suspended_run_takes_edits_of_its_pods_only(world: World) -> None:
     """Of every field that cannot change while a run is live, in the phase Suspended."""
     for number, (path, edit) in enumerate(EDITS.items()):
-        if edit is Edit.ACTS:
+        if edit in (Edit.ACTS, Edit.NEVER):
             continue
         name = f"run-{number}"
         spec = {**valid(path), "suspend": True}
+        spec.pop("operatorClass", None)  # the installed operator handles runs without a class
         world.create({**FlowRun(name=name).body(), "spec": spec})
         world.wait_phase(name, "Suspended")
         if edit is Edit.FIXED:
