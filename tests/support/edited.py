@@ -66,7 +66,7 @@ def with_value(spec: Body, path: str, new: Any) -> Body:
 def _other(leaf: Leaf, known: Any, *, larger: bool) -> Any:
     schema = leaf.schema
     if schema.get("x-kubernetes-preserve-unknown-fields"):
-        return {**known, "other": {"x": 1}}
+        return {**known, "metadata": {"labels": {"other": "x"}}}  # valid in templates, and a parameter like any other
     if "additionalProperties" in schema:
         return {**known, "memory": 1}
     if "enum" in schema:
