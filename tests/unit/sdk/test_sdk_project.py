@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
 import pickle
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -148,6 +150,17 @@ class TestFinding:
 
         with pytest.raises(ValueError, match=r"1 MiB to workers; the largest are beside \(1\.9 MiB\).*package"):
             finding.find(())
+
+    def test_module_belongs_when_a_function_of_a_session_without_a_file_imports_it(self, folder: Path) -> None:
+        write(folder, beside="", unused="")
+        session = (
+            "from flowcluster.project import finding\ndef run():\n    import beside\n"
+            "print(sorted(finding.find(()).sources))"
+        )
+        command = [sys.executable, "-c", session]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+        assert subprocess.check_output(command, text=True, env=environment) == "['beside']\n"
 
     def test_digest_changes_with_a_file(self, folder: Path) -> None:
         write(folder, beside="VALUE = 1\n")
