@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,7 @@ def test_runs_have_their_own_modules_when_they_share_a_cluster(
     else:
         runner, address = "Ray", request.getfixturevalue("ray_head").address
 
-    printed = [run(tmp_path / tax, tax, runner, address) for tax in ("0.19", "0.5")]
+    with ThreadPoolExecutor() as threads:
+        printed = threads.map(lambda tax: run(tmp_path / tax, tax, runner, address), ("0.19", "0.5"))
 
-    assert printed == [expected("0.19"), expected("0.5")]
+        assert list(printed) == [expected("0.19"), expected("0.5")]

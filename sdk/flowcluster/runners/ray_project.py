@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from flowcluster import pickling
 from flowcluster.project import finding
 from flowcluster.project.shared import Reference
@@ -38,7 +40,9 @@ class SentProject:
         if self._reference is not None:
             from ray.experimental import internal_kv
 
-            internal_kv._internal_kv_del(self._reference.place.encode(), namespace=_NAMESPACE)
+            # A run does not fail because the head has just gone.
+            with contextlib.suppress(Exception):
+                internal_kv._internal_kv_del(self._reference.place.encode(), namespace=_NAMESPACE)
             self._reference = None
 
 
