@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from flowcluster import context, guarding, library_logs, terminal
+from flowcluster.project.shared import public
 from flowcluster.tracebacks import format_trimmed, with_code
 
 ENV_LEVEL = "FLOWCLUSTER_LOGGING_LEVEL"
@@ -228,7 +229,7 @@ def forward(handler: ForwardHandler, level: int, loggers: Iterable[str]) -> None
 def to_dict(record: logging.LogRecord) -> dict[str, Any]:
     """A record as a dict of plain values; what is not plain is told as its text."""
     data = {key: _plain(value) for key, value in vars(record).items() if key != _TOPIC}
-    data.update(msg=record.getMessage(), args=None, exc_info=None)
+    data.update(msg=record.getMessage(), args=None, exc_info=None, name=public(record.name))
     if record.exc_info:
         data["exc_text"] = RunFormatter().formatException(record.exc_info)
     return data

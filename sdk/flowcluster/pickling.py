@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import io
 import pickle
 import sys
 import threading
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
+
+from flowcluster.project import modules
 
 #: Names of modules that other processes cannot import, such as a script given by its file: what they
 #: define is sent with its code.
@@ -27,8 +31,23 @@ def dumps(value: object, apart: Callable[[Any], bool] | None = None) -> bytes:
     for name in scripts - known:
         if name in sys.modules:
             cloudpickle.register_pickle_by_value(sys.modules[name])
-    data: bytes = cloudpickle.dumps(value, protocol=5, buffer_callback=apart)
-    return data
+    with io.BytesIO() as file:
+        _pickler()(file, protocol=5, buffer_callback=apart).dump(value)
+        return file.getvalue()
+
+
+@functools.cache
+def _pickler() -> Any:
+    """Return the class of cloudpickle's picklers that write a project's modules, classes and functions by name."""
+    import cloudpickle
+
+    class Pickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is not typed
+        def reducer_override(self, obj: Any) -> Any:
+            if (reference := modules.reference_to(obj)) is not None:
+                return modules.resolve, reference
+            return super().reducer_override(obj)
+
+    return Pickler
 
 
 def dump_small(value: object, limit: int) -> bytes | None:
@@ -47,10 +66,8 @@ def dump_small(value: object, limit: int) -> bytes | None:
             raise
         except Exception:
             # It may know its class or function only by value.
-            import cloudpickle
-
             file = _Bounded(limit)
-            cloudpickle.Pickler(file, protocol=5).dump(value)
+            _pickler()(file, protocol=5).dump(value)
     except _TooLarge:
         return None
     return b"".join(file.parts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from flowcluster import errors, states
+from flowcluster.project.shared import cleaned
 from flowcluster.runners import travelling
 from flowcluster.states import State, StateType
 from flowcluster.tracebacks import format_trimmed, location, with_code
@@ -45,13 +46,13 @@ class TaskFailure:
         self.run_name = run_name
         self.type = state.type.value
         self.name = state.name
-        self.message = state.message
+        self.message = state.message and cleaned(state.message)
         self.error: bytes | None = None
         self.text = self.trace = ""
         self.location: str | None = None
         if isinstance(state.data, BaseException):
-            self.text = states.describe(state.data)
-            self.trace = format_trimmed(state.data)
+            self.text = cleaned(states.describe(state.data))
+            self.trace = cleaned(format_trimmed(state.data))
             self.location = location(state.data)
             self.error = travelling.dump(state.data)
 
