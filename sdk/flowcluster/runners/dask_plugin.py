@@ -11,6 +11,7 @@ library and distributed are used here.
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from typing import Any
 
@@ -179,6 +180,7 @@ class WorkerSide(WorkerPlugin):  # type: ignore[misc] # distributed is not typed
 
     def setup(self, worker: Any) -> None:
         """Called by the worker before anything else."""
+        _quiet_cancellations()
         self.worker = worker
         self.beginning: list[str] = []
         self.fetching: set[str] = set()
@@ -239,6 +241,24 @@ class WorkerSide(WorkerPlugin):  # type: ignore[misc] # distributed is not typed
             return True
         answer.given.wait()
         return bool(answer.yes)
+
+
+class _NoCancellations(logging.Filter):
+    """Drops records of a coroutine that was cancelled while its worker closes.
+
+    The scheduler and the nanny both close a worker. The first one's call ends the event loop, and with that it cancels
+    the other one's, which distributed logs as an error with a traceback.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not isinstance(record.msg, asyncio.CancelledError)
+
+
+def _quiet_cancellations() -> None:
+    logger = logging.getLogger("distributed.worker")
+    # Not by class: each copy of this module that arrives has another one.
+    if not any(getattr(one, "name", None) == NAME for one in logger.filters):
+        logger.addFilter(_NoCancellations(NAME))
 
 
 class _Answer:
