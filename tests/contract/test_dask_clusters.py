@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import multiprocessing
 import os
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +133,19 @@ def specified() -> distributed.SpecCluster:
 def test_anything_that_makes_a_cluster(cluster_class: Any, kwargs: dict[str, Any]) -> None:
     """Dask's own cluster classes, however they are called."""
     assert ask(DaskTaskRunner(cluster_class=cluster_class, cluster_kwargs=kwargs)) == 5
+
+
+def test_tasks_use_multiprocessing_on_a_local_cluster() -> None:
+    @task
+    def spread() -> Any:
+        with ProcessPoolExecutor(1) as executor, multiprocessing.Pool(1) as pool:
+            return [*pool.map(abs, [-1]), *executor.map(abs, [-2])]
+
+    @flow(task_runner=DaskTaskRunner(cluster_kwargs={**SMALL, "processes": True}))
+    def body() -> Any:
+        return spread.submit()
+
+    assert body() == [1, 2]
 
 
 def test_cluster_with_async_context_manager_only() -> None:

@@ -12,7 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import multiprocessing
+import os
 import threading
+from multiprocessing import util
 from typing import Any
 
 from distributed.diagnostics.plugin import SchedulerPlugin, WorkerPlugin
@@ -173,7 +176,7 @@ class SchedulerSide(SchedulerPlugin):  # type: ignore[misc] # distributed is not
 
 
 class WorkerSide(WorkerPlugin):  # type: ignore[misc] # distributed is not typed
-    """Tells the scheduler when a task run begins."""
+    """Tells the scheduler when a task run begins, and lets tasks start processes."""
 
     name = NAME
     idempotent = True
@@ -181,10 +184,16 @@ class WorkerSide(WorkerPlugin):  # type: ignore[misc] # distributed is not typed
     def setup(self, worker: Any) -> None:
         """Called by the worker before anything else."""
         _quiet_cancellations()
+        self.has_children = _allow_children(self) if worker.nanny else False
         self.worker = worker
         self.beginning: list[str] = []
         self.fetching: set[str] = set()
         self.asked: dict[str, Any] = {}
+
+    def teardown(self, worker: Any) -> None:
+        """Called by the worker when it closes: no task waits for processes any more."""
+        for child in multiprocessing.active_children() if self.has_children else ():
+            child.terminate()
 
     def transition(self, key: Any, start: str, finish: str, **kwargs: Any) -> None:
         """Called by the worker whenever a task of anybody changes its state."""
@@ -241,6 +250,31 @@ class WorkerSide(WorkerPlugin):  # type: ignore[misc] # distributed is not typed
             return True
         answer.given.wait()
         return bool(answer.yes)
+
+
+def _allow_children(owner: object) -> bool:
+    """Let tasks in this worker's own process use multiprocessing, for as long as `owner` lives; whether it did not.
+
+    A nanny starts its worker as a daemon, so that the worker ends with it, and multiprocessing refuses processes of
+    daemons. The nanny's own record stays as it is.
+    """
+    process = multiprocessing.current_process()
+    if not process.daemon:
+        return False
+    process.daemon = False
+    # A worker whose nanny was killed ends without a farewell to its children.
+    util.register_after_fork(owner, _end_with_parent)
+    return True
+
+
+def _end_with_parent(_: object) -> None:
+    parent: Any = multiprocessing.parent_process()
+    threading.Thread(target=_exit_after, args=[parent], name="flowcluster-parent", daemon=True).start()
+
+
+def _exit_after(process: Any) -> None:
+    process.join()
+    os._exit(1)
 
 
 class _NoCancellations(logging.Filter):
