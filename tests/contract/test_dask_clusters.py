@@ -196,6 +196,13 @@ def test_what_is_no_cluster_is_told(cluster_class: Any, message: str) -> None:
         ask(DaskTaskRunner(cluster_class=cluster_class, adapt_kwargs={"maximum": 1}))
 
 
+def test_cluster_class_whose_scheduler_is_dead_is_named() -> None:
+    runner = DaskTaskRunner(cluster_class=NoAdapt, client_kwargs={"timeout": 0.3})
+
+    with pytest.raises(ClusterUnreachable, match=r"No Dask scheduler answers at tcp://127\.0\.0\.1:1, .*NoAdapt` made"):
+        ask(runner)
+
+
 def test_scheduler_that_refuses_plugins_is_told() -> None:
     """A scheduler that takes no plugin cannot watch over task runs."""
     import dask
