@@ -182,6 +182,24 @@ def test_record_travels_with_its_plain_parts(caplog: pytest.LogCaptureFixture) -
     assert "KeyError" in (arrived.exc_text or "")
 
 
+def test_record_travels_with_text_that_utf_8_cannot_encode() -> None:
+    name = b"caf\xe9".decode("utf-8", "surrogateescape")
+    try:
+        raise FileNotFoundError(name)
+    except FileNotFoundError:
+        made = record("read %s", name, file=name, files=[name, {name: name}])
+        made.exc_info = sys.exc_info()
+    data = logs.to_dict(made)
+
+    json.dumps(data, ensure_ascii=False).encode()
+    assert (data["msg"], data["file"], data["files"]) == (
+        "read caf\\udce9",
+        "caf\\udce9",
+        ["caf\\udce9", {"caf\\udce9": "caf\\udce9"}],
+    )
+    assert "caf\\udce9" in data["exc_text"]
+
+
 def test_traceback_of_code_that_the_worker_has_no_file_of(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     """Where the file of a frame is only with the driver, that adds the line of code; the worker's own lines stay."""
     caplog.set_level(logging.INFO, "flowcluster")
