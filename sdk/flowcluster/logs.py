@@ -43,16 +43,19 @@ class RunLogger(_Adapter):
         kwargs["extra"] = {**(self.extra or {}), **(kwargs.get("extra") or {})}
         return msg, kwargs
 
+    def isEnabledFor(self, level: int) -> bool:
+        """Return whether lines of this level are shown, although the run's own code may have configured logging."""
+        if self.logger.disabled:
+            configure()
+        return super().isEnabledFor(level)
+
 
 def get_run_logger() -> RunLogger:
     """The logger of the current task run, or of the current flow run.
 
     Raises `NoFlowRunError` outside of any.
     """
-    logger = logger_of(context.get_run_context())
-    if logger.logger.disabled:  # the flow itself has configured logging
-        configure()
-    return logger
+    return logger_of(context.get_run_context())
 
 
 def logger_of(run: context.FlowContext | context.TaskContext) -> RunLogger:

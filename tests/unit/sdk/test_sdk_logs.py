@@ -133,6 +133,13 @@ def test_flow_that_configures_logging_keeps_its_logger() -> None:
     assert texts(within + "speaks()") == ["MINE high"]
 
 
+def test_logger_from_before_a_flow_configures_logging_shows_lines() -> None:
+    within = FLOW.replace("def speaks():", "def speaks():\n    log = get_run_logger()")
+    within = within.replace("    get_run_logger().warning", f"    exec({root_at('WARNING')!r})\n    log.warning")
+
+    assert texts(within + "speaks()") == [" low", "MINE high"]
+
+
 def test_level_of_the_environment_holds_for_the_format_of_the_application() -> None:
     given = {logs.ENV_LEVEL: "INFO"}
 
