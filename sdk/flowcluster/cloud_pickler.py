@@ -12,6 +12,7 @@ from __future__ import annotations
 import enum
 import functools
 import io
+import sys
 import types
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -49,7 +50,14 @@ class CloudPickler(cloudpickle.Pickler):  # type: ignore[misc] # it has no types
 
 
 def _is_by_value(function: Any) -> bool:
-    return "<locals>" in function.__qualname__ or pickling.travels_by_value(function.__module__)
+    """Return whether the function's name does not lead to it in other processes."""
+    module, qualified = getattr(function, "__module__", None), getattr(function, "__qualname__", "<")
+    if not module or "<" in qualified or pickling.travels_by_value(module):
+        return True
+    found: Any = sys.modules.get(module)
+    for name in qualified.split("."):
+        found = getattr(found, name, None)
+    return found is not function
 
 
 def _cached(function: Callable[..., Any], maxsize: int | None, typed: bool) -> Callable[..., Any]:

@@ -13,6 +13,7 @@ import pytest
 SCRIPT = """
 import enum
 import functools
+import os
 import sys
 
 from flowcluster import pickling
@@ -61,6 +62,14 @@ def cached(number):
     return number + 1
 
 
+def plus(number, other):
+    return number + other
+
+
+unnamed = functools.cache(functools.partial(plus, 1))
+renamed = functools.cache(os.path.basename)
+
+
 @functools.singledispatch
 def kind(value):
     return "other"
@@ -91,7 +100,7 @@ def attributes_of_members():
 
 
 def caches():
-    return fibonacci(10), cached(1), cached.cache_parameters(), Holder().method(4)
+    return fibonacci(10), cached(1), cached.cache_parameters(), Holder().method(4), unnamed(2), renamed("a/b")
 
 
 def dispatch():
@@ -114,7 +123,7 @@ EXPECTED: dict[str, Any] = {
         True,
     ),
     "attributes_of_members": (5.97e24, "fine", 200),
-    "caches": (55, 2, {"maxsize": 3, "typed": True}, 8),
+    "caches": (55, 2, {"maxsize": 3, "typed": True}, 8, 3, "b"),
     "dispatch": ["other", ["other"]],
     "properties": (5, {"prop": 5}),
 }
