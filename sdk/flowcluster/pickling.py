@@ -1,17 +1,13 @@
-"""Sending functions and values to other processes. The only module that uses cloudpickle."""
+"""Sending functions and values to other processes. Only this module and `cloud_pickler` use cloudpickle."""
 
 from __future__ import annotations
 
-import functools
-import io
 import pickle
 import sys
 import threading
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
-
-from flowcluster.project import modules
 
 #: Names of modules that other processes cannot import, such as a script given by its file: what they
 #: define is sent with its code.
@@ -27,27 +23,13 @@ def dumps(value: object, apart: Callable[[Any], bool] | None = None) -> bytes:
     # Imported here: only runs that leave the process need it.
     import cloudpickle
 
+    from flowcluster.cloud_pickler import CloudPickler
+
     known = cloudpickle.list_registry_pickle_by_value()
     for name in scripts - known:
         if name in sys.modules:
             cloudpickle.register_pickle_by_value(sys.modules[name])
-    with io.BytesIO() as file:
-        _pickler()(file, protocol=5, buffer_callback=apart).dump(value)
-        return file.getvalue()
-
-
-@functools.cache
-def _pickler() -> Any:
-    """Return the class of cloudpickle's picklers that write a project's modules, classes and functions by name."""
-    import cloudpickle
-
-    class Pickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle is not typed
-        def reducer_override(self, obj: Any) -> Any:
-            if (reference := modules.reference_to(obj)) is not None:
-                return modules.resolve, reference
-            return super().reducer_override(obj)
-
-    return Pickler
+    return CloudPickler.dumps(value, apart)
 
 
 def dump_small(value: object, limit: int) -> bytes | None:
@@ -66,8 +48,10 @@ def dump_small(value: object, limit: int) -> bytes | None:
             raise
         except Exception:
             # It may know its class or function only by value.
+            from flowcluster.cloud_pickler import CloudPickler
+
             file = _Bounded(limit)
-            _pickler()(file, protocol=5).dump(value)
+            CloudPickler(file, protocol=5).dump(value)
     except _TooLarge:
         return None
     return b"".join(file.parts)
@@ -93,13 +77,14 @@ def dumps_by_value(value: object, module: ModuleType) -> bytes:
     """The value as bytes for ``pickle.loads`` in processes that cannot import `module`, where its class is defined."""
     import cloudpickle
 
+    from flowcluster.cloud_pickler import CloudPickler
+
     with _by_value:
         cloudpickle.register_pickle_by_value(module)
         try:
-            data: bytes = cloudpickle.dumps(value, protocol=5)
+            return CloudPickler.dumps(value)
         finally:
             cloudpickle.unregister_pickle_by_value(module)
-    return data
 
 
 _by_value = threading.Lock()

@@ -61,13 +61,19 @@ class TaskFailure:
         return State(StateType(self.type), self.message, self.exception(), self.name)
 
     def exception(self) -> BaseException | None:
-        """The exception, with the worker's traceback as its cause; None if there was none."""
+        """Return the exception, with the worker's traceback as its cause, or as that of its innermost cause.
+
+        Returns None if there was none.
+        """
         if not self.text:
             return None
         error = travelling.load(self.error) if self.error is not None else None
         if error is None:
             error = errors.RemoteError(self.text)
-        cause = errors.RemoteTraceback(with_code(self.trace), self.location)
-        # An exception may refuse assignments, as that of a frozen dataclass does.
-        vars(BaseException)["__cause__"].__set__(error, cause)
+        innermost = error
+        while (cause := travelling.chained(innermost)) is not None:
+            innermost = cause
+        trace = errors.RemoteTraceback(with_code(self.trace), self.location)
+        trace.owner = id(error)
+        travelling.chain(innermost, "__cause__", trace)
         return error
