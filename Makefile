@@ -66,7 +66,7 @@ bench-runs: $(STAMP) ## Start 100 runs at once on a Kubernetes without container
 	$(BIN)/python -m tests.bench.many_runs $(BENCH)
 
 bench-sdk: $(STAMP) ## Print the SDK's figures beside those of the libraries beneath it; about half an hour
-	@failed=0; for each in fixed_costs task_overhead memory transfer; do \
+	@failed=0; for each in fixed_costs task_overhead memory transfer project_code; do \
 		$(BIN)/python -m tests.bench.$$each $(BENCH) || failed=1; done; exit $$failed
 
 chaos: $(STAMP) ## Break the operator and its connection at every write of a run, on a Kubernetes without containers; an hour

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -64,6 +65,7 @@ class FlowContext:
         tags: the words attached to the run.
         log_prints: whether what it prints goes to its logger.
         printed: what it printed since the last line's end, to be logged with the rest of that line.
+        stdout: ``sys.stdout`` at its start; what its code puts in place of that collects what it prints.
         topic: where its log lines are sent to, if a task on a worker called it; else None.
     """
 
@@ -77,6 +79,7 @@ class FlowContext:
         self.tags = tags_here.get()
         self.log_prints = log_prints
         self.printed = ""
+        self.stdout = sys.stdout
         self.topic: str | None = None
 
     def counts(self) -> Counts:
@@ -94,7 +97,7 @@ class TaskContext:
         flow: the flow run itself; None on a worker.
         topic: where the run's log lines are sent to; None in the flow's process.
         level: least level of those lines.
-        log_prints, printed: as for a flow run.
+        log_prints, printed, stdout: as for a flow run.
         nested: what keeps the runs that the task submits, once it submits one.
     """
 
@@ -109,6 +112,7 @@ class TaskContext:
         "printed",
         "shared",
         "spec",
+        "stdout",
         "topic",
     )
 
@@ -123,6 +127,7 @@ class TaskContext:
         self.level: int = shared.level
         self.log_prints: bool = shared.log_prints
         self.printed = ""
+        self.stdout = sys.stdout if flow is None else flow.stdout
         self.nested: Any = None
 
     @property

@@ -106,12 +106,15 @@ class RemoteError(FlowclusterError):
 
 
 class RemoteTraceback(Exception):
-    """Carries the text of a worker's traceback; the cause of an exception that came from a worker.
+    """Carries the text of a worker's traceback; the cause, or innermost cause, of an exception that came from a worker.
 
     Attributes:
         text: the traceback, without frames of the SDK.
         location: the line of the user's code that it leads to, if it leads to one.
+        owner: identity of that exception.
     """
+
+    owner = 0
 
     def __init__(self, text: str, location: str | None) -> None:
         super().__init__(text, location)

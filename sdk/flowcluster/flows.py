@@ -97,11 +97,12 @@ class Flow(Generic[P, R_co]):
     # matches the first overload of each kind: without that for `Never`, it would match that for futures.
     @overload
     def __call__(  # type: ignore[overload-overlap]
-        self: Flow[..., Futures], *args: Any, return_state: Literal[True], wait_for: WaitFor = (), **kwargs: Any
+        self: Flow[..., Futures], /, *args: Any, return_state: Literal[True], wait_for: WaitFor = (), **kwargs: Any
     ) -> State: ...
     @overload
     def __call__(
         self: Flow[..., Coroutine[Any, Any, Futures]],
+        /,
         *args: Any,
         return_state: Literal[True],
         wait_for: WaitFor = (),
@@ -110,6 +111,7 @@ class Flow(Generic[P, R_co]):
     @overload
     def __call__(  # type: ignore[overload-overlap]
         self: Flow[..., Coroutine[Any, Any, T]],
+        /,
         *args: Any,
         return_state: Literal[True],
         wait_for: WaitFor = (),
@@ -117,30 +119,30 @@ class Flow(Generic[P, R_co]):
     ) -> Coroutine[Any, Any, State[T]]: ...
     @overload
     def __call__(  # type: ignore[overload-overlap]
-        self, *args: Any, return_state: Literal[True], wait_for: WaitFor = (), **kwargs: Any
+        self, /, *args: Any, return_state: Literal[True], wait_for: WaitFor = (), **kwargs: Any
     ) -> State[R_co]: ...
     @overload
-    def __call__(self: Flow[P, Never], *args: P.args, **kwargs: P.kwargs) -> Any: ...
+    def __call__(self: Flow[P, Never], /, *args: P.args, **kwargs: P.kwargs) -> Any: ...
     @overload
-    def __call__(self: Flow[P, RunFuture[T]], *args: P.args, **kwargs: P.kwargs) -> T: ...
+    def __call__(self: Flow[P, RunFuture[T]], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
     @overload
-    def __call__(self: Flow[P, list[TaskFuture[T]]], *args: P.args, **kwargs: P.kwargs) -> list[T]: ...
+    def __call__(self: Flow[P, list[TaskFuture[T]]], /, *args: P.args, **kwargs: P.kwargs) -> list[T]: ...
     @overload
     def __call__(
-        self: Flow[P, Coroutine[Any, Any, RunFuture[T]]], *args: P.args, **kwargs: P.kwargs
+        self: Flow[P, Coroutine[Any, Any, RunFuture[T]]], /, *args: P.args, **kwargs: P.kwargs
     ) -> Coroutine[Any, Any, T]: ...
     @overload
     def __call__(
-        self: Flow[P, Coroutine[Any, Any, list[TaskFuture[T]]]], *args: P.args, **kwargs: P.kwargs
+        self: Flow[P, Coroutine[Any, Any, list[TaskFuture[T]]]], /, *args: P.args, **kwargs: P.kwargs
     ) -> Coroutine[Any, Any, list[T]]: ...
     @overload
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
     @overload
     def __call__(
-        self: Flow[..., Futures | Coroutine[Any, Any, Futures]], *args: Any, wait_for: WaitFor, **kwargs: Any
+        self: Flow[..., Futures | Coroutine[Any, Any, Futures]], /, *args: Any, wait_for: WaitFor, **kwargs: Any
     ) -> Any: ...
     @overload
-    def __call__(self, *args: Any, wait_for: WaitFor, **kwargs: Any) -> R_co: ...
+    def __call__(self, /, *args: Any, wait_for: WaitFor, **kwargs: Any) -> R_co: ...
     @overload
     def __call__(
         self: Flow[..., Futures | Coroutine[Any, Any, Futures]],
@@ -151,7 +153,7 @@ class Flow(Generic[P, R_co]):
     ) -> Any: ...
     @overload
     def __call__(self, upstream: RunFuture[Any] | Mark[Any], /, *args: Any, **kwargs: Any) -> R_co: ...
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Run the flow and give what its function returned, with results in place of futures.
 
         An async flow gives a coroutine, unless a sync flow calls it. A subflow starts when what is in

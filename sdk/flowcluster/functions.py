@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import functools
-import importlib
 import inspect
 import sys
 import types
@@ -12,6 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from flowcluster import names, pickling
+from flowcluster.project import modules
+from flowcluster.project.shared import public
 
 #: Keywords that ``task.submit(...)`` and calls of tasks and flows take for themselves.
 RESERVED = ("return_state", "wait_for")
@@ -19,7 +20,7 @@ RESERVED = ("return_state", "wait_for")
 
 def look_up(module: str, qualified: str) -> Any:
     """The object behind a dotted name in a module, which is imported."""
-    found: Any = importlib.import_module(module)
+    found: Any = modules.import_module(module)
     for part in qualified.split("."):
         found = getattr(found, part)
     return found
@@ -49,7 +50,7 @@ def import_path(function: Callable[..., Any]) -> tuple[str, str] | None:
         found = undecorated(look_up(module, qualified))
     except AttributeError:
         return None
-    return (module, qualified) if found is function else None
+    return (public(module), qualified) if found is function else None
 
 
 def base_of(function: Any) -> Any:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from flowcluster import context, guarding, library_logs, terminal
+from flowcluster.project.shared import public
 from flowcluster.tracebacks import format_trimmed, with_code
 
 ENV_LEVEL = "FLOWCLUSTER_LOGGING_LEVEL"
@@ -43,16 +44,19 @@ class RunLogger(_Adapter):
         kwargs["extra"] = {**(self.extra or {}), **(kwargs.get("extra") or {})}
         return msg, kwargs
 
+    def isEnabledFor(self, level: int) -> bool:
+        """Return whether lines of this level are shown, although the run's own code may have configured logging."""
+        if self.logger.disabled:
+            configure()
+        return super().isEnabledFor(level)
+
 
 def get_run_logger() -> RunLogger:
     """The logger of the current task run, or of the current flow run.
 
     Raises `NoFlowRunError` outside of any.
     """
-    logger = logger_of(context.get_run_context())
-    if logger.logger.disabled:  # the flow itself has configured logging
-        configure()
-    return logger
+    return logger_of(context.get_run_context())
 
 
 def logger_of(run: context.FlowContext | context.TaskContext) -> RunLogger:
@@ -228,21 +232,24 @@ def forward(handler: ForwardHandler, level: int, loggers: Iterable[str]) -> None
 def to_dict(record: logging.LogRecord) -> dict[str, Any]:
     """A record as a dict of plain values; what is not plain is told as its text."""
     data = {key: _plain(value) for key, value in vars(record).items() if key != _TOPIC}
-    data.update(msg=record.getMessage(), args=None, exc_info=None)
+    data.update(msg=_plain(record.getMessage()), args=None, exc_info=None, name=_plain(public(record.name)))
     if record.exc_info:
-        data["exc_text"] = RunFormatter().formatException(record.exc_info)
+        data["exc_text"] = _plain(RunFormatter().formatException(record.exc_info))
     return data
 
 
 def _plain(value: Any) -> Any:
-    if value is None or type(value) in (str, int, float, bool):
+    if value is None or type(value) in (int, float, bool):
         return value
+    if isinstance(value, str):
+        # A worker of Dask closes itself at a line that UTF-8 cannot encode, such as one with a file's name.
+        return value if value.isascii() else value.encode(errors="backslashreplace").decode()
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {_plain(str(key)): _plain(item) for key, item in value.items()}
     try:
-        return str(value)
+        return _plain(str(value))
     except Exception:
         return f"<{type(value).__name__}>"  # its own fault is no reason to lose the line
 

@@ -8,6 +8,8 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
+from flowcluster.project.shared import public
+
 
 def run_name() -> str:
     """A new name for a flow run, easy to say and to find again: ``olivine-swan``."""
@@ -36,7 +38,7 @@ def task_key(function: Callable[..., Any]) -> str:
     A script's functions belong to ``__main__`` or to the script's name, depending on how it was
     started; both give the same key.
     """
-    module = getattr(function, "__module__", None) or ""
+    module = public(getattr(function, "__module__", None) or "")
     if module == "__main__":
         module = os.path.splitext(os.path.basename(getattr(sys.modules["__main__"], "__file__", None) or module))[0]
     qualified = getattr(function, "__qualname__", type(function).__qualname__)

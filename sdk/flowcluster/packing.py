@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import ast
+import io
 import os
 import re
 import sys
+import tempfile
+import zipfile
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from flowcluster import pickling
+from flowcluster.project import finding
 
 #: Bytes that Kubernetes takes in a ConfigMap.
 LIMIT = 1024 * 1024
@@ -16,16 +20,26 @@ LIMIT = 1024 * 1024
 _KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 
 
+#: Key with the modules that are in packages: a key of a ConfigMap cannot have a folder.
+ARCHIVE = "flowcluster-modules.zip"
+
+
 class Code(NamedTuple):
-    """A packed file.
+    """A packed file and the modules that it needs.
 
     Attributes:
         file: its name, without folders.
         content: what is in it.
+        modules: further keys of the ConfigMap, and what is in them.
     """
 
     file: str
     content: bytes
+    modules: Mapping[str, bytes] = {}
+
+    def files(self) -> dict[str, bytes]:
+        """The keys of the ConfigMap."""
+        return {self.file: self.content, **self.modules}
 
 
 class Place(NamedTuple):
@@ -69,58 +83,53 @@ def place_at(entrypoint: str) -> Place:
     return Place(where, name, where.endswith(".py"))
 
 
-def packed(path: str, *, alone: bool) -> Code:
-    """The file at `path`. Raises ValueError if it cannot be packed; with `alone`, if it needs files beside it."""
+def packed(path: str) -> Code:
+    """The file at `path` and the modules that it needs from its folder. Raises ValueError if they cannot be packed."""
     file = os.path.basename(path)
     if not _KEY.fullmatch(file):
         raise ValueError(f"{file!r} cannot be packed: name the file with letters, digits, '-', '_' and '.' alone.")
     with open(path, "rb") as opened:
         content = opened.read()
-    if (size := len(content) + len(file)) > LIMIT:
-        raise ValueError(
-            f"{path} has {size / LIMIT:.1f} MiB, and Kubernetes takes 1 MiB: build an image with it, and submit "
-            "package.module:FUNCTION with that image."
+    beside, archived = {}, {}
+    for name, source in finding.files_for(path).items():
+        if not source.path:
+            continue  # a folder
+        if not source.is_package and "." not in name and _KEY.fullmatch(f"{name}.py"):
+            beside[f"{name}.py"] = source.text
+        else:
+            inside = "/__init__.py" if source.is_package else ".py"
+            archived[name.replace(".", "/") + inside] = source.text
+    code = Code(file, content, beside | ({ARCHIVE: _zipped(archived)} if archived else {}))
+    if (size := sum(len(key) + len(data) for key, data in code.files().items())) > LIMIT:
+        also = f" and the modules that it imports ({', '.join(sorted({*beside, *archived}))[:200]}) have" * bool(
+            beside or archived
         )
-    if relative := _relative_import(path, content):
         raise ValueError(
-            f"{file} imports its neighbours relatively ({relative}), which only a module of a package can: build "
-            "an image with the package, and submit package.module:FUNCTION with that image."
+            f"{path}{also or ' has'} {size / LIMIT:.1f} MiB, and Kubernetes takes 1 MiB: build an image with it, and "
+            "submit package.module:FUNCTION with that image."
         )
-    if alone and (beside := _imported_from_beside(path, content)):
-        raise ValueError(
-            f"{file} imports what is beside it ({', '.join(beside)}), and only one file is packed: give an image that "
-            "has it."
-        )
-    return Code(file, content)
+    return code
 
 
-def _relative_import(path: str, content: bytes) -> str | None:
-    """Return the first relative import at the file's top level; None for a file that is not valid Python.
-
-    The driver reports an invalid file, with the line.
-    """
-    try:
-        statements = ast.parse(content, path).body
-    except (SyntaxError, ValueError):
-        return None
-    for node in statements:
-        if isinstance(node, ast.ImportFrom) and node.level:
-            return f"from {'.' * node.level}{node.module or ''} import {node.names[0].name}"
-    return None
+def _zipped(files: Mapping[str, bytes]) -> bytes:
+    with io.BytesIO() as data:
+        with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in sorted(files.items()):
+                archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
+        return data.getvalue()
 
 
-def _imported_from_beside(path: str, content: bytes) -> list[str]:
-    """Names of modules in the file's folder that it imports."""
-    folder, own = os.path.split(os.path.abspath(path))
-    names = set()
-    for node in ast.walk(ast.parse(content, path)):
-        if isinstance(node, ast.Import):
-            names |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names.add(node.module.partition(".")[0])
-    return sorted(
-        name
-        for name in names - {own.removesuffix(".py")} - sys.stdlib_module_names
-        if os.path.isfile(os.path.join(folder, f"{name}.py"))
-        or os.path.isfile(os.path.join(folder, name, "__init__.py"))
-    )
+def unpack(folder: str) -> None:
+    """Let modules in the archive in `folder`, if there is one, be imported."""
+    archive = os.path.join(folder, ARCHIVE)
+    if archive in _unpacked or not os.path.isfile(archive):
+        return
+    _unpacked.add(archive)
+    target = tempfile.mkdtemp(prefix="flowcluster-modules-")
+    with zipfile.ZipFile(archive) as opened:
+        opened.extractall(target)
+    sys.path.insert(0, target)
+    finding.roots.add(target)
+
+
+_unpacked: set[str] = set()

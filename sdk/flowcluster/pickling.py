@@ -1,4 +1,4 @@
-"""Sending functions and values to other processes. The only module that uses cloudpickle."""
+"""Sending functions and values to other processes. Only this module and `cloud_pickler` use cloudpickle."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ def dumps(value: object, apart: Callable[[Any], bool] | None = None) -> bytes:
     # Imported here: only runs that leave the process need it.
     import cloudpickle
 
+    from flowcluster.cloud_pickler import CloudPickler
+
     known = cloudpickle.list_registry_pickle_by_value()
     for name in scripts - known:
         if name in sys.modules:
             cloudpickle.register_pickle_by_value(sys.modules[name])
-    data: bytes = cloudpickle.dumps(value, protocol=5, buffer_callback=apart)
-    return data
+    return CloudPickler.dumps(value, apart)
 
 
 def dump_small(value: object, limit: int) -> bytes | None:
@@ -47,10 +48,10 @@ def dump_small(value: object, limit: int) -> bytes | None:
             raise
         except Exception:
             # It may know its class or function only by value.
-            import cloudpickle
+            from flowcluster.cloud_pickler import CloudPickler
 
             file = _Bounded(limit)
-            cloudpickle.Pickler(file, protocol=5).dump(value)
+            CloudPickler(file, protocol=5).dump(value)
     except _TooLarge:
         return None
     return b"".join(file.parts)
@@ -76,13 +77,14 @@ def dumps_by_value(value: object, module: ModuleType) -> bytes:
     """The value as bytes for ``pickle.loads`` in processes that cannot import `module`, where its class is defined."""
     import cloudpickle
 
+    from flowcluster.cloud_pickler import CloudPickler
+
     with _by_value:
         cloudpickle.register_pickle_by_value(module)
         try:
-            data: bytes = cloudpickle.dumps(value, protocol=5)
+            return CloudPickler.dumps(value)
         finally:
             cloudpickle.unregister_pickle_by_value(module)
-    return data
 
 
 _by_value = threading.Lock()

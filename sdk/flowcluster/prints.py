@@ -69,7 +69,7 @@ def _print(
         _original(*values, sep=sep, end=end, file=file, flush=flush)
         return
     is_stdout = stream is sys.stdout
-    is_logged = run.log_prints and is_stdout and not isinstance(stream, io.StringIO)  # else the code collects it
+    is_logged = run.log_prints and is_stdout and not _collects(run, stream)
     if not is_logged and not is_stdout and stream is not sys.stderr:
         _original(*values, sep=sep, end=end, file=file, flush=flush)
         return
@@ -89,6 +89,13 @@ def _print(
             _log(run, lines, 2)
     elif lines or newline:
         _write(stream, lines + newline, flush)
+
+
+def _collects(run: Run, stream: Any) -> bool:
+    """Whether code of the run has put the stream in place of stdout: a text in memory, or a file that it opened."""
+    if isinstance(stream, io.StringIO):
+        return True
+    return type(stream) is io.TextIOWrapper and stream is not run.stdout and stream is not sys.__stdout__
 
 
 def _keeps_pieces(run: Run, stream: Any) -> bool:

@@ -47,12 +47,12 @@ def _shape_of(kind: type) -> Shape | None:
     if issubclass(kind, type):
         return None
     if hasattr(kind, "__dataclass_fields__"):
-        return _object(kind.__dataclass_fields__)
+        return _object(kind, kind.__dataclass_fields__)
     if hasattr(kind, "__attrs_attrs__"):
-        return _object(attribute.name for attribute in kind.__attrs_attrs__)
+        return _object(kind, (attribute.name for attribute in kind.__attrs_attrs__))
     # A pydantic model, without an import of pydantic.
     if hasattr(kind, "__pydantic_fields__"):
-        return _object((*kind.__pydantic_fields__, "__pydantic_extra__"))
+        return _object(kind, (*kind.__pydantic_fields__, "__pydantic_extra__"))
     return None
 
 
@@ -135,15 +135,32 @@ def _namespace_of(value: Any, items: Sequence[Any]) -> Any:
     return result
 
 
-def _object(attributes: Iterable[str]) -> Shape:
+def _object(kind: type, attributes: Iterable[str]) -> Shape:
+    """Return the shape of instances of a class with these attributes.
+
+    A value is read and written where it is stored, if it is: the class's own `__getattribute__` could compute another.
+    """
     names = tuple(attributes)
+    slots = {name: slot for name in names if (slot := _slot_of(kind, name)) is not None}
+
+    def read(value: Any, name: str) -> Any:
+        if name in (attributes := _dict_of_object(value)):
+            return attributes[name]
+        try:
+            return slots[name].__get__(value) if name in slots else getattr(value, name, None)
+        except Exception:  # it has no value yet, or its code raises
+            return None
 
     def parts(value: Any) -> Sequence[Any]:
-        return [getattr(value, name, None) for name in names]
+        return [read(value, name) for name in names]
 
     def fill(value: Any, result: Any, items: Sequence[Any]) -> None:
         for name, item in zip(names, items, strict=True):
-            if item is not getattr(result, name, None):
+            if item is read(result, name):
+                continue
+            if name in (attributes := _dict_of_object(result)):
+                attributes[name] = item
+            else:
                 object.__setattr__(result, name, item)
 
     def make(value: Any, items: Sequence[Any]) -> Any:
@@ -154,18 +171,30 @@ def _object(attributes: Iterable[str]) -> Shape:
     return Shape(parts, make, fill)
 
 
+def _slot_of(kind: type, name: str) -> types.MemberDescriptorType | None:
+    found = (vars(base).get(name) for base in kind.__mro__)
+    return next((slot for slot in found if isinstance(slot, types.MemberDescriptorType)), None)
+
+
+def _dict_of_object(value: Any) -> dict[str, Any]:
+    try:
+        attributes: dict[str, Any] = object.__getattribute__(value, "__dict__")
+    except AttributeError:  # it has slots only
+        return {}
+    return attributes
+
+
 _LIST = Shape(_as_it_is, _refilled, _refill)
 _TUPLE = Shape(_as_it_is, _tuple_of)
 _SET = Shape(list, _set_of, _refill_set)
 _FROZEN_SET = Shape(list, _frozen_set_of)
 _DICT = Shape(_keys_and_values, _dict_of, _refill_dict)
-_DATA = _object(("data",))
 
 #: The shapes of the types of most containers.
 EXACT: dict[type, Shape] = {list: _LIST, tuple: _TUPLE, dict: _DICT, set: _SET, frozenset: _FROZEN_SET}
 _BASES: list[tuple[type, Shape]] = [
     *((list, _LIST), (tuple, _TUPLE), (dict, _DICT), (set, _SET), (frozenset, _FROZEN_SET), (deque, _LIST)),
-    *((UserDict, _DATA), (UserList, _DATA), (ChainMap, _object(("maps",)))),
+    *((kind, _object(kind, (name,))) for kind, name in ((UserDict, "data"), (UserList, "data"), (ChainMap, "maps"))),
     (types.MappingProxyType, Shape(_keys_and_values, _proxy_of)),
     (types.SimpleNamespace, Shape(_attributes, _namespace_of, _set_attributes)),
 ]

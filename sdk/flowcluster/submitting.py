@@ -70,7 +70,7 @@ def _code(place: Place, image: str | None) -> tuple[Code | None, str]:
         if not image:
             raise ValueError(f"{place.where} is a module, which only an image can have in it: give an image that does.")
         return None, f"{place.where}:{place.name}"
-    code = packed(place.where, alone=not image)
+    code = packed(place.where)
     return code, f"{code.file}:{place.name}"
 
 

@@ -78,14 +78,15 @@ class Task(Generic[P, R_co]):
     # A result type `Any` matches the first overload of each kind: without those for `Never`, it would match those for
     # coroutines.
     @overload
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
     @overload
     def __call__(
-        self: Task[..., Never], *args: Any, return_state: Literal[True], wait_for: WaitFor = (), **kwargs: Any
+        self: Task[..., Never], /, *args: Any, return_state: Literal[True], wait_for: WaitFor = (), **kwargs: Any
     ) -> State: ...
     @overload
     def __call__(
         self: Task[..., Coroutine[Any, Any, T]],
+        /,
         *args: Any,
         return_state: Literal[True],
         wait_for: WaitFor = (),
@@ -93,13 +94,13 @@ class Task(Generic[P, R_co]):
     ) -> Coroutine[Any, Any, State[T]]: ...
     @overload
     def __call__(
-        self, *args: Any, return_state: Literal[True], wait_for: WaitFor = (), **kwargs: Any
+        self, /, *args: Any, return_state: Literal[True], wait_for: WaitFor = (), **kwargs: Any
     ) -> State[R_co]: ...
     @overload
-    def __call__(self, *args: Any, wait_for: WaitFor, **kwargs: Any) -> R_co: ...
+    def __call__(self, /, *args: Any, wait_for: WaitFor, **kwargs: Any) -> R_co: ...
     @overload
     def __call__(self, upstream: RunFuture[Any] | Mark[Any], /, *args: Any, **kwargs: Any) -> R_co: ...
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Run the task here and now, without the flow's task runner, and give what its function returned.
 
         Futures among the arguments are waited for and replaced by their results. An async task gives
@@ -125,14 +126,14 @@ class Task(Generic[P, R_co]):
         return state if return_state else state.result()
 
     @overload
-    def submit(self: Task[..., Never], *args: Any, wait_for: WaitFor = (), **kwargs: Any) -> TaskFuture[Any]: ...
+    def submit(self: Task[..., Never], /, *args: Any, wait_for: WaitFor = (), **kwargs: Any) -> TaskFuture[Any]: ...
     @overload
     def submit(
-        self: Task[..., Coroutine[Any, Any, T]], *args: Any, wait_for: WaitFor = (), **kwargs: Any
+        self: Task[..., Coroutine[Any, Any, T]], /, *args: Any, wait_for: WaitFor = (), **kwargs: Any
     ) -> AsyncTaskFuture[T]: ...
     @overload
-    def submit(self, *args: Any, wait_for: WaitFor = (), **kwargs: Any) -> TaskFuture[R_co]: ...
-    def submit(self, *args: Any, wait_for: WaitFor = (), **kwargs: Any) -> Any:
+    def submit(self, /, *args: Any, wait_for: WaitFor = (), **kwargs: Any) -> TaskFuture[R_co]: ...
+    def submit(self, /, *args: Any, wait_for: WaitFor = (), **kwargs: Any) -> Any:
         """Hand a run of the task to the flow's task runner and give its future, without waiting.
 
         Futures among the arguments, also inside of lists, tuples, sets, dicts and dataclasses, are
@@ -150,15 +151,15 @@ class Task(Generic[P, R_co]):
 
     @overload
     def map(
-        self: Task[..., Never], *args: Any, wait_for: WaitFor = (), **kwargs: Any
+        self: Task[..., Never], /, *args: Any, wait_for: WaitFor = (), **kwargs: Any
     ) -> FutureList[TaskFuture[Any]]: ...
     @overload
     def map(
-        self: Task[..., Coroutine[Any, Any, T]], *args: Any, wait_for: WaitFor = (), **kwargs: Any
+        self: Task[..., Coroutine[Any, Any, T]], /, *args: Any, wait_for: WaitFor = (), **kwargs: Any
     ) -> FutureList[AsyncTaskFuture[T]]: ...
     @overload
-    def map(self, *args: Any, wait_for: WaitFor = (), **kwargs: Any) -> FutureList[TaskFuture[R_co]]: ...
-    def map(self, *args: Any, wait_for: WaitFor = (), **kwargs: Any) -> FutureList[Any]:
+    def map(self, /, *args: Any, wait_for: WaitFor = (), **kwargs: Any) -> FutureList[TaskFuture[R_co]]: ...
+    def map(self, /, *args: Any, wait_for: WaitFor = (), **kwargs: Any) -> FutureList[Any]:
         """Submit one run per item of the arguments that can be iterated, and give the futures in order.
 
         Strings, bytes and what is wrapped in `unmapped` go to every run as they are; a future among

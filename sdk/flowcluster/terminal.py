@@ -114,6 +114,8 @@ class LastRow:
         return _SAVE + _WHOLE + _GO_TO.format(self._size.lines) + _ERASE + _RESTORE
 
     def _in_foreground(self) -> bool:
+        if not hasattr(os, "tcgetpgrp"):
+            return True  # Windows has no programs in the background of a terminal
         # A program in the background would write over the shell's prompt.
         try:
             return os.tcgetpgrp(self._descriptor) == os.getpgrp()

@@ -48,8 +48,8 @@ def format_trimmed(error: BaseException) -> str:
 
 
 def _formatted(error: BaseException) -> str:
-    if isinstance(error.__cause__, RemoteTraceback) and error.__traceback__ is None:
-        return error.__cause__.text  # nothing happened to it since it came from a worker
+    if error.__traceback__ is None and (remote := _remote(error)) is not None:
+        return remote.text  # nothing happened to it since it came from a worker
     shown = traceback.TracebackException.from_exception(error)
     part: traceback.TracebackException | None = shown
     while part is not None:
@@ -59,6 +59,18 @@ def _formatted(error: BaseException) -> str:
             part.stack = traceback.StackSummary.from_list(kept)
         part = part.__cause__ or part.__context__
     return "".join(shown.format()).rstrip("\n")
+
+
+def _remote(error: BaseException) -> RemoteTraceback | None:
+    """Return the traceback of an exception that came from a worker; not that of another one that it was raised from."""
+    seen: set[int] = set()
+    cause = error.__cause__
+    while cause is not None and id(cause) not in seen:
+        if isinstance(cause, RemoteTraceback):
+            return cause if cause.owner == id(error) else None
+        seen.add(id(cause))
+        cause = cause.__cause__
+    return None
 
 
 def with_code(text: str) -> str:
@@ -113,8 +125,8 @@ def location(error: BaseException) -> str | None:
 
 
 def _location(error: BaseException) -> str | None:
-    if isinstance(error.__cause__, RemoteTraceback):
-        return error.__cause__.location
+    if (remote := _remote(error)) is not None:
+        return remote.location
     found = None
     frame: TracebackType | None = error.__traceback__
     while frame is not None:

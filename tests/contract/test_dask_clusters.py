@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import multiprocessing
 import os
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +135,19 @@ def test_anything_that_makes_a_cluster(cluster_class: Any, kwargs: dict[str, Any
     assert ask(DaskTaskRunner(cluster_class=cluster_class, cluster_kwargs=kwargs)) == 5
 
 
+def test_tasks_use_multiprocessing_on_a_local_cluster() -> None:
+    @task
+    def spread() -> Any:
+        with ProcessPoolExecutor(1) as executor, multiprocessing.Pool(1) as pool:
+            return [*pool.map(abs, [-1]), *executor.map(abs, [-2])]
+
+    @flow(task_runner=DaskTaskRunner(cluster_kwargs={**SMALL, "processes": True}))
+    def body() -> Any:
+        return spread.submit()
+
+    assert body() == [1, 2]
+
+
 def test_cluster_with_async_context_manager_only() -> None:
     """It is entered, asked to adapt and left on an event loop that lives as long as it does."""
     runner = DaskTaskRunner(cluster_class=AsyncOnly, adapt_kwargs={"minimum": 1, "maximum": 1})
@@ -179,6 +194,13 @@ def test_what_is_no_cluster_is_told(cluster_class: Any, message: str) -> None:
     """What cluster_class returns has to be a cluster; the error names what it lacks."""
     with pytest.raises(TypeError, match=message):
         ask(DaskTaskRunner(cluster_class=cluster_class, adapt_kwargs={"maximum": 1}))
+
+
+def test_cluster_class_whose_scheduler_is_dead_is_named() -> None:
+    runner = DaskTaskRunner(cluster_class=NoAdapt, client_kwargs={"timeout": 0.3})
+
+    with pytest.raises(ClusterUnreachable, match=r"No Dask scheduler answers at tcp://127\.0\.0\.1:1, .*NoAdapt` made"):
+        ask(runner)
 
 
 def test_scheduler_that_refuses_plugins_is_told() -> None:

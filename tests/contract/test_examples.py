@@ -68,6 +68,9 @@ QUIET = ["-W", "ignore:Port 8787 is already in use"]
 # The SDK's log lines, and those of Dask itself, which complains where a machine is slow.
 LOG_LINE = re.compile(r"\d\d:\d\d:\d\d\.\d{3} \| [A-Z]+ *\| |\d{4}-\d\d-\d\d \S+ - distributed\.")
 
+# What no program prints that ends well: neither the SDK, nor Dask or Ray, in any of their processes.
+TROUBLE = re.compile(r"Traceback|\| (ERROR|CRITICAL)|- (ERROR|CRITICAL) -|CancelledError|[Nn]ever (awaited|retrieved)")
+
 
 class Ran(NamedTuple):
     """An example that ended well, and all that it wrote."""
@@ -110,7 +113,7 @@ def run_copy(directory: Path, example: str, *arguments: str) -> Ran:
     )
 
     assert done.returncode == 0, done.stdout
-    assert "Traceback" not in done.stdout
+    assert not TROUBLE.search(done.stdout), done.stdout
     return Ran(example, done.stdout)
 
 

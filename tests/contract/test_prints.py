@@ -9,6 +9,7 @@ import logging
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -170,6 +171,23 @@ def test_other_streams_are_left_alone(lines: Lines, capsys: pytest.CaptureFixtur
     assert [line.partition(" - ")[2] for line in said(lines)] == ["to stdout"]
     assert (collected.getvalue(), stream.getvalue()) == ("collected\n", "to a stream\n")
     assert "to stderr\n" in capsys.readouterr().err
+
+
+def test_file_that_stdout_is_redirected_to_gets_what_is_printed(lines: Lines, tmp_path: Path) -> None:
+    @task(log_prints=True)
+    def told() -> None:
+        print("of a task")
+
+    def body() -> None:
+        with (tmp_path / "report.txt").open("w") as report, contextlib.redirect_stdout(report):
+            print("of the flow")
+            told()
+        print("logged")
+
+    printing(body)()
+
+    assert (tmp_path / "report.txt").read_text() == "of the flow\nof a task\n"
+    assert [line.partition(" - ")[2] for line in said(lines)] == ["logged"]
 
 
 def test_threads_outside_of_runs_print_as_ever(lines: Lines, capsys: pytest.CaptureFixture[str]) -> None:

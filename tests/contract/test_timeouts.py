@@ -42,6 +42,14 @@ async def hang() -> None:
     await asyncio.Event().wait()
 
 
+@task(timeout_seconds=0.01)
+async def block_loop() -> str:
+    end = time.monotonic() + 0.05
+    while time.monotonic() < end:
+        pass
+    return "too late"
+
+
 @task(timeout_seconds=600)
 def quick() -> str:
     return "in time"
@@ -157,3 +165,15 @@ def test_timeout_of_a_task_is_a_failure_of_its_flow() -> None:
         hang.submit().result()  # type: ignore[unused-coroutine]  # blocks in a sync flow
 
     assert body(return_state=True).name == "Failed"
+
+
+def test_async_task_that_blocks_its_loop_is_timed_out(runner: TaskRunner) -> None:
+    states: list[Any] = []
+
+    def body() -> str:
+        future: Any = block_loop.submit()
+        states.append(future.wait())
+        return "over"
+
+    assert run(runner, body) == "over"
+    assert (states[0].name, type(states[0].data)) == ("TimedOut", RunTimedOut)

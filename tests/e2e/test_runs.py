@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.waiting import wait_until
-from tests.support.world import FlowRun, World
+from tests.support.world import FLOWS, FlowRun, World
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -43,6 +43,18 @@ def test_a_flow_without_a_cluster_runs_alone(world: World) -> None:
     assert status["phase"] == "Succeeded", status["message"]
     assert json.loads(status["flow"]["result"]) == [1, 4, 9]
     assert "cluster" not in status
+
+
+@pytest.mark.parametrize("kind", ["Dask", "Ray"])
+def test_workers_have_the_other_files_of_the_config_map(world: World, kind: str) -> None:
+    source = world.code(FLOWS / "of_two_files.py", FLOWS / "of_two_files_prices.py")
+    flow = {"entrypoint": "of_two_files.py:price_list", "source": source}
+    cluster = {"kind": kind, "workers": {"minimum": 1, "maximum": 1}}
+    world.create(FlowRun("run", flow, None, {"cluster": cluster}).body())
+    status = world.wait_phase("run", "Succeeded", "Failed", seconds=180)
+
+    assert status["phase"] == "Succeeded", status["message"]
+    assert json.loads(status["flow"]["result"]) == [11.9, 23.8, 35.7]
 
 
 def test_failed_tasks_fail_the_run(world: World) -> None:

@@ -80,10 +80,11 @@ class World:
         file, _, _ = entrypoint.partition(":")
         return {"entrypoint": entrypoint, "source": self.code(FLOWS / file), **fields}
 
-    def code(self, file: pathlib.Path) -> Body:
-        """Put a file into a ConfigMap, unless it is there already; return the `source` that mounts it."""
+    def code(self, file: pathlib.Path, *beside: pathlib.Path) -> Body:
+        """Put files into a ConfigMap, unless it is there already; return the `source` that mounts it."""
         name = file.stem.replace("_", "-")
-        body = client.V1ConfigMap(metadata=client.V1ObjectMeta(name=name), data={file.name: file.read_text()})
+        data = {one.name: one.read_text() for one in (file, *beside)}
+        body = client.V1ConfigMap(metadata=client.V1ObjectMeta(name=name), data=data)
         try:
             self.core.create_namespaced_config_map(self.namespace, body)
         except client.ApiException as error:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import importlib.machinery
 import importlib.util
 import os
+import re
 import sys
 from types import ModuleType
 from typing import Any
 
-from flowcluster import errors, pickling, states
+from flowcluster import errors, packing, pickling, states
 from flowcluster.cli.problems import Problem
 from flowcluster.flows import Flow
 from flowcluster.suggestions import closest
@@ -24,7 +26,8 @@ def load(entrypoint: str) -> Flow[..., Any]:
             f"{entrypoint}:FUNCTION" if entrypoint.endswith(".py") else "FILE.py:FUNCTION or package.module:FUNCTION"
         )
         raise Problem("EntrypointNotFound", f"'{entrypoint}' names no flow: write {shown}.")
-    module = _file(where, name) if where.endswith(".py") else _module(where)
+    packing.unpack(os.getcwd())
+    module = _file(where) if where.endswith(".py") else _module(where)
     found: Any = module
     for part in name.split("."):
         try:
@@ -49,7 +52,7 @@ def _listed(module: ModuleType) -> str:
     return ", ".join(_flows(module)) or "none"
 
 
-def _file(path: str, flow: str) -> ModuleType:
+def _file(path: str) -> ModuleType:
     if not os.path.isfile(path):
         directory, name = os.path.split(path)
         beside = [os.path.join(directory, file) for file in _sources(directory)]
@@ -59,6 +62,8 @@ def _file(path: str, flow: str) -> ModuleType:
     name = os.path.splitext(os.path.basename(path))[0]
     if name in sys.modules or name in sys.stdlib_module_names:
         name = f"{name}_flow"  # a file such as json.py must not hide the module that others import
+    if package := _package_of(path):
+        name = f"{package}.{os.path.splitext(os.path.basename(path))[0]}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
@@ -72,26 +77,41 @@ def _file(path: str, flow: str) -> ModuleType:
     except errors.Terminated:
         raise
     except (Exception, SystemExit) as error:
-        if isinstance(error, ImportError) and "no known parent package" in str(error):
-            raise _part_of_package(path, flow) from None
         raise _import_failed(path, error) from error
     return module
 
 
-def _part_of_package(path: str, flow: str) -> Problem:
-    """What to write for a file that imports its neighbours relatively, as only a part of a package can."""
-    folder, file = os.path.split(path)
-    folder, package = os.path.split(folder)
-    parts = [package, file.removesuffix(".py")]
-    while os.path.isfile(os.path.join(folder, "__init__.py")):
-        folder, package = os.path.split(folder)
-        parts.insert(0, package)
-    where = "" if folder == os.getcwd() else f", in {folder}"
-    return Problem(
-        "ImportFailed",
-        f"{path} imports its neighbours relatively, which only a module of a package can: write "
-        f"{'.'.join(parts)}:{flow}{where}.",
-    )
+def _package_of(path: str) -> str | None:
+    """Name of the package that holds a file with relative imports, which is importable then; None for other files.
+
+    A folder without ``__init__.py`` becomes a package of its own, whose name is not taken.
+    """
+    with open(path, "rb") as file:
+        if not _RELATIVE.search(file.read()):
+            return None
+    top, names = os.path.dirname(path), list[str]()
+    while os.path.isfile(os.path.join(top, "__init__.py")) and os.path.basename(top).isidentifier():
+        names.insert(0, os.path.basename(top))
+        top = os.path.dirname(top)
+    if names and names[0] not in sys.stdlib_module_names:
+        sys.path.insert(0, top)
+        try:
+            importlib.import_module(".".join(names))
+        except errors.Terminated:
+            raise
+        except (Exception, SystemExit) as error:
+            raise _import_failed(os.path.dirname(path), error) from error
+        return ".".join(names)
+    stem = re.sub(r"\W", "_", os.path.basename(os.path.dirname(path))) or "folder"
+    name = f"{stem}_folder"
+    package_spec = importlib.machinery.ModuleSpec(name, None, is_package=True)
+    package_spec.submodule_search_locations = [os.path.dirname(path)]
+    sys.modules[name] = importlib.util.module_from_spec(package_spec)
+    return name
+
+
+#: A statement that imports from the file's own package.
+_RELATIVE = re.compile(rb"^[ \t]*from[ \t]+\.", re.MULTILINE)
 
 
 def _sources(directory: str) -> list[str]:

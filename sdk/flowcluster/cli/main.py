@@ -147,10 +147,10 @@ def submit(
 ) -> None:
     """Run a flow in Kubernetes, as a FlowRun.
 
-    The file goes along; package.module:FUNCTION needs an --image that has it. Exits with 0 once the run was created,
-    2 if it could not be. With --watch: 0 if the flow completed, 1 if it did not, 3 if it was cancelled, 4 if the
-    FlowRun was deleted, 7 if the API server was away for a minute, 130 after Ctrl-C; the run goes on after the last
-    two.
+    The file goes along, with the modules of its project; package.module:FUNCTION needs an --image that has it. Exits
+    with 0 once the run was created, 2 if it could not be. With --watch: 0 if the flow completed, 1 if it did not, 3 if
+    it was cancelled, 4 if the FlowRun was deleted, 7 if the API server was away for a minute, 130 after Ctrl-C; the
+    run goes on after the last two.
     """
     if dry_run and watch:
         raise typer.BadParameter("--dry-run creates nothing that could be watched.", param_hint="--watch")

@@ -10,6 +10,8 @@ import types
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from flowcluster.project import modules
+from flowcluster.project.shared import Source, public
 from flowcluster.tracebacks import is_of_project
 
 
@@ -78,14 +80,31 @@ def _attributes(
 
 def imports_of(code: types.CodeType, variables: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
     """Yield names and digests of the project's files that the code imports when it runs."""
+    importer = str(variables.get("__name__"))
     for name, level, taken in sorted(names_in(code).imported):
         try:
             full = importlib.util.resolve_name("." * level + name, variables.get("__package__")) if level else name
+            full = public(full)
+            sources = modules.sources_for(importer, full)
             # What is taken from a package can be one of its modules.
             for each in (full, *(f"{full}.{one}" for one in taken if one != "*")):
-                spec = importlib.util.find_spec(each)
-                if spec is not None and spec.has_location and is_of_project(spec.origin or ""):
-                    with open(spec.origin or "", "rb") as file:
-                        yield each, hashlib.sha256(file.read()).digest()
+                content = _content(each) if sources is None else _sent_content(each, sources)
+                if content is not None:
+                    yield each, hashlib.sha256(content).digest()
         except (ImportError, ValueError, AttributeError, OSError):
             continue  # it cannot be found, which the code itself reports when it runs
+
+
+def _content(name: str) -> bytes | None:
+    """Return the file of a module, if it is the project's. Raises what a search for the module raises."""
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.has_location or not is_of_project(spec.origin or ""):
+        return None
+    with open(spec.origin or "", "rb") as file:
+        return file.read()
+
+
+def _sent_content(name: str, sources: Mapping[str, Source]) -> bytes | None:
+    """Return the file of a module that came to this worker with the flow run."""
+    source = sources.get(name)
+    return source.text if source is not None and source.path else None

@@ -18,12 +18,15 @@ from flowcluster.engine.outcomes import outcome_of
 from flowcluster.engine.run import FlowRun
 from flowcluster.engine.signals import Termination, sigterm_interrupts
 from flowcluster.portal import run_on_new_loop
+from flowcluster.runners.base import TaskRunner
 from flowcluster.states import State
 from flowcluster.tracebacks import first_time
 from flowcluster.waiting import Blocking, Colour, Suspending, drive
 
 #: Called with each outermost flow run when it begins.
 on_begin: list[Callable[[FlowRun], None]] = []
+#: For tests: the task runner that all flows of this process use in place of their own.
+replacement: TaskRunner | None = None
 
 
 def run_blocking(
@@ -55,9 +58,7 @@ async def run(
     assert parent is None or isinstance(parent, FlowRun)
     if run_name:
         spec = dataclasses.replace(spec, run_name=None)  # nothing else names the run
-    run = FlowRun(
-        run_name or names.run_name(), spec.name, spec.is_async, spec.runner.duplicate(), parent, spec.log_prints
-    )
+    run = FlowRun(run_name or names.run_name(), spec.name, spec.is_async, _new_runner(spec), parent, spec.log_prints)
     caller = context.current.get()
     if caller is not None and caller.topic is not None:
         run.send_logs_to(caller.topic)
@@ -140,6 +141,10 @@ async def _prepared(
     return await _with_retries(run, spec, args, kwargs, colour)
 
 
+def _new_runner(spec: FlowSpec) -> TaskRunner:
+    return (replacement or spec.runner).duplicate()
+
+
 def _announce(run: FlowRun) -> None:
     if run.parent:
         run.parent.logger.info("Created subflow run '%s' for flow '%s'", run.name, run.flow_name)
@@ -166,7 +171,7 @@ async def _with_retries(run: FlowRun, spec: FlowSpec, args: Args, kwargs: Kwargs
         if lost:
             # Only a fresh cluster can do better.
             await _close(run, colour, cancel=True)
-            run.runner = spec.runner.duplicate()
+            run.runner = _new_runner(spec)
         await colour.sleep(delay)
         run.begin_again()
 

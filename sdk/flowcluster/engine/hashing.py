@@ -21,6 +21,7 @@ from typing import Any
 
 from flowcluster import guarding
 from flowcluster.engine import code_names
+from flowcluster.project.shared import cleaned, public
 from flowcluster.tracebacks import is_of_project
 
 _PLAIN = frozenset({type(None), bool, complex, type(Ellipsis), type(NotImplemented)})
@@ -98,7 +99,7 @@ class Hasher:
         if kind is functools.partial:
             return "partial", [self.digest(part, where) for part in (value.func, value.args, value.keywords)]
         if kind is types.ModuleType:
-            return "module", [value.__name__.encode()]
+            return "module", [public(value.__name__).encode()]
         if kind is types.CellType:
             return "cell", [self.digest(value.cell_contents, where)] if _is_filled(value) else []
         return self._object(value, kind, where)
@@ -115,7 +116,7 @@ class Hasher:
         if isinstance(value, _BY_NAME):
             owner = getattr(value, "__self__", getattr(value, "__objclass__", None))
             if owner is None or isinstance(owner, types.ModuleType):
-                return "function", [f"{value.__module__}.{value.__qualname__}".encode()]
+                return "function", [_name_of(value).encode()]
             return "method", [value.__name__.encode(), self.digest(owner, where)]
         # A task or flow is its function; what `functools.wraps` and `lru_cache` made is what it wraps.
         inner = getattr(value, "fn", None) if kind.__module__.startswith("flowcluster.") else None
@@ -135,7 +136,7 @@ class Hasher:
                 "made from, or give cache_key_fn a function of your own."
             ) from error
         if isinstance(reduced, str):
-            return "global", [f"{getattr(value, '__module__', None)}.{reduced}".encode()]
+            return "global", [f"{public(str(getattr(value, '__module__', None)))}.{reduced}".encode()]
         function, arguments, state, items, pairs = (*reduced, None, None, None, None)[:5]
         parts = [self.digest(kind, where), self.digest(function, where), self.digest(arguments, where)]
         parts.append(self.digest(state, where))
@@ -156,7 +157,7 @@ class Hasher:
 
     def _function(self, value: types.FunctionType, where: str) -> tuple[str, Iterable[bytes]]:
         if not is_of_project(value.__code__.co_filename) and _is_importable(value):
-            return "function", [f"{value.__module__}.{value.__qualname__}".encode()]
+            return "function", [_name_of(value).encode()]
         where = f"function {value.__qualname__!r}"
         closure = [self.digest(cell, f"variable {name!r} of {where}") for name, cell in _closure(value)]
         defaults = [self.digest(part, f"a default of {where}") for part in (value.__defaults__, value.__kwdefaults__)]
@@ -203,7 +204,7 @@ class Hasher:
                 continue
             parts.append(_joined(name, [self._attribute(attribute, f"attribute {name!r} of {where}")]))
         for name, field in sorted(getattr(value, "__pydantic_fields__", {}).items()):
-            parts.append(f"{name}: {field.annotation!r}".encode())
+            parts.append(cleaned(f"{name}: {field.annotation!r}").encode())
             parts.append(self._attribute((field.default, field.default_factory), f"field {name!r} of {where}"))
         return "class of project", parts
 
@@ -252,8 +253,8 @@ def _closure(function: types.FunctionType) -> Iterator[tuple[str, types.CellType
     return zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
 
 
-def _name_of(kind: type) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"
+def _name_of(thing: Any) -> str:
+    return f"{public(str(thing.__module__))}.{thing.__qualname__}"
 
 
 def _is_importable(function: Callable[..., Any]) -> bool:

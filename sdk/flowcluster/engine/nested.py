@@ -38,6 +38,7 @@ class NestedRuns(FlowRun):
             spec, self.name, self.flow_name, of_task.process, of_task.level, self.logs_prints_of(spec), of_task.loggers
         )
         part.topic = of_task.topic
+        part.project = of_task.project
         return part
 
     def release(self) -> None:

@@ -8,9 +8,12 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flowcluster.errors import Terminated
+
+if TYPE_CHECKING:
+    import asyncio
 
 #: Called when the signal arrives, before the run is broken off.
 on_sigterm: list[Callable[[], None]] = []
@@ -87,7 +90,7 @@ def _cancelled_by_sigterm(termination: Termination) -> Iterator[None]:
         if handled.before not in (signal.SIG_DFL, terminate):
             yield
             return
-        loop.add_signal_handler(signal.SIGTERM, handled.cancel_all)
+        _call_on_sigterm(loop, handled.cancel_all)
         _on_loops[loop] = handled
     handled.cancels.append(cancel)
     try:
@@ -96,9 +99,18 @@ def _cancelled_by_sigterm(termination: Termination) -> Iterator[None]:
         handled.cancels.remove(cancel)
         if not handled.cancels:
             del _on_loops[loop]
-            loop.remove_signal_handler(signal.SIGTERM)
-            if handled.before is terminate:
-                signal.signal(signal.SIGTERM, handled.before)
+            try:
+                loop.remove_signal_handler(signal.SIGTERM)
+            except NotImplementedError:
+                pass  # Windows: see `_call_on_sigterm`
+            signal.signal(signal.SIGTERM, handled.before)
+
+
+def _call_on_sigterm(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:
+    try:
+        loop.add_signal_handler(signal.SIGTERM, function)
+    except NotImplementedError:  # event loops on Windows have no handlers for signals
+        signal.signal(signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(function))
 
 
 def terminate(number: int, frame: FrameType | None) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextvars
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -131,17 +132,24 @@ class _Call(Generic[T]):
 
 
 async def await_within(seconds: float, run_name: str, awaitable: Awaitable[T]) -> T:
-    """What `awaitable` gives or raises; it is cancelled, and `RunTimedOut` raised, after `seconds`."""
+    """Return what `awaitable` gives; it is cancelled after `seconds`.
+
+    Raises what it raises, and `RunTimedOut` if it took longer, also where it blocked the loop and was not cancelled.
+    """
     import asyncio
 
+    end = time.monotonic() + seconds
     limit = asyncio.timeout(seconds)
     try:
         async with limit:
-            return await awaitable
+            value = await awaitable
     except TimeoutError as error:
         if limit.expired():
             raise _late(seconds, run_name) from error
         raise
+    if time.monotonic() > end:
+        raise _late(seconds, run_name)
+    return value
 
 
 def _late(seconds: float, run_name: str) -> RunTimedOut:

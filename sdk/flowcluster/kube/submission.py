@@ -96,10 +96,13 @@ def _metadata(name: str, choice: Choice) -> Object:
 
 
 def _data(code: Code) -> Object:
-    try:
-        return {"data": {code.file: code.content.decode()}}
-    except UnicodeDecodeError:  # its first line may name another encoding
-        return {"binaryData": {code.file: base64.b64encode(code.content).decode()}}
+    texts, rest = {}, {}
+    for key, content in code.files().items():
+        try:
+            texts[key] = content.decode()
+        except UnicodeDecodeError:  # an archive, or a file whose first line names another encoding
+            rest[key] = base64.b64encode(content).decode()
+    return ({"data": texts} if texts else {}) | ({"binaryData": rest} if rest else {})
 
 
 def _letters() -> str:

@@ -28,12 +28,12 @@ def dump(call: TaskCall) -> bytes:
 
 
 def dump_code(call: TaskCall) -> bytes:
-    """What all runs of the task share, as bytes for ``pickle.loads``.
+    """Return what all runs of the task share, for `remote.carry_out`.
 
     Raises TypeError with what the task's function uses that cannot be sent.
     """
     try:
-        return pickling.dumps((call.body, call.shared))
+        code = pickling.dumps((call.body, call.shared))
     except Exception as error:
         found = unpicklable.culprit(call.shared.spec.function)
         uses = f"its function uses {found}" if found else "it uses something that cannot be pickled"
@@ -41,6 +41,8 @@ def dump_code(call: TaskCall) -> bytes:
             f"Task '{call.shared.spec.name}' cannot be sent to a worker: {uses} ({states.describe(error)}). Make it "
             "inside the task, or keep it out of what the task uses."
         ) from (None if found else error)
+    # Apart: a worker needs the project's modules to read the rest.
+    return pickle.dumps((call.shared.project, code), protocol=5)
 
 
 def _culprit(call: TaskCall) -> str:

@@ -12,6 +12,7 @@ from flowcluster.errors import ClusterError
 from flowcluster.futures import RunFuture
 from flowcluster.options import TaskSpec
 from flowcluster.portal import Portal
+from flowcluster.project.shared import Reference
 from flowcluster.states import State
 from flowcluster.waiting import drive
 from flowcluster_api.driver import Outcome
@@ -85,6 +86,7 @@ class SharedPart:
         loggers: those of libraries whose lines belong to the run too.
         log_prints: whether what the task prints goes to its run's logger.
         process: the driver's process, which a worker compares with its own.
+        project: how workers get the project's modules; None where there are none. Set by the runner, as `topic` is.
         runner_on_worker: makes, on a worker, an open runner for what the task itself submits; None in
             the flow's process, whose runner is at hand. Set by the runner, as `topic` is.
     """
@@ -107,6 +109,7 @@ class SharedPart:
         self.log_prints = log_prints
         self.loggers = loggers
         self.topic: str | None = None
+        self.project: Reference | None = None
         self.runner_on_worker: Callable[[], TaskRunner] | None = None
 
     def __getstate__(self) -> dict[str, Any]:

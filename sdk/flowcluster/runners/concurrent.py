@@ -41,7 +41,7 @@ class ConcurrentTaskRunner(TaskRunner):
         if call.is_async:
             return self.portal.spawn(call.coroutine(), done)
         # Not a closure: the handle must not lead to the run that keeps it, once that has begun.
-        return self._pool.submit(_Execution(call, self.portal, done))
+        return self._pool.submit(Execution(call, self.portal, done))
 
     def cancel(self, handle: Job | Callable[[], None]) -> None:
         """Cancel a coroutine, or a function that has not begun."""
@@ -49,7 +49,7 @@ class ConcurrentTaskRunner(TaskRunner):
             handle()
         elif (content := handle.take()) is not None:
             _, execution = content
-            assert isinstance(execution, _Execution)
+            assert isinstance(execution, Execution)
             execution.done(states.cancelled("Task run was cancelled."))
 
     def close(self, cancel: bool = False) -> None:
@@ -60,7 +60,7 @@ class ConcurrentTaskRunner(TaskRunner):
         super().close(cancel)
 
 
-class _Execution:
+class Execution:
     """The execution of a call in a thread."""
 
     __slots__ = ("call", "done", "portal")
@@ -71,4 +71,5 @@ class _Execution:
         self.done = done
 
     def __call__(self) -> None:
+        """Execute the call, and give its final state to `done`."""
         self.done(self.call.run(self.portal))

@@ -139,10 +139,7 @@ class DaskTaskRunner(TaskRunner):
             try:
                 client = distributed.Client(target, **options)
             except OSError as error:
-                raise ClusterUnreachable(
-                    f"Something answers at {address}, but not as a Dask scheduler should: {error}. Check the address, "
-                    "the versions of Dask on both sides, and TLS."
-                ) from error
+                raise ClusterUnreachable(self._unreachable(address, error)) from error
             resources.callback(client.close, CLOSE_TIMEOUT)
             if self.performance_report_path is not None:
                 resources.enter_context(reported(client, self.performance_report_path))
@@ -152,6 +149,20 @@ class DaskTaskRunner(TaskRunner):
         self.activity = None
         if link := client.dashboard_link:
             logger.info("The Dask dashboard is available at %s", link)
+
+    def _unreachable(self, address: str, error: OSError) -> str:
+        if self.address is None:
+            from flowcluster.clusters.temporary import find_class, path_of
+
+            made_by = path_of(find_class(self.cluster_class or DEFAULT_CLASS))
+            return (
+                f"No Dask scheduler answers at {address}, the address of the cluster that `{made_by}` made: {error}. "
+                "Check that its scheduler runs, that this process reaches the address, and TLS."
+            )
+        return (
+            f"Something answers at {address}, but not as a Dask scheduler should: {error}. Check the address, the "
+            "versions of Dask on both sides, and TLS."
+        )
 
     def submit(self, call: TaskCall, done: Callable[[State], None]) -> DaskResult:
         """Send `call` to the scheduler. Annotations made with ``dask.annotate`` hold for it."""

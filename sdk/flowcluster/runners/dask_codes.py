@@ -8,6 +8,9 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from flowcluster import pickling
+from flowcluster.project import finding
+from flowcluster.project.shared import Reference
 from flowcluster.runners.arguments import dump_code
 from flowcluster.runners.base import SharedPart, TaskCall, TaskRunner
 from flowcluster.runners.dask_registration import keep_code
@@ -35,6 +38,8 @@ class Codes:
         self._names: weakref.WeakKeyDictionary[SharedPart, str] = weakref.WeakKeyDictionary()
         self._kept: set[str] = set()
         self._lock = threading.Lock()
+        self._is_project_sent = False
+        self._project: Reference | None = None
 
     def name_of(self, call: TaskCall) -> str:
         """The name for the task of `call`. Raises TypeError if its function cannot be sent."""
@@ -48,8 +53,9 @@ class Codes:
             return self._names[call.shared]
 
     def _keep(self, call: TaskCall) -> str:
-        if self._topic is not None:
+        if self._topic is not None:  # Else the task that submits it has all of that.
             self.onward, call.shared.topic = call.shared.topic, self._topic
+            call.shared.project = self._reference()
         call.shared.runner_on_worker = self._runner_on_worker
         code = dump_code(call)
         # Tasks that submit the same have each a part of their own, with the same content.
@@ -58,3 +64,13 @@ class Codes:
             keep_code(self._client, name, code)
             self._kept.add(name)
         return name
+
+    def _reference(self) -> Reference | None:
+        """How workers get the project, which is sent with the first task: all tasks of a session see the same."""
+        if not self._is_project_sent:
+            if project := finding.here(pickling.scripts):
+                place = f"project-{project.digest}-{self._session}"
+                keep_code(self._client, place, project.packed)
+                self._project = Reference(project.digest, place)
+            self._is_project_sent = True
+        return self._project

@@ -7,6 +7,7 @@ import weakref
 from typing import Any
 
 from flowcluster.runners.dask_result import DaskResult
+from flowcluster.runners.dask_worker import opened
 from flowcluster.runners.failure import lost_with
 
 # Results up to the first size are fetched together with one that is asked for, up to the second in total.
@@ -44,7 +45,7 @@ class Fetching:
                 raise lost_with("worker", result.name) from error
             raise
         for one, value in zip(together, values, strict=False):
-            one.keep(value)
+            one.keep(opened(value))
 
     def _small_results(self, result: DaskResult) -> list[DaskResult]:
         """The result and others; these will not be tried again."""

@@ -11,7 +11,11 @@ library and distributed are used here.
 from __future__ import annotations
 
 import asyncio
+import logging
+import multiprocessing
+import os
 import threading
+from multiprocessing import util
 from typing import Any
 
 from distributed.diagnostics.plugin import SchedulerPlugin, WorkerPlugin
@@ -172,17 +176,24 @@ class SchedulerSide(SchedulerPlugin):  # type: ignore[misc] # distributed is not
 
 
 class WorkerSide(WorkerPlugin):  # type: ignore[misc] # distributed is not typed
-    """Tells the scheduler when a task run begins."""
+    """Tells the scheduler when a task run begins, and lets tasks start processes."""
 
     name = NAME
     idempotent = True
 
     def setup(self, worker: Any) -> None:
         """Called by the worker before anything else."""
+        _quiet_cancellations()
+        self.has_children = _allow_children(self) if worker.nanny else False
         self.worker = worker
         self.beginning: list[str] = []
         self.fetching: set[str] = set()
         self.asked: dict[str, Any] = {}
+
+    def teardown(self, worker: Any) -> None:
+        """Called by the worker when it closes: no task waits for processes any more."""
+        for child in multiprocessing.active_children() if self.has_children else ():
+            child.terminate()
 
     def transition(self, key: Any, start: str, finish: str, **kwargs: Any) -> None:
         """Called by the worker whenever a task of anybody changes its state."""
@@ -239,6 +250,49 @@ class WorkerSide(WorkerPlugin):  # type: ignore[misc] # distributed is not typed
             return True
         answer.given.wait()
         return bool(answer.yes)
+
+
+def _allow_children(owner: object) -> bool:
+    """Let tasks in this worker's own process use multiprocessing, for as long as `owner` lives; whether it did not.
+
+    A nanny starts its worker as a daemon, so that the worker ends with it, and multiprocessing refuses processes of
+    daemons. The nanny's own record stays as it is.
+    """
+    process = multiprocessing.current_process()
+    if not process.daemon:
+        return False
+    process.daemon = False
+    # A worker whose nanny was killed ends without a farewell to its children.
+    util.register_after_fork(owner, _end_with_parent)
+    return True
+
+
+def _end_with_parent(_: object) -> None:
+    parent: Any = multiprocessing.parent_process()
+    threading.Thread(target=_exit_after, args=[parent], name="flowcluster-parent", daemon=True).start()
+
+
+def _exit_after(process: Any) -> None:
+    process.join()
+    os._exit(1)
+
+
+class _NoCancellations(logging.Filter):
+    """Drops records of a coroutine that was cancelled while its worker closes.
+
+    The scheduler and the nanny both close a worker. The first one's call ends the event loop, and with that it cancels
+    the other one's, which distributed logs as an error with a traceback.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not isinstance(record.msg, asyncio.CancelledError)
+
+
+def _quiet_cancellations() -> None:
+    logger = logging.getLogger("distributed.worker")
+    # Not by class: each copy of this module that arrives has another one.
+    if not any(getattr(one, "name", None) == NAME for one in logger.filters):
+        logger.addFilter(_NoCancellations(NAME))
 
 
 class _Answer:

@@ -185,7 +185,11 @@ class DaskSession:
         """
         for submission in list(self._running.values()):
             result = submission.result
-            if result.future is None or not result.future.cancelled() or not self._running.pop(result.key, None):
+            if result.future is None or not result.future.cancelled():
+                continue
+            if submission.has_begun and not self.lost():
+                continue  # the plugin's news of what became of it are still to come
+            if not self._running.pop(result.key, None):
                 continue
             changed = [one for one, key in submission.by_key if one.data is not None or one.is_gone or one.key != key]
             missing = [one.name for one in changed if one.is_gone]
@@ -193,7 +197,7 @@ class DaskSession:
                 self._fail(submission, states.crashed(f"Task run lost its cluster: {lost}", lost))
             elif missing:
                 self._fail(submission, states.crashed(str(lost_with("worker", missing[0]))))
-            elif (changed or result.key in together) and not submission.has_begun:
+            elif changed or result.key in together:
                 result.future = None
                 result.key = self._new_key(result.key.rsplit("-", 2)[0])
                 self._running[result.key] = submission

@@ -9,12 +9,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import distributed
-from distributed.protocol import serialize
+from dask.sizeof import sizeof
+from distributed.protocol import dask_serialize, serialize
 from distributed.utils import sync
 from distributed.worker import get_worker, thread_state
 
 from flowcluster import pickling, states
 from flowcluster.context import RunInfo
+from flowcluster.project import modules
 from flowcluster.runners import remote
 from flowcluster.runners.dask_plugin import NAME
 from flowcluster.runners.failure import NamedResult, TaskFailure
@@ -48,11 +50,23 @@ def execute(code: str, call: bytes, upstream: list[Any]) -> Any:
         return None  # given up by the scheduler while its inputs came
     parts, arguments = pickle.loads(call)
     info = RunInfo(*parts)
+    leave = functools.partial(_leave, worker, key, info)
     with occupying(_place):
-        result = _result(code, info, arguments, upstream)
+        return remote.execute(_code(code), info, arguments, lambda: [_value(one) for one in upstream], _fetch, leave)
+
+
+def _value(given: Any) -> Any:
+    if type(given) is Sent:
+        return pickle.loads(given.data)
+    return opened(given)
+
+
+def _leave(worker: Any, key: str, info: RunInfo, result: Any) -> Any:
+    """What stays with the worker of a result; what the driver has to know goes with the news."""
     name = None
     if type(result) is NamedResult:
         name, result = result
+    is_native = True
     try:
         data = pickling.dump_small(result, SMALL)
     except BaseException as error:
@@ -61,18 +75,56 @@ def execute(code: str, call: bytes, upstream: list[Any]) -> Any:
             message = f"The result, of type {type(result).__name__}, cannot be sent: {states.describe(error)}"
             result = TaskFailure(info.name, states.failed(message, error))
             data = pickling.dump_small(result, SMALL)
+    else:
+        is_native = data is not None or _has_format_of_dask(result)
     ts = worker.state.tasks.get(key)
     if ts is not None:
         ts.metadata[NAME] = [type(result) is TaskFailure, data, name]
-    return result
+    # Dask reads what it gets before a task begins, where the project's modules may not be known yet.
+    return result if is_native or modules.current() is None else Held(result)
 
 
-def _result(code: str, info: RunInfo, arguments: bytes, upstream: list[Any]) -> Any:
-    try:
-        inputs = [pickle.loads(value.data) if type(value) is Sent else value for value in upstream]
-    except BaseException as error:
-        return remote.not_loaded(info, error)
-    return remote.execute(_code(code), info, arguments, *inputs)
+class Held:
+    """A large result of a task with a project, which is read in the next task, or in the driver, and not by Dask."""
+
+    __slots__ = ("_packed", "_value")
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+        self._packed: tuple[Any, list[Any]] | None = None
+
+    def open(self) -> Any:
+        """The result. Raises whatever unpickling raises."""
+        if self._packed is not None:
+            data, buffers = self._packed
+            self._value, self._packed = pickle.loads(data, buffers=buffers), None
+        return self._value
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        packed = self._packed
+        if packed is None:
+            buffers: list[Any] = []
+            packed = pickling.dumps(self._value, buffers.append), buffers  # type: ignore[arg-type] # None: apart
+        if protocol < 5:
+            return _held, (bytes(packed[0]), [bytes(memoryview(one)) for one in packed[1]])
+        return _held, (pickle.PickleBuffer(packed[0]), packed[1])
+
+    def __sizeof__(self) -> int:
+        value, packed = self._value, self._packed
+        if packed is None:
+            return int(sizeof(value))
+        return sum(memoryview(one).nbytes for one in (packed[0], *packed[1]))
+
+
+def _held(data: Any, buffers: list[Any]) -> Held:
+    held = Held(None)
+    held._packed = data, buffers
+    return held
+
+
+def opened(value: Any) -> Any:
+    """A result as Dask keeps it, without what it is held in."""
+    return value.open() if type(value) is Held else value
 
 
 @contextmanager
@@ -93,8 +145,21 @@ def _is_known_to_dask(value: Any) -> bool:
     return True
 
 
+def _has_format_of_dask(value: Any) -> bool:
+    """Whether Dask has a format for values of this type, which contains no Python objects."""
+    try:
+        dask_serialize.dispatch(type(value))
+    except TypeError:
+        return type(value) in (str, bytes, bytearray)
+    return not getattr(getattr(value, "dtype", None), "hasobject", False)
+
+
 @functools.lru_cache(maxsize=128)
 def _code(name: str) -> bytes:
+    return _fetch(name)
+
+
+def _fetch(name: str) -> bytes:
     worker = get_worker()
     code: bytes | None = sync(worker.loop, getattr(worker.scheduler, f"{NAME}-give"), name=name)
     if code is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from flowcluster import errors, states
+from flowcluster.project.shared import cleaned
 from flowcluster.runners import travelling
 from flowcluster.states import State, StateType
 from flowcluster.tracebacks import format_trimmed, location, with_code
@@ -45,13 +46,13 @@ class TaskFailure:
         self.run_name = run_name
         self.type = state.type.value
         self.name = state.name
-        self.message = state.message
+        self.message = state.message and cleaned(state.message)
         self.error: bytes | None = None
         self.text = self.trace = ""
         self.location: str | None = None
         if isinstance(state.data, BaseException):
-            self.text = states.describe(state.data)
-            self.trace = format_trimmed(state.data)
+            self.text = cleaned(states.describe(state.data))
+            self.trace = cleaned(format_trimmed(state.data))
             self.location = location(state.data)
             self.error = travelling.dump(state.data)
 
@@ -60,13 +61,19 @@ class TaskFailure:
         return State(StateType(self.type), self.message, self.exception(), self.name)
 
     def exception(self) -> BaseException | None:
-        """The exception, with the worker's traceback as its cause; None if there was none."""
+        """Return the exception, with the worker's traceback as its cause, or as that of its innermost cause.
+
+        Returns None if there was none.
+        """
         if not self.text:
             return None
         error = travelling.load(self.error) if self.error is not None else None
         if error is None:
             error = errors.RemoteError(self.text)
-        cause = errors.RemoteTraceback(with_code(self.trace), self.location)
-        # An exception may refuse assignments, as that of a frozen dataclass does.
-        vars(BaseException)["__cause__"].__set__(error, cause)
+        innermost = error
+        while (cause := travelling.chained(innermost)) is not None:
+            innermost = cause
+        trace = errors.RemoteTraceback(with_code(self.trace), self.location)
+        trace.owner = id(error)
+        travelling.chain(innermost, "__cause__", trace)
         return error

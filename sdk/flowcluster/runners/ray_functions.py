@@ -10,6 +10,7 @@ from typing import Any
 from flowcluster.runners import ray_options, ray_worker
 from flowcluster.runners.arguments import dump_code
 from flowcluster.runners.base import SharedPart, TaskCall, TaskRunner
+from flowcluster.runners.ray_project import SentProject
 from flowcluster.runners.ray_records import Inbox
 from flowcluster_api.offers import Offers
 
@@ -50,6 +51,7 @@ class Functions:
         self._topic = topic
         self._runner_on_worker = runner_on_worker
         self._capacity = ray_options.Capacity(is_fixed, offers)
+        self._project = SentProject(topic)
         self._lock = threading.Lock()
         self._codes: dict[SharedPart, Callable[..., Any]] = {}
         self._plain: dict[SharedPart, Prepared] = {}
@@ -83,12 +85,18 @@ class Functions:
             # Inside a task, the lines of what it submits have the same destination as its own.
             self._inbox.onward = call.shared.topic
             call.shared.topic = self._topic
+            if call.shared.project is None:  # Else the task that submits it has one.
+                call.shared.project = self._project.reference()
             call.shared.runner_on_worker = self._runner_on_worker
             code = dump_code(call)
             self._codes[call.shared] = ray_worker.function_for(code, call.shared.spec.name)
         # Ray itself never repeats a run: nobody but the engine knows whether that may be done.
         make = ray.remote(**{**options, "num_returns": 2, "max_retries": 0})
         return Prepared(make(self._codes[call.shared]), options)
+
+    def close(self) -> None:
+        """Delete from Ray's head what only tasks that begin need."""
+        self._project.delete()
 
     def unmet(self, prepared: Prepared) -> str | None:
         """Why no node will ever execute such a run; None if one can, or might start."""

@@ -234,6 +234,7 @@ class RaySession:
                 for result in left:
                     if not result.has_references:
                         ray.cancel(result.value, force=True)
+                self._functions.close()
 
 
 def _look_at_error(result: RayResult) -> None:

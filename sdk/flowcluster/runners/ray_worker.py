@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from flowcluster import logs, states
 from flowcluster.context import RunInfo
-from flowcluster.runners import remote
+from flowcluster.runners import ray_project, remote
 from flowcluster.runners.failure import NamedResult, TaskFailure
 from flowcluster.runners.ray_records import Outbox
 from flowcluster.runners.ray_results import pack, unpack
@@ -100,11 +100,18 @@ def key(topic: str, run_name: str, attempt: int) -> str:
 
 def _result(code: bytes, info: RunInfo, arguments: bytes, upstream: tuple[Any, ...]) -> tuple[Any, str | None]:
     """The result, packed, or a `TaskFailure`; and the name of the state, if it is not the usual one."""
-    try:
-        inputs = tuple(one if type(one) is TaskFailure else unpack(one) for one in upstream)
-    except BaseException as error:
-        return remote.not_loaded(info, error), None
-    result, name = remote.carry_out(code, info, arguments, inputs, _forwarding), None
+
+    def inputs() -> Sequence[Any]:
+        return [one if type(one) is TaskFailure else unpack(one) for one in upstream]
+
+    leave = functools.partial(_packed, info)
+    left: tuple[Any, str | None]
+    left = remote.carry_out(code, info, arguments, inputs, _forwarding, ray_project.fetch, leave)
+    return left
+
+
+def _packed(info: RunInfo, result: Any) -> tuple[Any, str | None]:
+    name = None
     if type(result) is TaskFailure:
         return result, None
     if type(result) is NamedResult:

@@ -1,20 +1,23 @@
 """The worker's side: executes one task run in a process that knows nothing of the flow.
 
-What travels there is the task's code (once, `shared_part`), the arguments, and the results of upstream
-runs in place of the slots. What comes back is the bare result, so that it stays where it is until
-somebody needs it, or a `TaskFailure`.
+What travels there is the task's code (once, `arguments.dump_code`), the project's modules (once for a process), the
+arguments, and the results of upstream runs in place of the slots. What comes back is the bare result, so that it
+stays where it is until a run or the flow needs it, or a `TaskFailure`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import pickle
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from flowcluster import context, logs, prints, states
 from flowcluster.context import RunInfo
 from flowcluster.nesting import Slot, replace
+from flowcluster.project import modules
+from flowcluster.project.shared import Reference
 from flowcluster.runners.failure import NamedResult, TaskFailure
 from flowcluster.states import State
 
@@ -23,32 +26,68 @@ class _Upstream(Exception):
     """Something among the inputs did not complete; its argument is the name of that run."""
 
 
-def execute(code: bytes, info: RunInfo, arguments: bytes, *upstream: Any) -> Any:
+#: Gives the packed project of a place, on a worker.
+Fetch = Callable[[str], bytes]
+
+
+def execute(
+    code: bytes,
+    info: RunInfo,
+    arguments: bytes,
+    upstream: Callable[[], Sequence[Any]],
+    fetch: Fetch,
+    left: Callable[[Any], Any],
+) -> Any:
     """Execute a task run on a Dask worker: what `carry_out` gives. Never raises."""
-    return carry_out(code, info, arguments, upstream, _forwarding)
+    return carry_out(code, info, arguments, upstream, _forwarding, fetch, left)
 
 
 def carry_out(
     code: bytes,
     info: RunInfo,
     arguments: bytes,
-    upstream: tuple[Any, ...],
+    upstream: Callable[[], Sequence[Any]],
     forwarding: Callable[[], logs.ForwardHandler],
+    fetch: Fetch,
+    left: Callable[[Any], Any] = lambda result: result,
 ) -> Any:
     """Execute a task run: its result, as a `NamedResult` where it has a name, or a `TaskFailure`. Never raises.
 
-    `forwarding` gives the handler that sends the run's log lines; the same one each time.
+    Args:
+        code: what `arguments.dump_code` gave.
+        info: which run it is.
+        arguments: pickled.
+        upstream: gives the results of upstream runs; it is called where the project's modules can be imported.
+        forwarding: gives the handler that sends the run's log lines; the same one each time.
+        fetch: gives the packed project of a place.
+        left: called with the result, also where the project's modules can be imported; gives what is returned.
     """
     prints.install()  # before a reference to `print` is loaded
+    with contextlib.ExitStack() as project:
+        try:
+            reference, data = _parts(code)
+            project.enter_context(modules.using(reference, fetch))
+        except BaseException as error:
+            return left(not_loaded(info, error))
+        return left(_carry_out(data, info, arguments, upstream, forwarding))
+
+
+def _carry_out(
+    code: bytes,
+    info: RunInfo,
+    arguments: bytes,
+    upstream: Callable[[], Sequence[Any]],
+    forwarding: Callable[[], logs.ForwardHandler],
+) -> Any:
     try:
         body, shared = _load(code)
-        args, kwargs = fill(pickle.loads(arguments), upstream)
+        args, kwargs = fill(pickle.loads(arguments), upstream())
     except _Upstream as blocked:
         return TaskFailure(info.name, states.upstream_not_ready(str(blocked)))
     except BaseException as error:
         return not_loaded(info, error)
     if shared.topic is not None:
-        logs.forward(forwarding(), shared.level, shared.loggers)
+        logs.forward(forwarding(), shared.level, modules.also_as_loaded(shared.loggers))
     try:
         state = _executed(shared.spec.is_async, body(shared, info, args, kwargs))
     except BaseException as error:
@@ -75,7 +114,7 @@ def not_loaded(info: RunInfo, error: BaseException) -> TaskFailure:
     return TaskFailure(info.name, states.failed(message, error))
 
 
-def fill(arguments: Any, upstream: tuple[Any, ...]) -> Any:
+def fill(arguments: Any, upstream: Sequence[Any]) -> Any:
     """The arguments with results of upstream runs in their slots."""
     if not upstream:
         return arguments
@@ -91,12 +130,22 @@ def fill(arguments: Any, upstream: tuple[Any, ...]) -> Any:
     return replace(arguments, lambda leaf, allowed: result(leaf, allowed) if isinstance(leaf, Slot) else leaf)
 
 
+@functools.lru_cache(maxsize=128)
+def _parts(code: bytes) -> tuple[Reference | None, bytes]:
+    reference, data = pickle.loads(code)
+    return reference, data
+
+
 @functools.lru_cache(maxsize=32)
 def _load(code: bytes) -> Any:
     body, shared = pickle.loads(code)
     if shared.process == context.PROCESS:
         shared.topic = None  # the worker is a thread of the driver, whose log lines are at home here
     return body, shared
+
+
+# Functions of a project that is imported again are other ones.
+modules.on_drop.append(_load.cache_clear)
 
 
 @functools.cache

@@ -9,18 +9,35 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from flowcluster import errors, guarding, pickling
+from flowcluster.project.shared import cleaned
 
-#: Exceptions of a group within a group, and so on, that are taken along.
+#: Exceptions of a group within a group, causes of causes, and so on, that are taken along.
 _DEPTH = 10
 
 _HEAP_TYPE = 1 << 9  # CPython: a class that was made by a ``class`` statement
 
 # The class; the arguments of its built-in base and the attributes, or None and what the class's own `__reduce__`
-# returned; the exceptions of a group, as bytes or as texts.
-_Parts = tuple[type[BaseException], tuple[Any, ...] | None, Any, "list[bytes | str] | None"]
+# returned; the exceptions of a group, as bytes or as texts; its cause or context.
+_Parts = tuple[type[BaseException], tuple[Any, ...] | None, Any, "list[bytes | str] | None", "_Link | None"]
+
+
+class _Link(NamedTuple):
+    """The exception that another one was raised from, or while it was handled.
+
+    Attributes:
+        name: ``__cause__`` or ``__context__``.
+        data: the exception for `load`; None if something in it cannot be pickled.
+        text: its type and text.
+        is_hidden: whether tracebacks leave the context out, as after ``from None``.
+    """
+
+    name: str
+    data: bytes | None
+    text: str
+    is_hidden: bool
 
 
 def dump(error: BaseException, depth: int = _DEPTH) -> bytes | None:
@@ -29,13 +46,14 @@ def dump(error: BaseException, depth: int = _DEPTH) -> bytes | None:
     try:
         members = None
         if isinstance(error, BaseExceptionGroup):
-            members = [(depth and dump(one, depth - 1)) or guarding.describe(one) for one in error.exceptions]
+            members = [(depth and dump(one, depth - 1)) or cleaned(guarding.describe(one)) for one in error.exceptions]
+        link = _link(error, depth - 1) if depth else None
         parts: _Parts
         if members is None and not _is_rebuilt_as_usual(kind):
-            parts = (kind, None, error.__reduce__(), None)
+            parts = (kind, None, error.__reduce__(), None, link)
         else:
             arguments = error.args[:1] if members is not None else _builtin_base(kind).__reduce__(error)[1]
-            parts = (kind, tuple(arguments), _attributes(error), members)
+            parts = (kind, tuple(arguments), _attributes(error), members, link)
         return pickling.dumps(parts)
     except BaseException as problem:
         if guarding.is_interrupt(problem):
@@ -46,13 +64,17 @@ def dump(error: BaseException, depth: int = _DEPTH) -> bytes | None:
 def load(data: bytes) -> BaseException | None:
     """Return the exception; None if this process cannot build it, for instance because it cannot import its class."""
     try:
-        kind, arguments, rest, members = pickle.loads(data)
+        kind, arguments, rest, members, link = pickle.loads(data)
+        error: BaseException | None
         if arguments is None:
-            return _called(kind, rest)
-        if members is not None:
-            arguments = (*arguments, [_member(one) for one in members])
-        error = _rebuilt(kind, arguments)
-        _set(error, rest.items())
+            error = _called(kind, rest)
+        else:
+            if members is not None:
+                arguments = (*arguments, [_member(one) for one in members])
+            error = _rebuilt(kind, arguments)
+            _set(error, rest.items())
+        if error is not None and link is not None:
+            _set_link(error, link)
         return error
     except BaseException as problem:
         if guarding.is_interrupt(problem):
@@ -62,7 +84,36 @@ def load(data: bytes) -> BaseException | None:
 
 def _member(one: bytes | str) -> BaseException:
     error = load(one) if isinstance(one, bytes) else None
-    return error or errors.RemoteError(one if isinstance(one, str) else "An exception of a group could not be read.")
+    if error is not None:
+        return error
+    return errors.RemoteError(one if isinstance(one, str) else "An exception of a group could not be read.")
+
+
+def _link(error: BaseException, depth: int) -> _Link | None:
+    # Only one of the two: the cause hides the context, and both would be twice as many at each step.
+    for name in ("__cause__", "__context__"):
+        other = chained(error, name)
+        # The text of that is in the text of this one's traceback.
+        if other is not None and not isinstance(other, errors.RemoteTraceback):
+            return _Link(name, dump(other, depth), cleaned(guarding.describe(other)), error.__suppress_context__)
+    return None
+
+
+def _set_link(error: BaseException, link: _Link) -> None:
+    other = load(link.data) if link.data is not None else None
+    chain(error, link.name, errors.RemoteError(link.text) if other is None else other)
+    vars(BaseException)["__suppress_context__"].__set__(error, link.is_hidden)
+
+
+def chained(error: BaseException, name: str = "__cause__") -> BaseException | None:
+    """Return the exception's ``__cause__`` or ``__context__``, without a call of its class's own code."""
+    other: BaseException | None = vars(BaseException)[name].__get__(error)
+    return other
+
+
+def chain(error: BaseException, name: str, other: BaseException) -> None:
+    """Set the exception's ``__cause__`` or ``__context__``, also if its class refuses assignments."""
+    vars(BaseException)[name].__set__(error, other)
 
 
 def _called(kind: type[BaseException], reduced: Any) -> BaseException | None:

@@ -133,6 +133,13 @@ def test_flow_that_configures_logging_keeps_its_logger() -> None:
     assert texts(within + "speaks()") == ["MINE high"]
 
 
+def test_logger_from_before_a_flow_configures_logging_shows_lines() -> None:
+    within = FLOW.replace("def speaks():", "def speaks():\n    log = get_run_logger()")
+    within = within.replace("    get_run_logger().warning", f"    exec({root_at('WARNING')!r})\n    log.warning")
+
+    assert texts(within + "speaks()") == [" low", "MINE high"]
+
+
 def test_level_of_the_environment_holds_for_the_format_of_the_application() -> None:
     given = {logs.ENV_LEVEL: "INFO"}
 
@@ -180,6 +187,24 @@ def test_record_travels_with_its_plain_parts(caplog: pytest.LogCaptureFixture) -
     assert (vars(arrived)["thing"], vars(arrived)["broken"]) == ("a thing", "<Broken>")
     assert (arrived.getMessage(), vars(arrived)["task_run_name"]) == ("said hi", "t-0")
     assert "KeyError" in (arrived.exc_text or "")
+
+
+def test_record_travels_with_text_that_utf_8_cannot_encode() -> None:
+    name = b"caf\xe9".decode("utf-8", "surrogateescape")
+    try:
+        raise FileNotFoundError(name)
+    except FileNotFoundError:
+        made = record("read %s", name, file=name, files=[name, {name: name}])
+        made.exc_info = sys.exc_info()
+    data = logs.to_dict(made)
+
+    json.dumps(data, ensure_ascii=False).encode()
+    assert (data["msg"], data["file"], data["files"]) == (
+        "read caf\\udce9",
+        "caf\\udce9",
+        ["caf\\udce9", {"caf\\udce9": "caf\\udce9"}],
+    )
+    assert "caf\\udce9" in data["exc_text"]
 
 
 def test_traceback_of_code_that_the_worker_has_no_file_of(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:

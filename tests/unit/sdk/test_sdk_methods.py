@@ -247,3 +247,24 @@ def test_flow_of_a_class_travels() -> None:
     back: Flow[..., Any] = pickle.loads(pickling.dumps(Child(3).scaled))
 
     assert back(5) == 15
+
+
+@task
+def add(self: int, key: int, args: int, kwargs: int, name: int, spec: int, run: int) -> int:
+    return self + key + args + kwargs + name + spec + run
+
+
+@flow(task_runner=SequentialTaskRunner())
+def add_all(self: int, **others: Any) -> list[int]:
+    called = add(self=self, **others)
+    submitted = add.submit(self=self, **others).result()
+    mapped = add.map(self=[self], **others).result()
+    return [called, submitted, *mapped]
+
+
+def test_parameter_may_have_any_name() -> None:
+    numbers: dict[str, Any] = {
+        name: place for place, name in enumerate(["self", "key", "args", "kwargs", "name", "spec", "run"])
+    }
+
+    assert add_all(**numbers) == [sum(numbers.values())] * 3

@@ -8,6 +8,7 @@ import types
 from typing import Any, NamedTuple
 
 import attrs
+import pydantic
 import pytest
 
 from flowcluster import allow_failure, states
@@ -52,6 +53,39 @@ def test_shapes_keep_their_types() -> None:
     assert (values[1].value, values[1].derived) == (2, "changed")
     assert values[2] == frozenset({3})
     assert isinstance(item.value, TaskFuture)
+
+
+class LazyModel(pydantic.BaseModel):
+    """Computes what it returns for a field, which is expensive, or fails where the arguments are looked at."""
+
+    source: Any
+    name: Any = None
+
+    def __getattribute__(self, item: str) -> Any:
+        if item == "source":
+            raise RuntimeError("computed too early")
+        return super().__getattribute__(item)
+
+
+@dataclasses.dataclass
+class LazyData:
+    source: Any
+    name: Any = None
+
+    def __getattribute__(self, item: str) -> Any:
+        if item == "source":
+            raise RuntimeError("computed too early")
+        return super().__getattribute__(item)
+
+
+@pytest.mark.parametrize("kind", [LazyModel, LazyData])
+def test_field_is_read_without_the_code_of_its_class(kind: Any) -> None:
+    plain, filled = kind(source=1), kind(source=settled(2), name=settled(3))
+
+    assert inputs.values_of(plain) is plain
+    assert len(inputs.futures_in(filled)) == 2
+    copied = inputs.values_of(filled)
+    assert (type(copied), vars(copied)) == (kind, {"source": 2, "name": 3})
 
 
 def test_each_future_is_found_once_in_order() -> None:

@@ -12,12 +12,9 @@ from typing import Any
 import pytest
 
 from flowcluster import task
-from flowcluster.cli import entrypoint
-from flowcluster.cli.problems import Problem
 from flowcluster.clusters.main_guard import starts_local_processes
 from flowcluster.context import RunInfo
 from flowcluster.errors import ClusterNotStarted
-from flowcluster.packing import packed
 from flowcluster.runners import arguments
 from flowcluster.runners.base import SharedPart, TaskCall
 from flowcluster.task_runners import DaskTaskRunner, RayTaskRunner
@@ -170,32 +167,3 @@ def test_task_that_cannot_travel_is_refused_with_what_it_uses() -> None:
 
     with pytest.raises(TypeError, match=r"Task 'locked' cannot be sent to a worker: .* variable 'lock' .*\. Make it"):
         arguments.dump_code(call)
-
-
-@pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file of a flow that imports its neighbour relatively, in the package ``outer_flows.inner``."""
-    folder = tmp_path / "outer_flows" / "inner"
-    folder.mkdir(parents=True)
-    (tmp_path / "outer_flows" / "__init__.py").touch()
-    (folder / "__init__.py").touch()
-    file = folder / "nightly_flow.py"
-    file.write_text("from .steps import double\n")
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.chdir(tmp_path)
-    return file
-
-
-def test_relative_import_in_a_file_is_answered_with_the_module(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(Problem, match=r"relatively, .*: write outer_flows\.inner\.nightly_flow:nightly\.$") as caught:
-        entrypoint.load(f"{package}:nightly")
-    assert caught.value.cause is None
-
-    monkeypatch.chdir("/")
-    with pytest.raises(Problem, match=rf"write outer_flows\.inner\.nightly_flow:nightly, in {package.parents[2]}\.$"):
-        entrypoint.load(f"{package}:nightly")
-
-
-def test_file_with_relative_imports_is_not_packed(package: Path) -> None:
-    with pytest.raises(ValueError, match=r"imports its neighbours relatively \(from \.steps import double\)"):
-        packed(str(package), alone=False)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from flowcluster.errors import ParameterError, SubmittedRunFailed
 from flowcluster.kube.choice import Choice
 from flowcluster.kube.driver_log import Unrepeated
 from flowcluster.kube.submitted import phase_at_end
-from flowcluster.packing import LIMIT, Place, packed, place_at, place_of
+from flowcluster.packing import ARCHIVE, LIMIT, Place, packed, place_at, place_of
 from flowcluster.submitting import prepare
 from flowcluster.task_runners import ConcurrentTaskRunner, DaskTaskRunner, RayTaskRunner
 from flowcluster_api.driver import ENV_OPERATOR_CLASS, PARAMETERS_LIMIT
@@ -185,17 +187,19 @@ class TestPacking:
         with pytest.raises(ValueError, match="cannot be found by name"):
             place_of(greetings.with_options(retries=1))
 
-    @pytest.mark.parametrize("beside", ["helpers.py", "helpers/__init__.py"])
-    def test_what_is_imported_from_beside_is_named(self, tmp_path: Path, beside: str) -> None:
-        """Only one file is packed; an image may have the others."""
-        (tmp_path / beside).parent.mkdir(exist_ok=True)
-        (tmp_path / beside).touch()
+    def test_modules_that_the_file_imports_go_along(self, tmp_path: Path) -> None:
+        """Those beside it as keys of the ConfigMap, and packages as a whole, in an archive."""
+        (tmp_path / "helpers").mkdir()
+        for name in ("prices.py", "tax.py", "unused.py", "helpers/__init__.py", "helpers/more.py"):
+            (tmp_path / name).write_text("import tax\n" if name == "prices.py" else "")
         file = tmp_path / "flows.py"
-        file.write_text("import json, os.path\ndef f():\n    from helpers.more import x\n")
+        file.write_text("import json, os.path\nimport prices\ndef f():\n    from helpers.more import x\n")
+        made = prepare(greetings, {"names": []}, place=Place(str(file), "greetings", is_file=True))
+        assert made.config_map is not None
+        archive = zipfile.ZipFile(io.BytesIO(base64.b64decode(made.config_map["binaryData"][ARCHIVE])))
 
-        with pytest.raises(ValueError, match=r"flows\.py imports what is beside it \(helpers\)"):
-            packed(str(file), alone=True)
-        assert packed(str(file), alone=False).file == "flows.py"
+        assert made.config_map["data"] == {"flows.py": file.read_text(), "prices.py": "import tax\n", "tax.py": ""}
+        assert archive.namelist() == ["helpers/__init__.py", "helpers/more.py"]
 
     def test_what_no_config_map_can_hold_is_refused(self, tmp_path: Path) -> None:
         """By file and size, with what to do."""
@@ -203,14 +207,14 @@ class TestPacking:
         file.write_bytes(b"#" * LIMIT)
 
         with pytest.raises(ValueError, match=r"flows\.py has 1\.0 MiB.*image"):
-            packed(str(file), alone=True)
+            packed(str(file))
 
     def test_a_name_that_no_key_may_have_is_refused(self, tmp_path: Path) -> None:
         """Before the API server refuses it in words about keys."""
         (tmp_path / "my flow.py").touch()
 
         with pytest.raises(ValueError, match=r"'my flow\.py' cannot be packed"):
-            packed(str(tmp_path / "my flow.py"), alone=True)
+            packed(str(tmp_path / "my flow.py"))
 
     def test_another_encoding_stays_as_it_is(self, tmp_path: Path) -> None:
         """Bytes that are no UTF-8 go along as bytes."""

@@ -1,0 +1,319 @@
+"""Which modules are the project's: those whose files lie below the script's folder or the working directory.
+
+Not those of installed packages, of Python itself and of folders that begin with a dot. A module belongs to the project
+when it is loaded, when an import statement of the script or of another such module names it, or when its package does.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.machinery
+import importlib.util
+import os
+import re
+import sys
+import sysconfig
+import threading
+from collections.abc import Iterable, Iterator
+from types import CodeType, ModuleType
+from typing import Any
+
+from flowcluster.project import modules
+from flowcluster.project.shared import PREFIX, Project, Source, public
+
+MIB = 1024 * 1024
+#: Bytes that the files of a project can have, and that a file can have which no statement imports.
+LIMIT, FILE_LIMIT = 10 * MIB, MIB
+
+#: Folders beside those of the script that hold modules of the project, such as that of unpacked code.
+roots: set[str] = set()
+
+_OWN = frozenset({"flowcluster", "flowcluster_api", "__main__", "__mp_main__"})
+_FOREIGN = frozenset({"site-packages", "dist-packages", "node_modules", "__pycache__"})
+_PYTHON = tuple(sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib"))
+
+#: The module of each import statement, with the names that follow ``import``; or of a call of ``import_module``.
+_IMPORT = re.compile(
+    rb"^[ \t]*(?:from[ \t]+([.\w]+)[ \t]+import[ \t]*(\([^)]*\)|[^#;\n]*)|import[ \t]+([^#;\n]+))"
+    rb"|import_module\(\s*[\"']([.\w]+)[\"']",
+    re.MULTILINE,
+)
+_NAME = re.compile(rb"[.\w]+")
+
+_lock = threading.Lock()
+
+
+def here(scripts: Iterable[str]) -> Project | None:
+    """The project of the code that runs here, also inside a task on a worker; None if it has no modules.
+
+    Raises ValueError if the project is too large.
+    """
+    current = modules.current()
+    return current[0] if current is not None else find(scripts)
+
+
+def find(scripts: Iterable[str]) -> Project | None:
+    """The project of this process; None if it has no modules. `scripts` are names of modules that are sent by value.
+
+    Raises ValueError if the project is too large.
+    """
+    by_value = frozenset({"__main__", *scripts})
+    with _lock:
+        search = _Search(_all_roots(by_value), by_value)
+        search.run()
+        if not search.sources:
+            return None
+        project = _project(tuple(search.sources.items()), by_value)
+    modules.found(project)
+    return project
+
+
+def files_for(script: str) -> dict[str, Source]:
+    """The modules below the folder of the file `script` that its import statements lead to, by their names."""
+    folder = os.path.dirname(os.path.abspath(script))
+    own = os.path.splitext(os.path.basename(script))[0]
+    search = _Search({folder}, frozenset({own}), [folder])
+    search.imports_of(script, "", _read(script))
+    search.follow()
+    return search.sources
+
+
+@functools.lru_cache(maxsize=4)
+def _project(sources: tuple[tuple[str, Source], ...], scripts: frozenset[str]) -> Project:
+    return Project(dict(sources), scripts)
+
+
+def _all_roots(scripts: frozenset[str]) -> set[str]:
+    found = {os.path.abspath(os.getcwd()), *roots}
+    for name in scripts:
+        path = getattr(sys.modules.get(name), "__file__", None)
+        if path and not _is_foreign(os.path.abspath(path)):
+            found.add(os.path.dirname(os.path.abspath(path)))
+    return found
+
+
+def _is_foreign(path: str) -> bool:
+    """Whether a file is of Python itself or of an installed package."""
+    return path.startswith(_PYTHON) or not _FOREIGN.isdisjoint(path.split(os.sep))
+
+
+class _Search:
+    def __init__(self, folders: set[str], scripts: frozenset[str], path: list[str] | None = None) -> None:
+        self._path = path
+        self.sources: dict[str, Source] = {}
+        self._folders = {f"{folder.rstrip(os.sep)}{os.sep}" for folder in folders}
+        self._folders |= {f"{os.path.realpath(folder).rstrip(os.sep)}{os.sep}" for folder in folders}
+        self._scripts = scripts
+        self._size = 0
+        self._spare: dict[str, str] = {}
+        self._todo: list[tuple[str, str, bytes]] = []
+
+    def run(self) -> None:
+        """Collect the modules. Raises ValueError if they are too large."""
+        for name, module in list(sys.modules.items()):
+            if name in self._scripts:
+                self._script(module)
+            elif isinstance(module, ModuleType) and module.__name__ == name:
+                self._add_loaded(name)
+        self.follow()
+
+    def follow(self) -> None:
+        """Add what is imported by what was added."""
+        while self._todo:
+            self.imports_of(*self._todo.pop())
+        if self._size > LIMIT:
+            raise ValueError(_too_large(self.sources, self._size))
+        self._add_spare()
+
+    def is_ours(self, path: str) -> bool:
+        """Whether a file lies in the project."""
+        return any(
+            path.startswith(folder) and not any(part.startswith(".") for part in path[len(folder) :].split(os.sep)[:-1])
+            for folder in self._folders
+        ) and not _is_foreign(path)
+
+    def _script(self, module: Any) -> None:
+        path = getattr(module, "__file__", None)
+        if path and os.path.isfile(path):
+            if self.is_ours(os.path.abspath(path)):
+                self.imports_of(path, getattr(module, "__package__", None) or "", _read(path))
+            return
+        # An interactive session, such as a notebook: only what it defines is known.
+        for value in list(vars(module).values()):
+            code = getattr(getattr(value, "fn", value), "__code__", None)
+            for name in _names_in(code) if isinstance(code, CodeType) else ():
+                self._add_named(name)
+
+    def _add_loaded(self, name: str) -> None:
+        module = sys.modules.get(name)
+        path = getattr(module, "__file__", None)
+        if (
+            self._path is not None
+            or name.startswith(PREFIX)
+            or name.partition(".")[0] in _OWN
+            or not path
+            or not path.endswith(".py")
+        ):
+            return
+        if self.is_ours(os.path.abspath(path)) and os.path.isfile(path):
+            self._add(name, os.path.abspath(path), is_package=hasattr(module, "__path__"))
+
+    def _add_named(self, name: str) -> None:
+        """Add a module that an import statement names, with its parents, if it is the project's."""
+        top, *rest = name.split(".")
+        if not top or top in _OWN or top in sys.stdlib_module_names or top in self._scripts:
+            return
+        if top not in self.sources:
+            spec = self._spec(top)
+            if spec is None or not self._add_spec(top, spec):
+                return
+        # Of a package with an __init__.py all is there already or spare; of another folder only what is named.
+        for depth, part in enumerate(rest, 1):
+            parent, child = ".".join([top, *rest[: depth - 1]]), ".".join([top, *rest[:depth]])
+            if child in self.sources:
+                continue
+            if not self._add_child(parent, child, part):
+                return
+
+    def _spec(self, top: str) -> Any:
+        try:
+            if self._path is not None:
+                return importlib.machinery.PathFinder.find_spec(top, self._path)
+            return importlib.util.find_spec(top)
+        except (ImportError, ValueError, AttributeError):
+            return None
+
+    def _add_spec(self, name: str, spec: Any) -> bool:
+        if spec.origin and spec.origin.endswith(".py") and self.is_ours(os.path.abspath(spec.origin)):
+            self._add(name, os.path.abspath(spec.origin), is_package=spec.submodule_search_locations is not None)
+            return True
+        if spec.origin is None and spec.submodule_search_locations is not None:
+            return any(
+                self.is_ours(os.path.join(os.path.abspath(place), "")) for place in spec.submodule_search_locations
+            )
+        return False
+
+    def _add_child(self, parent: str, child: str, part: str) -> bool:
+        for place in self._places_of(parent):
+            for path, is_package in ((f"{part}.py", False), (os.path.join(part, "__init__.py"), True)):
+                if os.path.isfile(found := os.path.join(place, path)) and self.is_ours(found):
+                    self._add(child, found, is_package=is_package)
+                    return True
+        return any(os.path.isdir(os.path.join(place, part)) for place in self._places_of(parent))
+
+    def _places_of(self, package: str) -> list[str]:
+        source = self.sources.get(package)
+        if source is not None and source.path:
+            return [os.path.dirname(source.path)] if source.is_package else []
+        top, *rest = package.split(".")
+        spec = self._spec(top)
+        found: Iterable[str] = (spec and spec.submodule_search_locations) or ()
+        return [os.path.join(os.path.abspath(place), *rest) for place in found]
+
+    def _add(self, name: str, path: str, *, is_package: bool) -> None:
+        if name in self.sources and self.sources[name].path:
+            return
+        text = _read(path)
+        self._size += len(text)
+        self.sources[name] = Source(path, is_package, text, _cached(path, text))
+        self._todo.append((path, name if is_package else name.rpartition(".")[0], text))
+        parent = name.rpartition(".")[0]
+        while parent and parent not in self.sources:
+            self.sources[parent] = Source("", is_package=True)
+            self._add_loaded(parent)
+            parent = parent.rpartition(".")[0]
+        if is_package:
+            self._spare.update(_below(name, os.path.dirname(path)))
+
+    def imports_of(self, path: str, package: str, text: bytes) -> None:
+        """Add what the import statements in a file name."""
+        for base, names in _imports(text):
+            if base.startswith("."):
+                level = len(base) - len(base.lstrip("."))
+                parts = package.split(".") if package else []
+                if level > len(parts) + (self._path is not None):  # a packed file's folder is its package
+                    continue
+                base = ".".join(filter(None, [*parts[: max(0, len(parts) - level + 1)], base.lstrip(".")]))
+            self._add_named(base)
+            for name in names:
+                self._add_named(f"{base}.{name}" if base else name)
+
+    def _add_spare(self) -> None:
+        """Add the other modules of the project's packages, as long as there is room."""
+        for name, path in sorted(self._spare.items()):
+            if name in self.sources:
+                continue
+            size = os.path.getsize(path)
+            if size > FILE_LIMIT or self._size + size > LIMIT:
+                continue
+            self._add(name, path, is_package=os.path.basename(path) == "__init__.py")
+        self._todo.clear()
+
+
+def _imports(text: bytes) -> Iterator[tuple[str, list[str]]]:
+    """Names of modules in import statements, and the names that are imported from them."""
+    for base, names, plain, called in _IMPORT.findall(text):
+        if plain:
+            for part in plain.split(b","):
+                if found := _NAME.match(part.strip()):
+                    yield found[0].decode(), []
+        elif called:
+            yield called.decode(), []
+        else:
+            yield base.decode(), [name.decode() for name in _NAME.findall(names) if name != b"as"]
+
+
+def _names_in(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names_in(constant)
+
+
+def _below(package: str, folder: str) -> Iterator[tuple[str, str]]:
+    """Names and paths of the modules in a package."""
+    for path, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if name.isidentifier() and name not in _FOREIGN]
+        inner = os.path.relpath(path, folder)
+        stem = package if inner == "." else ".".join([package, *inner.split(os.sep)])
+        for file in files:
+            name, ending = os.path.splitext(file)
+            if ending == ".py" and name.isidentifier():
+                yield (stem if name == "__init__" else f"{stem}.{name}"), os.path.join(path, file)
+
+
+_texts: dict[str, tuple[tuple[int, int], bytes]] = {}
+
+
+def _read(path: str) -> bytes:
+    """The content of a file, read again only when it has changed."""
+    status = os.stat(path)
+    stamp = status.st_mtime_ns, status.st_size
+    known = _texts.get(path)
+    if known is None or known[0] != stamp:
+        with open(path, "rb") as file:
+            known = _texts[path] = stamp, file.read()
+    return known[1]
+
+
+def _cached(path: str, text: bytes) -> bytes:
+    """The marshalled code that Python keeps for a file; empty if there is none for this content."""
+    try:
+        with open(importlib.util.cache_from_source(path), "rb") as file:
+            data = file.read()
+    except (OSError, NotImplementedError):
+        return b""
+    stamp = int(os.stat(path).st_mtime) & 0xFFFFFFFF
+    expected = stamp.to_bytes(4, "little") + (len(text) & 0xFFFFFFFF).to_bytes(4, "little")
+    is_current = data[:4] == importlib.util.MAGIC_NUMBER and data[4:8] == bytes(4) and data[8:16] == expected
+    return data[16:] if is_current else b""
+
+
+def _too_large(sources: dict[str, Source], size: int) -> str:
+    largest = sorted(sources, key=lambda name: -len(sources[name].text))[:3]
+    named = ", ".join(f"{public(name)} ({len(sources[name].text) / MIB:.1f} MiB)" for name in largest)
+    return (
+        f"The modules of the project have {size / MIB:.1f} MiB, and a flow run can send {LIMIT / MIB:.0f} MiB to "
+        f"workers; the largest are {named}. Keep data in files that are not Python, or install the project as a "
+        "package where the workers run."
+    )

@@ -1,0 +1,18 @@
+"""Fixtures for tests of flows. pytest loads them wherever flowcluster is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from flowcluster.task_runners import TaskRunner
+
+
+@pytest.fixture
+def flowcluster_harness() -> Iterator[TaskRunner]:
+    """Every flow of the test pickles what goes to its tasks and back, in this process, and starts no cluster."""
+    from flowcluster.testing import replaced_task_runners
+
+    with replaced_task_runners() as runner:
+        yield runner

@@ -1,0 +1,144 @@
+"""Functions and classes of scripts arrive whole in a process that cannot import them."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SCRIPT = """
+import enum
+import functools
+import os
+import sys
+
+from flowcluster import pickling
+
+
+class Permission(enum.IntFlag):
+    READ = 4
+    WRITE = 2
+    BOTH = 6
+
+
+class Rank(enum.Flag):
+    FIRST = 11
+    SECOND = 37
+
+
+class Color(enum.Enum):
+    RED = 1
+    CRIMSON = 1
+
+
+class Planet(enum.Enum):
+    EARTH = (5.97e24, 6.37e6)
+
+    def __init__(self, mass, radius):
+        self.mass = mass
+
+
+class Coded(int, enum.Enum):
+    OK = (200, "fine")
+
+    def __new__(cls, value, phrase):
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.phrase = phrase
+        return member
+
+
+@functools.cache
+def fibonacci(number):
+    return number if number < 2 else fibonacci(number - 1) + fibonacci(number - 2)
+
+
+@functools.lru_cache(maxsize=3, typed=True)
+def cached(number):
+    return number + 1
+
+
+def plus(number, other):
+    return number + other
+
+
+unnamed = functools.cache(functools.partial(plus, 1))
+renamed = functools.cache(os.path.basename)
+
+
+@functools.singledispatch
+def kind(value):
+    return "other"
+
+
+@kind.register
+def _(value: list):
+    return [kind(item) for item in value]
+
+
+class Holder:
+    @functools.cached_property
+    def prop(self):
+        return 5
+
+    @functools.lru_cache
+    def method(self, number):
+        return 2 * number
+
+
+def enums():
+    members = [list(each.__members__) for each in (Permission, Rank, Color)]
+    return members, repr(Permission.BOTH), repr(Rank.SECOND), Color.CRIMSON is Color.RED
+
+
+def attributes_of_members():
+    return Planet.EARTH.mass, Coded.OK.phrase, int(Coded.OK)
+
+
+def caches():
+    return fibonacci(10), cached(1), cached.cache_parameters(), Holder().method(4), unnamed(2), renamed("a/b")
+
+
+def dispatch():
+    return kind([1, [2]])
+
+
+def properties():
+    holder = Holder()
+    return holder.prop, vars(holder)
+
+
+sys.stdout.buffer.write(pickling.dumps({name: pickling.dumps(globals()[name]) for name in sys.argv[1:]}))
+"""
+
+EXPECTED: dict[str, Any] = {
+    "enums": (
+        [["READ", "WRITE", "BOTH"], ["FIRST", "SECOND"], ["RED", "CRIMSON"]],
+        "<Permission.BOTH: 6>",
+        "<Rank.SECOND: 37>",
+        True,
+    ),
+    "attributes_of_members": (5.97e24, "fine", 200),
+    "caches": (55, 2, {"maxsize": 3, "typed": True}, 8, 3, "b"),
+    "dispatch": ["other", ["other"]],
+    "properties": (5, {"prop": 5}),
+}
+
+
+@pytest.fixture(scope="module")
+def sent(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Return the functions of the script as it pickles them."""
+    script: Path = tmp_path_factory.mktemp("script") / "script.py"
+    script.write_text(SCRIPT)
+    output = subprocess.run([sys.executable, str(script), *EXPECTED], capture_output=True, check=True).stdout
+    functions: dict[str, bytes] = pickle.loads(output)
+    return functions
+
+
+@pytest.mark.parametrize("name", list(EXPECTED))
+def test_code_of_a_script_arrives_whole(name: str, sent: dict[str, bytes]) -> None:
+    assert pickle.loads(sent[name])() == EXPECTED[name]

@@ -1,0 +1,64 @@
+"""Files of flows with relative imports, and modules that came in an archive."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flowcluster import packing, pickling
+from flowcluster.cli import entrypoint
+from flowcluster.project import finding
+
+FLOW = "from {} import RATE\nfrom flowcluster import flow\n@flow\ndef run():\n    return RATE\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The working directory; what is imported from it is forgotten at the end."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(pickling, "scripts", set())
+    monkeypatch.setattr(finding, "roots", set())
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize("is_package", [True, False])
+def test_file_with_relative_imports_is_loaded_as_a_module_of_its_folder(folder: Path, is_package: bool) -> None:
+    inner = folder / "shop_of_test"
+    inner.mkdir()
+    (inner / "tax.py").write_text("RATE = 0.19\n")
+    (inner / "flow_of_test.py").write_text(FLOW.format(".tax"))
+    if is_package:
+        (inner / "__init__.py").touch()
+
+    flow = entrypoint.load(str(inner / "flow_of_test.py") + ":run")
+
+    package = "shop_of_test" if is_package else "shop_of_test_folder"
+    assert flow.fn.__module__ == f"{package}.flow_of_test"
+    assert sys.modules[f"{package}.tax"].RATE == 0.19
+    project = finding.find(pickling.scripts)
+    assert project is not None
+    assert f"{package}.tax" in project.sources
+
+
+def test_packed_package_is_imported_from_its_archive(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    author = tmp_path_factory.mktemp("author")
+    (author / "shop_of_test").mkdir()
+    (author / "shop_of_test" / "__init__.py").touch()
+    (author / "shop_of_test" / "tax.py").write_text("RATE = 0.19\n")
+    (author / "flow_of_test.py").write_text(FLOW.format("shop_of_test.tax"))
+    for name, content in packing.packed(str(author / "flow_of_test.py")).files().items():
+        (folder / name).write_bytes(content)
+
+    flow = entrypoint.load("flow_of_test.py:run")
+
+    assert flow.fn() == 0.19
+    project = finding.find(pickling.scripts)
+    assert project is not None
+    assert {"shop_of_test", "shop_of_test.tax"} <= set(project.sources)

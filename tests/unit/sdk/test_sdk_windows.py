@@ -1,0 +1,63 @@
+"""Flows where Python lacks what only POSIX has, as on Windows."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+#: Takes away what Python does not have on Windows, after the standard library was imported.
+WITHOUT_POSIX = """
+import asyncio, concurrent.futures, logging.config, multiprocessing, os, signal, subprocess, sys, tempfile
+
+def refuse(*_):
+    raise NotImplementedError
+
+for name in ("add_signal_handler", "remove_signal_handler"):
+    setattr(asyncio.SelectorEventLoop, name, refuse)
+for name in ("fork", "getpgrp", "tcgetpgrp", "killpg", "getuid", "geteuid", "mkfifo", "register_at_fork", "setsid"):
+    delattr(os, name)
+for name in ("SIGKILL", "SIGSTOP", "SIGCHLD", "SIGHUP", "pthread_sigmask"):
+    delattr(signal, name)
+
+class Refusing:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("fcntl", "termios", "pty", "tty", "pwd", "grp", "resource", "syslog"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+for name in ("fcntl", "termios", "pty", "tty", "resource"):
+    sys.modules.pop(name, None)
+sys.meta_path.insert(0, Refusing())
+sys.platform = "win32"
+"""
+
+FLOWS = """
+from flowcluster import flow, task
+from flowcluster.terminal import LastRow
+
+@task(cache_key_fn=lambda *_: "key", retries=1)
+def double(number):
+    return 2 * number
+
+@flow
+def threads():
+    return double.map([1, 1])
+
+@flow
+async def stopped():
+    signal.raise_signal(signal.SIGTERM)
+    await asyncio.sleep(60)
+
+print(threads())
+try:
+    asyncio.run(stopped())
+except BaseException as error:
+    print(type(error).__name__)
+print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, LastRow(2)._in_foreground())
+"""
+
+
+def test_flows_run_without_what_only_posix_has() -> None:
+    program = WITHOUT_POSIX + FLOWS
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+
+    assert ended.stdout.splitlines() == ["[2, 2]", "Terminated", "True True"], ended.stderr
