@@ -48,7 +48,7 @@ class Store:
         self._controlled: dict[tuple[str, str], set[str]] = {}
 
     def put(self, resource: Resource, obj: Object) -> set[Key]:
-        """Keep `obj` unless a newer state is known.
+        """Keep `obj` unless a newer state is known, or its deletion: an answer can arrive after the watch event.
 
         Returns:
             The runs to wake: the one that the object belongs to, and the one that it belonged to before. None where no
@@ -57,7 +57,7 @@ class Store:
         uid = obj["metadata"]["uid"]
         known = self._entries.get(uid)
         before = self._run_of.get(uid)
-        if known is not None and _version(obj) < _version(known.obj):
+        if _version(obj) <= self._deleted.get(uid, -1) or (known is not None and _version(obj) < _version(known.obj)):
             return set()
         obj = projected(resource, obj)
         if known is not None and _is_same(known.obj, obj):
@@ -80,8 +80,8 @@ class Store:
         Args:
             resource: its kind.
             uid: its UID.
-            version: the resource version of its deletion, where a watch reported that. Listings that were made before
-                do not bring the object back.
+            version: the resource version of its deletion, where a watch reported that. Answers and listings that were
+                made before do not bring the object back.
             is_gone: whether the API server has confirmed that the object does not exist any more. Without it, only its
                 label may be gone.
 
@@ -125,7 +125,7 @@ class Store:
         for obj in objects:
             uid = obj["metadata"]["uid"]
             known = self._entries.get(uid)
-            if _version(obj) <= self._deleted.get(uid, -1) or (known and _version(obj) <= _version(known.obj)):
+            if known and _version(obj) <= _version(known.obj):
                 continue
             changed |= self.put(resource, obj)
         return changed

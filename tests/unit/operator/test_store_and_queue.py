@@ -37,6 +37,16 @@ def test_an_older_event_does_not_replace_a_newer_answer() -> None:
     assert known["status"]["phase"] == "Running"
 
 
+def test_answer_does_not_bring_back_an_object_whose_deletion_a_watch_reported() -> None:
+    """The answer to a DELETE shows the object that a finalizer holds, and can arrive after the watch event."""
+    store = Store()
+    store.put(JOB, versioned(job(), 5))
+    store.remove(JOB, job()["metadata"]["uid"], 8, is_gone=True)
+    store.put(JOB, versioned(job(), 7))
+
+    assert store.children(KEY, JOB) == []
+
+
 def test_a_listing_removes_what_a_watch_missed() -> None:
     """An object that a full listing lacks is gone, and its run is due."""
     store = Store()
