@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
-from flowcluster.task_runners import TaskRunner
+if TYPE_CHECKING:
+    from flowcluster.task_runners import TaskRunner
 
 
 @pytest.fixture

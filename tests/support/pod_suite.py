@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 import zipfile
 from collections.abc import Iterator
@@ -63,7 +64,9 @@ def main(kind: str, address: str, *files: str) -> int:
     Returns:
         pytest's exit code.
     """
-    options = ["-v", "--color=no", "-p", "no:cacheprovider", f"--timeout={_TEST_SECONDS}"]
+    # Of the plugins that are installed only this one: pytest would rewrite flowcluster, which is imported already.
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    options = ["-v", "--color=no", "-p", "no:cacheprovider", "-p", "pytest_timeout", f"--timeout={_TEST_SECONDS}"]
     arguments = [*options, f"--{kind.lower()}-address", address, *(files or ["tests/contract"])]
     if kind == "Dask":
         return int(pytest.main(arguments))
