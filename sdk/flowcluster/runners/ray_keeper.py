@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from flowcluster.errors import ClusterUnreachable
+from flowcluster.runners.ray_channels import silence_closed_channels
 from flowcluster.runners.ray_prints import Prints
 
 logger = logging.getLogger("flowcluster.task_runner.ray")
@@ -90,6 +91,7 @@ class Keeper:
     def _run(self) -> None:
         import ray
 
+        silence_closed_channels()
         with _lines_of_all():
             ray_logger = logging.getLogger("ray")
             level = ray_logger.level
