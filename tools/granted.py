@@ -35,6 +35,8 @@ class Right(NamedTuple):
 
 
 _RECOVERY = "after a write whose answer was lost, the object that exists is read"
+_GONE = "after a write that found no object, or another state of it, the object is looked for again"
+_OUTLIVED = "what outlived its owner is deleted: whether that happens depends on how fast the upstream operators are"
 #: Rights that can stay unused in tests of an installed operator, and why it has them.
 UNUSED = {
     Right(names.GROUP, f"{names.PLURAL}/finalizers", "update"): "admission asks for it where a child blocks its owner",
@@ -45,6 +47,12 @@ UNUSED = {
     Right("rbac.authorization.k8s.io", "roles", "get"): _RECOVERY,
     Right("rbac.authorization.k8s.io", "rolebindings", "get"): _RECOVERY,
     Right("networking.k8s.io", "networkpolicies", "get"): _RECOVERY,
+    Right("", "serviceaccounts", "list"): _GONE,
+    Right("rbac.authorization.k8s.io", "roles", "list"): _GONE,
+    Right("rbac.authorization.k8s.io", "rolebindings", "list"): _GONE,
+    Right("", "pods", "delete"): _OUTLIVED,
+    Right("apps", "deployments", "delete"): _OUTLIVED,
+    Right("kubernetes.dask.org", "daskworkergroups", "delete"): _OUTLIVED,
 }
 
 
