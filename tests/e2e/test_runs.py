@@ -197,7 +197,7 @@ def test_a_run_that_is_suspended_while_it_runs(world: World) -> None:
 def test_a_failed_driver_is_started_again(world: World) -> None:
     """With backoffLimit 1 a failing flow is tried twice on the same cluster, and then the run has failed."""
     world.create(FlowRun(flow=world.flow("outcomes.py:bad", backoffLimit=1)).body())
-    wait_until(lambda: len(world.pods("driver")) == 2, "a second attempt is made", 60)
+    wait_until(lambda: len(world.pods("driver")) == 2, "a second attempt is made", 150)
     (cluster,) = world.dask_clusters()
     assert world.status("run")["phase"] in ("Starting", "Running")
     assert world.status("run")["cluster"]["name"] == cluster["metadata"]["name"]
