@@ -29,7 +29,7 @@ class RunOptions(TypedDict, total=False):
     description: str | None
     """What it does, for people; by default the function's docstring."""
     version: str | None
-    """A text that tells one edition of it from another, for people."""
+    """A text by which people distinguish its editions."""
     tags: Iterable[str]
     """Words that are attached to each run; those of a flow also to the task runs in it."""
     retries: int

@@ -36,8 +36,8 @@ def allowed(observed: Observed) -> int | None:
 def expected(spec: FlowRunSpec, holder: str | None) -> int | None:
     """Return the seconds within which a Lease is to be renewed; None where it does not have to be.
 
-    A driver that runs elsewhere renews it first within the start deadline: a cluster that nobody uses must not live for
-    ever. Of a driver in a pod, the kubelet reports the end.
+    A driver that runs elsewhere renews it first within the start deadline: a cluster that no client uses must end. Of a
+    driver in a pod, the kubelet reports the end.
     """
     if spec.lease_duration_seconds is not None:
         return spec.lease_duration_seconds

@@ -140,8 +140,8 @@ def record_outcome(flow: Object, over: Ending) -> None:
     tasks = over.outcome.tasks
     if tasks.total or "tasks" not in flow:  # a driver that was stopped leaves an outcome without counts
         flow["tasks"] = {"total": tasks.total, "running": 0, "completed": tasks.completed, "failed": tasks.failed}
-    told = over.outcome
-    results = {"result": told.result, "resultUrl": told.result_url, "resultOmitted": told.result_omitted}
+    outcome = over.outcome
+    results = {"result": outcome.result, "resultUrl": outcome.result_url, "resultOmitted": outcome.result_omitted}
     flow.update({name: text for name, text in results.items() if text is not None})
 
 

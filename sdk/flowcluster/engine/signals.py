@@ -62,7 +62,7 @@ def sigterm_interrupts(on_loop: bool) -> Iterator[Termination]:
         with _cancelled_by_sigterm(termination):
             yield termination
     elif signal.getsignal(signal.SIGTERM) not in (signal.SIG_DFL, terminate):
-        yield termination  # somebody chose that handler
+        yield termination  # the application chose that handler
     else:
         before = signal.signal(signal.SIGTERM, terminate)
         try:

@@ -176,7 +176,7 @@ class SchedulerSide(SchedulerPlugin):  # type: ignore[misc] # distributed is not
 
 
 class WorkerSide(WorkerPlugin):  # type: ignore[misc] # distributed is not typed
-    """Tells the scheduler when a task run begins, and lets tasks start processes."""
+    """Notifies the scheduler when a task run begins, and lets tasks start processes."""
 
     name = NAME
     idempotent = True

@@ -55,7 +55,7 @@ class ThreadPool:
         self._linger = linger
         self._lock = threading.Lock()
         # A job is in `_due` if a thread counts for it already, which takes it; whichever thread is free first. Both are
-        # filled after the numbers are changed, so whoever takes a job may have to wait for it a moment.
+        # filled after the numbers are changed, so a thread that takes a job can have to wait for it a moment.
         self._due: SimpleQueue[Job | None] = SimpleQueue()
         self._queue: SimpleQueue[Job] = SimpleQueue()
         self._queued = 0
