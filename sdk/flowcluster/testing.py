@@ -17,7 +17,7 @@ from flowcluster.engine import flow_run
 from flowcluster.runners import arguments, remote
 from flowcluster.runners.base import SharedPart, TaskCall, TaskRunner
 from flowcluster.runners.concurrent import ConcurrentTaskRunner, Execution
-from flowcluster.runners.failure import NamedResult, TaskFailure
+from flowcluster.runners.failure import NamedResult, TaskFailure, unsendable
 from flowcluster.runners.threads import Job
 from flowcluster.states import State
 
@@ -92,8 +92,7 @@ def _received(run_name: str, result: Any) -> State:
     try:
         data = pickling.dumps(result)
     except BaseException as error:
-        message = f"The result, of type {type(result).__name__}, cannot be sent: {states.describe(error)}"
-        data = pickling.dumps(TaskFailure(run_name, states.failed(message, error)))
+        data = pickling.dumps(unsendable(run_name, result, error))
     try:
         result = pickle.loads(data)
     except BaseException as error:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from flowcluster import context, extras
 from flowcluster.errors import ClusterLost, ClusterUnreachable
 from flowcluster.runners.base import TaskCall, TaskRunner
+from flowcluster.runners.losses import find_loss, known_loss
 from flowcluster.states import State
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ class DaskTaskRunner(TaskRunner):
             resources.callback(client.close, CLOSE_TIMEOUT)
             if self.performance_report_path is not None:
                 resources.enter_context(reported(client, self.performance_report_path))
-            self._session = DaskSession(client, address, on_worker, self._lost, self._find_loss)
+            self._session = DaskSession(client, address, on_worker, self._known_loss, self._find_loss)
             self._load = DaskLoad(client)
             self._resources = resources.pop_all()
         self.activity = None
@@ -191,16 +192,11 @@ class DaskTaskRunner(TaskRunner):
         """That the cluster went away, if it did."""
         return self._session.lost() if self._session else None
 
-    def _lost(self) -> ClusterLost | None:
-        """What a cluster of ours tells of its loss."""
-        lost = getattr(self._cluster, "lost", None)
-        return lost if isinstance(lost, ClusterLost) else None
+    def _known_loss(self) -> ClusterLost | None:
+        return known_loss(self._cluster)
 
     def _find_loss(self) -> ClusterLost | None:
-        """Return why a cluster of ours is lost, after a query; None for one that exists, and for other clusters."""
-        find = getattr(self._cluster, "find_loss", None)
-        lost = find() if callable(find) else None
-        return lost if isinstance(lost, ClusterLost) else None
+        return find_loss(self._cluster)
 
     def _tell(self, progress: str) -> None:
         self.activity = f"creating a Dask cluster: {progress}"

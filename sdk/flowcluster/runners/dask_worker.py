@@ -14,12 +14,12 @@ from distributed.protocol import dask_serialize, serialize
 from distributed.utils import sync
 from distributed.worker import get_worker, thread_state
 
-from flowcluster import pickling, states
+from flowcluster import pickling
 from flowcluster.context import RunInfo
 from flowcluster.project import modules
 from flowcluster.runners import remote
 from flowcluster.runners.dask_plugin import NAME
-from flowcluster.runners.failure import NamedResult, TaskFailure
+from flowcluster.runners.failure import NamedResult, TaskFailure, unsendable
 from flowcluster.waiting import occupying
 
 #: Results up to this size, in bytes when pickled, go to the driver with the news of the run's end.
@@ -72,8 +72,7 @@ def _leave(worker: Any, key: str, info: RunInfo, result: Any) -> Any:
     except BaseException as error:
         data = None
         if not worker.address.startswith("inproc://") and not _is_known_to_dask(result):
-            message = f"The result, of type {type(result).__name__}, cannot be sent: {states.describe(error)}"
-            result = TaskFailure(info.name, states.failed(message, error))
+            result = unsendable(info.name, result, error)
             data = pickling.dump_small(result, SMALL)
     else:
         is_native = data is not None or _has_format_of_dask(result)

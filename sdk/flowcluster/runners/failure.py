@@ -77,3 +77,9 @@ class TaskFailure:
         trace.owner = id(error)
         travelling.chain(innermost, "__cause__", trace)
         return error
+
+
+def unsendable(run_name: str, result: Any, error: BaseException) -> TaskFailure:
+    """Return what a run leaves whose result cannot be pickled: `error` says why."""
+    message = f"The result, of type {type(result).__name__}, cannot be sent: {states.describe(error)}"
+    return TaskFailure(run_name, states.failed(message, error))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from flowcluster import context, extras
 from flowcluster.errors import ClusterError, ClusterLost
 from flowcluster.runners.base import TaskCall, TaskRunner
+from flowcluster.runners.losses import find_loss, known_loss
 from flowcluster.runners.ray_options import current
 from flowcluster.states import State
 from flowcluster_api.offers import Offers, told
@@ -160,13 +161,10 @@ class RayTaskRunner(TaskRunner):
         return self._known_loss() or (self._session.lost() if self._session else None)
 
     def _known_loss(self) -> ClusterLost | None:
-        lost = getattr(self._cluster, "lost", None)
-        return lost if isinstance(lost, ClusterLost) else None
+        return known_loss(self._cluster)
 
     def _find_loss(self) -> ClusterLost | None:
-        find = getattr(self._cluster, "find_loss", None)
-        lost = find() if callable(find) else None
-        return lost if isinstance(lost, ClusterLost) else None
+        return find_loss(self._cluster)
 
     def close(self, cancel: bool = False) -> None:
         """Let go of Ray, and shut it down if it is the run's own."""

@@ -13,10 +13,10 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from flowcluster import logs, states
+from flowcluster import logs
 from flowcluster.context import RunInfo
 from flowcluster.runners import ray_project, remote
-from flowcluster.runners.failure import NamedResult, TaskFailure
+from flowcluster.runners.failure import NamedResult, TaskFailure, unsendable
 from flowcluster.runners.ray_records import Outbox
 from flowcluster.runners.ray_results import pack, unpack
 from flowcluster.runners.ray_waiting import place
@@ -119,8 +119,7 @@ def _packed(info: RunInfo, result: Any) -> tuple[Any, str | None]:
     try:
         return pack(result), name
     except BaseException as error:
-        message = f"The result, of type {type(result).__name__}, cannot be sent: {states.describe(error)}"
-        return TaskFailure(info.name, states.failed(message, error)), None
+        return unsendable(info.name, result, error), None
 
 
 #: Of this process, if it is a worker's.
