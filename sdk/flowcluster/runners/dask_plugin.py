@@ -18,6 +18,7 @@ import threading
 from multiprocessing import util
 from typing import Any
 
+from distributed import Status, Worker
 from distributed.diagnostics.plugin import SchedulerPlugin, WorkerPlugin
 
 #: Name of both plugins and of everything that is sent for them. To be counted up when its meaning
@@ -183,7 +184,7 @@ class WorkerSide(WorkerPlugin):  # type: ignore[misc] # distributed is not typed
 
     def setup(self, worker: Any) -> None:
         """Called by the worker before anything else."""
-        _quiet_cancellations()
+        _quiet_close()
         self.has_children = _allow_children(self) if worker.nanny else False
         self.worker = worker
         self.beginning: list[str] = []
@@ -277,22 +278,33 @@ def _exit_after(process: Any) -> None:
     os._exit(1)
 
 
-class _NoCancellations(logging.Filter):
-    """Drops records of a coroutine that was cancelled while its worker closes.
+class _QuietClose(logging.Filter):
+    """Drops records of calls that end because their worker closes.
 
     The scheduler and the nanny both close a worker. The first one's call ends the event loop, and with that it cancels
-    the other one's, which distributed logs as an error with a traceback.
+    the other one's, which distributed logs as an error with a traceback. A closing worker also closes its connections,
+    and distributed logs a heartbeat that waits for its answer as a lost scheduler.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return not isinstance(record.msg, asyncio.CancelledError)
+        error = record.exc_info[1] if record.exc_info else record.msg
+        if isinstance(error, asyncio.CancelledError):
+            return False
+        return not (isinstance(error, OSError) and _is_closing(error))
 
 
-def _quiet_cancellations() -> None:
-    logger = logging.getLogger("distributed.worker")
-    # Not by class: each copy of this module that arrives has another one.
-    if not any(getattr(one, "name", None) == NAME for one in logger.filters):
-        logger.addFilter(_NoCancellations(NAME))
+def _is_closing(error: OSError) -> bool:
+    """Return whether the worker that caught this error closes or is closed."""
+    caught_by = error.__traceback__.tb_frame.f_locals.get("self") if error.__traceback__ else None
+    return isinstance(caught_by, Worker) and caught_by.status in (Status.closing, Status.closed)
+
+
+def _quiet_close() -> None:
+    for name in ("distributed.worker", "distributed.core"):
+        logger = logging.getLogger(name)
+        # Not by class: each copy of this module that arrives has another one.
+        if not any(getattr(one, "name", None) == NAME for one in logger.filters):
+            logger.addFilter(_QuietClose(NAME))
 
 
 class _Answer:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import multiprocessing
 import os
 import threading
+from collections.abc import AsyncIterator
 from concurrent.futures import ProcessPoolExecutor
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +18,30 @@ import pytest
 from tests.support.waiting import wait_until
 
 distributed = pytest.importorskip("distributed")
+
+
+@pytest.fixture
+def worker_log(monkeypatch: pytest.MonkeyPatch) -> logging.Logger:
+    """The logger of Dask's workers without filters, whose records reach `caplog`."""
+    logger = logging.getLogger("distributed.worker")
+    monkeypatch.setattr(logger, "filters", [])
+    monkeypatch.setattr(logger, "propagate", True)  # distributed stops it, and caplog listens at the root
+    return logger
+
+
+@contextlib.asynccontextmanager
+async def one_worker() -> AsyncIterator[tuple[Any, Any]]:
+    """Run a scheduler and a worker in this process."""
+    async with (
+        distributed.Scheduler(port=0, dashboard_address=":0") as scheduler,
+        distributed.Worker(scheduler.address, nthreads=1, dashboard=False, dashboard_address=":0") as worker,
+    ):
+        yield scheduler, worker
+
+
+def errors_in(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return the messages of the errors that were logged."""
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 async def cancel_close(worker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,27 +59,46 @@ async def cancel_close(worker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_worker_logs_no_traceback_when_its_close_is_cancelled(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, worker_log: logging.Logger
 ) -> None:
     from flowcluster.runners.dask_plugin import WorkerSide
 
-    worker_log = logging.getLogger("distributed.worker")
-    monkeypatch.setattr(worker_log, "filters", [])
-    monkeypatch.setattr(worker_log, "propagate", True)  # distributed stops it, and caplog listens at the root
-
     async def main() -> list[str]:
-        async with (
-            distributed.Scheduler(port=0, dashboard_address=":0") as scheduler,
-            distributed.Worker(scheduler.address, nthreads=1, dashboard=False, dashboard_address=":0") as worker,
-        ):
+        async with one_worker() as (_, worker):
             await worker.plugin_add(WorkerSide(), "first")
             await worker.plugin_add(WorkerSide(), "second")
             await cancel_close(worker, monkeypatch)
             worker_log.error("Another error.")
-            return [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+            return errors_in(caplog)
 
     assert asyncio.run(main()) == ["Another error."]
     assert len(worker_log.filters) == 1
+
+
+@pytest.mark.parametrize("is_closing", [True, False])
+def test_heartbeat_without_an_answer_is_an_error_unless_the_worker_closes(
+    is_closing: bool, caplog: pytest.LogCaptureFixture, worker_log: logging.Logger
+) -> None:
+    from flowcluster.runners.dask_plugin import WorkerSide
+
+    async def main() -> list[str]:
+        async with one_worker() as (scheduler, worker):
+            await worker.plugin_add(WorkerSide())
+            has_arrived = asyncio.Event()
+
+            async def hang(**kwargs: Any) -> None:
+                has_arrived.set()
+                await asyncio.Event().wait()
+
+            scheduler.handlers["heartbeat_worker"] = hang
+            heartbeat = asyncio.create_task(worker.heartbeat())
+            await has_arrived.wait()
+            # A closing worker does this, too.
+            await (worker.close() if is_closing else worker.rpc.close())
+            await heartbeat
+            return errors_in(caplog)
+
+    assert asyncio.run(main()) == ([] if is_closing else ["Failed to communicate with scheduler during heartbeat."])
 
 
 def act_as_worker(pids: Any, is_nanny_alive: bool) -> None:
