@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -145,3 +146,44 @@ def test_nested_failure_is_the_tasks(single: str) -> None:
 
     with pytest.raises(ValueError, match="deep down"):
         body()
+
+
+@pytest.mark.parametrize("opens_client", ["the SDK", "the user"])
+def test_first_nested_runs_wait_for_the_workers_client_when_they_begin_together(
+    opens_client: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dask gives a client that does not have its connection yet to the second thread that wants one."""
+    connect = distributed.Client._ensure_connected
+    # Set by a task that does not wait for the connection.
+    has_submitted = threading.Event()
+
+    async def connect_late(self: Any, *args: Any, **kwargs: Any) -> None:
+        if self.id.startswith("Client-worker-"):
+            await asyncio.to_thread(has_submitted.wait, 0.5)
+        await connect(self, *args, **kwargs)
+
+    @task
+    def leaf() -> int:
+        return 1
+
+    @task
+    def branch(is_first: bool) -> int:
+        worker = distributed.get_worker()
+        worker.both.wait(30)
+        if is_first and opens_client == "the user":
+            distributed.get_client()
+        future = leaf.submit()
+        worker.has_submitted.set()
+        return int(future.result())
+
+    @flow
+    def body() -> Any:
+        return [branch.submit(True), branch.submit(False)]
+
+    monkeypatch.setattr(distributed.Client, "_ensure_connected", connect_late)
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0"
+    ) as cluster:
+        cluster.workers[0].both, cluster.workers[0].has_submitted = threading.Barrier(2), has_submitted
+        on_cluster = body.with_options(task_runner=DaskTaskRunner(address=cluster.scheduler_address))
+        assert on_cluster() == [1, 1]

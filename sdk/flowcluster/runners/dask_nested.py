@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 import weakref
 from typing import Any
 
@@ -56,9 +57,28 @@ class _Shared:
 _shared: weakref.WeakKeyDictionary[Any, _Shared] = weakref.WeakKeyDictionary()
 _lock = threading.Lock()
 
+#: Held while the worker's client is made: Dask would let two threads make one each.
+_client_lock = threading.Lock()
+
+#: Seconds between looks at a client that connects.
+_LOOK_SECONDS = 0.005
+
+
+def _connected_client() -> Any:
+    """Return the client of the worker that executes the current task, connected to the scheduler.
+
+    Dask makes this client when it is first needed. It also returns it to a second thread, before it is connected.
+    The connection itself has a timeout (``distributed.comm.timeouts.connect``).
+    """
+    with _client_lock:
+        client = distributed.get_client()
+        while client.status in ("newly-created", "connecting"):
+            time.sleep(_LOOK_SECONDS)
+    return client
+
 
 def _acquire(worker: Any) -> DaskSession:
-    client = distributed.get_client()
+    client = _connected_client()
     with _lock:
         shared = _shared.setdefault(worker, _Shared())
         if shared.session is None:
