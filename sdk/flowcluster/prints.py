@@ -41,9 +41,26 @@ def install(log_prints: bool = False) -> None:
         is_rays = current_one.__module__ == _RAYS
         if _original is None and (log_prints or is_rays or isinstance(current_one, BuiltinFunctionType)):
             _original = current_one
+            _go_below_ray()
             builtins.print = _print
         elif _original is not None and is_rays:  # it came later, and calls this one
             builtins.print = _print
+
+
+def _go_below_ray() -> None:
+    """Let the `print` that Ray puts in place, now or later, call this one.
+
+    Ray replaces `print` when the first line of a worker arrives, with one that calls what was there when Ray was
+    imported. While a flow runs, its prints would no longer reach its logger.
+    """
+    global _original
+    ray_module = sys.modules.get(_RAYS)
+    below = getattr(ray_module, "_print", None)
+    if ray_module is None or below is None:
+        return
+    if _original is getattr(ray_module, "safe_print", None):
+        _original = below
+    vars(ray_module)["_print"] = _print
 
 
 def ended(run: Run) -> None:

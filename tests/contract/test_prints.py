@@ -6,6 +6,8 @@ import builtins
 import contextlib
 import io
 import logging
+import re
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -265,3 +267,13 @@ def test_many_threads_keep_their_own_lines(lines: Lines) -> None:
     printing(lambda: [one.submit(number).wait(0) for number in range(4)] and None, ConcurrentTaskRunner)()
 
     assert sorted(line.partition(" - ")[2] for line in said(lines)) == [str(number) * 50 for number in range(4)]
+
+
+@pytest.mark.parametrize("argument", ["", "--before"])
+def test_prints_become_lines_when_ray_replaces_print(argument: str) -> None:
+    """Ray does so when the first line of a worker arrives, before or during a flow run."""
+    program = Path(__file__).parent / "flows" / "prints_beside_ray.py"
+    done = subprocess.run([sys.executable, program, argument], capture_output=True, text=True, check=True, timeout=60)
+
+    assert done.stdout == ""
+    assert re.findall(r"\| Flow run '[^']+' - (one|two)$", done.stderr, re.MULTILINE) == ["one", "two"] * 2
