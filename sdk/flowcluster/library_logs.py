@@ -17,8 +17,12 @@ ENV_EXTRA_LOGGERS = "FLOWCLUSTER_LOGGING_EXTRA_LOGGERS"
 
 _OWN = "flowcluster"
 
-# Loggers whose level is ours to set, as nobody else did.
-_levelled: set[str] = set()
+
+class OwnLevel(int):
+    """A level that the SDK gave a logger, and may change.
+
+    Any other level is the application's, also one of the same value that the application sets later.
+    """
 
 
 def extra_loggers() -> tuple[str, ...]:
@@ -40,13 +44,12 @@ def is_foreign(name: str) -> bool:
 def attach(names: Iterable[str], handler: logging.Handler | None, level: int, is_first: bool = False) -> None:
     """Let records of these loggers from `level` on carry their run's names, and go to `handler` too.
 
-    With `is_first` it gets them before all others. A level that somebody gave such a logger is kept.
+    With `is_first` it gets them before all others. The application's level of such a logger is kept.
     """
     for name in names:
         logger = logging.getLogger(name)
-        if logger.level == logging.NOTSET or (name in _levelled and logger.level > level):
-            logger.setLevel(level)
-            _levelled.add(name)
+        if logger.level == logging.NOTSET or (isinstance(logger.level, OwnLevel) and logger.level > level):
+            logger.setLevel(OwnLevel(level))
         if _naming not in logger.handlers:
             logger.handlers.insert(0, _naming)  # before those that show the names
         if handler is not None and handler not in logger.handlers:

@@ -131,12 +131,6 @@ class _Console(logging.Handler):
             self.handleError(record)
 
 
-class _Level:
-    """The level that this package gave its logger; None if the logger has another one, or none."""
-
-    own: int | None = None
-
-
 def configure() -> None:
     """Give the SDK's logger a level and a handler of its own, unless the application configured logging.
 
@@ -144,12 +138,11 @@ def configure() -> None:
     """
     _enable()
     is_configured = _is_configured()
-    if root.level == logging.NOTSET or root.level == _Level.own:
+    if root.level == logging.NOTSET or isinstance(root.level, library_logs.OwnLevel):
         # An application's level is that of its root logger, as for every library, unless it has a handler for this one.
         is_like_others = is_configured and not _has_handler_for_us() and not os.environ.get(ENV_LEVEL)
         wanted = logging.NOTSET if is_like_others else level_from_environment()
-        root.setLevel(wanted)
-        _Level.own = wanted or None
+        root.setLevel(library_logs.OwnLevel(wanted))
     extra = library_logs.extra_loggers()
     console = next((handler for handler in root.handlers if isinstance(handler, _Console)), None)
     if console is None and not is_configured:

@@ -107,7 +107,6 @@ def libraries(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         logger = logging.getLogger(name)
         logger.setLevel(logging.NOTSET)
         logger.handlers.clear()
-    library_logs._levelled.clear()
 
 
 @task

@@ -116,7 +116,7 @@ class FlowRun(context.FlowContext):
         return part
 
     def _new_part(self, spec: TaskSpec) -> SharedPart:
-        level = logs.task_runs.getEffectiveLevel()
+        level = int(logs.task_runs.getEffectiveLevel())  # a worker does not need the class
         part = SharedPart(
             spec,
             self.name,

@@ -127,6 +127,13 @@ def test_application_that_configures_logging_later_gets_its_level() -> None:
     assert texts(FLOW + "speaks()\n" + BASIC.replace("LEVEL", "WARNING") + "speaks()") == [" low", "high", "MINE high"]
 
 
+def test_level_that_the_application_sets_after_the_sdk_holds_when_it_is_the_same() -> None:
+    same = "import logging\nlogging.getLogger('flowcluster').setLevel('INFO')\n"
+
+    later = FLOW + "speaks()\n" + same + BASIC.replace("LEVEL", "WARNING") + "speaks()"
+    assert texts(later) == [" low", "high", "MINE low", "MINE high"]
+
+
 def test_flow_that_configures_logging_keeps_its_logger() -> None:
     within = FLOW.replace("def speaks():", f"def speaks():\n    exec({root_at('WARNING')!r})")
 
