@@ -20,6 +20,9 @@ os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 # Ray takes only a folder with a short name in ASCII, which TMPDIR does not have to have.
 os.environ.setdefault("RAY_TMPDIR", "/tmp")
 
+#: Files whose tests take longest.
+SLOW_FILES = ("test_examples", "test_interruptions_of_drivers", "test_log_lines", "test_ray_runner")
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options that name a cluster elsewhere."""
@@ -44,9 +47,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Order the tests, and keep those that share a Ray in one process.
 
-    Tests that need a process without a Ray come last: all others share one connection.
+    The slowest tests come first, so that no process ends long before the others. Of those that share a Ray, the tests
+    that need a process without a connection come last.
     """
-    items.sort(key=lambda item: any(kind in item.name for kind in SLOW) or "/test_ray_" in item.nodeid)
+    items.sort(key=_order)
     for item in items:
         if item.get_closest_marker("xdist_group") is None and (group := _ray_of(item)):
             item.add_marker(pytest.mark.xdist_group(group))
@@ -54,6 +58,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         kind, _ = elsewhere
         config.hook.pytest_deselected(items=[item for item in items if not _can_run_elsewhere(item, kind)])
         items[:] = [item for item in items if _can_run_elsewhere(item, kind)]
+
+
+def _order(item: pytest.Item) -> int:
+    """Return the place of a test in the order of the tests."""
+    if _ray_of(item) is not None:
+        return 1 if "no_ray" in getattr(item, "fixturenames", ()) else 0
+    is_slow = any(kind in item.name for kind in SLOW) or item.path.stem in SLOW_FILES
+    return 0 if is_slow else 2
 
 
 def _ray_of(item: pytest.Item) -> str | None:

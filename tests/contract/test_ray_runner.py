@@ -137,8 +137,8 @@ def test_ray_client_retries_when_the_head_cannot_start_a_server_for_it(
     def body() -> Any:
         return echo.submit(1)
 
-    # Ray would wait for the crashed server for half a minute. Without gRPC's fork handlers, no other server crashes.
-    settings = {"RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S": "10", "GRPC_ENABLE_FORK_SUPPORT": "0"}
+    # Ray would wait for the crashed server for half a minute.
+    settings = {"RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S": "10"}
     with RayHead.start(cpus=1, modules=tmp_path, settings=settings) as head:
         on_head = body.with_options(task_runner=RayTaskRunner(address=head.client_address))
 

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.timeout(300)
 
 MANIFESTS = Path(__file__).parent / "manifests"
 KINDS = pytest.mark.parametrize("kind", ["Dask", "Ray"])
+RAY_IS_LONG = pytest.mark.parametrize("kind", ["Dask", pytest.param("Ray", marks=pytest.mark.long)])
 
 
 def apply(world: World, name: str, *codes: str, **texts: Any) -> None:
@@ -80,7 +81,7 @@ def test_native_sidecars_run_beside_all_parts_of_a_dask_run(world: World, instal
     succeeded(world)
 
 
-@KINDS
+@RAY_IS_LONG
 def test_quota_on_limits_admits_every_container_of_a_run(world: World, kind: str) -> None:
     apply(world, "quota-on-limits", "outcomes", CLUSTER_KIND=kind)
 
@@ -100,7 +101,7 @@ def test_parts_killed_at_their_memory_limit_are_named_with_the_field_to_raise(wo
     assert "spec.cluster.scheduler.resources" in scheduler["message"]
 
 
-@pytest.mark.parametrize("kind", ["Dask", pytest.param("Ray", marks=pytest.mark.long)])
+@RAY_IS_LONG
 def test_args_of_a_workers_template_keep_what_the_cluster_needs(world: World, kind: str) -> None:
     apply(world, f"replaced-args-{kind.lower()}", "outcomes")
 

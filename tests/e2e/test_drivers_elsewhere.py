@@ -171,6 +171,7 @@ def test_a_driver_whose_agent_dies(lasting: Lasting) -> None:
     assert phases(lasting.world) == ["Running", "Running"]
 
 
+@pytest.mark.xdist_group("ray idle")  # it waits most of the time, so it can run beside another Ray cluster
 def test_another_number_of_ray_workers(world: World, where: dict[str, Any]) -> None:
     """More come at once; those too many go when they have had nothing to do for a while. Nothing else is understood."""
     with started("Ray", **where) as (program,):

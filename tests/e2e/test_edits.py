@@ -30,7 +30,7 @@ def refusal(world: World, name: str, spec: dict[str, Any]) -> str:
     return str(refused.value.body)
 
 
-@pytest.mark.parametrize("kind", ["Dask", "Ray"])
+@pytest.mark.parametrize("kind", ["Dask", pytest.param("Ray", marks=pytest.mark.long)])
 def test_live_run_of_one_worker_gets_a_second_one_when_its_maximum_is_raised(world: World, kind: str) -> None:
     """Minimum and maximum were equal at the start."""
     cluster = {"kind": kind, "workers": {"minimum": 1, "maximum": 1, "resources": {"requests": {"cpu": "10m"}}}}

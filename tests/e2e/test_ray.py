@@ -46,6 +46,7 @@ def test_the_sample(world: World) -> None:
     assert world.everything() == []
 
 
+@pytest.mark.long  # `test_tasks_bring_the_workers_that_they_ask_for` also sees where its tasks run
 def test_tasks_run_on_workers(world: World) -> None:
     """Neither on the head nor in the driver's pod, which is a node of the cluster, too."""
     on_ray(world, PLACES)

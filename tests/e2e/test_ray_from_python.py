@@ -30,6 +30,7 @@ def run(environment: dict[str, str], *arguments: str | Path) -> subprocess.Compl
     return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=240)
 
 
+@pytest.mark.long  # `test_a_flow_on_a_cluster_of_its_own` runs such a program
 def test_the_example(world: World, environment: dict[str, str]) -> None:
     """A flow on threads and its subflow on Ray: with `--kubernetes`, on a cluster that is gone with the subflow."""
     done = run(environment, ROOT / "examples" / "ray_subflow.py", "--kubernetes")

@@ -8,6 +8,7 @@ is brought up beside the first ones. At the end stand the seconds of the parts, 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -87,6 +88,8 @@ def main() -> int:
     parser.add_argument("parts", nargs="+", choices=PARTS, metavar="PART", help=f"some of {', '.join(PARTS)}")
     parser.add_argument("--coverage", action="store_true", help="measure the branch coverage of the tests")
     options = parser.parse_args()
+    # Each of the thousand processes of the tests would compile the SDK, and pytest each test module.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     run = Run([PARTS[name] for name in options.parts], with_coverage=options.coverage)
     try:
         run.go()

@@ -21,15 +21,17 @@ def test_where(number, record_property):
 """
 
 
-@pytest.fixture
-def report(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The JUnit report of eight tests of one group, run in two processes."""
-    (tmp_path / "test_grouped.py").write_text(GROUPED)
+    folder = tmp_path_factory.mktemp("grouped")
+    (folder / "test_grouped.py").write_text(GROUPED)
     command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "loadgroup", "--junitxml=report.xml"]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
-    return tmp_path / "report.xml"
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return folder / "report.xml"
 
 
+@pytest.mark.xdist_group("grouped")  # they use one report
 def test_group_of_tests_runs_in_one_process(report: Path) -> None:
     """A pytest that pytest-xdist does not understand would spread a group over all processes, and still pass."""
     processes = {part.split('"')[0] for part in report.read_text().split('name="process" value="')[1:]}
@@ -37,6 +39,7 @@ def test_group_of_tests_runs_in_one_process(report: Path) -> None:
     assert len(processes) == 1
 
 
+@pytest.mark.xdist_group("grouped")
 def test_report_has_every_test(report: Path) -> None:
     assert len(read_report(report)) == 8
 
