@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
-from flowcluster import context, guarding, library_logs, terminal
+from flowcluster import context, guarding, library_logs, terminal, texts
 from flowcluster.project.shared import public
 from flowcluster.tracebacks import format_trimmed, with_code
 
@@ -242,8 +242,7 @@ def _plain(value: Any) -> Any:
     if value is None or type(value) in (int, float, bool):
         return value
     if isinstance(value, str):
-        # A worker of Dask closes itself at a line that UTF-8 cannot encode, such as one with a file's name.
-        return value if value.isascii() else value.encode(errors="backslashreplace").decode()
+        return texts.escaped(value)
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if isinstance(value, Mapping):

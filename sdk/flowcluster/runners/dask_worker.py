@@ -14,7 +14,7 @@ from distributed.protocol import dask_serialize, serialize
 from distributed.utils import sync
 from distributed.worker import get_worker, thread_state
 
-from flowcluster import pickling
+from flowcluster import pickling, texts
 from flowcluster.context import RunInfo
 from flowcluster.project import modules
 from flowcluster.runners import remote
@@ -78,7 +78,7 @@ def _leave(worker: Any, key: str, info: RunInfo, result: Any) -> Any:
         is_native = data is not None or _has_format_of_dask(result)
     ts = worker.state.tasks.get(key)
     if ts is not None:
-        ts.metadata[NAME] = [type(result) is TaskFailure, data, name]
+        ts.metadata[NAME] = [type(result) is TaskFailure, data, name and texts.as_bytes(name)]
     # Dask reads what it gets before a task begins, where the project's modules may not be known yet.
     return result if is_native or modules.current() is None else Held(result)
 
