@@ -105,10 +105,24 @@ async def _guarded(
     # A coroutine that is being closed may not suspend any more.
     if isinstance(run.interrupt, GeneratorExit):
         colour = Blocking()
+    elif run.interrupt is not None:
+        await _user_code_ended(run, colour)
     run.state = state
     run.runner.outcome = functools.partial(outcome_of, run)
     await _close(run, colour, cancel=run.interrupt is not None or state.name == "TimedOut")
     return state
+
+
+async def _user_code_ended(run: FlowRun, colour: Colour) -> None:
+    """Wait for callbacks and hooks of task runs, which no thread would call after the end of the process.
+
+    A second interrupt ends the wait.
+    """
+    try:
+        await colour.wait(run.when_user_code_ended)
+    except BaseException as error:
+        run.interrupt = error
+        run.logger.warning("Callbacks or hooks of task runs had not ended.")
 
 
 async def _close(run: FlowRun, colour: Colour, cancel: bool) -> None:
