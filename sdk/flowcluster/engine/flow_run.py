@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
-from flowcluster import context, errors, guarding, logs, names, prints, states
+from flowcluster import child_processes, context, errors, guarding, logs, names, prints, states
 from flowcluster.engine import hooks, inputs, parameters, progress, retrying, run_names, timeouts
 from flowcluster.engine.conclusion import conclude, without_cluster
 from flowcluster.engine.execution import Args, Kwargs, state_of
@@ -70,6 +70,7 @@ async def run(
     tags = context.tags_here.set(context.united(run.tags, spec.tags))
     run.tags = context.tags_here.get()
     prints.install(run.log_prints)
+    child_processes.end_with_this_process()
     try:
         with nullcontext(Termination()) if parent else sigterm_interrupts(on_loop=spec.is_async) as termination:
             run.state = await _guarded(run, spec, args, kwargs, colour, wait_for, termination)
