@@ -11,6 +11,8 @@ import string
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from flowcluster.texts import is_utf8
+
 Check = Callable[[str, Any], Any]
 
 
@@ -149,4 +151,7 @@ def resources(option: str, value: Any) -> dict[str, float]:
     """Amounts above 0 by the names of resources."""
     if not isinstance(value, Mapping):
         raise TypeError(f"{option} must be a mapping such as {{'GPU': 1}}, not {value!r}.")
-    return {text(option, name): positive(f"{option}[{name!r}]", amount) for name, amount in value.items()}
+    for name in value:
+        if not is_utf8(text(option, name)):
+            raise ValueError(f"{option} has the name {name!r}, with a character that UTF-8 does not have.")
+    return {name: positive(f"{option}[{name!r}]", amount) for name, amount in value.items()}

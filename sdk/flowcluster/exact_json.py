@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any
 
+from flowcluster.texts import is_utf8
+
 #: The whole numbers that the Kubernetes API server keeps; it makes floating-point numbers of others.
 SMALLEST, LARGEST = -(2**63), 2**63 - 1
 
@@ -25,7 +27,7 @@ def change(value: Any, *, keys: bool = True, in_kubernetes: bool = False) -> str
     if isinstance(value, bool) or value is None:
         return None
     if isinstance(value, str):
-        return None if value.isascii() or _is_text(value) else " has a character that UTF-8 does not have"
+        return None if is_utf8(value) else " has a character that UTF-8 does not have"
     if isinstance(value, float):
         return None if math.isfinite(value) else f" is {float(value)}, which JSON does not have"
     if isinstance(value, int):
@@ -35,7 +37,7 @@ def change(value: Any, *, keys: bool = True, in_kubernetes: bool = False) -> str
     for place, item in _items(value):
         if keys and isinstance(value, Mapping) and not isinstance(place, str):
             return f" has the key {place!r}, of which JSON makes text: use text as key"
-        if isinstance(value, Mapping) and isinstance(place, str) and not _is_text(place):
+        if isinstance(value, Mapping) and isinstance(place, str) and not is_utf8(place):
             return " has a key with a character that UTF-8 does not have"
         if (found := change(item, keys=keys, in_kubernetes=in_kubernetes)) is not None:
             return f"[{place!r}]{found}"
@@ -51,11 +53,3 @@ def _items(value: Any) -> Iterator[tuple[Any, Any]]:
         yield from ((field.name, getattr(value, field.name)) for field in dataclasses.fields(value))
     elif hasattr(type(value), "__pydantic_fields__"):
         yield from vars(value).items()
-
-
-def _is_text(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import types
 from collections.abc import Callable, Coroutine, Mapping
 from typing import (
@@ -22,6 +21,7 @@ from typing import (
 
 from flowcluster import context
 from flowcluster.annotations import Mark
+from flowcluster.described import Described
 from flowcluster.engine import flow_run
 from flowcluster.engine.flow_spec import FlowOptions, FlowSpec
 from flowcluster.engine.inputs import WaitFor
@@ -48,7 +48,7 @@ Futures = RunFuture[Any] | list[TaskFuture[Any]]
 
 
 @is_maker(FlowSpec)
-class Flow(Generic[P, R_co]):
+class Flow(Described, Generic[P, R_co]):
     """A function whose call is a flow run. Made by `flow`.
 
     Type checkers assume that no sync flow calls an async flow: a call of an async flow has the type of a coroutine.
@@ -61,6 +61,7 @@ class Flow(Generic[P, R_co]):
     """
 
     __name__: str
+    spec: FlowSpec
 
     def __init__(self, spec: FlowSpec, binding: Binding = Binding.INSTANCE) -> None:
         self.spec = spec
@@ -72,21 +73,6 @@ class Flow(Generic[P, R_co]):
     def fn(self) -> Callable[P, R_co]:
         """The flow's function itself; a call of it is no flow run."""
         return self.spec.function
-
-    @property
-    def name(self) -> str:
-        """Name of the flow."""
-        return self.spec.name
-
-    @property
-    def description(self) -> str | None:
-        """What it does, for people: the option, or the function's docstring."""
-        return self.spec.description if self.spec.description is not None else inspect.getdoc(self.spec.function)
-
-    @property
-    def version(self) -> str | None:
-        """The option of that name."""
-        return self.spec.version
 
     @property
     def task_runner(self) -> TaskRunner:

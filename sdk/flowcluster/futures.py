@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextvars
-import logging
-import threading
-from collections import deque
-from collections.abc import Callable, Generator, Iterable
-from typing import Any, Generic, Literal, Protocol, Self, TypeVar, overload
+from collections.abc import Generator, Iterable
+from typing import Any, Generic, Literal, Self, TypeVar, overload
 
-from flowcluster import guarding, states
+from flowcluster import states
 from flowcluster.gathering import DoneAndNotDone, as_completed, wait
+from flowcluster.run_future import RunFuture
 from flowcluster.states import State
 from flowcluster.waiting import wait_async, wait_blocking
 
@@ -28,169 +25,6 @@ __all__ = [
 T = TypeVar("T")
 R_co = TypeVar("R_co", covariant=True)
 F = TypeVar("F", bound="RunFuture[Any]")
-
-# One lock for all futures: it is held for a few instructions only, and a lock each would cost more.
-# Garbage collection can call code of users, which may come here again, in any thread that holds it.
-_lock = threading.RLock()
-_logger = logging.getLogger("flowcluster.futures")
-_settling = threading.local()
-
-
-class Owner(Protocol):
-    """What a future asks for the end of its run."""
-
-    def cancel(self, future: Any) -> bool:
-        """End the run as cancelled; False if it has already ended."""
-
-
-class RunFuture(Generic[R_co]):
-    """What all handles share. Made by ``.submit``, never by users.
-
-    Attributes:
-        name: name of the task run.
-        handle: what the runner gave back for the run, if it can wait for such a thing by itself.
-        is_settled: whether the run's state is its last one.
-        is_firm: whether the handle will not be replaced by another one, as a retry does.
-        owner: what runs it, and can give it up.
-    """
-
-    __slots__ = (
-        "__weakref__",
-        "_callbacks",
-        "_listeners",
-        "_state",
-        "handle",
-        "is_firm",
-        "is_settled",
-        "name",
-        "owner",
-    )
-
-    def __init__(self, name: str, owner: Owner | None = None) -> None:
-        self.name = name
-        self.owner = owner
-        self.handle: Any = None
-        self.is_firm = True
-        self.is_settled = False
-        self._state: State[Any] = _PENDING
-        self._callbacks: list[Callable[[], None]] | None = None
-        self._listeners: deque[tuple[contextvars.Context, Callable[[Any], object]]] | None = None
-
-    @property
-    def state(self) -> State[R_co]:
-        """How the run stands now."""
-        return self._state
-
-    def done(self) -> bool:
-        """Whether the run has ended, or will never start."""
-        return self.is_settled
-
-    def cancel(self) -> bool:
-        """End the run as cancelled; False if it has already ended.
-
-        What has not started never will, and what waits for the run neither. A coroutine, or a task on
-        a cluster that can do so, is stopped; a function in a thread cannot be, and goes on unheeded.
-        """
-        return self.owner is not None and self.owner.cancel(self)
-
-    def add_done_callback(self, callback: Callable[[Self], object]) -> None:
-        """Call `callback` with this future once the run has ended, at once if it has already.
-
-        The callbacks of a future are called one after the other, in a thread that no run depends on. What a
-        callback raises is logged.
-        """
-        with _lock:
-            # After the end, too, while those that came before are being called.
-            if not self.is_settled or self._listeners is not None:
-                if self._listeners is None:
-                    self._listeners = deque()
-                self._listeners.append((contextvars.copy_context(), callback))
-                return
-        self._call(callback)
-
-    def _call(self, callback: Callable[[Any], object]) -> None:
-        try:
-            callback(self)
-        except BaseException as error:
-            if guarding.is_interrupt(error):
-                raise
-            guarding.quietly(_logger.error, "A callback of task run '%s' raised:", self.name, exc_info=error)
-
-    @property
-    def has_listeners(self) -> bool:
-        """For the engine: whether callbacks of the user wait to be called."""
-        return self._listeners is not None
-
-    def notify(self) -> None:
-        """For the engine: call the callbacks of the user; the run has ended."""
-        while True:
-            with _lock:
-                if not self._listeners:
-                    self._listeners = None
-                    return
-                context, callback = self._listeners.popleft()
-            context.run(self._call, callback)
-
-    def when_done(self, callback: Callable[[], None]) -> None:
-        """For the engine: call `callback`, which must not raise, once the run has ended; from any thread."""
-        with _lock:
-            if not self.is_settled:
-                if self._callbacks is None:
-                    self._callbacks = []
-                self._callbacks.append(callback)
-                return
-        callback()
-
-    def started(self) -> None:
-        """For the engine: the run's function is being executed."""
-        self.pass_through(_RUNNING)
-
-    def pass_through(self, state: State) -> None:
-        """For the engine: the run is in a state that is not its last."""
-        with _lock:
-            if not self.is_settled:
-                self._state = state
-
-    def settle(self, state: State) -> bool:
-        """For the engine: the run ends in `state`. False if it has already ended otherwise."""
-        with _lock:
-            if self.is_settled:
-                return False
-            self._state = state
-            self.is_settled = True
-            callbacks, self._callbacks = self._callbacks, None
-        if callbacks:
-            _call_all(callbacks)
-        if self.owner is None:
-            self.notify()
-        return True
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name!r} {self._state}>"
-
-
-_PENDING = states.pending()
-_RUNNING = states.running()
-
-
-def _call_all(callbacks: list[Callable[[], None]]) -> None:
-    # A callback may settle the next future of a chain. Without the queue a long chain of failures
-    # would be one recursion per task.
-    queue: deque[Callable[[], None]] | None = getattr(_settling, "queue", None)
-    if queue is not None:
-        queue.extend(callbacks)
-        return
-    queue = _settling.queue = deque(callbacks)
-    try:
-        while queue:
-            try:
-                queue.popleft()()
-            except BaseException as error:
-                if guarding.is_interrupt(error):
-                    raise
-                guarding.quietly(_logger.error, "The end of a task run could not be passed on:", exc_info=error)
-    finally:
-        _settling.queue = None
 
 
 class TaskFuture(RunFuture[R_co]):

@@ -8,13 +8,14 @@ in the shape above, from level ``INFO``. ``FLOWCLUSTER_LOGGING_LEVEL`` names ano
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
-from flowcluster import context, guarding, library_logs, terminal
+from flowcluster import context, guarding, library_logs, terminal, texts
 from flowcluster.project.shared import public
 from flowcluster.tracebacks import format_trimmed, with_code
 
@@ -151,6 +152,7 @@ def configure() -> None:
         root.addHandler(console)
     if extra:
         library_logs.attach(extra, console, root.getEffectiveLevel())
+    _keep_forwarding()
 
 
 def _is_configured() -> bool:
@@ -211,15 +213,44 @@ class ForwardHandler(logging.Handler):
             self.handleError(record)
 
 
+class _Forwarding:
+    """What this process sends to drivers, if it is a worker: records from the least of the drivers' levels on."""
+
+    handler: ForwardHandler | None = None
+    level = logging.CRITICAL
+
+
 def forward(handler: ForwardHandler, level: int, loggers: Iterable[str]) -> None:
-    """On a worker: let `handler` send the records of this package's and these loggers from `level` on."""
+    """On a worker: let `handler` send the records of this package's and these loggers from `level` on.
+
+    The driver decides what it shows. Code of tasks can configure logging, or disable it, for the worker's own lines
+    only.
+    """
+    if _Forwarding.handler is None:
+        for logger in (root, engine, flow_runs, task_runs):
+            # Not a class of ours: the application can have set one of its own.
+            vars(logger)["isEnabledFor"] = functools.partial(_is_sent_or_enabled, logger)
+    _Forwarding.handler, _Forwarding.level = handler, min(level, _Forwarding.level)
+    configure()
+    library_logs.attach(loggers, handler, level, is_first=True)
+
+
+def _keep_forwarding() -> None:
+    """Restore what `forward` did, in case that code of a task configured logging."""
+    handler, level = _Forwarding.handler, _Forwarding.level
+    if handler is None:
+        return
     if handler not in root.handlers:
-        root.addHandler(handler)
-        # After it, so that it shows only what was not sent.
-        configure()
+        root.handlers.insert(0, handler)  # before the console, which shows only what was not sent
     if root.level == logging.NOTSET or root.level > level:
         root.setLevel(level)
-    library_logs.attach(loggers, handler, level, is_first=True)
+
+
+def _is_sent_or_enabled(logger: logging.Logger, level: int) -> bool:
+    if logger.disabled or _Forwarding.handler not in root.handlers:
+        configure()
+    # `logging.disable` does not count for what a driver wants.
+    return level >= _Forwarding.level or type(logger).isEnabledFor(logger, level)
 
 
 def to_dict(record: logging.LogRecord) -> dict[str, Any]:
@@ -235,8 +266,7 @@ def _plain(value: Any) -> Any:
     if value is None or type(value) in (int, float, bool):
         return value
     if isinstance(value, str):
-        # A worker of Dask closes itself at a line that UTF-8 cannot encode, such as one with a file's name.
-        return value if value.isascii() else value.encode(errors="backslashreplace").decode()
+        return texts.escaped(value)
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if isinstance(value, Mapping):

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flowcluster.project.shared import public
+from flowcluster.texts import as_bytes
 
 
 def run_name() -> str:
@@ -42,5 +43,4 @@ def task_key(function: Callable[..., Any]) -> str:
     if module == "__main__":
         module = os.path.splitext(os.path.basename(getattr(sys.modules["__main__"], "__file__", None) or module))[0]
     qualified = getattr(function, "__qualname__", type(function).__qualname__)
-    # The name of a script's file need not be valid Unicode.
-    return f"{zlib.crc32(f'{module}.{qualified}'.encode(errors='surrogatepass')):08x}"
+    return f"{zlib.crc32(as_bytes(f'{module}.{qualified}')):08x}"

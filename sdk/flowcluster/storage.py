@@ -11,7 +11,7 @@ import pickle
 import time
 from typing import Any, NamedTuple
 
-from flowcluster import pickling
+from flowcluster import pickling, texts
 
 ENV_STORAGE = "FLOWCLUSTER_RESULT_STORAGE"
 
@@ -101,7 +101,7 @@ class Storage:
     def _path(self, key: str) -> str:
         import hashlib
 
-        return f"{self._root}/{hashlib.sha256(key.encode()).hexdigest()}"
+        return f"{self._root}/{hashlib.sha256(texts.as_bytes(key)).hexdigest()}"
 
 
 @functools.lru_cache(maxsize=32)

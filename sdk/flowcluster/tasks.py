@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import types
 from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, Generic, Literal, Never, ParamSpec, Self, TypeVar, Unpack, overload
 
 from flowcluster import context, errors
 from flowcluster.annotations import Mark
+from flowcluster.described import Described
 from flowcluster.engine import direct_call, mapping, nested, submission
 from flowcluster.engine.caching import task_input_hash
 from flowcluster.engine.inputs import WaitFor
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 @is_maker(TaskSpec)
-class Task(Generic[P, R_co]):
+class Task(Described, Generic[P, R_co]):
     """A function whose calls in a flow are task runs. Made by `task`.
 
     Type checkers assume that an async task belongs to an async flow: a call of it has the type of a coroutine, and its
@@ -44,6 +44,7 @@ class Task(Generic[P, R_co]):
     """
 
     __name__: str
+    spec: TaskSpec
 
     def __init__(self, spec: TaskSpec, binding: Binding = Binding.INSTANCE, owner: tuple[Any, ...] = ()) -> None:
         self.spec = spec
@@ -59,21 +60,6 @@ class Task(Generic[P, R_co]):
     def fn(self) -> Callable[P, R_co]:
         """The task's function itself; a call of it is no task run."""
         return types.MethodType(self.spec.function, *self._owner) if self._owner else self.spec.function
-
-    @property
-    def name(self) -> str:
-        """Name of the task."""
-        return self.spec.name
-
-    @property
-    def description(self) -> str | None:
-        """What it does, for people: the option, or the function's docstring."""
-        return self.spec.description if self.spec.description is not None else inspect.getdoc(self.spec.function)
-
-    @property
-    def version(self) -> str | None:
-        """The option of that name."""
-        return self.spec.version
 
     # A result type `Any` matches the first overload of each kind: without those for `Never`, it would match those for
     # coroutines.

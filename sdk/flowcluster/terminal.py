@@ -11,6 +11,8 @@ import os
 import sys
 import threading
 
+from flowcluster import platforms
+
 #: ``0`` or ``1``: whether a progress line is wanted; by default it is, except in a build service (``CI``).
 ENV_PROGRESS = "FLOWCLUSTER_PROGRESS"
 
@@ -25,9 +27,8 @@ _CUT, _WRAP = "\x1b[?7l", "\x1b[?7h"
 
 #: Held while a line is written, by `print` in runs and by the log, which may share a pipe.
 whole_lines = threading.RLock()
-if hasattr(os, "register_at_fork"):  # not on Windows
-    # A child in which nothing else runs would wait for a lock that another thread of its parent held.
-    os.register_at_fork(after_in_child=whole_lines._at_fork_reinit)  # type: ignore[attr-defined]
+# A child in which nothing else runs would wait for a lock that another thread of its parent held.
+platforms.after_fork(whole_lines._at_fork_reinit)  # type: ignore[attr-defined]
 
 #: Rows below which a terminal has none to spare.
 LEAST_ROWS = 4
@@ -90,8 +91,8 @@ class LastRow:
             size = os.get_terminal_size(self._descriptor)
         except OSError:
             return
-        if size.lines < LEAST_ROWS or not self._in_foreground():
-            return
+        if size.lines < LEAST_ROWS or not platforms.is_in_foreground(self._descriptor):
+            return  # a program in the background would write over the shell's prompt
         start = ""
         if os.getpid() != self._process:  # forked since: what is shown is the parent's
             self._process, self._size = os.getpid(), None
@@ -112,15 +113,6 @@ class LastRow:
         if self._size is None:
             return ""
         return _SAVE + _WHOLE + _GO_TO.format(self._size.lines) + _ERASE + _RESTORE
-
-    def _in_foreground(self) -> bool:
-        if not hasattr(os, "tcgetpgrp"):
-            return True  # Windows has no programs in the background of a terminal
-        # A program in the background would write over the shell's prompt.
-        try:
-            return os.tcgetpgrp(self._descriptor) == os.getpgrp()
-        except OSError:
-            return True  # it is not this process's controlling terminal, so there is no shell to disturb
 
     def _write(self, text: str) -> None:
         # In one piece and past Python's buffers: a terminal does not mix single writes.

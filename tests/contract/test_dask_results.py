@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import gc
 import os
 from typing import Any
@@ -140,3 +141,32 @@ def test_exception_that_the_driver_cannot_read_keeps_its_text(cluster: Any) -> N
         return str(odd), odd.code, type(odd).__name__, str(locked)
 
     assert body() == ("code 5 at home", 5, "Odd", "ValueError: locked")
+
+
+@pytest.mark.parametrize("size", [1, 100_000], ids=["small", "large"])
+def test_enums_that_workers_cannot_import_come_back_as_they_are(cluster: Any, size: int) -> None:
+    class Mode(enum.Flag):
+        R = 1
+        W = 2
+        RW = 3
+
+    class Planet(enum.Enum):
+        EARTH = 5.97
+        WORLD = 5.97
+
+        def __init__(self, mass: float) -> None:
+            self.weight = mass * 2
+
+    @task
+    def make() -> tuple[Any, ...]:
+        return Mode.RW, Planet.WORLD, Planet.EARTH.weight, "x" * size
+
+    @flow(task_runner=DaskTaskRunner(address=cluster.scheduler_address))
+    def body() -> Any:
+        made = make.submit()
+        return made.result()[:3], echo.submit(made).result()[:3]
+
+    for mode, planet, weight in body():
+        assert mode is Mode.RW
+        assert planet is Planet.EARTH
+        assert weight == 11.94

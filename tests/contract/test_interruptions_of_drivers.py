@@ -116,6 +116,31 @@ def test_interrupted_program_leaves_nothing_behind(
     assert left_in_session(program.process.pid) == []
 
 
+@pytest.mark.parametrize("where", ["dask", "threads"])
+def test_processes_of_tasks_end_with_a_killed_driver(where: str, flows: Path, tmp_path: Path) -> None:
+    """Processes that multiprocessing forked or spawned, and those of the local cluster."""
+    program = Program(tmp_path, [sys.executable, str(flows), f"processes_on_{where}"], {})
+    program.until_it_hangs()
+    session = program.process.pid
+    program.process.kill()
+    program.process.wait()
+
+    wait_until(lambda: not left_in_session(session), "no process is left")
+    assert program.process.stderr is not None
+    program.process.stderr.close()
+
+
+@pytest.mark.parametrize("where", ["dask", "threads"])
+def test_processes_of_tasks_end_with_an_interrupted_driver(where: str, flows: Path, tmp_path: Path) -> None:
+    """A terminal sends Ctrl-C to the program and to the processes that it started."""
+    program = Program(tmp_path, [sys.executable, str(flows), f"processes_on_{where}"], {})
+    program.until_it_hangs()
+    os.killpg(program.process.pid, signal.SIGINT)
+    program.process.communicate(timeout=60)
+
+    wait_until(lambda: not left_in_session(program.process.pid), "no process is left")
+
+
 @pytest.mark.parametrize("name", ["on_dask", "on_threads_async"])
 def test_driver_tells_that_it_was_stopped(name: str, flows: Path, tmp_path: Path) -> None:
     """A driver that receives SIGTERM leaves its outcome and exits with the code for it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import logging.config
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 
 from flowcluster import flow, get_run_logger, library_logs, task
 from flowcluster.task_runners import DaskTaskRunner, SequentialTaskRunner, TaskRunner
+from tests.contract.kinds import make
 from tests.support.frames import sdk_frames
 
 FLOWS = Path(__file__).with_name("flows")
@@ -239,3 +241,47 @@ def test_lines_of_a_flow_that_a_task_calls_come_to_the_driver(runner: TaskRunner
         assert texts.count(expected) == 1, texts
     assert len([text for text in texts if text.startswith("Created flow run") and "'inner'" in text]) == 1
     assert len([text for text in texts if text.startswith("Finished in state")]) == 4
+
+
+CONFIGURATIONS = (
+    "logging.config.dictConfig({'version': 1})",
+    "logging.config.dictConfig({'version': 1, 'loggers': {'flowcluster': {'level': 'ERROR'}}})",
+    "logging.basicConfig(level='ERROR', force=True)",
+    "logging.disable()",
+)
+
+
+@flow
+def speaking_flow(text: str) -> None:
+    get_run_logger().info("flow %s", text)
+
+
+@task
+def configure_logging(code: str) -> None:
+    """Leave the worker's logging as it was: other tests use it, too."""
+    logger, manager = get_run_logger(), logging.root.manager
+    before = logging.root.level, list(logging.root.handlers), manager.disable
+    try:
+        exec(code, {"logging": logging, "_": logging.config})
+        logger.info("after %s", code)
+        speaking_flow(code)
+    finally:
+        logging.root.level, logging.root.handlers[:], manager.disable = before
+
+
+@pytest.mark.parametrize("kind", ["dask by address", "ray"])
+def test_lines_arrive_after_a_task_configures_logging(
+    kind: str, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "flowcluster")
+
+    @flow(task_runner=make(kind, request))
+    def body() -> None:
+        for code in CONFIGURATIONS:
+            configure_logging.submit(code).result()
+
+    body()
+
+    found = [record.getMessage() for record in caplog.records]
+    expected = [f"{where} {code}" for code in CONFIGURATIONS for where in ("after", "flow")]
+    assert [text for text in found if text in expected] == expected

@@ -7,6 +7,7 @@ import contextlib
 import importlib
 import os
 import sys
+import threading
 from typing import Any
 
 from flowcluster.agent import messages
@@ -26,6 +27,8 @@ _TIMEOUT = (2.0, 3.0)
 EXPLAIN_SECONDS = 10.0
 #: Seconds for connections to end when the agent does.
 CLOSE_SECONDS = 2.0
+#: Bytes that are read from the driver at a time.
+_CHUNK = 65_536
 
 _VANISHED = Outcome(
     state="Crashed",
@@ -53,7 +56,7 @@ class Agent:
     async def run(self) -> None:
         """Serve until the driver releases its cluster, or ends."""
         loop = asyncio.get_running_loop()
-        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(self._stdin), sys.stdin)
+        threading.Thread(target=feed, args=[loop, self._stdin], name="flowcluster-stdin", daemon=True).start()
         keeping = asyncio.create_task(self._keep())
         if self._job.adapts:  # what that takes is imported while the cluster starts
             getting_ready = asyncio.to_thread(importlib.import_module, f"{__package__}.scaling")
@@ -151,6 +154,15 @@ class Agent:
                 if loop.time() > until:
                     return tell(messages.Released(str(error)))
             await asyncio.sleep(RETRY_SECONDS)
+
+
+def feed(loop: asyncio.AbstractEventLoop, reader: asyncio.StreamReader) -> None:
+    """Give the reader what the driver writes, in a thread: event loops on Windows cannot wait for such a pipe."""
+    descriptor = sys.stdin.fileno()
+    with contextlib.suppress(OSError, RuntimeError):  # the loop is closed
+        while data := os.read(descriptor, _CHUNK):
+            loop.call_soon_threadsafe(reader.feed_data, data)
+        loop.call_soon_threadsafe(reader.feed_eof)
 
 
 def tell(message: messages.Message) -> None:

@@ -7,7 +7,6 @@ import dataclasses
 import logging
 import os
 import queue
-import select
 import subprocess
 import sys
 import threading
@@ -15,6 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from flowcluster import platforms
 from flowcluster.agent import messages
 from flowcluster.agent.messages import Adapt, Counted, Forward, Forwarding, Job, Lost, Released, Trouble
 from flowcluster.context import Counts
@@ -116,9 +116,7 @@ class Agent:
     def _has_room(self) -> bool:
         """Whether a message can be written without waiting: an agent that is stopped reads none."""
         assert self._process.stdin is not None
-        poll = select.poll()
-        poll.register(self._process.stdin, select.POLLOUT)
-        return bool(poll.poll(0))
+        return platforms.has_room(self._process.stdin.fileno())
 
     def _ask(self, message: messages.Message) -> None:
         try:
@@ -136,8 +134,8 @@ class Agent:
             raise KubernetesError("The agent that keeps the run's Lease does not answer.") from None
 
     def _started(self) -> subprocess.Popen[str]:
-        # Not from the working directory, in which a file may be called like a module; in a session of its own, which
-        # no Ctrl-C in a terminal reaches.
+        # Not from the working directory, in which a file may be called like a module; where no Ctrl-C in a
+        # terminal reaches it.
         path = os.pathsep.join([str(_PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", f"{_PACKAGE.name}.agent", self._job.to_json()],
@@ -145,7 +143,7 @@ class Agent:
             stdout=subprocess.PIPE,
             text=True,
             env={**os.environ, "PYTHONPATH": path},
-            start_new_session=True,
+            **platforms.beyond_ctrl_c(),
         )
         threading.Thread(target=self._listen, args=[process], name="flowcluster-agent", daemon=True).start()
         return process

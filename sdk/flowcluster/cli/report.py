@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-from flowcluster import exact_json
+from flowcluster import exact_json, texts
 from flowcluster.engine.run import FlowRun
 from flowcluster_api.driver import Outcome
 
@@ -38,7 +38,7 @@ def document(outcome: Outcome, run: FlowRun | None, seconds: float) -> str:
             told["result"] = _plain(run.state.result())
         except ValueError as error:
             told["resultError"] = f"The result cannot be written as JSON: {error}"
-    return json.dumps(told, ensure_ascii=False, allow_nan=False)
+    return texts.escaped(json.dumps(told, ensure_ascii=False, allow_nan=False))
 
 
 def _tasks(run: FlowRun | None) -> dict[str, int]:

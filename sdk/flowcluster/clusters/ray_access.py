@@ -17,6 +17,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
 
+from flowcluster import platforms
 from flowcluster.clusters.address import wait_for_ray
 from flowcluster.errors import ClusterUnreachable
 from flowcluster_api import driver
@@ -122,7 +123,7 @@ class _Node:
         ]  # fmt: skip
         self._process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            start_new_session=True,
+            **platforms.beyond_ctrl_c(),
         )  # fmt: skip
         self._lines: list[str] = []
         self._news: SimpleQueue[bool] = SimpleQueue()

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import contextvars
 import os
-import sys
 import threading
 from collections.abc import Callable
 
-if sys.platform != "win32":
-    import fcntl
+from flowcluster import platforms
 
 #: The keys that the code computes here: it must not wait for itself.
 held: contextvars.ContextVar[frozenset[str]] = contextvars.ContextVar("flowcluster_claims", default=frozenset())
@@ -92,13 +90,13 @@ class FileLock:
         threading.Thread(target=work, name="flowcluster-cache", daemon=True).start()
 
     def _locked(self, wait: bool) -> bool:
-        if sys.platform == "win32":
+        if not platforms.has_file_locks():
             return True
         os.makedirs(os.path.dirname(self._path), exist_ok=True)
         while True:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+                platforms.lock_file(descriptor, wait)
                 if _is_file_of(self._path, descriptor):  # else its holder has deleted it meanwhile
                     with self._lock:
                         if self._is_wanted:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
-from flowcluster import context, errors, guarding, logs, names, prints, states
+from flowcluster import child_processes, context, errors, guarding, logs, names, prints, states
 from flowcluster.engine import hooks, inputs, parameters, progress, retrying, run_names, timeouts
 from flowcluster.engine.conclusion import conclude, without_cluster
 from flowcluster.engine.execution import Args, Kwargs, state_of
@@ -70,6 +70,7 @@ async def run(
     tags = context.tags_here.set(context.united(run.tags, spec.tags))
     run.tags = context.tags_here.get()
     prints.install(run.log_prints)
+    child_processes.end_with_this_process()
     try:
         with nullcontext(Termination()) if parent else sigterm_interrupts(on_loop=spec.is_async) as termination:
             run.state = await _guarded(run, spec, args, kwargs, colour, wait_for, termination)
@@ -105,10 +106,24 @@ async def _guarded(
     # A coroutine that is being closed may not suspend any more.
     if isinstance(run.interrupt, GeneratorExit):
         colour = Blocking()
+    elif run.interrupt is not None:
+        await _user_code_ended(run, colour)
     run.state = state
     run.runner.outcome = functools.partial(outcome_of, run)
     await _close(run, colour, cancel=run.interrupt is not None or state.name == "TimedOut")
     return state
+
+
+async def _user_code_ended(run: FlowRun, colour: Colour) -> None:
+    """Wait for callbacks and hooks of task runs, which no thread would call after the end of the process.
+
+    A second interrupt ends the wait.
+    """
+    try:
+        await colour.wait(run.when_user_code_ended)
+    except BaseException as error:
+        run.interrupt = error
+        run.logger.warning("Callbacks or hooks of task runs had not ended.")
 
 
 async def _close(run: FlowRun, colour: Colour, cancel: bool) -> None:

@@ -22,6 +22,7 @@ from typing import Any
 from flowcluster import guarding
 from flowcluster.engine import code_names
 from flowcluster.project.shared import cleaned, public
+from flowcluster.texts import as_bytes
 from flowcluster.tracebacks import is_of_project
 
 _PLAIN = frozenset({type(None), bool, complex, type(Ellipsis), type(NotImplemented)})
@@ -99,7 +100,7 @@ class Hasher:
         if kind is functools.partial:
             return "partial", [self.digest(part, where) for part in (value.func, value.args, value.keywords)]
         if kind is types.ModuleType:
-            return "module", [public(value.__name__).encode()]
+            return "module", [as_bytes(public(value.__name__))]
         if kind is types.CellType:
             return "cell", [self.digest(value.cell_contents, where)] if _is_filled(value) else []
         return self._object(value, kind, where)
@@ -112,17 +113,17 @@ class Hasher:
         if kind is property:
             return "property", [self.digest(part, where) for part in (value.fget, value.fset, value.fdel)]
         if isinstance(value, enum.Enum):
-            return "enum", [self.digest(kind, where), value.name.encode()]
+            return "enum", [self.digest(kind, where), as_bytes(value.name)]
         if isinstance(value, _BY_NAME):
             owner = getattr(value, "__self__", getattr(value, "__objclass__", None))
             if owner is None or isinstance(owner, types.ModuleType):
-                return "function", [_name_of(value).encode()]
-            return "method", [value.__name__.encode(), self.digest(owner, where)]
+                return "function", [as_bytes(_name_of(value))]
+            return "method", [as_bytes(value.__name__), self.digest(owner, where)]
         # A task or flow is its function; what `functools.wraps` and `lru_cache` made is what it wraps.
         inner = getattr(value, "fn", None) if kind.__module__.startswith("flowcluster.") else None
         inner = inner or (getattr(value, "__wrapped__", None) if callable(value) else None)
         if inner is not None:
-            return "wrapped", [_name_of(kind).encode(), self.digest(inner, where)]
+            return "wrapped", [as_bytes(_name_of(kind)), self.digest(inner, where)]
         return self._reduced(value, kind, where)
 
     def _reduced(self, value: Any, kind: type, where: str) -> tuple[str, Iterable[bytes]]:
@@ -136,7 +137,7 @@ class Hasher:
                 "made from, or give cache_key_fn a function of your own."
             ) from error
         if isinstance(reduced, str):
-            return "global", [f"{public(str(getattr(value, '__module__', None)))}.{reduced}".encode()]
+            return "global", [as_bytes(f"{public(str(getattr(value, '__module__', None)))}.{reduced}")]
         function, arguments, state, items, pairs = (*reduced, None, None, None, None)[:5]
         parts = [self.digest(kind, where), self.digest(function, where), self.digest(arguments, where)]
         parts.append(self.digest(state, where))
@@ -157,7 +158,7 @@ class Hasher:
 
     def _function(self, value: types.FunctionType, where: str) -> tuple[str, Iterable[bytes]]:
         if not is_of_project(value.__code__.co_filename) and _is_importable(value):
-            return "function", [_name_of(value).encode()]
+            return "function", [as_bytes(_name_of(value))]
         where = f"function {value.__qualname__!r}"
         closure = [self.digest(cell, f"variable {name!r} of {where}") for name, cell in _closure(value)]
         defaults = [self.digest(part, f"a default of {where}") for part in (value.__defaults__, value.__kwdefaults__)]
@@ -189,8 +190,8 @@ class Hasher:
 
     def _class(self, value: type, where: str) -> tuple[str, Iterable[bytes]]:
         if not _is_class_of_project(value):
-            return "class", [_name_of(value).encode()]
-        parts = [value.__qualname__.encode()]
+            return "class", [as_bytes(_name_of(value))]
+        parts = [as_bytes(value.__qualname__)]
         where = f"class {value.__qualname__!r}"
         parts += [self.digest(base, where) for base in value.__bases__]
         if issubclass(value, enum.Enum):
@@ -213,14 +214,14 @@ class Hasher:
         try:
             return self.digest(value, where)
         except CannotHash:
-            return _name_of(type(value)).encode()
+            return as_bytes(_name_of(type(value)))
 
 
 def _scalar(value: Any) -> bytes | None:
     """Return what stands for a value that contains no others; its digest if it is long."""
     kind = type(value)
     if kind is str:
-        data = b"str " + value.encode("utf-8", "surrogatepass")
+        data = b"str " + as_bytes(value)
     elif kind is int:
         data = b"int " + hex(value).encode()
     elif kind is float:

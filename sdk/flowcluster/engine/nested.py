@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 
-from flowcluster import errors
+from flowcluster import errors, texts
 from flowcluster.context import TaskContext
 from flowcluster.engine import progress
 from flowcluster.engine.run import FlowRun
@@ -27,7 +27,7 @@ class NestedRuns(FlowRun):
         super().__init__(task.flow_run_name, task.flow_name, task.spec.is_async, runner, log_prints=task.log_prints)
         self._owns_runner = not isinstance(flow, FlowRun)
         # Workers do not share a counter: what tells these runs apart is the task run that they belong to.
-        self._prefix = f"{zlib.crc32(f'{task.name}/{task.run_count}'.encode()) & 0xFFFF:04x}-"
+        self._prefix = f"{zlib.crc32(texts.as_bytes(f'{task.name}/{task.run_count}')) & 0xFFFF:04x}-"
         self._task = task
         if task.topic is not None:
             self.send_logs_to(task.topic)  # they too are for the driver's log

@@ -72,6 +72,8 @@ class FlowRun(context.FlowContext):
         self._open: set[RunFuture[Any]] = set()
         self._closing = 0
         self._idle: list[Callable[[], None]] = []
+        self._user_calls = 0
+        self._after_user_calls: list[Callable[[], None]] = []
         self._shared: dict[TaskSpec, SharedPart] = {}
         #: All runs of the tree that are not garbage.
         self._tree: weakref.WeakSet[FlowRun] = parent._tree if parent else weakref.WeakSet()
@@ -210,11 +212,36 @@ class FlowRun(context.FlowContext):
             function()
             return
         with self._lock:
+            self._user_calls += 1
             pool = self._user_code = self._user_code or ThreadPool(_USER_THREADS, linger=_LINGER)
+
+        def call() -> None:
+            try:
+                function()
+            finally:
+                self._user_call_ended()
+
         try:
-            pool.submit(function)
+            pool.submit(call)
         except RuntimeError:  # the system has no thread left
-            function()
+            call()
+
+    def _user_call_ended(self) -> None:
+        with self._lock:
+            self._user_calls -= 1
+            waiting = [] if self._user_calls else self._after_user_calls
+            if waiting:
+                self._after_user_calls = []
+        for callback in waiting:
+            callback()
+
+    def when_user_code_ended(self, callback: Callable[[], None]) -> None:
+        """Call back once no code of the user is called by `call_user_code`, immediately if none is."""
+        with self._lock:
+            if self._user_calls:
+                self._after_user_calls.append(callback)
+                return
+        callback()
 
     def counts(self) -> context.Counts:
         """Return the run's own task runs and subflow runs by how far they are, and what its tree has not ended."""

@@ -8,12 +8,10 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from flowcluster import platforms
 from flowcluster.errors import Terminated
-
-if TYPE_CHECKING:
-    import asyncio
 
 #: Called when the signal arrives, before the run is broken off.
 on_sigterm: list[Callable[[], None]] = []
@@ -90,7 +88,7 @@ def _cancelled_by_sigterm(termination: Termination) -> Iterator[None]:
         if handled.before not in (signal.SIG_DFL, terminate):
             yield
             return
-        _call_on_sigterm(loop, handled.cancel_all)
+        platforms.call_on_signal(loop, signal.SIGTERM, handled.cancel_all)
         _on_loops[loop] = handled
     handled.cancels.append(cancel)
     try:
@@ -99,18 +97,7 @@ def _cancelled_by_sigterm(termination: Termination) -> Iterator[None]:
         handled.cancels.remove(cancel)
         if not handled.cancels:
             del _on_loops[loop]
-            try:
-                loop.remove_signal_handler(signal.SIGTERM)
-            except NotImplementedError:
-                pass  # Windows: see `_call_on_sigterm`
-            signal.signal(signal.SIGTERM, handled.before)
-
-
-def _call_on_sigterm(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:
-    try:
-        loop.add_signal_handler(signal.SIGTERM, function)
-    except NotImplementedError:  # event loops on Windows have no handlers for signals
-        signal.signal(signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(function))
+            platforms.call_no_more(loop, signal.SIGTERM, handled.before)
 
 
 def terminate(number: int, frame: FrameType | None) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import urllib3
 from kubernetes import client
 
+from flowcluster import texts
 from flowcluster.errors import KubernetesError, NotFound
 from flowcluster.kube.access import Access
 from flowcluster_api import names
@@ -51,6 +52,9 @@ class FlowRuns:
 
     def create(self, body: Object) -> Object:
         """Create a FlowRun; the object as it is stored."""
+        if (text := texts.first_not_utf8(body)) is not None:
+            # The API server would replace the character.
+            raise KubernetesError(f"Cannot create a FlowRun: {text!r} has a character that UTF-8 does not have.")
         return self._call(
             f"create a FlowRun in namespace {self.namespace}",
             self._api.create_namespaced_custom_object,

@@ -7,6 +7,7 @@ import logging
 import secrets
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from flowcluster import texts
 from flowcluster.errors import KubernetesError
 from flowcluster.kube.choice import Choice
 from flowcluster.packing import Code
@@ -42,7 +43,12 @@ class Submission(NamedTuple):
 def submission(
     spec: Object, code: Code | None, choice: Choice, storage: str | None, *, name: str, is_exact: bool
 ) -> Submission:
-    """The objects of a run with this spec, called `name`, or, unless `is_exact`, after it."""
+    """The objects of a run with this spec, called `name`, or, unless `is_exact`, after it.
+
+    Raises ValueError for a text that Kubernetes does not take.
+    """
+    if (text := texts.first_not_utf8((spec, name, choice.namespace))) is not None:
+        raise ValueError(f"{text!r} has a character that UTF-8 does not have, so that Kubernetes cannot keep it.")
     run = name if is_exact else f"{name}-{_letters()}"
     flow_run = {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": _metadata(run, choice), "spec": spec}
     if code is None:

@@ -10,7 +10,6 @@ import functools
 import importlib.machinery
 import importlib.util
 import os
-import re
 import sys
 import sysconfig
 import threading
@@ -18,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from types import CodeType, ModuleType
 from typing import Any
 
-from flowcluster.project import modules
+from flowcluster.project import files, modules
 from flowcluster.project.shared import PREFIX, Project, Source, public
 
 MIB = 1024 * 1024
@@ -29,16 +28,7 @@ LIMIT, FILE_LIMIT = 10 * MIB, MIB
 roots: set[str] = set()
 
 _OWN = frozenset({"flowcluster", "flowcluster_api", "__main__", "__mp_main__"})
-_FOREIGN = frozenset({"site-packages", "dist-packages", "node_modules", "__pycache__"})
 _PYTHON = tuple(sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib"))
-
-#: The module of each import statement, with the names that follow ``import``; or of a call of ``import_module``.
-_IMPORT = re.compile(
-    rb"^[ \t]*(?:from[ \t]+([.\w]+)[ \t]+import[ \t]*(\([^)]*\)|[^#;\n]*)|import[ \t]+([^#;\n]+))"
-    rb"|import_module\(\s*[\"']([.\w]+)[\"']",
-    re.MULTILINE,
-)
-_NAME = re.compile(rb"[.\w]+")
 
 _lock = threading.Lock()
 
@@ -73,7 +63,7 @@ def files_for(script: str) -> dict[str, Source]:
     folder = os.path.dirname(os.path.abspath(script))
     own = os.path.splitext(os.path.basename(script))[0]
     search = _Search({folder}, frozenset({own}), [folder])
-    search.imports_of(script, "", _read(script))
+    search.imports_of(script, "", files.read(script))
     search.follow()
     return search.sources
 
@@ -94,7 +84,7 @@ def _all_roots(scripts: frozenset[str]) -> set[str]:
 
 def _is_foreign(path: str) -> bool:
     """Whether a file is of Python itself or of an installed package."""
-    return path.startswith(_PYTHON) or not _FOREIGN.isdisjoint(path.split(os.sep))
+    return path.startswith(_PYTHON) or not files.FOREIGN.isdisjoint(path.split(os.sep))
 
 
 class _Search:
@@ -136,7 +126,7 @@ class _Search:
         path = getattr(module, "__file__", None)
         if path and os.path.isfile(path):
             if self.is_ours(os.path.abspath(path)):
-                self.imports_of(path, getattr(module, "__package__", None) or "", _read(path))
+                self.imports_of(path, getattr(module, "__package__", None) or "", files.read(path))
             return
         # An interactive session, such as a notebook: only what it defines is known.
         for value in list(vars(module).values()):
@@ -213,9 +203,9 @@ class _Search:
     def _add(self, name: str, path: str, *, is_package: bool) -> None:
         if name in self.sources and self.sources[name].path:
             return
-        text = _read(path)
+        text = files.read(path)
         self._size += len(text)
-        self.sources[name] = Source(path, is_package, text, _cached(path, text))
+        self.sources[name] = Source(path, is_package, text, files.compiled_code(path, text))
         self._todo.append((path, name if is_package else name.rpartition(".")[0], text))
         parent = name.rpartition(".")[0]
         while parent and parent not in self.sources:
@@ -223,11 +213,11 @@ class _Search:
             self._add_loaded(parent)
             parent = parent.rpartition(".")[0]
         if is_package:
-            self._spare.update(_below(name, os.path.dirname(path)))
+            self._spare.update(files.modules_below(name, os.path.dirname(path)))
 
     def imports_of(self, path: str, package: str, text: bytes) -> None:
         """Add what the import statements in a file name."""
-        for base, names in _imports(text):
+        for base, names in files.imports_in(text):
             if base.startswith("."):
                 level = len(base) - len(base.lstrip("."))
                 parts = package.split(".") if package else []
@@ -250,63 +240,11 @@ class _Search:
         self._todo.clear()
 
 
-def _imports(text: bytes) -> Iterator[tuple[str, list[str]]]:
-    """Names of modules in import statements, and the names that are imported from them."""
-    for base, names, plain, called in _IMPORT.findall(text):
-        if plain:
-            for part in plain.split(b","):
-                if found := _NAME.match(part.strip()):
-                    yield found[0].decode(), []
-        elif called:
-            yield called.decode(), []
-        else:
-            yield base.decode(), [name.decode() for name in _NAME.findall(names) if name != b"as"]
-
-
 def _names_in(code: CodeType) -> Iterator[str]:
     yield from code.co_names
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from _names_in(constant)
-
-
-def _below(package: str, folder: str) -> Iterator[tuple[str, str]]:
-    """Names and paths of the modules in a package."""
-    for path, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if name.isidentifier() and name not in _FOREIGN]
-        inner = os.path.relpath(path, folder)
-        stem = package if inner == "." else ".".join([package, *inner.split(os.sep)])
-        for file in files:
-            name, ending = os.path.splitext(file)
-            if ending == ".py" and name.isidentifier():
-                yield (stem if name == "__init__" else f"{stem}.{name}"), os.path.join(path, file)
-
-
-_texts: dict[str, tuple[tuple[int, int], bytes]] = {}
-
-
-def _read(path: str) -> bytes:
-    """The content of a file, read again only when it has changed."""
-    status = os.stat(path)
-    stamp = status.st_mtime_ns, status.st_size
-    known = _texts.get(path)
-    if known is None or known[0] != stamp:
-        with open(path, "rb") as file:
-            known = _texts[path] = stamp, file.read()
-    return known[1]
-
-
-def _cached(path: str, text: bytes) -> bytes:
-    """The marshalled code that Python keeps for a file; empty if there is none for this content."""
-    try:
-        with open(importlib.util.cache_from_source(path), "rb") as file:
-            data = file.read()
-    except (OSError, NotImplementedError):
-        return b""
-    stamp = int(os.stat(path).st_mtime) & 0xFFFFFFFF
-    expected = stamp.to_bytes(4, "little") + (len(text) & 0xFFFFFFFF).to_bytes(4, "little")
-    is_current = data[:4] == importlib.util.MAGIC_NUMBER and data[4:8] == bytes(4) and data[8:16] == expected
-    return data[16:] if is_current else b""
 
 
 def _too_large(sources: dict[str, Source], size: int) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import dask
 import distributed
 
-from flowcluster import guarding, logs, states
+from flowcluster import guarding, logs, states, texts
 from flowcluster.errors import ClusterLost
 from flowcluster.runners.base import TaskCall, TaskRunner
 from flowcluster.runners.dask_codes import Codes
@@ -96,7 +96,7 @@ class DaskSession:
 
     def _new_key(self, stem: str) -> str:
         # Each execution has a key of its own: a worker may still be busy with one that was given up.
-        return f"{stem}-{next(self._numbers)}-{self.id}"
+        return f"{texts.as_name(stem)}-{next(self._numbers)}-{self.id}"
 
     def _learn(self, news: list[list[Any]]) -> None:
         """Deal with what the scheduler told, in order."""
@@ -149,7 +149,7 @@ class DaskSession:
         else:
             self._fetching.ready(result)
         if not is_failure:
-            return states.completed(result, name=name)
+            return states.completed(result, name=name and texts.from_bytes(name))
         try:
             failure: TaskFailure = result.fetch()
             return failure.state()
@@ -272,4 +272,7 @@ def _annotations(call: TaskCall) -> dict[str, Any]:
     annotations.pop("retries", None)
     if resources := call.shared.spec.resources:
         annotations["resources"] = {**resources, **annotations.get("resources", {})}
+    if (text := texts.first_not_utf8(annotations)) is not None:
+        # The scheduler would close its connection to the worker that it sends them to.
+        raise ValueError(f"Dask cannot send annotations with {text!r}, which has a character that UTF-8 does not have.")
     return annotations

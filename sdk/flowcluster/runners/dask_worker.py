@@ -14,9 +14,8 @@ from distributed.protocol import dask_serialize, serialize
 from distributed.utils import sync
 from distributed.worker import get_worker, thread_state
 
-from flowcluster import pickling
+from flowcluster import pickling, texts
 from flowcluster.context import RunInfo
-from flowcluster.project import modules
 from flowcluster.runners import remote
 from flowcluster.runners.dask_plugin import NAME
 from flowcluster.runners.failure import NamedResult, TaskFailure, unsendable
@@ -78,13 +77,14 @@ def _leave(worker: Any, key: str, info: RunInfo, result: Any) -> Any:
         is_native = data is not None or _has_format_of_dask(result)
     ts = worker.state.tasks.get(key)
     if ts is not None:
-        ts.metadata[NAME] = [type(result) is TaskFailure, data, name]
-    # Dask reads what it gets before a task begins, where the project's modules may not be known yet.
-    return result if is_native or modules.current() is None else Held(result)
+        ts.metadata[NAME] = [type(result) is TaskFailure, data, name and texts.as_bytes(name)]
+    # Dask reads what it gets before a task begins, where the project's modules may not be known yet; and it pickles by
+    # itself, without what `pickling` adds for code of scripts.
+    return result if is_native else Held(result)
 
 
 class Held:
-    """A large result of a task with a project, which is read in the next task, or in the driver, and not by Dask."""
+    """A large result, which is pickled and read as a small one is: in the next task, or in the driver, not by Dask."""
 
     __slots__ = ("_packed", "_value")
 

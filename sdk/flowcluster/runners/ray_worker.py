@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from flowcluster import logs
+from flowcluster import logs, texts
 from flowcluster.context import RunInfo
 from flowcluster.runners import ray_project, remote
 from flowcluster.runners.failure import NamedResult, TaskFailure, unsendable
@@ -66,7 +66,8 @@ def function_for(code: bytes, name: str) -> Callable[..., Any]:
     def run(call: bytes, *upstream: Any) -> tuple[bytes, Any]:
         return execute(code, call, upstream)
 
-    run.__name__ = run.__qualname__ = name
+    # A worker of Ray (2.60) ends itself at a name that ASCII does not have.
+    run.__name__ = run.__qualname__ = texts.as_name(name, in_ascii=True)
     return run
 
 
@@ -95,7 +96,7 @@ def execute(code: bytes, call: bytes, upstream: tuple[Any, ...]) -> tuple[bytes,
 
 def key(topic: str, run_name: str, attempt: int) -> str:
     """Under which records of one execution of a task run are sent while it goes on."""
-    return f"{topic}/{run_name}/{attempt}/"
+    return f"{topic}/{texts.digest(run_name)}/{attempt}/"
 
 
 def _result(code: bytes, info: RunInfo, arguments: bytes, upstream: tuple[Any, ...]) -> tuple[Any, str | None]:

@@ -13,7 +13,7 @@ import pickle
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from flowcluster import context, logs, prints, states
+from flowcluster import child_processes, context, logs, prints, states
 from flowcluster.context import RunInfo
 from flowcluster.nesting import Slot, replace
 from flowcluster.project import modules
@@ -63,6 +63,7 @@ def carry_out(
         left: called with the result, also where the project's modules can be imported; gives what is returned.
     """
     prints.install()  # before a reference to `print` is loaded
+    child_processes.end_with_this_process()
     with contextlib.ExitStack() as project:
         try:
             reference, data = _parts(code)

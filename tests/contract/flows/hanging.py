@@ -2,9 +2,12 @@
 
 import asyncio
 import inspect
+import multiprocessing
 import os
 import sys
 import threading
+import time
+from typing import Any
 
 from flowcluster import flow, task
 from flowcluster.task_runners import ConcurrentTaskRunner, DaskTaskRunner, RayTaskRunner, SequentialTaskRunner
@@ -19,6 +22,39 @@ def hang(where: str) -> bool:
     with open(where, "w") as pipe:
         pipe.write(str(os.getpid()))
     return threading.Event().wait()
+
+
+def stay(has_begun: Any) -> None:
+    """Do nothing for long, in another process."""
+    has_begun.set()
+    time.sleep(600)
+
+
+@task
+def start_processes(where: str) -> None:
+    """Start a process in each way, write the id of this one into a pipe, then wait for them."""
+    ways = ("fork", "spawn", "forkserver")
+    contexts: list[Any] = [multiprocessing.get_context(way) for way in ways]
+    processes = []
+    for context in contexts:
+        has_begun = context.Event()
+        processes.append(context.Process(target=stay, args=[has_begun]))
+        processes[-1].start()
+        has_begun.wait()
+    with open(where, "w") as pipe:
+        pipe.write(str(os.getpid()))
+    for process in processes:
+        process.join()
+
+
+@flow(task_runner=DaskTaskRunner(cluster_kwargs=LOCAL_DASK))
+def processes_on_dask(where: str) -> None:
+    start_processes.submit(where)
+
+
+@flow(task_runner=ConcurrentTaskRunner)
+def processes_on_threads(where: str) -> None:
+    start_processes.submit(where)
 
 
 @flow(task_runner=DaskTaskRunner(cluster_kwargs=LOCAL_DASK))

@@ -8,6 +8,7 @@ import logging
 import multiprocessing
 import os
 import threading
+import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ProcessPoolExecutor
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from flowcluster import child_processes
 from tests.support.waiting import wait_until
 
 distributed = pytest.importorskip("distributed")
@@ -61,7 +63,7 @@ async def cancel_close(worker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_worker_logs_no_traceback_when_its_close_is_cancelled(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, worker_log: logging.Logger
 ) -> None:
-    from flowcluster.runners.dask_plugin import WorkerSide
+    from flowcluster.runners.dask_worker_plugin import WorkerSide
 
     async def main() -> list[str]:
         async with one_worker() as (_, worker):
@@ -79,7 +81,7 @@ def test_worker_logs_no_traceback_when_its_close_is_cancelled(
 def test_heartbeat_without_an_answer_is_an_error_unless_the_worker_closes(
     is_closing: bool, caplog: pytest.LogCaptureFixture, worker_log: logging.Logger
 ) -> None:
-    from flowcluster.runners.dask_plugin import WorkerSide
+    from flowcluster.runners.dask_worker_plugin import WorkerSide
 
     async def main() -> list[str]:
         async with one_worker() as (scheduler, worker):
@@ -106,16 +108,20 @@ def act_as_worker(pids: Any, is_nanny_alive: bool) -> None:
 
     Close the worker then, or hang until this process is killed.
     """
-    from flowcluster.runners.dask_plugin import WorkerSide
+    from flowcluster.runners.dask_worker_plugin import WorkerSide
 
     side = WorkerSide()
     side.setup(SimpleNamespace(nanny="tcp://127.0.0.1:1"))
-    forked = multiprocessing.get_context("fork")
-    process = forked.Process(target=threading.Event().wait)
-    process.start()
-    executor = ProcessPoolExecutor(1, mp_context=forked)
-    pids.send([process.pid, executor.submit(os.getpid).result()])
-    executor.submit(threading.Event().wait)
+    child_processes.end_with_this_process()
+    started = []
+    for way in ("fork", "spawn", "forkserver"):
+        context: Any = multiprocessing.get_context(way)
+        process = context.Process(target=time.sleep, args=[600])
+        process.start()
+        executor = ProcessPoolExecutor(1, mp_context=context)
+        started += [process.pid, executor.submit(os.getpid).result()]
+        executor.submit(time.sleep, 600)
+    pids.send(started)
     if is_nanny_alive:
         side.teardown(None)
     else:
@@ -148,7 +154,7 @@ def test_processes_of_tasks_end_with_their_worker(is_nanny_alive: bool) -> None:
 
 
 def test_worker_without_a_nanny_leaves_its_process_as_it_is() -> None:
-    from flowcluster.runners.dask_plugin import WorkerSide
+    from flowcluster.runners.dask_worker_plugin import WorkerSide
 
     side = WorkerSide()
     side.setup(SimpleNamespace(nanny=None))

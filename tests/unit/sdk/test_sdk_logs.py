@@ -167,6 +167,45 @@ print(logs.task_runs.isEnabledFor(logging.INFO))
     assert subprocess.check_output([sys.executable, "-c", program], text=True).split() == ["True", "True"]
 
 
+#: What code of tasks does to the logging of a worker.
+CONFIGURATIONS = (
+    "logging.config.dictConfig({'version': 1})",
+    "logging.config.dictConfig({'version': 1, 'disable_existing_loggers': False})",
+    "logging.config.dictConfig({'version': 1, 'loggers': {'flowcluster': {'level': 'ERROR'}}})",
+    "logging.config.dictConfig({'version': 1, 'handlers': {'mine': {'class': 'logging.StreamHandler'}}, "
+    "'root': {'level': 'ERROR', 'handlers': ['mine']}})",
+    "logging.basicConfig(level='ERROR', force=True)",
+    "logging.disable()",
+    "logging.getLogger('flowcluster').handlers.clear()",
+    "logging.getLogger('flowcluster').setLevel('ERROR')",
+)
+
+
+@pytest.mark.parametrize("configuration", CONFIGURATIONS)
+def test_worker_sends_lines_after_code_of_a_task_configures_logging(configuration: str) -> None:
+    """Of loggers from before and after, of the engine, and of a flow that the task calls."""
+    program = f"""
+import logging.config
+from flowcluster import flow, get_run_logger, logs
+handler = logs.ForwardHandler(lambda topic, record: print(record["msg"]))
+logs.forward(handler, logging.INFO, ())
+to = logs.sent_to("driver")
+before = logs.flow_logger("run", "flow", **to)
+before.info("first")
+{configuration}
+before.info("from before")
+logs.task_runs.info("engine", extra=to)
+logs.configure()  # as at the start of a flow
+logs.flow_logger("run", "flow", **to).info("from after")
+print(logs.task_runs.getEffectiveLevel())
+logs.forward(handler, logging.INFO, ())  # as at the start of the next task
+before.info("in the next task")
+"""
+    done = subprocess.run([sys.executable, "-c", program], text=True, check=True, capture_output=True)
+
+    assert done.stdout.split("\n")[:-1] == ["first", "from before", "engine", "from after", "20", "in the next task"]
+
+
 class Thing:
     def __str__(self) -> str:
         return "a thing"

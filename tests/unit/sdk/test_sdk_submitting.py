@@ -63,6 +63,14 @@ class TestObjects:
 
         assert objects.flow_run["spec"].get("operatorClass") == found
 
+    @pytest.mark.parametrize(
+        "given", [{"image": "a\udc80"}, {"name": "a\udc80"}, {"spec": {"flow": {"template": {"a\udc80": 1}}}}]
+    )
+    def test_text_that_utf8_does_not_have_is_refused(self, place: Place, given: Any) -> None:
+        """The API server would replace the character."""
+        with pytest.raises(ValueError, match=r"'a.udc80' has a character"):
+            prepare(greetings, {"names": []}, place=place, **given)
+
     def test_the_file_goes_along(self, place: Place) -> None:
         """The FlowRun mounts a ConfigMap that has the file; both are named after the flow."""
         made = prepare(greetings, {"names": ["ford"]}, place=place)

@@ -32,7 +32,7 @@ sys.platform = "win32"
 
 FLOWS = """
 from flowcluster import flow, task
-from flowcluster.terminal import LastRow
+from flowcluster import platforms
 
 @task(cache_key_fn=lambda *_: "key", retries=1)
 def double(number):
@@ -52,7 +52,7 @@ try:
     asyncio.run(stopped())
 except BaseException as error:
     print(type(error).__name__)
-print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, LastRow(2)._in_foreground())
+print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, platforms.is_in_foreground(2))
 """
 
 

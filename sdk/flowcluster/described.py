@@ -1,0 +1,45 @@
+"""What people see of a task or a flow: its name, its description and its version."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, Protocol
+
+
+class _Spec(Protocol):
+    """What a TaskSpec and a FlowSpec have in common."""
+
+    @property
+    def function(self) -> Callable[..., Any]: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def description(self) -> str | None: ...
+    @property
+    def version(self) -> str | None: ...
+
+
+class Described:
+    """The part of a Task or Flow that is the same for both.
+
+    Attributes:
+        spec: its function and options.
+    """
+
+    spec: _Spec
+
+    @property
+    def name(self) -> str:
+        """Name of the task or flow."""
+        return self.spec.name
+
+    @property
+    def description(self) -> str | None:
+        """What it does, for people: the option, or the function's docstring."""
+        return self.spec.description if self.spec.description is not None else inspect.getdoc(self.spec.function)
+
+    @property
+    def version(self) -> str | None:
+        """The option of that name."""
+        return self.spec.version

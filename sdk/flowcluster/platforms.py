@@ -1,0 +1,106 @@
+"""What Linux, macOS and Windows do in different ways.
+
+No other module of the SDK uses what one of them lacks, so that a reader finds here what happens in its place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if sys.platform != "win32":
+    import fcntl
+
+if TYPE_CHECKING:
+    import asyncio
+
+
+def is_windows() -> bool:
+    """Return whether this is Windows. Linux and macOS are alike in all that the SDK uses."""
+    return sys.platform == "win32"
+
+
+def after_fork(function: Callable[[], object]) -> None:
+    """Let `function` be called in each process that is forked from this one. Windows forks none."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=function)
+
+
+def is_in_foreground(descriptor: int) -> bool:
+    """Return whether this process can write to the terminal without disturbing the program in the foreground.
+
+    Windows has no programs in the background of a terminal.
+    """
+    if not hasattr(os, "tcgetpgrp"):
+        return True
+    try:
+        return bool(os.tcgetpgrp(descriptor) == os.getpgrp())
+    except OSError:
+        return True  # it is not this process's controlling terminal, so there is no shell to disturb
+
+
+def beyond_ctrl_c() -> dict[str, Any]:
+    """Return the arguments of `subprocess.Popen` for a process that no Ctrl-C in the terminal reaches."""
+    if is_windows():
+        return {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
+    return {"start_new_session": True}
+
+
+def has_parent(pid: int) -> bool | None:
+    """Return whether the process `pid` is still the parent of this one.
+
+    Return None on Windows, where a process keeps the id of a parent that has ended, and another process can get it.
+    """
+    return None if is_windows() else os.getppid() == pid
+
+
+def has_room(descriptor: int) -> bool:
+    """Return whether something can be written into a pipe without waiting for its reader.
+
+    True on Windows, which cannot tell. No process is stopped there by a signal, so its reader soon reads.
+    """
+    if not hasattr(select, "poll"):
+        return True
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    return bool(poll.poll(0))
+
+
+def has_file_locks() -> bool:
+    """Return whether `lock_file` locks files here. The SDK locks none on Windows."""
+    return not is_windows()
+
+
+def lock_file(descriptor: int, wait: bool) -> None:
+    """Lock an open file between processes; the system unlocks it when the process ends.
+
+    Raises:
+        BlockingIOError: another process has locked it, and `wait` is false.
+        OSError: the file system has no locks.
+    """
+    if sys.platform != "win32":
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def call_on_signal(loop: asyncio.AbstractEventLoop, number: int, function: Callable[[], None]) -> None:
+    """Call `function` on the event loop when the signal arrives. Only for the main thread.
+
+    Event loops on Windows have no handlers of signals: there Python's own handler calls it on the loop.
+    """
+    try:
+        loop.add_signal_handler(number, function)
+    except NotImplementedError:
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(function))
+
+
+def call_no_more(loop: asyncio.AbstractEventLoop, number: int, handler: Any) -> None:
+    """Undo `call_on_signal`, and let `handler` handle the signal."""
+    with contextlib.suppress(NotImplementedError):
+        loop.remove_signal_handler(number)
+    signal.signal(number, handler)

@@ -1,0 +1,71 @@
+"""The files of a project's modules: their contents, what they import, and what lies below their folders."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+from collections.abc import Iterator
+
+#: Folders that hold no modules of a project.
+FOREIGN = frozenset({"site-packages", "dist-packages", "node_modules", "__pycache__"})
+
+#: The module of each import statement, with the names that follow ``import``; or of a call of ``import_module``.
+_IMPORT = re.compile(
+    rb"^[ \t]*(?:from[ \t]+([.\w]+)[ \t]+import[ \t]*(\([^)]*\)|[^#;\n]*)|import[ \t]+([^#;\n]+))"
+    rb"|import_module\(\s*[\"']([.\w]+)[\"']",
+    re.MULTILINE,
+)
+_NAME = re.compile(rb"[.\w]+")
+
+
+def imports_in(text: bytes) -> Iterator[tuple[str, list[str]]]:
+    """Names of modules in import statements, and the names that are imported from them."""
+    for base, names, plain, called in _IMPORT.findall(text):
+        if plain:
+            for part in plain.split(b","):
+                if found := _NAME.match(part.strip()):
+                    yield found[0].decode(), []
+        elif called:
+            yield called.decode(), []
+        else:
+            yield base.decode(), [name.decode() for name in _NAME.findall(names) if name != b"as"]
+
+
+def modules_below(package: str, folder: str) -> Iterator[tuple[str, str]]:
+    """Names and paths of the modules in a package."""
+    for path, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if name.isidentifier() and name not in FOREIGN]
+        inner = os.path.relpath(path, folder)
+        stem = package if inner == "." else ".".join([package, *inner.split(os.sep)])
+        for file in files:
+            name, ending = os.path.splitext(file)
+            if ending == ".py" and name.isidentifier():
+                yield (stem if name == "__init__" else f"{stem}.{name}"), os.path.join(path, file)
+
+
+_texts: dict[str, tuple[tuple[int, int], bytes]] = {}
+
+
+def read(path: str) -> bytes:
+    """The content of a file, read again only when it has changed."""
+    status = os.stat(path)
+    stamp = status.st_mtime_ns, status.st_size
+    known = _texts.get(path)
+    if known is None or known[0] != stamp:
+        with open(path, "rb") as file:
+            known = _texts[path] = stamp, file.read()
+    return known[1]
+
+
+def compiled_code(path: str, text: bytes) -> bytes:
+    """The marshalled code that Python keeps for a file; empty if there is none for this content."""
+    try:
+        with open(importlib.util.cache_from_source(path), "rb") as file:
+            data = file.read()
+    except (OSError, NotImplementedError):
+        return b""
+    stamp = int(os.stat(path).st_mtime) & 0xFFFFFFFF
+    expected = stamp.to_bytes(4, "little") + (len(text) & 0xFFFFFFFF).to_bytes(4, "little")
+    is_current = data[:4] == importlib.util.MAGIC_NUMBER and data[4:8] == bytes(4) and data[8:16] == expected
+    return data[16:] if is_current else b""
