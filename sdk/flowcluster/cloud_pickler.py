@@ -5,6 +5,9 @@
   locks.
 - Enums: it leaves out aliases, members of a Flag with more than one bit (cloudpickle 3.1, its issue 558), and what the
   enum's ``__init__`` sets.
+- Classes: it leaves out attributes that are the same object as the base's (its issue 584), so that another base's value
+  comes first in the method resolution order. It makes a class without its attributes and keyword arguments, so that an
+  ``__init_subclass__`` that wants either raises (its issue 527), or runs again at each load.
 """
 
 from __future__ import annotations
@@ -13,8 +16,10 @@ import enum
 import functools
 import io
 import sys
+import threading
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import cloudpickle
@@ -52,6 +57,8 @@ class CloudPickler(cloudpickle.Pickler):  # type: ignore[misc] # it has no types
             return _cached_property, (obj.func, obj.attrname)
         elif isinstance(obj, enum.EnumMeta):
             return _with_all_members(obj, super().reducer_override(obj))
+        elif isinstance(obj, type):
+            return _with_all_attributes(obj, super().reducer_override(obj))
         return super().reducer_override(obj)
 
 
@@ -88,6 +95,7 @@ def _with_all_members(kind: enum.EnumMeta, reduced: Any) -> Any:
     if not isinstance(reduced, tuple) or getattr(reduced[0], "__name__", "") != "_make_skeleton_enum":
         return reduced  # by its name
     make, (bases, name, qualified, _, *others), (attributes, slots), items, pairs, set_state = reduced
+    attributes |= _left_out(kind, attributes)
     members: dict[str, Any] = dict(kind.__members__)
     values = {name: member._value_ for name, member in members.items()}
     attributes = {name: value for name, value in attributes.items() if name not in members}
@@ -111,3 +119,63 @@ def _set_enum_state(kind: Any, state: Any) -> Any:
     for name, attributes in of_members.items():
         vars(kind.__members__[name]).update(attributes)
     return kind
+
+
+def _with_all_attributes(kind: type, reduced: Any) -> Any:
+    """Add attributes that cloudpickle leaves out of a class, and keep its bases from initializing it again."""
+    if not isinstance(reduced, tuple) or getattr(reduced[0], "__name__", "") != "_make_skeleton_class":
+        return reduced  # by its name
+    _, arguments, (attributes, slots), *others = reduced
+    silent = [base for base in kind.__mro__[1:] if "__init_subclass__" in vars(base) and _is_by_value(base)]
+    return _made_class, (silent, *arguments), (attributes | _left_out(kind, attributes), slots), *others
+
+
+def _left_out(kind: type, attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the class's own attributes that are not among `attributes` because its base has the same ones."""
+    return {
+        name: value
+        for name, value in vars(kind).items()
+        if name not in attributes
+        and name not in ("__module__", "__dict__", "__weakref__", "__annotate_func__", "_abc_impl")
+        and not isinstance(value, types.MemberDescriptorType | types.GetSetDescriptorType)
+        and not (name == "__doc__" and value is None)
+    }
+
+
+def _made_class(silent: list[type], *arguments: Any) -> Any:
+    """Make a class for its attributes to be set, or return that which an earlier load has made."""
+    make, tracked = cloudpickle.cloudpickle._make_skeleton_class, cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID
+    if (known := tracked.get(arguments[4])) is not None:
+        return known
+    try:
+        with _silenced(silent):
+            return make(*arguments)
+    except Exception:
+        # That of a library wants what this class does not have yet, too.
+        bases = {each: None for base in types.resolve_bases(arguments[2]) for each in base.__mro__}
+        with _silenced([base for base in bases if base.__flags__ & _HEAP_TYPE]):
+            return make(*arguments)
+
+
+_HEAP_TYPE = 1 << 9  # CPython: a class that was made by a ``class`` statement
+
+_silencing = threading.RLock()
+
+
+@contextmanager
+def _silenced(bases: list[type]) -> Iterator[None]:
+    """Keep the `__init_subclass__` of these classes from being called: it was, where the subclass was defined."""
+    with _silencing:
+        found = [(base, vars(base)["__init_subclass__"]) for base in bases if "__init_subclass__" in vars(base)]
+        try:
+            for base, _ in found:
+                type.__setattr__(base, "__init_subclass__", classmethod(functools.partial(_init_next, base)))
+            yield
+        finally:
+            for base, own in found:
+                type.__setattr__(base, "__init_subclass__", own)
+
+
+def _init_next(base: type, kind: type, **_: Any) -> None:
+    # A class of a library keeps books of its subclasses, and does so in each process.
+    super(base, kind).__init_subclass__()  # type: ignore[arg-type] # it takes `base` for an instance

@@ -17,6 +17,7 @@ import os
 import sys
 
 from flowcluster import pickling
+from tests.support import hostile
 
 
 class Permission(enum.IntFlag):
@@ -90,6 +91,74 @@ class Holder:
         return 2 * number
 
 
+class Slow:
+    speed = 1
+
+    def name(self):
+        return "slow"
+
+
+class Steady(Slow):
+    speed = 1
+    name = Slow.name
+
+
+class Fast(Slow):
+    speed = 2
+
+    def name(self):
+        return "fast"
+
+
+class Both(Steady, Fast):
+    pass
+
+
+class Level(enum.Enum):
+    LOW = 1
+    __str__ = enum.Enum.__str__
+
+
+class Plugin:
+    count = 0
+
+    def __init_subclass__(cls, /, topic):
+        super().__init_subclass__(topic=topic) if issubclass(cls, hostile.WithTopic) else super().__init_subclass__()
+        if not hasattr(cls, "needed"):
+            raise TypeError(f"{cls.__name__} lacks an attribute")
+        cls.topic = topic
+        Plugin.count += 1
+
+
+class Loader(Plugin, topic="files"):
+    needed = True
+
+
+class Known(hostile.WithTopic, topic="known"):
+    pass
+
+
+class KnownLoader(Loader, hostile.WithTopic, topic="both"):
+    needed = True
+
+
+class SlottedLoader(Loader, topic="slots"):
+    __slots__ = ()
+    needed = True
+
+
+def overrides():
+    own = [name for name in ("speed", "name") if name in vars(Steady)]
+    return Both.speed, Both().name(), own, "__str__" in vars(Level)
+
+
+def subclasses():
+    class Later(Loader, topic="later"):
+        needed = True
+
+    return [each.topic for each in (Loader, Known, KnownLoader, SlottedLoader, Later)], Plugin.count
+
+
 def enums():
     members = [list(each.__members__) for each in (Permission, Rank, Color)]
     return members, repr(Permission.BOTH), repr(Rank.SECOND), Color.CRIMSON is Color.RED
@@ -116,6 +185,8 @@ sys.stdout.buffer.write(pickling.dumps({name: pickling.dumps(globals()[name]) fo
 """
 
 EXPECTED: dict[str, Any] = {
+    "overrides": (1, "slow", ["speed", "name"], True),
+    "subclasses": (["files", "known", "both", "slots", "later"], 4),
     "enums": (
         [["READ", "WRITE", "BOTH"], ["FIRST", "SECOND"], ["RED", "CRIMSON"]],
         "<Permission.BOTH: 6>",
