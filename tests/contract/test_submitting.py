@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections import namedtuple
 from collections.abc import Callable
 from typing import Any
@@ -260,6 +261,8 @@ def test_map_refuses_what_does_not_fit() -> None:
             add.map(1, other=2)
         with pytest.raises(MapError, match="argument 0 has 2, argument 'other' has 3"):
             add.map([1, 2], other=[1, 2, 3])
+        with pytest.raises(MapError, match="argument 0 has 3 or more, argument 'other' has 2"):
+            add.map(itertools.count(), other=[1, 2])
 
     body()
 
