@@ -3,6 +3,7 @@
 - ``functools.cache`` and ``lru_cache``: cloudpickle sends such a function by its name, which no other process knows.
 - ``functools.singledispatch`` and, before Python 3.12, ``cached_property``: it cannot pickle their weak references and
   locks.
+- Context variables: it cannot pickle them.
 - Enums: it leaves out aliases, members of a Flag with more than one bit (cloudpickle 3.1, its issue 558), and what the
   enum's ``__init__`` sets.
 - Classes: it leaves out attributes that are the same object as the base's (its issue 584), so that another base's value
@@ -18,8 +19,10 @@ import io
 import sys
 import threading
 import types
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import Context, ContextVar
 from typing import Any
 
 import cloudpickle
@@ -55,6 +58,8 @@ class CloudPickler(cloudpickle.Pickler):  # type: ignore[misc] # it has no types
                 return _dispatching, (dict(registry),)
         elif type(obj) is functools.cached_property:
             return _cached_property, (obj.func, obj.attrname)
+        elif type(obj) is ContextVar:
+            return _reduced_variable(obj)
         elif isinstance(obj, enum.EnumMeta):
             return _with_all_members(obj, super().reducer_override(obj))
         elif isinstance(obj, type):
@@ -88,6 +93,46 @@ def _cached_property(function: Callable[[Any], Any], name: str | None) -> functo
     made = functools.cached_property(function)
     made.attrname = name
     return made
+
+
+#: Context variables that travel by value, by an identity that is the same in all processes.
+_variables: dict[str, ContextVar[Any]] = {}
+#: How each context variable is rebuilt, by its `id`; with the variable, which keeps that its own.
+_known_variables: dict[int, tuple[ContextVar[Any], Any]] = {}
+
+
+def _reduced_variable(variable: ContextVar[Any]) -> Any:
+    found = _known_variables.get(id(variable))
+    if found is None:
+        # Of two threads at a time, both take what the first one has kept.
+        found = _known_variables.setdefault(id(variable), (variable, _place_of(variable) or _by_identity(variable)))
+    return found[1]
+
+
+def _place_of(variable: ContextVar[Any]) -> Any:
+    """Return how a worker finds the variable in a module that it can import; None if no module has it."""
+    for name, module in list(sys.modules.items()):
+        if isinstance(module, types.ModuleType) and name != "__mp_main__" and not pickling.travels_by_value(name):
+            for attribute, value in list(vars(module).items()):
+                if value is variable:
+                    return getattr, (module, attribute)
+    return None
+
+
+def _by_identity(variable: ContextVar[Any]) -> Any:
+    identity = uuid.uuid4().hex
+    _variables[identity] = variable
+    try:
+        default: tuple[Any, ...] = (Context().run(variable.get),)
+    except LookupError:
+        default = ()
+    return _variable, (identity, variable.name, *default)
+
+
+def _variable(identity: str, name: str, *default: Any) -> ContextVar[Any]:
+    """Return the same variable to all that a process loads. It has the value that code sets there, or its default."""
+    made: ContextVar[Any] = ContextVar(name, default=default[0]) if default else ContextVar(name)
+    return _variables.setdefault(identity, made)
 
 
 def _with_all_members(kind: enum.EnumMeta, reduced: Any) -> Any:

@@ -200,13 +200,3 @@ OTHERS: dict[str, Callable[[], BaseException]] = {
 
 def make(name: str) -> BaseException:
     return {**ORDINARY, **OTHERS}[name]()
-
-
-class WithTopic:
-    """A class whose subclasses have to be defined with a topic."""
-
-    topic: str
-
-    def __init_subclass__(cls, /, topic: str) -> None:
-        super().__init_subclass__()
-        cls.topic = topic

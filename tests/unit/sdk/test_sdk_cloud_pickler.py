@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import pickle
 import subprocess
 import sys
@@ -10,14 +11,17 @@ from typing import Any
 
 import pytest
 
+from tests.support import importable
+
 SCRIPT = """
+import contextvars
 import enum
 import functools
 import os
 import sys
 
 from flowcluster import pickling
-from tests.support import hostile
+from tests.support import importable
 
 
 class Permission(enum.IntFlag):
@@ -123,7 +127,7 @@ class Plugin:
     count = 0
 
     def __init_subclass__(cls, /, topic):
-        super().__init_subclass__(topic=topic) if issubclass(cls, hostile.WithTopic) else super().__init_subclass__()
+        super().__init_subclass__(topic=topic) if issubclass(cls, importable.WithTopic) else super().__init_subclass__()
         if not hasattr(cls, "needed"):
             raise TypeError(f"{cls.__name__} lacks an attribute")
         cls.topic = topic
@@ -134,17 +138,30 @@ class Loader(Plugin, topic="files"):
     needed = True
 
 
-class Known(hostile.WithTopic, topic="known"):
+class Known(importable.WithTopic, topic="known"):
     pass
 
 
-class KnownLoader(Loader, hostile.WithTopic, topic="both"):
+class KnownLoader(Loader, importable.WithTopic, topic="both"):
     needed = True
 
 
 class SlottedLoader(Loader, topic="slots"):
     __slots__ = ()
     needed = True
+
+
+tenant = contextvars.ContextVar("tenant", default="nobody's")
+unset = contextvars.ContextVar("unset")
+known = importable.VARIABLE
+
+
+def set_tenant():
+    tenant.set("ours")
+
+
+def variables():
+    return tenant.get(), unset.get(None), unset.name, known.get()
 
 
 def overrides():
@@ -185,6 +202,8 @@ sys.stdout.buffer.write(pickling.dumps({name: pickling.dumps(globals()[name]) fo
 """
 
 EXPECTED: dict[str, Any] = {
+    "variables": ("nobody's", None, "unset", "set here"),
+    "set_tenant": None,
     "overrides": (1, "slow", ["speed", "name"], True),
     "subclasses": (["files", "known", "both", "slots", "later"], 4),
     "enums": (
@@ -212,4 +231,15 @@ def sent(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("name", list(EXPECTED))
 def test_code_of_a_script_arrives_whole(name: str, sent: dict[str, bytes]) -> None:
-    assert pickle.loads(sent[name])() == EXPECTED[name]
+    function = pickle.loads(sent[name])
+    context = contextvars.copy_context()
+    context.run(importable.VARIABLE.set, "set here")
+
+    assert context.run(function) == EXPECTED[name]
+
+
+def test_context_variable_of_a_script_is_one_variable_in_a_process(sent: dict[str, bytes]) -> None:
+    context = contextvars.copy_context()
+    context.run(pickle.loads(sent["set_tenant"]))
+
+    assert context.run(pickle.loads(sent["variables"]))[0] == "ours"
