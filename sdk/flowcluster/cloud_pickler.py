@@ -52,6 +52,8 @@ class CloudPickler(cloudpickle.Pickler):  # type: ignore[misc] # it has no types
             if _is_by_value(obj):
                 parameters = obj.cache_parameters()
                 return _cached, (obj.__wrapped__, parameters["maxsize"], parameters["typed"])
+        elif not issubclass(type(obj), types.FunctionType) and isinstance(obj, types.FunctionType):
+            return _reduced_proxy(obj)
         elif isinstance(obj, types.FunctionType):
             registry = vars(obj).get("registry")
             if isinstance(registry, types.MappingProxyType) and "dispatch" in vars(obj) and _is_by_value(obj):
@@ -65,6 +67,20 @@ class CloudPickler(cloudpickle.Pickler):  # type: ignore[misc] # it has no types
         elif isinstance(obj, type):
             return _with_all_attributes(obj, super().reducer_override(obj))
         return super().reducer_override(obj)
+
+
+def _reduced_proxy(proxy: Any) -> Any:
+    """Return how to rebuild what pretends to be a function: cloudpickle would send only the function that it wraps."""
+    wrapt = sys.modules.get("wrapt")
+    if wrapt is not None and type(proxy) is wrapt.FunctionWrapper:
+        return _proxy, (proxy.__wrapped__, proxy._self_wrapper, proxy._self_enabled)
+    return NotImplemented
+
+
+def _proxy(*arguments: Any) -> Any:
+    import wrapt
+
+    return wrapt.FunctionWrapper(*arguments)
 
 
 def _is_by_value(function: Any) -> bool:
@@ -170,9 +186,17 @@ def _with_all_attributes(kind: type, reduced: Any) -> Any:
     """Add attributes that cloudpickle leaves out of a class, and keep its bases from initializing it again."""
     if not isinstance(reduced, tuple) or getattr(reduced[0], "__name__", "") != "_make_skeleton_class":
         return reduced  # by its name
-    _, arguments, (attributes, slots), *others = reduced
+    _, (make, name, bases, given, *tracking), (attributes, slots), *others = reduced
+    attributes = {
+        name: value for name, value in attributes.items() if not isinstance(value, types.MemberDescriptorType)
+    }
+    own_slots = vars(kind).get("__slots__")
+    if isinstance(own_slots, str | tuple | list | dict):
+        # They are made with the class, not by an assignment: an instance would have a `__dict__` that it has not here.
+        given = {**given, "__slots__": own_slots}
     silent = [base for base in kind.__mro__[1:] if "__init_subclass__" in vars(base) and _is_by_value(base)]
-    return _made_class, (silent, *arguments), (attributes | _left_out(kind, attributes), slots), *others
+    arguments = (silent, make, name, bases, given, *tracking)
+    return _made_class, arguments, (attributes | _left_out(kind, attributes), slots), *others
 
 
 def _left_out(kind: type, attributes: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,10 +15,13 @@ from tests.support import importable
 
 SCRIPT = """
 import contextvars
+import copy
 import enum
 import functools
 import os
 import sys
+
+import wrapt
 
 from flowcluster import pickling
 from tests.support import importable
@@ -164,6 +167,42 @@ def variables():
     return tenant.get(), unset.get(None), unset.name, known.get()
 
 
+@wrapt.decorator
+def doubled(wrapped, instance, args, kwargs):
+    return 2 * wrapped(*args, **kwargs)
+
+
+@doubled
+def proxied():
+    return 4
+
+
+class Slotted:
+    __slots__ = ("__weakref__", "__private", "value")
+
+    def __init__(self, value):
+        self.value = value
+        self.__private = value + 1
+
+    def private(self):
+        return self.__private
+
+
+class SlottedMore(Slotted):
+    __slots__ = "more"
+
+
+class SlottedAndDict(Slotted):
+    pass
+
+
+def slots():
+    item, more, free = Slotted(1), SlottedMore(2), SlottedAndDict(3)
+    more.more = free.other = 5
+    copies = [copy.copy(each) for each in (item, more, free)]
+    return [(each.value, each.private(), hasattr(each, "__dict__")) for each in copies], copies[1].more, copies[2].other
+
+
 def overrides():
     own = [name for name in ("speed", "name") if name in vars(Steady)]
     return Both.speed, Both().name(), own, "__str__" in vars(Level)
@@ -204,6 +243,8 @@ sys.stdout.buffer.write(pickling.dumps({name: pickling.dumps(globals()[name]) fo
 EXPECTED: dict[str, Any] = {
     "variables": ("nobody's", None, "unset", "set here"),
     "set_tenant": None,
+    "proxied": 8,
+    "slots": ([(1, 2, False), (2, 3, False), (3, 4, True)], 5, 5),
     "overrides": (1, "slow", ["speed", "name"], True),
     "subclasses": (["files", "known", "both", "slots", "later"], 4),
     "enums": (
