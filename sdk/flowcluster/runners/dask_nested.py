@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 import weakref
 from typing import Any
 
 import distributed
 
+from flowcluster.clusters.address import timeout_seconds
 from flowcluster.runners.base import TaskRunner
 from flowcluster.runners.dask import DaskTaskRunner
 from flowcluster.runners.dask_session import DaskSession
+
+#: Seconds between two looks at whether a client is connected.
+_PAUSE = 0.01
 
 
 class NestedDaskRunner(DaskTaskRunner):
@@ -58,13 +63,26 @@ _lock = threading.Lock()
 
 
 def _acquire(worker: Any) -> DaskSession:
-    client = distributed.get_client()
     with _lock:
+        client = _connected(distributed.get_client())
         shared = _shared.setdefault(worker, _Shared())
         if shared.session is None:
             shared.session = DaskSession(client, worker.scheduler.address, on_worker, is_nested=True)
         shared.users += 1
         return shared.session
+
+
+def _connected(client: Any) -> Any:
+    """Wait until the worker's client is connected: another task on the worker may have begun to make it.
+
+    Raises TimeoutError if that takes too long.
+    """
+    deadline = time.monotonic() + timeout_seconds()
+    while client.status in ("newly-created", "connecting") or client.scheduler_comm is None:
+        if time.monotonic() > deadline or client.status == "closed":
+            raise TimeoutError(f"The client of the Dask worker did not connect; it is {client.status}.")
+        time.sleep(_PAUSE)
+    return client
 
 
 def _release(worker: Any) -> None:

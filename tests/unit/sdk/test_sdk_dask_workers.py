@@ -110,3 +110,42 @@ def test_worker_without_a_nanny_leaves_its_process_as_it_is() -> None:
 
     assert not side.has_children
     side.teardown(None)
+
+
+class ConnectingClient:
+    """A worker's client that another task has begun to connect: it is connected after some looks."""
+
+    def __init__(self, looks: int) -> None:
+        self.looks = looks
+        self.scheduler_comm: Any = None
+
+    @property
+    def status(self) -> str:
+        self.looks -= 1
+        if self.looks < 0:
+            self.scheduler_comm = "stream"
+        return "connecting" if self.looks > 0 else "running"
+
+
+def test_nested_session_begins_when_the_client_of_the_worker_is_connected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two tasks that submit at once on a new worker share one client, which only one of them makes."""
+    from flowcluster.runners import dask_nested
+
+    client = ConnectingClient(looks=3)
+    streams: list[Any] = []
+
+    def begin(client: Any, *_: Any, **__: Any) -> Any:
+        streams.append(client.scheduler_comm)
+        return SimpleNamespace(close=lambda cancel: None)
+
+    class Worker:
+        scheduler = SimpleNamespace(address="tcp://scheduler")
+
+    worker = Worker()
+    monkeypatch.setattr(distributed, "get_client", lambda: client)
+    monkeypatch.setattr(dask_nested, "DaskSession", begin)
+
+    dask_nested._acquire(worker)
+    dask_nested._release(worker)
+
+    assert streams == ["stream"]
