@@ -4,6 +4,7 @@
 - ``functools.singledispatch`` and, before Python 3.12, ``cached_property``: it cannot pickle their weak references and
   locks.
 - Context variables: it cannot pickle them.
+- References to objects of Ray: they lose their owner.
 - Enums: it leaves out aliases, members of a Flag with more than one bit (cloudpickle 3.1, its issue 558), and what the
   enum's ``__init__`` sets.
 - Classes: it leaves out attributes that are the same object as the base's (its issue 584), so that another base's value
@@ -66,6 +67,8 @@ class CloudPickler(cloudpickle.Pickler):  # type: ignore[misc] # it has no types
             return _with_all_members(obj, super().reducer_override(obj))
         elif isinstance(obj, type):
             return _with_all_attributes(obj, super().reducer_override(obj))
+        elif (reduce := _reduce_of_ray(type(obj))) is not None:
+            return reduce(obj)
         return super().reducer_override(obj)
 
 
@@ -81,6 +84,18 @@ def _proxy(*arguments: Any) -> Any:
     import wrapt
 
     return wrapt.FunctionWrapper(*arguments)
+
+
+def _reduce_of_ray(kind: type) -> Callable[[Any], Any] | None:
+    """Return how Ray's own cloudpickle reduces what it has a rule for, such as a reference to an object.
+
+    Without it, a reference arrives without its owner, and `ray.get` waits for ever.
+    """
+    pickle_of_ray = sys.modules.get("ray.cloudpickle")
+    if pickle_of_ray is None or not str(kind.__module__).startswith("ray"):
+        return None
+    found: Callable[[Any], Any] | None = pickle_of_ray.CloudPickler.dispatch.get(kind)
+    return found
 
 
 def _is_by_value(function: Any) -> bool:
@@ -191,7 +206,7 @@ def _with_all_attributes(kind: type, reduced: Any) -> Any:
         name: value for name, value in attributes.items() if not isinstance(value, types.MemberDescriptorType)
     }
     own_slots = vars(kind).get("__slots__")
-    if isinstance(own_slots, str | tuple | list | dict):
+    if isinstance(own_slots, str | tuple | list | dict) and not hasattr(kind, "_fields"):  # a NamedTuple sets its own
         # They are made with the class, not by an assignment: an instance would have a `__dict__` that it has not here.
         given = {**given, "__slots__": own_slots}
     silent = [base for base in kind.__mro__[1:] if "__init_subclass__" in vars(base) and _is_by_value(base)]

@@ -20,6 +20,7 @@ import enum
 import functools
 import os
 import sys
+import typing
 
 import wrapt
 
@@ -196,7 +197,18 @@ class SlottedAndDict(Slotted):
     pass
 
 
+class Pair(typing.NamedTuple):
+    one: int
+    other: int = 2
+
+
+class Word(str):
+    __slots__ = ()
+
+
 def slots():
+    assert Pair(1)._replace(other=3) == (1, 3)
+    assert not hasattr(Word("a"), "__dict__")
     item, more, free = Slotted(1), SlottedMore(2), SlottedAndDict(3)
     more.more = free.other = 5
     copies = [copy.copy(each) for each in (item, more, free)]
