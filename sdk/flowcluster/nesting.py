@@ -49,6 +49,23 @@ def replace(value: Any, leaf: Leaf, allowed: bool = False) -> Any:
     return result
 
 
+def snapshot(value: Any) -> Any:
+    """Return the value with copies of the containers that lead to futures, states and slots.
+
+    The caller can change its own ones from then on. What cannot be copied, or leads back to itself, stays as it is.
+    """
+    walk = _Snapshot(_as_it_is)
+    try:
+        result = walk.visit(value, False)
+    except (RecursionError, TypeError):
+        return value
+    return value if walk.has_circles else result
+
+
+def _as_it_is(leaf: Any, allowed: bool) -> Any:
+    return leaf
+
+
 class _Walk:
     """Replaces what is in a value; where the value leads back to itself, the original stays for now.
 
@@ -108,6 +125,40 @@ class _Walk:
         if type(value) is FutureList:
             return items
         return value if all(map(_same, items, parts)) else _made(value, shape, items)
+
+
+class _Snapshot(_Walk):
+    """Copies the containers that lead to leaves, and keeps leaves and marks."""
+
+    __slots__ = ("_found",)
+
+    def __init__(self, leaf: Leaf) -> None:
+        super().__init__(leaf)
+        self._found = 0
+
+    def visit(self, value: Any, allowed: bool) -> Any:
+        if isinstance(value, quote | opaque):
+            return value
+        if isinstance(value, allow_failure):
+            inner = self.visit(value.value, True)
+            return value if inner is value.value else allow_failure(inner)
+        return super().visit(value, allowed)
+
+    def replaced(self, leaf: Any, allowed: bool) -> Any:
+        self._found += 1
+        return leaf
+
+    def inside(self, value: Any, shape: shapes.Shape, parts: Sequence[Any], allowed: bool) -> Any:
+        if id(value) in self._above:
+            self.has_circles = True
+            return value
+        before = self._found
+        self._above.add(id(value))
+        try:
+            items = [self.visit(part, allowed) for part in parts]
+        finally:
+            self._above.discard(id(value))
+        return value if self._found == before else _made(value, shape, items)
 
 
 class _Rebuilding(_Walk):

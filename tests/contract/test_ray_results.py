@@ -44,6 +44,40 @@ def test_what_cannot_be_sent_fails_its_task_and_is_named(own_ray: None) -> None:
     assert fine == "fine"
 
 
+def test_references_and_actors_of_ray_arrive_in_tasks_and_from_them(own_ray: None) -> None:
+    """Each is alive there, inside of a container, too, and as the result of another task."""
+
+    class Counter:
+        def __init__(self) -> None:
+            self.number = 0
+
+        def increment(self) -> int:
+            self.number += 1
+            return self.number
+
+    @task
+    def fetch(references: Any) -> Any:
+        return ray.get(references, timeout=60)
+
+    @task
+    def put(value: Any) -> Any:
+        return [ray.put(value)]
+
+    @task
+    def count(counter: Any) -> Any:
+        return ray.get(counter.increment.remote(), timeout=60)
+
+    @flow(task_runner=RayTaskRunner)
+    def body() -> list[Any]:
+        counter: Any = ray.remote(num_cpus=0)(Counter).remote()
+        of_flow = [fetch.submit(ray.put("a")).result(), fetch.submit([ray.put("b")]).result()]
+        of_tasks = [fetch.submit(put.submit("c")).result(), ray.get(put.submit("d").result(), timeout=60)]
+        counts = [count.submit(counter).result(), count.submit(counter).result()]
+        return [of_flow, of_tasks, counts]
+
+    assert body() == [["a", ["b"]], [["c"], ["d"]], [1, 2]]
+
+
 def test_code_that_a_worker_cannot_load_fails_that_task(own_ray: None) -> None:
     """A module that the workers lack is named in the state of the task run."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections import namedtuple
 from collections.abc import Callable
 from typing import Any
@@ -234,6 +235,25 @@ def test_submitted_tasks_run_at_the_same_time(parallel_runner: TaskRunner, desk:
     run(parallel_runner, body)
 
 
+def test_run_takes_its_arguments_as_they_were_when_it_was_submitted(parallel_runner: TaskRunner) -> None:
+    """A list or dict with futures that the caller fills further gets nothing more into a run that waits."""
+
+    @task
+    def count(value: Any) -> int:
+        return len(value[0]) if isinstance(value, list) else len(value["inner"])
+
+    def body() -> Any:
+        first = echo.submit(0)
+        items, named, order = [first], {"0": first}, [first]
+        for number in range(1, 4):
+            items.append(count.submit([items, allow_failure(items)], wait_for=order))
+            named[str(number)] = count.submit({"inner": named})
+            order.append(items[-1])
+        return [*items, *named.values()]
+
+    assert run(parallel_runner, body) == [0, 1, 2, 3, 0, 1, 2, 3]
+
+
 def test_map_submits_one_run_per_item(runner: TaskRunner) -> None:
     """`map` goes over lists, generators and futures of lists; `unmapped` and strings go to every run."""
 
@@ -260,6 +280,8 @@ def test_map_refuses_what_does_not_fit() -> None:
             add.map(1, other=2)
         with pytest.raises(MapError, match="argument 0 has 2, argument 'other' has 3"):
             add.map([1, 2], other=[1, 2, 3])
+        with pytest.raises(MapError, match="argument 0 has 3 or more, argument 'other' has 2"):
+            add.map(itertools.count(), other=[1, 2])
 
     body()
 

@@ -42,6 +42,9 @@ _LONG = 64
 #: Attributes of classes that differ between processes, or say where the class is and not what it does.
 _SKIPPED = frozenset({"__module__", "__dict__", "__weakref__", "__doc__", "__firstlineno__", "__static_attributes__"})
 
+#: Attributes that `functools.update_wrapper` gives an object, and the function itself.
+_COPIED = frozenset({*functools.WRAPPER_ASSIGNMENTS, "__type_params__", "__wrapped__"})
+
 
 class CannotHash(TypeError):
     """Something has no content that could be hashed; the message names the way to it."""
@@ -93,7 +96,7 @@ class Hasher:
             return self._function(value, where)
         if kind is types.CodeType:
             return "code", self._code(value, where)
-        if isinstance(value, type):
+        if issubclass(kind, type):
             return self._class(value, where)
         if kind is types.MethodType:
             return "method", [self.digest(value.__func__, where), self.digest(value.__self__, f"self of {where}")]
@@ -106,25 +109,36 @@ class Hasher:
         return self._object(value, kind, where)
 
     def _object(self, value: Any, kind: type, where: str) -> tuple[str, Iterable[bytes]]:
-        if isinstance(value, staticmethod | classmethod):
+        # By their types: a proxy, such as what wrapt puts around a function, pretends to be of another one.
+        if issubclass(kind, staticmethod | classmethod):
             return kind.__name__, [self.digest(value.__func__, where)]
         if kind is functools.cached_property:
             return "cached_property", [self.digest(value.func, where)]
         if kind is property:
             return "property", [self.digest(part, where) for part in (value.fget, value.fset, value.fdel)]
-        if isinstance(value, enum.Enum):
+        if issubclass(kind, enum.Enum):
             return "enum", [self.digest(kind, where), as_bytes(value.name)]
-        if isinstance(value, _BY_NAME):
+        if issubclass(kind, _BY_NAME):
             owner = getattr(value, "__self__", getattr(value, "__objclass__", None))
             if owner is None or isinstance(owner, types.ModuleType):
                 return "function", [as_bytes(_name_of(value))]
             return "method", [as_bytes(value.__name__), self.digest(owner, where)]
-        # A task or flow is its function; what `functools.wraps` and `lru_cache` made is what it wraps.
-        inner = getattr(value, "fn", None) if kind.__module__.startswith("flowcluster.") else None
-        inner = inner or (getattr(value, "__wrapped__", None) if callable(value) else None)
-        if inner is not None:
+        # A task or flow is its function, and so is what `lru_cache` made.
+        if kind.__module__.startswith("flowcluster.") and (inner := getattr(value, "fn", None)) is not None:
             return "wrapped", [as_bytes(_name_of(kind)), self.digest(inner, where)]
+        if callable(value) and (inner := getattr(value, "__wrapped__", None)) is not None:
+            return "wrapped", [self.digest(kind, where), self.digest(inner, where), *self._settings(value, where)]
         return self._reduced(value, kind, where)
+
+    def _settings(self, value: Any, where: str) -> list[bytes]:
+        """Hash what an object around a function has besides the function and what `functools.wraps` copies."""
+        settings = {name: each for name, each in getattr(value, "__dict__", {}).items() if name not in _COPIED}
+        if (wrapper := getattr(value, "_self_wrapper", None)) is not None:  # of wrapt
+            settings["_self_wrapper"] = wrapper
+        return [
+            _joined(name, [self._attribute(each, f"attribute {name!r} of {where}")])
+            for name, each in sorted(settings.items())
+        ]
 
     def _reduced(self, value: Any, kind: type, where: str) -> tuple[str, Iterable[bytes]]:
         """Hash what `pickle` would take to rebuild an object."""
@@ -199,9 +213,8 @@ class Hasher:
         for name, attribute in sorted(vars(value).items()):
             if name in _SKIPPED or name.startswith("_abc_") or isinstance(attribute, enum.Enum):
                 continue
-            # Frameworks make many special attributes, and some of these have no content.
             is_code = isinstance(attribute, types.FunctionType | staticmethod | classmethod | property)
-            if name.startswith(("__", "_member", "_value")) and not is_code:
+            if not is_code and _is_of_framework(name, attribute, value):
                 continue
             parts.append(_joined(name, [self._attribute(attribute, f"attribute {name!r} of {where}")]))
         for name, field in sorted(getattr(value, "__pydantic_fields__", {}).items()):
@@ -263,6 +276,14 @@ def _is_importable(function: Callable[..., Any]) -> bool:
     for part in function.__qualname__.split("."):
         found = getattr(found, part, None)
     return found is function or (callable(found) and inspect.unwrap(found) is function)
+
+
+def _is_of_framework(name: str, attribute: Any, owner: type) -> bool:
+    """Return whether a framework has made this attribute: many differ between processes or have no content."""
+    if issubclass(owner, enum.Enum) and name.startswith(("_member", "_value")):
+        return True
+    # An author's own special attributes, such as a version or the name of a table, are plain values.
+    return name.startswith("__") and (name.startswith("__pydantic_") or _scalar(attribute) is None)
 
 
 def _is_class_of_project(value: type) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Iterable, Iterator, Sized
 from typing import Any
 
 from flowcluster.annotations import Mark, allow_failure, unmapped
@@ -16,16 +17,19 @@ def calls(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[tuple[tuple
     """The arguments of each call. Raises `MapError` when nothing can be iterated or lengths differ."""
     places: dict[int | str, Any] = dict(enumerate(args))
     places.update(kwargs)
-    columns: dict[int | str, list[Any]] = {}
-    for place, value in places.items():
-        column = _column(value)
-        if column is not None:
-            columns[place] = column
-    if not columns:
+    mapped = {place: found for place, value in places.items() if (found := _mapped(value)) is not None}
+    if not mapped:
         raise MapError("map needs at least one argument that can be iterated and is not unmapped.")
+    # An iterator that does not end is of another length than a list beside it: it is not read any further than that.
+    known = [length for items, _ in mapped.values() if (length := _length(items)) is not None]
+    least = min(known, default=None)
+    columns = {place: _column(items, is_allowed, least) for place, (items, is_allowed) in mapped.items()}
     lengths = {place: len(column) for place, column in columns.items()}
     if len(set(lengths.values())) > 1:
-        shown = ", ".join(f"argument {place!r} has {length}" for place, length in lengths.items())
+        shown = ", ".join(
+            f"argument {place!r} has {length}{'' if _length(mapped[place][0]) is not None else ' or more'}"
+            for place, length in lengths.items()
+        )
         raise MapError(f"map needs iterables of one length, but {shown}.")
 
     def at(place: int | str, number: int) -> Any:
@@ -46,17 +50,42 @@ def _not_mapped(value: Any) -> Any:
     return value
 
 
-def _column(value: Any) -> list[Any] | None:
-    """The items of an argument, or None if every call gets the argument as it is."""
+def _mapped(value: Any) -> tuple[Iterable[Any], bool] | None:
+    """What an argument gives an item of to each call, and whether failures are allowed in it.
+
+    None if every call gets the argument as it is.
+    """
     if isinstance(value, allow_failure):
-        items = _column(value.value)
-        return None if items is None else [allow_failure(item) for item in items]
+        inner = _mapped(value.value)
+        return None if inner is None else (inner[0], True)
     if isinstance(value, RunFuture):
         if not value.is_settled:
             wait_blocking(value.when_done)
         value = value.state
     if isinstance(value, State):
         value = value.result()
-    if isinstance(value, unmapped | str | bytes) or not isinstance(value, Iterable):
+    if isinstance(value, unmapped | str | bytes) or not _is_iterable(value):
         return None
-    return list(value)
+    return value, False
+
+
+def _is_iterable(value: Any) -> bool:
+    """Whether a value has items. A pydantic model has fields, and an array without dimensions has one value."""
+    if not isinstance(value, Iterable) or hasattr(type(value), "__pydantic_fields__"):
+        return False
+    return getattr(value, "shape", None) != ()
+
+
+def _length(items: Iterable[Any]) -> int | None:
+    """How many items there are; None for what does not know it, such as a generator or a progress bar around one."""
+    try:
+        return len(items) if isinstance(items, Sized) else None
+    except TypeError:
+        return None
+
+
+def _column(items: Iterable[Any], is_allowed: bool, least: int | None) -> list[Any]:
+    """The items as a list; of those that do not have a length, one more than `least` at most."""
+    if least is not None and _length(items) is None:
+        items = itertools.islice(items, least + 1)
+    return [allow_failure(item) for item in items] if is_allowed else list(items)

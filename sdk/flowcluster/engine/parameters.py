@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import types
 import typing
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -124,11 +124,15 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:60]}…"
 
 
+# Weak: a function may be made for one call, and hold large values.
+_signatures: weakref.WeakKeyDictionary[types.FunctionType, inspect.Signature] = weakref.WeakKeyDictionary()
+
+
 def _signature(function: Callable[..., Any]) -> inspect.Signature:
-    # Only of plain functions is the signature kept: others may be made for one call, or cannot be hashed.
-    return _kept_signature(function) if type(function) is types.FunctionType else inspect.signature(function)
-
-
-@functools.lru_cache(maxsize=512)
-def _kept_signature(function: Callable[..., Any]) -> inspect.Signature:
-    return inspect.signature(function)
+    # Only of plain functions is the signature kept: others cannot always be hashed or referenced weakly.
+    if type(function) is not types.FunctionType:
+        return inspect.signature(function)
+    found = _signatures.get(function)
+    if found is None:
+        found = _signatures[function] = inspect.signature(function)
+    return found

@@ -32,10 +32,14 @@ def render(option: str, template: Template, values: Mapping[str, Any]) -> str:
     return name
 
 
-@functools.lru_cache(maxsize=256)
 def used_by(template: Template) -> frozenset[str]:
     """The arguments that a template names."""
-    return frozenset(_names_in(template)) if isinstance(template, str) else frozenset()
+    return _named_in(template) if isinstance(template, str) else frozenset()
+
+
+@functools.lru_cache(maxsize=256)
+def _named_in(template: str) -> frozenset[str]:
+    return frozenset(_names_in(template))
 
 
 def _names_in(template: str) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flowcluster import context, guarding, logs, states
+from flowcluster import context, guarding, logs, nesting, states
 from flowcluster.context import RunInfo
 from flowcluster.engine import hooks, inputs, parameters, retrying, run_names
 from flowcluster.engine.execution import Args, Kwargs
@@ -20,7 +20,7 @@ class TaskRun:
     Attributes:
         run: the flow run that it belongs to.
         spec: the task.
-        args, kwargs: the arguments as the caller gave them.
+        args, kwargs: the arguments as the caller gave them, with containers of futures as they were then.
         order: what else has to complete before.
         upstream: the futures among the arguments.
         is_plain: whether nothing in the arguments has to be replaced.
@@ -43,6 +43,9 @@ class TaskRun:
         self.kwargs = kwargs
         self.order = order
         self.upstream, self.is_plain = inputs.look_at_call(args, kwargs)
+        if self.upstream:
+            # A list that the caller goes on to fill would get futures that the run does not wait for, even its own one.
+            self.args, self.kwargs = args, kwargs = nesting.snapshot((args, kwargs))
         self.key = name = run.next_name(spec)
         self.is_nameless = False
         if spec.run_name is not None:

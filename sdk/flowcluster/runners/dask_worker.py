@@ -17,6 +17,7 @@ from distributed.worker import get_worker, thread_state
 from flowcluster import pickling, texts
 from flowcluster.context import RunInfo
 from flowcluster.runners import remote
+from flowcluster.runners.code_cache import CodeCache
 from flowcluster.runners.dask_plugin import NAME
 from flowcluster.runners.failure import NamedResult, TaskFailure, unsendable
 from flowcluster.waiting import occupying
@@ -153,14 +154,12 @@ def _has_format_of_dask(value: Any) -> bool:
     return not getattr(getattr(value, "dtype", None), "hasobject", False)
 
 
-@functools.lru_cache(maxsize=128)
-def _code(name: str) -> bytes:
-    return _fetch(name)
-
-
 def _fetch(name: str) -> bytes:
     worker = get_worker()
     code: bytes | None = sync(worker.loop, getattr(worker.scheduler, f"{NAME}-give"), name=name)
     if code is None:
         raise RuntimeError("The flow run that submitted this is over.")
     return code
+
+
+_code = CodeCache(_fetch, lambda _, code: len(code))

@@ -18,6 +18,7 @@ from flowcluster.context import RunInfo
 from flowcluster.nesting import Slot, replace
 from flowcluster.project import modules
 from flowcluster.project.shared import Reference
+from flowcluster.runners.code_cache import CodeCache
 from flowcluster.runners.failure import NamedResult, TaskFailure
 from flowcluster.states import State
 
@@ -66,22 +67,22 @@ def carry_out(
     child_processes.end_with_this_process()
     with contextlib.ExitStack() as project:
         try:
-            reference, data = _parts(code)
-            project.enter_context(modules.using(reference, fetch))
+            loading = _codes(code)
+            project.enter_context(modules.using(loading.reference, fetch))
         except BaseException as error:
             return left(not_loaded(info, error))
-        return left(_carry_out(data, info, arguments, upstream, forwarding))
+        return left(_carry_out(loading, info, arguments, upstream, forwarding))
 
 
 def _carry_out(
-    code: bytes,
+    code: _Code,
     info: RunInfo,
     arguments: bytes,
     upstream: Callable[[], Sequence[Any]],
     forwarding: Callable[[], logs.ForwardHandler],
 ) -> Any:
     try:
-        body, shared = _load(code)
+        body, shared = code.loaded()
         args, kwargs = fill(pickle.loads(arguments), upstream())
     except _Upstream as blocked:
         return TaskFailure(info.name, states.upstream_not_ready(str(blocked)))
@@ -131,22 +132,36 @@ def fill(arguments: Any, upstream: Sequence[Any]) -> Any:
     return replace(arguments, lambda leaf, allowed: result(leaf, allowed) if isinstance(leaf, Slot) else leaf)
 
 
-@functools.lru_cache(maxsize=128)
-def _parts(code: bytes) -> tuple[Reference | None, bytes]:
-    reference, data = pickle.loads(code)
-    return reference, data
+class _Code:
+    """A task's code on the way from bytes to objects, which takes two steps: the second needs the project's modules.
+
+    Attributes:
+        reference: the project, and how to get it.
+    """
+
+    def __init__(self, code: bytes) -> None:
+        self.reference: Reference | None
+        self._data: bytes | None
+        self.reference, self._data = pickle.loads(code)
+        self._loaded: Any = None
+
+    def loaded(self) -> Any:
+        """Return what is executed, and what all runs of the task share. Raises what loading raises."""
+        data = self._data
+        if data is not None:
+            body, shared = pickle.loads(data)
+            if shared.process == context.PROCESS:
+                shared.topic = None  # the worker is a thread of the driver, whose log lines are at home here
+            self._loaded = body, shared
+            self._data = None  # only now: another thread may be here, too
+        return self._loaded
 
 
-@functools.lru_cache(maxsize=32)
-def _load(code: bytes) -> Any:
-    body, shared = pickle.loads(code)
-    if shared.process == context.PROCESS:
-        shared.topic = None  # the worker is a thread of the driver, whose log lines are at home here
-    return body, shared
+_codes = CodeCache(_Code, lambda code, _: len(code))
 
 
 # Functions of a project that is imported again are other ones.
-modules.on_drop.append(_load.cache_clear)
+modules.on_drop.append(_codes.clear)
 
 
 @functools.cache

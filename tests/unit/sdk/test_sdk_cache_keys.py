@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy
 import pytest
+import wrapt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -75,6 +76,30 @@ class Scale:
 
     def __call__(self, value: int) -> int:
         return value * self.factor
+
+
+class Wrapping:
+    """A decorator that is an object."""
+
+    def __init__(self, function: Callable[[int], int], factor: int) -> None:
+        functools.update_wrapper(self, function)
+        self.factor = factor
+        self.lock = threading.Lock()
+
+    def __call__(self, value: int) -> int:
+        return self.factor * self.__wrapped__(value)  # type: ignore[attr-defined,no-any-return]
+
+
+class WrappingElse(Wrapping):
+    pass
+
+
+def proxied(function: Callable[..., Any], factor: int) -> Any:
+    @wrapt.decorator
+    def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        return factor * wrapped(*args, **kwargs)
+
+    return wrapper(function)
 
 
 def scaled_by(factor: int) -> Callable[[int], int]:
@@ -138,6 +163,16 @@ VALUES: list[Callable[[], Any]] = [
     lambda: functools.partial(scaled_by(1), 2),
     lambda: functools.partial(takes, value=1),
     lambda: functools.lru_cache(scaled_by(1)),
+    lambda: Wrapping(scaled_by(1), 1),
+    lambda: Wrapping(scaled_by(1), 2),
+    lambda: Wrapping(scaled_by(2), 1),
+    lambda: WrappingElse(scaled_by(1), 1),
+    lambda: proxied(scaled_by(1), 1),
+    lambda: proxied(scaled_by(1), 2),
+    lambda: proxied(scaled_by(2), 1),
+    lambda: proxied(len, 1),
+    lambda: proxied(Point, 1),
+    lambda: proxied(Point, 2),
     lambda: lambda: 1,
     lambda: lambda: 2,
     lambda: lambda x=1: x,
@@ -213,6 +248,24 @@ def test_order_of_keys_does_not_matter(value: dict[Any, Any]) -> None:
 
 
 #: Two programs each; what `compute` does differs.
+DECORATED = """
+import functools
+
+class Times:
+    def __init__(self, function, factor):
+        functools.update_wrapper(self, function)
+        self.factor = factor
+
+    def __call__(self, x):
+        return self.factor * self.__wrapped__(x)
+
+def plain(x): return x
+
+helper = Times(plain, {})
+
+def compute(x): return helper(x)
+"""
+
 EDITS = {
     "called builtin": ("def compute(x): return min(x)", "def compute(x): return max(x)"),
     "called method": ("def compute(x): return x.upper()", "def compute(x): return x.lower()"),
@@ -235,6 +288,25 @@ EDITS = {
     "method of a class": (
         "class A:\n    def go(self, x): return x + 1\ndef compute(x): return A().go(x)",
         "class A:\n    def go(self, x): return x + 2\ndef compute(x): return A().go(x)",
+    ),
+    **{
+        f"attribute {name} of a class": (
+            f"class A:\n    {name} = 1\ndef compute(x): return getattr(A, '{name}')",
+            f"class A:\n    {name} = 2\ndef compute(x): return getattr(A, '{name}')",
+        )
+        for name in ("step", "_step", "_values", "_members", "_value_", "__version__")
+    },
+    "attribute of a class that is a list": (
+        "class A:\n    _values = [1]\ndef compute(x): return A._values",
+        "class A:\n    _values = [2]\ndef compute(x): return A._values",
+    ),
+    "setting of a decorator that is an object": (
+        DECORATED.format(1),
+        DECORATED.format(2),
+    ),
+    "code of a decorator that is an object": (
+        DECORATED.format(1),
+        DECORATED.format(1).replace("self.factor *", "self.factor +"),
     ),
     "base class": (
         "class A:\n    step = 1\nclass B(A): pass\ndef compute(x): return B.step",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import pickle
 import subprocess
 import sys
@@ -10,13 +11,21 @@ from typing import Any
 
 import pytest
 
+from tests.support import importable
+
 SCRIPT = """
+import contextvars
+import copy
 import enum
 import functools
 import os
 import sys
+import typing
+
+import wrapt
 
 from flowcluster import pickling
+from tests.support import importable
 
 
 class Permission(enum.IntFlag):
@@ -90,6 +99,134 @@ class Holder:
         return 2 * number
 
 
+class Slow:
+    speed = 1
+
+    def name(self):
+        return "slow"
+
+
+class Steady(Slow):
+    speed = 1
+    name = Slow.name
+
+
+class Fast(Slow):
+    speed = 2
+
+    def name(self):
+        return "fast"
+
+
+class Both(Steady, Fast):
+    pass
+
+
+class Level(enum.Enum):
+    LOW = 1
+    __str__ = enum.Enum.__str__
+
+
+class Plugin:
+    count = 0
+
+    def __init_subclass__(cls, /, topic):
+        super().__init_subclass__(topic=topic) if issubclass(cls, importable.WithTopic) else super().__init_subclass__()
+        if not hasattr(cls, "needed"):
+            raise TypeError(f"{cls.__name__} lacks an attribute")
+        cls.topic = topic
+        Plugin.count += 1
+
+
+class Loader(Plugin, topic="files"):
+    needed = True
+
+
+class Known(importable.WithTopic, topic="known"):
+    pass
+
+
+class KnownLoader(Loader, importable.WithTopic, topic="both"):
+    needed = True
+
+
+class SlottedLoader(Loader, topic="slots"):
+    __slots__ = ()
+    needed = True
+
+
+tenant = contextvars.ContextVar("tenant", default="nobody's")
+unset = contextvars.ContextVar("unset")
+known = importable.VARIABLE
+
+
+def set_tenant():
+    tenant.set("ours")
+
+
+def variables():
+    return tenant.get(), unset.get(None), unset.name, known.get()
+
+
+@wrapt.decorator
+def doubled(wrapped, instance, args, kwargs):
+    return 2 * wrapped(*args, **kwargs)
+
+
+@doubled
+def proxied():
+    return 4
+
+
+class Slotted:
+    __slots__ = ("__weakref__", "__private", "value")
+
+    def __init__(self, value):
+        self.value = value
+        self.__private = value + 1
+
+    def private(self):
+        return self.__private
+
+
+class SlottedMore(Slotted):
+    __slots__ = "more"
+
+
+class SlottedAndDict(Slotted):
+    pass
+
+
+class Pair(typing.NamedTuple):
+    one: int
+    other: int = 2
+
+
+class Word(str):
+    __slots__ = ()
+
+
+def slots():
+    assert Pair(1)._replace(other=3) == (1, 3)
+    assert not hasattr(Word("a"), "__dict__")
+    item, more, free = Slotted(1), SlottedMore(2), SlottedAndDict(3)
+    more.more = free.other = 5
+    copies = [copy.copy(each) for each in (item, more, free)]
+    return [(each.value, each.private(), hasattr(each, "__dict__")) for each in copies], copies[1].more, copies[2].other
+
+
+def overrides():
+    own = [name for name in ("speed", "name") if name in vars(Steady)]
+    return Both.speed, Both().name(), own, "__str__" in vars(Level)
+
+
+def subclasses():
+    class Later(Loader, topic="later"):
+        needed = True
+
+    return [each.topic for each in (Loader, Known, KnownLoader, SlottedLoader, Later)], Plugin.count
+
+
 def enums():
     members = [list(each.__members__) for each in (Permission, Rank, Color)]
     return members, repr(Permission.BOTH), repr(Rank.SECOND), Color.CRIMSON is Color.RED
@@ -116,6 +253,12 @@ sys.stdout.buffer.write(pickling.dumps({name: pickling.dumps(globals()[name]) fo
 """
 
 EXPECTED: dict[str, Any] = {
+    "variables": ("nobody's", None, "unset", "set here"),
+    "set_tenant": None,
+    "proxied": 8,
+    "slots": ([(1, 2, False), (2, 3, False), (3, 4, True)], 5, 5),
+    "overrides": (1, "slow", ["speed", "name"], True),
+    "subclasses": (["files", "known", "both", "slots", "later"], 4),
     "enums": (
         [["READ", "WRITE", "BOTH"], ["FIRST", "SECOND"], ["RED", "CRIMSON"]],
         "<Permission.BOTH: 6>",
@@ -141,4 +284,15 @@ def sent(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("name", list(EXPECTED))
 def test_code_of_a_script_arrives_whole(name: str, sent: dict[str, bytes]) -> None:
-    assert pickle.loads(sent[name])() == EXPECTED[name]
+    function = pickle.loads(sent[name])
+    context = contextvars.copy_context()
+    context.run(importable.VARIABLE.set, "set here")
+
+    assert context.run(function) == EXPECTED[name]
+
+
+def test_context_variable_of_a_script_is_one_variable_in_a_process(sent: dict[str, bytes]) -> None:
+    context = contextvars.copy_context()
+    context.run(pickle.loads(sent["set_tenant"]))
+
+    assert context.run(pickle.loads(sent["variables"]))[0] == "ours"

@@ -11,10 +11,10 @@ import attrs
 import pydantic
 import pytest
 
-from flowcluster import allow_failure, states
+from flowcluster import allow_failure, opaque, quote, states
 from flowcluster.engine import inputs
 from flowcluster.futures import TaskFuture
-from flowcluster.nesting import Slot, replace
+from flowcluster.nesting import Slot, replace, snapshot
 
 
 def settled(value: Any) -> TaskFuture[Any]:
@@ -291,3 +291,26 @@ def test_long_chain_arrives_as_it_is_or_is_refused() -> None:
         inputs.values_of(chain)
     while chain is not None:  # not one call for each, at its end
         chain = chain.parent
+
+
+def test_snapshot_copies_what_leads_to_futures_and_keeps_the_rest() -> None:
+    future, plain = settled(1), [1]
+    value: list[Any] = [[future], {"a": future}, plain, allow_failure([future]), quote([future]), opaque([future])]
+    copied = snapshot(value)
+
+    assert copied is not value
+    assert copied[0] == [future]
+    assert copied[0] is not value[0]
+    assert copied[1] == {"a": future}
+    assert copied[1] is not value[1]
+    assert copied[2] is plain
+    assert copied[3].value == [future]
+    assert copied[3].value is not value[3].value
+    assert copied[4:] == value[4:]
+
+
+def test_snapshot_leaves_a_circle_as_it_is() -> None:
+    circle: list[Any] = [settled(1)]
+    circle.append(circle)
+
+    assert snapshot(circle) is circle

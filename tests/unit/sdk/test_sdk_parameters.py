@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import enum
+import gc
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +15,7 @@ import pytest
 
 from flowcluster.cli import parameters as assignments
 from flowcluster.cli.problems import Problem
-from flowcluster.engine import parameters
+from flowcluster.engine import parameters, run_names
 from flowcluster.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -175,3 +177,21 @@ def test_simple_parameters_need_no_pydantic() -> None:
     )
 
     assert subprocess.check_output([sys.executable, "-c", program], text=True) == "False\n"
+
+
+def test_functions_that_were_made_for_one_call_are_released() -> None:
+    def made(value: Any) -> Any:
+        def function(number: int) -> Any:
+            return value, number
+
+        return function
+
+    function = made([])
+    released = weakref.ref(function)
+    parameters.bind("demo", function, ("1",), {})
+    parameters.by_name(function, (1,), {})
+    run_names.used_by(function)
+    del function
+    gc.collect()
+
+    assert released() is None

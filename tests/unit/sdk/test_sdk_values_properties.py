@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
+import numpy
+import pydantic
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -159,6 +162,24 @@ CASES = st.recursive(
 )
 
 
+class Settings(pydantic.BaseModel):
+    host: str
+    port: int
+
+
+class Unsized:
+    """Has a `__len__`, which raises, as a progress bar has around a generator."""
+
+    def __init__(self, items: list[int]) -> None:
+        self.items = items
+
+    def __len__(self) -> int:
+        raise TypeError("no length")
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.items)
+
+
 class TestNesting:
     """Futures in values of any shape."""
 
@@ -263,6 +284,22 @@ class TestMapping:
         assume(len(one) != len(other))
         with pytest.raises(MapError, match=rf"argument 0 has {len(one)}, argument 'other' has {len(other)}"):
             list(mapping.calls((one,), {"other": other}))
+
+    @given(st.lists(st.integers(), max_size=4), st.booleans())
+    def test_iterators_without_end_are_refused_beside_a_list(self, items: list[int], is_marked: bool) -> None:
+        endless = itertools.count()
+        with pytest.raises(MapError, match=rf"argument 0 has {len(items) + 1} or more, argument 1 has {len(items)}\."):
+            list(mapping.calls((allow_failure(endless) if is_marked else endless, items), {}))
+        assert next(endless) == len(items) + 1
+
+    @given(st.lists(st.integers(), min_size=1, max_size=4))
+    def test_values_without_items_of_their_own_go_to_every_call(self, items: list[int]) -> None:
+        for whole in (Settings(host="a", port=len(items)), numpy.array(5)):
+            assert [args for args, _ in mapping.calls((items, whole), {})] == [(item, whole) for item in items]
+
+    @given(st.lists(st.integers(), max_size=4))
+    def test_iterables_that_do_not_know_their_length_are_mapped_over(self, items: list[int]) -> None:
+        assert [args for args, _ in mapping.calls((Unsized(items), items), {})] == [(item, item) for item in items]
 
     @given(st.lists(st.integers(), min_size=1, max_size=4), PLAIN, st.sampled_from([allow_failure, quote, opaque]))
     def test_value_that_is_not_mapped_keeps_its_other_mark(self, items: list[int], value: Any, mark: Any) -> None:
