@@ -23,7 +23,7 @@ from tests.support.world import ROOT
 #: Data and logs of the last rig.
 _FOLDER = ROOT / "build" / "chaos"
 _SEED = 20261126
-_MINUTES = 55.0
+_MINUTES = 45.0
 
 
 def main() -> int:
