@@ -42,6 +42,7 @@ TRIALS = [
         "success/Ray/refuse-403@POST-jobs",
         "success/Dask/refuse-404@DELETE-networkpolicies",
         "suspend-resume/Ray/refuse-404@DELETE-leases",
+        "success/Dask/refuse-404@DELETE-leases",
         "success/Dask/refuse-409@POST-secrets",
         "recreate/Ray/refuse-409@PUT-status-Starting",
         "cancel/Dask/refuse-422@POST-daskclusters",
