@@ -8,8 +8,8 @@ STAMP := $(VENV)/.installed-$(VERSION)
 SUITE := $(BIN)/python -m tools.suite
 OTHERS := $(filter-out python$(basename $(VERSION)), python3.11 python3.12 python3.13)
 
-.PHONY: help demo quick test test-all lint unit contract e2e bench bench-ray bench-runs bench-sdk chaos \
-	chaos-mutants soak up down install chart generate golden lock clean
+.PHONY: help demo quick test test-all lint unit contract e2e bench bench-ray bench-runs bench-idle bench-sdk \
+	chaos chaos-mutants soak up down install chart generate golden lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -64,6 +64,9 @@ bench-ray: $(STAMP) ## Print the figures of runs on Ray, beside KubeRay alone; a
 
 bench-runs: $(STAMP) ## Start 100 runs at once on a Kubernetes without containers, beside the upstream operators alone
 	$(BIN)/python -m tests.bench.many_runs $(BENCH)
+
+bench-idle: $(STAMP) ## Count what the operator writes in ten minutes in which nothing happens, on a Kubernetes without containers
+	$(BIN)/python -m tests.bench.idle_writes $(BENCH)
 
 bench-sdk: $(STAMP) ## Print the SDK's figures beside those of the libraries beneath it; about half an hour
 	@failed=0; for each in fixed_costs task_overhead memory transfer project_code; do \

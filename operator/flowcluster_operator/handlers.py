@@ -1,7 +1,6 @@
-"""kopf's side of the operator: events go into the store and wake their run. Nothing else happens here.
+"""The operator's process: kopf starts and ends it, and events go into the store and wake their run.
 
-kopf brings the FlowRuns, `watches` their children. No handler here keeps state on objects: only `on.event` is used, so
-kopf adds no finalizer and no annotation.
+kopf handles no objects: `watches` brings FlowRuns and their children. So kopf adds no finalizer and no annotation.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from typing import Any
 
 import kopf
 
-from flowcluster_api import names
 from flowcluster_operator.classes import is_of_class
 from flowcluster_operator.kube import Kube, credentials
 from flowcluster_operator.reconcile.loop import Reconciler
@@ -74,7 +72,7 @@ class Operator:
             self.resync = Resync(self.settings, self.store, kube, self.reconciler.queue)
             yield kube, self.reconciler, self.resync
 
-    def seen(self, resource: Resource, kind: str | None, body: dict[str, Any]) -> None:
+    def seen(self, resource: Resource, kind: str, body: dict[str, Any]) -> None:
         """Take in one watch event."""
         if self.reconciler is None or (resource is FLOW_RUN and not is_of_class(body, self.settings)):
             return
@@ -117,21 +115,13 @@ def register(registry: kopf.OperatorRegistry, operator: Operator) -> None:
         resync = operator.resync
         return -1 if resync is None or resync.last is None else (dt.datetime.now(dt.UTC) - resync.last).total_seconds()
 
-    @kopf.on.event(FLOW_RUN.group, FLOW_RUN.version, FLOW_RUN.plural, registry=registry)
-    async def take(event: Any, **_: Any) -> None:
-        operator.seen(FLOW_RUN, event["type"], dict(event["object"]))
-
 
 def _login(**_: Any) -> kopf.ConnectionInfo:
     return credentials()
 
 
 def _configure(settings: kopf.OperatorSettings) -> None:
-    # kopf takes any finalizer of this name for its own and removes it where no handler needs one: with the default
-    # name, those of dask-kubernetes, which is a kopf operator too.
-    settings.persistence.finalizer = f"{names.GROUP}/none"
     settings.posting.enabled = False  # kopf's own Events would tell of handlers, not of runs
     settings.peering.standalone = True
-    settings.queueing.batch_window = 0.01  # the queue merges wake-ups already
     settings.watching.server_timeout = 300
     settings.watching.connect_timeout = 10

@@ -1,7 +1,8 @@
-"""Watches of the children of runs, one for each kind.
+"""Watches of runs and of their children, one for each kind.
 
-kopf brings the FlowRuns. For each object that it watches, it keeps a memory and starts a task, which took most of the
-operator's CPU and memory: a run has more than twenty children, and their events only go into the store.
+A watch begins where the listing before it ended, and goes on where it broke, so that no deletion is missed. kopf's own
+watches report no object that was deleted while they were away. For each object, kopf also keeps a memory and starts a
+task, which took most of the operator's CPU and memory.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from flowcluster_operator.kube import Kube
 from flowcluster_operator.model import Key
 from flowcluster_operator.projection import is_metadata_only
 from flowcluster_operator.reconcile.queue import Queue
-from flowcluster_operator.resources import FLOW_RUN, WATCHED, Object, Resource
+from flowcluster_operator.resources import WATCHED, Object, Resource
 from flowcluster_operator.resync import Resync, selector
 from flowcluster_operator.settings import Settings
 
@@ -29,7 +30,7 @@ _GONE = 410
 
 
 class Watches:
-    """Reports every change of a child of a run.
+    """Reports every change of a run and of its children.
 
     Args:
         settings: of the operator.
@@ -49,8 +50,7 @@ class Watches:
         """Watch until cancelled."""
         async with asyncio.TaskGroup() as group:
             for resource in WATCHED:
-                if resource is not FLOW_RUN:
-                    group.create_task(self._follow(resource))
+                group.create_task(self._follow(resource))
 
     async def _follow(self, resource: Resource) -> None:
         version = self._resync.versions.get(resource, "")

@@ -113,8 +113,9 @@ def test_editors_of_a_namespace_get_no_right_to_its_leases(helm: pathlib.Path, a
     assert [rule["resources"] for rule in edit["rules"]] == [["flowruns"]]
 
 
-def policies(documents: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    return {item["kind"]: item["spec"] for item in documents if item["kind"].startswith("ValidatingAdmission")}
+def policies(documents: list[dict[str, Any]], name: str = "templates") -> dict[str, dict[str, Any]]:
+    found = [item for item in documents if item["kind"].startswith("ValidatingAdmission")]
+    return {item["kind"]: item["spec"] for item in found if item["metadata"]["name"] == f"flowcluster-{name}"}
 
 
 def test_policy_for_templates_has_the_values_of_the_chart(helm: pathlib.Path, archive: pathlib.Path) -> None:
@@ -133,13 +134,18 @@ def test_operator_and_its_policy_are_for_the_same_class(
     helm: pathlib.Path, archive: pathlib.Path, operator_class: str
 ) -> None:
     found = documents(helm, archive, f"operatorClass={operator_class}")
-    policy = next(document for document in found if document["kind"] == "ValidatingAdmissionPolicy")
+    conditions = [
+        condition["expression"]
+        for document in found
+        if document["kind"] == "ValidatingAdmissionPolicy"
+        for condition in document["spec"]["matchConditions"]
+        if condition["name"] == "class"
+    ]
     deployments = {item["metadata"]["name"]: item for item in found if item["kind"] == "Deployment"}
     (container,) = deployments["flowcluster"]["spec"]["template"]["spec"]["containers"]
     settings = Settings.from_environment({item["name"]: item["value"] for item in container["env"]})
 
-    (condition,) = policy["spec"]["matchConditions"]
-    assert condition["expression"].endswith(f" == '{operator_class}'")
+    assert [condition.rpartition(" ")[2] for condition in conditions] == [f"'{operator_class}'"] * 2
     assert (settings.operator_class, settings.installation) == (operator_class, "system/flowcluster")
 
 
@@ -154,12 +160,15 @@ def test_operator_gets_the_same_values_as_the_policy(helm: pathlib.Path, archive
     assert not settings.network_policies
 
 
-def test_policy_for_templates_is_an_option(helm: pathlib.Path, archive: pathlib.Path) -> None:
-    assert policies(documents(helm, archive, "templates.admissionPolicy=false")) == {}
+@pytest.mark.parametrize(("name", "value"), [("templates", "templates"), ("child-runs", "childRuns")])
+def test_policy_is_an_option(helm: pathlib.Path, archive: pathlib.Path, name: str, value: str) -> None:
+    assert policies(documents(helm, archive, f"{value}.admissionPolicy=false"), name) == {}
+    assert policies(documents(helm, archive), name) != {}
 
 
-def test_kubernetes_without_admission_policies_gets_none(helm: pathlib.Path, archive: pathlib.Path) -> None:
-    assert policies(documents(helm, archive, kubernetes="1.29.0")) == {}
+@pytest.mark.parametrize("name", ["templates", "child-runs"])
+def test_kubernetes_without_admission_policies_gets_none(helm: pathlib.Path, archive: pathlib.Path, name: str) -> None:
+    assert policies(documents(helm, archive, kubernetes="1.29.0"), name) == {}
 
 
 @pytest.mark.parametrize(("enabled", "expected"), [("true", True), ("false", False)])

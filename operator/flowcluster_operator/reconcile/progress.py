@@ -20,6 +20,8 @@ from flowcluster_operator.status import Draft, is_true
 
 #: What the condition `ClusterDeleted` says of a run that has ended, until something holds its deletion up.
 BEING_DELETED = "what the run had is being deleted"
+#: Fields of a cluster's status that outlive the cluster. The kind is required.
+_USED = ("kind", "peakWorkers", "workerSeconds")
 
 
 def cluster_name(observed: Observed) -> str:
@@ -67,19 +69,11 @@ def has_children(draft: Draft) -> bool:
 
 
 def forget_children(draft: Draft) -> None:
-    """Keep of cluster and flow only what they used: a suspended run has neither.
-
-    Fields with a default in the CRD stay: the API server would add them again, and each pass would find a change.
-    """
+    """Keep of cluster and flow only what they used: a suspended run has neither."""
     cluster, flow = draft.status.pop("cluster", None) or {}, draft.status.pop("flow", None) or {}
     cluster |= used(cluster, 0, draft.now)
     if "kind" in cluster:
-        draft.status["cluster"] = {
-            "kind": cluster["kind"],
-            "workers": dict.fromkeys(("minimum", "maximum", "target", "requested", "ready"), 0),
-            "peakWorkers": cluster.get("peakWorkers", 0),
-            "workerSeconds": cluster.get("workerSeconds", 0),
-        }
+        draft.status["cluster"] = {name: cluster[name] for name in _USED if name in cluster}
     kept: Object = {"tasks": flow["tasks"]} if "tasks" in flow else {}
     # The next start goes on counting: all of them are attempts of the run, and they have ended.
     counts = {name: flow[name] for name in ("attempts", "failedAttempts", "lostClusters") if flow.get(name)}

@@ -119,7 +119,8 @@ class Claim:
         Raises `KubernetesError` if the API server does not say, `ClusterError` before there is a FlowRun.
         """
         status = self._started()[0].get(self.name).get("status") or {}
-        return int(status["cluster"]["workers"]["ready"])
+        workers = (status.get("cluster") or {}).get("workers") or {}  # a run that is suspended has none
+        return int(workers.get("ready", 0))
 
     def story(self) -> str:
         """What has happened to the FlowRun, a line each; nothing before there is one."""

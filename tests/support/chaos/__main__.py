@@ -1,9 +1,9 @@
 """Break the operator's connection and the operator itself, at every write of a run's life, and compare.
 
-Each trial has a namespace, an operator and a bystander of its own, and one fault. Its name is SCENARIO/KIND/FAULT, such
-as ``success/Dask/kill-after@POST-jobs``: SIGKILL after the operator has created the Job. All trials are
-judged by what the API server shows: the end of the record, what is left, what was created and deleted, and the
-bystander. The operator's output must not hold a traceback.
+Each trial has one fault, and a namespace, an operator and a bystander that no other trial uses meanwhile. Its name is
+SCENARIO/KIND/FAULT, such as ``success/Dask/kill-after@POST-jobs``: SIGKILL after the operator has created the Job. All
+trials are judged by what the API server shows: the end of the record, what is left, what was created and deleted, and
+the bystander. The operator's output must not hold a traceback.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.support.world import ROOT
 #: Data and logs of the last rig.
 _FOLDER = ROOT / "build" / "chaos"
 _SEED = 20261126
-_MINUTES = 55.0
+_MINUTES = 45.0
 
 
 def main() -> int:
@@ -46,16 +46,24 @@ def main() -> int:
         lives = chosen_lives(options.trials)
     except ValueError as error:
         parser.error(str(error))
-    until = time.monotonic() + 60 * options.minutes
+    began = time.monotonic()
+    until = began + 60 * options.minutes
     shutil.rmtree(_FOLDER, ignore_errors=True)
     with Rig(_FOLDER) as rig:
         _print(f"the rig is up after {rig.start_seconds:.1f} s; logs: {rig.folder}")
         suite = Suite(rig, lambda judged: _print(_line(judged, suite)), options.at_a_time, options.operator)
-        suite.run_references(lives)
-        trials = chosen_trials(options.trials, plan(suite.references, options.seed))
-        if not options.undisturbed:
+        try:
+            suite.run_references(lives)
+            planned = plan(suite.references, options.seed)
+            trials = chosen_trials(options.trials, planned.all())
             _print(f"{len(trials)} trials, {options.at_a_time} at a time, in the order of seed {options.seed}")
-            suite.run(trials, until)
+            _print(f"{planned}; {time.monotonic() - began:.0f} s so far")
+            if not options.undisturbed:
+                suite.run(trials, until)
+        finally:
+            suite.close()
+        seconds = time.monotonic() - began
+        _print(f"{len(suite.judged)} trials in {seconds:.0f} s, {3600 * len(suite.judged) / seconds:.0f} an hour")
         _print(_cpu_seconds(rig))
     _print(table(suite.judged, len(suite.references) + (0 if options.undisturbed else len(trials))))
     return 1 if any(one.problems for one in suite.judged) else 0

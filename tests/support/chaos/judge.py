@@ -6,33 +6,29 @@ from collections import Counter
 
 from tests.support.chaos.life import STUCK, Result
 from tests.support.chaos.scenarios import expected_end, is_exact, needed_pods
-from tests.support.rig.faults import Fault, FaultKind
+from tests.support.rig.faults import FaultKind
+from tests.support.rig.proxies import Write
 
 #: Writes that a fault may cause, as a multiple of those of the undisturbed life, and on top of that. A fault of 30 s
 #: that is answered by retries with backoff causes about ten.
 _TIMES, _MORE = 2, 15
-#: Kinds that are created beside the driver. The played driver needs none of them, and can end before they exist.
-_LATE = ("Role ", "RoleBinding ", "NetworkPolicy ")
-#: Kinds whose objects the API server names, and which the operator cannot read (ADR 0006).
-_UNREADABLE = ("Secret ", "ConfigMap ")
-#: Faults that lose the API server's answer, or what the operator remembers of it.
-_FORGETTING = (
-    FaultKind.KILL_BEFORE,
-    FaultKind.KILL_AFTER,
-    FaultKind.DROP_ANSWER,
-    FaultKind.STALE_LISTS,
-    FaultKind.AWAY,
-)
+#: Kinds whose objects the API server names, and which the operator cannot read (ADR 0006): by their creation, with the
+#: creations of objects whose templates name them. From these on, an operator that is started again finds the name.
+_UNREADABLE = {
+    "POST-secrets": ("Secret", {"POST-daskclusters", "POST-rayclusters", "POST-jobs"}),
+    "POST-configmaps": ("ConfigMap", {"POST-jobs"}),
+}
+#: Kinds of which a run has one at a time, at whatever moment its user deletes it.
+_SINGLE = ("Lease", "Secret", "ConfigMap", "DaskCluster", "RayCluster", "Job", "ServiceAccount", "Role", "RoleBinding")
 
 
 def judge(result: Result, reference: Result) -> list[str]:
     """Return what is wrong with a disturbed trial, one sentence each; empty when nothing is.
 
     No fault is a reason to create an object twice: the name of each child is fixed for its run. The exceptions are
-    Secret and ConfigMap, whose names the API server chooses: where its answer is lost, one more is created. A fault is
-    a reason to write again, but not for ever.
+    those that `spare` counts. A fault is a reason to write again, but not for ever.
     """
-    found = [*result.problems, *_left(result)]
+    found = [*result.problems, *_left(result), *_late(result)]
     if any(problem.startswith(STUCK) for problem in result.problems):
         return found  # the rest follows from that
     if result.end != reference.end:
@@ -44,16 +40,16 @@ def judge(result: Result, reference: Result) -> list[str]:
     if len(result.writes) > _TIMES * len(reference.writes) + _MORE:
         found.append(f"writes: {len(result.writes)}, undisturbed {len(reference.writes)}")
     if is_exact(result.scenario):
-        found += _differences("created", result.created, reference.created, result.fault)
-        found += _differences("deleted", result.deleted, reference.deleted, result.fault)
+        found += _differences("created", result.created, reference.created, spare(result))
+        found += _differences("deleted", result.deleted, reference.deleted, spare(result))
     else:
-        found += _surplus(result)
+        found += [*_surplus(result), *_second(result)]
     return found
 
 
 def judge_reference(result: Result) -> list[str]:
     """Return what is wrong with an undisturbed trial: another end than that of its life, more pods than it needs."""
-    found = [*result.problems, *_left(result), *_surplus(result)]
+    found = [*result.problems, *_left(result), *_late(result), *_surplus(result), *_second(result)]
     if any(problem.startswith(STUCK) for problem in result.problems):
         return found
     expected = expected_end(result.scenario)
@@ -77,16 +73,55 @@ def _surplus(result: Result) -> list[str]:
     ]
 
 
-def _differences(verb: str, found: Counter[str], expected: Counter[str], fault: Fault) -> list[str]:
+def _late(result: Result) -> list[str]:
+    """Each pod that a run needs can be made once more by a controller that is late, not again and again."""
+    needed = needed_pods(result.scenario, result.kind)
     return [
-        f"{verb}: {found[label]} {label}, undisturbed {expected[label]}"
-        for label in sorted({*found, *expected})
-        if found[label] != expected[label] and not _is_excused(label, found[label] - expected[label], fault)
+        f"late: {number} {label} for owners that were being deleted, the run needs {needed.get(label, 0)}"
+        for label, number in sorted(result.late.items())
+        if label.startswith("Pod ") and number > needed.get(label, 0)
     ]
 
 
-def _is_excused(label: str, more: int, fault: Fault) -> bool:
-    """Whether a difference in the number of objects follows from what is played, or from a decision."""
-    if more < 0:
-        return label.startswith(_LATE)
-    return more == 1 and label.startswith(_UNREADABLE) and fault.kind in _FORGETTING
+def _second(result: Result) -> list[str]:
+    """Of a life whose user deletes the run early, no number is exact: what exists by then is chance."""
+    if is_exact(result.scenario):
+        return []
+    spares = spare(result)
+    return [
+        f"created: {number} {label}, the run has one at a time"
+        for label, number in sorted(result.created.items())
+        if (kind := label.partition(" ")[0]) in _SINGLE and number > 1 + spares[kind]
+    ]
+
+
+def _differences(verb: str, found: Counter[str], expected: Counter[str], spares: Counter[str]) -> list[str]:
+    return [
+        f"{verb}: {found[label]} {label}, undisturbed {expected[label]}"
+        for label in sorted({*found, *expected})
+        if not 0 <= found[label] - expected[label] <= spares[label.partition(" ")[0]]
+    ]
+
+
+def spare(result: Result) -> Counter[str]:
+    """Count the Secrets and ConfigMaps that the operator has to create once more, by kind.
+
+    It cannot look for one that it created, so it creates another one in two cases only: the answer to the creation was
+    lost; or it was killed after that, and started again before an object named what it had created.
+    """
+    spares: Counter[str] = Counter()
+    made: dict[str, Write] = {}
+    for write in result.writes:
+        if write.status >= 400 or (write == result.hit and result.fault.kind is FaultKind.KILL_BEFORE):
+            continue  # not carried out
+        if write.target == "POST-leases":
+            made.clear()  # a start, and what it creates
+        for creation in [name for name, (_kind, namers) in _UNREADABLE.items() if write.target in namers]:
+            made.pop(creation, None)
+        if write.target in _UNREADABLE:
+            earlier = made.get(write.target)
+            is_lost = earlier == result.hit and result.fault.kind is FaultKind.DROP_ANSWER
+            if earlier is not None and (is_lost or earlier.process != write.process):
+                spares[_UNREADABLE[write.target][0]] += 1
+            made[write.target] = write
+    return spares

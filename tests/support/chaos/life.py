@@ -7,15 +7,15 @@ import pathlib
 import re
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from flowcluster_api import names
-from tests.support.chaos.trial import BYSTANDER, STRANGER, SUBJECT, StepFailed, Trial, is_of
+from tests.support.chaos.trial import BYSTANDER, STRANGER, SUBJECT, StepFailed, Trial
 from tests.support.rig.client import ApiError, Body
 from tests.support.rig.faults import UNDISTURBED, Fault
-from tests.support.rig.kinds import SERVICE
 from tests.support.rig.ledger import Entry, View
 from tests.support.rig.operator import RigOperator
+from tests.support.rig.proxies import Write
 from tests.support.rig.rig import Rig
 
 _TRACEBACK = "Traceback (most recent call last)"
@@ -33,12 +33,13 @@ class Result:
         scenario: its name.
         kind: ``Dask`` or ``Ray``.
         fault: what happened on the way.
-        hit: the write at which it happened; empty when the operator made no such write.
+        hit: the write at which it happened; None when the operator made no such write.
         end: phase, reason, attempts and conditions of the record; empty when there is none.
         left: what was left besides the record.
         created: number of objects that were created, by kind and component.
         deleted: number of objects that were deleted, likewise.
-        writes: the operator's writes for the run: method and path.
+        late: number of objects that late controllers made, which do not count (`View.late`).
+        writes: the operator's writes for the run.
         problems: what is wrong without any comparison.
         seconds: how long it took.
     """
@@ -46,12 +47,13 @@ class Result:
     scenario: str
     kind: str
     fault: Fault
-    hit: str = ""
+    hit: Write | None = None
     end: dict[str, str] = dataclasses.field(default_factory=dict)
     left: tuple[str, ...] = ()
     created: Counter[str] = dataclasses.field(default_factory=Counter)
     deleted: Counter[str] = dataclasses.field(default_factory=Counter)
-    writes: tuple[str, ...] = ()
+    late: Counter[str] = dataclasses.field(default_factory=Counter)
+    writes: tuple[Write, ...] = ()
     problems: tuple[str, ...] = ()
     seconds: float = 0.0
 
@@ -65,74 +67,105 @@ class Result:
 _COMPARED = ("Accepted", "Finished", "ClusterDeleted", "Ready", "Stalled", "Reconciling")
 
 
-def run_trial(
-    rig: Rig,
-    scenario: str,
-    kind: str,
-    play: Callable[[Trial], None],
-    fault: Fault = UNDISTURBED,
-    tree: pathlib.Path | None = None,
-) -> Result:
-    """Play one scenario with one fault and return what came of it.
+class Place:
+    """A namespace with an operator and a bystander, in which trials run one after the other.
+
+    A trial that begins where another one went well needs no new operator and no new bystander: they are two thirds of
+    its CPU time. One that went wrong leaves a place that is not used again.
 
     Args:
         rig: the rig.
-        scenario: its name.
-        kind: ``Dask`` or ``Ray``.
-        play: the scenario.
-        fault: what happens on the way.
+        kind: of the bystander's cluster, and of those of the trials: ``Dask`` or ``Ray``.
         tree: the checkout whose operator is tried; None for this one.
+
+    Attributes:
+        kind: see above.
+        is_usable: whether another trial can run here.
     """
-    began = time.monotonic()
-    view = rig.create_namespace(f"{scenario}-{kind}")
-    problems: list[str] = []
-    try:
-        with RigOperator(rig, view.namespace, tree=tree) as operator:
-            trial = Trial(rig, kind, fault, view)
+
+    def __init__(self, rig: Rig, kind: str, tree: pathlib.Path | None = None) -> None:
+        self.kind, self.is_usable = kind, True
+        self._rig, self._view = rig, rig.create_namespace(f"place-{kind}")
+        self._operator = RigOperator(rig, self._view.namespace, tree=tree)
+        self._is_begun = False
+
+    def close(self) -> None:
+        """End the operator, and delete the runs."""
+        if self._is_begun:
+            self._operator.__exit__(None, None, None)
+        self._rig.empty_namespace(self._view.namespace)
+        self._rig.ledger.forget(self._view.namespace)
+
+    def run(self, scenario: str, play: Callable[[Trial], None], fault: Fault = UNDISTURBED) -> Result:
+        """Play one scenario with one fault and return what came of it.
+
+        Args:
+            scenario: its name.
+            play: the scenario.
+            fault: what happens on the way.
+        """
+        began, view, operator = time.monotonic(), self._view, self._operator
+        trial = Trial(self._rig, self.kind, fault, view)
+        self.is_usable, problems = False, self._begin(trial)
+        operator.reset()
+        if not problems:
             problems = _play(trial, operator, play)
-            writes = tuple(f"{write.method} {write.path}" for write in operator.proxy.numbered())
-            hit = str(operator.proxy.hit) if operator.proxy.hit is not None else ""
-            problems += _output_problems(operator)
-            problems += order_problems(view.counted())
-            operator.keep("writes", [f"{write.at:.2f} {write}" for write in operator.proxy.writes])
-            operator.keep("objects", view.history())
-        rig.check()
+        proxy = operator.proxy
+        name = f"{scenario}-{fault}"
+        operator.keep(f"{name}-writes", [f"{write.at:.2f} {write}" for write in proxy.writes])
+        operator.keep(f"{name}-objects", view.history())
+        self._rig.check()
 
         def of_subject(entry: Entry) -> bool:
-            return is_of(entry, SUBJECT) and entry.kind != names.KIND
+            return trial.is_subject(entry) and entry.kind != names.KIND
 
-        return Result(
+        result = Result(
             scenario,
-            kind,
+            self.kind,
             fault,
-            hit,
+            hit=proxy.hit,
             end=_end(view),
             left=tuple(sorted(str(entry) for entry in trial.children())),
             created=view.created(of_subject),
             deleted=view.deleted(of_subject),
-            writes=writes,
-            problems=tuple(problems),
+            late=Counter(entry.label for entry in view.late() if of_subject(entry)),
+            writes=tuple(proxy.numbered()),
+            problems=(*problems, *_output_problems(operator), *order_problems(trial.uids, view.counted())),
             seconds=time.monotonic() - began,
         )
-    finally:
-        rig.empty_namespace(view.namespace)
-        rig.ledger.forget(view.namespace)
+        if result.problems or result.left:
+            return result
+        try:
+            trial.clear()
+        except StepFailed as error:
+            return dataclasses.replace(result, problems=(f"{STUCK}: after the trial: {error}",))
+        view.forget_gone()
+        self.is_usable = True
+        return result
+
+    def _begin(self, trial: Trial) -> list[str]:
+        """Start the operator and the bystander unless they run; return what went wrong."""
+        if self._is_begun:
+            return []
+        self._is_begun = True
+        self._operator.__enter__()
+        try:
+            trial.create(BYSTANDER, workers={"minimum": 1, "maximum": 1})
+            trial.wait_phase("Running", name=BYSTANDER)
+            trial.wait(lambda: self._operator.is_quiet(QUIET_SECONDS), "the operator has nothing to do", 40)
+        except StepFailed as error:
+            return [f"bystander: does not start: {error}", f"status: {_words(trial.view.status(BYSTANDER))}"]
+        return []
 
 
 def _play(trial: Trial, operator: RigOperator, play: Callable[[Trial], None]) -> list[str]:
     """Play the scenario beside a bystander; return what went wrong."""
     problems: list[str] = []
-    try:
-        trial.create(BYSTANDER, workers={"minimum": 1, "maximum": 1})
-        trial.wait_phase("Running", name=BYSTANDER)
-        trial.wait(lambda: _is_quiet(operator), "the operator has nothing to do", 20)
-    except StepFailed as error:
-        return [f"bystander: does not start: {error}", f"status: {_words(trial.view.status(BYSTANDER))}"]
     before = _children(trial, BYSTANDER)
     operator.arm(trial.fault, SUBJECT)
     try:
         play(trial)
-        trial.wait(lambda: _is_quiet(operator), "the operator's writes end", 20)
+        trial.wait(lambda: operator.is_quiet(QUIET_SECONDS), "the operator's writes end", 40)
     except (StepFailed, ApiError) as error:
         problems.append(f"{STUCK}: {error}")
         problems.append(f"status: {_words(trial.view.status(SUBJECT))}")
@@ -142,8 +175,8 @@ def _play(trial: Trial, operator: RigOperator, play: Callable[[Trial], None]) ->
         problems.append(f"bystander: is {phase}, not Running")
     problems += [
         f"stranger: {entry} was deleted, which has labels of the run and is not the run's"
-        for entry in trial.view.entries(SERVICE, gone=True)
-        if entry.name.startswith(f"{STRANGER}-") and entry.is_gone
+        for entry in trial.strangers()
+        if entry.is_gone
     ]
     if (after := _children(trial, BYSTANDER)) != before:
         changed = sorted(before.symmetric_difference(after))
@@ -153,11 +186,6 @@ def _play(trial: Trial, operator: RigOperator, play: Callable[[Trial], None]) ->
 
 def _children(trial: Trial, name: str) -> set[tuple[str, str]]:
     return {(str(entry), entry.uid) for entry in trial.children(name)}
-
-
-def _is_quiet(operator: RigOperator) -> bool:
-    writes = operator.proxy.writes
-    return not writes or time.monotonic() - writes[-1].at >= QUIET_SECONDS
 
 
 def _output_problems(operator: RigOperator) -> list[str]:
@@ -178,11 +206,11 @@ def _output_problems(operator: RigOperator) -> list[str]:
 _VERIFIED = ("Pod", "Job", "Lease", "DaskCluster", "RayCluster")
 
 
-def order_problems(entries: list[Entry]) -> list[str]:
+def order_problems(uids: Sequence[str], entries: list[Entry]) -> list[str]:
     """Return what was written too early: a child before the status, or an end before the end of what it is about."""
     problems = []
     for run in entries:
-        if run.kind != names.KIND or run.name != SUBJECT:
+        if run.kind != names.KIND or run.uid not in uids:
             continue
         for entry in entries:
             labels = entry.body["metadata"].get("labels") or {}

@@ -82,7 +82,10 @@ def is_found(bug: Bug, judged: Sequence[Judged]) -> bool:
 def _tried(bug: Bug, rig: Rig, folder: pathlib.Path) -> list[Judged]:
     folder.mkdir()
     suite = Suite(rig, lambda _judged: None, tree=planted(bug, folder))
-    suite.run_with_references([named(bug.trial)])
+    try:
+        suite.run_with_references([named(bug.trial)])
+    finally:
+        suite.close()
     return suite.judged
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from tests.support.chaos.life import Result
 from tests.support.chaos.scenarios import KINDS, SCENARIOS
-from tests.support.rig.faults import REASONS, Fault, FaultKind, target_of
+from tests.support.rig.faults import REASONS, Fault, FaultKind
 
 #: Faults at each write, besides refusals.
 _AT_WRITES = (
@@ -22,8 +22,15 @@ _AT_WRITES = (
     FaultKind.FREEZE_WATCHES,
     FaultKind.AWAY,
 )
+#: Faults at Kubernetes Events that differ from those at the status before them.
+_AT_EVENTS = {(FaultKind.KILL_AFTER, 0), (FaultKind.DROP_ANSWER, 0), (FaultKind.REFUSE, 500)}
+#: Deletions that a run that starts or runs sees only when its user has deleted it.
+_SWEPT = {
+    f"DELETE-{plural}"
+    for plural in ("daskclusters", "rayclusters", "jobs", "leases", "roles", "rolebindings", "serviceaccounts")
+} | {"DELETE-networkpolicies"}
 #: The name of one trial.
-_TRIAL = re.compile(r"[\w-]+/\w+/[\w-]+@([A-Z]+-[a-z]+(~\d+)?|\d+)")
+_TRIAL = re.compile(r"[\w-]+/\w+/[\w-]+@([A-Z]+-[a-z]+(-[A-Za-z]+)?(~\d+)?|\d+)")
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -51,40 +58,109 @@ class Planned:
         return f"{self.life}/{self.fault}"
 
 
-def plan(references: dict[Life, Result], seed: int) -> list[Planned]:
-    """Return every fault at every write of every life.
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """A write by what the operator does. Two writes with equal calls are made by the same code in the same state.
 
-    There are several thousand, and an hour on two CPUs has room for about 1,300. Lives have most of their writes in
-    common, so each fault at each write comes first in the first life that has this write: these trials come before all
-    others. So that more of them fit into the hour, a refusal of a Kubernetes Event is one of them with one status only:
-    the operator logs all of them in the same way. The seed fixes the order within the two groups, so that the first
-    trials of two runs are the same ones.
+    Attributes:
+        kind: of cluster.
+        state: the phase that the operator wrote last, and whether it sweeps up after a run that its user deleted.
+        target: what is written, as `target_of` names it.
+        about: of a status, its phase and reason; of an Event, its reason.
+        ordinal: of a call that is repeated in that state, 1 for the first time and 2 for all others.
+        start: 1 until the run has started for the first time; 2 after that, when a run starts again.
     """
-    first: dict[tuple[str, Fault], Planned] = {}
-    rest = []
+
+    kind: str
+    state: str
+    target: str
+    about: str
+    ordinal: int
+    start: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """All faults at all writes of lives, in the order in which they are tried.
+
+    Attributes:
+        first: each fault at each call of a first start and of all that follows it, in the first life that has the call.
+        again: the same of runs that start again.
+        rest: each fault at a call that `first` or `again` has in another life.
+    """
+
+    first: tuple[Planned, ...]
+    again: tuple[Planned, ...]
+    rest: tuple[Planned, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"{len(self.first)} faults at calls of first starts and of all that follows them, "
+            f"{len(self.again)} at calls of later starts, {len(self.rest)} at calls that another life has"
+        )
+
+    def all(self) -> list[Planned]:
+        """Return all of them."""
+        return [*self.first, *self.again, *self.rest]
+
+
+def plan(references: dict[Life, Result], seed: int) -> Plan:
+    """Return every fault at every write of every life. The seed fixes the order within the groups.
+
+    A Kubernetes Event follows a status in the same pass, and the operator reads none that it wrote. So what happens at
+    the moment of an Event happens at that of the status, and all refusals of an Event are logged in the same way: for
+    Events, `first` has the faults of `_AT_EVENTS` only.
+    """
+    known: set[tuple[Call, FaultKind, int]] = set()
+    first: list[Planned] = []
+    again: list[Planned] = []
+    rest: list[Planned] = []
     for life, reference in references.items():
-        for fault in _faults(reference):
-            planned = Planned(life, fault)
-            is_like_another = fault.target == "POST-events" and fault.status not in (0, 500)
-            if is_like_another or first.setdefault((life.kind, fault), planned) is not planned:
+        for call, fault in _faults(life, reference):
+            planned, what = Planned(life, fault), (call, fault.kind, fault.status)
+            is_like_another = call.target.startswith("POST-events") and (fault.kind, fault.status) not in _AT_EVENTS
+            if is_like_another or what in known:
                 rest.append(planned)
-    chosen, shuffle = list(first.values()), random.Random(seed).shuffle
-    shuffle(chosen)
-    shuffle(rest)
-    return chosen + rest
+                continue
+            known.add(what)
+            (first if call.start == 1 else again).append(planned)
+    shuffle = random.Random(seed).shuffle
+    for group in (first, again, rest):
+        shuffle(group)
+    return Plan(tuple(first), tuple(again), tuple(rest))
 
 
-def _faults(reference: Result) -> Iterator[Fault]:
-    counted: Counter[str] = Counter()
+def calls(life: Life, reference: Result) -> list[Call]:
+    """Return the call of each write of a life."""
+    found: list[Call] = []
+    phase, starts = "", 0
+    counted: Counter[tuple[str, str]] = Counter()
     for write in reference.writes:
-        target = target_of(*write.split())
+        before = phase
+        if write.target.startswith("PUT-status"):
+            phase = write.about.partition(" ")[0]
+            starts += phase == "Starting" != before
+        is_sweep = before in ("Starting", "Running") and write.target in _SWEPT
+        state = f"{before}, deleted" if is_sweep else before
+        if before != phase:
+            counted.clear()
+        counted[write.target, write.about] += 1
+        ordinal = min(counted[write.target, write.about], 2)
+        found.append(Call(life.kind, state, write.target, write.about, ordinal, min(max(starts, 1), 2)))
+    return found
+
+
+def _faults(life: Life, reference: Result) -> Iterator[tuple[Call, Fault]]:
+    counted: Counter[str] = Counter()
+    for write, call in zip(reference.writes, calls(life, reference), strict=True):
+        target = write.target
         counted[target] += 1
         for kind in _AT_WRITES:
-            yield Fault(kind, counted[target], target=target)
+            yield call, Fault(kind, counted[target], target=target)
         if target.startswith("DELETE"):
-            yield Fault(FaultKind.STALE_LISTS, counted[target], target=target)
+            yield call, Fault(FaultKind.STALE_LISTS, counted[target], target=target)
         for status in REASONS:
-            yield Fault(FaultKind.REFUSE, counted[target], status, target)
+            yield call, Fault(FaultKind.REFUSE, counted[target], status, target)
 
 
 def chosen_lives(patterns: Sequence[str]) -> list[Life]:

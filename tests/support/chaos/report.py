@@ -34,7 +34,7 @@ class Judged:
     def text(self) -> str:
         """Return all that is known of the trial, for a failed test or a person."""
         lines = [f"{self.result.name}: {self.word} after {self.result.seconds:.0f} s"]
-        lines += [f"  at {self.result.hit}"] if self.result.hit else []
+        lines += [f"  at {self.result.hit}"] if self.result.hit is not None else []
         return "\n".join([*lines, *(f"  {problem}" for problem in self.problems)])
 
 
@@ -50,6 +50,10 @@ def table(judged: Sequence[Judged], planned: int) -> str:
         lines += [_row(name, rows[name]) for name in sorted(rows)]
         lines.append("")
     lines.append(_row("all", Counter(one.word for one in judged)))
+    late = [one.result for one in judged if one.result.late]
+    counted = sum((one.late for one in late), Counter[str]())
+    if late:
+        lines.append(f"made by late controllers in {len(late)} trials: {dict(sorted(counted.items()))}")
     if len(judged) < planned:
         lines.append(f"{planned - len(judged)} of {planned} planned trials were not run: the time was over")
     return "\n".join([*lines, "", *_failures(judged)])

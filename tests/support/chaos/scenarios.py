@@ -23,6 +23,12 @@ def _work(trial: Trial) -> None:
     trial.wait_driver()
 
 
+def _run(trial: Trial) -> None:
+    """The operator reports that the run runs, and all of it exists: an operator that was refused retries after 5 s."""
+    trial.wait_phase("Running")
+    trial.wait_rights()
+
+
 def success(trial: Trial) -> None:
     """The flow completes."""
     trial.create(workers=_FIXED)
@@ -44,7 +50,7 @@ def failure(trial: Trial) -> None:
 def cancel(trial: Trial) -> None:
     """The user cancels a run that runs."""
     trial.create(workers=_FIXED)
-    trial.wait_phase("Running")
+    _run(trial)
     trial.patch_spec(cancel=True)
     trial.wait_phase("Succeeded", "Failed", "Cancelled")
     trial.wait_empty()
@@ -62,7 +68,7 @@ def delete_starting(trial: Trial) -> None:
 def delete_running(trial: Trial) -> None:
     """The user deletes a run that runs."""
     trial.create(workers=_FIXED)
-    trial.wait_phase("Running")
+    _run(trial)
     trial.delete()
     trial.wait_gone()
     trial.wait_empty()
@@ -71,7 +77,7 @@ def delete_running(trial: Trial) -> None:
 def recreate(trial: Trial) -> None:
     """The user deletes a run that runs, and creates another one of its name without waiting; that one completes."""
     trial.create(workers=_FIXED)
-    trial.wait_phase("Running")
+    _run(trial)
     trial.delete()
     trial.wait_gone()
     trial.create(workers=_FIXED)
@@ -84,7 +90,7 @@ def recreate(trial: Trial) -> None:
 def suspend_resume(trial: Trial) -> None:
     """The user suspends a run that runs, and resumes it when nothing is left; its flow then completes."""
     trial.create(workers=_FIXED)
-    trial.wait_phase("Running")
+    _run(trial)
     trial.patch_spec(suspend=True)
     trial.wait_phase("Suspended")
     trial.wait_empty()
@@ -106,7 +112,7 @@ def expiry(trial: Trial) -> None:
 
 def scaling(trial: Trial) -> None:
     """A driver elsewhere needs one worker, five, and one again, and then releases the run's Lease."""
-    trial.create(workers={"minimum": 1, "maximum": _MOST}, flow=False)
+    trial.create(workers={"minimum": 1, "maximum": _MOST}, flow=False, leaseDurationSeconds=600)
     acquired = played.now()
 
     def renew(workers: int, *retired: str) -> None:
@@ -122,7 +128,7 @@ def scaling(trial: Trial) -> None:
 
     renew(1)
     trial.wait_workers(1)
-    trial.wait_phase("Running")
+    _run(trial)
     scale(_MOST)
     scale(1)
     trial.patch_lease(lease.release(_GOOD))

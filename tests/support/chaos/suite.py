@@ -1,16 +1,17 @@
-"""Run trials side by side on one rig: each has a namespace and an operator of its own."""
+"""Run trials side by side on one rig, each in a place of its own."""
 
 from __future__ import annotations
 
 import os
 import pathlib
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from tests.support.chaos.judge import judge, judge_reference
-from tests.support.chaos.life import Result, run_trial
+from tests.support.chaos.life import Place, Result
 from tests.support.chaos.plan import Life, Planned
 from tests.support.chaos.report import Judged
 from tests.support.chaos.scenarios import SCENARIOS
@@ -46,6 +47,14 @@ class Suite:
         self.references: dict[Life, Result] = {}
         self.judged: list[Judged] = []
         self._unjudged: dict[Life, list[Result]] = {}
+        self._places: list[Place] = []
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """End the operators of all places."""
+        with self._lock:
+            while self._places:
+                self._places.pop().close()
 
     def run_references(self, lives: Iterable[Life]) -> None:
         """Run lives undisturbed."""
@@ -60,14 +69,14 @@ class Suite:
     def run(self, trials: Iterable[Planned], until: float = float("inf")) -> None:
         """Run trials, starting none after `until`, a time of the monotonic clock.
 
-        As many again run side by side of those whose fault lasts long: they wait for most of their time.
+        Twice as many again run side by side of those whose fault lasts long: they wait for most of their time.
         """
-        lanes = _lanes(trials)
+        lanes, most = _lanes(trials), (self._at_a_time, 2 * self._at_a_time)
         running: dict[Future[Result], int] = {}
-        with ThreadPoolExecutor(len(lanes) * self._at_a_time) as pool:
+        with ThreadPoolExecutor(sum(most)) as pool:
             while running or (any(lanes) and time.monotonic() < until):
                 for number, lane in enumerate(lanes):
-                    while lane and list(running.values()).count(number) < self._at_a_time and time.monotonic() < until:
+                    while lane and list(running.values()).count(number) < most[number] and time.monotonic() < until:
                         running[pool.submit(self._one, lane.popleft())] = number
                 ended, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in ended:
@@ -75,8 +84,23 @@ class Suite:
                     self._take(future.result())
 
     def _one(self, planned: Planned) -> Result:
-        scenario, kind = planned.life.scenario, planned.life.kind
-        return run_trial(self._rig, scenario, kind, SCENARIOS[scenario], planned.fault, self._tree)
+        scenario, place = planned.life.scenario, self._take_place(planned.life.kind)
+        try:
+            return place.run(scenario, SCENARIOS[scenario], planned.fault)
+        finally:
+            if place.is_usable:
+                with self._lock:
+                    self._places.append(place)
+            else:
+                place.close()
+
+    def _take_place(self, kind: str) -> Place:
+        """Return a place where no trial runs."""
+        with self._lock:
+            for number, place in enumerate(self._places):
+                if place.kind == kind:
+                    return self._places.pop(number)
+        return Place(self._rig, kind, self._tree)
 
     def _take(self, result: Result) -> None:
         """Judge a trial, or keep it until its reference has run."""
@@ -90,7 +114,7 @@ class Suite:
             self._unjudged.setdefault(life, []).append(result)
         else:
             problems = tuple(judge(result, self.references[life]))
-            self._add(Judged(result, problems, is_reached=bool(result.hit)))
+            self._add(Judged(result, problems, is_reached=result.hit is not None))
 
     def _add(self, judged: Judged) -> None:
         self.judged.append(judged)

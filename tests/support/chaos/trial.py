@@ -44,12 +44,13 @@ class Trial:
     Attributes:
         kind: see above.
         view: see above.
+        uids: of the FlowRuns under test, those that are gone too: the namespace has those of earlier trials.
     """
 
     def __init__(self, rig: Rig, kind: str, fault: Fault, view: View) -> None:
         self.kind, self.fault, self.view = kind, fault, view
         self._client = rig.client
-        self._strangers = 0
+        self.uids: list[str] = []
         self.cluster_kind = CLUSTERS[kind]
 
     @property
@@ -65,20 +66,33 @@ class Trial:
             raise StepFailed(str(error)) from None
 
     def create(self, name: str = SUBJECT, *, workers: Body, flow: bool = True, **spec: object) -> None:
-        """Create a FlowRun."""
+        """Create a FlowRun. Its flow has a parameter, which the operator writes into a ConfigMap."""
         body: Body = {"cluster": {"kind": self.kind, "workers": workers}, **spec}
         if flow:
-            body["flow"] = {"entrypoint": "flows.py:flow"}
+            body["flow"] = {"entrypoint": "flows.py:flow", "parameters": {"name": "x"}}
         run = {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": {"name": name}, "spec": body}
         made = self._client.create(FLOW_RUN.path(self.namespace), run)
         if name == SUBJECT:
-            self._copy_labels(made["metadata"]["uid"])
+            self.uids.append(made["metadata"]["uid"])
+            self._copy_labels(self.uids[-1])
 
     def _copy_labels(self, uid: str) -> None:
-        self._strangers += 1
         labels = names.child_labels(SUBJECT, uid, names.COMPONENT_CLUSTER)
-        service = {"metadata": {"name": f"{STRANGER}-{self._strangers}", "labels": labels}}
+        service = {"metadata": {"name": f"{STRANGER}-{uid}", "labels": labels}}
         self._client.create(SERVICE.path(self.namespace), {**service, "spec": {"ports": [{"port": 80}]}})
+
+    def strangers(self) -> list[Entry]:
+        """Return the Services with copied labels of this trial, those that were deleted too."""
+        mine = {f"{STRANGER}-{uid}" for uid in self.uids}
+        return [entry for entry in self.view.entries(SERVICE, gone=True) if entry.name in mine]
+
+    def clear(self) -> None:
+        """Delete the run under test and the strangers, and wait until nothing is left of them. Raises StepFailed."""
+        self._client.delete(FLOW_RUN.path(self.namespace, SUBJECT))
+        for stranger in self.strangers():
+            self._client.delete(SERVICE.path(self.namespace, stranger.name))
+        self.wait_gone()
+        self.wait_empty()
 
     def patch_spec(self, **spec: object) -> None:
         """Change the spec of the run, as a user does."""
@@ -112,9 +126,22 @@ class Trial:
             f"a head and {number} workers are Ready",
         )
 
+    def wait_rights(self) -> None:
+        """Wait until the run has what its driver needs besides its pod: rights to its Lease, and open connections.
+
+        A driver that runs elsewhere gets no rights: its FlowRun names no user.
+        """
+        has_flow = "flow" in (self.view.run(SUBJECT) or {"spec": {}})["spec"]
+        wanted = {"NetworkPolicy", *(("Role", "RoleBinding") if has_flow else ())}
+        self.wait(
+            lambda: wanted <= {entry.kind for entry in self.view.entries() if self._is_current(entry)},
+            f"the run has its {', '.join(sorted(wanted))}",
+        )
+
     def wait_driver(self) -> None:
-        """Wait until the driver's pod runs, and its flow has run for `WORK_SECONDS`."""
+        """Wait until the driver's pod runs with its rights, and its flow has run for `WORK_SECONDS`."""
         self.wait(lambda: self._running_driver(), "the driver's pod runs")
+        self.wait_rights()
         until = time.monotonic() + WORK_SECONDS
         self.wait(lambda: time.monotonic() >= until, "the flow has run")
 
@@ -149,6 +176,13 @@ class Trial:
     def clusters(self) -> list[Entry]:
         """Return the run's cluster resources that are not being deleted."""
         return [entry for entry in self._own(self.cluster_kind) if not entry.is_terminating]
+
+    def is_subject(self, entry: Entry) -> bool:
+        """Whether an object belongs to a run under test of this trial, which is gone or not."""
+        labels = entry.body["metadata"].get("labels") or {}
+        stems = tuple(f"{names.child_name(SUBJECT, uid)}" for uid in self.uids)
+        is_stranger = entry.name.startswith(f"{STRANGER}-")
+        return not is_stranger and (labels.get(names.LABEL_RUN_UID) in self.uids or entry.name.startswith(stems))
 
     def children(self, name: str = SUBJECT) -> list[Entry]:
         """Return everything that exists of a run besides its record."""

@@ -72,6 +72,11 @@ class ControlPlane:
         )
         self._start("kube-scheduler", [kubernetes / "kube-scheduler", *common])
 
+    def client_of(self, user: str) -> Client:
+        """Return a connection as a user, who has no rights but those that are bound."""
+        pair = self._authority.issue(user.replace(":", "-"), user)
+        return Client(self.server, self._authority.pair, pair)
+
     def check(self) -> None:
         """Raise AssertionError when a process has ended."""
         for process in self.processes.values():

@@ -88,26 +88,38 @@ class Fault:
 UNDISTURBED = Fault()
 
 
-def target_of(method: str, path: str) -> str:
-    """Return what a request is about: its method, with the collection or the subresource, such as ``PUT-status``."""
+def target_of(method: str, path: str, about: str = "") -> str:
+    """Return what a request is about: its method, with the collection or the subresource, such as ``DELETE-jobs``.
+
+    Args:
+        method: HTTP method.
+        path: without query.
+        about: what a status or an Event reports. Its first word is part of the target, such as ``PUT-status-Running``:
+            how many of them an operator writes depends on how many changes it sees at a time.
+    """
     parts = path.strip("/").split("/")
     if "namespaces" in parts:
         parts = parts[parts.index("namespaces") + 2 :]
-    return f"{method}-{parts[2] if len(parts) > 2 else parts[0]}"
+    word = f"{method}-{parts[2] if len(parts) > 2 else parts[0]}"
+    return f"{word}-{about.split()[0]}" if about else word
 
 
 def refusal(status: int, method: str, path: str) -> Body:
     """Return the Status object with which the API server refuses a request.
 
-    The words are those of an admission policy: the operator takes a 422 of the API server's own validation as final.
+    A 422 has the words of a ValidatingAdmissionPolicy, which may be changed. One of the API server's own validation is
+    final, since the same object would be refused again: the run ends, which unit tests cover.
     """
+    message = f"{method} {path} is refused by the test"
+    if status == 422:
+        message = f"{path} is forbidden: ValidatingAdmissionPolicy 'test' with binding 'test' denied request: {method}"
     reason = "AlreadyExists" if (status, method) == (409, "POST") else REASONS[status]
     return {
         "kind": "Status",
         "apiVersion": "v1",
         "metadata": {},
         "status": "Failure",
-        "message": f"{method} {path} is denied by the test",
+        "message": message,
         "reason": reason,
         "code": status,
     }

@@ -18,6 +18,8 @@ from tests.support.rig.kinds import GIVEN, Kind
 #: Labels that say which part of a cluster a pod is; the second is KubeRay's own.
 _COMPONENT_LABELS = (names.LABEL_COMPONENT, "ray.io/node-type")
 _RETRY_SECONDS = 0.2
+#: What the controller of a kind makes for its objects, where it may be late.
+_MADE_BY = {"DaskWorkerGroup": "Deployment", "Deployment": "ReplicaSet", "ReplicaSet": "Pod"}
 
 
 @dataclasses.dataclass
@@ -137,19 +139,35 @@ class View:
         return Counter(entry.label for entry in self.counted() if entry.is_gone and chosen(entry))
 
     def counted(self) -> list[Entry]:
-        """Return all objects but those that a controller made for an owner that was being deleted, and what follows.
-
-        A controller that is late does so, and no write of the operator causes or prevents it. ReplicaSets replace a pod
-        whose deletion they notice before their own. dask-kubernetes handles the number of a new worker group twice: the
-        second time, on a busy machine, it makes the workers again of a group that is being deleted, or is gone.
-        """
+        """Return all objects but those that are late."""
         with self._lock:
             return [entry for entry in self._entries.values() if not self._is_late(entry)]
+
+    def late(self) -> list[Entry]:
+        """Return the objects that a controller made for an owner that was being deleted, and what belongs to them.
+
+        A controller that is late does so, and no write of the operator causes or prevents it. Deployments and
+        ReplicaSets replace what they own when they notice its deletion before their own. dask-kubernetes handles the
+        number of a new worker group twice: the second time, on a busy machine, it makes the workers again of a group
+        that is being deleted, or is gone. What the operator itself creates is never late.
+        """
+        with self._lock:
+            return [entry for entry in self._entries.values() if self._is_late(entry)]
+
+    def forget_gone(self) -> None:
+        """Free the memory of objects that are gone, and of the history."""
+        with self._lock:
+            self._entries = {uid: entry for uid, entry in self._entries.items() if not entry.is_gone}
+            self._history.clear()
+            self._phases.clear()
 
     def _is_late(self, entry: Entry) -> bool:
         owners = entry.body["metadata"].get("ownerReferences") or []
         above = [self._entries[owner["uid"]] for owner in owners if owner["uid"] in self._entries]
-        return any(0 < owner.doomed < entry.since or self._is_late(owner) for owner in above)
+        return any(
+            (0 < owner.doomed < entry.since and entry.kind == _MADE_BY.get(owner.kind)) or self._is_late(owner)
+            for owner in above
+        )
 
     def take(self, kind: str, body: Body, *, is_gone: bool) -> None:
         """Record the news of one object."""

@@ -66,6 +66,7 @@ class RigOperator:
         self._away_seconds = 0.0
         self._ending = threading.Event()
         self._was_killed = False
+        self._printed = 0
         self._process: Child | Forked | None = None
         self.starts = 0
         self.unexpected: list[int] = []
@@ -95,9 +96,21 @@ class RigOperator:
         """Stop to number writes."""
         self.proxy.arm(UNDISTURBED, "")
 
+    def reset(self) -> None:
+        """Begin with another trial: what was written and printed so far, and how operators ended, is forgotten."""
+        self.proxy.reset()
+        self._away_seconds, self.unexpected = 0.0, []
+        self._printed = self._log.stat().st_size if self._log.exists() else 0
+
+    def is_quiet(self, seconds: float) -> bool:
+        """Whether an operator runs, and has written nothing for some time, and the fault is over."""
+        return self._process is not None and self.proxy.is_quiet(seconds)
+
     def log(self) -> str:
-        """Return all that the operators have printed."""
-        return self._log.read_text(errors="replace") if self._log.exists() else ""
+        """Return all that the operators have printed since `reset`."""
+        if not self._log.exists():
+            return ""
+        return self._log.read_bytes()[self._printed :].decode(errors="replace")
 
     def keep(self, name: str, lines: list[str]) -> None:
         """Write lines beside the operators' log, for a person who looks into a failure."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import json
 import ssl
@@ -35,16 +36,26 @@ class Write:
         path: without query.
         status: HTTP status of the answer that the operator got; 0 when it got none.
         at: time of the monotonic clock.
+        about: of a status, its phase and reason; of an Event, its reason; else empty.
+        process: how often an operator had been started by then: another number means another process.
     """
 
     number: int
     method: str
     path: str
-    status: int
-    at: float
+    status: int = 0
+    at: float = 0.0
+    about: str = ""
+    process: int = 1
+
+    @property
+    def target(self) -> str:
+        """What is written, as `target_of` names it."""
+        return target_of(self.method, self.path, self.about)
 
     def __str__(self) -> str:
-        return f"write {self.number}, {self.method} {self.path} -> {self.status or 'no answer'}"
+        about = f" ({self.about})" if self.about else ""
+        return f"write {self.number}, {self.method} {self.path}{about} -> {self.status or 'no answer'}"
 
 
 class ProxyLoop:
@@ -97,7 +108,7 @@ class FaultProxy:
 
     Attributes:
         url: where the operator finds the API server.
-        writes: its mutating requests so far, in the order of their answers.
+        writes: its mutating requests since `reset`, in the order of their answers.
         hit: the write at which the fault happened; None before.
         kill: ends the operator with SIGKILL; set by the owner of the process.
     """
@@ -115,14 +126,32 @@ class FaultProxy:
         self._lists: dict[str, dict[str, str]] = {}
         self._past: dict[str, tuple[bytes, dict[str, str]]] = {}
         self._past_ends, self._is_new = 0.0, False
+        self._processes = 0
         self._watches: set[asyncio.Task[Any]] = set()
+        self._needed_watches = 1
+        self._busy_at = time.monotonic()
         self._no_watches_until = 0.0
-        self._frozen_until = 0.0
+        self._frozen_until, self._thawed = 0.0, asyncio.Event()
+
+    def reset(self) -> None:
+        """Forget the writes so far and the fault, which ends."""
+        self.arm(UNDISTURBED, "")
+        self.writes, self.hit = [], None
+        self._past_ends = self._no_watches_until = self._frozen_until = 0.0
+        self._past.clear()
+        self._loop.call_soon_threadsafe(self._thawed.set)
+
+    def is_quiet(self, seconds: float) -> bool:
+        """Whether the fault is over, the operator watches as it did before, and has written nothing for some time."""
+        over = max(self._busy_at, self._no_watches_until, self._frozen_until, self._past_ends)
+        is_served = not self._is_new and len(self._watches) >= self._needed_watches
+        return is_served and time.monotonic() - over >= seconds
 
     def arm(self, fault: Fault, subject: str) -> None:
         """Begin to number the writes whose path or body names `subject`, and inject the fault at one of them."""
         self._fault, self._subject = fault, subject
         self._count = self._deletes = self._at_target = 0
+        self._needed_watches = max(self._needed_watches, len(self._watches))
 
     def count(self) -> int:
         """Return the number of writes for the run under test."""
@@ -170,7 +199,11 @@ class FaultProxy:
     async def _answer(self, request: web.Request, body: bytes) -> web.StreamResponse:
         self.requests += 1
         if self._is_new:
-            self._past_ends, self._is_new = time.monotonic() + _STALE_SECONDS, False
+            self._past_ends, self._is_new = time.monotonic() + (_STALE_SECONDS if self._past else 0.0), False
+            self._processes += 1
+            for task in list(self._watches):  # of the operator that was killed
+                task.cancel()
+            self._watches.clear()
         if request.method in _WRITES:
             return await self._write(request, body)
         if request.query.get("watch"):
@@ -184,21 +217,21 @@ class FaultProxy:
     async def _write(self, request: web.Request, body: bytes) -> web.StreamResponse:
         number = self._number(request, body)
         fault = self._fault
-        is_hit = number > 0 and self._is_hit(request, number)
+        is_hit = number > 0 and self._is_hit(request, body, number)
         if is_hit:
             await self._before(fault, request)
             if fault.kind is FaultKind.KILL_BEFORE:
-                self._record(number, request, 0, is_hit)
+                self._record(number, request, body, 0, is_hit)
                 self.kill()
                 return _broken(request)
             if fault.kind is FaultKind.REFUSE:
-                self._record(number, request, fault.status, is_hit)
+                self._record(number, request, body, fault.status, is_hit)
                 return _refused(fault.status, request)
         status, headers, text = await self._ask(request, body)
         is_lost = is_hit and fault.kind in (
             FaultKind.KILL_AFTER, FaultKind.DROP_ANSWER, FaultKind.STALE_LISTS, FaultKind.AWAY,
         )  # fmt: skip
-        self._record(number, request, 0 if is_lost else status, is_hit)
+        self._record(number, request, body, 0 if is_lost else status, is_hit)
         if is_lost:
             if fault.kind is not FaultKind.DROP_ANSWER:
                 self.kill()
@@ -211,21 +244,22 @@ class FaultProxy:
             return 0
         self._count += 1
         self._deletes += request.method == "DELETE"
-        self._at_target += target_of(request.method, request.path) == self._fault.target
+        self._at_target += _target(request, body) == self._fault.target
         return self._count
 
-    def _is_hit(self, request: web.Request, number: int) -> bool:
+    def _is_hit(self, request: web.Request, body: bytes, number: int) -> bool:
         if self._fault.kind is FaultKind.NONE or self.hit is not None:
             return False
         if self._fault.target:
-            is_there = target_of(request.method, request.path) == self._fault.target
-            return is_there and self._at_target == self._fault.write
+            return _target(request, body) == self._fault.target and self._at_target == self._fault.write
         if self._fault.kind is FaultKind.STALE_LISTS:
             return request.method == "DELETE" and self._deletes == self._fault.write
         return number == self._fault.write
 
-    def _record(self, number: int, request: web.Request, status: int, is_hit: bool) -> None:
-        write = Write(number, request.method, request.path, status, time.monotonic())
+    def _record(self, number: int, request: web.Request, body: bytes, status: int, is_hit: bool) -> None:
+        self._busy_at = time.monotonic()
+        about = _about(request.method, request.path, body)
+        write = Write(number, request.method, request.path, status, self._busy_at, about, self._processes)
         self.writes.append(write)
         if is_hit:
             self.hit = write
@@ -238,6 +272,7 @@ class FaultProxy:
                 task.cancel()
         elif fault.kind is FaultKind.FREEZE_WATCHES:
             self._frozen_until = now + fault.seconds
+            self._thawed.clear()
         elif fault.kind is FaultKind.STALE_LISTS:
             for path, headers in list(self._lists.items()):
                 _status, answered, text = await self._fetch("GET", path, headers, None)
@@ -254,6 +289,7 @@ class FaultProxy:
             return _refused(500, request)
         task = asyncio.ensure_future(self._pass_on(request, b""))
         self._watches.add(task)
+        self._busy_at = time.monotonic()
         try:
             return await task
         except asyncio.CancelledError:
@@ -276,7 +312,8 @@ class FaultProxy:
             async for chunk in upstream.content.iter_any():
                 frozen = self._frozen_until - time.monotonic()
                 if frozen > 0 and request.query.get("watch"):
-                    await asyncio.sleep(frozen)
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._thawed.wait(), frozen)
                 await response.write(chunk)
             return response
 
@@ -289,6 +326,19 @@ class FaultProxy:
         async with self._session.request(method, self._server + path, headers=headers, data=body or None) as upstream:
             kept = {name: value for name, value in upstream.headers.items() if name.lower() not in _HOP}
             return upstream.status, kept, await upstream.read()
+
+
+def _target(request: web.Request, body: bytes) -> str:
+    return target_of(request.method, request.path, _about(request.method, request.path, body))
+
+
+def _about(method: str, path: str, body: bytes) -> str:
+    """Return what a status or an Event reports."""
+    target = target_of(method, path)
+    if target == "PUT-status":
+        status = json.loads(body).get("status") or {}
+        return f"{status.get('phase')} {status.get('reason')}"
+    return str(json.loads(body).get("reason")) if target == "POST-events" else ""
 
 
 def _forwarded(request: web.Request) -> dict[str, str]:

@@ -15,7 +15,7 @@ from types import TracebackType
 
 import yaml
 
-from tests.support.rig.client import ApiError, Body
+from tests.support.rig.client import ApiError, Body, Client
 from tests.support.rig.control_plane import ControlPlane
 from tests.support.rig.kinds import CRD, FLOW_RUN, KINDS, NAMESPACE, NODE, Kind
 from tests.support.rig.ledger import Ledger, View
@@ -62,6 +62,7 @@ class Rig:
         self.proxies = ProxyLoop(self._control_plane.server, self.client.context)
         self.nursery = Nursery()
         self._numbers = itertools.count(1)
+        self._clients: list[Client] = []
         self.start_seconds = 0.0
 
     def __enter__(self) -> Rig:
@@ -94,6 +95,11 @@ class Rig:
         if self._is_temporary:
             shutil.rmtree(self.folder, ignore_errors=True)
 
+    def client_of(self, user: str) -> Client:
+        """Return a connection as a user, who has no rights but those that are bound. It is closed with the rig."""
+        self._clients.append(self._control_plane.client_of(user))
+        return self._clients[-1]
+
     def check(self) -> None:
         """Raise AssertionError when a process of the rig has ended."""
         self._control_plane.check()
@@ -125,7 +131,8 @@ class Rig:
         self.proxies.stop()
         self._control_plane.stop()
         self.ledger.join()
-        self.client.close()
+        for client in (self.client, *self._clients):
+            client.close()
 
     def _install_crds(self) -> None:
         spec = importlib.util.find_spec("dask_kubernetes")

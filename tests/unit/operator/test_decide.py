@@ -412,7 +412,6 @@ class TestTeardown:
         status = started(cluster=used | workers, flow={"job": "j", "attempts": 2})
         left = settled(observed(spec(suspend=True), status=status, **CHILDREN))
 
-        assert set(left["cluster"].pop("workers").values()) == {0}
         assert left["cluster"] == {"kind": "Dask", "workerSeconds": 20, "peakWorkers": 2}
         assert left["flow"] == {"attempts": 2, "endedAttempts": 2}
 

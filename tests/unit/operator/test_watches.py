@@ -1,4 +1,4 @@
-"""Watches of the children of runs: what they report, and how they go on after they broke."""
+"""Watches of runs and of their children: what they report, and how they go on after they broke."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Rig:
         """List everything and begin to watch."""
         await self.resync.once()
         self._running = asyncio.create_task(self._watches.run())
-        await self.until(lambda: self.watches() >= len(WATCHED) - 1)
+        await self.until(lambda: self.watches() >= len(WATCHED))
 
     async def stop(self) -> None:
         """End the watches."""
@@ -119,12 +119,34 @@ async def test_watches_and_listings_select_the_children_of_runs_of_the_operators
     assert labels == {f"{names.LABEL_RUN_UID},{of_class}"}
 
 
-async def test_watches_are_of_all_children_and_not_of_flow_runs(rig: Rig) -> None:
-    """FlowRuns are watched by kopf."""
+async def test_watches_are_of_flow_runs_and_of_all_children(rig: Rig) -> None:
     await rig.start()
     kinds = {request.resource for request in rig.api.requests if request.query.get("watch")}
 
-    assert kinds == {resource for resource in WATCHED if resource is not FLOW_RUN}
+    assert kinds == set(WATCHED)
+
+
+async def test_watches_report_a_run_that_is_deleted_between_the_listing_and_the_watch(rig: Rig) -> None:
+    """A run that stayed known would get its children again, as often as garbage collection deletes them."""
+    rig.api.objects.create(FLOW_RUN, KEY.namespace, run())
+    await rig.resync.once()
+    assert rig.store.flow_run(KEY) is not None
+    rig.api.objects.delete(FLOW_RUN, KEY.namespace, KEY.name)
+    rig._running = asyncio.create_task(rig._watches.run())
+    await rig.until(lambda: rig.store.flow_run(KEY) is None)
+
+
+@pytest.mark.parametrize("is_behind", [False, True])
+async def test_watches_report_a_run_that_is_deleted_while_its_watch_is_broken(rig: Rig, is_behind: bool) -> None:
+    rig.api.objects.create(FLOW_RUN, KEY.namespace, run())
+    await rig.start()
+    rig.api.inject(Answer(410) if is_behind else Drop(), "GET", FLOW_RUN)
+    rig.api.objects._changes.clear()
+    rig.api.objects.delete(FLOW_RUN, KEY.namespace, KEY.name)
+    if is_behind:
+        rig.api.objects._changes.clear()
+    rig.api.end_watches()
+    await rig.until(lambda: rig.store.flow_run(KEY) is None)
 
 
 async def test_watches_request_metadata_only_where_nothing_else_is_read(rig: Rig) -> None:
@@ -177,7 +199,7 @@ async def test_watches_begin_when_a_kind_is_installed(rig: Rig) -> None:
     rig.api.installed -= {DASK_CLUSTER, RAY_CLUSTER}
     await rig.resync.once()
     rig._running = asyncio.create_task(rig._watches.run())
-    await rig.until(lambda: rig.watches() >= len(WATCHED) - 3)
+    await rig.until(lambda: rig.watches() >= len(WATCHED) - 2)
     rig.api.installed |= {DASK_CLUSTER, RAY_CLUSTER}
     await rig.until(lambda: rig.watches(DASK_CLUSTER) > 0)
 

@@ -13,6 +13,7 @@ from tests.support.chaos.plan import Life, Planned, named
 from tests.support.chaos.report import Judged
 from tests.support.chaos.suite import Suite
 from tests.support.rig.faults import UNDISTURBED, Fault, FaultKind
+from tests.support.rig.proxies import Write
 from tests.support.rig.rig import Rig
 
 LIFE = Life("success", "Dask")
@@ -26,14 +27,20 @@ class Played:
     Attributes:
         enough: how many that are.
         most: how many ran side by side at most.
+        kinds: of cluster, of each place that was made.
+        closed: how many places were closed.
+        problems: of each trial.
     """
 
     def __init__(self) -> None:
         self._lock, self._released = threading.Lock(), threading.Event()
         self._running = self.most = 0
         self.enough = 1
+        self.kinds: list[str] = []
+        self.closed = 0
+        self.problems: tuple[str, ...] = ()
 
-    def __call__(self, _rig: Rig, scenario: str, kind: str, _play: Any, fault: Fault, _tree: Any) -> Result:
+    def run(self, scenario: str, kind: str, fault: Fault) -> Result:
         with self._lock:
             self._running += 1
             self.most = max(self.most, self._running)
@@ -42,13 +49,35 @@ class Played:
         assert self._released.wait(10), f"only {self.most} ran side by side"
         with self._lock:
             self._running -= 1
-        return Result(scenario, kind, fault, hit="" if fault == UNDISTURBED else "write 1", end=END)
+        hit = None if fault == UNDISTURBED else Write(1, "POST", "/api/v1/namespaces/n/secrets")
+        return Result(scenario, kind, fault, hit=hit, end=END, problems=self.problems)
+
+
+class PlayedPlace:
+    """A place of `Played`."""
+
+    def __init__(self, played: Played, kind: str) -> None:
+        self._played, self.kind = played, kind
+        self.is_usable = True
+
+    def run(self, scenario: str, _play: Any, fault: Fault) -> Result:
+        result = self._played.run(scenario, self.kind, fault)
+        self.is_usable = not result.problems
+        return result
+
+    def close(self) -> None:
+        self._played.closed += 1
 
 
 @pytest.fixture
 def played(monkeypatch: pytest.MonkeyPatch) -> Played:
     played = Played()
-    monkeypatch.setattr(suites, "run_trial", played)
+
+    def place(_rig: Rig, kind: str, _tree: Any) -> PlayedPlace:
+        played.kinds.append(kind)
+        return PlayedPlace(played, kind)
+
+    monkeypatch.setattr(suites, "Place", place)
     return played
 
 
@@ -75,8 +104,9 @@ def test_reference_runs_once_when_it_is_one_of_the_trials() -> None:
     assert sorted(str(one.result.fault) for one in reported) == sorted(map(str, (UNDISTURBED, SHORT.fault, LONG.fault)))
 
 
-@pytest.mark.parametrize(("long", "most"), [(0, 2), (5, 4)])
+@pytest.mark.parametrize(("long", "most"), [(0, 2), (5, 6)])
 def test_trials_with_a_long_fault_run_besides_the_others(played: Played, long: int, most: int) -> None:
+    """Twice as many of them run side by side."""
     trials = [Planned(LIFE, Fault(FaultKind.KILL_AFTER, number)) for number in range(1, 6)]
     trials += [Planned(LIFE, Fault(FaultKind.AWAY, number)) for number in range(1, 1 + long)]
     played.enough = most
@@ -91,3 +121,21 @@ def test_no_trial_starts_when_the_time_is_over() -> None:
     suite(reported).run([SHORT, LONG], until=0)
 
     assert reported == []
+
+
+def test_trials_of_a_kind_share_a_place_one_after_the_other(played: Played) -> None:
+    tried = suite([], at_a_time=1)
+    tried.run([SHORT, named("success/Ray/kill-after@POST-jobs"), named("cancel/Dask/kill-after@POST-jobs")])
+    before = played.closed
+    tried.close()
+
+    assert sorted(played.kinds) == ["Dask", "Ray"]
+    assert (before, played.closed) == (0, 2)
+
+
+def test_place_of_a_trial_with_a_problem_is_not_used_again(played: Played) -> None:
+    played.problems = ("left: Job subject-1",)
+    suite([], at_a_time=1).run([SHORT, named("cancel/Dask/kill-after@POST-jobs")])
+
+    assert played.kinds == ["Dask", "Dask"]
+    assert played.closed == 2

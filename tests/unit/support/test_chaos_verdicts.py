@@ -9,23 +9,37 @@ from typing import Any
 import pytest
 
 from flowcluster_api import names
-from tests.support.chaos.judge import judge, judge_reference
+from tests.integration.test_chaos import TRIALS
+from tests.support.chaos.judge import judge, judge_reference, spare
 from tests.support.chaos.life import Result, order_problems
-from tests.support.chaos.plan import Life, chosen_lives, chosen_trials, plan
+from tests.support.chaos.plan import Life, calls, chosen_lives, chosen_trials, plan
 from tests.support.chaos.report import Judged, table
+from tests.support.chaos.scenarios import KINDS, SCENARIOS
 from tests.support.chaos.trial import SUBJECT
 from tests.support.rig.faults import REASONS, Fault, FaultKind
 from tests.support.rig.ledger import Entry
+from tests.support.rig.proxies import Write
 
 CREATED = Counter({"Pod driver": 1, "Pod scheduler": 1, "Pod worker": 2, "Job driver": 1})
-WRITES = (
-    "POST /apis/coordination.k8s.io/v1/namespaces/n/leases",
-    "PUT /apis/flowcluster.dev/v1alpha1/namespaces/n/flowruns/subject/status",
-    "DELETE /apis/batch/v1/namespaces/n/jobs/subject",
-)
+NAMESPACE = "/apis/x/v1/namespaces/n"
+
+
+def written(*targets: str, first: int = 1) -> tuple[Write, ...]:
+    """Return writes to these targets, such as ``POST-jobs``; of a status, ``PUT-status PHASE REASON``."""
+    found = []
+    for number, text in enumerate(targets, first):
+        target, _, about = text.partition(" ")
+        method, _, place = target.partition("-")
+        place = place.partition("-")[0]
+        path = f"{NAMESPACE}/flowruns/subject/status" if place == "status" else f"{NAMESPACE}/{place}"
+        found.append(Write(number, method, path, 200, float(number), about))
+    return tuple(found)
+
+
+WRITES = written("POST-leases", "PUT-status Running Running", "DELETE-jobs")
 END = {"phase": "Succeeded", "attempts": "1"}
 REFERENCE = Result("success", "Dask", Fault(), end=END, created=CREATED, deleted=CREATED, writes=WRITES)
-DISTURBED = dataclasses.replace(REFERENCE, fault=Fault(FaultKind.KILL_AFTER, 2), hit="write 2")
+DISTURBED = dataclasses.replace(REFERENCE, fault=Fault(FaultKind.KILL_AFTER, 2), hit=WRITES[1])
 
 
 def test_trial_that_equals_its_reference_has_no_problem() -> None:
@@ -48,14 +62,16 @@ def test_difference_is_a_problem(change: dict[str, object], expected: str) -> No
     assert expected in judge(dataclasses.replace(DISTURBED, **change), REFERENCE)  # type: ignore[arg-type]
 
 
-def test_missing_rights_are_no_problem_and_a_second_set_is() -> None:
-    """A driver that needs no rights can end before a restarted operator creates them."""
-    role = Counter({"RoleBinding driver": 1})
-    reference = dataclasses.replace(REFERENCE, created=CREATED + role, deleted=CREATED + role)
-    twice = dataclasses.replace(reference, created=CREATED + role + role)
+@pytest.mark.parametrize("label", ["RoleBinding driver", "NetworkPolicy cluster", "Lease cluster"])
+@pytest.mark.parametrize("number", [0, 2])
+@pytest.mark.parametrize("kind", [FaultKind.KILL_AFTER, FaultKind.DROP_ANSWER, FaultKind.REFUSE])
+def test_missing_or_second_object_is_a_problem(label: str, number: int, kind: FaultKind) -> None:
+    one = Counter({label: 1})
+    reference = dataclasses.replace(REFERENCE, created=CREATED + one, deleted=CREATED + one)
+    found = CREATED + Counter({label: number})
+    tried = dataclasses.replace(DISTURBED, fault=Fault(kind, 2), created=found, deleted=found)
 
-    assert judge(DISTURBED, reference) == []
-    assert judge(twice, reference) == ["created: 2 RoleBinding driver, undisturbed 1"]
+    assert judge(tried, reference) == [f"{verb}: {number} {label}, undisturbed 1" for verb in ("created", "deleted")]
 
 
 def test_fewer_objects_are_no_problem_when_the_user_decides_when_to_delete() -> None:
@@ -64,16 +80,106 @@ def test_fewer_objects_are_no_problem_when_the_user_decides_when_to_delete() -> 
     assert judge(early, dataclasses.replace(REFERENCE, scenario="delete-starting")) == []
 
 
-@pytest.mark.parametrize("kind", [FaultKind.KILL_AFTER, FaultKind.DROP_ANSWER, FaultKind.AWAY])
-def test_second_secret_is_no_problem_when_the_first_answer_was_lost(kind: FaultKind) -> None:
+def test_second_lease_of_a_run_that_is_deleted_early_is_a_problem() -> None:
+    """The name of a Lease is fixed, at whatever moment the user deletes the run."""
+    twice = Counter({"Lease cluster": 2, "Pod worker": 1})
+    early = dataclasses.replace(DISTURBED, scenario="delete-starting", created=twice, deleted=twice)
+
+    assert judge(early, dataclasses.replace(REFERENCE, scenario="delete-starting")) == [
+        "created: 2 Lease cluster, the run has one at a time"
+    ]
+
+
+def start(kind: FaultKind, hit: int, *targets: str, restarted: int = 99) -> Result:
+    """A trial with these writes, whose fault happens at one of them; a new operator makes those from `restarted` on."""
+    writes = tuple(
+        dataclasses.replace(write, process=2 if write.number >= restarted else 1) for write in written(*targets)
+    )
+    fault = Fault(kind, 1, 403 if kind is FaultKind.REFUSE else 0, target=writes[hit - 1].target)
+    if kind is FaultKind.REFUSE:
+        writes = tuple(dataclasses.replace(write, status=403) if write.number == hit else write for write in writes)
+    return dataclasses.replace(DISTURBED, fault=fault, hit=writes[hit - 1], writes=writes)
+
+
+LEASE, KEYS, PARAMETERS, CLUSTER, JOB = (
+    "POST-leases",
+    "POST-secrets",
+    "POST-configmaps",
+    "POST-rayclusters",
+    "POST-jobs",
+)
+
+
+@pytest.mark.parametrize(
+    ("result", "spared"),
+    [
+        # The answer to the creation is lost.
+        (start(FaultKind.DROP_ANSWER, 2, LEASE, KEYS, PARAMETERS, KEYS, CLUSTER, JOB), {"Secret": 1}),
+        (start(FaultKind.DROP_ANSWER, 3, LEASE, KEYS, PARAMETERS, PARAMETERS, CLUSTER, JOB), {"ConfigMap": 1}),
+        # The operator is killed before an object names what it created.
+        (start(FaultKind.KILL_AFTER, 2, LEASE, KEYS, KEYS, CLUSTER, JOB, restarted=3), {"Secret": 1}),
+        (start(FaultKind.AWAY, 2, LEASE, KEYS, KEYS, CLUSTER, JOB, restarted=3), {"Secret": 1}),
+        (
+            start(FaultKind.KILL_BEFORE, 4, LEASE, KEYS, PARAMETERS, CLUSTER, KEYS, PARAMETERS, JOB, restarted=5),
+            {"Secret": 1, "ConfigMap": 1},
+        ),
+        # The Job names the ConfigMap, and does not exist yet.
+        (
+            start(FaultKind.KILL_AFTER, 4, LEASE, KEYS, PARAMETERS, CLUSTER, PARAMETERS, JOB, restarted=5),
+            {"ConfigMap": 1},
+        ),
+        # The next start creates its own.
+        (start(FaultKind.KILL_AFTER, 4, LEASE, KEYS, CLUSTER, JOB, LEASE, KEYS, CLUSTER, restarted=5), {}),
+    ],
+)  # fmt: skip
+def test_second_secret_is_spared_when_the_operator_cannot_know_the_first(result: Result, spared: object) -> None:
     """The API server chooses its name, and the operator cannot read it."""
+    assert spare(result) == spared
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        # The answer to another write is lost.
+        start(FaultKind.DROP_ANSWER, 1, LEASE, KEYS, KEYS, CLUSTER, JOB),
+        start(FaultKind.DROP_ANSWER, 3, LEASE, KEYS, CLUSTER, KEYS, JOB),
+        # No answer is lost.
+        start(FaultKind.REFUSE, 3, LEASE, KEYS, CLUSTER, KEYS, CLUSTER, JOB),
+        start(FaultKind.CUT_WATCHES, 2, LEASE, KEYS, KEYS, CLUSTER, JOB),
+        start(FaultKind.FREEZE_WATCHES, 3, LEASE, KEYS, CLUSTER, KEYS, JOB),
+        # The cluster names the Secret already.
+        start(FaultKind.KILL_AFTER, 3, LEASE, KEYS, CLUSTER, KEYS, JOB, restarted=4),
+        start(FaultKind.STALE_LISTS, 4, LEASE, KEYS, CLUSTER, JOB, KEYS, restarted=5),
+        # One operator creates both.
+        start(FaultKind.KILL_AFTER, 1, LEASE, KEYS, KEYS, CLUSTER, JOB, restarted=2),
+        # The creation was refused, so there is no first one.
+        start(FaultKind.REFUSE, 2, LEASE, KEYS, KEYS, CLUSTER, JOB),
+    ],
+)
+def test_second_secret_is_not_spared_when_the_operator_can_know_the_first(result: Result) -> None:
+    assert spare(result) == {}
+
+
+def test_secret_beyond_those_that_are_spared_is_a_problem() -> None:
     secret = Counter({"Secret cluster": 1})
     reference = dataclasses.replace(REFERENCE, created=CREATED + secret, deleted=CREATED + secret)
-    twice = dataclasses.replace(DISTURBED, created=CREATED + secret + secret, deleted=CREATED + secret + secret)
-    lost, refused = (dataclasses.replace(twice, fault=Fault(kind, 1)) for kind in (kind, FaultKind.REFUSE))
+    lost = start(FaultKind.KILL_AFTER, 2, LEASE, KEYS, KEYS, CLUSTER, JOB, restarted=3)
 
-    assert judge(lost, reference) == []
-    assert judge(refused, reference) != []
+    def with_secrets(number: int) -> Result:
+        found = CREATED + Counter({"Secret cluster": number})
+        return dataclasses.replace(lost, created=found, deleted=found)
+
+    assert judge(with_secrets(2), reference) == []
+    assert judge(with_secrets(3), reference) == [
+        "created: 3 Secret cluster, undisturbed 1", "deleted: 3 Secret cluster, undisturbed 1",
+    ]  # fmt: skip
+
+
+def test_pods_that_late_controllers_make_again_and_again_are_a_problem() -> None:
+    late, hot = (dataclasses.replace(DISTURBED, late=Counter({"Pod worker": number})) for number in (2, 3))
+
+    assert judge(late, REFERENCE) == []
+    assert judge(hot, REFERENCE) == ["late: 3 Pod worker for owners that were being deleted, the run needs 2"]
 
 
 @pytest.mark.parametrize(("name", "word"), [("phase", "Failed"), ("attempts", "2")])
@@ -110,11 +216,12 @@ def of_run(kind: str, version: int, **versions: int) -> Entry:
 def test_child_that_exists_too_early_or_too_late_is_a_problem(since: int, deleted: int, problem: list[str]) -> None:
     run = of_run(names.KIND, 12, since=1, started=5, emptied=10)
 
-    assert order_problems([run, of_run("Pod", deleted, since=since)]) == problem
+    assert order_problems(["1"], [run, of_run("Pod", deleted, since=since)]) == problem
+    assert order_problems(["9"], [run, of_run("Pod", deleted, since=since)]) == []  # of an earlier trial
 
 
 def test_plan_has_every_fault_at_every_write() -> None:
-    planned = plan({Life("success", "Dask"): REFERENCE}, seed=1)
+    planned = plan({Life("success", "Dask"): REFERENCE}, seed=1).all()
     kinds = Counter(one.fault.kind for one in planned)
     at_each_write = set(FaultKind) - {FaultKind.NONE, FaultKind.STALE_LISTS, FaultKind.REFUSE}
 
@@ -124,14 +231,79 @@ def test_plan_has_every_fault_at_every_write() -> None:
     assert len(set(planned)) == len(planned)
 
 
-def test_plan_begins_with_each_fault_at_each_write_that_no_earlier_life_has() -> None:
-    more = dataclasses.replace(REFERENCE, writes=(*WRITES, "DELETE /apis/batch/v1/namespaces/n/jobs/other"))
-    alone = plan({Life("success", "Dask"): REFERENCE}, seed=1)
-    both = plan({Life("success", "Dask"): REFERENCE, Life("failure", "Dask"): more}, seed=1)
-    new = [one for one in both if one.fault.target == "DELETE-jobs" and one.fault.write == 2]
+STARTING, RUNNING = "PUT-status Starting Waiting", "PUT-status Running Running"
+STOPPING = "PUT-status Stopping {}"
+START = (STARTING, LEASE, JOB, RUNNING)
 
-    assert set(both[: len(alone) + len(new)]) == {*alone, *new}
-    assert len(both) == 2 * len(alone) + len(new)
+
+def life(scenario: str, *targets: str, kind: str = "Dask") -> dict[Life, Result]:
+    return {Life(scenario, kind): dataclasses.replace(REFERENCE, scenario=scenario, writes=written(*targets))}
+
+
+def new_in(*lives: dict[Life, Result]) -> set[str]:
+    """Return the writes of the last life whose faults come before those that other lives have, too."""
+    references = {name: result for one in lives for name, result in one.items()}
+    planned = plan(references, seed=1)
+    (last,) = lives[-1]
+    assert len(set(planned.all())) == len(planned.all())
+    return {
+        str(one.fault).partition("@")[2]
+        for one in (*planned.first, *planned.again)
+        if one.life == last and one.fault.kind is FaultKind.KILL_AFTER
+    }
+
+
+@pytest.mark.parametrize(
+    ("later", "new"),
+    [
+        (life("again", *START), set()),
+        (life("failure", *START, STOPPING.format("Failed"), "DELETE-jobs"), {"PUT-status-Stopping", "DELETE-jobs"}),
+        (life("delete-running", *START, "DELETE-jobs"), {"DELETE-jobs"}),
+        (
+            life("suspend", *START, "PUT-status Suspended Suspended", "DELETE-jobs"),
+            {"PUT-status-Suspended", "DELETE-jobs"},
+        ),
+        (life("scaling", *START, "DELETE-deployments"), {"DELETE-deployments"}),
+        (life("more", *START, RUNNING, RUNNING, RUNNING), {"PUT-status-Running~2"}),
+        (
+            life("success", *START, kind="Ray"),
+            {"PUT-status-Starting", "PUT-status-Running", "POST-leases", "POST-jobs"},
+        ),
+    ],
+)
+def test_plan_begins_with_each_fault_at_each_call_that_no_earlier_life_has(
+    later: dict[Life, Result], new: set[str]
+) -> None:
+    """A call is a write in a state of the run."""
+    assert new_in(life("success", *START), later) == new
+
+
+def test_call_at_the_end_of_a_run_does_not_depend_on_how_it_ended() -> None:
+    def ended(reason: str) -> tuple[str, ...]:
+        return (*START, STOPPING.format(reason), "DELETE-jobs")
+
+    assert new_in(life("success", *ended("Succeeded")), life("failure", *ended("Failed"))) == {"PUT-status-Stopping"}
+
+
+def test_later_start_of_a_run_comes_after_all_first_starts() -> None:
+    twice = life("suspend", *START, "PUT-status Suspended Suspended", STARTING, LEASE, JOB)
+    planned = plan(twice, seed=1)
+
+    assert {call.start for call in calls(*next(iter(twice.items())))} == {1, 2}
+    assert {str(one.fault) for one in planned.again if one.fault.kind is FaultKind.AWAY} == {
+        "away@PUT-status-Starting~2", "away@POST-leases~2", "away@POST-jobs~2",
+    }  # fmt: skip
+    assert planned.all() == [*planned.first, *planned.again]
+
+
+EVENT = "POST-events-Created"
+
+
+def test_faults_at_an_event_that_happen_at_the_status_before_it_come_last() -> None:
+    planned = plan(life("success", STARTING, "POST-events Created"), seed=1)
+    of_event = {str(one.fault) for one in planned.first if one.fault.target == EVENT}
+
+    assert of_event == {f"{fault}@{EVENT}" for fault in ("kill-after", "drop-answer", "refuse-500")}
 
 
 def test_plan_has_the_same_order_when_the_seed_is_the_same() -> None:
@@ -141,7 +313,7 @@ def test_plan_has_the_same_order_when_the_seed_is_the_same() -> None:
 
 
 def test_patterns_choose_lives_and_trials() -> None:
-    planned = plan({Life("success", "Dask"): REFERENCE}, seed=1)
+    planned = plan({Life("success", "Dask"): REFERENCE}, seed=1).all()
     pattern = "success/*/kill-after@POST-leases"
 
     assert chosen_lives([pattern]) == [Life("success", "Dask"), Life("success", "Ray")]
@@ -150,7 +322,7 @@ def test_patterns_choose_lives_and_trials() -> None:
 
 
 def test_name_of_one_trial_chooses_it_when_the_plan_does_not_have_it() -> None:
-    name = "success/Dask/refuse-409@PUT-status~9"
+    name = "success/Dask/refuse-409@PUT-status-Running~9"
 
     assert [str(one) for one in chosen_trials([name], [])] == [name]
 
@@ -167,3 +339,15 @@ def test_table_groups_failures_and_counts_trials_that_were_not_run() -> None:
     assert "success/Dask" in text
     assert "3 of 5 planned trials were not run" in text
     assert "left: Job subject-…\n" in text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_sample_has_each_fault_on_each_kind_of_cluster(kind: str) -> None:
+    refusals = {(FaultKind.REFUSE, status) for status in REASONS}
+    others = {(one, 0) for one in FaultKind if one not in (FaultKind.NONE, FaultKind.REFUSE)}
+
+    assert {(one.fault.kind, one.fault.status) for one in TRIALS if one.life.kind == kind} == refusals | others
+
+
+def test_sample_has_each_life() -> None:
+    assert {one.life.scenario for one in TRIALS} == set(SCENARIOS)

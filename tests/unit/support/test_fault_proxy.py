@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from flowcluster_operator.resources import LEASE
+from flowcluster_operator.model import Create, Rejection
+from flowcluster_operator.policies.refusals import final_refusal
+from flowcluster_operator.resources import JOB, LEASE
 from tests.support.fake_api import FakeApi
 from tests.support.rig.faults import REASONS, Fault, FaultKind, target_of
 from tests.support.rig.proxies import FaultProxy, ProxyLoop
@@ -163,8 +165,117 @@ def test_watches_cannot_be_opened_while_they_are_cut(proxy: FaultProxy, ask: Ask
         Fault(FaultKind.KILL_AFTER, 7),
         Fault(FaultKind.REFUSE, 3, 409),
         Fault(FaultKind.KILL_AFTER, 1, target="POST-jobs"),
-        Fault(FaultKind.REFUSE, 2, 409, "PUT-status"),
+        Fault(FaultKind.REFUSE, 2, 409, "PUT-status-Running"),
     ],
 )
 def test_fault_is_read_as_it_is_written(fault: Fault) -> None:
     assert Fault.parse(str(fault)) == fault
+
+
+STATUS = "/apis/flowcluster.dev/v1alpha1/namespaces/n/flowruns/subject/status"
+WATCH = f"{LEASES}?watch=true&resourceVersion=0"
+
+
+def opened(proxy: FaultProxy) -> http.client.HTTPConnection:
+    """Open a watch that stays."""
+    connection = http.client.HTTPConnection("127.0.0.1", int(proxy.url.rpartition(":")[2]), timeout=10)
+    connection.request("GET", WATCH)
+    assert connection.getresponse().status == 200
+    return connection
+
+
+def test_status_and_event_are_recorded_with_what_they_report(proxy: FaultProxy) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", int(proxy.url.rpartition(":")[2]), timeout=10)
+    proxy.arm(Fault(), SUBJECT)
+    for method, path, body in (
+        ("PUT", STATUS, {"status": {"phase": "Stopping", "reason": "Succeeded", "message": "subject"}}),
+        ("POST", "/api/v1/namespaces/n/events", {"reason": "NothingLeft", "message": "subject"}),
+        ("POST", LEASES, {"metadata": {"name": "subject-1"}}),
+    ):
+        connection.request(method, path, json.dumps(body), {"Content-Type": "application/json"})
+        connection.getresponse().read()
+    connection.close()
+
+    assert [(write.target, write.about) for write in proxy.numbered()] == [
+        ("PUT-status-Stopping", "Stopping Succeeded"), ("POST-events-NothingLeft", "NothingLeft"), ("POST-leases", ""),
+    ]  # fmt: skip
+
+
+def test_write_is_recorded_with_the_process_that_made_it(proxy: FaultProxy, ask: Ask) -> None:
+    proxy.arm(Fault(), SUBJECT)
+    for number in (1, 2):
+        proxy.operator_started()
+        ask("POST", LEASES, f"subject-{number}")
+
+    assert [write.process for write in proxy.numbered()] == [1, 2]
+
+
+def test_reset_forgets_the_writes_and_ends_the_fault(proxy: FaultProxy, ask: Ask) -> None:
+    proxy.arm(Fault(FaultKind.CUT_WATCHES, 1), SUBJECT)
+    ask("POST", LEASES, "subject-1")
+    cut = ask("GET", WATCH)[0]
+    proxy.reset()
+    proxy.arm(Fault(FaultKind.REFUSE, 1, 409), SUBJECT)
+
+    assert (cut, ask("GET", WATCH)[0]) == (500, 200)
+    assert proxy.writes == []
+    assert ask("POST", LEASES, "subject-2")[0] == 409
+
+
+@pytest.mark.parametrize("kind", [FaultKind.CUT_WATCHES, FaultKind.FREEZE_WATCHES])
+def test_proxy_is_not_quiet_while_a_fault_lasts(proxy: FaultProxy, ask: Ask, kind: FaultKind) -> None:
+    proxy.operator_started()
+    watch = opened(proxy)
+    proxy.arm(Fault(kind, 1), SUBJECT)
+    before = proxy.is_quiet(0)
+    ask("POST", LEASES, "subject-1")
+    watch.close()
+
+    assert (before, proxy.is_quiet(0)) == (True, False)
+
+
+def test_proxy_is_not_quiet_until_a_new_operator_watches_as_the_one_before(proxy: FaultProxy, ask: Ask) -> None:
+    proxy.operator_started()
+    watches = [opened(proxy), opened(proxy)]
+    proxy.arm(Fault(), SUBJECT)
+    states = [proxy.is_quiet(0)]
+    proxy.operator_started()
+    states.append(proxy.is_quiet(0))
+    ask("GET", LEASES)
+    states.append(proxy.is_quiet(0))
+    for _ in range(2):
+        watches.append(opened(proxy))
+        states.append(proxy.is_quiet(0))
+    for watch in watches:
+        watch.close()
+
+    assert states == [True, False, False, False, True]
+
+
+def test_422_has_the_words_of_an_admission_policy_and_ends_no_run(ask: Ask, proxy: FaultProxy) -> None:
+    """The same object is accepted later. The API server's own validation would refuse it again."""
+    job: dict[str, Any] = {"metadata": {"name": "subject-1"}, "spec": {}}
+    proxy.arm(Fault(FaultKind.REFUSE, 1, 422), SUBJECT)
+    policy = ask("POST", LEASES, "subject-1")[1]["message"]
+    own = 'Job.batch "subject-1" is invalid: spec.template.spec.containers: Required value'
+    ends = [
+        final_refusal([Rejection("Job", "subject-1", 422, message)], [Create(JOB, job)], {"flow": {}})
+        for message in (policy, own)
+    ]
+
+    assert "ValidatingAdmissionPolicy" in policy
+    assert [end is not None for end in ends] == [False, True]
+
+
+def test_fault_happens_at_the_status_of_a_phase(proxy: FaultProxy) -> None:
+    """How many statuses come before it is chance."""
+    connection = http.client.HTTPConnection("127.0.0.1", int(proxy.url.rpartition(":")[2]), timeout=10)
+    proxy.arm(Fault(FaultKind.REFUSE, 1, 409, "PUT-status-Running"), SUBJECT)
+    for phase in ("Starting", "Starting", "Running", "Running"):
+        body = json.dumps({"status": {"phase": phase, "reason": "x", "message": "subject"}})
+        connection.request("PUT", STATUS, body, {"Content-Type": "application/json"})
+        connection.getresponse().read()
+    connection.close()
+
+    assert proxy.hit is not None
+    assert [write.status == 409 for write in proxy.writes] == [False, False, True, False]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -101,3 +102,45 @@ def test_history_has_each_report_of_an_object() -> None:
         "changed Job object-1 2 terminating, finalizers: none",
         "gone Job object-1 3 terminating, finalizers: none",
     ]
+
+
+@pytest.mark.parametrize(("owner", "made"), [("ReplicaSet", POD.name), ("Deployment", "ReplicaSet")])
+def test_object_that_its_controller_makes_too_late_is_counted_as_late(owner: str, made: str) -> None:
+    seen = view()
+    seen.take(owner, stored("1", 10, doomed=True), is_gone=False)
+    seen.take(made, stored("2", 15, owner="1"), is_gone=False)
+
+    assert [entry.uid for entry in seen.late()] == ["2"]
+    assert seen.created(always) == {owner: 1}
+
+
+@pytest.mark.parametrize(
+    ("owner", "made"),
+    [
+        (names.KIND, "Job"),
+        (names.KIND, "Lease"),
+        (names.KIND, "DaskCluster"),
+        ("Lease", "Secret"),
+        ("Job", POD.name),
+        ("RayCluster", POD.name),
+        ("DaskWorkerGroup", POD.name),
+    ],
+)
+def test_other_object_of_an_owner_that_is_being_deleted_is_counted(owner: str, made: str) -> None:
+    """The operator creates nothing of a run that its user has deleted."""
+    seen = view()
+    seen.take(owner, stored("1", 10, doomed=True), is_gone=False)
+    seen.take(made, stored("2", 15, owner="1"), is_gone=False)
+
+    assert seen.late() == []
+    assert seen.created(always) == Counter([owner, made])
+
+
+def test_object_that_is_gone_is_forgotten_on_request() -> None:
+    seen = view()
+    seen.take(JOB.name, stored("1", 1), is_gone=True)
+    seen.take(JOB.name, stored("2", 2), is_gone=False)
+    seen.forget_gone()
+
+    assert seen.created(always) == {"Job": 1}
+    assert seen.history() == []

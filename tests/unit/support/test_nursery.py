@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,6 +45,21 @@ def test_operator_prints_into_its_log_and_reports_its_exit_code(
 
     assert operator.wait() == 1
     assert "FLOWCLUSTER_MAX_WORKERS" in (tmp_path / "log").read_text()
+
+
+def test_operator_of_another_checkout_runs_its_own_code(
+    nursery: Nursery, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """The nursery has imported that of this one already."""
+    folders = [tmp_path / name for name in ("sdk", "operator")]
+    for folder in folders:
+        shutil.copytree(ROOT / folder.name, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    settings = tmp_path / "operator/flowcluster_operator/settings.py"
+    settings.write_text(settings.read_text().replace("must be a whole number", "has to be a whole number"))
+    wrong = {**environment, "PYTHONPATH": ":".join(map(str, folders)), "FLOWCLUSTER_MAX_WORKERS": "many"}
+
+    assert nursery.fork(wrong, tmp_path / "log").wait() == 1
+    assert "has to be a whole number" in (tmp_path / "log").read_text()
 
 
 def test_operators_run_side_by_side_and_are_killed_one_by_one(
