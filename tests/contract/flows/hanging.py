@@ -6,8 +6,7 @@ import multiprocessing
 import os
 import sys
 import threading
-import time
-from typing import Any
+from concurrent.futures import ProcessPoolExecutor
 
 from flowcluster import flow, task
 from flowcluster.task_runners import ConcurrentTaskRunner, DaskTaskRunner, RayTaskRunner, SequentialTaskRunner
@@ -24,27 +23,17 @@ def hang(where: str) -> bool:
     return threading.Event().wait()
 
 
-def stay(has_begun: Any) -> None:
-    """Do nothing for long, in another process."""
-    has_begun.set()
-    time.sleep(600)
-
-
 @task
 def start_processes(where: str) -> None:
-    """Start a process in each way, write the id of this one into a pipe, then wait for them."""
-    ways = ("fork", "spawn", "forkserver")
-    contexts: list[Any] = [multiprocessing.get_context(way) for way in ways]
-    processes = []
-    for context in contexts:
-        has_begun = context.Event()
-        processes.append(context.Process(target=stay, args=[has_begun]))
-        processes[-1].start()
-        has_begun.wait()
+    """Start a process in each way, write the id of this one into a pipe, then never end."""
+    pools = [
+        ProcessPoolExecutor(1, mp_context=multiprocessing.get_context(way)) for way in ("fork", "spawn", "forkserver")
+    ]
+    for pool in pools:
+        pool.submit(os.getpid).result()
     with open(where, "w") as pipe:
         pipe.write(str(os.getpid()))
-    for process in processes:
-        process.join()
+    threading.Event().wait()
 
 
 @flow(task_runner=DaskTaskRunner(cluster_kwargs=LOCAL_DASK))
