@@ -11,6 +11,7 @@ from flowcluster_operator.reports import Reports
 from flowcluster_operator.requests import Requests
 from flowcluster_operator.settling import Settling
 from flowcluster_operator.silences import Silences
+from flowcluster_operator.upstream import UpstreamActivity
 
 
 class Memory:
@@ -28,6 +29,7 @@ class Memory:
         references: clusters that runs use by `spec.cluster.ref`.
         event_limits: of the Events that the operator writes.
         reports: statuses that wait to be written.
+        upstream: when upstream operators began to serve clusters.
         verified: suspended runs of which the API server confirmed that nothing is left.
     """
 
@@ -35,7 +37,7 @@ class Memory:
         self.silences, self.settling, self.requests = Silences(), Settling(), Requests()
         self.idleness = Silences()
         self.events, self.event_limits, self.references = EventLooks(), EventLimits(), References()
-        self.reports = Reports()
+        self.reports, self.upstream = Reports(), UpstreamActivity()
         self._clusters: dict[Key, str] = {}
         self.keys: dict[Key, tuple[str, str]] = {}
         self.parameters: dict[Key, tuple[str, str]] = {}
@@ -61,6 +63,7 @@ class Memory:
         self.event_limits.forget(key)
         self.requests.forget(key)
         self.reports.forget(key)
+        self.upstream.forget(key)
         self._clusters.pop(key, None)
         self.keys.pop(key, None)
         self.parameters.pop(key, None)

@@ -263,6 +263,8 @@ class Observed:
     parent: Parent | None = None
     #: The FlowRuns whose parent the run is.
     child_runs: tuple[Object, ...] = ()
+    #: Seconds since the upstream operator last began to serve a cluster, of whichever run.
+    upstream_idle: float = math.inf
     settled: Settled = _AT_REST
     served: Served = _SERVED
     deployments: tuple[Object, ...] = ()

@@ -32,6 +32,7 @@ from flowcluster_operator.model import (
     Reference,
     Rejection,
     Trouble,
+    identity,
 )  # fmt: skip
 from flowcluster_operator.policies.ending import is_dormant, is_suspended
 from flowcluster_operator.policies.idleness import reports_idle
@@ -166,10 +167,15 @@ def _of_lease(made: tuple[str, str] | None, lease: Object | None) -> str | None:
 
 
 def _with_numbers(observed: Observed, backend: Backend | None, memory: Memory) -> Observed:
-    if backend is None or backend.scales_itself or observed.cluster is None:
+    if backend is None or observed.cluster is None:
         return observed
-    memory.meet(observed.key, observed.cluster["metadata"]["uid"])
-    numbers = len(live_workers(observed)), backend.workers(observed.cluster), asyncio.get_running_loop().time()
+    now, (_, uid) = asyncio.get_running_loop().time(), identity(observed.cluster)
+    idle = memory.upstream.see(backend.kind, observed.key, uid, backend.acted_on(observed), now)
+    observed = dataclasses.replace(observed, upstream_idle=idle)
+    if backend.scales_itself:
+        return observed
+    memory.meet(observed.key, uid)
+    numbers = len(live_workers(observed)), backend.workers(observed.cluster), now
     settled, served = memory.settling.see(observed.key, *numbers), memory.requests.see(observed.key, *numbers)
     return dataclasses.replace(observed, settled=settled, served=served)
 
