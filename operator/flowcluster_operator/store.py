@@ -153,6 +153,10 @@ class Store:
         entry = self._entries.get(key.uid)
         return entry.obj if entry is not None and _is_run(entry, key) else None
 
+    def child(self, key: Key, uid: str) -> Object | None:
+        """Return the run's object of that UID."""
+        return self._entries[uid].obj if self._run_of.get(uid) == key else None
+
     def children(self, key: Key, resource: Resource) -> list[Object]:
         """Return the run's objects of one kind, by name."""
         entries = [self._entries[uid] for uid in self._members.get(key, ())]

@@ -23,9 +23,10 @@ def owned(store: Store, resource: Resource, key: Key) -> Object | None:
 
 def _is_of_lease(obj: Object, store: Store, key: Key) -> bool:
     """Whether the run's Lease controls an object."""
-    owner = controlling_lease(obj)
-    lease = owned(store, LEASE, key) if owner is not None else None
-    return lease is not None and owner == identity(lease)
+    if (owner := controlling_lease(obj)) is None or owner[0] != root_name(LEASE, key):
+        return False
+    lease = store.child(key, owner[1])
+    return lease is not None and owned_by(lease, key) and identity(lease) == owner
 
 
 def has_had_children(store: Store, key: Key, status: Object) -> bool:

@@ -169,13 +169,14 @@ def _of_lease(made: tuple[str, str] | None, lease: Object | None) -> str | None:
 def _with_numbers(observed: Observed, backend: Backend | None, memory: Memory) -> Observed:
     if backend is None or observed.cluster is None:
         return observed
-    now, (_, uid) = asyncio.get_running_loop().time(), identity(observed.cluster)
+    cluster, now = observed.cluster, asyncio.get_running_loop().time()
+    _, uid = identity(cluster)
     idle = memory.upstream.see(backend.kind, observed.key, uid, backend.acted_on(observed), now)
     observed = dataclasses.replace(observed, upstream_idle=idle)
     if backend.scales_itself:
         return observed
     memory.meet(observed.key, uid)
-    numbers = len(live_workers(observed)), backend.workers(observed.cluster), now
+    numbers = len(live_workers(observed)), backend.workers(cluster), now
     settled, served = memory.settling.see(observed.key, *numbers), memory.requests.see(observed.key, *numbers)
     return dataclasses.replace(observed, settled=settled, served=served)
 
