@@ -36,16 +36,15 @@ class Right(NamedTuple):
 
 _RECOVERY = "after a write whose answer was lost, the object that exists is read"
 _GONE = "after a write that found no object, or another state of it, the object is looked for again"
-_OUTLIVED = "what outlived its owner is deleted: whether that happens depends on how fast the upstream operators are"
+_OUTLIVED = "what outlived its owner is deleted: whether that happens depends on how fast others are"
+_BLOCKING = "admission asks for it where a child blocks its owner"
 #: Rights that can stay unused in tests of an installed operator, and why it has them.
 UNUSED = {
-    Right(names.GROUP, f"{names.PLURAL}/finalizers", "update"): "admission asks for it where a child blocks its owner",
+    Right(names.GROUP, f"{names.PLURAL}/finalizers", "update"): _BLOCKING,
+    Right("coordination.k8s.io", "leases/finalizers", "update"): _BLOCKING,
     Right("batch", "jobs", "patch"): "a finalizer that holds a Job is removed; an edited backoffLimit",
     Right("apps", "replicasets", "delete"): "a ReplicaSet that outlived its Deployment is deleted",
     Right("", "services", "delete"): "a Service that an upstream operator made too late is deleted",
-    Right("", "serviceaccounts", "get"): _RECOVERY,
-    Right("rbac.authorization.k8s.io", "roles", "get"): _RECOVERY,
-    Right("rbac.authorization.k8s.io", "rolebindings", "get"): _RECOVERY,
     Right("networking.k8s.io", "networkpolicies", "get"): _RECOVERY,
     Right("", "serviceaccounts", "list"): _GONE,
     Right("rbac.authorization.k8s.io", "roles", "list"): _GONE,
@@ -53,6 +52,13 @@ UNUSED = {
     Right("", "pods", "delete"): _OUTLIVED,
     Right("apps", "deployments", "delete"): _OUTLIVED,
     Right("kubernetes.dask.org", "daskworkergroups", "delete"): _OUTLIVED,
+    Right("kubernetes.dask.org", "daskclusters", "delete"): _OUTLIVED,
+    Right("ray.io", "rayclusters", "delete"): _OUTLIVED,
+    Right("batch", "jobs", "delete"): _OUTLIVED,
+    Right("", "serviceaccounts", "delete"): _OUTLIVED,
+    Right("rbac.authorization.k8s.io", "roles", "delete"): _OUTLIVED,
+    Right("rbac.authorization.k8s.io", "rolebindings", "delete"): _OUTLIVED,
+    Right("networking.k8s.io", "networkpolicies", "delete"): _OUTLIVED,
 }
 
 

@@ -7,9 +7,11 @@ from flowcluster_operator.model import Key
 from flowcluster_operator.reconcile.accounts import PullSecrets
 from flowcluster_operator.reconcile.events import EventLooks
 from flowcluster_operator.reconcile.references import References
+from flowcluster_operator.reports import Reports
 from flowcluster_operator.requests import Requests
 from flowcluster_operator.settling import Settling
 from flowcluster_operator.silences import Silences
+from flowcluster_operator.upstream import UpstreamActivity
 
 
 class Memory:
@@ -26,7 +28,8 @@ class Memory:
         events: Events of what runs wait for.
         references: clusters that runs use by `spec.cluster.ref`.
         event_limits: of the Events that the operator writes.
-        searched: runs in teardown whose rights this process knows or has looked for.
+        reports: statuses that wait to be written.
+        upstream: when upstream operators began to serve clusters.
         verified: suspended runs of which the API server confirmed that nothing is left.
     """
 
@@ -34,11 +37,11 @@ class Memory:
         self.silences, self.settling, self.requests = Silences(), Settling(), Requests()
         self.idleness = Silences()
         self.events, self.event_limits, self.references = EventLooks(), EventLimits(), References()
+        self.reports, self.upstream = Reports(), UpstreamActivity()
         self._clusters: dict[Key, str] = {}
         self.keys: dict[Key, tuple[str, str]] = {}
         self.parameters: dict[Key, tuple[str, str]] = {}
         self.pull_secrets: dict[Key, PullSecrets] = {}
-        self.searched: set[Key] = set()
         self.verified: set[Key] = set()
 
     def meet(self, key: Key, cluster: str) -> None:
@@ -59,9 +62,10 @@ class Memory:
         self.events.forget(key)
         self.event_limits.forget(key)
         self.requests.forget(key)
+        self.reports.forget(key)
+        self.upstream.forget(key)
         self._clusters.pop(key, None)
         self.keys.pop(key, None)
         self.parameters.pop(key, None)
         self.pull_secrets.pop(key, None)
-        self.searched.discard(key)
         self.verified.discard(key)

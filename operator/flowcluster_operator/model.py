@@ -237,7 +237,10 @@ class Observed:
     """Everything a decision may look at. `run` is None when the FlowRun is gone and only children are left."""
 
     key: Key
+    #: Its status is the one that this process made last, which may wait to be written.
     run: Object | None
+    #: The status on the API server, where that is another one.
+    written: Object | None = None
     spec: FlowRunSpec | None = None
     #: Why the spec cannot be used, in one line that names the field. `spec` is then without flow and cluster.
     invalid: str | None = None
@@ -260,6 +263,8 @@ class Observed:
     parent: Parent | None = None
     #: The FlowRuns whose parent the run is.
     child_runs: tuple[Object, ...] = ()
+    #: Seconds since the upstream operator last began to serve a cluster, of whichever run.
+    upstream_idle: float = math.inf
     settled: Settled = _AT_REST
     served: Served = _SERVED
     deployments: tuple[Object, ...] = ()
@@ -383,11 +388,12 @@ class Resizing(NamedTuple):
 class Plan:
     """What a pass does: children first, then one status write, then events.
 
-    `status` is the whole new status, or None to leave it. `requeue` is seconds until the run must be
-    looked at again even if nothing happens.
+    `status` is the whole new status, or None to leave it. One that `may_wait` only shows how far the run is. `requeue`
+    is seconds until the run must be looked at again even if nothing happens.
     """
 
     actions: tuple[Action, ...] = ()
     status: Object | None = None
     events: tuple[Emit, ...] = ()
     requeue: float | None = None
+    may_wait: bool = False

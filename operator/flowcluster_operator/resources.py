@@ -59,8 +59,10 @@ ACCESS = (SERVICE_ACCOUNT, ROLE, ROLE_BINDING)
 UPSTREAM_CHILDREN = (DASK_WORKER_GROUP, SERVICE, REPLICA_SET)
 #: Children that the operator watches, by the run's labels.
 WATCHED = (FLOW_RUN, DASK_CLUSTER, RAY_CLUSTER, JOB, POD, DEPLOYMENT, LEASE, NETWORK_POLICY, *UPSTREAM_CHILDREN)
-#: What a run itself owns, under names that its own name and UID decide.
-ROOTS = (DASK_CLUSTER, RAY_CLUSTER, JOB, LEASE, *ACCESS)
+#: Resources of clusters.
+CLUSTERS = (DASK_CLUSTER, RAY_CLUSTER)
+#: What the operator creates for a run, under names that the run's name and UID decide.
+ROOTS = (*CLUSTERS, JOB, LEASE, *ACCESS)
 
 BY_KIND = {resource.kind: resource for resource in (*WATCHED, *ACCESS)}
 

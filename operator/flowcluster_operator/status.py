@@ -26,15 +26,21 @@ def is_true(status: Object, condition: str) -> bool:
 class Draft:
     """The status that a pass will write.
 
-    Attributes:
+    Args:
+        run: the FlowRun, with the status to go on from.
         now: the time of the pass.
+        written: the status on the API server, where that is another one.
+
+    Attributes:
+        written: the status on the API server.
     """
 
-    def __init__(self, run: Object, now: dt.datetime) -> None:
-        self._before: Object = run.get("status") or {}
+    def __init__(self, run: Object, now: dt.datetime, written: Object | None = None) -> None:
+        known: Object = run.get("status") or {}
+        self.written = known if written is None else written
         self.now = now
         self._generation = run["metadata"].get("generation")
-        self.status: dict[str, Any] = _copied(self._before)
+        self.status: dict[str, Any] = _copied(known)
         self.events: list[Emit] = []
 
     def phase(self, phase: c.Phase) -> None:
@@ -73,7 +79,7 @@ class Draft:
         """Remove conditions that say nothing any more."""
         self.status["conditions"] = [item for item in self.status.get("conditions") or [] if item["type"] not in kinds]
 
-    def tell(self, reason: str, message: str, *, warning: bool = False, part: str = "") -> None:
+    def tell(self, reason: str, message: str, *, warning: bool = False, part: str = "", has_event: bool = True) -> None:
         """Add what happened to the story, and as a Kubernetes Event.
 
         What is in the story already is not added again. A cause is the same as an earlier one of the same part and
@@ -85,6 +91,7 @@ class Draft:
             message: one sentence.
             warning: whether the Event is a warning.
             part: of a cause, the part of the run that it is about.
+            has_event: whether there is an Event of it.
         """
         story: list[dict[str, Any]] = self.status.setdefault("story", [])
         entry = {"time": timestamp(self.now), "reason": reason, "message": _short(message)}
@@ -96,7 +103,12 @@ class Draft:
             return
         story.append(entry)
         del story[:-STORY_LIMIT]
-        self.events.append(Emit("Warning" if warning else "Normal", reason, entry["message"]))
+        if has_event:
+            self.events.append(Emit("Warning" if warning else "Normal", reason, entry["message"]))
+
+    def announce(self, reason: str, message: str) -> None:
+        """Make a Kubernetes Event of what the story has in several entries."""
+        self.events.append(Emit("Normal", reason, _short(message)))
 
     def stamp(self, field: str) -> None:
         """Set a time field, once."""
@@ -109,8 +121,8 @@ class Draft:
         self.condition(c.STALLED, state == "failed", reason, message)
 
     def changed(self) -> Object | None:
-        """The new status, or None when it says what the last one said."""
-        if self.status == self._before:
+        """Return the new status; None when it is the one on the API server."""
+        if self.status == self.written:
             return None
         if self._generation is not None:
             self.status["observedGeneration"] = self._generation

@@ -16,10 +16,10 @@ from collections.abc import Iterable, Iterator, Set
 from typing import NamedTuple
 
 from flowcluster_api import names
-from flowcluster_operator.desired.metadata import controller, controlling_run, root_name
+from flowcluster_operator.desired.metadata import controller, controlling_run, owning_run, root_name
 from flowcluster_operator.model import Key
 from flowcluster_operator.projection import projected
-from flowcluster_operator.resources import DASK_WORKER_GROUP, FLOW_RUN, Object, Resource
+from flowcluster_operator.resources import DASK_WORKER_GROUP, FLOW_RUN, LEASE, Object, Resource
 
 #: Deletions that are remembered: a listing takes seconds.
 _MOST_DELETED = 10_000
@@ -153,6 +153,10 @@ class Store:
         entry = self._entries.get(key.uid)
         return entry.obj if entry is not None and _is_run(entry, key) else None
 
+    def child(self, key: Key, uid: str) -> Object | None:
+        """Return the run's object of that UID."""
+        return self._entries[uid].obj if self._run_of.get(uid) == key else None
+
     def children(self, key: Key, resource: Resource) -> list[Object]:
         """Return the run's objects of one kind, by name."""
         entries = [self._entries[uid] for uid in self._members.get(key, ())]
@@ -164,7 +168,7 @@ class Store:
         return sorted(found, key=lambda obj: str(obj["metadata"]["name"]))
 
     def orphans(self, key: Key) -> list[Object]:
-        """Return the run's objects without a living owner: no controller, or one that is gone.
+        """Return the run's objects without a living owner: no controller, one that is gone, or a Lease of another run.
 
         What the FlowRun itself controls is no orphan.
         """
@@ -174,7 +178,8 @@ class Store:
             if entry.resource is FLOW_RUN or controlling_run(entry.obj) is not None:
                 continue
             owner = controller(entry.obj)
-            if owner is None or owner["uid"] not in self._entries:
+            above = self._entries.get(owner["uid"]) if owner else None
+            if above is None or (above.resource is LEASE and self._run_of.get(above.obj["metadata"]["uid"]) != key):
                 found.append(entry.obj)
         return sorted(found, key=lambda obj: (str(obj["kind"]), str(obj["metadata"]["name"])))
 
@@ -219,7 +224,7 @@ class Store:
         if run == self._run_of.get(uid):
             return
         self._enrol(uid, run)
-        if self._entries[uid].resource is not FLOW_RUN:
+        if self._entries[uid].resource not in (FLOW_RUN, LEASE):
             for below in self._below(uid):
                 self._enrol(below, run)
 
@@ -229,12 +234,14 @@ class Store:
         if entry.resource is FLOW_RUN:
             return _run_key(entry.obj)
         while True:
-            if (run := controlling_run(entry.obj) or _run_of_worker_group(entry)) is not None:
+            if (run := owning_run(entry.resource, entry.obj) or _run_of_worker_group(entry)) is not None:
                 return run
             owner = controller(entry.obj)
             above = self._entries.get(owner["uid"]) if owner else None
             if owner is None or above is None or not _refers(owner, entry.obj, above) or owner["uid"] in seen:
                 return None
+            if above.resource is LEASE:
+                return None  # a Lease is no proof
             if (proven := self._run_of.get(owner["uid"])) is not None and above.resource is not FLOW_RUN:
                 return proven
             seen.add(owner["uid"])

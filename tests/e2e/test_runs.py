@@ -32,7 +32,7 @@ def test_greetings_run_on_a_cluster_of_their_own(world: World) -> None:
     assert conditions(status)["Finished"] == ("True", "Succeeded")
     assert conditions(status)["ClusterDeleted"] == ("True", "NothingLeft")
     assert conditions(status)["Stalled"][0] == "False"
-    assert [entry["reason"] for entry in status["story"]][:1] == ["Created"]
+    assert [entry["reason"] for entry in status["story"]][:1] == ["Creating"]
 
 
 def test_a_flow_without_a_cluster_runs_alone(world: World) -> None:

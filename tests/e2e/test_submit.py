@@ -110,7 +110,7 @@ def test_a_flow_is_submitted_and_watched(world: World, command: Command) -> None
 
     assert (code, err) == (0, "")
     assert out.startswith(f"flowrun/{name} created in namespace {world.namespace}; Ctrl-C ends")
-    for shown in (" Starting  Created: created DaskCluster ", " Stopping  Succeeded: "):
+    for shown in (" Starting  Creating: DaskCluster ", " Stopping  Succeeded: "):
         assert out.count(shown) == 1
     assert out.count("the flow says hello\n") == 1
     assert out.endswith(f"{name}: Completed (2 of 2 tasks completed)\nresult: [2, 4]\n")

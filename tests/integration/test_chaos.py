@@ -40,7 +40,6 @@ TRIALS = [
         "success/Ray/drop-answer@POST-rayclusters",
         "failure/Dask/refuse-403@POST-roles",
         "success/Ray/refuse-403@POST-jobs",
-        "success/Dask/refuse-404@DELETE-networkpolicies",
         "suspend-resume/Ray/refuse-404@DELETE-leases",
         "success/Dask/refuse-404@DELETE-leases",
         "success/Dask/refuse-409@POST-secrets",

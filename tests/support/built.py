@@ -16,8 +16,7 @@ from flowcluster_operator.desired.tls import keys
 from flowcluster_operator.model import Parent, Scale
 from flowcluster_operator.resources import Object
 from flowcluster_operator.settings import Settings
-from tests.support.makers import KEY, KEYS, SETTINGS, spec
-from tests.support.makers import lease as stored_lease
+from tests.support.makers import KEY, KEYS, SETTINGS, of_lease, spec
 
 #: Settings that an administrator changed, as far as they reach objects.
 CHANGED = Settings(
@@ -95,14 +94,14 @@ def _job(
 
 def _parameters(parsed: FlowRunSpec) -> list[Object]:
     assert parsed.flow is not None
-    return [parameters(KEY, parsed.flow, stored_lease())]
+    return [parameters(KEY, parsed.flow)]
 
 
 def _access(parsed: FlowRunSpec, parent: Parent | None = None) -> list[Object]:
     return [create.body for create in driver_access(KEY, parsed, parent)]
 
 
-BUILT: dict[str, Callable[[], list[Object]]] = {
+_OF_LEASE: dict[str, Callable[[], list[Object]]] = {
     "dask-cluster": lambda: _dask(_parsed(cluster=DASK)),
     "dask-cluster-full": lambda: _dask(_parsed(FULL_FLOW, cluster=DASK | FULL_CLUSTER), CHANGED),
     "dask-cluster-driver-elsewhere": lambda: _dask(_parsed(flow=False, cluster=DASK)),
@@ -122,12 +121,21 @@ BUILT: dict[str, Callable[[], list[Object]]] = {
         RAY_ADDRESS,
         CHANGED,
     ),
-    "lease": lambda: [lease(KEY)],
     "parameters": lambda: _parameters(_parsed(FULL_FLOW)),
-    "keys": lambda: [keys(KEY, stored_lease())],
+    "keys": lambda: [keys(KEY)],
     "driver-access": lambda: _access(_parsed()),
     "driver-access-own-account": lambda: _access(
         _parsed({"entrypoint": "a.py:b", "template": {"spec": {"serviceAccountName": "reporter"}}})
     ),
     "driver-access-child-run": lambda: _access(_parsed(flow=False, cluster=DASK), PARENT),
+}
+
+
+def _controlled(build: Callable[[], list[Object]]) -> Callable[[], list[Object]]:
+    return lambda: [of_lease(body) for body in build()]
+
+
+BUILT: dict[str, Callable[[], list[Object]]] = {
+    "lease": lambda: [lease(KEY)],
+    **{name: _controlled(build) for name, build in _OF_LEASE.items()},
 }

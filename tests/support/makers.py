@@ -12,6 +12,7 @@ from flowcluster_operator.desired.dask_cluster import dask_cluster
 from flowcluster_operator.desired.driver_access import driver_access
 from flowcluster_operator.desired.driver_job import driver_job
 from flowcluster_operator.desired.lease import lease as desired_lease
+from flowcluster_operator.desired.metadata import controlled_by, lease_reference
 from flowcluster_operator.facts import pod_facts, timestamp
 from flowcluster_operator.model import Key, Observed, Parent, Reference
 from flowcluster_operator.settings import Settings
@@ -71,21 +72,28 @@ def stored(obj: dict[str, Any], *, age: float = 30, **metadata: Any) -> dict[str
     return {**obj, "metadata": {**obj["metadata"], **meta, **metadata}}
 
 
+def of_lease(obj: dict[str, Any]) -> dict[str, Any]:
+    """An object that the run's Lease controls."""
+    return controlled_by(obj, lease_reference(lease()))
+
+
 def cluster(body: dict[str, Any] | None = None, **metadata: Any) -> dict[str, Any]:
     """The run's DaskCluster."""
     parsed = FlowRunSpec.model_validate(body or spec())
-    return stored(dask_cluster(KEY, parsed, SETTINGS, 2, KEYS), **metadata)
+    return stored(of_lease(dask_cluster(KEY, parsed, SETTINGS, 2, KEYS)), **metadata)
 
 
 def job(body: dict[str, Any] | None = None, **metadata: Any) -> dict[str, Any]:
     """The run's Job."""
-    return stored(driver_job(KEY, FlowRunSpec.model_validate(body or spec()), SETTINGS, KEYS, None), **metadata)
+    made = driver_job(KEY, FlowRunSpec.model_validate(body or spec()), SETTINGS, KEYS, None)
+    return stored(of_lease(made), **metadata)
 
 
 def access(body: dict[str, Any] | None = None, parent: Parent | None = None) -> tuple[dict[str, Any], ...]:
     """The rights of the run's driver."""
     return tuple(
-        stored(create.body) for create in driver_access(KEY, FlowRunSpec.model_validate(body or spec()), parent)
+        stored(of_lease(create.body))
+        for create in driver_access(KEY, FlowRunSpec.model_validate(body or spec()), parent)
     )
 
 

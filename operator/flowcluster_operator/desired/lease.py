@@ -1,29 +1,19 @@
-"""The Lease by which a driver that runs elsewhere shows that it lives."""
+"""The Lease by which a driver shows that it lives, and by which all other objects of the run are deleted."""
 
 from __future__ import annotations
 
 from flowcluster_api import names
-from flowcluster_operator.desired.metadata import child_metadata
+from flowcluster_operator.desired.metadata import child_metadata, controlled_by, owner_reference
 from flowcluster_operator.model import Key
 from flowcluster_operator.resources import LEASE, Object
 
 
-def lease_reference(lease: Object) -> Object:
-    """Return the owner reference of what is deleted with the run's Lease, which stays until then."""
-    return {
-        "apiVersion": LEASE.api_version,
-        "kind": LEASE.kind,
-        "name": lease["metadata"]["name"],
-        "uid": lease["metadata"]["uid"],
-        "blockOwnerDeletion": True,
-    }
-
-
 def lease(key: Key) -> Object:
-    """A Lease that nobody has renewed yet."""
-    return {
+    """Return a Lease that no driver has renewed yet."""
+    body = {
         "apiVersion": LEASE.api_version,
         "kind": LEASE.kind,
         "metadata": child_metadata(key, names.COMPONENT_DRIVER),
         "spec": {},
     }
+    return controlled_by(body, owner_reference(key))

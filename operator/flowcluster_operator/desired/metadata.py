@@ -2,33 +2,58 @@
 
 A run owns an object when a chain of *controller* owner references leads from the object to the FlowRun. All objects
 of a chain are in one namespace, as Kubernetes demands. Labels prove nothing: anyone can copy them.
+
+The FlowRun controls the run's Lease, and the Lease controls all other objects that the operator creates: one DELETE of
+the Lease deletes the run's cluster, driver and rights. The chain of these objects does not depend on the Lease, as the
+run's driver can change it: their own name and reference are the proof.
 """
 
 from __future__ import annotations
 
 from flowcluster_api import names
 from flowcluster_operator.model import Key
-from flowcluster_operator.resources import ACCESS, Object, Resource
+from flowcluster_operator.resources import ACCESS, LEASE, NETWORK_POLICY, ROOTS, Object, Resource
+
+#: What follows the name of a run in those of its network policies.
+POLICY_SUFFIXES = ("", "-parent", "-host")
+#: What a Lease controls and a watch or a read brings.
+_OF_LEASE = (*(resource for resource in ROOTS if resource is not LEASE), NETWORK_POLICY)
 
 
 def child_metadata(key: Key, component: str) -> Object:
-    """Return the metadata of a child. The FlowRun is its controller: garbage collection needs no operator of ours."""
+    """Return the metadata of a child, without its controller."""
     return {
         "name": names.child_name(key.name, key.uid),
         "namespace": key.namespace,
         "labels": names.child_labels(key.name, key.uid, component),
-        "ownerReferences": [owner_reference(key)],
     }
 
 
 def root_name(resource: Resource, key: Key) -> str:
-    """Return the name of the object of that kind that the run itself owns."""
+    """Return the name of the object of that kind that the operator creates for the run."""
     return (names.driver_name if resource in ACCESS else names.child_name)(key.name, key.uid)
 
 
 def owner_reference(key: Key) -> Object:
     """Return the reference that makes the FlowRun the controller of a child."""
     return {**names.reference(key.name, key.uid), "controller": True, "blockOwnerDeletion": True}
+
+
+def lease_reference(lease: Object) -> Object:
+    """Return the reference that makes the run's Lease the controller of a child: the Lease stays until that is gone."""
+    return {
+        "apiVersion": LEASE.api_version,
+        "kind": LEASE.kind,
+        "name": lease["metadata"]["name"],
+        "uid": lease["metadata"]["uid"],
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+def controlled_by(body: Object, reference: Object) -> Object:
+    """Return an object with the reference to its controller."""
+    return {**body, "metadata": {**body["metadata"], "ownerReferences": [reference]}}
 
 
 def controller(obj: Object) -> Object | None:
@@ -47,6 +72,45 @@ def controlling_run(obj: Object) -> Key | None:
     return Key(obj["metadata"]["namespace"], owner["name"], owner["uid"])
 
 
+def is_controlled_alike(obj: Object, other: Object) -> bool:
+    """Whether two objects have the same controller: kind, name and UID agree."""
+    owner, wanted = controller(obj), controller(other)
+    if owner is None or wanted is None:
+        return False
+    return all(owner.get(field) == wanted.get(field) for field in ("kind", "name", "uid"))
+
+
 def owned_by(obj: Object, key: Key) -> bool:
     """Whether the run's FlowRun is the direct controller of `obj`: namespace, name and UID agree."""
     return controlling_run(obj) == key
+
+
+def controlling_lease(obj: Object) -> tuple[str, str] | None:
+    """Return the name and the UID of the Lease that controls `obj`; None when no Lease does."""
+    owner = controller(obj)
+    if owner is None or owner.get("kind") != LEASE.kind:
+        return None
+    return (owner["name"], owner["uid"]) if str(owner.get("apiVersion")).partition("/")[0] == LEASE.group else None
+
+
+def owning_run(resource: Resource, obj: Object) -> Key | None:
+    """Return the run of what the operator creates for a run: the FlowRun controls it, or the run's Lease."""
+    return controlling_run(obj) or _run_of_lease(resource, obj)
+
+
+def _run_of_lease(resource: Resource, obj: Object) -> Key | None:
+    """Return the run whose Lease controls an object that the operator created.
+
+    The object's name and that of its controller are the proof: both contain a hash of the run's UID, which the labels
+    only name. The Lease itself proves nothing: its driver can change the references and labels of the Lease, and those
+    of no other object.
+    """
+    meta, lease = obj["metadata"], controlling_lease(obj)
+    labels = meta.get("labels") or {}
+    name, uid = labels.get(names.LABEL_RUN), labels.get(names.LABEL_RUN_UID)
+    if lease is None or not name or not uid or lease[0] != names.child_name(name, uid):
+        return None
+    key = Key(meta["namespace"], name, uid)
+    suffixes = POLICY_SUFFIXES if resource is NETWORK_POLICY else ("",)
+    is_named = resource in _OF_LEASE and meta["name"] in [f"{root_name(resource, key)}{suffix}" for suffix in suffixes]
+    return key if is_named else None

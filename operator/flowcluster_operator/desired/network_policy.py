@@ -49,7 +49,7 @@ def _policy(
     return {
         "apiVersion": NETWORK_POLICY.api_version,
         "kind": NETWORK_POLICY.kind,
-        "metadata": {**metadata, "name": f"{metadata['name']}{suffix}"},
+        "metadata": {**metadata, "name": f"{metadata['name']}{suffix}"},  # one of metadata.POLICY_SUFFIXES
         "spec": {
             "podSelector": selector,
             "policyTypes": ["Ingress"],

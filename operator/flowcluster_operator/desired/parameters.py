@@ -11,7 +11,6 @@ from typing import Any
 
 from flowcluster_api import driver, names
 from flowcluster_api.v1alpha1 import Flow
-from flowcluster_operator.desired.lease import lease_reference
 from flowcluster_operator.desired.metadata import child_metadata
 from flowcluster_operator.errors import SpecError
 from flowcluster_operator.model import Key
@@ -22,7 +21,7 @@ _FOLDER, _FILE = "/etc/flowcluster/parameters", "parameters.json"
 _VOLUME = "flowcluster-parameters"
 
 
-def parameters(key: Key, flow: Flow, lease: Object) -> Object:
+def parameters(key: Key, flow: Flow) -> Object:
     """Return the ConfigMap with a flow's parameters. Raises SpecError when it cannot hold them.
 
     The run's Lease owns it, as it owns the Secret with the credentials (`desired.tls.keys`): it is deleted with the
@@ -37,7 +36,6 @@ def parameters(key: Key, flow: Flow, lease: Object) -> Object:
         "metadata": {
             "generateName": f"{metadata.pop('name')}-",
             **metadata,
-            "ownerReferences": [lease_reference(lease)],
         },
         "immutable": True,
         "data": {_FILE: parameters_text(flow)},

@@ -10,7 +10,6 @@ from typing import Any
 
 from flowcluster_api import names
 from flowcluster_api.driver import ENV_KEYS
-from flowcluster_operator.desired.lease import lease_reference
 from flowcluster_operator.desired.metadata import child_metadata
 from flowcluster_operator.model import Key
 from flowcluster_operator.resources import SECRET, Object
@@ -30,7 +29,7 @@ DASK = {f"DASK_DISTRIBUTED__COMM__TLS__{name}": f"{FOLDER}/{file}" for name, fil
 DASK_TLS_ONLY = DASK | {"DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "true"}
 
 
-def keys(key: Key, lease: Object) -> Object:
+def keys(key: Key) -> Object:
     """Return the Secret without data, which is made when it is created.
 
     The run's Lease owns it and is gone only when the Secret is, so that the operator has to read, list and delete no
@@ -45,7 +44,6 @@ def keys(key: Key, lease: Object) -> Object:
         "metadata": {
             "generateName": f"{metadata.pop('name')}-",
             **metadata,
-            "ownerReferences": [lease_reference(lease)],
         },
         "immutable": True,
     }

@@ -16,8 +16,9 @@ from flowcluster_operator.policies.parts import COMPONENTS, Part, part_of
 from flowcluster_operator.policies.readiness import readiness
 from flowcluster_operator.resources import DASK_CLUSTER, FLOW_RUN, JOB, RAY_CLUSTER
 
-#: Seconds that the upstream operator may take to act on a new cluster resource. It takes 0.4 when it is idle.
-SILENCE_SECONDS = 5
+#: Seconds that the upstream operator may take to act on a new cluster resource. It takes 0.4 when it is idle. One that
+#: acts on others meanwhile has many to make: 100 clusters take dask-kubernetes 20 s.
+SILENCE_SECONDS, BUSY_SECONDS = 5, 60
 
 #: The part of a run that its passes stand for, in the story.
 _OPERATOR = "operator"
@@ -201,12 +202,13 @@ def _cluster_silent(observed: Observed, backend: Backend, now: dt.datetime) -> C
         component = names.COMPONENT_WORKER if "worker" in invalid.lower() else names.COMPONENT_CLUSTER
         return Cause(c.REJECTED, _advised(invalid, invalid, _part(observed, component)), component)
     age = (now - parse_time(observed.cluster["metadata"]["creationTimestamp"])).total_seconds()
-    if age < SILENCE_SECONDS or backend.acted_on(observed):
+    patience = BUSY_SECONDS if observed.upstream_idle < SILENCE_SECONDS else SILENCE_SECONDS
+    if age < patience or backend.acted_on(observed):
         return None
     kind = backend.resource.kind
     return Cause(
         c.CLUSTER_OPERATOR_SILENT,
-        f"no operator has acted on {kind} {observed.cluster['metadata']['name']} for {SILENCE_SECONDS} s: is the "
+        f"no operator has acted on {kind} {observed.cluster['metadata']['name']} for {patience} s: is the "
         f"operator that serves {kind} running? Its log has more",
         names.COMPONENT_CLUSTER,
     )

@@ -10,7 +10,26 @@ from flowcluster_operator.model import Blocked, Observed, PodFacts
 from flowcluster_operator.policies.advice import advice
 from flowcluster_operator.policies.causes import out_of_memory
 from flowcluster_operator.policies.parts import part_of
-from flowcluster_operator.resources import Object
+from flowcluster_operator.resources import CLUSTERS, JOB, Object
+
+#: Kinds of the children that end with their Lease.
+_OF_LEASE = [resource.kind for resource in (*CLUSTERS, JOB)]
+
+
+def lease_lost(observed: Observed, status: Object) -> str | None:
+    """Return one sentence on the deletion of the run's Lease; None while it exists.
+
+    The Lease controls all that the run has. A run that has nothing yet gets another Lease.
+    """
+    lease = observed.lease
+    if lease is not None and "deletionTimestamp" not in lease["metadata"]:
+        return None
+    known = not observed.is_guest and (status.get("cluster") or {}).get("name")
+    named = known or (status.get("flow") or {}).get("job")
+    left = [obj for obj in observed.orphans if obj["kind"] in _OF_LEASE]
+    if not (named or observed.cluster or observed.job or left):
+        return None
+    return "the run's Lease was deleted, and with it all that the run had"
 
 
 def cluster_lost(observed: Observed, status: Object) -> str | None:
@@ -25,8 +44,6 @@ def cluster_lost(observed: Observed, status: Object) -> str | None:
     identity = known.get("scheduler")
     if identity is None:
         return None
-    if not observed.is_beneath and (observed.lease is None or "deletionTimestamp" in observed.lease["metadata"]):
-        return "the run's Lease was deleted, and its keys with it: no other worker could join"
     return _leader_lost(observed, known["kind"], identity)
 
 

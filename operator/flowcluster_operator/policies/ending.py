@@ -13,7 +13,7 @@ from flowcluster_operator.model import Blocked, Ended, Observed, PodFacts
 from flowcluster_operator.policies import idleness
 from flowcluster_operator.policies.advice import advice, crash_advice
 from flowcluster_operator.policies.causes import Cause
-from flowcluster_operator.policies.cluster_lost import cluster_lost
+from flowcluster_operator.policies.cluster_lost import cluster_lost, lease_lost
 from flowcluster_operator.policies.dead_node import unconfirmed
 from flowcluster_operator.policies.deadlines import passed
 from flowcluster_operator.policies.lease import silence
@@ -66,10 +66,14 @@ def ending(observed: Observed, status: Object, why: Cause | None, now: dt.dateti
         return Ending("Cancelled", c.PARENT_ENDED, message)
     if dormant:
         return None if is_suspended(status) else _too_late(observed, status, None, now)
-    if lost := cluster_lost(observed, status):
+    has_cluster = observed.spec.cluster is not None and not observed.is_guest
+    deleted = lease_lost(observed, status)
+    if lost := (deleted if has_cluster else None) or cluster_lost(observed, status):
         return Ending("Failed", c.CLUSTER_LOST, lost, is_loss=True)
     if last is not None:
         return dataclasses.replace(last, message=with_losses(last.message, observed, status))
+    if deleted is not None:
+        return Ending("Failed", c.DRIVER_LOST, deleted)
     return (
         _driver_gone(observed, status, now)
         or _silent(observed)

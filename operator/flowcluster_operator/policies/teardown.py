@@ -1,7 +1,8 @@
 """What to delete of a run that is over, suspended or gone, and when to insist.
 
-The operator deletes roots: what the FlowRun itself controls. Garbage collection deletes what belongs to them. An object
-that another controller made is deleted here only when no living owner is left: a controller that lives replaces it.
+The operator deletes what the FlowRun itself controls, in the foreground: the run's Lease. Garbage collection deletes
+what that controls: cluster, Job and rights. An object with another controller is deleted here only when no living
+owner is left: a controller that lives replaces it.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator
 
+from flowcluster_operator.desired.metadata import owned_by
 from flowcluster_operator.facts import parse_time
 from flowcluster_operator.model import Action, Delete, DropFinalizers, Observed
-from flowcluster_operator.resources import ACCESS, BY_KIND, NETWORK_POLICY, Object
+from flowcluster_operator.resources import ACCESS, BY_KIND, LEASE, NETWORK_POLICY, Object
 from flowcluster_operator.settings import Settings
 
 #: Seconds between looks at an object that is stuck.
@@ -26,15 +28,21 @@ _DASK_GROUP = "kubernetes.dask.org"
 
 def removals(observed: Observed, settings: Settings, now: dt.datetime) -> list[Action]:
     """Return the next deletes."""
-    lives_on = _lives_on(observed)
-    return [action for obj in _deletable(observed) if (action := _remove(obj, lives_on, settings, now)) is not None]
+    orphans = {obj["metadata"]["uid"] for obj in observed.orphans}
+    actions: list[Action | None] = []
+    for obj in _known(observed):
+        if "deletionTimestamp" in obj["metadata"]:
+            actions.append(_insist(obj, observed, settings, now))
+        elif owned_by(obj, observed.key) or obj["metadata"]["uid"] in orphans:
+            actions.append(_delete(obj))
+    return [action for action in actions if action is not None]
 
 
 def stuck_in(observed: Observed, settings: Settings, now: dt.datetime) -> float | None:
     """Return seconds until the first object that is being deleted counts as stuck; None when none is."""
     waits = [
         settings.stuck_seconds - (now - parse_time(obj["metadata"]["deletionTimestamp"])).total_seconds()
-        for obj in _deletable(observed)
+        for obj in _known(observed)
         if "deletionTimestamp" in obj["metadata"]
     ]
     return min((max(wait, 0.5) if wait > 0 else _STUCK_LOOK_SECONDS for wait in waits), default=None)
@@ -43,13 +51,13 @@ def stuck_in(observed: Observed, settings: Settings, now: dt.datetime) -> float 
 def anything_left(observed: Observed) -> bool:
     """Whether children of the run are known."""
     return bool(
-        _roots(observed) or observed.deployments or observed.pods or observed.upstream_children or observed.orphans
+        _children(observed) or observed.deployments or observed.pods or observed.upstream_children or observed.orphans
     )
 
 
 def held(observed: Observed, settings: Settings, now: dt.datetime) -> str | None:
     """Return one sentence about an object whose deletion another party's finalizer has held for long; else None."""
-    for obj in _deletable(observed):
+    for obj in _known(observed):
         meta = obj["metadata"]
         foreign = [name for name in meta.get("finalizers") or [] if name not in _OF_KUBERNETES]
         if foreign and _is_stuck(obj, settings, now):
@@ -57,7 +65,8 @@ def held(observed: Observed, settings: Settings, now: dt.datetime) -> str | None
     return None
 
 
-def _roots(observed: Observed) -> list[Object]:
+def _children(observed: Observed) -> list[Object]:
+    """Return what the operator created for the run, and the Leases that its drivers gave to it."""
     children = (
         observed.cluster,
         observed.job,
@@ -69,17 +78,18 @@ def _roots(observed: Observed) -> list[Object]:
     return [obj for obj in children if obj is not None]
 
 
-def _deletable(observed: Observed) -> Iterator[Object]:
+def _known(observed: Observed) -> Iterator[Object]:
     seen = set()
-    for obj in (*_roots(observed), *observed.orphans):
+    for obj in (*_children(observed), *observed.orphans):
         if (uid := obj["metadata"]["uid"]) not in seen:
             seen.add(uid)
             yield obj
 
 
-def _lives_on(observed: Observed) -> bool:
-    """Whether something that a cluster or Job owns is not being deleted."""
-    return any("deletionTimestamp" not in obj["metadata"] for obj in observed.deployments) or any(
+def _has_living(obj: Object, observed: Observed) -> bool:
+    """Whether something below an object is not being deleted: of a Lease the cluster and the Job, and what they own."""
+    below = [*observed.deployments, *((observed.cluster, observed.job) if obj["kind"] == LEASE.kind else ())]
+    return any(other is not None and "deletionTimestamp" not in other["metadata"] for other in below) or any(
         not pod.terminating for pod in observed.pods
     )
 
@@ -89,11 +99,15 @@ def _is_stuck(obj: Object, settings: Settings, now: dt.datetime) -> bool:
     return deleted is not None and (now - parse_time(deleted)).total_seconds() >= settings.stuck_seconds
 
 
-def _remove(obj: Object, lives_on: bool, settings: Settings, now: dt.datetime) -> Action | None:
+def _delete(obj: Object) -> Delete:
+    meta, resource = obj["metadata"], BY_KIND[obj["kind"]]
+    return Delete(resource, meta["name"], meta["uid"], background=resource in _WITHOUT_DEPENDENTS)
+
+
+def _insist(obj: Object, observed: Observed, settings: Settings, now: dt.datetime) -> Action | None:
+    """Return what to do about an object that is being deleted and does not go."""
     meta, resource = obj["metadata"], BY_KIND[obj["kind"]]
     finalizers = meta.get("finalizers") or []
-    if "deletionTimestamp" not in meta:
-        return Delete(resource, meta["name"], meta["uid"], background=resource in _WITHOUT_DEPENDENTS)
     if resource.group == _DASK_GROUP and DASK_KUBERNETES_FINALIZER in finalizers and _is_stuck(obj, settings, now):
         left = tuple(name for name in finalizers if name != DASK_KUBERNETES_FINALIZER)
         return DropFinalizers(resource, meta["name"], meta["uid"], left, meta["resourceVersion"])
@@ -101,6 +115,6 @@ def _remove(obj: Object, lives_on: bool, settings: Settings, now: dt.datetime) -
     # behind that operator's finalizer. A second, foreground delete has the garbage collector remove them. It is made
     # only while there is something to remove: the garbage collector takes its finalizer off when nothing is, and a
     # further delete would put it on again, some thirty times a second until the upstream operator acts.
-    if lives_on and finalizers and _FOREGROUND not in finalizers:
+    if finalizers and _FOREGROUND not in finalizers and _has_living(obj, observed):
         return Delete(resource, meta["name"], meta["uid"])
     return None

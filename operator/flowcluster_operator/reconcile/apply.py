@@ -7,7 +7,7 @@ import datetime as dt
 import logging
 
 from flowcluster_api import names
-from flowcluster_operator.desired.metadata import owned_by
+from flowcluster_operator.desired.metadata import is_controlled_alike, owned_by
 from flowcluster_operator.errors import ApiError, ApiUnavailable, Conflict, NotFound, Refused
 from flowcluster_operator.facts import timestamp
 from flowcluster_operator.keys import new_keys
@@ -52,6 +52,7 @@ async def apply(
     )
     if plan.status is not None and observed.run is not None:
         await _write_status({**observed.run, "status": plan.status}, store, kube)
+        memory.reports.wrote(observed.key, asyncio.get_running_loop().time())
     clock = asyncio.get_running_loop().time()
     for event in plan.events:
         if memory.event_limits.admits(observed.key, event, clock):
@@ -129,7 +130,7 @@ async def _create(action: Create, key: Key, store: Store, kube: Kube) -> Rejecti
     except Conflict as conflict:
         if (found := await _find(resource, name, key, kube)) is None:
             raise  # deleted in between, or the conflict is about something else, such as a quota
-        return _adopt(resource, found, key, store, conflict)
+        return _adopt(action, found, key, store, conflict)
     except (Refused, NotFound) as error:
         if resource is ROLE_BINDING and isinstance(error, NotFound):
             raise  # the API server does not know the new Role yet
@@ -162,14 +163,17 @@ async def _find(resource: Resource, name: str, key: Key, kube: Kube) -> Object |
         return None
 
 
-def _adopt(resource: Resource, found: Object, key: Key, store: Store, conflict: Conflict) -> Rejection | None:
-    """Take an object of that name if the run owns it: an earlier pass did not live to see the answer."""
-    if owned_by(found, key):
-        store.put(resource, found)
+def _adopt(action: Create, found: Object, key: Key, store: Store, conflict: Conflict) -> Rejection | None:
+    """Take an object of that name if the run owns it: an earlier pass did not live to see the answer.
+
+    Its controller is that of the object to be created, or the FlowRun, as in earlier versions.
+    """
+    if owned_by(found, key) or is_controlled_alike(found, action.body):
+        store.put(action.resource, found)
         return None
-    name = found["metadata"]["name"]
-    message = f"a {resource.kind} of this name exists and is not the run's"
-    return Rejection(resource.kind, name, conflict.status, message)
+    kind, name = action.resource.kind, found["metadata"]["name"]
+    message = f"a {kind} of this name exists and is not the run's"
+    return Rejection(kind, name, conflict.status, message)
 
 
 async def _emit(event: Emit, observed: Observed, kube: Kube, now: dt.datetime) -> None:

@@ -27,6 +27,7 @@ from flowcluster_operator.policies.deadlines import seconds_left
 from flowcluster_operator.policies.ending import Ending, ending, is_rebuilding, is_suspended
 from flowcluster_operator.policies.lease import next_look
 from flowcluster_operator.policies.refusals import final_refusal
+from flowcluster_operator.policies.reporting import can_wait
 from flowcluster_operator.policies.resizing import resizing
 from flowcluster_operator.policies.retries import after_loss, limiting
 from flowcluster_operator.policies.scaling import scale
@@ -55,7 +56,7 @@ def decide(observed: Observed, settings: Settings, now: dt.datetime) -> Plan:
     if observed.run is None or "deletionTimestamp" in observed.run["metadata"]:
         return _sweep(observed, settings, now)
     assert observed.spec is not None
-    draft = Draft(observed.run, now)
+    draft = Draft(observed.run, now, observed.written)
     if is_true(draft.status, c.FINISHED):
         return _clean_up(observed, draft, settings, now)
     if draft.status.get("phase") in _OVER:
@@ -72,9 +73,11 @@ def decide(observed: Observed, settings: Settings, now: dt.datetime) -> Plan:
     if observed.spec.suspend or (is_suspended(draft.status) and not _is_empty(observed)):
         return _suspend(observed, draft, settings, now)
     if is_rebuilding(draft.status):
-        return _begin(draft) if _is_empty(observed) else _remove_lost(observed, draft, settings, now)
+        return (
+            _begin(observed, draft, settings) if _is_empty(observed) else _remove_lost(observed, draft, settings, now)
+        )
     if "startTime" not in draft.status or draft.status.get("phase") in (None, "Pending", "Suspended"):
-        return _begin(draft)
+        return _begin(observed, draft, settings)
     return _start_or_run(observed, draft, settings, now, backend, why)
 
 
@@ -131,7 +134,7 @@ def _clean_up(observed: Observed, draft: Draft, settings: Settings, now: dt.date
     draft.condition(c.CLUSTER_DELETED, True, c.NOTHING_LEFT, "nothing of the run is left")
     draft.stamp("clusterDeletedTime")
     progress.forget_workers(draft)
-    draft.tell(c.NOTHING_LEFT, "verified that nothing of the run is left")
+    draft.tell(c.NOTHING_LEFT, "verified that nothing of the run is left", has_event=False)
     state = "ready" if phase == "Succeeded" else "failed"
     draft.summarise(state, finished["reason"], finished["message"])
     return Plan(status=draft.changed(), events=tuple(draft.events), requeue=0)
@@ -214,7 +217,7 @@ def _remove_lost(observed: Observed, draft: Draft, settings: Settings, now: dt.d
     return dataclasses.replace(_remove(observed, settings, now), status=draft.changed())
 
 
-def _begin(draft: Draft) -> Plan:
+def _begin(observed: Observed, draft: Draft, settings: Settings) -> Plan:
     """Record that the run starts, before any child exists: deadlines count, and fixed fields cannot change.
 
     A run that was suspended, or that lost its cluster, starts in the same way.
@@ -223,8 +226,7 @@ def _begin(draft: Draft) -> Plan:
     draft.stamp("startTime")
     if draft.status.pop("lostTime", None):
         draft.stamp("rebuildTime")
-    draft.explain(c.WAITING, "the run is starting")
-    draft.summarise("progressing", c.WAITING, "the run is starting")
+    progress.begin(observed, draft, settings)
     return Plan(status=draft.changed(), events=tuple(draft.events), requeue=0)
 
 
@@ -244,22 +246,26 @@ def _start_or_run(
     if creates := tuple(action for action in lacking if action.resource.kind not in rejected):
         if why is not None:
             progress.explain(draft, why)
-        return Plan(actions=creates, status=draft.changed(), events=tuple(draft.events), requeue=0)
-    is_new = not progress.has_children(draft)
+        return _reported(Plan(actions=creates, events=tuple(draft.events), requeue=0), draft)
     progress.record(observed, draft, backend, settings)
-    if is_new and progress.has_children(draft) and (made := _asked_for(observed)):
-        draft.tell(c.CREATED, made)
     counts = progress.count_tasks(observed, draft)
     running = progress.judge(observed, draft, why, settings)
     sizing, children = _resize(observed, settings, backend), _child_runs(observed, settings)
     look = _next_look(observed, draft.status, now, running=running)
     looks = [look, sizing.requeue, counts, 0 if children else None]
-    return Plan(
+    plan = Plan(
         actions=(*sizing.actions, *limiting(observed).actions, *children),
-        status=draft.changed(),
         events=tuple(draft.events),
         requeue=min((look for look in looks if look is not None), default=None),
     )
+    return _reported(plan, draft)
+
+
+def _reported(plan: Plan, draft: Draft) -> Plan:
+    """Return the plan with the status of a run that starts or runs."""
+    status = draft.changed()
+    may_wait = status is not None and can_wait(draft.written, status, plan.events)
+    return dataclasses.replace(plan, status=status, may_wait=may_wait)
 
 
 def _child_runs(observed: Observed, settings: Settings) -> tuple[Action, ...]:
@@ -282,11 +288,6 @@ def _resize(observed: Observed, settings: Settings, backend: Backend | None) -> 
         return Resizing()
     step = rebounding if backend.scales_itself else resizing
     return step(observed, backend, scale(observed, settings))
-
-
-def _asked_for(observed: Observed) -> str:
-    children = [obj for obj in (observed.cluster, observed.job) if obj is not None]
-    return "created " + " and ".join(f"{obj['kind']} {obj['metadata']['name']}" for obj in children) if children else ""
 
 
 def _next_look(observed: Observed, status: Object, now: dt.datetime, *, running: bool) -> float | None:

@@ -103,6 +103,7 @@ class Reconciler:
                 self._leave(key)  # only its children were known
                 return None
             plan = signed(decide(observed, self._settings, now), self._settings)
+            plan = self._memory.reports.paced(key, plan, observed.written or {}, asyncio.get_running_loop().time())
         except Exception:
             await self._report(key, trouble, now)
             raise

@@ -1,4 +1,4 @@
-"""What a run that starts or runs shall have and does not: children to create."""
+"""What a run that starts or runs must have and does not: children to create."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from flowcluster_operator.backends.base import Backend
 from flowcluster_operator.desired.driver_access import driver_access, driver_user
 from flowcluster_operator.desired.driver_job import driver_job
 from flowcluster_operator.desired.lease import lease
-from flowcluster_operator.desired.metadata import controlling_run
+from flowcluster_operator.desired.metadata import controlled_by, lease_reference, owning_run
 from flowcluster_operator.desired.network_policy import network_policies
 from flowcluster_operator.desired.parameters import parameters, parameters_text
 from flowcluster_operator.desired.tls import keys
@@ -25,24 +25,34 @@ from flowcluster_operator.settings import Settings
 def missing(observed: Observed, settings: Settings, backend: Backend | None) -> list[Create]:
     """Return the children to create now. Raises `SpecError` for what cannot be built.
 
-    What pods cannot start without is there before they are: the Lease and the driver's account, then the run's keys.
-    Cluster and driver come up side by side, and the driver's rights with them: the API server takes long to make those.
+    The Lease is first, because it controls all others. What pods cannot start without follows: the driver's account and
+    the run's keys. Cluster and driver come up side by side, and the driver's rights with them: the API server takes
+    long to make those.
     """
-    given, own = _given_keys(observed, backend), observed.keys
-    # Made in any case: what is wrong with a template is told before anything exists.
-    pods = _pods(observed, settings, backend, given or own or "")
+    # Built in any case: what is wrong with a template is reported before any object exists.
+    pods = _pods(observed, settings, backend, _given_keys(observed, backend) or observed.keys or "")
     config_map = _parameters(observed)
-    rights = _rights(observed)
-    accounts = [create for create in rights if create.resource is SERVICE_ACCOUNT]
     if observed.lease is None:
-        # Whoever keeps it beneath another run shall not be refused when it is there.
-        return rights if rights and observed.is_beneath else [Create(LEASE, lease(observed.key)), *accounts]
+        return [Create(LEASE, lease(observed.key))]
+    if "deletionTimestamp" in observed.lease["metadata"]:
+        return []  # what it controls would be deleted with it
+    owner = lease_reference(observed.lease)
+    creates = _of_lease(observed, settings, backend, pods, config_map)
+    return [Create(create.resource, controlled_by(create.body, owner)) for create in creates]
+
+
+def _of_lease(
+    observed: Observed, settings: Settings, backend: Backend | None, pods: list[Create], config_map: list[Create]
+) -> list[Create]:
+    """Return what to create now of what the run's Lease controls."""
+    given, rights = _given_keys(observed, backend), _rights(observed)
     if given is None and (observed.is_beneath or (observed.is_guest and observed.referenced is None)):
-        return rights  # the run above is ending, and this one with it; or the other cluster is not there yet
-    keyless = given is None and own is None and bool(pods)
-    secret = [Create(SECRET, keys(observed.key, observed.lease))] if keyless else []
+        return rights  # the parent run is ending, and this one with it; or the other cluster is not there yet
+    keyless = given is None and observed.keys is None and bool(pods)
+    secret = [Create(SECRET, keys(observed.key))] if keyless else []
+    accounts = [create for create in rights if create.resource is SERVICE_ACCOUNT]
     ahead = [*accounts, *secret, *config_map]
-    return ahead or [*pods, *rights, *_network_policies(observed, settings)]
+    return ahead or [*pods, *rights, *_network_policies(observed, settings, backend)]
 
 
 def _parameters(observed: Observed) -> list[Create]:
@@ -56,7 +66,7 @@ def _parameters(observed: Observed) -> list[Create]:
     if observed.lease is None:
         parameters_text(flow)  # what is wrong with them is reported before anything exists
         return []
-    return [Create(CONFIG_MAP, parameters(observed.key, flow, observed.lease))]
+    return [Create(CONFIG_MAP, parameters(observed.key, flow))]
 
 
 def _pods(observed: Observed, settings: Settings, backend: Backend | None, secret: str) -> list[Create]:
@@ -108,13 +118,13 @@ def _rights(observed: Observed) -> list[Create]:
     return [create for create in lacking if create.resource is not ROLE_BINDING] or lacking
 
 
-def _network_policies(observed: Observed, settings: Settings) -> list[Create]:
+def _network_policies(observed: Observed, settings: Settings, backend: Backend | None) -> list[Create]:
     """Return the network policies that are missing."""
     if not settings.network_policies:
         return []
     there = {obj["metadata"]["name"] for obj in observed.network_policies}
     parent = observed.parent.uid if observed.parent is not None else None
-    owner = controlling_run(observed.referenced) if observed.referenced is not None else None
+    owner = owning_run(backend.resource, observed.referenced) if backend and observed.referenced else None
     host = owner.uid if owner is not None else None
     wanted = network_policies(observed.key, parent, host)
     return [create for create in wanted if create.body["metadata"]["name"] not in there]

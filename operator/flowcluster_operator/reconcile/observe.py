@@ -18,21 +18,31 @@ from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.backends.base import Backend
 from flowcluster_operator.backends.registry import BACKENDS
 from flowcluster_operator.desired.driver_access import driver_account
-from flowcluster_operator.desired.metadata import controlling_run, owned_by, root_name
+from flowcluster_operator.desired.metadata import controlling_run, root_name
 from flowcluster_operator.desired.tls import keys_in
-from flowcluster_operator.errors import NotFound
 from flowcluster_operator.facts import pod_facts
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.memory import Memory
-from flowcluster_operator.model import DriverSigns, Key, Observed, Parent, PodFacts, Reference, Rejection, Trouble
+from flowcluster_operator.model import (
+    DriverSigns,
+    Key,
+    Observed,
+    Parent,
+    PodFacts,
+    Reference,
+    Rejection,
+    Trouble,
+    identity,
+)  # fmt: skip
 from flowcluster_operator.policies.ending import is_dormant, is_suspended
 from flowcluster_operator.policies.idleness import reports_idle
 from flowcluster_operator.policies.lease import expected
 from flowcluster_operator.policies.resizing import live_workers
 from flowcluster_operator.reconcile.accounts import PullSecrets, pull_secrets
+from flowcluster_operator.reconcile.children import confirm_gone, has_had_children, own_cluster, owned, recorded
 from flowcluster_operator.reconcile.events import completed, podless, preparing, waiting_for_pods, warned
 from flowcluster_operator.reconcile.references import FRESH_SECONDS
-from flowcluster_operator.reconcile.verify import find_rights, known_left, nothing_left
+from flowcluster_operator.reconcile.verify import known_left, nothing_left
 from flowcluster_operator.resources import (
     ACCESS,
     DEPLOYMENT,
@@ -43,7 +53,6 @@ from flowcluster_operator.resources import (
     POD,
     UPSTREAM_CHILDREN,
     Object,
-    Resource,
 )  # fmt: skip
 from flowcluster_operator.specs import parse
 from flowcluster_operator.status import is_true
@@ -60,26 +69,28 @@ async def observe(
     trouble: Trouble | None = None,
 ) -> Observed:
     """Return the world as far as one run is concerned."""
-    run = store.flow_run(key) or await _confirm_gone(store, kube, FLOW_RUN, key, key.name)
+    run = store.flow_run(key) or await confirm_gone(store, kube, FLOW_RUN, key, key.name)
     spec, invalid = parse(run) if run else (None, None)
-    status: Object = (run or {}).get("status") or {}
+    written: Object = (run or {}).get("status") or {}
+    status = memory.reports.latest(key, written)
+    if run is not None and status is not written:
+        run = {**run, "status": status}
     over = is_true(status, c.FINISHED)
     backend = BACKENDS[spec.cluster.kind] if spec and spec.cluster else None
-    cluster, job = _own_cluster(store, key), _owned(store, JOB, key)
     is_live = run is not None and not over
+    if is_live and owned(store, LEASE, key) is None and has_had_children(store, key, status):
+        await confirm_gone(store, kube, LEASE, key, root_name(LEASE, key))
+    cluster, job = own_cluster(store, key), owned(store, JOB, key)
     if is_live and backend is not None:
         known = (status.get("cluster") or {}).get("name")
-        cluster = cluster or await _recorded(store, kube, key, backend.resource, known)
+        cluster = cluster or await recorded(store, kube, key, backend.resource, known)
     if is_live:
-        job = job or await _recorded(store, kube, key, JOB, (status.get("flow") or {}).get("job"))
+        job = job or await recorded(store, kube, key, JOB, (status.get("flow") or {}).get("job"))
     if is_live and job is not None:
         await _read_last_pod(store, kube, key, job)
     is_guest = spec is not None and spec.cluster is not None and spec.cluster.ref is not None
     if is_live and not is_guest and (leader := (status.get("cluster") or {}).get("scheduler")):
         await _read_leader(store, kube, key, leader)
-    if (over or is_dormant(status)) and key not in memory.searched and not is_true(status, c.CLUSTER_DELETED):
-        await find_rights(store, kube, key)
-        memory.searched.add(key)
     pods = [pod_facts(pod) for pod in store.children(key, POD)]
     lacking = podless(cluster, job, pods, bool(store.children(key, DEPLOYMENT))) if is_live else []
     waits = [*waiting_for_pods(lacking), *preparing(pods)] if is_live else []
@@ -90,13 +101,14 @@ async def observe(
     observed = Observed(
         key=key,
         run=run,
+        written=written,
         spec=spec,
         invalid=invalid,
         cluster=cluster,
         job=job,
         lease=lease,
         driver=driver,
-        access=tuple(obj for resource in ACCESS if (obj := _owned(store, resource, key)) is not None),
+        access=tuple(obj for resource in ACCESS if (obj := owned(store, resource, key)) is not None),
         network_policies=tuple(store.children(key, NETWORK_POLICY)),
         stray_leases=tuple(
             obj for obj in store.children(key, LEASE) if obj["metadata"]["name"] != root_name(LEASE, key)
@@ -126,7 +138,6 @@ async def _verified(store: Store, kube: Kube, memory: Memory, key: Key, status: 
     over = is_true(status, c.FINISHED)
     if is_true(status, c.CLUSTER_DELETED) or not (over or is_dormant(status)):
         memory.verified.discard(key)
-        memory.searched.discard(key)
         store.forget_gone(key)
         return False
     kind = (status.get("cluster") or {}).get("kind")
@@ -156,53 +167,28 @@ def _of_lease(made: tuple[str, str] | None, lease: Object | None) -> str | None:
 
 
 def _with_numbers(observed: Observed, backend: Backend | None, memory: Memory) -> Observed:
-    if backend is None or backend.scales_itself or observed.cluster is None:
+    if backend is None or observed.cluster is None:
         return observed
-    memory.meet(observed.key, observed.cluster["metadata"]["uid"])
-    numbers = len(live_workers(observed)), backend.workers(observed.cluster), asyncio.get_running_loop().time()
+    cluster, now = observed.cluster, asyncio.get_running_loop().time()
+    _, uid = identity(cluster)
+    idle = memory.upstream.see(backend.kind, observed.key, uid, backend.acted_on(observed), now)
+    observed = dataclasses.replace(observed, upstream_idle=idle)
+    if backend.scales_itself:
+        return observed
+    memory.meet(observed.key, uid)
+    numbers = len(live_workers(observed)), backend.workers(cluster), now
     settled, served = memory.settling.see(observed.key, *numbers), memory.requests.see(observed.key, *numbers)
     return dataclasses.replace(observed, settled=settled, served=served)
 
 
-def _owned(store: Store, resource: Resource, key: Key) -> Object | None:
-    """Return the run's object of that kind. Its name counts: a driver can give its own Lease another owner."""
-    name = root_name(resource, key)
-    found = (obj for obj in store.children(key, resource) if obj["metadata"]["name"] == name)
-    return next((obj for obj in found if owned_by(obj, key)), None)
-
-
-def _own_cluster(store: Store, key: Key) -> Object | None:
-    found = (_owned(store, backend.resource, key) for backend in BACKENDS.values())
-    return next((cluster for cluster in found if cluster is not None), None)
-
-
-async def _confirm_gone(store: Store, kube: Kube, resource: Resource, key: Key, name: str) -> Object | None:
-    """Read an object that the store does not have; None when it does not exist, or is not the run's."""
-    try:
-        found = await kube.get(resource, key.namespace, name)
-    except NotFound:
-        return None
-    if not (found["metadata"]["uid"] == key.uid if resource is FLOW_RUN else owned_by(found, key)):
-        return None  # a namesake: of another run, or of a stranger
-    store.put(resource, found)
-    return found
-
-
-async def _recorded(store: Store, kube: Kube, key: Key, resource: Resource, name: str | None) -> Object | None:
-    """Read a child that the status names and the store lacks: only the API server knows that it is lost."""
-    return await _confirm_gone(store, kube, resource, key, name) if name else None
-
-
 async def _read_leader(store: Store, kube: Kube, key: Key, leader: Object) -> None:
-    """Read the scheduler or head and the Lease where the store lacks them, before they count as lost.
+    """Read the scheduler or head where the store lacks it, before it counts as lost.
 
     A watch by labels reports an object as deleted when its label is edited.
     """
     if not any(pod["metadata"]["uid"] == leader["uid"] for pod in store.children(key, POD)):
         for pod in (await kube.list(POD, key.namespace, fields=f"metadata.name={leader['pod']}"))["items"]:
             store.put(POD, pod)
-    if _owned(store, LEASE, key) is None:
-        await _confirm_gone(store, kube, LEASE, key, names.child_name(key.name, key.uid))
 
 
 async def _read_last_pod(store: Store, kube: Kube, key: Key, job: Object) -> None:
@@ -236,11 +222,11 @@ async def _parent(store: Store, kube: Kube, key: Key, run: Object | None) -> Par
     above = controlling_run(run) if run else None
     if above is None:
         return None
-    found = store.flow_run(above) or await _confirm_gone(store, kube, FLOW_RUN, above, above.name)
+    found = store.flow_run(above) or await confirm_gone(store, kube, FLOW_RUN, above, above.name)
     if found is None:
         return None  # garbage collection deletes this run, too
     spec = parse(found)[0]
-    job = _owned(store, JOB, above)
+    job = owned(store, JOB, above)
     keys = keys_in(job["spec"]["template"]["spec"]) if job else None
     is_over = is_true(found.get("status") or {}, c.FINISHED)
     return Parent(above.name, driver_account(above, spec), keys, is_over, above.uid, spec)
@@ -255,7 +241,7 @@ async def _driver(
     that there is no outcome of a run whose parent is over.
     """
     silences = memory.silences
-    lease, asked = _owned(store, LEASE, key), 0.0
+    lease, asked = owned(store, LEASE, key), 0.0
     if lease is None or spec is None:
         return lease, None
     clock = asyncio.get_running_loop().time
@@ -265,7 +251,7 @@ async def _driver(
     is_late = limit is not None and silent >= limit
     is_idle = reports_idle(spec, signs.progress)
     if is_late or is_idle or (parent is not None and parent.is_over and signs.outcome is None):
-        lease = await _confirm_gone(store, kube, LEASE, key, lease["metadata"]["name"])
+        lease = await confirm_gone(store, kube, LEASE, key, lease["metadata"]["name"])
         if lease is None:
             return None, None
         signs = leases.read(lease)

@@ -10,7 +10,7 @@ from flowcluster_operator.model import Observed
 from flowcluster_operator.policies.causes import Cause
 from flowcluster_operator.policies.counting import counted, final
 from flowcluster_operator.policies.ending import Ending
-from flowcluster_operator.policies.readiness import is_usable, readiness, ready_leader, ready_workers
+from flowcluster_operator.policies.readiness import Readiness, is_usable, readiness, ready_leader, ready_workers
 from flowcluster_operator.policies.scaling import scale
 from flowcluster_operator.policies.usage import used
 from flowcluster_operator.reconcile.history import record_attempts, record_incidents
@@ -62,10 +62,18 @@ def close_tasks(observed: Observed, draft: Draft) -> None:
         display(draft)
 
 
-def has_children(draft: Draft) -> bool:
-    """Whether the status names a cluster or a Job."""
-    cluster, flow = draft.status.get("cluster") or {}, draft.status.get("flow") or {}
-    return bool(cluster.get("name") or flow.get("job"))
+def begin(observed: Observed, draft: Draft, settings: Settings) -> None:
+    """Write what is created now and what the run waits for. A quick start has no other write before `Running`."""
+    assert observed.spec is not None
+    name = names.child_name(observed.key.name, observed.key.uid)
+    cluster, has_flow = observed.spec.cluster, observed.spec.flow is not None
+    children = [f"{cluster.kind}Cluster {name}"] if cluster is not None and cluster.ref is None else []
+    children += [f"Job {name}"] if has_flow else []
+    if children:
+        draft.tell(c.CREATING, " and ".join(children))
+    waits = _waits(readiness(observed, scale(observed, settings)), started=not has_flow)
+    draft.explain(c.WAITING, ", ".join(waits) or "the run is starting")
+    draft.summarise("progressing", c.WAITING, draft.status["message"])
 
 
 def forget_children(draft: Draft) -> None:
@@ -184,16 +192,17 @@ def judge(observed: Observed, draft: Draft, why: Cause | None, settings: Setting
     elif observed.driver is not None and observed.driver.holder:
         message = f"{observed.driver.holder} drives the run"
         if not is_true(draft.status, c.FLOW_STARTED):
-            draft.tell(c.DRIVER_CONNECTED, message)
+            draft.tell(c.DRIVER_CONNECTED, message, has_event=False)
         draft.condition(c.FLOW_STARTED, True, c.DRIVER_CONNECTED, message)
     running = "readyTime" in draft.status or (verdict.ready and started)
     if running:
+        if "readyTime" not in draft.status:
+            _announce(observed, draft, verdict.message)
         draft.stamp("readyTime")
         draft.phase("Running")
     else:
         draft.phase("Starting")
-    waits = [verdict.message] if not verdict.ready else []
-    waits += ["waiting for the driver"] if not started else []
+    waits = _waits(verdict, started=started)
     if why is not None:
         _tell_cause(draft, why)
     elif waits:
@@ -204,11 +213,25 @@ def judge(observed: Observed, draft: Draft, why: Cause | None, settings: Setting
     return running and not waits
 
 
+def _waits(verdict: Readiness, *, started: bool) -> list[str]:
+    """Return what a run waits for."""
+    return [*([] if verdict.ready else [verdict.message]), *([] if started else ["waiting for the driver"])]
+
+
 def _tell_changes(observed: Observed, draft: Draft, ready: bool, message: str, started: bool) -> None:
     if observed.spec and observed.spec.cluster and ready and not is_true(draft.status, c.CLUSTER_READY):
-        draft.tell(c.CLUSTER_USABLE, message)
+        draft.tell(c.CLUSTER_USABLE, message, has_event=False)
     if observed.spec and observed.spec.flow and started and not is_true(draft.status, c.FLOW_STARTED):
-        draft.tell(c.FLOW_RUNNING, "the driver was started")
+        draft.tell(c.FLOW_RUNNING, "the driver was started", has_event=False)
+
+
+def _announce(observed: Observed, draft: Draft, usable: str) -> None:
+    """Make one Event of what made the run usable: its cluster, its driver, or both."""
+    assert observed.spec is not None
+    has_flow = observed.spec.flow is not None
+    parts = [usable] if observed.spec.cluster is not None or not has_flow else []
+    parts += ["the driver was started"] if has_flow else []
+    draft.announce(c.FLOW_RUNNING if has_flow else c.CLUSTER_USABLE, "; ".join(parts))
 
 
 def _cluster(observed: Observed, draft: Draft, backend: Backend, settings: Settings) -> Object:

@@ -6,7 +6,7 @@ import asyncio
 
 from flowcluster_api import names
 from flowcluster_operator.backends.registry import BACKENDS
-from flowcluster_operator.desired.metadata import owned_by, root_name
+from flowcluster_operator.desired.metadata import root_name
 from flowcluster_operator.errors import NotFound
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.model import Key
@@ -34,9 +34,9 @@ def known_left(store: Store, key: Key) -> bool:
 async def nothing_left(store: Store, kube: Kube, key: Key, kind: str | None) -> bool:
     """Whether the API server has nothing of the run. What it has goes into the store.
 
-    The roots have names that follow from the run's name and UID, so each takes one GET. What belongs to them is gone
-    before they are, as they are deleted in the foreground. A root that was there, and whose end the API server has
-    reported, is not read again: only the operator creates it.
+    What the operator creates has names that follow from the run's name and UID, so each takes one GET. What belongs to
+    that is gone before, as the Lease is deleted in the foreground. What was there, and whose end the API server has
+    reported, is not read again: only the operator creates it. No watch reports the end of the driver's rights.
 
     Args:
         store: what is known.
@@ -44,28 +44,20 @@ async def nothing_left(store: Store, kube: Kube, key: Key, kind: str | None) -> 
         key: the run.
         kind: of the run's cluster; None where it is not known to have had one.
     """
-    if known_left(store, key):
+    if any(store.children(key, resource) for resource in WATCHED):
         return False
     others = [backend.resource for backend in BACKENDS.values() if kind is not None and backend.kind != kind]
     roots = [resource for resource in ROOTS if resource not in others and not store.is_gone(key, resource)]
     lists = [resource for resource in _LISTED if resource is POD or DASK_CLUSTER not in others]
     reads = [*(_root(kube, resource, key) for resource in roots), *(_list(kube, resource, key) for resource in lists)]
     for resource, items in zip((*roots, *lists), await asyncio.gather(*reads), strict=True):
+        found = {item["metadata"]["uid"] for item in items}
+        for known in store.children(key, resource) if resource in ACCESS else ():
+            if known["metadata"]["uid"] not in found:
+                store.remove(resource, known["metadata"]["uid"], is_gone=True)
         for item in items:
             store.put(resource, item)
     return not known_left(store, key)
-
-
-async def find_rights(store: Store, kube: Kube, key: Key) -> None:
-    """Read what gives the run's driver its rights, which no watch brings, unless the store has all of it."""
-    lacking = [
-        resource for resource in ACCESS if not store.children(key, resource) and not store.is_gone(key, resource)
-    ]
-    for resource, items in zip(
-        lacking, await asyncio.gather(*(_root(kube, resource, key) for resource in lacking)), strict=True
-    ):
-        for item in items:
-            store.put(resource, item)
 
 
 async def _root(kube: Kube, resource: Resource, key: Key) -> list[Object]:
@@ -73,7 +65,7 @@ async def _root(kube: Kube, resource: Resource, key: Key) -> list[Object]:
         found = await kube.get(resource, key.namespace, root_name(resource, key))
     except NotFound:  # also when the kind is not installed
         return []
-    return [found] if owned_by(found, key) else []
+    return [found]
 
 
 async def _list(kube: Kube, resource: Resource, key: Key) -> list[Object]:

@@ -10,6 +10,7 @@ import pytest
 from flowcluster_api import names
 from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.desired.driver_access import driver_access
+from flowcluster_operator.desired.metadata import controlled_by, owner_reference
 from flowcluster_operator.desired.tls import keys
 from flowcluster_operator.errors import ApiUnavailable, Conflict, NotFound, Refused
 from flowcluster_operator.kube import Kube
@@ -33,7 +34,7 @@ from flowcluster_operator.resources import (
 )
 from flowcluster_operator.store import Store
 from tests.support.fake_api import Answer, Drop, FakeApi, Hold
-from tests.support.makers import KEY, LEASE_UID, NOW, cluster, job, lease, run, spec
+from tests.support.makers import KEY, LEASE_UID, NOW, cluster, job, lease, of_lease, run, spec
 
 NAME = names.child_name(KEY.name, KEY.uid)
 STARTING: Object = {"phase": "Starting"}
@@ -41,10 +42,11 @@ CREATED = Emit("Normal", "Created", "created Job greetings")
 
 
 class Rig:
-    """A run, what the operator knows of it, and the API server.
+    """A run with its Lease, what the operator knows of it, and the API server.
 
     Attributes:
         run: the FlowRun as the operator observed it.
+        lease: its Lease.
     """
 
     def __init__(self, api: FakeApi, kube: Kube) -> None:
@@ -52,6 +54,8 @@ class Rig:
         self.store, self.memory = Store(), Memory()
         self.run = api.objects.create(FLOW_RUN, KEY.namespace, run())
         self.store.put(FLOW_RUN, self.run)
+        self.lease = api.objects.create(LEASE, KEY.namespace, lease())
+        self.store.put(LEASE, self.lease)
 
     async def carry_out(self, *actions: Any, **plan: Any) -> list[Rejection]:
         """Apply a plan of these actions, to the run as it was observed."""
@@ -159,13 +163,8 @@ class TestCreate:
 
 
 class TestCreateKeys:
-    @pytest.fixture(autouse=True)
-    def lease_exists(self, api: FakeApi) -> None:
-        """The Secret belongs to it."""
-        api.objects.create(LEASE, KEY.namespace, lease())
-
     async def test_create_keys_fills_the_secret(self, rig: Rig) -> None:
-        await rig.carry_out(Create(SECRET, keys(KEY, lease())))
+        await rig.carry_out(Create(SECRET, of_lease(keys(KEY))))
 
         (secret,) = rig.api.objects.all(SECRET)
         assert sorted(secret["data"]) == ["auth_token", "ca.crt", "tls.crt", "tls.key"]
@@ -173,8 +172,8 @@ class TestCreateKeys:
 
     async def test_create_keys_reads_no_secret(self, rig: Rig) -> None:
         """The operator has no right to."""
-        await rig.carry_out(Create(SECRET, keys(KEY, lease())))
-        await rig.carry_out(Create(SECRET, keys(KEY, lease())))
+        await rig.carry_out(Create(SECRET, of_lease(keys(KEY))))
+        await rig.carry_out(Create(SECRET, of_lease(keys(KEY))))
 
         assert rig.api.seen(resource=SECRET) == ["POST Secret"] * 2
 
@@ -182,7 +181,7 @@ class TestCreateKeys:
         """Another client may have created it, with contents that it knows."""
         planted = {"metadata": {"name": NAME, "namespace": KEY.namespace}, "data": {"tls.key": "known"}}
         rig.api.objects.create(SECRET, KEY.namespace, planted)
-        await rig.carry_out(Create(SECRET, keys(KEY, lease())))
+        await rig.carry_out(Create(SECRET, of_lease(keys(KEY))))
         _, name = rig.memory.keys[KEY]
 
         assert name.startswith(f"{NAME}-")
@@ -192,13 +191,13 @@ class TestCreateKeys:
         rig.api.inject(Answer(409, "already exists"), "POST", SECRET)
 
         with pytest.raises(Conflict):
-            await rig.carry_out(Create(SECRET, keys(KEY, lease())))
+            await rig.carry_out(Create(SECRET, of_lease(keys(KEY))))
         assert rig.memory.keys == {}
 
     async def test_create_keys_returns_a_rejection_when_the_secret_is_refused(self, rig: Rig) -> None:
         rig.api.inject(Answer(403, "exceeded quota"), "POST", SECRET)
 
-        assert await rig.carry_out(Create(SECRET, keys(KEY, lease()))) == [
+        assert await rig.carry_out(Create(SECRET, of_lease(keys(KEY)))) == [
             Rejection("Secret", NAME, 403, "exceeded quota")
         ]
         assert rig.memory.keys == {}
@@ -213,7 +212,7 @@ class TestDelete:
         assert "deletionTimestamp" in known["metadata"]
 
     async def test_delete_forgets_the_child_when_it_is_gone_at_once(self, rig: Rig) -> None:
-        account = driver_access(KEY, FlowRunSpec.model_validate(spec()), None)[2].body
+        account = of_lease(driver_access(KEY, FlowRunSpec.model_validate(spec()), None)[2].body)
         made = rig.known(SERVICE_ACCOUNT, account)
         await rig.carry_out(Delete(SERVICE_ACCOUNT, account["metadata"]["name"], uid(made), background=True))
 
@@ -248,8 +247,9 @@ class TestDelete:
         self, rig: Rig, resource: Resource
     ) -> None:
         """A proxy in front of the API server can answer so. A child that is forgotten is never deleted."""
-        body = {**job(), "kind": resource.kind, "apiVersion": resource.api_version}
-        made = rig.run if resource is FLOW_RUN else rig.known(resource, body)
+        body = controlled_by({**job(), "kind": resource.kind, "apiVersion": resource.api_version}, owner_reference(KEY))
+        there = {FLOW_RUN: rig.run, LEASE: rig.lease}
+        made = there.get(resource) or rig.known(resource, body)
         rig.api.inject(Answer(404), "DELETE")
 
         with pytest.raises(NotFound):

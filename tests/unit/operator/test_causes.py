@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -10,9 +11,23 @@ from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.desired.ray_cluster import ray_cluster
 from flowcluster_operator.model import Blocked, Rejection, Scale, Warned
 from flowcluster_operator.policies.advice import advice
-from flowcluster_operator.policies.causes import cause
+from flowcluster_operator.policies.causes import BUSY_SECONDS, SILENCE_SECONDS, cause
 from flowcluster_operator.policies.parts import part_of
-from tests.support.makers import KEY, KEYS, NOW, SETTINGS, deployment, ended, observed, outcome, pod, spec, stored
+from flowcluster_operator.upstream import UpstreamActivity
+from tests.support.makers import (
+    KEY,
+    KEYS,
+    NOW,
+    SETTINGS,
+    cluster,
+    deployment,
+    ended,
+    observed,
+    outcome,
+    pod,
+    spec,
+    stored,
+)  # fmt: skip
 from tests.support.plans import CHILDREN, READY_PODS, condition, settled, started
 from tests.support.pod_statuses import CASES, blocked_pod
 
@@ -269,3 +284,38 @@ def test_volume_of_the_code_names_the_field_of_the_source() -> None:
     found = advice(Blocked("FailedMount", words), part_of("driver", None), "driver", "pod-1")
 
     assert "spec.flow.source.configMap.name" in found
+
+
+class TestSilence:
+    """Whether the operator that serves the kind of a cluster is away, or has many clusters to make."""
+
+    @pytest.mark.parametrize(
+        ("age", "idle", "reason"),
+        [
+            (SILENCE_SECONDS - 1, math.inf, "Waiting"),
+            (SILENCE_SECONDS, math.inf, "ClusterOperatorSilent"),
+            (SILENCE_SECONDS, SILENCE_SECONDS, "ClusterOperatorSilent"),
+            (BUSY_SECONDS - 1, SILENCE_SECONDS - 1, "Waiting"),
+            (BUSY_SECONDS, 0, "ClusterOperatorSilent"),
+        ],
+    )
+    def test_operator_is_silent_when_it_serves_no_other_cluster(self, age: float, idle: float, reason: str) -> None:
+        children = {**CHILDREN, "cluster": cluster(age=age), "deployments": ()}
+        found = settled(observed(status=started(), upstream_idle=idle, pods=[pod("driver")], **children))
+
+        assert found["reason"] == reason
+
+    def test_activity_is_that_of_the_last_cluster_that_began_to_be_served(self) -> None:
+        activity, other, ray = UpstreamActivity(), KEY._replace(uid="other"), KEY._replace(uid="ray")
+        before = activity.see("Dask", KEY, "a", False, 100)
+        activity.see("Dask", other, "b", True, 101)
+        activity.see("Ray", ray, "c", True, 102)
+        activity.see("Dask", other, "b", True, 103)
+
+        assert (before, activity.see("Dask", KEY, "a", False, 104)) == (math.inf, 3)
+
+    def test_activity_begins_again_with_another_cluster_of_the_run(self) -> None:
+        activity = UpstreamActivity()
+        activity.see("Dask", KEY, "a", True, 100)
+
+        assert activity.see("Dask", KEY, "b", True, 105) == 0

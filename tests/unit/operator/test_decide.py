@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import pytest
 
 from flowcluster_api.driver import REASON_LIMIT
+from flowcluster_operator.desired.metadata import controlled_by, owner_reference
 from flowcluster_operator.errors import IllegalTransition
 from flowcluster_operator.model import (
     Delete,
@@ -26,6 +27,7 @@ from flowcluster_operator.status import Draft
 from tests.support.makers import (
     KEY,
     NOW,
+    access,
     ago,
     cluster,
     deployment,
@@ -223,7 +225,7 @@ class TestEnd:
     def test_a_deleted_job_is_a_lost_driver(self) -> None:
         """Somebody deleted the Job: the flow is not started a second time."""
         status = started(flow={"job": "greetings-x", "attempts": 1})
-        seen = observed(status=status, cluster=cluster(), deployments=(deployment(),), pods=READY_PODS)
+        seen = observed(status=status, pods=READY_PODS, **CHILDREN | {"job": None})
 
         assert settled(seen)["reason"] == "DriverLost"
 
@@ -280,12 +282,41 @@ class TestTeardown:
         "finalizers": ["kopf.zalando.org/KopfFinalizerMarker"],
     }
 
-    def test_a_finished_run_loses_its_children(self) -> None:
-        """Cluster, Job, and what gave its driver rights are deleted."""
-        actions = plan_for(observed(status=FINISHED, **CHILDREN)).actions
+    def test_lease_is_all_that_is_deleted_of_a_finished_run(self) -> None:
+        """It controls cluster, Job and rights."""
+        (action,) = plan_for(observed(status=FINISHED, **CHILDREN)).actions
+
+        assert isinstance(action, Delete)
+        assert (action.resource.kind, action.background) == ("Lease", False)
+
+    def test_children_that_the_flow_run_controls_are_deleted(self) -> None:
+        """Earlier versions of the operator created them so."""
+        of_run = {
+            name: controlled_by(made, owner_reference(KEY))
+            for name, made in CHILDREN.items()
+            if name in ("cluster", "job")
+        }
+        rights = tuple(controlled_by(made, owner_reference(KEY)) for made in access())
+        actions = plan_for(observed(status=FINISHED, lease=lease(), access=rights, **of_run)).actions
 
         assert all(isinstance(action, Delete) for action in actions)
         assert [action.resource.kind for action in actions] == ["DaskCluster", "Job", "Lease", *ACCESS_KINDS]
+
+    def test_children_without_their_lease_are_deleted(self) -> None:
+        left = (cluster(), job(), *access())
+        actions = plan_for(observed(status=FINISHED, orphans=left)).actions
+
+        assert [action.resource.kind for action in actions] == ["DaskCluster", "Job", *ACCESS_KINDS]
+        assert all(isinstance(action, Delete) for action in actions)
+
+    def test_lease_is_deleted_again_when_it_was_deleted_in_the_background(self) -> None:
+        """The garbage collector deletes nothing of an owner that a finalizer of another party keeps."""
+        going = lease()
+        going["metadata"] |= {"deletionTimestamp": ago(1), "finalizers": ["x/y"]}
+        (action,) = plan_for(observed(status=FINISHED, lease=going, cluster=cluster())).actions
+
+        assert isinstance(action, Delete)
+        assert (action.resource.kind, action.background) == ("Lease", False)
 
     def test_a_background_deletion_is_repeated_in_the_foreground(self) -> None:
         """Behind another operator's finalizer pods would go on running: a foreground delete takes them along."""
@@ -365,9 +396,12 @@ class TestTeardown:
 
     def test_children_of_a_run_that_is_gone_are_deleted(self) -> None:
         """What outlived its FlowRun is swept up."""
-        actions = plan_for(Observed(key=KEY, run=None, **CHILDREN)).actions
+        left = (cluster(), job(), *access())
+        with_lease = plan_for(Observed(key=KEY, run=None, **CHILDREN)).actions
+        without_lease = plan_for(Observed(key=KEY, run=None, orphans=left)).actions
 
-        assert [type(action) for action in actions] == [Delete] * 6
+        assert [type(action) for action in with_lease] == [Delete]
+        assert [type(action) for action in without_lease] == [Delete] * len(left)
 
     def test_nothing_is_created_for_a_run_that_is_being_deleted(self) -> None:
         """A FlowRun that is going gets no children any more."""
@@ -384,7 +418,7 @@ class TestTeardown:
         assert first.actions == ()
         assert first.status is not None
         assert "name" not in first.status["cluster"]
-        assert [type(action) for action in second.actions] == [Delete] * 6
+        assert [action.resource.kind for action in second.actions if isinstance(action, Delete)] == ["Lease"]
 
     @pytest.mark.parametrize("suspend", [True, False])
     def test_a_driver_that_suspension_stopped_did_not_end_the_run(self, suspend: bool) -> None:

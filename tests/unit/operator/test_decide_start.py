@@ -23,6 +23,7 @@ from tests.support.makers import (
     LEASE_UID,
     SETTINGS,
     access,
+    ago,
     cluster,
     deployment,
     job,
@@ -48,18 +49,20 @@ from tests.support.plans import (
 
 class TestStart:
     def test_what_pods_need_is_there_before_they_are(self) -> None:
-        """A new run gets its Lease and its driver's account, then its keys, then cluster and driver side by side."""
+        """A new run gets its Lease, then its driver's account and its keys, then cluster and driver side by side."""
         role, _, account = access()
         there: dict[str, Any] = {"lease": lease(), "access": (account,)}
         plans = [
             plan_for(observed()),
+            plan_for(observed(lease=lease())),
             plan_for(observed(**there)),
             plan_for(observed(**there, keys=KEYS)),
             plan_for(observed(lease=lease(), access=(account, role), keys=KEYS, cluster=cluster(), job=job())),
         ]
 
         assert [kinds(plan) for plan in plans] == [
-            ["Lease", "ServiceAccount"],
+            ["Lease"],
+            ["ServiceAccount", "Secret"],
             ["Secret"],
             ["DaskCluster", "Job", "Role"],
             ["RoleBinding"],
@@ -74,11 +77,34 @@ class TestStart:
         assert kinds(plan_for(observed(status=started(), **gone))) == ["ServiceAccount"]
         assert kinds(plan_for(observed(status=started(), driver=heard, **gone))) == []
 
+    @pytest.mark.parametrize(
+        ("body", "creating", "message"),
+        [
+            (
+                spec(),
+                "DaskCluster {0} and Job {0}",
+                "waiting for the scheduler and 2 of 2 workers, waiting for the driver",
+            ),
+            (spec(flow=False), "DaskCluster {0}", "waiting for the scheduler and 2 of 2 workers"),
+            (spec(workers=None), "Job {0}", "waiting for the driver"),
+        ],
+    )
+    def test_first_status_shows_what_is_created_and_what_the_run_waits_for(
+        self, body: dict[str, Any], creating: str, message: str
+    ) -> None:
+        plan = plan_for(observed(body, status={}))
+
+        assert plan.status is not None
+        assert (plan.status["reason"], plan.status["message"], plan.may_wait) == ("Waiting", message, False)
+        assert [(event.reason, event.message) for event in plan.events] == [
+            ("Creating", creating.format(names.child_name(KEY.name, KEY.uid)))
+        ]
+
     def test_a_run_without_a_cluster_gets_a_driver_only(self) -> None:
         """No cluster is made for a run that asks for none."""
         body = spec(workers=None)
 
-        assert kinds(plan_for(observed(body))) == ["Lease", "ServiceAccount"]
+        assert kinds(plan_for(observed(body))) == ["Lease"]
         assert kinds(plan_for(observed(body, **RIGHTS))) == ["Job"]
 
     def test_driver_may_keep_its_own_lease_and_read_its_own_run(self) -> None:
@@ -100,12 +126,12 @@ class TestStart:
         assert binding["subjects"][0]["name"] == "reporter"
 
     def test_a_run_beneath_another_one_is_kept_by_the_driver_of_that(self) -> None:
-        """The rights to it exist before its Lease does, and belong to its parent's driver."""
+        """The rights to it belong to its parent's driver."""
         body, parent = spec(flow=False), Parent("above", "above-1a2b3c", "above-4d5e6f", is_over=False)
         rights = access(body, parent)
 
-        assert kinds(plan_for(observed(body, parent=parent))) == ["Role"]
-        assert kinds(plan_for(observed(body, parent=parent, access=rights))) == ["Lease"]
+        assert kinds(plan_for(observed(body, parent=parent))) == ["Lease"]
+        assert kinds(plan_for(observed(body, parent=parent, lease=lease()))) == ["DaskCluster", "Role"]
         (made,) = plan_for(observed(body, parent=parent, access=rights, lease=lease())).actions
         assert isinstance(made, Create)
         assert secret_of(made.body["spec"]["worker"]["spec"]) == parent.keys
@@ -182,13 +208,24 @@ class TestStart:
         assert address == "tls://theirs-scheduler.team.svc.cluster.local:8786"
 
     def test_children_belong_to_the_run(self) -> None:
-        """Garbage collection alone can remove what a run has."""
-        for action in (*plan_for(observed()).actions, *plan_for(observed(**RIGHTS)).actions):
+        """Garbage collection can remove what a run has without the operator: the Lease, and what that controls."""
+        (first,) = plan_for(observed()).actions
+        others = [*plan_for(observed(lease=lease())).actions, *plan_for(observed(lease=lease(), keys=KEYS)).actions]
+        others += plan_for(observed(**RIGHTS)).actions
+        owners = []
+        for action in (first, *others):
             assert isinstance(action, Create)
             (owner,) = action.body["metadata"]["ownerReferences"]
+            owners.append((owner["uid"], owner["controller"], owner["blockOwnerDeletion"]))
 
-            assert owner["uid"] == KEY.uid
-            assert owner["controller"] is True
+        assert owners == [(KEY.uid, True, True), *[(LEASE_UID, True, True)] * len(others)]
+
+    def test_nothing_is_created_while_the_lease_is_being_deleted(self) -> None:
+        """It would be deleted with the Lease."""
+        going = lease()
+        going["metadata"] |= {"deletionTimestamp": ago(1), "finalizers": ["foregroundDeletion"]}
+
+        assert kinds(plan_for(observed(lease=going))) == []
 
     def test_the_run_is_running_when_cluster_and_driver_are(self) -> None:
         """Running means that the minimum of workers is Ready and the driver started."""

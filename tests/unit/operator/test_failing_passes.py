@@ -147,9 +147,9 @@ class TestWrites:
     @pytest.mark.parametrize("code", [403, 409, 500])
     async def test_status_names_a_delete_that_fails(self, api: FakeApi, passes: Passes, code: int) -> None:
         create(api, spec(cancel=True), {"phase": "Starting", "startTime": ago(1)})
-        for made in (cluster(), job(), lease(), *access()):
+        for made in (lease(), cluster(), job(), *access()):
             api.objects.create(BY_KIND[made["kind"]], KEY.namespace, made)
-        api.inject(Answer(code, WORDS), "DELETE", DASK_CLUSTER, times=None)
+        api.inject(Answer(code, WORDS), "DELETE", LEASE, times=None)
         await work(passes, api)
         (deleted,) = [item for item in status(api)["conditions"] if item["type"] == "ClusterDeleted"]
 

@@ -59,8 +59,9 @@ def test_objects_are_deleted_with_their_run(name: str) -> None:
     for built in BUILT[name]():
         (owner,) = built["metadata"]["ownerReferences"]
 
-        assert owner["uid"] == (LEASE_UID if built["kind"] in ("ConfigMap", "Secret") else KEY.uid)
+        assert owner["uid"] == (KEY.uid if built["kind"] == "Lease" else LEASE_UID)
         assert owner["blockOwnerDeletion"] is True
+        assert owner["controller"] is True
 
 
 @pytest.mark.parametrize("name", BUILT)

@@ -11,14 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowcluster_api import names
+from flowcluster_operator.desired.network_policy import network_policies
 from flowcluster_operator.desired.tls import keys
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.model import Key
 from flowcluster_operator.projection import projected
 from flowcluster_operator.resources import (
     BY_KIND,
+    DEPLOYMENT,
     FLOW_RUN,
     JOB,
+    LEASE,
     POD,
     REPLICA_SET,
     SECRET,
@@ -28,7 +31,7 @@ from flowcluster_operator.resources import (
 from flowcluster_operator.settings import Settings
 from flowcluster_operator.store import Store
 from tests.support.fake_api import FakeApi
-from tests.support.makers import KEY, access, cluster, deployment, job, lease, run, spec
+from tests.support.makers import KEY, access, cluster, deployment, job, lease, of_lease, run, spec
 from tests.support.observing import NAME, child_run, labelled_pod
 from tests.support.passes import Passes
 
@@ -70,7 +73,7 @@ WORKER = made("Deployment", "worker", GROUP)
 REPLICAS = made("ReplicaSet", "replicas", WORKER)
 WORKER_POD = made("Pod", "worker-pod", REPLICAS)
 #: From the FlowRun down to a worker's pod.
-CHAIN = (run(), cluster(), GROUP, WORKER, REPLICAS, WORKER_POD)
+CHAIN = (run(), lease(), cluster(), GROUP, WORKER, REPLICAS, WORKER_POD)
 
 
 def filled(*objects: Object) -> Store:
@@ -96,8 +99,9 @@ class TestChain:
         store = filled(*earlier)
 
         assert store.put(BY_KIND[last["kind"]], last) == {KEY}
+        assert store.children(KEY, POD) == [WORKER_POD]
 
-    @pytest.mark.parametrize("missing", range(1, 5))
+    @pytest.mark.parametrize("missing", range(2, 6))
     def test_object_wakes_no_run_while_a_link_is_missing(self, missing: int) -> None:
         links = [obj for number, obj in enumerate(CHAIN) if number != missing]
 
@@ -213,14 +217,80 @@ def place(api: FakeApi, *objects: Object) -> None:
         api.objects.create(BY_KIND[obj["kind"]], obj["metadata"]["namespace"], obj)
 
 
+class TestLease:
+    @pytest.mark.parametrize("made", [cluster(), job(), *access()], ids=lambda obj: obj["kind"])
+    def test_child_belongs_to_the_run_when_its_lease_is_gone(self, made: Object) -> None:
+        """The name is the proof that a restarted operator has: it contains a hash of the run's UID."""
+        store = filled(made)
+
+        assert store.keys() == [KEY]
+        assert store.orphans(KEY) == store.children(KEY, BY_KIND[made["kind"]])
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"name": "another"},
+            {"labels": {}},
+            {"labels": {**LABELS, names.LABEL_RUN_UID: "another"}},
+            {"ownerReferences": []},
+            {"ownerReferences": [reference({**lease(), "kind": "Job"})]},
+            {"ownerReferences": [reference({**lease(), "metadata": {"name": "another", "uid": "uid-Lease"}})]},
+        ],
+    )
+    def test_object_without_the_names_of_the_run_belongs_to_no_run(self, change: Object) -> None:
+        assert filled(edited(job(), 6, **change)).keys() == []
+
+    def test_object_that_a_lease_controls_belongs_to_no_run_under_another_name(self) -> None:
+        """Every driver could otherwise give its pods to another run, by the owner of its Lease."""
+        strangers = [made("Pod", NAME, lease()), made("Pod", "pod", lease()), made("Job", "job", lease())]
+        store = filled(run(), lease(), *strangers)
+
+        assert [store.children(KEY, BY_KIND[obj["kind"]]) for obj in strangers] == [[], [], []]
+
+    @pytest.mark.parametrize("is_first", [True, False])
+    @pytest.mark.parametrize("owner", ["none", "another run"])
+    def test_children_stay_with_their_run_whatever_the_driver_makes_of_its_lease(
+        self, owner: str, is_first: bool
+    ) -> None:
+        """The right to renew a Lease is a right to change its references. They are orphans, which are deleted."""
+        other = {**run(), "metadata": {**run()["metadata"], "name": "other", "uid": "uid-other"}}
+        taken = edited(lease(), 6, ownerReferences=[reference(other)] if owner == "another run" else [])
+        objects = [run(), other, cluster(), job(), GROUP, WORKER, labelled_pod("driver")]
+        store = filled(*([taken, *objects] if is_first else [*objects, taken]))
+        theirs = Key(KEY.namespace, "other", "uid-other")
+
+        assert [obj["kind"] for obj in store.orphans(KEY)] == ["DaskCluster", "Job"]
+        assert (len(store.children(KEY, POD)), len(store.children(KEY, DEPLOYMENT))) == (1, 1)
+        assert [store.children(theirs, resource) for resource in (JOB, POD, DEPLOYMENT)] == [[], [], []]
+
+    def test_lease_that_the_operator_knew_is_deleted_with_its_children(self) -> None:
+        store = filled(run(), lease(), cluster())
+        store.put(LEASE, edited(lease(), 6, ownerReferences=[]))
+
+        assert [obj["kind"] for obj in store.orphans(KEY)] == ["Lease"]
+
+    def test_child_of_an_earlier_lease_belongs_to_the_run(self) -> None:
+        """It is left of the time before a suspension, and garbage collection has not deleted it yet."""
+        earlier = edited(job(), 6, ownerReferences=[reference(edited(lease(), 6, uid="uid-earlier"))])
+        store = filled(run(), lease(), earlier)
+
+        assert [obj["metadata"]["uid"] for obj in store.orphans(KEY)] == [earlier["metadata"]["uid"]]
+
+    @pytest.mark.parametrize("number", range(3))
+    def test_network_policies_belong_to_the_run(self, number: int) -> None:
+        policy = edited(of_lease(network_policies(KEY, "parent", "host")[number].body), 6, uid="uid-policy")
+
+        assert filled(policy).keys() == [KEY]
+
+
 class TestOrphans:
     @pytest.mark.parametrize("number", range(3))
     async def test_orphaned_children_are_deleted_when_the_flow_run_is_gone(
         self, api: FakeApi, passes: Passes, number: int
     ) -> None:
         """`kubectl delete --cascade=orphan` takes the references away, before or after the operator looks."""
-        place(api, run(), cluster(), job(), lease(), *access(), deployment(), labelled_pod("driver"))
-        api.objects.create(SECRET, KEY.namespace, keys(KEY, lease()))
+        place(api, run(), lease(), cluster(), job(), *access(), deployment(), labelled_pod("driver"))
+        api.objects.create(SECRET, KEY.namespace, of_lease(keys(KEY)))
         await work(api, passes, 1)
         api.objects.delete(FLOW_RUN, KEY.namespace, KEY.name, {"propagationPolicy": "Orphan"})
         if number:
@@ -238,7 +308,7 @@ class TestOrphans:
         assert api.seen("DELETE") == []
 
     async def test_strangers_with_the_labels_of_a_run_stay_when_it_ends(self, api: FakeApi, passes: Passes) -> None:
-        place(api, run(spec(cancel=True)), cluster(), job(), lease(), *access())
+        place(api, run(spec(cancel=True)), lease(), cluster(), job(), *access())
         strangers = [
             made("Service", "copied", None),
             made("Service", "copied", None, "evil", uid="uid-evil"),

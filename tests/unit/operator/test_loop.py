@@ -185,7 +185,7 @@ class TestConcurrency:
         held.released.set()
         await making
 
-        assert requests == len(["GET FlowRun", "PUT FlowRun status", "POST ServiceAccount", "POST Lease"])
+        assert requests == len(["GET FlowRun", "PUT FlowRun status", "POST Event", "POST Lease"])
         assert len(api.objects.all(LEASE)) == 1
 
 
@@ -195,7 +195,7 @@ class TestErrors:
         self, api: FakeApi, passes: Passes, fault: Answer | Drop
     ) -> None:
         create(api)
-        api.inject(fault, "POST")
+        api.inject(fault, "POST", LEASE)
         wait = await passes.make()
 
         assert wait is not None

@@ -35,6 +35,7 @@ from tests.support.makers import (
     pod,
     run,
     spec,
+    stored,
 )
 from tests.support.plans import CHILDREN, plan_for, settled, started
 
@@ -70,6 +71,11 @@ LOSSES: dict[str, Body] = {
     "being deleted": {"pods": [pod("scheduler")], "cluster": cluster(deletionTimestamp=ago(1))},
     "no Lease": {"pods": [pod("scheduler")], "lease": None},
 }
+
+
+#: A Lease that a client has deleted in the foreground.
+GOING = lease()
+GOING["metadata"] |= {"deletionTimestamp": ago(1), "finalizers": ["foregroundDeletion"]}
 
 
 def lost(how: str, limit: int, status: Body | None = None, *drivers: Body, **more: Any) -> Observed:
@@ -177,9 +183,7 @@ def rebuilding(limit: int = 1, *, age: float = 10, **more: Any) -> Observed:
 def test_what_is_left_is_deleted_before_another_cluster_is_begun() -> None:
     plan = plan_for(rebuilding())
 
-    assert {action.resource.kind for action in plan.actions if isinstance(action, Delete)} >= {
-        "DaskCluster", "Job", "Lease"
-    }  # fmt: skip
+    assert [action.resource.kind for action in plan.actions if isinstance(action, Delete)] == ["Lease"]
     assert not any(isinstance(action, Create) for action in plan.actions)
     assert plan.requeue
 
@@ -403,3 +407,37 @@ def test_counts_are_right_in_every_sequence_and_the_run_ends(limit: int, events:
     assert flow["attempts"] == life.drivers
     assert life.clusters <= 1 + flow.get("lostClusters", 0) + events.count("resume") + 1
     assert (life.cluster, life.job, life.lease) == (False, False, False)
+
+
+class TestLease:
+    """The Lease controls all that a run has, so its deletion deletes that, too."""
+
+    @pytest.mark.parametrize("status", [started(), using()])
+    @pytest.mark.parametrize("left", [{"orphans": (cluster(), job())}, {"lease": GOING, "cluster": cluster()}])
+    def test_loss_begins_the_run_again_whatever_of_it_is_known(self, status: Body, left: Body) -> None:
+        """Also before the status names the cluster."""
+        found = settled(observed(body(1), status=status, **left))
+
+        assert (found["phase"], found["reason"], "lostTime" in found) == ("Starting", c.CLUSTER_LOST, True)
+        assert "the run's Lease was deleted" in found["message"]
+
+    def test_loss_is_that_of_the_driver_when_the_run_has_no_cluster(self) -> None:
+        alone = {"flow": {"entrypoint": "a.py:b", "backoffLimit": 1}}
+        found = settled(observed(alone, status=started(flow={"job": "j"})))
+
+        assert (found["finalPhase"], found["reason"]) == ("Failed", "DriverLost")
+        assert "the run's Lease was deleted" in found["message"]
+
+    def test_driver_that_completed_before_has_completed(self) -> None:
+        alone = {"flow": {"entrypoint": "a.py:b"}}
+        seen = observed(alone, status=started(flow={"job": "j"}), pods=[pod("driver", ended(0, outcome()))])
+
+        assert settled(seen)["reason"] == "Succeeded"
+
+    def test_run_without_children_gets_another_lease(self) -> None:
+        """dask-kubernetes can create a worker group for a cluster of an earlier life."""
+        late = stored({"kind": "DaskWorkerGroup", "metadata": {"name": "late", "namespace": KEY.namespace}})
+        (action,) = plan_for(observed(body(0), status=started(), orphans=(late,))).actions
+
+        assert isinstance(action, Create)
+        assert action.resource.kind == "Lease"

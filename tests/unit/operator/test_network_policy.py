@@ -9,7 +9,7 @@ import pytest
 
 from flowcluster_api import names
 from flowcluster_api.v1alpha1 import FlowRunSpec
-from flowcluster_operator.desired.metadata import child_metadata, owner_reference
+from flowcluster_operator.desired.metadata import child_metadata, controlled_by, lease_reference, owner_reference
 from flowcluster_operator.desired.network_policy import network_policies
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.model import Create, Key, Parent
@@ -92,12 +92,11 @@ def test_policy_for_the_pods_of_another_run_never_closes_them_to_that_run(others
         assert reaches(policies, labels(other, "worker"), labels(other, component))
 
 
-def test_policies_belong_to_the_run_and_have_names_of_their_own() -> None:
+def test_policies_have_names_of_their_own() -> None:
     policies = bodies(network_policies(OWN, PARENT.uid, HOST.uid))
 
     assert len({policy["metadata"]["name"] for policy in policies}) == len(policies) == 3
     for policy in policies:
-        assert policy["metadata"]["ownerReferences"] == [owner_reference(OWN)]
         assert policy["spec"]["policyTypes"] == ["Ingress"]
 
 
@@ -135,7 +134,9 @@ def test_child_run_and_guest_create_the_policies_that_open_the_other_run() -> No
 
     guest = spec(cluster={"kind": "Dask", "ref": {"name": "shared"}})
     shared = {"metadata": child_metadata(HOST, "cluster"), "spec": {"worker": {"spec": {}}}}
-    assert created(guest, FENCED, referenced=shared) == [name, f"{name}-host"]
+    of_lease = lease_reference({"metadata": {"name": names.child_name(HOST.name, HOST.uid), "uid": "uid-Lease"}})
+    for owner in (of_lease, owner_reference(HOST)):
+        assert created(guest, FENCED, referenced=controlled_by(shared, owner)) == [name, f"{name}-host"]
 
 
 def test_cluster_of_no_run_is_not_closed_by_a_run_that_uses_it() -> None:

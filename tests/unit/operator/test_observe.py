@@ -71,7 +71,7 @@ class TestStore:
         assert (await rig.observe(refused)).rejections == (refused,)
 
     async def test_observe_counts_how_long_the_number_of_workers_is_at_rest(self, rig: Rig) -> None:
-        rig.known(run(), cluster(), deployment("worker", number=1))
+        rig.known(run(), lease(), cluster(), deployment("worker", number=1))
         requested = DaskBackend().workers(cluster())
         rig.memory.settling.see(KEY, 1, requested + 1, clock() - 50)
         rig.memory.settling.see(KEY, 1, requested, clock() - 30)
@@ -82,7 +82,7 @@ class TestStore:
 
     async def test_observe_counts_from_the_start_when_the_run_has_another_cluster(self, rig: Rig) -> None:
         """The cluster of a run that was suspended and resumed has the same name. Nothing was served to it yet."""
-        rig.known(run(), cluster(), *(deployment("worker", number=number) for number in (1, 2)))
+        rig.known(run(), lease(), cluster(), *(deployment("worker", number=number) for number in (1, 2)))
         rig.memory.settling.see(KEY, 2, DaskBackend().workers(cluster()), clock() - 50)
         before = await rig.observe()
         for child in (cluster(), *(deployment("worker", number=number) for number in (1, 2))):
@@ -132,7 +132,7 @@ class TestMissing:
     async def test_observe_reads_a_recorded_child_when_the_store_lacks_it(
         self, rig: Rig, status: Object, child: Object
     ) -> None:
-        rig.known(run(status=status))
+        rig.known(run(status=status), lease())
         rig.there(child)
         found = await rig.observe()
 
@@ -141,11 +141,27 @@ class TestMissing:
 
     @pytest.mark.parametrize("status", [{"cluster": {"name": NAME}}, {"flow": {"job": NAME}}])
     async def test_observe_finds_no_recorded_child_when_it_is_gone(self, rig: Rig, status: Object) -> None:
-        rig.known(run(status=status))
+        rig.known(run(status=status), lease())
         found = await rig.observe()
 
         assert (found.cluster, found.job) == (None, None)
         assert len(rig.api.requests) == 1
+
+    @pytest.mark.parametrize("status", [{"cluster": {"name": NAME}}, {"flow": {"job": NAME}}])
+    async def test_observe_reads_the_lease_of_a_run_with_children(self, rig: Rig, status: Object) -> None:
+        """A watch by labels reports an object as deleted when its label is edited."""
+        rig.known(run(status=status))
+        rig.there(lease())
+
+        assert uid((await rig.observe()).lease) == LEASE_UID
+
+    async def test_observe_takes_no_child_of_an_earlier_lease(self, rig: Rig) -> None:
+        """It is being deleted with that."""
+        rig.known(run(), {**lease(), "metadata": {**lease()["metadata"], "uid": "uid-another"}}, job(), *access())
+        found = await rig.observe()
+
+        assert (found.job, found.access) == (None, ())
+        assert sorted(obj["kind"] for obj in found.orphans) == ["Job", "Role", "RoleBinding", "ServiceAccount"]
 
     async def test_observe_reads_no_recorded_child_when_the_run_is_over(self, rig: Rig) -> None:
         """Its children are being deleted: each is missing sooner or later."""

@@ -9,7 +9,7 @@ import pytest
 
 from flowcluster_api import names
 from flowcluster_api.v1alpha1 import FlowRunSpec
-from flowcluster_operator.desired.metadata import child_metadata
+from flowcluster_operator.desired.metadata import child_metadata, controlled_by, lease_reference, owner_reference
 from flowcluster_operator.desired.ray_cluster import ray_cluster
 from flowcluster_operator.errors import ApiUnavailable
 from flowcluster_operator.kube import Kube
@@ -22,13 +22,14 @@ from flowcluster_operator.resources import (
     DASK_WORKER_GROUP,
     EVENT,
     JOB,
+    LEASE,
     POD,
     RAY_CLUSTER,
     ROOTS,
     Object,
 )
 from tests.support.fake_api import Answer, FakeApi, Hold, StaleList
-from tests.support.makers import KEY, KEYS, SETTINGS, access, ago, cluster, job, lease, run, spec
+from tests.support.makers import KEY, KEYS, SETTINGS, access, ago, cluster, job, lease, of_lease, run, spec
 from tests.support.observing import FINISHED, NAME, Rig, labelled_pod
 
 
@@ -56,7 +57,7 @@ class TestWarnings:
 
     async def test_observe_reads_the_warnings_of_a_job_without_a_pod(self, rig: Rig) -> None:
         other = cluster()
-        rig.known(run(), job())
+        rig.known(run(), lease(), job())
         self.happened(rig, self.event(job()), self.event(job(), kind="Normal"), self.event(other, 2))
 
         assert (await rig.observe()).warnings == (Warned("Job", NAME, "FailedCreate", "forbidden by policy"),)
@@ -65,13 +66,13 @@ class TestWarnings:
         body = spec(flow=False, workers=None, cluster={"kind": "Ray"})
         made = ray_cluster(KEY, FlowRunSpec.model_validate(body), SETTINGS, Scale(0, 1, 0), KEYS)
         made["metadata"] |= {"uid": "uid-RayCluster", "resourceVersion": "1", "creationTimestamp": ago(30)}
-        rig.known(run(body), made)
+        rig.known(run(body), lease(), of_lease(made))
         self.happened(rig, self.event(made))
 
         assert [warned.kind for warned in (await rig.observe()).warnings] == ["RayCluster"]
 
     async def test_observe_reads_no_warnings_of_a_job_with_a_pod(self, rig: Rig) -> None:
-        rig.known(run(), job(), labelled_pod("driver"))
+        rig.known(run(spec(workers=None)), lease(), job(), labelled_pod("driver"))
         self.happened(rig, self.event(job()))
 
         assert (await rig.observe()).warnings == ()
@@ -79,7 +80,7 @@ class TestWarnings:
 
     async def test_observe_reads_no_warnings_of_a_job_that_is_new(self, rig: Rig) -> None:
         """Its controller needs a moment."""
-        rig.known(run(), job(age=0))
+        rig.known(run(), lease(), job(age=0))
         self.happened(rig, self.event(job()))
 
         assert (await rig.observe()).warnings == ()
@@ -146,7 +147,8 @@ class TestNothingLeft:
         rig.known(run(status=FINISHED))
         metadata = child_metadata(KEY, "cluster")
         metadata["name"] = names.driver_name(KEY.name, KEY.uid) if resource in ACCESS else metadata["name"]
-        rig.there({"kind": resource.kind, "metadata": metadata})
+        reference = owner_reference(KEY) if resource is LEASE else lease_reference(lease())
+        rig.there(controlled_by({"kind": resource.kind, "metadata": metadata}, reference))
 
         assert not (await rig.observe()).verified_gone
         assert len(rig.store.children(KEY, resource)) == 1
@@ -167,7 +169,6 @@ class TestNothingLeft:
     async def test_observe_ignores_what_only_labels_tie_to_the_run(self, rig: Rig, resource: Any) -> None:
         rig.known(run(status=FINISHED))
         metadata = child_metadata(KEY, "cluster")
-        del metadata["ownerReferences"]
         rig.there({"kind": resource.kind, "metadata": metadata})
 
         assert (await rig.observe()).verified_gone
@@ -191,12 +192,21 @@ class TestNothingLeft:
         assert not (await rig.observe()).verified_gone
         assert rig.api.requests == []
 
-    async def test_observe_reads_the_drivers_rights_when_another_process_created_them(self, rig: Rig) -> None:
-        """No watch brings them; they go with the run's other children, and do not wait for these."""
-        rig.known(run(status=FINISHED), job())
-        rig.there(*access())
+    async def test_observe_reads_the_drivers_rights_that_went_with_the_lease(self, rig: Rig) -> None:
+        """No watch reports their end."""
+        rig.known(run(status=FINISHED), *access())
+        found = await rig.observe()
 
-        assert len((await rig.observe()).access) == len(ACCESS)
+        assert found.verified_gone
+        assert {resource for resource in ACCESS if rig.store.children(KEY, resource)} == set()
+
+    async def test_observe_verifies_nothing_while_the_drivers_rights_are_there(self, rig: Rig) -> None:
+        rig.known(run(status=FINISHED), *access())
+        rig.there(*access())
+        found = await rig.observe()
+
+        assert not found.verified_gone
+        assert len(found.orphans) == len(ACCESS)
 
     async def test_observe_lists_nothing_when_that_was_verified_before(self, rig: Rig) -> None:
         verified = {"type": "ClusterDeleted", "status": "True", "reason": "NothingLeft", "message": ""}

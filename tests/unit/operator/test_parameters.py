@@ -51,7 +51,7 @@ def test_literal_text_is_what_the_container_gets(text: str) -> None:
 def test_parameters_are_in_the_config_map_as_they_are_in_the_spec(values: dict[str, Any]) -> None:
     flow = FlowRunSpec.model_validate({"flow": {"entrypoint": "a.py:b", "parameters": values}}).flow
     assert flow is not None
-    (text,) = parameters(KEY, flow, lease())["data"].values()
+    (text,) = parameters(KEY, flow)["data"].values()
 
     assert json.loads(text) == values
 
@@ -75,7 +75,7 @@ def test_driver_reads_its_parameters_from_the_mounted_file() -> None:
     (mount,) = (item for item in container["volumeMounts"] if item["name"] == "flowcluster-parameters")
     flow = FlowRunSpec.model_validate({"flow": {"entrypoint": "a.py:b", "parameters": {"x": 1}}}).flow
     assert flow is not None
-    (file,) = parameters(KEY, flow, lease())["data"]
+    (file,) = parameters(KEY, flow)["data"]
 
     assert environment[driver.ENV_PARAMETERS_PATH] == f"{mount['mountPath']}/{file}"
 
@@ -95,9 +95,9 @@ def test_parameters_up_to_the_limit_are_accepted() -> None:
     flow = FlowRunSpec.model_validate({"flow": {"entrypoint": "a.py:b", "parameters": {"x": "y" * room}}}).flow
     assert flow is not None
 
-    assert parameters(KEY, flow, lease())["data"]
+    assert parameters(KEY, flow)["data"]
     with pytest.raises(SpecError):
-        parameters(KEY, flow.model_copy(update={"parameters": {"x": "y" * (room + 1)}}), lease())
+        parameters(KEY, flow.model_copy(update={"parameters": {"x": "y" * (room + 1)}}))
 
 
 class TestOrder:

@@ -18,7 +18,7 @@ from flowcluster_operator.reconcile.events import FIRST_PAUSE, LONGEST_PAUSE, Ev
 from flowcluster_operator.reconcile.observe import observe
 from flowcluster_operator.resources import EVENT, Object
 from tests.support.fake_api import Answer, FakeApi
-from tests.support.makers import KEY, NOW, ago, cluster, job, observed, pod, run, spec
+from tests.support.makers import KEY, NOW, ago, cluster, job, lease, observed, pod, run, spec
 from tests.support.observing import Rig, labelled_pod
 from tests.support.plans import started
 
@@ -155,14 +155,14 @@ def test_pull_that_backs_off_names_its_error_and_the_missing_secret() -> None:
 
 class TestListings:
     async def test_events_of_a_pod_are_not_listed_in_its_first_seconds(self, rig: Rig) -> None:
-        rig.known(run(ALONE, started()), job(ALONE), creating(age=1))
+        rig.known(run(ALONE, started()), lease(), job(ALONE), creating(age=1))
         seen = await rig.observe()
 
         assert rig.api.requests == []
         assert seen.events_due == pytest.approx(2)
 
     async def test_events_of_pods_that_run_are_not_listed(self, rig: Rig) -> None:
-        rig.known(run(ALONE, started()), job(ALONE), of_the_run(pod("driver"), "driver"))
+        rig.known(run(ALONE, started()), lease(), job(ALONE), of_the_run(pod("driver"), "driver"))
         seen = await rig.observe()
 
         assert (rig.api.requests, seen.events_due) == ([], None)

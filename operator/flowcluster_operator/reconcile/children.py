@@ -1,0 +1,60 @@
+"""The children that a run has now: in the store, or on the API server where the store lacks them."""
+
+from __future__ import annotations
+
+from flowcluster_operator.backends.registry import BACKENDS
+from flowcluster_operator.desired.metadata import controlling_lease, owned_by, root_name
+from flowcluster_operator.errors import NotFound
+from flowcluster_operator.kube import Kube
+from flowcluster_operator.model import Key, identity
+from flowcluster_operator.resources import CLUSTERS, FLOW_RUN, JOB, LEASE, Object, Resource
+from flowcluster_operator.store import Store
+
+
+def owned(store: Store, resource: Resource, key: Key) -> Object | None:
+    """Return the object of that kind that the run has now: the FlowRun controls it, or the run's Lease.
+
+    Its name counts: a driver can give its own Lease another owner. What an earlier Lease controlled is being deleted.
+    """
+    name = root_name(resource, key)
+    found = [obj for obj in store.children(key, resource) if obj["metadata"]["name"] == name]
+    return next((obj for obj in found if owned_by(obj, key) or _is_of_lease(obj, store, key)), None)
+
+
+def _is_of_lease(obj: Object, store: Store, key: Key) -> bool:
+    """Whether the run's Lease controls an object."""
+    if (owner := controlling_lease(obj)) is None or owner[0] != root_name(LEASE, key):
+        return False
+    lease = store.child(key, owner[1])
+    return lease is not None and owned_by(lease, key) and identity(lease) == owner
+
+
+def has_had_children(store: Store, key: Key, status: Object) -> bool:
+    """Whether the run needs its Lease: it has objects that the Lease controls, or its status names some."""
+    named = (status.get("cluster") or {}).get("name") or (status.get("flow") or {}).get("job")
+    return bool(named) or any(store.children(key, resource) for resource in (*CLUSTERS, JOB))
+
+
+def own_cluster(store: Store, key: Key) -> Object | None:
+    """Return the cluster resource of the run, of whichever kind."""
+    found = (owned(store, backend.resource, key) for backend in BACKENDS.values())
+    return next((cluster for cluster in found if cluster is not None), None)
+
+
+async def confirm_gone(store: Store, kube: Kube, resource: Resource, key: Key, name: str) -> Object | None:
+    """Read an object that the store does not have; None when it does not exist, or is not the run's."""
+    try:
+        found = await kube.get(resource, key.namespace, name)
+    except NotFound:
+        return None
+    if resource is FLOW_RUN and found["metadata"]["uid"] != key.uid:
+        return None  # a namesake
+    if not (resource is FLOW_RUN or owned_by(found, key) or _is_of_lease(found, store, key)):
+        return None  # of another run, or of a stranger
+    store.put(resource, found)
+    return found
+
+
+async def recorded(store: Store, kube: Kube, key: Key, resource: Resource, name: str | None) -> Object | None:
+    """Read a child that the status names and the store lacks: only the API server knows that it is lost."""
+    return await confirm_gone(store, kube, resource, key, name) if name else None
