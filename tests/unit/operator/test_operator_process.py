@@ -1,24 +1,11 @@
-"""What kopf does in the operator's process, and what becomes of that when the operator's own part of it ends."""
+"""What becomes of the operator's process when its own part of it ends."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
-from typing import Any, cast
 
-import kopf
-
-from flowcluster_operator.handlers import _configure, _end_process
-from tests.support.makers import run
-
-
-def test_kopf_compares_no_flow_runs() -> None:
-    """It would copy them for that, at each event."""
-    settings = kopf.OperatorSettings()
-    _configure(settings)
-    storage, body = settings.persistence.diffbase_storage, kopf.Body(cast("Any", run()))
-
-    assert (storage.build(body=body), storage.fetch(body=body)) == ({}, None)
+from flowcluster_operator.handlers import _end_process
 
 
 def test_the_process_ends_when_reconciling_does() -> None:
