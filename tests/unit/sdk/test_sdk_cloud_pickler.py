@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import os
 import pickle
 import subprocess
 import sys
@@ -277,7 +278,9 @@ def sent(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """Return the functions of the script as it pickles them."""
     script: Path = tmp_path_factory.mktemp("script") / "script.py"
     script.write_text(SCRIPT)
-    output = subprocess.run([sys.executable, str(script), *EXPECTED], capture_output=True, check=True).stdout
+    environment = {**os.environ, "PYTHONPATH": str(Path(importable.__file__).parents[2])}
+    command = [sys.executable, str(script), *EXPECTED]
+    output = subprocess.run(command, capture_output=True, check=True, env=environment).stdout
     functions: dict[str, bytes] = pickle.loads(output)
     return functions
 
