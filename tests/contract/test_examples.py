@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+
+from tests.support import unmeasured
 
 pytestmark = pytest.mark.xdist_group("examples")  # each runs once, and several tests look at what it printed
 
@@ -101,7 +102,7 @@ class Ran(NamedTuple):
 def run_copy(directory: Path, example: str, *arguments: str) -> Ran:
     """Run a copy of an example in an empty directory."""
     shutil.copy(EXAMPLES / f"{example}.py", directory)
-    environment = os.environ | {"PYTHONUNBUFFERED": "1" if example in SEEN_LIVE else ""}
+    environment = unmeasured.environment() | {"PYTHONUNBUFFERED": "1" if example in SEEN_LIVE else ""}
     done = subprocess.run(
         [sys.executable, *QUIET, f"{example}.py", *arguments],
         stdout=subprocess.PIPE,

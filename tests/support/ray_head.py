@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.support import unmeasured
 from tests.support.waiting import wait_until
 
 
@@ -58,11 +59,9 @@ class RayHead:
         # A Ray client's workers find modules where the head does, and not where the client does.
         places = [str(modules or ""), *(part for part in sys.path if not part.startswith(sys.prefix))]
         path = os.pathsep.join(part for part in places if part)
-        # Coverage adds half of its time to a head's start. Temporary Rays start the same code with it.
-        unmeasured = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_PROCESS_")}
         # gRPC's fork handlers crash some servers for clients; for each one, its client waits for half a minute.
         defaults = {"GRPC_ENABLE_FORK_SUPPORT": "0", "RAY_AUTH_MODE": "disabled", "PYTHONPATH": path}
-        environment = {**unmeasured, **defaults, **settings}
+        environment = {**unmeasured.environment(), **defaults, **settings}
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
 
