@@ -14,6 +14,8 @@ from flowcluster_operator.resources import Object
 #: Waiting reasons that are a stage of every start, not a cause.
 _PREPARING = (None, "ContainerCreating", "PodInitializing")
 _OOM_KILLED = "OOMKilled"
+#: Exit code of a container that SIGKILL ended.
+_KILLED = 137
 
 
 def parse_time(text: str) -> dt.datetime:
@@ -165,19 +167,39 @@ def _ended(status: dict[str, Any], state: dict[str, Any]) -> Ended | None:
 
 def _out_of_memory(pod: Object, component: str) -> OutOfMemory | None:
     for item in _containers(pod.get("status") or {}, component):
-        ends = ((item.get(when) or {}).get("terminated") or {} for when in ("state", "lastState"))
+        ends = [(item.get(when) or {}).get("terminated") or {} for when in ("state", "lastState")]
+        container = _spec_of(pod, item["name"])
         if any(end.get("reason") == _OOM_KILLED for end in ends):
-            return OutOfMemory(item["name"], _memory_limit(pod, item["name"]))
+            return OutOfMemory(item["name"], _memory_limit(container))
+        if any(end.get("exitCode") == _KILLED for end in ends) and _is_killed_by_memory_only(pod, container):
+            return OutOfMemory(item["name"], _memory_limit(container), is_reported=False)
     return None
 
 
-def _memory_limit(pod: Object, name: str) -> str | None:
+def _is_killed_by_memory_only(pod: Object, container: Object) -> bool:
+    """Return whether nothing but its memory limit explains the SIGKILL of a container.
+
+    The kubelet reports ``Error`` in place of ``OOMKilled`` where the container runtime has lost the kernel's
+    notification, as containerd does with cgroup v1 once in a while. The kubelet itself kills a container of a pod that
+    is deleted or evicted, and one whose liveness probe fails.
+    """
+    status = pod.get("status") or {}
+    conditions = {item["type"]: item for item in status.get("conditions") or []}
+    is_ended = (
+        "deletionTimestamp" in pod["metadata"] or _is_true(conditions, "DisruptionTarget") or status.get("reason")
+    )
+    return not is_ended and _memory_limit(container) is not None and "livenessProbe" not in container
+
+
+def _spec_of(pod: Object, name: str) -> Object:
     spec = pod.get("spec") or {}
-    for container in [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]:
-        if container.get("name") == name:
-            limits = (container.get("resources") or {}).get("limits") or {}
-            return str(limits["memory"]) if "memory" in limits else None
-    return None
+    containers = [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]
+    return next((container for container in containers if container.get("name") == name), {})
+
+
+def _memory_limit(container: Object) -> str | None:
+    limits = (container.get("resources") or {}).get("limits") or {}
+    return str(limits["memory"]) if "memory" in limits else None
 
 
 def _preparing_since(meta: dict[str, Any], status: dict[str, Any], conditions: dict[str, Any]) -> dt.datetime | None:

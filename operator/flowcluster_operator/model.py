@@ -92,10 +92,12 @@ class OutOfMemory(NamedTuple):
     Attributes:
         container: its name.
         limit: its memory limit; None where it has none, and the memory of its node did not suffice.
+        is_reported: whether the kubelet reported that. Otherwise a SIGKILL shows it that nothing else explains.
     """
 
     container: str
     limit: str | None
+    is_reported: bool = True
 
 
 @dataclasses.dataclass(frozen=True)

@@ -63,7 +63,7 @@ _CONTAINER_STATE = _fields(running={}, waiting=_fields("reason", "message"), ter
 _CONTAINER_STATUS = _Items(
     _fields("name", "ready", "restartCount", state=_CONTAINER_STATE, lastState=_fields(terminated=_END))
 )
-_CONTAINER = _Items(_fields("name", resources=_fields(limits=_fields("memory"))))
+_CONTAINER = _Items(_fields("name", "livenessProbe", resources=_fields(limits=_fields("memory"))))
 _POD = _fields(
     spec=_fields(containers=_CONTAINER, initContainers=_CONTAINER),
     status=_fields(

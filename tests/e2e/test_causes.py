@@ -94,10 +94,10 @@ def test_parts_killed_at_their_memory_limit_are_named_with_the_field_to_raise(wo
     scheduler = world.wait_phase("scheduler", "Failed", seconds=180)
 
     (killed,) = (entry["message"] for entry in worker["story"] if entry["reason"] == "OutOfMemory")
-    assert "OOMKilled" in killed
+    assert "memory limit of 400Mi" in killed
     assert "spec.cluster.workers.resources" in killed
     assert scheduler["reason"] == "ClusterLost"
-    assert "OOMKilled" in scheduler["message"]
+    assert "memory limit of 320Mi" in scheduler["message"]
     assert "spec.cluster.scheduler.resources" in scheduler["message"]
 
 

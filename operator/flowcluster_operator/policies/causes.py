@@ -141,7 +141,8 @@ def _killed(pod: PodFacts) -> Blocked | None:
 
 def _killed_at(killed: OutOfMemory) -> Blocked:
     limit = f"at its memory limit of {killed.limit}" if killed.limit else "without a memory limit: its node had no more"
-    return Blocked(c.OUT_OF_MEMORY, f"container {killed.container} was killed {limit} (OOMKilled)", killed.container)
+    how = f"{limit} (OOMKilled)" if killed.is_reported else f"(SIGKILL, exit code 137), probably {limit}"
+    return Blocked(c.OUT_OF_MEMORY, f"container {killed.container} was killed {how}", killed.container)
 
 
 def _taken(pod: PodFacts) -> Blocked | None:

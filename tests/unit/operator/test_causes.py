@@ -132,6 +132,35 @@ def test_worker_killed_at_its_memory_limit_is_in_the_story_although_it_runs_agai
     assert status["reason"] == "FlowRunning"
 
 
+@pytest.mark.parametrize(
+    ("changes", "is_recorded"),
+    [
+        ({}, True),
+        ({"exit_code": 1}, False),
+        ({"limits": {}}, False),
+        ({"livenessProbe": {"tcpSocket": {"port": 8788}}}, False),
+        ({"deleted": True}, False),
+    ],
+    ids=["plain", "exits", "no-limit", "liveness-probe", "deleted"],
+)
+def test_sigkill_of_a_worker_that_only_its_memory_limit_explains_is_in_the_story(
+    changes: dict[str, Any], is_recorded: bool
+) -> None:
+    """A container runtime can lose the kernel's notification; the kubelet then reports a plain error."""
+    worker = killed("worker", deleted=changes.get("deleted", False))
+    container = worker["spec"]["containers"][0]
+    container |= {name: value for name, value in changes.items() if name == "livenessProbe"}
+    container["resources"]["limits"] = changes.get("limits", container["resources"]["limits"])
+    worker["status"]["containerStatuses"][0]["lastState"] = ended(changes.get("exit_code", 137), "", "Error")
+    entries = [entry for entry in settled(seen("worker", worker))["story"] if entry["reason"] == "OutOfMemory"]
+
+    assert [entry["message"].partition(";")[0] for entry in entries] == (
+        ["worker: container worker was killed (SIGKILL, exit code 137), probably at its memory limit of 400Mi"]
+        if is_recorded
+        else []
+    )
+
+
 @pytest.mark.parametrize("is_gone", [False, True])
 def test_flow_that_lost_its_worker_ends_with_the_memory_limit(is_gone: bool) -> None:
     lost = "RuntimeError: Task run lost its worker tls://10.0.0.1:1: it may have run out of memory."
