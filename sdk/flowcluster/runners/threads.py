@@ -17,7 +17,7 @@ import contextvars
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 
 from flowcluster import guarding
@@ -99,10 +99,12 @@ class ThreadPool:
         with self._lock:
             new = threading.Thread(target=self._main, name=f"flowcluster-{self._started}", daemon=True)
             self._started += 1
+            self._threads.add(new)  # once it runs, it can end at any time, and removes itself
         try:
             new.start()
         except RuntimeError:
             with self._lock:
+                self._threads.discard(new)
                 self._counting -= 1
                 has_others = bool(self._threads)
                 if has_others or not or_queue:
@@ -110,8 +112,6 @@ class ThreadPool:
             if or_queue and not has_others:
                 raise
             return False
-        with self._lock:
-            self._threads.add(new)
         return True
 
     @contextmanager
@@ -155,7 +155,8 @@ class ThreadPool:
         # A job that is still queued may start one more thread.
         while not abandon and (busy := self._others()):
             for each in busy:
-                each.join()
+                with suppress(RuntimeError):  # another thread is about to start it
+                    each.join()
 
     def _others(self) -> list[threading.Thread]:
         with self._lock:

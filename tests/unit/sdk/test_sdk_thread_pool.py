@@ -168,6 +168,18 @@ def test_parents_find_threads_for_their_children_after_many_quick_tasks(size: in
     assert in_time(many) == sum(range(parents))
 
 
+def test_pool_closes_when_threads_end_as_soon_as_they_start() -> None:
+    """A thread that stands in for a blocked one can end before the thread that starts it goes on."""
+
+    @flow(task_runner=ConcurrentTaskRunner(max_workers=2))
+    def many() -> int:
+        quick.map(range(20)).wait()
+        return sum(future.result() for future in parent.map(range(9)))
+
+    for _ in range(60):
+        assert in_time(many) == sum(range(9))
+
+
 def test_task_that_was_cancelled_in_the_queue_is_never_executed() -> None:
     started, release = [], threading.Event()
 
