@@ -78,14 +78,14 @@ class WorkerSide(WorkerPlugin):  # type: ignore[misc] # distributed is not typed
         try:
             answer.yes = await getattr(self.worker.scheduler, f"{NAME}-may-start")(key=key, worker=self.worker.address)
         except OSError:
-            pass  # the scheduler is gone, so that nobody wants the run
+            pass  # the scheduler is gone, and with it the session that wants the run
         finally:
             answer.given.set()
 
     def may_run(self, key: str) -> bool:
         """In a task's thread: whether the scheduler knows that it begins and still wants it.
 
-        Only a run whose inputs had to be fetched waits for the answer. Nobody could tell from outside
+        Only a run whose inputs had to be fetched waits for the answer. No other process can know
         whether it has begun or is fetching, and it took longer than this anyway.
         """
         answer = self.asked.pop(key, None)
