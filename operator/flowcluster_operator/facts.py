@@ -35,7 +35,8 @@ def pod_facts(pod: Object) -> PodFacts:
     container = _container(status, component)
     state = container.get("state") or {}
     conditions = {item["type"]: item for item in status.get("conditions") or []}
-    failure = _failure(status)
+    failure, disrupted, terminating = _failure(status), _disrupted(conditions), "deletionTimestamp" in meta
+    is_taken = terminating or disrupted is not None or bool(status.get("reason"))
     return PodFacts(
         name=meta["name"],
         uid=meta["uid"],
@@ -43,7 +44,7 @@ def pod_facts(pod: Object) -> PodFacts:
         phase=status.get("phase", "Pending"),
         ready=_is_true(conditions, "Ready"),
         started="running" in state or "terminated" in state or bool(container.get("restartCount")),
-        terminating="deletionTimestamp" in meta,
+        terminating=terminating,
         restarts=int(container.get("restartCount") or 0),
         created=parse_time(meta["creationTimestamp"]),
         stage=_stage(state, conditions),
@@ -51,8 +52,8 @@ def pod_facts(pod: Object) -> PodFacts:
         ended=_ended(status, state),
         last_end=_last_end(container),
         failure=failure,
-        disrupted=_disrupted(conditions),
-        out_of_memory=_out_of_memory(pod, component),
+        disrupted=disrupted,
+        out_of_memory=_out_of_memory(pod, component, is_taken=is_taken),
         gone_by=parse_time(meta["deletionTimestamp"]) if "deletionTimestamp" in meta else None,
         preparing_since=_preparing_since(meta, status, conditions),
     )
@@ -165,30 +166,23 @@ def _ended(status: dict[str, Any], state: dict[str, Any]) -> Ended | None:
     return None
 
 
-def _out_of_memory(pod: Object, component: str) -> OutOfMemory | None:
+def _out_of_memory(pod: Object, component: str, *, is_taken: bool) -> OutOfMemory | None:
+    """Return the container that was killed at its memory limit. `is_taken`: the pod is deleted, disrupted or evicted.
+
+    The kubelet reports ``Error`` in place of ``OOMKilled`` where the container runtime has lost the kernel's
+    notification, as containerd does with cgroup v1 once in a while. A SIGKILL then shows it, unless the kubelet sent
+    that itself: to a container of a pod that is taken, or to one whose liveness probe failed.
+    """
     for item in _containers(pod.get("status") or {}, component):
         ends = [(item.get(when) or {}).get("terminated") or {} for when in ("state", "lastState")]
         container = _spec_of(pod, item["name"])
+        limit = _memory_limit(container)
         if any(end.get("reason") == _OOM_KILLED for end in ends):
-            return OutOfMemory(item["name"], _memory_limit(container))
-        if any(end.get("exitCode") == _KILLED for end in ends) and _is_killed_by_memory_only(pod, container):
-            return OutOfMemory(item["name"], _memory_limit(container), is_reported=False)
+            return OutOfMemory(item["name"], limit)
+        is_killed = any(end.get("exitCode") == _KILLED for end in ends)
+        if is_killed and limit is not None and not is_taken and "livenessProbe" not in container:
+            return OutOfMemory(item["name"], limit, is_reported=False)
     return None
-
-
-def _is_killed_by_memory_only(pod: Object, container: Object) -> bool:
-    """Return whether nothing but its memory limit explains the SIGKILL of a container.
-
-    The kubelet reports ``Error`` in place of ``OOMKilled`` where the container runtime has lost the kernel's
-    notification, as containerd does with cgroup v1 once in a while. The kubelet itself kills a container of a pod that
-    is deleted or evicted, and one whose liveness probe fails.
-    """
-    status = pod.get("status") or {}
-    conditions = {item["type"]: item for item in status.get("conditions") or []}
-    is_ended = (
-        "deletionTimestamp" in pod["metadata"] or _is_true(conditions, "DisruptionTarget") or status.get("reason")
-    )
-    return not is_ended and _memory_limit(container) is not None and "livenessProbe" not in container
 
 
 def _spec_of(pod: Object, name: str) -> Object:
