@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 from tests.support.chaos.life import STUCK, Result
 from tests.support.chaos.scenarios import expected_end, is_exact, needed_pods
@@ -65,20 +66,20 @@ def _left(result: Result) -> list[str]:
 
 
 def _surplus(result: Result) -> list[str]:
-    needed = needed_pods(result.scenario, result.kind)
-    return [
-        f"created: {number} {label}, the run needs {needed.get(label, 0)}"
-        for label, number in sorted(result.created.items())
-        if label.startswith("Pod ") and number > needed.get(label, 0)
-    ]
+    return [f"created: {excess}" for excess in _beyond_need(result, result.created, "")]
 
 
 def _late(result: Result) -> list[str]:
     """Each pod that a run needs can be made once more by a controller that is late, not again and again."""
+    return [f"late: {excess}" for excess in _beyond_need(result, result.late, " for owners that were being deleted")]
+
+
+def _beyond_need(result: Result, found: Mapping[str, int], where: str) -> list[str]:
+    """Return a sentence for each kind of pod of which there were more than the run needs."""
     needed = needed_pods(result.scenario, result.kind)
     return [
-        f"late: {number} {label} for owners that were being deleted, the run needs {needed.get(label, 0)}"
-        for label, number in sorted(result.late.items())
+        f"{number} {label}{where}, the run needs {needed.get(label, 0)}"
+        for label, number in sorted(found.items())
         if label.startswith("Pod ") and number > needed.get(label, 0)
     ]
 
