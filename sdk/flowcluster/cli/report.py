@@ -22,7 +22,7 @@ def document(outcome: Outcome, run: FlowRun | None, seconds: float) -> str:
         run: the flow run; None if there was none, as its flow was not found for instance.
         seconds: how long it lasted.
     """
-    told: dict[str, Any] = {
+    shown: dict[str, Any] = {
         "state": outcome.state,
         "reason": outcome.reason,
         "message": outcome.message,
@@ -35,10 +35,10 @@ def document(outcome: Outcome, run: FlowRun | None, seconds: float) -> str:
     }
     if run is not None and outcome.state == "Completed":
         try:
-            told["result"] = _plain(run.state.result())
+            shown["result"] = _plain(run.state.result())
         except ValueError as error:
-            told["resultError"] = f"The result cannot be written as JSON: {error}"
-    return texts.escaped(json.dumps(told, ensure_ascii=False, allow_nan=False))
+            shown["resultError"] = f"The result cannot be written as JSON: {error}"
+    return texts.escaped(json.dumps(shown, ensure_ascii=False, allow_nan=False))
 
 
 def _tasks(run: FlowRun | None) -> dict[str, int]:
