@@ -13,7 +13,7 @@ _LOST_WORKER = "lost its worker"
 
 
 def with_losses(message: str, observed: Observed, status: Object) -> str:
-    """Return a driver's message, completed by why it lost a worker, where that is known.
+    """Return a driver's message, completed by why it lost a worker, where that is known and not in it yet.
 
     The pod may be gone and replaced by then: the story still has it.
     """
@@ -23,5 +23,5 @@ def with_losses(message: str, observed: Observed, status: Object) -> str:
     recorded = [(entry["reason"], entry.get("part"), entry.get("message") or "") for entry in status.get("story") or []]
     for reason, part, words in [*seen, *reversed(recorded)]:
         if reason == c.OUT_OF_MEMORY and part == names.COMPONENT_WORKER:
-            return f"{message} {words}"
+            return message if words in message else f"{message} {words}"
     return message

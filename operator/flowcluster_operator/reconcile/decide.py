@@ -123,9 +123,12 @@ def _clean_up(observed: Observed, draft: Draft, settings: Settings, now: dt.date
         why = _trouble(observed)
         held = why.message if why else teardown.held(observed, settings, now)
         draft.condition(c.CLUSTER_DELETED, False, c.CLEANING_UP, held or progress.BEING_DELETED)
+        if draft.status.get("finalPhase") == "Failed":
+            progress.complete_failure(observed, draft)
         return Plan(
             actions=tuple(teardown.removals(observed, settings, now)),
             status=draft.changed(),
+            events=tuple(draft.events),
             requeue=teardown.stuck_in(observed, settings, now) or LOOK_SECONDS,
         )
     finished = next(item for item in draft.status["conditions"] if item["type"] == c.FINISHED)

@@ -10,6 +10,7 @@ from flowcluster_operator.model import Observed
 from flowcluster_operator.policies.causes import Cause
 from flowcluster_operator.policies.counting import counted, final
 from flowcluster_operator.policies.ending import Ending
+from flowcluster_operator.policies.losses import with_losses
 from flowcluster_operator.policies.readiness import Readiness, is_usable, readiness, ready_leader, ready_workers
 from flowcluster_operator.policies.scaling import scale
 from flowcluster_operator.policies.usage import used
@@ -131,6 +132,15 @@ def finish(draft: Draft, phase: c.Phase, reason: str, message: str) -> None:
     draft.condition(c.CLUSTER_DELETED, False, c.CLEANING_UP, BEING_DELETED)
     draft.summarise("progressing", c.CLEANING_UP, message)
     draft.tell(reason, message, warning=phase == "Failed")
+
+
+def complete_failure(observed: Observed, draft: Draft) -> None:
+    """Add what Kubernetes reports of pods after the end of the run: the kubelet reports both within moments."""
+    record_incidents(observed, draft)
+    finished = next(item for item in draft.status["conditions"] if item["type"] == c.FINISHED)
+    message = with_losses(finished["message"], observed, draft.status)
+    draft.condition(c.FINISHED, True, finished["reason"], message)
+    draft.explain(finished["reason"], message)
 
 
 def record_outcome(flow: Object, over: Ending) -> None:

@@ -28,7 +28,7 @@ from tests.support.makers import (
     spec,
     stored,
 )  # fmt: skip
-from tests.support.plans import CHILDREN, READY_PODS, condition, settled, started
+from tests.support.plans import CHILDREN, READY_PODS, condition, plan_for, settled, started
 from tests.support.pod_statuses import CASES, blocked_pod
 
 RAY: dict[str, Any] = {"cluster": {"kind": "Ray", "workers": {"minimum": 1, "maximum": 1}}}
@@ -173,6 +173,33 @@ def test_flow_that_lost_its_worker_ends_with_the_memory_limit(is_gone: bool) -> 
     assert message.startswith(lost)
     assert "OOMKilled" in message
     assert "spec.cluster.workers.resources" in message
+
+
+@pytest.mark.parametrize("is_deleted", [False, True])
+@pytest.mark.parametrize("lost", ["Task run lost its worker tls://10.0.0.1:1.", "ValueError: no"])
+def test_kill_that_is_reported_after_the_end_of_the_flow_is_in_the_story(lost: str, is_deleted: bool) -> None:
+    """The kubelet reports the ends of both pods within moments, in any order."""
+    driver = pod("driver", ended(1, outcome("Failed", "FlowFailed", lost, 1)), phase="Failed")
+    before = settled(observed(spec(workers=1), status=started(), pods=[driver, pod("worker")], **CHILDREN))
+    pods = [driver, killed("worker", deleted=is_deleted)]
+    plan = plan_for(observed(spec(workers=1), status=before, pods=pods, **CHILDREN))
+    status = plan.status or {}
+
+    (entry,) = (entry for entry in status["story"] if entry["reason"] == "OutOfMemory")
+    assert "400Mi" in entry["message"]
+    assert [event.reason for event in plan.events] == ["OutOfMemory"]
+    shown = f"{lost} {entry['message']}" if "lost its worker" in lost else lost
+    assert (status["reason"], status["message"]) == ("FlowFailed", shown)
+    assert condition(status, "Finished")["message"] == shown
+
+
+def test_kill_that_is_reported_after_a_success_is_not_in_the_story() -> None:
+    driver = pod("driver", ended(0, outcome("Completed", "Succeeded", "", 0)), phase="Succeeded")
+    before = settled(observed(spec(workers=1), status=started(), pods=[driver, pod("worker")], **CHILDREN))
+    plan = plan_for(observed(spec(workers=1), status=before, pods=[driver, killed("worker")], **CHILDREN))
+
+    assert condition(before, "Finished")["reason"] == "Succeeded"
+    assert (plan.events, plan.status) == ((), None)
 
 
 def test_failure_of_the_flow_itself_has_nothing_of_a_worker_that_was_killed_before() -> None:
