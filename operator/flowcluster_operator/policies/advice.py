@@ -135,6 +135,15 @@ _REFUSED: Sequence[Rule] = (
     ),
     (r"failed calling webhook", "an admission webhook of this cluster does not answer: ask your administrator"),
 )
+#: Refusals of objects that no field of the spec changes.
+_REFUSED_OBJECT: Sequence[Rule] = (
+    (r"exceeded quota", "delete other objects of this kind, or ask your administrator to raise the namespace's quota"),
+    (
+        r"admission webhook .* denied|ValidatingAdmissionPolicy .* denied",
+        "a policy of this cluster forbids it: ask your administrator",
+    ),
+    (r"failed calling webhook", "an admission webhook of this cluster does not answer: ask your administrator"),
+)
 _EVICTED: Sequence[Rule] = (
     (
         r"ephemeral|emptyDir|[Dd]isk|inodes|nodefs|imagefs",
@@ -180,8 +189,15 @@ def crash_advice(words: str, part: Part) -> str | None:
     return found[0] if found else None
 
 
-def refusal_advice(message: str, part: Part) -> str | None:
-    """Return what to do about an object that the API server refused; None where nothing better is known."""
+def refusal_advice(message: str, part: Part | None) -> str | None:
+    """Return what to do about an object that the API server refused; None where nothing better is known.
+
+    Args:
+        message: the API server's words.
+        part: the fields that the object is built from; None for an object that has nothing of the spec.
+    """
+    if part is None:
+        return next((words for pattern, words in _REFUSED_OBJECT if re.search(pattern, message)), None)
     found = _first(message, [*_OBJECTS, *_REFUSED], _Place(part, ""))
     return found[0] if found else None
 

@@ -24,6 +24,8 @@ SILENCE_SECONDS, BUSY_SECONDS = 5, 60
 _OPERATOR = "operator"
 #: The reason of Events that kopf, and so dask-kubernetes, makes of its log.
 _LOGGED = "Logging"
+#: Children that are built from templates of the spec.
+_OF_TEMPLATES = (JOB.kind, DASK_CLUSTER.kind, RAY_CLUSTER.kind)
 #: What our chart brings along to serve a kind.
 _CHARTS = {DASK_CLUSTER.kind: "dask-kubernetes-operator", RAY_CLUSTER.kind: "kuberay-operator"}
 
@@ -99,7 +101,8 @@ def _rejected(observed: Observed) -> Cause | None:
                 component,
             )
         words = f"{rejection.kind} {rejection.name} was refused: {rejection.message}"
-        return Cause(c.REJECTED, _advised(words, rejection.message, _part(observed, component)), component)
+        part = _part(observed, component) if rejection.kind in _OF_TEMPLATES else None
+        return Cause(c.REJECTED, _advised(words, rejection.message, part), component)
     return None
 
 
@@ -107,7 +110,7 @@ def _part(observed: Observed, component: str) -> Part:
     return part_of(component, kind_of(observed))
 
 
-def _advised(words: str, message: str, part: Part) -> str:
+def _advised(words: str, message: str, part: Part | None) -> str:
     found = refusal_advice(message, part)
     return f"{words}; {found}" if found else words
 

@@ -1,4 +1,4 @@
-"""Children that the API server will never accept: the run ends, naming the field of its own spec."""
+"""Children that the API server refused. One that it will never accept ends the run, naming the field of its spec."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from flowcluster_api import conditions as c
-from flowcluster_operator.model import Create, Rejection
-from flowcluster_operator.resources import DASK_CLUSTER, JOB, RAY_CLUSTER, Object
+from flowcluster_operator.model import Create, Observed, Rejection
+from flowcluster_operator.resources import DASK_CLUSTER, FLOW_RUN, JOB, RAY_CLUSTER, Object
 
 #: Where a child has the fields of which template.
 _FIELDS: dict[str, list[tuple[str, str]]] = {
@@ -27,6 +27,11 @@ _PATH = re.compile(r"\bspec\.[\w.\[\]-]*[\w\]]")
 _STEP = re.compile(r"([\w-]+)|\[(\d+)\]")
 #: Policies of a cluster answer with the same statuses, and may change.
 _POLICY = re.compile(r"denied (the )?request|denied by")
+
+
+def is_refused(observed: Observed) -> bool:
+    """Whether the API server refused a child of the run a moment ago. Child runs do not count: their parent goes on."""
+    return any(rejection.kind != FLOW_RUN.kind for rejection in observed.rejections)
 
 
 def final_refusal(rejections: Sequence[Rejection], creates: Sequence[Create], spec: Object) -> tuple[str, str] | None:

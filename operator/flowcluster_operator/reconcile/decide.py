@@ -26,7 +26,7 @@ from flowcluster_operator.policies.dead_node import next_unconfirmed
 from flowcluster_operator.policies.deadlines import seconds_left
 from flowcluster_operator.policies.ending import Ending, ending, is_rebuilding, is_suspended
 from flowcluster_operator.policies.lease import next_look
-from flowcluster_operator.policies.refusals import final_refusal
+from flowcluster_operator.policies.refusals import final_refusal, is_refused
 from flowcluster_operator.policies.reporting import can_wait
 from flowcluster_operator.policies.resizing import resizing
 from flowcluster_operator.policies.retries import after_loss, limiting
@@ -299,9 +299,10 @@ def _next_look(observed: Observed, status: Object, now: dt.datetime, *, running:
     waits = seconds_left(status, observed.spec, now)
     if running and observed.events_due is not None:
         waits.append(observed.events_due)
-    if not running:
-        of_run = [rejection for rejection in observed.rejections if rejection.kind != FLOW_RUN.kind]
-        waits.append(RETRY_SECONDS if of_run else LOOK_SECONDS)
+    if is_refused(observed):
+        waits.append(RETRY_SECONDS)
+    elif not running:
+        waits.append(LOOK_SECONDS)
     if observed.is_guest:
         waits.append(REFERENCE_SECONDS)
     looks = (next_look(observed), next_unconfirmed(observed, now), idleness.next_look(observed, status))

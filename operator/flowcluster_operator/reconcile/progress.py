@@ -12,6 +12,7 @@ from flowcluster_operator.policies.counting import counted, final
 from flowcluster_operator.policies.ending import Ending
 from flowcluster_operator.policies.losses import with_losses
 from flowcluster_operator.policies.readiness import Readiness, is_usable, readiness, ready_leader, ready_workers
+from flowcluster_operator.policies.refusals import is_refused
 from flowcluster_operator.policies.scaling import scale
 from flowcluster_operator.policies.usage import used
 from flowcluster_operator.reconcile.history import record_attempts, record_incidents
@@ -204,7 +205,7 @@ def judge(observed: Observed, draft: Draft, why: Cause | None, settings: Setting
         if not is_true(draft.status, c.FLOW_STARTED):
             draft.tell(c.DRIVER_CONNECTED, message, has_event=False)
         draft.condition(c.FLOW_STARTED, True, c.DRIVER_CONNECTED, message)
-    running = "readyTime" in draft.status or (verdict.ready and started)
+    running = "readyTime" in draft.status or (verdict.ready and started and not is_refused(observed))
     if running:
         if "readyTime" not in draft.status:
             _announce(observed, draft, verdict.message)

@@ -285,6 +285,19 @@ def test_refused_pod_of_a_driver_names_the_field(name: str) -> None:
         assert word.format(**part_of("driver", "Dask")._asdict()) in found.message
 
 
+@pytest.mark.parametrize("kind", ["Lease", "Secret", "ServiceAccount", "Role", "RoleBinding", "NetworkPolicy"])
+@pytest.mark.parametrize("name", ["policy", "webhook", "webhook away", "quota exceeded"])
+def test_refused_child_that_has_nothing_of_a_template_names_no_field(name: str, kind: str) -> None:
+    message, _ = REFUSALS[name]
+    refused = (Rejection(kind, "x", 403, message),)
+    found = cause(observed(status=started(), pods=READY_PODS, **CHILDREN, rejections=refused), None, NOW)
+
+    assert found is not None
+    assert found.reason == "Rejected"
+    assert "administrator" in found.message
+    assert "spec." not in found.message
+
+
 @pytest.mark.parametrize("component", ["scheduler", "worker"])
 @pytest.mark.parametrize("name", REFUSALS)
 def test_refused_pod_of_a_deployment_names_the_field(name: str, component: str) -> None:

@@ -21,12 +21,13 @@ from flowcluster_operator.model import (
     Warned,
 )  # fmt: skip
 from flowcluster_operator.policies.teardown import DASK_KUBERNETES_FINALIZER
-from flowcluster_operator.reconcile.decide import LOOK_SECONDS
+from flowcluster_operator.reconcile.decide import LOOK_SECONDS, RETRY_SECONDS, decide
 from flowcluster_operator.resources import FLOW_RUN
 from flowcluster_operator.status import Draft
 from tests.support.makers import (
     KEY,
     NOW,
+    SETTINGS,
     access,
     ago,
     cluster,
@@ -221,6 +222,25 @@ class TestEnd:
 
         assert (found["reason"], "Lease" in found["message"]) == ("ClusterLost", True)
         assert settled(observed(status=started(cluster=known), pods=pods, **CHILDREN))["phase"] == "Running"
+
+    @pytest.mark.parametrize("status", [started(), started(phase="Running", readyTime=ago(5))], ids=["first", "later"])
+    @pytest.mark.parametrize("kind", ["NetworkPolicy", "Role", "RoleBinding"])
+    def test_refused_child_is_tried_again_soon_although_all_pods_are_ready(
+        self, kind: str, status: dict[str, Any]
+    ) -> None:
+        """No event announces that a quota was raised or that a policy changed."""
+        rights = tuple(child for child in access() if child["kind"] != kind)
+        workers = (deployment("worker"), deployment("worker", number=1))
+        children = CHILDREN | {"access": rights, "deployments": (deployment(), *workers)}
+        refused = (Rejection(kind, "x", 403, "no"),)
+        settings = dataclasses.replace(SETTINGS, network_policies=kind == "NetworkPolicy")
+        seen = observed(status=status, pods=[*READY_PODS, pod("driver")], rejections=refused, **children)
+        plan = decide(seen, settings, NOW)
+
+        assert plan.requeue is not None
+        assert plan.requeue <= RETRY_SECONDS
+        assert (plan.status or {})["reason"] == "Rejected"
+        assert (plan.status or {})["phase"] == status["phase"]
 
     def test_a_deleted_job_is_a_lost_driver(self) -> None:
         """Somebody deleted the Job: the flow is not started a second time."""

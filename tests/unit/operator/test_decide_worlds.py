@@ -27,6 +27,7 @@ from flowcluster_operator.model import (
     Warned,
 )
 from flowcluster_operator.projection import projected
+from flowcluster_operator.reconcile.decide import RETRY_SECONDS
 from flowcluster_operator.resources import BY_KIND, POD
 from flowcluster_operator.specs import parse
 from tests.support.fake_api.defaults import stored_status
@@ -237,7 +238,7 @@ def worlds(draw: st.DrawFn) -> Observed:
         orphans=draw(st.sampled_from([(), (deployment("worker", number=2),)])),
         warnings=draw(st.sampled_from([(), (Warned("Job", "x", "FailedCreate", "no"),)])),
         rejections=draw(
-            st.sampled_from([(), (Rejection("Job", "x", 403, "no"),), (Rejection("Lease", "x", 403, "no"),)])
+            st.sampled_from([(), *((Rejection(kind, "x", 403, "no"),) for kind in ("Job", "Lease", "RoleBinding"))])
         ),
         trouble=draw(st.sampled_from([None, Trouble("ApiError", "429", 1.0), Trouble("ApiError", "429", 60.0)])),
         verified_gone=draw(st.booleans()),
@@ -266,6 +267,9 @@ def test_decision_is_legal_in_every_world(seen: Observed) -> None:
         assert after in ("Running", "Suspended") or plan.actions, "no event may come that wakes the run"
     else:
         assert plan.requeue >= 0.5
+    if seen.rejections and after in ("Starting", "Running"):
+        assert plan.requeue is not None, "no event announces that the API server would accept a refused child now"
+        assert plan.requeue <= RETRY_SECONDS
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
