@@ -34,10 +34,10 @@ quick: $(STAMP) ## Checks and pure tests, in a minute
 	$(SUITE) lint unit
 
 test: $(STAMP) ## Everything that CI runs: checks, all tests, coverage; about 25 minutes
-	$(SUITE) lint unit contract cluster away alone granted --coverage
+	$(SUITE) lint unit contract rig cluster away alone granted --coverage
 
 test-all: $(STAMP) ## That, and the long matrix: every promise in pods, a short soak, other Pythons; hours
-	$(SUITE) lint unit contract cluster away alone granted rig long soak $(OTHERS) --coverage
+	$(SUITE) lint unit contract rig cluster away alone granted long soak $(OTHERS) --coverage
 
 lint: $(STAMP) ## Format, lint, types, layers, generated files
 	$(SUITE) lint

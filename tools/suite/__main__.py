@@ -67,7 +67,7 @@ class Run:
             (command,) = part.commands
             return (
                 foreground(coverage.measured(command), coverage.environment())
-                if self._with_coverage
+                if self._with_coverage and part.is_measured
                 else foreground(command)
             )
         running = [Background(command) for command in part.commands]

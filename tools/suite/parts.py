@@ -25,20 +25,25 @@ class Part:
     Attributes:
         name: as on the command line.
         commands: a program of the environment, or a module, with its arguments; they run side by side.
-        is_tests: whether the only command is pytest, whose output is shown as it comes and whose coverage is measured.
+        is_tests: whether the only command is pytest, whose output is shown as it comes.
+        is_measured: whether the coverage of the tests is measured, in a run that measures it.
         needs_cluster: whether it starts when a Kubernetes with the chart in it is there.
     """
 
     name: str
     commands: tuple[tuple[str, ...], ...]
     is_tests: bool = False
+    is_measured: bool = True
     needs_cluster: bool = False
 
 
-def _tests(name: str, *arguments: str, at_a_time: int = 0, needs_cluster: bool = False) -> Part:
+def _tests(
+    name: str, *arguments: str, at_a_time: int = 0, is_measured: bool = True, needs_cluster: bool = False
+) -> Part:
     report = f"--junitxml={BUILD / f'{name}.xml'}"
     spread = ("--numprocesses", str(at_a_time), "--dist", "loadgroup") if at_a_time else ()
-    return Part(name, (("pytest", report, *spread, *arguments),), is_tests=True, needs_cluster=needs_cluster)
+    command = ("pytest", report, *spread, *arguments)
+    return Part(name, (command,), is_tests=True, is_measured=is_measured, needs_cluster=needs_cluster)
 
 
 _FOLDERS = ("tests/integration", "tests/e2e")
@@ -66,8 +71,8 @@ PARTS = {
             needs_cluster=True,
         ),
         _tests("away", "-m", "away and not long", *_FOLDERS, at_a_time=WITH_OPERATOR, needs_cluster=True),
-        # All trials of the sample run side by side already.
-        _tests("rig", "-m", "rig and not long", "tests/integration"),
+        # All trials of the sample run side by side already. Other tests measure the operators that they start.
+        _tests("rig", "-m", "rig and not long", "tests/integration", is_measured=False),
         _tests("alone", "-m", "alone and not long", *_FOLDERS, needs_cluster=True),
         Part("granted", (("tools.granted",),), needs_cluster=True),
         _tests("long", "-m", "long", *_FOLDERS, needs_cluster=True),
