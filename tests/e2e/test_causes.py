@@ -102,6 +102,14 @@ def test_parts_killed_at_their_memory_limit_are_named_with_the_field_to_raise(wo
 
 
 @RAY_IS_LONG
+def test_run_succeeds_with_read_only_root_file_systems_and_unknown_user_ids(world: World, kind: str) -> None:
+    leader = {"Dask": "scheduler", "Ray": "head"}[kind]
+    apply(world, "locked-down", "places", CLUSTER_KIND=kind, LEADER=leader)
+
+    assert json.loads(succeeded(world)["flow"]["result"]) == [[1000650000, False, True]] * 2
+
+
+@RAY_IS_LONG
 def test_args_of_a_workers_template_keep_what_the_cluster_needs(world: World, kind: str) -> None:
     apply(world, f"replaced-args-{kind.lower()}", "outcomes")
 
