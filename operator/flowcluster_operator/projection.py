@@ -18,6 +18,7 @@ from flowcluster_operator.resources import (
     DEPLOYMENT,
     FLOW_RUN,
     JOB,
+    LAST_HANDLED,
     LEASE,
     POD,
     RAY_CLUSTER,
@@ -30,6 +31,10 @@ class _All:
     """Keeps a value as it is."""
 
 
+class _Presence:
+    """Keeps that a field is there: its value becomes an empty text."""
+
+
 class _Items(NamedTuple):
     """Keeps fields of the items of a list: of those whose field `by` has one of `values`, or of all."""
 
@@ -38,7 +43,7 @@ class _Items(NamedTuple):
     values: tuple[str, ...] = ()
 
 
-_ALL = _All()
+_ALL, _PRESENCE = _All(), _Presence()
 
 
 def _fields(*named: str, **nested: Any) -> dict[str, Any]:
@@ -83,7 +88,11 @@ _JOB = _fields(
     spec=_fields("backoffLimit", template=_fields(spec=_KEYS)),
     status=_fields(conditions=_Items(_CONDITION, "type", ("Complete", "Failed"))),
 )
-_DASK_CLUSTER = _fields(spec=_fields(worker=_fields("replicas", spec=_KEYS)), status=_fields("phase"))
+_DASK_CLUSTER = _fields(
+    metadata={**_METADATA, "annotations": {LAST_HANDLED: _PRESENCE}},
+    spec=_fields(worker=_fields("replicas", spec=_KEYS)),
+    status=_fields("phase"),
+)
 _RAY_CLUSTER = _fields(
     spec=_fields(
         authOptions=_fields("mode", "secretName"),
@@ -91,7 +100,7 @@ _RAY_CLUSTER = _fields(
     ),
     status=_fields(conditions=_Items(_CONDITION)),
 )
-#: Besides metadata. Of kinds that are not here, only metadata is read.
+#: Besides metadata, where a kind has no line for it. Of kinds that are not here, only metadata is read.
 _KINDS: dict[Resource, dict[str, Any]] = {
     POD: _POD,
     JOB: _JOB,
@@ -165,6 +174,8 @@ def _picked(obj: Mapping[str, Any], fields: Mapping[str, Any]) -> Object:
             picked[name] = [_picked(item, wanted.fields) for item in items]
         elif isinstance(wanted, dict) and isinstance(value, dict):
             picked[name] = _picked(value, wanted)
+        elif wanted is _PRESENCE:
+            picked[name] = ""
         else:
             picked[name] = _shared(value)
     return picked

@@ -59,6 +59,8 @@ ACCESS = (SERVICE_ACCOUNT, ROLE, ROLE_BINDING)
 UPSTREAM_CHILDREN = (DASK_WORKER_GROUP, SERVICE, REPLICA_SET)
 #: Children that the operator watches, by the run's labels.
 WATCHED = (FLOW_RUN, DASK_CLUSTER, RAY_CLUSTER, JOB, POD, DEPLOYMENT, LEASE, NETWORK_POLICY, *UPSTREAM_CHILDREN)
+#: Annotation that kopf, and so dask-kubernetes, writes when it has handled a new object: it notices changes after that.
+LAST_HANDLED = "kopf.zalando.org/last-handled-configuration"
 #: Resources of clusters.
 CLUSTERS = (DASK_CLUSTER, RAY_CLUSTER)
 #: What the operator creates for a run, under names that the run's name and UID decide.

@@ -40,7 +40,7 @@ def test_work_brings_workers_and_they_leave_with_it(world: World, where: dict[st
             seen.append(world.live_workers())
             return seen[-1] == 3
 
-        wait_until(all_there, "three workers were asked for", 20)
+        wait_until(all_there, "three workers were asked for", 60)
         assert set(seen) <= {0, 1, 2, 3}
         cluster.wait_for_workers(3, 60)
         Event("released", client=client).set()

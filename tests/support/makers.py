@@ -15,6 +15,7 @@ from flowcluster_operator.desired.lease import lease as desired_lease
 from flowcluster_operator.desired.metadata import controlled_by, lease_reference
 from flowcluster_operator.facts import pod_facts, timestamp
 from flowcluster_operator.model import Key, Observed, Parent, Reference
+from flowcluster_operator.resources import LAST_HANDLED
 from flowcluster_operator.settings import Settings
 
 NOW = dt.datetime(2026, 1, 1, 12, 0, 0, tzinfo=dt.UTC)
@@ -78,9 +79,10 @@ def of_lease(obj: dict[str, Any]) -> dict[str, Any]:
 
 
 def cluster(body: dict[str, Any] | None = None, **metadata: Any) -> dict[str, Any]:
-    """The run's DaskCluster."""
+    """The run's DaskCluster, whose parts dask-kubernetes has made."""
     parsed = FlowRunSpec.model_validate(body or spec())
-    return stored(of_lease(dask_cluster(KEY, parsed, SETTINGS, 2, KEYS)), **metadata)
+    made = of_lease(dask_cluster(KEY, parsed, SETTINGS, 2, KEYS))
+    return stored(made, **{"annotations": {LAST_HANDLED: "{}"}, **metadata})
 
 
 def job(body: dict[str, Any] | None = None, **metadata: Any) -> dict[str, Any]:

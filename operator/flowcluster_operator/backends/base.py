@@ -54,6 +54,10 @@ class Backend(Protocol):
         """Whether the upstream operator has begun to serve the cluster resource."""
         ...
 
+    def notices_numbers(self, cluster: Object) -> bool:
+        """Whether the upstream operator acts on another number of workers, if it comes now."""
+        ...
+
     def invalid(self, cluster: Object) -> str | None:
         """Why the upstream operator will not serve the resource, when it says so."""
         ...

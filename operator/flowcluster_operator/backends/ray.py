@@ -73,6 +73,10 @@ class RayBackend:
         """KubeRay writes conditions in its first pass, also where it fails to make a pod."""
         return bool(observed.leaders()) or bool(((observed.cluster or {}).get("status") or {}).get("conditions"))
 
+    def notices_numbers(self, cluster: Object) -> bool:
+        """KubeRay compares the number with what is there in each of its passes."""
+        return True
+
     def invalid(self, cluster: Object) -> str | None:
         """Why KubeRay makes no pod; what it thinks of a spec it tells in Events alone."""
         for condition in (cluster.get("status") or {}).get("conditions") or []:

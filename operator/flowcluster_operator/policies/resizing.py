@@ -2,8 +2,8 @@
 
 The upstream operator is asked to add workers and never to remove any: it would choose by itself which. Those that go
 are deleted here: the ones that have not started, and the ones that the driver has retired. What is known of
-dask-kubernetes: it acts on changes of the number alone, fills up to it when it grows, and sees no change where a number
-went down and came back before it looked.
+dask-kubernetes: it acts only on changes of the number, fills up to it when it grows, and sees no change where a number
+went down and came back before it looked, or where it changed while the parts of a new cluster were made.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ def resizing(observed: Observed, backend: Backend, scale: Scale) -> Resizing:
     cluster, target = observed.cluster, scale.target
     if cluster is None or "deletionTimestamp" in cluster["metadata"] or not backend.acted_on(observed):
         return Resizing()
+    if not backend.notices_numbers(cluster) and (left := PATIENCE_SECONDS - observed.settled.same) > 0:
+        return Resizing(requeue=left)
     live = live_workers(observed)
     if victims := _removable(observed, live, target):
         return Resizing(tuple(Delete(DEPLOYMENT, *identity(obj), background=True) for obj in victims), 0)

@@ -13,7 +13,16 @@ from flowcluster_operator.desired.tls import keys_in
 from flowcluster_operator.facts import pod_facts
 from flowcluster_operator.policies.retries import limiting
 from flowcluster_operator.projection import projected
-from flowcluster_operator.resources import DASK_CLUSTER, FLOW_RUN, JOB, POD, SERVICE, WATCHED, Resource
+from flowcluster_operator.resources import (
+    DASK_CLUSTER,
+    FLOW_RUN,
+    JOB,
+    LAST_HANDLED,
+    POD,
+    SERVICE,
+    WATCHED,
+    Resource,
+)  # fmt: skip
 from flowcluster_operator.settings import Settings
 from flowcluster_operator.store import Store
 from tests.support.makers import KEY, KEYS, ago, cluster, deployment, job, observed, run, spec
@@ -130,7 +139,8 @@ def test_store_wakes_no_run_when_nothing_changes_that_a_decision_reads() -> None
     store = Store()
     made = cluster()
     store.put(DASK_CLUSTER, made)
-    newer = {**made, "metadata": {**made["metadata"], "resourceVersion": "6", "annotations": {"a": "b"}}}
+    annotations = {"a": "b", LAST_HANDLED: '{"spec": {}}'}
+    newer = {**made, "metadata": {**made["metadata"], "resourceVersion": "6", "annotations": annotations}}
 
     assert store.put(DASK_CLUSTER, newer) == set()
     assert store.children(KEY, DASK_CLUSTER)[0]["metadata"]["resourceVersion"] == "6"

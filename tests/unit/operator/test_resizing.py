@@ -10,7 +10,7 @@ import pytest
 from flowcluster_api.lease import Demand
 from flowcluster_operator.backends.dask import DaskBackend
 from flowcluster_operator.model import Action, Delete, DriverSigns, Key, Observed, Scale, Settled, SetWorkers
-from flowcluster_operator.policies.resizing import MADE_SECONDS, SEEN_SECONDS, resizing
+from flowcluster_operator.policies.resizing import MADE_SECONDS, PATIENCE_SECONDS, SEEN_SECONDS, resizing
 from flowcluster_operator.policies.scaling import scale
 from flowcluster_operator.resources import DASK_CLUSTER, DEPLOYMENT
 from flowcluster_operator.settings import Settings
@@ -137,3 +137,20 @@ def test_a_demand_survives_the_way() -> None:
     """What the agent writes is what the operator reads."""
     demand: Any = Demand(3, ("a", "b"))
     assert Demand.from_json(demand.to_json()) == demand
+
+
+@pytest.mark.parametrize(
+    ("is_noticed", "same", "expected"),
+    [(True, 0, (5, None)), (False, 0, (None, PATIENCE_SECONDS)), (False, PATIENCE_SECONDS, (5, None))],
+    ids=["noticed", "new", "unmarked"],
+)
+def test_number_changes_when_the_upstream_operator_notices_it(
+    is_noticed: bool, same: float, expected: tuple[int | None, float | None]
+) -> None:
+    """Work can come when the scheduler is there and the worker group is not."""
+    found = seen(0, 0, settled=Settled(same, math.inf))
+    assert found.cluster is not None
+    if not is_noticed:
+        del found.cluster["metadata"]["annotations"]
+
+    assert step(found, 5) == expected
