@@ -7,11 +7,11 @@ import subprocess
 from typing import Any
 
 import pytest
-import yaml
 
 from flowcluster_operator.defaults import run_defaults
 from flowcluster_operator.settings import Settings
 from flowcluster_operator.template_rules import TemplatePolicy
+from tests.support.manifests import documents_in
 from tools.chart import package
 from tools.cluster import api
 
@@ -43,7 +43,7 @@ def documents(
 ) -> list[dict[str, Any]]:
     done = render(helm, archive, *values, kubernetes=kubernetes)
     assert done.returncode == 0, done.stderr
-    return [document for document in yaml.safe_load_all(done.stdout) if document]
+    return documents_in(done.stdout)
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import yaml
 
 from flowcluster_api import names
+from tests.support.manifests import documents_in
 from tests.support.rig.client import ApiError, Client
 from tests.support.rig.kinds import FLOW_RUN, Kind
 from tests.support.rig.rig import Rig
@@ -36,7 +36,7 @@ def rendered(folder: pathlib.Path) -> list[Body]:
     helm = str(api.tool("helm"))
     command = [helm, "template", "flowcluster", str(package(helm, folder)), "--namespace", "system"]
     done = subprocess.run([*command, "--kube-version", "1.34.0"], capture_output=True, text=True, check=True)
-    found = [document for document in yaml.safe_load_all(done.stdout) if document]
+    found = documents_in(done.stdout)
     return [document for document in found if document["metadata"]["name"] == "flowcluster-child-runs"]
 
 
