@@ -127,7 +127,7 @@ class FaultProxy:
         self._past: dict[str, tuple[bytes, dict[str, str]]] = {}
         self._past_ends, self._is_new = 0.0, False
         self._processes = 0
-        self._watches: set[asyncio.Task[Any]] = set()
+        self._watches: dict[asyncio.Task[Any], str] = {}
         self._needed_watches = 1
         self._busy_at = time.monotonic()
         self._no_watches_until = 0.0
@@ -144,14 +144,18 @@ class FaultProxy:
     def is_quiet(self, seconds: float) -> bool:
         """Whether the fault is over, the operator watches as it did before, and has written nothing for some time."""
         over = max(self._busy_at, self._no_watches_until, self._frozen_until, self._past_ends)
-        is_served = not self._is_new and len(self._watches) >= self._needed_watches
+        is_served = not self._is_new and self._watched() >= self._needed_watches
         return is_served and time.monotonic() - over >= seconds
 
     def arm(self, fault: Fault, subject: str) -> None:
         """Begin to number the writes whose path or body names `subject`, and inject the fault at one of them."""
         self._fault, self._subject = fault, subject
         self._count = self._deletes = self._at_target = 0
-        self._needed_watches = max(self._needed_watches, len(self._watches))
+        self._needed_watches = max(self._needed_watches, self._watched())
+
+    def _watched(self) -> int:
+        """Return how many collections are watched; a watch whose client left lasts here until its next event."""
+        return len(set(self._watches.values()))
 
     def count(self) -> int:
         """Return the number of writes for the run under test."""
@@ -288,7 +292,7 @@ class FaultProxy:
         if time.monotonic() < self._no_watches_until:
             return _refused(500, request)
         task = asyncio.ensure_future(self._pass_on(request, b""))
-        self._watches.add(task)
+        self._watches[task] = request.path
         self._busy_at = time.monotonic()
         try:
             return await task
@@ -298,7 +302,7 @@ class FaultProxy:
             raise
         finally:
             task.cancel()
-            self._watches.discard(task)
+            self._watches.pop(task, None)
 
     async def _pass_on(self, request: web.Request, body: bytes) -> web.StreamResponse:
         """Forward a request and stream its answer: a watch ends when the API server or the operator ends it."""

@@ -174,12 +174,13 @@ def test_fault_is_read_as_it_is_written(fault: Fault) -> None:
 
 STATUS = "/apis/flowcluster.dev/v1alpha1/namespaces/n/flowruns/subject/status"
 WATCH = f"{LEASES}?watch=true&resourceVersion=0"
+JOBS = "/apis/batch/v1/namespaces/n/jobs?watch=true&resourceVersion=0"
 
 
-def opened(proxy: FaultProxy) -> http.client.HTTPConnection:
+def opened(proxy: FaultProxy, path: str = WATCH) -> http.client.HTTPConnection:
     """Open a watch that stays."""
     connection = http.client.HTTPConnection("127.0.0.1", int(proxy.url.rpartition(":")[2]), timeout=10)
-    connection.request("GET", WATCH)
+    connection.request("GET", path)
     assert connection.getresponse().status == 200
     return connection
 
@@ -236,20 +237,32 @@ def test_proxy_is_not_quiet_while_a_fault_lasts(proxy: FaultProxy, ask: Ask, kin
 
 def test_proxy_is_not_quiet_until_a_new_operator_watches_as_the_one_before(proxy: FaultProxy, ask: Ask) -> None:
     proxy.operator_started()
-    watches = [opened(proxy), opened(proxy)]
+    watches = [opened(proxy, WATCH), opened(proxy, JOBS)]
     proxy.arm(Fault(), SUBJECT)
     states = [proxy.is_quiet(0)]
     proxy.operator_started()
     states.append(proxy.is_quiet(0))
     ask("GET", LEASES)
     states.append(proxy.is_quiet(0))
-    for _ in range(2):
-        watches.append(opened(proxy))
+    for path in (WATCH, JOBS):
+        watches.append(opened(proxy, path))
         states.append(proxy.is_quiet(0))
     for watch in watches:
         watch.close()
 
     assert states == [True, False, False, False, True]
+
+
+def test_proxy_counts_a_watch_once_that_its_client_left_and_opened_again(proxy: FaultProxy, ask: Ask) -> None:
+    ask("GET", WATCH)
+    ask("GET", WATCH)
+    proxy.arm(Fault(), SUBJECT)
+    proxy.operator_started()
+    watch = opened(proxy)
+    is_quiet = proxy.is_quiet(0)
+    watch.close()
+
+    assert is_quiet
 
 
 def test_422_has_the_words_of_an_admission_policy_and_ends_no_run(ask: Ask, proxy: FaultProxy) -> None:
