@@ -50,6 +50,10 @@ class Reports:
         self._held.pop(key, None)
         self._last[key] = now
 
+    def last_written(self, key: Key) -> float | None:
+        """Return when this process last wrote the status of a run; None if it has not."""
+        return self._last.get(key)
+
     def forget(self, key: Key) -> None:
         """Forget a run that is gone."""
         self._held.pop(key, None)

@@ -15,6 +15,7 @@ from flowcluster_operator.kube import Kube
 from flowcluster_operator.memory import Memory
 from flowcluster_operator.model import Key, Observed, Rejection, Trouble
 from flowcluster_operator.reconcile.apply import apply
+from flowcluster_operator.reconcile.current import is_current
 from flowcluster_operator.reconcile.decide import RETRY_SECONDS, SHOWN_SECONDS, decide
 from flowcluster_operator.reconcile.failing import failing
 from flowcluster_operator.reconcile.observe import observe
@@ -107,6 +108,8 @@ class Reconciler:
         except Exception:
             await self._report(key, trouble, now)
             raise
+        if not await is_current(plan, observed, self._store, self._memory, self._kube):
+            return 0.0  # decide again
         revision = self._store.revision(key)
         rejections = await apply(plan, observed, self._store, self._memory, self._kube, now)
         if self._store.revision(key) != revision:

@@ -1,0 +1,44 @@
+"""Check, before children are created, that the FlowRun still is what the decision was made for.
+
+Watches lag, and not all by the same time. After an interruption, the watch of a child's kind can report the child as
+deleted before the watch of FlowRuns reports that the run was deleted, too; without this check the operator would create
+the child of a run that does not exist. Children are created for a new run, whose status was written a moment before,
+and rarely after that, so the check costs few reads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from flowcluster_operator.errors import NotFound
+from flowcluster_operator.kube import Kube
+from flowcluster_operator.memory import Memory
+from flowcluster_operator.model import Create, Observed, Plan
+from flowcluster_operator.resources import FLOW_RUN
+from flowcluster_operator.store import Store
+
+#: Seconds for which the write of a status proves that its FlowRun exists.
+PROVEN_SECONDS = 5.0
+
+
+async def is_current(plan: Plan, observed: Observed, store: Store, memory: Memory, kube: Kube) -> bool:
+    """Return whether the plan can be carried out. If not, the store has the state for the next decision.
+
+    Raises:
+        ApiUnavailable, Refused: the FlowRun could not be read.
+    """
+    key, run = observed.key, observed.run
+    if run is None or not any(isinstance(action, Create) for action in plan.actions):
+        return True
+    written = memory.reports.last_written(key)
+    if written is not None and asyncio.get_running_loop().time() - written < PROVEN_SECONDS:
+        return True
+    try:
+        found = await kube.get(FLOW_RUN, key.namespace, key.name)
+    except NotFound:
+        found = None
+    if found is None or found["metadata"]["uid"] != key.uid:
+        store.remove(FLOW_RUN, key.uid, is_gone=True)
+        return False
+    store.put(FLOW_RUN, found)
+    return bool(found["metadata"]["resourceVersion"] == run["metadata"]["resourceVersion"])
