@@ -1,7 +1,7 @@
 """Compare the rights that the chart and the operator grant with those that were used: ``python -m tools.granted``.
 
-Run it after the tests on a cluster: the API server's audit log then shows what the operator and the drivers needed. It
-fails when a right was granted and never used, or when a request was forbidden.
+Run it after the tests on a cluster: the API server's audit log then shows what the operator, the drivers and the users
+needed. It fails when a right was granted and never used, or when a request was forbidden.
 """
 
 from __future__ import annotations
@@ -60,6 +60,13 @@ UNUSED = {
     Right("rbac.authorization.k8s.io", "rolebindings", "delete"): _OUTLIVED,
     Right("networking.k8s.io", "networkpolicies", "delete"): _OUTLIVED,
 }
+#: Roles of the chart that are parts of Kubernetes' own roles `view` and `edit`.
+USER_ROLES = ("view", "edit")
+#: Who acts as a user in tests: administrators by certificate, and the ServiceAccount of a test with the role `edit`.
+#: Parts of Kubernetes are users whose names begin with `system:`.
+USERS = re.compile(r"(?!system:).+|system:serviceaccount:.+:engineer")
+#: Rights of users that can stay unused in tests, and why users have them.
+UNUSED_BY_USERS = {Right(names.GROUP, names.PLURAL, "update"): "kubectl replace sends it; kubectl edit sends a patch"}
 
 
 def granted(roles: Iterable[Object]) -> set[Right]:
@@ -137,7 +144,7 @@ def read(log: Path) -> Iterator[Object]:
 
 
 def main() -> None:
-    """Print the differences for the installed operator and for drivers."""
+    """Print the differences for the installed operator, for drivers and for users."""
     from tools.install import RELEASE, SYSTEM, install
 
     installed = install()
@@ -145,11 +152,14 @@ def main() -> None:
         print("not compared: this Kubernetes has no audit log that can be read; the one-node cluster has one")
         return
     command = [str(installed.kubectl), "--kubeconfig", str(installed.kubeconfig), "get", "clusterrole", "-o", "json"]
-    found = json.loads(subprocess.run([*command, RELEASE, f"{RELEASE}-discovery"], check=True, stdout=-1).stdout)
+    roles = [RELEASE, *(f"{RELEASE}-{role}" for role in USER_ROLES)]
+    found = json.loads(subprocess.run([*command, *roles], check=True, stdout=-1).stdout)
+    ours, *theirs = found["items"]
     operator = re.compile(re.escape(f"system:serviceaccount:{SYSTEM}:{RELEASE}"))
     driver = re.compile(rf"system:serviceaccount:.+:.+-{names.COMPONENT_DRIVER}")
-    events = list(_relevant(read(installed.audit_log), operator, driver))
-    lines = report("operator", granted(found["items"]), used(events, operator), UNUSED)
+    events = list(_relevant(read(installed.audit_log), operator, driver, USERS))
+    lines = report("operator", granted([ours]), used(events, operator), UNUSED)
+    lines += report("users", granted(theirs), used(events, USERS), UNUSED_BY_USERS)
     # Tests let drivers try what they must not; what was forbidden to them is no finding.
     needs = used(events, driver)
     lines += report("driver", driver_rights(), needs._replace(forbidden=set()))

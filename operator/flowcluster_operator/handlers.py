@@ -123,5 +123,6 @@ def _login(**_: Any) -> kopf.ConnectionInfo:
 def _configure(settings: kopf.OperatorSettings) -> None:
     settings.posting.enabled = False  # kopf's own Events would tell of handlers, not of runs
     settings.peering.standalone = True
+    settings.scanning.disabled = True  # kopf watches no kind for us: it needs neither CRDs nor namespaces
     settings.watching.server_timeout = 300
     settings.watching.connect_timeout = 10

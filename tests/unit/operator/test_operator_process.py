@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import signal
 
-from flowcluster_operator.handlers import _end_process
+import kopf
+
+from flowcluster_operator.handlers import _configure, _end_process
 
 
 def test_the_process_ends_when_reconciling_does() -> None:
@@ -25,3 +27,11 @@ def test_the_process_ends_when_reconciling_does() -> None:
             loop.remove_signal_handler(signal.SIGTERM)
 
     asyncio.run(story())
+
+
+def test_kopf_watches_neither_kinds_nor_namespaces() -> None:
+    """The operator has no right to do so, and kopf would report that."""
+    settings = kopf.OperatorSettings()
+    _configure(settings)
+
+    assert settings.scanning.disabled

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from tools.granted import Right, Used, driver_rights, granted, report, used
+import pytest
+
+from tools.granted import UNUSED_BY_USERS, USERS, Right, Used, driver_rights, granted, report, used
 
 OPERATOR = re.compile("system:serviceaccount:system:flowcluster")
 PODS_LIST, PODS_DELETE = Right("", "pods", "list"), Right("", "pods", "delete")
@@ -67,3 +69,23 @@ def test_rights_of_a_driver_are_read_from_its_role() -> None:
         Right("coordination.k8s.io", "leases", "get"),
         Right("coordination.k8s.io", "leases", "patch"),
     }
+
+
+@pytest.mark.parametrize(
+    ("user", "is_user"),
+    [
+        ("kubernetes-admin", True),
+        ("system:serviceaccount:team-1:engineer", True),
+        ("system:serviceaccount:system:flowcluster", False),
+        ("system:serviceaccount:team-1:run-0123456789-driver", False),
+        ("system:serviceaccount:kube-system:generic-garbage-collector", False),
+        ("system:apiserver", False),
+    ],
+)
+def test_requests_of_operators_drivers_and_controllers_are_not_those_of_users(user: str, is_user: bool) -> None:
+    delete = Right("flowcluster.dev", "flowruns", "delete")
+    needs = used([event(delete, user=user)], USERS)
+
+    assert report("users", {delete}, needs, UNUSED_BY_USERS) == (
+        [] if is_user else ["users: granted and never used: delete flowruns.flowcluster.dev"]
+    )
