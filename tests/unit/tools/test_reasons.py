@@ -1,0 +1,67 @@
+"""The README explains every reason with which a run fails, or for which it waits, and no other one."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+from flowcluster_api import conditions
+from flowcluster_operator.policies import advice
+from tests.support.pod_statuses import CASES
+from tests.support.world import ROOT
+
+#: Reasons of a run that gets on, or ends as its user wants.
+WELL = {
+    "SpecAccepted", "Suspended", "Creating", "Waiting", "ClusterUsable", "FlowRunning", "NoCluster", "Succeeded",
+    "Cancelled", "DriverConnected", "AttemptEnded", "CleaningUp", "NothingLeft", "FlowCompleted", "ClusterReleased",
+}  # fmt: skip
+#: Reasons of Kubernetes: of the condition DisruptionTarget, and those by which the kubelet refuses a pod.
+DISRUPTED = {"EvictionByEvictionAPI", "PreemptionByScheduler", "DeletionByTaintManager"}
+REFUSED = {"OutOfmemory", "OutOfpods", "NodeAffinity", "NodePorts", "UnexpectedAdmissionError", "TopologyAffinityError"}
+#: The driver takes these from the name of an exception's class.
+OF_EXCEPTIONS = {"ClusterLost", "ClusterUnreachable"}
+
+
+def explained() -> set[str]:
+    """The reasons in the README's table."""
+    text = (ROOT / "README.md").read_text()
+    table = text.partition("## Why a run did not start, or failed")[2].partition("\n## ")[0]
+    rows = [line for line in table.splitlines() if line.startswith("| `")]
+    return {reason for row in rows[1:] for reason in re.findall(r"`(\w+)`", row.split("|")[1])}
+
+
+def of_operator() -> set[str]:
+    """The reasons that are constants of the contract between operator and SDK: each has a comment."""
+    lines = (ROOT / "sdk/flowcluster_api/conditions.py").read_text().partition("# Reasons of ours.")[2]
+    return set(re.findall(r'^[A-Z_]+ = "(\w+)"', lines.partition("CAUSE_CLASSES")[0], re.MULTILINE))
+
+
+def of_drivers() -> Iterator[str]:
+    """The reasons in the outcomes that the SDK's code builds. `flowcluster submit` is no driver."""
+    for path in (ROOT / "sdk/flowcluster").rglob("*.py"):
+        if path.name == "submit.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call):
+                yield from _reasons(node)
+
+
+def _reasons(call: ast.Call) -> Iterator[str]:
+    place = {"Problem": 0, "outcome": 1}.get(getattr(call.func, "id", ""))
+    named = [item.value for item in call.keywords if item.arg == "reason"]
+    is_outcome = getattr(call.func, "id", getattr(call.func, "attr", "")) in ("Outcome", "replace")
+    found = [*(call.args[place : place + 1] if place is not None else ()), *(named if is_outcome else ())]
+    yield from (str(item.value) for item in found if isinstance(item, ast.Constant))
+
+
+def test_readme_explains_every_reason_of_a_run_that_fails_or_waits() -> None:
+    ours = {*of_operator(), *of_drivers(), *OF_EXCEPTIONS} - WELL
+    of_kubernetes = {*conditions.CAUSE_CLASSES, *(case.reason for case in CASES.values()), *DISRUPTED, *REFUSED}
+
+    assert {"FlowFailed", "EntrypointNotFound", "ResultNotStored"} <= ours
+    assert (ours | of_kubernetes | {"SchedulingGated"}) ^ explained() == set()
+
+
+def test_reasons_by_which_the_kubelet_refuses_a_pod_have_advice() -> None:
+    assert [reason for reason in REFUSED if not advice._ADMISSION.fullmatch(reason)] == []
