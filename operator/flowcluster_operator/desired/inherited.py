@@ -27,6 +27,8 @@ _OF_TOOLS = (
 #: metadata of a FlowRun is not judged by those.
 _JUDGED = tuple(rule.prefix for rule in RULES if rule.prefix)
 _OF_TOOLS_EXACTLY = {names.LABEL_MANAGED_BY, "app.kubernetes.io/instance"}
+#: KubeRay's Service selects the head by its own value of this label, which a label of the pod template would replace.
+_SELECTED = "app.kubernetes.io/created-by"
 #: The account of pods that name none. Drivers and Ray heads have one of their own, without pull secrets.
 DEFAULT_ACCOUNT = "default"
 
@@ -77,7 +79,11 @@ def _part(part: Object, name: str, from_run: Inheritance) -> Object:
 
 def _ray(spec: Object, metadata: Object, from_run: Inheritance) -> Object:
     head = spec["headGroupSpec"]
-    head = {**head, "template": _pod_template(head["template"], "scheduler", from_run)}
+    head = {**head, "template": _without(_pod_template(head["template"], "scheduler", from_run), _SELECTED)}
+    if labels := _inherited(from_run, "labels"):
+        # Otherwise KubeRay's own Service, which has this spec and none of the labels of its RayCluster.
+        headless = {"clusterIP": "None", "publishNotReadyAddresses": True}
+        head["headService"] = {"metadata": {"labels": labels}, "spec": headless}
     groups = [
         {**group, "template": _pod_template(group["template"], "workers", from_run)}
         for group in spec["workerGroupSpecs"]
@@ -89,6 +95,11 @@ def _ray(spec: Object, metadata: Object, from_run: Inheritance) -> Object:
     if options and (given := from_run.defaults.resources.get("autoscaler")):
         more["autoscalerOptions"] = {**options, "resources": {**options["resources"], **given}}
     return {**spec, "headGroupSpec": head, "workerGroupSpecs": groups, **more}
+
+
+def _without(template: Object, label: str) -> Object:
+    labels = {name: value for name, value in template["metadata"]["labels"].items() if name != label}
+    return {**template, "metadata": {**template["metadata"], "labels": labels}}
 
 
 def _pod_template(template: Object, part: str, from_run: Inheritance) -> Object:

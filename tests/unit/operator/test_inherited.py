@@ -148,10 +148,30 @@ def test_pull_secrets_of_the_account_that_a_template_names_are_its_own() -> None
 
 
 @pytest.mark.parametrize("name", [name for name in WORKLOADS if name.startswith("ray")])
-def test_head_service_gets_the_annotations_of_the_run(name: str) -> None:
+def test_head_service_gets_the_labels_and_annotations_of_the_run(name: str) -> None:
     (built,) = child(name, METADATA)
 
     assert built["spec"]["headServiceAnnotations"] == {"note": "hello"}
+    assert built["spec"]["headGroupSpec"]["headService"]["metadata"] == {"labels": METADATA["labels"]}
+
+
+@pytest.mark.parametrize("name", [name for name in WORKLOADS if name.startswith("ray")])
+@pytest.mark.parametrize("given", ["run", "defaults", "template"])
+def test_head_has_no_label_that_the_service_of_kuberay_does_not_select(name: str, given: str) -> None:
+    """Its Service would have no endpoint."""
+    label = {"app.kubernetes.io/created-by": "ann"}
+    (built,) = BUILT[name]()
+    if given == "template":
+        for group in (built["spec"]["headGroupSpec"], *built["spec"]["workerGroupSpecs"]):
+            template = group["template"]
+            group |= {"template": {**template, "metadata": {"labels": {**template["metadata"]["labels"], **label}}}}
+    defaults = RunDefaults(labels=label if given == "defaults" else {})
+    metadata = {"labels": label} if given == "run" else {}
+    source = Inheritance(metadata, SPEC, defaults, {})
+    spec = inheriting(Create(BY_KIND["RayCluster"], built), source).body["spec"]
+    found = [group["template"]["metadata"]["labels"] for group in (spec["headGroupSpec"], *spec["workerGroupSpecs"])]
+
+    assert [labels.get("app.kubernetes.io/created-by") for labels in found] == [None, "ann"]
 
 
 @pytest.mark.parametrize("name", BUILT)
