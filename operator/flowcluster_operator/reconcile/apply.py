@@ -7,7 +7,7 @@ import datetime as dt
 import logging
 
 from flowcluster_api import names
-from flowcluster_operator.desired.metadata import is_controlled_alike, owned_by
+from flowcluster_operator.desired.metadata import is_controlled_alike
 from flowcluster_operator.errors import ApiError, ApiUnavailable, Conflict, NotFound, Refused
 from flowcluster_operator.facts import timestamp
 from flowcluster_operator.keys import new_keys
@@ -130,7 +130,7 @@ async def _create(action: Create, key: Key, store: Store, kube: Kube) -> Rejecti
     except Conflict as conflict:
         if (found := await _find(resource, name, key, kube)) is None:
             raise  # deleted in between, or the conflict is about something else, such as a quota
-        return _adopt(action, found, key, store, conflict)
+        return _adopt(action, found, store, conflict)
     except (Refused, NotFound) as error:
         if resource is ROLE_BINDING and isinstance(error, NotFound):
             raise  # the API server does not know the new Role yet
@@ -163,12 +163,12 @@ async def _find(resource: Resource, name: str, key: Key, kube: Kube) -> Object |
         return None
 
 
-def _adopt(action: Create, found: Object, key: Key, store: Store, conflict: Conflict) -> Rejection | None:
-    """Take an object of that name if the run owns it: an earlier pass did not live to see the answer.
+def _adopt(action: Create, found: Object, store: Store, conflict: Conflict) -> Rejection | None:
+    """Take an object of that name if its controller is that of the object to be created.
 
-    Its controller is that of the object to be created, or the FlowRun, as in earlier versions.
+    An earlier pass created it and did not see the answer.
     """
-    if owned_by(found, key) or is_controlled_alike(found, action.body):
+    if is_controlled_alike(found, action.body):
         store.put(action.resource, found)
         return None
     kind, name = action.resource.kind, found["metadata"]["name"]

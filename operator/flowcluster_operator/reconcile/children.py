@@ -12,13 +12,18 @@ from flowcluster_operator.store import Store
 
 
 def owned(store: Store, resource: Resource, key: Key) -> Object | None:
-    """Return the object of that kind that the run has now: the FlowRun controls it, or the run's Lease.
+    """Return the object of that kind that the run has now: the FlowRun controls its Lease, and the Lease the others.
 
     Its name counts: a driver can give its own Lease another owner. What an earlier Lease controlled is being deleted.
     """
     name = root_name(resource, key)
     found = [obj for obj in store.children(key, resource) if obj["metadata"]["name"] == name]
-    return next((obj for obj in found if owned_by(obj, key) or _is_of_lease(obj, store, key)), None)
+    return next((obj for obj in found if _is_own(resource, obj, store, key)), None)
+
+
+def _is_own(resource: Resource, obj: Object, store: Store, key: Key) -> bool:
+    """Whether the controller of an object is the one that the operator gives to the run's object of that kind."""
+    return owned_by(obj, key) if resource is LEASE else _is_of_lease(obj, store, key)
 
 
 def _is_of_lease(obj: Object, store: Store, key: Key) -> bool:
@@ -49,7 +54,7 @@ async def confirm_gone(store: Store, kube: Kube, resource: Resource, key: Key, n
         return None
     if resource is FLOW_RUN and found["metadata"]["uid"] != key.uid:
         return None  # a namesake
-    if not (resource is FLOW_RUN or owned_by(found, key) or _is_of_lease(found, store, key)):
+    if not (resource is FLOW_RUN or _is_own(resource, found, store, key)):
         return None  # of another run, or of a stranger
     store.put(resource, found)
     return found

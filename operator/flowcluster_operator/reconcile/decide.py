@@ -144,7 +144,7 @@ def _clean_up(observed: Observed, draft: Draft, settings: Settings, now: dt.date
 
 
 def _final_phase(status: Object, reason: str) -> c.Phase:
-    """Return the phase that the ending recorded; of an ending by an older operator, what its reason means."""
+    """Return the phase that the ending recorded; of an ending by another client, what its reason means."""
     if status["phase"] in c.FINAL_PHASES:
         phase: c.Phase = status["phase"]
         return phase

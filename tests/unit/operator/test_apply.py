@@ -10,7 +10,7 @@ import pytest
 from flowcluster_api import names
 from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.desired.driver_access import driver_access
-from flowcluster_operator.desired.metadata import controlled_by, owner_reference
+from flowcluster_operator.desired.metadata import controlled_by, lease_reference, owner_reference
 from flowcluster_operator.desired.tls import keys
 from flowcluster_operator.errors import ApiUnavailable, Conflict, NotFound, Refused
 from flowcluster_operator.kube import Kube
@@ -144,6 +144,25 @@ class TestCreate:
 
         assert (rejection.status, "not the run's" in rejection.message) == (409, True)
         assert rig.store.children(KEY, JOB) == []
+
+    @pytest.mark.parametrize(
+        ("owner", "is_adopted"),
+        [
+            (lease_reference(lease()), True),
+            (lease_reference({"metadata": {"name": NAME, "uid": "uid-of-an-earlier-lease"}}), False),
+            (owner_reference(KEY), False),
+        ],
+        ids=["the run's Lease", "an earlier Lease", "the FlowRun"],
+    )
+    async def test_create_adopts_only_what_has_the_same_controller(
+        self, rig: Rig, owner: Object, is_adopted: bool
+    ) -> None:
+        rig.api.objects.collects_garbage = False  # the earlier Lease is gone
+        found = rig.api.objects.create(JOB, KEY.namespace, without_identity(controlled_by(job(), owner)))
+        rejections = await rig.carry_out(creating())
+
+        assert (rejections == []) is is_adopted
+        assert [obj["metadata"]["uid"] for obj in rig.store.children(KEY, JOB)] == [uid(found)] * is_adopted
 
     async def test_create_raises_conflict_when_no_object_has_the_name(self, rig: Rig) -> None:
         """It was deleted in between, or the conflict is about a quota; the next pass waits longer each time."""

@@ -268,8 +268,8 @@ class TestEnd:
         assert (last["finalPhase"], final["phase"]) == ("Failed", "Failed")
         assert len(last["reason"]) <= REASON_LIMIT
 
-    def test_an_ending_by_an_older_operator_keeps_its_phase(self) -> None:
-        """It recorded the reason only."""
+    def test_an_ending_without_a_final_phase_has_that_of_its_reason(self) -> None:
+        """Another client wrote it."""
         assert settled(observed(status=FINISHED, verified_gone=True))["phase"] == "Succeeded"
 
     def test_the_start_deadline_does_not_count_once_the_run_was_ready(self) -> None:
@@ -310,7 +310,7 @@ class TestTeardown:
         assert (action.resource.kind, action.background) == ("Lease", False)
 
     def test_children_that_the_flow_run_controls_are_deleted(self) -> None:
-        """Earlier versions of the operator created them so."""
+        """Another client created them."""
         of_run = {
             name: controlled_by(made, owner_reference(KEY))
             for name, made in CHILDREN.items()

@@ -8,13 +8,15 @@ import pytest
 
 from flowcluster_api import names
 from flowcluster_operator.backends.dask import DaskBackend
+from flowcluster_operator.desired.lease import lease as desired_lease
+from flowcluster_operator.desired.metadata import lease_reference
 from flowcluster_operator.errors import ApiUnavailable
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.model import Rejection, Settled
 from flowcluster_operator.projection import projected
 from flowcluster_operator.resources import BY_KIND, DASK_CLUSTER, DEPLOYMENT, FLOW_RUN, JOB, LEASE, POD, Object
 from tests.support.fake_api import Answer, FakeApi
-from tests.support.makers import KEY, KEYS, LEASE_UID, access, cluster, deployment, job, lease, run, spec
+from tests.support.makers import KEY, KEYS, LEASE_UID, access, cluster, deployment, job, lease, run, spec, stored
 from tests.support.observing import FINISHED, NAME, PARENT, Rig, child_run, clock, labelled_pod, parent_run
 
 
@@ -222,9 +224,10 @@ class TestParent:
 
     async def test_observe_finds_the_keys_of_the_parent(self, rig: Rig) -> None:
         name = names.child_name(PARENT.name, PARENT.uid)
-        made = job(name=name, ownerReferences=[{**names.reference(PARENT.name, PARENT.uid), "controller": True}])
         labels = names.child_labels(PARENT.name, PARENT.uid, names.COMPONENT_DRIVER)
-        rig.known(child_run(), parent_run(), {**made, "metadata": {**made["metadata"], "labels": labels}})
+        held = stored(desired_lease(PARENT))
+        made = job(name=name, ownerReferences=[lease_reference(held)], labels=labels)
+        rig.known(child_run(), parent_run(), held, made)
         parent = (await rig.observe()).parent
 
         assert parent is not None
