@@ -55,7 +55,9 @@ def pod_facts(pod: Object) -> PodFacts:
         disrupted=disrupted,
         out_of_memory=_out_of_memory(pod, component, is_taken=is_taken),
         gone_by=parse_time(meta["deletionTimestamp"]) if "deletionTimestamp" in meta else None,
+        is_forced=terminating and meta.get("deletionGracePeriodSeconds") == 0,
         preparing_since=_preparing_since(meta, status, conditions),
+        outlived_since=_outlived_since(meta, status, state, conditions),
     )
 
 
@@ -201,6 +203,15 @@ def _preparing_since(meta: dict[str, Any], status: dict[str, Any], conditions: d
     if status.get("phase", "Pending") != "Pending" or not _is_true(conditions, "PodScheduled"):
         return None
     return parse_time(conditions["PodScheduled"].get("lastTransitionTime") or meta["creationTimestamp"])
+
+
+def _outlived_since(
+    meta: dict[str, Any], status: dict[str, Any], state: dict[str, Any], conditions: dict[str, Any]
+) -> dt.datetime | None:
+    """Since when the pod runs on without its main container: from then on it is not Ready."""
+    if status.get("phase") != "Running" or "terminated" not in state:
+        return None
+    return parse_time((conditions.get("Ready") or {}).get("lastTransitionTime") or meta["creationTimestamp"])
 
 
 def last_line(text: str) -> str:

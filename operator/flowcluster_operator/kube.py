@@ -204,14 +204,14 @@ class Kube:
             raise Conflict(error.status, error.reason, str(error)) from error
 
     async def delete(
-        self, resource: Resource, namespace: str, name: str, uid: str, *, background: bool = False
+        self, resource: Resource, namespace: str, name: str, uid: str, *, background: bool = False, forced: bool = False
     ) -> Object:
-        """Delete exactly the object of that UID, its dependents before it, or after it where that is said.
+        """Delete exactly the object of that UID. Raises Conflict when it is another one.
 
-        Raises Conflict when it is another one.
+        Its dependents are deleted before it, with `background` after it. With `forced`, a pod waits for no node.
         """
-        policy = "Background" if background else "Foreground"
-        options = {"propagationPolicy": policy, "preconditions": {"uid": uid}}
+        policy, grace = "Background" if background else "Foreground", {"gracePeriodSeconds": 0} if forced else {}
+        options = {"propagationPolicy": policy, "preconditions": {"uid": uid}, **grace}
         return await self._request("DELETE", resource.path(namespace, name), options)
 
     async def _request(

@@ -113,7 +113,9 @@ class PodFacts:
         disrupted: reason and message of the condition DisruptionTarget, such as a drain of its node.
         out_of_memory: the first container whose current or last end is OOMKilled.
         gone_by: when its grace period ends, of a pod that is being deleted.
+        is_forced: whether it is being deleted without a grace period: it does not wait for its node.
         preparing_since: since when its node has prepared volumes, network and images; None when it does not.
+        outlived_since: since when only containers run that are not the main one, which has ended; None otherwise.
     """
 
     name: str
@@ -133,7 +135,9 @@ class PodFacts:
     disrupted: Blocked | None = None
     out_of_memory: OutOfMemory | None = None
     gone_by: dt.datetime | None = None
+    is_forced: bool = False
     preparing_since: dt.datetime | None = None
+    outlived_since: dt.datetime | None = None
 
 
 class DriverSigns(NamedTuple):
@@ -324,13 +328,15 @@ class Create:
 class Delete:
     """Delete exactly this object (its UID is a precondition), its own dependents first.
 
-    With `background` the object goes at once, and its dependents after it.
+    With `background` the object goes at once, and its dependents after it. With `forced` a pod does not wait for its
+    node to confirm that it ended.
     """
 
     resource: Resource
     name: str
     uid: str
     background: bool = False
+    forced: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -70,6 +70,7 @@ _CONTAINER_STATUS = _Items(
 )
 _CONTAINER = _Items(_fields("name", "livenessProbe", resources=_fields(limits=_fields("memory"))))
 _POD = _fields(
+    metadata={**_METADATA, "deletionGracePeriodSeconds": _ALL},
     spec=_fields(containers=_CONTAINER, initContainers=_CONTAINER),
     status=_fields(
         "phase",

@@ -1,15 +1,21 @@
-"""Whether the node of a driver's pod is gone, where no heartbeat shows it. Pure.
+"""Pods whose node is gone: Kubernetes deletes them, and no kubelet confirms that they ended. Pure.
 
 The pods of a node that does not answer stay as they were. Kubernetes deletes them after some minutes, and only the
-kubelet could confirm that: the pod stays, and its Job starts no other one before it has ended.
+kubelet could confirm that: the pod stays, and what controls it stays with it.
+
+A cluster's pod that stays would keep the run from another cluster until a person removes the node. The operator deletes
+such a pod without waiting for its node, as `kubectl delete --force` does. What still runs there can do no harm: another
+cluster of the run has other credentials. A driver's pod stays: a flow that may still run must not run twice.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 
-from flowcluster_operator.model import Observed, PodFacts
+from flowcluster_api import names
+from flowcluster_operator.model import Delete, Observed, PodFacts
 from flowcluster_operator.policies.retries import attempts
+from flowcluster_operator.resources import POD
 
 #: Seconds past its grace period after which the deletion of a pod counts as never to be confirmed.
 UNCONFIRMED_SECONDS = 30.0
@@ -18,13 +24,7 @@ UNCONFIRMED_SECONDS = 30.0
 def unconfirmed(observed: Observed, now: dt.datetime) -> str | None:
     """Return one sentence on the driver's pod whose deletion its node does not confirm; None where there is none."""
     pod = _deleted(observed)
-    if pod is None or _seconds_left(pod, now) > 0:
-        return None
-    why = f" ({pod.disrupted.reason}: {pod.disrupted.message})" if pod.disrupted is not None else ""
-    return (
-        f"pod {pod.name} was deleted{why}, and {UNCONFIRMED_SECONDS:.0f} s after its grace period its node has not "
-        "confirmed that it ended: the node, or its network, is gone"
-    )
+    return _sentence(pod) if pod is not None and _is_unconfirmed(pod, now) else None
 
 
 def next_unconfirmed(observed: Observed, now: dt.datetime) -> float | None:
@@ -33,12 +33,47 @@ def next_unconfirmed(observed: Observed, now: dt.datetime) -> float | None:
     return max(_seconds_left(pod, now), 1.0) if pod is not None else None
 
 
+def waiting_for_node(observed: Observed, now: dt.datetime) -> str | None:
+    """Return one sentence on the first pod of the run that waits for a node which is gone; None where none does."""
+    found = (pod for pod in observed.pods if _is_unconfirmed(pod, now))
+    return next(map(_sentence, found), None)
+
+
+def forced(observed: Observed, now: dt.datetime) -> list[Delete]:
+    """Return the deletes of pods that can do without the word of their node."""
+    waiting = [pod for pod in observed.pods if _is_unconfirmed(pod, now) and _is_dispensable(pod)]
+    return [Delete(POD, pod.name, pod.uid, background=True, forced=True) for pod in waiting if not pod.is_forced]
+
+
+def next_forced(observed: Observed, now: dt.datetime) -> float | None:
+    """Return the seconds until a pod can do without its node; None where no pod waits for that."""
+    waiting = [pod for pod in observed.pods if pod.gone_by is not None and not pod.is_forced and _is_dispensable(pod)]
+    return min((max(_seconds_left(pod, now), 1.0) for pod in waiting), default=None)
+
+
 def _deleted(observed: Observed) -> PodFacts | None:
     """The pod of the last attempt, if it is being deleted and has not ended."""
     pods = attempts(observed)
     return pods[-1] if pods and pods[-1].ended is None and pods[-1].gone_by is not None else None
 
 
+def _is_dispensable(pod: PodFacts) -> bool:
+    """Whether nothing is lost when a pod that may still run counts as ended."""
+    return pod.component != names.COMPONENT_DRIVER or pod.ended is not None
+
+
+def _is_unconfirmed(pod: PodFacts, now: dt.datetime) -> bool:
+    return pod.gone_by is not None and _seconds_left(pod, now) <= 0
+
+
 def _seconds_left(pod: PodFacts, now: dt.datetime) -> float:
     assert pod.gone_by is not None
     return UNCONFIRMED_SECONDS - (now - pod.gone_by).total_seconds()
+
+
+def _sentence(pod: PodFacts) -> str:
+    why = f" ({pod.disrupted.reason}: {pod.disrupted.message})" if pod.disrupted is not None else ""
+    return (
+        f"pod {pod.name} was deleted{why}, and {UNCONFIRMED_SECONDS:.0f} s after its grace period its node has not "
+        "confirmed that it ended: the node, or its network, is gone"
+    )

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from flowcluster_operator.desired.metadata import owned_by
 from flowcluster_operator.facts import parse_time
 from flowcluster_operator.model import Action, Delete, DropFinalizers, Observed
+from flowcluster_operator.policies.dead_node import waiting_for_node
 from flowcluster_operator.resources import ACCESS, BY_KIND, LEASE, NETWORK_POLICY, Object
 from flowcluster_operator.settings import Settings
 
@@ -56,13 +57,13 @@ def anything_left(observed: Observed) -> bool:
 
 
 def held(observed: Observed, settings: Settings, now: dt.datetime) -> str | None:
-    """Return one sentence about an object whose deletion another party's finalizer has held for long; else None."""
+    """Return one sentence about what has held the deletion for long: a finalizer of others, or a node; else None."""
     for obj in _known(observed):
         meta = obj["metadata"]
         foreign = [name for name in meta.get("finalizers") or [] if name not in _OF_KUBERNETES]
         if foreign and _is_stuck(obj, settings, now):
             return f"{obj['kind']} {meta['name']} is being deleted and waits for its finalizer {foreign[0]}"
-    return None
+    return waiting_for_node(observed, now)
 
 
 def _children(observed: Observed) -> list[Object]:

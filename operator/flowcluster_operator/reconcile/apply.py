@@ -100,7 +100,7 @@ async def _act(action: Action, key: Key, store: Store, memory: Memory, kube: Kub
 async def _change(action: Delete | SetWorkers | DropFinalizers, key: Key, kube: Kube) -> Object:
     where = (action.resource, key.namespace, action.name, action.uid)
     if isinstance(action, Delete):
-        return await kube.delete(*where, background=action.background)
+        return await kube.delete(*where, background=action.background, forced=action.forced)
     if isinstance(action, SetWorkers):
         return await kube.patch(*where, action.patch)
     left = {"finalizers": list(action.left), "resourceVersion": action.version}

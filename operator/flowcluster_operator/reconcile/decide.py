@@ -22,10 +22,11 @@ from flowcluster_operator.policies.admission import not_allowed
 from flowcluster_operator.policies.bounds import rebounding
 from flowcluster_operator.policies.causes import Cause, cause, trouble_cause
 from flowcluster_operator.policies.child_runs import requested
-from flowcluster_operator.policies.dead_node import next_unconfirmed
+from flowcluster_operator.policies.dead_node import forced, next_forced, next_unconfirmed
 from flowcluster_operator.policies.deadlines import seconds_left
 from flowcluster_operator.policies.ending import Ending, ending, is_rebuilding, is_suspended
 from flowcluster_operator.policies.lease import next_look
+from flowcluster_operator.policies.outlived import outlived
 from flowcluster_operator.policies.refusals import final_refusal, is_refused
 from flowcluster_operator.policies.reporting import can_wait
 from flowcluster_operator.policies.resizing import resizing
@@ -184,7 +185,8 @@ def _finish(observed: Observed, draft: Draft, settings: Settings, over: Ending) 
 
 def _suspend(observed: Observed, draft: Draft, settings: Settings, now: dt.datetime) -> Plan:
     draft.phase("Suspended")
-    draft.explain(c.SUSPENDED, "suspended by spec.suspend: nothing of the run exists")
+    held = teardown.held(observed, settings, now)
+    draft.explain(c.SUSPENDED, f"suspended by spec.suspend: {held or 'nothing of the run exists'}")
     if draft.status.pop("startTime", None):
         draft.tell(c.SUSPENDED, "suspended by spec.suspend")
     progress.close_tasks(observed, draft)
@@ -199,8 +201,11 @@ def _suspend(observed: Observed, draft: Draft, settings: Settings, now: dt.datet
 
 def _remove(observed: Observed, settings: Settings, now: dt.datetime) -> Plan:
     """Delete what is left of a run that is to have nothing for now."""
-    look = teardown.stuck_in(observed, settings, now) or LOOK_SECONDS
-    return Plan(actions=tuple(teardown.removals(observed, settings, now)), requeue=look)
+    looks = (teardown.stuck_in(observed, settings, now) or LOOK_SECONDS, next_forced(observed, now))
+    return Plan(
+        actions=(*teardown.removals(observed, settings, now), *forced(observed, now)),
+        requeue=min(look for look in looks if look is not None),
+    )
 
 
 def _begin_again(observed: Observed, draft: Draft, settings: Settings, lost: str, failed: int) -> Plan:
@@ -255,9 +260,10 @@ def _start_or_run(
     running = progress.judge(observed, draft, why, settings)
     sizing, children = _resize(observed, settings, backend), _child_runs(observed, settings)
     look = _next_look(observed, draft.status, now, running=running)
-    looks = [look, sizing.requeue, counts, 0 if children else None]
+    left = outlived(observed, now)
+    looks = [look, sizing.requeue, left.requeue, counts, 0 if children else None]
     plan = Plan(
-        actions=(*sizing.actions, *limiting(observed).actions, *children),
+        actions=(*sizing.actions, *limiting(observed).actions, *left.actions, *children),
         events=tuple(draft.events),
         requeue=min((look for look in looks if look is not None), default=None),
     )

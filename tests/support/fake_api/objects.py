@@ -19,6 +19,8 @@ from tests.support.fake_api.failures import Failure
 from tests.support.fake_api.patches import field_selected, label_selected, merged, stepped
 
 FOREGROUND = "foregroundDeletion"
+#: Stands for a node that has to confirm the end of a pod: a deletion without a grace period does without it.
+NODE = "fake/node"
 _Place = tuple[Resource, str, str]
 T = TypeVar("T")
 
@@ -146,6 +148,9 @@ class Objects:
             self._orphan(meta["uid"])
         if options.get("propagationPolicy") == "Foreground":
             meta["finalizers"] = sorted({*(meta.get("finalizers") or []), FOREGROUND})
+        if options.get("gracePeriodSeconds") == 0:
+            meta["finalizers"] = [name for name in meta.get("finalizers") or [] if name != NODE]
+            meta["deletionGracePeriodSeconds"] = 0
         meta.setdefault("deletionTimestamp", timestamp(self.clock()))
         self._update((resource, namespace, name), obj, changed)
         return self.find(resource, namespace, name)

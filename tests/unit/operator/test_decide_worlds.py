@@ -146,13 +146,26 @@ STATES = st.sampled_from(
         ended(0, "hello"),
     ]
 )
+
+
+def some_pod(component: str, state: Body, restarts: int, deletion: tuple[float, int] | None, unready: float) -> Body:
+    """A pod that may be deleted: when its grace period ends, and how long it was."""
+    made = pod(component, state, restarts=restarts)
+    if deletion is not None:
+        made["metadata"] |= {"deletionTimestamp": ago(deletion[0]), "deletionGracePeriodSeconds": deletion[1]}
+    for item in made["status"]["conditions"]:
+        item["lastTransitionTime"] = ago(unready)
+    return made
+
+
 PODS = st.lists(
     st.builds(
-        lambda component, state, deleted, restarts: pod(component, state, deleted=deleted, restarts=restarts),
+        some_pod,
         st.sampled_from(["driver", "scheduler", "head", "worker"]),
         STATES,
-        st.booleans(),
         st.integers(0, 2),
+        st.sampled_from([None, (1, 30), (-9, 30), (29.7, 30), (31, 30), (31, 0)]),
+        st.sampled_from([1, 29.7, 31]),
     ),
     max_size=4,
     unique_by=lambda item: str(item["metadata"]["uid"]),
