@@ -234,7 +234,7 @@ class Store:
         if entry.resource is FLOW_RUN:
             return _run_key(entry.obj)
         while True:
-            if (run := owning_run(entry.resource, entry.obj) or _run_of_worker_group(entry)) is not None:
+            if (run := owning_run(entry.resource, entry.obj) or self._run_by_name(entry)) is not None:
                 return run
             owner = controller(entry.obj)
             above = self._entries.get(owner["uid"]) if owner else None
@@ -246,6 +246,26 @@ class Store:
                 return proven
             seen.add(owner["uid"])
             entry = above
+
+    def _run_by_name(self, entry: _Entry) -> Key | None:
+        """Return the run of an object without owners that has a name which only an object of that run has."""
+        return self._run_of_detached_lease(entry.obj) if entry.resource is LEASE else _run_of_worker_group(entry)
+
+    def _run_of_detached_lease(self, lease: Object) -> Key | None:
+        """Return the run of a Lease without owners: its driver can remove them, and so does an orphaning deletion.
+
+        The name is the proof: it contains a hash of the run's UID. The FlowRun, or a child that the Lease controls, has
+        to be known besides: a copy in another namespace has neither.
+        """
+        meta = lease["metadata"]
+        labels = meta.get("labels") or {}
+        name, uid = labels.get(names.LABEL_RUN), labels.get(names.LABEL_RUN_UID)
+        if meta.get("ownerReferences") or not name or not uid or meta["name"] != names.child_name(name, uid):
+            return None
+        key = Key(meta["namespace"], name, uid)
+        below = self._controlled.get((key.namespace, meta["uid"]), ())
+        is_known = self.flow_run(key) is not None or any(self._run_of.get(child) == key for child in below)
+        return key if is_known else None
 
     def _below(self, uid: str) -> Iterator[str]:
         """Walk down from an object to all that it controls, directly or not."""

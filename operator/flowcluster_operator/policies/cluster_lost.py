@@ -10,10 +10,10 @@ from flowcluster_operator.model import Blocked, Observed, PodFacts
 from flowcluster_operator.policies.advice import advice
 from flowcluster_operator.policies.causes import out_of_memory
 from flowcluster_operator.policies.parts import part_of
-from flowcluster_operator.resources import CLUSTERS, JOB, Object
+from flowcluster_operator.resources import CLUSTERS, JOB, LEASE, Object
 
-#: Kinds of the children that end with their Lease.
-_OF_LEASE = [resource.kind for resource in (*CLUSTERS, JOB)]
+#: Kinds of which an object without an owner shows that the run has had a Lease.
+_OF_LEASE = [resource.kind for resource in (*CLUSTERS, JOB, LEASE)]
 
 
 def lease_lost(observed: Observed, status: Object) -> str | None:

@@ -14,6 +14,7 @@ from flowcluster_operator.resources import (
     ACCESS,
     DASK_CLUSTER,
     DASK_WORKER_GROUP,
+    LEASE,
     POD,
     ROOTS,
     WATCHED,
@@ -65,7 +66,16 @@ async def _root(kube: Kube, resource: Resource, key: Key) -> list[Object]:
         found = await kube.get(resource, key.namespace, root_name(resource, key))
     except NotFound:  # also when the kind is not installed
         return []
-    return [found]
+    return [_labelled(found, key) if resource is LEASE else found]
+
+
+def _labelled(lease: Object, key: Key) -> Object:
+    """Return a Lease of the run's name with the run's labels, by which the store finds the run.
+
+    The driver can remove both labels and owners of its Lease.
+    """
+    meta, labels = lease["metadata"], {names.LABEL_RUN: key.name, names.LABEL_RUN_UID: key.uid}
+    return {**lease, "metadata": {**meta, "labels": {**(meta.get("labels") or {}), **labels}}}
 
 
 async def _list(kube: Kube, resource: Resource, key: Key) -> list[Object]:

@@ -258,16 +258,62 @@ class TestLease:
         objects = [run(), other, cluster(), job(), GROUP, WORKER, labelled_pod("driver")]
         store = filled(*([taken, *objects] if is_first else [*objects, taken]))
         theirs = Key(KEY.namespace, "other", "uid-other")
+        is_root = owner == "none" and not is_first  # what it controls is then deleted with it
+        roots = ["Lease"] if is_root else ["DaskCluster", "Job"]
 
-        assert [obj["kind"] for obj in store.orphans(KEY)] == ["DaskCluster", "Job"]
+        assert [obj["kind"] for obj in store.orphans(KEY)] == roots
         assert (len(store.children(KEY, POD)), len(store.children(KEY, DEPLOYMENT))) == (1, 1)
         assert [store.children(theirs, resource) for resource in (JOB, POD, DEPLOYMENT)] == [[], [], []]
 
-    def test_lease_that_the_operator_knew_is_deleted_with_its_children(self) -> None:
-        store = filled(run(), lease(), cluster())
+    @pytest.mark.parametrize("is_known", [True, False])
+    def test_lease_without_owners_belongs_to_its_run(self, is_known: bool) -> None:
+        """A restarted operator has not known it before."""
+        store = filled(run(), *([lease()] if is_known else []), cluster())
         store.put(LEASE, edited(lease(), 6, ownerReferences=[]))
 
         assert [obj["kind"] for obj in store.orphans(KEY)] == ["Lease"]
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"name": "another"},
+            {"labels": {}},
+            {"labels": {**LABELS, names.LABEL_RUN_UID: "another"}},
+            {"ownerReferences": [reference(made("Job", "stranger", None))]},
+            {"namespace": "evil"},
+        ],
+    )
+    def test_lease_without_the_name_of_a_run_of_its_namespace_belongs_to_no_run(self, change: Object) -> None:
+        copied = edited(lease(), 6, **{"ownerReferences": [], "uid": "uid-copied", **change})
+        store = filled(run(), cluster(), copied)
+
+        assert store.keys() == [KEY]
+        assert store.children(KEY, LEASE) == []
+
+    def test_lease_without_owners_belongs_to_its_run_when_that_is_gone(self) -> None:
+        """Its children are the proof."""
+        assert [obj["kind"] for obj in filled(job(), edited(lease(), 6, ownerReferences=[])).orphans(KEY)] == ["Lease"]
+        assert filled(edited(lease(), 6, ownerReferences=[])).keys() == []
+
+    @pytest.mark.parametrize("changed", [("ownerReferences",), ("ownerReferences", "labels")], ids=" and ".join)
+    @pytest.mark.parametrize("restarts", [True, False])
+    async def test_nothing_is_left_of_a_run_whose_driver_edits_its_lease(
+        self, api: FakeApi, kube: Kube, restarts: bool, changed: tuple[str, ...]
+    ) -> None:
+        """Neither the Lease nor the Secret, which garbage collection deletes with it."""
+        place(api, run(), lease(), cluster(), job(), *access())
+        api.objects.create(SECRET, KEY.namespace, of_lease(keys(KEY)))
+        async with Passes(kube, Settings()).running() as first:
+            await work(api, first, 2)
+            api.objects.merge(LEASE, KEY.namespace, NAME, {"metadata": dict.fromkeys(changed)})
+            if not restarts:
+                await work(api, first)
+        async with Passes(kube, Settings()).running() as second:
+            await work(api, second)
+
+        found = api.objects.get(FLOW_RUN, KEY.namespace, KEY.name)["status"]
+        assert (found["phase"], found["reason"]) == ("Failed", "ClusterLost")
+        assert [obj["kind"] for obj in api.objects.all() if obj["kind"] not in ("Event", "FlowRun")] == []
 
     def test_child_of_an_earlier_lease_belongs_to_the_run(self) -> None:
         """It is left of the time before a suspension, and garbage collection has not deleted it yet."""
@@ -301,10 +347,10 @@ class TestOrphans:
 
     async def test_orphans_that_were_never_seen_owned_stay(self, api: FakeApi, passes: Passes) -> None:
         api.objects.collects_garbage = False
-        place(api, *(edited(obj, 5, ownerReferences=[]) for obj in (cluster(), job(), lease())))
+        place(api, *(edited(obj, 5, ownerReferences=[]) for obj in (cluster(), job())))
         await work(api, passes)
 
-        assert len(api.objects.all()) == 3
+        assert len(api.objects.all()) == 2
         assert api.seen("DELETE") == []
 
     async def test_strangers_with_the_labels_of_a_run_stay_when_it_ends(self, api: FakeApi, passes: Passes) -> None:

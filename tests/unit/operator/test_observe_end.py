@@ -165,7 +165,21 @@ class TestNothingLeft:
         (left,) = (await rig.observe()).orphans
         assert left["metadata"]["name"] == f"{NAME}-default"
 
-    @pytest.mark.parametrize("resource", [*ROOTS, POD, DASK_WORKER_GROUP], ids=lambda resource: resource.kind)
+    @pytest.mark.parametrize("labels", [{}, {"team": "research"}, child_metadata(KEY, "cluster")["labels"]])
+    async def test_observe_finds_a_lease_without_an_owner(self, rig: Rig, labels: Any) -> None:
+        """Its driver can remove owners and labels. The name is that of the run."""
+        rig.known(run(status=FINISHED))
+        rig.there({"kind": "Lease", "metadata": {**child_metadata(KEY, "cluster"), "labels": labels}})
+        found = await rig.observe()
+
+        assert not found.verified_gone
+        assert [obj["kind"] for obj in (await rig.observe()).orphans] == ["Lease"]
+
+    @pytest.mark.parametrize(
+        "resource",
+        [resource for resource in (*ROOTS, POD, DASK_WORKER_GROUP) if resource is not LEASE],
+        ids=lambda resource: resource.kind,
+    )
     async def test_observe_ignores_what_only_labels_tie_to_the_run(self, rig: Rig, resource: Any) -> None:
         rig.known(run(status=FINISHED))
         metadata = child_metadata(KEY, "cluster")
