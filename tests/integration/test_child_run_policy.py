@@ -12,8 +12,9 @@ import pytest
 from flowcluster_api import names
 from tests.support.manifests import documents_in
 from tests.support.rig.client import ApiError, Client
-from tests.support.rig.kinds import FLOW_RUN, Kind
+from tests.support.rig.kinds import CLUSTER_ROLE_BINDING, FLOW_RUN, Kind
 from tests.support.rig.rig import Rig
+from tests.support.rig.rights import OPERATOR
 from tests.support.waiting import wait_until
 from tools.chart import package
 from tools.cluster import api
@@ -24,9 +25,8 @@ _POLICY = Kind("ValidatingAdmissionPolicy", "admissionregistration.k8s.io/v1", "
 _BINDING = Kind(
     "ValidatingAdmissionPolicyBinding", "admissionregistration.k8s.io/v1", "validatingadmissionpolicybindings"
 )
-_RIGHTS = Kind("ClusterRoleBinding", "rbac.authorization.k8s.io/v1", "clusterrolebindings")
-#: The operator's account of a release named ``flowcluster`` in the namespace ``system``, and a user of the namespace.
-_OPERATOR, _TENANT = "system:serviceaccount:system:flowcluster", "tenant"
+#: A user of the namespace.
+_TENANT = "tenant"
 _NAMESPACE = "default"
 Body = dict[str, Any]
 
@@ -60,7 +60,7 @@ class Namespace:
     """
 
     def __init__(self, rig: Rig) -> None:
-        self.tenant, self.operator = rig.client_of(_TENANT), rig.client_of(_OPERATOR)
+        self.tenant, self.operator = rig.client_of(_TENANT), rig.client_of(OPERATOR)
         parent = self.create(self.tenant, flow_run("parent"))
         reference = names.reference("parent", parent["metadata"]["uid"])
         self.owner: Body = {**reference, "controller": True, "blockOwnerDeletion": True}
@@ -83,11 +83,10 @@ def refusal(act: Callable[[], object]) -> str:
 
 @pytest.fixture(scope="module")
 def namespace(rig: Rig, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Namespace]:
-    for user in (_TENANT, _OPERATOR):
-        role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}
-        subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}
-        metadata = {"name": user.replace(":", "-")}
-        rig.client.create(_RIGHTS.path(), {"metadata": metadata, "roleRef": role, "subjects": [subject]})
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}
+    subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": _TENANT}
+    binding = {"metadata": {"name": _TENANT}, "roleRef": role, "subjects": [subject]}
+    rig.client.create(CLUSTER_ROLE_BINDING.path(), binding)
     found = Namespace(rig)
     policies = rendered(tmp_path_factory.mktemp("chart"))
     for body in policies:

@@ -197,6 +197,7 @@ def _output_problems(operator: RigOperator) -> list[str]:
             (line.strip(" |") for line in lines if re.match(r"[ |]*[\w.]+(Error|Exception|Group)\b", line)), ""
         )
         problems.append(f"output: {tracebacks} traceback(s), the first one ends with: {error}")
+    problems += [f"rights: the operator lacks one: {request}" for request in dict.fromkeys(operator.proxy.forbidden)]
     ends = Counter(operator.unexpected)
     problems += [f"output: the operator ended by itself {n} times with exit code {code}" for code, n in ends.items()]
     return problems

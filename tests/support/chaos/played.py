@@ -56,6 +56,30 @@ def end_pod(client: Client, pod: Entry, outcome: Outcome) -> None:
     client.patch(POD.path(pod.meta["namespace"], pod.name, "status"), {"status": status})
 
 
+def end_container(client: Client, pod: Entry, name: str, outcome: Outcome) -> None:
+    """Report one container of a pod as ended, with an outcome as its termination message; the others run on."""
+    moment = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    terminated = {
+        "exitCode": outcome.exit_code, "reason": "Error", "message": outcome.to_json(), "startedAt": moment,
+        "finishedAt": moment,
+    }  # fmt: skip
+    known = pod.body["status"]
+    containers = [
+        {**item, "ready": False, "started": False, "state": {"terminated": terminated}}
+        if item["name"] == name
+        else item
+        for item in known["containerStatuses"]
+    ]
+    conditions = [
+        {**item, "status": "False", "lastTransitionTime": moment}
+        if item["type"] in ("Ready", "ContainersReady")
+        else item
+        for item in known["conditions"]
+    ]
+    status: Body = {"containerStatuses": containers, "conditions": conditions}
+    client.patch(POD.path(pod.meta["namespace"], pod.name, "status"), {"status": status})
+
+
 def autoscale(client: Client, cluster: Entry, workers: list[Entry], replicas: int) -> None:
     """Set the number of a RayCluster's workers as Ray's autoscaler does: it names those that go."""
     path = RAY_CLUSTER.path(cluster.meta["namespace"], cluster.name)

@@ -33,6 +33,8 @@ class ControlPlane:
 
     Args:
         folder: for its data, certificates and logs.
+        is_fast: whether controllers send as many requests as they can. By default, those of Kubernetes send 20 a second
+            each, the garbage collector too.
 
     Attributes:
         client: a connection as administrator.
@@ -40,8 +42,8 @@ class ControlPlane:
         processes: by name.
     """
 
-    def __init__(self, folder: pathlib.Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: pathlib.Path, *, is_fast: bool = True) -> None:
+        self._folder, self._rates = folder, _FAST if is_fast else ()
         self._authority = Authority(folder / "pki")
         self._port, self._etcd = free_port(), f"http://{_HOST}:{free_port()}"
         self.server = f"https://{_HOST}:{self._port}"
@@ -57,7 +59,7 @@ class ControlPlane:
         self._start("kube-apiserver", self._server_command())
         wait_until(self._is_ready, "the API server is ready", _START_SECONDS, every=0.1)
         kubernetes = gotools.built("kubernetes")
-        common = [f"--kubeconfig={self.kubeconfig}", "--leader-elect=false", "--secure-port=0", *_FAST]
+        common = [f"--kubeconfig={self.kubeconfig}", "--leader-elect=false", "--secure-port=0", *self._rates]
         self._start(
             "kube-controller-manager",
             [
@@ -67,7 +69,7 @@ class ControlPlane:
                 f"--root-ca-file={self._authority.pair.certificate}",
                 f"--controllers={','.join(_CONTROLLERS)}",
                 "--concurrent-namespace-syncs=20",
-                "--concurrent-gc-syncs=20",
+                "--concurrent-gc-syncs=20",  # the default
             ],
         )
         self._start("kube-scheduler", [kubernetes / "kube-scheduler", *common])

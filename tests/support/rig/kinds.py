@@ -39,8 +39,11 @@ LEASE = Kind("Lease", "coordination.k8s.io/v1", "leases")
 SERVICE = Kind("Service", "v1", "services")
 SECRET = Kind("Secret", "v1", "secrets")
 JOB = Kind("Job", "batch/v1", "jobs")
+NETWORK_POLICY = Kind("NetworkPolicy", "networking.k8s.io/v1", "networkpolicies")
 NAMESPACE = Kind("Namespace", "v1", "namespaces")
 NODE = Kind("Node", "v1", "nodes")
+CLUSTER_ROLE = Kind("ClusterRole", "rbac.authorization.k8s.io/v1", "clusterroles")
+CLUSTER_ROLE_BINDING = Kind("ClusterRoleBinding", "rbac.authorization.k8s.io/v1", "clusterrolebindings")
 CRD = Kind("CustomResourceDefinition", "apiextensions.k8s.io/v1", "customresourcedefinitions")
 
 #: The cluster resource of each kind of cluster.
@@ -63,7 +66,7 @@ KINDS = (
     Kind("ServiceAccount", "v1", "serviceaccounts"),
     Kind("Role", "rbac.authorization.k8s.io/v1", "roles"),
     Kind("RoleBinding", "rbac.authorization.k8s.io/v1", "rolebindings"),
-    Kind("NetworkPolicy", "networking.k8s.io/v1", "networkpolicies"),
+    NETWORK_POLICY,
     Kind("PodDisruptionBudget", "policy/v1", "poddisruptionbudgets"),
 )
 #: What Kubernetes itself puts into every namespace.

@@ -32,6 +32,7 @@ class RigOperator:
         settings: environment variables over `SETTINGS`.
         is_fresh: whether each operator is a new Python, as in production; else the nursery forks it, which is faster.
         tree: the checkout whose operator is run; None for this one.
+        name: of the folder with its log, where several operators serve one namespace.
 
     Attributes:
         proxy: its way to the API server.
@@ -47,11 +48,12 @@ class RigOperator:
         *,
         is_fresh: bool = False,
         tree: pathlib.Path | None = None,
+        name: str = "",
     ) -> None:
         self._rig, self._is_fresh = rig, is_fresh
         self.proxy: FaultProxy = rig.proxies.open()
         self.proxy.kill = self._kill
-        self._folder = folder = rig.folder / "operators" / (namespace or "all")
+        self._folder = folder = rig.folder / "operators" / (name or namespace or "all")
         folder.mkdir(parents=True, exist_ok=True)
         self._log = folder / "operator.log"
         kubeconfig = folder / "kubeconfig"

@@ -17,6 +17,7 @@ from aiohttp import web
 
 from tests.support.rig.faults import UNDISTURBED, Fault, FaultKind, refusal, target_of
 from tests.support.rig.process import free_port
+from tests.support.rig.rights import is_forbidden
 
 T = TypeVar("T")
 _WRITES = {"POST", "PUT", "PATCH", "DELETE"}
@@ -110,6 +111,7 @@ class FaultProxy:
         url: where the operator finds the API server.
         writes: its mutating requests since `reset`, in the order of their answers.
         hit: the write at which the fault happened; None before.
+        forbidden: the requests since `reset` that the operator has no right to.
         kill: ends the operator with SIGKILL; set by the owner of the process.
     """
 
@@ -120,6 +122,7 @@ class FaultProxy:
         self.writes: list[Write] = []
         self.requests = 0
         self.hit: Write | None = None
+        self.forbidden: list[str] = []
         self.kill: Callable[[], None] = lambda: None
         self._fault, self._subject = UNDISTURBED, ""
         self._count = self._deletes = self._at_target = 0
@@ -136,7 +139,7 @@ class FaultProxy:
     def reset(self) -> None:
         """Forget the writes so far and the fault, which ends."""
         self.arm(UNDISTURBED, "")
-        self.writes, self.hit = [], None
+        self.writes, self.hit, self.forbidden = [], None, []
         self._past_ends = self._no_watches_until = self._frozen_until = 0.0
         self._past.clear()
         self._loop.call_soon_threadsafe(self._thawed.set)
@@ -232,6 +235,8 @@ class FaultProxy:
                 self._record(number, request, body, fault.status, is_hit)
                 return _refused(fault.status, request)
         status, headers, text = await self._ask(request, body)
+        if is_forbidden(status, text):
+            self.forbidden.append(f"{request.method} {request.path}")
         is_lost = is_hit and fault.kind in (
             FaultKind.KILL_AFTER, FaultKind.DROP_ANSWER, FaultKind.STALE_LISTS, FaultKind.AWAY,
         )  # fmt: skip
@@ -311,6 +316,8 @@ class FaultProxy:
             request.method, url, headers=_forwarded(request), data=body or None
         ) as upstream:
             kept = {name: value for name, value in upstream.headers.items() if name.lower() not in _HOP}
+            if upstream.status == 403:
+                self.forbidden.append(f"{request.method} {request.path_qs}")
             response = web.StreamResponse(status=upstream.status, headers=kept)
             await response.prepare(request)
             async for chunk in upstream.content.iter_any():

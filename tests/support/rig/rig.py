@@ -15,6 +15,7 @@ from types import TracebackType
 
 import yaml
 
+from tests.support.rig import rights
 from tests.support.rig.client import ApiError, Body, Client
 from tests.support.rig.control_plane import ControlPlane
 from tests.support.rig.kinds import CRD, FLOW_RUN, KINDS, NAMESPACE, NODE, Kind
@@ -42,6 +43,7 @@ class Rig:
     Args:
         folder: for data and logs; by default a temporary one, which is deleted at the end.
         upstream: whether to run dask-kubernetes and KubeRay.
+        is_fast: whether controllers send as many requests as they can; otherwise as many as by default.
 
     Attributes:
         client: a connection to the API server as administrator.
@@ -51,18 +53,19 @@ class Rig:
         start_seconds: how long the start took.
     """
 
-    def __init__(self, folder: pathlib.Path | None = None, *, upstream: bool = True) -> None:
+    def __init__(self, folder: pathlib.Path | None = None, *, upstream: bool = True, is_fast: bool = True) -> None:
         self._is_temporary = folder is None
         self.folder = folder or pathlib.Path(tempfile.mkdtemp(prefix="flowcluster-rig-"))
         self._upstream = upstream
-        self._control_plane = ControlPlane(self.folder)
+        self._control_plane = ControlPlane(self.folder, is_fast=is_fast)
         self.client, self.kubeconfig = self._control_plane.client, self._control_plane.kubeconfig
         self.processes = self._control_plane.processes
         self.ledger = Ledger(self.client, KINDS)
-        self.proxies = ProxyLoop(self._control_plane.server, self.client.context)
+        operator = self._control_plane.client_of(rights.OPERATOR)
+        self.proxies = ProxyLoop(self._control_plane.server, operator.context)
         self.nursery = Nursery()
         self._numbers = itertools.count(1)
-        self._clients: list[Client] = []
+        self._clients = [operator]
         self.start_seconds = 0.0
 
     def __enter__(self) -> Rig:
@@ -76,6 +79,7 @@ class Rig:
             self.nursery.start()
             self._control_plane.start()
             self._install_crds()
+            rights.grant(self.client)
             self._start_nodes()
             if self._upstream:
                 self._start_upstream()

@@ -13,9 +13,10 @@ import yaml
 from flowcluster_operator.model import Create, Rejection
 from flowcluster_operator.policies.refusals import final_refusal
 from flowcluster_operator.resources import JOB, LEASE
-from tests.support.fake_api import FakeApi
+from tests.support.fake_api import Answer, FakeApi
 from tests.support.rig.faults import REASONS, Fault, FaultKind, target_of
 from tests.support.rig.proxies import FaultProxy, ProxyLoop
+from tests.support.rig.rights import OPERATOR
 
 SUBJECT = "subject"
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/n/leases"
@@ -292,3 +293,20 @@ def test_fault_happens_at_the_status_of_a_phase(proxy: FaultProxy) -> None:
 
     assert proxy.hit is not None
     assert [write.status == 409 for write in proxy.writes] == [False, False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("method", "message", "is_lacking"),
+    [
+        ("POST", f'leases is forbidden: User "{OPERATOR}" cannot create resource "leases"', True),
+        ("POST", "leases is forbidden: exceeded quota", False),
+        ("GET", f'leases is forbidden: User "{OPERATOR}" cannot list resource "leases"', True),
+    ],
+)
+def test_request_that_the_operator_has_no_right_to_is_recorded(
+    api: FakeApi, proxy: FaultProxy, ask: Ask, method: str, message: str, is_lacking: bool
+) -> None:
+    api.inject(Answer(403, message), method)
+    ask(method, LEASES, "subject-1" if method == "POST" else "")
+
+    assert proxy.forbidden == ([f"{method} {LEASES}"] if is_lacking else [])
