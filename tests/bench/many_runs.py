@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import os
 import pathlib
 import sys
@@ -18,9 +19,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 
 from flowcluster_api import names
 from flowcluster_api.driver import EXIT_COMPLETED, Outcome
+from flowcluster_operator.facts import parse_time
 from tests.support.chaos import played
 from tests.support.rig.client import Body
 from tests.support.rig.faults import UNDISTURBED
@@ -43,6 +46,8 @@ _LEADERS = ("scheduler", "head")
 _RATIO = {"Dask": 1.5, "Ray": 2.0}
 #: Bounds: CPU seconds of our operator and its writes a run, over the run's life.
 _CPU_SECONDS, _WRITES = 0.12, 14 + _WORKERS
+#: Bound: seconds from the end of a run until nothing of it is left, p99.
+_TEARDOWN = 10.0
 #: Bound: the time a run with 300 runs, in times of that with 100.
 _CLIFF = 1.3
 #: Runs of the phase that counts writes: the proxy is slow.
@@ -75,6 +80,7 @@ class Life:
         before: bytes of the operator before the first run.
         memory: its bytes when all runs were Running.
         after: its bytes when all were over.
+        teardowns: of each run, seconds from its end until nothing of it was left, by its status.
     """
 
     started: Measured
@@ -82,6 +88,7 @@ class Life:
     before: int
     memory: int
     after: int
+    teardowns: list[float]
 
 
 class Bench:
@@ -124,21 +131,30 @@ class Bench:
             memory = operator.memory()
             ended = self._end(view, operator, self._runs)
             after = operator.memory()
+        teardowns = self._teardowns(view)
         self._clear(view)
-        return Life(started, ended, before, memory, after)
+        return Life(started, ended, before, memory, after, teardowns)
 
-    def writes(self, runs: int) -> Counter[str]:
-        """Count our operator's writes over the life of some runs, by method and kind."""
+    def writes(self, runs: int) -> tuple[Counter[str], list[float]]:
+        """Count our operator's writes over the life of some runs, which end one after the other.
+
+        Returns:
+            The writes by method and kind, and the seconds of each teardown.
+        """
         view = self._rig.create_namespace(f"writes-{self._kind}")
         settings = {"FLOWCLUSTER_RESYNC_SECONDS": "60"}
         with RigOperator(self._rig, view.namespace, settings, is_fresh=True) as operator:
             self._warm_up(view)
             operator.arm(UNDISTURBED, "many-")
             self._start(view, None, runs)
-            self._end(view, None, runs)
+            for number, driver in enumerate(view.pods("driver"), 1):
+                played.end_pod(self._rig.client, driver, _GOOD)
+                over = partial(self._is_over, view, number)
+                wait_until(over, f"{number} runs are over", self._limit, every=0.1)
             counted = Counter(f"{write.method} {_plural(write.path)}" for write in operator.proxy.numbered())
+        teardowns = self._teardowns(view)
         self._clear(view)
-        return counted
+        return counted, teardowns
 
     def _start(self, view: View, operator: CpuAndMemory | None, runs: int) -> Measured:
         return self._measure(
@@ -152,7 +168,16 @@ class Bench:
             drivers = view.pods("driver")
             _each(len(drivers), lambda number: played.end_pod(self._rig.client, drivers[number], _GOOD))
 
-        return self._measure(operator, end, lambda: self._in_phase(view, "Succeeded") >= runs)
+        return self._measure(operator, end, lambda: self._is_over(view, runs))
+
+    def _is_over(self, view: View, runs: int) -> bool:
+        return self._in_phase(view, "Succeeded") >= runs
+
+    def _teardowns(self, view: View) -> list[float]:
+        """Return the seconds from the end of each run until nothing of it was left, as whole seconds."""
+        statuses = [run.body.get("status") or {} for run in view.entries(FLOW_RUN)]
+        ends = [(parse_time(item["finishTime"]), item.get("clusterDeletedTime")) for item in statuses]
+        return [(parse_time(gone) - finished).total_seconds() if gone else math.inf for finished, gone in ends]
 
     def _warm_up(self, view: View) -> None:
         """Have the operator make a run, so that its start and first connections are not measured."""
@@ -271,6 +296,10 @@ def _seconds(measured: Measured) -> str:
     return f"{measured.seconds:.1f} s" if measured.is_complete else f"not complete after {measured.seconds:.0f} s"
 
 
+def _p99(seconds: list[float]) -> float:
+    return sorted(seconds)[min(len(seconds) - 1, round(0.99 * len(seconds)))]
+
+
 def _bounded(value: float, bound: float, digits: int = 2) -> str:
     return f"{value:.{digits}f} (bound {bound:g}{'' if value <= bound else ', MISSED'})"
 
@@ -287,6 +316,7 @@ def measure(rig: Rig, kind: str, runs: int, limit: float) -> float:
     _print(f"{kind}, {runs} runs, all Running: {_seconds(started)}; times {_UPSTREAM[kind]} alone: {ratio}")
     _print(f"  CPU seconds a run: {_cpu_words(started, runs)}")
     _print(f"  all over and nothing left: {_seconds(ended)}; CPU seconds a run: {_cpu_words(ended, runs)}")
+    _print(f"  teardown of one of them, p99: {_p99(life.teardowns):.0f} s")
     cpu = (started.cpu["flowcluster"] + ended.cpu["flowcluster"]) / runs
     _print(f"  CPU seconds of flowcluster a run in all: {_bounded(cpu, _CPU_SECONDS, 3)}")
     _print(
@@ -297,8 +327,9 @@ def measure(rig: Rig, kind: str, runs: int, limit: float) -> float:
 
 
 def count(rig: Rig, kind: str, runs: int, limit: float) -> None:
-    """Count our operator's writes and print them."""
-    counted = Bench(rig, kind, runs, limit).writes(runs)
+    """Count our operator's writes and print them, and how long the teardown of one run at a time takes."""
+    counted, teardowns = Bench(rig, kind, runs, limit).writes(runs)
+    _print(f"{kind}, {runs} runs that end one by one, teardown p99: {_bounded(_p99(teardowns), _TEARDOWN, 0)}")
     total = sum(counted.values()) / runs
     _print(f"{kind}, {runs} runs, writes of flowcluster a run: {_bounded(total, _WRITES, 1)}")
     for what, number in sorted(counted.items()):
@@ -311,8 +342,12 @@ def main() -> None:
     parser.add_argument("--runs", type=int, nargs="+", default=[100], help="how many at once; several: one by one")
     parser.add_argument("--kind", choices=sorted(CLUSTERS), action="append", help="by default both")
     parser.add_argument("--limit", type=float, default=600, help="seconds for one phase (default %(default)g)")
+    parser.add_argument(
+        "--default-rates", action="store_true",
+        help="have the controllers of Kubernetes send 20 requests a second at most, as they do by default",
+    )  # fmt: skip
     options = parser.parse_args()
-    with Rig() as rig:
+    with Rig(is_fast=not options.default_rates) as rig:
         for kind in options.kind or sorted(CLUSTERS):
             paces = [measure(rig, kind, runs, options.limit) for runs in options.runs]
             for runs, pace in zip(options.runs[1:], paces[1:], strict=True):
