@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import subprocess
 from typing import Any
 
 import pytest
 
 from tests.support.waiting import wait_until
 from tests.support.world import FLOWS, FlowRun, World
+from tools.install import Installed
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -43,6 +45,17 @@ def test_a_flow_without_a_cluster_runs_alone(world: World) -> None:
     assert status["phase"] == "Succeeded", status["message"]
     assert json.loads(status["flow"]["result"]) == [1, 4, 9]
     assert "cluster" not in status
+
+
+def test_kubectl_wait_returns_when_a_run_is_over(world: World, installed: Installed) -> None:
+    world.create(FlowRun("run", world.flow("outcomes.py:bad"), workers=None).body())
+    command = [str(installed.kubectl), "--kubeconfig", str(installed.kubeconfig), "-n", world.namespace]
+    waits = ["wait", "--for=condition=Finished", "flowrun/run", "--timeout=120s"]
+    done = subprocess.run([*command, *waits], capture_output=True, text=True)
+
+    assert done.stdout == "flowrun.flowcluster.dev/run condition met\n", done.stderr
+    assert world.status("run")["reason"] == "FlowFailed"
+    world.wait_phase("run", "Failed")
 
 
 @pytest.mark.parametrize("kind", ["Dask", "Ray"])
