@@ -32,14 +32,14 @@ def with_events(pod: PodFacts, events: Sequence[Object]) -> PodFacts:
 
 
 def _preparing(events: Sequence[Object]) -> Blocked | None:
-    progress = max((_time(event) for event in events if event.get("reason") in _PROGRESS), default="")
+    progress = max((event_time(event) for event in events if event.get("reason") in _PROGRESS), default="")
     warnings = [
         event
-        for event in sorted(events, key=_time)
+        for event in sorted(events, key=event_time)
         if event.get("type") == "Warning"
         and event.get("reason") not in (*_OTHER, _PULL_SECRETS)
         and not _TRANSIENT.search(event.get("message") or "")
-        and _time(event) > progress
+        and event_time(event) > progress
     ]
     if not warnings:
         return None
@@ -62,10 +62,10 @@ def _pulling(blocked: Blocked, events: Sequence[Object]) -> Blocked | None:
 
 
 def _last(events: Iterable[Object]) -> str:
-    return str(max(events, key=_time, default={}).get("message") or "")
+    return str(max(events, key=event_time, default={}).get("message") or "")
 
 
-def _time(event: Object) -> str:
+def event_time(event: Object) -> str:
     """When an Event happened last; timestamps of Kubernetes, cut to seconds, sort as text."""
     series = (event.get("series") or {}).get("lastObservedTime")
     last = series or event.get("lastTimestamp") or event.get("eventTime") or event.get("firstTimestamp") or ""

@@ -14,7 +14,7 @@ from flowcluster_operator.model import Blocked, Observed, OutOfMemory, PodFacts,
 from flowcluster_operator.policies.advice import advice, refusal_advice
 from flowcluster_operator.policies.parts import COMPONENTS, Part, part_of
 from flowcluster_operator.policies.readiness import readiness
-from flowcluster_operator.resources import DASK_CLUSTER, FLOW_RUN, JOB, RAY_CLUSTER
+from flowcluster_operator.resources import DASK_CLUSTER, DASK_WORKER_GROUP, FLOW_RUN, JOB, RAY_CLUSTER
 
 #: Seconds that the upstream operator may take to act on a new cluster resource. It takes 0.4 when it is idle. One that
 #: acts on others meanwhile has many to make: 100 clusters take dask-kubernetes 20 s.
@@ -26,6 +26,8 @@ _OPERATOR = "operator"
 _LOGGED = "Logging"
 #: Children that are built from templates of the spec.
 _OF_TEMPLATES = (JOB.kind, DASK_CLUSTER.kind, RAY_CLUSTER.kind)
+#: The part of a run that lacks pods, by the kind of the object that has none; the cluster as a whole for other kinds.
+_WITHOUT_PODS = {JOB.kind: names.COMPONENT_DRIVER, DASK_WORKER_GROUP.kind: names.COMPONENT_WORKER}
 #: What our chart brings along to serve a kind.
 _CHARTS = {DASK_CLUSTER.kind: "dask-kubernetes-operator", RAY_CLUSTER.kind: "kuberay-operator"}
 
@@ -179,7 +181,7 @@ def _pods_missing(observed: Observed) -> Cause | None:
                 component = labels.get(names.LABEL_COMPONENT, names.COMPONENT_CLUSTER)
                 return _no_pod(observed, component, condition.get("reason") or c.REJECTED, condition["message"])
     for warning in reversed(observed.warnings):
-        component = names.COMPONENT_DRIVER if warning.kind == JOB.kind else names.COMPONENT_CLUSTER
+        component = _WITHOUT_PODS.get(warning.kind, names.COMPONENT_CLUSTER)
         if warning.reason == _LOGGED:  # an error with its traceback: the last line has what the API server answered
             return _no_pod(observed, component, c.REJECTED, last_line(warning.message))
         return _no_pod(observed, component, warning.reason, warning.message)

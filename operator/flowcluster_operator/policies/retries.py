@@ -6,6 +6,8 @@ no failure of the flow and is counted apart.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from flowcluster_api import driver, names
 from flowcluster_operator.model import Amend, Observed, PodFacts, Resizing, identity
 from flowcluster_operator.resources import JOB, Object
@@ -31,6 +33,15 @@ def has_more(observed: Observed, exit_code: int | None) -> bool:
     if pods[-1].disrupted is not None:
         return sum(pod.failure is not None and pod.failure.reason == "Evicted" for pod in pods) <= EVICTIONS
     return _failed(pods) <= job_limit(observed)
+
+
+def awaits_attempt(job: Object, drivers: Sequence[PodFacts]) -> bool:
+    """Whether a Job is to start another pod: all of its pods have ended, and attempts are left."""
+    if not drivers or any(pod.ended is None for pod in drivers):
+        return False
+    last = max(drivers, key=lambda pod: (pod.created, pod.name)).ended
+    is_final = last is not None and last.exit_code in (driver.EXIT_COMPLETED, driver.EXIT_NOT_STARTED)
+    return not is_final and _failed(drivers) <= job["spec"].get("backoffLimit", 0)
 
 
 def job_limit(observed: Observed) -> int:
@@ -68,7 +79,7 @@ def limiting(observed: Observed) -> Resizing:
     return Resizing((Amend(JOB, *identity(job), {"spec": {"backoffLimit": limit}}),))
 
 
-def _failed(pods: list[PodFacts]) -> int:
+def _failed(pods: Sequence[PodFacts]) -> int:
     return sum(pod.ended is not None and pod.disrupted is None for pod in pods)
 
 

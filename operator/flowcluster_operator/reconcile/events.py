@@ -15,17 +15,18 @@ from typing import NamedTuple
 
 from flowcluster_api import names
 from flowcluster_operator.errors import ApiError, ApiUnavailable
-from flowcluster_operator.facts import parse_time
+from flowcluster_operator.facts import parse_time, timestamp
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.model import Key, PodFacts, Warned
-from flowcluster_operator.pod_events import with_events
-from flowcluster_operator.resources import DASK_CLUSTER, EVENT, JOB, RAY_CLUSTER, Object
+from flowcluster_operator.pod_events import event_time, with_events
+from flowcluster_operator.policies.retries import awaits_attempt
+from flowcluster_operator.resources import DASK_CLUSTER, DASK_WORKER_GROUP, EVENT, JOB, RAY_CLUSTER, Object
 
 #: Seconds that a node may prepare a pod before its Events are listed.
 PREPARING_SECONDS = 3.0
 #: Seconds that an object may be without a pod before its Events are listed. dask-kubernetes writes Events when it fails
 #: to create a Deployment; it takes some seconds for many clusters.
-PODLESS_SECONDS = {JOB.kind: 1.0, RAY_CLUSTER.kind: 1.0, DASK_CLUSTER.kind: 5.0}
+PODLESS_SECONDS = {JOB.kind: 1.0, RAY_CLUSTER.kind: 1.0, DASK_CLUSTER.kind: 5.0, DASK_WORKER_GROUP.kind: 5.0}
 #: Seconds between two readings of one object's Events, at first and at most. Two listings of one namespace are at least
 #: the first apart.
 FIRST_PAUSE, LONGEST_PAUSE = 1.5, 10.0
@@ -154,14 +155,28 @@ class EventLooks:
 _READ = ("type", "reason", "message", "series", "lastTimestamp", "eventTime", "firstTimestamp")
 
 
-def podless(cluster: Object | None, job: Object | None, pods: Sequence[PodFacts], has_deployment: bool) -> list[Object]:
-    """Return the Job and cluster resource of a run that have no pods: only their Events have the reason."""
-    there = {pod.component for pod in pods}
-    found = [job] if job is not None and names.COMPONENT_DRIVER not in there else []
+def podless(
+    cluster: Object | None,
+    job: Object | None,
+    pods: Sequence[PodFacts],
+    has_deployment: bool,
+    groups: Sequence[Object] = (),
+) -> list[Object]:
+    """Return the Job, cluster resource and worker groups of a run that lack pods: only their Events have the reason.
+
+    A Job lacks one before its first attempt, and between two. A worker group of Dask lacks some when there is a
+    scheduler, and none of the workers that the cluster asks for.
+    """
+    there, drivers = {pod.component for pod in pods}, _drivers(pods)
+    found = [job] if job is not None and (not drivers or awaits_attempt(job, drivers)) else []
     if cluster is None or cluster["kind"] not in PODLESS_SECONDS:
         return found
-    has_pods = has_deployment if cluster["kind"] == DASK_CLUSTER.kind else names.COMPONENT_HEAD in there
-    return found if has_pods else [*found, cluster]
+    is_dask = cluster["kind"] == DASK_CLUSTER.kind
+    if not (has_deployment if is_dask else names.COMPONENT_HEAD in there):
+        return [*found, cluster]
+    if is_dask and names.COMPONENT_WORKER not in there and cluster["spec"]["worker"]["replicas"] > 0:
+        return [*found, *groups]
+    return found
 
 
 def waiting_for_pods(objects: Iterable[Object]) -> list[Waiting]:
@@ -172,14 +187,21 @@ def waiting_for_pods(objects: Iterable[Object]) -> list[Waiting]:
     ]
 
 
-def warned(objects: Iterable[Object], events: dict[str, list[Object]]) -> tuple[Warned, ...]:
-    """Return what Events report of objects that got no pods, oldest first."""
+def warned(
+    objects: Iterable[Object], events: dict[str, list[Object]], pods: Sequence[PodFacts] = ()
+) -> tuple[Warned, ...]:
+    """Return what Events report of objects that got no pods, oldest first: of a Job since it got its last one."""
+    last = max((timestamp(pod.created) for pod in _drivers(pods)), default="")
     return tuple(
         Warned(obj["kind"], obj["metadata"]["name"], item.get("reason") or "", item.get("message") or "")
         for obj in objects
         for item in events.get(obj["metadata"]["uid"], ())
-        if item.get("type") != "Normal"
+        if item.get("type") != "Normal" and (obj["kind"] != JOB.kind or not last or event_time(item) > last[:19])
     )
+
+
+def _drivers(pods: Sequence[PodFacts]) -> list[PodFacts]:
+    return [pod for pod in pods if pod.component == names.COMPONENT_DRIVER]
 
 
 def preparing(pods: Sequence[PodFacts]) -> list[Waiting]:

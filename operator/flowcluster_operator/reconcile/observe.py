@@ -45,6 +45,7 @@ from flowcluster_operator.reconcile.references import FRESH_SECONDS
 from flowcluster_operator.reconcile.verify import known_left, nothing_left
 from flowcluster_operator.resources import (
     ACCESS,
+    DASK_WORKER_GROUP,
     DEPLOYMENT,
     FLOW_RUN,
     JOB,
@@ -92,7 +93,8 @@ async def observe(
     if is_live and not is_guest and (leader := (status.get("cluster") or {}).get("scheduler")):
         await _read_leader(store, kube, key, leader)
     pods = [pod_facts(pod) for pod in store.children(key, POD)]
-    lacking = podless(cluster, job, pods, bool(store.children(key, DEPLOYMENT))) if is_live else []
+    deployments, groups = bool(store.children(key, DEPLOYMENT)), store.children(key, DASK_WORKER_GROUP)
+    lacking = podless(cluster, job, pods, deployments, groups) if is_live else []
     waits = [*waiting_for_pods(lacking), *preparing(pods)] if is_live else []
     events = await memory.events.read(kube, key, waits, now)
     parent = await _parent(store, kube, key, run)
@@ -121,7 +123,7 @@ async def observe(
         upstream_children=tuple(obj for resource in UPSTREAM_CHILDREN for obj in store.children(key, resource)),
         orphans=tuple(store.orphans(key)),
         pods=completed(pods, events),
-        warnings=warned(lacking, events),
+        warnings=warned(lacking, events, pods),
         events_due=memory.events.next_look(key, now),
         rejections=tuple(rejections),
         reference=await _reference(kube, memory, key, spec, backend, pods) if is_live else Reference(),

@@ -13,6 +13,7 @@ from flowcluster_operator.policies.ending import Ending
 from flowcluster_operator.policies.losses import with_losses
 from flowcluster_operator.policies.readiness import Readiness, is_usable, readiness, ready_leader, ready_workers
 from flowcluster_operator.policies.refusals import is_refused
+from flowcluster_operator.policies.retries import attempts, awaits_attempt
 from flowcluster_operator.policies.scaling import scale
 from flowcluster_operator.policies.usage import used
 from flowcluster_operator.reconcile.history import record_attempts, record_incidents
@@ -73,7 +74,7 @@ def begin(observed: Observed, draft: Draft, settings: Settings) -> None:
     children += [f"Job {name}"] if has_flow else []
     if children:
         draft.tell(c.CREATING, " and ".join(children))
-    waits = _waits(readiness(observed, scale(observed, settings)), started=not has_flow)
+    waits = _waits(observed, readiness(observed, scale(observed, settings)), started=not has_flow)
     draft.explain(c.WAITING, ", ".join(waits) or "the run is starting")
     draft.summarise("progressing", c.WAITING, draft.status["message"])
 
@@ -213,7 +214,7 @@ def judge(observed: Observed, draft: Draft, why: Cause | None, settings: Setting
         draft.phase("Running")
     else:
         draft.phase("Starting")
-    waits = _waits(verdict, started=started)
+    waits = _waits(observed, verdict, started=started)
     if why is not None:
         _tell_cause(draft, why)
     elif waits:
@@ -224,9 +225,14 @@ def judge(observed: Observed, draft: Draft, why: Cause | None, settings: Setting
     return running and not waits
 
 
-def _waits(verdict: Readiness, *, started: bool) -> list[str]:
+def _waits(observed: Observed, verdict: Readiness, *, started: bool) -> list[str]:
     """Return what a run waits for."""
-    return [*([] if verdict.ready else [verdict.message]), *([] if started else ["waiting for the driver"])]
+    waits = [] if verdict.ready else [verdict.message]
+    if not started:
+        waits.append("waiting for the driver")
+    elif observed.job is not None and awaits_attempt(observed.job, attempts(observed)):
+        waits.append("waiting for the next attempt of the driver")
+    return waits
 
 
 def _tell_changes(observed: Observed, draft: Draft, ready: bool, message: str, started: bool) -> None:

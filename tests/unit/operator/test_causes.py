@@ -324,6 +324,19 @@ def test_deployment_that_dask_kubernetes_cannot_make_is_named() -> None:
     assert found.message == f"no pod for the cluster: {answer}"
 
 
+def test_worker_that_dask_kubernetes_cannot_make_is_named() -> None:
+    text = "Handler 'daskworkergroup_replica_update/spec.worker.replicas' failed with an exception. Will retry."
+    answer = 'kr8s.ServerError: deployments.apps "x" is forbidden: exceeded quota: team, requested: count/deployments=1'
+    warnings = (Warned("DaskWorkerGroup", "x", "Logging", f"{text}\nTraceback:\n{answer}"),)
+    seen = observed(status=started(), pods=[pod("scheduler"), pod("driver")], **{**CHILDREN, "warnings": warnings})
+    found = cause(seen, None, NOW)
+
+    assert found is not None
+    assert (found.reason, found.part) == ("Rejected", "worker")
+    assert found.message.startswith(f"no pod for the worker: {answer}")
+    assert "spec.cluster.workers.resources" in found.message
+
+
 def test_refused_child_names_what_to_do() -> None:
     refused = Rejection("Job", "x", 403, 'jobs.batch "x" is forbidden: exceeded quota: team, requested: count/jobs=1')
     found = cause(observed(status=started(), **{**CHILDREN, "job": None, "rejections": (refused,)}), None, NOW)

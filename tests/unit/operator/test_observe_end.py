@@ -29,7 +29,21 @@ from flowcluster_operator.resources import (
     Object,
 )
 from tests.support.fake_api import Answer, FakeApi, Hold, StaleList
-from tests.support.makers import KEY, KEYS, SETTINGS, access, ago, cluster, job, lease, of_lease, run, spec
+from tests.support.makers import (
+    KEY,
+    KEYS,
+    SETTINGS,
+    access,
+    ago,
+    cluster,
+    deployment,
+    ended,
+    job,
+    lease,
+    of_lease,
+    run,
+    spec,
+)  # fmt: skip
 from tests.support.observing import FINISHED, NAME, Rig, labelled_pod
 
 
@@ -37,6 +51,15 @@ from tests.support.observing import FINISHED, NAME, Rig, labelled_pod
 def rig(api: FakeApi, kube: Kube) -> Rig:
     """Nothing known, and nothing there."""
     return Rig(api, kube)
+
+
+def child_of(above: Object, kind: str, name: str) -> Object:
+    """An object that another one controls, some seconds old."""
+    owner = {**{field: above[field] for field in ("apiVersion", "kind")}, "controller": True}
+    owner |= {field: above["metadata"][field] for field in ("name", "uid")}
+    metadata = {**child_metadata(KEY, "cluster"), "name": name, "uid": f"uid-{kind}", "resourceVersion": "5"}
+    metadata |= {"creationTimestamp": ago(30), "ownerReferences": [owner]}
+    return {"apiVersion": above["apiVersion"], "kind": kind, "metadata": metadata}
 
 
 class TestWarnings:
@@ -71,12 +94,55 @@ class TestWarnings:
 
         assert [warned.kind for warned in (await rig.observe()).warnings] == ["RayCluster"]
 
+    @pytest.mark.parametrize(
+        ("workers", "there", "is_read"),
+        [(2, ["scheduler"], True), (0, ["scheduler"], False), (2, ["scheduler", "worker"], False)],
+        ids=["no worker", "none requested", "a worker"],
+    )
+    async def test_observe_reads_the_warnings_of_a_worker_group_without_workers(
+        self, rig: Rig, workers: int, there: list[str], is_read: bool
+    ) -> None:
+        """A quota can admit the scheduler's Deployment and refuse those of the workers."""
+        made = cluster()
+        made["spec"]["worker"]["replicas"] = workers
+        group = child_of(made, "DaskWorkerGroup", f"{NAME}-default")
+        rig.known(run(), lease(), made, group, deployment(), *map(labelled_pod, there))
+        self.happened(rig, self.event(group))
+
+        expected = [Warned("DaskWorkerGroup", f"{NAME}-default", "FailedCreate", "forbidden by policy")]
+        assert list((await rig.observe()).warnings) == expected * is_read
+
     async def test_observe_reads_no_warnings_of_a_job_with_a_pod(self, rig: Rig) -> None:
         rig.known(run(spec(workers=None)), lease(), job(), labelled_pod("driver"))
         self.happened(rig, self.event(job()))
 
         assert (await rig.observe()).warnings == ()
         assert rig.api.requests == []
+
+    @pytest.mark.parametrize(
+        ("limit", "state", "age", "is_read"),
+        [
+            (1, ended(1), 5, True),
+            (1, ended(1), 25, False),
+            (0, ended(1), 5, False),
+            (1, ended(0), 5, False),
+            (1, {"running": {}}, 5, False),
+        ],
+        ids=["since the last pod", "before the last pod", "no attempt left", "completed", "runs"],
+    )
+    async def test_observe_reads_the_warnings_of_a_job_between_two_attempts(
+        self, rig: Rig, limit: int, state: Object, age: float, is_read: bool
+    ) -> None:
+        """A quota can refuse the second pod."""
+        made = job()
+        made["spec"]["backoffLimit"] = limit
+        first = labelled_pod("driver")
+        first["metadata"]["creationTimestamp"] = ago(20)
+        first["status"]["containerStatuses"] = [{"name": "driver", "state": state, "restartCount": 0}]
+        rig.known(run(spec(workers=None)), lease(), made, first)
+        self.happened(rig, {**self.event(made), "lastTimestamp": ago(age)})
+
+        assert [warned.reason for warned in (await rig.observe()).warnings] == ["FailedCreate"] * is_read
 
     async def test_observe_reads_no_warnings_of_a_job_that_is_new(self, rig: Rig) -> None:
         """Its controller needs a moment."""

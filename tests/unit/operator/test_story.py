@@ -10,7 +10,7 @@ import pytest
 
 from flowcluster_api import conditions as c
 from flowcluster_api.v1alpha1 import FlowRunSpec
-from flowcluster_operator.model import Observed, Trouble
+from flowcluster_operator.model import Observed, Trouble, Warned
 from flowcluster_operator.policies.ending import driver_end
 from flowcluster_operator.policies.retries import EVICTIONS
 from flowcluster_operator.reconcile.failing import failing
@@ -124,6 +124,29 @@ class TestAttempts:
 
         assert [entry["reason"] for entry in status["story"]].count(c.ATTEMPT_ENDED) == 1
         assert [entry for entry in status["story"] if "part" in entry] == []
+
+    @pytest.mark.parametrize("refused", [True, False])
+    def test_status_has_what_the_next_attempt_waits_for(self, refused: bool) -> None:
+        """Its Job waits, too: some seconds longer after each attempt."""
+        made = job()
+        made["spec"]["backoffLimit"] = 5
+        message = 'Error creating: pods "x-" is forbidden: exceeded quota: team'
+        warnings = (Warned("Job", "x", "FailedCreate", message),) if refused else ()
+        before = settled(retried(started(), attempt(1), job=made))
+        plan = plan_for(retried(before, attempt(1, ended(1, FAILED)), job=made, warnings=warnings))
+        status = plan.status or {}
+
+        assert (before["phase"], before["reason"], status["phase"]) == ("Running", "FlowRunning", "Running")
+        assert status["reason"] == ("FailedCreate" if refused else c.WAITING)
+        assert ("exceeded quota" if refused else "waiting for the next attempt") in status["message"]
+        assert plan.requeue is not None
+
+    def test_status_waits_for_no_attempt_while_one_runs(self) -> None:
+        made = job()
+        made["spec"]["backoffLimit"] = 5
+        seen = retried(started(), attempt(1, ended(1, FAILED)), attempt(2), job=made)
+
+        assert settled(seen)["reason"] == "FlowRunning"
 
     def test_last_end_is_the_runs_own(self) -> None:
         status = settled(retried(started(), attempt(1, ended(1, FAILED)), limit=0))
