@@ -87,7 +87,7 @@ _POD = _fields(
 )
 _JOB = _fields(
     spec=_fields("backoffLimit", template=_fields(spec=_KEYS)),
-    status=_fields(conditions=_Items(_CONDITION, "type", ("Complete", "Failed"))),
+    status=_fields(conditions=_Items(_CONDITION, "type", ("Complete", "Failed", "Suspended"))),
 )
 _DASK_CLUSTER = _fields(
     metadata={**_METADATA, "annotations": {LAST_HANDLED: _PRESENCE}},

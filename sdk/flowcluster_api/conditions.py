@@ -71,6 +71,7 @@ DEADLINE_EXCEEDED = "DeadlineExceeded"  # spec.activeDeadlineSeconds passed
 IDLE_TIMEOUT_EXCEEDED = "IdleTimeoutExceeded"  # nothing ran on the cluster for spec.idleTimeoutSeconds
 CLUSTER_OPERATOR_SILENT = "ClusterOperatorSilent"  # nobody acts on the DaskCluster
 CLUSTER_KIND_MISSING = "ClusterKindMissing"  # the API server does not know DaskCluster or RayCluster
+JOB_SUSPENDED = "JobSuspended"  # another party has suspended the driver's Job, as queues of Jobs do
 REJECTED = "Rejected"  # the API server refused a child: quota, admission, a wrong template
 CLUSTER_NOT_FOUND = "ClusterNotFound"  # spec.cluster.ref names nothing
 CLUSTER_NOT_READY = "ClusterNotReady"  # the scheduler or head of the cluster that spec.cluster.ref names is not Ready

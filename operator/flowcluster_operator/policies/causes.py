@@ -56,6 +56,7 @@ def cause(observed: Observed, backend: Backend | None, now: dt.datetime) -> Caus
     return (
         _rejected(observed)
         or _pods_blocked(observed)
+        or _job_suspended(observed)
         or _pods_missing(observed)
         or _reference_unusable(observed)
         or (_cluster_silent(observed, backend, now) if backend else None)
@@ -171,6 +172,16 @@ def _sentence(blocked: Blocked, component: str = "") -> str:
     if c.cause_class(reason) == "Image":
         return f"{where and f'{where.strip()}: '}the image cannot be pulled: {message or reason}"
     return f"{reason}: {where}{message}" if message else f"{reason}: {where}".rstrip(": ")
+
+
+def _job_suspended(observed: Observed) -> Cause | None:
+    """Return that another party has suspended the run's Job: the operator never does."""
+    for condition in ((observed.job or {}).get("status") or {}).get("conditions") or []:
+        if condition["type"] == "Suspended" and condition["status"] == "True":
+            words = "a controller that queues Jobs, such as Kueue, has to admit it"
+            name = (observed.job or {})["metadata"]["name"]
+            return Cause(c.JOB_SUSPENDED, f"Job {name} is suspended: {words}", names.COMPONENT_DRIVER)
+    return None
 
 
 def _pods_missing(observed: Observed) -> Cause | None:

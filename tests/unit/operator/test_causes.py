@@ -13,6 +13,8 @@ from flowcluster_operator.model import Blocked, Rejection, Scale, Warned
 from flowcluster_operator.policies.advice import advice
 from flowcluster_operator.policies.causes import BUSY_SECONDS, SILENCE_SECONDS, cause
 from flowcluster_operator.policies.parts import part_of
+from flowcluster_operator.projection import projected
+from flowcluster_operator.resources import JOB
 from flowcluster_operator.upstream import UpstreamActivity
 from tests.support.makers import (
     KEY,
@@ -22,6 +24,7 @@ from tests.support.makers import (
     cluster,
     deployment,
     ended,
+    job,
     observed,
     outcome,
     pod,
@@ -335,6 +338,20 @@ def test_worker_that_dask_kubernetes_cannot_make_is_named() -> None:
     assert (found.reason, found.part) == ("Rejected", "worker")
     assert found.message.startswith(f"no pod for the worker: {answer}")
     assert "spec.cluster.workers.resources" in found.message
+
+
+@pytest.mark.parametrize("status", ["True", "False"])
+def test_job_that_another_party_has_suspended_is_named(status: str) -> None:
+    """A controller that queues Jobs does so until it admits them."""
+    suspended = {"type": "Suspended", "status": status, "reason": "JobSuspended", "message": "Job suspended"}
+    made = projected(JOB, {**job(), "status": {"conditions": [suspended]}})
+    seen = observed(status=started(), pods=READY_PODS, **{**CHILDREN, "job": made})
+    found = cause(seen, None, NOW)
+
+    assert (found is not None) is (status == "True")
+    if found is not None:
+        assert (found.reason, found.part) == ("JobSuspended", "driver")
+        assert settled(seen)["reason"] == "JobSuspended"
 
 
 def test_refused_child_names_what_to_do() -> None:
