@@ -16,7 +16,7 @@ from flowcluster_api.driver import EXIT_COMPLETED, EXIT_FAILED, Outcome
 from flowcluster_api.progress import Progress
 from tests.support.chaos import played
 from tests.support.rig.client import Body
-from tests.support.rig.kinds import DASK_CLUSTER, FLOW_RUN, JOB, LEASE, NETWORK_POLICY, POD, SERVICE
+from tests.support.rig.kinds import DASK_CLUSTER, FLOW_RUN, JOB, LEASE, NETWORK_POLICY, POD, SERVICE, Kind
 from tests.support.rig.ledger import Entry
 from tests.support.rig.operator import RigOperator
 from tests.support.rig.rig import Rig
@@ -29,6 +29,7 @@ _BAD = Outcome(state="Failed", reason="FlowFailed", message="the flow failed", e
 _FLOW: Body = {"entrypoint": "flows.py:flow"}
 _DASK: Body = {"kind": "Dask", "workers": {"minimum": 1, "maximum": 1}}
 _STEP_SECONDS = 120.0
+_QUOTA = Kind("ResourceQuota", "v1", "resourcequotas")
 
 
 class Scene:
@@ -168,6 +169,29 @@ def dead_node(rig: Rig) -> None:
     assert gone.is_gone
 
 
+def refused_attempt(rig: Rig) -> None:
+    """A quota refuses the pod of the second attempt, until the administrator removes it."""
+    scene = Scene(rig, "refused")
+    with RigOperator(rig, scene.namespace):
+        scene.create("run", flow={**_FLOW, "backoffLimit": 1})
+        scene.wait_phase("run", "Running")
+        first = scene.pod("driver")
+        rig.client.create(
+            _QUOTA.path(scene.namespace), {"metadata": {"name": "no-pods"}, "spec": {"hard": {"pods": "0"}}}
+        )
+        quota = _QUOTA.path(scene.namespace, "no-pods")
+        scene.wait(lambda: (rig.client.get(quota) or {}).get("status", {}).get("hard"), "the quota is enforced")
+        played.end_pod(rig.client, first, _BAD)
+        scene.wait(lambda: scene.view.status("run").get("reason") == "FailedCreate", "the status has the cause")
+        shown = scene.view.status("run")
+        rig.client.delete(quota)
+        played.end_pod(rig.client, scene.pod("driver", first), _GOOD)
+        scene.wait_phase("run", "Succeeded")
+
+    assert shown["phase"] == "Running"
+    assert "exceeded quota: no-pods" in shown["message"]
+
+
 def sidecar(rig: Rig) -> None:
     """A driver fails beside a container that runs on, and can be tried again."""
     scene = Scene(rig, "sidecar")
@@ -246,7 +270,16 @@ def inheritance(rig: Rig) -> None:
 
 _STORIES = {
     story.__name__: story
-    for story in (classes, idle_timeout, backoff_limit, dead_node, sidecar, copied_labels, inheritance)
+    for story in (
+        classes,
+        idle_timeout,
+        backoff_limit,
+        dead_node,
+        refused_attempt,
+        sidecar,
+        copied_labels,
+        inheritance,
+    )
 }
 
 
@@ -267,6 +300,10 @@ def test_idle_timeout_that_is_added_to_a_live_run_ends_it(stories: dict[str, Fut
 
 def test_backoff_limit_that_is_raised_gives_a_live_run_another_attempt(stories: dict[str, Future[None]]) -> None:
     stories["backoff_limit"].result()
+
+
+def test_status_names_the_quota_that_refuses_the_next_attempt(stories: dict[str, Future[None]]) -> None:
+    stories["refused_attempt"].result()
 
 
 def test_attempt_follows_a_failed_one_although_a_container_beside_the_driver_runs_on(
