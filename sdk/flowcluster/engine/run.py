@@ -32,6 +32,7 @@ class FlowRun(context.FlowContext):
         tally: the states of its task runs and subflow runs, counted as they end.
         interrupt: what broke the run off and has to go on to whoever called it: SystemExit,
             KeyboardInterrupt, the cancellation of its coroutine.
+        late_interrupt: the same after the run's end, such as in a hook: it changes nothing about the run.
         exit: the first ``sys.exit`` of a task.
         raised: what ended the run before its function returned, if something did.
         has_started: whether the flow function was called.
@@ -58,6 +59,7 @@ class FlowRun(context.FlowContext):
         self.state = states.pending()
         self.tally = Tally()
         self.interrupt: BaseException | None = None
+        self.late_interrupt: BaseException | None = None
         self.exit: SystemExit | None = None
         self.raised: Exception | None = None
         self.has_started = False
