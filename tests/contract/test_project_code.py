@@ -29,7 +29,10 @@ def run(folder: Path, tax: str, runner: str, address: str) -> str:
 def expected(tax: str) -> str:
     """What the script prints: results of the workers, which are instances of its own classes."""
     gross = 10.0 * (1 + float(tax))
-    return f"gross {gross:.2f}\nlarge 1000 True\ninside {tax}\nnested {gross:.2f}\nerror True no price\n"
+    return (
+        f"gross {gross:.2f}\nlarge 1000 True\ninside {tax}\nnested {gross:.2f}\nprocesses True True\n"
+        "pickled True False\nerror True no price\n"
+    )
 
 
 @pytest.mark.parametrize("kind", ["dask by address", "ray by address"])

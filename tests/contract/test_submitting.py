@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import itertools
+import weakref
 from collections import namedtuple
 from collections.abc import Callable
 from typing import Any
@@ -305,6 +307,29 @@ def test_long_chain_of_tasks_ends(runner: TaskRunner) -> None:
         return future
 
     assert run(runner, body) == 151
+
+
+def test_tasks_that_a_flow_makes_are_released_before_it_ends(runner: TaskRunner) -> None:
+    made: list[weakref.ref[Callable[[], int]]] = []
+
+    def one() -> None:
+        def function() -> int:
+            return 1
+
+        made.append(weakref.ref(function))
+        task(function).submit().wait()
+
+    def left() -> int:
+        gc.collect()
+        return sum(function() is not None for function in made)
+
+    @flow(task_runner=runner)
+    def body() -> None:
+        for _ in range(5):
+            one()
+        wait_until(lambda: left() <= 1, "at most the last one is left")
+
+    body()
 
 
 def test_long_chain_of_failures_ends(runner: TaskRunner) -> None:

@@ -72,7 +72,7 @@ async def run(
     tags = context.tags_here.set(context.united(run.tags, spec.tags))
     run.tags = context.tags_here.get()
     prints.install(run.log_prints)
-    child_processes.end_with_this_process()
+    child_processes.prepare()
     try:
         with nullcontext(Termination()) if parent else sigterm_interrupts(on_loop=spec.is_async) as termination:
             run.state = await _guarded(run, spec, args, kwargs, colour, wait_for, termination)

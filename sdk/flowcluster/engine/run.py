@@ -22,6 +22,10 @@ from flowcluster.tracebacks import first_time
 _USER_THREADS, _LINGER = 64, 0.1
 
 
+class _Execution:
+    """One execution of a flow run's function: what all runs of a task have in common in it has this as its key."""
+
+
 class FlowRun(context.FlowContext):
     """A flow run, from its call to its final state.
 
@@ -76,7 +80,8 @@ class FlowRun(context.FlowContext):
         self._idle: list[Callable[[], None]] = []
         self._user_calls = 0
         self._after_user_calls: list[Callable[[], None]] = []
-        self._shared: dict[TaskSpec, SharedPart] = {}
+        self._execution = _Execution()
+        self._last_part: SharedPart | None = None
         #: All runs of the tree that are not garbage.
         self._tree: weakref.WeakSet[FlowRun] = parent._tree if parent else weakref.WeakSet()
         with self._lock:
@@ -101,7 +106,7 @@ class FlowRun(context.FlowContext):
         self.tally = Tally()
         self.raised = None
         self.state = states.running()
-        self._shared = {}
+        self._execution, self._last_part = _Execution(), None
 
     def next_name(self, spec: TaskSpec) -> str:
         """The name for one more run of a task: the task's name, its key and the next number."""
@@ -113,10 +118,14 @@ class FlowRun(context.FlowContext):
 
     def shared(self, spec: TaskSpec) -> SharedPart:
         """What all runs of a task have in common; the same object each time, so that runners can send it once."""
-        part = self._shared.get(spec)
-        if part is None:
-            # Several threads may come here at a time; the first one's part is everybody's.
-            part = self._shared.setdefault(spec, self._new_part(spec))
+        part = self._last_part
+        if part is not None and part.spec is spec:
+            return part
+        # With the task, and not here: a task that the flow makes for a few runs is released after them.
+        parts = spec.parts()
+        known: SharedPart | None = parts.get(self._execution)
+        # Several threads may come here at a time; the first one's part is that of all.
+        part = self._last_part = known or parts.setdefault(self._execution, self._new_part(spec))
         return part
 
     def _new_part(self, spec: TaskSpec) -> SharedPart:

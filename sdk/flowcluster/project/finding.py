@@ -76,10 +76,20 @@ def _project(sources: tuple[tuple[str, Source], ...], scripts: frozenset[str]) -
 def _all_roots(scripts: frozenset[str]) -> set[str]:
     found = {os.path.abspath(os.getcwd()), *roots}
     for name in scripts:
-        path = getattr(sys.modules.get(name), "__file__", None)
+        module = sys.modules.get(name)
+        path = getattr(module, "__file__", None)
         if path and not _is_foreign(os.path.abspath(path)):
-            found.add(os.path.dirname(os.path.abspath(path)))
+            package = getattr(module, "__package__", None) or ""
+            # Python imports what is beside the file that a link leads to.
+            found |= {_folder_of(place, package) for place in (os.path.abspath(path), os.path.realpath(path))}
     return found
+
+
+def _folder_of(path: str, package: str) -> str:
+    """The folder of a script; of a module in a package, as in ``python -m shop.report``, that of the package."""
+    for _ in package.split(".") if package else ():
+        path = os.path.dirname(path)
+    return os.path.dirname(path)
 
 
 def _is_foreign(path: str) -> bool:
@@ -130,9 +140,9 @@ class _Search:
             return
         # An interactive session, such as a notebook: only what it defines is known.
         for value in list(vars(module).values()):
-            code = getattr(getattr(value, "fn", value), "__code__", None)
-            for name in _names_in(code) if isinstance(code, CodeType) else ():
-                self._add_named(name)
+            for each in (value, *(list(vars(value).values()) if isinstance(value, type) else ())):
+                for name in _names_in(_code_of(each)):
+                    self._add_named(name)
 
     def _add_loaded(self, name: str) -> None:
         module = sys.modules.get(name)
@@ -175,6 +185,8 @@ class _Search:
 
     def _add_spec(self, name: str, spec: Any) -> bool:
         if spec.origin and spec.origin.endswith(".py") and self.is_ours(os.path.abspath(spec.origin)):
+            if not os.path.isfile(spec.origin):
+                return False  # it is in an archive, such as a zip file
             self._add(name, os.path.abspath(spec.origin), is_package=spec.submodule_search_locations is not None)
             return True
         if spec.origin is None and spec.submodule_search_locations is not None:
@@ -240,11 +252,18 @@ class _Search:
         self._todo.clear()
 
 
-def _names_in(code: CodeType) -> Iterator[str]:
+def _code_of(value: Any) -> Any:
+    """The code of a function, a task, a flow or a method; anything else for other values."""
+    function = value.fget if isinstance(value, property) else getattr(value, "fn", value)
+    return getattr(getattr(function, "__func__", function), "__code__", None)
+
+
+def _names_in(code: Any) -> Iterator[str]:
+    if not isinstance(code, CodeType):
+        return
     yield from code.co_names
     for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _names_in(constant)
+        yield from _names_in(constant)
 
 
 def _too_large(sources: dict[str, Source], size: int) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 from flowcluster import child_processes, context, logs, prints, states
 from flowcluster.context import RunInfo
 from flowcluster.nesting import Slot, replace
-from flowcluster.project import modules
+from flowcluster.project import modules, plain_pickles
 from flowcluster.project.shared import Reference
 from flowcluster.runners.code_cache import CodeCache
 from flowcluster.runners.failure import NamedResult, TaskFailure
@@ -64,11 +64,13 @@ def carry_out(
         left: called with the result, also where the project's modules can be imported; gives what is returned.
     """
     prints.install()  # before a reference to `print` is loaded
-    child_processes.end_with_this_process()
+    child_processes.prepare()
     with contextlib.ExitStack() as project:
         try:
             loading = _codes(code)
             project.enter_context(modules.using(loading.reference, fetch))
+            if modules.current() is not None:
+                plain_pickles.install()
         except BaseException as error:
             return left(not_loaded(info, error))
         return left(_carry_out(loading, info, arguments, upstream, forwarding))

@@ -84,6 +84,15 @@ def test_script_without_a_guard_is_refused_with_the_line(code: str, line: int | 
         assert 'under: if __name__ == "__main__":' in done.stderr
 
 
+def test_script_from_standard_input_needs_no_guard_and_has_no_file_that_processes_look_for() -> None:
+    script = CALL + "go()\nimport multiprocessing.spawn\nprint(multiprocessing.spawn.get_preparation_data('x').keys())"
+
+    done = subprocess.run([sys.executable, "-"], input=script, capture_output=True, text=True, check=True)
+
+    assert "main_path" not in done.stdout
+    assert "init_main" not in done.stdout
+
+
 def test_only_processes_need_a_guard() -> None:
     distributed = pytest.importorskip("distributed")
 
