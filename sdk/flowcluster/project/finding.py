@@ -161,7 +161,9 @@ class _Search:
     def _add_named(self, name: str) -> None:
         """Add a module that an import statement names, with its parents, if it is the project's."""
         top, *rest = name.split(".")
-        if not top or top in _OWN or top in sys.stdlib_module_names or top in self._scripts:
+        if not top or top in _OWN or top in self._scripts:
+            return
+        if top in sys.stdlib_module_names and not self._is_beside(top):
             return
         if top not in self.sources:
             spec = self._spec(top)
@@ -174,6 +176,11 @@ class _Search:
                 continue
             if not self._add_child(parent, child, part):
                 return
+
+    def _is_beside(self, top: str) -> bool:
+        """Whether the project may have a module of this name, such as a package ``test``, in place of Python's."""
+        places = (os.path.join(folder, top) for folder in self._folders)
+        return any(os.path.isfile(f"{place}.py") or os.path.isdir(place) for place in places)
 
     def _spec(self, top: str) -> Any:
         try:

@@ -201,6 +201,20 @@ class TestFinding:
         assert "first" in names
         assert "zipped" not in names
 
+    def test_package_with_a_name_of_the_standard_library_belongs_when_it_is_imported_later(self, folder: Path) -> None:
+        write(
+            folder,
+            first="def run():\n    from antigravity import tools\n    import this\n",
+            antigravity_slash___in__="",
+            antigravity_slash_tools="",
+        )
+        importlib.import_module("first")
+
+        names = found()
+
+        assert {"antigravity", "antigravity.tools"} <= set(names)
+        assert "this" not in names
+
     def test_large_file_does_not_belong_when_no_statement_imports_it(
         self, folder: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
