@@ -365,7 +365,7 @@ def test_tasks_that_a_flow_makes_are_released_before_it_ends(runner: TaskRunner)
     def body() -> None:
         for _ in range(5):
             one()
-        wait_until(lambda: left() <= 1, "at most the last one is left")
+        wait_until(lambda: left() == 0, "none is left")
 
     body()
 

@@ -81,7 +81,6 @@ class FlowRun(context.FlowContext):
         self._user_calls = 0
         self._after_user_calls: list[Callable[[], None]] = []
         self._execution = _Execution()
-        self._last_part: SharedPart | None = None
         #: All runs of the tree that are not garbage.
         self._tree: weakref.WeakSet[FlowRun] = parent._tree if parent else weakref.WeakSet()
         with self._lock:
@@ -106,7 +105,7 @@ class FlowRun(context.FlowContext):
         self.tally = Tally()
         self.raised = None
         self.state = states.running()
-        self._execution, self._last_part = _Execution(), None
+        self._execution = _Execution()
 
     def next_name(self, spec: TaskSpec) -> str:
         """The name for one more run of a task: the task's name, its key and the next number."""
@@ -118,14 +117,11 @@ class FlowRun(context.FlowContext):
 
     def shared(self, spec: TaskSpec) -> SharedPart:
         """What all runs of a task have in common; the same object each time, so that runners can send it once."""
-        part = self._last_part
-        if part is not None and part.spec is spec:
-            return part
         # With the task, and not here: a task that the flow makes for a few runs is released after them.
         parts = spec.parts()
         known: SharedPart | None = parts.get(self._execution)
         # Several threads may come here at a time; the first one's part is that of all.
-        part = self._last_part = known or parts.setdefault(self._execution, self._new_part(spec))
+        part: SharedPart = known or parts.setdefault(self._execution, self._new_part(spec))
         return part
 
     def _new_part(self, spec: TaskSpec) -> SharedPart:
