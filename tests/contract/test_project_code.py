@@ -35,14 +35,15 @@ def expected(tax: str) -> str:
     )
 
 
-@pytest.mark.parametrize("kind", ["dask by address", "ray by address"])
+@pytest.mark.parametrize("kind", ["dask by address", "ray by address", "ray by client"])
 def test_runs_have_their_own_modules_when_they_share_a_cluster(
     kind: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     if kind == "dask by address":
         runner, address = "Dask", request.getfixturevalue("cluster").scheduler_address
     else:
-        runner, address = "Ray", request.getfixturevalue("ray_head").address
+        head = request.getfixturevalue("ray_head")
+        runner, address = "Ray", head.client_address if kind == "ray by client" else head.address
 
     with ThreadPoolExecutor() as threads:
         printed = threads.map(lambda tax: run(tmp_path / tax, tax, runner, address), ("0.19", "0.5"))
