@@ -14,7 +14,6 @@ import functools
 import multiprocessing
 import os
 import pickle
-import sys
 import threading
 import time
 import types
@@ -83,21 +82,9 @@ def _send_code() -> None:
 
 def _reduced(thing: Any) -> Any:
     kind = type(thing)
-    if (kind is types.FunctionType or issubclass(kind, type)) and _is_lost(thing):
+    if (kind is types.FunctionType or issubclass(kind, type)) and pickling.is_lost(thing):
         return _loaded, (pickling.dumps(thing),)
     return NotImplemented
-
-
-def _is_lost(thing: Any) -> bool:
-    name, qualified = getattr(thing, "__module__", None), getattr(thing, "__qualname__", "<")
-    if type(name) is not str or "<" in qualified:
-        return False
-    if name in sys.modules and name != "__main__" and name not in pickling.scripts:
-        return False
-    found: Any = sys.modules.get(name)
-    for part in qualified.split("."):
-        found = getattr(found, part, None)
-    return found is not thing
 
 
 def _loaded(data: bytes) -> Any:

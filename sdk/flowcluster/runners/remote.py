@@ -69,8 +69,7 @@ def carry_out(
         try:
             loading = _codes(code)
             project.enter_context(modules.using(loading.reference, fetch))
-            if modules.current() is not None:
-                plain_pickles.install()
+            plain_pickles.install()
         except BaseException as error:
             return left(not_loaded(info, error))
         return left(_carry_out(loading, info, arguments, upstream, forwarding))

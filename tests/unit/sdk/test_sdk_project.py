@@ -6,6 +6,7 @@ import importlib
 import io
 import os
 import pickle
+import shelve
 import subprocess
 import sys
 import types
@@ -16,10 +17,11 @@ from typing import Any
 
 import pytest
 
-from flowcluster import pickling
+from flowcluster import context, pickling, task
 from flowcluster.engine.hashing import Hasher
 from flowcluster.project import finding, modules, plain_pickles
 from flowcluster.project.shared import PREFIX, Project, Reference, Source, cleaned, public
+from flowcluster.runners.base import SharedPart
 
 
 @pytest.fixture
@@ -67,8 +69,10 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
     for name in ("_loaded", "_users"):
         monkeypatch.setattr(modules, name, {})
-    for name in ("dumps", "dump", "loads", "load", "Pickler", "Unpickler"):
-        monkeypatch.setattr(pickle, name, getattr(pickle, name))
+    for module in (pickle, sys.modules["_pickle"], shelve):
+        for name in ("dumps", "dump", "loads", "load", "Pickler", "Unpickler"):
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, getattr(module, name))
     monkeypatch.setattr(pickle._Unpickler, "find_class", pickle._Unpickler.find_class)
     yield
     vars(pickle)["_Pickler"].reducer_override = None
@@ -395,7 +399,24 @@ def by_library(things: Any) -> tuple[bytes, Any]:
     return file.getvalue(), own_unpickler(file).load()
 
 
-@pytest.mark.parametrize("way", [by_functions, by_file, by_library])
+def by_shelf(things: Any) -> tuple[bytes, Any]:
+    kept: dict[bytes, bytes] = {}
+    shelf: shelve.Shelf[Any] = shelve.Shelf(kept)
+    shelf["key"] = things
+    return kept[b"key"], shelf["key"]
+
+
+def by_imported_name(things: Any) -> tuple[bytes, Any]:
+    """As a function does whose script has imported names from `pickle`."""
+    dumps, loads = pickle.loads(DUMPS), pickle.loads(LOADS)
+    data = dumps(things)
+    return data, loads(data)
+
+
+DUMPS, LOADS = pickle.dumps(pickle.dumps), pickle.dumps(pickle.loads)
+
+
+@pytest.mark.parametrize("way", [by_functions, by_file, by_library, by_shelf, by_imported_name])
 def test_pickle_of_a_task_has_names_that_other_processes_know(
     folder: Path, worker: None, way: Callable[[Any], tuple[bytes, Any]]
 ) -> None:
@@ -425,6 +446,35 @@ def test_task_reads_a_pickle_of_another_process(folder: Path, worker: None, prot
         things = modules.resolve("", "beside", "things")()
         assert pickle.loads(data) == [things[2], things[3], things[1]]
         assert pickle.loads(of_older_version) is things[3]
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 5])
+def test_task_pickles_what_its_script_defines(worker: None, protocol: int) -> None:
+    """On a worker, the name leads to nothing; the process that runs the script knows it."""
+    script: dict[str, Any] = {"__name__": "script_of_test"}
+    exec(f"{CLASSES}\ndef task_function(): return things", script)
+    module = types.ModuleType("script_of_test")
+    module.__dict__.update(script)
+    pickling.scripts.add("script_of_test")
+    sys.modules["script_of_test"] = module
+    of_script = pickle.dumps([module.Colour.RED, module.Outer, module.function], protocol)
+    del sys.modules["script_of_test"]
+    spec = task(script["task_function"]).spec
+    run = context.TaskContext(SharedPart(spec, "run", "flow", "", 20), context.RunInfo("run-0"), None)
+
+    plain_pickles.install()
+    token = context.current.set(run)
+    try:
+        things = script["things"]()
+        data = pickle.dumps(things, protocol)
+        assert pickle.loads(of_script) == [things[2], things[1], things[3]]
+    finally:
+        context.current.reset(token)
+        pickling.scripts.discard("script_of_test")
+
+    loaded = pickle.loads(data)
+    assert [loaded[0].number, loaded[2].value, loaded[3](), loaded[4]()] == [3, 1, 1, 2]
+    assert loaded[:2] == things[:2]
 
 
 def test_task_pickles_other_things_as_usual(worker: None) -> None:

@@ -66,9 +66,9 @@ def in_processes(way: str, item: Item) -> bool:
 
 @task
 def written(data: bytes) -> bytes:
-    item = pickle.loads(data)
-    assert type(item) is Item
-    return pickle.dumps(item)
+    priced = pickle.loads(data)
+    assert (type(priced), type(priced.item)) == (Priced, Item)
+    return pickle.dumps(priced)
 
 
 @flow
@@ -80,8 +80,8 @@ def price_list() -> str:
     print("inside", inside.submit().result())
     print(f"nested {nested.submit(item).result():.2f}")
     print("processes", *(in_processes.submit(way, item).result() for way in ("fork", "spawn")))
-    data = written.submit(pickle.dumps(item)).result()
-    print("pickled", pickle.loads(data) == item, b"_flowcluster" in data)
+    data = written.submit(pickle.dumps(Priced(item))).result()
+    print("pickled", pickle.loads(data) == Priced(item), b"_flowcluster" in data)
     state = fail.submit().wait()
     assert state is not None
     print("error", type(state.data) is prices.PriceError, state.data)
