@@ -49,23 +49,13 @@ def find(scripts: Iterable[str]) -> Project | None:
     """
     by_value = frozenset({"__main__", *scripts})
     with _lock:
-        search = _Search(_all_roots(by_value), by_value)
+        search = Search(_all_roots(by_value), by_value)
         search.run()
         if not search.sources:
             return None
         project = _project(tuple(search.sources.items()), by_value)
     modules.found(project)
     return project
-
-
-def files_for(script: str) -> dict[str, Source]:
-    """The modules below the folder of the file `script` that its import statements lead to, by their names."""
-    folder = os.path.dirname(os.path.abspath(script))
-    own = os.path.splitext(os.path.basename(script))[0]
-    search = _Search({folder}, frozenset({own}), [folder])
-    search.imports_of(script, "", files.read(script))
-    search.follow()
-    return search.sources
 
 
 @functools.lru_cache(maxsize=4)
@@ -97,7 +87,19 @@ def _is_foreign(path: str) -> bool:
     return path.startswith(_PYTHON) or not files.FOREIGN.isdisjoint(path.split(os.sep))
 
 
-class _Search:
+class Search:
+    """Collects the modules of a project.
+
+    Attributes:
+        sources: what was found, by the names of the modules.
+        leads_above: whether a relative import leads above the folder of the packed file.
+
+    Args:
+        folders: those that the files of a project lie below.
+        scripts: names of modules that are sent by value.
+        path: where modules are looked for; None: where this process looks for them.
+    """
+
     def __init__(self, folders: set[str], scripts: frozenset[str], path: list[str] | None = None) -> None:
         self._path = path
         self.sources: dict[str, Source] = {}
@@ -107,6 +109,12 @@ class _Search:
         self._size = 0
         self._spare: dict[str, str] = {}
         self._todo: list[tuple[str, str, bytes]] = []
+        self.leads_above = False
+
+    def add(self, name: str) -> None:
+        """Collect a module and what it needs. Raises ValueError if they are too large."""
+        self._add_named(name)
+        self.follow()
 
     def run(self) -> None:
         """Collect the modules. Raises ValueError if they are too large."""
@@ -241,6 +249,7 @@ class _Search:
                 level = len(base) - len(base.lstrip("."))
                 parts = package.split(".") if package else []
                 if level > len(parts) + (self._path is not None):  # a packed file's folder is its package
+                    self.leads_above = True
                     continue
                 base = ".".join(filter(None, [*parts[: max(0, len(parts) - level + 1)], base.lstrip(".")]))
             self._add_named(base)
