@@ -11,7 +11,7 @@ import sys
 
 import yaml
 
-from flowcluster_api.crd import flow_run_crd
+from flowcluster_api.crd import flow_run_crd, shared_cluster_crd
 from tools import versions
 from tools.admission import template_rules
 from tools.chart_lock import lock_text
@@ -26,11 +26,13 @@ _RULES_HEADER = (
 def generated() -> dict[pathlib.Path, str]:
     """Return each generated file's path in the repository, with what it must hold."""
     crd = _HEADER + yaml.safe_dump(flow_run_crd(), sort_keys=False, width=110)
+    shared = _HEADER + yaml.safe_dump(shared_cluster_crd(), sort_keys=False, width=110)
     version = versions.release()
     chart = pathlib.Path("charts/flowcluster")
     about = versions.in_chart(_text(chart / "Chart.yaml"), version)
     return {
         pathlib.Path("manifests/crds/flowruns.yaml"): crd,
+        pathlib.Path("manifests/crds/sharedclusters.yaml"): shared,
         chart / "files" / "flowruns.yaml": crd,
         chart / "files" / "template-rules.yaml": _RULES_HEADER
         + yaml.safe_dump(template_rules(), sort_keys=False, width=110),

@@ -15,6 +15,11 @@ from flowcluster_operator.resources import Object
 #: What an invalid spec still decides: how the run is stopped and how long its record is kept.
 _KEPT = ("cancel", "suspend", "ttlSecondsAfterFinished", "startDeadlineSeconds", "activeDeadlineSeconds")
 
+_NOT_SERVED = (
+    "spec.cluster.ref: this operator does not serve SharedClusters; name a DaskCluster or RayCluster by "
+    "spec.cluster.kind"
+)
+
 
 def parse(run: Object) -> tuple[FlowRunSpec, str | None]:
     """Parse the spec of a FlowRun.
@@ -24,9 +29,12 @@ def parse(run: Object) -> tuple[FlowRunSpec, str | None]:
     """
     raw: Any = run.get("spec")
     try:
-        return FlowRunSpec.model_validate(raw), None
+        spec = FlowRunSpec.model_validate(raw)
     except pydantic.ValidationError as error:
         return _remainder(raw), _line(error)
+    if spec.cluster is not None and spec.cluster.uses_shared and not spec.suspend:
+        return _remainder(raw), _NOT_SERVED
+    return spec, None
 
 
 def _remainder(raw: Any) -> FlowRunSpec:

@@ -112,7 +112,7 @@ def _container(
         "PYTHONUNBUFFERED": "1",
     }
     if spec.cluster is not None and address is not None:
-        environment[driver.ENV_CLUSTER_KIND] = spec.cluster.kind
+        environment[driver.ENV_CLUSTER_KIND] = spec.cluster.kind or ""
         environment[driver.ENV_CLUSTER_ADDRESS] = address
         environment[driver.ENV_CLUSTER_TIMEOUT] = str(max(spec.start_deadline_seconds, _LEAST_WAIT_SECONDS))
         if adapts is not None:

@@ -26,6 +26,7 @@ def readiness(observed: Observed, scale: Scale) -> Readiness:
     cluster = observed.spec.cluster
     if cluster is None:
         return Readiness(True, c.NO_CLUSTER, "the run has no cluster of its own")
+    assert cluster.kind is not None
     if cluster.ref is not None:
         return _of_reference(observed, f"{cluster.kind}Cluster {cluster.ref.name}", names.LEADERS[cluster.kind])
     waiting, leader = [], names.LEADERS[cluster.kind]

@@ -11,7 +11,7 @@ import datetime as dt
 
 from flowcluster_api import conditions as c
 from flowcluster_operator.backends.base import Backend
-from flowcluster_operator.backends.registry import BACKENDS
+from flowcluster_operator.backends.registry import backend_of
 from flowcluster_operator.defaults import run_defaults
 from flowcluster_operator.desired.inherited import Inheritance, inheriting
 from flowcluster_operator.errors import SpecError, TemplateError
@@ -92,8 +92,7 @@ def _is_empty(observed: Observed) -> bool:
 
 
 def _backend(observed: Observed) -> Backend | None:
-    cluster = observed.spec.cluster if observed.spec else None
-    return BACKENDS[cluster.kind] if cluster else None
+    return backend_of(observed.spec.cluster if observed.spec else None)
 
 
 def _sweep(observed: Observed, settings: Settings, now: dt.datetime) -> Plan:

@@ -16,7 +16,7 @@ from flowcluster_api import lease as leases
 from flowcluster_api import names
 from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.backends.base import Backend
-from flowcluster_operator.backends.registry import BACKENDS
+from flowcluster_operator.backends.registry import BACKENDS, backend_of
 from flowcluster_operator.desired.driver_access import driver_account
 from flowcluster_operator.desired.metadata import controlling_run, root_name
 from flowcluster_operator.desired.tls import keys_in
@@ -76,7 +76,7 @@ async def observe(
     if run is not None and status is not written:
         run = {**run, "status": status}
     over = is_true(status, c.FINISHED)
-    backend = BACKENDS[spec.cluster.kind] if spec and spec.cluster else None
+    backend = backend_of(spec.cluster if spec else None)
     is_live = run is not None and not over
     if is_live and owned(store, LEASE, key) is None and has_had_children(store, key, status):
         await confirm_gone(store, kube, LEASE, key, root_name(LEASE, key))
