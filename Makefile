@@ -98,7 +98,7 @@ generate: $(STAMP) ## Write what is made from the models and the version: CRD, c
 	$(BIN)/python -m tools.generate
 
 golden: $(STAMP) ## Rewrite the golden objects of the operator's builders; review the diff
-	$(BIN)/python -m pytest tests/unit/operator/test_golden.py --update-golden
+	$(BIN)/python -m pytest tests/unit/operator/test_golden.py tests/unit/operator/test_shared_golden.py --update-golden
 
 lock: $(STAMP) ## Make the lock files anew
 	PATH=$(CURDIR)/$(BIN):$$PATH requirements/lock.sh

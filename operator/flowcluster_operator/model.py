@@ -12,16 +12,20 @@ from flowcluster_api import names
 from flowcluster_api.driver import Outcome
 from flowcluster_api.lease import Demand
 from flowcluster_api.progress import Progress
-from flowcluster_api.v1alpha1 import FlowRunSpec
+from flowcluster_api.v1alpha1 import FlowRunSpec, Workers
 from flowcluster_operator.resources import Object, Resource
 
 
 class Key(NamedTuple):
-    """The identity of one run. All three parts count: a run of the same name, or a UID elsewhere, is another run."""
+    """The identity of one run, or of one shared cluster.
+
+    All parts count: a run of the same name, or a UID elsewhere, is another run.
+    """
 
     namespace: str
     name: str
     uid: str
+    kind: str = names.KIND
 
 
 def identity(obj: Object) -> tuple[str, str]:
@@ -114,6 +118,7 @@ class PodFacts:
         out_of_memory: the first container whose current or last end is OOMKilled.
         gone_by: when its grace period ends, of a pod that is being deleted.
         preparing_since: since when its node has prepared volumes, network and images; None when it does not.
+        group: of a worker, the further worker group that it belongs to; empty for the workers of `spec.workers`.
     """
 
     name: str
@@ -134,6 +139,7 @@ class PodFacts:
     out_of_memory: OutOfMemory | None = None
     gone_by: dt.datetime | None = None
     preparing_since: dt.datetime | None = None
+    group: str = ""
 
 
 class DriverSigns(NamedTuple):
@@ -199,6 +205,20 @@ class Scale(NamedTuple):
     minimum: int
     maximum: int
     target: int
+
+
+class Group(NamedTuple):
+    """A further worker group of a shared cluster.
+
+    Attributes:
+        name: of the group.
+        workers: what each of its workers is.
+        scale: how many there are.
+    """
+
+    name: str
+    workers: Workers
+    scale: Scale
 
 
 class Settled(NamedTuple):

@@ -58,7 +58,13 @@ _METADATA = _fields(
     "creationTimestamp",
     "deletionTimestamp",
     "finalizers",
-    labels=_fields(names.LABEL_RUN, names.LABEL_RUN_UID, names.LABEL_COMPONENT),
+    labels=_fields(
+        *names.OWNER_LABELS.values(),
+        names.LABEL_RUN_UID,
+        names.LABEL_COMPONENT,
+        names.LABEL_WORKER_GROUP,
+        names.LABEL_TEMPLATE,
+    ),
     ownerReferences=_Items(_fields("apiVersion", "kind", "name", "uid", "controller")),
 )
 _KEYS = _fields(volumes=_Items(_fields("name", secret=_fields("secretName")), "name", (KEYS_VOLUME,)))

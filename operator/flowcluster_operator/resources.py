@@ -34,6 +34,7 @@ class Resource:
 
 
 FLOW_RUN = Resource(names.GROUP, names.VERSION, names.KIND, names.PLURAL)
+SHARED_CLUSTER = Resource(names.GROUP, names.VERSION, names.SHARED_KIND, names.SHARED_PLURAL)
 DASK_CLUSTER = Resource("kubernetes.dask.org", "v1", "DaskCluster", "daskclusters")
 DASK_WORKER_GROUP = Resource("kubernetes.dask.org", "v1", "DaskWorkerGroup", "daskworkergroups")
 RAY_CLUSTER = Resource("ray.io", "v1", "RayCluster", "rayclusters")

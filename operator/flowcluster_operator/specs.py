@@ -31,7 +31,7 @@ def parse(run: Object) -> tuple[FlowRunSpec, str | None]:
     try:
         spec = FlowRunSpec.model_validate(raw)
     except pydantic.ValidationError as error:
-        return _remainder(raw), _line(error)
+        return _remainder(raw), problem(error)
     if spec.cluster is not None and spec.cluster.uses_shared and not spec.suspend:
         return _remainder(raw), _NOT_SERVED
     return spec, None
@@ -49,7 +49,8 @@ def _remainder(raw: Any) -> FlowRunSpec:
     return spec
 
 
-def _line(error: pydantic.ValidationError) -> str:
+def problem(error: pydantic.ValidationError) -> str:
+    """Return one line on the first field that is wrong."""
     first = error.errors(include_url=False, include_context=False)[0]
     field = ".".join(str(part) for part in ("spec", *first["loc"]))
     return f"{field}: {first['msg']}, not {first['input']!r}"[:1000]

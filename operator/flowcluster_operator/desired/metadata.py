@@ -25,7 +25,7 @@ def child_metadata(key: Key, component: str) -> Object:
     return {
         "name": names.child_name(key.name, key.uid),
         "namespace": key.namespace,
-        "labels": names.child_labels(key.name, key.uid, component),
+        "labels": names.child_labels(key.name, key.uid, component, key.kind),
     }
 
 
@@ -35,8 +35,8 @@ def root_name(resource: Resource, key: Key) -> str:
 
 
 def owner_reference(key: Key) -> Object:
-    """Return the reference that makes the FlowRun the controller of a child."""
-    return {**names.reference(key.name, key.uid), "controller": True, "blockOwnerDeletion": True}
+    """Return the reference that makes the FlowRun or SharedCluster the controller of a child."""
+    return {**names.reference(key.name, key.uid, key.kind), "controller": True, "blockOwnerDeletion": True}
 
 
 def lease_reference(lease: Object) -> Object:
@@ -64,12 +64,18 @@ def controller(obj: Object) -> Object | None:
 
 def controlling_run(obj: Object) -> Key | None:
     """Return the run whose FlowRun is the direct controller of `obj`, which may be a FlowRun itself."""
+    owner = controlling_owner(obj)
+    return owner if owner is not None and owner.kind == names.KIND else None
+
+
+def controlling_owner(obj: Object) -> Key | None:
+    """Return the run or the shared cluster whose object is the direct controller of `obj`."""
     owner = controller(obj)
-    if owner is None or owner.get("kind") != names.KIND:
+    if owner is None or owner.get("kind") not in names.OWNER_LABELS:
         return None
     if str(owner.get("apiVersion")).partition("/")[0] != names.GROUP:
         return None
-    return Key(obj["metadata"]["namespace"], owner["name"], owner["uid"])
+    return Key(obj["metadata"]["namespace"], owner["name"], owner["uid"], owner["kind"])
 
 
 def is_controlled_alike(obj: Object, other: Object) -> bool:
@@ -81,8 +87,8 @@ def is_controlled_alike(obj: Object, other: Object) -> bool:
 
 
 def owned_by(obj: Object, key: Key) -> bool:
-    """Whether the run's FlowRun is the direct controller of `obj`: namespace, name and UID agree."""
-    return controlling_run(obj) == key
+    """Whether the FlowRun or SharedCluster is the direct controller of `obj`: namespace, name, UID and kind agree."""
+    return controlling_owner(obj) == key
 
 
 def controlling_lease(obj: Object) -> tuple[str, str] | None:

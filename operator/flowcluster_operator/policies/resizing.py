@@ -11,7 +11,7 @@ from __future__ import annotations
 import zlib
 
 from flowcluster_api import names
-from flowcluster_operator.backends.base import Backend
+from flowcluster_operator.backends.base import Sizes
 from flowcluster_operator.model import Delete, Observed, Resizing, Scale, SetWorkers, identity
 from flowcluster_operator.resources import DEPLOYMENT, Object
 
@@ -25,7 +25,7 @@ PATIENCE_SECONDS = 60.0
 _LONGEST_SECONDS, _TAKEN_SECONDS = 600.0, 5.0
 
 
-def resizing(observed: Observed, backend: Backend, scale: Scale) -> Resizing:
+def resizing(observed: Observed, backend: Sizes, scale: Scale) -> Resizing:
     """The next step towards `scale`."""
     cluster, target = observed.cluster, scale.target
     if cluster is None or "deletionTimestamp" in cluster["metadata"] or not backend.acted_on(observed):
