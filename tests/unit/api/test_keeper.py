@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -76,8 +77,6 @@ def test_group_that_is_not_named_has_no_demand() -> None:
 
 @pytest.mark.parametrize("groups", [{"gpu": -3}, {"gpu": "x"}, {"gpu": True}])
 def test_number_of_a_group_that_cannot_be_right_is_left_out_or_raised_to_zero(groups: dict[str, Any]) -> None:
-    import json
-
     found = Demand.from_json(json.dumps({"workers": 1, "groups": groups}))
 
     assert found is not None

@@ -13,7 +13,7 @@ import pytest
 
 from flowcluster_api import conditions as c
 from flowcluster_api import names
-from flowcluster_api.crd import shared_cluster_crd
+from flowcluster_api.crd import flow_run_crd, shared_cluster_crd
 from flowcluster_api.edits import SHARED_EDITS, Edit
 from flowcluster_api.v1alpha1 import Cluster, SharedClusterSpec
 
@@ -84,12 +84,12 @@ def test_crd_has_the_short_name_and_the_columns() -> None:
 
 def test_columns_show_fields_of_the_schema() -> None:
     for column in VERSION["additionalPrinterColumns"]:
-        node = SCHEMA
-        for name in column["jsonPath"].strip(".").split("."):
-            assert "properties" in node
-            node = node["properties"].get(name, {})
-            if name == "metadata":
-                break
+        node, (part, *path) = SCHEMA, column["jsonPath"].strip(".").split(".")
+        if part == "metadata":
+            continue  # of every object
+        for name in (part, *path):
+            node = node["properties"][name]
+        assert node["type"] == column["type"]
 
 
 def test_every_leaf_of_the_schema_has_a_decision() -> None:
@@ -213,8 +213,6 @@ def test_cluster_without_kind_and_reference_is_refused() -> None:
 
 
 def cluster_rules() -> list[Body]:
-    from flowcluster_api.crd import flow_run_crd
-
     (version,) = flow_run_crd()["spec"]["versions"]
     cluster = version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["cluster"]
     inner = [(rule, ("ref",)) for rule in cluster["properties"]["ref"]["x-kubernetes-validations"]]

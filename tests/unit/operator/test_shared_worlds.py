@@ -30,7 +30,6 @@ from flowcluster_operator.shared_model import SharedObserved
 from flowcluster_operator.shared_specs import parse, view
 from tests.support.makers import SETTINGS, ago
 from tests.support.shared import (
-    KEY,
     NAME,
     SECRET,
     USER,
@@ -298,6 +297,7 @@ def test_each_worker_belongs_to_one_group(pods: list[Body]) -> None:
     assert sorted(counted) == sorted(workers)
 
 
-def test_world_of_a_cluster_that_is_not_of_its_key_has_no_effect_on_others() -> None:
-    assert plan_for(bare(run=shared(spec(), None, deletionTimestamp=ago(1)))).actions == ()
-    assert bare().base.key == KEY
+def test_cluster_that_is_being_deleted_gets_no_children() -> None:
+    plan = plan_for(bare(run=shared(spec(), None, deletionTimestamp=ago(1))))
+
+    assert (plan.actions, plan.status) == ((), None)
