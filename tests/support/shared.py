@@ -175,8 +175,8 @@ def informed(seen: SharedObserved) -> SharedObserved:
     assert isinstance(amend.patch, dict)
     text = amend.patch["metadata"]["annotations"][keepers.ANNOTATION_INSTRUCTIONS]
     meta = seen.base.lease["metadata"]
-    told = {**seen.base.lease, "metadata": {**meta, "annotations": {keepers.ANNOTATION_INSTRUCTIONS: text}}}
-    return dataclasses.replace(seen, base=dataclasses.replace(seen.base, lease=told))
+    informed_lease = {**seen.base.lease, "metadata": {**meta, "annotations": {keepers.ANNOTATION_INSTRUCTIONS: text}}}
+    return dataclasses.replace(seen, base=dataclasses.replace(seen.base, lease=informed_lease))
 
 
 def plan_for(seen: SharedObserved, settings: Settings = SETTINGS) -> Plan:

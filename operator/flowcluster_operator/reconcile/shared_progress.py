@@ -101,7 +101,7 @@ def record(seen: SharedObserved, draft: Draft, backend: Backend, parts: list[Wor
     draft.status["name"] = name
     leader = ready_leader(base)
     if leader is not None:
-        # The address is given out only now: a name that is asked for too early stays unknown for a while.
+        # The address is given out only now: a name that is looked up too early stays unknown for a while.
         draft.status["address"] = backend.address(name, key.namespace, settings, backend.keys(base.cluster))
         draft.status["dashboard"] = backend.dashboard(name, key.namespace, settings)
         identity = {"pod": leader.name, "uid": leader.uid, "restarts": leader.restarts}
