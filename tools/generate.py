@@ -8,12 +8,13 @@ from __future__ import annotations
 import argparse
 import pathlib
 import sys
+from typing import Any
 
 import yaml
 
 from flowcluster_api.crd import flow_run_crd, shared_cluster_crd
 from tools import versions
-from tools.admission import template_rules
+from tools.admission import shared_template_rules, template_rules
 from tools.chart_lock import lock_text
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -25,8 +26,7 @@ _RULES_HEADER = (
 
 def generated() -> dict[pathlib.Path, str]:
     """Return each generated file's path in the repository, with what it must hold."""
-    crd = _HEADER + yaml.safe_dump(flow_run_crd(), sort_keys=False, width=110)
-    shared = _HEADER + yaml.safe_dump(shared_cluster_crd(), sort_keys=False, width=110)
+    crd, shared = _HEADER + _dumped(flow_run_crd()), _HEADER + _dumped(shared_cluster_crd())
     version = versions.release()
     chart = pathlib.Path("charts/flowcluster")
     about = versions.in_chart(_text(chart / "Chart.yaml"), version)
@@ -34,12 +34,18 @@ def generated() -> dict[pathlib.Path, str]:
         pathlib.Path("manifests/crds/flowruns.yaml"): crd,
         pathlib.Path("manifests/crds/sharedclusters.yaml"): shared,
         chart / "files" / "flowruns.yaml": crd,
-        chart / "files" / "template-rules.yaml": _RULES_HEADER
-        + yaml.safe_dump(template_rules(), sort_keys=False, width=110),
+        chart / "files" / "sharedclusters.yaml": shared,
+        chart / "files" / "template-rules.yaml": _RULES_HEADER + _dumped(template_rules()),
+        chart / "files" / "shared-template-rules.yaml": _RULES_HEADER + _dumped(shared_template_rules()),
         chart / "Chart.yaml": about,
         chart / "Chart.lock": lock_text(about, _text(chart / "Chart.lock")),
         **{path: versions.in_document(_text(path), version) for path in _documents()},
     }
+
+
+def _dumped(value: Any) -> str:
+    text: str = yaml.safe_dump(value, sort_keys=False, width=110)
+    return text
 
 
 def _documents() -> list[pathlib.Path]:

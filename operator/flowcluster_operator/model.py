@@ -192,11 +192,29 @@ class Reference(NamedTuple):
         cluster: its DaskCluster or RayCluster; None when there is none of that name.
         leaders: pods of its scheduler or head.
         has_service: whether the Service exists by which drivers reach it.
+        shared: the SharedCluster that it belongs to, where the run names one that allows the run's namespace.
+        keys: name of the Secret with the credentials of a SharedCluster.
     """
 
     cluster: Object | None = None
     leaders: tuple[PodFacts, ...] = ()
     has_service: bool = False
+    shared: Object | None = None
+    keys: str | None = None
+
+
+class SharedUse(NamedTuple):
+    """How the driver of a run uses a SharedCluster.
+
+    Attributes:
+        uid: of the SharedCluster.
+        priority: of the run's tasks among those of other runs.
+        share: tasks that the run has in flight at most; None where that is not known yet.
+    """
+
+    uid: str
+    priority: int
+    share: int | None
 
 
 class Scale(NamedTuple):
@@ -259,7 +277,7 @@ class Observed:
     """Everything a decision may look at. `run` is None when the FlowRun is gone and only children are left."""
 
     key: Key
-    #: Its status is the one that this process made last, which may wait to be written.
+    #: The FlowRun or SharedCluster. Its status is the one that this process made last, which may wait to be written.
     run: Object | None
     #: The status on the API server, where that is another one.
     written: Object | None = None
@@ -303,6 +321,8 @@ class Observed:
     trouble: Trouble | None = None
     #: The API server confirmed, for this pass, that nothing of the run exists.
     verified_gone: bool = False
+    #: Whether spec.cluster.ref names a SharedCluster, which has the kind of spec.cluster.
+    uses_shared: bool = False
     #: The cluster that spec.cluster.ref names.
     reference: Reference = _NO_REFERENCE
 

@@ -15,6 +15,7 @@ from flowcluster_api import names
 from flowcluster_operator.desired.tls import KEYS_VOLUME
 from flowcluster_operator.resources import (
     DASK_CLUSTER,
+    DASK_WORKER_GROUP,
     DEPLOYMENT,
     FLOW_RUN,
     JOB,
@@ -22,6 +23,7 @@ from flowcluster_operator.resources import (
     LEASE,
     POD,
     RAY_CLUSTER,
+    SHARED_CLUSTER,
     Object,
     Resource,
 )  # fmt: skip
@@ -111,11 +113,12 @@ _KINDS: dict[Resource, dict[str, Any]] = {
     POD: _POD,
     JOB: _JOB,
     DASK_CLUSTER: _DASK_CLUSTER,
+    DASK_WORKER_GROUP: _fields(spec=_fields(worker=_fields("replicas"))),
     RAY_CLUSTER: _RAY_CLUSTER,
     DEPLOYMENT: _fields(status=_fields(conditions=_Items(_CONDITION, "type", ("ReplicaFailure",)))),
 }
 #: Kinds that are kept whole, except for what is large and not read.
-_WHOLE = (FLOW_RUN, LEASE)
+_WHOLE = (FLOW_RUN, SHARED_CLUSTER, LEASE)
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 #: Of a record that only waits to be deleted: what its expiry, its child runs, its driver's requests and the choice of
 #: the operator that handles it read.

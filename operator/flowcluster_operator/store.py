@@ -1,10 +1,10 @@
-"""The last known state of each object, by the run that it belongs to.
+"""The last known state of each object, by the owner that it belongs to: a FlowRun, called run here, or a SharedCluster.
 
 The store is filled by watch events, by answers to the operator's own writes (so that a pass never acts on a world older
 than its last write) and by full listings, which correct what a broken watch missed. It keeps what decisions read of an
 object (`projection`): a change of another field wakes no run.
 
-An object belongs to a run when its chain of controller owner references ends at the FlowRun, in the same namespace. The
+An object belongs to an owner when its chain of controller owner references ends there, in the same namespace. The
 links of a chain arrive in any order: the link that completes it proves all objects below it. The proof of an object
 outlives its chain, since garbage collection removes links and `kubectl delete --cascade=orphan` removes references. It
 ends when another object becomes the controller.
@@ -13,13 +13,22 @@ ends when another object becomes the controller.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Set
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from flowcluster_api import names
-from flowcluster_operator.desired.metadata import controller, controlling_run, owning_run, root_name
+from flowcluster_operator.desired.metadata import (
+    controller,
+    controlling_owner,
+    controlling_run,
+    labelled_owners,
+    owner_of,
+    root_name,
+)  # fmt: skip
 from flowcluster_operator.model import Key
 from flowcluster_operator.projection import projected
-from flowcluster_operator.resources import DASK_WORKER_GROUP, FLOW_RUN, LEASE, Object, Resource
+from flowcluster_operator.resources import DASK_WORKER_GROUP, FLOW_RUN, LEASE, OWNERS, Object, Resource
+from flowcluster_operator.sharing import Place, Use, offer_of, use_of
+from flowcluster_operator.uses import Uses
 
 #: Deletions that are remembered: a listing takes seconds.
 _MOST_DELETED = 10_000
@@ -33,9 +42,10 @@ class _Entry(NamedTuple):
 
 
 class Store:
-    """Objects by UID, indexed by run and by controller. Not thread-safe: it lives on the event loop."""
+    """Objects by UID, indexed by owner and by controller. Not thread-safe: it lives on the event loop."""
 
     def __init__(self) -> None:
+        self._uses = Uses()
         self._entries: dict[str, _Entry] = {}
         self._run_of: dict[str, Key] = {}
         self._members: dict[Key, set[str]] = {}
@@ -51,8 +61,8 @@ class Store:
         """Keep `obj` unless a newer state is known, or its deletion: an answer can arrive after the watch event.
 
         Returns:
-            The runs to wake: the one that the object belongs to, and the one that it belonged to before. None where no
-            decision reads what changed.
+            The owners to wake: the one that the object belongs to, the one that it belonged to before, and those that
+            read it across `spec.cluster.ref`. None where no decision reads what changed.
         """
         uid = obj["metadata"]["uid"]
         known = self._entries.get(uid)
@@ -72,7 +82,7 @@ class Store:
         run = self._run_of.get(uid)
         if run in self._gone:
             self._gone[run].discard(resource)
-        return self._revised(before, run)
+        return self._revised(before, run) | self._across(resource, known.obj if known else None, obj)
 
     def remove(self, resource: Resource, uid: str, version: int = 0, *, is_gone: bool = False) -> set[Key]:
         """Forget an object that is gone.
@@ -86,7 +96,7 @@ class Store:
                 label may be gone.
 
         Returns:
-            The run that it belonged to, in a set.
+            The owner that it belonged to, and those that read it across `spec.cluster.ref`.
         """
         if version:
             self._deleted.pop(uid, None)
@@ -96,13 +106,22 @@ class Store:
         entry = self._entries.get(uid)
         if entry is None or entry.resource is not resource:
             return set()
-        del self._entries[uid]
-        self._unlink(uid, entry.obj)
-        run = self._run_of.get(uid)
-        self._enrol(uid, None)
+        run = self._taken_out(uid, entry)
         if is_gone and run is not None and entry.obj["metadata"]["name"] == root_name(resource, run):
             self._gone.setdefault(run, set()).add(resource)
-        return self._revised(run)
+        return self._revised(run) | self._across(resource, entry.obj, None)
+
+    def doubt(self, uid: str) -> None:
+        """Forget the state of an owner that another client has changed: the next pass reads it.
+
+        Whom it names, and who names it, stays: it probably exists.
+        """
+        if (entry := self._entries.get(uid)) is not None:
+            self._revised(self._taken_out(uid, entry))
+
+    def forget_uses(self, key: Key) -> None:
+        """Take in that an owner whose state was in doubt does not exist."""
+        self._uses.forget(key)
 
     def replace(self, resource: Resource, objects: Iterable[Object], version: int) -> set[Key]:
         """Make a full listing the truth for its kind.
@@ -148,10 +167,33 @@ class Store:
             changed |= self.remove(resource, uid)
         return changed
 
-    def flow_run(self, key: Key) -> Object | None:
-        """Return the FlowRun of that namespace, name and UID."""
+    def owner(self, key: Key) -> Object | None:
+        """Return the FlowRun or SharedCluster of that identity."""
         entry = self._entries.get(key.uid)
-        return entry.obj if entry is not None and _is_run(entry, key) else None
+        is_it = entry is not None and entry.resource.kind in OWNERS and _owner_key(entry.obj) == key
+        return entry.obj if entry is not None and is_it else None
+
+    def shared_cluster(self, place: Place) -> Object | None:
+        """Return the SharedCluster of that namespace and name."""
+        key = self.shared_key(place)
+        return self.owner(key) if key is not None else None
+
+    def shared_key(self, place: Place) -> Key | None:
+        """Return the identity of the SharedCluster of that namespace and name, also while its state is in doubt."""
+        return self._uses.cluster(place)
+
+    def uses(self, place: Place) -> dict[Key, Use]:
+        """Return the FlowRuns that name a SharedCluster, and how each of them uses it."""
+        return self._uses.runs(place)
+
+    def outlook(self, key: Key) -> Any:
+        """Return what owners on the other side of `spec.cluster.ref` read of an owner, in a form to compare."""
+        obj = self.owner(key)
+        return obj and (use_of(obj) if key.kind == FLOW_RUN.kind else offer_of(obj))
+
+    def across(self, key: Key) -> set[Key]:
+        """Return the owners on the other side of `spec.cluster.ref`: the SharedCluster of a run, or its runs."""
+        return self._uses.across(key)
 
     def child(self, key: Key, uid: str) -> Object | None:
         """Return the run's object of that UID."""
@@ -161,8 +203,8 @@ class Store:
         """Return the run's objects of one kind, by name."""
         entries = [self._entries[uid] for uid in self._members.get(key, ())]
         found = [entry.obj for entry in entries if entry.resource is resource]
-        if resource is FLOW_RUN:
-            found = [obj for obj in found if _run_key(obj) != key]
+        if resource.kind in OWNERS:
+            found = [obj for obj in found if _owner_key(obj) != key]
         if len(found) < 2:
             return found
         return sorted(found, key=lambda obj: str(obj["metadata"]["name"]))
@@ -175,7 +217,7 @@ class Store:
         found = []
         for uid in self._members.get(key, ()):
             entry = self._entries[uid]
-            if entry.resource is FLOW_RUN or controlling_run(entry.obj) is not None:
+            if entry.resource.kind in OWNERS or controlling_owner(entry.obj) is not None:
                 continue
             owner = controller(entry.obj)
             above = self._entries.get(owner["uid"]) if owner else None
@@ -187,7 +229,7 @@ class Store:
         """Return the runs that the run owns."""
         entries = [self._entries[uid] for uid in self._controlled.get((key.namespace, key.uid), ())]
         runs = [entry.obj for entry in entries if entry.resource is FLOW_RUN and controlling_run(entry.obj) == key]
-        return sorted(_run_key(obj) for obj in runs)
+        return sorted(_owner_key(obj) for obj in runs)
 
     def is_gone(self, key: Key, resource: Resource) -> bool:
         """Whether the API server has confirmed that the run's root of that kind, which existed, is gone."""
@@ -216,6 +258,13 @@ class Store:
                 self._gone.pop(run, None)
         return changed
 
+    def _across(self, resource: Resource, before: Object | None, after: Object | None) -> set[Key]:
+        """Return the owners to wake on the other side of `spec.cluster.ref` when an object changes."""
+        if resource.kind not in OWNERS:
+            return set()
+        found = self._uses.changed(resource, _owner_key(after or before or {}), before, after)
+        return self._revised(*found)
+
     def _assign(self, uid: str, before: Object | None) -> None:
         """Find the run of an object that is new or has changed, and of all objects below it."""
         run = self._find(uid)
@@ -224,17 +273,17 @@ class Store:
         if run == self._run_of.get(uid):
             return
         self._enrol(uid, run)
-        if self._entries[uid].resource not in (FLOW_RUN, LEASE):
+        if self._entries[uid].resource not in (*OWNERS.values(), LEASE):
             for below in self._below(uid):
                 self._enrol(below, run)
 
     def _find(self, uid: str) -> Key | None:
-        """Walk up from an object to its FlowRun; None where the chain is not complete."""
+        """Walk up from an object to its owner; None where the chain is not complete."""
         entry, seen = self._entries[uid], {uid}
-        if entry.resource is FLOW_RUN:
-            return _run_key(entry.obj)
+        if entry.resource.kind in OWNERS:
+            return _owner_key(entry.obj)
         while True:
-            if (run := owning_run(entry.resource, entry.obj) or _run_of_worker_group(entry)) is not None:
+            if (run := owner_of(entry.resource, entry.obj) or _owner_of_worker_group(entry)) is not None:
                 return run
             owner = controller(entry.obj)
             above = self._entries.get(owner["uid"]) if owner else None
@@ -242,7 +291,7 @@ class Store:
                 return None
             if above.resource is LEASE:
                 return None  # a Lease is no proof
-            if (proven := self._run_of.get(owner["uid"])) is not None and above.resource is not FLOW_RUN:
+            if (proven := self._run_of.get(owner["uid"])) is not None and above.resource.kind not in OWNERS:
                 return proven
             seen.add(owner["uid"])
             entry = above
@@ -256,11 +305,19 @@ class Store:
             for below in self._controlled.get((meta["namespace"], meta["uid"]), ()):
                 entry = self._entries[below]
                 owner = controller(entry.obj)
-                if below in seen or entry.resource is FLOW_RUN or not owner or not _refers(owner, entry.obj, above):
+                if below in seen or entry.resource.kind in OWNERS or not owner or not _refers(owner, entry.obj, above):
                     continue
                 seen.add(below)
                 waiting.append(below)
                 yield below
+
+    def _taken_out(self, uid: str, entry: _Entry) -> Key | None:
+        """Forget an object; return the owner that it belonged to."""
+        del self._entries[uid]
+        self._unlink(uid, entry.obj)
+        run = self._run_of.get(uid)
+        self._enrol(uid, None)
+        return run
 
     def _enrol(self, uid: str, run: Key | None) -> None:
         """Make an object a member of a run, or of none."""
@@ -287,13 +344,9 @@ def _is_same(known: Object, obj: Object) -> bool:
     return {**known, "metadata": {**known["metadata"], "resourceVersion": version}} == obj
 
 
-def _run_key(obj: Object) -> Key:
+def _owner_key(obj: Object) -> Key:
     meta = obj["metadata"]
-    return Key(meta["namespace"], meta["name"], meta["uid"])
-
-
-def _is_run(entry: _Entry, key: Key) -> bool:
-    return entry.resource is FLOW_RUN and _run_key(entry.obj) == key
+    return Key(meta["namespace"], meta["name"], meta["uid"], obj["kind"])
 
 
 def _controller_of(obj: Object) -> tuple[str, str] | None:
@@ -316,18 +369,21 @@ def _keeps_proof(before: Object, after: Object) -> bool:
     return owner is None or (previous is not None and owner["uid"] == previous["uid"])
 
 
-def _run_of_worker_group(entry: _Entry) -> Key | None:
-    """Return the run of a DaskWorkerGroup without a controller.
+def _owner_of_worker_group(entry: _Entry) -> Key | None:
+    """Return the owner of a DaskWorkerGroup without a controller.
 
     dask-kubernetes creates the group and writes its owner afterwards, or never when the DaskCluster is gone by then.
-    The group's name is the proof: it is that of the run's DaskCluster, with a hash of the UID, and a suffix.
+    The group's name is the proof: it is that of the owner's DaskCluster, with a hash of the UID, and a suffix.
     """
     meta = entry.obj["metadata"]
-    labels = meta.get("labels") or {}
-    name, uid = labels.get(names.LABEL_RUN), labels.get(names.LABEL_RUN_UID)
-    if entry.resource is not DASK_WORKER_GROUP or meta.get("ownerReferences") or not name or not uid:
+    if entry.resource is not DASK_WORKER_GROUP or meta.get("ownerReferences"):
         return None
-    return Key(meta["namespace"], name, uid) if meta["name"] == f"{names.child_name(name, uid)}-default" else None
+    named = (key for key in labelled_owners(entry.obj) if meta["name"] == _default_group(key))
+    return next(named, None)
+
+
+def _default_group(key: Key) -> str:
+    return f"{names.child_name(key.name, key.uid)}-default"
 
 
 def _version(obj: Object) -> int:

@@ -57,8 +57,9 @@ EDITS: dict[str, Edit] = {
     "cluster.ref.kind": Edit.FIXED,
     "cluster.ref.name": Edit.FIXED,
     "cluster.ref.namespace": Edit.FIXED,
-    "cluster.ref.priority": Edit.FIXED,
-    "cluster.ref.share.threads": Edit.FIXED,
+    # Its driver reads both as it starts.
+    "cluster.ref.priority": Edit.SUSPENDED,
+    "cluster.ref.share.threads": Edit.SUSPENDED,
     "operatorClass": Edit.NEVER,
     "startDeadlineSeconds": Edit.ACTS,
     "activeDeadlineSeconds": Edit.ACTS,

@@ -21,15 +21,18 @@ from flowcluster_operator.resources import NETWORK_POLICY, Object
 _CLUSTER = (*names.LEADERS.values(), names.COMPONENT_WORKER)
 
 
-def network_policies(key: Key, parent: str | None = None, host: str | None = None) -> list[Create]:
+def network_policies(
+    key: Key, parent: str | None = None, host: str | None = None, shared: str | None = None
+) -> list[Create]:
     """Return the policies of a run.
 
     Args:
         key: the run.
         parent: UID of the run whose driver uses the run's cluster. Ray's workers connect to that driver, too.
         host: UID of the run whose cluster the run's driver uses.
+        shared: UID of the SharedCluster that the run's driver uses. The policy of that cluster admits the driver.
     """
-    others = [uid for uid in (parent, host) if uid is not None]
+    others = [uid for uid in (parent, host, shared) if uid is not None]
     policies = [_policy(key, "", {names.LABEL_RUN_UID: key.uid}, None, [key.uid, *others])]
     if parent is not None:
         policies.append(

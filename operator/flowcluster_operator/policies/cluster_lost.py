@@ -10,6 +10,7 @@ from flowcluster_operator.model import Blocked, Observed, PodFacts
 from flowcluster_operator.policies.advice import advice
 from flowcluster_operator.policies.causes import out_of_memory
 from flowcluster_operator.policies.parts import part_of
+from flowcluster_operator.policies.shared_use import shared_lost
 from flowcluster_operator.resources import CLUSTERS, JOB, Object
 
 #: Kinds of the children that end with their Lease.
@@ -42,6 +43,8 @@ def cluster_lost(observed: Observed, status: Object) -> str | None:
     known: Object = status.get("cluster") or {}
     if not known.get("name"):
         return None
+    if observed.uses_shared:
+        return shared_lost(observed, known)
     if observed.is_guest:
         return _reference_lost(observed, known) if known.get("scheduler") else None
     if observed.cluster is None or "deletionTimestamp" in observed.cluster["metadata"]:

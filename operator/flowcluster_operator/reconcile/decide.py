@@ -302,7 +302,7 @@ def _next_look(observed: Observed, status: Object, now: dt.datetime, *, running:
         waits.append(RETRY_SECONDS)
     elif not running:
         waits.append(LOOK_SECONDS)
-    if observed.is_guest:
+    if observed.is_guest and not observed.uses_shared:
         waits.append(REFERENCE_SECONDS)
     looks = (next_look(observed), next_unconfirmed(observed, now), idleness.next_look(observed, status))
     waits += [look for look in looks if look is not None]

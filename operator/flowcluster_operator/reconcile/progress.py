@@ -14,6 +14,7 @@ from flowcluster_operator.policies.losses import with_losses
 from flowcluster_operator.policies.readiness import Readiness, is_usable, readiness, ready_leader, ready_workers
 from flowcluster_operator.policies.refusals import is_refused
 from flowcluster_operator.policies.scaling import scale
+from flowcluster_operator.policies.shared_use import shared_use
 from flowcluster_operator.policies.usage import used
 from flowcluster_operator.reconcile.history import record_attempts, record_incidents
 from flowcluster_operator.resources import Object
@@ -27,7 +28,12 @@ _USED = ("kind", "peakWorkers", "workerSeconds")
 
 
 def cluster_name(observed: Observed) -> str:
-    """Return the name of the cluster that the run uses: its own, or the one that the spec names."""
+    """Return the name of the cluster that the run uses: its own, or the one that the spec names.
+
+    That of a SharedCluster is known once that exists.
+    """
+    if observed.uses_shared:
+        return str(observed.referenced["metadata"]["name"]) if observed.referenced is not None else ""
     cluster = observed.spec.cluster if observed.spec else None
     if cluster is not None and cluster.ref is not None:
         return cluster.ref.name
@@ -250,6 +256,8 @@ def _cluster(observed: Observed, draft: Draft, backend: Backend, settings: Setti
     known: Object = draft.status.get("cluster") or {}
     name, namespace = cluster_name(observed), observed.key.namespace
     new: Object = {**known, "kind": backend.kind, "name": name}
+    if observed.uses_shared:
+        return _shared_cluster(observed, new)
     leader = ready_leader(observed) if is_usable(observed) else None
     if leader is not None:
         # The address is given out only now: a name that is asked for too early stays unknown for a while.
@@ -270,6 +278,17 @@ def _cluster(observed: Observed, draft: Draft, backend: Backend, settings: Setti
     }
     new["peakWorkers"] = max(known.get("peakWorkers", 0), ready)
     return new
+
+
+def _shared_cluster(observed: Observed, new: Object) -> Object:
+    """Return the status of the cluster of a run that uses a SharedCluster."""
+    shared, use = observed.reference.shared, shared_use(observed)
+    if shared is None or use is None or not is_usable(observed):
+        return new
+    status: Object = shared["status"]
+    new |= {field: status[field] for field in ("address", "dashboard") if field in status}
+    new.setdefault("scheduler", status["scheduler"])
+    return new if use.share is None else {**new, "share": use.share}
 
 
 def _doors(backend: Backend, name: str, namespace: str, settings: Settings, keys: str | None) -> Object:

@@ -42,10 +42,13 @@ def test_a_long_outcome_fits_into_a_termination_message() -> None:
     assert Outcome.from_json(text).result_omitted
 
 
-@pytest.mark.parametrize("path", [str(path) for path in generated()])
+FILES = {str(path): text for path, text in generated().items()}
+
+
+@pytest.mark.parametrize("path", FILES)
 def test_generated_files_are_up_to_date(path: str) -> None:
     """The CRD in manifests and chart is the one that the models give."""
-    assert (ROOT / path).read_text() == {str(key): text for key, text in generated().items()}[path]
+    assert (ROOT / path).read_text() == FILES[path]
 
 
 @pytest.mark.parametrize("crd", [flow_run_crd, shared_cluster_crd])

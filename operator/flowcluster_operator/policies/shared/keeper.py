@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from flowcluster_api import conditions as c
+from flowcluster_api import names
 from flowcluster_api.keeper import SILENT_SECONDS, Bounds, Instructions, LiveRun, patch, read
 from flowcluster_operator.model import Amend, Scale
 from flowcluster_operator.policies.shared.parts import WorkerPart
@@ -34,14 +35,24 @@ def scaling(seen: SharedObserved, scales_itself: bool, bounds: list[Scale]) -> V
         return Verdict(True, c.CURRENT, "the autoscaler of Ray sets the number of workers")
     signs = seen.base.driver
     if signs is None or signs.holder is None:
-        return Verdict(False, c.WAITING, "waiting for the keeper, which reports how many workers the work needs")
+        words = f"waiting for the keeper{_blocked(seen)}, which reports how many workers the work needs"
+        return Verdict(False, c.WAITING, words)
     if is_silent(seen):
         return Verdict(
             False,
             c.KEEPER_SILENT,
-            f"no heartbeat of the keeper {signs.holder} for {SILENT_SECONDS} s: the number of workers stays",
+            f"no heartbeat of the keeper {signs.holder} for {SILENT_SECONDS} s{_blocked(seen)}: the number of workers "
+            "stays",
         )
     return Verdict(True, c.KEEPER_CONNECTED, f"the keeper {signs.holder} reports how many workers the work needs")
+
+
+def _blocked(seen: SharedObserved) -> str:
+    """Return why the keeper's pod does not run, in parentheses; empty where no cause is known."""
+    for pod in seen.base.of(names.COMPONENT_KEEPER):
+        if pod.blocked is not None:
+            return f" (pod {pod.name}: {pod.blocked.reason}: {pod.blocked.message})"
+    return ""
 
 
 def is_silent(seen: SharedObserved) -> bool:

@@ -1,0 +1,92 @@
+"""What FlowRuns and the SharedClusters that they name read of each other. Pure.
+
+Both are read as the API server has them: the store asks at each change of one whether the other has to be looked at.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from flowcluster_api import conditions as c
+from flowcluster_api.v1alpha1.spec import REFERENCED_KINDS
+from flowcluster_operator.resources import Object
+
+
+class Place(NamedTuple):
+    """Where a SharedCluster is."""
+
+    namespace: str
+    name: str
+
+
+class Use(NamedTuple):
+    """What a SharedCluster reads of a FlowRun that names it.
+
+    Attributes:
+        place: the SharedCluster.
+        priority: of the run's tasks.
+        threads: tasks that the run has in flight at most; None without a limit.
+        is_live: whether the run is on the cluster, or waits for it. It is neither over nor suspended.
+    """
+
+    place: Place
+    priority: int
+    threads: int | None
+    is_live: bool
+
+
+def use_of(run: Object) -> Use | None:
+    """Return how a FlowRun uses a SharedCluster; None where it names none."""
+    spec, status = run.get("spec") or {}, run.get("status") or {}
+    cluster = spec.get("cluster") or {}
+    ref = cluster.get("ref")
+    if not ref or cluster.get("kind") is not None or ref.get("kind") in REFERENCED_KINDS:
+        return None
+    share = (ref.get("share") or {}).get("threads")
+    is_over = bool(status.get("finishTime")) or status.get("phase") in ("Stopping", *c.FINAL_PHASES)
+    is_live = not (is_over or spec.get("suspend") or "deletionTimestamp" in run["metadata"])
+    place = Place(ref.get("namespace") or run["metadata"]["namespace"], ref["name"])
+    return Use(place, int(ref.get("priority") or 0), share, is_live)
+
+
+def place_of(shared: Object) -> Place:
+    """Return where a SharedCluster is."""
+    return Place(shared["metadata"]["namespace"], shared["metadata"]["name"])
+
+
+def allows(shared: Object, namespace: str) -> bool:
+    """Return whether runs of a namespace may use a SharedCluster."""
+    spec = shared.get("spec") or {}
+    return namespace == shared["metadata"]["namespace"] or namespace in (spec.get("allowedNamespaces") or [])
+
+
+def offer_of(shared: Object) -> tuple[Any, ...]:
+    """Return what FlowRuns read of the SharedCluster that they name."""
+    spec, status = shared.get("spec") or {}, shared.get("status") or {}
+    identity = shared["metadata"]["uid"], "deletionTimestamp" in shared["metadata"]
+    named = [status.get(field) for field in ("phase", "reason", "name", "address", "dashboard", "scheduler")]
+    return (*identity, spec.get("kind"), spec.get("suspend"), spec.get("allowedNamespaces"), *named, share_of(shared))
+
+
+def is_usable(shared: Object) -> bool:
+    """Return whether the scheduler or head of a SharedCluster takes connections, as its status has it."""
+    status = shared.get("status") or {}
+    return bool(status.get("name") and status.get("address") and status.get("scheduler"))
+
+
+def share_of(shared: Object) -> int | None:
+    """Return the tasks in flight of a run without a share of its own; None before the cluster has workers in status.
+
+    The bound is between one and two equal parts of the largest number of threads: a run that is faster than others uses
+    what they leave, and a short run passes a long one. It is a power of two, as each run's status has it: a run that
+    comes or ends seldom changes the bound of the others.
+    """
+    spec, status = shared.get("spec") or {}, shared.get("status") or {}
+    threads = {"default": (spec.get("workers") or {}).get("threads")}
+    threads |= {group["name"]: group.get("threads") for group in spec.get("workerGroups") or []}
+    counts = status.get("workers") or []
+    if not counts:
+        return None
+    most = sum(group.get("maximum", 0) * (threads.get(group["name"]) or 1) for group in counts)
+    bound = int(2 * most // max(int(status.get("runs") or 0), 1))
+    return 1 << (max(bound, 1).bit_length() - 1)
