@@ -20,15 +20,31 @@ from tests.support.upstream import Upstream
 
 #: Timers that are not longer fire between two rounds of work.
 _SOON_SECONDS = 2.0
+_SETTINGS = Settings(concurrency=4)
 
 
 class World:
     """The operator at work on a Kubernetes whose controllers work, too."""
 
     def __init__(self, api: FakeApi, kube: Kube) -> None:
-        self.api = api
-        self.passes = Passes(kube, Settings(concurrency=4))
+        self.api, self._kube = api, kube
+        self.passes = Passes(kube, _SETTINGS)
         self.upstream = Upstream(api.objects)
+        self._running = self.passes.running()
+
+    async def begin(self) -> None:
+        """Begin with the first operator."""
+        await self._running.__aenter__()
+
+    async def end(self) -> None:
+        """End the operator that runs."""
+        await self._running.__aexit__(None, None, None)
+
+    async def begin_again(self) -> None:
+        """Begin with another operator, which knows what the API server holds."""
+        self.passes = Passes(self._kube, _SETTINGS)
+        self._running = self.passes.running()
+        await self.begin()
 
     async def work(self, rounds: int = 8) -> None:
         """Let controllers and operator work until nothing changes."""

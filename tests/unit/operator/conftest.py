@@ -84,7 +84,6 @@ def world(loop_runner: asyncio.Runner, api: FakeApi, kube: Kube, monkeypatch: py
     """A Kubernetes with upstream operators, and an operator that writes each status immediately."""
     monkeypatch.setattr("flowcluster_operator.reports.pause", lambda status: 0.0)
     world = World(api, kube)
-    running = world.passes.running()
-    loop_runner.run(running.__aenter__())
+    loop_runner.run(world.begin())
     yield world
-    loop_runner.run(running.__aexit__(None, None, None))
+    loop_runner.run(world.end())
