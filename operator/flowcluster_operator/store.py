@@ -26,7 +26,16 @@ from flowcluster_operator.desired.metadata import (
 )  # fmt: skip
 from flowcluster_operator.model import Key
 from flowcluster_operator.projection import projected
-from flowcluster_operator.resources import DASK_WORKER_GROUP, FLOW_RUN, LEASE, OWNERS, Object, Resource
+from flowcluster_operator.resources import (
+    CLUSTERS,
+    DASK_WORKER_GROUP,
+    FLOW_RUN,
+    LEASE,
+    OWNERS,
+    SHARED_CLUSTER,
+    Object,
+    Resource,
+)
 from flowcluster_operator.sharing import Place, Use, offer_of, use_of
 from flowcluster_operator.uses import Uses
 
@@ -82,7 +91,8 @@ class Store:
         run = self._run_of.get(uid)
         if run in self._gone:
             self._gone[run].discard(resource)
-        return self._revised(before, run) | self._across(resource, known.obj if known else None, obj)
+        changed = self._revised(before, run) | self._across(resource, known.obj if known else None, obj)
+        return changed if known is not None else changed | self._beside(resource, run)
 
     def remove(self, resource: Resource, uid: str, version: int = 0, *, is_gone: bool = False) -> set[Key]:
         """Forget an object that is gone.
@@ -109,7 +119,7 @@ class Store:
         run = self._taken_out(uid, entry)
         if is_gone and run is not None and entry.obj["metadata"]["name"] == root_name(resource, run):
             self._gone.setdefault(run, set()).add(resource)
-        return self._revised(run) | self._across(resource, entry.obj, None)
+        return self._revised(run) | self._across(resource, entry.obj, None) | self._beside(resource, run)
 
     def doubt(self, uid: str) -> None:
         """Forget the state of an owner that another client has changed: the next pass reads it.
@@ -188,8 +198,12 @@ class Store:
 
     def outlook(self, key: Key) -> Any:
         """Return what owners on the other side of `spec.cluster.ref` read of an owner, in a form to compare."""
-        obj = self.owner(key)
-        return obj and (use_of(obj) if key.kind == FLOW_RUN.kind else offer_of(obj))
+        if (obj := self.owner(key)) is None:
+            return None
+        if key.kind == FLOW_RUN.kind:
+            return use_of(obj)
+        clusters = {uid for uid in self._members.get(key, ()) if self._entries[uid].resource in CLUSTERS}
+        return offer_of(obj), clusters
 
     def across(self, key: Key) -> set[Key]:
         """Return the owners on the other side of `spec.cluster.ref`: the SharedCluster of a run, or its runs."""
@@ -264,6 +278,12 @@ class Store:
             return set()
         found = self._uses.changed(resource, _owner_key(after or before or {}), before, after)
         return self._revised(*found)
+
+    def _beside(self, resource: Resource, owner: Key | None) -> set[Key]:
+        """Return the runs to wake when the cluster resource of a SharedCluster is new or gone."""
+        if resource not in CLUSTERS or owner is None or owner.kind != SHARED_CLUSTER.kind:
+            return set()
+        return self._revised(*self._uses.across(owner))
 
     def _assign(self, uid: str, before: Object | None) -> None:
         """Find the run of an object that is new or has changed, and of all objects below it."""

@@ -17,8 +17,8 @@ from flowcluster_operator.store import Store
 async def shared_reference(store: Store, kube: Kube, key: Key, spec: FlowRunSpec) -> Reference:
     """Return the SharedCluster that a run names; an empty reference where there is none that allows its namespace.
 
-    Its cluster resource and credentials are those of the cluster that its status names: one that is stopped or replaced
-    is not in its status any more, and its credentials end with it.
+    It has a cluster resource and credentials while its status has the start of a cluster: those of one that is stopped
+    or replaced end with it.
     """
     assert spec.cluster is not None
     assert spec.cluster.ref is not None
@@ -28,7 +28,7 @@ async def shared_reference(store: Store, kube: Kube, key: Key, spec: FlowRunSpec
     if owner is None or shared is None or not allows(shared, key.namespace):
         return Reference()
     cluster = own_cluster(store, owner)
-    if cluster is None or "deletionTimestamp" in cluster["metadata"] or not (shared.get("status") or {}).get("name"):
+    if cluster is None or "deletionTimestamp" in cluster["metadata"] or "startTime" not in (shared.get("status") or {}):
         return Reference(shared=shared)
     backend = BACKENDS[shared["spec"]["kind"]]
     pods = [pod_facts(pod) for pod in store.children(owner, POD)]

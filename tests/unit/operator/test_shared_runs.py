@@ -175,6 +175,21 @@ async def test_run_wakes_a_cluster_that_was_shut_down(world: World, kind: str, m
     ]
 
 
+async def test_driver_starts_beside_a_cluster_that_wakes(world: World) -> None:
+    """Not after it: with the credentials that exist already."""
+    world.create(spec(suspend=True))
+    key = world.use()
+    await world.work()
+    world.edit({"suspend": False})
+    world.passes.watch(world.api.objects)
+    await world.passes.settle()
+
+    assert world.status()["phase"] == "Starting"
+    assert keys_in(job(world, key)["spec"]["template"]["spec"]) in [
+        obj["metadata"]["name"] for obj in world.api.objects.all(SECRET)
+    ]
+
+
 async def test_run_waits_for_a_cluster_that_does_not_exist_yet(world: World) -> None:
     key = world.use()
     await world.work()
