@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from flowcluster_api import conditions as c
+from flowcluster_api import keeper as keepers
 from flowcluster_api.v1alpha1.spec import REFERENCED_KINDS
 from flowcluster_operator.resources import Object
 
@@ -33,6 +34,18 @@ class Use(NamedTuple):
     priority: int
     threads: int | None
     is_live: bool
+
+
+class Outlook(NamedTuple):
+    """What owners on the other side of `spec.cluster.ref` read of an owner, in a form to compare.
+
+    Attributes:
+        all: what all of them read: a `Use`, or what a SharedCluster offers.
+        listed: UIDs of the runs that the instructions of its keeper have. Each run reads whether it is one of them.
+    """
+
+    all: Any
+    listed: frozenset[str] = frozenset()
 
 
 def use_of(run: Object) -> Use | None:
@@ -66,6 +79,12 @@ def offer_of(shared: Object) -> tuple[Any, ...]:
     identity = shared["metadata"]["uid"], "deletionTimestamp" in shared["metadata"]
     named = [status.get(field) for field in ("phase", "reason", "name", "address", "dashboard", "scheduler")]
     return (*identity, spec.get("kind"), spec.get("suspend"), spec.get("allowedNamespaces"), *named, share_of(shared))
+
+
+def listed_in(lease: Object | None) -> frozenset[str]:
+    """Return the UIDs of the runs that the keeper's instructions in a Lease have."""
+    found = keepers.read(lease) if lease is not None else None
+    return frozenset(run.uid for run in found.runs) if found is not None else frozenset()
 
 
 def is_usable(shared: Object) -> bool:

@@ -13,7 +13,7 @@ ends when another object becomes the controller.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Set
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from flowcluster_api import names
 from flowcluster_operator.desired.metadata import (
@@ -36,7 +36,7 @@ from flowcluster_operator.resources import (
     Object,
     Resource,
 )
-from flowcluster_operator.sharing import Place, Use, offer_of, use_of
+from flowcluster_operator.sharing import Outlook, Place, Use, listed_in, offer_of, use_of
 from flowcluster_operator.uses import Uses
 
 #: Deletions that are remembered: a listing takes seconds.
@@ -92,7 +92,7 @@ class Store:
         if run in self._gone:
             self._gone[run].discard(resource)
         changed = self._revised(before, run) | self._across(resource, known.obj if known else None, obj)
-        return changed if known is not None else changed | self._beside(resource, run)
+        return changed | self._beside(resource, run, known.obj if known else None, obj)
 
     def remove(self, resource: Resource, uid: str, version: int = 0, *, is_gone: bool = False) -> set[Key]:
         """Forget an object that is gone.
@@ -119,7 +119,9 @@ class Store:
         run = self._taken_out(uid, entry)
         if is_gone and run is not None and entry.obj["metadata"]["name"] == root_name(resource, run):
             self._gone.setdefault(run, set()).add(resource)
-        return self._revised(run) | self._across(resource, entry.obj, None) | self._beside(resource, run)
+        return (
+            self._revised(run) | self._across(resource, entry.obj, None) | self._beside(resource, run, entry.obj, None)
+        )
 
     def doubt(self, uid: str) -> None:
         """Forget the state of an owner that another client has changed: the next pass reads it.
@@ -196,14 +198,23 @@ class Store:
         """Return the FlowRuns that name a SharedCluster, and how each of them uses it."""
         return self._uses.runs(place)
 
-    def outlook(self, key: Key) -> Any:
-        """Return what owners on the other side of `spec.cluster.ref` read of an owner, in a form to compare."""
+    def outlook(self, key: Key) -> Outlook | None:
+        """Return what owners on the other side of `spec.cluster.ref` read of an owner; None where it is not known."""
         if (obj := self.owner(key)) is None:
             return None
         if key.kind == FLOW_RUN.kind:
-            return use_of(obj)
-        clusters = {uid for uid in self._members.get(key, ()) if self._entries[uid].resource in CLUSTERS}
-        return offer_of(obj), clusters
+            return Outlook(use_of(obj))
+        entries = {uid: self._entries[uid] for uid in self._members.get(key, ())}
+        clusters = {uid for uid, entry in entries.items() if entry.resource in CLUSTERS}
+        leases = [entry.obj for entry in entries.values() if _is_root_lease(entry.resource, entry.obj, key)]
+        return Outlook((offer_of(obj), clusters), listed_in(leases[0] if leases else None))
+
+    def affected(self, key: Key, before: Outlook | None) -> set[Key]:
+        """Return the owners on the other side to look at after a pass over an owner, which had that outlook before."""
+        after, others = self.outlook(key), self.across(key)
+        if before is None or after is None or before.all != after.all:
+            return others if before != after else set()
+        return {other for other in others if other.uid in before.listed ^ after.listed}
 
     def across(self, key: Key) -> set[Key]:
         """Return the owners on the other side of `spec.cluster.ref`: the SharedCluster of a run, or its runs."""
@@ -279,11 +290,20 @@ class Store:
         found = self._uses.changed(resource, _owner_key(after or before or {}), before, after)
         return self._revised(*found)
 
-    def _beside(self, resource: Resource, owner: Key | None) -> set[Key]:
-        """Return the runs to wake when the cluster resource of a SharedCluster is new or gone."""
-        if resource not in CLUSTERS or owner is None or owner.kind != SHARED_CLUSTER.kind:
+    def _beside(self, resource: Resource, owner: Key | None, before: Object | None, after: Object | None) -> set[Key]:
+        """Return the runs to wake when a child of a SharedCluster changes.
+
+        These are all of its runs when the cluster resource is new or gone. When the keeper's instructions change, they
+        are the runs that these have from now on, or have no more.
+        """
+        if owner is None or owner.kind != SHARED_CLUSTER.kind:
             return set()
-        return self._revised(*self._uses.across(owner))
+        if resource in CLUSTERS and (before is None or after is None):
+            return self._revised(*self._uses.across(owner))
+        if not _is_root_lease(resource, after or before or {}, owner):
+            return set()
+        changed = listed_in(before) ^ listed_in(after)
+        return self._revised(*(run for run in self._uses.across(owner) if run.uid in changed))
 
     def _assign(self, uid: str, before: Object | None) -> None:
         """Find the run of an object that is new or has changed, and of all objects below it."""
@@ -387,6 +407,10 @@ def _keeps_proof(before: Object, after: Object) -> bool:
     """Whether an object whose chain is not complete still belongs to its run: no other controller took it."""
     owner, previous = controller(after), controller(before)
     return owner is None or (previous is not None and owner["uid"] == previous["uid"])
+
+
+def _is_root_lease(resource: Resource, obj: Object, owner: Key) -> bool:
+    return resource is LEASE and bool(obj["metadata"]["name"] == root_name(LEASE, owner))
 
 
 def _owner_of_worker_group(entry: _Entry) -> Key | None:

@@ -300,7 +300,7 @@ def _next_look(observed: Observed, status: Object, now: dt.datetime, *, running:
         waits.append(observed.events_due)
     if is_refused(observed):
         waits.append(RETRY_SECONDS)
-    elif not running:
+    elif not running and (observed.job is not None or not observed.uses_shared):  # a SharedCluster wakes waiting runs
         waits.append(LOOK_SECONDS)
     if observed.is_guest and not observed.uses_shared:
         waits.append(REFERENCE_SECONDS)

@@ -119,9 +119,8 @@ class Reconciler:
         rejections = await apply(plan, observed, self._store, self._memory, self._kube, now)
         if self._store.revision(key) != revision:
             self._wake(key)  # the pass decided on what was before its writes, and no watch event follows from them
-        if self._store.outlook(key) != outlook:
-            for due in self._store.across(key):
-                self.queue.add(due)
+        for due in self._store.affected(key, outlook):
+            self.queue.add(due)
         if rejections:
             # Those that are known stay: a pass that leaves a refused child out may create another kind.
             again = {(rejection.kind, rejection.name) for rejection in rejections}

@@ -8,9 +8,9 @@ from flowcluster_operator.backends.registry import BACKENDS
 from flowcluster_operator.facts import pod_facts
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.model import Key, Reference
-from flowcluster_operator.reconcile.children import own_cluster, read_owner
-from flowcluster_operator.resources import POD, Object
-from flowcluster_operator.sharing import Place, allows
+from flowcluster_operator.reconcile.children import own_cluster, owned, read_owner
+from flowcluster_operator.resources import LEASE, POD, Object
+from flowcluster_operator.sharing import Place, allows, listed_in
 from flowcluster_operator.store import Store
 
 
@@ -18,7 +18,8 @@ async def shared_reference(store: Store, kube: Kube, key: Key, spec: FlowRunSpec
     """Return the SharedCluster that a run names; an empty reference where there is none that allows its namespace.
 
     It has a cluster resource and credentials while its status has the start of a cluster: those of one that is stopped
-    or replaced end with it.
+    or replaced end with it. It has them for the run once the instructions of its keeper have the run: the keeper
+    releases what belongs to other runs, so no driver must begin before.
     """
     assert spec.cluster is not None
     assert spec.cluster.ref is not None
@@ -27,8 +28,13 @@ async def shared_reference(store: Store, kube: Kube, key: Key, spec: FlowRunSpec
     shared = await read_owner(store, kube, owner) if owner is not None else None
     if owner is None or shared is None or not allows(shared, key.namespace):
         return Reference()
-    cluster = own_cluster(store, owner)
-    if cluster is None or "deletionTimestamp" in cluster["metadata"] or "startTime" not in (shared.get("status") or {}):
+    cluster, is_listed = own_cluster(store, owner), key.uid in listed_in(owned(store, LEASE, owner))
+    if (
+        not is_listed
+        or cluster is None
+        or "deletionTimestamp" in cluster["metadata"]
+        or "startTime" not in (shared.get("status") or {})
+    ):
         return Reference(shared=shared)
     backend = BACKENDS[shared["spec"]["kind"]]
     pods = [pod_facts(pod) for pod in store.children(owner, POD)]

@@ -20,6 +20,7 @@ from flowcluster_operator.resources import (
     SHARED_CLUSTER,
     Object,
 )
+from tests.support.fake_api import Answer
 from tests.support.makers import outcome
 from tests.support.plans import condition
 from tests.support.shared import KEY, NAME, spec
@@ -110,10 +111,29 @@ async def test_run_that_waits_causes_no_requests_by_polling(world: World) -> Non
     key = world.use()
     await world.work()
     world.api.requests.clear()
-    await world.passes.make(key)
+    wait = await world.passes.make(key)
 
     assert world.api.requests == []
+    assert wait is not None
+    assert wait > 60, "only its start deadline makes it due"
     assert world.status(key)["reason"] == c.SUSPENDED
+
+
+@pytest.mark.parametrize("flow", [{"entrypoint": "flow.py:main"}, None], ids=["driver", "client"])
+async def test_run_does_not_begin_before_the_instructions_have_it(world: World, flow: Object | None) -> None:
+    """The keeper would release what it puts onto the cluster."""
+    world.create()
+    await world.work()
+    world.api.inject(Answer(500), "PATCH", LEASE, times=None)
+    key = world.use(flow=flow)
+    await world.work()
+    assert (world.status(key)["phase"], world.api.objects.all(JOB)) == ("Starting", [])
+    assert "address" not in world.status(key).get("cluster", {})
+
+    world.api.heal()
+    await world.passes.make(KEY)
+    await world.work()
+    assert (world.status(key)["phase"], instructed(world)) == ("Running", [key.uid])
 
 
 async def test_end_of_a_run_takes_it_off_the_instructions(world: World) -> None:

@@ -150,14 +150,14 @@ def test_index_agrees_with_the_objects_whatever_happens(steps: list[tuple[str, .
             runs[name]["metadata"]["resourceVersion"] = str(version)
             before = store.outlook(key_of(runs[name]))
             woken = store.put(FLOW_RUN, runs[name])
-            if before is not None and before != use_of(runs[name]):
+            if before is not None and before.all != use_of(runs[name]):
                 assert store.across(key_of(runs[name])) <= woken
         elif what == "cluster":
             clusters[name] = shared(name, status={"phase": step[2]})
             clusters[name]["metadata"]["resourceVersion"] = str(version)
             before = store.outlook(key_of(clusters[name], "SharedCluster"))
             woken = store.put(SHARED_CLUSTER, clusters[name])
-            if before is not None and before[0] != offer_of(clusters[name]):
+            if before is not None and before.all[0] != offer_of(clusters[name]):
                 assert store.across(key_of(clusters[name], "SharedCluster")) <= woken
         elif what == "no run":
             runs.pop(name, None)
