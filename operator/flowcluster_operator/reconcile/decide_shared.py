@@ -185,8 +185,10 @@ def _next_look(
     waits = [sleeping.next_look(seen, draft.status), keeper.next_silence(seen), loss.in_place_left(draft.status, now)]
     if is_settled:
         waits.append(seen.base.events_due)
-    else:
-        waits.append(RETRY_SECONDS if seen.base.rejections else LOOK_SECONDS)
+    if seen.base.rejections:  # also of a cluster that can take work: a network policy, for one
+        waits.append(RETRY_SECONDS)
+    elif not is_settled:
+        waits.append(LOOK_SECONDS)
     if change is not None and upgrading.seems_idle(seen):
         waits.append(LOOK_SECONDS)
     due = [wait for wait in waits if wait is not None]

@@ -9,12 +9,14 @@ from flowcluster_api import keeper as keepers
 from flowcluster_api import names
 from flowcluster_api.lease import Demand
 from flowcluster_operator.reconcile import loop as loop_module
+from flowcluster_operator.reconcile.decide_shared import RETRY_SECONDS
 from flowcluster_operator.resources import (
     DASK_CLUSTER,
     DASK_WORKER_GROUP,
     DEPLOYMENT,
     FLOW_RUN,
     LEASE,
+    NETWORK_POLICY,
     POD,
     SHARED_CLUSTER,
 )  # fmt: skip
@@ -190,6 +192,21 @@ async def test_kind_that_is_not_installed_is_reported_in_the_first_pass(world: W
 
     assert status["reason"] == c.CLUSTER_KIND_MISSING
     assert "dask-kubernetes-operator.enabled" in status["message"]
+
+
+async def test_child_that_was_refused_is_tried_again_when_the_cluster_is_ready(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.api.inject(Answer(403, "denied by a policy"), "POST", NETWORK_POLICY, times=None)
+    world.create()
+    await world.work()
+    assert (world.status()["phase"], world.api.objects.all(NETWORK_POLICY)) == ("Ready", [])
+    assert world.passes.queue.later[KEY] <= RETRY_SECONDS
+
+    monkeypatch.setattr(loop_module, "RETRY_SECONDS", 1e-6)
+    world.api.heal()
+    await world.passes.make(KEY)
+    assert len(world.api.objects.all(NETWORK_POLICY)) == 1
 
 
 async def test_invalid_spec_fails_and_an_edit_leads_out(world: World) -> None:
