@@ -274,6 +274,38 @@ async def test_run_without_a_share_gets_its_part_of_the_threads(world: World, ru
     assert {world.status(key)["cluster"]["share"] for key in keys} == {share}
 
 
+@BOTH
+async def test_runs_come_and_go_while_the_operator_is_away(world: World, kind: str) -> None:
+    world.create(spec(kind))
+    ended, goes_on = world.use("ended"), world.use("goes-on")
+    await world.work(16)
+    before = {obj["metadata"]["uid"] for obj in world.api.objects.all(BY_KIND[f"{kind}Cluster"])}
+    await world.end()
+    end(world, ended)
+    new = world.use("new")
+    await world.begin_again()
+    await world.work(16)
+
+    assert [world.status(key)["phase"] for key in (ended, goes_on, new)] == ["Succeeded", "Running", "Running"]
+    assert (world.status()["restarts"], sorted(instructed(world))) == (0, sorted([goes_on.uid, new.uid]))
+    assert {obj["metadata"]["uid"] for obj in world.api.objects.all(BY_KIND[f"{kind}Cluster"])} == before
+
+
+@BOTH
+async def test_loss_of_the_scheduler_while_the_operator_is_away_ends_the_runs(world: World, kind: str) -> None:
+    world.create(spec(kind))
+    key = world.use()
+    await world.work(16)
+    await world.end()
+    lose(world, kind, "pod")
+    world.upstream.act()
+    await world.begin_again()
+    await world.work(30)
+
+    assert condition(world.status(key), c.FINISHED)["reason"] == c.CLUSTER_LOST
+    assert (world.status()["phase"], world.status()["restarts"]) == ("Ready", 1)
+
+
 async def test_run_with_a_share_keeps_it(world: World) -> None:
     world.create()
     key = world.use(ref={"share": {"threads": 7}, "priority": 5})
