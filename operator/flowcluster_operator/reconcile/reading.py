@@ -68,7 +68,7 @@ def confirmed_idle(memory: Memory, key: Key, is_idle: bool, now: float) -> float
 
 
 async def verified_dormant(store: Store, kube: Kube, memory: Memory, key: Key, kind: str | None) -> bool:
-    """Return whether the API server has nothing of an owner that must have nothing for now. It is asked once.
+    """Return whether the API server has nothing of an owner that must have nothing for now. It is queried once.
 
     Args:
         store: what is known.
