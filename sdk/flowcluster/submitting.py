@@ -30,6 +30,7 @@ def prepare(
     image: str | None = None,
     name: str | None = None,
     workers: Workers | None = None,
+    cluster: str | None = None,
     result_storage: str | None = None,
     spec: Mapping[str, Any] | None = None,
     choice: Choice = Choice(),  # noqa: B008 - a value
@@ -41,7 +42,7 @@ def prepare(
     """
     place = place or place_of(flow)
     given = _parameters(flow, parameters)
-    asked = declared(flow.task_runner, workers)
+    asked = declared(flow.task_runner, workers, cluster)
     code, entrypoint = _code(place, image)
     image = image or default_image()
     described: Object = {"entrypoint": entrypoint, "parameters": given}
@@ -112,10 +113,13 @@ def _comes_back(flow: Flow[..., Any], name: str, value: Any, plain: Any) -> bool
 
 
 def _store_results(body: Object, url: str) -> None:
-    """Tell driver and workers where results go: what the record cannot hold, and what tasks cache."""
+    """Write into driver and workers where results go: what the record cannot hold, and what tasks cache.
+
+    The workers of a cluster that exists already are not the run's to change.
+    """
     env = {ENV_STORAGE: url}
     body["flow"] = with_env(body["flow"], names.COMPONENT_DRIVER, env)
-    if cluster := body.get("cluster"):
+    if (cluster := body.get("cluster")) and "ref" not in cluster:
         workers = with_env(cluster.get("workers"), names.COMPONENT_WORKER, env)
         body["cluster"] = cluster | {"workers": workers}
 

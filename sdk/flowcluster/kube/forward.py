@@ -115,7 +115,7 @@ async def open_path(access: Access, pod: str, port: int) -> Path:
             kind = NotFound if error.status == 404 else KubernetesError
             raise kind(
                 f"Kubernetes would not forward a port of pod {pod}: {error.status} {error.message}. It takes the right "
-                "to create pods/portforward."
+                f"to create pods/portforward in namespace {access.namespace}."
             ) from error
         raise KubernetesError(f"The API server at {settings.host} cannot be reached: {error or 'timeout'}") from error
     return Path(session, socket)
