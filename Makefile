@@ -91,7 +91,7 @@ down: $(STAMP) ## Take it down again
 install: $(STAMP) ## Bring up a Kubernetes with the chart in it
 	$(BIN)/python -m tools.install
 
-chart: $(STAMP) ## Package the chart into dist/
+chart: $(STAMP) ## Package the charts into dist/
 	$(BIN)/python -m tools.chart dist
 
 generate: $(STAMP) ## Write what is made from the models and the version: CRD, chart, Chart.lock, documents

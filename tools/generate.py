@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from flowcluster_api.crd import flow_run_crd, shared_cluster_crd
-from tools import versions
+from tools import shared_values, versions
 from tools.admission import shared_template_rules, template_rules
 from tools.chart_lock import lock_text
 
@@ -30,6 +30,7 @@ def generated() -> dict[pathlib.Path, str]:
     version = versions.release()
     chart = pathlib.Path("charts/flowcluster")
     about = versions.in_chart(_text(chart / "Chart.yaml"), version)
+    shared_chart = pathlib.Path("charts/flowcluster-shared")
     return {
         pathlib.Path("manifests/crds/flowruns.yaml"): crd,
         pathlib.Path("manifests/crds/sharedclusters.yaml"): shared,
@@ -39,6 +40,9 @@ def generated() -> dict[pathlib.Path, str]:
         chart / "files" / "shared-template-rules.yaml": _RULES_HEADER + _dumped(shared_template_rules()),
         chart / "Chart.yaml": about,
         chart / "Chart.lock": lock_text(about, _text(chart / "Chart.lock")),
+        shared_chart / "Chart.yaml": versions.in_chart(_text(shared_chart / "Chart.yaml"), version),
+        shared_chart / "values.yaml": shared_values.values_text(),
+        shared_chart / "values.schema.json": shared_values.schema_text(),
         **{path: versions.in_document(_text(path), version) for path in _documents()},
     }
 
