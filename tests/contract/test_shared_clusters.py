@@ -15,8 +15,10 @@ from flowcluster.clusters.claim import Claim
 from flowcluster.errors import ClusterError
 from flowcluster.task_runners import DaskTaskRunner
 from flowcluster_api.driver import Outcome
+from flowcluster_api.tags import DASK_MARK, DASK_REST, dask_client_name
 
 NAME = "flowcluster.clusters.SharedKubernetesCluster"
+UID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 
 
 class RecordedClaims:
@@ -36,6 +38,7 @@ class RecordedClaims:
 
     def bring_up(self, claim: Claim, report: Any) -> dict[str, Any]:
         self.made.append(claim.manifest)
+        claim._uid = UID
         claim.name = claim.manifest["metadata"].get("name") or claim.manifest["metadata"]["generateName"] + "x"
         return {"cluster": {"kind": self.kind, "address": self.address, "dashboard": "http://dashboard"}}
 
@@ -148,3 +151,39 @@ def test_flow_ends_before_its_tasks_when_it_wants_to_scale_a_shared_cluster(clai
     with pytest.raises(ClusterError, match=r"adapt\(\) does not work on SharedCluster analytics"):
         never()
     assert len(claims.outcomes) == 1
+
+
+def ids_of_clients(address: str) -> list[str]:
+    """Ids of the clients that a scheduler knows, without the one that looks."""
+    with distributed.Client(address) as client:
+        found: list[str] = client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.clients))
+        return [each for each in found if each not in (client.id, "fire-and-forget")]
+
+
+@pytest.mark.parametrize(("name", "shown"), [(None, ""), ("mine", "mine-")])
+def test_client_is_tagged_with_the_run_when_it_is_given_the_cluster(
+    name: str | None, shown: str, claims: RecordedClaims
+) -> None:
+    with SharedKubernetesCluster("analytics") as cluster, distributed.Client(cluster, name=name) as client:
+        assert client.submit(sum, [1, 2]).result() == 3
+        (found,) = ids_of_clients(claims.address)
+
+    assert found.startswith(f"Client-{shown}{dask_client_name(UID)}-")
+    assert len(found) == len(f"Client-{shown}{dask_client_name(UID)}") + DASK_REST
+
+
+def test_client_on_an_event_loop_is_tagged(claims: RecordedClaims) -> None:
+    async def use() -> str:
+        async with (
+            SharedKubernetesCluster("analytics", asynchronous=True) as cluster,
+            distributed.Client(cluster, asynchronous=True) as client,
+        ):
+            await client.submit(sum, [1, 2])
+            return str(client.id)
+
+    assert dask_client_name(UID) in asyncio.run(use())
+
+
+def test_client_of_another_cluster_is_not_tagged(claims: RecordedClaims) -> None:
+    with SharedKubernetesCluster("analytics"), distributed.Client(claims.address) as other:
+        assert DASK_MARK not in other.id

@@ -102,6 +102,11 @@ class Claim:
             tell = report or showing.enter_context(WaitingLine(self.name)).tell
             return wait_until_usable(self._flow_runs, created, self._given_up, tell)
 
+    @property
+    def uid(self) -> str | None:
+        """UID of the FlowRun; None before there is one."""
+        return self._uid or None
+
     def forward(self, pod: str, ports: list[int]) -> dict[int, int]:
         """Return local ports, by the ports of the cluster's pod that they lead to.
 

@@ -6,6 +6,7 @@ A node does not: so that is what a pod becomes, one that offers nothing to tasks
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import subprocess
@@ -20,10 +21,12 @@ from threading import Thread
 from flowcluster import platforms
 from flowcluster.clusters.address import wait_for_ray
 from flowcluster.errors import ClusterUnreachable
-from flowcluster_api import driver
+from flowcluster_api import driver, tags
 
 logger = logging.getLogger("flowcluster.cluster")
 
+#: Variable in which ``ray.init`` finds the configuration of its job, as the Ray Jobs API sets it.
+_JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 _MODE, _TOKEN, _PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 #: What `ray start` prints when the node is a part of the cluster.
 _STARTED = "Ray runtime started"
@@ -62,6 +65,23 @@ def authenticated(token: str) -> Iterator[None]:
             if value is not None:
                 os.environ[name] = value
         _forget()
+
+
+@contextmanager
+def tagged(uid: str) -> Iterator[None]:
+    """In the block, a Ray job that this process begins has the UID of its FlowRun in its metadata.
+
+    A Ray client has no metadata. Its job ends with its connection.
+    """
+    job_config = json.dumps({"metadata": {tags.RAY_METADATA: uid}})
+    before = os.environ.get(_JOB_CONFIG)
+    os.environ[_JOB_CONFIG] = job_config
+    try:
+        yield
+    finally:
+        os.environ.pop(_JOB_CONFIG, None)
+        if before is not None:
+            os.environ[_JOB_CONFIG] = before
 
 
 def disconnect(address: str) -> None:

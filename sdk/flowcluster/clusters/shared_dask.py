@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import Mapping
-from typing import Any
+from types import FrameType
+from typing import Any, Self
 
+from distributed import Client
 from distributed.core import Status
 from distributed.objects import SchedulerInfo
 
@@ -15,7 +18,7 @@ from flowcluster.clusters.claimed_dask import ClaimedDaskCluster
 from flowcluster.clusters.manifest import cluster_run
 from flowcluster.clusters.shared import check_kind, fixed_size, shared_ref
 from flowcluster.kube.choice import Choice
-from flowcluster_api import lease
+from flowcluster_api import lease, tags
 
 #: Seconds between two looks at the cluster's workers.
 REFRESH_SECONDS = 5.0
@@ -98,6 +101,20 @@ class SharedKubernetesCluster(ClaimedDaskCluster):
     async def _refresh(self) -> None:
         self.scheduler_info = SchedulerInfo(await self.scheduler_comm.identity())
 
+    @property
+    def run_uid(self) -> str | None:
+        """UID of the FlowRun, with which the work of this process is tagged; None before there is one."""
+        return self._claim.uid
+
+    def __await__(self) -> Any:
+        async def started() -> Self:
+            await self._start()
+            if (client := _awaiting_client()) is not None and (uid := self.run_uid) is not None:
+                _tag(client, uid)
+            return self
+
+        return started().__await__()
+
     def scale(self, n: int) -> Any:
         """Raise `ClusterError`: the workers of a SharedCluster are not this client's."""
         raise fixed_size(self._ref, "scale")
@@ -105,3 +122,25 @@ class SharedKubernetesCluster(ClaimedDaskCluster):
     def adapt(self, **kwargs: Any) -> Any:
         """Raise `ClusterError`: the workers of a SharedCluster are not this client's."""
         raise fixed_size(self._ref, "adapt")
+
+
+def _awaiting_client() -> Client | None:
+    """Return the client that awaits the cluster which it is for, before it gives its id to the scheduler."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        if frame.f_code is Client._start.__code__:
+            return frame.f_locals["self"]
+        frame = frame.f_back
+    return None
+
+
+def _tag(client: Client, uid: str) -> None:
+    """Put the UID of a FlowRun into the id of a client: what the client leaves is released with the FlowRun.
+
+    A client can have a name, which is a part of its id. ``Client(cluster)`` has none.
+    """
+    if tags.DASK_MARK in client.id:
+        return
+    kind, _, rest = client.id.partition("-")
+    name, uuid = rest[: -tags.DASK_REST], rest[-tags.DASK_REST + 1 :]
+    client.id = f"{kind}-{tags.dask_client_name(uid, name or None)}-{uuid}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from flowcluster.clusters import ray_access
 from flowcluster.clusters.claim import Claim
 from flowcluster.clusters.claimed_ray import ClaimedRayCluster
 from flowcluster.clusters.manifest import cluster_run
@@ -70,6 +71,16 @@ class SharedRayKubernetesCluster(ClaimedRayCluster):
 
     def _check(self, status: dict[str, Any]) -> None:
         check_kind(status["kind"], "Ray", self._ref)
+
+    def _bring_up(self) -> None:
+        super()._bring_up()
+        assert self.run_uid is not None
+        self._resources.enter_context(ray_access.tagged(self.run_uid))
+
+    @property
+    def run_uid(self) -> str | None:
+        """UID of the FlowRun, with which the work of this process is tagged; None before there is one."""
+        return self._claim.uid
 
     def scale(self, n: int) -> Any:
         """Raise `ClusterError`: the workers of a SharedCluster are not this client's."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from flowcluster import clusters, flow
 from flowcluster.agent.messages import Lost
+from flowcluster.clusters import ray_access
 from flowcluster.clusters.claim import Claim
 from flowcluster.clusters.declared import declared
 from flowcluster.clusters.manifest import cluster_run
@@ -22,6 +25,7 @@ from flowcluster.kube.choice import Choice
 from flowcluster.packing import Place
 from flowcluster.submitting import prepare
 from flowcluster.task_runners import ConcurrentTaskRunner, DaskTaskRunner, RayTaskRunner
+from flowcluster_api import tags
 from flowcluster_api.v1alpha1 import FlowRunSpec
 
 DASK, RAY = "flowcluster.clusters.SharedKubernetesCluster", "flowcluster.clusters.SharedRayKubernetesCluster"
@@ -224,3 +228,16 @@ def test_submitted_run_leaves_the_shared_cluster_as_it_is(storage: str | None, t
     assert made.flow_run["spec"]["cluster"] == {"ref": {"name": "analytics"}}
     assert made.flow_run["spec"]["flow"]["image"] == "registry/flows:1"
     FlowRunSpec.model_validate(made.flow_run["spec"])
+
+
+@pytest.mark.parametrize("before", [None, "{}"])
+def test_job_of_ray_is_tagged_with_the_run_only_in_the_block(
+    before: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+    monkeypatch.delenv(name, raising=False)
+    if before is not None:
+        monkeypatch.setenv(name, before)
+    with ray_access.tagged("uid"):
+        assert json.loads(os.environ[name]) == {"metadata": {tags.RAY_METADATA: "uid"}}
+    assert os.environ.get(name) == before
