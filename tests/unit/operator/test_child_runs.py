@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from typing import Any
 
 import pytest
@@ -141,6 +142,56 @@ def test_refused_request_stands_until_the_driver_removes_it() -> None:
 )
 def test_request_beyond_the_parent_is_refused_with_its_field(wish: dict[str, Any], words: str) -> None:
     assert words in refusal_in(asking(child_runs.create("part", wish)))
+
+
+def sharing(**ref: Any) -> dict[str, Any]:
+    """The spec of a run on a SharedCluster whose reference has those fields, too."""
+    return {"cluster": {"ref": {"name": "analytics"} | ref}}
+
+
+OWN_SHARE, SMALL_SHARE, LARGE_SHARE = ({"share": {"threads": number}} for number in (4, 2, 5))
+
+
+@pytest.mark.parametrize(
+    ("parents", "wish", "given_ref"),
+    [
+        ({}, {}, {}),
+        ({"priority": 5} | OWN_SHARE, {}, {"priority": 5} | OWN_SHARE),
+        ({"priority": 5} | OWN_SHARE, {"priority": 1} | SMALL_SHARE, {"priority": 1} | SMALL_SHARE),
+        ({"priority": -5}, {}, {"priority": -5}),
+        ({"namespace": "data"}, {"namespace": "data"}, {"namespace": "data"}),
+        ({}, OWN_SHARE, OWN_SHARE),
+    ],
+)
+def test_child_run_on_the_shared_cluster_of_its_parent_has_no_more_of_it(
+    parents: dict[str, Any], wish: dict[str, Any], given_ref: dict[str, Any]
+) -> None:
+    seen = asking(child_runs.create("part", sharing(**wish)))
+    parent = FlowRunSpec.model_validate({**spec(), **sharing(**parents)})
+    (action,) = requested(dataclasses.replace(seen, spec=parent), SETTINGS)
+
+    assert isinstance(action, Create)
+    assert action.body["spec"]["cluster"] == sharing(**given_ref)["cluster"]
+
+
+@pytest.mark.parametrize(
+    ("parents", "wish", "words"),
+    [
+        (None, {}, "a cluster that the parent does not use"),
+        ({}, {"name": "other"}, "a cluster that the parent does not use"),
+        ({}, {"namespace": "data"}, "a cluster that the parent does not use"),
+        ({}, {"priority": 1}, "spec.cluster.ref.priority"),
+        ({"priority": -5}, {"priority": 0}, "spec.cluster.ref.priority"),
+        (OWN_SHARE, LARGE_SHARE, "spec.cluster.ref.share"),
+    ],
+)
+def test_child_run_that_wants_more_of_a_shared_cluster_is_refused(
+    parents: dict[str, Any] | None, wish: dict[str, Any], words: str
+) -> None:
+    seen = asking(child_runs.create("part", sharing(**wish)))
+    parent = FlowRunSpec.model_validate(spec() if parents is None else {**spec(), **sharing(**parents)})
+
+    assert words in refusal_in(dataclasses.replace(seen, spec=parent))
 
 
 def test_request_with_a_name_that_a_flow_run_cannot_have_is_refused() -> None:
