@@ -160,16 +160,21 @@ def ids_of_clients(address: str) -> list[str]:
         return [each for each in found if each not in (client.id, "fire-and-forget")]
 
 
+class OwnClient(distributed.Client):  # type: ignore[misc]
+    """A client as Prefect has one."""
+
+
 @pytest.mark.parametrize(("name", "shown"), [(None, ""), ("mine", "mine-")])
+@pytest.mark.parametrize("make", [distributed.Client, OwnClient])
 def test_client_is_tagged_with_the_run_when_it_is_given_the_cluster(
-    name: str | None, shown: str, claims: RecordedClaims
+    make: Any, name: str | None, shown: str, claims: RecordedClaims
 ) -> None:
-    with SharedKubernetesCluster("analytics") as cluster, distributed.Client(cluster, name=name) as client:
+    with SharedKubernetesCluster("analytics") as cluster, make(cluster, name=name) as client:
         assert client.submit(sum, [1, 2]).result() == 3
         (found,) = ids_of_clients(claims.address)
 
-    assert found.startswith(f"Client-{shown}{dask_client_name(UID)}-")
-    assert len(found) == len(f"Client-{shown}{dask_client_name(UID)}") + DASK_REST
+    assert found.startswith(f"{make.__name__}-{shown}{dask_client_name(UID)}-")
+    assert len(found) == len(f"{make.__name__}-{shown}{dask_client_name(UID)}") + DASK_REST
 
 
 def test_client_on_an_event_loop_is_tagged(claims: RecordedClaims) -> None:

@@ -110,6 +110,7 @@ def _shared(runner: Any, left: Object) -> tuple[Object, str | None]:
     """Return the same as `_own` for a run on a SharedCluster."""
     if runner.adapt_kwargs:
         raise ValueError("task_runner: adapt_kwargs have no effect on a SharedCluster; leave them out.")
+    _refuse({name: left[name] for name in left if name == "idle_timeout_seconds"}, "cluster_kwargs", "")
     ref = shared_ref(left.pop("name", ""), left.pop("priority", None), left.pop("share", None))
     return {"ref": ref}, left.pop("run_name", None)
 

@@ -13,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowcluster import clusters, flow
+from flowcluster.agent import __main__ as agent_program
+from flowcluster.agent import messages
 from flowcluster.agent.messages import Lost
 from flowcluster.clusters import ray_access
 from flowcluster.clusters.claim import Claim
@@ -21,6 +23,7 @@ from flowcluster.clusters.manifest import cluster_run
 from flowcluster.clusters.shared import check_kind, shared_ref
 from flowcluster.clusters.temporary import find_class
 from flowcluster.errors import ClusterError
+from flowcluster.kube.access import Access
 from flowcluster.kube.choice import Choice
 from flowcluster.packing import Place
 from flowcluster.submitting import prepare
@@ -152,6 +155,33 @@ def test_ports_are_forwarded_from_the_namespace_of_the_shared_cluster(
     assert agent.forwarded == [("pod", [8786], namespace)]
 
 
+@pytest.mark.parametrize(("given_namespace", "found"), [(None, "team"), ("data", "data")])
+def test_agent_forwards_from_the_namespace_that_is_given(
+    given_namespace: str | None, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    namespaces: list[str] = []
+
+    class RecordedTunnel:
+        def __init__(self, access: Access, pod: str, before_end: Any) -> None:
+            namespaces.append(access.namespace)
+
+        async def open(self, ports: dict[int, int]) -> dict[int, int]:
+            return ports
+
+    async def listen() -> None:
+        agent = object.__new__(agent_program.Agent)
+        agent._access, agent._stdin = Access(None, "team", False), asyncio.StreamReader()
+        agent._stdin.feed_data(messages.write(messages.Forward("pod", {8786: 0}, given_namespace)).encode())
+        agent._stdin.feed_eof()
+        await agent._listen()
+
+    monkeypatch.setattr(agent_program, "Tunnel", RecordedTunnel)
+    monkeypatch.setattr(agent_program, "tell", lambda message: None)
+    asyncio.run(listen())
+
+    assert namespaces == [found]
+
+
 def test_agent_is_given_no_cluster_to_scale(monkeypatch: pytest.MonkeyPatch) -> None:
     claim = Claim(manifest(shared_ref("analytics")), Choice(), adapts=False)
     job = claim._job(cast("Any", type("Access", (), {"namespace": "team"})))
@@ -193,6 +223,7 @@ def test_runner_on_a_shared_cluster_becomes_a_reference(kind: str, named: Any) -
         ({}, {}, None, "SharedCluster is named"),
         ({"name": "analytics", "image": "mine:1"}, {}, None, r"cluster_kwargs\['image'\]"),
         ({"name": "analytics", "n_workers": 1}, {}, None, r"cluster_kwargs\['n_workers'\]"),
+        ({"name": "analytics", "idle_timeout_seconds": 60}, {}, None, r"cluster_kwargs\['idle_timeout_seconds'\]"),
         ({"name": "analytics"}, {"maximum": 3}, None, "adapt_kwargs"),
         ({"name": "analytics"}, {}, 2, "SharedCluster analytics has workers of its own"),
     ],
