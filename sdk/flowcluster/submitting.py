@@ -1,4 +1,4 @@
-"""From a flow to what Kubernetes is asked for: checked here, so that mistakes are told before anything exists there."""
+"""From a flow to the objects of its run on Kubernetes, checked here: mistakes are reported before anything exists."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ def prepare(
     """
     place = place or place_of(flow)
     given = _parameters(flow, parameters)
-    asked = declared(flow.task_runner, workers, cluster)
+    declaration = declared(flow.task_runner, workers, cluster)
     code, entrypoint = _code(place, image)
     image = image or default_image()
     described: Object = {"entrypoint": entrypoint, "parameters": given}
     if image:
         described["image"] = image
-    body: Object = of_class(_laid_over({"flow": described, **asked.spec}, spec or {}))
+    body: Object = of_class(_laid_over({"flow": described, **declaration.spec}, spec or {}))
     if result_storage:
         _store_results(body, result_storage)
-    wanted = Choice(*(mine or theirs for mine, theirs in zip(choice, asked.choice, strict=True)))
-    exact = name or asked.name
+    wanted = Choice(*(mine or theirs for mine, theirs in zip(choice, declaration.choice, strict=True)))
+    exact = name or declaration.name
     return submission(
         body,
         code,

@@ -101,7 +101,7 @@ class ClaimedDaskCluster(Cluster):  # type: ignore[misc]
             return address
         ports = self._claim.forward(status["cluster"]["scheduler"]["pod"], [SCHEDULER_PORT, DASHBOARD_PORT])
         self._dashboard = str(format_dashboard_link("127.0.0.1", ports[DASHBOARD_PORT]))
-        # The relay at the other end has the keys; who reaches it was let through by the API server.
+        # The relay at the other end has the credentials. The API server decides which clients reach it.
         return f"tcp://127.0.0.1:{ports[SCHEDULER_PORT]}"
 
     async def _close(self) -> None:

@@ -96,8 +96,8 @@ class ClaimedRayCluster:
             with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:
                 theirs = json.load(answer)["ray_version"]
         except (OSError, ValueError, KeyError) as error:
-            logger.debug("The head does not tell its version: %s", error)
-            return  # whoever connects is told by Ray itself
+            logger.debug("The head does not report its version: %s", error)
+            return  # Ray itself refuses a connection of another version
         check_ray(theirs, ray.__version__, self._claim.remedy)
 
     @property

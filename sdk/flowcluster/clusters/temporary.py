@@ -15,8 +15,8 @@ from flowcluster.portal import Portal
 #: The attribute with a cluster's address, by kind.
 _ADDRESSES = {"Dask": "scheduler_address", "Ray": "address"}
 
-#: Paths of the class for shared clusters of Dask, and of the one for Ray that stands for it in a runner for Ray. A user
-#: who names the first one does not have to know of what kind the SharedCluster is, nor to install Dask for Ray.
+#: Paths of the class for shared clusters of Dask, and of the one for Ray that stands for it in a runner for Ray. The
+#: first one is a name for both kinds, and on Ray it needs no Dask.
 _SHARED = (f"{__package__}.SharedKubernetesCluster", f"{__package__}.shared_dask.SharedKubernetesCluster")
 _SHARED_ON_RAY = f"{__package__}.SharedRayKubernetesCluster"
 

@@ -152,8 +152,8 @@ def versions(python: str = "3.11.7.final.0", **packages: str) -> dict[str, Any]:
 def test_other_versions_are_told_with_the_cure() -> None:
     """Another Python cannot work; another package may."""
     assert list(check(versions(), versions("3.11.2.final.0"), own_image("x:1"))) == []
-    (told,) = check(versions(), versions(dask="2"), own_image("x:1"))
-    assert "dask==2" in told
+    (difference,) = check(versions(), versions(dask="2"), own_image("x:1"))
+    assert "dask==2" in difference
     with pytest.raises(ClusterNotStarted, match=r"Python 3\.12 .*image with Python 3\.11"):
         list(check(versions(), versions("3.12.1.final.0"), own_image("x:1")))
 
