@@ -13,9 +13,10 @@ from typing import Any
 import yaml
 
 from flowcluster_api.crd import flow_run_crd, shared_cluster_crd
-from tools import shared_values, versions
+from tools import versions
 from tools.admission import shared_template_rules, template_rules
 from tools.chart_lock import lock_text
+from tools.shared_values import schema_text, values_text
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 _HEADER = "# Made from sdk/flowcluster_api/v1alpha1 by `make generate`. Change the models, not this file.\n"
@@ -41,8 +42,8 @@ def generated() -> dict[pathlib.Path, str]:
         chart / "Chart.yaml": about,
         chart / "Chart.lock": lock_text(about, _text(chart / "Chart.lock")),
         shared_chart / "Chart.yaml": versions.in_chart(_text(shared_chart / "Chart.yaml"), version),
-        shared_chart / "values.yaml": shared_values.values_text(),
-        shared_chart / "values.schema.json": shared_values.schema_text(),
+        shared_chart / "values.yaml": values_text(),
+        shared_chart / "values.schema.json": schema_text(),
         **{path: versions.in_document(_text(path), version) for path in _documents()},
     }
 
