@@ -325,6 +325,7 @@ def test_release_is_installed_tested_upgraded_rolled_back_and_leaves_nothing(
     clusters.wait_phase("team", "Ready", 180)
     first = clusters.scheduler("team")
     assert "Phase:          Succeeded" in helm("test", "team")
+    wait_until(lambda: not world.runs(), "the record of the test is deleted", 60)
 
     helm("upgrade", "team", values=("workers.minimum=2", "workers.maximum=2"))
     wait_until(lambda: world.live_workers() == 2, "more workers come to the live cluster", 90)

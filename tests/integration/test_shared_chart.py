@@ -130,6 +130,7 @@ def test_helm_test_runs_a_task_by_rights_that_end_with_it(
     assert {name: hooks[name]["metadata"]["name"] for name in hooks} == dict.fromkeys(hooks, "analytics-test")
     compile(container["command"][2], "test", "exec")
     assert word in container["command"][2]
+    assert "ttl_seconds_after_finished=0" in container["command"][2]  # no record stays after the release
     assert container["env"] == [{"name": "FLOWCLUSTER_OPERATOR_CLASS", "value": "blue"}]
     assert {verb for rule in hooks["Role"]["rules"] for verb in rule["verbs"]} == {"create", "get", "patch"}
 

@@ -31,6 +31,7 @@ class DaskKubernetesCluster(ClaimedDaskCluster):
         start_deadline_seconds: until the scheduler and `n_workers` workers are ready; 600 by default.
         active_deadline_seconds: after which the cluster goes in any case.
         idle_timeout_seconds: after which the cluster goes when nothing has run on it.
+        ttl_seconds_after_finished: for which the record of the FlowRun is kept; a day by default.
         kubeconfig, context, namespace: where, by the rules of kubectl if they are not given.
         asynchronous: whether it is used by code on an event loop, with ``async with``.
 
@@ -52,6 +53,7 @@ class DaskKubernetesCluster(ClaimedDaskCluster):
         active_deadline_seconds: int | None = None,
         idle_timeout_seconds: int | None = None,
         lease_duration_seconds: int = lease.DURATION,
+        ttl_seconds_after_finished: int | None = None,
         kubeconfig: str | None = None,
         context: str | None = None,
         namespace: str | None = None,
@@ -66,6 +68,7 @@ class DaskKubernetesCluster(ClaimedDaskCluster):
             active_deadline_seconds=active_deadline_seconds,
             idle_timeout_seconds=idle_timeout_seconds,
             lease_duration_seconds=lease_duration_seconds,
+            ttl_seconds_after_finished=ttl_seconds_after_finished,
         )
         self._adapts = n_workers is None
         claim = Claim(manifest, Choice(kubeconfig, context, namespace), self._adapts)

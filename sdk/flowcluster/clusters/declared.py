@@ -26,6 +26,7 @@ _FIELDS = {
     "active_deadline_seconds": "activeDeadlineSeconds",
     "idle_timeout_seconds": "idleTimeoutSeconds",
     "lease_duration_seconds": "leaseDurationSeconds",
+    "ttl_seconds_after_finished": "ttlSecondsAfterFinished",
 }
 _CLUSTER = ("image", "n_workers", "resources", "env", "workers", "scheduler")
 

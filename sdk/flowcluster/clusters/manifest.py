@@ -48,6 +48,7 @@ def cluster_run(
     active_deadline_seconds: int | None,
     idle_timeout_seconds: int | None = None,
     lease_duration_seconds: int,
+    ttl_seconds_after_finished: int | None = None,
 ) -> Object:
     """Return the manifest of the FlowRun without a flow that requests `cluster`, the ``spec.cluster`` of it.
 
@@ -60,6 +61,7 @@ def cluster_run(
         **({"startDeadlineSeconds": start_deadline_seconds} if start_deadline_seconds else {}),
         **({"activeDeadlineSeconds": active_deadline_seconds} if active_deadline_seconds else {}),
         **({"idleTimeoutSeconds": idle_timeout_seconds} if idle_timeout_seconds else {}),
+        **({"ttlSecondsAfterFinished": ttl_seconds_after_finished} if ttl_seconds_after_finished is not None else {}),
     }
     otherwise = cluster["kind"].lower() if "kind" in cluster else cluster["ref"]["name"]
     return flow_run(name or _run_name(otherwise), of_class(spec), is_exact=name is not None)

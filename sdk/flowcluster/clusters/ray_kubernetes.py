@@ -38,6 +38,7 @@ class RayKubernetesCluster(ClaimedRayCluster):
         active_deadline_seconds: after which the cluster goes in any case.
         idle_timeout_seconds: after which the cluster goes when no task of the flow that made it has run, and it has no
             more workers than its minimum. Outside of a flow it has no effect.
+        ttl_seconds_after_finished: for which the record of the FlowRun is kept; a day by default.
         kubeconfig, context, namespace: where, by the rules of kubectl if they are not given.
         asynchronous: whether it is used by code on an event loop, with ``async with`` or ``await``.
 
@@ -62,6 +63,7 @@ class RayKubernetesCluster(ClaimedRayCluster):
         active_deadline_seconds: int | None = None,
         idle_timeout_seconds: int | None = None,
         lease_duration_seconds: int = lease.DURATION,
+        ttl_seconds_after_finished: int | None = None,
         kubeconfig: str | None = None,
         context: str | None = None,
         namespace: str | None = None,
@@ -74,6 +76,7 @@ class RayKubernetesCluster(ClaimedRayCluster):
             active_deadline_seconds=active_deadline_seconds,
             idle_timeout_seconds=idle_timeout_seconds,
             lease_duration_seconds=lease_duration_seconds,
+            ttl_seconds_after_finished=ttl_seconds_after_finished,
         )
         if n_workers is None:
             manifest["spec"]["cluster"]["workers"]["maximum"] = UNLIMITED

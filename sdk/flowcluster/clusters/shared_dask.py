@@ -39,6 +39,7 @@ class SharedKubernetesCluster(ClaimedDaskCluster):
         start_deadline_seconds: until the cluster is usable; 600 by default.
         active_deadline_seconds: after which the FlowRun ends in any case.
         lease_duration_seconds: of silence, after which this process counts as gone.
+        ttl_seconds_after_finished: for which the record of the FlowRun is kept; a day by default.
         kubeconfig, context, namespace: where the FlowRun is created, by the rules of kubectl if they are not given.
         asynchronous: whether code on an event loop uses it, with ``async with``.
 
@@ -61,6 +62,7 @@ class SharedKubernetesCluster(ClaimedDaskCluster):
         start_deadline_seconds: int | None = None,
         active_deadline_seconds: int | None = None,
         lease_duration_seconds: int = lease.DURATION,
+        ttl_seconds_after_finished: int | None = None,
         kubeconfig: str | None = None,
         context: str | None = None,
         namespace: str | None = None,
@@ -75,6 +77,7 @@ class SharedKubernetesCluster(ClaimedDaskCluster):
             start_deadline_seconds=start_deadline_seconds,
             active_deadline_seconds=active_deadline_seconds,
             lease_duration_seconds=lease_duration_seconds,
+            ttl_seconds_after_finished=ttl_seconds_after_finished,
         )
         claim = Claim(manifest, Choice(kubeconfig, context, namespace), adapts=False)
         super().__init__(claim, name=run_name, asynchronous=asynchronous, loop=loop, quiet=quiet)

@@ -32,6 +32,7 @@ class SharedRayKubernetesCluster(ClaimedRayCluster):
         start_deadline_seconds: until the cluster is usable; 600 by default.
         active_deadline_seconds: after which the FlowRun ends in any case.
         lease_duration_seconds: of silence, after which this process counts as gone.
+        ttl_seconds_after_finished: for which the record of the FlowRun is kept; a day by default.
         kubeconfig, context, namespace: where the FlowRun is created, by the rules of kubectl if they are not given.
         asynchronous: whether code on an event loop uses it, with ``async with`` or ``await``.
 
@@ -52,6 +53,7 @@ class SharedRayKubernetesCluster(ClaimedRayCluster):
         start_deadline_seconds: int | None = None,
         active_deadline_seconds: int | None = None,
         lease_duration_seconds: int = lease.DURATION,
+        ttl_seconds_after_finished: int | None = None,
         kubeconfig: str | None = None,
         context: str | None = None,
         namespace: str | None = None,
@@ -64,6 +66,7 @@ class SharedRayKubernetesCluster(ClaimedRayCluster):
             start_deadline_seconds=start_deadline_seconds,
             active_deadline_seconds=active_deadline_seconds,
             lease_duration_seconds=lease_duration_seconds,
+            ttl_seconds_after_finished=ttl_seconds_after_finished,
         )
         super().__init__(
             Claim(manifest, Choice(kubeconfig, context, namespace), adapts=False), asynchronous=asynchronous

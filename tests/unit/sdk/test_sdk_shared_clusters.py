@@ -92,6 +92,23 @@ def test_reference_is_refused_when_no_flow_run_can_have_it(arguments: Any, named
         shared_ref(*arguments)
 
 
+@pytest.mark.parametrize(("seconds", "found"), [(None, {}), (0, {"ttlSecondsAfterFinished": 0})])
+def test_record_is_kept_for_the_time_that_is_given(seconds: int | None, found: dict[str, int]) -> None:
+    made = cluster_run(
+        None,
+        {"ref": {"name": "analytics"}},
+        start_deadline_seconds=None,
+        active_deadline_seconds=None,
+        lease_duration_seconds=60,
+        ttl_seconds_after_finished=seconds,
+    )
+    kwargs = {"name": "analytics", "ttl_seconds_after_finished": seconds}
+    runner = DaskTaskRunner(cluster_class=DASK, cluster_kwargs=kwargs)
+
+    for spec in (made["spec"], declared(runner, None).spec):
+        assert {name: value for name, value in spec.items() if name.startswith("ttl")} == found
+
+
 def test_flow_run_is_named_after_the_shared_cluster_outside_of_a_flow() -> None:
     assert manifest(shared_ref("analytics"))["metadata"] == {"generateName": "analytics-"}
     assert manifest(shared_ref("analytics"), "mine")["metadata"] == {"name": "mine"}
