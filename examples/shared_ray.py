@@ -28,4 +28,4 @@ if __name__ == "__main__":
     print(squares())
     with SharedRayKubernetesCluster("shared-ray") as cluster:
         ray.init(cluster.address)
-        print(ray.get(ray.remote(sum).remote(range(20))))
+        print(ray.get(ray.remote(lambda: sum(range(20))).remote()))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import pathlib
 import shutil
 import subprocess
+import sys
+import types
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -133,6 +137,52 @@ def test_helm_test_runs_a_task_by_rights_that_end_with_it(
     assert "ttl_seconds_after_finished=0" in container["command"][2]  # no record stays after the release
     assert container["env"] == [{"name": "FLOWCLUSTER_OPERATOR_CLASS", "value": "blue"}]
     assert {verb for rule in hooks["Role"]["rules"] for verb in rule["verbs"]} == {"create", "get", "patch"}
+
+
+class HereCluster:
+    """Stands for the classes of shared clusters, and for a Dask client: work is executed here."""
+
+    address = None
+
+    def __init__(self, *_: Any, **__: Any) -> None: ...
+
+    def __enter__(self) -> HereCluster:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def submit(self, function: Callable[..., Any], *values: Any) -> Any:
+        return types.SimpleNamespace(result=lambda: function(*values))
+
+
+def remote_here(function: Any) -> Any:
+    """Stands for ``ray.remote``, which takes functions of Python and classes, but no builtin ones."""
+    assert inspect.isfunction(function)
+    return types.SimpleNamespace(remote=function)
+
+
+@pytest.mark.parametrize("kind", ["Dask", "Ray"])
+def test_program_of_helm_test_runs(
+    kind: str,
+    helm: str,
+    archive: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (pod,) = [item for item in rendered(helm, archive, "--set", f"kind={kind}") if item["kind"] == "Pod"]
+    ray = types.SimpleNamespace(init=lambda address: None, get=lambda value: value, remote=remote_here)
+    modules = {
+        "ray": ray,
+        "distributed": types.SimpleNamespace(Client=HereCluster),
+        "flowcluster.clusters": types.SimpleNamespace(
+            SharedKubernetesCluster=HereCluster, SharedRayKubernetesCluster=HereCluster
+        ),
+    }
+    for name, module in modules.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    exec(pod["spec"]["containers"][0]["command"][2], {})
+
+    assert capsys.readouterr().out == "a task ran on SharedCluster analytics\n"
 
 
 @pytest.mark.parametrize(
