@@ -9,6 +9,7 @@ keeper was away at that moment.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -27,11 +28,34 @@ _LIMIT = 200_000
 
 
 class Bounds(NamedTuple):
-    """Bounds of one worker group, and the threads of each of its workers."""
+    """Bounds of one worker group, and what each of its workers has.
+
+    Attributes:
+        minimum: of workers.
+        maximum: of workers.
+        threads: of each worker.
+        resources: amounts that each worker offers to tasks, in pairs of name and amount, ordered by name.
+    """
 
     minimum: int
     maximum: int
     threads: int = 1
+    resources: tuple[tuple[str, float], ...] = ()
+
+    def to_list(self) -> list[Any]:
+        """Return it as JSON has it; resources are absent where there are none."""
+        numbers: list[Any] = [self.minimum, self.maximum, self.threads]
+        return [*numbers, dict(sorted(self.resources))] if self.resources else numbers
+
+    @staticmethod
+    def from_list(values: Any) -> Bounds:
+        """Parse what `to_list` returns. Raises ValueError or TypeError for anything else."""
+        minimum, maximum, threads, *more = values
+        offered = more[0] if more else {}
+        if len(more) > 1 or not isinstance(offered, dict):
+            raise ValueError(f"{values!r} is not what a worker group has")
+        resources = tuple((str(name), _amount(amount)) for name, amount in sorted(offered.items()))
+        return Bounds(_whole(minimum), _whole(maximum), _whole(threads), resources)
 
 
 class LiveRun(NamedTuple):
@@ -62,7 +86,7 @@ class Instructions(NamedTuple):
     def to_json(self) -> str:
         """Return the text of the annotation. Equal instructions have equal texts."""
         data = {
-            "groups": {name: list(bounds) for name, bounds in sorted(self.groups)},
+            "groups": {name: bounds.to_list() for name, bounds in sorted(self.groups)},
             "runs": [[run.uid, run.priority, run.threads] for run in sorted(self.runs, key=lambda run: run.uid)],
         }
         return json.dumps(data, separators=(",", ":"))
@@ -72,7 +96,7 @@ class Instructions(NamedTuple):
         """Parse an annotation; return None for a text that is not of the form of `to_json`."""
         try:
             data: Any = json.loads(text) if len(text) <= _LIMIT else None
-            groups = tuple((str(name), Bounds(*map(_whole, values))) for name, values in data["groups"].items())
+            groups = tuple((str(name), Bounds.from_list(values)) for name, values in data["groups"].items())
             runs = tuple(LiveRun(_text(uid), _whole(rank), _optional(most)) for uid, rank, most in data["runs"])
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
@@ -94,6 +118,12 @@ def _whole(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise ValueError(f"{value!r} is not a whole number")
     return value
+
+
+def _amount(value: Any) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        raise ValueError(f"{value!r} is not an amount")
+    return float(value)
 
 
 def _optional(value: Any) -> int | None:

@@ -15,9 +15,12 @@ from flowcluster_api.lease import Demand
 from tests.support.strategies import CLEAN_TEXT, json_values
 
 NUMBERS = st.integers(0, 10_000)
+RESOURCES = st.dictionaries(CLEAN_TEXT, st.floats(0, 1_000, allow_nan=False), max_size=2).map(
+    lambda offered: tuple(sorted(offered.items()))
+)
 INSTRUCTIONS = st.builds(
     Instructions,
-    st.dictionaries(CLEAN_TEXT, st.builds(Bounds, NUMBERS, NUMBERS, NUMBERS), max_size=3).map(
+    st.dictionaries(CLEAN_TEXT, st.builds(Bounds, NUMBERS, NUMBERS, NUMBERS, RESOURCES), max_size=3).map(
         lambda groups: tuple(sorted(groups.items()))
     ),
     st.lists(
@@ -53,7 +56,19 @@ def test_text_that_is_no_instructions_is_read_as_none_or_as_instructions(text: s
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "{}", '{"groups":{},"runs":[[1,2,3]]}', '{"groups":{"":["1",2,3]},"runs":[]}', "x" * 300_000],
+    [
+        "",
+        "[]",
+        "{}",
+        '{"groups":{},"runs":[[1,2,3]]}',
+        '{"groups":{"":["1",2,3]},"runs":[]}',
+        '{"groups":{"":[1,2]},"runs":[]}',
+        '{"groups":{"":[1,2,3,[]]},"runs":[]}',
+        '{"groups":{"":[1,2,3,{"GPU":"1"}]},"runs":[]}',
+        '{"groups":{"":[1,2,3,{"GPU":NaN}]},"runs":[]}',
+        '{"groups":{"":[1,2,3,{},4]},"runs":[]}',
+        "x" * 300_000,
+    ],
 )
 def test_broken_instructions_are_none(text: str) -> None:
     assert keeper.read(lease({keeper.ANNOTATION_INSTRUCTIONS: text})) is None
@@ -65,6 +80,10 @@ def test_demand_of_groups_survives_the_way_to_the_operator(workers: int, groups:
 
     assert Demand.from_json(sent.to_json()) == sent
     assert [sent.of_group(name) for name in groups] == [Demand(number, ("w-1",)) for number in groups.values()]
+
+
+def test_instructions_without_resources_have_no_place_for_them() -> None:
+    assert Instructions((("", Bounds(0, 2, 4)),)).to_json() == '{"groups":{"":[0,2,4]},"runs":[]}'
 
 
 def test_demand_without_groups_is_written_as_before() -> None:

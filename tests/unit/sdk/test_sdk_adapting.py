@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from flowcluster.agent.messages import Adapt, Forward, Forwarding, Job, Lost, Release, Released, Trouble, read, write
-from flowcluster.agent.scaling import Smoothed
+from flowcluster.agent.smoothed import Smoothed
 from flowcluster.clusters.adapting import UNLIMITED, adapting
 from flowcluster.clusters.manifest import cluster_spec, flow_run
 from flowcluster.clusters.versions import check, check_ray, own_image

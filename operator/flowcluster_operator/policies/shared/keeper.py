@@ -82,9 +82,16 @@ def instructing(seen: SharedObserved, parts: list[WorkerPart]) -> Amend | None:
     lease = seen.base.lease
     if lease is None or "deletionTimestamp" in lease["metadata"]:
         return None
-    groups = tuple((part.name, Bounds(part.scale.minimum, part.scale.maximum, part.threads)) for part in parts)
+    groups = tuple((part.name, _bounds(part)) for part in parts)
     runs = tuple(LiveRun(user.uid, user.priority, user.threads) for user in seen.users)
     wanted, known = Instructions(groups, runs), read(lease)
     if known is not None and known.to_json() == wanted.to_json():
         return None
     return Amend(LEASE, lease["metadata"]["name"], lease["metadata"]["uid"], patch(wanted))
+
+
+def _bounds(part: WorkerPart) -> Bounds:
+    spec = part.seen.spec
+    workers = spec.cluster.workers if spec is not None and spec.cluster is not None else None
+    offered = tuple(sorted(workers.task_resources.items())) if workers is not None else ()
+    return Bounds(part.scale.minimum, part.scale.maximum, part.threads, offered)
