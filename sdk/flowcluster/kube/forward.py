@@ -9,7 +9,8 @@ from typing import Any
 import aiohttp
 
 from flowcluster.errors import KubernetesError, NotFound
-from flowcluster.kube.access import Access, accept_incomplete_certificates, headers, proxy_of
+from flowcluster.kube.access import Access, headers, proxy_of
+from flowcluster.kube.certificates import accept_incomplete_certificates
 
 #: Subprotocol and channels: data, and what went wrong at the other end. Each channel begins with the port's number.
 _PROTOCOL = "v4.channel.k8s.io"

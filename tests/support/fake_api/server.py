@@ -147,6 +147,11 @@ class FakeApi:
             }
         )
 
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return self._url
+
     async def _serve(self, raw: web.Request) -> web.StreamResponse:
         try:
             request = await self._request(raw)

@@ -1,0 +1,39 @@
+"""What ties a flow run to a shared Ray cluster: its tags there, and what it can use."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from flowcluster.runners.sharing import Share
+from flowcluster_api import tags
+
+
+def topic_of(run: str | None) -> str:
+    """Return a new topic, with the UID of the run on a shared cluster that it is of."""
+    topic = os.urandom(8).hex()
+    return topic if run is None else f"{run}{tags.RAY_SEPARATOR}{topic}"
+
+
+def share_of(run: str | None) -> Share:
+    """Return what a run can use, as the keeper of its cluster left it at the head."""
+    if run is None:
+        return Share()
+    from ray.experimental import internal_kv
+
+    text = internal_kv._internal_kv_get(tags.RAY_SHARES, namespace=tags.RAY_NAMESPACES[0])
+    found = json.loads(text).get(run) if text else None
+    return Share(*found) if found else Share()
+
+
+def tagged(job_config: Any, run: str) -> Any:
+    """Return the configuration of a Ray job, given or new, with the UID of the run that it is of."""
+    if isinstance(job_config, dict):
+        return {**job_config, "metadata": {**job_config.get("metadata", {}), tags.RAY_METADATA: run}}
+    if job_config is None:
+        from ray.job_config import JobConfig
+
+        job_config = JobConfig()
+    job_config.set_metadata(tags.RAY_METADATA, run)
+    return job_config

@@ -1,0 +1,102 @@
+"""The keeper of a shared Ray cluster: it reports idleness, and runs that are over leave nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from flowcluster_api import driver
+from flowcluster_api.keeper import Bounds, LiveRun
+from tests.support import unmeasured
+from tests.support.kept import Kept
+from tests.support.meeting import Gate
+from tests.support.ray_head import RayHead
+from tests.support.waiting import wait_until
+
+pytest.importorskip("ray")
+pytestmark = pytest.mark.xdist_group("keeper of ray")  # they share a head
+
+TOKEN = "0123456789abcdef0123456789abcdef"
+AUTHENTICATED = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
+RUN = "0c7f6a52-0000-4000-8000-00000000000a"
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[RayHead]:
+    """A head that accepts only clients with the token."""
+    with RayHead.start(cpus=4, modules=Path(__file__).parents[2], settings=AUTHENTICATED) as head:
+        yield head
+
+
+@pytest.fixture
+def kept(head: RayHead, tmp_path: Path) -> Iterator[Kept]:
+    """A keeper of that head, with the token and no run."""
+    (tmp_path / driver.TOKEN_FILE).write_text(TOKEN)
+    with Kept.start() as kept:
+        kept.instruct(default=Bounds(1, 2))
+        with kept.keeper("Ray", head.address, tmp_path):
+            yield kept
+
+
+@pytest.fixture
+def user(head: RayHead, gate: Gate) -> Iterator[subprocess.Popen[bytes]]:
+    """A program whose flow is the run, and which is on the cluster."""
+    settings = {driver.ENV_CLUSTER_ADDRESS: head.address, driver.ENV_RUN_UID: RUN, **AUTHENTICATED}
+    program = Path(__file__).parents[1] / "support" / "programs" / "shared_user.py"
+    path = os.pathsep.join(filter(None, sys.path))
+    process = subprocess.Popen(
+        [sys.executable, str(program), "Ray", head.address, gate.address],
+        env={**unmeasured.environment(), "PYTHONPATH": path, **settings},
+        start_new_session=True,
+    )
+    yield process
+    process.kill()
+    process.wait()
+
+
+def held(head: RayHead) -> dict[str, tuple[int, int]]:
+    """Return, by run, how many jobs and actors it has at the head; also of a run that has only entries there."""
+    from flowcluster.agent.keeper.ray_side import Head
+
+    async def look() -> dict[str, tuple[int, int]]:
+        async with grpc.aio.insecure_channel(head.address) as channel:
+            found = await Head(channel, [("authorization", f"Bearer {TOKEN}")]).held()
+        return {uid: (len(one.jobs), len(one.actors)) for uid, one in found.items()}
+
+    return asyncio.run(look())
+
+
+def idle(kept: Kept) -> int | None:
+    progress: Any = kept.signs().progress
+    return None if progress is None else progress.idle
+
+
+def test_keeper_reports_the_idleness_of_a_head(kept: Kept) -> None:
+    wait_until(lambda: (idle(kept) or 0) > 0, "the head is idle")
+
+    assert kept.signs().holder is not None
+
+
+@pytest.mark.parametrize("is_killed", [True, False])
+def test_run_that_is_no_longer_listed_leaves_nothing_at_the_head(
+    kept: Kept, head: RayHead, user: subprocess.Popen[bytes], is_killed: bool
+) -> None:
+    """Its driver is killed, or lives on and does not end its work."""
+    kept.instruct((LiveRun(RUN, 3, 2),))
+    wait_until(lambda: held(head).get(RUN, (0, 0))[1] > 0, "the run has an actor", 120)
+    if is_killed:
+        os.killpg(user.pid, 9)
+    assert RUN in held(head)
+
+    kept.instruct()
+
+    wait_until(lambda: RUN not in held(head), "nothing of the run is left", 30)
+    wait_until(lambda: (idle(kept) or 0) > 0, "the head is idle again", 60)
