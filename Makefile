@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed-$(VERSION)
 SUITE := $(BIN)/python -m tools.suite
 OTHERS := $(filter-out python$(basename $(VERSION)), python3.11 python3.12 python3.13)
 
-.PHONY: help demo quick test test-all lint unit contract e2e bench bench-ray bench-runs bench-idle bench-sdk \
+.PHONY: help demo quick test test-all lint unit contract e2e bench bench-ray bench-runs bench-idle bench-keeper bench-sdk \
 	chaos chaos-mutants soak up down install chart generate golden lock clean
 .DEFAULT_GOAL := help
 
@@ -71,6 +71,9 @@ bench-idle: $(STAMP) ## Count what the operator writes in ten minutes in which n
 bench-sdk: $(STAMP) ## Print the SDK's figures beside those of the libraries beneath it; about half an hour
 	@failed=0; for each in fixed_costs task_overhead memory transfer project_code; do \
 		$(BIN)/python -m tests.bench.$$each $(BENCH) || failed=1; done; exit $$failed
+
+bench-keeper: $(STAMP) ## Print what the keeper of a shared cluster costs, and what runs leave at its scheduler; ten minutes
+	$(BIN)/python -m tests.bench.keeper $(BENCH)
 
 chaos: $(STAMP) ## Break the operator and its connection at every write of a run, on a Kubernetes without containers; an hour
 	@failed=0; $(BIN)/python -m tests.support.chaos $(CHAOS) || failed=1; \

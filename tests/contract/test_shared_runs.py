@@ -94,9 +94,25 @@ def test_run_that_is_over_leaves_nothing(
         kept.instruct()
 
         wait_until(lambda: not any(watcher.run_on_scheduler(left).values()), "nothing of the run is left", 30)
+        with Gate() as other:
+            futures = watcher.map(wait_at, [other.address] * 4, pure=False)
+            keys = {future.key for future in futures}
+            wait_until(lambda: keys <= _executed(watcher), "tasks of others have all threads of the worker")
+            watcher.cancel(futures)
         gate.close()  # what still waits on the worker goes on, and gets nothing executed any more
         wait_until(lambda: not any(watcher.run(busy).values()), "the worker is idle")
         assert not any(watcher.run_on_scheduler(left).values())
+        assert list(watcher.run(threads).values()) == [4]
+
+
+def _executed(watcher: Any) -> set[str]:
+    """Return the keys that workers execute."""
+    return set().union(*watcher.run(lambda dask_worker: set(dask_worker.active_threads.values())).values())
+
+
+def threads(dask_worker: Any) -> int:
+    """Return, on a worker, how many threads wait for tasks."""
+    return len(dask_worker.executors["default"]._threads)
 
 
 def busy(dask_worker: Any) -> bool:

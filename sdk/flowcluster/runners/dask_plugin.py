@@ -94,10 +94,10 @@ class SchedulerSide(SchedulerPlugin):  # type: ignore[misc] # distributed is not
             self.ended[session] = None
             while len(self.ended) > _LIMIT:
                 del self.ended[next(iter(self.ended))]
-            self.close_session(session)
             if (state := self.scheduler.clients.get(client)) is not None:
-                self._cancel([ts.key for ts in state.wants_what if _session_of(ts.key) == session], client)
                 self.scheduler.client_send(client, {"op": NAME, "session": session, "news": [["over", ""]]})
+                self._cancel([ts.key for ts in state.wants_what if _session_of(ts.key) == session], client)
+            self.close_session(session)
 
     def share_changed(self, run: str, share: Any) -> None:
         """Inform all sessions of a run what it can use from now on."""
@@ -199,7 +199,9 @@ class SchedulerSide(SchedulerPlugin):  # type: ignore[misc] # distributed is not
             return
         # How the scheduler marks what cannot be computed; it forgets the run, and tells its users.
         ts.has_lost_dependencies = True
-        # If its worker is still there, that goes on with it, and will find that nobody wants to know.
+        if worker in self.scheduler.workers and key[-ID_LENGTH:] in self.runs:
+            # It goes on with the run, which would keep a thread from tasks of others for as long as it takes.
+            self.scheduler.worker_send(worker, {"op": f"{NAME}-abandon", "key": key})
         self._tell(key, ["inputs lost" if worker in self.scheduler.workers else "worker lost", key, worker])
 
     def _check_resources(self, ts: Any) -> None:
