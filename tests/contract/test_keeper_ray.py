@@ -6,7 +6,8 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,12 @@ def head() -> Iterator[RayHead]:
         yield head
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine can take longer to answer."""
+    monkeypatch.setattr("flowcluster.agent.keeper.ray_side.TIMEOUT", 30.0)
+
+
 @pytest.fixture
 def kept(head: RayHead, tmp_path: Path) -> Iterator[Kept]:
     """A keeper of that head, with the token and no run."""
@@ -46,20 +53,29 @@ def kept(head: RayHead, tmp_path: Path) -> Iterator[Kept]:
             yield kept
 
 
-@pytest.fixture
-def user(head: RayHead, gate: Gate) -> Iterator[subprocess.Popen[bytes]]:
-    """A program whose flow is the run, and which is on the cluster."""
-    settings = {driver.ENV_CLUSTER_ADDRESS: head.address, driver.ENV_RUN_UID: RUN, **AUTHENTICATED}
-    program = Path(__file__).parents[1] / "support" / "programs" / "shared_user.py"
-    path = os.pathsep.join(filter(None, sys.path))
+@contextmanager
+def as_run(program: str, uid: str, head: RayHead, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A program in the driver's pod of a FlowRun with this UID, which is killed at the end of the block."""
+    settings = {driver.ENV_CLUSTER_ADDRESS: head.address, driver.ENV_RUN_UID: uid, **AUTHENTICATED}
+    path = Path(__file__).parents[1] / "support" / "programs" / f"{program}.py"
+    modules = os.pathsep.join(filter(None, sys.path))
+    environment = {**unmeasured.environment(), "PYTHONPATH": modules, **settings}
     process = subprocess.Popen(
-        [sys.executable, str(program), "Ray", head.address, gate.address],
-        env={**unmeasured.environment(), "PYTHONPATH": path, **settings},
-        start_new_session=True,
-    )
-    yield process
-    process.kill()
-    process.wait()
+        [sys.executable, str(path), *arguments],
+        env=environment, start_new_session=True, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def user(head: RayHead, gate: Gate) -> Iterator[subprocess.Popen[str]]:
+    """A program whose flow is the run, and which is on the cluster."""
+    with as_run("shared_user", RUN, head, "Ray", head.address, gate.address) as process:
+        yield process
 
 
 def held(head: RayHead) -> dict[str, tuple[int, int]]:
@@ -87,7 +103,7 @@ def test_keeper_reports_the_idleness_of_a_head(kept: Kept) -> None:
 
 @pytest.mark.parametrize("is_killed", [True, False])
 def test_run_that_is_no_longer_listed_leaves_nothing_at_the_head(
-    kept: Kept, head: RayHead, user: subprocess.Popen[bytes], is_killed: bool
+    kept: Kept, head: RayHead, user: subprocess.Popen[str], is_killed: bool
 ) -> None:
     """Its driver is killed, or lives on and does not end its work."""
     kept.instruct((LiveRun(RUN, 3, 2),))
@@ -100,3 +116,28 @@ def test_run_that_is_no_longer_listed_leaves_nothing_at_the_head(
 
     wait_until(lambda: RUN not in held(head), "nothing of the run is left", 30)
     wait_until(lambda: (idle(kept) or 0) > 0, "the head is idle again", 60)
+
+
+def test_run_has_as_many_tasks_in_flight_as_its_share_allows(kept: Kept, head: RayHead, gate: Gate) -> None:
+    uid = "0c7f6a52-0000-4000-8000-00000000000b"
+    kept.instruct((LiveRun(uid, 0, 2),))
+    with as_run("counting_user", uid, head, head.address, gate.address) as process:
+        assert process.stdout is not None
+        assert max(read_until(2, process.stdout)) == 2
+
+        kept.instruct((LiveRun(uid, 0, 3),))
+        assert max(read_until(3, process.stdout)) == 3
+        for _ in range(8):
+            gate.open()
+        assert max(map(int, process.stdout)) <= 3
+        assert process.wait(60) == 0
+
+
+def read_until(number: int, lines: Iterable[str]) -> list[int]:
+    """Return the numbers in the lines up to this one."""
+    found: list[int] = []
+    for line in lines:
+        found.append(int(line))
+        if found[-1] == number:
+            break
+    return found
