@@ -203,20 +203,6 @@ class Reference(NamedTuple):
     keys: str | None = None
 
 
-class SharedUse(NamedTuple):
-    """How the driver of a run uses a SharedCluster.
-
-    Attributes:
-        uid: of the SharedCluster.
-        priority: of the run's tasks among those of other runs.
-        share: tasks that the run has in flight at most; None where that is not known yet.
-    """
-
-    uid: str
-    priority: int
-    share: int | None
-
-
 class Scale(NamedTuple):
     """Workers of a run: the bounds that hold after the administrator's limit, and the number wanted now."""
 

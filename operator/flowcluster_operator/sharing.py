@@ -78,7 +78,7 @@ def offer_of(shared: Object) -> tuple[Any, ...]:
     spec, status = shared.get("spec") or {}, shared.get("status") or {}
     identity = shared["metadata"]["uid"], "deletionTimestamp" in shared["metadata"]
     named = [status.get(field) for field in ("phase", "reason", "name", "address", "dashboard", "scheduler")]
-    return (*identity, spec.get("kind"), spec.get("suspend"), spec.get("allowedNamespaces"), *named, share_of(shared))
+    return (*identity, spec.get("kind"), spec.get("suspend"), spec.get("allowedNamespaces"), *named)
 
 
 def listed_in(lease: Object | None) -> frozenset[str]:
@@ -91,21 +91,3 @@ def is_usable(shared: Object) -> bool:
     """Return whether the scheduler or head of a SharedCluster takes connections, as its status has it."""
     status = shared.get("status") or {}
     return bool(status.get("name") and status.get("address") and status.get("scheduler"))
-
-
-def share_of(shared: Object) -> int | None:
-    """Return the tasks in flight of a run without a share of its own; None before the cluster has workers in status.
-
-    The bound is between one and two equal parts of the largest number of threads: a run that is faster than others uses
-    what they leave, and a short run passes a long one. It is a power of two, as each run's status has it: a run that
-    comes or ends seldom changes the bound of the others.
-    """
-    spec, status = shared.get("spec") or {}, shared.get("status") or {}
-    threads = {"default": (spec.get("workers") or {}).get("threads")}
-    threads |= {group["name"]: group.get("threads") for group in spec.get("workerGroups") or []}
-    counts = status.get("workers") or []
-    if not counts:
-        return None
-    most = sum(group.get("maximum", 0) * (threads.get(group["name"]) or 1) for group in counts)
-    bound = int(2 * most // max(int(status.get("runs") or 0), 1))
-    return 1 << (max(bound, 1).bit_length() - 1)

@@ -40,10 +40,6 @@ ADAPTS_NOW, ADAPTS_WHEN_EDITED = "true", "when-edited"
 #: Seconds after which the run ends when nothing runs on its Dask cluster; absent where it does not. The driver then
 #: looks at the scheduler, also where the number of workers is fixed.
 ENV_CLUSTER_IDLE_TIMEOUT = "FLOWCLUSTER_CLUSTER_IDLE_TIMEOUT"
-#: Priority of the run's tasks among those of other runs; present where the run's cluster is a SharedCluster.
-ENV_CLUSTER_PRIORITY = "FLOWCLUSTER_CLUSTER_PRIORITY"
-#: Tasks that the run has in flight at most, as its driver starts; absent where there is no bound, or none is known yet.
-ENV_CLUSTER_SHARE = "FLOWCLUSTER_CLUSTER_SHARE"
 #: Folder with the run's keys (``ca.crt``, ``tls.crt``, ``tls.key``), in all of its pods.
 ENV_KEYS = "FLOWCLUSTER_KEYS"
 #: Ray's token, in that folder; named as KubeRay wants it in a Secret.

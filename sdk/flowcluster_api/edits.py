@@ -57,9 +57,9 @@ EDITS: dict[str, Edit] = {
     "cluster.ref.kind": Edit.FIXED,
     "cluster.ref.name": Edit.FIXED,
     "cluster.ref.namespace": Edit.FIXED,
-    # Its driver reads both as it starts.
-    "cluster.ref.priority": Edit.SUSPENDED,
-    "cluster.ref.share.threads": Edit.SUSPENDED,
+    # The keeper of the SharedCluster passes both on to the run's task runner.
+    "cluster.ref.priority": Edit.ACTS,
+    "cluster.ref.share.threads": Edit.ACTS,
     "operatorClass": Edit.NEVER,
     "startDeadlineSeconds": Edit.ACTS,
     "activeDeadlineSeconds": Edit.ACTS,

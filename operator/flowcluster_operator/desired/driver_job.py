@@ -13,7 +13,7 @@ from flowcluster_operator.desired.overlay import lay_over
 from flowcluster_operator.desired.parameters import with_parameters
 from flowcluster_operator.desired.pods import container, flow_image
 from flowcluster_operator.desired.tls import DASK, with_keys
-from flowcluster_operator.model import Key, SharedUse
+from flowcluster_operator.model import Key
 from flowcluster_operator.resources import JOB, Object
 from flowcluster_operator.settings import Settings
 
@@ -48,7 +48,7 @@ def driver_job(
     adapts: bool | None = None,
     parameters: str | None = None,
     backoff_limit: int | None = None,
-    uses: SharedUse | None = None,
+    uses: str | None = None,
 ) -> Object:
     """The Job of a run that has a flow.
 
@@ -61,7 +61,7 @@ def driver_job(
         adapts: whether its workers follow the work from the start; None where the driver cannot change their number.
         parameters: name of the ConfigMap with the flow's parameters; None where it has none.
         backoff_limit: failed attempts that others follow; None for that of the spec.
-        uses: how it uses a SharedCluster; None where it uses none.
+        uses: UID of the SharedCluster that it uses; None where it uses none.
     """
     assert spec.flow is not None
     metadata = child_metadata(key, names.COMPONENT_DRIVER)
@@ -71,7 +71,7 @@ def driver_job(
         "automountServiceAccountToken": True,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": settings.driver_grace_seconds,
-        "containers": [_container(key, spec, spec.flow, settings, address, adapts, uses)],
+        "containers": [_container(key, spec, spec.flow, settings, address, adapts)],
     }
     volumes: list[dict[str, Any]] = []
     if spec.flow.source is not None:
@@ -82,7 +82,7 @@ def driver_job(
         pod["volumes"] = volumes
     if parameters is not None:
         pod = with_parameters(pod, parameters)
-    labels = metadata["labels"] if uses is None else {**metadata["labels"], names.LABEL_USES: uses.uid}
+    labels = metadata["labels"] if uses is None else {**metadata["labels"], names.LABEL_USES: uses}
     template = {
         "metadata": {"labels": labels},
         "spec": with_keys(pod, keys, DASK),
@@ -106,7 +106,6 @@ def _container(
     settings: Settings,
     address: str | None,
     adapts: bool | None,
-    uses: SharedUse | None,
 ) -> dict[str, Any]:
     body = container(
         names.COMPONENT_DRIVER, flow_image(spec, settings), ["flowcluster", "run", literal(flow.entrypoint)], settings
@@ -128,10 +127,6 @@ def _container(
             environment[driver.ENV_CLUSTER_ADAPTS] = driver.ADAPTS_NOW if adapts else driver.ADAPTS_WHEN_EDITED
         if spec.idle_timeout_seconds is not None and spec.cluster.kind == "Dask" and spec.cluster.ref is None:
             environment[driver.ENV_CLUSTER_IDLE_TIMEOUT] = str(spec.idle_timeout_seconds)
-        if uses is not None:
-            environment[driver.ENV_CLUSTER_PRIORITY] = str(uses.priority)
-        if uses is not None and uses.share is not None:
-            environment[driver.ENV_CLUSTER_SHARE] = str(uses.share)
         if _joins(spec) and spec.cluster.ref is None:
             environment[offers.ENV] = literal(offered(spec.cluster.workers))
     body["env"] = [{"name": name, "value": value} for name, value in environment.items()]

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from flowcluster_api import conditions as c
 from flowcluster_operator.desired.tls import keys_in
-from flowcluster_operator.model import Observed, SharedUse
+from flowcluster_operator.model import Observed
 from flowcluster_operator.resources import Object
-from flowcluster_operator.sharing import is_usable, share_of
+from flowcluster_operator.sharing import is_usable
 
 
 def can_use(observed: Observed) -> bool:
@@ -42,14 +42,10 @@ def unusable(observed: Observed) -> tuple[str, str] | None:
     return c.WAITING, f"waiting for {name} ({phase})"
 
 
-def shared_use(observed: Observed) -> SharedUse | None:
-    """Return how the run's driver uses the cluster; None where the run names no SharedCluster, or there is none."""
-    shared, spec = observed.reference.shared, observed.spec
-    if shared is None or spec is None or spec.cluster is None or spec.cluster.ref is None:
-        return None
-    ref = spec.cluster.ref
-    share = ref.share.threads if ref.share is not None else share_of(shared)
-    return SharedUse(shared["metadata"]["uid"], ref.priority or 0, share)
+def shared_uid(observed: Observed) -> str | None:
+    """Return the UID of the SharedCluster that the run uses; None where it names none, or there is none."""
+    shared = observed.reference.shared
+    return None if shared is None else str(shared["metadata"]["uid"])
 
 
 def shared_lost(observed: Observed, known: Object) -> str | None:

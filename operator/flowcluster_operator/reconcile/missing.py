@@ -18,7 +18,7 @@ from flowcluster_operator.errors import SpecError
 from flowcluster_operator.model import Create, Observed
 from flowcluster_operator.policies.retries import job_limit
 from flowcluster_operator.policies.scaling import scale
-from flowcluster_operator.policies.shared_use import shared_use
+from flowcluster_operator.policies.shared_use import shared_uid
 from flowcluster_operator.reconcile import progress
 from flowcluster_operator.resources import CONFIG_MAP, JOB, LEASE, ROLE_BINDING, SECRET, SERVICE_ACCOUNT
 from flowcluster_operator.settings import Settings
@@ -92,7 +92,7 @@ def _pods(observed: Observed, settings: Settings, backend: Backend | None, secre
         config_map = (observed.parameters or "") if spec.flow.parameters else None
         with _naming("spec.flow"):
             limit = job_limit(observed)
-            uses = shared_use(observed)
+            uses = shared_uid(observed)
             job = driver_job(observed.key, spec, settings, secret, address, adapts, config_map, limit, uses)
         creates.append(Create(JOB, job))
     return creates

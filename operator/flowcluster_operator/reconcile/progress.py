@@ -14,7 +14,6 @@ from flowcluster_operator.policies.losses import with_losses
 from flowcluster_operator.policies.readiness import Readiness, is_usable, readiness, ready_leader, ready_workers
 from flowcluster_operator.policies.refusals import is_refused
 from flowcluster_operator.policies.scaling import scale
-from flowcluster_operator.policies.shared_use import shared_use
 from flowcluster_operator.policies.usage import used
 from flowcluster_operator.reconcile.history import record_attempts, record_incidents
 from flowcluster_operator.resources import Object
@@ -282,13 +281,13 @@ def _cluster(observed: Observed, draft: Draft, backend: Backend, settings: Setti
 
 def _shared_cluster(observed: Observed, new: Object) -> Object:
     """Return the status of the cluster of a run that uses a SharedCluster."""
-    shared, use = observed.reference.shared, shared_use(observed)
-    if shared is None or use is None or not is_usable(observed):
+    shared = observed.reference.shared
+    if shared is None or not is_usable(observed):
         return new
     status: Object = shared["status"]
     new |= {field: status[field] for field in ("address", "dashboard") if field in status}
     new.setdefault("scheduler", status["scheduler"])
-    return new if use.share is None else {**new, "share": use.share}
+    return new
 
 
 def _doors(backend: Backend, name: str, namespace: str, settings: Settings, keys: str | None) -> Object:

@@ -58,7 +58,6 @@ class ClusterStatus(ApiModel):
     address: str | None = Field(default=None, description="Where a driver in this Kubernetes reaches it.")
     dashboard: str | None = Field(default=None, description="Its dashboard, inside this Kubernetes.")
     workers: WorkerCounts = Field(default=WorkerCounts(), description="Its workers.")
-    share: int | None = Field(default=None, description="Of a SharedCluster: tasks that the run has in flight at most.")
     scheduler: SchedulerIdentity | None = Field(default=None, description="Its scheduler or head, once Ready.")
     peak_workers: int = Field(default=0, description="The most workers that were Ready at once.")
     worker_seconds: int = Field(default=0, description="Seconds of Ready workers, added up until workersTime.")

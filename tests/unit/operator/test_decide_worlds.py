@@ -126,7 +126,7 @@ STATUS = st.fixed_dictionaries(
                 {"kind": "Dask", "workerSeconds": 5, "peakWorkers": 1},
                 {"kind": "Dask", "name": "c", "scheduler": {"pod": "s", "uid": "pod-scheduler", "restarts": 0}},
                 {"kind": "Dask", "name": "c", "workers": {"ready": 1, "target": 2}, "workersTime": ago(9)},
-                {"kind": "Ray", "name": "c", "scheduler": {"pod": "h", "uid": "pod-head"}, "share": 2},
+                {"kind": "Ray", "name": "c", "scheduler": {"pod": "h", "uid": "pod-head"}},
             ]
         ),
         "flow": st.sampled_from(

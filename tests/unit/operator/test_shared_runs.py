@@ -37,9 +37,14 @@ def job(world: World, key: Key) -> Object:
 
 def instructed(world: World) -> list[str]:
     """UIDs of the runs in the keeper's instructions."""
+    return [run.uid for run in users(world)]
+
+
+def users(world: World) -> tuple[keepers.LiveRun, ...]:
+    """The runs in the keeper's instructions."""
     found = keepers.read(world.api.objects.get(LEASE, KEY.namespace, NAME))
     assert found is not None
-    return [run.uid for run in found.runs]
+    return found.runs
 
 
 def end(world: World, key: Key, code: int = 0) -> None:
@@ -77,7 +82,7 @@ async def test_run_runs_on_the_cluster(world: World, kind: str) -> None:
     assert environment[driver.ENV_CLUSTER_ADDRESS] == shared["address"]
     assert environment[driver.ENV_CLUSTER_KIND] == kind
     assert keys_in(made["spec"]) in [obj["metadata"]["name"] for obj in world.api.objects.all(SECRET)]
-    assert (environment[driver.ENV_CLUSTER_PRIORITY], environment[driver.ENV_CLUSTER_SHARE]) == ("0", "4")
+    assert driver.ENV_CLUSTER_ADAPTS not in environment
     assert made["metadata"]["labels"][names.LABEL_USES] == KEY.uid
     assert (shared["runs"], instructed(world)) == (1, [key.uid])
 
@@ -264,16 +269,6 @@ async def test_ended_run_keeps_no_record_on_the_cluster_when_another_run_goes_on
     assert (world.status(key)["phase"], world.status(other)["phase"]) == ("Failed", "Running")
 
 
-@pytest.mark.parametrize(("runs", "share"), [(1, 4), (2, 2), (3, 2), (4, 1), (9, 1)])
-async def test_run_without_a_share_gets_its_part_of_the_threads(world: World, runs: int, share: int) -> None:
-    """Between one and two equal parts of three threads, as a power of two."""
-    world.create()
-    keys = [world.use(f"run-{number}") for number in range(runs)]
-    await world.work(16)
-
-    assert {world.status(key)["cluster"]["share"] for key in keys} == {share}
-
-
 @BOTH
 async def test_runs_come_and_go_while_the_operator_is_away(world: World, kind: str) -> None:
     world.create(spec(kind))
@@ -306,15 +301,16 @@ async def test_loss_of_the_scheduler_while_the_operator_is_away_ends_the_runs(wo
     assert (world.status()["phase"], world.status()["restarts"]) == ("Ready", 1)
 
 
-async def test_run_with_a_share_keeps_it(world: World) -> None:
+async def test_edited_priority_and_share_of_a_live_run_reach_the_keeper(world: World) -> None:
     world.create()
     key = world.use(ref={"share": {"threads": 7}, "priority": 5})
     await world.work()
-    found = keepers.read(world.api.objects.get(LEASE, KEY.namespace, NAME))
+    before = users(world)
+    world.edit({"cluster": {"ref": {"share": {"threads": 2}, "priority": 6}}}, key)
+    await world.work()
 
-    assert world.status(key)["cluster"]["share"] == 7
-    assert found is not None
-    assert found.runs == (keepers.LiveRun(key.uid, 5, 7),)
+    assert (before, users(world)) == ((keepers.LiveRun(key.uid, 5, 7),), (keepers.LiveRun(key.uid, 6, 2),))
+    assert world.status(key)["phase"] == "Running"
 
 
 class TestOtherNamespaces:
