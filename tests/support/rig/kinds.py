@@ -31,6 +31,7 @@ class Kind:
 
 
 FLOW_RUN = Kind(names.KIND, names.API_VERSION, names.PLURAL, whole=True)
+SHARED_CLUSTER = Kind(names.SHARED_KIND, names.API_VERSION, names.SHARED_PLURAL, whole=True)
 POD = Kind("Pod", "v1", "pods", whole=True)
 DASK_CLUSTER = Kind("DaskCluster", "kubernetes.dask.org/v1", "daskclusters")
 RAY_CLUSTER = Kind("RayCluster", "ray.io/v1", "rayclusters")

@@ -17,7 +17,7 @@ import yaml
 
 from tests.support.rig.client import ApiError, Body, Client
 from tests.support.rig.control_plane import ControlPlane
-from tests.support.rig.kinds import CRD, FLOW_RUN, KINDS, NAMESPACE, NODE, Kind
+from tests.support.rig.kinds import CRD, FLOW_RUN, KINDS, NAMESPACE, NODE, SHARED_CLUSTER, Kind
 from tests.support.rig.ledger import Ledger, View
 from tests.support.rig.nursery import Nursery
 from tests.support.rig.process import Child, free_port
@@ -140,10 +140,12 @@ class Rig:
         assert spec.origin is not None
         dask = pathlib.Path(spec.origin).parent / "operator/deployment/helm/dask-kubernetes-operator/crds"
         ray = gotools.built("kuberay") / "config/crd/bases"
-        paths = [ROOT / "manifests/crds/flowruns.yaml", *sorted(dask.glob("*.yaml")), *sorted(ray.glob("*.yaml"))]
+        own = ROOT / "manifests" / "crds"
+        paths = [path for folder in (own, dask, ray) for path in sorted(folder.glob("*.yaml"))]
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(self._install_crd, paths))
-        served = [kind for kind in KINDS if "." in kind.group.partition("/")[0] and "k8s.io" not in kind.group]
+        kinds = (*KINDS, SHARED_CLUSTER)
+        served = [kind for kind in kinds if "." in kind.group.partition("/")[0] and "k8s.io" not in kind.group]
         wait_until(lambda: all(map(self._is_served, served)), "all kinds are served", _START_SECONDS, every=0.1)
 
     def _install_crd(self, path: pathlib.Path) -> None:
