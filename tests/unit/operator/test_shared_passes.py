@@ -44,7 +44,7 @@ async def test_cluster_becomes_ready_with_all_of_its_children(world: World, kind
     assert [(group["name"], group["ready"]) for group in status["workers"]] == [("default", 1), ("gpu", 1)]
     instructions = keepers.read(world.api.objects.get(LEASE, KEY.namespace, NAME))
     assert instructions is not None
-    assert dict(instructions.groups)["gpu"] == keepers.Bounds(1, 2, 1)
+    assert dict(instructions.groups)["gpu"] == keepers.Bounds(1, 2, 1, (("GPU", 1.0),))
 
 
 async def test_cluster_writes_its_status_three_times_when_it_starts(world: World) -> None:
