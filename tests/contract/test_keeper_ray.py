@@ -54,9 +54,9 @@ def kept(head: RayHead, tmp_path: Path) -> Iterator[Kept]:
 
 
 @contextmanager
-def as_run(program: str, uid: str, head: RayHead, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+def as_run(program: str, uid: str, address: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """A program in the driver's pod of a FlowRun with this UID, which is killed at the end of the block."""
-    settings = {driver.ENV_CLUSTER_ADDRESS: head.address, driver.ENV_RUN_UID: uid, **AUTHENTICATED}
+    settings = {driver.ENV_CLUSTER_ADDRESS: address, driver.ENV_RUN_UID: uid, **AUTHENTICATED}
     path = Path(__file__).parents[1] / "support" / "programs" / f"{program}.py"
     modules = os.pathsep.join(filter(None, sys.path))
     environment = {**unmeasured.environment(), "PYTHONPATH": modules, **settings}
@@ -71,10 +71,11 @@ def as_run(program: str, uid: str, head: RayHead, *arguments: str) -> Iterator[s
         process.communicate()
 
 
-@pytest.fixture
-def user(head: RayHead, gate: Gate) -> Iterator[subprocess.Popen[str]]:
-    """A program whose flow is the run, and which is on the cluster."""
-    with as_run("shared_user", RUN, head, "Ray", head.address, gate.address) as process:
+@pytest.fixture(params=["address", "client_address"])
+def user(request: pytest.FixtureRequest, head: RayHead, gate: Gate) -> Iterator[subprocess.Popen[str]]:
+    """A program whose flow is the run, and which is on the cluster as a node or as a Ray client."""
+    address = getattr(head, request.param)
+    with as_run("shared_user", RUN, address, "Ray", address, gate.address) as process:
         yield process
 
 
@@ -121,7 +122,7 @@ def test_run_that_is_no_longer_listed_leaves_nothing_at_the_head(
 def test_run_has_as_many_tasks_in_flight_as_its_share_allows(kept: Kept, head: RayHead, gate: Gate) -> None:
     uid = "0c7f6a52-0000-4000-8000-00000000000b"
     kept.instruct((LiveRun(uid, 0, 2),))
-    with as_run("counting_user", uid, head, head.address, gate.address) as process:
+    with as_run("counting_user", uid, head.address, head.address, gate.address) as process:
         assert process.stdout is not None
         assert max(read_until(2, process.stdout)) == 2
 
@@ -131,6 +132,14 @@ def test_run_has_as_many_tasks_in_flight_as_its_share_allows(kept: Kept, head: R
             gate.open()
         assert max(map(int, process.stdout)) <= 3
         assert process.wait(60) == 0
+
+
+def test_plain_ray_client_is_tagged_with_the_run_of_its_cluster_object(head: RayHead) -> None:
+    uid = "0c7f6a52-0000-4000-8000-00000000000c"
+    with as_run("tagged_client", uid, head.client_address, head.client_address, uid, "0") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "submitted\n"
+        assert held(head)[uid] == (1, 0)
 
 
 def read_until(number: int, lines: Iterable[str]) -> list[int]:

@@ -17,6 +17,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
+from typing import Any
 
 from flowcluster import platforms
 from flowcluster.clusters.address import wait_for_ray
@@ -25,8 +26,6 @@ from flowcluster_api import driver, tags
 
 logger = logging.getLogger("flowcluster.cluster")
 
-#: Variable in which ``ray.init`` finds the configuration of its job, as the Ray Jobs API sets it.
-_JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 _MODE, _TOKEN, _PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 #: What `ray start` prints when the node is a part of the cluster.
 _STARTED = "Ray runtime started"
@@ -69,19 +68,20 @@ def authenticated(token: str) -> Iterator[None]:
 
 @contextmanager
 def tagged(uid: str) -> Iterator[None]:
-    """In the block, a Ray job that this process begins has the UID of its FlowRun in its metadata.
+    """In the block, a Ray job that this process begins has the UID of its FlowRun in its metadata."""
+    from flowcluster.clusters.ray_client import JOB_CONFIG, clients_tagged
 
-    A Ray client has no metadata. Its job ends with its connection.
-    """
-    job_config = json.dumps({"metadata": {tags.RAY_METADATA: uid}})
-    before = os.environ.get(_JOB_CONFIG)
-    os.environ[_JOB_CONFIG] = job_config
+    before = os.environ.get(JOB_CONFIG)
+    config: dict[str, Any] = json.loads(before or "{}")
+    config["metadata"] = {**(config.get("metadata") or {}), tags.RAY_METADATA: uid}
+    os.environ[JOB_CONFIG] = json.dumps(config)
     try:
-        yield
+        with clients_tagged():
+            yield
     finally:
-        os.environ.pop(_JOB_CONFIG, None)
+        os.environ.pop(JOB_CONFIG, None)
         if before is not None:
-            os.environ[_JOB_CONFIG] = before
+            os.environ[JOB_CONFIG] = before
 
 
 def disconnect(address: str) -> None:

@@ -29,11 +29,6 @@ def share_of(run: str | None) -> Share:
 
 def tagged(job_config: Any, run: str) -> Any:
     """Return the configuration of a Ray job, given or new, with the UID of the run that it is of."""
-    if isinstance(job_config, dict):
-        return {**job_config, "metadata": {**job_config.get("metadata", {}), tags.RAY_METADATA: run}}
-    if job_config is None:
-        from ray.job_config import JobConfig
+    from flowcluster.clusters.ray_client import with_metadata
 
-        job_config = JobConfig()
-    job_config.set_metadata(tags.RAY_METADATA, run)
-    return job_config
+    return with_metadata(job_config, {tags.RAY_METADATA: run})

@@ -278,14 +278,18 @@ def test_submitted_run_leaves_the_shared_cluster_as_it_is(storage: str | None, t
     FlowRunSpec.model_validate(made.flow_run["spec"])
 
 
-@pytest.mark.parametrize("before", [None, "{}"])
+@pytest.mark.parametrize("before", [None, '{"metadata": {"a": "b"}, "runtime_env": {"env_vars": {"c": "d"}}}'])
 def test_job_of_ray_is_tagged_with_the_run_only_in_the_block(
     before: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pytest.importorskip("ray")
     name = "RAY_JOB_CONFIG_JSON_ENV_VAR"
     monkeypatch.delenv(name, raising=False)
     if before is not None:
         monkeypatch.setenv(name, before)
     with ray_access.tagged("uid"):
-        assert json.loads(os.environ[name]) == {"metadata": {tags.RAY_METADATA: "uid"}}
+        config = json.loads(os.environ[name])
+        metadata = config.pop("metadata")
+        assert (metadata.pop(tags.RAY_METADATA), metadata) == ("uid", {"a": "b"} if before else {})
+        assert config == ({"runtime_env": {"env_vars": {"c": "d"}}} if before else {})
     assert os.environ.get(name) == before
