@@ -134,6 +134,23 @@ def test_run_has_as_many_tasks_in_flight_as_its_share_allows(kept: Kept, head: R
         assert process.wait(60) == 0
 
 
+@pytest.mark.parametrize("way", ["address", "client_address"])
+def test_tasks_that_wait_are_dropped_with_their_run(kept: Kept, head: RayHead, way: str) -> None:
+    """Although its program lives on."""
+    uid = f"0c7f6a52-0000-4000-8000-{way:0>12.12}"
+    address = getattr(head, way)
+    kept.instruct((LiveRun(uid),))
+    with as_run("tagged_client", uid, address, address, uid, "9") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "submitted\n"
+        wait_until(lambda: idle(kept) == 0, "the head works")
+
+        kept.instruct()
+        wait_until(lambda: uid not in held(head), "nothing of the run is left", 30)
+        wait_until(lambda: (idle(kept) or 0) > 0, "the head is idle again", 60)
+        assert process.poll() is None
+
+
 def test_plain_ray_client_is_tagged_with_the_run_of_its_cluster_object(head: RayHead) -> None:
     uid = "0c7f6a52-0000-4000-8000-00000000000c"
     with as_run("tagged_client", uid, head.client_address, head.client_address, uid, "0") as process:

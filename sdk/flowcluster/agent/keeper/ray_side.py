@@ -7,15 +7,17 @@ runs in the cluster's image, so both have the same Ray.
 from __future__ import annotations
 
 import asyncio
+import collections
 import json
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 from ray.core.generated import (
     autoscaler_pb2,
     autoscaler_pb2_grpc,
+    common_pb2,
     gcs_pb2,
     gcs_service_pb2,
     gcs_service_pb2_grpc,
@@ -34,6 +36,8 @@ logger = logging.getLogger("flowcluster.keeper")
 
 #: Seconds between two looks, for an answer, and looks that must fail before that is logged.
 INTERVAL, TIMEOUT, _MANY_FAILURES = 2.0, 5.0, 5
+#: Drivers of runs that were released which are remembered.
+_MOST_DRIVERS = 20
 
 
 class RaySide:
@@ -51,6 +55,8 @@ class RaySide:
         token = credentials and (credentials / TOKEN_FILE).read_text().strip()
         self._metadata = [("authorization", f"Bearer {token}")] if token else []
         self._departures = Departures()
+        #: Drivers of runs that were released: they can be alive, and submit more.
+        self._drivers: collections.deque[Any] = collections.deque(maxlen=_MOST_DRIVERS)
         self._idle = 0
         self._runs_of_work = 0
         self._told = ""
@@ -77,7 +83,7 @@ class RaySide:
         if instructions is None:
             return
         head = Head(channel, self._metadata)
-        idle = await head.idle()
+        idle, has_waiting = await head.load()
         if idle < self._idle:
             self._runs_of_work += 1  # something ran since the last look
         self._idle = idle
@@ -89,6 +95,10 @@ class RaySide:
             logger.info("Releasing what is left of runs that are over: %s", ", ".join(over))
             for uid in over:
                 await head.release(uid, held[uid])
+                self._drivers.extend(held[uid].drivers)
+        if has_waiting:
+            for driver in self._drivers:
+                await head.drop_tasks(driver)
 
     async def _inform(self, head: Head, instructions: Instructions) -> None:
         """Leave at the head what each run can use, for the runs."""
@@ -98,11 +108,30 @@ class RaySide:
             self._told = text
 
 
+class Load(NamedTuple):
+    """What a cluster works on.
+
+    Attributes:
+        idle: milliseconds for which no task and no actor has run or waited.
+        has_waiting: whether tasks or actors wait.
+    """
+
+    idle: int
+    has_waiting: bool
+
+
 class Holdings:
-    """What a run has at a head: ids of jobs and actors that live, and whether it has entries in the key-value store."""
+    """What a run has at a head. A run can also have nothing but entries in the key-value store.
+
+    Attributes:
+        jobs: ids of its jobs that are not over.
+        drivers: addresses of the drivers of these jobs.
+        actors: ids of its actors that live.
+    """
 
     def __init__(self) -> None:
         self.jobs: list[bytes] = []
+        self.drivers: list[Any] = []
         self.actors: list[bytes] = []
 
 
@@ -119,8 +148,8 @@ class Head:
     def __init__(self, channel: Any, metadata: list[tuple[str, str]]) -> None:
         self._channel, self._metadata = channel, metadata
 
-    async def idle(self) -> int:
-        """Return for how many milliseconds no task and no actor has run or waited on the cluster."""
+    async def load(self) -> Load:
+        """Return what the cluster works on."""
         stub = autoscaler_pb2_grpc.AutoscalerStateServiceStub(self._channel)
         answer = await self._call(
             stub.GetClusterResourceState,
@@ -128,9 +157,9 @@ class Head:
         )
         state = answer.cluster_resource_state
         if state.pending_resource_requests or state.pending_gang_resource_requests:
-            return 0
+            return Load(0, has_waiting=True)
         alive = [node for node in state.node_states if node.status != autoscaler_pb2.NodeStatus.DEAD]
-        return min((int(node.idle_duration_ms) for node in alive), default=0)
+        return Load(min((int(node.idle_duration_ms) for node in alive), default=0), has_waiting=False)
 
     async def held(self) -> dict[str, Holdings]:
         """Return what runs have, by UID."""
@@ -144,7 +173,9 @@ class Head:
             if uid := job.config.metadata.get(tags.RAY_METADATA):
                 runs[job.job_id] = uid
                 if not job.is_dead:
-                    found.setdefault(uid, Holdings()).jobs.append(job.job_id)
+                    holdings = found.setdefault(uid, Holdings())
+                    holdings.jobs.append(job.job_id)
+                    holdings.drivers.append(job.driver_address)
         actors = gcs_service_pb2_grpc.ActorInfoGcsServiceStub(self._channel)
         for actor in (
             await self._call(actors.GetAllActorInfo, gcs_service_pb2.GetAllActorInfoRequest())
@@ -166,6 +197,8 @@ class Head:
         jobs = gcs_service_pb2_grpc.JobInfoGcsServiceStub(self._channel)
         for job in held.jobs:
             await self._call(jobs.MarkJobFinished, gcs_service_pb2.MarkJobFinishedRequest(job_id=job))
+        for driver in held.drivers:
+            await self.drop_tasks(driver)
         actors = gcs_service_pb2_grpc.ActorInfoGcsServiceStub(self._channel)
         for actor in held.actors:
             request = gcs_service_pb2.KillActorViaGcsRequest(actor_id=actor, force_kill=True, no_restart=True)
@@ -175,6 +208,19 @@ class Head:
             prefix = f"{uid}{tags.RAY_SEPARATOR}".encode()
             request = gcs_service_pb2.InternalKVDelRequest(key=prefix, namespace=namespace, del_by_prefix=True)
             await self._call(store.InternalKVDel, request)
+
+    async def drop_tasks(self, driver: Any) -> None:
+        """Drop the tasks of a driver that wait for a worker: nodes do so when a driver has failed.
+
+        The end of a job ends only the tasks that run. The others would wait as long as the driver lives, and Ray's
+        autoscaler would start workers for them.
+        """
+        workers = gcs_service_pb2_grpc.WorkerInfoGcsServiceStub(self._channel)
+        failure = gcs_pb2.WorkerTableData(
+            is_alive=False, worker_address=driver, worker_type=common_pb2.DRIVER, exit_detail="The FlowRun is over."
+        )
+        request = gcs_service_pb2.ReportWorkerFailureRequest(worker_failure=failure)
+        await self._call(workers.ReportWorkerFailure, request)
 
     async def put(self, key: bytes, value: bytes) -> None:
         """Write an entry of the key-value store."""
