@@ -23,6 +23,11 @@ class Entry(NamedTuple):
     resource: Resource
     obj: Object
 
+    @property
+    def uid(self) -> str:
+        """UID of the object."""
+        return str(self.obj["metadata"]["uid"])
+
 
 class Ownership:
     """Objects by UID, indexed by owner and by controller."""

@@ -209,9 +209,7 @@ class Store:
                 continue
             owner = controller(entry.obj)
             above = self._ownership.entry(owner["uid"]) if owner else None
-            if above is None or (
-                above.resource is LEASE and self._ownership.owner(above.obj["metadata"]["uid"]) != key
-            ):
+            if above is None or (above.resource is LEASE and self._ownership.owner(above.uid) != key):
                 found.append(entry.obj)
         return sorted(found, key=lambda obj: (str(obj["kind"]), str(obj["metadata"]["name"])))
 
