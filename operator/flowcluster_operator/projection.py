@@ -96,8 +96,9 @@ _JOB = _fields(
     spec=_fields("backoffLimit", template=_fields(spec=_KEYS)),
     status=_fields(conditions=_Items(_CONDITION, "type", ("Complete", "Failed"))),
 )
+_HANDLED = {**_METADATA, "annotations": {LAST_HANDLED: _PRESENCE}}
 _DASK_CLUSTER = _fields(
-    metadata={**_METADATA, "annotations": {LAST_HANDLED: _PRESENCE}},
+    metadata=_HANDLED,
     spec=_fields(worker=_fields("replicas", spec=_KEYS)),
     status=_fields("phase"),
 )
@@ -113,7 +114,7 @@ _KINDS: dict[Resource, dict[str, Any]] = {
     POD: _POD,
     JOB: _JOB,
     DASK_CLUSTER: _DASK_CLUSTER,
-    DASK_WORKER_GROUP: _fields(spec=_fields(worker=_fields("replicas"))),
+    DASK_WORKER_GROUP: _fields(metadata=_HANDLED, spec=_fields(worker=_fields("replicas"))),
     RAY_CLUSTER: _RAY_CLUSTER,
     DEPLOYMENT: _fields(status=_fields(conditions=_Items(_CONDITION, "type", ("ReplicaFailure",)))),
 }

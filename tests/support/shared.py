@@ -18,6 +18,7 @@ from flowcluster_operator.policies.shared.keeper import instructing
 from flowcluster_operator.policies.shared.parts import worker_parts
 from flowcluster_operator.reconcile.decide_shared import decide_shared
 from flowcluster_operator.reconcile.missing_shared import cluster_objects
+from flowcluster_operator.resources import LAST_HANDLED
 from flowcluster_operator.settings import Settings
 from flowcluster_operator.shared_model import GroupFacts, SharedObserved, User
 from flowcluster_operator.shared_specs import parse, view
@@ -118,12 +119,15 @@ def bare(body: Body | None = None, status: Body | None = None, **base: Any) -> S
 
 
 def objects(body: Body | None = None, settings: Settings = SETTINGS) -> tuple[Body, list[Body]]:
-    """The cluster resource of a spec, and its DaskWorkerGroups, as the API server has them."""
+    """The cluster resource of a spec, and its DaskWorkerGroups, after the upstream operator has handled them."""
     seen = bare(body)
     assert seen.spec is not None
     backend = BACKENDS[seen.spec.kind]
     made, groups = cluster_objects(seen, settings, backend, worker_parts(seen, backend, settings), SECRET)
-    return stored(of_lease(made)), [stored(of_lease(group), uid=f"uid-{group['metadata']['name']}") for group in groups]
+    mark: Body = {"annotations": {LAST_HANDLED: "{}"}} if seen.spec.kind == "Dask" else {}
+    return stored(of_lease(made), **mark), [
+        stored(of_lease(group), uid=f"uid-{group['metadata']['name']}", **mark) for group in groups
+    ]
 
 
 def serving(body: Body | None = None, built: Body | None = None, **more: Any) -> SharedObserved:

@@ -1,7 +1,8 @@
 """What dask-kubernetes, KubeRay, Kubernetes' controllers and kubelets make of objects on the fake API server.
 
 Every pod runs and is Ready as soon as it exists. As the real one, dask-kubernetes acts on changes of a number of
-workers only. It removes none here: the operator never requests that.
+workers only, and loses those that come before kopf's mark is on the object. It removes none here: the operator never
+requests that.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from typing import Any
 
 from flowcluster_operator.facts import timestamp
 from flowcluster_operator.resources import (
+    BY_KIND,
     DASK_CLUSTER,
     DASK_WORKER_GROUP,
     DEPLOYMENT,
     JOB,
+    LAST_HANDLED,
     POD,
     RAY_CLUSTER,
     SERVICE,
@@ -31,7 +34,7 @@ class Upstream:
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
         self._made = 0
-        #: The number of workers of each DaskWorkerGroup that was acted on last, by UID.
+        #: The number of workers of each DaskCluster and DaskWorkerGroup that was seen last, by UID.
         self._seen: dict[str, int] = {}
 
     def act(self) -> None:
@@ -61,7 +64,7 @@ class Upstream:
         self._ensure(SERVICE, cluster, f"{meta['name']}-scheduler", labels, {})
         body = {"cluster": meta["name"], "worker": spec["worker"]}
         group = self._ensure(DASK_WORKER_GROUP, cluster, f"{meta['name']}-default", meta["labels"], body)
-        if group["spec"]["worker"]["replicas"] != spec["worker"]["replicas"]:
+        if self._notices(cluster) and group["spec"]["worker"]["replicas"] != spec["worker"]["replicas"]:
             patch = {"spec": {"worker": {"replicas": spec["worker"]["replicas"]}}}
             self._objects.merge(DASK_WORKER_GROUP, meta["namespace"], group["metadata"]["name"], patch)
 
@@ -72,10 +75,9 @@ class Upstream:
             return
         adopted = {"metadata": {"ownerReferences": [_reference(cluster)]}}
         group = self._objects.merge(DASK_WORKER_GROUP, meta["namespace"], meta["name"], adopted)
-        replicas = spec["worker"]["replicas"]
-        if self._seen.get(meta["uid"]) == replicas:
+        if not self._notices(group):
             return
-        self._seen[meta["uid"]] = replicas
+        replicas = spec["worker"]["replicas"]
         labels = {**meta["labels"], **spec["worker"]["metadata"]["labels"], _GROUP: meta["name"]}
         there = self._objects.select(DEPLOYMENT, meta["namespace"], f"{_GROUP}={meta['name']}")
         template = {"metadata": {"labels": labels}, "spec": spec["worker"]["spec"]}
@@ -83,6 +85,20 @@ class Upstream:
             self._made += 1
             name = f"{meta['name']}-worker-{self._made}"
             self._ensure(DEPLOYMENT, group, name, labels, {"replicas": 1, "template": template})
+
+    def _notices(self, obj: Object) -> bool:
+        """Whether dask-kubernetes acts on the number of workers: once for a new object, then on changes.
+
+        The second act marks the object as handled. A number that came since the first is lost.
+        """
+        meta, number = obj["metadata"], obj["spec"]["worker"]["replicas"]
+        known = self._seen.get(meta["uid"])
+        self._seen[meta["uid"]] = number
+        if known is None or LAST_HANDLED in (meta.get("annotations") or {}):
+            return bool(known != number)
+        mark = {"metadata": {"annotations": {LAST_HANDLED: "{}"}}}
+        self._objects.merge(BY_KIND[obj["kind"]], meta["namespace"], meta["name"], mark)
+        return False
 
     def _serve_ray(self, cluster: Object) -> None:
         meta, spec = cluster["metadata"], cluster["spec"]

@@ -12,7 +12,8 @@ from flowcluster_api import keeper as keepers
 from flowcluster_api.keeper import Bounds, Instructions, LiveRun
 from flowcluster_api.lease import Demand
 from flowcluster_api.progress import Progress
-from flowcluster_operator.model import Amend, Create, Delete, DriverSigns, Plan, Rejection, SetWorkers, Trouble
+from flowcluster_operator.model import Amend, Create, Delete, DriverSigns, Plan, Rejection, Settled, SetWorkers, Trouble
+from flowcluster_operator.policies.resizing import PATIENCE_SECONDS
 from flowcluster_operator.policies.shared.allowing import may_use
 from flowcluster_operator.resources import DASK_CLUSTER, DASK_WORKER_GROUP, LEASE, NETWORK_POLICY, RAY_CLUSTER
 from flowcluster_operator.settings import Settings
@@ -199,6 +200,26 @@ def test_each_group_follows_its_own_demand() -> None:
         DASK_CLUSTER: {"spec": {"worker": {"replicas": 3}}},
         DASK_WORKER_GROUP: {"spec": {"worker": {"replicas": 2}}},
     }
+
+
+@pytest.mark.parametrize("settled", [Settled(0), Settled(PATIENCE_SECONDS)], ids=["new", "unmarked"])
+@pytest.mark.parametrize("handled", [(), ("",), ("gpu",), ("", "gpu")], ids=["none", "own", "further", "both"])
+def test_number_of_a_group_changes_when_dask_kubernetes_notices_it(handled: tuple[str, ...], settled: Settled) -> None:
+    signs = DriverSigns("keeper-1", None, 1.0, 0.0, Demand(3, (), (("gpu", 2),)))
+    seen = serving(spec(**GROUPS), driver=signs, settled=settled)
+    (facts,) = seen.groups
+    assert facts.resource is not None
+    seen = dataclasses.replace(seen, groups=(dataclasses.replace(facts, settled=settled),))
+    for name, obj in (("", seen.base.cluster), ("gpu", facts.resource)):
+        if name not in handled and obj is not None:
+            del obj["metadata"]["annotations"]
+    plan = plan_for(seen)
+    expected = {"", "gpu"} if settled.same else set(handled)
+
+    steps = {action.resource for action in plan.actions if type(action) is SetWorkers}
+    assert steps == {DASK_CLUSTER if name == "" else DASK_WORKER_GROUP for name in expected}
+    assert plan.requeue is None or plan.requeue <= PATIENCE_SECONDS
+    assert len(expected) == 2 or plan.requeue is not None, "no event comes where kopf never writes its mark"
 
 
 def test_demand_beyond_the_bounds_and_the_limit_of_the_administrator_is_clamped() -> None:

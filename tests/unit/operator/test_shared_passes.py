@@ -75,6 +75,18 @@ async def test_groups_follow_the_demand_of_the_keeper(world: World) -> None:
     assert [(group["name"], group["target"]) for group in world.status()["workers"]] == [("default", 3), ("gpu", 2)]
 
 
+async def test_demand_that_comes_while_the_cluster_is_made_gets_its_workers(world: World) -> None:
+    """dask-kubernetes would lose the number that the operator writes before kopf's mark is there."""
+    world.create(spec(**GROUPS))
+    while NAME not in {obj["metadata"]["name"] for obj in world.api.objects.all(DASK_CLUSTER)}:
+        world.passes.watch(world.api.objects)
+        await world.passes.settle()
+    world.report(Demand(3, (), (("gpu", 2),)))
+    await world.work()
+
+    assert len(world.pods("worker")) == 3 + 2
+
+
 async def test_demand_beyond_the_bounds_is_cut(world: World) -> None:
     world.create(spec(**GROUPS))
     await world.work()
