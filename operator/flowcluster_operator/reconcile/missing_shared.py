@@ -29,8 +29,8 @@ from flowcluster_operator.shared_model import SharedObserved
 def missing_shared(seen: SharedObserved, settings: Settings, backend: Backend, parts: list[WorkerPart]) -> list[Create]:
     """Return the children to create now. Raises `SpecError` for a cluster that cannot be built.
 
-    The Lease is first, because it controls all others. The credentials follow, as no pod starts without them. Further
-    worker groups that are objects of their own come after the cluster that they join.
+    The Lease is first, because it controls all others. The credentials follow, as no pod starts without them. The
+    keeper and further worker groups that are objects of their own come after the cluster that they join.
     """
     base = seen.base
     if base.lease is None:
@@ -77,7 +77,8 @@ def _with_credentials(
         there = {facts.group.name for facts in seen.groups if facts.resource is not None}
         lacking = [body for body in groups if body["metadata"]["labels"][names.LABEL_WORKER_GROUP] not in there]
         creates += [Create(DASK_WORKER_GROUP, body) for body in lacking]
-    if seen.keeper is None:
+    # After the cluster: an operator that starts again reads the name of the Secret in the cluster only.
+    if seen.keeper is None and base.cluster is not None:
         name = names.child_name(base.key.name, base.key.uid)
         address = backend.address(name, base.key.namespace, settings, secret)
         creates.append(Create(DEPLOYMENT, keeper_deployment(base.key, base.spec, settings, secret, address)))

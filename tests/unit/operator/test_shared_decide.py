@@ -80,7 +80,7 @@ def test_children_are_created_in_their_order(kind: str) -> None:
 
     assert created(plan_for(first)) == ["Lease"]
     assert created(plan_for(second)) == ["Secret"]
-    assert created(plan_for(third)) == [f"{kind}Cluster", "Deployment", "ServiceAccount", "Role"]
+    assert created(plan_for(third)) == [f"{kind}Cluster", "ServiceAccount", "Role"]
     assert created(plan_for(fourth)) == [
         *(["DaskWorkerGroup"] if kind == "Dask" else []), "Deployment", "ServiceAccount", "Role"
     ]  # fmt: skip

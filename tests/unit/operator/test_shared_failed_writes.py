@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flowcluster_operator.resources import LEASE, SECRET, SHARED_CLUSTER
+from flowcluster_operator.resources import DASK_CLUSTER, DEPLOYMENT, LEASE, SECRET, SHARED_CLUSTER, Resource
 from tests.support.fake_api import Answer, Drop
 from tests.support.shared import GROUPS, KEY, spec
 from tests.support.shared_world import World
@@ -20,7 +20,7 @@ FAULTS = [
 
 
 def is_complete(world: World) -> bool:
-    """Whether the cluster is Ready, with one Lease, and each pod has credentials that exist."""
+    """Whether the cluster is Ready, with one Lease, and all pods have the same credentials, which exist."""
     secrets = {obj["metadata"]["name"] for obj in world.api.objects.all(SECRET)}
     used = {
         volume["secret"]["secretName"]
@@ -29,7 +29,8 @@ def is_complete(world: World) -> bool:
         for volume in obj["spec"].get("volumes", [])
         if "secret" in volume
     }
-    return world.status().get("phase") == "Ready" and len(world.api.objects.all(LEASE)) == 1 and used <= secrets
+    has_credentials = len(used) == 1 and used <= secrets
+    return world.status().get("phase") == "Ready" and len(world.api.objects.all(LEASE)) == 1 and has_credentials
 
 
 @pytest.fixture(autouse=True)
@@ -64,6 +65,22 @@ async def test_cluster_becomes_ready_when_a_write_fails(world: World, fault: Ans
 @pytest.mark.parametrize("number", range(WRITES_OF_START))
 async def test_cluster_becomes_ready_when_the_operator_ends_at_a_write(world: World, number: int) -> None:
     world.api.inject(Drop(after_write=True), WRITES, skip=number, times=None)
+    world.create(spec(**GROUPS))
+    await world.work(1)
+    await world.end()
+    world.api.heal()
+    await world.begin_again()
+    await world.work(20)
+
+    assert is_complete(world), world.status()
+
+
+@pytest.mark.parametrize("resource", [DASK_CLUSTER, DEPLOYMENT], ids=lambda resource: resource.kind)
+async def test_all_pods_have_the_same_credentials_when_an_operator_ends_that_could_not_create_all(
+    world: World, resource: Resource
+) -> None:
+    """An operator that starts again knows no Secret by itself."""
+    world.api.inject(Answer(500), "POST", resource, times=None)
     world.create(spec(**GROUPS))
     await world.work(1)
     await world.end()
