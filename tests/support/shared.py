@@ -7,13 +7,15 @@ from typing import Any
 
 from flowcluster_api import keeper as keepers
 from flowcluster_api import names
+from flowcluster_api.lease import Demand
+from flowcluster_api.progress import Progress
 from flowcluster_operator.backends.registry import BACKENDS
 from flowcluster_operator.desired.keeper import keeper_access, keeper_deployment
 from flowcluster_operator.desired.lease import lease as desired_lease
 from flowcluster_operator.desired.metadata import controlled_by, lease_reference
 from flowcluster_operator.desired.network_policy import shared_network_policy
 from flowcluster_operator.facts import pod_facts
-from flowcluster_operator.model import DriverSigns, Key, Observed, Plan
+from flowcluster_operator.model import Create, DriverSigns, Key, Observed, Plan
 from flowcluster_operator.policies.shared.keeper import instructing
 from flowcluster_operator.policies.shared.parts import worker_parts
 from flowcluster_operator.reconcile.decide_shared import decide_shared
@@ -193,3 +195,20 @@ def status_after(seen: SharedObserved, settings: Settings = SETTINGS) -> Body:
     status = plan_for(seen, settings).status
     assert status is not None
     return status
+
+
+def created(plan: Plan) -> list[str]:
+    """The kinds of the objects that a plan creates, in its order."""
+    return [action.resource.kind for action in plan.actions if isinstance(action, Create)]
+
+
+def idle(seconds: int = 10_000, confirmed: float = 10.0, silent: float = 1.0) -> DriverSigns:
+    """A keeper that reports that nothing has run for that long."""
+    return DriverSigns("keeper-1", None, silent, 0.0, Demand(0), Progress(None, seconds), confirmed)
+
+
+def with_status(seen: SharedObserved, status: Body) -> SharedObserved:
+    """The cluster after its status was written."""
+    assert seen.base.run is not None
+    run = {**seen.base.run, "status": status}
+    return dataclasses.replace(seen, base=dataclasses.replace(seen.base, run=run, written=status))

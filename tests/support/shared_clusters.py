@@ -10,7 +10,7 @@ from kubernetes import client
 
 from flowcluster_api import names
 from tests.support.waiting import wait_until
-from tests.support.world import World
+from tests.support.world import FlowRun, World
 
 Body = dict[str, Any]
 _RESOURCE = (names.GROUP, names.VERSION)
@@ -83,3 +83,10 @@ def shared_cluster(world: World, kind: str, name: str = "team", **spec: Any) -> 
     finally:
         clusters.delete(name)
     world.wait_empty(60)
+
+
+def by_reference(world: World, name: str, entrypoint: str, cluster: str = "team", **more: Any) -> None:
+    """Create a FlowRun on a SharedCluster."""
+    parameters, ref = more.pop("parameters", {}), {"name": cluster, **more.pop("ref", {})}
+    body = FlowRun(name, world.flow(entrypoint, parameters=parameters, **more.pop("flow", {})), None)
+    world.create(FlowRun(name, body.flow, None, {"cluster": {"ref": ref}, **more}).body())

@@ -48,6 +48,21 @@ def shared_uid(observed: Observed) -> str | None:
     return None if shared is None else str(shared["metadata"]["uid"])
 
 
+def used_cluster(observed: Observed, known: Object) -> Object:
+    """Return the cluster in the status of a run that is on a SharedCluster.
+
+    Args:
+        observed: the run.
+        known: what its status has so far. The scheduler or head that it began with stays there.
+    """
+    shared = observed.reference.shared
+    if shared is None:
+        return known
+    status: Object = shared["status"]
+    doors: Object = {field: status[field] for field in ("address", "dashboard") if field in status}
+    return {**known, **doors, "scheduler": known.get("scheduler") or status["scheduler"]}
+
+
 def shared_lost(observed: Observed, known: Object) -> str | None:
     """Return one sentence on how the run lost the cluster that it used; None while it has it.
 

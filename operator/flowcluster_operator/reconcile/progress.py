@@ -14,6 +14,7 @@ from flowcluster_operator.policies.losses import with_losses
 from flowcluster_operator.policies.readiness import Readiness, is_usable, readiness, ready_leader, ready_workers
 from flowcluster_operator.policies.refusals import is_refused
 from flowcluster_operator.policies.scaling import scale
+from flowcluster_operator.policies.shared_use import used_cluster
 from flowcluster_operator.policies.usage import used
 from flowcluster_operator.reconcile.history import record_attempts, record_incidents
 from flowcluster_operator.resources import Object
@@ -256,7 +257,7 @@ def _cluster(observed: Observed, draft: Draft, backend: Backend, settings: Setti
     name, namespace = cluster_name(observed), observed.key.namespace
     new: Object = {**known, "kind": backend.kind, "name": name}
     if observed.uses_shared:
-        return _shared_cluster(observed, new)
+        return used_cluster(observed, new) if is_usable(observed) else new
     leader = ready_leader(observed) if is_usable(observed) else None
     if leader is not None:
         # The address is given out only now: a name that is asked for too early stays unknown for a while.
@@ -276,17 +277,6 @@ def _cluster(observed: Observed, draft: Draft, backend: Backend, settings: Setti
         "ready": ready,
     }
     new["peakWorkers"] = max(known.get("peakWorkers", 0), ready)
-    return new
-
-
-def _shared_cluster(observed: Observed, new: Object) -> Object:
-    """Return the status of the cluster of a run that uses a SharedCluster."""
-    shared = observed.reference.shared
-    if shared is None or not is_usable(observed):
-        return new
-    status: Object = shared["status"]
-    new |= {field: status[field] for field in ("address", "dashboard") if field in status}
-    new.setdefault("scheduler", status["scheduler"])
     return new
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 from typing import Any
 
 import pytest
@@ -20,18 +19,11 @@ from flowcluster_operator.policies.child_runs import requested
 from flowcluster_operator.policies.parent_bounds import beyond
 from flowcluster_operator.resources import FLOW_RUN, LEASE
 from flowcluster_operator.settings import Settings
-from tests.support.fake_api.patches import merged, stepped
-from tests.support.makers import KEY, SETTINGS, ago, deployment, lease, observed, run, spec
-from tests.support.plans import CHILDREN, READY_PODS, plan_for, settled, started
+from tests.support.child_requests import PART, answered, asking, refusal_in
+from tests.support.makers import KEY, SETTINGS, ago, observed, run, spec
+from tests.support.plans import plan_for, settled
 
-PART: dict[str, Any] = {
-    "cluster": {"kind": "Dask", "workers": {"minimum": 1, "maximum": 1}},
-    "leaseDurationSeconds": 60,
-}
 SECRET_ENV = {"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}
-
-#: Two workers, as the spec asks for.
-SETTLED = {**CHILDREN, "deployments": (deployment(), *(deployment("worker", number=number) for number in (1, 2)))}
 
 
 def with_flow(**fields: Any) -> dict[str, Any]:
@@ -52,15 +44,6 @@ def part(**workers: Any) -> dict[str, Any]:
     return body
 
 
-def asking(*patches: dict[str, Any], **more: Any) -> Observed:
-    """A running run whose driver has patched its Lease."""
-    held = lease("driver/1")
-    for patch in patches:
-        held = merged(held, patch)
-    status = started(readyTime="2026-01-01T00:00:00Z")
-    return observed(more.pop("body", spec()), status=status, pods=READY_PODS, **{**SETTLED, "lease": held, **more})
-
-
 def child(name: str = "part", body: dict[str, Any] | None = None, **metadata: Any) -> dict[str, Any]:
     made = run(body or PART, ownerReferences=[owner_reference(KEY)], **metadata)
     return {**made, "metadata": {**made["metadata"], "name": name, "uid": f"uid-{name}"}}
@@ -75,21 +58,6 @@ def test_child_run_inherits_labels_of_its_run() -> None:
 
     assert made["metadata"]["labels"] == {"team": "data"}
     assert made["spec"] == PART
-
-
-def answered(held: dict[str, Any], action: Amend) -> dict[str, Any]:
-    assert isinstance(action.patch, list)
-    return stepped(held, action.patch)
-
-
-def refusal_in(seen: Observed, settings: Settings = SETTINGS) -> str:
-    (action,) = requested(seen, settings)
-    assert isinstance(action, Amend)
-    assert action.resource is LEASE
-    assert seen.lease is not None
-    (request,) = child_runs.read(answered(seen.lease, action)).values()
-    assert request.refused is not None
-    return request.refused
 
 
 def test_requested_child_run_is_created_with_its_parent_as_controller() -> None:
@@ -142,56 +110,6 @@ def test_refused_request_stands_until_the_driver_removes_it() -> None:
 )
 def test_request_beyond_the_parent_is_refused_with_its_field(wish: dict[str, Any], words: str) -> None:
     assert words in refusal_in(asking(child_runs.create("part", wish)))
-
-
-def sharing(**ref: Any) -> dict[str, Any]:
-    """The spec of a run on a SharedCluster whose reference has those fields, too."""
-    return {"cluster": {"ref": {"name": "analytics"} | ref}}
-
-
-OWN_SHARE, SMALL_SHARE, LARGE_SHARE = ({"share": {"threads": number}} for number in (4, 2, 5))
-
-
-@pytest.mark.parametrize(
-    ("parents", "wish", "given_ref"),
-    [
-        ({}, {}, {}),
-        ({"priority": 5} | OWN_SHARE, {}, {"priority": 5} | OWN_SHARE),
-        ({"priority": 5} | OWN_SHARE, {"priority": 1} | SMALL_SHARE, {"priority": 1} | SMALL_SHARE),
-        ({"priority": -5}, {}, {"priority": -5}),
-        ({"namespace": "data"}, {"namespace": "data"}, {"namespace": "data"}),
-        ({}, OWN_SHARE, OWN_SHARE),
-    ],
-)
-def test_child_run_on_the_shared_cluster_of_its_parent_has_no_more_of_it(
-    parents: dict[str, Any], wish: dict[str, Any], given_ref: dict[str, Any]
-) -> None:
-    seen = asking(child_runs.create("part", sharing(**wish)))
-    parent = FlowRunSpec.model_validate({**spec(), **sharing(**parents)})
-    (action,) = requested(dataclasses.replace(seen, spec=parent), SETTINGS)
-
-    assert isinstance(action, Create)
-    assert action.body["spec"]["cluster"] == sharing(**given_ref)["cluster"]
-
-
-@pytest.mark.parametrize(
-    ("parents", "wish", "words"),
-    [
-        (None, {}, "a cluster that the parent does not use"),
-        ({}, {"name": "other"}, "a cluster that the parent does not use"),
-        ({}, {"namespace": "data"}, "a cluster that the parent does not use"),
-        ({}, {"priority": 1}, "spec.cluster.ref.priority"),
-        ({"priority": -5}, {"priority": 0}, "spec.cluster.ref.priority"),
-        (OWN_SHARE, LARGE_SHARE, "spec.cluster.ref.share"),
-    ],
-)
-def test_child_run_that_wants_more_of_a_shared_cluster_is_refused(
-    parents: dict[str, Any] | None, wish: dict[str, Any], words: str
-) -> None:
-    seen = asking(child_runs.create("part", sharing(**wish)))
-    parent = FlowRunSpec.model_validate(spec() if parents is None else {**spec(), **sharing(**parents)})
-
-    assert words in refusal_in(dataclasses.replace(seen, spec=parent))
 
 
 def test_request_with_a_name_that_a_flow_run_cannot_have_is_refused() -> None:

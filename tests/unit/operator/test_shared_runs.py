@@ -8,61 +8,21 @@ from flowcluster_api import conditions as c
 from flowcluster_api import driver, names
 from flowcluster_api import keeper as keepers
 from flowcluster_operator.desired.tls import keys_in
-from flowcluster_operator.model import Key
 from flowcluster_operator.resources import (
-    BY_KIND,
     FLOW_RUN,
     JOB,
     LEASE,
     NETWORK_POLICY,
-    POD,
     SECRET,
-    SHARED_CLUSTER,
     Object,
 )
 from tests.support.fake_api import Answer
-from tests.support.makers import outcome
 from tests.support.plans import condition
 from tests.support.shared import KEY, NAME, spec
+from tests.support.shared_users import end, instructed, job, users
 from tests.support.shared_world import World
 
 BOTH = pytest.mark.parametrize("kind", ["Dask", "Ray"])
-
-
-def job(world: World, key: Key) -> Object:
-    """The Job of a run."""
-    name = names.child_name(key.name, key.uid)
-    return next(obj for obj in world.api.objects.all(JOB) if obj["metadata"]["name"] == name)
-
-
-def instructed(world: World) -> list[str]:
-    """UIDs of the runs in the keeper's instructions."""
-    return [run.uid for run in users(world)]
-
-
-def users(world: World) -> tuple[keepers.LiveRun, ...]:
-    """The runs in the keeper's instructions."""
-    found = keepers.read(world.api.objects.get(LEASE, KEY.namespace, NAME))
-    assert found is not None
-    return found.runs
-
-
-def end(world: World, key: Key, code: int = 0) -> None:
-    """Let the driver of a run end."""
-    (pod,) = [
-        pod
-        for pod in world.api.objects.select(POD, key.namespace, f"{names.LABEL_RUN_UID}={key.uid}")
-        if pod["metadata"]["labels"][names.LABEL_COMPONENT] == names.COMPONENT_DRIVER
-    ]
-    text = outcome() if code == 0 else outcome("Failed", "FlowFailed", "no", code)
-    state = {"terminated": {"exitCode": code, "reason": "x", "message": text}}
-    status = {**pod["status"], "phase": "Succeeded" if code == 0 else "Failed"}
-    status["containerStatuses"] = [{**status["containerStatuses"][0], "state": state}]
-    world.api.objects.merge(POD, key.namespace, pod["metadata"]["name"], {"status": status})
-    kind = "Complete" if code == 0 else "Failed"
-    name = names.child_name(key.name, key.uid)
-    conditions = [{"type": kind, "status": "True"}]
-    world.api.objects.merge(JOB, key.namespace, name, {"status": {"conditions": conditions}})
 
 
 @BOTH
@@ -225,82 +185,6 @@ async def test_run_waits_for_a_cluster_that_does_not_exist_yet(world: World) -> 
     assert world.status(key)["phase"] == "Running"
 
 
-@BOTH
-@pytest.mark.parametrize("how", ["suspended", "deleted", "pod", "resource", "upgraded"])
-async def test_run_ends_as_cluster_lost_when_the_cluster_is_gone(world: World, kind: str, how: str) -> None:
-    world.create(spec(kind, upgrade="Now"))
-    key = world.use()
-    await world.work(16)
-    assert world.status(key)["phase"] == "Running"
-    lose(world, kind, how)
-    await world.work(16)
-    status = world.status(key)
-
-    assert (status["phase"], condition(status, c.FINISHED)["reason"]) == ("Failed", c.CLUSTER_LOST)
-    assert "SharedCluster analytics" in status["message"]
-
-
-@pytest.mark.parametrize("how", ["pod", "resource", "upgraded"])
-async def test_run_begins_again_on_the_next_cluster_within_its_limit(world: World, how: str) -> None:
-    flow = {"entrypoint": "flow.py:main", "backoffLimit": 1}
-    world.create(spec(upgrade="Now"))
-    key = world.use(flow=flow)
-    await world.work(16)
-    before = job(world, key)["metadata"]["uid"]
-    lose(world, "Dask", how)
-    await world.work(30)
-    status = world.status(key)
-
-    assert (status["phase"], status["flow"]["lostClusters"]) == ("Running", 1)
-    assert job(world, key)["metadata"]["uid"] != before
-    assert status["cluster"]["scheduler"] == world.status()["scheduler"]
-    assert keys_in(job(world, key)["spec"]["template"]["spec"]) in [
-        obj["metadata"]["name"] for obj in world.api.objects.all(SECRET)
-    ]
-
-
-async def test_ended_run_keeps_no_record_on_the_cluster_when_another_run_goes_on(world: World) -> None:
-    world.create()
-    key, other = world.use(), world.use("other")
-    await world.work(16)
-    end(world, key, code=1)
-    await world.work()
-
-    assert (world.status(key)["phase"], world.status(other)["phase"]) == ("Failed", "Running")
-
-
-@BOTH
-async def test_runs_come_and_go_while_the_operator_is_away(world: World, kind: str) -> None:
-    world.create(spec(kind))
-    ended, goes_on = world.use("ended"), world.use("goes-on")
-    await world.work(16)
-    before = {obj["metadata"]["uid"] for obj in world.api.objects.all(BY_KIND[f"{kind}Cluster"])}
-    await world.end()
-    end(world, ended)
-    new = world.use("new")
-    await world.begin_again()
-    await world.work(16)
-
-    assert [world.status(key)["phase"] for key in (ended, goes_on, new)] == ["Succeeded", "Running", "Running"]
-    assert (world.status()["restarts"], sorted(instructed(world))) == (0, sorted([goes_on.uid, new.uid]))
-    assert {obj["metadata"]["uid"] for obj in world.api.objects.all(BY_KIND[f"{kind}Cluster"])} == before
-
-
-@BOTH
-async def test_loss_of_the_scheduler_while_the_operator_is_away_ends_the_runs(world: World, kind: str) -> None:
-    world.create(spec(kind))
-    key = world.use()
-    await world.work(16)
-    await world.end()
-    lose(world, kind, "pod")
-    world.upstream.act()
-    await world.begin_again()
-    await world.work(30)
-
-    assert condition(world.status(key), c.FINISHED)["reason"] == c.CLUSTER_LOST
-    assert (world.status()["phase"], world.status()["restarts"]) == ("Ready", 1)
-
-
 async def test_edited_priority_and_share_of_a_live_run_reach_the_keeper(world: World) -> None:
     world.create()
     key = world.use(ref={"share": {"threads": 7}, "priority": 5})
@@ -368,18 +252,3 @@ async def test_network_policies_admit_the_run_and_the_cluster_to_each_other(worl
     assert set(policies) == {NAME, names.child_name(key.name, key.uid)}
     assert KEY.uid in str(policies[names.child_name(key.name, key.uid)])
     assert names.LABEL_USES in str(policies[NAME])
-
-
-def lose(world: World, kind: str, how: str) -> None:
-    """Take the cluster from the runs on it."""
-    if how == "suspended":
-        world.edit({"suspend": True})
-    elif how == "upgraded":
-        world.edit({"image": "analytics:2"})
-    elif how == "deleted":
-        world.api.objects.delete(SHARED_CLUSTER, KEY.namespace, KEY.name)
-    elif how == "resource":
-        world.api.objects.delete(BY_KIND[f"{kind}Cluster"], KEY.namespace, NAME)
-    else:
-        (leader,) = world.pods(names.LEADERS[kind])
-        world.upstream.replace_pod(leader)
