@@ -15,6 +15,7 @@ import json
 from typing import Any
 
 from flowcluster_api import lease, names
+from flowcluster_api.v1alpha1.base import cel_field
 
 
 class Edit(enum.Enum):
@@ -159,14 +160,18 @@ def _unchanged(path: str, edit: Edit, schema: dict[str, Any]) -> str:
     default = leaf.get("default", _ABSENT.get(path))
     if default is None:
         there, before = _has("self", path), _has("oldSelf", path)
-        return f"({there}) == ({before}) && (!({there}) || self.spec.{path} == oldSelf.spec.{path})"
-    values = [f"({_has(obj, path)} ? {obj}.spec.{path} : {json.dumps(default)})" for obj in ("self", "oldSelf")]
+        return f"({there}) == ({before}) && (!({there}) || {_value('self', path)} == {_value('oldSelf', path)})"
+    values = [f"({_has(obj, path)} ? {_value(obj, path)} : {json.dumps(default)})" for obj in ("self", "oldSelf")]
     return (" >= " if edit is Edit.RAISED else " == ").join(values)
 
 
 def _has(obj: str, path: str) -> str:
-    names = path.split(".")
-    return " && ".join(f"has({obj}.spec.{'.'.join(names[: length + 1])})" for length in range(len(names)))
+    parts = path.split(".")
+    return " && ".join(f"has({_value(obj, '.'.join(parts[: length + 1]))})" for length in range(len(parts)))
+
+
+def _value(obj: str, path: str) -> str:
+    return ".".join((obj, "spec", *map(cel_field, path.split("."))))
 
 
 def _leaf(path: str, schema: dict[str, Any]) -> dict[str, Any] | None:

@@ -145,7 +145,7 @@ class ClusterRef(ApiModel):
         rules(
             (
                 "!has(self.kind) || self.kind == 'SharedCluster' || "
-                "!(has(self.namespace) || has(self.priority) || has(self.share))",
+                "!(has(self.__namespace__) || has(self.priority) || has(self.share))",
                 "namespace, priority and share are of a SharedCluster: leave them out",
             ),
         )
@@ -199,7 +199,7 @@ class Cluster(ApiModel):
             ),
             (
                 "!has(self.kind) || !has(self.ref) || "
-                "!(has(self.ref.namespace) || has(self.ref.priority) || has(self.ref.share))",
+                "!(has(self.ref.__namespace__) || has(self.ref.priority) || has(self.ref.share))",
                 "with kind, ref names a DaskCluster or RayCluster, without namespace, priority and share: leave kind "
                 "out for a SharedCluster",
             ),

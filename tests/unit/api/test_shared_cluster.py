@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import copy
-import functools
 from collections.abc import Iterator
 from typing import Any
 
-import cel
 import pydantic
 import pytest
 
@@ -16,6 +14,7 @@ from flowcluster_api import names
 from flowcluster_api.crd import flow_run_crd, shared_cluster_crd
 from flowcluster_api.edits import SHARED_EDITS, Edit
 from flowcluster_api.v1alpha1 import Cluster, SharedClusterSpec
+from tests.support.cel_rules import program
 
 Body = dict[str, Any]
 CRD = shared_cluster_crd()
@@ -52,11 +51,6 @@ def leaves(schema: Body, path: str = "") -> Iterator[tuple[str, Body]]:
 
 
 LEAVES = dict(leaves(SPEC))
-
-
-@functools.cache
-def program(rule: str) -> cel.Program:
-    return cel.compile(rule)
 
 
 def broken(spec: Body) -> list[str]:
