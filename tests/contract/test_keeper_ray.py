@@ -14,7 +14,7 @@ from typing import Any
 import grpc
 import pytest
 
-from flowcluster_api import driver
+from flowcluster_api import driver, tags
 from flowcluster_api.keeper import Bounds, LiveRun
 from tests.support import unmeasured
 from tests.support.kept import Kept
@@ -91,6 +91,20 @@ def held(head: RayHead) -> dict[str, tuple[int, int]]:
     return asyncio.run(look())
 
 
+def shares(head: RayHead) -> str:
+    """Return what the keeper has left at the head of what each run can use; empty before it has."""
+    from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc
+
+    async def look() -> bytes:
+        async with grpc.aio.insecure_channel(head.address) as channel:
+            store = gcs_service_pb2_grpc.InternalKVGcsServiceStub(channel)
+            request = gcs_service_pb2.InternalKVGetRequest(key=tags.RAY_SHARES, namespace=tags.RAY_NAMESPACES[0])
+            answer = await store.InternalKVGet(request, metadata=[("authorization", f"Bearer {TOKEN}")])
+            return bytes(answer.value)
+
+    return asyncio.run(look()).decode()
+
+
 def idle(kept: Kept) -> int | None:
     progress: Any = kept.signs().progress
     return None if progress is None else progress.idle
@@ -122,6 +136,7 @@ def test_run_that_is_no_longer_listed_leaves_nothing_at_the_head(
 def test_run_has_as_many_tasks_in_flight_as_its_share_allows(kept: Kept, head: RayHead, gate: Gate) -> None:
     uid = "0c7f6a52-0000-4000-8000-00000000000b"
     kept.instruct((LiveRun(uid, 0, 2),))
+    wait_until(lambda: uid in shares(head), "the share of the run is at the head", 60)
     with as_run("counting_user", uid, head.address, head.address, gate.address) as process:
         assert process.stdout is not None
         assert max(read_until(2, process.stdout)) == 2
