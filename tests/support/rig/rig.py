@@ -17,7 +17,7 @@ import yaml
 
 from tests.support.rig.client import ApiError, Body, Client
 from tests.support.rig.control_plane import ControlPlane
-from tests.support.rig.kinds import CRD, FLOW_RUN, KINDS, NAMESPACE, NODE, SHARED_CLUSTER, Kind
+from tests.support.rig.kinds import CRD, KINDS, NAMESPACE, NODE, OWNERS, Kind
 from tests.support.rig.ledger import Ledger, View
 from tests.support.rig.nursery import Nursery
 from tests.support.rig.process import Child, free_port
@@ -118,12 +118,13 @@ class Rig:
         self.client.delete(NAMESPACE.path(name=namespace))
 
     def empty_namespace(self, namespace: str) -> None:
-        """Delete the runs of a namespace; what belongs to them follows.
+        """Delete the runs and shared clusters of a namespace; what belongs to them follows.
 
         The namespace stays until the rig ends: its deletion takes 70 requests, a sixth of those of a trial.
         """
-        for run in (self.client.get(FLOW_RUN.path(namespace)) or {}).get("items", []):
-            self.client.delete(FLOW_RUN.path(namespace, run["metadata"]["name"]))
+        for kind in OWNERS:
+            for owner in (self.client.get(kind.path(namespace)) or {}).get("items", []):
+                self.client.delete(kind.path(namespace, owner["metadata"]["name"]))
 
     def _stop(self) -> None:
         self.ledger.stop()
@@ -144,8 +145,7 @@ class Rig:
         paths = [path for folder in (own, dask, ray) for path in sorted(folder.glob("*.yaml"))]
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(self._install_crd, paths))
-        kinds = (*KINDS, SHARED_CLUSTER)
-        served = [kind for kind in kinds if "." in kind.group.partition("/")[0] and "k8s.io" not in kind.group]
+        served = [kind for kind in KINDS if "." in kind.group.partition("/")[0] and "k8s.io" not in kind.group]
         wait_until(lambda: all(map(self._is_served, served)), "all kinds are served", _START_SECONDS, every=0.1)
 
     def _install_crd(self, path: pathlib.Path) -> None:
