@@ -92,12 +92,12 @@ def _number(
     requested: int, live: int, target: int, same: float, lowered: float, patience: float
 ) -> tuple[int | None, float | None]:
     """Return the number to ask for, if another one, and seconds until there may be one."""
-    if requested == live:
-        if target <= live:
+    if requested <= live:
+        # Fewer than there are: a retry lowered the number, and late workers came; or another client wants fewer. The
+        # upstream operator removes workers then, by its own choice. It does not where all of them are requested again.
+        if target < live or target == requested:
             return None, None
         return (target, None) if lowered >= SEEN_SECONDS else (None, SEEN_SECONDS - lowered)
-    if requested < live:
-        return None, None  # somebody else asked for fewer: the upstream operator removes them
     if target > requested:
         return target, None
     # Workers were deleted, or are being made. Before they can be requested again, the number has to change.
