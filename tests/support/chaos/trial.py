@@ -152,9 +152,13 @@ class Trial:
         self.wait(lambda: self.clusters(), f"the {self.cluster_kind.name} exists")
 
     def wait_workers(self, number: int) -> None:
-        """Wait until the scheduler or head and exactly `number` workers are Ready."""
+        """Wait until the scheduler or head and exactly `number` workers are Ready, and their Deployments known."""
         self.wait(
-            lambda: self._ready("scheduler", "head") == 1 and self._ready("worker") == number,
+            lambda: (
+                self._ready("scheduler", "head") == 1
+                and self._ready("worker") == number
+                and (self.kind != "Dask" or len(self.worker_names()) == number)
+            ),
             f"a head and {number} workers are Ready",
         )
 
@@ -166,7 +170,7 @@ class Trial:
         has_flow = "flow" in (self.view.run(SUBJECT) or {"spec": {}})["spec"]
         wanted = {"NetworkPolicy", *(("Role", "RoleBinding") if has_flow else ())}
         self.wait(
-            lambda: wanted <= {entry.kind for entry in self.view.entries() if self._is_current(entry)},
+            lambda: wanted <= {entry.kind for entry in self.view.entries() if self._is_current(entry, FLOW_RUN)},
             f"the run has its {', '.join(sorted(wanted))}",
         )
 
@@ -237,9 +241,9 @@ class Trial:
     def _own(self, kind: Kind) -> list[Entry]:
         return [entry for entry in self.view.entries(kind) if self._is_current(entry)]
 
-    def _is_current(self, entry: Entry) -> bool:
+    def _is_current(self, entry: Entry, *kinds: Kind) -> bool:
         """Whether an object is of an owner that has the name now: an earlier one's may still be there."""
-        owners = [owner for kind in OWNERS if (owner := self.view.owner(kind, SUBJECT)) is not None]
+        owners = [owner for kind in kinds or OWNERS if (owner := self.view.owner(kind, SUBJECT)) is not None]
         labels = entry.body["metadata"].get("labels") or {}
         return labels.get(names.LABEL_RUN_UID) in [owner["metadata"]["uid"] for owner in owners]
 

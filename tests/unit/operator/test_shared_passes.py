@@ -12,11 +12,13 @@ from flowcluster_operator.reconcile.decide_shared import RETRY_SECONDS
 from flowcluster_operator.resources import (
     DASK_CLUSTER,
     DEPLOYMENT,
+    EVENT,
     FLOW_RUN,
     LEASE,
     NETWORK_POLICY,
     POD,
     SHARED_CLUSTER,
+    Resource,
 )  # fmt: skip
 from tests.support.fake_api import Answer
 from tests.support.makers import KEY as RUN_KEY
@@ -231,6 +233,48 @@ async def test_cluster_of_another_class_is_left_alone(world: World) -> None:
     await world.work()
 
     assert (world.status(), world.kinds()) == ({}, set())
+
+
+#: Children that a watch can report as deleted before the watch of SharedClusters reports the end of the cluster.
+WATCHED_CHILDREN = [LEASE, DASK_CLUSTER, DEPLOYMENT, NETWORK_POLICY]
+
+
+@pytest.mark.parametrize("missing", WATCHED_CHILDREN, ids=lambda resource: resource.kind)
+async def test_no_child_is_created_for_a_cluster_whose_deletion_is_not_reported_yet(
+    world: World, missing: Resource
+) -> None:
+    world.create()
+    await world.work()
+    await world.end()
+    reported = world.api.objects.snapshot()
+    for obj in reported.all(missing):
+        reported.delete(missing, KEY.namespace, obj["metadata"]["name"])
+    world.api.objects.delete(SHARED_CLUSTER, KEY.namespace, KEY.name)
+    world.api.objects.collect_garbage()
+    world.api.requests.clear()
+    await world.begin_again()
+    world.passes.watch(reported)
+    await world.passes.make(KEY)
+
+    assert [
+        str(request) for request in world.api.requests if request.method == "POST" and request.resource != EVENT
+    ] == []
+
+
+@pytest.mark.parametrize("missing", [DEPLOYMENT, NETWORK_POLICY], ids=lambda resource: resource.kind)
+async def test_missing_child_of_a_cluster_is_created_again_when_the_operator_was_restarted(
+    world: World, missing: Resource
+) -> None:
+    world.create()
+    await world.work()
+    await world.end()
+    before = len(world.api.objects.all(missing))
+    (lost,) = [obj for obj in world.api.objects.all(missing) if obj["metadata"]["name"] in (NAME, f"{NAME}-keeper")]
+    world.api.objects.delete(missing, KEY.namespace, lost["metadata"]["name"])
+    await world.begin_again()
+    await world.work()
+
+    assert len(world.api.objects.all(missing)) == before
 
 
 async def test_namesakes_of_both_kinds_live_side_by_side(world: World) -> None:
