@@ -23,6 +23,9 @@ ENV_SHARED_CLUSTER = "FLOWCLUSTER_SHARED_CLUSTER"
 
 #: Seconds between two renewals of the Lease, and seconds of silence after which status says that scaling has stopped.
 RENEW_SECONDS, SILENT_SECONDS = 10, 60
+#: A run without a share has as many times its equal part of the cluster's threads in flight: while one task runs, the
+#: next one waits at the scheduler.
+SPARE = 2
 #: Characters of instructions that a keeper reads.
 _LIMIT = 200_000
 

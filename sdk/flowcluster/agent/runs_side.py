@@ -29,6 +29,8 @@ _TABLES = {
 }
 #: What holds keys of ``fire_and_forget``.
 _UNATTENDED = "fire-and-forget"
+#: See `flowcluster_api.keeper`.
+_SPARE = 2
 #: UIDs of runs that are over, to be remembered.
 _LIMIT = 10_000
 #: Seconds from the release of a run until freed memory is given back to the system.
@@ -83,6 +85,16 @@ class RunsPlugin(SchedulerPlugin):  # type: ignore[misc] # distributed is not ty
         self.unattended = {key: uid for key, uid in self.unattended.items() if key in self.scheduler.tasks}
         here = {*self.clients, *self.unattended.values()}.union(*self.left.values())
         return sorted(here.union(*self._call("runs_present")))
+
+    def share_of(self, run: str) -> Share:
+        """Return what a run can use.
+
+        A run that begins before the keeper has read that it is listed has as much as if it were the only one: the
+        keeper's next reading follows within seconds. Without a bound, its first tasks could be before all of others.
+        """
+        if run in self.shares:
+            return self.shares[run]
+        return 0, max(_SPARE * sum(worker.nthreads for worker in self.scheduler.workers.values()), _SPARE)
 
     def release(self, runs: list[str]) -> str:
         """Release all that these runs have here. Their clients are disconnected, and refused from now on."""

@@ -79,9 +79,10 @@ class SchedulerSide(SchedulerPlugin):  # type: ignore[misc] # distributed is not
         if run is not None and known is not None and run in known.over:
             raise RuntimeError("the FlowRun that this is part of is over")
         self.sessions[session] = client
-        if run is not None:
-            self.runs[session] = run
-        return known.shares.get(run) if known is not None else None
+        if run is None:
+            return None
+        self.runs[session] = run
+        return known.share_of(run) if known is not None else None
 
     def runs_present(self) -> set[str]:
         """Return the UIDs of the runs on a shared cluster that have sessions."""

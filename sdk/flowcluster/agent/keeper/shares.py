@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from flowcluster_api.keeper import Instructions
-
-#: A run without a share has as many times its equal part of the cluster's threads in flight: while one task runs, the
-#: next one waits at the scheduler.
-SPARE = 2
+from flowcluster_api.keeper import SPARE, Instructions
 
 
 def shares_of(instructions: Instructions) -> dict[str, tuple[int, int | None]]:
