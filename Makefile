@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed-$(VERSION)
 SUITE := $(BIN)/python -m tools.suite
 OTHERS := $(filter-out python$(basename $(VERSION)), python3.11 python3.12 python3.13)
 
-.PHONY: help demo quick test test-all lint unit contract e2e bench bench-ray bench-runs bench-idle bench-sdk \
+.PHONY: help demo quick test test-all lint unit contract e2e bench bench-ray bench-runs bench-idle bench-keeper bench-sdk \
 	chaos chaos-mutants soak up down install chart generate golden lock clean
 .DEFAULT_GOAL := help
 
@@ -72,6 +72,9 @@ bench-sdk: $(STAMP) ## Print the SDK's figures beside those of the libraries ben
 	@failed=0; for each in fixed_costs task_overhead memory transfer project_code; do \
 		$(BIN)/python -m tests.bench.$$each $(BENCH) || failed=1; done; exit $$failed
 
+bench-keeper: $(STAMP) ## Print what the keeper of a shared cluster costs, and what runs leave at its scheduler; ten minutes
+	$(BIN)/python -m tests.bench.keeper $(BENCH)
+
 chaos: $(STAMP) ## Break the operator and its connection at every write of a run, on a Kubernetes without containers; an hour
 	@failed=0; $(BIN)/python -m tests.support.chaos $(CHAOS) || failed=1; \
 	test -n "$(CHAOS)" || $(BIN)/python -m pytest -q tests/integration/test_crd_mutations.py || failed=1; exit $$failed
@@ -91,14 +94,14 @@ down: $(STAMP) ## Take it down again
 install: $(STAMP) ## Bring up a Kubernetes with the chart in it
 	$(BIN)/python -m tools.install
 
-chart: $(STAMP) ## Package the chart into dist/
+chart: $(STAMP) ## Package the charts into dist/
 	$(BIN)/python -m tools.chart dist
 
 generate: $(STAMP) ## Write what is made from the models and the version: CRD, chart, Chart.lock, documents
 	$(BIN)/python -m tools.generate
 
 golden: $(STAMP) ## Rewrite the golden objects of the operator's builders; review the diff
-	$(BIN)/python -m pytest tests/unit/operator/test_golden.py --update-golden
+	$(BIN)/python -m pytest tests/unit/operator/test_golden.py tests/unit/operator/test_shared_golden.py --update-golden
 
 lock: $(STAMP) ## Make the lock files anew
 	PATH=$(CURDIR)/$(BIN):$$PATH requirements/lock.sh

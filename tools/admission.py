@@ -1,4 +1,4 @@
-"""The rules for templates as CEL, for the chart's ValidatingAdmissionPolicy."""
+"""The rules for templates as CEL, for the chart's ValidatingAdmissionPolicies."""
 
 from __future__ import annotations
 
@@ -22,21 +22,9 @@ SETTINGS = tuple(camel_case(field.name) for field in dataclasses.fields(Template
 
 
 def template_rules() -> dict[str, Any]:
-    """Return `variables` and `validations` of the policy, without the variables named in `SETTINGS`."""
-    variables = []
-    for part, path in TEMPLATES.items():
-        variables += [
-            {"name": part, "expression": _changed(path)},
-            {"name": f"{part}Pod", "expression": _or_empty(f"variables.{part}", "spec", "{}")},
-            {
-                "name": f"{part}Containers",
-                "expression": " + ".join(
-                    f"({_or_empty(f'variables.{part}Pod', name, '[]')})" for name in CONTAINER_LISTS
-                ),
-            },
-        ]
+    """Return `variables` and `validations` of the policy for FlowRuns, without the variables named in `SETTINGS`."""
     return {
-        "variables": variables,
+        "variables": [item for part, path in TEMPLATES.items() for item in _variables(part, path)],
         "validations": [
             {"expression": expression(part, rule), "message": message(part, rule), "reason": "Forbidden"}
             for part in TEMPLATES
@@ -44,6 +32,72 @@ def template_rules() -> dict[str, Any]:
             if part in rule.parts
         ],
     }
+
+
+def shared_template_rules() -> dict[str, Any]:
+    """Return `variables` and `validations` of the policy for SharedClusters, without the variables in `SETTINGS`.
+
+    The names of the variables are those of FlowRuns. Templates of further worker groups are judged all together.
+    """
+    parts = {"workers": ("workers", "template"), "scheduler": ("scheduler", "template")}
+    variables = [item for part, path in parts.items() for item in _variables(part, path)]
+    variables += [
+        {"name": "groups", "expression": _CHANGED_GROUPS},
+        {
+            "name": "groupPods",
+            "expression": "variables.groups.filter(t, has(t.spec) && t.spec != null).map(t, t.spec)",
+        },
+    ]
+    validations = [
+        (expression(part, rule), shared_message(part, rule)) for part in parts for rule in RULES if part in rule.parts
+    ]
+    validations += [(group_expression(rule), shared_message("workers", rule, GROUPS)) for rule in _OF_GROUPS]
+    return {
+        "variables": variables,
+        "validations": [{"expression": text, "message": words, "reason": "Forbidden"} for text, words in validations],
+    }
+
+
+#: Of a template of further worker groups, in messages.
+GROUPS = "workerGroups[]"
+_OF_GROUPS = [rule for rule in RULES if "workers" in rule.parts]
+#: Templates of further worker groups, except those that an update leaves as they were.
+_CHANGED_GROUPS = (
+    "has(object.spec.workerGroups) ? object.spec.workerGroups.filter(g, has(g.template) && !(oldObject != null && "
+    "has(oldObject.spec.workerGroups) && oldObject.spec.workerGroups.exists(o, o.name == g.name && has(o.template) && "
+    "o.template == g.template))).map(g, g.template) : []"
+)
+
+
+def shared_message(part: str, rule: Rule, field: str = "") -> str:
+    """Return the sentence that refuses a template of a SharedCluster, whose fields are not below `spec.cluster`."""
+    return message(part, rule).replace(f"spec.cluster.{part}.", f"spec.{field or part}.")
+
+
+def group_expression(rule: Rule) -> str:
+    """Return the CEL expression that is true where the templates of all further worker groups keep the rule."""
+    kept = " && ".join(_group_field(path, rule) for path in rule.paths)
+    return f"variables.{camel_case(rule.unless)} || {kept}" if rule.unless else kept
+
+
+def _group_field(path: str, rule: Rule) -> str:
+    steps = path.split(".") if path else []
+    if path.startswith(CONTAINERS):
+        containers = " + ".join(f"({_or_empty('p', name, '[]')})" for name in CONTAINER_LISTS)
+        return f"variables.groupPods.all(p, ({containers}).all(c, {_walk('c', steps[1:], rule, 0)}))"
+    if path.startswith("spec."):
+        return f"variables.groupPods.all(p, {_walk('p', steps[1:], rule, 0)})"
+    return f"variables.groups.all(t, {_walk('t', steps, rule, 0)})"
+
+
+def _variables(part: str, path: tuple[str, ...]) -> list[dict[str, str]]:
+    """Return the variables that hold the template at that path of the spec, its pod and its containers."""
+    containers = " + ".join(f"({_or_empty(f'variables.{part}Pod', name, '[]')})" for name in CONTAINER_LISTS)
+    return [
+        {"name": part, "expression": _changed(path)},
+        {"name": f"{part}Pod", "expression": _or_empty(f"variables.{part}", "spec", "{}")},
+        {"name": f"{part}Containers", "expression": containers},
+    ]
 
 
 def _or_empty(owner: str, name: str, empty: str) -> str:

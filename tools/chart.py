@@ -1,4 +1,4 @@
-"""Package the chart: ``python -m tools.chart [DIRECTORY]`` prints the path of the archive it wrote there.
+"""Package the charts: ``python -m tools.chart [DIRECTORY]`` prints the paths of the archives it wrote there.
 
 The chart of the stock dask-kubernetes operator comes out of the installed dask-kubernetes wheel, so that packaging
 needs no network; KubeRay's comes from its repository, where that can be reached. The wheel's chart is the one that
@@ -23,6 +23,8 @@ from tools.chart_lock import lock_text
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CHART = ROOT / "charts" / "flowcluster"
+#: Chart of a SharedCluster, which has no dependencies.
+SHARED_CHART = ROOT / "charts" / "flowcluster-shared"
 DASK_CHART, RAY_CHART = "dask-kubernetes-operator", "kuberay-operator"
 #: Seconds for a repository to answer.
 _PULL_SECONDS = 20
@@ -46,12 +48,7 @@ def assemble(helm: str, target: pathlib.Path, images: str = "") -> pathlib.Path:
     Raises:
         SystemExit: Chart.yaml and the installed dask-kubernetes differ in their version.
     """
-    chart = target / CHART.name
-    # A folder charts/ is what `helm dependency build` has left in the checkout: the same charts as here.
-    shutil.copytree(CHART, chart, ignore=shutil.ignore_patterns("charts"))
-    if images:
-        values = chart / "values.yaml"
-        values.write_text(values.read_text().replace(f"{_IMAGES}/", f"{images}/"))
+    chart = _copy(CHART, target, images)
     distribution = importlib.metadata.distribution("dask-kubernetes")
     source = pathlib.Path(str(distribution.locate_file(f"dask_kubernetes/operator/deployment/helm/{DASK_CHART}")))
     wanted = next(
@@ -70,6 +67,17 @@ def assemble(helm: str, target: pathlib.Path, images: str = "") -> pathlib.Path:
     about |= {"version": wanted, "appVersion": wanted}
     (vendored / "Chart.yaml").write_text(yaml.safe_dump(about, sort_keys=False))
     _add_kuberay(helm, chart)
+    return chart
+
+
+def _copy(source: pathlib.Path, target: pathlib.Path, images: str) -> pathlib.Path:
+    """Copy a chart into a folder; arguments as for `assemble`."""
+    chart = target / source.name
+    # A folder charts/ is what `helm dependency build` has left in the checkout: the same charts as `assemble` adds.
+    shutil.copytree(source, chart, ignore=shutil.ignore_patterns("charts"))
+    if images:
+        values = chart / "values.yaml"
+        values.write_text(values.read_text().replace(f"{_IMAGES}/", f"{images}/"))
     return chart
 
 
@@ -103,13 +111,22 @@ def package(helm: str, target: pathlib.Path, images: str = "") -> pathlib.Path:
         target: Folder for the archive, created when it is missing.
         images: As for `assemble`.
     """
-    target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        chart = assemble(helm, pathlib.Path(folder), images)
-        subprocess.run([helm, "lint", "--strict", "--quiet", str(chart)], check=True, stdout=sys.stderr)
-        done = subprocess.run(
-            [helm, "package", str(chart), "--destination", str(target)], check=True, capture_output=True, text=True
-        )
+        return _packaged(helm, assemble(helm, pathlib.Path(folder), images), target)
+
+
+def package_shared(helm: str, target: pathlib.Path, images: str = "") -> pathlib.Path:
+    """Check the chart of a SharedCluster and write its archive, as `package` does with the operator's."""
+    with tempfile.TemporaryDirectory() as folder:
+        return _packaged(helm, _copy(SHARED_CHART, pathlib.Path(folder), images), target)
+
+
+def _packaged(helm: str, chart: pathlib.Path, target: pathlib.Path) -> pathlib.Path:
+    target.mkdir(parents=True, exist_ok=True)
+    subprocess.run([helm, "lint", "--strict", "--quiet", str(chart)], check=True, stdout=sys.stderr)
+    done = subprocess.run(
+        [helm, "package", str(chart), "--destination", str(target)], check=True, capture_output=True, text=True
+    )
     return pathlib.Path(done.stdout.strip().rsplit(" ", 1)[1])
 
 
@@ -117,13 +134,14 @@ def main() -> None:
     """Package the chart as the command line says."""
     from tools.cluster.api import tool
 
-    parser = argparse.ArgumentParser(prog="python -m tools.chart", description="Package the chart.")
+    parser = argparse.ArgumentParser(prog="python -m tools.chart", description="Package the charts.")
     parser.add_argument("directory", nargs="?", type=pathlib.Path, default=pathlib.Path("dist"))
     parser.add_argument(
         "--images", default="", metavar="HOST/PATH", help=f"where the images are that the chart names, not {_IMAGES}"
     )
     chosen = parser.parse_args()
-    print(package(str(tool("helm")), chosen.directory, chosen.images))
+    for make in (package, package_shared):
+        print(make(str(tool("helm")), chosen.directory, chosen.images))
 
 
 if __name__ == "__main__":

@@ -8,13 +8,15 @@ from __future__ import annotations
 import argparse
 import pathlib
 import sys
+from typing import Any
 
 import yaml
 
-from flowcluster_api.crd import flow_run_crd
+from flowcluster_api.crd import flow_run_crd, shared_cluster_crd
 from tools import versions
-from tools.admission import template_rules
+from tools.admission import shared_template_rules, template_rules
 from tools.chart_lock import lock_text
+from tools.shared_values import schema_text, values_text
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 _HEADER = "# Made from sdk/flowcluster_api/v1alpha1 by `make generate`. Change the models, not this file.\n"
@@ -25,19 +27,30 @@ _RULES_HEADER = (
 
 def generated() -> dict[pathlib.Path, str]:
     """Return each generated file's path in the repository, with what it must hold."""
-    crd = _HEADER + yaml.safe_dump(flow_run_crd(), sort_keys=False, width=110)
+    crd, shared = _HEADER + _dumped(flow_run_crd()), _HEADER + _dumped(shared_cluster_crd())
     version = versions.release()
     chart = pathlib.Path("charts/flowcluster")
     about = versions.in_chart(_text(chart / "Chart.yaml"), version)
+    shared_chart = pathlib.Path("charts/flowcluster-shared")
     return {
         pathlib.Path("manifests/crds/flowruns.yaml"): crd,
+        pathlib.Path("manifests/crds/sharedclusters.yaml"): shared,
         chart / "files" / "flowruns.yaml": crd,
-        chart / "files" / "template-rules.yaml": _RULES_HEADER
-        + yaml.safe_dump(template_rules(), sort_keys=False, width=110),
+        chart / "files" / "sharedclusters.yaml": shared,
+        chart / "files" / "template-rules.yaml": _RULES_HEADER + _dumped(template_rules()),
+        chart / "files" / "shared-template-rules.yaml": _RULES_HEADER + _dumped(shared_template_rules()),
         chart / "Chart.yaml": about,
         chart / "Chart.lock": lock_text(about, _text(chart / "Chart.lock")),
+        shared_chart / "Chart.yaml": versions.in_chart(_text(shared_chart / "Chart.yaml"), version),
+        shared_chart / "values.yaml": values_text(),
+        shared_chart / "values.schema.json": schema_text(),
         **{path: versions.in_document(_text(path), version) for path in _documents()},
     }
+
+
+def _dumped(value: Any) -> str:
+    text: str = yaml.safe_dump(value, sort_keys=False, width=110)
+    return text
 
 
 def _documents() -> list[pathlib.Path]:

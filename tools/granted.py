@@ -41,11 +41,16 @@ _BLOCKING = "admission asks for it where a child blocks its owner"
 #: Rights that can stay unused in tests of an installed operator, and why it has them.
 UNUSED = {
     Right(names.GROUP, f"{names.PLURAL}/finalizers", "update"): _BLOCKING,
+    Right(names.GROUP, f"{names.SHARED_PLURAL}/finalizers", "update"): _BLOCKING,
     Right("coordination.k8s.io", "leases/finalizers", "update"): _BLOCKING,
     Right("batch", "jobs", "patch"): "a finalizer that holds a Job is removed; an edited backoffLimit",
     Right("apps", "replicasets", "delete"): "a ReplicaSet that outlived its Deployment is deleted",
     Right("", "services", "delete"): "a Service that an upstream operator made too late is deleted",
     Right("networking.k8s.io", "networkpolicies", "get"): _RECOVERY,
+    Right("networking.k8s.io", "networkpolicies", "patch"): "an edited spec.allowedNamespaces of a shared cluster",
+    Right("kubernetes.dask.org", "daskworkergroups", "get"): _RECOVERY,
+    Right("apps", "deployments", "get"): _RECOVERY,
+    Right(names.GROUP, names.SHARED_PLURAL, "get"): _RECOVERY,
     Right("", "serviceaccounts", "list"): _GONE,
     Right("rbac.authorization.k8s.io", "roles", "list"): _GONE,
     Right("rbac.authorization.k8s.io", "rolebindings", "list"): _GONE,

@@ -11,8 +11,8 @@ import re
 from flowcluster_api import __version__
 
 _RELEASE = r"\d+\.\d+\.\d+"
-#: Where documents name the release: the chart's archive, and the project's images.
-_MENTIONS = re.compile(rf"\b(flowcluster-(?={_RELEASE}\.tgz)|flowcluster/(?:operator|runtime):){_RELEASE}")
+#: Where documents name the release: the charts' archives, and the project's images.
+_MENTIONS = re.compile(rf"\b(flowcluster-(?:shared-)?(?={_RELEASE}\.tgz)|flowcluster/(?:operator|runtime):){_RELEASE}")
 _CHART_FIELDS = re.compile(r"^(version: |appVersion: )(.+)$", re.MULTILINE)
 
 

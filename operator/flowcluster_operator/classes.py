@@ -1,4 +1,4 @@
-"""Which runs this operator handles, where several operators share a Kubernetes cluster. Pure.
+"""Which runs and shared clusters this operator handles, where several operators share a Kubernetes cluster. Pure.
 
 `spec.operatorClass` decides, as `spec.ingressClassName` does for Ingresses: an operator handles the runs of its own
 class, and one without a class handles those without. Installations of the same class do not share a run either: the

@@ -31,7 +31,8 @@ def timestamp(now: dt.datetime) -> str:
 def pod_facts(pod: Object) -> PodFacts:
     """Return the facts of one pod of a run. Its main container has the name of the component."""
     meta, status = pod["metadata"], pod.get("status") or {}
-    component = (meta.get("labels") or {}).get(names.LABEL_COMPONENT, "")
+    labels = meta.get("labels") or {}
+    component = labels.get(names.LABEL_COMPONENT, "")
     container = _container(status, component)
     state = container.get("state") or {}
     conditions = {item["type"]: item for item in status.get("conditions") or []}
@@ -58,6 +59,7 @@ def pod_facts(pod: Object) -> PodFacts:
         is_forced=terminating and meta.get("deletionGracePeriodSeconds") == 0,
         preparing_since=_preparing_since(meta, status, conditions),
         outlived_since=_outlived_since(meta, status, state, conditions),
+        group=labels.get(names.LABEL_WORKER_GROUP, ""),
     )
 
 

@@ -19,7 +19,7 @@ import kopf
 from flowcluster_operator.classes import is_of_class
 from flowcluster_operator.kube import Kube, credentials
 from flowcluster_operator.reconcile.loop import Reconciler
-from flowcluster_operator.resources import FLOW_RUN, Resource
+from flowcluster_operator.resources import FLOW_RUN, OWNERS, Resource
 from flowcluster_operator.resync import Resync
 from flowcluster_operator.settings import Settings
 from flowcluster_operator.store import Store
@@ -74,7 +74,7 @@ class Operator:
 
     def seen(self, resource: Resource, kind: str, body: dict[str, Any]) -> None:
         """Take in one watch event."""
-        if self.reconciler is None or (resource is FLOW_RUN and not is_of_class(body, self.settings)):
+        if self.reconciler is None or (resource.kind in OWNERS and not is_of_class(body, self.settings)):
             return
         meta = body["metadata"]
         if kind == "DELETED":

@@ -12,16 +12,20 @@ from flowcluster_api import names
 from flowcluster_api.driver import Outcome
 from flowcluster_api.lease import Demand
 from flowcluster_api.progress import Progress
-from flowcluster_api.v1alpha1 import FlowRunSpec
+from flowcluster_api.v1alpha1 import FlowRunSpec, Workers
 from flowcluster_operator.resources import Object, Resource
 
 
 class Key(NamedTuple):
-    """The identity of one run. All three parts count: a run of the same name, or a UID elsewhere, is another run."""
+    """The identity of one run, or of one shared cluster.
+
+    All parts count: a run of the same name, or a UID elsewhere, is another run.
+    """
 
     namespace: str
     name: str
     uid: str
+    kind: str = names.KIND
 
 
 def identity(obj: Object) -> tuple[str, str]:
@@ -116,6 +120,7 @@ class PodFacts:
         is_forced: whether it is being deleted without a grace period: it does not wait for its node.
         preparing_since: since when its node has prepared volumes, network and images; None when it does not.
         outlived_since: since when only containers run that are not the main one, which has ended; None otherwise.
+        group: of a worker, the further worker group that it belongs to; empty for the workers of `spec.workers`.
     """
 
     name: str
@@ -138,6 +143,7 @@ class PodFacts:
     is_forced: bool = False
     preparing_since: dt.datetime | None = None
     outlived_since: dt.datetime | None = None
+    group: str = ""
 
 
 class DriverSigns(NamedTuple):
@@ -190,11 +196,15 @@ class Reference(NamedTuple):
         cluster: its DaskCluster or RayCluster; None when there is none of that name.
         leaders: pods of its scheduler or head.
         has_service: whether the Service exists by which drivers reach it.
+        shared: the SharedCluster that it belongs to, where the run names one that allows the run's namespace.
+        keys: name of the Secret with the credentials of a SharedCluster.
     """
 
     cluster: Object | None = None
     leaders: tuple[PodFacts, ...] = ()
     has_service: bool = False
+    shared: Object | None = None
+    keys: str | None = None
 
 
 class Scale(NamedTuple):
@@ -203,6 +213,20 @@ class Scale(NamedTuple):
     minimum: int
     maximum: int
     target: int
+
+
+class Group(NamedTuple):
+    """A further worker group of a shared cluster.
+
+    Attributes:
+        name: of the group.
+        workers: what each of its workers is.
+        scale: how many there are.
+    """
+
+    name: str
+    workers: Workers
+    scale: Scale
 
 
 class Settled(NamedTuple):
@@ -243,7 +267,7 @@ class Observed:
     """Everything a decision may look at. `run` is None when the FlowRun is gone and only children are left."""
 
     key: Key
-    #: Its status is the one that this process made last, which may wait to be written.
+    #: The FlowRun or SharedCluster. Its status is the one that this process made last, which may wait to be written.
     run: Object | None
     #: The status on the API server, where that is another one.
     written: Object | None = None
@@ -287,6 +311,8 @@ class Observed:
     trouble: Trouble | None = None
     #: The API server confirmed, for this pass, that nothing of the run exists.
     verified_gone: bool = False
+    #: Whether spec.cluster.ref names a SharedCluster, which has the kind of spec.cluster.
+    uses_shared: bool = False
     #: The cluster that spec.cluster.ref names.
     reference: Reference = _NO_REFERENCE
 

@@ -15,6 +15,7 @@ from flowcluster_api import names
 from flowcluster_operator.desired.tls import KEYS_VOLUME
 from flowcluster_operator.resources import (
     DASK_CLUSTER,
+    DASK_WORKER_GROUP,
     DEPLOYMENT,
     FLOW_RUN,
     JOB,
@@ -22,6 +23,7 @@ from flowcluster_operator.resources import (
     LEASE,
     POD,
     RAY_CLUSTER,
+    SHARED_CLUSTER,
     Object,
     Resource,
 )  # fmt: skip
@@ -58,7 +60,13 @@ _METADATA = _fields(
     "creationTimestamp",
     "deletionTimestamp",
     "finalizers",
-    labels=_fields(names.LABEL_RUN, names.LABEL_RUN_UID, names.LABEL_COMPONENT),
+    labels=_fields(
+        *names.OWNER_LABELS.values(),
+        names.LABEL_RUN_UID,
+        names.LABEL_COMPONENT,
+        names.LABEL_WORKER_GROUP,
+        names.LABEL_TEMPLATE,
+    ),
     ownerReferences=_Items(_fields("apiVersion", "kind", "name", "uid", "controller")),
 )
 _KEYS = _fields(volumes=_Items(_fields("name", secret=_fields("secretName")), "name", (KEYS_VOLUME,)))
@@ -89,8 +97,9 @@ _JOB = _fields(
     spec=_fields("backoffLimit", template=_fields(spec=_KEYS)),
     status=_fields(conditions=_Items(_CONDITION, "type", ("Complete", "Failed", "Suspended"))),
 )
+_HANDLED = {**_METADATA, "annotations": {LAST_HANDLED: _PRESENCE}}
 _DASK_CLUSTER = _fields(
-    metadata={**_METADATA, "annotations": {LAST_HANDLED: _PRESENCE}},
+    metadata=_HANDLED,
     spec=_fields(worker=_fields("replicas", spec=_KEYS)),
     status=_fields("phase"),
 )
@@ -106,11 +115,12 @@ _KINDS: dict[Resource, dict[str, Any]] = {
     POD: _POD,
     JOB: _JOB,
     DASK_CLUSTER: _DASK_CLUSTER,
+    DASK_WORKER_GROUP: _fields(metadata=_HANDLED, spec=_fields(worker=_fields("replicas"))),
     RAY_CLUSTER: _RAY_CLUSTER,
     DEPLOYMENT: _fields(status=_fields(conditions=_Items(_CONDITION, "type", ("ReplicaFailure",)))),
 }
 #: Kinds that are kept whole, except for what is large and not read.
-_WHOLE = (FLOW_RUN, LEASE)
+_WHOLE = (FLOW_RUN, SHARED_CLUSTER, LEASE)
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 #: Of a record that only waits to be deleted: what its expiry, its child runs, its driver's requests and the choice of
 #: the operator that handles it read.

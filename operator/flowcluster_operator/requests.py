@@ -31,45 +31,48 @@ class Requests:
     """What was observed of the requests of all runs, and the one retry that is under way."""
 
     def __init__(self) -> None:
-        self._requests: dict[Key, _Request] = {}
+        #: By worker group of each run or shared cluster; the workers of `spec.workers` have the empty name.
+        self._requests: dict[Key, dict[str, _Request]] = {}
         #: The time of the newest request that was served.
         self._newest = -_NEWER_SECONDS
-        self._retry: tuple[Key, float] | None = None
+        self._retry: tuple[Key, str, float] | None = None
 
-    def see(self, key: Key, live: int, requested: int, now: float) -> Served:
+    def see(self, key: Key, live: int, requested: int, now: float, group: str = "") -> Served:
         """Take in the numbers of workers that a cluster has and asks for."""
-        known = self._requests.setdefault(key, _Request(live, requested, now, live >= requested))
+        of_key = self._requests.setdefault(key, {})
+        known = of_key.setdefault(group, _Request(live, requested, now, live >= requested))
         if requested > known.requested:
             known.since, known.is_served = now, False
         if live > known.live and live >= requested and not known.is_served:
             known.is_served, known.retries = True, 0
             self._newest = max(self._newest, known.since)
-            self._release(key)
+            self._release(key, group)
         known.live, known.requested = live, requested
         return Served(
             is_served=known.is_served,
             is_overtaken=self._newest >= known.since + _NEWER_SECONDS,
-            is_taken=self._is_taken(key, now),
+            is_taken=self._is_taken(key, group, now),
             retries=known.retries,
         )
 
-    def claim(self, key: Key, now: float) -> bool:
-        """Begin a retry, unless one of another run is under way: at most one is in the whole operator."""
-        if self._is_taken(key, now):
+    def claim(self, key: Key, now: float, group: str = "") -> bool:
+        """Begin a retry, unless another one is under way: at most one is in the whole operator."""
+        if self._is_taken(key, group, now):
             return False
-        self._retry = key, now
-        if (known := self._requests.get(key)) is not None:
+        self._retry = key, group, now
+        if (known := self._requests.get(key, {}).get(group)) is not None:
             known.retries += 1
         return True
 
     def forget(self, key: Key) -> None:
         """Forget a run that is gone."""
         self._requests.pop(key, None)
-        self._release(key)
-
-    def _is_taken(self, key: Key, now: float) -> bool:
-        return self._retry is not None and self._retry[0] != key and now - self._retry[1] < _RETRY_SECONDS
-
-    def _release(self, key: Key) -> None:
         if self._retry is not None and self._retry[0] == key:
+            self._retry = None
+
+    def _is_taken(self, key: Key, group: str, now: float) -> bool:
+        return self._retry is not None and self._retry[:2] != (key, group) and now - self._retry[2] < _RETRY_SECONDS
+
+    def _release(self, key: Key, group: str) -> None:
+        if self._retry is not None and self._retry[:2] == (key, group):
             self._retry = None

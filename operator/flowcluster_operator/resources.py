@@ -34,6 +34,7 @@ class Resource:
 
 
 FLOW_RUN = Resource(names.GROUP, names.VERSION, names.KIND, names.PLURAL)
+SHARED_CLUSTER = Resource(names.GROUP, names.VERSION, names.SHARED_KIND, names.SHARED_PLURAL)
 DASK_CLUSTER = Resource("kubernetes.dask.org", "v1", "DaskCluster", "daskclusters")
 DASK_WORKER_GROUP = Resource("kubernetes.dask.org", "v1", "DaskWorkerGroup", "daskworkergroups")
 RAY_CLUSTER = Resource("ray.io", "v1", "RayCluster", "rayclusters")
@@ -57,14 +58,21 @@ ACCESS = (SERVICE_ACCOUNT, ROLE, ROLE_BINDING)
 #: What is made of a cluster resource besides Deployments and pods. An upstream operator may do so while that is being
 #: deleted, and the garbage collector may miss it then.
 UPSTREAM_CHILDREN = (DASK_WORKER_GROUP, SERVICE, REPLICA_SET)
-#: Children that the operator watches, by the run's labels.
-WATCHED = (FLOW_RUN, DASK_CLUSTER, RAY_CLUSTER, JOB, POD, DEPLOYMENT, LEASE, NETWORK_POLICY, *UPSTREAM_CHILDREN)
+#: What the operator watches: owners, and children by the labels of their owner.
+WATCHED = (
+    FLOW_RUN, SHARED_CLUSTER, DASK_CLUSTER, RAY_CLUSTER, JOB, POD, DEPLOYMENT, LEASE, NETWORK_POLICY, *UPSTREAM_CHILDREN
+)  # fmt: skip
 #: Annotation that kopf, and so dask-kubernetes, writes when it has handled a new object: it notices changes after that.
 LAST_HANDLED = "kopf.zalando.org/last-handled-configuration"
+#: What users create, by kind: each object owns children.
+OWNERS = {resource.kind: resource for resource in (FLOW_RUN, SHARED_CLUSTER)}
 #: Resources of clusters.
 CLUSTERS = (DASK_CLUSTER, RAY_CLUSTER)
-#: What the operator creates for a run, under names that the run's name and UID decide.
-ROOTS = (*CLUSTERS, JOB, LEASE, *ACCESS)
+#: What the operator creates for an owner of each kind, under names that the owner's name and UID decide.
+ROOTS = {
+    FLOW_RUN.kind: (*CLUSTERS, JOB, LEASE, *ACCESS),
+    SHARED_CLUSTER.kind: (*CLUSTERS, DEPLOYMENT, LEASE, *ACCESS),
+}
 
 BY_KIND = {resource.kind: resource for resource in (*WATCHED, *ACCESS)}
 

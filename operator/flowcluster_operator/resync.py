@@ -12,7 +12,7 @@ from flowcluster_operator.kube import Kube
 from flowcluster_operator.model import Key
 from flowcluster_operator.projection import is_metadata_only
 from flowcluster_operator.reconcile.queue import Queue
-from flowcluster_operator.resources import FLOW_RUN, WATCHED, Resource
+from flowcluster_operator.resources import OWNERS, WATCHED, Resource
 from flowcluster_operator.settings import Settings
 from flowcluster_operator.store import Store
 
@@ -75,7 +75,7 @@ class Resync:
         ):  # fmt: skip
             version = version or page["metadata"]["resourceVersion"]
             items = page["items"]
-            if resource is FLOW_RUN:
+            if resource.kind in OWNERS:
                 items = [item for item in items if is_of_class(item, self._settings)]
             uids.update(item["metadata"]["uid"] for item in items)
             changed |= self._store.listed(resource, items)
@@ -84,5 +84,5 @@ class Resync:
 
 
 def selector(resource: Resource, settings: Settings) -> str:
-    """Return the labels of the objects that matter: of other kinds than FlowRuns, children of the operator's runs."""
-    return "" if resource is FLOW_RUN else children_selector(settings)
+    """Return the labels of the objects that matter: of owners none, of other kinds those of the operator's class."""
+    return "" if resource.kind in OWNERS else children_selector(settings)

@@ -23,11 +23,12 @@ class Settling:
     """What was last seen, by run. `now` is in seconds."""
 
     def __init__(self) -> None:
-        self._seen: dict[Key, _Numbers] = {}
+        #: By worker group of each run or shared cluster; the workers of `spec.workers` have the empty name.
+        self._seen: dict[Key, dict[str, _Numbers]] = {}
 
-    def see(self, key: Key, live: int, requested: int, now: float) -> Settled:
-        """So many workers there are, and so many are asked for."""
-        seen = self._seen.setdefault(key, _Numbers(live, requested, now))
+    def see(self, key: Key, live: int, requested: int, now: float, group: str = "") -> Settled:
+        """Take in how many workers a group has, and how many are requested."""
+        seen = self._seen.setdefault(key, {}).setdefault(group, _Numbers(live, requested, now))
         if requested < seen.requested:
             seen.lowered = now
         if (live, requested) != (seen.live, seen.requested):

@@ -15,6 +15,12 @@ from flowcluster_operator.resources import Object
 #: What an invalid spec still decides: how the run is stopped and how long its record is kept.
 _KEPT = ("cancel", "suspend", "ttlSecondsAfterFinished", "startDeadlineSeconds", "activeDeadlineSeconds")
 
+#: The driver of such a run would need the credentials of the cluster, which are in a Secret of the cluster's namespace.
+_NOT_SERVED = (
+    "spec.cluster.ref.namespace: a run with a flow can only use a SharedCluster of its own namespace; run the flow "
+    "from a client that uses the cluster, or create the FlowRun in the namespace of the cluster"
+)
+
 
 def parse(run: Object) -> tuple[FlowRunSpec, str | None]:
     """Parse the spec of a FlowRun.
@@ -24,9 +30,19 @@ def parse(run: Object) -> tuple[FlowRunSpec, str | None]:
     """
     raw: Any = run.get("spec")
     try:
-        return FlowRunSpec.model_validate(raw), None
+        spec = FlowRunSpec.model_validate(raw)
     except pydantic.ValidationError as error:
-        return _remainder(raw), _line(error)
+        return _remainder(raw), problem(error)
+    if spec.flow is not None and not spec.suspend and _is_elsewhere(spec, run["metadata"]["namespace"]):
+        return _remainder(raw), _NOT_SERVED
+    return spec, None
+
+
+def _is_elsewhere(spec: FlowRunSpec, namespace: str) -> bool:
+    """Whether a run names a SharedCluster of another namespace."""
+    if spec.cluster is None or spec.cluster.ref is None or not spec.cluster.uses_shared:
+        return False
+    return spec.cluster.ref.namespace not in (None, namespace)
 
 
 def _remainder(raw: Any) -> FlowRunSpec:
@@ -41,7 +57,8 @@ def _remainder(raw: Any) -> FlowRunSpec:
     return spec
 
 
-def _line(error: pydantic.ValidationError) -> str:
+def problem(error: pydantic.ValidationError) -> str:
+    """Return one line on the first field that is wrong."""
     first = error.errors(include_url=False, include_context=False)[0]
     field = ".".join(str(part) for part in ("spec", *first["loc"]))
     return f"{field}: {first['msg']}, not {first['input']!r}"[:1000]

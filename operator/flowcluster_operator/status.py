@@ -8,6 +8,7 @@ and the story tells a thing once.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from flowcluster_api import conditions as c
@@ -30,30 +31,40 @@ class Draft:
         run: the FlowRun, with the status to go on from.
         now: the time of the pass.
         written: the status on the API server, where that is another one.
+        moves: the phases that can follow each phase.
+        wording: changes each text before it is written.
 
     Attributes:
         written: the status on the API server.
     """
 
-    def __init__(self, run: Object, now: dt.datetime, written: Object | None = None) -> None:
+    def __init__(
+        self,
+        run: Object,
+        now: dt.datetime,
+        written: Object | None = None,
+        moves: Mapping[str, frozenset[str]] = c.PHASE_MOVES,
+        wording: Callable[[str], str] = str,
+    ) -> None:
         known: Object = run.get("status") or {}
         self.written = known if written is None else written
         self.now = now
+        self._moves, self._wording = moves, wording
         self._generation = run["metadata"].get("generation")
         self.status: dict[str, Any] = _copied(known)
         self.events: list[Emit] = []
 
-    def phase(self, phase: c.Phase) -> None:
+    def phase(self, phase: c.Phase | c.SharedPhase) -> None:
         """Move to `phase`. Raises IllegalTransition when the run cannot come there from where it is."""
         current = self.status.get("phase") or "Pending"
-        if phase != current and phase not in c.PHASE_MOVES[current]:
+        if phase != current and phase not in self._moves[current]:
             story = "; ".join(f"{entry['time']} {entry['reason']}" for entry in self.status.get("story") or [])
             raise IllegalTransition(f"{current} cannot become {phase}; the run's story: {story}")
         self.status["phase"] = phase
 
     def explain(self, reason: str, message: str) -> None:
         """Set the one-line cause."""
-        self.status["reason"], self.status["message"] = reason, _short(message)
+        self.status["reason"], self.status["message"] = reason, self._short(message)
 
     def condition(self, kind: str, value: bool, reason: str, message: str = "") -> None:
         """Set one condition."""
@@ -64,7 +75,7 @@ class Draft:
             "type": kind,
             "status": text,
             "reason": reason,
-            "message": _short(message),
+            "message": self._short(message),
             "lastTransitionTime": timestamp(self.now),
             "observedGeneration": self._generation,
         }
@@ -94,7 +105,7 @@ class Draft:
             has_event: whether there is an Event of it.
         """
         story: list[dict[str, Any]] = self.status.setdefault("story", [])
-        entry = {"time": timestamp(self.now), "reason": reason, "message": _short(message)}
+        entry = {"time": timestamp(self.now), "reason": reason, "message": self._short(message)}
         if part:
             entry["part"] = part
         known = _same_cause(story, entry) if part else _repeated(story, entry)
@@ -108,7 +119,7 @@ class Draft:
 
     def announce(self, reason: str, message: str) -> None:
         """Make a Kubernetes Event of what the story has in several entries."""
-        self.events.append(Emit("Normal", reason, _short(message)))
+        self.events.append(Emit("Normal", reason, self._short(message)))
 
     def stamp(self, field: str) -> None:
         """Set a time field, once."""
@@ -119,6 +130,10 @@ class Draft:
         self.condition(c.RECONCILING, state == "progressing", reason, message)
         self.condition(c.READY, state == "ready", reason, message)
         self.condition(c.STALLED, state == "failed", reason, message)
+
+    def _short(self, message: str) -> str:
+        text = self._wording(message)
+        return text if len(text) <= MESSAGE_LIMIT else text[: MESSAGE_LIMIT - 1] + "…"
 
     def changed(self) -> Object | None:
         """Return the new status; None when it is the one on the API server."""
@@ -160,7 +175,3 @@ def _text(entry: dict[str, Any]) -> tuple[str, str]:
 
 def _cause(entry: dict[str, Any]) -> tuple[str | None, str]:
     return entry.get("part"), c.cause_class(entry["reason"])
-
-
-def _short(message: str) -> str:
-    return message if len(message) <= MESSAGE_LIMIT else message[: MESSAGE_LIMIT - 1] + "…"

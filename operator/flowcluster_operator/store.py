@@ -1,78 +1,62 @@
-"""The last known state of each object, by the run that it belongs to.
+"""The last known state of each object, by the owner that it belongs to: a FlowRun, called run here, or a SharedCluster.
 
 The store is filled by watch events, by answers to the operator's own writes (so that a pass never acts on a world older
 than its last write) and by full listings, which correct what a broken watch missed. It keeps what decisions read of an
 object (`projection`): a change of another field wakes no run.
 
-An object belongs to a run when its chain of controller owner references ends at the FlowRun, in the same namespace. The
-links of a chain arrive in any order: the link that completes it proves all objects below it. The proof of an object
-outlives its chain, since garbage collection removes links and `kubectl delete --cascade=orphan` removes references. It
-ends when another object becomes the controller.
+`ownership` finds the owner of each object, and `uses` the owners on both sides of `spec.cluster.ref`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Set
-from typing import NamedTuple
+from collections.abc import Iterable, Set
 
-from flowcluster_api import names
-from flowcluster_operator.desired.metadata import controller, controlling_run, owning_run, root_name
+from flowcluster_operator.desired.metadata import controller, controlling_owner, controlling_run, root_name
 from flowcluster_operator.model import Key
+from flowcluster_operator.ownership import Entry, Ownership, owner_key
 from flowcluster_operator.projection import projected
-from flowcluster_operator.resources import DASK_WORKER_GROUP, FLOW_RUN, LEASE, Object, Resource
+from flowcluster_operator.resources import CLUSTERS, FLOW_RUN, LEASE, OWNERS, SHARED_CLUSTER, Object, Resource
+from flowcluster_operator.sharing import Outlook, Place, Use, listed_in, offer_of, use_of
+from flowcluster_operator.uses import Uses
 
 #: Deletions that are remembered: a listing takes seconds.
 _MOST_DELETED = 10_000
 
 
-class _Entry(NamedTuple):
-    """An object, and its kind."""
-
-    resource: Resource
-    obj: Object
-
-
 class Store:
-    """Objects by UID, indexed by run and by controller. Not thread-safe: it lives on the event loop."""
+    """Objects by UID, indexed by owner and by controller. Not thread-safe: it lives on the event loop."""
 
     def __init__(self) -> None:
-        self._entries: dict[str, _Entry] = {}
-        self._run_of: dict[str, Key] = {}
-        self._members: dict[Key, set[str]] = {}
+        self._uses = Uses()
+        self._ownership = Ownership()
         self._revisions: dict[Key, int] = {}
         #: Resource versions of the latest deletions that watches reported, by UID.
         self._deleted: dict[str, int] = {}
         #: Kinds of the roots that are gone, by run.
         self._gone: dict[Key, set[Resource]] = {}
-        #: UIDs of the objects that an object controls, by its namespace and UID.
-        self._controlled: dict[tuple[str, str], set[str]] = {}
 
     def put(self, resource: Resource, obj: Object) -> set[Key]:
         """Keep `obj` unless a newer state is known, or its deletion: an answer can arrive after the watch event.
 
         Returns:
-            The runs to wake: the one that the object belongs to, and the one that it belonged to before. None where no
-            decision reads what changed.
+            The owners to wake: the one that the object belongs to, the one that it belonged to before, and those that
+            read it across `spec.cluster.ref`. None where no decision reads what changed.
         """
         uid = obj["metadata"]["uid"]
-        known = self._entries.get(uid)
-        before = self._run_of.get(uid)
+        known = self._ownership.entry(uid)
+        before = self._ownership.owner(uid)
         if _version(obj) <= self._deleted.get(uid, -1) or (known is not None and _version(obj) < _version(known.obj)):
             return set()
         obj = projected(resource, obj)
         if known is not None and _is_same(known.obj, obj):
-            self._entries[uid] = _Entry(resource, obj)
+            self._ownership.refresh(Entry(resource, obj))
             return set()
-        if known is not None:
-            self._unlink(uid, known.obj)
-        self._entries[uid] = _Entry(resource, obj)
-        if (place := _controller_of(obj)) is not None:
-            self._controlled.setdefault(place, set()).add(uid)
-        self._assign(uid, known.obj if known else None)
-        run = self._run_of.get(uid)
+        self._ownership.put(Entry(resource, obj))
+        run = self._ownership.owner(uid)
         if run in self._gone:
             self._gone[run].discard(resource)
-        return self._revised(before, run)
+        changed = self._revised(before, run) | self._across(resource, known.obj if known else None, obj)
+        return changed | self._beside(resource, run, known.obj if known else None, obj)
 
     def remove(self, resource: Resource, uid: str, version: int = 0, *, is_gone: bool = False) -> set[Key]:
         """Forget an object that is gone.
@@ -86,23 +70,34 @@ class Store:
                 label may be gone.
 
         Returns:
-            The run that it belonged to, in a set.
+            The owner that it belonged to, and those that read it across `spec.cluster.ref`.
         """
         if version:
             self._deleted.pop(uid, None)
             self._deleted[uid] = version
             if len(self._deleted) > _MOST_DELETED:
                 del self._deleted[next(iter(self._deleted))]
-        entry = self._entries.get(uid)
+        entry = self._ownership.entry(uid)
         if entry is None or entry.resource is not resource:
             return set()
-        del self._entries[uid]
-        self._unlink(uid, entry.obj)
-        run = self._run_of.get(uid)
-        self._enrol(uid, None)
+        run = self._ownership.remove(uid)
         if is_gone and run is not None and entry.obj["metadata"]["name"] == root_name(resource, run):
             self._gone.setdefault(run, set()).add(resource)
-        return self._revised(run)
+        return (
+            self._revised(run) | self._across(resource, entry.obj, None) | self._beside(resource, run, entry.obj, None)
+        )
+
+    def doubt(self, uid: str) -> None:
+        """Forget the state of an owner that another client has changed: the next pass reads it.
+
+        Whom it names, and who names it, stays: it probably exists.
+        """
+        if self._ownership.entry(uid) is not None:
+            self._revised(self._ownership.remove(uid))
+
+    def forget_uses(self, key: Key) -> None:
+        """Take in that an owner whose state was in doubt does not exist."""
+        self._uses.forget(key)
 
     def replace(self, resource: Resource, objects: Iterable[Object], version: int) -> set[Key]:
         """Make a full listing the truth for its kind.
@@ -124,7 +119,7 @@ class Store:
         changed: set[Key] = set()
         for obj in objects:
             uid = obj["metadata"]["uid"]
-            known = self._entries.get(uid)
+            known = self._ownership.entry(uid)
             if known and _version(obj) <= _version(known.obj):
                 continue
             changed |= self.put(resource, obj)
@@ -140,7 +135,7 @@ class Store:
         """
         lacking = [
             uid
-            for uid, entry in self._entries.items()
+            for uid, entry in self._ownership.entries()
             if entry.resource is resource and uid not in uids and _version(entry.obj) <= version
         ]
         changed: set[Key] = set()
@@ -148,21 +143,57 @@ class Store:
             changed |= self.remove(resource, uid)
         return changed
 
-    def flow_run(self, key: Key) -> Object | None:
-        """Return the FlowRun of that namespace, name and UID."""
-        entry = self._entries.get(key.uid)
-        return entry.obj if entry is not None and _is_run(entry, key) else None
+    def owner(self, key: Key) -> Object | None:
+        """Return the FlowRun or SharedCluster of that identity."""
+        entry = self._ownership.entry(key.uid)
+        is_it = entry is not None and entry.resource.kind in OWNERS and owner_key(entry.obj) == key
+        return entry.obj if entry is not None and is_it else None
+
+    def shared_cluster(self, place: Place) -> Object | None:
+        """Return the SharedCluster of that namespace and name."""
+        key = self.shared_key(place)
+        return self.owner(key) if key is not None else None
+
+    def shared_key(self, place: Place) -> Key | None:
+        """Return the identity of the SharedCluster of that namespace and name, also while its state is in doubt."""
+        return self._uses.cluster(place)
+
+    def uses(self, place: Place) -> dict[Key, Use]:
+        """Return the FlowRuns that name a SharedCluster, and how each of them uses it."""
+        return self._uses.runs(place)
+
+    def outlook(self, key: Key) -> Outlook | None:
+        """Return what owners on the other side of `spec.cluster.ref` read of an owner; None where it is not known."""
+        if (obj := self.owner(key)) is None:
+            return None
+        if key.kind == FLOW_RUN.kind:
+            return Outlook(use_of(obj))
+        entries = self._ownership.members(key)
+        clusters = {entry.obj["metadata"]["uid"] for entry in entries if entry.resource in CLUSTERS}
+        leases = [entry.obj for entry in entries if _is_root_lease(entry.resource, entry.obj, key)]
+        return Outlook((offer_of(obj), clusters), listed_in(leases[0] if leases else None))
+
+    def affected(self, key: Key, before: Outlook | None) -> set[Key]:
+        """Return the owners on the other side to look at after a pass over an owner, which had that outlook before."""
+        after, others = self.outlook(key), self.across(key)
+        if before is None or after is None or before.all != after.all:
+            return others if before != after else set()
+        return {other for other in others if other.uid in before.listed ^ after.listed}
+
+    def across(self, key: Key) -> set[Key]:
+        """Return the owners on the other side of `spec.cluster.ref`: the SharedCluster of a run, or its runs."""
+        return self._uses.across(key)
 
     def child(self, key: Key, uid: str) -> Object | None:
         """Return the run's object of that UID."""
-        return self._entries[uid].obj if self._run_of.get(uid) == key else None
+        entry = self._ownership.entry(uid)
+        return entry.obj if entry is not None and self._ownership.owner(uid) == key else None
 
     def children(self, key: Key, resource: Resource) -> list[Object]:
         """Return the run's objects of one kind, by name."""
-        entries = [self._entries[uid] for uid in self._members.get(key, ())]
-        found = [entry.obj for entry in entries if entry.resource is resource]
-        if resource is FLOW_RUN:
-            found = [obj for obj in found if _run_key(obj) != key]
+        found = [entry.obj for entry in self._ownership.members(key) if entry.resource is resource]
+        if resource.kind in OWNERS:
+            found = [obj for obj in found if owner_key(obj) != key]
         if len(found) < 2:
             return found
         return sorted(found, key=lambda obj: str(obj["metadata"]["name"]))
@@ -173,21 +204,20 @@ class Store:
         What the FlowRun itself controls is no orphan.
         """
         found = []
-        for uid in self._members.get(key, ()):
-            entry = self._entries[uid]
-            if entry.resource is FLOW_RUN or controlling_run(entry.obj) is not None:
+        for entry in self._ownership.members(key):
+            if entry.resource.kind in OWNERS or controlling_owner(entry.obj) is not None:
                 continue
             owner = controller(entry.obj)
-            above = self._entries.get(owner["uid"]) if owner else None
-            if above is None or (above.resource is LEASE and self._run_of.get(above.obj["metadata"]["uid"]) != key):
+            above = self._ownership.entry(owner["uid"]) if owner else None
+            if above is None or (above.resource is LEASE and self._ownership.owner(above.uid) != key):
                 found.append(entry.obj)
         return sorted(found, key=lambda obj: (str(obj["kind"]), str(obj["metadata"]["name"])))
 
     def child_runs(self, key: Key) -> list[Key]:
         """Return the runs that the run owns."""
-        entries = [self._entries[uid] for uid in self._controlled.get((key.namespace, key.uid), ())]
+        entries = self._ownership.controlled(key)
         runs = [entry.obj for entry in entries if entry.resource is FLOW_RUN and controlling_run(entry.obj) == key]
-        return sorted(_run_key(obj) for obj in runs)
+        return sorted(owner_key(obj) for obj in runs)
 
     def is_gone(self, key: Key, resource: Resource) -> bool:
         """Whether the API server has confirmed that the run's root of that kind, which existed, is gone."""
@@ -203,102 +233,40 @@ class Store:
 
     def keys(self) -> list[Key]:
         """Return all runs of which anything is known."""
-        return list(self._members)
+        return self._ownership.owners()
 
     def _revised(self, *runs: Key | None) -> set[Key]:
         """Count a change of these runs, and return them."""
         changed = {run for run in runs if run is not None}
         for run in changed:
-            if run in self._members:
+            if self._ownership.is_known(run):
                 self._revisions[run] = self._revisions.get(run, 0) + 1
             else:
                 self._revisions.pop(run, None)
                 self._gone.pop(run, None)
         return changed
 
-    def _assign(self, uid: str, before: Object | None) -> None:
-        """Find the run of an object that is new or has changed, and of all objects below it."""
-        run = self._find(uid)
-        if run is None and before is not None and _keeps_proof(before, self._entries[uid].obj):
-            return
-        if run == self._run_of.get(uid):
-            return
-        self._enrol(uid, run)
-        if self._entries[uid].resource not in (FLOW_RUN, LEASE):
-            for below in self._below(uid):
-                self._enrol(below, run)
+    def _across(self, resource: Resource, before: Object | None, after: Object | None) -> set[Key]:
+        """Return the owners to wake on the other side of `spec.cluster.ref` when an object changes."""
+        if resource.kind not in OWNERS:
+            return set()
+        found = self._uses.changed(resource, owner_key(after or before or {}), before, after)
+        return self._revised(*found)
 
-    def _find(self, uid: str) -> Key | None:
-        """Walk up from an object to its FlowRun; None where the chain is not complete."""
-        entry, seen = self._entries[uid], {uid}
-        if entry.resource is FLOW_RUN:
-            return _run_key(entry.obj)
-        while True:
-            if (run := owning_run(entry.resource, entry.obj) or self._run_by_name(entry)) is not None:
-                return run
-            owner = controller(entry.obj)
-            above = self._entries.get(owner["uid"]) if owner else None
-            if owner is None or above is None or not _refers(owner, entry.obj, above) or owner["uid"] in seen:
-                return None
-            if above.resource is LEASE:
-                return None  # a Lease is no proof
-            if (proven := self._run_of.get(owner["uid"])) is not None and above.resource is not FLOW_RUN:
-                return proven
-            seen.add(owner["uid"])
-            entry = above
+    def _beside(self, resource: Resource, owner: Key | None, before: Object | None, after: Object | None) -> set[Key]:
+        """Return the runs to wake when a child of a SharedCluster changes.
 
-    def _run_by_name(self, entry: _Entry) -> Key | None:
-        """Return the run of an object without owners that has a name which only an object of that run has."""
-        return self._run_of_detached_lease(entry.obj) if entry.resource is LEASE else _run_of_worker_group(entry)
-
-    def _run_of_detached_lease(self, lease: Object) -> Key | None:
-        """Return the run of a Lease without owners: its driver can remove them, and so does an orphaning deletion.
-
-        The name is the proof: it contains a hash of the run's UID. The FlowRun, or a child that the Lease controls, has
-        to be known besides: a copy in another namespace has neither.
+        These are all of its runs when the cluster resource is new or gone. When the keeper's instructions change, they
+        are the runs that these have from now on, or have no more.
         """
-        meta = lease["metadata"]
-        labels = meta.get("labels") or {}
-        name, uid = labels.get(names.LABEL_RUN), labels.get(names.LABEL_RUN_UID)
-        if meta.get("ownerReferences") or not name or not uid or meta["name"] != names.child_name(name, uid):
-            return None
-        key = Key(meta["namespace"], name, uid)
-        below = self._controlled.get((key.namespace, meta["uid"]), ())
-        is_known = self.flow_run(key) is not None or any(self._run_of.get(child) == key for child in below)
-        return key if is_known else None
-
-    def _below(self, uid: str) -> Iterator[str]:
-        """Walk down from an object to all that it controls, directly or not."""
-        waiting, seen = [uid], {uid}
-        while waiting:
-            above = self._entries[waiting.pop()]
-            meta = above.obj["metadata"]
-            for below in self._controlled.get((meta["namespace"], meta["uid"]), ()):
-                entry = self._entries[below]
-                owner = controller(entry.obj)
-                if below in seen or entry.resource is FLOW_RUN or not owner or not _refers(owner, entry.obj, above):
-                    continue
-                seen.add(below)
-                waiting.append(below)
-                yield below
-
-    def _enrol(self, uid: str, run: Key | None) -> None:
-        """Make an object a member of a run, or of none."""
-        before = self._run_of.pop(uid, None)
-        if before is not None:
-            self._members[before].discard(uid)
-            if not self._members[before]:
-                del self._members[before]
-        if run is not None:
-            self._run_of[uid] = run
-            self._members.setdefault(run, set()).add(uid)
-
-    def _unlink(self, uid: str, obj: Object) -> None:
-        if (place := _controller_of(obj)) is not None:
-            siblings = self._controlled[place]
-            siblings.discard(uid)
-            if not siblings:
-                del self._controlled[place]
+        if owner is None or owner.kind != SHARED_CLUSTER.kind:
+            return set()
+        if resource in CLUSTERS and (before is None or after is None):
+            return self._revised(*self._uses.across(owner))
+        if not _is_root_lease(resource, after or before or {}, owner):
+            return set()
+        changed = listed_in(before) ^ listed_in(after)
+        return self._revised(*(run for run in self._uses.across(owner) if run.uid in changed))
 
 
 def _is_same(known: Object, obj: Object) -> bool:
@@ -307,47 +275,8 @@ def _is_same(known: Object, obj: Object) -> bool:
     return {**known, "metadata": {**known["metadata"], "resourceVersion": version}} == obj
 
 
-def _run_key(obj: Object) -> Key:
-    meta = obj["metadata"]
-    return Key(meta["namespace"], meta["name"], meta["uid"])
-
-
-def _is_run(entry: _Entry, key: Key) -> bool:
-    return entry.resource is FLOW_RUN and _run_key(entry.obj) == key
-
-
-def _controller_of(obj: Object) -> tuple[str, str] | None:
-    owner = controller(obj)
-    return (obj["metadata"]["namespace"], owner["uid"]) if owner else None
-
-
-def _refers(owner: Object, obj: Object, above: _Entry) -> bool:
-    """Whether a reference of `obj` leads to `above`: kind, name and namespace agree, and the UID that led to it."""
-    meta = above.obj["metadata"]
-    kind, group = owner.get("kind"), str(owner.get("apiVersion")).rpartition("/")[0].partition("/")[0]
-    return (kind, group, owner.get("name"), obj["metadata"]["namespace"]) == (
-        above.resource.kind, above.resource.group, meta["name"], meta["namespace"]
-    )  # fmt: skip
-
-
-def _keeps_proof(before: Object, after: Object) -> bool:
-    """Whether an object whose chain is not complete still belongs to its run: no other controller took it."""
-    owner, previous = controller(after), controller(before)
-    return owner is None or (previous is not None and owner["uid"] == previous["uid"])
-
-
-def _run_of_worker_group(entry: _Entry) -> Key | None:
-    """Return the run of a DaskWorkerGroup without a controller.
-
-    dask-kubernetes creates the group and writes its owner afterwards, or never when the DaskCluster is gone by then.
-    The group's name is the proof: it is that of the run's DaskCluster, with a hash of the UID, and a suffix.
-    """
-    meta = entry.obj["metadata"]
-    labels = meta.get("labels") or {}
-    name, uid = labels.get(names.LABEL_RUN), labels.get(names.LABEL_RUN_UID)
-    if entry.resource is not DASK_WORKER_GROUP or meta.get("ownerReferences") or not name or not uid:
-        return None
-    return Key(meta["namespace"], name, uid) if meta["name"] == f"{names.child_name(name, uid)}-default" else None
+def _is_root_lease(resource: Resource, obj: Object, owner: Key) -> bool:
+    return resource is LEASE and bool(obj["metadata"]["name"] == root_name(LEASE, owner))
 
 
 def _version(obj: Object) -> int:

@@ -164,6 +164,7 @@ class Flow(Described, Generic[P, R_co]):
         image: str | None = None,
         name: str | None = None,
         workers: int | tuple[int, int] | None = None,
+        cluster: str | None = None,
         result_storage: str | None = None,
         spec: Mapping[str, Any] | None = None,
         kubeconfig: str | None = None,
@@ -173,7 +174,8 @@ class Flow(Described, Generic[P, R_co]):
         """Have flowcluster's operator run this flow in Kubernetes, as a FlowRun of its own; does not wait for it.
 
         The file that the flow is in goes along; a flow of a package needs an image that has it. If the task runner
-        makes a `DaskKubernetesCluster` or a `RayKubernetesCluster`, the run gets what this one would ask for.
+        makes a `DaskKubernetesCluster` or a `RayKubernetesCluster`, the run gets what this one would ask for. With a
+        `SharedKubernetesCluster`, the run uses that SharedCluster.
 
         Args:
             parameters: of the flow, by name; what JSON can say.
@@ -182,6 +184,7 @@ class Flow(Described, Generic[P, R_co]):
             name: of the FlowRun; by default the flow's, made unique.
             workers: of a cluster for this run: exactly so many, or at least and at most. It is of Ray for a
                 `RayTaskRunner`, else of Dask.
+            cluster: ``NAME`` or ``NAME/NAMESPACE`` of a SharedCluster that the run uses, whatever its task runner is.
             result_storage: fsspec URL of a folder that the driver, and you, can reach, for a result that is too large
                 for the FlowRun.
             spec: laid over the FlowRun's spec, for all else: ``{"activeDeadlineSeconds": 3600}``.
@@ -202,6 +205,7 @@ class Flow(Described, Generic[P, R_co]):
             image=image,
             name=name,
             workers=workers,
+            cluster=cluster,
             result_storage=result_storage,
             spec=spec,
             choice=Choice(kubeconfig, context, namespace),

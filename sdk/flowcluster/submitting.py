@@ -1,4 +1,4 @@
-"""From a flow to what Kubernetes is asked for: checked here, so that mistakes are told before anything exists there."""
+"""From a flow to the objects of its run on Kubernetes, checked here: mistakes are reported before anything exists."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ def prepare(
     image: str | None = None,
     name: str | None = None,
     workers: Workers | None = None,
+    cluster: str | None = None,
     result_storage: str | None = None,
     spec: Mapping[str, Any] | None = None,
     choice: Choice = Choice(),  # noqa: B008 - a value
@@ -41,17 +42,17 @@ def prepare(
     """
     place = place or place_of(flow)
     given = _parameters(flow, parameters)
-    asked = declared(flow.task_runner, workers)
+    declaration = declared(flow.task_runner, workers, cluster)
     code, entrypoint = _code(place, image)
     image = image or default_image()
     described: Object = {"entrypoint": entrypoint, "parameters": given}
     if image:
         described["image"] = image
-    body: Object = of_class(_laid_over({"flow": described, **asked.spec}, spec or {}))
+    body: Object = of_class(_laid_over({"flow": described, **declaration.spec}, spec or {}))
     if result_storage:
         _store_results(body, result_storage)
-    wanted = Choice(*(mine or theirs for mine, theirs in zip(choice, asked.choice, strict=True)))
-    exact = name or asked.name
+    wanted = Choice(*(mine or theirs for mine, theirs in zip(choice, declaration.choice, strict=True)))
+    exact = name or declaration.name
     return submission(
         body,
         code,
@@ -112,10 +113,13 @@ def _comes_back(flow: Flow[..., Any], name: str, value: Any, plain: Any) -> bool
 
 
 def _store_results(body: Object, url: str) -> None:
-    """Tell driver and workers where results go: what the record cannot hold, and what tasks cache."""
+    """Write into driver and workers where results go: what the record cannot hold, and what tasks cache.
+
+    The workers of a cluster that exists already are not the run's to change.
+    """
     env = {ENV_STORAGE: url}
     body["flow"] = with_env(body["flow"], names.COMPONENT_DRIVER, env)
-    if cluster := body.get("cluster"):
+    if (cluster := body.get("cluster")) and "ref" not in cluster:
         workers = with_env(cluster.get("workers"), names.COMPONENT_WORKER, env)
         body["cluster"] = cluster | {"workers": workers}
 

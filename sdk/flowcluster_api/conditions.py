@@ -1,4 +1,4 @@
-"""Phases, condition types and reasons: the words in a FlowRun's status, a sentence each.
+"""Phases, condition types and reasons: the words in the status of a FlowRun or SharedCluster, a sentence each.
 
 A reason that has no constant here comes from elsewhere: from Kubernetes (``Unschedulable``,
 ``ImagePullBackOff``, ...) or from the driver's outcome.
@@ -24,6 +24,25 @@ PHASE_MOVES: dict[str, frozenset[str]] = {
     "Cancelled": frozenset(),
 }
 
+SharedPhase = Literal[
+    "Pending", "Starting", "Ready", "Rebuilding", "Upgrading", "Sleeping", "Suspended", "Failed"
+]  # fmt: skip
+SHARED_PHASES: tuple[str, ...] = get_args(SharedPhase)
+
+#: Legal moves between phases of a SharedCluster. It ends by its deletion only, so every phase leads on: an edit of the
+#: spec leads out of `Failed`.
+_STOPPED = frozenset({"Suspended", "Failed"})
+SHARED_PHASE_MOVES: dict[str, frozenset[str]] = {
+    "Pending": _STOPPED | {"Starting"},
+    "Starting": _STOPPED | {"Ready", "Rebuilding", "Upgrading", "Sleeping"},
+    "Ready": _STOPPED | {"Rebuilding", "Upgrading", "Sleeping"},
+    "Rebuilding": _STOPPED | {"Starting", "Ready", "Upgrading", "Sleeping"},
+    "Upgrading": _STOPPED | {"Starting"},
+    "Sleeping": _STOPPED | {"Starting"},
+    "Suspended": frozenset({"Failed", "Starting"}),
+    "Failed": frozenset({"Suspended", "Starting", "Ready", "Rebuilding", "Upgrading", "Sleeping"}),
+}
+
 # Condition types. All are positive: True is what one waits for.
 #: The spec makes sense to the operator.
 ACCEPTED = "Accepted"
@@ -35,6 +54,11 @@ FLOW_STARTED = "FlowStarted"
 FINISHED = "Finished"
 #: Nothing that belonged to the run is left on the API server.
 CLUSTER_DELETED = "ClusterDeleted"
+# Of a SharedCluster only.
+#: The cluster was built from the spec as it is now.
+UP_TO_DATE = "UpToDate"
+#: The number of workers follows the work.
+SCALING = "Scaling"
 # The three that kstatus reads (Helm, Flux, Argo CD).
 #: The operator still works on it.
 RECONCILING = "Reconciling"
@@ -75,6 +99,15 @@ JOB_SUSPENDED = "JobSuspended"  # another party has suspended the driver's Job, 
 REJECTED = "Rejected"  # the API server refused a child: quota, admission, a wrong template
 CLUSTER_NOT_FOUND = "ClusterNotFound"  # spec.cluster.ref names nothing
 CLUSTER_NOT_READY = "ClusterNotReady"  # the scheduler or head of the cluster that spec.cluster.ref names is not Ready
+IDLE_SHUTDOWN = "IdleShutdown"  # nothing ran on a shared cluster for spec.idleShutdownSeconds: nothing of it exists
+WAKING = "Waking"  # a run wants a shared cluster that was shut down
+UPGRADING = "Upgrading"  # a shared cluster is replaced, as its image or a template changed
+UPGRADE_PENDING = "UpgradePending"  # it will be, when nothing runs on it
+CURRENT = "Current"  # a shared cluster is what its spec describes
+REBUILT = "Rebuilt"  # another scheduler or head has taken the place of the lost one
+KEEPER_CONNECTED = "KeeperConnected"  # the keeper of a shared cluster reports its demand
+KEEPER_SILENT = "KeeperSilent"  # it does not: the number of workers stays
+FIXED_SIZE = "FixedSize"  # minimum and maximum are equal
 CLEANING_UP = "CleaningUp"  # children are being deleted
 NOTHING_LEFT = "NothingLeft"  # all children are verified gone
 
@@ -101,6 +134,10 @@ CAUSE_CLASSES: dict[str, str] = {
     }.items()
     for reason in reasons
 }  # fmt: skip
+
+
+#: Phases in which nothing of a SharedCluster exists on purpose.
+DORMANT_PHASES: frozenset[str] = frozenset({"Suspended", "Sleeping"})
 
 
 def cause_class(reason: str) -> str:

@@ -1,11 +1,12 @@
-"""The CustomResourceDefinition of FlowRun, made from the pydantic models."""
+"""The CustomResourceDefinitions of FlowRun and SharedCluster, made from the pydantic models."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from flowcluster_api import edits, names
-from flowcluster_api.v1alpha1 import FlowRunSpec, FlowRunStatus
+from flowcluster_api.v1alpha1 import FlowRunSpec, FlowRunStatus, SharedClusterSpec, SharedClusterStatus
+from flowcluster_api.v1alpha1.base import ApiModel
 
 #: Kept from pydantic's JSON schema: the words that a structural schema knows.
 _KEPT = {
@@ -15,20 +16,31 @@ _KEPT = {
 
 
 def flow_run_crd() -> dict[str, Any]:
-    """The whole CRD, ready to be written as YAML. Deterministic: the same models give the same document."""
+    """Return the whole CRD, ready to be written as YAML. The same models give the same document."""
+    return _crd(names.KIND, names.PLURAL, names.SHORT_NAME, _COLUMNS, _ROOTS[names.KIND])
+
+
+def shared_cluster_crd() -> dict[str, Any]:
+    """Return the CRD of SharedCluster."""
+    return _crd(
+        names.SHARED_KIND, names.SHARED_PLURAL, names.SHARED_SHORT_NAME, _SHARED_COLUMNS, _ROOTS[names.SHARED_KIND]
+    )
+
+
+def _crd(kind: str, plural: str, short_name: str, columns: list[dict[str, Any]], root: _Root) -> dict[str, Any]:
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{names.PLURAL}.{names.GROUP}"},
+        "metadata": {"name": f"{plural}.{names.GROUP}"},
         "spec": {
             "group": names.GROUP,
             "scope": "Namespaced",
             "names": {
-                "kind": names.KIND,
-                "listKind": f"{names.KIND}List",
-                "plural": names.PLURAL,
-                "singular": names.KIND.lower(),
-                "shortNames": [names.SHORT_NAME],
+                "kind": kind,
+                "listKind": f"{kind}List",
+                "plural": plural,
+                "singular": kind.lower(),
+                "shortNames": [short_name],
                 "categories": ["flowcluster"],
             },
             "versions": [
@@ -37,8 +49,8 @@ def flow_run_crd() -> dict[str, Any]:
                     "served": True,
                     "storage": True,
                     "subresources": {"status": {}},
-                    "additionalPrinterColumns": _COLUMNS,
-                    "schema": {"openAPIV3Schema": _root_schema()},
+                    "additionalPrinterColumns": columns,
+                    "schema": {"openAPIV3Schema": _root_schema(kind, root)},
                 }
             ],
         },
@@ -65,16 +77,50 @@ _COLUMNS = [
 ]
 
 
-def _root_schema() -> dict[str, Any]:
-    spec = _structural(FlowRunSpec.model_json_schema(by_alias=True))
-    fixed = edits.rules(spec)
-    edits.explain(spec)
+_SHARED_COLUMNS = [
+    _column("Phase", ".status.phase"),
+    _column("Kind", ".spec.kind"),
+    _column("Workers", ".status.display.workers"),
+    _column("Runs", ".status.runs", "integer"),
+    _column("Age", ".metadata.creationTimestamp", "date"),
+    _column("Reason", ".status.reason"),
+    _column("Restarts", ".status.restarts", "integer", wide=True),
+    _column("Message", ".status.message", wide=True),
+    _column("Address", ".status.address", wide=True),
+    _column("Dashboard", ".status.dashboard", wide=True),
+]
+
+
+class _Root(NamedTuple):
+    """What the schema of a kind is made from: its description, and the models of spec and status."""
+
+    description: str
+    spec: type[ApiModel]
+    status: type[ApiModel]
+
+
+_ROOTS = {
+    names.KIND: _Root(
+        "A run of a flow with a cluster of its own, which lives as long as the run.", FlowRunSpec, FlowRunStatus
+    ),
+    names.SHARED_KIND: _Root(
+        "A cluster that many runs and clients share. It lives until it is deleted, and grows with their work.",
+        SharedClusterSpec,
+        SharedClusterStatus,
+    ),
+}
+
+
+def _root_schema(kind: str, root: _Root) -> dict[str, Any]:
+    spec = _structural(root.spec.model_json_schema(by_alias=True))
+    fixed = edits.rules(spec, kind)
+    edits.explain(spec, kind)
     named = {
         "rule": "self.metadata.name.size() <= 63 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
         "message": "metadata.name must be a DNS label: at most 63 of a-z, 0-9 and '-'",
     }
     return {
-        "description": "A run of a flow with a cluster of its own, which lives as long as the run.",
+        "description": root.description,
         "type": "object",
         "required": ["spec"],
         "properties": {
@@ -82,7 +128,7 @@ def _root_schema() -> dict[str, Any]:
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
             "spec": spec,
-            "status": _without_defaults(_structural(FlowRunStatus.model_json_schema(by_alias=True))),
+            "status": _without_defaults(_structural(root.status.model_json_schema(by_alias=True))),
         },
         "x-kubernetes-validations": [named, *fixed],
     }

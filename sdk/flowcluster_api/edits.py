@@ -14,7 +14,8 @@ import enum
 import json
 from typing import Any
 
-from flowcluster_api import lease
+from flowcluster_api import lease, names
+from flowcluster_api.v1alpha1.base import cel_field
 
 
 class Edit(enum.Enum):
@@ -25,6 +26,8 @@ class Edit(enum.Enum):
     SUSPENDED = "It cannot change while the run is live; it can while the run is suspended."
     #: A larger value at any time, a smaller one as with `SUSPENDED`.
     RAISED = "It can only be raised while the run is live."
+    #: Of a SharedCluster: fields that its pods are built from.
+    REPLACES = "An edit replaces the cluster when spec.upgrade says so."
     #: Until the operator has accepted the run.
     FIXED = "It cannot change once the run is accepted."
     #: Not even before: the operator of another class does not see the run, and cannot take it over.
@@ -52,7 +55,12 @@ EDITS: dict[str, Edit] = {
     "cluster.scheduler.resources.requests": Edit.SUSPENDED,
     "cluster.scheduler.resources.limits": Edit.SUSPENDED,
     "cluster.scheduler.template": Edit.SUSPENDED,
+    "cluster.ref.kind": Edit.FIXED,
     "cluster.ref.name": Edit.FIXED,
+    "cluster.ref.namespace": Edit.FIXED,
+    # The keeper of the SharedCluster passes both on to the run's task runner.
+    "cluster.ref.priority": Edit.ACTS,
+    "cluster.ref.share.threads": Edit.ACTS,
     "operatorClass": Edit.NEVER,
     "startDeadlineSeconds": Edit.ACTS,
     "activeDeadlineSeconds": Edit.ACTS,
@@ -64,6 +72,39 @@ EDITS: dict[str, Edit] = {
     "cancel": Edit.ACTS,
 }
 
+#: The same for a SharedCluster; `[]` stands for each item of a list. What its pods are built from can be edited: the
+#: cluster has no end at which an edit could wait.
+SHARED_EDITS: dict[str, Edit] = {
+    "kind": Edit.FIXED,
+    "image": Edit.REPLACES,
+    "workers.minimum": Edit.ACTS,
+    "workers.maximum": Edit.ACTS,
+    "workers.threads": Edit.REPLACES,
+    "workers.resources.requests": Edit.REPLACES,
+    "workers.resources.limits": Edit.REPLACES,
+    "workers.taskResources": Edit.REPLACES,
+    "workers.template": Edit.REPLACES,
+    "workerGroups[].minimum": Edit.ACTS,
+    "workerGroups[].maximum": Edit.ACTS,
+    "workerGroups[].threads": Edit.REPLACES,
+    "workerGroups[].resources.requests": Edit.REPLACES,
+    "workerGroups[].resources.limits": Edit.REPLACES,
+    "workerGroups[].taskResources": Edit.REPLACES,
+    "workerGroups[].template": Edit.REPLACES,
+    "workerGroups[].name": Edit.REPLACES,
+    "scheduler.resources.requests": Edit.REPLACES,
+    "scheduler.resources.limits": Edit.REPLACES,
+    "scheduler.template": Edit.REPLACES,
+    "suspend": Edit.ACTS,
+    "idleShutdownSeconds": Edit.ACTS,
+    "upgrade": Edit.ACTS,
+    "allowedNamespaces": Edit.ACTS,
+    "operatorClass": Edit.NEVER,
+}
+
+#: Decisions by the kind of the object.
+DECISIONS: dict[str, dict[str, Edit]] = {names.KIND: EDITS, names.SHARED_KIND: SHARED_EDITS}
+
 #: What the absence of a field means, where the schema has no default.
 _ABSENT: dict[str, Any] = {"leaseDurationSeconds": lease.DURATION}
 
@@ -72,35 +113,41 @@ _IS_LIVE = f"{_IS_ACCEPTED} && oldSelf.status.phase != 'Suspended'"
 _ARMED = {Edit.SUSPENDED: _IS_LIVE, Edit.RAISED: _IS_LIVE, Edit.FIXED: _IS_ACCEPTED, Edit.NEVER: "true"}
 _MESSAGES = {
     Edit.SUSPENDED: "cannot change while the run is live: set spec.suspend and wait for the phase Suspended, or create "
-    "another FlowRun",
+    "another {kind}",
     Edit.RAISED: "can only be raised while the run is live: its driver renews the Lease by the former value",
-    Edit.FIXED: "cannot change once the run is accepted: delete the FlowRun and create another",
-    Edit.NEVER: "cannot change: delete the FlowRun and create another",
+    Edit.FIXED: "cannot change once the {noun} is accepted: delete the {kind} and create another",
+    Edit.NEVER: "cannot change: delete the {kind} and create another",
 }
+_NOUNS = {names.KIND: "run", names.SHARED_KIND: "cluster"}
 
 
-def rules(schema: dict[str, Any]) -> list[dict[str, str]]:
-    """Return the transition rules of the FlowRun, each with the message that names the field.
+def rules(schema: dict[str, Any], kind: str = names.KIND) -> list[dict[str, str]]:
+    """Return the transition rules of a kind, each with the message that names the field.
 
     Args:
         schema: the structural schema of the spec.
+        kind: FlowRun or SharedCluster.
     """
     return [
         {
             "rule": f"!({_ARMED[edit]}) || ({_unchanged(path, edit, schema)})",
-            "message": f"spec.{path} {_MESSAGES[edit]}",
+            "message": f"spec.{path} {_MESSAGES[edit].format(kind=kind, noun=_NOUNS[kind])}",
         }
-        for path, edit in EDITS.items()
-        if edit is not Edit.ACTS
+        for path, edit in DECISIONS[kind].items()
+        if edit in _ARMED
     ]
 
 
-def explain(schema: dict[str, Any]) -> None:
+def explain(schema: dict[str, Any], kind: str = names.KIND) -> None:
     """Add to the description of each leaf of the spec's schema when it can be edited."""
-    for path, edit in EDITS.items():
+    for path, edit in DECISIONS[kind].items():
         leaf = _leaf(path, schema)
         if leaf is not None:
-            leaf["description"] = f"{leaf['description']} {edit.value}"
+            leaf["description"] = f"{leaf['description']} {_sentence(edit, kind)}"
+
+
+def _sentence(edit: Edit, kind: str) -> str:
+    return edit.value.replace("live run", f"live {_NOUNS[kind]}").replace("the run ", f"the {_NOUNS[kind]} ")
 
 
 def _unchanged(path: str, edit: Edit, schema: dict[str, Any]) -> str:
@@ -113,18 +160,24 @@ def _unchanged(path: str, edit: Edit, schema: dict[str, Any]) -> str:
     default = leaf.get("default", _ABSENT.get(path))
     if default is None:
         there, before = _has("self", path), _has("oldSelf", path)
-        return f"({there}) == ({before}) && (!({there}) || self.spec.{path} == oldSelf.spec.{path})"
-    values = [f"({_has(obj, path)} ? {obj}.spec.{path} : {json.dumps(default)})" for obj in ("self", "oldSelf")]
+        return f"({there}) == ({before}) && (!({there}) || {_value('self', path)} == {_value('oldSelf', path)})"
+    values = [f"({_has(obj, path)} ? {_value(obj, path)} : {json.dumps(default)})" for obj in ("self", "oldSelf")]
     return (" >= " if edit is Edit.RAISED else " == ").join(values)
 
 
 def _has(obj: str, path: str) -> str:
-    names = path.split(".")
-    return " && ".join(f"has({obj}.spec.{'.'.join(names[: length + 1])})" for length in range(len(names)))
+    parts = path.split(".")
+    return " && ".join(f"has({_value(obj, '.'.join(parts[: length + 1]))})" for length in range(len(parts)))
+
+
+def _value(obj: str, path: str) -> str:
+    return ".".join((obj, "spec", *map(cel_field, path.split("."))))
 
 
 def _leaf(path: str, schema: dict[str, Any]) -> dict[str, Any] | None:
     node: dict[str, Any] | None = schema
     for name in path.split("."):
-        node = (node or {}).get("properties", {}).get(name)
+        node = (node or {}).get("properties", {}).get(name.removesuffix("[]"))
+        if name.endswith("[]"):
+            node = (node or {}).get("items")
     return node

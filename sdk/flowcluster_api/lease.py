@@ -37,26 +37,39 @@ class Demand(NamedTuple):
     Attributes:
         workers: that have something to do.
         retired: names of workers that have given away what they had and take nothing more: they may be removed.
+        groups: the same number as `workers` for each further worker group, in pairs of name and number. Only a
+            SharedCluster has such groups.
     """
 
     workers: int
     retired: tuple[str, ...] = ()
+    groups: tuple[tuple[str, int], ...] = ()
 
     def to_json(self) -> str:
-        """As it stands in the Lease."""
-        return json.dumps(self._asdict(), separators=(",", ":"))
+        """Return the text that stands in the Lease."""
+        data = {"workers": self.workers, "retired": self.retired}
+        return json.dumps(data | ({"groups": dict(self.groups)} if self.groups else {}), separators=(",", ":"))
 
     @staticmethod
     def from_json(text: str) -> Demand | None:
         """What stands in a Lease; None if it is no demand."""
         try:
             data = json.loads(text)
-            workers, retired = data["workers"], data.get("retired") or ()
+            workers, retired, groups = data["workers"], data.get("retired") or (), data.get("groups") or {}
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
-        if not isinstance(workers, int) or isinstance(workers, bool) or not isinstance(retired, list | tuple):
+        if not _is_number(workers) or not isinstance(retired, list | tuple) or not isinstance(groups, dict):
             return None
-        return Demand(max(workers, 0), tuple(str(name) for name in retired))
+        numbers = tuple((name, max(number, 0)) for name, number in sorted(groups.items()) if _is_number(number))
+        return Demand(max(workers, 0), tuple(str(name) for name in retired), numbers)
+
+    def of_group(self, group: str) -> Demand:
+        """Return the demand for workers of one further group."""
+        return Demand(dict(self.groups).get(group, 0), self.retired)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 class Signs(NamedTuple):

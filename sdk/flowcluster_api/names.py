@@ -1,7 +1,7 @@
-"""Group, labels and the names of what belongs to a run.
+"""Group, labels and the names of what belongs to a run or to a shared cluster.
 
-Names carry a hash of the run's UID, so that a run never meets the children of an earlier run of the
-same name while those are still being deleted.
+Names carry a hash of the owner's UID, so that an owner never meets the children of an earlier one of the same name
+while those are still being deleted.
 """
 
 from __future__ import annotations
@@ -16,16 +16,27 @@ API_VERSION = f"{GROUP}/{VERSION}"
 KIND = "FlowRun"
 PLURAL = "flowruns"
 SHORT_NAME = "fr"
+SHARED_KIND = "SharedCluster"
+SHARED_PLURAL = "sharedclusters"
+SHARED_SHORT_NAME = "fsc"
 
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGED_BY = "flowcluster"
 #: Name of the FlowRun that a child belongs to, for people and `kubectl -l`.
 LABEL_RUN = f"{GROUP}/flow-run"
-#: UID of that FlowRun. It narrows what the operator watches, and proves nothing: anyone can copy a label.
+#: Name of the SharedCluster that a child belongs to; in place of `LABEL_RUN`.
+LABEL_SHARED = f"{GROUP}/shared-cluster"
+#: UID of that owner. It narrows what the operator watches, and proves nothing: anyone can copy a label.
 LABEL_RUN_UID = f"{GROUP}/uid"
 #: Which part of the run an object is: one of the `COMPONENT_*` values.
 LABEL_COMPONENT = f"{GROUP}/component"
 
+#: On pods and Deployments of workers: the worker group that they belong to; absent for the workers of `spec.workers`.
+LABEL_WORKER_GROUP = f"{GROUP}/worker-group"
+#: On the DaskCluster or RayCluster of a SharedCluster: a hash of the fields that it was built from.
+LABEL_TEMPLATE = f"{GROUP}/template"
+#: On driver pods of other runs: UID of the SharedCluster that they use. Its network policy admits them.
+LABEL_USES = f"{GROUP}/uses"
 #: Class of the operator that handles the run, on its children; absent where the run names none.
 LABEL_OPERATOR_CLASS = f"{GROUP}/operator-class"
 
@@ -34,6 +45,10 @@ COMPONENT_DRIVER = "driver"
 COMPONENT_SCHEDULER = "scheduler"
 COMPONENT_HEAD = "head"
 COMPONENT_WORKER = "worker"
+COMPONENT_KEEPER = "keeper"
+
+#: The label with the name of the owner, by the owner's kind.
+OWNER_LABELS = {KIND: LABEL_RUN, SHARED_KIND: LABEL_SHARED}
 
 #: What leads a cluster, by its kind.
 LEADERS = {"Dask": COMPONENT_SCHEDULER, "Ray": COMPONENT_HEAD}
@@ -43,6 +58,8 @@ LEADERS = {"Dask": COMPONENT_SCHEDULER, "Ray": COMPONENT_HEAD}
 CHILD_NAME_LIMIT = 37
 #: Ten digits are 40 bits: two of 1,000 runs with one stem share a name with a probability of 5e-7.
 _HASH_LENGTH = 10
+#: Characters of a worker group in the name of its DaskWorkerGroup, as many as `default` has.
+_GROUP_LENGTH = 7
 
 
 @functools.lru_cache(maxsize=4096)  # a pass of the operator needs it some ten times
@@ -63,16 +80,36 @@ def driver_name(run_name: str, run_uid: str) -> str:
     return f"{child_name(run_name, run_uid)}-{COMPONENT_DRIVER}"
 
 
-def child_labels(run_name: str, run_uid: str, component: str) -> dict[str, str]:
-    """The labels that every child of a run carries."""
+def keeper_name(cluster_name: str, cluster_uid: str) -> str:
+    """Return the name of the keeper of a shared cluster, of its account and of its rights."""
+    return f"{child_name(cluster_name, cluster_uid)}-{COMPONENT_KEEPER}"
+
+
+def group_name(cluster: str, group: str) -> str:
+    """Return the name of the DaskWorkerGroup of a worker group.
+
+    dask-kubernetes appends `-worker-` and ten characters to it, and the result must still be a label value. A longer
+    name of a group is replaced by a hash.
+
+    Args:
+        cluster: name of the DaskCluster.
+        group: name of the worker group.
+    """
+    if len(group) > _GROUP_LENGTH:
+        group = hashlib.sha256(group.encode()).hexdigest()[:_GROUP_LENGTH]
+    return f"{cluster}-{group}"
+
+
+def child_labels(name: str, uid: str, component: str, kind: str = KIND) -> dict[str, str]:
+    """Return the labels that every child carries of an owner of this kind, name and UID."""
     return {
         LABEL_MANAGED_BY: MANAGED_BY,
-        LABEL_RUN: run_name,
-        LABEL_RUN_UID: run_uid,
+        OWNER_LABELS[kind]: name,
+        LABEL_RUN_UID: uid,
         LABEL_COMPONENT: component,
     }
 
 
-def reference(name: str, uid: str) -> dict[str, str]:
-    """What stands in the ``ownerReferences`` of whatever a FlowRun owns."""
-    return {"apiVersion": API_VERSION, "kind": KIND, "name": name, "uid": uid}
+def reference(name: str, uid: str, kind: str = KIND) -> dict[str, str]:
+    """Return what stands in the ``ownerReferences`` of what a FlowRun, or another owner of ours, owns."""
+    return {"apiVersion": API_VERSION, "kind": kind, "name": name, "uid": uid}

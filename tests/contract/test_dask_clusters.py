@@ -210,7 +210,7 @@ def test_scheduler_that_refuses_plugins_is_told() -> None:
     with (
         dask.config.set({"distributed.scheduler.blocked-handlers": ["register_scheduler_plugin"]}),
         distributed.LocalCluster(**SMALL) as cluster,
-        pytest.raises(ClusterUnreachable, match=r"refused the plugin 'flowcluster-1'.*blocked-handlers"),
+        pytest.raises(ClusterUnreachable, match=r"refused the plugin 'flowcluster-2'.*blocked-handlers"),
     ):
         ask(DaskTaskRunner(address=cluster.scheduler_address))
 

@@ -275,7 +275,7 @@ def test_on_a_ray_that_exists(ray_head: Any, tmp_path: Path) -> None:
 def test_every_example_is_tested() -> None:
     """No file in the directory is forgotten here, nor in the list that its readers see.
 
-    That on Kubernetes is tried where there is one: ``tests/e2e/test_scaling.py``.
+    Those on Kubernetes run where there is one: ``tests/e2e/test_scaling.py``, ``tests/e2e/test_shared_clusters.py``.
     """
     tested = {
         *IN_ORDER,
@@ -286,6 +286,8 @@ def test_every_example_is_tested() -> None:
         "dask_address",
         "ray_address",
         "adaptive_dask",
+        "shared_dask",
+        "shared_ray",
     }
     files = {file.stem for file in EXAMPLES.glob("*.py")}
     listed = re.findall(r"^\| \[(\w+)\.py\]\(\1\.py\) \|", (EXAMPLES / "README.md").read_text(), re.MULTILINE)

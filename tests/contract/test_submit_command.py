@@ -49,6 +49,17 @@ def test_dry_run_shows_what_kubectl_could_create(directory: Path) -> None:
     assert run["spec"]["cluster"]["workers"] == {"minimum": 0, "maximum": 3}
 
 
+@pytest.mark.parametrize(
+    ("named", "ref"),
+    [("analytics", {"name": "analytics"}), ("analytics/data", {"name": "analytics", "namespace": "data"})],
+)
+def test_run_uses_the_shared_cluster_that_the_command_names(named: str, ref: dict[str, str], directory: Path) -> None:
+    done = submit(directory, "flows_here.py:greetings", "-p", "names=[]", "--cluster", named, "--dry-run", "--json")
+    *_, run = json.loads(done.stdout)["items"]
+
+    assert run["spec"]["cluster"] == {"ref": ref}
+
+
 def test_dry_run_for_programs(directory: Path) -> None:
     """A list as JSON, which kubectl takes as well."""
     done = submit(directory, "flows_here.py:greetings", "-p", "names=[]", "--dry-run", "--json")
@@ -65,6 +76,8 @@ def test_dry_run_for_programs(directory: Path) -> None:
         (["flows_here.py:greetings", "-p", "nam=[]"], "unknown parameter 'nam' (did you mean 'names'?)"),
         (["flows_here.py:greetings", "-p", "names=[]", "--workers", "many"], "'--workers many': write a number"),
         (["flows_here.py:greetings", "-p", "names=[]", "--workers", "3:1"], "(3) is greater than the most (1)"),
+        (["flows_here.py:greetings", "-p", "names=[]", "--cluster", "A/b"], "NAME or NAME/NAMESPACE, not 'A/b'"),
+        (["flows_here.py:greetings", "-p", "names=[]", "--cluster", "a", "--workers", "2"], "Give either the number"),
         (["flows_here.py:Namespace.inner"], "'Namespace.inner': only a flow that its module has as a variable"),
         (["flows_here:greetings", "-p", "names=[]"], "flows_here is a module, which only an image can have in it"),
         (["flows_here.py:greetings", "-p", "names=[]"], "NotSubmitted: No Kubernetes is configured"),

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from tests.support.shared_clusters import shared_cluster
 from tests.support.waiting import wait_until
 from tests.support.world import FLOWS, ROOT, World
 from tools.cluster import api, cache
@@ -117,3 +118,33 @@ def test_a_prefect_flow(
     assert all(place.startswith(run["metadata"]["name"]) for place in places)
     assert 1 <= run["status"]["cluster"]["peakWorkers"] <= 2
     assert world.wait_phase(run["metadata"]["name"], "Succeeded", "Failed")["phase"] == "Succeeded"
+
+
+@pytest.mark.long
+def test_prefect_flow_uses_a_shared_cluster(
+    world: World, installed: Installed, python: Path, image: str, environment: dict[str, str], tmp_path: Path
+) -> None:
+    given = {
+        "CLUSTER_KUBECONFIG": str(installed.kubeconfig),
+        "CLUSTER_NAMESPACE": world.namespace,
+        "CLUSTER_SHARED": "team",
+    }
+    with shared_cluster(world, "Dask", image=image) as clusters:
+        before = clusters.scheduler("team")
+        for _ in range(2):
+            done = subprocess.run(
+                [python, FLOWS / "prefect_places.py"],
+                cwd=tmp_path,
+                env={**environment, **given},
+                capture_output=True,
+                text=True,
+                timeout=300,
+            )
+            assert done.returncode == 0, done.stderr
+            assert [line.split()[0] for line in done.stdout.splitlines()] == list("012345")
+        assert clusters.scheduler("team") == before
+    names = [run["metadata"]["name"] for run in world.runs()]
+    assert len(names) == 2
+    for name in names:
+        assert name.startswith("prefect-run-")
+        assert world.wait_phase(name, "Succeeded", "Failed")["phase"] == "Succeeded"

@@ -50,6 +50,13 @@ TRIALS = [
         "cancel/Ray/refuse-429@POST-rayclusters",
         "suspend-resume/Dask/refuse-500@POST-leases~2",
         "scaling/Ray/refuse-500@POST-networkpolicies",
+        "shared-use/Dask/kill-before@POST-deployments",
+        "shared-use/Dask/drop-answer@PATCH-daskworkergroups",
+        "shared-use/Ray/refuse-403@PATCH-leases",
+        "shared-suspend/Dask/refuse-429@DELETE-leases",
+        "shared-suspend/Ray/kill-after@POST-rolebindings~2",
+        "shared-upgrade/Dask/kill-after@PUT-status-Upgrading",
+        "shared-upgrade/Ray/stale-lists@DELETE-leases",
     )
 ]
 LIVES = list(dict.fromkeys(trial.life for trial in TRIALS))

@@ -113,6 +113,23 @@ def test_editors_of_a_namespace_get_no_right_to_its_leases(helm: pathlib.Path, a
     assert [rule["resources"] for rule in edit["rules"]] == [["flowruns"]]
 
 
+def test_only_administrators_of_a_namespace_can_change_its_shared_clusters(
+    helm: pathlib.Path, archive: pathlib.Path
+) -> None:
+    found = documents(helm, archive, "dask-kubernetes-operator.enabled=false")
+    roles = {item["metadata"]["name"]: item for item in found if item["kind"] == "ClusterRole"}
+    rights = {
+        name: {verb for rule in role["rules"] if "sharedclusters" in rule["resources"] for verb in rule["verbs"]}
+        for name, role in roles.items()
+    }
+
+    assert rights["flowcluster-edit"] == set()
+    assert rights["flowcluster-view"] == {"get", "list", "watch"}
+    assert rights["flowcluster-admin"] == {"create", "update", "patch", "delete"}
+    labels = roles["flowcluster-admin"]["metadata"]["labels"]
+    assert [name for name in labels if "aggregate-to" in name] == ["rbac.authorization.k8s.io/aggregate-to-admin"]
+
+
 def policies(documents: list[dict[str, Any]], name: str = "templates") -> dict[str, dict[str, Any]]:
     found = [item for item in documents if item["kind"].startswith("ValidatingAdmission")]
     return {item["kind"]: item["spec"] for item in found if item["metadata"]["name"] == f"flowcluster-{name}"}
@@ -145,7 +162,7 @@ def test_operator_and_its_policy_are_for_the_same_class(
     (container,) = deployments["flowcluster"]["spec"]["template"]["spec"]["containers"]
     settings = Settings.from_environment({item["name"]: item["value"] for item in container["env"]})
 
-    assert [condition.rpartition(" ")[2] for condition in conditions] == [f"'{operator_class}'"] * 2
+    assert [condition.rpartition(" ")[2] for condition in conditions] == [f"'{operator_class}'"] * 3
     assert (settings.operator_class, settings.installation) == (operator_class, "system/flowcluster")
 
 
@@ -160,13 +177,15 @@ def test_operator_gets_the_same_values_as_the_policy(helm: pathlib.Path, archive
     assert not settings.network_policies
 
 
-@pytest.mark.parametrize(("name", "value"), [("templates", "templates"), ("child-runs", "childRuns")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("templates", "templates"), ("shared-templates", "templates"), ("child-runs", "childRuns")]
+)
 def test_policy_is_an_option(helm: pathlib.Path, archive: pathlib.Path, name: str, value: str) -> None:
     assert policies(documents(helm, archive, f"{value}.admissionPolicy=false"), name) == {}
     assert policies(documents(helm, archive), name) != {}
 
 
-@pytest.mark.parametrize("name", ["templates", "child-runs"])
+@pytest.mark.parametrize("name", ["templates", "shared-templates", "child-runs"])
 def test_kubernetes_without_admission_policies_gets_none(helm: pathlib.Path, archive: pathlib.Path, name: str) -> None:
     assert policies(documents(helm, archive, kubernetes="1.29.0"), name) == {}
 
@@ -180,7 +199,7 @@ def test_the_stock_dask_operator_is_an_option(
     names = {item["metadata"]["name"] for item in found if item["kind"] == "CustomResourceDefinition"}
 
     assert ("daskclusters.kubernetes.dask.org" in names) is expected
-    assert "flowruns.flowcluster.dev" in names
+    assert {"flowruns.flowcluster.dev", "sharedclusters.flowcluster.dev"} <= set(names)
 
 
 def test_the_crd_survives_an_uninstall(helm: pathlib.Path, archive: pathlib.Path) -> None:

@@ -27,8 +27,15 @@ FULL: Body = {
     "startDeadlineSeconds": 100, "activeDeadlineSeconds": 1000, "idleTimeoutSeconds": 50, "leaseDurationSeconds": 100,
     "ttlSecondsAfterFinished": 10, "suspend": False, "cancel": False, "operatorClass": "blue",
 }  # fmt: skip
-#: A spec with the leaf that `FULL` lacks.
-REFERRING: Body = {"flow": {"entrypoint": "a.py:b"}, "cluster": {"kind": "Dask", "ref": {"name": "shared"}}}
+#: A spec with the leaves that `FULL` lacks.
+REFERRING: Body = {
+    "flow": {"entrypoint": "a.py:b"},
+    "cluster": {
+        "ref": {
+            "kind": "SharedCluster", "name": "shared", "namespace": "platform", "priority": 1, "share": {"threads": 4}
+        }
+    },
+}  # fmt: skip
 LEAVES: dict[str, Leaf] = {str(leaf).removeprefix("spec."): leaf for leaf in leaves()}
 
 

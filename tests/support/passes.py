@@ -11,7 +11,7 @@ from flowcluster_operator.kube import Kube
 from flowcluster_operator.model import Key
 from flowcluster_operator.reconcile.loop import Reconciler
 from flowcluster_operator.reconcile.queue import Queue
-from flowcluster_operator.resources import FLOW_RUN, WATCHED
+from flowcluster_operator.resources import OWNERS, WATCHED
 from flowcluster_operator.resync import Resync
 from flowcluster_operator.settings import Settings
 from flowcluster_operator.store import Store
@@ -90,9 +90,9 @@ class Passes:
     def watch(self, objects: Objects) -> None:
         """Learn what the watches would have brought by now; the runs in which something changed become due."""
         for resource in WATCHED:
-            labels = "" if resource == FLOW_RUN else children_selector(self._settings)
+            labels = "" if resource.kind in OWNERS else children_selector(self._settings)
             found = objects.select(resource, None, labels)
-            if resource == FLOW_RUN:
+            if resource.kind in OWNERS:
                 found = [obj for obj in found if is_of_class(obj, self._settings)]
             for key in self.store.replace(resource, found, objects.version):
                 self.queue.add(key)

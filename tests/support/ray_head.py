@@ -44,7 +44,7 @@ class RayHead:
     """
 
     def __init__(self, cpus: int, directory: str, modules: Path | None, settings: Mapping[str, str]) -> None:
-        port, client_port = _free_ports(2)
+        port, client_port = free_ports(2)
         self.address = f"127.0.0.1:{port}"
         self.client_address = f"ray://127.0.0.1:{client_port}"
         self._log = Path(directory, "log")
@@ -110,7 +110,8 @@ class RayHead:
         return found
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Return ports at which nothing listens."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for one in sockets:

@@ -228,7 +228,7 @@ class World:
         return sum(pod.metadata.deletion_timestamp is None for pod in self.pods("worker"))
 
     def everything(self) -> list[str]:
-        """Kind and name of everything in the namespace that a run may have left behind."""
+        """Kind and name of everything in the namespace that a run or a SharedCluster may have left behind."""
         return list(self._left())
 
     def wait_empty(self, seconds: float) -> None:
@@ -242,7 +242,7 @@ class World:
     def _left(self) -> Iterator[str]:
         """Yield kind and name of each object, kind by kind, with those first that usually stay longest."""
         ns = self.namespace
-        ours = {"label_selector": names.LABEL_RUN}
+        ours = {"label_selector": f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"}
         listings: dict[str, Callable[[], list[str]]] = {
             "Pod": lambda: _names(self.core.list_namespaced_pod(ns)),
             "DaskCluster": lambda: self._names_of(self.dask_clusters()),

@@ -2,24 +2,68 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from flowcluster_api.v1alpha1 import FlowRunSpec
-from flowcluster_operator.model import Key, Observed, Scale
+from flowcluster_operator.model import Group, Key, Observed, Scale
 from flowcluster_operator.resources import Object, Resource
 from flowcluster_operator.settings import Settings
 
 
-class Backend(Protocol):
+class Sizes(Protocol):
+    """How the number of workers of one group is read and written."""
+
+    resource: Resource
+
+    def workers(self, cluster: Object) -> int:
+        """Return the workers that the resource requests."""
+        ...
+
+    def sized(self, cluster: Object, scale: Scale) -> Object | list[Object]:
+        """Return the merge patch or JSON patch by which the resource requests that many workers."""
+        ...
+
+    def acted_on(self, observed: Observed) -> bool:
+        """Whether the upstream operator has begun to serve the resource."""
+        ...
+
+    def notices_numbers(self, cluster: Object) -> bool:
+        """Whether the upstream operator acts on another number of workers, if it comes now."""
+        ...
+
+
+class Backend(Sizes, Protocol):
     """What the operator must know of a kind of cluster. Pure: it builds and reads objects, and asks nobody."""
 
     kind: str
-    resource: Resource
+    #: Whether the upstream operator puts another scheduler or head in the place of a lost one.
+    replaces_leader: bool
     #: Whether the cluster finds out by itself how many workers it needs, within the bounds that it is given.
     scales_itself: bool
 
-    def build(self, key: Key, spec: FlowRunSpec, settings: Settings, scale: Scale, keys: str) -> Object:
-        """The cluster resource, whole, with so many workers and the keys in the Secret of that name."""
+    def build(
+        self, key: Key, spec: FlowRunSpec, settings: Settings, scale: Scale, keys: str, groups: Sequence[Group] = ()
+    ) -> Object:
+        """Return the whole cluster resource with that many workers and the credentials in the Secret `keys`.
+
+        Further worker groups are in it where the kind of cluster has them there.
+        """
+        ...
+
+    def build_groups(
+        self, key: Key, spec: FlowRunSpec, settings: Settings, keys: str, groups: Sequence[Group]
+    ) -> list[Object]:
+        """Return further worker groups that are objects of their own, in the order of `groups`."""
+        ...
+
+    def group_sizes(self, number: int, name: str) -> Sizes:
+        """Return how the size is read and written of the further worker group of that name.
+
+        Args:
+            number: its place among the further groups.
+            name: its name.
+        """
         ...
 
     def address(self, name: str, namespace: str, settings: Settings, keys: str | None) -> str:
@@ -40,22 +84,6 @@ class Backend(Protocol):
 
     def service(self, name: str) -> str:
         """Name of the Service that leads to the scheduler or head."""
-        ...
-
-    def workers(self, cluster: Object) -> int:
-        """Workers that the cluster resource asks for."""
-        ...
-
-    def sized(self, cluster: Object, scale: Scale) -> Object | list[Object]:
-        """The merge patch or JSON patch by which the cluster resource asks for so many workers."""
-        ...
-
-    def acted_on(self, observed: Observed) -> bool:
-        """Whether the upstream operator has begun to serve the cluster resource."""
-        ...
-
-    def notices_numbers(self, cluster: Object) -> bool:
-        """Whether the upstream operator acts on another number of workers, if it comes now."""
         ...
 
     def invalid(self, cluster: Object) -> str | None:

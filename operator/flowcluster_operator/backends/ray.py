@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from flowcluster_api.v1alpha1 import FlowRunSpec
+from flowcluster_operator.backends.base import Sizes
 from flowcluster_operator.desired.ray_cluster import (
     DASHBOARD_PORT,
     GCS_PORT,
@@ -11,11 +14,9 @@ from flowcluster_operator.desired.ray_cluster import (
     head_service,
     ray_cluster,
 )
-from flowcluster_operator.model import Key, Observed, Scale
+from flowcluster_operator.model import Group, Key, Observed, Scale
 from flowcluster_operator.resources import RAY_CLUSTER, Object, Resource
 from flowcluster_operator.settings import Settings
-
-_GROUP_PATH = "/spec/workerGroupSpecs/0"
 
 
 class RayBackend:
@@ -23,11 +24,24 @@ class RayBackend:
 
     kind = "Ray"
     resource: Resource = RAY_CLUSTER
+    replaces_leader = False
     scales_itself = True
 
-    def build(self, key: Key, spec: FlowRunSpec, settings: Settings, scale: Scale, keys: str) -> Object:
+    def build(
+        self, key: Key, spec: FlowRunSpec, settings: Settings, scale: Scale, keys: str, groups: Sequence[Group] = ()
+    ) -> Object:
         """See `Backend.build`."""
-        return ray_cluster(key, spec, settings, scale, keys)
+        return ray_cluster(key, spec, settings, scale, keys, groups)
+
+    def build_groups(
+        self, key: Key, spec: FlowRunSpec, settings: Settings, keys: str, groups: Sequence[Group]
+    ) -> list[Object]:
+        """See `Backend.build_groups`: they are in the RayCluster."""
+        return []
+
+    def group_sizes(self, number: int, name: str) -> Sizes:
+        """See `Backend.group_sizes`."""
+        return _GroupSizes(number + 1, name)
 
     def address(self, name: str, namespace: str, settings: Settings, keys: str | None) -> str:
         """See `Backend.address`: of the head's GCS, for who joins the cluster as a node of it."""
@@ -53,29 +67,20 @@ class RayBackend:
         return head_service(name)
 
     def workers(self, cluster: Object) -> int:
-        """See `Backend.workers`: what the autoscaler has written there."""
-        group = cluster["spec"]["workerGroupSpecs"][0]
-        within = min(group.get("replicas", 0), group["maxReplicas"])
-        return int(max(within, group["minReplicas"]))
+        """See `Sizes.workers`: what the autoscaler has written there."""
+        return _OWN_WORKERS.workers(cluster)
 
     def sized(self, cluster: Object, scale: Scale) -> list[Object]:
-        """See `Backend.sized`: a JSON patch of the bounds, as the autoscaler writes the number into the same group."""
-        group = cluster["spec"]["workerGroupSpecs"][0]
-        wanted = {"minReplicas": scale.minimum, "maxReplicas": scale.maximum}
-        changes = [
-            {"op": "replace", "path": f"{_GROUP_PATH}/{field}", "value": value}
-            for field, value in wanted.items()
-            if group.get(field) != value
-        ]
-        return [{"op": "test", "path": f"{_GROUP_PATH}/groupName", "value": GROUP}, *changes] if changes else []
+        """See `Sizes.sized`: a JSON patch of the bounds, as the autoscaler writes the number into the same group."""
+        return _OWN_WORKERS.sized(cluster, scale)
 
     def acted_on(self, observed: Observed) -> bool:
         """KubeRay writes conditions in its first pass, also where it fails to make a pod."""
-        return bool(observed.leaders()) or bool(((observed.cluster or {}).get("status") or {}).get("conditions"))
+        return _OWN_WORKERS.acted_on(observed)
 
     def notices_numbers(self, cluster: Object) -> bool:
-        """KubeRay compares the number with what is there in each of its passes."""
-        return True
+        """See `Sizes.notices_numbers`."""
+        return _OWN_WORKERS.notices_numbers(cluster)
 
     def invalid(self, cluster: Object) -> str | None:
         """Why KubeRay makes no pod; what it thinks of a spec it tells in Events alone."""
@@ -83,3 +88,40 @@ class RayBackend:
             if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
                 return f"no pod for the cluster: {condition.get('message') or condition.get('reason')}"
         return None
+
+
+class _GroupSizes:
+    """Implements `Sizes` for one of the worker groups in a RayCluster."""
+
+    resource: Resource = RAY_CLUSTER
+
+    def __init__(self, index: int, name: str) -> None:
+        self._index, self._name = index, name
+
+    def workers(self, cluster: Object) -> int:
+        """See `Sizes.workers`."""
+        group = cluster["spec"]["workerGroupSpecs"][self._index]
+        within = min(group.get("replicas", 0), group["maxReplicas"])
+        return int(max(within, group["minReplicas"]))
+
+    def sized(self, cluster: Object, scale: Scale) -> list[Object]:
+        """See `Sizes.sized`. The patch fails where another group has this place."""
+        group, path = cluster["spec"]["workerGroupSpecs"][self._index], f"/spec/workerGroupSpecs/{self._index}"
+        wanted = {"minReplicas": scale.minimum, "maxReplicas": scale.maximum}
+        changes = [
+            {"op": "replace", "path": f"{path}/{field}", "value": value}
+            for field, value in wanted.items()
+            if group.get(field) != value
+        ]
+        return [{"op": "test", "path": f"{path}/groupName", "value": self._name}, *changes] if changes else []
+
+    def acted_on(self, observed: Observed) -> bool:
+        """See `Sizes.acted_on`."""
+        return bool(observed.leaders()) or bool(((observed.cluster or {}).get("status") or {}).get("conditions"))
+
+    def notices_numbers(self, cluster: Object) -> bool:
+        """KubeRay compares the number with what is there in each of its passes."""
+        return True
+
+
+_OWN_WORKERS = _GroupSizes(0, GROUP)

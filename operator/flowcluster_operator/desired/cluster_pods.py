@@ -21,12 +21,19 @@ def cluster_template(
     settings: Settings,
     keys: str,
     environment: Mapping[str, str],
+    group: str = "",
 ) -> dict[str, Any]:
-    """The PodTemplateSpec of the part at ``spec.cluster.FIELD``, the first of whose containers gives it its name.
+    """Return the PodTemplateSpec of the part at ``spec.cluster.FIELD``; the first container gives it its name.
 
-    Its pods have the keys in that Secret, and `environment` to use them. Raises `TemplateError` for a template that is
-    none.
+    Its pods have the credentials in the Secret `keys`, and `environment` to use them. Those of a further worker group
+    have the label of that `group`.
+
+    Raises:
+        TemplateError: the template is not of the shape of a PodTemplateSpec.
     """
+    labels = names.child_labels(key.name, key.uid, containers[0]["name"], key.kind)
+    if group:
+        labels[names.LABEL_WORKER_GROUP] = group
     pod = {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -34,7 +41,7 @@ def cluster_template(
         "containers": containers,
     }
     template = {
-        "metadata": {"labels": names.child_labels(key.name, key.uid, containers[0]["name"])},
+        "metadata": {"labels": labels},
         "spec": with_keys(pod, keys, environment),
     }
     return lay_over(template, part.template if part else {}, f"spec.cluster.{field}.template")

@@ -6,7 +6,7 @@ from typing import Any
 
 from flowcluster_api import names, quantities
 from flowcluster_api.literals import literal
-from flowcluster_api.v1alpha1 import FlowRunSpec, Scheduler, Workers
+from flowcluster_api.v1alpha1 import FlowRunSpec, Scheduler, WorkerGroup, Workers
 from flowcluster_operator.desired.cluster_pods import cluster_template
 from flowcluster_operator.desired.dask_programs import Option, Program, completed
 from flowcluster_operator.desired.metadata import child_metadata
@@ -16,7 +16,7 @@ from flowcluster_operator.desired.relay import TLS_MARK, relay
 from flowcluster_operator.desired.sidecars import with_plain_sidecars
 from flowcluster_operator.desired.tls import DASK_TLS_ONLY
 from flowcluster_operator.model import Key
-from flowcluster_operator.resources import DASK_CLUSTER, Object
+from flowcluster_operator.resources import DASK_CLUSTER, DASK_WORKER_GROUP, Object
 from flowcluster_operator.settings import Settings
 
 SCHEDULER_PORT, DASHBOARD_PORT, WORKER_HTTP_PORT = 8786, 8787, 8788
@@ -70,6 +70,31 @@ def dask_cluster(key: Key, spec: FlowRunSpec, settings: Settings, replicas: int,
             "worker": {
                 "replicas": replicas,
                 **_fitted(work_template, names.COMPONENT_WORKER, work, "spec.cluster.workers.template"),
+            },
+        },
+    }
+
+
+def dask_worker_group(
+    key: Key, spec: FlowRunSpec, group: WorkerGroup, settings: Settings, replicas: int, keys: str
+) -> Object:
+    """Return the DaskWorkerGroup of further workers, which join the scheduler of the owner's DaskCluster."""
+    metadata = child_metadata(key, names.COMPONENT_CLUSTER)
+    cluster, field = metadata["name"], f"workerGroups[{group.name}]"
+    address = scheduler_address(cluster, key.namespace, settings)
+    program = _worker_program(group, address)
+    containers = [_worker(group, cluster_image(spec, settings), settings, program, address)]
+    template = cluster_template(key, group, field, containers, settings, keys, DASK_TLS_ONLY, group.name)
+    labels = {**metadata["labels"], names.LABEL_WORKER_GROUP: group.name}
+    return {
+        "apiVersion": DASK_WORKER_GROUP.api_version,
+        "kind": DASK_WORKER_GROUP.kind,
+        "metadata": {**metadata, "name": names.group_name(cluster, group.name), "labels": labels},
+        "spec": {
+            "cluster": cluster,
+            "worker": {
+                "replicas": replicas,
+                **_fitted(template, names.COMPONENT_WORKER, program, f"spec.cluster.{field}.template"),
             },
         },
     }

@@ -48,6 +48,7 @@ def driver_job(
     adapts: bool | None = None,
     parameters: str | None = None,
     backoff_limit: int | None = None,
+    uses: str | None = None,
 ) -> Object:
     """The Job of a run that has a flow.
 
@@ -60,6 +61,7 @@ def driver_job(
         adapts: whether its workers follow the work from the start; None where the driver cannot change their number.
         parameters: name of the ConfigMap with the flow's parameters; None where it has none.
         backoff_limit: failed attempts that others follow; None for that of the spec.
+        uses: UID of the SharedCluster that it uses; None where it uses none.
     """
     assert spec.flow is not None
     metadata = child_metadata(key, names.COMPONENT_DRIVER)
@@ -80,8 +82,9 @@ def driver_job(
         pod["volumes"] = volumes
     if parameters is not None:
         pod = with_parameters(pod, parameters)
+    labels = metadata["labels"] if uses is None else {**metadata["labels"], names.LABEL_USES: uses}
     template = {
-        "metadata": {"labels": metadata["labels"]},
+        "metadata": {"labels": labels},
         "spec": with_keys(pod, keys, DASK),
     }
     return {
@@ -97,7 +100,12 @@ def driver_job(
 
 
 def _container(
-    key: Key, spec: FlowRunSpec, flow: Flow, settings: Settings, address: str | None, adapts: bool | None
+    key: Key,
+    spec: FlowRunSpec,
+    flow: Flow,
+    settings: Settings,
+    address: str | None,
+    adapts: bool | None,
 ) -> dict[str, Any]:
     body = container(
         names.COMPONENT_DRIVER, flow_image(spec, settings), ["flowcluster", "run", literal(flow.entrypoint)], settings
@@ -112,7 +120,7 @@ def _container(
         "PYTHONUNBUFFERED": "1",
     }
     if spec.cluster is not None and address is not None:
-        environment[driver.ENV_CLUSTER_KIND] = spec.cluster.kind
+        environment[driver.ENV_CLUSTER_KIND] = spec.cluster.kind or ""
         environment[driver.ENV_CLUSTER_ADDRESS] = address
         environment[driver.ENV_CLUSTER_TIMEOUT] = str(max(spec.start_deadline_seconds, _LEAST_WAIT_SECONDS))
         if adapts is not None:

@@ -14,7 +14,7 @@ from flowcluster_api import names
 from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.defaults import RunDefaults
 from flowcluster_operator.model import Create
-from flowcluster_operator.resources import DASK_CLUSTER, JOB, RAY_CLUSTER, Object
+from flowcluster_operator.resources import DASK_CLUSTER, DASK_WORKER_GROUP, DEPLOYMENT, JOB, RAY_CLUSTER, Object
 from flowcluster_operator.template_rules import RULES
 
 #: Prefixes of labels and annotations by which tools recognise the objects that they manage: children are not theirs.
@@ -67,6 +67,12 @@ def inheriting(create: Create, from_run: Inheritance) -> Create:
     elif body["kind"] == DASK_CLUSTER.kind:
         parts = {name: _part(body["spec"][name], name, from_run) for name in ("scheduler", "worker")}
         body = {**body, "spec": {**body["spec"], **parts}}
+    elif body["kind"] == DASK_WORKER_GROUP.kind:
+        worker = _part(body["spec"]["worker"], "worker", from_run)
+        body = {**body, "spec": {**body["spec"], "worker": worker}}
+    elif body["kind"] == DEPLOYMENT.kind:
+        template = _pod_template(body["spec"]["template"], names.COMPONENT_KEEPER, from_run)
+        body = {**body, "spec": {**body["spec"], "template": template}}
     elif body["kind"] == RAY_CLUSTER.kind:
         body = {**body, "spec": _ray(body["spec"], metadata, from_run)}
     return dataclasses.replace(create, body={**body, "metadata": metadata})
@@ -103,7 +109,7 @@ def _without(template: Object, label: str) -> Object:
 
 
 def _pod_template(template: Object, part: str, from_run: Inheritance) -> Object:
-    """A pod template with what its pods inherit; `part` is driver, scheduler or workers."""
+    """A pod template with what its pods inherit; `part` is driver, scheduler, workers or keeper."""
     defaults, spec = from_run.defaults, template["spec"]
     more: Object = {}
     if secrets := _secrets(spec, part, from_run):

@@ -1,23 +1,33 @@
 """Names, labels and ownership of children: the one place that decides them.
 
-A run owns an object when a chain of *controller* owner references leads from the object to the FlowRun. All objects
-of a chain are in one namespace, as Kubernetes demands. Labels prove nothing: anyone can copy them.
+An owner is a FlowRun or a SharedCluster. It owns an object when a chain of *controller* owner references leads from the
+object to it. All objects of a chain are in one namespace, as Kubernetes demands. Labels prove nothing: anyone can copy
+them.
 
-The FlowRun controls the run's Lease, and the Lease controls all other objects that the operator creates: one DELETE of
-the Lease deletes the run's cluster, driver and rights. The chain of these objects does not depend on the Lease, as the
-run's driver can change it: their own name and reference are the proof.
+The owner controls its Lease, and the Lease controls all other objects that the operator creates: one DELETE of the
+Lease deletes the cluster, the driver or keeper, and its rights. The chain of these objects does not depend on the
+Lease, as the driver or keeper can change it: their own name and reference are the proof.
 """
 
 from __future__ import annotations
 
 from flowcluster_api import names
 from flowcluster_operator.model import Key
-from flowcluster_operator.resources import ACCESS, LEASE, NETWORK_POLICY, ROOTS, Object, Resource
+from flowcluster_operator.resources import (
+    ACCESS,
+    DASK_WORKER_GROUP,
+    DEPLOYMENT,
+    LEASE,
+    NETWORK_POLICY,
+    ROOTS,
+    Object,
+    Resource,
+)  # fmt: skip
 
 #: What follows the name of a run in those of its network policies.
 POLICY_SUFFIXES = ("", "-parent", "-host")
-#: What a Lease controls and a watch or a read brings.
-_OF_LEASE = (*(resource for resource in ROOTS if resource is not LEASE), NETWORK_POLICY)
+#: What has the name of the keeper of a shared cluster.
+_OF_KEEPER = (*ACCESS, DEPLOYMENT)
 
 
 def child_metadata(key: Key, component: str) -> Object:
@@ -25,18 +35,20 @@ def child_metadata(key: Key, component: str) -> Object:
     return {
         "name": names.child_name(key.name, key.uid),
         "namespace": key.namespace,
-        "labels": names.child_labels(key.name, key.uid, component),
+        "labels": names.child_labels(key.name, key.uid, component, key.kind),
     }
 
 
 def root_name(resource: Resource, key: Key) -> str:
-    """Return the name of the object of that kind that the operator creates for the run."""
+    """Return the name of the object of that kind that the operator creates for the owner."""
+    if key.kind == names.SHARED_KIND:
+        return (names.keeper_name if resource in _OF_KEEPER else names.child_name)(key.name, key.uid)
     return (names.driver_name if resource in ACCESS else names.child_name)(key.name, key.uid)
 
 
 def owner_reference(key: Key) -> Object:
-    """Return the reference that makes the FlowRun the controller of a child."""
-    return {**names.reference(key.name, key.uid), "controller": True, "blockOwnerDeletion": True}
+    """Return the reference that makes the FlowRun or SharedCluster the controller of a child."""
+    return {**names.reference(key.name, key.uid, key.kind), "controller": True, "blockOwnerDeletion": True}
 
 
 def lease_reference(lease: Object) -> Object:
@@ -64,12 +76,18 @@ def controller(obj: Object) -> Object | None:
 
 def controlling_run(obj: Object) -> Key | None:
     """Return the run whose FlowRun is the direct controller of `obj`, which may be a FlowRun itself."""
+    owner = controlling_owner(obj)
+    return owner if owner is not None and owner.kind == names.KIND else None
+
+
+def controlling_owner(obj: Object) -> Key | None:
+    """Return the owner that is the direct controller of `obj`."""
     owner = controller(obj)
-    if owner is None or owner.get("kind") != names.KIND:
+    if owner is None or owner.get("kind") not in names.OWNER_LABELS:
         return None
     if str(owner.get("apiVersion")).partition("/")[0] != names.GROUP:
         return None
-    return Key(obj["metadata"]["namespace"], owner["name"], owner["uid"])
+    return Key(obj["metadata"]["namespace"], owner["name"], owner["uid"], owner["kind"])
 
 
 def is_controlled_alike(obj: Object, other: Object) -> bool:
@@ -81,8 +99,8 @@ def is_controlled_alike(obj: Object, other: Object) -> bool:
 
 
 def owned_by(obj: Object, key: Key) -> bool:
-    """Whether the run's FlowRun is the direct controller of `obj`: namespace, name and UID agree."""
-    return controlling_run(obj) == key
+    """Whether the FlowRun or SharedCluster is the direct controller of `obj`: namespace, name, UID and kind agree."""
+    return controlling_owner(obj) == key
 
 
 def controlling_lease(obj: Object) -> tuple[str, str] | None:
@@ -93,24 +111,42 @@ def controlling_lease(obj: Object) -> tuple[str, str] | None:
     return (owner["name"], owner["uid"]) if str(owner.get("apiVersion")).partition("/")[0] == LEASE.group else None
 
 
-def owning_run(resource: Resource, obj: Object) -> Key | None:
-    """Return the run of what the operator creates for a run: the FlowRun controls it, or the run's Lease."""
-    return controlling_run(obj) or _run_of_lease(resource, obj)
+def owner_of(resource: Resource, obj: Object) -> Key | None:
+    """Return the owner of what the operator creates: its direct controller, or that of the Lease that controls it."""
+    return controlling_owner(obj) or _owner_of_lease(resource, obj)
 
 
-def _run_of_lease(resource: Resource, obj: Object) -> Key | None:
-    """Return the run whose Lease controls an object that the operator created.
+def labelled_owners(obj: Object) -> list[Key]:
+    """Return the owners that the labels of an object name, at most one of each kind. They prove nothing."""
+    meta = obj["metadata"]
+    labels = meta.get("labels") or {}
+    uid = labels.get(names.LABEL_RUN_UID)
+    named = [(kind, labels.get(label)) for kind, label in names.OWNER_LABELS.items()]
+    return [Key(meta["namespace"], name, uid, kind) for kind, name in named if uid and name]
 
-    The object's name and that of its controller are the proof: both contain a hash of the run's UID, which the labels
+
+def _owner_of_lease(resource: Resource, obj: Object) -> Key | None:
+    """Return the owner whose Lease controls an object that the operator created.
+
+    The object's name and that of its controller are the proof: both contain a hash of the owner's UID, which the labels
     only name. The Lease itself proves nothing: its driver can change the references and labels of the Lease, and those
     of no other object.
     """
-    meta, lease = obj["metadata"], controlling_lease(obj)
-    labels = meta.get("labels") or {}
-    name, uid = labels.get(names.LABEL_RUN), labels.get(names.LABEL_RUN_UID)
-    if lease is None or not name or not uid or lease[0] != names.child_name(name, uid):
+    if (lease := controlling_lease(obj)) is None:
         return None
-    key = Key(meta["namespace"], name, uid)
-    suffixes = POLICY_SUFFIXES if resource is NETWORK_POLICY else ("",)
-    is_named = resource in _OF_LEASE and meta["name"] in [f"{root_name(resource, key)}{suffix}" for suffix in suffixes]
-    return key if is_named else None
+    for key in labelled_owners(obj):
+        is_named = obj["metadata"]["name"] in _names_of_lease(resource, key, obj)
+        if is_named and lease[0] == names.child_name(key.name, key.uid):
+            return key
+    return None
+
+
+def _names_of_lease(resource: Resource, key: Key, obj: Object) -> list[str]:
+    """Return the names that an object of that kind can have which the Lease of the owner controls."""
+    if resource is NETWORK_POLICY:
+        suffixes = POLICY_SUFFIXES if key.kind == names.KIND else ("",)
+        return [f"{root_name(resource, key)}{suffix}" for suffix in suffixes]
+    if resource is DASK_WORKER_GROUP and key.kind == names.SHARED_KIND:
+        group = (obj["metadata"].get("labels") or {}).get(names.LABEL_WORKER_GROUP)
+        return [names.group_name(names.child_name(key.name, key.uid), group)] if group else []
+    return [root_name(resource, key)] if resource in ROOTS[key.kind] and resource is not LEASE else []

@@ -1,4 +1,4 @@
-"""Which pods reach those of a run: pods of the same run, of its parent, and of runs that use its cluster.
+"""Which pods reach those of a run or a shared cluster: its own, those of a parent, and of runs that use its cluster.
 
 Network policies add up. A run whose driver uses pods of another run therefore opens those pods by a policy of its own,
 which is deleted with it. That policy names the other run, too: where it is the only one, it must not close pods to
@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flowcluster_api import names
+from flowcluster_operator.desired.fingerprint import digest
 from flowcluster_operator.desired.metadata import child_metadata
 from flowcluster_operator.model import Create, Key
 from flowcluster_operator.resources import NETWORK_POLICY, Object
@@ -20,15 +21,18 @@ from flowcluster_operator.resources import NETWORK_POLICY, Object
 _CLUSTER = (*names.LEADERS.values(), names.COMPONENT_WORKER)
 
 
-def network_policies(key: Key, parent: str | None = None, host: str | None = None) -> list[Create]:
+def network_policies(
+    key: Key, parent: str | None = None, host: str | None = None, shared: str | None = None
+) -> list[Create]:
     """Return the policies of a run.
 
     Args:
         key: the run.
         parent: UID of the run whose driver uses the run's cluster. Ray's workers connect to that driver, too.
         host: UID of the run whose cluster the run's driver uses.
+        shared: UID of the SharedCluster that the run's driver uses. The policy of that cluster admits the driver.
     """
-    others = [uid for uid in (parent, host) if uid is not None]
+    others = [uid for uid in (parent, host, shared) if uid is not None]
     policies = [_policy(key, "", {names.LABEL_RUN_UID: key.uid}, None, [key.uid, *others])]
     if parent is not None:
         policies.append(
@@ -37,6 +41,41 @@ def network_policies(key: Key, parent: str | None = None, host: str | None = Non
     if host is not None:
         policies.append(_policy(key, "-host", {names.LABEL_RUN_UID: host}, _CLUSTER, [host, key.uid]))
     return [Create(NETWORK_POLICY, policy) for policy in policies]
+
+
+def shared_network_policy(key: Key, namespaces: Sequence[str]) -> Object:
+    """Return the policy of a shared cluster: its pods, and those of the runs that use it, reach its pods.
+
+    A label has a hash of the namespaces: the operator keeps only metadata of network policies.
+
+    Args:
+        key: the shared cluster.
+        namespaces: further namespaces whose runs can use it.
+    """
+    user: Object = {"matchLabels": {names.LABEL_USES: key.uid}}
+    sources: list[Object] = [
+        {"podSelector": {"matchLabels": {names.LABEL_RUN_UID: key.uid}}},
+        {"podSelector": user},
+    ]
+    if namespaces:
+        named = {"matchExpressions": [_among(_NAMESPACE_NAME, sorted(namespaces))]}
+        sources.append({"namespaceSelector": named, "podSelector": user})
+    metadata = child_metadata(key, names.COMPONENT_CLUSTER)
+    labels = {**metadata["labels"], names.LABEL_TEMPLATE: digest(sorted(namespaces))}
+    return {
+        "apiVersion": NETWORK_POLICY.api_version,
+        "kind": NETWORK_POLICY.kind,
+        "metadata": {**metadata, "labels": labels},
+        "spec": {
+            "podSelector": {"matchLabels": {names.LABEL_RUN_UID: key.uid}},
+            "policyTypes": ["Ingress"],
+            "ingress": [{"from": sources}],
+        },
+    }
+
+
+#: The label of every namespace with its name, which the API server sets and no client can change.
+_NAMESPACE_NAME = "kubernetes.io/metadata.name"
 
 
 def _policy(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from flowcluster_api import names, offers
@@ -15,12 +16,12 @@ from flowcluster_operator.desired.offered import offered, start_options
 from flowcluster_operator.desired.pods import CONTAINER_SECURITY, cluster_image, container
 from flowcluster_operator.desired.relay import FILE_MARK, relay
 from flowcluster_operator.desired.tls import FOLDER
-from flowcluster_operator.model import Key, Scale
+from flowcluster_operator.model import Group, Key, Scale
 from flowcluster_operator.resources import RAY_CLUSTER, Object
 from flowcluster_operator.settings import Settings
 
 GCS_PORT, CLIENT_PORT, DASHBOARD_PORT, AGENT_PORT = 6379, 10001, 8265, 52365
-#: The one group of workers.
+#: The group of the workers of `spec.cluster.workers`.
 GROUP = "workers"
 #: What KubeRay may count on; it is not told the image's own version, which nobody knows before it runs.
 OLDEST = "2.54.0"
@@ -51,7 +52,9 @@ def head_host(name: str, namespace: str, settings: Settings) -> str:
     return f"{head_service(name)}.{namespace}.svc.{settings.cluster_domain}"
 
 
-def ray_cluster(key: Key, spec: FlowRunSpec, settings: Settings, scale: Scale, keys: str) -> Object:
+def ray_cluster(
+    key: Key, spec: FlowRunSpec, settings: Settings, scale: Scale, keys: str, groups: Sequence[Group] = ()
+) -> Object:
     """The RayCluster with so many workers, which lets in who knows the token in that Secret.
 
     Ray's own autoscaler sets the number of workers within the bounds. It is a container of the head's pod and cannot be
@@ -78,20 +81,26 @@ def ray_cluster(key: Key, spec: FlowRunSpec, settings: Settings, scale: Scale, k
                 "template": _once(with_autoscaler_token(head)),
             },
             "workerGroupSpecs": [
-                {
-                    "groupName": GROUP,
-                    "replicas": scale.target,
-                    "minReplicas": scale.minimum,
-                    "maxReplicas": scale.maximum,
-                    "rayStartParams": start_options(workers),
-                    "template": _once(
-                        cluster_template(
-                            key, workers, "workers", [_worker(spec, workers, image, settings)], settings, keys, {}
-                        )
-                    ),
-                }
+                _group(key, spec, workers, scale, settings, keys),
+                *(_group(key, spec, group.workers, group.scale, settings, keys, group.name) for group in groups),
             ],
         },
+    }
+
+
+def _group(
+    key: Key, spec: FlowRunSpec, workers: Workers, scale: Scale, settings: Settings, keys: str, name: str = ""
+) -> Object:
+    """Return a group of workers; without a name, that of `spec.cluster.workers`."""
+    containers = [_worker(spec, workers, cluster_image(spec, settings), settings)]
+    field = f"workerGroups[{name}]" if name else "workers"
+    return {
+        "groupName": name or GROUP,
+        "replicas": scale.target,
+        "minReplicas": scale.minimum,
+        "maxReplicas": scale.maximum,
+        "rayStartParams": start_options(workers),
+        "template": _once(cluster_template(key, workers, field, containers, settings, keys, {}, name)),
     }
 
 

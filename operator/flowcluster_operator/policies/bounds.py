@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from flowcluster_api import names
-from flowcluster_operator.backends.base import Backend
+from flowcluster_operator.backends.base import Sizes
 from flowcluster_operator.model import Observed, Resizing, Scale, SetWorkers, identity
 
 
-def rebounding(observed: Observed, backend: Backend, scale: Scale) -> Resizing:
+def rebounding(observed: Observed, backend: Sizes, scale: Scale) -> Resizing:
     """The next step towards these bounds.
 
     The upper one is lowered no further than to the number of workers that there are: Ray's autoscaler would stop those

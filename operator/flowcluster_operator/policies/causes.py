@@ -209,6 +209,8 @@ def _reference_unusable(observed: Observed) -> Cause | None:
     if not observed.is_guest:
         return None
     verdict = readiness(observed, Scale(0, 0, 0))
+    if observed.uses_shared and verdict.reason in (c.WAITING, c.WAKING):
+        return None  # it starts: nothing holds the run up
     return None if verdict.ready else Cause(verdict.reason, verdict.message, names.COMPONENT_CLUSTER)
 
 

@@ -95,10 +95,12 @@ def _create(
 
 
 def _bounded(request_spec: Object, parent: FlowRunSpec, settings: Settings) -> Object:
-    """Lower an upper bound to the parent's, and take the parent's resources where the request names none."""
+    """Lower an upper bound to the parent's, and take the parent's resources, priority and share where it names none."""
     cluster = request_spec.get("cluster")
-    if not isinstance(cluster, dict) or "ref" in cluster:
+    if not isinstance(cluster, dict):
         return request_spec
+    if "ref" in cluster:
+        return request_spec | {"cluster": cluster | {"ref": _like_parent(cluster["ref"], parent)}}
     parts: Object = {}
     for part in ("workers", "scheduler"):
         own = cluster.get(part, {})
@@ -114,6 +116,14 @@ def _bounded(request_spec: Object, parent: FlowRunSpec, settings: Settings) -> O
     if isinstance(maximum, int) and maximum > limit:
         parts["workers"] = workers | {"maximum": limit}
     return request_spec | {"cluster": cluster | parts}
+
+
+def _like_parent(ref: Any, parent: FlowRunSpec) -> Any:
+    """Return a reference with the parent's priority and share where it has none."""
+    theirs = parent.cluster.ref if parent.cluster is not None else None
+    if theirs is None or not isinstance(ref, dict):
+        return ref
+    return theirs.model_dump(by_alias=True, exclude_none=True, include={"priority", "share"}) | ref
 
 
 def _of_class(spec: Object, operator_class: str | None) -> Object:

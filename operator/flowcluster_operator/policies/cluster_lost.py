@@ -10,6 +10,7 @@ from flowcluster_operator.model import Blocked, Observed, PodFacts
 from flowcluster_operator.policies.advice import advice
 from flowcluster_operator.policies.causes import out_of_memory
 from flowcluster_operator.policies.parts import part_of
+from flowcluster_operator.policies.shared_use import shared_lost
 from flowcluster_operator.resources import CLUSTERS, JOB, LEASE, Object
 
 #: Kinds of which an object without an owner shows that the run has had a Lease.
@@ -29,7 +30,12 @@ def lease_lost(observed: Observed, status: Object) -> str | None:
     left = [obj for obj in observed.orphans if obj["kind"] in _OF_LEASE]
     if not (named or observed.cluster or observed.job or left):
         return None
-    return "the run's Lease was deleted, and with it all that the run had"
+    owner = _owner(observed)
+    return f"the {owner}'s Lease was deleted, and with it all that the {owner} had"
+
+
+def _owner(observed: Observed) -> str:
+    return "run" if observed.key.kind == names.KIND else "shared cluster"
 
 
 def cluster_lost(observed: Observed, status: Object) -> str | None:
@@ -37,10 +43,12 @@ def cluster_lost(observed: Observed, status: Object) -> str | None:
     known: Object = status.get("cluster") or {}
     if not known.get("name"):
         return None
+    if observed.uses_shared:
+        return shared_lost(observed, known)
     if observed.is_guest:
         return _reference_lost(observed, known) if known.get("scheduler") else None
     if observed.cluster is None or "deletionTimestamp" in observed.cluster["metadata"]:
-        return f"{known['kind']}Cluster {known['name']} was deleted while the run needed it"
+        return f"{known['kind']}Cluster {known['name']} was deleted while the {_owner(observed)} needed it"
     identity = known.get("scheduler")
     if identity is None:
         return None

@@ -7,7 +7,7 @@ from typing import Any
 
 from flowcluster_api import quantities
 from flowcluster_api.v1alpha1 import FlowRunSpec, Workers
-from flowcluster_api.v1alpha1.spec import Resources
+from flowcluster_api.v1alpha1.spec import ClusterRef, Resources
 from flowcluster_operator.desired.pods import cluster_image, flow_image
 from flowcluster_operator.settings import Settings
 
@@ -50,12 +50,23 @@ def _flow_beyond(child: FlowRunSpec, parent: FlowRunSpec, settings: Settings) ->
 def _image_beyond(child: FlowRunSpec, parent: FlowRunSpec, settings: Settings) -> str | None:
     if child.cluster is None:
         return None
-    ref = parent.cluster.ref if parent.cluster is not None else None
-    if child.cluster.ref is not None and child.cluster.ref != ref:
-        return "spec.cluster.ref names a cluster that the parent does not use"
+    if child.cluster.ref is not None and (beyond_ref := _ref_beyond(child.cluster.ref, parent)) is not None:
+        return beyond_ref
     known = {settings.default_image, flow_image(parent, settings), cluster_image(parent, settings)}
     if cluster_image(child, settings) not in known:
         return f"spec.cluster.image {cluster_image(child, settings)} is not an image of the parent"
+    return None
+
+
+def _ref_beyond(ref: ClusterRef, parent: FlowRunSpec) -> str | None:
+    """Return how a reference exceeds the parent's: the driver has credentials of no other shared cluster."""
+    theirs = parent.cluster.ref if parent.cluster is not None else None
+    if theirs is None or (ref.kind, ref.name, ref.namespace) != (theirs.kind, theirs.name, theirs.namespace):
+        return "spec.cluster.ref names a cluster that the parent does not use"
+    if (ref.priority or 0) > (theirs.priority or 0):
+        return "spec.cluster.ref.priority is larger than that of the parent"
+    if theirs.share is not None and (ref.share is None or ref.share.threads > theirs.share.threads):
+        return "spec.cluster.ref.share is larger than that of the parent"
     return None
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from flowcluster_api import conditions as c
 from flowcluster_api import names
 from flowcluster_operator.model import Observed, PodFacts, Scale
+from flowcluster_operator.policies.shared_use import can_use, shared_name, unusable
 
 
 class Readiness(NamedTuple):
@@ -26,6 +27,10 @@ def readiness(observed: Observed, scale: Scale) -> Readiness:
     cluster = observed.spec.cluster
     if cluster is None:
         return Readiness(True, c.NO_CLUSTER, "the run has no cluster of its own")
+    if observed.uses_shared:
+        reason, message = unusable(observed) or (c.CLUSTER_USABLE, f"uses {shared_name(observed)}")
+        return Readiness(reason == c.CLUSTER_USABLE, reason, message)
+    assert cluster.kind is not None
     if cluster.ref is not None:
         return _of_reference(observed, f"{cluster.kind}Cluster {cluster.ref.name}", names.LEADERS[cluster.kind])
     waiting, leader = [], names.LEADERS[cluster.kind]
@@ -58,6 +63,8 @@ def _of_reference(observed: Observed, cluster: str, leader: str) -> Readiness:
 
 def is_usable(observed: Observed) -> bool:
     """Whether the scheduler or head of the run's cluster takes connections."""
+    if observed.uses_shared:
+        return can_use(observed)
     if ready_leader(observed) is None:
         return False
     if not observed.is_guest:

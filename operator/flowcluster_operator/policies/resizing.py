@@ -11,7 +11,7 @@ from __future__ import annotations
 import zlib
 
 from flowcluster_api import names
-from flowcluster_operator.backends.base import Backend
+from flowcluster_operator.backends.base import Sizes
 from flowcluster_operator.model import Delete, Observed, Resizing, Scale, SetWorkers, identity
 from flowcluster_operator.resources import DEPLOYMENT, Object
 
@@ -25,7 +25,7 @@ PATIENCE_SECONDS = 60.0
 _LONGEST_SECONDS, _TAKEN_SECONDS = 600.0, 5.0
 
 
-def resizing(observed: Observed, backend: Backend, scale: Scale) -> Resizing:
+def resizing(observed: Observed, backend: Sizes, scale: Scale) -> Resizing:
     """The next step towards `scale`."""
     cluster, target = observed.cluster, scale.target
     if cluster is None or "deletionTimestamp" in cluster["metadata"] or not backend.acted_on(observed):
@@ -92,12 +92,12 @@ def _number(
     requested: int, live: int, target: int, same: float, lowered: float, patience: float
 ) -> tuple[int | None, float | None]:
     """Return the number to ask for, if another one, and seconds until there may be one."""
-    if requested == live:
-        if target <= live:
+    if requested <= live:
+        # Fewer than there are: a retry lowered the number, and late workers came; or another client wants fewer. The
+        # upstream operator removes workers then, by its own choice. It does not where all of them are requested again.
+        if target < live or target == requested:
             return None, None
         return (target, None) if lowered >= SEEN_SECONDS else (None, SEEN_SECONDS - lowered)
-    if requested < live:
-        return None, None  # somebody else asked for fewer: the upstream operator removes them
     if target > requested:
         return target, None
     # Workers were deleted, or are being made. Before they can be requested again, the number has to change.

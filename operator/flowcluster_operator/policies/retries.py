@@ -55,10 +55,11 @@ def after_loss(observed: Observed) -> int | None:
     """Return the attempts that count once the cluster is lost; None where the run is not tried on another cluster.
 
     The last attempt is the one that the loss ended, also when its driver failed of it first. A run whose driver is
-    elsewhere ends: that driver has to learn of the loss. So does one on a cluster that is not its own.
+    elsewhere ends: that driver has to learn of the loss. So does one on a cluster that another party made: nothing
+    builds that again.
     """
     spec = observed.spec
-    if spec is None or spec.flow is None or observed.is_guest:
+    if spec is None or spec.flow is None or (observed.is_guest and not observed.uses_shared):
         return None
     pods, flow = attempts(observed), _flow(observed)
     if pods and pods[-1].ended is not None and pods[-1].ended.exit_code == driver.EXIT_NOT_STARTED:

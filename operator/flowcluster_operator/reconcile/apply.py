@@ -25,7 +25,16 @@ from flowcluster_operator.model import (
     Rejection,
     SetWorkers,
 )  # fmt: skip
-from flowcluster_operator.resources import CONFIG_MAP, EVENT, FLOW_RUN, ROLE_BINDING, SECRET, Object, Resource
+from flowcluster_operator.resources import (
+    CONFIG_MAP,
+    DASK_WORKER_GROUP,
+    EVENT,
+    OWNERS,
+    ROLE_BINDING,
+    SECRET,
+    Object,
+    Resource,
+)  # fmt: skip
 from flowcluster_operator.store import Store
 
 _logger = logging.getLogger(__name__)
@@ -43,15 +52,15 @@ async def apply(
         The children that the API server refused to create.
 
     Raises:
-        Conflict: the FlowRun changed since it was observed.
-        NotFound: the API server does not know yet what it was sent before, or the FlowRun is gone.
+        Conflict: the FlowRun or SharedCluster changed since it was observed.
+        NotFound: the API server does not know yet what it was sent before, or the FlowRun or SharedCluster is gone.
         ApiUnavailable, Refused: an action failed; where several did, the error of the first one in the plan.
     """
     outcomes = await asyncio.gather(
         *(_act(action, observed.key, store, memory, kube) for action in plan.actions), return_exceptions=True
     )
     if plan.status is not None and observed.run is not None:
-        await _write_status({**observed.run, "status": plan.status}, store, kube)
+        await _write_status(observed.key, {**observed.run, "status": plan.status}, store, kube)
         memory.reports.wrote(observed.key, asyncio.get_running_loop().time())
     clock = asyncio.get_running_loop().time()
     for event in plan.events:
@@ -63,16 +72,17 @@ async def apply(
     return [outcome for outcome in outcomes if isinstance(outcome, Rejection)]
 
 
-async def _write_status(run: Object, store: Store, kube: Kube) -> None:
-    meta = {field: run["metadata"][field] for field in ("name", "namespace", "uid", "resourceVersion")}
+async def _write_status(key: Key, owner: Object, store: Store, kube: Kube) -> None:
+    resource, meta = OWNERS[key.kind], owner["metadata"]
+    meta = {field: meta[field] for field in ("name", "namespace", "uid", "resourceVersion")}
     # The API server takes only the status: the spec, with its parameters, can be large.
-    body = {"apiVersion": FLOW_RUN.api_version, "kind": FLOW_RUN.kind, "metadata": meta, "status": run["status"]}
+    body = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": meta, "status": owner["status"]}
     try:
-        written = await kube.replace_status(FLOW_RUN, body)
+        written = await kube.replace_status(resource, body)
     except (Conflict, NotFound):
-        store.remove(FLOW_RUN, run["metadata"]["uid"])  # the next pass reads it: the watch may be late
+        store.doubt(meta["uid"])  # the next pass reads it: the watch may be late
         raise
-    store.put(FLOW_RUN, written)
+    store.put(resource, written)
 
 
 async def _act(action: Action, key: Key, store: Store, memory: Memory, kube: Kube) -> Rejection | None:
@@ -80,8 +90,12 @@ async def _act(action: Action, key: Key, store: Store, memory: Memory, kube: Kub
         return await _create_of_lease(action.resource, action.body, key, memory, kube)
     if isinstance(action, Create):
         return await _create(action, key, store, kube)
-    is_retry = isinstance(action, SetWorkers) and action.is_retry
-    if is_retry and not memory.requests.claim(key, asyncio.get_running_loop().time()):
+    now = asyncio.get_running_loop().time()
+    if (
+        isinstance(action, SetWorkers)
+        and action.is_retry
+        and not memory.requests.claim(key, now, _group(action, key, store))
+    ):
         return None  # the plan has the run looked at again
     try:
         answer = await _change(action, key, kube)
@@ -95,6 +109,13 @@ async def _act(action: Action, key: Key, store: Store, memory: Memory, kube: Kub
     elif answer.get("kind") == action.resource.kind:
         store.put(action.resource, answer)
     return None
+
+
+def _group(action: SetWorkers, key: Key, store: Store) -> str:
+    """Return the further worker group whose workers an action requests; empty for the cluster's own workers."""
+    if action.resource is not DASK_WORKER_GROUP or (found := store.child(key, action.uid)) is None:
+        return ""
+    return str((found["metadata"].get("labels") or {}).get(names.LABEL_WORKER_GROUP, ""))
 
 
 async def _change(action: Delete | SetWorkers | DropFinalizers, key: Key, kube: Kube) -> Object:
@@ -130,7 +151,7 @@ async def _create(action: Create, key: Key, store: Store, kube: Kube) -> Rejecti
     except Conflict as conflict:
         if (found := await _find(resource, name, key, kube)) is None:
             raise  # deleted in between, or the conflict is about something else, such as a quota
-        return _adopt(action, found, store, conflict)
+        return _adopt(action, found, key, store, conflict)
     except (Refused, NotFound) as error:
         if resource is ROLE_BINDING and isinstance(error, NotFound):
             raise  # the API server does not know the new Role yet
@@ -163,7 +184,7 @@ async def _find(resource: Resource, name: str, key: Key, kube: Kube) -> Object |
         return None
 
 
-def _adopt(action: Create, found: Object, store: Store, conflict: Conflict) -> Rejection | None:
+def _adopt(action: Create, found: Object, key: Key, store: Store, conflict: Conflict) -> Rejection | None:
     """Take an object of that name if its controller is that of the object to be created.
 
     An earlier pass created it and did not see the answer.
@@ -172,7 +193,8 @@ def _adopt(action: Create, found: Object, store: Store, conflict: Conflict) -> R
         store.put(action.resource, found)
         return None
     kind, name = action.resource.kind, found["metadata"]["name"]
-    message = f"a {kind} of this name exists and is not the run's"
+    noun = "run" if key.kind == names.KIND else "shared cluster"
+    message = f"a {kind} of this name exists and is not the {noun}'s"
     return Rejection(kind, name, conflict.status, message)
 
 
@@ -187,7 +209,7 @@ async def _emit(event: Emit, observed: Observed, kube: Kube, now: dt.datetime) -
         "message": event.message,
         "involvedObject": {
             "apiVersion": names.API_VERSION,
-            "kind": names.KIND,
+            "kind": key.kind,
             "name": key.name,
             "namespace": key.namespace,
             "uid": key.uid,

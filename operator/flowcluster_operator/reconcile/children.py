@@ -1,4 +1,4 @@
-"""The children that a run has now: in the store, or on the API server where the store lacks them."""
+"""The children that an owner has now: in the store, or on the API server where the store lacks them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from flowcluster_operator.desired.metadata import controlling_lease, owned_by, r
 from flowcluster_operator.errors import NotFound
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.model import Key, identity
-from flowcluster_operator.resources import CLUSTERS, FLOW_RUN, JOB, LEASE, Object, Resource
+from flowcluster_operator.resources import CLUSTERS, JOB, LEASE, OWNERS, Object, Resource
 from flowcluster_operator.store import Store
 
 
 def owned(store: Store, resource: Resource, key: Key) -> Object | None:
-    """Return the object of that kind that the run has now: the FlowRun controls its Lease, and the Lease the others.
+    """Return the object of that kind that the owner has now: the owner controls its Lease, and the Lease the others.
 
     Its name counts: a driver can give its own Lease another owner. What an earlier Lease controlled is being deleted.
     """
@@ -27,7 +27,7 @@ def _is_own(resource: Resource, obj: Object, store: Store, key: Key) -> bool:
 
 
 def _is_of_lease(obj: Object, store: Store, key: Key) -> bool:
-    """Whether the run's Lease controls an object."""
+    """Whether the owner's Lease controls an object."""
     if (owner := controlling_lease(obj)) is None or owner[0] != root_name(LEASE, key):
         return False
     lease = store.child(key, owner[1])
@@ -41,21 +41,35 @@ def has_had_children(store: Store, key: Key, status: Object) -> bool:
 
 
 def own_cluster(store: Store, key: Key) -> Object | None:
-    """Return the cluster resource of the run, of whichever kind."""
+    """Return the cluster resource of the owner, of whichever kind."""
     found = (owned(store, backend.resource, key) for backend in BACKENDS.values())
     return next((cluster for cluster in found if cluster is not None), None)
 
 
 async def confirm_gone(store: Store, kube: Kube, resource: Resource, key: Key, name: str) -> Object | None:
-    """Read an object that the store does not have; None when it does not exist, or is not the run's."""
+    """Read a child that the store does not have; None when it does not exist, or is not the owner's."""
     try:
         found = await kube.get(resource, key.namespace, name)
     except NotFound:
         return None
-    if resource is FLOW_RUN and found["metadata"]["uid"] != key.uid:
-        return None  # a namesake
-    if not (resource is FLOW_RUN or _is_own(resource, found, store, key)):
-        return None  # of another run, or of a stranger
+    if not _is_own(resource, found, store, key):
+        return None  # of another owner, or of a stranger
+    store.put(resource, found)
+    return found
+
+
+async def read_owner(store: Store, kube: Kube, key: Key) -> Object | None:
+    """Return a FlowRun or SharedCluster from the store, or read it; None when it does not exist."""
+    if (known := store.owner(key)) is not None:
+        return known
+    resource = OWNERS[key.kind]
+    try:
+        found = await kube.get(resource, key.namespace, key.name)
+    except NotFound:
+        found = None
+    if found is None or found["metadata"]["uid"] != key.uid:  # or it is a namesake
+        store.forget_uses(key)
+        return None
     store.put(resource, found)
     return found
 

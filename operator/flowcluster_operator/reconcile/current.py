@@ -1,9 +1,9 @@
-"""Check, before children are created, that the FlowRun still is what the decision was made for.
+"""Check, before children are created, that the FlowRun or SharedCluster still is what the decision was made for.
 
 Watches lag, and not all by the same time. After an interruption, the watch of a child's kind can report the child as
-deleted before the watch of FlowRuns reports that the run was deleted, too; without this check the operator would create
-the child of a run that does not exist. Children are created for a new run, whose status was written a moment before,
-and rarely after that, so the check costs few reads.
+deleted before the watch of its owner's kind reports that the owner was deleted, too; without this check the operator
+would create the child of an owner that does not exist. Children are created for a new owner, whose status was written a
+moment before, and rarely after that, so the check costs few reads.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from flowcluster_operator.errors import NotFound
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.memory import Memory
 from flowcluster_operator.model import Create, Observed, Plan
-from flowcluster_operator.resources import FLOW_RUN
+from flowcluster_operator.resources import OWNERS
 from flowcluster_operator.store import Store
 
-#: Seconds for which the write of a status proves that its FlowRun exists.
+#: Seconds for which the write of a status proves that its owner exists.
 PROVEN_SECONDS = 5.0
 
 
@@ -25,20 +25,21 @@ async def is_current(plan: Plan, observed: Observed, store: Store, memory: Memor
     """Return whether the plan can be carried out. If not, the store has the state for the next decision.
 
     Raises:
-        ApiUnavailable, Refused: the FlowRun could not be read.
+        ApiUnavailable, Refused: the FlowRun or SharedCluster could not be read.
     """
     key, run = observed.key, observed.run
+    resource = OWNERS[key.kind]
     if run is None or not any(isinstance(action, Create) for action in plan.actions):
         return True
     written = memory.reports.last_written(key)
     if written is not None and asyncio.get_running_loop().time() - written < PROVEN_SECONDS:
         return True
     try:
-        found = await kube.get(FLOW_RUN, key.namespace, key.name)
+        found = await kube.get(resource, key.namespace, key.name)
     except NotFound:
         found = None
     if found is None or found["metadata"]["uid"] != key.uid:
-        store.remove(FLOW_RUN, key.uid, is_gone=True)
+        store.remove(resource, key.uid, is_gone=True)
         return False
-    store.put(FLOW_RUN, found)
+    store.put(resource, found)
     return bool(found["metadata"]["resourceVersion"] == run["metadata"]["resourceVersion"])

@@ -11,7 +11,7 @@ import datetime as dt
 
 from flowcluster_api import conditions as c
 from flowcluster_operator.backends.base import Backend
-from flowcluster_operator.backends.registry import BACKENDS
+from flowcluster_operator.backends.registry import backend_of
 from flowcluster_operator.defaults import run_defaults
 from flowcluster_operator.desired.inherited import Inheritance, inheriting
 from flowcluster_operator.errors import SpecError, TemplateError
@@ -22,7 +22,7 @@ from flowcluster_operator.policies.admission import not_allowed
 from flowcluster_operator.policies.bounds import rebounding
 from flowcluster_operator.policies.causes import Cause, cause, trouble_cause
 from flowcluster_operator.policies.child_runs import requested
-from flowcluster_operator.policies.dead_node import forced, next_forced, next_unconfirmed
+from flowcluster_operator.policies.dead_node import next_unconfirmed
 from flowcluster_operator.policies.deadlines import seconds_left
 from flowcluster_operator.policies.ending import Ending, ending, is_rebuilding, is_suspended
 from flowcluster_operator.policies.lease import next_look
@@ -34,20 +34,17 @@ from flowcluster_operator.policies.retries import after_loss, limiting
 from flowcluster_operator.policies.scaling import scale
 from flowcluster_operator.reconcile import progress
 from flowcluster_operator.reconcile.missing import missing
+from flowcluster_operator.reconcile.pauses import (
+    LOOK_SECONDS,
+    REFERENCE_SECONDS,
+    RETRY_SECONDS,
+    SHORTEST_LOOK_SECONDS,
+    SHOWN_SECONDS,
+)
+from flowcluster_operator.reconcile.removal import removal
 from flowcluster_operator.resources import FLOW_RUN, Object
 from flowcluster_operator.settings import Settings
 from flowcluster_operator.status import Draft, is_true
-
-#: Seconds after which a refused child is tried again: a quota may have been raised.
-RETRY_SECONDS = 5.0
-#: Seconds between looks at what no watch tells: Events about children, the age of a silent cluster resource.
-LOOK_SECONDS = 1.5
-#: Seconds between looks at a cluster that the run uses and does not own.
-REFERENCE_SECONDS = 4.0
-#: The shortest time between two looks that nothing but a clock asks for.
-SHORTEST_LOOK_SECONDS = 0.5
-#: Seconds for which passes fail before status shows why.
-SHOWN_SECONDS = 3.0
 
 _OVER = ("Stopping", *c.FINAL_PHASES)
 
@@ -93,8 +90,7 @@ def _is_empty(observed: Observed) -> bool:
 
 
 def _backend(observed: Observed) -> Backend | None:
-    cluster = observed.spec.cluster if observed.spec else None
-    return BACKENDS[cluster.kind] if cluster else None
+    return backend_of(observed.spec.cluster if observed.spec else None)
 
 
 def _sweep(observed: Observed, settings: Settings, now: dt.datetime) -> Plan:
@@ -196,16 +192,7 @@ def _suspend(observed: Observed, draft: Draft, settings: Settings, now: dt.datet
     # The record of the children goes first: deleting them must not look like losing them.
     if (changed := draft.changed()) is not None:
         return Plan(status=changed, events=tuple(draft.events), requeue=0)
-    return Plan(requeue=None) if _is_empty(observed) else _remove(observed, settings, now)
-
-
-def _remove(observed: Observed, settings: Settings, now: dt.datetime) -> Plan:
-    """Delete what is left of a run that is to have nothing for now."""
-    looks = (teardown.stuck_in(observed, settings, now) or LOOK_SECONDS, next_forced(observed, now))
-    return Plan(
-        actions=(*teardown.removals(observed, settings, now), *forced(observed, now)),
-        requeue=min(look for look in looks if look is not None),
-    )
+    return Plan(requeue=None) if _is_empty(observed) else removal(observed, settings, now)
 
 
 def _begin_again(observed: Observed, draft: Draft, settings: Settings, lost: str, failed: int) -> Plan:
@@ -222,7 +209,7 @@ def _remove_lost(observed: Observed, draft: Draft, settings: Settings, now: dt.d
     """Delete what is left of a lost cluster, and of its driver. Names are free again when all of it is gone."""
     if held := teardown.held(observed, settings, now):
         draft.explain(c.CLUSTER_LOST, f"another cluster follows when nothing is left of the lost one: {held}")
-    return dataclasses.replace(_remove(observed, settings, now), status=draft.changed())
+    return dataclasses.replace(removal(observed, settings, now), status=draft.changed())
 
 
 def _begin(observed: Observed, draft: Draft, settings: Settings) -> Plan:
@@ -307,9 +294,9 @@ def _next_look(observed: Observed, status: Object, now: dt.datetime, *, running:
         waits.append(observed.events_due)
     if is_refused(observed):
         waits.append(RETRY_SECONDS)
-    elif not running:
+    elif not running and (observed.job is not None or not observed.uses_shared):  # a SharedCluster wakes waiting runs
         waits.append(LOOK_SECONDS)
-    if observed.is_guest:
+    if observed.is_guest and not observed.uses_shared:
         waits.append(REFERENCE_SECONDS)
     looks = (next_look(observed), next_unconfirmed(observed, now), idleness.next_look(observed, status))
     waits += [look for look in looks if look is not None]

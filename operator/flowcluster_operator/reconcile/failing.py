@@ -1,4 +1,4 @@
-"""What a pass does that cannot observe or decide: the run's spec and status are all that it knows. Pure.
+"""What a pass does that cannot observe or decide: spec and status of its owner are all that it knows. Pure.
 
 The cause stands in status, and what a user or a deadline ends still ends.
 """
@@ -14,6 +14,7 @@ from flowcluster_operator.policies.causes import trouble_cause
 from flowcluster_operator.policies.deadlines import passed
 from flowcluster_operator.reconcile import progress
 from flowcluster_operator.resources import Object
+from flowcluster_operator.shared_specs import own_fields
 from flowcluster_operator.status import Draft, is_true
 
 
@@ -34,6 +35,16 @@ def failing(run: Object, spec: FlowRunSpec, trouble: Trouble, now: dt.datetime) 
         progress.finish(draft, "Failed", trouble.reason, f"{late.message}: {trouble.message}")
     else:
         _show(draft, trouble)
+    return Plan(status=draft.changed(), events=tuple(draft.events))
+
+
+def failing_shared(shared: Object, trouble: Trouble, now: dt.datetime) -> Plan:
+    """Return the plan for a shared cluster whose passes fail: its status shows the cause, and its phase stays."""
+    draft = Draft(shared, now, moves=c.SHARED_PHASE_MOVES, wording=own_fields)
+    if "deletionTimestamp" in shared["metadata"]:
+        return Plan()
+    draft.phase(draft.status.get("phase") or "Pending")
+    progress.explain(draft, trouble_cause(trouble))
     return Plan(status=draft.changed(), events=tuple(draft.events))
 
 

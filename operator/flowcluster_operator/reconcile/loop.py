@@ -9,18 +9,23 @@ import random
 from typing import NamedTuple
 
 from flowcluster_api import conditions as c
+from flowcluster_api import names
 from flowcluster_operator.classes import handles, signed
 from flowcluster_operator.errors import ApiError, ApiUnavailable, Conflict, NotFound, OperatorError
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.memory import Memory
-from flowcluster_operator.model import Key, Observed, Rejection, Trouble
+from flowcluster_operator.model import Key, Observed, Plan, Rejection, Trouble
 from flowcluster_operator.reconcile.apply import apply
 from flowcluster_operator.reconcile.current import is_current
-from flowcluster_operator.reconcile.decide import RETRY_SECONDS, SHOWN_SECONDS, decide
-from flowcluster_operator.reconcile.failing import failing
+from flowcluster_operator.reconcile.decide import decide
+from flowcluster_operator.reconcile.decide_shared import decide_shared
+from flowcluster_operator.reconcile.failing import failing, failing_shared
 from flowcluster_operator.reconcile.observe import observe
+from flowcluster_operator.reconcile.observe_shared import observe_shared
+from flowcluster_operator.reconcile.pauses import RETRY_SECONDS, SHOWN_SECONDS
 from flowcluster_operator.reconcile.queue import Queue
 from flowcluster_operator.settings import Settings
+from flowcluster_operator.shared_model import SharedObserved
 from flowcluster_operator.specs import parse
 from flowcluster_operator.store import Store
 
@@ -91,19 +96,20 @@ class Reconciler:
         return wait
 
     async def _reconcile(self, key: Key) -> float | None:
-        run = self._store.flow_run(key)
-        if run is not None and not handles(run, self._settings):
+        known = self._store.owner(key)
+        if known is not None and not handles(known, self._settings):
             self._leave(key)
             return None
         now = dt.datetime.now(dt.UTC)
         trouble = self._trouble(key)
         try:
-            refused = self._refused(key, now)
-            observed = await observe(key, self._store, self._kube, self._memory, refused, now, trouble)
+            outlook = self._store.outlook(key)
+            seen = await self._seen(key, now, trouble)
+            observed = seen.base if isinstance(seen, SharedObserved) else seen
             if observed.run is not None and not handles(observed.run, self._settings):
                 self._leave(key)  # only its children were known
                 return None
-            plan = signed(decide(observed, self._settings, now), self._settings)
+            plan = signed(self._decided(seen, now), self._settings)
             plan = self._memory.reports.paced(key, plan, observed.written or {}, asyncio.get_running_loop().time())
         except Exception:
             await self._report(key, trouble, now)
@@ -114,11 +120,13 @@ class Reconciler:
         rejections = await apply(plan, observed, self._store, self._memory, self._kube, now)
         if self._store.revision(key) != revision:
             self._wake(key)  # the pass decided on what was before its writes, and no watch event follows from them
+        for due in self._store.affected(key, outlook):
+            self.queue.add(due)
         if rejections:
             # Those that are known stay: a pass that leaves a refused child out may create another kind.
             again = {(rejection.kind, rejection.name) for rejection in rejections}
-            known = [item for item in observed.rejections if (item.kind, item.name) not in again]
-            self._rejections[key] = (now, [*known, *rejections])
+            earlier = [item for item in observed.rejections if (item.kind, item.name) not in again]
+            self._rejections[key] = (now, [*earlier, *rejections])
         if plan.requeue is None:
             self.queue.cancel_timer(key)
             if observed.run is None:
@@ -126,8 +134,18 @@ class Reconciler:
                 self._memory.forget(key)
         return plan.requeue
 
+    async def _seen(self, key: Key, now: dt.datetime, trouble: Trouble | None) -> Observed | SharedObserved:
+        """Return the world as far as one run or shared cluster is concerned."""
+        look = observe_shared if key.kind == names.SHARED_KIND else observe
+        return await look(key, self._store, self._kube, self._memory, self._refused(key, now), now, trouble)
+
+    def _decided(self, seen: Observed | SharedObserved, now: dt.datetime) -> Plan:
+        if isinstance(seen, SharedObserved):
+            return decide_shared(seen, self._settings, now)
+        return decide(seen, self._settings, now)
+
     def _leave(self, key: Key) -> None:
-        """Leave a run to the operator that handles it."""
+        """Leave a run or a shared cluster to the operator that handles it."""
         self.queue.cancel_timer(key)
         self._rejections.pop(key, None)
         self._memory.forget(key)
@@ -138,13 +156,14 @@ class Reconciler:
 
     async def _report(self, key: Key, trouble: Trouble | None, now: dt.datetime) -> None:
         """Write into status why the last passes failed in the same way as this one."""
-        run = self._store.flow_run(key)
-        if run is None or trouble is None or trouble.seconds < SHOWN_SECONDS:
+        owner = self._store.owner(key)
+        if owner is None or trouble is None or trouble.seconds < SHOWN_SECONDS:
             return
         try:
-            spec, _ = parse(run)
-            plan = signed(failing(run, spec, trouble, now), self._settings)
-            await apply(plan, Observed(key=key, run=run), self._store, self._memory, self._kube, now)
+            is_shared = key.kind == names.SHARED_KIND
+            plan = failing_shared(owner, trouble, now) if is_shared else failing(owner, parse(owner)[0], trouble, now)
+            plan = signed(plan, self._settings)
+            await apply(plan, Observed(key=key, run=owner), self._store, self._memory, self._kube, now)
         except Exception as error:
             _logger.warning("%s/%s: the status was not written: %s", key.namespace, key.name, error)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from flowcluster_api import names
 from flowcluster_operator.backends.base import Backend
 from flowcluster_operator.desired.driver_access import driver_access, driver_user
 from flowcluster_operator.desired.driver_job import driver_job
 from flowcluster_operator.desired.lease import lease
-from flowcluster_operator.desired.metadata import controlled_by, lease_reference, owning_run
+from flowcluster_operator.desired.metadata import controlled_by, lease_reference, owner_of
 from flowcluster_operator.desired.network_policy import network_policies
 from flowcluster_operator.desired.parameters import parameters, parameters_text
 from flowcluster_operator.desired.tls import keys
@@ -17,6 +18,7 @@ from flowcluster_operator.errors import SpecError
 from flowcluster_operator.model import Create, Observed
 from flowcluster_operator.policies.retries import job_limit
 from flowcluster_operator.policies.scaling import scale
+from flowcluster_operator.policies.shared_use import shared_uid
 from flowcluster_operator.reconcile import progress
 from flowcluster_operator.resources import CONFIG_MAP, JOB, LEASE, ROLE_BINDING, SECRET, SERVICE_ACCOUNT
 from flowcluster_operator.settings import Settings
@@ -78,7 +80,7 @@ def _pods(observed: Observed, settings: Settings, backend: Backend | None, secre
     if spec.cluster is not None and backend is not None:
         name = progress.cluster_name(observed)
         known = secret if is_own else _given_keys(observed, backend)
-        address = backend.address(name, observed.key.namespace, settings, known)
+        address = backend.address(name, _namespace(observed), settings, known)
         if is_own and observed.cluster is None:
             with _naming("spec.cluster"):
                 body = backend.build(observed.key, spec, settings, scale(observed, settings), secret)
@@ -90,9 +92,16 @@ def _pods(observed: Observed, settings: Settings, backend: Backend | None, secre
         config_map = (observed.parameters or "") if spec.flow.parameters else None
         with _naming("spec.flow"):
             limit = job_limit(observed)
-            job = driver_job(observed.key, spec, settings, secret, address, adapts, config_map, limit)
+            uses = shared_uid(observed)
+            job = driver_job(observed.key, spec, settings, secret, address, adapts, config_map, limit, uses)
         creates.append(Create(JOB, job))
     return creates
+
+
+def _namespace(observed: Observed) -> str:
+    """Return the namespace of the cluster that the run uses."""
+    shared = observed.reference.shared
+    return str(shared["metadata"]["namespace"]) if shared is not None else observed.key.namespace
 
 
 @contextmanager
@@ -124,9 +133,10 @@ def _network_policies(observed: Observed, settings: Settings, backend: Backend |
         return []
     there = {obj["metadata"]["name"] for obj in observed.network_policies}
     parent = observed.parent.uid if observed.parent is not None else None
-    owner = owning_run(backend.resource, observed.referenced) if backend and observed.referenced else None
-    host = owner.uid if owner is not None else None
-    wanted = network_policies(observed.key, parent, host)
+    owner = owner_of(backend.resource, observed.referenced) if backend and observed.referenced else None
+    uid = owner.uid if owner is not None else None
+    is_run = owner is not None and owner.kind == names.KIND
+    wanted = network_policies(observed.key, parent, uid if is_run else None, None if is_run else uid)
     return [create for create in wanted if create.body["metadata"]["name"] not in there]
 
 

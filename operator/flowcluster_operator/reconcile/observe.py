@@ -16,7 +16,7 @@ from flowcluster_api import lease as leases
 from flowcluster_api import names
 from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.backends.base import Backend
-from flowcluster_operator.backends.registry import BACKENDS
+from flowcluster_operator.backends.registry import backend_of
 from flowcluster_operator.desired.driver_access import driver_account
 from flowcluster_operator.desired.metadata import controlling_run, root_name
 from flowcluster_operator.desired.tls import keys_in
@@ -32,22 +32,35 @@ from flowcluster_operator.model import (
     Reference,
     Rejection,
     Trouble,
-    identity,
 )  # fmt: skip
 from flowcluster_operator.policies.ending import is_dormant, is_suspended
 from flowcluster_operator.policies.idleness import reports_idle
 from flowcluster_operator.policies.lease import expected
-from flowcluster_operator.policies.resizing import live_workers
 from flowcluster_operator.reconcile.accounts import PullSecrets, pull_secrets
-from flowcluster_operator.reconcile.children import confirm_gone, has_had_children, own_cluster, owned, recorded
+from flowcluster_operator.reconcile.children import (
+    confirm_gone,
+    has_had_children,
+    own_cluster,
+    owned,
+    read_owner,
+    recorded,
+)
 from flowcluster_operator.reconcile.events import completed, podless, preparing, waiting_for_pods, warned
+from flowcluster_operator.reconcile.reading import (
+    confirmed_idle,
+    of_lease,
+    own_keys,
+    read_leader,
+    verified_dormant,
+    with_numbers,
+)
 from flowcluster_operator.reconcile.references import FRESH_SECONDS
-from flowcluster_operator.reconcile.verify import known_left, nothing_left
+from flowcluster_operator.reconcile.shared_reference import shared_reference, with_kind
+from flowcluster_operator.reconcile.verify import nothing_left
 from flowcluster_operator.resources import (
     ACCESS,
     DASK_WORKER_GROUP,
     DEPLOYMENT,
-    FLOW_RUN,
     JOB,
     LEASE,
     NETWORK_POLICY,
@@ -70,28 +83,33 @@ async def observe(
     trouble: Trouble | None = None,
 ) -> Observed:
     """Return the world as far as one run is concerned."""
-    run = store.flow_run(key) or await confirm_gone(store, kube, FLOW_RUN, key, key.name)
+    run = await read_owner(store, kube, key)
     spec, invalid = parse(run) if run else (None, None)
     written: Object = (run or {}).get("status") or {}
     status = memory.reports.latest(key, written)
     if run is not None and status is not written:
         run = {**run, "status": status}
     over = is_true(status, c.FINISHED)
-    backend = BACKENDS[spec.cluster.kind] if spec and spec.cluster else None
     is_live = run is not None and not over
+    uses_shared = spec is not None and spec.cluster is not None and spec.cluster.uses_shared
+    reference = Reference()
+    if spec is not None and uses_shared:
+        reference = await shared_reference(store, kube, key, spec) if is_live else reference
+        spec = with_kind(spec, reference, status)
+    backend = backend_of(spec.cluster if spec else None)
+    is_guest = spec is not None and spec.cluster is not None and spec.cluster.ref is not None
     if is_live and owned(store, LEASE, key) is None and has_had_children(store, key, status):
         await confirm_gone(store, kube, LEASE, key, root_name(LEASE, key))
     cluster, job = own_cluster(store, key), owned(store, JOB, key)
-    if is_live and backend is not None:
+    if is_live and backend is not None and not is_guest:
         known = (status.get("cluster") or {}).get("name")
         cluster = cluster or await recorded(store, kube, key, backend.resource, known)
     if is_live:
         job = job or await recorded(store, kube, key, JOB, (status.get("flow") or {}).get("job"))
     if is_live and job is not None:
         await _read_last_pod(store, kube, key, job)
-    is_guest = spec is not None and spec.cluster is not None and spec.cluster.ref is not None
     if is_live and not is_guest and (leader := (status.get("cluster") or {}).get("scheduler")):
-        await _read_leader(store, kube, key, leader)
+        await read_leader(store, kube, key, leader)
     pods = [pod_facts(pod) for pod in store.children(key, POD)]
     deployments, groups = bool(store.children(key, DEPLOYMENT)), store.children(key, DASK_WORKER_GROUP)
     lacking = podless(cluster, job, pods, deployments, groups) if is_live else []
@@ -99,6 +117,8 @@ async def observe(
     events = await memory.events.read(kube, key, waits, now)
     parent = await _parent(store, kube, key, run)
     lease, driver = await _driver(store, kube, memory, key, spec, parent)
+    if is_live and not uses_shared:
+        reference = await _reference(kube, memory, key, spec, backend, pods)
     verified = await _verified(store, kube, memory, key, status)  # what it finds is in the store for what follows
     observed = Observed(
         key=key,
@@ -115,10 +135,10 @@ async def observe(
         stray_leases=tuple(
             obj for obj in store.children(key, LEASE) if obj["metadata"]["name"] != root_name(LEASE, key)
         ),
-        keys=_keys(memory, key, lease, cluster, job),
-        parameters=_of_lease(memory.parameters.get(key), lease),
+        keys=own_keys(memory, key, lease, cluster, job),
+        parameters=of_lease(memory.parameters.get(key), lease),
         parent=parent,
-        child_runs=tuple(found for child in store.child_runs(key) if (found := store.flow_run(child)) is not None),
+        child_runs=tuple(found for child in store.child_runs(key) if (found := store.owner(child)) is not None),
         deployments=tuple(store.children(key, DEPLOYMENT)),
         upstream_children=tuple(obj for resource in UPSTREAM_CHILDREN for obj in store.children(key, resource)),
         orphans=tuple(store.orphans(key)),
@@ -126,13 +146,14 @@ async def observe(
         warnings=warned(lacking, events, pods),
         events_due=memory.events.next_look(key, now),
         rejections=tuple(rejections),
-        reference=await _reference(kube, memory, key, spec, backend, pods) if is_live else Reference(),
+        uses_shared=uses_shared,
+        reference=reference,
         verified_gone=verified,
         trouble=trouble,
     )
     if is_live:
         observed = dataclasses.replace(observed, pull_secrets=await _pull_secrets(observed, kube, memory))
-    return _with_numbers(observed, backend, memory)
+    return with_numbers(observed, backend, memory)
 
 
 async def _verified(store: Store, kube: Kube, memory: Memory, key: Key, status: Object) -> bool:
@@ -145,52 +166,7 @@ async def _verified(store: Store, kube: Kube, memory: Memory, key: Key, status: 
     kind = (status.get("cluster") or {}).get("kind")
     if over:
         return await nothing_left(store, kube, key, kind)
-    if key in memory.verified:
-        return not known_left(store, key)
-    if not await nothing_left(store, kube, key, kind):
-        return False
-    memory.verified.add(key)
-    return True
-
-
-def _keys(memory: Memory, key: Key, lease: Object | None, cluster: Object | None, job: Object | None) -> str | None:
-    """Return the name of the Secret with the run's own credentials, which its pod templates name."""
-    for backend in BACKENDS.values():
-        if cluster is not None and cluster["kind"] == backend.resource.kind and (found := backend.keys(cluster)):
-            return found
-    if job is not None and (found := keys_in(job["spec"]["template"]["spec"])):
-        return found
-    return _of_lease(memory.keys.get(key), lease)
-
-
-def _of_lease(made: tuple[str, str] | None, lease: Object | None) -> str | None:
-    """Return the name of what was created for the run's Lease; None when it was created for an earlier Lease."""
-    return made[1] if made is not None and lease is not None and made[0] == lease["metadata"]["uid"] else None
-
-
-def _with_numbers(observed: Observed, backend: Backend | None, memory: Memory) -> Observed:
-    if backend is None or observed.cluster is None:
-        return observed
-    cluster, now = observed.cluster, asyncio.get_running_loop().time()
-    _, uid = identity(cluster)
-    idle = memory.upstream.see(backend.kind, observed.key, uid, backend.acted_on(observed), now)
-    observed = dataclasses.replace(observed, upstream_idle=idle)
-    if backend.scales_itself:
-        return observed
-    memory.meet(observed.key, uid)
-    numbers = len(live_workers(observed)), backend.workers(cluster), now
-    settled, served = memory.settling.see(observed.key, *numbers), memory.requests.see(observed.key, *numbers)
-    return dataclasses.replace(observed, settled=settled, served=served)
-
-
-async def _read_leader(store: Store, kube: Kube, key: Key, leader: Object) -> None:
-    """Read the scheduler or head where the store lacks it, before it counts as lost.
-
-    A watch by labels reports an object as deleted when its label is edited.
-    """
-    if not any(pod["metadata"]["uid"] == leader["uid"] for pod in store.children(key, POD)):
-        for pod in (await kube.list(POD, key.namespace, fields=f"metadata.name={leader['pod']}"))["items"]:
-            store.put(POD, pod)
+    return await verified_dormant(store, kube, memory, key, kind)
 
 
 async def _read_last_pod(store: Store, kube: Kube, key: Key, job: Object) -> None:
@@ -224,7 +200,7 @@ async def _parent(store: Store, kube: Kube, key: Key, run: Object | None) -> Par
     above = controlling_run(run) if run else None
     if above is None:
         return None
-    found = store.flow_run(above) or await confirm_gone(store, kube, FLOW_RUN, above, above.name)
+    found = await read_owner(store, kube, above)
     if found is None:
         return None  # garbage collection deletes this run, too
     spec = parse(found)[0]
@@ -259,17 +235,8 @@ async def _driver(
         signs = leases.read(lease)
         silent = silences.seconds(key, signs.renewed, clock())
         asked = silences.asked(key, clock()) if limit is not None and silent >= limit else 0.0
-    idle = _confirmed_idle(memory, key, is_idle and reports_idle(spec, signs.progress), clock())
+    idle = confirmed_idle(memory, key, is_idle and reports_idle(spec, signs.progress), clock())
     return lease, DriverSigns(signs.holder, signs.outcome, silent, asked, signs.demand, signs.progress, idle)
-
-
-def _confirmed_idle(memory: Memory, key: Key, is_idle: bool, now: float) -> float:
-    """Return for how long the API server has confirmed that the driver reports a run as idle for too long."""
-    if not is_idle:
-        memory.idleness.forget(key)
-        return 0.0
-    memory.idleness.seconds(key, None, now)
-    return memory.idleness.asked(key, now)
 
 
 async def _reference(

@@ -15,6 +15,7 @@ from flowcluster_operator.policies.readiness import Readiness, is_usable, readin
 from flowcluster_operator.policies.refusals import is_refused
 from flowcluster_operator.policies.retries import attempts, awaits_attempt
 from flowcluster_operator.policies.scaling import scale
+from flowcluster_operator.policies.shared_use import used_cluster
 from flowcluster_operator.policies.usage import used
 from flowcluster_operator.reconcile.history import record_attempts, record_incidents
 from flowcluster_operator.resources import Object
@@ -28,7 +29,12 @@ _USED = ("kind", "peakWorkers", "workerSeconds")
 
 
 def cluster_name(observed: Observed) -> str:
-    """Return the name of the cluster that the run uses: its own, or the one that the spec names."""
+    """Return the name of the cluster that the run uses: its own, or the one that the spec names.
+
+    That of a SharedCluster is known once that exists.
+    """
+    if observed.uses_shared:
+        return str(observed.referenced["metadata"]["name"]) if observed.referenced is not None else ""
     cluster = observed.spec.cluster if observed.spec else None
     if cluster is not None and cluster.ref is not None:
         return cluster.ref.name
@@ -256,6 +262,8 @@ def _cluster(observed: Observed, draft: Draft, backend: Backend, settings: Setti
     known: Object = draft.status.get("cluster") or {}
     name, namespace = cluster_name(observed), observed.key.namespace
     new: Object = {**known, "kind": backend.kind, "name": name}
+    if observed.uses_shared:
+        return used_cluster(observed, new) if is_usable(observed) else new
     leader = ready_leader(observed) if is_usable(observed) else None
     if leader is not None:
         # The address is given out only now: a name that is asked for too early stays unknown for a while.

@@ -1,4 +1,4 @@
-"""Ask the API server whether anything of a run exists that the store does not know."""
+"""Ask the API server whether anything of an owner exists that the store does not know."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ _LISTED = (POD, DASK_WORKER_GROUP)
 
 
 def known_left(store: Store, key: Key) -> bool:
-    """Whether the store has an object of the run besides the FlowRun."""
+    """Whether the store has an object of the owner besides itself."""
     return any(store.children(key, resource) for resource in (*WATCHED, *ACCESS))
 
 
 async def nothing_left(store: Store, kube: Kube, key: Key, kind: str | None) -> bool:
-    """Whether the API server has nothing of the run. What it has goes into the store.
+    """Whether the API server has nothing of the owner. What it has goes into the store.
 
-    What the operator creates has names that follow from the run's name and UID, so each takes one GET. What belongs to
-    that is gone before, as the Lease is deleted in the foreground. What was there, and whose end the API server has
+    What the operator creates has names that follow from the owner's name and UID, so each takes one GET. What belongs
+    to that is gone before, as the Lease is deleted in the foreground. What was there, and whose end the API server has
     reported, is not read again: only the operator creates it. No watch reports the end of the driver's rights.
 
     Args:
         store: what is known.
         kube: the client.
-        key: the run.
-        kind: of the run's cluster; None where it is not known to have had one.
+        key: the owner.
+        kind: of the owner's cluster; None where it is not known to have had one.
     """
     if any(store.children(key, resource) for resource in WATCHED):
         return False
     others = [backend.resource for backend in BACKENDS.values() if kind is not None and backend.kind != kind]
-    roots = [resource for resource in ROOTS if resource not in others and not store.is_gone(key, resource)]
+    roots = [resource for resource in ROOTS[key.kind] if resource not in others and not store.is_gone(key, resource)]
     lists = [resource for resource in _LISTED if resource is POD or DASK_CLUSTER not in others]
     reads = [*(_root(kube, resource, key) for resource in roots), *(_list(kube, resource, key) for resource in lists)]
     for resource, items in zip((*roots, *lists), await asyncio.gather(*reads), strict=True):
@@ -70,11 +70,11 @@ async def _root(kube: Kube, resource: Resource, key: Key) -> list[Object]:
 
 
 def _labelled(lease: Object, key: Key) -> Object:
-    """Return a Lease of the run's name with the run's labels, by which the store finds the run.
+    """Return a Lease of the owner's name with the owner's labels, by which the store finds the owner.
 
     The driver can remove both labels and owners of its Lease.
     """
-    meta, labels = lease["metadata"], {names.LABEL_RUN: key.name, names.LABEL_RUN_UID: key.uid}
+    meta, labels = lease["metadata"], {names.OWNER_LABELS[key.kind]: key.name, names.LABEL_RUN_UID: key.uid}
     return {**lease, "metadata": {**meta, "labels": {**(meta.get("labels") or {}), **labels}}}
 
 

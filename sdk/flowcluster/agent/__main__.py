@@ -109,7 +109,8 @@ class Agent:
             if isinstance(message, messages.Counted):
                 self._activity.counted(message)
             if isinstance(message, messages.Forward):
-                self._tunnel = Tunnel(self._access, message.pod, self._explain)
+                access = self._access._replace(namespace=message.namespace or self._access.namespace)
+                self._tunnel = Tunnel(access, message.pod, self._explain)
                 try:
                     tell(messages.Forwarding(await self._tunnel.open(message.ports)))
                 except (FlowclusterError, OSError) as error:

@@ -57,9 +57,18 @@ class Agent:
         if count is not None:
             threading.Thread(target=self._count, args=[count], name="flowcluster-counts", daemon=True).start()
 
-    def forward(self, pod: str, ports: list[int]) -> dict[int, int]:
-        """Local ports that lead to these of a pod. Raises `KubernetesError` if none can."""
-        wanted = Forward(pod, dict.fromkeys(ports, 0))
+    def forward(self, pod: str, ports: list[int], namespace: str | None = None) -> dict[int, int]:
+        """Return local ports, by the ports of a pod that they lead to.
+
+        Args:
+            pod: its name.
+            ports: of the pod.
+            namespace: of the pod, where that is not the run's.
+
+        Raises:
+            KubernetesError: no path leads to the pod.
+        """
+        wanted = Forward(pod, dict.fromkeys(ports, 0), namespace)
         self._ask(wanted)
         answer = self._answer()
         if not isinstance(answer, Forwarding) or answer.error:

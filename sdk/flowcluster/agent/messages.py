@@ -54,10 +54,17 @@ class Job:
 
 @dataclasses.dataclass(frozen=True)
 class Forward:
-    """The driver asks: carry connections to these ports of a pod; the local port is 0 where any will do."""
+    """The driver requests: carry connections to these ports of a pod.
+
+    Attributes:
+        pod: its name.
+        ports: local ports by those of the pod; 0 where any local port serves.
+        namespace: of the pod; None for the run's.
+    """
 
     pod: str
     ports: dict[int, int]
+    namespace: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,6 +17,7 @@ Examples:
   flowcluster run package.module:report -p year=2042 -p config=@config.json
   flowcluster run greetings.py:greetings --json | jq .result
   flowcluster submit greetings.py:greetings -p 'names=["ford"]' --workers 0:4 --watch
+  flowcluster submit greetings.py:greetings -p 'names=["ford"]' --cluster analytics
 """
 
 app = typer.Typer(
@@ -120,6 +121,15 @@ def submit(
             "the flow's task runner decides.",
         ),
     ] = None,
+    cluster: Annotated[
+        str | None,
+        _option(
+            "--cluster",
+            metavar="NAME[/NAMESPACE]",
+            help="A SharedCluster that the run uses, of this namespace or another one. By default the flow's task "
+            "runner decides.",
+        ),
+    ] = None,
     result_storage: Annotated[
         str | None,
         _option(
@@ -159,7 +169,7 @@ def submit(
 
     choice = Choice(kubeconfig, context, namespace)
     wanted = submit.Wanted(
-        entrypoint, parameter or [], image, name, workers, result_storage, choice, watch, dry_run, json
+        entrypoint, parameter or [], image, name, workers, cluster, result_storage, choice, watch, dry_run, json
     )
     if not json and not dry_run:
         raise typer.Exit(submit.main(wanted, sys.stdout))

@@ -30,6 +30,7 @@ class Wanted(NamedTuple):
         entrypoint: FILE.py:FUNCTION or package.module:FUNCTION.
         parameters: of the flow, as ``name=value``.
         workers: ``N`` or ``MIN:MAX``.
+        cluster: ``NAME`` or ``NAME/NAMESPACE`` of a SharedCluster.
         watch: whether to show the run until its end.
         dry_run: whether to show only what would be created.
         json: whether stdout is for a program.
@@ -40,6 +41,7 @@ class Wanted(NamedTuple):
     image: str | None
     name: str | None
     workers: str | None
+    cluster: str | None
     result_storage: str | None
     choice: Choice
     watch: bool
@@ -107,6 +109,7 @@ def _prepared(wanted: Wanted) -> Submission:
             image=wanted.image,
             name=wanted.name,
             workers=workers,
+            cluster=wanted.cluster,
             result_storage=wanted.result_storage,
             choice=wanted.choice,
         )

@@ -1,7 +1,8 @@
 """Clusters: how a runner gets one for the time of a flow run, or finds one that exists.
 
-`DaskKubernetesCluster` and `RayKubernetesCluster` are imported when they are asked for, as they need packages that
-nothing else does.
+`DaskKubernetesCluster` and `RayKubernetesCluster` create a cluster; `SharedKubernetesCluster` and
+`SharedRayKubernetesCluster` use one that many share. The classes are imported when their names are used, as they need
+packages that nothing else does.
 """
 
 from __future__ import annotations
@@ -12,17 +13,30 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flowcluster.clusters.dask_kubernetes import DaskKubernetesCluster
     from flowcluster.clusters.ray_kubernetes import RayKubernetesCluster
+    from flowcluster.clusters.shared_dask import SharedKubernetesCluster
+    from flowcluster.clusters.shared_ray import SharedRayKubernetesCluster
 
-__all__ = ["DaskKubernetesCluster", "RayKubernetesCluster"]
+__all__ = [
+    "DaskKubernetesCluster",
+    "RayKubernetesCluster",
+    "SharedKubernetesCluster",
+    "SharedRayKubernetesCluster",
+]
 
-_MODULES = {"DaskKubernetesCluster": "dask", "RayKubernetesCluster": "ray"}
+#: Module and extra of each class.
+_MODULES = {
+    "DaskKubernetesCluster": ("dask_kubernetes", "dask"),
+    "RayKubernetesCluster": ("ray_kubernetes", "ray"),
+    "SharedKubernetesCluster": ("shared_dask", "dask"),
+    "SharedRayKubernetesCluster": ("shared_ray", "ray"),
+}
 
 
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    kind = _MODULES[name]
+    module, extra = _MODULES[name]
     try:
-        return getattr(import_module(f"{__name__}.{kind}_kubernetes"), name)
+        return getattr(import_module(f"{__name__}.{module}"), name)
     except ImportError as error:
-        raise ImportError(f'{error}. {name} needs: pip install "flowcluster[{kind},kubernetes]"') from error
+        raise ImportError(f'{error}. {name} needs: pip install "flowcluster[{extra},kubernetes]"') from error

@@ -17,7 +17,9 @@ from flowcluster.agent.lease import how_ended
 from flowcluster.agent.messages import Adapt, Job, Lost
 from flowcluster.clusters.child_requests import ChildRequests
 from flowcluster.clusters.manifest import Object, driven_by
+from flowcluster.clusters.shared import described
 from flowcluster.clusters.starting import wait_until_usable
+from flowcluster.clusters.versions import Remedy, own_image, shared_image
 from flowcluster.clusters.waiting_line import WaitingLine
 from flowcluster.context import Counts, FlowContext, flow_of_task
 from flowcluster.errors import ClusterError, ClusterLost, KubernetesError
@@ -59,9 +61,17 @@ class Claim:
         self._keeper: weakref.finalize | None = None  # type: ignore[type-arg]
 
     @property
-    def image(self) -> str:
-        """The cluster's image, in words."""
-        return self.manifest["spec"]["cluster"].get("image") or "the operator's default"
+    def ref(self) -> Object | None:
+        """The ``spec.cluster.ref`` of a run on a SharedCluster; None for a run with a cluster of its own."""
+        ref: Object | None = self.manifest["spec"]["cluster"].get("ref")
+        return ref
+
+    @property
+    def remedy(self) -> Remedy:
+        """What to do where the cluster's image does not fit this process."""
+        if self.ref is not None:
+            return shared_image(described(self.ref))
+        return own_image(self.manifest["spec"]["cluster"].get("image") or "the operator's default")
 
     @property
     def is_known(self) -> bool:
@@ -92,9 +102,18 @@ class Claim:
             tell = report or showing.enter_context(WaitingLine(self.name)).tell
             return wait_until_usable(self._flow_runs, created, self._given_up, tell)
 
+    @property
+    def uid(self) -> str | None:
+        """UID of the FlowRun; None before there is one."""
+        return self._uid or None
+
     def forward(self, pod: str, ports: list[int]) -> dict[int, int]:
-        """Local ports that lead to these of a pod. Raises `KubernetesError` if none can."""
-        return self._started()[1].forward(pod, ports)
+        """Return local ports, by the ports of the cluster's pod that they lead to.
+
+        Raises:
+            KubernetesError: the API server forwards none.
+        """
+        return self._started()[1].forward(pod, ports, (self.ref or {}).get("namespace"))
 
     def resize(self, minimum: int, maximum: int | None, wanted: Adapt | None = None) -> None:
         """Write other bounds into the FlowRun, and have the operator told what the cluster needs in this way, if any.
@@ -159,7 +178,7 @@ class Claim:
             pid=os.getpid(),
             adapts=self._adapts,
             parent_lease=self._requests.lease if self._requests is not None else None,
-            kind=self.manifest["spec"]["cluster"]["kind"],
+            kind=self.manifest["spec"]["cluster"].get("kind"),
         )
 
     def find_loss(self) -> ClusterLost | None:
@@ -180,7 +199,8 @@ class Claim:
     def _on_lost(self, lost: Lost) -> None:
         if self.lost is not None:
             return
-        self.lost = ClusterLost(f"FlowRun {self.name} is over, and its cluster gone. {lost.reason}: {lost.message}")
+        what = "its cluster gone" if self.ref is None else f"with it its use of {described(self.ref)}"
+        self.lost = ClusterLost(f"FlowRun {self.name} is over, and {what}. {lost.reason}: {lost.message}")
         logger.error(str(self.lost))
 
 

@@ -7,12 +7,17 @@ from typing import Any, NamedTuple
 
 from flowcluster.clusters.adapting import UNLIMITED
 from flowcluster.clusters.manifest import Object, cluster_spec
+from flowcluster.clusters.shared import described, shared_ref
 from flowcluster.kube.choice import Choice
 
+#: Stands for the kind of a SharedCluster, which the SharedCluster itself has.
+_SHARED = "Shared"
 #: The cluster classes that a FlowRun can stand for: module and kind by name.
 _CLASSES: dict[str, tuple[str, str | None]] = {
     "DaskKubernetesCluster": (f"{__package__}.dask_kubernetes", "Dask"),
     "RayKubernetesCluster": (f"{__package__}.ray_kubernetes", "Ray"),
+    "SharedKubernetesCluster": (f"{__package__}.shared_dask", _SHARED),
+    "SharedRayKubernetesCluster": (f"{__package__}.shared_ray", _SHARED),
 }
 
 #: Arguments of the class that are fields of the FlowRun's spec outside of ``cluster``.
@@ -21,6 +26,7 @@ _FIELDS = {
     "active_deadline_seconds": "activeDeadlineSeconds",
     "idle_timeout_seconds": "idleTimeoutSeconds",
     "lease_duration_seconds": "leaseDurationSeconds",
+    "ttl_seconds_after_finished": "ttlSecondsAfterFinished",
 }
 _CLUSTER = ("image", "n_workers", "resources", "env", "workers", "scheduler")
 
@@ -42,17 +48,29 @@ class Declared(NamedTuple):
     choice: Choice = Choice()
 
 
-def declared(runner: Any, workers: Workers | None) -> Declared:
-    """What a task runner asks for; `workers` goes over it, and makes a cluster of its kind where it asks for none.
+def declared(runner: Any, workers: Workers | None, shared: str | None = None) -> Declared:
+    """Return what a FlowRun has for a task runner.
 
-    Raises ValueError, which names the argument, for what a FlowRun cannot say.
+    Args:
+        runner: of the flow.
+        workers: lie over what the runner declares, and make a cluster of its kind where it declares none.
+        shared: ``NAME`` or ``NAME/NAMESPACE`` of a SharedCluster, in place of what the runner declares.
+
+    Raises:
+        ValueError: a FlowRun cannot have an argument; the message names it.
     """
+    if shared is not None:
+        if workers is not None:
+            raise ValueError("Give either the number of workers or a SharedCluster, which has workers of its own.")
+        return Declared({"cluster": {"ref": shared_ref(shared)}})
     kind = _kind(getattr(runner, "cluster_class", None))
     found = _of(runner, kind) if kind is not None else Declared({})
     if workers is None:
         return found
     bounds = _bounds(workers)
     cluster: Object = found.spec.get("cluster") or {"kind": runner.cluster_kind}
+    if "ref" in cluster:
+        raise ValueError(f"{described(cluster['ref'])} has workers of its own: leave the number of workers out.")
     cluster = cluster | {"workers": (cluster.get("workers") or {}) | bounds}
     return found._replace(spec=found.spec | {"cluster": cluster})
 
@@ -69,12 +87,8 @@ def _kind(cluster_class: Any) -> str | None:
 
 def _of(runner: Any, kind: str) -> Declared:
     left = dict(runner.cluster_kwargs)
-    given = {name: left.pop(name, None) for name in _CLUSTER}
-    cluster = cluster_spec(kind, **given)
-    if runner.adapt_kwargs or given["n_workers"] is None:
-        cluster["workers"] |= _adapted(runner.adapt_kwargs)
+    cluster, name = _shared(runner, left) if kind == _SHARED else _own(runner, kind, left)
     fields = {field: left.pop(name) for name, field in _FIELDS.items() if left.get(name) is not None}
-    name = left.pop("name", None)
     choice = Choice(**{field: left.pop(field, None) for field in Choice._fields})
     left = {name: value for name, value in left.items() if value is not None}
     _refuse(left, "cluster_kwargs", "")
@@ -82,6 +96,24 @@ def _of(runner: Any, kind: str) -> Declared:
         if getattr(runner, option, None):
             raise ValueError(f"task_runner: a FlowRun cannot say {option}; use a runner without it to submit.")
     return Declared({"cluster": cluster, **fields}, name, choice)
+
+
+def _own(runner: Any, kind: str, left: Object) -> tuple[Object, str | None]:
+    """Return ``spec.cluster`` of a run with a cluster of its own, and the FlowRun's name; take both out of `left`."""
+    given = {name: left.pop(name, None) for name in _CLUSTER}
+    cluster = cluster_spec(kind, **given)
+    if runner.adapt_kwargs or given["n_workers"] is None:
+        cluster["workers"] |= _adapted(runner.adapt_kwargs)
+    return cluster, left.pop("name", None)
+
+
+def _shared(runner: Any, left: Object) -> tuple[Object, str | None]:
+    """Return the same as `_own` for a run on a SharedCluster."""
+    if runner.adapt_kwargs:
+        raise ValueError("task_runner: adapt_kwargs have no effect on a SharedCluster; leave them out.")
+    _refuse({name: left[name] for name in left if name == "idle_timeout_seconds"}, "cluster_kwargs", "")
+    ref = shared_ref(left.pop("name", ""), left.pop("priority", None), left.pop("share", None))
+    return {"ref": ref}, left.pop("run_name", None)
 
 
 def _adapted(given: Mapping[str, Any]) -> Object:

@@ -46,12 +46,14 @@ def cluster_run(
     *,
     start_deadline_seconds: int | None,
     active_deadline_seconds: int | None,
-    idle_timeout_seconds: int | None,
+    idle_timeout_seconds: int | None = None,
     lease_duration_seconds: int,
+    ttl_seconds_after_finished: int | None = None,
 ) -> Object:
-    """The FlowRun without a flow that asks for `cluster`.
+    """Return the manifest of the FlowRun without a flow that requests `cluster`, the ``spec.cluster`` of it.
 
-    Without a name it gets that of the flow run, be it ours or Prefect's.
+    Without a name the FlowRun gets that of the flow run, be it ours or Prefect's; outside of any, the cluster's kind or
+    the name of the SharedCluster.
     """
     spec = {
         "cluster": cluster,
@@ -59,8 +61,10 @@ def cluster_run(
         **({"startDeadlineSeconds": start_deadline_seconds} if start_deadline_seconds else {}),
         **({"activeDeadlineSeconds": active_deadline_seconds} if active_deadline_seconds else {}),
         **({"idleTimeoutSeconds": idle_timeout_seconds} if idle_timeout_seconds else {}),
+        **({"ttlSecondsAfterFinished": ttl_seconds_after_finished} if ttl_seconds_after_finished is not None else {}),
     }
-    return flow_run(name or _run_name(cluster["kind"].lower()), of_class(spec), is_exact=name is not None)
+    otherwise = cluster["kind"].lower() if "kind" in cluster else cluster["ref"]["name"]
+    return flow_run(name or _run_name(otherwise), of_class(spec), is_exact=name is not None)
 
 
 def _run_name(otherwise: str) -> str:

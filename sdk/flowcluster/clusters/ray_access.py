@@ -6,6 +6,7 @@ A node does not: so that is what a pod becomes, one that offers nothing to tasks
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import subprocess
@@ -16,11 +17,12 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
+from typing import Any
 
 from flowcluster import platforms
 from flowcluster.clusters.address import wait_for_ray
 from flowcluster.errors import ClusterUnreachable
-from flowcluster_api import driver
+from flowcluster_api import driver, tags
 
 logger = logging.getLogger("flowcluster.cluster")
 
@@ -62,6 +64,24 @@ def authenticated(token: str) -> Iterator[None]:
             if value is not None:
                 os.environ[name] = value
         _forget()
+
+
+@contextmanager
+def tagged(uid: str) -> Iterator[None]:
+    """In the block, a Ray job that this process begins has the UID of its FlowRun in its metadata."""
+    from flowcluster.clusters.ray_client import JOB_CONFIG, clients_tagged
+
+    before = os.environ.get(JOB_CONFIG)
+    config: dict[str, Any] = json.loads(before or "{}")
+    config["metadata"] = {**(config.get("metadata") or {}), tags.RAY_METADATA: uid}
+    os.environ[JOB_CONFIG] = json.dumps(config)
+    try:
+        with clients_tagged():
+            yield
+    finally:
+        os.environ.pop(JOB_CONFIG, None)
+        if before is not None:
+            os.environ[JOB_CONFIG] = before
 
 
 def disconnect(address: str) -> None:

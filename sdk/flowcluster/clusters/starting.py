@@ -73,4 +73,4 @@ def _judge(name: str, status: Object, seconds: float) -> str:
         return f"queued: {message}" if message else "queued"
     if phase == "Running":
         return "ready"
-    return message if reason == c.WAITING else f"{reason}: {message}"
+    return message if reason in (c.WAITING, c.WAKING) else f"{reason}: {message}"

@@ -15,14 +15,22 @@ from flowcluster.portal import Portal
 #: The attribute with a cluster's address, by kind.
 _ADDRESSES = {"Dask": "scheduler_address", "Ray": "address"}
 
+#: Paths of the class for shared clusters of Dask, and of the one for Ray that stands for it in a runner for Ray. The
+#: first one is a name for both kinds, and on Ray it needs no Dask.
+_SHARED = (f"{__package__}.SharedKubernetesCluster", f"{__package__}.shared_dask.SharedKubernetesCluster")
+_SHARED_ON_RAY = f"{__package__}.SharedRayKubernetesCluster"
+
 ClusterClass = str | Callable[..., Any]
 
 
-def find_class(cluster_class: ClusterClass) -> Callable[..., Any]:
-    """The class or function itself, imported if it is given by its dotted name.
+def find_class(cluster_class: ClusterClass, kind: str = "Dask") -> Callable[..., Any]:
+    """Return the class or function that makes clusters of a kind, imported if it is given by its dotted name.
 
-    Raises ValueError if the name leads nowhere.
+    Raises:
+        ValueError: the name leads nowhere.
     """
+    if kind == "Ray" and (cluster_class if isinstance(cluster_class, str) else path_of(cluster_class)) in _SHARED:
+        cluster_class = _SHARED_ON_RAY
     if not isinstance(cluster_class, str):
         return cluster_class
     module, _, name = cluster_class.rpartition(".")
@@ -48,7 +56,7 @@ def temporary_cluster(
     What only coroutines can open and close gets an event loop for as long as it lives. Raises TypeError
     for what is no cluster, or cannot adapt.
     """
-    make = find_class(cluster_class)
+    make = find_class(cluster_class, kind)
     name = path_of(make)
     logging.getLogger(f"flowcluster.task_runner.{kind.lower()}").info("Creating a new %s cluster with `%s`", kind, name)
     with ExitStack() as resources:

@@ -2,45 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from flowcluster.errors import ClusterNotStarted
 
 _PACKAGES = ("dask", "distributed", "cloudpickle")
 
+#: Returns what to do so that the cluster's image has something, such as "Python 3.12".
+Remedy = Callable[[str], str]
 
-def check(here: Mapping[str, Any], there: Mapping[str, Any], image: str) -> Iterator[str]:
-    """What differs, a sentence each, that may do harm; both are what ``distributed.versions`` tells.
 
-    Raises `ClusterNotStarted` where no task could run: functions of one Python cannot be read by another.
+def own_image(image: str) -> Remedy:
+    """Return the remedy for a cluster that this process creates, with its image now."""
+    return lambda what: f"give an image with {what} (image=...; now {image})"
+
+
+def shared_image(cluster: str) -> Remedy:
+    """Return the remedy for a cluster that an administrator creates, such as "SharedCluster analytics"."""
+    return lambda what: f"have an image with {what} set as spec.image of {cluster}"
+
+
+def check(here: Mapping[str, Any], there: Mapping[str, Any], remedy: Remedy) -> Iterator[str]:
+    """Yield a sentence for each difference that can do harm.
+
+    Args:
+        here: of this process, as ``distributed.versions`` returns it.
+        there: of the scheduler, likewise.
+        remedy: of the cluster.
+
+    Raises:
+        ClusterNotStarted: no task could run, as functions of one Python cannot be read by another.
     """
-    check_python(str(there["host"]["python"]), str(here["host"]["python"]), image)
+    check_python(str(there["host"]["python"]), str(here["host"]["python"]), remedy)
     for package in _PACKAGES:
         ours, its = here["packages"].get(package), there["packages"].get(package)
         if ours != its:
             yield (
                 f"The cluster has {package} {its or '(missing)'} and this process {ours}: install {package}=={its} "
-                f"here, or give an image with {package} {ours} (image=...; now {image})."
+                f"here, or {remedy(f'{package} {ours}')}."
             )
 
 
-def check_python(theirs: str, mine: str, image: str) -> None:
-    """Raises `ClusterNotStarted` if the cluster's Python and this one differ by more than their patch level."""
+def check_python(theirs: str, mine: str, remedy: Remedy) -> None:
+    """Raise `ClusterNotStarted` if the cluster's Python and this one differ by more than their patch level."""
     theirs, mine = (".".join(version.split(".")[:2]) for version in (theirs, mine))
     if mine != theirs:
         raise ClusterNotStarted(
-            f"The cluster runs Python {theirs} and this process Python {mine}, so no function can be sent to it. Give "
-            f"an image with Python {mine} (image=...; now {image}), or run the flow with Python {theirs}.",
+            f"The cluster runs Python {theirs} and this process Python {mine}, so no function can be sent to it. "
+            f"Run the flow with Python {theirs}, or {remedy(f'Python {mine}')}.",
             "VersionMismatch",
         )
 
 
-def check_ray(theirs: str, mine: str, image: str) -> None:
-    """Raises `ClusterNotStarted` if the cluster's Ray and this one differ at all."""
+def check_ray(theirs: str, mine: str, remedy: Remedy) -> None:
+    """Raise `ClusterNotStarted` if the cluster's Ray and this one differ at all."""
     if mine != theirs:
         raise ClusterNotStarted(
             f"The cluster runs Ray {theirs} and this process Ray {mine}, which do not understand each other. Install "
-            f"ray=={theirs} here, or give an image with Ray {mine} (image=...; now {image}).",
+            f"ray=={theirs} here, or {remedy(f'Ray {mine}')}.",
             "VersionMismatch",
         )

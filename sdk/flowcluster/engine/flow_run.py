@@ -204,6 +204,7 @@ async def _execute(run: FlowRun, spec: FlowSpec, args: Args, kwargs: Kwargs, col
     try:
         if not run.runner.is_open:
             await colour.call(run.runner.open)
+        run.fit_window()
         run.has_started = True
         value = await timeouts.call(spec, run.name, args, kwargs)
     except Exception as error:

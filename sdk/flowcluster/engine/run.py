@@ -85,7 +85,7 @@ class FlowRun(context.FlowContext):
         self._tree: weakref.WeakSet[FlowRun] = parent._tree if parent else weakref.WeakSet()
         with self._lock:
             self._tree.add(self)
-        self._window = Window(runner.max_in_flight) if runner.max_in_flight else None
+        self._window = Window(None)
         self._user_code: ThreadPool | None = None
 
     def rename(self, name: str) -> None:
@@ -142,17 +142,17 @@ class FlowRun(context.FlowContext):
         """Whether what a task prints goes to its runs' loggers."""
         return self.log_prints if spec.log_prints is None else spec.log_prints
 
+    def fit_window(self) -> None:
+        """Give the runner, which is open, as much as it wants to have at a time, also when that changes."""
+        self._window.resize(self.runner.bound(self._window.resize))
+
     def launch(self, start: Callable[[], None]) -> None:
-        """Call `start`, which hands a run to the runner: at once, or when the runner has less to do."""
-        if self._window is None:
-            start()
-        else:
-            self._window.enter(start)
+        """Call `start`, which hands a run to the runner: immediately, or when the runner has less to do."""
+        self._window.enter(start)
 
     def returned(self) -> None:
         """The runner has given back a run that `launch` handed to it."""
-        if self._window is not None:
-            self._window.leave()
+        self._window.leave()
 
     def chains(self, future: RunFuture[Any]) -> bool:
         """Whether the runner itself can wait for this future and pass its result on."""

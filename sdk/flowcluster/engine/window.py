@@ -12,10 +12,14 @@ from collections.abc import Callable
 
 
 class Window:
-    """Lets at most `limit` runs in at a time; the others follow as places become free. For any thread."""
+    """Lets at most `limit` runs in at a time, any number with None; the others follow as places become free.
 
-    def __init__(self, limit: int) -> None:
-        self._free = limit
+    For any thread.
+    """
+
+    def __init__(self, limit: int | None) -> None:
+        self._limit = limit
+        self._inside = 0
         self._queue: deque[Callable[[], None]] = deque()
         self._lock = threading.Lock()
         self._thread = threading.local()
@@ -23,18 +27,30 @@ class Window:
     def enter(self, start: Callable[[], None]) -> None:
         """Call `start`, which must not raise, once there is a place; the caller of `leave` may have to do it."""
         with self._lock:
-            if not self._free or self._queue:
+            if self._queue or self._is_full():
                 self._queue.append(start)
                 return
-            self._free -= 1
+            self._inside += 1
         start()
 
     def leave(self) -> None:
         """Give a place back."""
         with self._lock:
-            self._free += 1
+            self._inside -= 1
             if not self._queue:
                 return
+        self._start_waiting()
+
+    def resize(self, limit: int | None) -> None:
+        """Let another number in from now on. With a smaller one, those that are in stay."""
+        with self._lock:
+            self._limit = limit
+        self._start_waiting()
+
+    def _is_full(self) -> bool:
+        return self._limit is not None and self._inside >= self._limit
+
+    def _start_waiting(self) -> None:
         # A run that ends while it is started comes here again. Without the mark, a long queue of such
         # runs would be one recursion per run.
         if getattr(self._thread, "is_starting", False):
@@ -48,7 +64,7 @@ class Window:
 
     def _next(self) -> Callable[[], None] | None:
         with self._lock:
-            if not self._free or not self._queue:
+            if not self._queue or self._is_full():
                 return None
-            self._free -= 1
+            self._inside += 1
             return self._queue.popleft()

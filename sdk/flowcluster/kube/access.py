@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pathlib
-import ssl
 from typing import Any, NamedTuple
 
 import urllib3
@@ -13,6 +12,7 @@ from kubernetes.client.rest import should_bypass_proxies
 from kubernetes.config.config_exception import ConfigException
 
 from flowcluster.errors import KubernetesError
+from flowcluster.kube.certificates import accept_incomplete_certificates
 from flowcluster.kube.choice import TOKEN_FOLDER, Choice
 
 _DEFAULT_KUBECONFIG = "~/.kube/config"
@@ -75,14 +75,6 @@ def _inside(choice: Choice) -> Access:
     config.load_incluster_config(settings)
     namespace = choice.namespace or (TOKEN_FOLDER / "namespace").read_text().strip()
     return Access(_lenient(client.ApiClient(settings)), namespace, is_inside=True)
-
-
-def accept_incomplete_certificates(context: ssl.SSLContext) -> None:
-    """Accept what kubectl accepts.
-
-    Python 3.13 also refuses certificates that lack optional fields, which authorities of clusters can lack.
-    """
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
 
 
 def _lenient(api: Any) -> Any:

@@ -9,7 +9,8 @@ from typing import Any
 import aiohttp
 
 from flowcluster.errors import KubernetesError, NotFound
-from flowcluster.kube.access import Access, accept_incomplete_certificates, headers, proxy_of
+from flowcluster.kube.access import Access, headers, proxy_of
+from flowcluster.kube.certificates import accept_incomplete_certificates
 
 #: Subprotocol and channels: data, and what went wrong at the other end. Each channel begins with the port's number.
 _PROTOCOL = "v4.channel.k8s.io"
@@ -115,7 +116,7 @@ async def open_path(access: Access, pod: str, port: int) -> Path:
             kind = NotFound if error.status == 404 else KubernetesError
             raise kind(
                 f"Kubernetes would not forward a port of pod {pod}: {error.status} {error.message}. It takes the right "
-                "to create pods/portforward."
+                f"to create pods/portforward in namespace {access.namespace}."
             ) from error
         raise KubernetesError(f"The API server at {settings.host} cannot be reached: {error or 'timeout'}") from error
     return Path(session, socket)

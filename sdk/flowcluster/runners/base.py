@@ -196,6 +196,14 @@ class TaskRunner(abc.ABC):
         """Get ready to take calls. May take long: a cluster may have to start."""
         self._portal = Portal()
 
+    def bound(self, changed: Callable[[int | None], None]) -> int | None:
+        """Return how many calls the runner wants to have at a time; None: any number.
+
+        Args:
+            changed: to be called, from any thread, with another number when that changes while the runner is open.
+        """
+        return self.max_in_flight
+
     @abc.abstractmethod
     def submit(self, call: TaskCall, done: Callable[[State], None]) -> Any:
         """Execute `call`, now or later, and give its final state to `done`, from any thread.

@@ -7,6 +7,7 @@ module along for all.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +17,7 @@ from flowcluster import context, extras
 from flowcluster.errors import ClusterLost, ClusterUnreachable
 from flowcluster.runners.base import TaskCall, TaskRunner
 from flowcluster.runners.losses import find_loss, known_loss
+from flowcluster.runners.users import run_uid
 from flowcluster.states import State
 
 if TYPE_CHECKING:
@@ -113,6 +115,7 @@ class DaskTaskRunner(TaskRunner):
         from flowcluster.runners.dask_nested import on_worker
         from flowcluster.runners.dask_report import reported
         from flowcluster.runners.dask_session import DaskSession
+        from flowcluster_api.tags import dask_client_name
 
         with contextlib.ExitStack() as resources:
             # Not the process's default client: the flow's own use of Dask stays as it was.
@@ -137,6 +140,9 @@ class DaskTaskRunner(TaskRunner):
             else:
                 target = address = for_client(self.address)
                 wait_for(address, timeout_seconds())
+            run = run_uid(self._cluster, self.address)
+            if run is not None:
+                options["name"] = dask_client_name(run, options.get("name"))
             try:
                 client = distributed.Client(target, **options)
             except OSError as error:
@@ -144,7 +150,8 @@ class DaskTaskRunner(TaskRunner):
             resources.callback(client.close, CLOSE_TIMEOUT)
             if self.performance_report_path is not None:
                 resources.enter_context(reported(client, self.performance_report_path))
-            self._session = DaskSession(client, address, on_worker, self._known_loss, self._find_loss)
+            nested = functools.partial(on_worker, run)
+            self._session = DaskSession(client, address, nested, self._known_loss, self._find_loss, run=run)
             self._load = DaskLoad(client)
             self._resources = resources.pop_all()
         self.activity = None
@@ -164,6 +171,12 @@ class DaskTaskRunner(TaskRunner):
             f"Something answers at {address}, but not as a Dask scheduler should: {error}. Check the address, the "
             "versions of Dask on both sides, and TLS."
         )
+
+    def bound(self, changed: Callable[[int | None], None]) -> int | None:
+        """The share of the run on a shared cluster, or `max_in_flight`."""
+        session = self._opened
+        session.share_changed = lambda: changed(session.share.bound(self.max_in_flight))
+        return session.share.bound(self.max_in_flight)
 
     def submit(self, call: TaskCall, done: Callable[[State], None]) -> DaskResult:
         """Send `call` to the scheduler. Annotations made with ``dask.annotate`` hold for it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import threading
 import time
 import weakref
@@ -17,27 +18,35 @@ from flowcluster.runners.dask_session import DaskSession
 
 
 class NestedDaskRunner(DaskTaskRunner):
-    """Sends to the cluster that the worker belongs to, through the worker's own client."""
+    """Sends to the cluster that the worker belongs to, through the worker's own client.
+
+    Args:
+        run: UID of the run on a shared cluster that the tasks are of.
+    """
 
     _worker: Any = None
+
+    def __init__(self, run: str | None = None) -> None:
+        super().__init__()
+        self.run = run
 
     def open(self) -> None:
         """Get ready, in the thread of a task."""
         TaskRunner.open(self)
         self._worker = distributed.get_worker()
-        self._session = _acquire(self._worker)
+        self._session = _acquire(self._worker, self.run)
 
     def close(self, cancel: bool = False) -> None:
         """Let go; the worker and its client stay."""
         if self._session is not None:
             self._session = None
-            _release(self._worker)
+            _release(self._worker, self.run)
         TaskRunner.close(self, cancel)
 
 
-def on_worker() -> NestedDaskRunner:
-    """An open runner for the task that this thread executes."""
-    runner = NestedDaskRunner()
+def on_worker(run: str | None = None) -> NestedDaskRunner:
+    """Return an open runner for the task that this thread executes, of that run on a shared cluster."""
+    runner = NestedDaskRunner(run)
     runner.open()
     if _is_in_loop():
         # A coroutine waits without this thread's knowledge: its place is given up for the rest of the task.
@@ -47,14 +56,15 @@ def on_worker() -> NestedDaskRunner:
 
 
 class _Shared:
-    """The session of all tasks that submit on one worker at the same time."""
+    """The session of all tasks of one run that submit on one worker at the same time."""
 
     def __init__(self) -> None:
         self.session: DaskSession | None = None
         self.users = 0
 
 
-_shared: weakref.WeakKeyDictionary[Any, _Shared] = weakref.WeakKeyDictionary()
+#: By worker, and by the UID of a run on a shared cluster.
+_shared: weakref.WeakKeyDictionary[Any, dict[str | None, _Shared]] = weakref.WeakKeyDictionary()
 _lock = threading.Lock()
 
 #: Held while the worker's client is made: Dask would let two threads make one each.
@@ -77,23 +87,28 @@ def _connected_client() -> Any:
     return client
 
 
-def _acquire(worker: Any) -> DaskSession:
+def _acquire(worker: Any, run: str | None) -> DaskSession:
     client = _connected_client()
     with _lock:
-        shared = _shared.setdefault(worker, _Shared())
+        shared = _shared.setdefault(worker, {}).setdefault(run, _Shared())
         if shared.session is None:
-            shared.session = DaskSession(client, worker.scheduler.address, on_worker, is_nested=True)
+            address, nested = worker.scheduler.address, functools.partial(on_worker, run)
+            try:
+                shared.session = DaskSession(client, address, nested, is_nested=True, run=run)
+            except BaseException:
+                del _shared[worker][run]
+                raise
         shared.users += 1
         return shared.session
 
 
-def _release(worker: Any) -> None:
+def _release(worker: Any, run: str | None) -> None:
     with _lock:
-        shared = _shared[worker]
+        shared = _shared[worker][run]
         shared.users -= 1
         if shared.users:
             return
-        session, shared.session = shared.session, None
+        session = _shared[worker].pop(run).session
     if session is not None:
         session.close(cancel=False)
 

@@ -17,13 +17,18 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 
 #: Name of both plugins and of everything that is sent for them. To be counted up when its meaning
 #: changes: flow runs of several versions may share a scheduler.
-NAME = "flowcluster-1"
+NAME = "flowcluster-2"
 
 #: The last characters of a task run's key are its session's id, which begins with this mark.
 ID_LENGTH, ID_MARK = 16, "fc"
 
 #: Dask gives a task up when it was sent to so many workers that died; here only started ones are given up.
 _NEVER = -1_000_000_000
+
+#: Name of the plugin by which a shared cluster's keeper knows the runs on it: see `flowcluster.agent.runs_side`.
+_RUNS = "flowcluster-runs"
+#: Sessions of runs that are over, to be remembered.
+_LIMIT = 10_000
 
 
 class SchedulerSide(SchedulerPlugin):  # type: ignore[misc] # distributed is not typed
@@ -43,6 +48,8 @@ class SchedulerSide(SchedulerPlugin):  # type: ignore[misc] # distributed is not
         """Called by the scheduler before anything else."""
         self.scheduler = scheduler
         self.sessions: dict[str, str] = {}  # its id → its client's
+        self.runs: dict[str, str] = {}  # id of a session → UID of the run on a shared cluster that it is of
+        self.ended: dict[str, None] = {}  # ids of sessions whose run is over
         self.started: dict[str, str] = {}  # key of a run → the worker that executes it
         self.codes: dict[str, dict[str, bytes]] = {}  # a session's id → name and text of what its runs execute
         self.news: dict[str, list[Any]] = {}
@@ -54,14 +61,66 @@ class SchedulerSide(SchedulerPlugin):  # type: ignore[misc] # distributed is not
         scheduler.stream_handlers[f"{NAME}-started"] = self.run_started
         await scheduler.register_worker_plugin(None, self.worker_side, name=NAME, idempotent=True)
 
-    def open_session(self, session: str, client: str) -> str:
-        """From now on, keys that end with `session` are task runs of `client`."""
+    def open_session(self, session: str, client: str, run: str | None = None) -> Any:
+        """From now on, keys that end with `session` are task runs of `client`.
+
+        Args:
+            session: its id.
+            client: id of the client that the session uses; on a worker, sessions of several runs use one client.
+            run: UID of the run on a shared cluster that the session is of.
+
+        Returns:
+            Priority of the run's tasks, and its tasks in flight at most; None where there is no keeper that knows.
+
+        Raises:
+            RuntimeError: the run is over.
+        """
+        known = self.scheduler.plugins.get(_RUNS)
+        if run is not None and known is not None and run in known.over:
+            raise RuntimeError("the FlowRun that this is part of is over")
         self.sessions[session] = client
-        return "OK"
+        if run is None:
+            return None
+        self.runs[session] = run
+        return known.share_of(run) if known is not None else None
+
+    def runs_present(self) -> set[str]:
+        """Return the UIDs of the runs on a shared cluster that have sessions."""
+        return set(self.runs.values())
+
+    def release_run(self, run: str) -> None:
+        """End all sessions of a run that is over. Tasks that still execute on workers get nothing executed any more."""
+        for session in [session for session, uid in self.runs.items() if uid == run]:
+            client = self.sessions.get(session)
+            self.ended[session] = None
+            while len(self.ended) > _LIMIT:
+                del self.ended[next(iter(self.ended))]
+            if (state := self.scheduler.clients.get(client)) is not None:
+                self.scheduler.client_send(client, {"op": NAME, "session": session, "news": [["over", ""]]})
+                self._cancel([ts.key for ts in state.wants_what if _session_of(ts.key) == session], client)
+            self.close_session(session)
+
+    def share_changed(self, run: str, share: Any) -> None:
+        """Inform all sessions of a run what it can use from now on."""
+        for session in [session for session, uid in self.runs.items() if uid == run]:
+            news = [["share", "", *share]]
+            self.scheduler.client_send(self.sessions[session], {"op": NAME, "session": session, "news": news})
+
+    def update_graph(self, scheduler: Any, *, client: str, keys: Any, **kwargs: Any) -> None:
+        """Called by the scheduler when a client submits: what runs submit that are over is cancelled."""
+        if self.ended and (late := [key for key in keys if _session_of(key) in self.ended]):
+            asyncio.get_running_loop().call_soon(self._cancel, late, client)
+
+    def _cancel(self, keys: list[Any], client: str | None) -> None:
+        if keys and client in self.scheduler.clients:
+            self.scheduler.client_releases_keys(keys=keys, client=client)
+            reason = {"reason": "run is over", "msg": "The FlowRun that submitted this is over."}
+            self.scheduler.client_send(client, {"op": "cancelled-keys", "keys": keys, **reason})
 
     def close_session(self, session: str) -> str:
         """Forget a session; its keys are ordinary ones from now on."""
         self.codes.pop(session, None)
+        self.runs.pop(session, None)
         if self.sessions.pop(session, None):
             for key in [key for key in self.started if key.endswith(session)]:
                 del self.started[key]
@@ -141,7 +200,9 @@ class SchedulerSide(SchedulerPlugin):  # type: ignore[misc] # distributed is not
             return
         # How the scheduler marks what cannot be computed; it forgets the run, and tells its users.
         ts.has_lost_dependencies = True
-        # If its worker is still there, that goes on with it, and will find that nobody wants to know.
+        if worker in self.scheduler.workers and key[-ID_LENGTH:] in self.runs:
+            # It goes on with the run, which would keep a thread from tasks of others for as long as it takes.
+            self.scheduler.worker_send(worker, {"op": f"{NAME}-abandon", "key": key})
         self._tell(key, ["inputs lost" if worker in self.scheduler.workers else "worker lost", key, worker])
 
     def _check_resources(self, ts: Any) -> None:
@@ -168,6 +229,11 @@ class SchedulerSide(SchedulerPlugin):  # type: ignore[misc] # distributed is not
             client = self.sessions.get(session)
             if client is not None:
                 self.scheduler.client_send(client, {"op": NAME, "session": session, "news": news})
+
+
+def _session_of(key: Any) -> str | None:
+    """Return the id at the end of a key; None for a key that cannot have one."""
+    return key[-ID_LENGTH:] if type(key) is str else None
 
 
 def _needs(ts: Any) -> Any:

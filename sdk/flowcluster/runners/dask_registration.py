@@ -13,6 +13,7 @@ from flowcluster.errors import ClusterUnreachable
 from flowcluster.runners import dask_plugin, dask_worker_plugin
 from flowcluster.runners.dask_plugin import NAME, SchedulerSide
 from flowcluster.runners.dask_worker_plugin import WorkerSide
+from flowcluster.runners.sharing import Share
 
 
 class _Shipped(SchedulerPlugin):  # type: ignore[misc] # distributed is not typed
@@ -31,15 +32,28 @@ def _scheduler_side() -> bytes:
     return pickling.dumps_by_value(SchedulerSide(worker_side), dask_plugin)
 
 
-def open_session(client: Any, session: str, is_first: bool) -> None:
-    """Make the scheduler watch over task runs whose keys end with `session`, for `client`.
+def open_session(client: Any, session: str, is_first: bool, run: str | None) -> Share:
+    """Make the scheduler watch over task runs whose keys end with `session`.
 
-    `is_first` tells that the scheduler may not have the plugin yet. Raises `ClusterUnreachable` if it refuses.
+    Args:
+        client: of the session.
+        session: its id.
+        is_first: whether the scheduler may not have the plugin yet.
+        run: UID of the run on a shared cluster that the session is of.
+
+    Returns:
+        What the run can use.
+
+    Raises:
+        ClusterUnreachable: the scheduler refuses.
     """
     try:
         if is_first:
             client.register_plugin(_Shipped())
-        client.sync(getattr(client.scheduler, f"{NAME}-open"), session=session, client=client.id)
+        # An argument that is not needed is left out: it may be another flowcluster's plugin that is there.
+        of_run = {} if run is None else {"run": run}
+        share = client.sync(getattr(client.scheduler, f"{NAME}-open"), session=session, client=client.id, **of_run)
+        return Share(*share) if share else Share()
     except Exception as error:
         raise ClusterUnreachable(
             f"The Dask scheduler at {client.scheduler.address} refused the plugin {NAME!r} that watches over task runs "

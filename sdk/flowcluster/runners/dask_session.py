@@ -24,6 +24,7 @@ from flowcluster.runners.dask_registration import close_session, open_session
 from flowcluster.runners.dask_result import DaskResult, Submission
 from flowcluster.runners.dask_sending import Sending
 from flowcluster.runners.failure import TaskFailure, left_behind, lost_with
+from flowcluster.runners.sharing import Share
 from flowcluster.states import State
 
 logger = logging.getLogger("flowcluster.task_runner.dask")
@@ -39,12 +40,15 @@ class DaskSession:
         find_cause: queries whether the cluster is being lost now, and why; called when a worker was lost, which can be
             the first sign of that.
         is_nested: whether this is such a runner's session, on a worker.
+        run: UID of the run on a shared cluster that the session is of.
 
     Attributes:
         client: connected to the scheduler at `address`.
         id: ends the key of every task run, so that flow runs which share a cluster never meet.
         topic: under which workers send log lines of this flow run. That of the client: the scheduler forgets
             its events some time after the client has left, and those of a topic of our own never.
+        share: what the run can use of a shared cluster.
+        share_changed: is called, on a thread of the session, when that has changed.
     """
 
     def __init__(
@@ -55,15 +59,18 @@ class DaskSession:
         cause: Callable[[], ClusterLost | None] = lambda: None,
         find_cause: Callable[[], ClusterLost | None] = lambda: None,
         is_nested: bool = False,
+        run: str | None = None,
     ) -> None:
         self.client = client
         self.address = address
         self._cause, self._find_cause = cause, find_cause
-        self._is_nested = is_nested
+        self._is_nested, self._run = is_nested, run
+        self._over: ClusterLost | None = None
         self.id = ID_MARK + os.urandom(ID_LENGTH).hex()[: ID_LENGTH - len(ID_MARK)]
         self.topic: str = client.id
         self._stream = client.scheduler_comm
-        open_session(client, self.id, is_first=not is_nested)
+        self.share_changed: Callable[[], None] = lambda: None
+        self.share = open_session(client, self.id, not is_nested, run)
         self._numbers = itertools.count()
         self._codes = Codes(client, self.id, None if is_nested else self.topic, runner_on_worker)
         self._running: dict[str, Submission] = {}
@@ -89,7 +96,7 @@ class DaskSession:
         if lost := self.lost():
             raise lost
         result = DaskResult(self, call.info.name, self._new_key(call.key))
-        submission = Submission(result, self._codes.name_of(call), call, _annotations(call), done)
+        submission = Submission(result, self._codes.name_of(call), call, _annotations(call, self.share), done)
         self._running[result.key] = submission
         self._sending.put(submission)
         return result
@@ -110,6 +117,12 @@ class DaskSession:
                 self._all_lost()
                 if not self._closed and not self.lost():
                     self._watch_scheduler()
+            elif kind == "over":
+                self._over = ClusterLost(f"The FlowRun {self._run} that this is part of is over.")
+                self._all_lost()
+            elif kind == "share":
+                self.share = Share(*rest)
+                self.share_changed()
             elif kind == "started":
                 if submission := self._running.get(key):
                     submission.has_begun = True
@@ -236,8 +249,8 @@ class DaskSession:
         """
         if self._closed:
             return None
-        if told := self._cause():
-            return told
+        if known := self._cause() or self._over:
+            return known
         if self.client.status == "running" and self.client.scheduler_comm is self._stream:
             return None
         return ClusterLost(
@@ -266,8 +279,10 @@ class DaskSession:
             logs.replay(event[1], self._codes.onward)
 
 
-def _annotations(call: TaskCall) -> dict[str, Any]:
+def _annotations(call: TaskCall, share: Share) -> dict[str, Any]:
     annotations = dict(dask.get_annotations())
+    if share.priority is not None:
+        annotations["priority"] = share.ranked(annotations.get("priority") or 0)
     # Retries are the engine's business: Dask would only repeat what never gets to the function.
     annotations.pop("retries", None)
     if resources := call.shared.spec.resources:

@@ -48,11 +48,17 @@ def execute(code: str, call: bytes, upstream: list[Any]) -> Any:
     plugin = worker.plugins.get(NAME)
     if plugin is not None and not plugin.may_run(key):
         return None  # given up by the scheduler while its inputs came
-    parts, arguments = pickle.loads(call)
-    info = RunInfo(*parts)
-    leave = functools.partial(_leave, worker, key, info)
-    with occupying(_place):
-        return remote.execute(_code(code), info, arguments, lambda: [_value(one) for one in upstream], _fetch, leave)
+    try:
+        parts, arguments = pickle.loads(call)
+        info = RunInfo(*parts)
+        leave = functools.partial(_leave, worker, key, info)
+        with occupying(_place):
+            return remote.execute(
+                _code(code), info, arguments, lambda: [_value(one) for one in upstream], _fetch, leave
+            )
+    finally:
+        if plugin is not None:
+            plugin.has_run(key)
 
 
 def _value(given: Any) -> Any:

@@ -12,8 +12,9 @@ import multiprocessing
 import threading
 from typing import Any
 
-from distributed import Status, Worker
+from distributed import Status, Worker, threadpoolexecutor
 from distributed.diagnostics.plugin import WorkerPlugin
+from distributed.worker_state_machine import SecedeEvent
 
 from flowcluster.runners.dask_plugin import ID_LENGTH, ID_MARK, NAME
 
@@ -32,6 +33,8 @@ class WorkerSide(WorkerPlugin):  # type: ignore[misc] # distributed is not typed
         self.beginning: list[str] = []
         self.fetching: set[str] = set()
         self.asked: dict[str, Any] = {}
+        self.inside: dict[str, threading.Thread] = {}  # key of a run → the thread that executes it
+        worker.stream_handlers[f"{NAME}-abandon"] = self.abandon
 
     def teardown(self, worker: Any) -> None:
         """Called by the worker when it closes: no task waits for processes any more."""
@@ -89,10 +92,37 @@ class WorkerSide(WorkerPlugin):  # type: ignore[misc] # distributed is not typed
         whether it has begun or is fetching, and it took longer than this anyway.
         """
         answer = self.asked.pop(key, None)
-        if answer is None:
-            return True
-        answer.given.wait()
-        return bool(answer.yes)
+        if answer is not None:
+            answer.given.wait()
+            if not answer.yes:
+                return False
+        self.inside[key] = threading.current_thread()
+        return True
+
+    def has_run(self, key: str) -> None:
+        """In a task's thread: the run ends. A thread whose place was given to another one ends with it."""
+        if self.inside.pop(key, None) is not None:
+            return
+        with threadpoolexecutor.threads_lock:
+            # It can have taken a place again: a task that waited for others does.
+            has_place = threading.current_thread() in self.worker.executors["default"]._threads
+        if not has_place:
+            threadpoolexecutor.thread_state.proceed = False
+
+    def abandon(self, key: str) -> None:
+        """Have another thread in the place of the one that executes a run that nothing waits for."""
+        thread = self.inside.pop(key, None)
+        pool = self.worker.executors.get("default")
+        if thread is None or pool is None:
+            return
+        with threadpoolexecutor.threads_lock:
+            if thread in pool._threads:  # else it has left its place itself
+                pool._threads.remove(thread)
+                pool._adjust_thread_count()
+        ts = self.worker.state.tasks.get(key)
+        if ts is not None and ts.state in ("executing", "cancelled", "resumed"):
+            event = SecedeEvent(key=key, compute_duration=0.0, stimulus_id=f"abandon-{key}")
+            self.worker.handle_stimulus(event)
 
 
 def _allow_children() -> bool:

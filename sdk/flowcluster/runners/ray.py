@@ -7,6 +7,7 @@ module along for all.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,6 +17,7 @@ from flowcluster.errors import ClusterError, ClusterLost
 from flowcluster.runners.base import TaskCall, TaskRunner
 from flowcluster.runners.losses import find_loss, known_loss
 from flowcluster.runners.ray_options import current
+from flowcluster.runners.users import run_uid
 from flowcluster.states import State
 from flowcluster_api.offers import Offers, told
 
@@ -55,6 +57,9 @@ class RayTaskRunner(TaskRunner):
 
     #: Ray takes about 8 kB of the driver's memory for each call that has not ended; more at a time are not faster.
     max_in_flight: ClassVar[int | None] = 5_000
+
+    #: UID of the run on a shared cluster, where the runner of a task's flow gave it.
+    run: str | None = None
 
     _connection: Connection | None = None
     _cluster: Any = None
@@ -104,9 +109,10 @@ class RayTaskRunner(TaskRunner):
         with contextlib.ExitStack() as resources:
             address = self.address if self.cluster_class is None else self._made(self.cluster_class, resources)
             loss = None if self._cluster is None else LossQuery(self._known_loss, self._find_loss)
-            self._connection = connect(address, self.init_kwargs, timeout_seconds(), loss, self._offers())
+            run = self.run or run_uid(self._cluster, self.address)
+            self._connection = connect(address, self.init_kwargs, timeout_seconds(), loss, self._offers(), run)
             resources.callback(self._connection.release)
-            self._session = RaySession(self._connection, on_worker)
+            self._session = RaySession(self._connection, functools.partial(on_worker, run), run)
             self._resources = resources.pop_all()
         self.activity = None
 
@@ -136,6 +142,14 @@ class RayTaskRunner(TaskRunner):
 
     def _tell(self, progress: str) -> None:
         self.activity = f"creating a Ray cluster: {progress}"
+
+    def bound(self, changed: Callable[[int | None], None]) -> int | None:
+        """The share of the run on a shared cluster, or `max_in_flight`."""
+        session = self._session
+        if session is None:
+            return self.max_in_flight
+        session.share_changed = lambda: changed(session.share.bound(self.max_in_flight))
+        return session.share.bound(self.max_in_flight)
 
     def submit(self, call: TaskCall, done: Callable[[State], None]) -> RayResult | None:
         """Send `call` to Ray. Options set with `remote_options` hold for it."""
@@ -199,8 +213,12 @@ class OnWorker(RayTaskRunner):
         return told(os.environ)
 
 
-def on_worker() -> RayTaskRunner:
-    """An open runner for what a task on a Ray worker submits: it uses the worker's own connection."""
+def on_worker(run: str | None = None) -> RayTaskRunner:
+    """Return an open runner for what a task on a Ray worker submits, of that run on a shared cluster.
+
+    It uses the worker's own connection.
+    """
     runner = OnWorker()
+    runner.run = run
     runner.open()
     return runner

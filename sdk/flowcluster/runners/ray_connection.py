@@ -16,6 +16,7 @@ from flowcluster.clusters import address as addresses
 from flowcluster.errors import ClusterLost
 from flowcluster.runners.ray_keeper import Keeper
 from flowcluster.runners.ray_prints import Prints
+from flowcluster.runners.ray_shares import tagged
 from flowcluster.runners.ray_worker import outbox
 from flowcluster_api.offers import Offers
 
@@ -142,14 +143,22 @@ def connect(
     timeout: float,
     loss: LossQuery | None = None,
     offers: Offers | None = None,
+    run: str | None = None,
 ) -> Connection:
-    """The connection to be used by one more flow run, which has to `release` it.
+    """Return the connection to be used by one more flow run, which has to `release` it.
 
-    `loss` finds the loss of a cluster that was made for this process. `offers` is what each node has that the cluster
-    can start.
+    Args:
+        address: of a cluster that exists.
+        init_kwargs: further arguments for ``ray.init``.
+        timeout: seconds to wait for the cluster.
+        loss: finds the loss of a cluster that was made for this process.
+        offers: what each node has that the cluster can start.
+        run: UID of the run on a shared cluster that connects.
 
-    Raises `ClusterUnreachable` if nothing answers at the address within `timeout` seconds, and whatever
-    ``ray.init`` raises when it starts an instance.
+    Raises:
+        ClusterUnreachable: nothing answers at the address within `timeout` seconds.
+
+    Whatever ``ray.init`` raises when it starts an instance is raised, too.
     """
     import ray
 
@@ -166,7 +175,7 @@ def connect(
             if ray.is_initialized():
                 connection = _existing(address, offers)
             else:
-                connection = _current = _opened(address, init_kwargs, timeout, loss, offers)
+                connection = _current = _opened(address, init_kwargs, timeout, loss, offers, run)
         elif address is not None and address != connection.address:
             logger.warning("This process already uses the Ray at %s, and cannot use a second one.", connection.address)
         if ignored := ignored_arguments(init_kwargs, connection.init_kwargs):
@@ -199,14 +208,20 @@ def _existing(address: str | None, offers: Offers | None) -> Connection:
 
 
 def _opened(
-    address: str | None, init_kwargs: Mapping[str, Any], timeout: float, loss: LossQuery | None, offers: Offers | None
+    address: str | None,
+    init_kwargs: Mapping[str, Any],
+    timeout: float,
+    loss: LossQuery | None,
+    offers: Offers | None,
+    run: str | None,
 ) -> Connection:
     if address is None:
         logger.info("Creating a local Ray instance")
     else:
         logger.info("Connecting to Ray at %s", address)
         addresses.wait_for_ray(address, timeout)
-    keeper = Keeper({**init_kwargs, "address": address or "local"})
+    tags = {} if run is None else {"job_config": tagged(init_kwargs.get("job_config"), run)}
+    keeper = Keeper({**init_kwargs, **tags, "address": address or "local"})
     connection = Connection(address, keeper, loss, offers, init_kwargs)
     context = keeper.start(None if address is None else timeout)
     connection.look_up()

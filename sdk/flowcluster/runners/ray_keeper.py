@@ -115,10 +115,15 @@ class Keeper:
         execute Ray's program (seen with Ray 2.60). The head then refuses the client, and accepts it in a later
         attempt. Heads of flowcluster's operator run without these handlers; others have them.
         """
+        from flowcluster.clusters.ray_client import address_with_job_config
+
+        arguments = dict(self._arguments)
+        if "job_config" in arguments:
+            arguments["address"] = address_with_job_config(arguments["address"])
         attempt = 1
         while True:
             try:
-                return ray.init(**self._arguments)
+                return ray.init(**arguments)
             except ConnectionAbortedError as error:
                 # An environment that could not be made would fail again.
                 if attempt == _ATTEMPTS or self._leave.is_set() or "runtime_env" in str(error):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from flowcluster.runners.ray_head import Watch
 from flowcluster.runners.ray_records import Inbox
 from flowcluster.runners.ray_result import RayResult
 from flowcluster.runners.ray_results import unpack
+from flowcluster.runners.ray_shares import share_of, topic_of
 from flowcluster.runners.ray_waiting import sessions
 from flowcluster.states import State
 
@@ -38,13 +38,25 @@ _LOOK = 2.0
 class RaySession:
     """Owns the flow run's traffic with Ray, not the connection.
 
+    Args:
+        connection: to Ray.
+        runner_on_worker: makes, on a worker, the runner for what a task submits itself.
+        run: UID of the run on a shared cluster that the session is of.
+
     Attributes:
-        topic: what keeps log records of this flow run apart from those of others.
+        topic: what keeps log records of this flow run apart from those of others. It begins with the UID.
+        share: what the run can use of a shared cluster.
+        share_changed: is called, on a thread of the session, when that has changed.
     """
 
-    def __init__(self, connection: Connection, runner_on_worker: Callable[[], TaskRunner]) -> None:
+    def __init__(
+        self, connection: Connection, runner_on_worker: Callable[[], TaskRunner], run: str | None = None
+    ) -> None:
         self.connection = connection
-        self.topic = os.urandom(8).hex()
+        self.topic = topic_of(run)
+        self._run = run
+        self.share = share_of(run)
+        self.share_changed: Callable[[], None] = lambda: None
         self._lock = threading.Lock()
         # A dict for its order: the oldest come first.
         self._running: dict[RayResult, None] = {}
@@ -205,6 +217,9 @@ class RaySession:
             for result in list(self._running):
                 if self._key(result) in begun and (started := result.started):
                     started()
+        if self._run is not None and (share := share_of(self._run)) != self.share:
+            self.share = share
+            self.share_changed()
         now = time.monotonic()
         for result, due in list(self._stopping.items()):
             if now >= due and self._stopping.pop(result, 0.0):

@@ -1,5 +1,6 @@
-"""FlowRun, version v1alpha1, as pydantic models: the source of the CRD and its reference."""
+"""FlowRun and SharedCluster, version v1alpha1, as pydantic models: the source of the CRDs and their reference."""
 
+from flowcluster_api.v1alpha1.shared import GroupCounts, SharedClusterSpec, SharedClusterStatus, WorkerGroup
 from flowcluster_api.v1alpha1.spec import Cluster, ClusterRef, Flow, FlowRunSpec, Scheduler, Source, Workers
 from flowcluster_api.v1alpha1.status import (
     ClusterStatus,
@@ -22,10 +23,14 @@ __all__ = [
     "FlowRunSpec",
     "FlowRunStatus",
     "FlowStatus",
+    "GroupCounts",
     "Scheduler",
     "SchedulerIdentity",
+    "SharedClusterSpec",
+    "SharedClusterStatus",
     "Source",
     "StoryEntry",
     "WorkerCounts",
+    "WorkerGroup",
     "Workers",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 from flowcluster_api.v1alpha1.base import OPAQUE, ApiModel, rules
@@ -15,6 +15,8 @@ Seconds = Annotated[int, Field(ge=1, le=31_536_000)]
 QUANTITY = r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?[0-9]+))?$"
 #: A DNS label: the class is the value of a label of all children.
 OPERATOR_CLASS = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+#: Of a namespace: a DNS label.
+Namespace = Annotated[str, Field(min_length=1, max_length=63, pattern=OPERATOR_CLASS)]
 Quantities = Annotated[
     dict[str, Any],
     Field(
@@ -130,10 +132,54 @@ class Scheduler(ApiModel):
     )
 
 
+class Share(ApiModel):
+    """How much of a SharedCluster a run can use."""
+
+    threads: int = Field(ge=1, le=100_000, description="Tasks that the run has in flight at most.")
+
+
 class ClusterRef(ApiModel):
     """A cluster that exists already."""
 
-    name: Name = Field(description="Name of the DaskCluster or RayCluster, in the FlowRun's namespace.")
+    model_config = _with(
+        rules(
+            (
+                "!has(self.kind) || self.kind == 'SharedCluster' || "
+                "!(has(self.__namespace__) || has(self.priority) || has(self.share))",
+                "namespace, priority and share are of a SharedCluster: leave them out",
+            ),
+        )
+    )
+
+    kind: Literal["SharedCluster", "DaskCluster", "RayCluster"] | None = Field(
+        default=None,
+        description="What name is of. Default: a SharedCluster; where cluster.kind is given, a DaskCluster or "
+        "RayCluster.",
+    )
+    name: Name = Field(
+        description="Name of the SharedCluster; or of a DaskCluster or RayCluster in the FlowRun's namespace."
+    )
+    namespace: Namespace | None = Field(
+        default=None,
+        description="Namespace of the SharedCluster, which must allow the FlowRun's. Default: the FlowRun's.",
+    )
+    priority: int | None = Field(
+        default=None,
+        ge=-100,
+        le=100,
+        description="Priority of the run's tasks among those of other runs: a larger number first. Default: 0.",
+    )
+    share: Share | None = Field(default=None, description="How much of the SharedCluster the run can use.")
+
+
+#: Kind of the cluster that a reference to an object of this kind leads to.
+REFERENCED_KINDS: dict[str, Literal["Dask", "Ray"]] = {"DaskCluster": "Dask", "RayCluster": "Ray"}
+WHOLE_ON_RAY = (
+    "self.kind != 'Ray' || !has(self.workers) || !has(self.workers.taskResources) || "
+    "self.workers.taskResources.all(name, self.workers.taskResources[name] == "
+    "double(int(self.workers.taskResources[name])))",
+    "workers.taskResources: on Ray, a worker offers whole numbers alone",
+)
 
 
 class Cluster(ApiModel):
@@ -145,16 +191,24 @@ class Cluster(ApiModel):
                 "!has(self.ref) || !(has(self.workers) || has(self.scheduler) || has(self.image))",
                 "ref names an existing cluster: leave out image, workers and scheduler",
             ),
+            (WHOLE_ON_RAY[0].replace("self.kind", "(has(self.kind) ? self.kind : '')"), WHOLE_ON_RAY[1]),
+            ("has(self.kind) || has(self.ref)", "kind must be Dask or Ray, unless ref names an existing cluster"),
             (
-                "self.kind != 'Ray' || !has(self.workers) || !has(self.workers.taskResources) || "
-                "self.workers.taskResources.all(name, self.workers.taskResources[name] == "
-                "double(int(self.workers.taskResources[name])))",
-                "workers.taskResources: on Ray, a worker offers whole numbers alone",
+                "!has(self.kind) || !has(self.ref) || !has(self.ref.kind) || self.ref.kind == self.kind + 'Cluster'",
+                "kind and ref.kind contradict each other: leave kind out",
+            ),
+            (
+                "!has(self.kind) || !has(self.ref) || "
+                "!(has(self.ref.__namespace__) || has(self.ref.priority) || has(self.ref.share))",
+                "with kind, ref names a DaskCluster or RayCluster, without namespace, priority and share: leave kind "
+                "out for a SharedCluster",
             ),
         )
     )
 
-    kind: Literal["Dask", "Ray"] = Field(description="What the cluster is.")
+    kind: Literal["Dask", "Ray"] | None = Field(
+        default=None, description="What the cluster is. Left out where ref names a SharedCluster, which has the kind."
+    )
     image: Image | None = Field(
         default=None, description="Image of scheduler and workers. Default: the flow's, so that they cannot differ."
     )
@@ -165,6 +219,24 @@ class Cluster(ApiModel):
         description="Use this existing cluster: it is never scaled and never deleted. The run waits until its "
         "scheduler or head is Ready, and ends as ClusterLost when it is lost.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_kind(cls, data: Any) -> Any:
+        """Return the fields with the kind that follows from the reference; refuse a cluster without a kind."""
+        if not isinstance(data, dict) or data.get("kind") is not None:
+            return data
+        ref = data.get("ref")
+        if ref is None:
+            raise ValueError("kind must be Dask or Ray, unless ref names an existing cluster")
+        named = ref.get("kind") if isinstance(ref, dict) else getattr(ref, "kind", None)
+        kind = REFERENCED_KINDS.get(named) if isinstance(named, str) else None
+        return data if kind is None else {**data, "kind": kind}
+
+    @property
+    def uses_shared(self) -> bool:
+        """Whether `ref` names a SharedCluster: a DaskCluster or RayCluster has its kind beside it."""
+        return self.ref is not None and self.kind is None
 
 
 class FlowRunSpec(ApiModel):

@@ -5,12 +5,19 @@ import os
 from prefect import flow, task
 from prefect_dask import DaskTaskRunner
 
-CLUSTER_KWARGS = {name: os.environ[f"CLUSTER_{name.upper()}"] for name in ("kubeconfig", "namespace", "image")}
-RUNNER = DaskTaskRunner(
-    cluster_class="flowcluster.clusters.DaskKubernetesCluster",
-    cluster_kwargs=CLUSTER_KWARGS,
-    adapt_kwargs={"minimum": 0, "maximum": 2},
-)
+PLACE = {name: os.environ[f"CLUSTER_{name.upper()}"] for name in ("kubeconfig", "namespace")}
+SHARED = os.environ.get("CLUSTER_SHARED")
+if SHARED:
+    RUNNER = DaskTaskRunner(
+        cluster_class="flowcluster.clusters.SharedKubernetesCluster",
+        cluster_kwargs={"name": SHARED, **PLACE},
+    )
+else:
+    RUNNER = DaskTaskRunner(
+        cluster_class="flowcluster.clusters.DaskKubernetesCluster",
+        cluster_kwargs={"image": os.environ["CLUSTER_IMAGE"], **PLACE},
+        adapt_kwargs={"minimum": 0, "maximum": 2},
+    )
 
 
 @task  # type: ignore[untyped-decorator] # Prefect is not installed here

@@ -1,4 +1,4 @@
-"""One trial: one operator, one bystander, one run whose life a scenario plays, and one fault."""
+"""One trial: one operator, one bystander, one run or shared cluster whose life a scenario plays, and one fault."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from flowcluster_api import names
 from tests.support.chaos.trial import BYSTANDER, STRANGER, SUBJECT, StepFailed, Trial
 from tests.support.rig.client import ApiError, Body
 from tests.support.rig.faults import UNDISTURBED, Fault
+from tests.support.rig.kinds import OWNERS
 from tests.support.rig.ledger import Entry, View
 from tests.support.rig.operator import RigOperator
 from tests.support.rig.proxies import Write
@@ -63,6 +64,7 @@ class Result:
         return f"{self.scenario}/{self.kind}/{self.fault}"
 
 
+_OWNER_KINDS = [kind.name for kind in OWNERS]
 #: Conditions that are compared. The others record how much of a run's course the operator has seen.
 _COMPARED = ("Accepted", "Finished", "ClusterDeleted", "Ready", "Stalled", "Reconciling")
 
@@ -117,7 +119,7 @@ class Place:
         self._rig.check()
 
         def of_subject(entry: Entry) -> bool:
-            return trial.is_subject(entry) and entry.kind != names.KIND
+            return trial.is_subject(entry) and entry.kind not in _OWNER_KINDS
 
         result = Result(
             scenario,
@@ -168,7 +170,7 @@ def _play(trial: Trial, operator: RigOperator, play: Callable[[Trial], None]) ->
         trial.wait(lambda: operator.is_quiet(QUIET_SECONDS), "the operator's writes end", 40)
     except (StepFailed, ApiError) as error:
         problems.append(f"{STUCK}: {error}")
-        problems.append(f"status: {_words(trial.view.status(SUBJECT))}")
+        problems += [f"status: {_words(status)}" for kind in OWNERS if (status := trial.view.status(SUBJECT, kind))]
     operator.disarm()
     phase = trial.view.status(BYSTANDER).get("phase")
     if phase != "Running":
@@ -211,7 +213,7 @@ def order_problems(uids: Sequence[str], entries: list[Entry]) -> list[str]:
     """Return what was written too early: a child before the status, or an end before the end of what it is about."""
     problems = []
     for run in entries:
-        if run.kind != names.KIND or run.uid not in uids:
+        if run.kind not in _OWNER_KINDS or run.uid not in uids:
             continue
         for entry in entries:
             labels = entry.body["metadata"].get("labels") or {}

@@ -24,7 +24,8 @@ _AT_WRITES = (
 )
 #: Faults at Kubernetes Events that differ from those at the status before them.
 _AT_EVENTS = {(FaultKind.KILL_AFTER, 0), (FaultKind.DROP_ANSWER, 0), (FaultKind.REFUSE, 500)}
-#: Deletions that a run that starts or runs sees only when its user has deleted it.
+#: Phases of owners that exist, and deletions that such an owner sees only when its user has deleted it.
+_LIVE = ("Starting", "Running", "Ready")
 _SWEPT = {
     f"DELETE-{plural}"
     for plural in ("daskclusters", "rayclusters", "jobs", "leases", "roles", "rolebindings", "serviceaccounts")
@@ -64,7 +65,8 @@ class Call:
 
     Attributes:
         kind: of cluster.
-        state: the phase that the operator wrote last, and whether it sweeps up after a run that its user deleted.
+        state: the phase that the operator wrote last of the run, of the shared cluster or of both, and whether it
+            sweeps up after an owner that its user deleted.
         target: what is written, as `target_of` names it.
         about: of a status, its phase and reason; of an Event, its reason.
         ordinal: of a call that is repeated in that state, 1 for the first time and 2 for all others.
@@ -133,20 +135,22 @@ def plan(references: dict[Life, Result], seed: int) -> Plan:
 def calls(life: Life, reference: Result) -> list[Call]:
     """Return the call of each write of a life."""
     found: list[Call] = []
-    phase, starts = "", 0
+    phases: dict[str, str] = {}
+    starts: Counter[str] = Counter()
     counted: Counter[tuple[str, str]] = Counter()
     for write in reference.writes:
-        before = phase
+        before = dict(phases)
         if write.target.startswith("PUT-status"):
-            phase = write.about.partition(" ")[0]
-            starts += phase == "Starting" != before
-        is_sweep = before in ("Starting", "Running") and write.target in _SWEPT
-        state = f"{before}, deleted" if is_sweep else before
-        if before != phase:
+            owners = write.path.split("/")[-3]
+            phases[owners] = write.about.partition(" ")[0]
+            starts[owners] += phases[owners] == "Starting" != before.get(owners)
+        is_sweep = write.target in _SWEPT and any(phase in _LIVE for phase in before.values())
+        state = " and ".join(before.values()) + (", deleted" if is_sweep else "")
+        if before != phases:
             counted.clear()
         counted[write.target, write.about] += 1
         ordinal = min(counted[write.target, write.about], 2)
-        found.append(Call(life.kind, state, write.target, write.about, ordinal, min(max(starts, 1), 2)))
+        found.append(Call(life.kind, state, write.target, write.about, ordinal, min(max([1, *starts.values()]), 2)))
     return found
 
 

@@ -1,4 +1,4 @@
-"""Lives of a run, each a script of what users, drivers and clusters do. A scenario waits, the operator acts."""
+"""Lives of runs and shared clusters: what users, drivers and clusters do. A scenario waits, the operator acts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from flowcluster_api import lease
 from flowcluster_api.driver import EXIT_COMPLETED, EXIT_FAILED, Outcome
-from tests.support.chaos import played
+from tests.support.chaos import played, shared
 from tests.support.chaos.trial import Trial
 
 _WORKERS = 2
@@ -147,6 +147,7 @@ SCENARIOS: dict[str, Callable[[Trial], None]] = {
     "suspend-resume": suspend_resume,
     "expiry": expiry,
     "scaling": scaling,
+    **shared.SCENARIOS,
 }
 KINDS = ("Dask", "Ray")
 
@@ -160,6 +161,8 @@ _PODS = {
 
 def needed_pods(scenario: str, kind: str) -> dict[str, int]:
     """Return how many pods of each component a scenario needs at most."""
+    if scenario in shared.SCENARIOS:
+        return shared.needed_pods(scenario, kind)
     pods = dict(_PODS[kind])
     if scenario in ("recreate", "suspend-resume"):
         return {label: 2 * number for label, number in pods.items()}
@@ -177,6 +180,8 @@ _ENDS = {
     "recreate": "Succeeded",
     "suspend-resume": "Succeeded",
     "scaling": "Succeeded",
+    "shared-use": "Succeeded",
+    "shared-upgrade": "Failed",
 }
 
 

@@ -131,8 +131,8 @@ class Objects:
             raise self._other_uid(resource, obj, meta["uid"])
         self._check_version(resource, obj, meta["resourceVersion"])
         status = copied(body.get("status"))
-        if resource.kind == names.KIND and status is not None:
-            status = stored_status(status)
+        if resource.kind in names.OWNER_LABELS and status is not None:
+            status = stored_status(status, resource.kind)
         return self._update((resource, namespace, name), obj, {**obj, "status": status})
 
     def delete(self, resource: Resource, namespace: str, name: str, options: Object | None = None) -> Object | None:

@@ -122,6 +122,10 @@ class FakeApi:
             Injection(fault, tuple(methods.split()), resource, skip, _ALWAYS if times is None else times)
         )
 
+    def heal(self) -> None:
+        """End all faults."""
+        self._injections.clear()
+
     def seen(self, method: str = "", resource: Resource | None = None) -> list[str]:
         """Return the requests so far, in words, of one method or kind where given."""
         return [
@@ -142,6 +146,11 @@ class FakeApi:
                 "current-context": "fake",
             }
         )
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return self._url
 
     async def _serve(self, raw: web.Request) -> web.StreamResponse:
         try:

@@ -1,4 +1,4 @@
-"""The kinds of objects that a run may consist of, and where the API server keeps them."""
+"""The kinds of objects that a run or a shared cluster may consist of, and where the API server keeps them."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ class Kind:
 
 
 FLOW_RUN = Kind(names.KIND, names.API_VERSION, names.PLURAL, whole=True)
+SHARED_CLUSTER = Kind(names.SHARED_KIND, names.API_VERSION, names.SHARED_PLURAL, whole=True)
 POD = Kind("Pod", "v1", "pods", whole=True)
 DASK_CLUSTER = Kind("DaskCluster", "kubernetes.dask.org/v1", "daskclusters")
 RAY_CLUSTER = Kind("RayCluster", "ray.io/v1", "rayclusters")
@@ -48,9 +49,12 @@ CRD = Kind("CustomResourceDefinition", "apiextensions.k8s.io/v1", "customresourc
 
 #: The cluster resource of each kind of cluster.
 CLUSTERS = {"Dask": DASK_CLUSTER, "Ray": RAY_CLUSTER}
-#: What may belong to a run. Kubernetes Events are reports, not state.
+#: What users create, and what owns all other objects.
+OWNERS = (FLOW_RUN, SHARED_CLUSTER)
+#: Owners, and what may belong to one. Kubernetes Events are reports, not state.
 KINDS = (
     FLOW_RUN,
+    SHARED_CLUSTER,
     POD,
     DASK_CLUSTER,
     Kind("DaskWorkerGroup", "kubernetes.dask.org/v1", "daskworkergroups"),

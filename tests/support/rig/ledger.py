@@ -13,11 +13,12 @@ from flowcluster_api import names
 from flowcluster_api.conditions import CLUSTER_DELETED
 from flowcluster_operator.status import is_true
 from tests.support.rig.client import ApiError, Body, Client
-from tests.support.rig.kinds import GIVEN, Kind
+from tests.support.rig.kinds import FLOW_RUN, GIVEN, OWNERS, Kind
 
 #: Labels that say which part of a cluster a pod is; the second is KubeRay's own.
 _COMPONENT_LABELS = (names.LABEL_COMPONENT, "ray.io/node-type")
 _RETRY_SECONDS = 0.2
+_OWNERS = [kind.name for kind in OWNERS]
 #: What the controller of a kind makes for its objects, where it may be late.
 _MADE_BY = {"DaskWorkerGroup": "Deployment", "Deployment": "ReplicaSet", "ReplicaSet": "Pod"}
 
@@ -32,7 +33,7 @@ class Entry:
         is_gone: whether it was deleted.
         since: resource version at which it was first reported. Those of all kinds grow together.
         doomed: resource version at which it was first reported as being deleted, or as gone; 0 before.
-        started: of a FlowRun, the resource version at which it first had a phase; 0 before.
+        started: of a FlowRun or SharedCluster, the resource version at which it first had a phase; 0 before.
         emptied: of a FlowRun, the resource version at which its status first said that nothing is left; 0 before.
     """
 
@@ -87,7 +88,7 @@ class View:
         self.namespace, self._lock = namespace, lock
         self._entries: dict[str, Entry] = {}
         self._given: set[str] = set()
-        self._phases: dict[str, list[str]] = {}
+        self._phases: dict[tuple[str, str], list[str]] = {}
         self._history: list[str] = []
 
     def has_given(self, kind: str) -> bool:
@@ -113,17 +114,20 @@ class View:
 
     def run(self, name: str) -> Body | None:
         """Return the FlowRun of that name; None when there is none."""
-        found = [entry for entry in self.entries() if entry.kind == names.KIND and entry.name == name]
-        return found[0].body if found else None
+        return self.owner(FLOW_RUN, name)
 
-    def status(self, name: str) -> Body:
-        """Return the status of a FlowRun; empty when there is none."""
-        return dict((self.run(name) or {}).get("status") or {})
+    def owner(self, kind: Kind, name: str) -> Body | None:
+        """Return the FlowRun or SharedCluster of that name; None when there is none."""
+        return next((entry.body for entry in self.entries(kind) if entry.name == name), None)
 
-    def phases(self, name: str) -> list[str]:
-        """Return the phases of a FlowRun in the order in which it had them."""
+    def status(self, name: str, kind: Kind = FLOW_RUN) -> Body:
+        """Return the status of a FlowRun or SharedCluster; empty when there is none."""
+        return dict((self.owner(kind, name) or {}).get("status") or {})
+
+    def phases(self, name: str, kind: Kind = FLOW_RUN) -> list[str]:
+        """Return the phases of a FlowRun or SharedCluster in the order in which it had them."""
         with self._lock:
-            return list(self._phases.get(name, []))
+            return list(self._phases.get((kind.name, name), []))
 
     def history(self) -> list[str]:
         """Return the creations, deletions and changes of all objects, in the order in which they were reported."""
@@ -186,9 +190,9 @@ class View:
         phase = status.get("phase")
         if kind == names.KIND and is_true(status, CLUSTER_DELETED):
             entry.emptied = entry.emptied or entry.version
-        if kind == names.KIND and phase:
+        if phase and kind in _OWNERS:
             entry.started = entry.started or entry.version
-            phases = self._phases.setdefault(meta["name"], [])
+            phases = self._phases.setdefault((kind, meta["name"]), [])
             if phases[-1:] != [phase]:
                 phases.append(phase)
 

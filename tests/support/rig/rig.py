@@ -18,7 +18,7 @@ import yaml
 from tests.support.rig import rights
 from tests.support.rig.client import ApiError, Body, Client
 from tests.support.rig.control_plane import ControlPlane
-from tests.support.rig.kinds import CRD, FLOW_RUN, KINDS, NAMESPACE, NODE, Kind
+from tests.support.rig.kinds import CRD, KINDS, NAMESPACE, NODE, OWNERS, Kind
 from tests.support.rig.ledger import Ledger, View
 from tests.support.rig.nursery import Nursery
 from tests.support.rig.process import Child, free_port
@@ -122,12 +122,13 @@ class Rig:
         self.client.delete(NAMESPACE.path(name=namespace))
 
     def empty_namespace(self, namespace: str) -> None:
-        """Delete the runs of a namespace; what belongs to them follows.
+        """Delete the runs and shared clusters of a namespace; what belongs to them follows.
 
         The namespace stays until the rig ends: its deletion takes 70 requests, a sixth of those of a trial.
         """
-        for run in (self.client.get(FLOW_RUN.path(namespace)) or {}).get("items", []):
-            self.client.delete(FLOW_RUN.path(namespace, run["metadata"]["name"]))
+        for kind in OWNERS:
+            for owner in (self.client.get(kind.path(namespace)) or {}).get("items", []):
+                self.client.delete(kind.path(namespace, owner["metadata"]["name"]))
 
     def _stop(self) -> None:
         self.ledger.stop()
@@ -144,7 +145,8 @@ class Rig:
         assert spec.origin is not None
         dask = pathlib.Path(spec.origin).parent / "operator/deployment/helm/dask-kubernetes-operator/crds"
         ray = gotools.built("kuberay") / "config/crd/bases"
-        paths = [ROOT / "manifests/crds/flowruns.yaml", *sorted(dask.glob("*.yaml")), *sorted(ray.glob("*.yaml"))]
+        own = ROOT / "manifests" / "crds"
+        paths = [path for folder in (own, dask, ray) for path in sorted(folder.glob("*.yaml"))]
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(self._install_crd, paths))
         served = [kind for kind in KINDS if "." in kind.group.partition("/")[0] and "k8s.io" not in kind.group]

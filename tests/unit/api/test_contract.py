@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from flowcluster_api.crd import flow_run_crd
+from flowcluster_api.crd import flow_run_crd, shared_cluster_crd
 from flowcluster_api.driver import OUTCOME_LIMIT, Outcome, TaskCounts
 from tools.generate import ROOT, generated
 
@@ -41,15 +42,19 @@ def test_a_long_outcome_fits_into_a_termination_message() -> None:
     assert Outcome.from_json(text).result_omitted
 
 
-@pytest.mark.parametrize("path", [str(path) for path in generated()])
+FILES = {str(path): text for path, text in generated().items()}
+
+
+@pytest.mark.parametrize("path", FILES)
 def test_generated_files_are_up_to_date(path: str) -> None:
     """The CRD in manifests and chart is the one that the models give."""
-    assert (ROOT / path).read_text() == {str(key): text for key, text in generated().items()}[path]
+    assert (ROOT / path).read_text() == FILES[path]
 
 
-def test_status_schema_has_no_defaults() -> None:
+@pytest.mark.parametrize("crd", [flow_run_crd, shared_cluster_crd])
+def test_status_schema_has_no_defaults(crd: Callable[[], dict[str, Any]]) -> None:
     """What the API server adds to a status, the operator takes for a change, and writes its own again and again."""
-    (version,) = flow_run_crd()["spec"]["versions"]
+    (version,) = crd()["spec"]["versions"]
     schema = version["schema"]["openAPIV3Schema"]["properties"]
 
     assert _with_default(schema["spec"], "spec")

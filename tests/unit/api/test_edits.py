@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
-import cel
 import pytest
 
 from flowcluster_api.crd import flow_run_crd
 from flowcluster_api.edits import EDITS, Edit
+from tests.support.cel_rules import program
 from tests.support.edited import LEAVES, changed, valid, value, with_value
 
 (_VERSION,) = flow_run_crd()["spec"]["versions"]
@@ -27,11 +26,6 @@ ENFORCED: dict[str | None, set[Edit]] = {
     for phase in PHASES
 }
 FIXED = [path for path, edit in EDITS.items() if edit is not Edit.ACTS]
-
-
-@functools.cache
-def program(rule: str) -> cel.Program:
-    return cel.compile(rule)
 
 
 def refusals(old: dict[str, Any], new: dict[str, Any], phase: str | None) -> list[str]:

@@ -15,7 +15,9 @@ from flowcluster_api.lease import Demand
 from tests.support.fake_api.patches import merged
 from tests.support.strategies import CLEAN_TEXT, TEXT, json_values
 
-DEMANDS = st.builds(Demand, st.integers(0, 10**6), st.lists(CLEAN_TEXT, max_size=5).map(tuple))
+NUMBERS = st.integers(0, 10**6)
+GROUPS = st.dictionaries(CLEAN_TEXT, NUMBERS, max_size=3).map(lambda groups: tuple(sorted(groups.items())))
+DEMANDS = st.builds(Demand, NUMBERS, st.lists(CLEAN_TEXT, max_size=5).map(tuple), GROUPS)
 OUTCOMES = st.builds(
     Outcome,
     state=st.sampled_from(["Completed", "Failed", "Crashed", "Cancelled"]),

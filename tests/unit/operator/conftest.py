@@ -14,6 +14,7 @@ import pytest
 from flowcluster_operator.kube import Kube
 from tests.support.fake_api import FakeApi
 from tests.support.golden import Golden
+from tests.support.shared_world import World
 
 FOLDER = Path(__file__).parent / "golden"
 COMMAND = "make golden"
@@ -76,3 +77,13 @@ def kube(loop_runner: asyncio.Runner, login: object) -> Iterator[Kube]:
     loop_runner.run(kube.__aenter__())
     yield kube
     loop_runner.run(kube.__aexit__())
+
+
+@pytest.fixture
+def world(loop_runner: asyncio.Runner, api: FakeApi, kube: Kube, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """A Kubernetes with upstream operators, and an operator that writes each status immediately."""
+    monkeypatch.setattr("flowcluster_operator.reports.pause", lambda status: 0.0)
+    world = World(api, kube)
+    loop_runner.run(world.begin())
+    yield world
+    loop_runner.run(world.end())

@@ -19,18 +19,11 @@ from flowcluster_operator.policies.child_runs import requested
 from flowcluster_operator.policies.parent_bounds import beyond
 from flowcluster_operator.resources import FLOW_RUN, LEASE
 from flowcluster_operator.settings import Settings
-from tests.support.fake_api.patches import merged, stepped
-from tests.support.makers import KEY, SETTINGS, ago, deployment, lease, observed, run, spec
-from tests.support.plans import CHILDREN, READY_PODS, plan_for, settled, started
+from tests.support.child_requests import PART, answered, asking, refusal_in
+from tests.support.makers import KEY, SETTINGS, ago, observed, run, spec
+from tests.support.plans import plan_for, settled
 
-PART: dict[str, Any] = {
-    "cluster": {"kind": "Dask", "workers": {"minimum": 1, "maximum": 1}},
-    "leaseDurationSeconds": 60,
-}
 SECRET_ENV = {"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}
-
-#: Two workers, as the spec asks for.
-SETTLED = {**CHILDREN, "deployments": (deployment(), *(deployment("worker", number=number) for number in (1, 2)))}
 
 
 def with_flow(**fields: Any) -> dict[str, Any]:
@@ -51,15 +44,6 @@ def part(**workers: Any) -> dict[str, Any]:
     return body
 
 
-def asking(*patches: dict[str, Any], **more: Any) -> Observed:
-    """A running run whose driver has patched its Lease."""
-    held = lease("driver/1")
-    for patch in patches:
-        held = merged(held, patch)
-    status = started(readyTime="2026-01-01T00:00:00Z")
-    return observed(more.pop("body", spec()), status=status, pods=READY_PODS, **{**SETTLED, "lease": held, **more})
-
-
 def child(name: str = "part", body: dict[str, Any] | None = None, **metadata: Any) -> dict[str, Any]:
     made = run(body or PART, ownerReferences=[owner_reference(KEY)], **metadata)
     return {**made, "metadata": {**made["metadata"], "name": name, "uid": f"uid-{name}"}}
@@ -74,21 +58,6 @@ def test_child_run_inherits_labels_of_its_run() -> None:
 
     assert made["metadata"]["labels"] == {"team": "data"}
     assert made["spec"] == PART
-
-
-def answered(held: dict[str, Any], action: Amend) -> dict[str, Any]:
-    assert isinstance(action.patch, list)
-    return stepped(held, action.patch)
-
-
-def refusal_in(seen: Observed, settings: Settings = SETTINGS) -> str:
-    (action,) = requested(seen, settings)
-    assert isinstance(action, Amend)
-    assert action.resource is LEASE
-    assert seen.lease is not None
-    (request,) = child_runs.read(answered(seen.lease, action)).values()
-    assert request.refused is not None
-    return request.refused
 
 
 def test_requested_child_run_is_created_with_its_parent_as_controller() -> None:

@@ -14,6 +14,7 @@ from flowcluster_operator.kube import Kube
 from flowcluster_operator.model import Delete, Observed, Plan
 from flowcluster_operator.policies.dead_node import UNCONFIRMED_SECONDS
 from flowcluster_operator.resources import BY_KIND, FLOW_RUN, POD, Object
+from tests.support import shared
 from tests.support.fake_api import NODE, FakeApi
 from tests.support.makers import (
     KEY,
@@ -84,6 +85,20 @@ def test_pod_of_a_cluster_is_deleted_without_its_node_when_the_run_must_have_not
     is_forced = STATES[state][1] and is_late and component != "driver"
 
     assert forced(acting(seen(state, deleted(component, age)))) == ([f"uid-{component}"] if is_forced else [])
+
+
+@pytest.mark.parametrize("phase", ["Rebuilding", "Upgrading", "Sleeping", "Suspended", "Ready"])
+def test_pod_of_a_shared_cluster_is_deleted_without_its_node_when_the_cluster_must_have_nothing(phase: str) -> None:
+    body = shared.spec(suspend=phase == "Suspended")
+    seen = shared.serving(body, pods=[shared.pod("scheduler"), deleted("worker", UNCONFIRMED_SECONDS + 1)])
+    assert seen.base.run is not None
+    status = {**seen.base.run["status"], "phase": phase}
+    if phase != "Ready":
+        del status["startTime"]
+    base = dataclasses.replace(seen.base, run={**seen.base.run, "status": status}, written=status)
+
+    found = forced(shared.plan_for(dataclasses.replace(seen, base=base)))
+    assert found == ([] if phase == "Ready" else ["uid-worker"])
 
 
 def test_driver_that_has_ended_is_deleted_without_its_node() -> None:

@@ -21,7 +21,8 @@ from flowcluster_operator.model import (
     Warned,
 )  # fmt: skip
 from flowcluster_operator.policies.teardown import DASK_KUBERNETES_FINALIZER
-from flowcluster_operator.reconcile.decide import LOOK_SECONDS, RETRY_SECONDS, decide
+from flowcluster_operator.reconcile.decide import decide
+from flowcluster_operator.reconcile.pauses import LOOK_SECONDS, RETRY_SECONDS
 from flowcluster_operator.resources import FLOW_RUN
 from flowcluster_operator.status import Draft
 from tests.support.makers import (

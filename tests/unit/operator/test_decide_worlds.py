@@ -27,7 +27,8 @@ from flowcluster_operator.model import (
     Warned,
 )
 from flowcluster_operator.projection import projected
-from flowcluster_operator.reconcile.decide import RETRY_SECONDS
+from flowcluster_operator.reconcile.pauses import RETRY_SECONDS
+from flowcluster_operator.reconcile.shared_reference import with_kind
 from flowcluster_operator.resources import BY_KIND, POD
 from flowcluster_operator.specs import parse
 from tests.support.fake_api.defaults import stored_status
@@ -68,6 +69,8 @@ SPECS = st.builds(
             {"kind": "Dask", "workers": {"minimum": 1, "maximum": 3}},
             {"kind": "Ray", "workers": {"minimum": 0, "maximum": 3}},
             {"kind": "Dask", "ref": {"name": "shared"}},
+            {"ref": {"name": "analytics"}},
+            {"ref": {"name": "analytics", "namespace": "platform", "share": {"threads": 4}}},
             {"kind": "Dask", "workers": {"resources": {"limits": {"memory": "+1Gi"}}}},
             {"kind": "Dask", "workers": {"template": {"spec": "x"}}},
             {"kind": "Dask", "workers": {"template": {"spec": {"containers": [{"name": {}}]}}}},
@@ -123,6 +126,7 @@ STATUS = st.fixed_dictionaries(
                 {"kind": "Dask", "workerSeconds": 5, "peakWorkers": 1},
                 {"kind": "Dask", "name": "c", "scheduler": {"pod": "s", "uid": "pod-scheduler", "restarts": 0}},
                 {"kind": "Dask", "name": "c", "workers": {"ready": 1, "target": 2}, "workersTime": ago(9)},
+                {"kind": "Ray", "name": "c", "scheduler": {"pod": "h", "uid": "pod-head"}},
             ]
         ),
         "flow": st.sampled_from(
@@ -218,7 +222,50 @@ REFERENCES = st.builds(
     st.sampled_from([None, SHARED, {**SHARED, "metadata": {"name": "shared", "deletionTimestamp": ago(1)}}]),
     st.sampled_from([(), *((leader,) for leader in LEADERS)]),
     st.booleans(),
+    st.none(),
+    st.none(),
 )
+
+
+#: A SharedCluster, in any state.
+SHARED_CLUSTERS = st.builds(
+    lambda kind, status, suspend, metadata: {
+        "metadata": {"name": "analytics", "namespace": "platform", "uid": "uid-analytics", **metadata},
+        "spec": {"kind": kind, "suspend": suspend, "workerGroups": [{"name": "gpu"}]},
+        "status": status,
+    },
+    st.sampled_from(["Dask", "Ray"]),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "phase": st.sampled_from(c.SHARED_PHASES),
+            "message": st.just("x"),
+            "name": st.just("c"),
+            "address": st.just("tls://c:8786"),
+            "dashboard": st.just("http://c:8787"),
+            "scheduler": st.sampled_from([{"pod": "s", "uid": "pod-scheduler"}, {"pod": "s", "uid": "another"}]),
+            "workers": st.just([{"name": "default", "maximum": 3}, {"name": "gpu", "maximum": 2}]),
+            "runs": st.integers(0, 3),
+        },
+    ),
+    st.booleans(),
+    METADATA,
+)
+SHARED_REFERENCES = st.builds(
+    Reference,
+    st.sampled_from([None, SHARED]),
+    st.sampled_from([(), *((leader,) for leader in LEADERS)]),
+    st.booleans(),
+    st.none() | SHARED_CLUSTERS,
+    st.sampled_from([None, KEYS, "another"]),
+)
+
+
+def understood(flow_run: Body, reference: Reference) -> tuple[FlowRunSpec, str | None]:
+    """The spec of a run as a pass observes it, and why it cannot be used."""
+    parsed, invalid = parse(flow_run)
+    uses_shared = parsed.cluster is not None and parsed.cluster.uses_shared
+    return with_kind(parsed, reference, flow_run.get("status") or {}) if uses_shared else parsed, invalid
 
 
 @st.composite
@@ -226,7 +273,10 @@ def worlds(draw: st.DrawFn) -> Observed:
     """What a pass observes, in any combination."""
     body, status = draw(SPECS), draw(STATUS)
     flow_run = run(body, status if draw(st.booleans()) else None)
-    parsed, invalid = parse(flow_run)
+    named = parse(flow_run)[0].cluster
+    uses_shared = named is not None and named.uses_shared
+    reference = draw(SHARED_REFERENCES if uses_shared else REFERENCES)
+    parsed, invalid = understood(flow_run, reference)
     uses_ray = parsed.cluster is not None and parsed.cluster.kind == "Ray"
     made = draw(st.sampled_from([None, ray if uses_ray else cluster]))
     is_owned = parsed.flow is None and draw(st.booleans())
@@ -255,7 +305,8 @@ def worlds(draw: st.DrawFn) -> Observed:
         ),
         trouble=draw(st.sampled_from([None, Trouble("ApiError", "429", 1.0), Trouble("ApiError", "429", 60.0)])),
         verified_gone=draw(st.booleans()),
-        reference=draw(REFERENCES),
+        uses_shared=uses_shared,
+        reference=reference,
         child_runs=draw(st.sampled_from([(), *((child,) for child in CHILD_RUNS)])),
     )
     return dataclasses.replace(observed, pods=tuple(pod_facts(made) for made in draw(PODS)))
@@ -311,7 +362,7 @@ def kept(value: Any) -> Any:
 @given(worlds())
 def test_plan_is_the_same_on_what_the_store_keeps_in_every_world(seen: Observed) -> None:
     fields: Body = {field.name: kept(getattr(seen, field.name)) for field in dataclasses.fields(seen)}
-    fields["spec"], fields["invalid"] = parse(fields["run"])
+    fields["spec"], fields["invalid"] = understood(fields["run"], seen.reference)
 
     assert plan_for(Observed(**fields)) == plan_for(seen)
 

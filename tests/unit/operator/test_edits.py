@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,9 @@ from flowcluster_operator.backends.ray import RayBackend
 from flowcluster_operator.desired.ray_cluster import ray_cluster
 from flowcluster_operator.model import Amend, DriverSigns, Observed, Plan, Scale
 from flowcluster_operator.resources import JOB
+from flowcluster_operator.shared_model import SharedObserved, User
+from flowcluster_operator.sharing import use_of
+from tests.support import shared
 from tests.support.makers import (
     KEY,
     KEYS,
@@ -27,6 +31,7 @@ from tests.support.makers import (
     observed,
     outcome,
     pod,
+    run,
     spec,
     stored,
 )
@@ -67,16 +72,26 @@ def idle(body: Body) -> Observed:
     return live(body, driver=DriverSigns("driver-1/1", None, 0.0, 0.0, None, Progress(None, 100), 10.0))
 
 
+def user(body: Body) -> SharedObserved:
+    """The SharedCluster that a live run uses. Its keeper knows nothing of the run yet."""
+    use = use_of(run(body))
+    assert use is not None
+    return dataclasses.replace(shared.serving(), users=(User("uid", "report", "team", use.priority, use.threads),))
+
+
 def _asking(replicas: int) -> Body:
     made = cluster()
     return {**made, "spec": {**made["spec"], "worker": {**made["spec"]["worker"], "replicas": replicas}}}
 
 
-#: For each field that acts: what a pass observes, and the value of the field before and after the edit.
-EFFECTS: dict[str, tuple[Callable[[Body], Observed], Any, Any]] = {
+#: For each field that acts: what a pass observes, over the run or the SharedCluster that it uses, and the value of the
+#: field before and after the edit.
+EFFECTS: dict[str, tuple[Callable[[Body], Observed | SharedObserved], Any, Any]] = {
     "flow.backoffLimit": (live, 0, 3),
     "cluster.workers.minimum": (live, 0, 2),
     "cluster.workers.maximum": (busy, 1, 2),
+    "cluster.ref.priority": (user, 0, 5),
+    "cluster.ref.share.threads": (user, 4, 2),
     "startDeadlineSeconds": (starting, 600, 50),
     "activeDeadlineSeconds": (live, 600, 50),
     "idleTimeoutSeconds": (idle, 600, 50),
@@ -88,16 +103,20 @@ EFFECTS: dict[str, tuple[Callable[[Body], Observed], Any, Any]] = {
 
 def edited(path: str, value: Any) -> Body:
     """A spec of a live run with this value of one field."""
-    body: Body = {
-        "flow": {"entrypoint": "a.py:b"},
-        "cluster": {"kind": "Dask", "workers": {"minimum": 0, "maximum": 3}},
-    }
+    own = {"kind": "Dask", "workers": {"minimum": 0, "maximum": 3}}
+    used = {"ref": {"name": "analytics"}}
+    body: Body = {"flow": {"entrypoint": "a.py:b"}, "cluster": used if path.startswith("cluster.ref.") else own}
     *parents, name = path.split(".")
     node = body
     for parent in parents:
         node = node.setdefault(parent, {})
     node[name] = value
     return body
+
+
+def planned(seen: Observed | SharedObserved) -> Plan:
+    """What the pass decides."""
+    return shared.plan_for(seen) if isinstance(seen, SharedObserved) else plan_for(seen)
 
 
 def done(plan: Plan) -> tuple[Any, Any]:
@@ -117,7 +136,7 @@ def test_every_field_that_acts_has_a_case() -> None:
 def test_edit_of_a_field_that_acts_changes_what_the_operator_does(path: str) -> None:
     seen, before, after = EFFECTS[path]
 
-    assert done(plan_for(seen(edited(path, before)))) != done(plan_for(seen(edited(path, after))))
+    assert done(planned(seen(edited(path, before)))) != done(planned(seen(edited(path, after))))
 
 
 def test_edited_lease_duration_spares_a_driver_that_is_silent_for_less() -> None:

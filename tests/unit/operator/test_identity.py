@@ -22,6 +22,7 @@ from flowcluster_operator.resources import (
     FLOW_RUN,
     JOB,
     LEASE,
+    OWNERS,
     POD,
     REPLICA_SET,
     SECRET,
@@ -150,7 +151,7 @@ class TestChain:
 
 
 class TestStrangers:
-    @pytest.mark.parametrize("kind", sorted({resource.kind for resource in WATCHED} - {"FlowRun"}))
+    @pytest.mark.parametrize("kind", sorted({resource.kind for resource in WATCHED} - set(OWNERS)))
     @pytest.mark.parametrize("namespace", [KEY.namespace, "evil"])
     def test_copied_labels_wake_no_run(self, kind: str, namespace: str) -> None:
         store = filled(*CHAIN)
@@ -165,7 +166,7 @@ class TestStrangers:
 
         assert KEY not in woken
         assert store.children(KEY, POD) == [WORKER_POD]
-        assert all(store.flow_run(key) is None for key in woken)
+        assert all(store.owner(key) is None for key in woken)
 
     @pytest.mark.parametrize("change", [{"controller": False}, {"name": "x"}, {"kind": "Job"}, {"apiVersion": "x/v1"}])
     def test_reference_that_does_not_agree_is_no_owner(self, change: Object) -> None:
@@ -178,8 +179,8 @@ class TestStrangers:
     def test_flow_run_is_found_by_namespace_name_and_uid(self, change: dict[str, str]) -> None:
         store = filled(run())
 
-        assert store.flow_run(KEY) is not None
-        assert store.flow_run(KEY._replace(**change)) is None
+        assert store.owner(KEY) is not None
+        assert store.owner(KEY._replace(**change)) is None
 
     def test_changed_labels_change_nothing(self) -> None:
         store = filled(*CHAIN)

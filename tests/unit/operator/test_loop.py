@@ -14,8 +14,9 @@ from flowcluster_api import names
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.model import Key, Observed, Plan
 from flowcluster_operator.reconcile import loop as loop_module
-from flowcluster_operator.reconcile.decide import LOOK_SECONDS, RETRY_SECONDS, decide
+from flowcluster_operator.reconcile.decide import decide
 from flowcluster_operator.reconcile.loop import Reconciler
+from flowcluster_operator.reconcile.pauses import LOOK_SECONDS, RETRY_SECONDS
 from flowcluster_operator.resources import DASK_CLUSTER, FLOW_RUN, JOB, LEASE, ROLE_BINDING, Object, Resource
 from flowcluster_operator.settings import Settings
 from tests.support.fake_api import Answer, Drop, FakeApi, Hold

@@ -109,7 +109,7 @@ class TestMissing:
         found = await rig.observe()
 
         assert found.run == rig.api.objects.get(FLOW_RUN, KEY.namespace, KEY.name)
-        assert rig.store.flow_run(KEY) == found.run
+        assert rig.store.owner(KEY) == found.run
 
     async def test_observe_finds_no_run_when_it_is_gone(self, rig: Rig) -> None:
         found = await rig.observe()

@@ -170,7 +170,7 @@ class TestNothingLeft:
 
         read = {request.resource for request in rig.api.requests if request.name}
         assert (read, {request.resource for request in rig.api.requests} - read) == (
-            set(ROOTS), {POD, DASK_WORKER_GROUP}
+            set(ROOTS[names.KIND]), {POD, DASK_WORKER_GROUP}
         )  # fmt: skip
         assert {request.namespace for request in rig.api.requests} == {KEY.namespace}
 
@@ -208,7 +208,7 @@ class TestNothingLeft:
 
         assert (RAY_CLUSTER in read, DASK_CLUSTER in read) == (False, True)
 
-    @pytest.mark.parametrize("resource", ROOTS, ids=lambda resource: resource.kind)
+    @pytest.mark.parametrize("resource", ROOTS[names.KIND], ids=lambda resource: resource.kind)
     async def test_observe_finds_what_is_left_and_stores_it(self, rig: Rig, resource: Any) -> None:
         rig.known(run(status=FINISHED))
         metadata = child_metadata(KEY, "cluster")
@@ -243,7 +243,7 @@ class TestNothingLeft:
 
     @pytest.mark.parametrize(
         "resource",
-        [resource for resource in (*ROOTS, POD, DASK_WORKER_GROUP) if resource is not LEASE],
+        [resource for resource in (*ROOTS[names.KIND], POD, DASK_WORKER_GROUP) if resource is not LEASE],
         ids=lambda resource: resource.kind,
     )
     async def test_observe_ignores_what_only_labels_tie_to_the_run(self, rig: Rig, resource: Any) -> None:

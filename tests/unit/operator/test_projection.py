@@ -15,6 +15,7 @@ from flowcluster_operator.policies.retries import limiting
 from flowcluster_operator.projection import projected
 from flowcluster_operator.resources import (
     DASK_CLUSTER,
+    DASK_WORKER_GROUP,
     FLOW_RUN,
     JOB,
     LAST_HANDLED,
@@ -25,6 +26,7 @@ from flowcluster_operator.resources import (
 )  # fmt: skip
 from flowcluster_operator.settings import Settings
 from flowcluster_operator.store import Store
+from tests.support import shared
 from tests.support.makers import KEY, KEYS, ago, cluster, deployment, job, observed, run, spec
 from tests.support.observing import labelled_pod
 from tests.support.plans import plan_for
@@ -135,15 +137,31 @@ def test_projection_is_whole_when_the_status_of_a_record_may_be_written(field: s
     assert projected(FLOW_RUN, made) == made
 
 
-def test_store_wakes_no_run_when_nothing_changes_that_a_decision_reads() -> None:
+def handled(resource: Resource) -> dict[str, Any]:
+    """The DaskCluster or DaskWorkerGroup of a SharedCluster, whose parts dask-kubernetes has made."""
+    made, (group,) = shared.objects(shared.spec(**shared.GROUPS))
+    return made if resource is DASK_CLUSTER else group
+
+
+@pytest.mark.parametrize("resource", [DASK_CLUSTER, DASK_WORKER_GROUP], ids=lambda resource: resource.kind)
+def test_store_wakes_no_owner_when_nothing_changes_that_a_decision_reads(resource: Resource) -> None:
     store = Store()
-    made = cluster()
-    store.put(DASK_CLUSTER, made)
+    made = handled(resource)
+    store.put(resource, made)
     annotations = {"a": "b", LAST_HANDLED: '{"spec": {}}'}
     newer = {**made, "metadata": {**made["metadata"], "resourceVersion": "6", "annotations": annotations}}
 
-    assert store.put(DASK_CLUSTER, newer) == set()
-    assert store.children(KEY, DASK_CLUSTER)[0]["metadata"]["resourceVersion"] == "6"
+    assert store.put(resource, newer) == set()
+    assert store.children(shared.KEY, resource)[0]["metadata"]["resourceVersion"] == "6"
+
+
+@pytest.mark.parametrize("resource", [DASK_CLUSTER, DASK_WORKER_GROUP], ids=lambda resource: resource.kind)
+def test_store_wakes_the_owner_when_dask_kubernetes_has_handled_an_object(resource: Resource) -> None:
+    store = Store()
+    made = handled(resource)
+    store.put(resource, {**made, "metadata": {**made["metadata"], "annotations": {}}})
+
+    assert store.put(resource, made) == {shared.KEY}
 
 
 def test_store_counts_changes_of_a_run() -> None:

@@ -15,7 +15,7 @@ from flowcluster_operator.backends.registry import BACKENDS
 from flowcluster_operator.errors import ApiUnavailable
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.model import Create
-from flowcluster_operator.reconcile.decide import REFERENCE_SECONDS
+from flowcluster_operator.reconcile.pauses import REFERENCE_SECONDS
 from flowcluster_operator.reconcile.references import FRESH_SECONDS, References
 from flowcluster_operator.resources import DASK_CLUSTER, FLOW_RUN, JOB, POD, SERVICE, Object
 from tests.support.fake_api import Answer, FakeApi

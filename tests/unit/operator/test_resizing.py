@@ -88,6 +88,17 @@ def test_a_number_that_was_lowered_is_not_raised_at_once() -> None:
     assert step(seen(2, 2, settled=Settled(5, SEEN_SECONDS)), 3) == (3, None)
 
 
+@pytest.mark.parametrize(("target", "number"), [(3, 3), (2, 2), (1, None)], ids=["more", "as many", "fewer"])
+def test_number_is_raised_when_fewer_workers_are_requested_than_exist_and_all_are_needed(
+    target: int, number: int | None
+) -> None:
+    """A retry lowers the number while the upstream operator is late. It cannot remove workers of a lost scheduler."""
+    settled = Settled(MADE_SECONDS, SEEN_SECONDS)
+
+    assert step(seen(2, 0, settled=settled), target) == (number, None)
+    assert step(seen(2, 0, settled=Settled(5, 0.25)), target)[0] is None
+
+
 def test_workers_that_are_not_made_are_asked_for_anew() -> None:
     """A number that the upstream operator does not act on has to change first."""
     assert step(seen(1, 3, settled=Settled(4, math.inf)), 3) == (None, MADE_SECONDS - 4)

@@ -14,7 +14,7 @@ from flowcluster_operator.kube import Kube
 from flowcluster_operator.model import Key
 from flowcluster_operator.projection import projected
 from flowcluster_operator.reconcile.queue import Queue
-from flowcluster_operator.resources import FLOW_RUN, JOB, POD, RAY_CLUSTER, WATCHED, Object
+from flowcluster_operator.resources import FLOW_RUN, JOB, OWNERS, POD, RAY_CLUSTER, WATCHED, Object
 from flowcluster_operator.resync import Resync
 from flowcluster_operator.settings import Settings
 from flowcluster_operator.store import Store
@@ -73,7 +73,7 @@ async def test_resync_fills_the_store(rig: Rig) -> None:
     child = rig.api.objects.create(JOB, KEY.namespace, job())
     await rig.refresh()
 
-    assert rig.store.flow_run(KEY) == made
+    assert rig.store.owner(KEY) == made
     assert rig.store.children(KEY, JOB) == [projected(JOB, child)]
 
 
@@ -83,11 +83,11 @@ async def test_resync_lists_every_watched_kind(rig: Rig) -> None:
     assert [request.resource for request in rig.api.requests] == list(WATCHED)
 
 
-async def test_resync_lists_all_flow_runs_and_of_other_kinds_only_the_runs_children(rig: Rig) -> None:
+async def test_resync_lists_all_owners_and_of_other_kinds_only_their_children(rig: Rig) -> None:
     await rig.refresh()
     selectors = {request.resource: request.query.get("labelSelector") for request in rig.api.requests}
 
-    assert selectors.pop(FLOW_RUN) is None
+    assert {selectors.pop(resource) for resource in OWNERS.values()} == {None}
     assert set(selectors.values()) == {f"{names.LABEL_RUN_UID},!{names.LABEL_OPERATOR_CLASS}"}
 
 
@@ -148,7 +148,7 @@ async def test_resync_keeps_what_is_newer_than_the_list(rig: Rig) -> None:
     rig.api.inject(StaleList(snapshot), "GET", FLOW_RUN)
     await rig.refresh()
 
-    assert rig.store.flow_run(KEY) == made
+    assert rig.store.owner(KEY) == made
 
 
 async def test_resync_does_not_bring_back_an_older_state(rig: Rig) -> None:
@@ -159,7 +159,7 @@ async def test_resync_does_not_bring_back_an_older_state(rig: Rig) -> None:
     rig.api.inject(StaleList(snapshot), "GET", FLOW_RUN)
     await rig.refresh()
 
-    assert rig.store.flow_run(KEY) == newer
+    assert rig.store.owner(KEY) == newer
 
 
 async def test_resync_stores_complete_objects(rig: Rig) -> None:

@@ -10,7 +10,6 @@ import pytest
 from flowcluster_operator.reconcile.queue import Queue
 from flowcluster_operator.resources import (
     DASK_CLUSTER,
-    DASK_WORKER_GROUP,
     DEPLOYMENT,
     FLOW_RUN,
     JOB,
@@ -32,7 +31,7 @@ def test_an_older_event_does_not_replace_a_newer_answer() -> None:
     store.put(FLOW_RUN, versioned(run(status={"phase": "Running"}), 7))
     store.put(FLOW_RUN, versioned(run(status={"phase": "Starting"}), 6))
 
-    known = store.flow_run(KEY)
+    known = store.owner(KEY)
     assert known is not None
     assert known["status"]["phase"] == "Running"
 
@@ -65,7 +64,7 @@ def test_a_listing_does_not_remove_what_was_written_after_it() -> None:
     assert len(store.children(KEY, JOB)) == 1
 
 
-@pytest.mark.parametrize("resource", [DEPLOYMENT, SERVICE, DASK_WORKER_GROUP, REPLICA_SET], ids=lambda item: item.kind)
+@pytest.mark.parametrize("resource", [DEPLOYMENT, SERVICE, REPLICA_SET], ids=lambda item: item.kind)
 def test_store_keeps_no_spec_that_nothing_reads(resource: Resource) -> None:
     made = {**deployment(), "kind": resource.kind, "spec": {"template": {}}}
     store = Store()
@@ -83,7 +82,7 @@ def test_store_keeps_no_managed_fields(resource: Resource) -> None:
     store = Store()
     store.put(resource, managed)
 
-    known = store.flow_run(KEY) if resource is FLOW_RUN else store.children(KEY, JOB)[0]
+    known = store.owner(KEY) if resource is FLOW_RUN else store.children(KEY, JOB)[0]
     assert known is not None
     assert "managedFields" not in known["metadata"]
 

@@ -15,7 +15,7 @@ from flowcluster_operator import watches as watches_module
 from flowcluster_operator.handlers import Operator
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.reconcile.loop import Reconciler
-from flowcluster_operator.resources import DASK_CLUSTER, FLOW_RUN, JOB, POD, RAY_CLUSTER, WATCHED
+from flowcluster_operator.resources import DASK_CLUSTER, FLOW_RUN, JOB, OWNERS, POD, RAY_CLUSTER, WATCHED
 from flowcluster_operator.resync import Resync
 from flowcluster_operator.settings import Settings
 from flowcluster_operator.watches import Watches
@@ -113,7 +113,7 @@ async def test_watches_and_listings_select_the_children_of_runs_of_the_operators
     labels = {
         request.query.get("labelSelector")
         for request in rig.api.requests
-        if request.method == "GET" and request.resource is not FLOW_RUN
+        if request.method == "GET" and request.resource.kind not in OWNERS
     }
 
     assert labels == {f"{names.LABEL_RUN_UID},{of_class}"}
@@ -130,10 +130,10 @@ async def test_watches_report_a_run_that_is_deleted_between_the_listing_and_the_
     """A run that stayed known would get its children again, as often as garbage collection deletes them."""
     rig.api.objects.create(FLOW_RUN, KEY.namespace, run())
     await rig.resync.once()
-    assert rig.store.flow_run(KEY) is not None
+    assert rig.store.owner(KEY) is not None
     rig.api.objects.delete(FLOW_RUN, KEY.namespace, KEY.name)
     rig._running = asyncio.create_task(rig._watches.run())
-    await rig.until(lambda: rig.store.flow_run(KEY) is None)
+    await rig.until(lambda: rig.store.owner(KEY) is None)
 
 
 @pytest.mark.parametrize("is_behind", [False, True])
@@ -146,7 +146,7 @@ async def test_watches_report_a_run_that_is_deleted_while_its_watch_is_broken(ri
     if is_behind:
         rig.api.objects._changes.clear()
     rig.api.end_watches()
-    await rig.until(lambda: rig.store.flow_run(KEY) is None)
+    await rig.until(lambda: rig.store.owner(KEY) is None)
 
 
 async def test_watches_request_metadata_only_where_nothing_else_is_read(rig: Rig) -> None:
@@ -157,7 +157,7 @@ async def test_watches_request_metadata_only_where_nothing_else_is_read(rig: Rig
         if "PartialObjectMetadata" in request.headers.get("Accept", "")
     }
 
-    assert partial == {"DaskWorkerGroup", "NetworkPolicy", "ReplicaSet", "Service"}
+    assert partial == {"NetworkPolicy", "ReplicaSet", "Service"}
 
 
 async def test_watches_go_on_where_they_ended(rig: Rig) -> None:

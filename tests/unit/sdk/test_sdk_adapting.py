@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from flowcluster.agent.messages import Adapt, Forward, Forwarding, Job, Lost, Release, Released, Trouble, read, write
-from flowcluster.agent.scaling import Smoothed
+from flowcluster.agent.smoothed import Smoothed
 from flowcluster.clusters.adapting import UNLIMITED, adapting
 from flowcluster.clusters.manifest import cluster_spec, flow_run
-from flowcluster.clusters.versions import check, check_ray
+from flowcluster.clusters.versions import check, check_ray, own_image
 from flowcluster.errors import ClusterNotStarted
 from flowcluster.kube.choice import Choice
 
@@ -85,6 +85,7 @@ def test_demand_can_rise_late() -> None:
     "message",
     [
         Forward("pod", {8786: 0}),
+        Forward("pod", {8786: 0}, "data"),
         Adapt("tcp://s:1"),
         Adapt("tcp://s:1", when_edited=True),
         Release("{}"),
@@ -150,15 +151,15 @@ def versions(python: str = "3.11.7.final.0", **packages: str) -> dict[str, Any]:
 
 def test_other_versions_are_told_with_the_cure() -> None:
     """Another Python cannot work; another package may."""
-    assert list(check(versions(), versions("3.11.2.final.0"), "x:1")) == []
-    (told,) = check(versions(), versions(dask="2"), "x:1")
-    assert "dask==2" in told
+    assert list(check(versions(), versions("3.11.2.final.0"), own_image("x:1"))) == []
+    (difference,) = check(versions(), versions(dask="2"), own_image("x:1"))
+    assert "dask==2" in difference
     with pytest.raises(ClusterNotStarted, match=r"Python 3\.12 .*image with Python 3\.11"):
-        list(check(versions(), versions("3.12.1.final.0"), "x:1"))
+        list(check(versions(), versions("3.12.1.final.0"), own_image("x:1")))
 
 
 def test_another_ray_cannot_work() -> None:
     """Of Ray, even the patch level has to be the same."""
-    check_ray("2.60.0", "2.60.0", "x:1")
+    check_ray("2.60.0", "2.60.0", own_image("x:1"))
     with pytest.raises(ClusterNotStarted, match=r"Ray 2\.60\.1 .*ray==2\.60\.1 .*image with Ray 2\.60\.0"):
-        check_ray("2.60.1", "2.60.0", "x:1")
+        check_ray("2.60.1", "2.60.0", own_image("x:1"))

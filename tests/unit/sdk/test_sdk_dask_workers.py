@@ -111,7 +111,7 @@ def act_as_worker(pids: Any, is_nanny_alive: bool) -> None:
     from flowcluster.runners.dask_worker_plugin import WorkerSide
 
     side = WorkerSide()
-    side.setup(SimpleNamespace(nanny="tcp://127.0.0.1:1"))
+    side.setup(SimpleNamespace(nanny="tcp://127.0.0.1:1", stream_handlers={}))
     child_processes.prepare()
     started = []
     for way in ("fork", "spawn", "forkserver"):
@@ -157,7 +157,7 @@ def test_worker_without_a_nanny_leaves_its_process_as_it_is() -> None:
     from flowcluster.runners.dask_worker_plugin import WorkerSide
 
     side = WorkerSide()
-    side.setup(SimpleNamespace(nanny=None))
+    side.setup(SimpleNamespace(nanny=None, stream_handlers={}))
 
     assert not side.has_children
     side.teardown(None)

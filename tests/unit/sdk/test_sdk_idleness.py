@@ -130,7 +130,7 @@ def test_scheduler_has_work_while_tasks_run_or_could_run(states: Any, actors: An
     async def look() -> dict[str, Any]:
         worker = SimpleNamespace(
             address="w", name="w", status=None, nthreads=1, memory_limit=0, nbytes=0, processing={}, actors=actors,
-            has_what={},
+            has_what={}, resources={},
         )  # fmt: skip
         scheduler = SimpleNamespace(
             handlers={}, workers={"w": worker}, transition_counter=7,
@@ -138,7 +138,7 @@ def test_scheduler_has_work_while_tasks_run_or_could_run(states: Any, actors: An
         )  # fmt: skip
         plugin = ScalingPlugin()
         await plugin.start(scheduler)
-        return plugin.look(1, 1, 1, 5.0, 5.0)
+        return plugin.look([["", "", 1, 1, 1, {}]], 5.0, 5.0)
 
     found = asyncio.run(look())
 

@@ -25,13 +25,13 @@ NAMESPACE = "/apis/x/v1/namespaces/n"
 
 
 def written(*targets: str, first: int = 1) -> tuple[Write, ...]:
-    """Return writes to these targets, such as ``POST-jobs``; of a status, ``PUT-status PHASE REASON``."""
+    """Return writes to these targets, such as ``POST-jobs``; of a status, ``PUT-status/OWNERS PHASE REASON``."""
     found = []
     for number, text in enumerate(targets, first):
         target, _, about = text.partition(" ")
         method, _, place = target.partition("-")
-        place = place.partition("-")[0]
-        path = f"{NAMESPACE}/flowruns/subject/status" if place == "status" else f"{NAMESPACE}/{place}"
+        place, _, owners = place.partition("-")[0].partition("/")
+        path = f"{NAMESPACE}/{owners or 'flowruns'}/subject/status" if place == "status" else f"{NAMESPACE}/{place}"
         found.append(Write(number, method, path, 200, float(number), about))
     return tuple(found)
 
@@ -196,8 +196,8 @@ def test_reference_with_more_pods_than_it_needs_is_a_problem() -> None:
 
 
 def of_run(kind: str, version: int, **versions: int) -> Entry:
-    """An object of the run under test that has been deleted at a resource version."""
-    if kind == names.KIND:
+    """A run or shared cluster under test, or an object of it, that has been deleted at a resource version."""
+    if kind in names.OWNER_LABELS:
         meta: dict[str, Any] = {"name": SUBJECT, "uid": "1"}
     else:
         meta = {"name": f"{SUBJECT}-1", "uid": "2", "labels": {names.LABEL_RUN_UID: "1"}}
@@ -205,6 +205,7 @@ def of_run(kind: str, version: int, **versions: int) -> Entry:
     return Entry(kind, {"metadata": meta}, is_gone=True, **versions)
 
 
+@pytest.mark.parametrize("kind", names.OWNER_LABELS)
 @pytest.mark.parametrize(
     ("since", "deleted", "problem"),
     [
@@ -213,8 +214,10 @@ def of_run(kind: str, version: int, **versions: int) -> Entry:
         (6, 11, ["order: Pod was there when the status said that nothing is left"]),
     ],
 )
-def test_child_that_exists_too_early_or_too_late_is_a_problem(since: int, deleted: int, problem: list[str]) -> None:
-    run = of_run(names.KIND, 12, since=1, started=5, emptied=10)
+def test_child_that_exists_too_early_or_too_late_is_a_problem(
+    kind: str, since: int, deleted: int, problem: list[str]
+) -> None:
+    run = of_run(kind, 12, since=1, started=5, emptied=10)
 
     assert order_problems(["1"], [run, of_run("Pod", deleted, since=since)]) == problem
     assert order_problems(["9"], [run, of_run("Pod", deleted, since=since)]) == []  # of an earlier trial
@@ -283,6 +286,14 @@ def test_call_at_the_end_of_a_run_does_not_depend_on_how_it_ended() -> None:
         return (*START, STOPPING.format(reason), "DELETE-jobs")
 
     assert new_in(life("success", *ended("Succeeded")), life("failure", *ended("Failed"))) == {"PUT-status-Stopping"}
+
+
+def test_state_of_a_life_has_the_phases_of_the_run_and_of_the_shared_cluster() -> None:
+    used = life("shared-use", STARTING, "PUT-status/sharedclusters Ready Usable", RUNNING, LEASE)
+
+    assert [call.state for call in calls(*next(iter(used.items())))] == [
+        "", "Starting", "Starting and Ready", "Running and Ready"
+    ]  # fmt: skip
 
 
 def test_later_start_of_a_run_comes_after_all_first_starts() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from flowcluster_api import names
-from tests.support.rig.kinds import FLOW_RUN, JOB, POD
+from tests.support.rig.kinds import FLOW_RUN, JOB, OWNERS, POD, SHARED_CLUSTER, Kind
 from tests.support.rig.ledger import Entry, View
 
 
@@ -54,12 +54,25 @@ def test_late_news_of_a_deleted_object_do_not_bring_it_back() -> None:
     assert seen.entries() == []
 
 
-def test_phases_of_a_run_are_kept_in_order() -> None:
+@pytest.mark.parametrize("kind", OWNERS, ids=lambda kind: kind.name)
+def test_phases_of_an_owner_are_kept_in_order(kind: Kind) -> None:
     seen = view()
     for phase in ("Starting", "Starting", "Running", "Stopping"):
-        seen.take(FLOW_RUN.name, body("run", "1", status={"phase": phase}), is_gone=False)
+        seen.take(kind.name, body("owner", "1", status={"phase": phase}), is_gone=False)
 
-    assert seen.phases("run") == ["Starting", "Running", "Stopping"]
+    assert seen.phases("owner", kind) == ["Starting", "Running", "Stopping"]
+
+
+def test_run_and_shared_cluster_of_one_name_are_kept_apart() -> None:
+    seen = view()
+    seen.take(FLOW_RUN.name, body("namesake", "1", status={"phase": "Running"}), is_gone=False)
+    seen.take(SHARED_CLUSTER.name, body("namesake", "2", status={"phase": "Ready"}), is_gone=False)
+
+    assert (seen.status("namesake"), seen.status("namesake", SHARED_CLUSTER)) == (
+        {"phase": "Running"},
+        {"phase": "Ready"},
+    )
+    assert (seen.phases("namesake"), seen.phases("namesake", SHARED_CLUSTER)) == (["Running"], ["Ready"])
 
 
 def test_what_kubernetes_puts_into_a_namespace_is_not_counted() -> None:

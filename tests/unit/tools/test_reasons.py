@@ -1,4 +1,4 @@
-"""The README explains every reason with which a run fails, or for which it waits, and no other one."""
+"""The documents explain every reason: the README those of runs, the one on shared clusters those of SharedClusters."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ WELL = {
     "SpecAccepted", "Suspended", "Creating", "Waiting", "ClusterUsable", "FlowRunning", "NoCluster", "Succeeded",
     "Cancelled", "DriverConnected", "AttemptEnded", "CleaningUp", "NothingLeft", "FlowCompleted", "ClusterReleased",
 }  # fmt: skip
+#: Reasons of SharedClusters only.
+OF_SHARED = {
+    "IdleShutdown", "Upgrading", "UpgradePending", "Current", "Rebuilt", "KeeperConnected", "KeeperSilent", "FixedSize",
+}  # fmt: skip
 #: Reasons of Kubernetes: of the condition DisruptionTarget, and those by which the kubelet refuses a pod.
 DISRUPTED = {"EvictionByEvictionAPI", "PreemptionByScheduler", "DeletionByTaintManager"}
 REFUSED = {"OutOfmemory", "OutOfpods", "NodeAffinity", "NodePorts", "UnexpectedAdmissionError", "TopologyAffinityError"}
@@ -23,12 +27,11 @@ REFUSED = {"OutOfmemory", "OutOfpods", "NodeAffinity", "NodePorts", "UnexpectedA
 OF_EXCEPTIONS = {"ClusterLost", "ClusterUnreachable"}
 
 
-def explained() -> set[str]:
-    """The reasons in the README's table."""
-    text = (ROOT / "README.md").read_text()
-    table = text.partition("## Why a run did not start, or failed")[2].partition("\n## ")[0]
-    rows = [line for line in table.splitlines() if line.startswith("| `")]
-    return {reason for row in rows[1:] for reason in re.findall(r"`(\w+)`", row.split("|")[1])}
+def explained(document: str, title: str) -> set[str]:
+    """The reasons in the tables of a section."""
+    section = (ROOT / document).read_text().partition(f"## {title}")[2].partition("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| `") and "REASON" not in line]
+    return {reason for row in rows for reason in re.findall(r"`([A-Z]\w+)`", row.split("|")[1])}
 
 
 def of_operator() -> set[str]:
@@ -56,11 +59,17 @@ def _reasons(call: ast.Call) -> Iterator[str]:
 
 
 def test_readme_explains_every_reason_of_a_run_that_fails_or_waits() -> None:
-    ours = {*of_operator(), *of_drivers(), *OF_EXCEPTIONS} - WELL
+    ours = {*of_operator(), *of_drivers(), *OF_EXCEPTIONS} - WELL - OF_SHARED
     of_kubernetes = {*conditions.CAUSE_CLASSES, *(case.reason for case in CASES.values()), *DISRUPTED, *REFUSED}
 
     assert {"FlowFailed", "EntrypointNotFound", "ResultNotStored"} <= ours
-    assert (ours | of_kubernetes | {"SchedulingGated"}) ^ explained() == set()
+    assert (ours | of_kubernetes | {"SchedulingGated"}) ^ explained(
+        "README.md", "Why a run did not start, or failed"
+    ) == set()
+
+
+def test_document_on_shared_clusters_explains_every_reason_that_only_they_have() -> None:
+    assert OF_SHARED - explained("docs/shared-clusters.md", "What can hold it up") == set()
 
 
 def test_reasons_by_which_the_kubelet_refuses_a_pod_have_advice() -> None:

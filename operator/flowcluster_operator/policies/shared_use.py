@@ -1,0 +1,120 @@
+"""Whether a run can use the SharedCluster that `spec.cluster.ref` names, and whether it has lost it.
+
+The status of the SharedCluster decides: the pass over that cluster observes its pods, and writes what it finds
+immediately. Runs on it are due when it changes.
+"""
+
+from __future__ import annotations
+
+from flowcluster_api import conditions as c
+from flowcluster_operator.desired.tls import keys_in
+from flowcluster_operator.model import Observed
+from flowcluster_operator.resources import Object
+from flowcluster_operator.sharing import is_usable
+
+
+def can_use(observed: Observed) -> bool:
+    """Return whether the scheduler or head takes connections, and the run can have the credentials."""
+    found = observed.reference
+    return found.shared is not None and found.cluster is not None and is_usable(found.shared)
+
+
+def unusable(observed: Observed) -> tuple[str, str] | None:
+    """Return the reason and one sentence why the run cannot use the cluster yet; None where it can."""
+    name, shared = shared_name(observed), observed.reference.shared
+    if shared is None:
+        return (
+            c.CLUSTER_NOT_FOUND,
+            f"there is no {name} (spec.cluster.ref) that namespace {observed.key.namespace} can use",
+        )
+    if "deletionTimestamp" in shared["metadata"]:
+        return c.CLUSTER_NOT_READY, f"{name} (spec.cluster.ref) is being deleted"
+    if can_use(observed):
+        return None
+    status: Object = shared.get("status") or {}
+    phase = status.get("phase") or "Pending"
+    if shared["spec"].get("suspend") or phase == "Suspended":
+        return c.SUSPENDED, f"{name} (spec.cluster.ref) is suspended: set suspend in its spec to false"
+    if phase == "Sleeping":
+        return c.WAKING, f"waiting for {name}, which was shut down while nothing ran on it, and starts again"
+    if phase == "Failed":
+        return c.CLUSTER_NOT_READY, f"{name} (spec.cluster.ref) is Failed: {status.get('message') or ''}"
+    return c.WAITING, f"waiting for {name} ({phase})"
+
+
+def shared_uid(observed: Observed) -> str | None:
+    """Return the UID of the SharedCluster that the run uses; None where it names none, or there is none."""
+    shared = observed.reference.shared
+    return None if shared is None else str(shared["metadata"]["uid"])
+
+
+def used_cluster(observed: Observed, known: Object) -> Object:
+    """Return the cluster in the status of a run that is on a SharedCluster.
+
+    Args:
+        observed: the run.
+        known: what its status has so far. The scheduler or head that it began with stays there.
+    """
+    shared = observed.reference.shared
+    if shared is None:
+        return known
+    status: Object = shared["status"]
+    doors: Object = {field: status[field] for field in ("address", "dashboard") if field in status}
+    return {**known, **doors, "scheduler": known.get("scheduler") or status["scheduler"]}
+
+
+def shared_lost(observed: Observed, known: Object) -> str | None:
+    """Return one sentence on how the run lost the cluster that it used; None while it has it.
+
+    Args:
+        observed: the run.
+        known: the cluster in the run's status.
+    """
+    name, shared, began_with = shared_name(observed), observed.reference.shared, known.get("scheduler")
+    if began_with is None:
+        return _replaced_before_use(observed, name)
+    if shared is None:
+        return (
+            f"{name} (spec.cluster.ref) was deleted while the run used it, or cannot be used by its namespace any more"
+        )
+    if "deletionTimestamp" in shared["metadata"]:
+        return f"{name} (spec.cluster.ref) is being deleted while the run uses it"
+    status: Object = shared.get("status") or {}
+    now = status.get("scheduler")
+    if now is None:
+        return f"{name} (spec.cluster.ref): {status.get('message') or status.get('phase')}"
+    if _identity(now) != _identity(began_with) or _has_ended(observed, began_with):
+        return (
+            f"{name} (spec.cluster.ref): the scheduler or head in pod {began_with['pod']} ended: all its state is gone"
+        )
+    return None
+
+
+def shared_name(observed: Observed) -> str:
+    """Return what messages call the cluster."""
+    assert observed.spec is not None
+    assert observed.spec.cluster is not None
+    assert observed.spec.cluster.ref is not None
+    ref = observed.spec.cluster.ref
+    return f"SharedCluster {ref.name}" if ref.namespace is None else f"SharedCluster {ref.namespace}/{ref.name}"
+
+
+def _replaced_before_use(observed: Observed, name: str) -> str | None:
+    """How the cluster was lost that a driver waits for: it has the credentials of a cluster that is gone."""
+    job, keys = observed.job, observed.reference.keys
+    if job is None or keys is None:
+        return None
+    given = keys_in(job["spec"]["template"]["spec"])
+    return f"{name} (spec.cluster.ref) was replaced while the run started" if given not in (None, keys) else None
+
+
+def _has_ended(observed: Observed, began_with: Object) -> bool:
+    """Whether the run's driver saw the scheduler or head end before the pass over the cluster did."""
+    pod = next((pod for pod in observed.reference.leaders if pod.uid == began_with["uid"]), None)
+    if pod is None:
+        return False
+    return pod.terminating or pod.ended is not None or pod.restarts > began_with.get("restarts", 0)
+
+
+def _identity(scheduler: Object) -> tuple[str, int]:
+    return scheduler["uid"], int(scheduler.get("restarts") or 0)

@@ -1,0 +1,44 @@
+"""Specs of SharedClusters: parsed, seen as that of a run, and its fields by their names. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pydantic
+
+from flowcluster_api.v1alpha1 import Cluster, FlowRunSpec, SharedClusterSpec
+from flowcluster_operator.resources import Object
+from flowcluster_operator.specs import problem
+
+#: Words of policies that name fields of a FlowRun, and those for a SharedCluster. The order counts.
+_FIELDS = (
+    ("spec.cluster.image, or spec.flow.image", "spec.image"),
+    ("spec.cluster.", "spec."),
+    ("spec.cluster:", "spec:"),
+)
+
+
+def parse(shared: Object) -> tuple[SharedClusterSpec | None, str | None]:
+    """Parse the spec of a SharedCluster.
+
+    Returns:
+        The spec, and None. For an invalid spec: None, and one line that names the field.
+    """
+    raw: Any = shared.get("spec")
+    try:
+        return SharedClusterSpec.model_validate(raw), None
+    except pydantic.ValidationError as error:
+        return None, problem(error)
+
+
+def view(spec: SharedClusterSpec) -> FlowRunSpec:
+    """Return the spec of a run without a flow whose cluster is the shared one, without its further worker groups."""
+    cluster = Cluster(kind=spec.kind, image=spec.image, workers=spec.workers, scheduler=spec.scheduler)
+    return FlowRunSpec(cluster=cluster, operator_class=spec.operator_class)
+
+
+def own_fields(text: str) -> str:
+    """Return a text of a policy with the fields of a SharedCluster in place of those of a FlowRun."""
+    for theirs, ours in _FIELDS:
+        text = text.replace(theirs, ours)
+    return text

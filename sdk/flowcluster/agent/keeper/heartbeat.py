@@ -1,0 +1,97 @@
+"""The keeper's way to the operator and back: the Lease of the cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from flowcluster.errors import KubernetesError
+from flowcluster.kube.one_lease import OneLease
+from flowcluster_api import keeper, lease
+from flowcluster_api.keeper import Instructions
+from flowcluster_api.progress import Progress
+
+logger = logging.getLogger("flowcluster.keeper")
+
+#: Seconds between two readings of the instructions, and between attempts that failed.
+READ_SECONDS, RETRY_SECONDS = 2.0, 1.0
+
+
+class Heartbeat:
+    """Renews the Lease and reads the instructions in it.
+
+    Args:
+        client: of the Lease.
+        holder: the name by which it is renewed.
+        progress: returns what to report with each renewal.
+
+    Attributes:
+        instructions: as of the last reading; None before there are any.
+        reading: the number of that reading.
+    """
+
+    def __init__(self, client: OneLease, holder: str, progress: Callable[[], Progress | None]) -> None:
+        self.instructions: Instructions | None = None
+        self.reading = 0
+        self._client, self._holder, self._progress = client, holder, progress
+        self._acquired = _now()
+        self._demand: lease.Demand | None = None
+        self._news = asyncio.Event()
+        self._has_failed = False
+
+    def publish(self, demand: lease.Demand) -> None:
+        """Report what the work needs, immediately if it has changed."""
+        if demand != self._demand:
+            self._demand = demand
+            self._news.set()
+
+    def wake(self) -> None:
+        """Renew immediately: there is work again."""
+        self._news.set()
+
+    async def run(self) -> None:
+        """Renew and read until cancelled. A request that fails is repeated."""
+        due = 0.0
+        while True:
+            try:
+                if self._news.is_set() or time.monotonic() >= due:
+                    await self._renew()
+                    due = time.monotonic() + keeper.RENEW_SECONDS
+                else:
+                    self._read(await asyncio.to_thread(self._client.get))
+                self._has_failed = False
+            except KubernetesError as error:
+                if not self._has_failed:
+                    logger.warning("The Lease could not be read or renewed; trying again: %s", error)
+                self._has_failed = True
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            try:
+                async with asyncio.timeout(READ_SECONDS):
+                    await self._news.wait()
+            except TimeoutError:
+                pass
+
+    async def _renew(self) -> None:
+        self._news.clear()
+        duration = keeper.SILENT_SECONDS
+        patch = lease.renewal(self._holder, duration, _now(), self._acquired, self._demand, self._progress())
+        try:
+            self._read(await asyncio.to_thread(self._client.patch, patch))
+        except KubernetesError:
+            self._news.set()
+            raise
+
+    def _read(self, found: dict[str, Any]) -> None:
+        instructions = keeper.read(found)
+        if instructions is not None:
+            self.instructions = instructions
+            self.reading += 1
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

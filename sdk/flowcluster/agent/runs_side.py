@@ -1,0 +1,213 @@
+"""What releases, inside a shared Dask scheduler, what runs left there that are over.
+
+A run is known by its UID. The ids of its clients contain it (`flowcluster_api.tags`), and sessions of the SDK give it
+to their own plugin. That one takes part by three methods: `runs_present`, `release_run` and `share_changed`.
+
+Sent there by value, since the scheduler's image need not have flowcluster in it: only distributed is imported.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from distributed.diagnostics.plugin import SchedulerPlugin
+
+NAME = "flowcluster-runs"
+
+#: Calls by which one client would end the work of all others.
+_REFUSED = ("terminate", "restart", "restart_workers")
+#: What outlives its client, by the beginning of the name of the pretended client that holds its keys: the extension of
+#: the scheduler and its table.
+_TABLES = {
+    "published": ("publish", "datasets"),
+    "variable": ("variables", "variables"),
+    "queue": ("queues", "queues"),
+}
+#: What holds keys of ``fire_and_forget``.
+_UNATTENDED = "fire-and-forget"
+#: See `flowcluster_api.keeper`.
+_SPARE = 2
+#: UIDs of runs that are over, to be remembered.
+_LIMIT = 10_000
+#: Seconds from the release of a run until freed memory is given back to the system.
+_TRIM_SECONDS = 1.0
+
+#: Priority of a run's tasks, and its tasks in flight at most; None without a bound.
+Share = tuple[int, int | None]
+#: What outlives its client: a key of `_TABLES`, and the name.
+_Item = tuple[str, Any]
+
+
+class RunsPlugin(SchedulerPlugin):  # type: ignore[misc] # distributed is not typed
+    """Knows which run each client is of, what it left, and which share each run has.
+
+    Args:
+        mark: what stands before the UID of the run in the id of a client.
+        rest: characters that follow the UID there.
+    """
+
+    name = NAME
+    idempotent = True
+
+    def __init__(self, mark: str, rest: int) -> None:
+        self.mark, self.rest = mark, rest
+
+    async def start(self, scheduler: Any) -> None:
+        """Become reachable by the keeper, and record from now on."""
+        self.scheduler = scheduler
+        self.clients: dict[str, set[str]] = {}  # UID of a run → its clients so far
+        self.left: dict[_Item, set[str]] = {}  # what outlives its client → UIDs of the runs that share it
+        self.unattended: dict[Any, str] = {}  # key of ``fire_and_forget`` → UID
+        self.over: dict[str, None] = {}
+        self.shares: dict[str, Share] = {}
+        for client in list(scheduler.clients):
+            self.add_client(scheduler, client)
+        scheduler.handlers[f"{NAME}-look"] = self.look
+        scheduler.handlers[f"{NAME}-release"] = self.release
+        for operation in _REFUSED:
+            scheduler.handlers[operation] = _refuse
+        self._publish = scheduler.handlers.get("publish_put")
+        scheduler.handlers["publish_put"] = self._published
+        self._desire = scheduler.client_desires_keys
+        scheduler.client_desires_keys = scheduler.stream_handlers["client-desires-keys"] = self._desired
+
+    def look(self, shares: Mapping[str, Any]) -> list[str]:
+        """Take over the shares of runs by UID, and return the UIDs of the runs that have something here."""
+        known = self.shares
+        self.shares = {uid: (share[0], share[1]) for uid, share in shares.items()}
+        for uid, share in self.shares.items():
+            if known.get(uid) != share:
+                self._call("share_changed", uid, share)
+        self.unattended = {key: uid for key, uid in self.unattended.items() if key in self.scheduler.tasks}
+        here = {*self.clients, *self.unattended.values()}.union(*self.left.values())
+        return sorted(here.union(*self._call("runs_present")))
+
+    def share_of(self, run: str) -> Share:
+        """Return what a run can use.
+
+        A run that begins before the keeper has read that it is listed has as much as if it were the only one: the
+        keeper's next reading follows within seconds. Without a bound, its first tasks could be before all of others.
+        """
+        if run in self.shares:
+            return self.shares[run]
+        return 0, max(_SPARE * sum(worker.nthreads for worker in self.scheduler.workers.values()), _SPARE)
+
+    def release(self, runs: list[str]) -> str:
+        """Release all that these runs have here. Their clients are disconnected, and refused from now on."""
+        for uid in runs:
+            self.over[uid] = None
+            self._call("release_run", uid)
+            for client in self.clients.pop(uid, ()):
+                self._disconnect(client)
+            for item in [item for item, holders in self.left.items() if uid in holders]:
+                self.left[item].discard(uid)
+                if not self.left[item]:
+                    self._delete(item)
+            keys = [key for key, owner in self.unattended.items() if owner == uid]
+            if keys and _UNATTENDED in self.scheduler.clients:
+                self.scheduler.client_releases_keys(keys=keys, client=_UNATTENDED)
+            self.unattended = {key: owner for key, owner in self.unattended.items() if owner != uid}
+        while len(self.over) > _LIMIT:
+            del self.over[next(iter(self.over))]
+        # The connections have to end first.
+        asyncio.get_running_loop().call_later(_TRIM_SECONDS, _trim)
+        return "OK"
+
+    def run_of(self, client: str | None) -> str | None:
+        """Return the UID of the run that a client is of; None for a client that names none."""
+        _, mark, rest = (client or "").rpartition(self.mark)
+        return rest[: -self.rest] or None if mark else None
+
+    def add_client(self, scheduler: Any, client: str) -> None:
+        """Called by the scheduler when a client connects, also when it does so again."""
+        if (uid := self.run_of(client)) is None:
+            return
+        if uid in self.over:
+            asyncio.get_running_loop().call_soon(self._disconnect, client)
+        else:
+            self.clients.setdefault(uid, set()).add(client)
+
+    def remove_client(self, scheduler: Any, client: str) -> None:
+        """Called by the scheduler when a client leaves. It would keep the client's events for an hour."""
+        if self.run_of(client) is not None:
+            scheduler._broker._topics.pop(client, None)
+
+    def log_event(self, topic: str, msg: Any) -> None:
+        """Called by the scheduler for each event. It would keep those for clients that have gone for good."""
+        if topic not in self.scheduler.clients and self.run_of(topic) is not None:
+            self.scheduler._broker._topics.pop(topic, None)
+
+    def _disconnect(self, client: str) -> None:
+        if (comm := self.scheduler.client_comms.get(client)) is not None:
+            comm.abort()  # the scheduler removes the client then
+        elif client in self.scheduler.clients:
+            self.scheduler.remove_client(client)
+        self.scheduler._broker._topics.pop(client, None)
+
+    async def _published(self, names: Any, client: str, **arguments: Any) -> None:
+        """Publish data, and record whose it is if the name was free."""
+        published = self.scheduler.extensions["publish"].datasets
+        items = [("published", name) for name in names]
+        free = [item for item in items if item in self.left or item[1] not in published]
+        await self._publish(names=names, client=client, **arguments)
+        if (uid := self.run_of(client)) is not None:
+            self._record(free, {uid})
+
+    def _desired(self, keys: Any, client: str) -> None:
+        """Called for each client that wants keys, also for what only holds keys: record whose those are."""
+        holder, _, name = client.partition("-")
+        if client == _UNATTENDED:
+            self.unattended |= {key: uid for key in keys for uid in self._owners(key)}
+        elif holder in ("variable", "queue"):
+            state, item = self.scheduler.clients.get(client), (holder, name)
+            if item in self.left or state is None or not state.wants_what:
+                self._record([item], {uid for key in keys for uid in self._owners(key)})
+        self._desire(keys=keys, client=client)
+
+    def _owners(self, key: Any) -> list[str]:
+        """Return the UIDs of the runs whose clients want a key."""
+        ts = self.scheduler.tasks.get(key)
+        wanting = (ts.who_wants or ()) if ts is not None else ()
+        return [uid for client in wanting if (uid := self.run_of(client.client_key)) is not None]
+
+    def _record(self, items: list[_Item], uids: set[str]) -> None:
+        for item in items:
+            if alive := uids - self.over.keys():
+                self.left.setdefault(item, set()).update(alive)
+
+    def _delete(self, item: _Item) -> None:
+        """Delete an entry of an extension, and release the keys that it holds."""
+        holder, name = item
+        extension, table = _TABLES[holder]
+        getattr(self.scheduler.extensions[extension], table).pop(name, None)
+        if holder == "queue":
+            self.scheduler.extensions[extension].client_refcount.pop(name, None)
+        client = f"{holder}-{name}"
+        if client in self.scheduler.clients:
+            self.scheduler.remove_client(client)
+            self.scheduler._broker._topics.pop(client, None)
+        del self.left[item]
+
+    def _call(self, method: str, *arguments: Any) -> list[Any]:
+        """Return what plugins that have this method answer."""
+        return [getattr(plugin, method)(*arguments) for plugin in self._others() if hasattr(plugin, method)]
+
+    def _others(self) -> Iterator[Any]:
+        return (plugin for plugin in list(self.scheduler.plugins.values()) if plugin is not self)
+
+
+def _trim() -> None:
+    """Give freed memory back to the system: glibc keeps what lies between blocks that are in use."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+def _refuse(**arguments: Any) -> None:
+    raise PermissionError(
+        "This Dask cluster is a SharedCluster: a client cannot restart or stop it, because other runs are on it. Its "
+        "administrator can, by spec.suspend or by an upgrade."
+    )

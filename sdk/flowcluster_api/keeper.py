@@ -1,0 +1,139 @@
+"""What the operator and the keeper of a SharedCluster exchange: both write into the cluster's root Lease.
+
+The keeper has rights to that Lease only. It renews it, and reports demand and idleness as a driver does
+(`flowcluster_api.lease`, `flowcluster_api.progress`). The operator writes the other direction: which bounds hold, and
+which runs are on the cluster. Both are levels and no events: what is not in the list any more is over, also when the
+keeper was away at that moment.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from flowcluster_api import names
+
+#: Annotation of the Lease with the operator's `Instructions` as JSON.
+ANNOTATION_INSTRUCTIONS = f"{names.GROUP}/instructions"
+#: Environment variables of the keeper, besides those of `flowcluster_api.driver`: the names of Lease and cluster.
+ENV_LEASE = "FLOWCLUSTER_LEASE"
+ENV_SHARED_CLUSTER = "FLOWCLUSTER_SHARED_CLUSTER"
+
+#: Seconds between two renewals of the Lease, and seconds of silence after which status says that scaling has stopped.
+RENEW_SECONDS, SILENT_SECONDS = 10, 60
+#: A run without a share has as many times its equal part of the cluster's threads in flight: while one task runs, the
+#: next one waits at the scheduler.
+SPARE = 2
+#: Characters of instructions that a keeper reads.
+_LIMIT = 200_000
+
+
+class Bounds(NamedTuple):
+    """Bounds of one worker group, and what each of its workers has.
+
+    Attributes:
+        minimum: of workers.
+        maximum: of workers.
+        threads: of each worker.
+        resources: amounts that each worker offers to tasks, in pairs of name and amount, ordered by name.
+    """
+
+    minimum: int
+    maximum: int
+    threads: int = 1
+    resources: tuple[tuple[str, float], ...] = ()
+
+    def to_list(self) -> list[Any]:
+        """Return it as JSON has it; resources are absent where there are none."""
+        numbers: list[Any] = [self.minimum, self.maximum, self.threads]
+        return [*numbers, dict(sorted(self.resources))] if self.resources else numbers
+
+    @staticmethod
+    def from_list(values: Any) -> Bounds:
+        """Parse what `to_list` returns. Raises ValueError or TypeError for anything else."""
+        minimum, maximum, threads, *more = values
+        offered = more[0] if more else {}
+        if len(more) > 1 or not isinstance(offered, dict):
+            raise ValueError(f"{values!r} is not what a worker group has")
+        resources = tuple((str(name), _amount(amount)) for name, amount in sorted(offered.items()))
+        return Bounds(_whole(minimum), _whole(maximum), _whole(threads), resources)
+
+
+class LiveRun(NamedTuple):
+    """A run that is on the cluster now.
+
+    Attributes:
+        uid: of its FlowRun.
+        priority: of its tasks; a larger number is scheduled first.
+        threads: tasks in flight at most; None without a limit.
+    """
+
+    uid: str
+    priority: int = 0
+    threads: int | None = None
+
+
+class Instructions(NamedTuple):
+    """What holds now.
+
+    Attributes:
+        groups: bounds by the name of the worker group; the workers of `spec.workers` have the empty name.
+        runs: the runs on the cluster. The keeper releases what any other run left there.
+    """
+
+    groups: tuple[tuple[str, Bounds], ...] = ()
+    runs: tuple[LiveRun, ...] = ()
+
+    def to_json(self) -> str:
+        """Return the text of the annotation. Equal instructions have equal texts."""
+        data = {
+            "groups": {name: bounds.to_list() for name, bounds in sorted(self.groups)},
+            "runs": [[run.uid, run.priority, run.threads] for run in sorted(self.runs, key=lambda run: run.uid)],
+        }
+        return json.dumps(data, separators=(",", ":"))
+
+    @staticmethod
+    def from_json(text: str) -> Instructions | None:
+        """Parse an annotation; return None for a text that is not of the form of `to_json`."""
+        try:
+            data: Any = json.loads(text) if len(text) <= _LIMIT else None
+            groups = tuple((str(name), Bounds.from_list(values)) for name, values in data["groups"].items())
+            runs = tuple(LiveRun(_text(uid), _whole(rank), _optional(most)) for uid, rank, most in data["runs"])
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return None
+        return Instructions(groups, runs)
+
+
+def read(lease: Mapping[str, Any]) -> Instructions | None:
+    """Return the instructions in a Lease; None before there are any that can be read."""
+    text = (lease["metadata"].get("annotations") or {}).get(ANNOTATION_INSTRUCTIONS)
+    return Instructions.from_json(text) if isinstance(text, str) else None
+
+
+def patch(instructions: Instructions) -> dict[str, Any]:
+    """Return the merge patch of the Lease that carries instructions."""
+    return {"metadata": {"annotations": {ANNOTATION_INSTRUCTIONS: instructions.to_json()}}}
+
+
+def _whole(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(f"{value!r} is not a whole number")
+    return value
+
+
+def _amount(value: Any) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        raise ValueError(f"{value!r} is not an amount")
+    return float(value)
+
+
+def _optional(value: Any) -> int | None:
+    return None if value is None else _whole(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is not a text")
+    return value

@@ -1,0 +1,283 @@
+"""Clusters that many runs share: used by reference and from outside, through their whole life."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+import yaml
+from distributed import Client, Event
+
+from flowcluster import flow, task
+from flowcluster.clusters import SharedKubernetesCluster, SharedRayKubernetesCluster
+from flowcluster.errors import ClusterError, ClusterNotStarted
+from flowcluster.task_runners import DaskTaskRunner, RayTaskRunner
+from flowcluster_api import names
+from tests.support.shared_clusters import SharedClusters, by_reference, shared_cluster
+from tests.support.waiting import wait_until
+from tests.support.world import ROOT, World, own_world
+from tools.install import Installed
+
+pytestmark = [
+    pytest.mark.timeout(400),
+    # The image's Python may have another patch level than this machine's.
+    pytest.mark.filterwarnings("ignore::distributed.versions.VersionMismatchWarning"),
+]
+
+CLASSES: dict[str, Any] = {"Dask": SharedKubernetesCluster, "Ray": SharedRayKubernetesCluster}
+RUNNERS: dict[str, Any] = {"Dask": DaskTaskRunner, "Ray": RayTaskRunner}
+#: `make test` runs a promise with the kind that starts faster.
+either_kind = pytest.mark.parametrize("kind", ["Dask", pytest.param("Ray", marks=pytest.mark.long)])
+#: Seconds after the end of a run until nothing of its work is on the cluster: lease, and 10 s.
+RELEASED_SECONDS = 25
+LEASE_SECONDS = 15
+
+
+def busy(world: World, name: str) -> bool:
+    """Whether a task of a run is being executed, as the run's driver has counted."""
+    tasks = (world.status(name).get("flow") or {}).get("tasks") or {}
+    return bool(tasks.get("running"))
+
+
+def own_clusters(world: World) -> list[str]:
+    return [item["metadata"]["uid"] for item in (*world.dask_clusters(), *world.ray_clusters())]
+
+
+@contextlib.contextmanager
+def work_for(cluster: Any) -> Iterator[Callable[..., Any]]:
+    """In the block, a function that executes another one on the cluster and returns the result."""
+    if isinstance(cluster, SharedRayKubernetesCluster):
+        ray.init(cluster.address, logging_level="ERROR")
+        yield lambda function, *values: ray.get(ray.remote(lambda: function(*values)).remote(), timeout=90)
+    else:
+        with Client(cluster) as client:
+            yield lambda function, *values: client.submit(function, *values).result(90)
+
+
+@either_kind
+def test_two_runs_by_reference_share_a_cluster(kind: str, world: World) -> None:
+    with shared_cluster(world, kind) as clusters:
+        before = own_clusters(world)
+        for number in (1, 2):
+            by_reference(world, f"run-{number}", "outcomes.py:good", parameters={"x": number})
+        for number in (1, 2):
+            status = world.wait_phase(f"run-{number}", "Succeeded", "Failed", seconds=180)
+            assert status["phase"] == "Succeeded", status["message"]
+            assert status["flow"]["result"] == str(2 * number)
+            assert (status["cluster"]["kind"], status["display"]["tasks"]) == (kind, "1/1")
+        assert own_clusters(world) == before
+        assert clusters.status("team")["phase"] == "Ready"
+        wait_until(lambda: clusters.status("team").get("runs", 0) == 0, "no run is on the cluster", 20)
+
+
+@either_kind
+def test_program_outside_uses_a_shared_cluster(kind: str, world: World, where: dict[str, Any]) -> None:
+    @task
+    def double(number: int) -> int:
+        return 2 * number
+
+    with shared_cluster(world, kind) as clusters:
+        before = clusters.scheduler("team")
+        with CLASSES[kind]("team", **where) as cluster, work_for(cluster) as execute:
+            assert execute(sum, [1, 2]) == 3
+            (run,) = world.runs()
+            assert (run["metadata"]["name"], run["spec"]["cluster"]) == (cluster.name, {"ref": {"name": "team"}})
+            with pytest.raises(ClusterError, match="SharedCluster team"):
+                cluster.scale(3)
+        kwargs = {"name": "team", "share": {"threads": 2}, **where}
+        runner = RUNNERS[kind](cluster_class="flowcluster.clusters.SharedKubernetesCluster", cluster_kwargs=kwargs)
+
+        @flow(task_runner=runner)
+        def doubles() -> list[int]:
+            return [double.submit(number) for number in range(5)]  # type: ignore[misc]
+
+        assert doubles() == [0, 2, 4, 6, 8]
+        for run in world.runs():
+            assert world.wait_phase(run["metadata"]["name"], "Succeeded", "Failed")["phase"] == "Succeeded"
+        assert clusters.scheduler("team") == before
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["Dask", "Ray"])
+def test_suspended_cluster_has_nothing_and_serves_runs_after_that(kind: str, world: World) -> None:
+    with shared_cluster(world, kind) as clusters:
+        by_reference(world, "before", "shared_work.py:holds")
+        world.wait_phase("before", "Running")
+        clusters.patch("team", suspend=True)
+        clusters.wait_phase("team", "Suspended")
+        assert world.wait_phase("before", "Failed")["reason"] == "ClusterLost"
+        world.wait_empty(30)
+        by_reference(world, "after", "outcomes.py:good", parameters={"x": 21})
+        wait_until(lambda: "suspend" in (world.status("after").get("message") or ""), "the run names the cause", 20)
+
+        clusters.patch("team", suspend=False)
+        status = world.wait_phase("after", "Succeeded", "Failed", seconds=180)
+        assert (status["phase"], status["flow"]["result"]) == ("Succeeded", "42")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["Dask", "Ray"])
+def test_idle_cluster_is_shut_down_and_a_run_wakes_it(kind: str, world: World, where: dict[str, Any]) -> None:
+    with shared_cluster(world, kind, idleShutdownSeconds=10) as clusters:
+        for number in (1, 2):
+            clusters.wait_phase("team", "Sleeping", 90)
+            world.wait_empty(30)
+            assert clusters.condition("team", "Ready") == "True"
+            by_reference(world, f"run-{number}", "outcomes.py:good", parameters={"x": number})
+            status = world.wait_phase(f"run-{number}", "Succeeded", "Failed", seconds=180)
+            assert status["phase"] == "Succeeded", status["message"]
+        clusters.wait_phase("team", "Sleeping", 90)
+        with CLASSES[kind]("team", **where) as cluster, work_for(cluster) as execute:
+            assert execute(sum, [1, 2]) == 3
+
+
+@pytest.mark.long
+def test_work_brings_workers_to_a_shared_cluster_and_they_leave_with_it(world: World, where: dict[str, Any]) -> None:
+    def hold(number: int) -> int:
+        Event("released").wait()
+        return number
+
+    with (
+        shared_cluster(world, "Dask", workers={"minimum": 0, "maximum": 3}),
+        SharedKubernetesCluster("team", **where) as cluster,
+        Client(cluster) as client,
+    ):
+        futures = client.map(hold, range(6), pure=False)
+        wait_until(lambda: world.live_workers() == 3, "three workers were requested", 30)
+        cluster.wait_for_workers(3, 60)
+        Event("released", client=client).set()
+        assert client.gather(futures) == list(range(6))
+        del futures
+        wait_until(lambda: world.live_workers() == 0, "all are gone", 60)
+
+
+@pytest.mark.long
+def test_killed_program_leaves_nothing_on_the_cluster_and_disturbs_no_other(
+    world: World, where: dict[str, Any], tmp_path: Path
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import json, sys, threading\n"
+        "from distributed import Client\n"
+        "from flowcluster.clusters import SharedKubernetesCluster\n"
+        "cluster = SharedKubernetesCluster('team', **json.loads(sys.argv[1]))\n"
+        "client = Client(cluster)\n"
+        "held = client.submit(threading.Event().wait, key='held')\n"
+        "client.publish_dataset(kept=client.submit(sum, [1, 2]))\n"
+        "print('ready', flush=True)\n"
+        "held.result()\n"
+    )
+
+    def names_on(client: Client) -> set[str]:
+        tasks = client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.tasks))
+        return {str(key) for key in tasks} | {str(name) for name in client.list_datasets()}
+
+    kwargs = {**where, "lease_duration_seconds": LEASE_SECONDS}
+    with (
+        shared_cluster(world, "Dask", workers={"minimum": 2, "maximum": 2}),
+        SharedKubernetesCluster("team", **where) as cluster,
+        Client(cluster) as client,
+    ):
+        command = [sys.executable, str(program), json.dumps(kwargs)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            mine = client.submit(sum, [3, 4], key="mine")
+            assert mine.result(60) == 7
+            assert {"held", "kept", "mine"} <= names_on(client)
+            process.send_signal(signal.SIGKILL)
+        wait_until(lambda: not {"held", "kept"} & names_on(client), "its work is gone", RELEASED_SECONDS)
+        assert mine.result(10) == 7
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["Dask", "Ray"])
+def test_lost_scheduler_ends_the_runs_on_it_and_serves_the_next_ones(
+    kind: str, world: World, where: dict[str, Any]
+) -> None:
+    with shared_cluster(world, kind) as clusters:
+        before = clusters.scheduler("team")
+        by_reference(world, "lost", "shared_work.py:holds")
+        by_reference(world, "again", "shared_work.py:holds_until_lost", flow={"backoffLimit": 1})
+        for name in ("lost", "again"):
+            wait_until(functools.partial(busy, world, name), f"the task of {name} runs", 120)
+        (leader,) = world.pods(names.LEADERS[kind])
+        world.core.delete_namespaced_pod(leader.metadata.name, world.namespace, grace_period_seconds=0)
+
+        assert world.wait_phase("lost", "Failed", seconds=30)["reason"] == "ClusterLost"
+        clusters.wait_phase("team", "Ready", 180)
+        wait_until(lambda: clusters.scheduler("team") != before, "another scheduler or head is used", 60)
+        assert clusters.status("team")["restarts"] == 1
+        status = world.wait_phase("again", "Succeeded", "Failed", seconds=240)
+        assert (status["phase"], status["flow"]["result"]) == ("Succeeded", "1"), status["message"]
+        with CLASSES[kind]("team", **where) as cluster, work_for(cluster) as execute:
+            assert execute(sum, [1, 2]) == 3
+
+
+@pytest.mark.long
+def test_another_namespace_needs_the_grant(world: World, installed: Installed) -> None:
+    with (
+        own_world(installed.kubeconfig, "guest") as guest,
+        shared_cluster(world, "Dask") as clusters,
+    ):
+        place = {"kubeconfig": str(installed.kubeconfig), "namespace": guest.namespace}
+        with pytest.raises(ClusterNotStarted, match="SharedCluster"):
+            SharedKubernetesCluster(f"team/{world.namespace}", start_deadline_seconds=10, **place)  # type: ignore[arg-type]
+        clusters.patch("team", allowedNamespaces=[guest.namespace])
+        with (
+            SharedKubernetesCluster(f"team/{world.namespace}", **place) as cluster,  # type: ignore[arg-type]
+            Client(cluster) as client,
+        ):
+            assert client.submit(sum, [1, 2]).result(60) == 3
+        by_reference(guest, "run", "outcomes.py:good", parameters={"x": 21}, ref={"namespace": world.namespace})
+        status = guest.wait_phase("run", "Succeeded", "Failed", seconds=120)
+        assert (status["phase"], status["flow"]["result"]) == ("Succeeded", "42"), status["message"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["Dask", "Ray"])
+def test_sample_and_its_twin_share_a_cluster(kind: str, world: World, where: dict[str, Any], tmp_path: Path) -> None:
+    name = f"shared-{kind.lower()}"
+    documents = list(yaml.safe_load_all((ROOT / "manifests" / "samples" / f"{name}.yaml").read_text()))
+    clusters = SharedClusters(world)
+    for document in documents:
+        if document["kind"] == names.SHARED_KIND:
+            clusters.create(name, **document["spec"])
+        elif document["kind"] == "ConfigMap":
+            world.core.create_namespaced_config_map(world.namespace, document)
+        else:
+            world.create(document)
+    try:
+        example = f"{name.replace('-', '_')}.py"
+        shutil.copy(ROOT / "examples" / example, tmp_path)
+        environment = {**os.environ, "KUBECONFIG": str(kubeconfig_of(world, where, tmp_path))}
+        done = subprocess.run(
+            [sys.executable, example], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240
+        )
+        assert done.stdout.splitlines()[-2:] == ["2470", "190"], done.stderr
+        for run, result in (("long", 20540), ("short", 14)):
+            status = world.wait_phase(f"{name}-{run}", "Succeeded", "Failed", seconds=180)
+            assert (status["phase"], status["flow"]["result"]) == ("Succeeded", str(result))
+    finally:
+        clusters.delete(name)
+    world.wait_empty(60)
+
+
+def kubeconfig_of(world: World, where: dict[str, Any], folder: Path) -> Path:
+    """A kubeconfig whose namespace is that of the test."""
+    config = yaml.safe_load(Path(where["kubeconfig"]).read_text())
+    config["contexts"][0]["context"]["namespace"] = world.namespace
+    path = folder / "kubeconfig"
+    path.write_text(yaml.safe_dump(config))
+    return path

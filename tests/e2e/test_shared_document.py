@@ -1,0 +1,61 @@
+"""The document on shared clusters: each of its commands, executed in its order."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.support.documents import steps
+from tests.support.world import ROOT, World
+from tools.chart import SHARED_CHART
+from tools.install import Installed
+
+pytestmark = [pytest.mark.timeout(1200), pytest.mark.long]
+
+
+@pytest.fixture
+def folder(installed: Installed, world: World, tmp_path: Path) -> Path:
+    """A reader's folder: the packaged chart, with the image of the tests, and a kubeconfig for the test's namespace."""
+    chart = tmp_path / "charts" / SHARED_CHART.name
+    shutil.copytree(SHARED_CHART, chart)
+    values = yaml.safe_load((chart / "values.yaml").read_text())
+    repository, _, tag = installed.images["runtime"].rpartition(":")
+    values["runtimeImage"] = {"repository": repository, "tag": tag}
+    (chart / "values.yaml").write_text(yaml.safe_dump(values))
+    subprocess.run([installed.helm, "package", chart, "--destination", tmp_path / "dist"], check=True)
+    config = yaml.safe_load(installed.kubeconfig.read_text())
+    config["contexts"][0]["context"]["namespace"] = world.namespace
+    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, program in {"helm": installed.helm, "kubectl": installed.kubectl}.items():
+        (programs / name).symlink_to(program)
+    return tmp_path
+
+
+def test_commands_of_the_document_work_one_after_the_other(world: World, folder: Path) -> None:
+    path = os.pathsep.join([str(folder / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": path, "KUBECONFIG": str(folder / "kubeconfig")}
+    printed: dict[str, str] = {}
+    for step in steps(ROOT / "docs" / "shared-clusters.md"):
+        if step.file is not None:
+            (folder / step.file).write_text(step.text)
+            continue
+        done = subprocess.run(
+            ["bash", "-c", step.text], cwd=folder, env=environment, capture_output=True, text=True, timeout=700
+        )
+        assert done.returncode == 0, f"{step.text}\n{done.stdout}{done.stderr}"
+        printed[step.text] = done.stdout
+
+    assert "Succeeded 285" in printed.values()
+    assert printed["python notebook.py"].splitlines() == ["285", "3"]
+    for run in world.runs():
+        world.delete(run["metadata"]["name"])
+    world.core.delete_namespaced_config_map("squares-code", world.namespace)
+    world.wait_empty(60)

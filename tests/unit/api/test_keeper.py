@@ -1,0 +1,102 @@
+"""What operator and keeper exchange survives the way, and what another client wrote there breaks nothing."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flowcluster_api import keeper
+from flowcluster_api.keeper import Bounds, Instructions, LiveRun
+from flowcluster_api.lease import Demand
+from tests.support.strategies import CLEAN_TEXT, json_values
+
+NUMBERS = st.integers(0, 10_000)
+RESOURCES = st.dictionaries(CLEAN_TEXT, st.floats(0, 1_000, allow_nan=False), max_size=2).map(
+    lambda offered: tuple(sorted(offered.items()))
+)
+INSTRUCTIONS = st.builds(
+    Instructions,
+    st.dictionaries(CLEAN_TEXT, st.builds(Bounds, NUMBERS, NUMBERS, NUMBERS, RESOURCES), max_size=3).map(
+        lambda groups: tuple(sorted(groups.items()))
+    ),
+    st.lists(
+        st.builds(LiveRun, CLEAN_TEXT, st.integers(-100, 100), st.none() | NUMBERS),
+        max_size=4,
+        unique_by=lambda run: run.uid,
+    ).map(lambda runs: tuple(sorted(runs, key=lambda run: run.uid))),
+)
+
+
+def lease(annotations: dict[str, Any]) -> dict[str, Any]:
+    return {"metadata": {"annotations": annotations}}
+
+
+@given(INSTRUCTIONS)
+def test_instructions_survive_the_way_to_the_keeper(sent: Instructions) -> None:
+    assert keeper.read(keeper.patch(sent)) == sent
+
+
+@given(INSTRUCTIONS, st.randoms())
+def test_text_of_instructions_does_not_depend_on_their_order(sent: Instructions, random: Any) -> None:
+    groups, runs = list(sent.groups), list(sent.runs)
+    random.shuffle(groups)
+    random.shuffle(runs)
+
+    assert Instructions(tuple(groups), tuple(runs)).to_json() == sent.to_json()
+
+
+@given(CLEAN_TEXT | json_values().map(str))
+def test_text_that_is_no_instructions_is_read_as_none_or_as_instructions(text: str) -> None:
+    assert isinstance(keeper.read(lease({keeper.ANNOTATION_INSTRUCTIONS: text})), Instructions | None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"groups":{},"runs":[[1,2,3]]}',
+        '{"groups":{"":["1",2,3]},"runs":[]}',
+        '{"groups":{"":[1,2]},"runs":[]}',
+        '{"groups":{"":[1,2,3,[]]},"runs":[]}',
+        '{"groups":{"":[1,2,3,{"GPU":"1"}]},"runs":[]}',
+        '{"groups":{"":[1,2,3,{"GPU":NaN}]},"runs":[]}',
+        '{"groups":{"":[1,2,3,{},4]},"runs":[]}',
+        "x" * 300_000,
+    ],
+)
+def test_broken_instructions_are_none(text: str) -> None:
+    assert keeper.read(lease({keeper.ANNOTATION_INSTRUCTIONS: text})) is None
+
+
+@given(st.integers(0, 99), st.dictionaries(CLEAN_TEXT, NUMBERS, max_size=3))
+def test_demand_of_groups_survives_the_way_to_the_operator(workers: int, groups: dict[str, int]) -> None:
+    sent = Demand(workers, ("w-1",), tuple(sorted(groups.items())))
+
+    assert Demand.from_json(sent.to_json()) == sent
+    assert [sent.of_group(name) for name in groups] == [Demand(number, ("w-1",)) for number in groups.values()]
+
+
+def test_instructions_without_resources_have_no_place_for_them() -> None:
+    assert Instructions((("", Bounds(0, 2, 4)),)).to_json() == '{"groups":{"":[0,2,4]},"runs":[]}'
+
+
+def test_demand_without_groups_is_written_as_before() -> None:
+    assert Demand(2, ("w-1",)).to_json() == '{"workers":2,"retired":["w-1"]}'
+
+
+def test_group_that_is_not_named_has_no_demand() -> None:
+    assert Demand(5).of_group("gpu") == Demand(0)
+
+
+@pytest.mark.parametrize("groups", [{"gpu": -3}, {"gpu": "x"}, {"gpu": True}])
+def test_number_of_a_group_that_cannot_be_right_is_left_out_or_raised_to_zero(groups: dict[str, Any]) -> None:
+    found = Demand.from_json(json.dumps({"workers": 1, "groups": groups}))
+
+    assert found is not None
+    assert found.of_group("gpu").workers == 0

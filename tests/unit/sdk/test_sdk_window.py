@@ -1,0 +1,57 @@
+"""How many task runs a runner has at a time, while the number changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flowcluster.engine.window import Window
+
+STEPS = st.lists(st.one_of(st.just("enter"), st.just("leave"), st.none(), st.integers(1, 5)), max_size=60)
+
+
+@given(STEPS)
+def test_window_lets_runs_in_by_their_order_and_never_beyond_its_limit(steps: list[str | int | None]) -> None:
+    window, limit = Window(2), 2
+    begun: list[int] = []
+    entered = left = 0
+
+    def start(number: int) -> Callable[[], None]:
+        return lambda: begun.append(number)
+
+    for step in steps:
+        before = len(begun)
+        if step == "enter":
+            window.enter(start(entered))
+            entered += 1
+        elif step == "leave":
+            if len(begun) > left:
+                left += 1
+                window.leave()
+        else:
+            limit = 1_000 if step is None else int(step)
+            window.resize(None if step is None else int(step))
+        assert begun == list(range(len(begun)))
+        inside = len(begun) - left
+        assert inside <= limit or len(begun) == before
+        assert inside >= min(limit, entered - left)
+
+
+def test_run_that_ends_while_it_starts_lets_the_next_one_in() -> None:
+    window, ended = Window(1), list[int]()
+
+    def start(number: int) -> Callable[[], None]:
+        def begin() -> None:
+            ended.append(number)
+            window.leave()
+
+        return begin
+
+    window.enter(lambda: None)
+    for number in range(2_000):
+        window.enter(start(number))
+    window.leave()
+
+    assert ended == list(range(2_000))
