@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flowcluster_operator.event_limits import EventLimits
+from flowcluster_operator.handovers import Handovers
 from flowcluster_operator.model import Key
 from flowcluster_operator.reconcile.accounts import PullSecrets
 from flowcluster_operator.reconcile.events import EventLooks
@@ -24,6 +25,7 @@ class Memory:
         requests: for workers, to upstream operators.
         keys: UID of a run's Lease, and name of the Secret that this process created for that Lease.
         parameters: UID of a run's Lease, and name of the ConfigMap that this process created for that Lease.
+        handovers: credentials of SharedClusters on their way to runs of other namespaces.
         pull_secrets: names of image pull secrets, by account, for each run.
         events: Events of what runs wait for.
         references: clusters that runs use by `spec.cluster.ref`.
@@ -38,6 +40,7 @@ class Memory:
         self.idleness = Silences()
         self.events, self.event_limits, self.references = EventLooks(), EventLimits(), References()
         self.reports, self.upstream = Reports(), UpstreamActivity()
+        self.handovers = Handovers()
         self._clusters: dict[Key, str] = {}
         self.keys: dict[Key, tuple[str, str]] = {}
         self.parameters: dict[Key, tuple[str, str]] = {}
@@ -64,6 +67,7 @@ class Memory:
         self.requests.forget(key)
         self.reports.forget(key)
         self.upstream.forget(key)
+        self.handovers.forget(key)
         self._clusters.pop(key, None)
         self.keys.pop(key, None)
         self.parameters.pop(key, None)

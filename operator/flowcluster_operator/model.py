@@ -189,6 +189,26 @@ class Parent(NamedTuple):
     spec: FlowRunSpec | None = None
 
 
+class Handover(NamedTuple):
+    """How far the credentials of a SharedCluster of another namespace are on their way to the driver of a run.
+
+    Attributes:
+        made_of: name of the cluster's Secret whose content the run's own Secret has; None while the run has none.
+        is_open: whether this process has opened the keeper's answer, so that the Secret can be created.
+        requested: seconds since the keeper was requested to seal them; None while other runs come first.
+        silent: seconds since the last heartbeat of the keeper.
+        problem: why the keeper's answer is of no use; None where there is none yet, or it was opened.
+        has_same_operator: whether one operator handles the run and the cluster.
+    """
+
+    made_of: str | None = None
+    is_open: bool = False
+    requested: float | None = None
+    silent: float = 0.0
+    problem: str | None = None
+    has_same_operator: bool = True
+
+
 class Reference(NamedTuple):
     """The cluster that spec.cluster.ref names.
 
@@ -198,6 +218,7 @@ class Reference(NamedTuple):
         has_service: whether the Service exists by which drivers reach it.
         shared: the SharedCluster that it belongs to, where the run names one that allows the run's namespace.
         keys: name of the Secret with the credentials of a SharedCluster.
+        handover: how the run's driver gets those credentials, where that Secret is in another namespace.
     """
 
     cluster: Object | None = None
@@ -205,6 +226,7 @@ class Reference(NamedTuple):
     has_service: bool = False
     shared: Object | None = None
     keys: str | None = None
+    handover: Handover | None = None
 
 
 class Scale(NamedTuple):
@@ -344,10 +366,17 @@ class Observed:
 
 @dataclasses.dataclass(frozen=True)
 class Create:
-    """Create a child; finding it there already, with the run as its owner, is success."""
+    """Create a child; finding it there already, with the run as its owner, is success.
+
+    Attributes:
+        resource: its kind.
+        body: of a Secret, without data.
+        is_handed_over: whether the data of a Secret are credentials that a keeper has sealed for the run.
+    """
 
     resource: Resource
     body: Object
+    is_handed_over: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

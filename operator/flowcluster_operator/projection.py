@@ -66,6 +66,7 @@ _METADATA = _fields(
         names.LABEL_COMPONENT,
         names.LABEL_WORKER_GROUP,
         names.LABEL_TEMPLATE,
+        names.LABEL_CREDENTIALS_OF,
     ),
     ownerReferences=_Items(_fields("apiVersion", "kind", "name", "uid", "controller")),
 )

@@ -6,6 +6,7 @@ import dataclasses
 from typing import NamedTuple
 
 from flowcluster_api import names
+from flowcluster_api.handover import CredentialRequest
 from flowcluster_api.v1alpha1 import SharedClusterSpec, WorkerGroup
 from flowcluster_operator.model import Observed, Served, Settled
 from flowcluster_operator.resources import Object
@@ -23,6 +24,7 @@ class User(NamedTuple):
         namespace: of the FlowRun.
         priority: of its tasks.
         threads: tasks that it has in flight at most; None without a limit.
+        needs_credentials: whether its driver pod cannot mount those of the cluster, as it is in another namespace.
     """
 
     uid: str
@@ -30,6 +32,7 @@ class User(NamedTuple):
     namespace: str
     priority: int = 0
     threads: int | None = None
+    needs_credentials: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +63,7 @@ class SharedObserved:
         groups: further worker groups, in the order of the spec.
         users: the FlowRuns that use it or wait for it, of all namespaces.
         keeper: the Deployment of its keeper.
+        requests: for its credentials, which the keeper has to seal for runs of other namespaces.
     """
 
     base: Observed
@@ -67,6 +71,7 @@ class SharedObserved:
     groups: tuple[GroupFacts, ...] = ()
     users: tuple[User, ...] = ()
     keeper: Object | None = None
+    requests: tuple[CredentialRequest, ...] = ()
 
     def of_group(self, facts: GroupFacts | None) -> Observed:
         """Return the cluster with the workers of one group only.

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from flowcluster_api import conditions as c
+from flowcluster_api import handover
 from flowcluster_api import keeper as keepers
 from flowcluster_api.v1alpha1.spec import REFERENCED_KINDS
 from flowcluster_operator.resources import Object
@@ -28,12 +29,14 @@ class Use(NamedTuple):
         priority: of the run's tasks.
         threads: tasks that the run has in flight at most; None without a limit.
         is_live: whether the run is on the cluster, or waits for it. It is neither over nor suspended.
+        has_driver: whether the operator creates a driver pod for it, which needs the cluster's credentials.
     """
 
     place: Place
     priority: int
     threads: int | None
     is_live: bool
+    has_driver: bool = False
 
 
 class Outlook(NamedTuple):
@@ -41,11 +44,11 @@ class Outlook(NamedTuple):
 
     Attributes:
         all: what all of them read: a `Use`, or what a SharedCluster offers.
-        listed: UIDs of the runs that the instructions of its keeper have. Each run reads whether it is one of them.
+        single: what single runs read, as `single_in` returns it.
     """
 
     all: Any
-    listed: frozenset[str] = frozenset()
+    single: frozenset[tuple[str, ...]] = frozenset()
 
 
 def use_of(run: Object) -> Use | None:
@@ -59,7 +62,7 @@ def use_of(run: Object) -> Use | None:
     is_over = bool(status.get("finishTime")) or status.get("phase") in ("Stopping", *c.FINAL_PHASES)
     is_live = not (is_over or spec.get("suspend") or "deletionTimestamp" in run["metadata"])
     place = Place(ref.get("namespace") or run["metadata"]["namespace"], ref["name"])
-    return Use(place, int(ref.get("priority") or 0), share, is_live)
+    return Use(place, int(ref.get("priority") or 0), share, is_live, spec.get("flow") is not None)
 
 
 def place_of(shared: Object) -> Place:
@@ -85,6 +88,24 @@ def listed_in(lease: Object | None) -> frozenset[str]:
     """Return the UIDs of the runs that the keeper's instructions in a Lease have."""
     found = keepers.read(lease) if lease is not None else None
     return frozenset(run.uid for run in found.runs) if found is not None else frozenset()
+
+
+def single_in(lease: Object | None) -> frozenset[tuple[str, ...]]:
+    """Return what single runs read in the root Lease of a SharedCluster: tuples that begin with the UID of the run.
+
+    These are whether the instructions list the run, the request for its credentials, and the answer to that.
+    """
+    if lease is None:
+        return frozenset()
+    listed = ((uid,) for uid in listed_in(lease))
+    return frozenset([*listed, *map(tuple, handover.requests_in(lease)), *map(tuple, handover.answers_in(lease))])
+
+
+def has_same_operator(run: Object, shared: Object) -> bool:
+    """Return whether one operator handles a FlowRun and a SharedCluster: no other one has the keys to an answer."""
+    specs = [owner.get("spec") or {} for owner in (run, shared)]
+    recorded = {(owner.get("status") or {}).get("operator") for owner in (run, shared)} - {None}
+    return specs[0].get("operatorClass") == specs[1].get("operatorClass") and len(recorded) < 2
 
 
 def is_usable(shared: Object) -> bool:

@@ -15,12 +15,6 @@ from flowcluster_operator.resources import Object
 #: What an invalid spec still decides: how the run is stopped and how long its record is kept.
 _KEPT = ("cancel", "suspend", "ttlSecondsAfterFinished", "startDeadlineSeconds", "activeDeadlineSeconds")
 
-#: The driver of such a run would need the credentials of the cluster, which are in a Secret of the cluster's namespace.
-_NOT_SERVED = (
-    "spec.cluster.ref.namespace: a run with a flow can only use a SharedCluster of its own namespace; run the flow "
-    "from a client that uses the cluster, or create the FlowRun in the namespace of the cluster"
-)
-
 
 def parse(run: Object) -> tuple[FlowRunSpec, str | None]:
     """Parse the spec of a FlowRun.
@@ -30,19 +24,9 @@ def parse(run: Object) -> tuple[FlowRunSpec, str | None]:
     """
     raw: Any = run.get("spec")
     try:
-        spec = FlowRunSpec.model_validate(raw)
+        return FlowRunSpec.model_validate(raw), None
     except pydantic.ValidationError as error:
         return _remainder(raw), problem(error)
-    if spec.flow is not None and not spec.suspend and _is_elsewhere(spec, run["metadata"]["namespace"]):
-        return _remainder(raw), _NOT_SERVED
-    return spec, None
-
-
-def _is_elsewhere(spec: FlowRunSpec, namespace: str) -> bool:
-    """Whether a run names a SharedCluster of another namespace."""
-    if spec.cluster is None or spec.cluster.ref is None or not spec.cluster.uses_shared:
-        return False
-    return spec.cluster.ref.namespace not in (None, namespace)
 
 
 def _remainder(raw: Any) -> FlowRunSpec:

@@ -16,7 +16,7 @@ from flowcluster_operator.model import Key
 from flowcluster_operator.ownership import Entry, Ownership, owner_key
 from flowcluster_operator.projection import projected
 from flowcluster_operator.resources import CLUSTERS, FLOW_RUN, LEASE, OWNERS, SHARED_CLUSTER, Object, Resource
-from flowcluster_operator.sharing import Outlook, Place, Use, listed_in, offer_of, use_of
+from flowcluster_operator.sharing import Outlook, Place, Use, offer_of, single_in, use_of
 from flowcluster_operator.uses import Uses
 
 #: Deletions that are remembered: a listing takes seconds.
@@ -171,14 +171,15 @@ class Store:
         entries = self._ownership.members(key)
         clusters = {entry.obj["metadata"]["uid"] for entry in entries if entry.resource in CLUSTERS}
         leases = [entry.obj for entry in entries if _is_root_lease(entry.resource, entry.obj, key)]
-        return Outlook((offer_of(obj), clusters), listed_in(leases[0] if leases else None))
+        return Outlook((offer_of(obj), clusters), single_in(leases[0] if leases else None))
 
     def affected(self, key: Key, before: Outlook | None) -> set[Key]:
         """Return the owners on the other side to look at after a pass over an owner, which had that outlook before."""
         after, others = self.outlook(key), self.across(key)
         if before is None or after is None or before.all != after.all:
             return others if before != after else set()
-        return {other for other in others if other.uid in before.listed ^ after.listed}
+        changed = {item[0] for item in before.single ^ after.single}
+        return {other for other in others if other.uid in changed}
 
     def across(self, key: Key) -> set[Key]:
         """Return the owners on the other side of `spec.cluster.ref`: the SharedCluster of a run, or its runs."""
@@ -256,8 +257,8 @@ class Store:
     def _beside(self, resource: Resource, owner: Key | None, before: Object | None, after: Object | None) -> set[Key]:
         """Return the runs to wake when a child of a SharedCluster changes.
 
-        These are all of its runs when the cluster resource is new or gone. When the keeper's instructions change, they
-        are the runs that these have from now on, or have no more.
+        These are all of its runs when the cluster resource is new or gone. When the root Lease changes, they are the
+        runs that read there what has changed.
         """
         if owner is None or owner.kind != SHARED_CLUSTER.kind:
             return set()
@@ -265,7 +266,7 @@ class Store:
             return self._revised(*self._uses.across(owner))
         if not _is_root_lease(resource, after or before or {}, owner):
             return set()
-        changed = listed_in(before) ^ listed_in(after)
+        changed = {item[0] for item in single_in(before) ^ single_in(after)}
         return self._revised(*(run for run in self._uses.across(owner) if run.uid in changed))
 
 

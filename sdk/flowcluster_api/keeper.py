@@ -3,7 +3,7 @@
 The keeper has rights to that Lease only. It renews it, and reports demand and idleness as a driver does
 (`flowcluster_api.lease`, `flowcluster_api.progress`). The operator writes the other direction: which bounds hold, and
 which runs are on the cluster. Both are levels and no events: what is not in the list any more is over, also when the
-keeper was away at that moment.
+keeper was away at that moment. `flowcluster_api.handover` has what they exchange about credentials.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from flowcluster_api import names
 
 #: Annotation of the Lease with the operator's `Instructions` as JSON.
 ANNOTATION_INSTRUCTIONS = f"{names.GROUP}/instructions"
-#: Environment variables of the keeper, besides those of `flowcluster_api.driver`: the names of Lease and cluster.
+#: Environment variables of the keeper, besides those of `flowcluster_api.driver`: the names of Lease and cluster, and
+#: the UID of the cluster.
 ENV_LEASE = "FLOWCLUSTER_LEASE"
 ENV_SHARED_CLUSTER = "FLOWCLUSTER_SHARED_CLUSTER"
+ENV_SHARED_CLUSTER_UID = "FLOWCLUSTER_SHARED_CLUSTER_UID"
 
 #: Seconds between two renewals of the Lease, and seconds of silence after which status says that scaling has stopped.
 RENEW_SECONDS, SILENT_SECONDS = 10, 60

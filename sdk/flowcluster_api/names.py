@@ -37,6 +37,9 @@ LABEL_WORKER_GROUP = f"{GROUP}/worker-group"
 LABEL_TEMPLATE = f"{GROUP}/template"
 #: On driver pods of other runs: UID of the SharedCluster that they use. Its network policy admits them.
 LABEL_USES = f"{GROUP}/uses"
+#: On the Job of a run that uses a SharedCluster of another namespace: name of the Secret there whose content the run's
+#: own Secret has.
+LABEL_CREDENTIALS_OF = f"{GROUP}/credentials-of"
 #: Class of the operator that handles the run, on its children; absent where the run names none.
 LABEL_OPERATOR_CLASS = f"{GROUP}/operator-class"
 

@@ -108,7 +108,7 @@ def bare(body: Body | None = None, status: Body | None = None, **base: Any) -> S
         status: as it was written last.
         base: fields of `Observed` and of `SharedObserved`; `run` is the SharedCluster, and `pods` are raw objects.
     """
-    own = {name: base.pop(name) for name in ("users", "keeper", "groups") if name in base}
+    own = {name: base.pop(name) for name in ("users", "keeper", "groups", "requests") if name in base}
     made = base.pop("run", None) or shared(body, status)
     parsed, invalid = parse(made)
     pods = tuple(pod_facts(item) for item in base.pop("pods", ()))

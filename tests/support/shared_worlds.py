@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from flowcluster_api import conditions as c
+from flowcluster_api.handover import CredentialRequest
 from flowcluster_api.lease import Demand
 from flowcluster_api.progress import Progress
 from flowcluster_operator.model import (
@@ -123,10 +124,12 @@ KEEPERS = st.none() | st.builds(
 
 
 USERS = st.sampled_from([(), (USER,), (USER, USER._replace(uid="uid-2", threads=4))])
+REQUESTS = st.sampled_from([(), (CredentialRequest(USER.uid, "key"),)])
 TROUBLES = st.sampled_from([None, Trouble(c.API_ERROR, "429", 60.0)])
 #: What differs from a cluster that is Ready.
 CHANGES: st.SearchStrategy[Body] = st.fixed_dictionaries(
-    {"driver": KEEPERS, "users": USERS}, optional={"pods": PODS, "trouble": TROUBLES, "keeper": st.none()}
+    {"driver": KEEPERS, "users": USERS, "requests": REQUESTS},
+    optional={"pods": PODS, "trouble": TROUBLES, "keeper": st.none()},
 )
 
 

@@ -49,6 +49,7 @@ def driver_job(
     parameters: str | None = None,
     backoff_limit: int | None = None,
     uses: str | None = None,
+    credentials_of: str | None = None,
 ) -> Object:
     """The Job of a run that has a flow.
 
@@ -62,6 +63,7 @@ def driver_job(
         parameters: name of the ConfigMap with the flow's parameters; None where it has none.
         backoff_limit: failed attempts that others follow; None for that of the spec.
         uses: UID of the SharedCluster that it uses; None where it uses none.
+        credentials_of: name of the Secret of that cluster whose content `keys` has, where that is in another namespace.
     """
     assert spec.flow is not None
     metadata = child_metadata(key, names.COMPONENT_DRIVER)
@@ -90,13 +92,20 @@ def driver_job(
     return {
         "apiVersion": JOB.api_version,
         "kind": JOB.kind,
-        "metadata": metadata,
+        "metadata": _copied(metadata, credentials_of),
         "spec": {
             "backoffLimit": spec.flow.backoff_limit if backoff_limit is None else backoff_limit,
             "podFailurePolicy": {"rules": _FAILURE_RULES},
             "template": lay_over(template, spec.flow.template, "spec.flow.template"),
         },
     }
+
+
+def _copied(metadata: Object, credentials_of: str | None) -> Object:
+    """Return the metadata of the Job with the name of the Secret that its own one is a copy of."""
+    if credentials_of is None:
+        return metadata
+    return {**metadata, "labels": {**metadata["labels"], names.LABEL_CREDENTIALS_OF: credentials_of}}
 
 
 def _container(

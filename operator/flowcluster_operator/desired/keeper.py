@@ -41,6 +41,7 @@ def keeper_deployment(key: Key, spec: FlowRunSpec, settings: Settings, keys: str
         driver.ENV_CLUSTER_ADDRESS: literal(address),
         keeper.ENV_LEASE: names.child_name(key.name, key.uid),
         keeper.ENV_SHARED_CLUSTER: key.name,
+        keeper.ENV_SHARED_CLUSTER_UID: key.uid,
         "PYTHONUNBUFFERED": "1",
     }
     body["env"] = [{"name": name, "value": value} for name, value in environment.items()]

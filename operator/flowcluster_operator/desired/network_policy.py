@@ -22,7 +22,11 @@ _CLUSTER = (*names.LEADERS.values(), names.COMPONENT_WORKER)
 
 
 def network_policies(
-    key: Key, parent: str | None = None, host: str | None = None, shared: str | None = None
+    key: Key,
+    parent: str | None = None,
+    host: str | None = None,
+    shared: str | None = None,
+    shared_namespace: str | None = None,
 ) -> list[Create]:
     """Return the policies of a run.
 
@@ -31,9 +35,16 @@ def network_policies(
         parent: UID of the run whose driver uses the run's cluster. Ray's workers connect to that driver, too.
         host: UID of the run whose cluster the run's driver uses.
         shared: UID of the SharedCluster that the run's driver uses. The policy of that cluster admits the driver.
+        shared_namespace: its namespace. Ray's head and workers connect to the driver.
     """
-    others = [uid for uid in (parent, host, shared) if uid is not None]
-    policies = [_policy(key, "", {names.LABEL_RUN_UID: key.uid}, None, [key.uid, *others])]
+    is_elsewhere = shared_namespace not in (None, key.namespace)
+    others = [uid for uid in (parent, host, None if is_elsewhere else shared) if uid is not None]
+    own = _policy(key, "", {names.LABEL_RUN_UID: key.uid}, None, [key.uid, *others])
+    if is_elsewhere and shared is not None:
+        namespace = {"matchExpressions": [_among(_NAMESPACE_NAME, [str(shared_namespace)])]}
+        pods = {"matchExpressions": [_among(names.LABEL_RUN_UID, [shared])]}
+        own["spec"]["ingress"][0]["from"].append({"namespaceSelector": namespace, "podSelector": pods})
+    policies = [own]
     if parent is not None:
         policies.append(
             _policy(key, "-parent", {names.LABEL_RUN_UID: parent}, (names.COMPONENT_DRIVER,), [parent, key.uid])

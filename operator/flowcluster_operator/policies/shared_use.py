@@ -7,16 +7,17 @@ immediately. Runs on it are due when it changes.
 from __future__ import annotations
 
 from flowcluster_api import conditions as c
+from flowcluster_api import names
 from flowcluster_operator.desired.tls import keys_in
 from flowcluster_operator.model import Observed
+from flowcluster_operator.policies import handover
 from flowcluster_operator.resources import Object
 from flowcluster_operator.sharing import is_usable
 
 
 def can_use(observed: Observed) -> bool:
-    """Return whether the scheduler or head takes connections, and the run can have the credentials."""
-    found = observed.reference
-    return found.shared is not None and found.cluster is not None and is_usable(found.shared)
+    """Return whether the scheduler or head takes connections, and the run has the credentials or can mount them."""
+    return _takes_connections(observed) and handover.awaited(observed) is None
 
 
 def unusable(observed: Observed) -> tuple[str, str] | None:
@@ -29,8 +30,8 @@ def unusable(observed: Observed) -> tuple[str, str] | None:
         )
     if "deletionTimestamp" in shared["metadata"]:
         return c.CLUSTER_NOT_READY, f"{name} (spec.cluster.ref) is being deleted"
-    if can_use(observed):
-        return None
+    if _takes_connections(observed):
+        return handover.waiting(observed, name)
     status: Object = shared.get("status") or {}
     phase = status.get("phase") or "Pending"
     if shared["spec"].get("suspend") or phase == "Suspended":
@@ -40,6 +41,11 @@ def unusable(observed: Observed) -> tuple[str, str] | None:
     if phase == "Failed":
         return c.CLUSTER_NOT_READY, f"{name} (spec.cluster.ref) is Failed: {status.get('message') or ''}"
     return c.WAITING, f"waiting for {name} ({phase})"
+
+
+def _takes_connections(observed: Observed) -> bool:
+    found = observed.reference
+    return found.shared is not None and found.cluster is not None and is_usable(found.shared)
 
 
 def shared_uid(observed: Observed) -> str | None:
@@ -100,11 +106,22 @@ def shared_name(observed: Observed) -> str:
 
 
 def _replaced_before_use(observed: Observed, name: str) -> str | None:
-    """How the cluster was lost that a driver waits for: it has the credentials of a cluster that is gone."""
+    """Return how the cluster was lost that a driver waits for; None while it waits with the right credentials.
+
+    Those of a cluster that was replaced are of no use. A driver of another namespace that is no longer granted must not
+    wait with them either.
+    """
     job, keys = observed.job, observed.reference.keys
-    if job is None or keys is None:
+    if job is None:
         return None
-    given = keys_in(job["spec"]["template"]["spec"])
+    copied = (job["metadata"].get("labels") or {}).get(names.LABEL_CREDENTIALS_OF)
+    if copied is not None and observed.reference.shared is None:
+        return (
+            f"{name} (spec.cluster.ref) was deleted while the run started, or cannot be used by its namespace any more"
+        )
+    if keys is None:
+        return None
+    given = copied or keys_in(job["spec"]["template"]["spec"])
     return f"{name} (spec.cluster.ref) was replaced while the run started" if given not in (None, keys) else None
 
 

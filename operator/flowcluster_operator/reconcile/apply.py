@@ -87,7 +87,7 @@ async def _write_status(key: Key, owner: Object, store: Store, kube: Kube) -> No
 
 async def _act(action: Action, key: Key, store: Store, memory: Memory, kube: Kube) -> Rejection | None:
     if isinstance(action, Create) and action.resource in (SECRET, CONFIG_MAP):
-        return await _create_of_lease(action.resource, action.body, key, memory, kube)
+        return await _create_of_lease(action, key, memory, kube)
     if isinstance(action, Create):
         return await _create(action, key, store, kube)
     now = asyncio.get_running_loop().time()
@@ -159,22 +159,36 @@ async def _create(action: Create, key: Key, store: Store, kube: Kube) -> Rejecti
     return None
 
 
-async def _create_of_lease(resource: Resource, body: Object, key: Key, memory: Memory, kube: Kube) -> Rejection | None:
+async def _create_of_lease(action: Create, key: Key, memory: Memory, kube: Kube) -> Rejection | None:
     """Create the Secret or the ConfigMap of a run, which its Lease owns, and remember the name.
 
     Nothing is looked up: the operator has no right to read either. When an earlier pass did not live to see the answer,
     what it created stays unused until the Lease is deleted.
     """
+    resource, body = action.resource, action.body
     name, known = names.child_name(key.name, key.uid), memory.parameters
     try:
         if resource is SECRET:
-            body, known = {**body, "data": await asyncio.to_thread(new_keys, name)}, memory.keys
+            data = await _credentials(action, key, name, memory)
+            if data is None:
+                return None  # they were forgotten since the decision: the next pass waits for others
+            body, known = {**body, "data": data}, memory.keys
         made = await kube.create(resource, key.namespace, body)
     except (Refused, NotFound) as error:
         return Rejection(resource.kind, name, error.status, str(error))
     (owner,) = body["metadata"]["ownerReferences"]
     known[key] = owner["uid"], made["metadata"]["name"]
+    if action.is_handed_over:
+        memory.handovers.finish(key)
     return None
+
+
+async def _credentials(action: Create, key: Key, name: str, memory: Memory) -> dict[str, str] | None:
+    """Return the data of a Secret: new credentials, or those of a SharedCluster of another namespace."""
+    if not action.is_handed_over:
+        return await asyncio.to_thread(new_keys, name)
+    found = memory.handovers.of(key)
+    return found.data if found is not None else None
 
 
 async def _find(resource: Resource, name: str, key: Key, kube: Kube) -> Object | None:

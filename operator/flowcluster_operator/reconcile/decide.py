@@ -17,7 +17,7 @@ from flowcluster_operator.desired.inherited import Inheritance, inheriting
 from flowcluster_operator.errors import SpecError, TemplateError
 from flowcluster_operator.facts import parse_time
 from flowcluster_operator.model import Action, Create, Delete, Observed, Plan, Resizing
-from flowcluster_operator.policies import idleness, teardown
+from flowcluster_operator.policies import handover, idleness, teardown
 from flowcluster_operator.policies.admission import not_allowed
 from flowcluster_operator.policies.bounds import rebounding
 from flowcluster_operator.policies.causes import Cause, cause, trouble_cause
@@ -298,6 +298,11 @@ def _next_look(observed: Observed, status: Object, now: dt.datetime, *, running:
         waits.append(LOOK_SECONDS)
     if observed.is_guest and not observed.uses_shared:
         waits.append(REFERENCE_SECONDS)
-    looks = (next_look(observed), next_unconfirmed(observed, now), idleness.next_look(observed, status))
+    looks = (
+        next_look(observed),
+        next_unconfirmed(observed, now),
+        idleness.next_look(observed, status),
+        handover.next_look(observed),
+    )
     waits += [look for look in looks if look is not None]
     return max(min(waits), SHORTEST_LOOK_SECONDS) if waits else None

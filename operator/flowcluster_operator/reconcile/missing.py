@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,6 +17,7 @@ from flowcluster_operator.desired.parameters import parameters, parameters_text
 from flowcluster_operator.desired.tls import keys
 from flowcluster_operator.errors import SpecError
 from flowcluster_operator.model import Create, Observed
+from flowcluster_operator.policies.handover import awaited
 from flowcluster_operator.policies.retries import job_limit
 from flowcluster_operator.policies.scaling import scale
 from flowcluster_operator.policies.shared_use import shared_uid
@@ -40,7 +42,7 @@ def missing(observed: Observed, settings: Settings, backend: Backend | None) -> 
         return []  # what it controls would be deleted with it
     owner = lease_reference(observed.lease)
     creates = _of_lease(observed, settings, backend, pods, config_map)
-    return [Create(create.resource, controlled_by(create.body, owner)) for create in creates]
+    return [dataclasses.replace(create, body=controlled_by(create.body, owner)) for create in creates]
 
 
 def _of_lease(
@@ -50,8 +52,10 @@ def _of_lease(
     given, rights = _given_keys(observed, backend), _rights(observed)
     if given is None and (observed.is_beneath or (observed.is_guest and observed.referenced is None)):
         return rights  # the parent run is ending, and this one with it; or the other cluster is not there yet
+    if (handover := awaited(observed)) is not None and not handover.is_open:
+        return rights
     keyless = given is None and observed.keys is None and bool(pods)
-    secret = [Create(SECRET, keys(observed.key))] if keyless else []
+    secret = [Create(SECRET, keys(observed.key), handover is not None)] if keyless or handover is not None else []
     accounts = [create for create in rights if create.resource is SERVICE_ACCOUNT]
     ahead = [*accounts, *secret, *config_map]
     return ahead or [*pods, *rights, *_network_policies(observed, settings, backend)]
@@ -79,7 +83,7 @@ def _pods(observed: Observed, settings: Settings, backend: Backend | None, secre
     is_own = spec.cluster is not None and not observed.is_guest
     if spec.cluster is not None and backend is not None:
         name = progress.cluster_name(observed)
-        known = secret if is_own else _given_keys(observed, backend)
+        known = secret if is_own else _cluster_keys(observed, backend)
         address = backend.address(name, _namespace(observed), settings, known)
         if is_own and observed.cluster is None:
             with _naming("spec.cluster"):
@@ -93,7 +97,8 @@ def _pods(observed: Observed, settings: Settings, backend: Backend | None, secre
         with _naming("spec.flow"):
             limit = job_limit(observed)
             uses = shared_uid(observed)
-            job = driver_job(observed.key, spec, settings, secret, address, adapts, config_map, limit, uses)
+            origin = observed.reference.keys if observed.reference.handover is not None else None
+            job = driver_job(observed.key, spec, settings, secret, address, adapts, config_map, limit, uses, origin)
         creates.append(Create(JOB, job))
     return creates
 
@@ -134,14 +139,25 @@ def _network_policies(observed: Observed, settings: Settings, backend: Backend |
     there = {obj["metadata"]["name"] for obj in observed.network_policies}
     parent = observed.parent.uid if observed.parent is not None else None
     owner = owner_of(backend.resource, observed.referenced) if backend and observed.referenced else None
-    uid = owner.uid if owner is not None else None
-    is_run = owner is not None and owner.kind == names.KIND
-    wanted = network_policies(observed.key, parent, uid if is_run else None, None if is_run else uid)
+    if owner is None or owner.kind == names.KIND:
+        wanted = network_policies(observed.key, parent, owner.uid if owner is not None else None)
+    else:
+        wanted = network_policies(observed.key, parent, None, owner.uid, owner.namespace)
     return [create for create in wanted if create.body["metadata"]["name"] not in there]
 
 
 def _given_keys(observed: Observed, backend: Backend | None) -> str | None:
-    """The Secret with keys of another run, whose driver or whose cluster is this one's, too."""
+    """The Secret with keys of another run, whose driver or whose cluster is this one's, too.
+
+    That of a cluster in another namespace cannot be mounted: the run has a Secret of its own with the same content.
+    """
     if observed.is_beneath and observed.parent is not None:
         return observed.parent.keys
+    if observed.reference.handover is not None:
+        return observed.keys if awaited(observed) is None else None
+    return _cluster_keys(observed, backend)
+
+
+def _cluster_keys(observed: Observed, backend: Backend | None) -> str | None:
+    """Return the name of the Secret with the credentials of the cluster that spec.cluster.ref names."""
     return backend.keys(observed.referenced) if backend is not None and observed.referenced is not None else None

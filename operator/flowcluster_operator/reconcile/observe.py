@@ -94,7 +94,8 @@ async def observe(
     uses_shared = spec is not None and spec.cluster is not None and spec.cluster.uses_shared
     reference = Reference()
     if spec is not None and uses_shared:
-        reference = await shared_reference(store, kube, key, spec) if is_live else reference
+        if run is not None and is_live:
+            reference = await shared_reference(store, kube, memory, key, run, spec)
         spec = with_kind(spec, reference, status)
     backend = backend_of(spec.cluster if spec else None)
     is_guest = spec is not None and spec.cluster is not None and spec.cluster.ref is not None

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from flowcluster_api import conditions as c
 from flowcluster_api import lease as leases
 from flowcluster_api import names
+from flowcluster_api.handover import CredentialRequest
 from flowcluster_api.v1alpha1 import SharedClusterSpec, WorkerGroup
 from flowcluster_operator.backends.base import Backend
 from flowcluster_operator.backends.registry import BACKENDS
@@ -38,10 +39,12 @@ from flowcluster_operator.reconcile.reading import (
     verified_dormant,
     with_numbers,
 )  # fmt: skip
+from flowcluster_operator.reconcile.shared_reference import copied_from
 from flowcluster_operator.resources import (
     ACCESS,
     DASK_WORKER_GROUP,
     DEPLOYMENT,
+    JOB,
     LEASE,
     NETWORK_POLICY,
     POD,
@@ -50,7 +53,7 @@ from flowcluster_operator.resources import (
 )  # fmt: skip
 from flowcluster_operator.shared_model import GroupFacts, SharedObserved, User
 from flowcluster_operator.shared_specs import parse, view
-from flowcluster_operator.sharing import allows, place_of
+from flowcluster_operator.sharing import allows, has_same_operator, place_of
 from flowcluster_operator.status import is_true
 from flowcluster_operator.store import Store
 
@@ -110,7 +113,8 @@ async def observe_shared(
         trouble=trouble,
     )
     base = with_numbers(base, backend, memory)
-    seen = SharedObserved(base, spec, _groups(store, key, spec), users, keeper)
+    requests = _requests(store, memory, base, users if is_live else ())
+    seen = SharedObserved(base, spec, _groups(store, key, spec), users, keeper, requests)
     seen = dataclasses.replace(seen, groups=tuple(_with_numbers(seen, facts, memory) for facts in seen.groups))
     if not is_live:
         memory.pull_secrets.pop(key, None)  # the next start reads them again
@@ -135,9 +139,24 @@ async def _users(store: Store, kube: Kube, shared: Object) -> tuple[User, ...]:
     for key, use in list(store.uses(place_of(shared)).items()):
         if not use.is_live or not allows(shared, key.namespace):
             continue
-        if await read_owner(store, kube, key) is not None:
-            users.append(User(key.uid, key.name, key.namespace, use.priority, use.threads))
+        if (run := await read_owner(store, kube, key)) is not None:
+            is_elsewhere = key.namespace != shared["metadata"]["namespace"]
+            needs = use.has_driver and is_elsewhere and has_same_operator(run, shared)
+            users.append(User(key.uid, key.name, key.namespace, use.priority, use.threads, needs))
     return tuple(sorted(users, key=lambda user: (user.namespace, user.name, user.uid)))
+
+
+def _requests(store: Store, memory: Memory, base: Observed, users: Sequence[User]) -> tuple[CredentialRequest, ...]:
+    """Return the requests for credentials to have in the Lease: for runs of other namespaces without a Secret."""
+    if base.lease is not None:
+        memory.handovers.read(base.key, base.lease)
+    needing = []
+    for user in users:
+        run = Key(user.namespace, user.name, user.uid)
+        if user.needs_credentials and owned(store, JOB, run) is None and copied_from(store, memory, run) != base.keys:
+            needing.append(run)
+    now = asyncio.get_running_loop().time()
+    return memory.handovers.requests(base.key, base.keys or "", needing if base.keys is not None else (), now)
 
 
 async def _keeper(

@@ -17,6 +17,7 @@ from flowcluster_operator.desired.ray_cluster import ray_cluster
 from flowcluster_operator.facts import pod_facts
 from flowcluster_operator.model import (
     DriverSigns,
+    Handover,
     Observed,
     Parent,
     Reference,
@@ -251,6 +252,15 @@ SHARED_CLUSTERS = st.builds(
     st.booleans(),
     METADATA,
 )
+HANDOVERS = st.builds(
+    Handover,
+    st.sampled_from([None, KEYS, "another"]),
+    st.booleans(),
+    st.sampled_from([None, 1.0, 61.0]),
+    st.sampled_from([1.0, 61.0]),
+    st.sampled_from([None, "no package"]),
+    st.booleans(),
+)
 SHARED_REFERENCES = st.builds(
     Reference,
     st.sampled_from([None, SHARED]),
@@ -258,6 +268,7 @@ SHARED_REFERENCES = st.builds(
     st.booleans(),
     st.none() | SHARED_CLUSTERS,
     st.sampled_from([None, KEYS, "another"]),
+    st.none() | HANDOVERS,
 )
 
 

@@ -233,15 +233,6 @@ class TestOtherNamespaces:
         assert condition(world.status(key), c.FINISHED)["reason"] == c.CLUSTER_LOST
         assert instructed(world) == []
 
-    async def test_run_with_a_flow_is_refused(self, world: World) -> None:
-        world.create(spec(allowedNamespaces=["tenant"]))
-        key = world.use(namespace="tenant", ref={"namespace": KEY.namespace})
-        await world.work()
-        status = world.status(key)
-
-        assert (status["phase"], status["reason"]) == ("Failed", c.INVALID_SPEC)
-        assert "spec.cluster.ref.namespace" in status["message"]
-
 
 async def test_network_policies_admit_the_run_and_the_cluster_to_each_other(world: World) -> None:
     world.create()

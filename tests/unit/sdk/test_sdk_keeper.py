@@ -150,7 +150,7 @@ def test_keeper_reads_what_the_operator_gives_to_its_pod() -> None:
 
     assert Assignment.from_env(given) == Assignment(
         "team", names.child_name("analytics", "uid"), "Dask", "tls://there:8786", "keeper-pod",
-        Path("/etc/flowcluster/keys"),
+        Path("/etc/flowcluster/keys"), "uid",
     )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ WELL = {
 }  # fmt: skip
 #: Reasons of SharedClusters only.
 OF_SHARED = {
-    "IdleShutdown", "Upgrading", "UpgradePending", "Current", "Rebuilt", "KeeperConnected", "KeeperSilent", "FixedSize",
+    "IdleShutdown", "Upgrading", "UpgradePending", "Current", "Rebuilt", "KeeperConnected", "FixedSize",
 }  # fmt: skip
 #: Reasons of Kubernetes: of the condition DisruptionTarget, and those by which the kubelet refuses a pod.
 DISRUPTED = {"EvictionByEvictionAPI", "PreemptionByScheduler", "DeletionByTaintManager"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from flowcluster_api import conditions as c
-from flowcluster_api import names
+from flowcluster_api import handover, names
 from flowcluster_api.keeper import SILENT_SECONDS, Bounds, Instructions, LiveRun, patch, read
 from flowcluster_operator.model import Amend, Scale
 from flowcluster_operator.policies.shared.parts import WorkerPart
@@ -78,16 +78,25 @@ def idle_seconds(seen: SharedObserved) -> int | None:
 
 
 def instructing(seen: SharedObserved, parts: list[WorkerPart]) -> Amend | None:
-    """Return the change of the Lease by which the keeper learns what holds now; None where it says so already."""
+    """Return the change of the Lease by which the keeper learns what holds now; None where the Lease has that.
+
+    One write has both for a new run of another namespace: its place in the list, and the request for its credentials.
+    """
     lease = seen.base.lease
     if lease is None or "deletionTimestamp" in lease["metadata"]:
         return None
     groups = tuple((part.name, _bounds(part)) for part in parts)
     runs = tuple(LiveRun(user.uid, user.priority, user.threads) for user in seen.users)
     wanted, known = Instructions(groups, runs), read(lease)
-    if known is not None and known.to_json() == wanted.to_json():
+    is_known = known is not None and known.to_json() == wanted.to_json()
+    annotations = {} if is_known else dict(patch(wanted)["metadata"]["annotations"])
+    requests = handover.text_of(seen.requests)
+    if requests != handover.text_in(lease, handover.ANNOTATION_REQUESTS):
+        annotations[handover.ANNOTATION_REQUESTS] = requests
+    if not annotations:
         return None
-    return Amend(LEASE, lease["metadata"]["name"], lease["metadata"]["uid"], patch(wanted))
+    change = {"metadata": {"annotations": annotations}}
+    return Amend(LEASE, lease["metadata"]["name"], lease["metadata"]["uid"], change)
 
 
 def _bounds(part: WorkerPart) -> Bounds:

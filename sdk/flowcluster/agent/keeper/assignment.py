@@ -19,6 +19,7 @@ class Assignment(NamedTuple):
         address: where the scheduler or the head takes connections.
         holder: the name by which the keeper renews the Lease.
         credentials: folder with the credentials of the cluster; None where it needs none.
+        cluster: UID of the SharedCluster.
     """
 
     namespace: str
@@ -27,6 +28,7 @@ class Assignment(NamedTuple):
     address: str
     holder: str
     credentials: Path | None = None
+    cluster: str = ""
 
     @classmethod
     def from_env(cls, environment: Mapping[str, str]) -> Self:
@@ -39,4 +41,5 @@ class Assignment(NamedTuple):
             environment[driver.ENV_CLUSTER_ADDRESS],
             environment[driver.ENV_POD_NAME],
             Path(credentials) if credentials else None,
+            environment[keeper.ENV_SHARED_CLUSTER_UID],
         )

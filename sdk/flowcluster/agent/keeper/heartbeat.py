@@ -6,12 +6,12 @@ import asyncio
 import datetime as dt
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from flowcluster.errors import KubernetesError
 from flowcluster.kube.one_lease import OneLease
-from flowcluster_api import keeper, lease
+from flowcluster_api import handover, keeper, lease
 from flowcluster_api.keeper import Instructions
 from flowcluster_api.progress import Progress
 
@@ -22,22 +22,31 @@ READ_SECONDS, RETRY_SECONDS = 2.0, 1.0
 
 
 class Heartbeat:
-    """Renews the Lease and reads the instructions in it.
+    """Renews the Lease, reads the instructions in it, and answers requests for credentials.
 
     Args:
         client: of the Lease.
         holder: the name by which it is renewed.
         progress: returns what to report with each renewal.
+        answer: returns the answers to the requests in the Lease, as the text of their annotation; None for none.
 
     Attributes:
         instructions: as of the last reading; None before there are any.
         reading: the number of that reading.
     """
 
-    def __init__(self, client: OneLease, holder: str, progress: Callable[[], Progress | None]) -> None:
+    def __init__(
+        self,
+        client: OneLease,
+        holder: str,
+        progress: Callable[[], Progress | None],
+        answer: Callable[[Mapping[str, Any]], str | None] = lambda _: None,
+    ) -> None:
         self.instructions: Instructions | None = None
         self.reading = 0
-        self._client, self._holder, self._progress = client, holder, progress
+        self._client, self._holder, self._progress, self._answer = client, holder, progress, answer
+        #: Annotations to write with the next renewal: answers that the Lease does not have, or has no more.
+        self._answers: dict[str, str | None] = {}
         self._acquired = _now()
         self._demand: lease.Demand | None = None
         self._news = asyncio.Event()
@@ -80,17 +89,29 @@ class Heartbeat:
         self._news.clear()
         duration = keeper.SILENT_SECONDS
         patch = lease.renewal(self._holder, duration, _now(), self._acquired, self._demand, self._progress())
+        if self._answers:
+            patch = {**patch, "metadata": {"annotations": {**_annotations(patch), **self._answers}}}
         try:
-            self._read(await asyncio.to_thread(self._client.patch, patch))
+            self._read(await asyncio.to_thread(self._client.patch, patch), sent=self._answers)
         except KubernetesError:
             self._news.set()
             raise
 
-    def _read(self, found: dict[str, Any]) -> None:
+    def _read(self, found: dict[str, Any], sent: dict[str, str | None] | None = None) -> None:
+        """Take in what the Lease contains. Answers that were `sent` and are not in it wait for the next reading."""
         instructions = keeper.read(found)
         if instructions is not None:
             self.instructions = instructions
             self.reading += 1
+        answers = self._answer(found)
+        is_there = handover.text_in(found, handover.ANNOTATION_ANSWERS) == answers
+        self._answers = {} if is_there else {handover.ANNOTATION_ANSWERS: answers}
+        if self._answers and self._answers != sent:
+            self._news.set()
+
+
+def _annotations(patch: dict[str, Any]) -> dict[str, Any]:
+    return dict((patch.get("metadata") or {}).get("annotations") or {})
 
 
 def _now() -> str:

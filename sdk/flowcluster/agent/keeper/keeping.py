@@ -9,6 +9,7 @@ import logging
 from flowcluster.agent.activity import Activity
 from flowcluster.agent.keeper.assignment import Assignment
 from flowcluster.agent.keeper.heartbeat import Heartbeat
+from flowcluster.agent.keeper.sealer import Sealer
 from flowcluster.kube.one_lease import OneLease
 
 logger = logging.getLogger("flowcluster.keeper")
@@ -22,7 +23,8 @@ async def keep(assignment: Assignment, lease: OneLease) -> None:
         lease: its root Lease.
     """
     activity = Activity(True, lambda: heartbeat.wake())
-    heartbeat = Heartbeat(lease, assignment.holder, activity.progress)
+    sealer = Sealer(assignment.credentials, assignment.cluster)
+    heartbeat = Heartbeat(lease, assignment.holder, activity.progress, sealer.answers)
     logger.info("Keeping the %s cluster at %s", assignment.kind, assignment.address)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(heartbeat.run())

@@ -1,0 +1,110 @@
+"""Credentials of SharedClusters on their way to runs of other namespaces, as far as this process knows.
+
+Private keys and credentials are in memory only, until the Secret of the run exists. An operator that starts again makes
+another key pair and another request. Not pure: each key pair is another one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from flowcluster_api import handover
+from flowcluster_api.handover import CredentialRequest
+from flowcluster_api.sealing import SealError, new_key, open_sealed, public_text
+from flowcluster_operator.model import Key
+from flowcluster_operator.resources import Object
+
+
+@dataclasses.dataclass
+class Exchange:
+    """One run and the credentials that it waits for.
+
+    Attributes:
+        cluster: the SharedCluster.
+        origin: name of the cluster's Secret.
+        private: the key to open the answer with.
+        public: the key in the request.
+        since: when the request was made, in seconds of a monotonic clock.
+        data: of the Secret to create, once the answer was opened.
+        problem: why the last answer is of no use; None where there is none, or it was opened.
+    """
+
+    cluster: Key
+    origin: str
+    private: X25519PrivateKey = dataclasses.field(repr=False)
+    public: str
+    since: float
+    data: dict[str, str] | None = dataclasses.field(default=None, repr=False)
+    problem: str | None = None
+
+
+class Handovers:
+    """The exchanges with keepers, by run."""
+
+    def __init__(self) -> None:
+        self._exchanges: dict[Key, Exchange] = {}
+        #: Of Secrets that this process created, by run: name of the Secret of the cluster that has the same content.
+        self._origins: dict[Key, str] = {}
+
+    def requests(self, cluster: Key, origin: str, needing: Sequence[Key], now: float) -> tuple[CredentialRequest, ...]:
+        """Return the requests that the cluster's Lease has from now on, ordered by run.
+
+        Exchanges of other runs with this cluster, and those about an earlier Secret, are forgotten. A request stays
+        until its answer was opened; then it makes room for that of the next run.
+
+        Args:
+            cluster: the SharedCluster.
+            origin: name of its Secret.
+            needing: the runs that need a Secret with the same content, and have none.
+            now: seconds of a monotonic clock.
+        """
+        wanted = set(needing)
+        for run, found in list(self._exchanges.items()):
+            if found.cluster == cluster and (run not in wanted or found.origin != origin):
+                del self._exchanges[run]
+        in_flight = sum(found.cluster == cluster and found.data is None for found in self._exchanges.values())
+        for run in needing:
+            if in_flight >= handover.AT_A_TIME:
+                break
+            if run not in self._exchanges:
+                private = new_key()
+                self._exchanges[run] = Exchange(cluster, origin, private, public_text(private), now)
+                in_flight += 1
+        open_ones = ((run, found) for run, found in self._exchanges.items() if found.cluster == cluster)
+        return tuple(sorted(CredentialRequest(run.uid, found.public) for run, found in open_ones if found.data is None))
+
+    def read(self, cluster: Key, lease: Object) -> None:
+        """Open the answers in a Lease. What belongs to another request, or to none, is ignored."""
+        answers = {answer.run: answer for answer in handover.answers_in(lease)}
+        for run, found in self._exchanges.items():
+            answer = answers.get(run.uid)
+            if found.cluster != cluster or found.data is not None or answer is None or answer.key != found.public:
+                continue
+            if answer.problem:
+                found.problem = answer.problem
+                continue
+            try:
+                found.data, found.problem = open_sealed(answer.sealed, found.private, run.uid, cluster.uid), None
+            except SealError as error:
+                found.problem = str(error)
+
+    def of(self, run: Key) -> Exchange | None:
+        """Return the exchange for a run; None where there is none, or its Secret exists."""
+        return self._exchanges.get(run)
+
+    def origin(self, run: Key) -> str | None:
+        """Return the name of the cluster's Secret whose content the Secret has that was created last for a run."""
+        return self._origins.get(run)
+
+    def finish(self, run: Key) -> None:
+        """Take in that the Secret of a run was created: key and credentials are forgotten."""
+        if (found := self._exchanges.pop(run, None)) is not None:
+            self._origins[run] = found.origin
+
+    def forget(self, key: Key) -> None:
+        """Take in that a run or a SharedCluster is gone."""
+        self._exchanges = {run: found for run, found in self._exchanges.items() if key not in (run, found.cluster)}
+        self._origins.pop(key, None)
