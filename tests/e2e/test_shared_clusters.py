@@ -247,6 +247,26 @@ def test_another_namespace_needs_the_grant(world: World, installed: Installed) -
 
 @pytest.mark.long
 @pytest.mark.parametrize("kind", ["Dask", "Ray"])
+def test_driver_in_a_granted_namespace_uses_the_cluster_until_the_grant_is_withdrawn(
+    kind: str, world: World, installed: Installed
+) -> None:
+    place = {"namespace": world.namespace}
+    with (
+        own_world(installed.kubeconfig, "guest") as guest,
+        shared_cluster(world, kind, allowedNamespaces=[guest.namespace]) as clusters,
+    ):
+        by_reference(guest, "done", "outcomes.py:good", parameters={"x": 21}, ref=place)
+        status = guest.wait_phase("done", "Succeeded", "Failed", seconds=180)
+        assert (status["phase"], status["flow"]["result"]) == ("Succeeded", "42"), status["message"]
+        by_reference(guest, "held", "shared_work.py:holds", ref=place)
+        wait_until(functools.partial(busy, guest, "held"), "the task of held runs", 120)
+        clusters.patch("team", allowedNamespaces=[])
+        assert guest.wait_phase("held", "Failed", seconds=60)["reason"] == "ClusterLost"
+        guest.wait_empty(60)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["Dask", "Ray"])
 def test_sample_and_its_twin_share_a_cluster(kind: str, world: World, where: dict[str, Any], tmp_path: Path) -> None:
     name = f"shared-{kind.lower()}"
     documents = list(yaml.safe_load_all((ROOT / "manifests" / "samples" / f"{name}.yaml").read_text()))

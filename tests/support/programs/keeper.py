@@ -12,5 +12,5 @@ from flowcluster.agent.keeper.keeping import keep
 from flowcluster.kube.one_lease import OneLease
 
 server, namespace, lease, kind, address, holder, *credentials = sys.argv[1:]
-assignment = Assignment(namespace, lease, kind, address, holder, *map(Path, credentials))
+assignment = Assignment(namespace, lease, kind, address, holder, Path(credentials[0]) if credentials else None)
 asyncio.run(keep(assignment, OneLease(server, namespace, lease)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import builtins
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -175,7 +175,7 @@ class Beating:
 
 
 @pytest.fixture
-def beating(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Beating]:
+def beating(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Beating:
     monkeypatch.setattr(heartbeat_module, "READ_SECONDS", 0.01)
     monkeypatch.setattr(heartbeat_module, "RETRY_SECONDS", 0.01)
     return Beating(folder)
