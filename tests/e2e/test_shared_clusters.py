@@ -173,7 +173,7 @@ def test_killed_program_leaves_nothing_on_the_cluster_and_disturbs_no_other(
         "from flowcluster.clusters import SharedKubernetesCluster\n"
         "cluster = SharedKubernetesCluster('team', **json.loads(sys.argv[1]))\n"
         "client = Client(cluster)\n"
-        "held = client.submit(threading.Event().wait, key='held')\n"
+        "held = client.submit(lambda: threading.Event().wait(), key='held')\n"
         "client.publish_dataset(kept=client.submit(sum, [1, 2]))\n"
         "print('ready', flush=True)\n"
         "held.result()\n"
