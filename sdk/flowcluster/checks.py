@@ -23,12 +23,17 @@ _ELSEWHERE = {
     "persist_result": _KEPT_RESULTS,
     "cache_policy": _KEPT_RESULTS,
     "result_storage_key": _KEPT_RESULTS,
+    "result_storage": "give it to tasks, set FLOWCLUSTER_RESULT_STORAGE, or submit the flow with --result-storage.",
     "result_serializer": "results are pickled, by cloudpickle where pickle cannot.",
     "cache_result_in_memory": "results are kept as long as their future, or the state of the run, is.",
     "retry_condition_fn": "it is called retry_condition here.",
     "on_running": "get_run_logger() or a line at the beginning of the function reports that it runs.",
     "on_commit": "on_completion is called when a run has completed.",
     "on_rollback": "on_failure is called when a run has failed.",
+    "on_crashed": "on_failure is called when a task run has crashed, too.",
+    "on_cancellation": "add_done_callback of the future is called when a task run was cancelled, too.",
+    "viz_return_value": "there are no drawings of flows.",
+    "asset_deps": "wait_for orders task runs, and tags mark them.",
 }
 
 

@@ -1,17 +1,28 @@
-"""Processes that code of tasks starts with multiprocessing: they end with the process that started them.
+"""Processes that code of tasks starts with multiprocessing.
 
-multiprocessing ends its processes when the process that started them ends by itself, and not when that is killed, as
-by ``kill -9``.
+- They end with the process that started them. multiprocessing ends them when that process ends by itself, and not when
+  it is killed, as by ``kill -9``.
+- They import the modules of the project, which a worker has from the flow's process.
+- Functions and classes of the script reach them, and come back. A worker has these by value, and under their names
+  those of its own ``__main__``, or nothing. A process that cannot read its task ends, and a pool starts the next one.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import multiprocessing
 import os
+import pickle
 import threading
 import time
-from multiprocessing import util
+import types
+from multiprocessing import reduction, util
 from typing import Any
+
+from flowcluster import pickling
+from flowcluster.project import modules, plain_pickles
+from flowcluster.project.shared import Reference
 
 _KEY = "flowcluster"
 #: Seconds between two looks whether multiprocessing knows the parent of a process that was spawned.
@@ -25,11 +36,15 @@ class _Mark:
     """
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _spawned, ()
+        here = modules.current()
+        # The last one is that of the new process. A pool that starts it later does so in a thread of no task.
+        projects = sorted(modules.in_use(), key=lambda project: here is not None and project is here[0])
+        return _spawned, ([(project.digest, project.packed) for project in projects],)
 
 
-def end_with_this_process() -> None:
-    """Let processes that multiprocessing starts here from now on, and those that they start, end with this one."""
+def prepare() -> None:
+    """Let processes that multiprocessing starts here from now on, and those that they start, be as described above."""
+    _send_code()
     config: dict[str, Any] = multiprocessing.current_process()._config  # type: ignore[attr-defined]
     if _KEY not in config:
         config[_KEY] = _marked()
@@ -41,9 +56,40 @@ def _marked() -> _Mark:
     return mark
 
 
-def _spawned() -> _Mark:
+def _spawned(projects: list[tuple[str, bytes]]) -> _Mark:
     _end_with_parent()  # multiprocessing calls no functions for forks in a process that was spawned
+    _send_code()
+    for digest, packed in projects:
+        _projects.enter_context(modules.using(Reference(digest, ""), functools.partial(_packed, packed)))
+        plain_pickles.install()
     return _marked()
+
+
+def _packed(packed: bytes, place: str) -> bytes:
+    return packed
+
+
+#: The projects of this process, if it was spawned; to its end.
+_projects = contextlib.ExitStack()
+
+
+def _send_code() -> None:
+    """Let multiprocessing send functions and classes by value whose names do not lead to them."""
+    kind: Any = reduction.ForkingPickler
+    if "reducer_override" not in vars(kind):
+        kind.reducer_override = lambda _, thing: _reduced(thing)
+
+
+def _reduced(thing: Any) -> Any:
+    kind = type(thing)
+    if (kind is types.FunctionType or issubclass(kind, type)) and pickling.is_lost(thing):
+        return _loaded, (pickling.dumps(thing),)
+    return NotImplemented
+
+
+def _loaded(data: bytes) -> Any:
+    _send_code()
+    return pickle.loads(data)
 
 
 class _Watch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -178,8 +179,20 @@ def get_run_context() -> FlowContext | TaskContext:
     """The current run. Raises `NoFlowRunError` outside of any."""
     run = current.get()
     if run is None:
-        raise errors.NoFlowRunError("There is no flow run here: this works only inside a flow or a task of a flow.")
+        raise errors.NoFlowRunError(
+            f"There is no flow run here: this works only inside a flow or a task of a flow.{hint_for_threads()}"
+        )
     return run
+
+
+def hint_for_threads() -> str:
+    """How a thread gets to know its flow run, for messages in threads that do not; empty in the main thread."""
+    if threading.current_thread() is threading.main_thread():
+        return ""
+    return (
+        " A thread of your own knows its flow by the context: make one by contextvars.copy_context() in the flow, and "
+        "call context.run(function) in the thread."
+    )
 
 
 def united(tags: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:

@@ -257,6 +257,6 @@ def _in_sync_flow() -> bool:
 
 
 def _outcome(run: FlowRun, return_state: bool) -> Any:
-    if run.interrupt is not None:
-        raise run.interrupt
+    if (interrupt := run.interrupt or run.late_interrupt) is not None:
+        raise interrupt
     return run.state if return_state else run.state.result()

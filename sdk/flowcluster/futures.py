@@ -9,7 +9,7 @@ from flowcluster import states
 from flowcluster.gathering import DoneAndNotDone, as_completed, wait
 from flowcluster.run_future import RunFuture
 from flowcluster.states import State
-from flowcluster.waiting import wait_async, wait_blocking
+from flowcluster.waiting import Suspending, wait_async, wait_blocking
 
 __all__ = [
     "AsyncTaskFuture",
@@ -119,9 +119,7 @@ class AsyncTaskFuture(RunFuture[R_co]):
         if state is None:
             raise _timeout(self.name, timeout)
         if isinstance(state.data, states.Remote):
-            import asyncio
-
-            return await asyncio.to_thread(state.result, raise_on_failure)
+            return await Suspending().call(lambda: state.result(raise_on_failure))
         return state.result(raise_on_failure)
 
     async def get_state(self) -> State[R_co]:

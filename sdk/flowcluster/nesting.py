@@ -74,13 +74,17 @@ class _Walk:
         results: what each leaf was replaced by.
     """
 
-    __slots__ = ("_above", "_leaf", "has_circles", "results")
+    __slots__ = ("_above", "_done", "_leaf", "_walked", "has_circles", "results")
 
     def __init__(self, leaf: Leaf) -> None:
         self.has_circles = False
         self.results: dict[tuple[int, bool], Any] = {}
         self._leaf = leaf
         self._above: set[int] = set()
+        # Containers and what takes their places: one that several others share is walked once, and stays one. Those
+        # without containers in them, of which there can be millions, are here only if they were replaced.
+        self._done: dict[tuple[int, bool], tuple[Any, Any]] = {}
+        self._walked = 0
 
     def visit(self, value: Any, allowed: bool) -> Any:
         """Return the value with what is in it replaced, or the value itself if nothing is."""
@@ -105,7 +109,14 @@ class _Walk:
         # Without a call for each item: a list of a million numbers is common.
         if shapes.PLAIN.issuperset(map(type, parts)) and kind is not FutureList:
             return value
-        return self.inside(value, shape, parts, allowed)
+        key = id(value), allowed
+        if (known := self._done.get(key)) is not None:
+            return known[1]
+        self._walked = before = self._walked + 1
+        result = self.inside(value, shape, parts, allowed)
+        if result is not value or self._walked != before:
+            self._done[key] = value, result  # the value is kept, or another object could get its identity
+        return result
 
     def replaced(self, leaf: Any, allowed: bool) -> Any:
         """Return what takes the place of a future, a state or a slot."""
@@ -158,7 +169,8 @@ class _Snapshot(_Walk):
             items = [self.visit(part, allowed) for part in parts]
         finally:
             self._above.discard(id(value))
-        return value if self._found == before else _made(value, shape, items)
+        has_leaves = self._found != before or not all(map(_same, items, parts))
+        return _made(value, shape, items) if has_leaves else value
 
 
 class _Rebuilding(_Walk):

@@ -195,6 +195,13 @@ class TaskSpec:
             return self
         return dataclasses.replace(self, **fields_of("task", options, _OPTIONS, self.retries))
 
+    def parts(self) -> weakref.WeakKeyDictionary[Any, Any]:
+        """What the engine keeps for the task as long as the task exists, by what needs it."""
+        attributes: dict[str, Any] = vars(self)
+        known: weakref.WeakKeyDictionary[Any, Any] | None = attributes.get("_parts")
+        # Several threads may come here at a time; the first one's is that of all.
+        return attributes.setdefault("_parts", weakref.WeakKeyDictionary()) if known is None else known
+
     def for_worker(self) -> TaskSpec:
         """What an execution needs to know: without hooks and conditions, which are called by the engine."""
         return dataclasses.replace(self, on_completion=(), on_failure=(), retry_condition=None, run_name=None)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from flowcluster import pickling
-from flowcluster.project import finding
+from flowcluster.project import finding, packed_files
 
 #: Bytes that Kubernetes takes in a ConfigMap.
 LIMIT = 1024 * 1024
@@ -31,15 +31,21 @@ class Code(NamedTuple):
         file: its name, without folders.
         content: what is in it.
         modules: further keys of the ConfigMap, and what is in them.
+        module: dotted name of the file, if it is packed as a module of its package; else empty.
     """
 
     file: str
     content: bytes
     modules: Mapping[str, bytes] = {}
+    module: str = ""
 
     def files(self) -> dict[str, bytes]:
         """The keys of the ConfigMap."""
-        return {self.file: self.content, **self.modules}
+        return dict(self.modules) if self.module else {self.file: self.content, **self.modules}
+
+    def entrypoint(self, flow: str) -> str:
+        """The entrypoint of a flow in the file."""
+        return f"{self.module or self.file}:{flow}"
 
 
 class Place(NamedTuple):
@@ -91,7 +97,8 @@ def packed(path: str) -> Code:
     with open(path, "rb") as opened:
         content = opened.read()
     beside, archived = {}, {}
-    for name, source in finding.files_for(path).items():
+    needed = packed_files.files_for(path)
+    for name, source in needed.sources.items():
         if not source.path:
             continue  # a folder
         if not source.is_package and "." not in name and _KEY.fullmatch(f"{name}.py"):
@@ -99,7 +106,7 @@ def packed(path: str) -> Code:
         else:
             inside = "/__init__.py" if source.is_package else ".py"
             archived[name.replace(".", "/") + inside] = source.text
-    code = Code(file, content, beside | ({ARCHIVE: _zipped(archived)} if archived else {}))
+    code = Code(file, content, beside | ({ARCHIVE: _zipped(archived)} if archived else {}), needed.module)
     if (size := sum(len(key) + len(data) for key, data in code.files().items())) > LIMIT:
         also = f" and the modules that it imports ({', '.join(sorted({*beside, *archived}))[:200]}) have" * bool(
             beside or archived

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import pickle
 import sys
 import threading
 from collections.abc import Callable
+from pickle import Pickler
 from types import ModuleType
 from typing import Any
 
@@ -43,7 +43,7 @@ def dump_small(value: object, limit: int) -> bytes | None:
     file = _Bounded(limit)
     try:
         try:
-            pickle.Pickler(file, protocol=5).dump(value)
+            Pickler(file, protocol=5).dump(value)
         except _TooLarge:
             raise
         except Exception:
@@ -97,3 +97,19 @@ def travels_by_value(module: str) -> bool:
     import cloudpickle
 
     return module in cloudpickle.list_registry_pickle_by_value()
+
+
+def is_lost(thing: Any) -> bool:
+    """Whether a class or function is of a script, and its name does not lead to it in this process.
+
+    On a worker, what a script defines is there by value. Its ``__main__`` is another one.
+    """
+    name, qualified = getattr(thing, "__module__", None), getattr(thing, "__qualname__", "<")
+    if type(name) is not str or "<" in qualified:
+        return False
+    if name in sys.modules and name != "__main__" and name not in scripts:
+        return False
+    found: Any = sys.modules.get(name)
+    for part in qualified.split("."):
+        found = getattr(found, part, None)
+    return found is not thing

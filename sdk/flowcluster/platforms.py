@@ -6,15 +6,19 @@ No other module of the SDK uses what one of them lacks, so that a reader finds h
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-if sys.platform != "win32":
+if sys.platform == "win32":
+    import msvcrt
+else:
     import fcntl
 
 if TYPE_CHECKING:
@@ -72,9 +76,8 @@ def has_room(descriptor: int) -> bool:
     return bool(poll.poll(0))
 
 
-def has_file_locks() -> bool:
-    """Return whether `lock_file` locks files here. The SDK locks none on Windows."""
-    return not is_windows()
+#: Seconds between two attempts to lock a file on Windows, which wakes up no process that waits for a lock.
+_LOCK_PAUSE = 0.05
 
 
 def lock_file(descriptor: int, wait: bool) -> None:
@@ -84,8 +87,39 @@ def lock_file(descriptor: int, wait: bool) -> None:
         BlockingIOError: another process has locked it, and `wait` is false.
         OSError: the file system has no locks.
     """
-    if sys.platform != "win32":
+    if sys.platform == "win32":
+        while not _locks_on_windows(descriptor, wait):
+            time.sleep(_LOCK_PAUSE)
+    else:
         fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+if sys.platform == "win32":
+
+    def _locks_on_windows(descriptor: int, wait: bool) -> bool:
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EDEADLK):
+                raise
+            if not wait:
+                raise BlockingIOError(error.errno, "another process has locked the file") from error
+            return False
+        return True
+
+
+def delete_locked_file(path: str, descriptor: int) -> None:
+    """Delete a file that `lock_file` has locked, and unlock it.
+
+    A process that waits for the lock then has a file that does not exist. Windows deletes only closed files: there the
+    file stays if another process waits for the lock, and that process has it.
+    """
+    if is_windows():
+        os.close(descriptor)
+    with contextlib.suppress(OSError):
+        os.unlink(path)
+    if not is_windows():
+        os.close(descriptor)
 
 
 def call_on_signal(loop: asyncio.AbstractEventLoop, number: int, function: Callable[[], None]) -> None:

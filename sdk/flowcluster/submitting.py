@@ -71,7 +71,7 @@ def _code(place: Place, image: str | None) -> tuple[Code | None, str]:
             raise ValueError(f"{place.where} is a module, which only an image can have in it: give an image that does.")
         return None, f"{place.where}:{place.name}"
     code = packed(place.where)
-    return code, f"{code.file}:{place.name}"
+    return code, code.entrypoint(place.name)
 
 
 def _parameters(flow: Flow[..., Any], given: Mapping[str, Any]) -> Object:

@@ -175,6 +175,7 @@ class Task(Described, Generic[P, R_co]):
             return nested.runs_of(run)
         raise errors.NoFlowRunError(
             f"{self.name}.{method}() works only in a flow or a task of a flow; {self.name}() calls the function itself."
+            f"{context.hint_for_threads()}"
         )
 
     @overload

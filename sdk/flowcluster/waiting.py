@@ -6,11 +6,16 @@ once, now or later, from any thread.
 
 from __future__ import annotations
 
+import contextvars
+import functools
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Protocol, TypeVar
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    import asyncio
 
 T = TypeVar("T")
 
@@ -138,20 +143,45 @@ class Blocking:
         time.sleep(seconds)  # noqa: ASYNC251 - blocking is what it is for
 
 
+def _in_new_thread(function: Callable[[], object]) -> None:
+    context = contextvars.copy_context()
+    threading.Thread(target=context.run, args=(function,), name="flowcluster-call", daemon=True).start()
+
+
+#: Calls a function in a thread that waits for no other call; `flowcluster.runners.threads` keeps threads for it.
+call_in_thread: Callable[[Callable[[], object]], object] = _in_new_thread
+
+
+def _call_for(call: asyncio.Future[Any], function: Callable[[], Any]) -> None:
+    """Call the function, and give what it returns or raises to the future of a loop in another thread."""
+    settle: Callable[[Any], None] = call.set_result
+    try:
+        value: Any = function()
+    except BaseException as error:
+        settle, value = call.set_exception, error
+    with suppress(RuntimeError):  # the loop is closed: the program gave up waiting
+        call.get_loop().call_soon_threadsafe(lambda: None if call.done() else settle(value))
+
+
 class Suspending:
     """For code on an event loop: nothing blocks the loop."""
 
     async def call(self, function: Callable[[], T]) -> T:
-        """Call it in another thread."""
+        """Call it in another thread.
+
+        Not in one of the loop's executor: code of the user may keep all of these, waiting for what is called here.
+        """
         import asyncio
 
-        call = asyncio.create_task(asyncio.to_thread(function))
+        call = asyncio.get_running_loop().create_future()
+        call_in_thread(functools.partial(_call_for, call, function))
         try:
-            return await asyncio.shield(call)
+            result: T = await asyncio.shield(call)
         except asyncio.CancelledError:
             # The thread cannot be stopped, and what it opens has to be closed after it.
             await asyncio.wait([call])
             raise
+        return result
 
     async def wait(self, register: Register) -> None:
         """Suspend the coroutine."""

@@ -11,7 +11,7 @@ import pytest
 from flowcluster import flow, task
 from flowcluster.task_runners import SequentialTaskRunner, TaskRunner
 from flowcluster.tasks import task_input_hash
-from tests.support.meeting import Desk, note
+from tests.support.meeting import Desk, Gate, note, wait_at
 from tests.support.tasks import echo
 
 
@@ -49,6 +49,29 @@ def test_equal_keys_share_one_execution(runner: TaskRunner, cached: Any, desk: D
     assert run(runner, body) == [("Completed", 9), ("Cached", 9), ("Completed", 16)]
     assert [name for name, _ in run(runner, body)] == ["Cached"] * 3
     assert desk.notes == ["executed"] * 2
+
+
+@task(cache_key_fn=lambda *_: "one key")
+def held_up(gate: str, desk: str) -> int:
+    note(desk, "executed")
+    wait_at(gate)
+    return 9
+
+
+@pytest.mark.one_machine
+def test_runs_with_one_key_at_the_same_time_share_one_execution(
+    parallel_runner: TaskRunner, tmp_path: Path, desk: Desk, gate: Gate
+) -> None:
+    """In threads of one worker, and in processes that share a folder."""
+    shared = held_up.with_options(result_storage=str(tmp_path / "results"))
+
+    def body() -> Any:
+        futures = [shared.submit(gate.address, desk.address) for _ in range(4)]
+        gate.open()
+        return sorted(future.wait().name for future in futures), [future.result() for future in futures]
+
+    assert run(parallel_runner, body) == (["Cached"] * 3 + ["Completed"], [9] * 4)
+    assert desk.notes == ["executed"]
 
 
 def test_cached_result_goes_on_to_the_next_task(runner: TaskRunner, cached: Any, desk: Desk) -> None:

@@ -55,6 +55,41 @@ def test_runs_end_as_their_exceptions_demand(parallel_runner: TaskRunner) -> Non
                 assert type(state.data).__name__ == shown, state
 
 
+@task
+def fail_with(text: str) -> None:
+    raise ValueError(text)
+
+
+def test_code_around_runs_that_raises_changes_no_state(parallel_runner: TaskRunner) -> None:
+    """Hooks, conditions and callbacks raise each of the exceptions, also `sys.exit`, which ends no program there."""
+    names = [*hostile.ORDINARY, *hostile.OTHERS]
+    called: dict[str, list[str]] = {kind: [] for kind in ("completion", "failure", "condition", "callback")}
+
+    def broken(kind: str, name: str) -> None:
+        called[kind].append(name)
+        raise hostile.make(name)
+
+    fine = echo.with_options(on_completion=[lambda spec, run, state: broken("completion", state.result())])
+    failing = fail_with.with_options(
+        retries=1,
+        retry_condition=lambda spec, run, state: broken("condition", str(state.data)),
+        on_failure=[lambda spec, run, state: broken("failure", str(state.data))],
+    )
+    ends: list[StateType] = []
+
+    @flow(task_runner=parallel_runner)
+    def body() -> str:
+        for name in names:
+            futures: list[Any] = [fine.submit(name), failing.submit(name)]
+            futures[0].add_done_callback(lambda future: broken("callback", future.state.result()))
+            ends.extend(end_of(future).type for future in futures)
+        return "over"
+
+    assert body() == "over"
+    assert ends == [StateType.COMPLETED, StateType.FAILED] * len(names)
+    assert {kind: sorted(found) for kind, found in called.items()} == dict.fromkeys(called, sorted(names))
+
+
 def test_exit_in_a_task_without_a_text_ends_the_program(parallel_runner: TaskRunner) -> None:
     @flow(task_runner=parallel_runner)
     def body() -> None:

@@ -29,17 +29,21 @@ def run(folder: Path, tax: str, runner: str, address: str) -> str:
 def expected(tax: str) -> str:
     """What the script prints: results of the workers, which are instances of its own classes."""
     gross = 10.0 * (1 + float(tax))
-    return f"gross {gross:.2f}\nlarge 1000 True\ninside {tax}\nnested {gross:.2f}\nerror True no price\n"
+    return (
+        f"gross {gross:.2f}\nlarge 1000 True\ninside {tax}\nnested {gross:.2f}\nprocesses True True\n"
+        "pickled True False\nerror True no price\n"
+    )
 
 
-@pytest.mark.parametrize("kind", ["dask by address", "ray by address"])
+@pytest.mark.parametrize("kind", ["dask by address", "ray by address", "ray by client"])
 def test_runs_have_their_own_modules_when_they_share_a_cluster(
     kind: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     if kind == "dask by address":
         runner, address = "Dask", request.getfixturevalue("cluster").scheduler_address
     else:
-        runner, address = "Ray", request.getfixturevalue("ray_head").address
+        head = request.getfixturevalue("ray_head")
+        runner, address = "Ray", head.client_address if kind == "ray by client" else head.address
 
     with ThreadPoolExecutor() as threads:
         printed = threads.map(lambda tax: run(tmp_path / tax, tax, runner, address), ("0.19", "0.5"))

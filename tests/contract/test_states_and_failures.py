@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import collections
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import pytest
@@ -224,6 +225,19 @@ def test_parameters_are_converted(runner: TaskRunner) -> None:
         return echo.submit([count, names, ratio, anything])
 
     assert body("3", ("a", "b"), anything="x") == [3, ["a", "b"], 0.5, "x"]  # type: ignore[call-overload]
+
+
+def test_iterable_parameter_is_seen_twice_and_reaches_tasks(runner: TaskRunner) -> None:
+    @flow(task_runner=runner)
+    def body(numbers: Iterable[int], table: Mapping[str, int]) -> Any:
+        seen = [list(numbers), list(numbers)]
+        return seen, echo.submit(numbers).result(), echo.submit(table).result()
+
+    table = collections.defaultdict(int, a=1)
+    seen, numbers, arrived = body([1, 2], table)
+
+    assert (seen, numbers, arrived) == ([[1, 2]] * 2, [1, 2], table)
+    assert arrived.default_factory is int
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextvars
 import dataclasses
+import gc
 import itertools
+import weakref
 from collections import namedtuple
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -135,6 +139,42 @@ def test_task_outside_of_a_flow_is_a_function() -> None:
 
     with pytest.raises(NoFlowRunError, match=r"add\.submit\(\) works only in a flow"):
         add.submit(1)
+
+
+def test_thread_of_a_flow_is_told_how_it_knows_its_flow(runner: TaskRunner) -> None:
+    def body() -> list[Any]:
+        with ThreadPoolExecutor(1) as threads:
+            without = threads.submit(add.submit, 1)
+            known = threads.submit(contextvars.copy_context().run, add.submit, 1)
+            return [str(without.exception()), known.result().result()]
+
+    text, result = run(runner, body)
+
+    assert "context.run(function)" in text
+    assert result == 11
+
+
+level: contextvars.ContextVar[int] = contextvars.ContextVar("level", default=0)
+
+
+@task
+def raise_level(number: int) -> int:
+    before = level.get()
+    level.set(number)
+    return before
+
+
+@task
+async def raise_level_later(number: int) -> int:
+    return raise_level.fn(number)
+
+
+@pytest.mark.parametrize("used", [raise_level, raise_level_later])
+def test_what_a_task_sets_in_its_context_does_not_reach_other_tasks(runner: TaskRunner, used: Any) -> None:
+    def body() -> list[int]:
+        return [used.submit(number).result() for number in range(1, 7)]
+
+    assert run(runner, body) == [0] * 6
 
 
 def test_task_inside_a_task_is_a_function(runner: TaskRunner) -> None:
@@ -305,6 +345,29 @@ def test_long_chain_of_tasks_ends(runner: TaskRunner) -> None:
         return future
 
     assert run(runner, body) == 151
+
+
+def test_tasks_that_a_flow_makes_are_released_before_it_ends(runner: TaskRunner) -> None:
+    made: list[weakref.ref[Callable[[], int]]] = []
+
+    def one() -> None:
+        def function() -> int:
+            return 1
+
+        made.append(weakref.ref(function))
+        task(function).submit().wait()
+
+    def left() -> int:
+        gc.collect()
+        return sum(function() is not None for function in made)
+
+    @flow(task_runner=runner)
+    def body() -> None:
+        for _ in range(5):
+            one()
+        wait_until(lambda: left() == 0, "none is left")
+
+    body()
 
 
 def test_long_chain_of_failures_ends(runner: TaskRunner) -> None:

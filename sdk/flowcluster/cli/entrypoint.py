@@ -14,6 +14,7 @@ from typing import Any
 from flowcluster import errors, packing, pickling, states
 from flowcluster.cli.problems import Problem
 from flowcluster.flows import Flow
+from flowcluster.project import files
 from flowcluster.suggestions import closest
 from flowcluster.tasks import Task
 
@@ -68,8 +69,8 @@ def _file(path: str) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    # As Python does it for a script: its neighbours can be imported.
-    sys.path.insert(0, os.path.dirname(path))
+    # As Python does it for a script: its neighbours can be imported, also those of the file that a link leads to.
+    sys.path[:0] = dict.fromkeys(os.path.dirname(each) for each in (path, os.path.realpath(path)))
     sys.modules[name] = module
     pickling.scripts.add(name)
     try:
@@ -89,19 +90,16 @@ def _package_of(path: str) -> str | None:
     with open(path, "rb") as file:
         if not _RELATIVE.search(file.read()):
             return None
-    top, names = os.path.dirname(path), list[str]()
-    while os.path.isfile(os.path.join(top, "__init__.py")) and os.path.basename(top).isidentifier():
-        names.insert(0, os.path.basename(top))
-        top = os.path.dirname(top)
-    if names and names[0] not in sys.stdlib_module_names:
+    top, package = files.package_of(path)
+    if package and package.partition(".")[0] not in sys.stdlib_module_names:
         sys.path.insert(0, top)
         try:
-            importlib.import_module(".".join(names))
+            importlib.import_module(package)
         except errors.Terminated:
             raise
         except (Exception, SystemExit) as error:
             raise _import_failed(os.path.dirname(path), error) from error
-        return ".".join(names)
+        return package
     stem = re.sub(r"\W", "_", os.path.basename(os.path.dirname(path))) or "folder"
     name = f"{stem}_folder"
     package_spec = importlib.machinery.ModuleSpec(name, None, is_package=True)

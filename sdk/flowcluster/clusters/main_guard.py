@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ast
+import os
 import sys
 import threading
 from types import FrameType
 from typing import Any
 
 from flowcluster.errors import ClusterNotStarted
+
+#: What Python says is the file of a script from standard input.
+_STDIN = "<stdin>"
 
 
 def require_guard(starts: str) -> None:
@@ -22,6 +26,10 @@ def require_guard(starts: str) -> None:
     """
     main = sys.modules["__main__"]
     path = getattr(main, "__file__", None)
+    if path == _STDIN and not os.path.exists(path):
+        # Processes that are spawned would look for that file. Its functions are sent by value, as those of a notebook.
+        del main.__file__
+        return
     if not path or (line := _line_of(main, path)) is None or _is_guarded(path, line):
         return
     raise ClusterNotStarted(

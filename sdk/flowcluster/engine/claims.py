@@ -90,8 +90,6 @@ class FileLock:
         threading.Thread(target=work, name="flowcluster-cache", daemon=True).start()
 
     def _locked(self, wait: bool) -> bool:
-        if not platforms.has_file_locks():
-            return True
         os.makedirs(os.path.dirname(self._path), exist_ok=True)
         while True:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -112,11 +110,7 @@ class FileLock:
             self._is_wanted = False
             descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
-            try:
-                os.unlink(self._path)
-            except OSError:
-                pass
-            os.close(descriptor)
+            platforms.delete_locked_file(self._path, descriptor)
 
 
 def _is_file_of(path: str, descriptor: int) -> bool:

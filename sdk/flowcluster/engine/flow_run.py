@@ -35,9 +35,11 @@ def run_blocking(
     """Run a flow, sync or async, to its end; never raises what the flow raised."""
     if spec.is_async:
         record = run_on_new_loop(run(spec, args, kwargs, Suspending(), run_name, wait_for))
+        # No other code holds that loop: this is how it passes Ctrl-C on.
         if type(record.interrupt).__name__ == "CancelledError":
-            # Nobody else holds that loop: this is how it passes Ctrl-C on.
             record.interrupt = KeyboardInterrupt()
+        if type(record.late_interrupt).__name__ == "CancelledError":
+            record.late_interrupt = KeyboardInterrupt()
         return record
     return drive(run(spec, args, kwargs, Blocking(), run_name, wait_for))
 
@@ -70,7 +72,7 @@ async def run(
     tags = context.tags_here.set(context.united(run.tags, spec.tags))
     run.tags = context.tags_here.get()
     prints.install(run.log_prints)
-    child_processes.end_with_this_process()
+    child_processes.prepare()
     try:
         with nullcontext(Termination()) if parent else sigterm_interrupts(on_loop=spec.is_async) as termination:
             run.state = await _guarded(run, spec, args, kwargs, colour, wait_for, termination)
@@ -78,6 +80,10 @@ async def run(
             colour = Blocking()
         if called := spec.hooks_for(run.state.type):
             await colour.call(lambda: hooks.call_all(called, spec, run, run.state, run.logger))
+    except BaseException as error:
+        if not run.state.is_final():
+            raise
+        run.late_interrupt = error
     finally:
         guarding.quietly(prints.ended, run)
         context.tags_here.reset(tags)

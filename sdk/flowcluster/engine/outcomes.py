@@ -13,6 +13,9 @@ from flowcluster_api.driver import Outcome, OutcomeState, TaskCounts
 #: Bytes of JSON that a result may have to be worth telling.
 RESULT_LIMIT = 2048
 
+#: What breaks off a flow run because a user or a program requests its end.
+_CANCELS = (KeyboardInterrupt, errors.Terminated, GeneratorExit)
+
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
@@ -27,8 +30,10 @@ def outcome_of(run: FlowRun) -> Outcome:
     if isinstance(error, SystemExit) and not isinstance(error, errors.Terminated):
         code, text = exit_code_of(error)
         return outcome("Crashed", "FlowExited", f"the flow called sys.exit({text})", code)
-    if error is not None:
+    if error is not None and (state.is_cancelled() or isinstance(error, _CANCELS)):
         return outcome("Cancelled", "Cancelled", cancelled(error).message, api.EXIT_CANCELLED)
+    if error is not None:  # raised by a handler of a signal, or not an Exception
+        return outcome("Failed", "FlowFailed", _with_location(error))
     if state.is_completed():
         result, omitted = _result(state)
         return Outcome(

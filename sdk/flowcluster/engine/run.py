@@ -22,6 +22,10 @@ from flowcluster.tracebacks import first_time
 _USER_THREADS, _LINGER = 64, 0.1
 
 
+class _Execution:
+    """One execution of a flow run's function: what all runs of a task have in common in it has this as its key."""
+
+
 class FlowRun(context.FlowContext):
     """A flow run, from its call to its final state.
 
@@ -32,6 +36,7 @@ class FlowRun(context.FlowContext):
         tally: the states of its task runs and subflow runs, counted as they end.
         interrupt: what broke the run off and has to go on to whoever called it: SystemExit,
             KeyboardInterrupt, the cancellation of its coroutine.
+        late_interrupt: the same after the run's end, such as in a hook: it changes nothing about the run.
         exit: the first ``sys.exit`` of a task.
         raised: what ended the run before its function returned, if something did.
         has_started: whether the flow function was called.
@@ -58,6 +63,7 @@ class FlowRun(context.FlowContext):
         self.state = states.pending()
         self.tally = Tally()
         self.interrupt: BaseException | None = None
+        self.late_interrupt: BaseException | None = None
         self.exit: SystemExit | None = None
         self.raised: Exception | None = None
         self.has_started = False
@@ -74,7 +80,7 @@ class FlowRun(context.FlowContext):
         self._idle: list[Callable[[], None]] = []
         self._user_calls = 0
         self._after_user_calls: list[Callable[[], None]] = []
-        self._shared: dict[TaskSpec, SharedPart] = {}
+        self._execution = _Execution()
         #: All runs of the tree that are not garbage.
         self._tree: weakref.WeakSet[FlowRun] = parent._tree if parent else weakref.WeakSet()
         with self._lock:
@@ -99,7 +105,7 @@ class FlowRun(context.FlowContext):
         self.tally = Tally()
         self.raised = None
         self.state = states.running()
-        self._shared = {}
+        self._execution = _Execution()
 
     def next_name(self, spec: TaskSpec) -> str:
         """The name for one more run of a task: the task's name, its key and the next number."""
@@ -111,10 +117,11 @@ class FlowRun(context.FlowContext):
 
     def shared(self, spec: TaskSpec) -> SharedPart:
         """What all runs of a task have in common; the same object each time, so that runners can send it once."""
-        part = self._shared.get(spec)
-        if part is None:
-            # Several threads may come here at a time; the first one's part is everybody's.
-            part = self._shared.setdefault(spec, self._new_part(spec))
+        # With the task, and not here: a task that the flow makes for a few runs is released after them.
+        parts = spec.parts()
+        known: SharedPart | None = parts.get(self._execution)
+        # Several threads may come here at a time; the first one's part is that of all.
+        part: SharedPart = known or parts.setdefault(self._execution, self._new_part(spec))
         return part
 
     def _new_part(self, spec: TaskSpec) -> SharedPart:

@@ -44,6 +44,15 @@ def modules_below(package: str, folder: str) -> Iterator[tuple[str, str]]:
                 yield (stem if name == "__init__" else f"{stem}.{name}"), os.path.join(path, file)
 
 
+def package_of(path: str) -> tuple[str, str]:
+    """The folder above the packages that hold a file, and the dotted name of the innermost; empty if none does."""
+    top, names = os.path.dirname(os.path.abspath(path)), list[str]()
+    while os.path.isfile(os.path.join(top, "__init__.py")) and os.path.basename(top).isidentifier():
+        names.insert(0, os.path.basename(top))
+        top = os.path.dirname(top)
+    return top, ".".join(names)
+
+
 _texts: dict[str, tuple[tuple[int, int], bytes]] = {}
 
 

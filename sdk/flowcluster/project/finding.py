@@ -49,23 +49,13 @@ def find(scripts: Iterable[str]) -> Project | None:
     """
     by_value = frozenset({"__main__", *scripts})
     with _lock:
-        search = _Search(_all_roots(by_value), by_value)
+        search = Search(_all_roots(by_value), by_value)
         search.run()
         if not search.sources:
             return None
         project = _project(tuple(search.sources.items()), by_value)
     modules.found(project)
     return project
-
-
-def files_for(script: str) -> dict[str, Source]:
-    """The modules below the folder of the file `script` that its import statements lead to, by their names."""
-    folder = os.path.dirname(os.path.abspath(script))
-    own = os.path.splitext(os.path.basename(script))[0]
-    search = _Search({folder}, frozenset({own}), [folder])
-    search.imports_of(script, "", files.read(script))
-    search.follow()
-    return search.sources
 
 
 @functools.lru_cache(maxsize=4)
@@ -76,10 +66,20 @@ def _project(sources: tuple[tuple[str, Source], ...], scripts: frozenset[str]) -
 def _all_roots(scripts: frozenset[str]) -> set[str]:
     found = {os.path.abspath(os.getcwd()), *roots}
     for name in scripts:
-        path = getattr(sys.modules.get(name), "__file__", None)
+        module = sys.modules.get(name)
+        path = getattr(module, "__file__", None)
         if path and not _is_foreign(os.path.abspath(path)):
-            found.add(os.path.dirname(os.path.abspath(path)))
+            package = getattr(module, "__package__", None) or ""
+            # Python imports what is beside the file that a link leads to.
+            found |= {_folder_of(place, package) for place in (os.path.abspath(path), os.path.realpath(path))}
     return found
+
+
+def _folder_of(path: str, package: str) -> str:
+    """The folder of a script; of a module in a package, as in ``python -m shop.report``, that of the package."""
+    for _ in package.split(".") if package else ():
+        path = os.path.dirname(path)
+    return os.path.dirname(path)
 
 
 def _is_foreign(path: str) -> bool:
@@ -87,7 +87,19 @@ def _is_foreign(path: str) -> bool:
     return path.startswith(_PYTHON) or not files.FOREIGN.isdisjoint(path.split(os.sep))
 
 
-class _Search:
+class Search:
+    """Collects the modules of a project.
+
+    Attributes:
+        sources: what was found, by the names of the modules.
+        leads_above: whether a relative import leads above the folder of the packed file.
+
+    Args:
+        folders: those that the files of a project lie below.
+        scripts: names of modules that are sent by value.
+        path: where modules are looked for; None: where this process looks for them.
+    """
+
     def __init__(self, folders: set[str], scripts: frozenset[str], path: list[str] | None = None) -> None:
         self._path = path
         self.sources: dict[str, Source] = {}
@@ -97,6 +109,12 @@ class _Search:
         self._size = 0
         self._spare: dict[str, str] = {}
         self._todo: list[tuple[str, str, bytes]] = []
+        self.leads_above = False
+
+    def add(self, name: str) -> None:
+        """Collect a module and what it needs. Raises ValueError if they are too large."""
+        self._add_named(name)
+        self.follow()
 
     def run(self) -> None:
         """Collect the modules. Raises ValueError if they are too large."""
@@ -130,9 +148,9 @@ class _Search:
             return
         # An interactive session, such as a notebook: only what it defines is known.
         for value in list(vars(module).values()):
-            code = getattr(getattr(value, "fn", value), "__code__", None)
-            for name in _names_in(code) if isinstance(code, CodeType) else ():
-                self._add_named(name)
+            for each in (value, *(list(vars(value).values()) if isinstance(value, type) else ())):
+                for name in _names_in(_code_of(each)):
+                    self._add_named(name)
 
     def _add_loaded(self, name: str) -> None:
         module = sys.modules.get(name)
@@ -151,7 +169,9 @@ class _Search:
     def _add_named(self, name: str) -> None:
         """Add a module that an import statement names, with its parents, if it is the project's."""
         top, *rest = name.split(".")
-        if not top or top in _OWN or top in sys.stdlib_module_names or top in self._scripts:
+        if not top or top in _OWN or top in self._scripts:
+            return
+        if top in sys.stdlib_module_names and not self._is_beside(top):
             return
         if top not in self.sources:
             spec = self._spec(top)
@@ -165,6 +185,11 @@ class _Search:
             if not self._add_child(parent, child, part):
                 return
 
+    def _is_beside(self, top: str) -> bool:
+        """Whether the project may have a module of this name, such as a package ``test``, in place of Python's."""
+        places = (os.path.join(folder, top) for folder in self._folders)
+        return any(os.path.isfile(f"{place}.py") or os.path.isdir(place) for place in places)
+
     def _spec(self, top: str) -> Any:
         try:
             if self._path is not None:
@@ -175,6 +200,8 @@ class _Search:
 
     def _add_spec(self, name: str, spec: Any) -> bool:
         if spec.origin and spec.origin.endswith(".py") and self.is_ours(os.path.abspath(spec.origin)):
+            if not os.path.isfile(spec.origin):
+                return False  # it is in an archive, such as a zip file
             self._add(name, os.path.abspath(spec.origin), is_package=spec.submodule_search_locations is not None)
             return True
         if spec.origin is None and spec.submodule_search_locations is not None:
@@ -222,6 +249,7 @@ class _Search:
                 level = len(base) - len(base.lstrip("."))
                 parts = package.split(".") if package else []
                 if level > len(parts) + (self._path is not None):  # a packed file's folder is its package
+                    self.leads_above = True
                     continue
                 base = ".".join(filter(None, [*parts[: max(0, len(parts) - level + 1)], base.lstrip(".")]))
             self._add_named(base)
@@ -240,11 +268,18 @@ class _Search:
         self._todo.clear()
 
 
-def _names_in(code: CodeType) -> Iterator[str]:
+def _code_of(value: Any) -> Any:
+    """The code of a function, a task, a flow or a method; anything else for other values."""
+    function = value.fget if isinstance(value, property) else getattr(value, "fn", value)
+    return getattr(getattr(function, "__func__", function), "__code__", None)
+
+
+def _names_in(code: Any) -> Iterator[str]:
+    if not isinstance(code, CodeType):
+        return
     yield from code.co_names
     for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _names_in(constant)
+        yield from _names_in(constant)
 
 
 def _too_large(sources: dict[str, Source], size: int) -> str:

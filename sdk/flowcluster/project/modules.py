@@ -84,6 +84,12 @@ def using(reference: Reference | None, fetch: Callable[[str], bytes]) -> Iterato
             _users[project.digest] -= 1
 
 
+def in_use() -> list[Project]:
+    """On a worker: the projects whose tasks are executed."""
+    with _lock:
+        return [project for digest, project in _loaded.items() if _users.get(digest)]
+
+
 def _acquire(reference: Reference, fetch: Callable[[str], bytes]) -> Project:
     digest = reference.digest
     with _lock:
@@ -167,9 +173,6 @@ def also_as_loaded(loggers: Sequence[str]) -> tuple[str, ...]:
     if here is None or not loggers:
         return tuple(loggers)
     return (*loggers, *(f"{here[0].root}.{name}" for name in loggers if here[0].has(name)))
-
-
-# The import system.
 
 
 class _Loader(importlib.abc.InspectLoader):

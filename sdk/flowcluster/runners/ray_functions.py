@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -53,9 +54,9 @@ class Functions:
         self._capacity = ray_options.Capacity(is_fixed, offers)
         self._project = SentProject(topic)
         self._lock = threading.Lock()
-        self._codes: dict[SharedPart, Callable[..., Any]] = {}
-        self._plain: dict[SharedPart, Prepared] = {}
-        self._known: dict[SharedPart, list[Prepared]] = {}
+        self._codes: weakref.WeakKeyDictionary[SharedPart, Callable[..., Any]] = weakref.WeakKeyDictionary()
+        self._plain: weakref.WeakKeyDictionary[SharedPart, Prepared] = weakref.WeakKeyDictionary()
+        self._known: weakref.WeakKeyDictionary[SharedPart, list[Prepared]] = weakref.WeakKeyDictionary()
 
     def prepare(self, call: TaskCall) -> Prepared:
         """The function for a run that is submitted now, with the options that hold here.

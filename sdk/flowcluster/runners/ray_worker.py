@@ -6,6 +6,7 @@ which Ray gives to the driver at once because they are small. A small result goe
 
 from __future__ import annotations
 
+import contextvars
 import functools
 import os
 import pickle
@@ -106,8 +107,10 @@ def _result(code: bytes, info: RunInfo, arguments: bytes, upstream: tuple[Any, .
         return [one if type(one) is TaskFailure else unpack(one) for one in upstream]
 
     leave = functools.partial(_packed, info)
+    # A worker executes one task after the other in one thread: what one sets must not reach the next.
+    context = contextvars.copy_context()
     left: tuple[Any, str | None]
-    left = remote.carry_out(code, info, arguments, inputs, _forwarding, ray_project.fetch, leave)
+    left = context.run(remote.carry_out, code, info, arguments, inputs, _forwarding, ray_project.fetch, leave)
     return left
 
 

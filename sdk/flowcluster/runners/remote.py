@@ -16,8 +16,8 @@ from typing import Any
 from flowcluster import child_processes, context, logs, prints, states
 from flowcluster.context import RunInfo
 from flowcluster.nesting import Slot, replace
-from flowcluster.project import modules
-from flowcluster.project.shared import Reference
+from flowcluster.project import modules, plain_pickles
+from flowcluster.project.shared import Reference, public
 from flowcluster.runners.code_cache import CodeCache
 from flowcluster.runners.failure import NamedResult, TaskFailure
 from flowcluster.states import State
@@ -64,11 +64,12 @@ def carry_out(
         left: called with the result, also where the project's modules can be imported; gives what is returned.
     """
     prints.install()  # before a reference to `print` is loaded
-    child_processes.end_with_this_process()
+    child_processes.prepare()
     with contextlib.ExitStack() as project:
         try:
             loading = _codes(code)
             project.enter_context(modules.using(loading.reference, fetch))
+            plain_pickles.install()
         except BaseException as error:
             return left(not_loaded(info, error))
         return left(_carry_out(loading, info, arguments, upstream, forwarding))
@@ -96,6 +97,8 @@ def _carry_out(
         # Beside its function: `sys.exit` in an `asyncio.Task` that it started, for instance.
         state = states.crashed(f"Task run was broken off: {states.describe(error)}", error)
     if not state.is_completed():
+        if shared.topic is not None and (remedy := _remedy(state.data)):
+            state.data.add_note(remedy)
         return TaskFailure(info.name, state)
     return state.data if state.name == "Completed" else NamedResult(state.name, state.data)
 
@@ -113,7 +116,20 @@ def _executed(is_async: bool, execution: Coroutine[Any, Any, State]) -> State:
 def not_loaded(info: RunInfo, error: BaseException) -> TaskFailure:
     """What is left of a run whose code or arguments this process cannot make sense of."""
     message = f"Task run could not be loaded on the worker: {states.describe(error)}"
+    if remedy := _remedy(error):
+        error.add_note(remedy)
+        message = f"{message}. {remedy}"
     return TaskFailure(info.name, states.failed(message, error))
+
+
+def _remedy(error: Any) -> str | None:
+    """What to do about an exception that says that the worker does not have a module; None for any other."""
+    if type(error) is not ModuleNotFoundError or not error.name:
+        return None
+    return (
+        f"Install {public(error.name).partition('.')[0]!r} where the workers run. What comes with the flow run are "
+        "modules below the folder of the script, or below the working directory, that import statements name."
+    )
 
 
 def fill(arguments: Any, upstream: Sequence[Any]) -> Any:

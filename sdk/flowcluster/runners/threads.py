@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import contextvars
 import logging
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 
-from flowcluster import guarding
+from flowcluster import guarding, platforms, waiting
 from flowcluster.waiting import occupying
 
 logger = logging.getLogger("flowcluster.task_runner")
@@ -219,3 +220,12 @@ def _run(job: Job) -> None:
         context.run(function)
     except BaseException as error:
         guarding.quietly(logger.error, "A thread of the task runner went on after an error:", exc_info=error)
+
+
+def _keep_threads_for_calls() -> None:
+    """Keep threads for functions that coroutines call: as many as there are calls, and each for a while after it."""
+    waiting.call_in_thread = ThreadPool(sys.maxsize, linger=1.0).submit
+
+
+_keep_threads_for_calls()
+platforms.after_fork(_keep_threads_for_calls)  # a process that is forked has none of these threads

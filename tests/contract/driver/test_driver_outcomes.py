@@ -92,6 +92,10 @@ def test_async_flow_runs(drive: Any, flows: str) -> None:
         ("exits", ("Crashed", "FlowExited", 3)),
         ("exits_in_task", ("Crashed", "FlowExited", 4)),
         ("interrupted", ("Cancelled", "Cancelled", 3)),
+        ("interrupted_in_its_hook", ("Completed", "FlowCompleted", 0)),
+        ("failed_and_interrupted_in_its_hook", ("Failed", "FlowFailed", 1)),
+        ("stopped", ("Failed", "FlowFailed", 1)),
+        ("late", ("Failed", "FlowFailed", 1)),
         ("greetings", ("Failed", "InvalidParameters", 222)),
         ("nothing", ("Failed", "EntrypointNotFound", 222)),
         ("function", ("Failed", "EntrypointNotFound", 222)),
@@ -107,8 +111,8 @@ def test_every_end_has_its_reason(drive: Any, flows: str, entrypoint: str, expec
 @pytest.mark.parametrize(
     ("entrypoint", "message"),
     [
-        ("boom", "ValueError: no way (driver_outcomes.py:38 in boom)"),
-        ("two_of_three", "1/3 states failed. The first: KeyError: 'lost key' (driver_outcomes.py:17 in bad)"),
+        ("boom", "ValueError: no way (driver_outcomes.py:41 in boom)"),
+        ("two_of_three", "1/3 states failed. The first: KeyError: 'lost key' (driver_outcomes.py:20 in bad)"),
         ("exits", "the flow called sys.exit(3)"),
         ("exits_in_task", "the flow called sys.exit(4)"),
         ("greetings", "Flow 'greetings': parameter 'names' is missing."),

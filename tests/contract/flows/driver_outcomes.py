@@ -1,6 +1,9 @@
 """Flows for a driver: each way in which one can end, and results of several kinds."""
 
+import os
+import signal
 import sys
+import threading
 from typing import Any
 
 from flowcluster import flow, task
@@ -68,6 +71,52 @@ def two_of_three() -> None:
 @flow
 def interrupted() -> None:
     raise KeyboardInterrupt
+
+
+def raise_interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+@flow(on_completion=[raise_interrupt])
+def interrupted_in_its_hook() -> int:
+    return 3
+
+
+@flow(on_failure=[raise_interrupt])
+def failed_and_interrupted_in_its_hook() -> int:
+    raise ValueError("no way")
+
+
+class Stop(BaseException):
+    pass
+
+
+@flow
+def stopped() -> None:
+    raise Stop("enough")
+
+
+class Late(Exception):
+    pass
+
+
+is_late = threading.Event()
+
+
+@task
+def too_slow() -> None:
+    os.kill(os.getpid(), signal.SIGUSR1)
+    is_late.wait(60)
+
+
+def raise_late(*_: Any) -> None:
+    raise Late("took too long")
+
+
+@flow(on_failure=[lambda *_: is_late.set()])
+def late() -> None:
+    signal.signal(signal.SIGUSR1, raise_late)
+    too_slow.submit()
 
 
 @flow

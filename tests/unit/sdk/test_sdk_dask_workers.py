@@ -112,7 +112,7 @@ def act_as_worker(pids: Any, is_nanny_alive: bool) -> None:
 
     side = WorkerSide()
     side.setup(SimpleNamespace(nanny="tcp://127.0.0.1:1"))
-    child_processes.end_with_this_process()
+    child_processes.prepare()
     started = []
     for way in ("fork", "spawn", "forkserver"):
         context: Any = multiprocessing.get_context(way)

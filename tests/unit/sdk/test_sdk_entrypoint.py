@@ -62,3 +62,28 @@ def test_packed_package_is_imported_from_its_archive(folder: Path, tmp_path_fact
     project = finding.find(pickling.scripts)
     assert project is not None
     assert {"shop_of_test", "shop_of_test.tax"} <= set(project.sources)
+
+
+def test_file_of_a_link_imports_what_is_beside_it(folder: Path) -> None:
+    (folder / "real").mkdir()
+    (folder / "real" / "tax_of_test.py").write_text("RATE = 0.19\n")
+    (folder / "real" / "flow_of_test.py").write_text(FLOW.format("tax_of_test"))
+    (folder / "link_of_test.py").symlink_to(folder / "real" / "flow_of_test.py")
+
+    assert entrypoint.load("link_of_test.py:run").fn() == 0.19
+
+
+def test_packed_package_whose_file_imports_from_above_is_loaded_from_its_archive(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    author = tmp_path_factory.mktemp("author") / "shop_of_test"
+    (author / "jobs").mkdir(parents=True)
+    for name in ("__init__.py", "jobs/__init__.py"):
+        (author / name).touch()
+    (author / "tax.py").write_text("RATE = 0.19\n")
+    (author / "jobs" / "daily.py").write_text(FLOW.format("..tax"))
+    code = packing.packed(str(author / "jobs" / "daily.py"))
+    for name, content in code.files().items():
+        (folder / name).write_bytes(content)
+
+    assert entrypoint.load(code.entrypoint("run")).fn() == 0.19

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import subprocess
+import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from flowcluster import states
+from flowcluster import flow, states, task
 from flowcluster.futures import AsyncTaskFuture, TaskFuture
+from flowcluster.states import StateType
 from flowcluster.waiting import drive, wait_async, wait_blocking, when_all
 
 
@@ -126,3 +130,51 @@ def test_driving_refuses_to_suspend() -> None:
 
     with pytest.raises(RuntimeError, match="suspended"):
         drive(suspends())
+
+
+def test_async_flow_needs_no_thread_of_the_loops_executor() -> None:
+    """Code of the user may keep all of them, for instance in functions that wait for the flow."""
+    release = threading.Event()
+
+    @task(retries=1, retry_condition=lambda *_: False)
+    async def fail() -> None:
+        raise ValueError("no")
+
+    @flow(on_completion=[lambda *_: release.set()])
+    async def body() -> Any:
+        return [type(await fail.submit().result(raise_on_failure=False)), (await fail(return_state=True)).type]
+
+    async def main() -> Any:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        kept = loop.run_in_executor(None, release.wait, 30)
+        result = await body()
+        return result, await kept
+
+    assert asyncio.run(main()) == ([ValueError, StateType.FAILED], True)
+
+
+def test_async_flow_runs_in_a_thread_while_the_main_thread_ends() -> None:
+    program = """
+import asyncio, threading
+from flowcluster import flow, task
+
+main_thread = threading.main_thread()
+
+@task
+async def double(number):
+    return 2 * number
+
+@flow
+async def body():
+    return await double.submit(2).result()
+
+def run():
+    main_thread.join(60)
+    print(main_thread.is_alive(), asyncio.run(body()))
+
+threading.Thread(target=run).start()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+
+    assert done.stdout == "False 4\n", done.stderr

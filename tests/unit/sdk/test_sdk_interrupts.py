@@ -12,6 +12,7 @@ import pytest
 
 from flowcluster import flow, task
 from flowcluster.states import StateType
+from flowcluster.task_runners import ConcurrentTaskRunner
 
 
 @task
@@ -111,3 +112,50 @@ def test_second_interrupt_ends_the_wait_for_callbacks() -> None:
 
     assert is_waiting
     assert str(raised.value) == ""
+
+
+def raise_interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+class RunnerInterruptedAtItsEnd(ConcurrentTaskRunner):
+    def close(self, cancel: bool = False) -> None:
+        super().close(cancel)
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    "options", [{"on_completion": [raise_interrupt]}, {"task_runner": RunnerInterruptedAtItsEnd()}]
+)
+def test_run_that_is_interrupted_after_its_end_stays_completed(
+    options: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "flowcluster")
+
+    @flow(**options)
+    def body() -> int:
+        return 3
+
+    with pytest.raises(KeyboardInterrupt):
+        body()
+
+    assert "Finished in state Completed()" in caplog.text
+
+
+def test_async_run_that_is_cancelled_in_its_hook_stays_completed(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "flowcluster")
+    cancels: list[Any] = []
+
+    def cancel(*_: Any) -> None:
+        loop, run = cancels
+        loop.call_soon_threadsafe(run.cancel)
+
+    @flow(on_completion=[cancel])
+    async def body() -> int:
+        cancels.extend((asyncio.get_running_loop(), asyncio.current_task()))
+        return 3
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(body())
+
+    assert "Finished in state Completed()" in caplog.text

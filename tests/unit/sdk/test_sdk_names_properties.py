@@ -230,7 +230,7 @@ class TestPacking:
         file = tmp_path_factory.getbasetemp() / "packed.py"
         file.write_bytes(content)
 
-        assert packing.packed(str(file)) == ("packed.py", content, {})
+        assert packing.packed(str(file)) == packing.Code("packed.py", content)
 
     @given(FILE_NAMES)
     def test_name_that_a_config_map_does_not_take_is_refused(

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import datetime
 import types
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import attrs
 import pydantic
 import pytest
 
-from flowcluster import allow_failure, opaque, quote, states
+from flowcluster import allow_failure, opaque, quote, shapes, states
 from flowcluster.engine import inputs
 from flowcluster.futures import TaskFuture
 from flowcluster.nesting import Slot, replace, snapshot
@@ -291,6 +293,49 @@ def test_long_chain_arrives_as_it_is_or_is_refused() -> None:
         inputs.values_of(chain)
     while chain is not None:  # not one call for each, at its end
         chain = chain.parent
+
+
+PAIRS: dict[str, Callable[[Any], Any]] = {
+    "list": lambda value: [value, value],
+    "tuple": lambda value: (value, value),
+    "dict": lambda value: {"one": value, "other": value},
+    "dataclass": lambda value: Node(value, value),
+    "namespace": lambda value: types.SimpleNamespace(one=value, other=value),
+}
+
+
+def parts_of(pair: Any) -> tuple[Any, Any]:
+    """Return both values of what `PAIRS` makes."""
+    parts = pair.values() if isinstance(pair, dict) else shapes.shape_of(type(pair)).parts(pair)  # type: ignore[union-attr]
+    one, other, *_ = parts
+    return one, other
+
+
+@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize("look", [inputs.values_of, inputs.futures_in, snapshot])
+def test_containers_that_others_share_are_looked_at_once(name: str, look: Callable[[Any], Any]) -> None:
+    """Each of 200 containers is in the next one twice: there are 2**200 ways to the innermost one."""
+    for leaf in (datetime.date(2020, 1, 1), settled(1)):
+        value: Any = [leaf]
+        for _ in range(200):
+            value = PAIRS[name](value)
+
+        look(value)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_container_with_a_future_that_others_share_stays_one(name: str) -> None:
+    shared = [settled(1)]
+    pair = PAIRS[name](PAIRS[name](shared))
+
+    one, other = parts_of(inputs.values_of(pair))
+    assert one is other
+    assert parts_of(one)[0] is parts_of(one)[1]
+    assert parts_of(one)[0] == [1]
+
+    copy = parts_of(parts_of(snapshot(pair))[0])[0]
+    shared.append(settled(2))
+    assert len(copy) == 1
 
 
 def test_snapshot_copies_what_leads_to_futures_and_keeps_the_rest() -> None:

@@ -97,6 +97,21 @@ def test_option_of_other_tools_is_refused_with_ours(decorate: Any, option: str, 
         decorate(**{option: True})(lambda: None)
 
 
+@pytest.mark.parametrize(
+    ("decorate", "option", "instead"),
+    [
+        (flow, "result_storage", "FLOWCLUSTER_RESULT_STORAGE"),
+        (task, "on_crashed", "on_failure is called"),
+        (task, "on_cancellation", "add_done_callback"),
+    ],
+)
+def test_option_of_flows_or_tasks_only_is_refused_with_what_the_other_has(
+    decorate: Any, option: str, instead: str
+) -> None:
+    with pytest.raises(TypeError, match=f"has no option '{option}': .*{instead}"):
+        decorate(**{option: True})(lambda: None)
+
+
 @pytest.mark.parametrize("runner", [SequentialTaskRunner, ConcurrentTaskRunner])
 def test_task_that_returns_a_state_ends_in_it(runner: Any) -> None:
     @task(retries=1)

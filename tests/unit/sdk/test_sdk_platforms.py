@@ -168,12 +168,27 @@ def on_windows(program: str, *arguments: str) -> list[str]:
 def test_windows_gets_what_is_closest_to_what_it_lacks() -> None:
     program = """
 platforms.after_fork(print)
-lock = FileLock("never/made")
-print(platforms.has_parent(os.getppid()), platforms.has_room(1), platforms.is_in_foreground(2), lock.try_to_lock())
-print("start_new_session" in platforms.beyond_ctrl_c(), os.path.exists("never"))
-lock.unlock()
+print(platforms.has_parent(os.getppid()), platforms.has_room(1), platforms.is_in_foreground(2))
+print("start_new_session" in platforms.beyond_ctrl_c())
 """
-    assert on_windows(program) == ["None True True True", "False False"]
+    assert on_windows(program) == ["None True True", "False"]
+
+
+def test_windows_locks_files_by_its_own_locks(tmp_path: Path) -> None:
+    program = """
+import threading
+path = os.path.join(sys.argv[1], "made", "key.lock")
+first, second, third = FileLock(path), FileLock(path), FileLock(path)
+print(first.try_to_lock(), second.try_to_lock())
+has_third = threading.Event()
+third.when_locked(has_third.set)
+first.unlock()
+print(has_third.wait(60), second.try_to_lock())
+third.unlock()
+print(os.path.exists(path), second.try_to_lock())
+second.unlock()
+"""
+    assert on_windows(program, str(tmp_path)) == ["True False", "True False", "False True"]
 
 
 def test_agent_on_windows_sees_whether_its_driver_has_ended() -> None:

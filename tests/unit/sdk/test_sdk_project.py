@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import pickle
+import shelve
 import subprocess
 import sys
-from collections.abc import Iterator
+import types
+import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flowcluster import pickling
+from flowcluster import context, pickling, task
 from flowcluster.engine.hashing import Hasher
-from flowcluster.project import finding, modules
+from flowcluster.project import finding, modules, plain_pickles
 from flowcluster.project.shared import PREFIX, Project, Reference, Source, cleaned, public
+from flowcluster.runners.base import SharedPart
 
 
 @pytest.fixture
@@ -64,7 +69,13 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
     for name in ("_loaded", "_users"):
         monkeypatch.setattr(modules, name, {})
+    for module in (pickle, sys.modules["_pickle"], shelve):
+        for name in ("dumps", "dump", "loads", "load", "Pickler", "Unpickler"):
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, getattr(module, name))
+    monkeypatch.setattr(pickle._Unpickler, "find_class", pickle._Unpickler.find_class)
     yield
+    vars(pickle)["_Pickler"].reducer_override = None
     for name in [name for name in sys.modules if name.startswith(PREFIX)]:
         del sys.modules[name]
 
@@ -111,6 +122,57 @@ class TestFinding:
 
         assert names == {"shop", "shop.prices", "shop.plugins", "shop.plugins.one", "shop.sub"}
 
+    @pytest.mark.parametrize("way", ["link", "module of a package"])
+    def test_module_belongs_that_the_script_imports_from_where_python_looks(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch, way: str
+    ) -> None:
+        """Beside the file that a link leads to; beside the package, as in ``python -m shop.report``."""
+        write(folder, real_slash_beside="", real_slash_shop_slash_report="import beside\n")
+        script = types.ModuleType("script_of_test")
+        if way == "link":
+            (folder / "bin").mkdir()
+            (folder / "bin" / "report").symlink_to(folder / "real" / "report.py")
+            (folder / "real" / "report.py").write_text("import beside\n")
+            script.__file__ = str(folder / "bin" / "report")
+        else:
+            script.__file__, script.__package__ = str(folder / "real" / "shop" / "report.py"), "shop"
+        monkeypatch.setitem(sys.modules, "script_of_test", script)
+        monkeypatch.syspath_prepend(str(folder / "real"))
+        (folder / "elsewhere").mkdir()
+        monkeypatch.chdir(folder / "elsewhere")
+
+        project = finding.find({"script_of_test"})
+
+        assert project is not None
+        assert project.sources["beside"].path == str(folder / "real" / "beside.py")
+
+    @pytest.mark.parametrize(
+        "code",
+        [
+            "def run():\n    import beside\n",
+            "@task\ndef run():\n    from beside import x\n",
+            "def run():\n    def inner(): import beside\n    return inner\n",
+            "class Report:\n    def run(self):\n        import beside\n",
+            "class Report:\n    @task\n    def run(self):\n        import beside\n",
+            "class Report:\n    @staticmethod\n    def run():\n        import beside\n",
+            "class Report:\n    @property\n    def run(self):\n        import beside\n",
+        ],
+    )
+    def test_module_belongs_when_code_of_a_session_imports_it(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch, code: str
+    ) -> None:
+        """A notebook, ``python -c`` and a script from standard input have no file."""
+        write(folder, beside="", other="")
+        session = types.ModuleType("session_of_test")
+        monkeypatch.setitem(sys.modules, "session_of_test", session)
+        exec(f"from flowcluster import task\n{code}", vars(session))
+
+        project = finding.find({"session_of_test"})
+
+        assert project is not None
+        assert "beside" in project.sources
+        assert "other" not in project.sources
+
     def test_folder_without_init_belongs_as_far_as_it_is_imported(self, folder: Path) -> None:
         write(folder, first="from shop.prices import tax\n", shop_slash_prices="tax = 1\n", shop_slash_other="")
         importlib.import_module("first")
@@ -129,6 +191,33 @@ class TestFinding:
         importlib.import_module("installed")
 
         assert "installed" not in found()
+
+    def test_module_in_a_zip_file_does_not_belong(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        write(folder, first="import zipped\n")
+        with zipfile.ZipFile(folder / "modules.zip", "w") as archive:
+            archive.writestr("zipped.py", "")
+        monkeypatch.syspath_prepend(str(folder / "modules.zip"))
+        importlib.import_module("first")
+        importlib.import_module("zipped")
+
+        names = found()
+
+        assert "first" in names
+        assert "zipped" not in names
+
+    def test_package_with_a_name_of_the_standard_library_belongs_when_it_is_imported_later(self, folder: Path) -> None:
+        write(
+            folder,
+            first="def run():\n    from antigravity import tools\n    import this\n",
+            antigravity_slash___in__="",
+            antigravity_slash_tools="",
+        )
+        importlib.import_module("first")
+
+        names = found()
+
+        assert {"antigravity", "antigravity.tools"} <= set(names)
+        assert "this" not in names
 
     def test_large_file_does_not_belong_when_no_statement_imports_it(
         self, folder: Path, monkeypatch: pytest.MonkeyPatch
@@ -271,6 +360,130 @@ class TestWorker:
         assert kept[0] is projects[0]
         assert kept[1:] == projects[-modules.KEPT + 1 :]
         assert f"{projects[1].root}.beside" not in sys.modules
+
+
+CLASSES = """
+import enum, functools
+class Outer:
+    class Inner:
+        def __init__(self, number): self.number = number
+        def __eq__(self, other): return type(other) is type(self) and other.number == self.number
+class Colour(enum.Enum):
+    RED = 1
+def function(): return 1
+@functools.cache
+def cached(): return 2
+def things(): return [Outer.Inner(3), Outer, Colour.RED, function, cached]
+"""
+
+
+def by_functions(things: Any) -> tuple[bytes, Any]:
+    data = pickle.dumps(things)
+    return data, pickle.loads(data)
+
+
+def by_file(things: Any) -> tuple[bytes, Any]:
+    file = io.BytesIO()
+    pickle.dump(things, file)
+    file.seek(0)
+    return file.getvalue(), pickle.load(file)
+
+
+def by_library(things: Any) -> tuple[bytes, Any]:
+    """As a library does whose classes are derived from those that Python has in Python."""
+    python: Any = pickle
+    own_pickler, own_unpickler = type("Own", (python._Pickler,), {}), type("Own", (python._Unpickler,), {})
+    file = io.BytesIO()
+    own_pickler(file).dump(things)
+    file.seek(0)
+    return file.getvalue(), own_unpickler(file).load()
+
+
+def by_shelf(things: Any) -> tuple[bytes, Any]:
+    kept: dict[bytes, bytes] = {}
+    shelf: shelve.Shelf[Any] = shelve.Shelf(kept)
+    shelf["key"] = things
+    return kept[b"key"], shelf["key"]
+
+
+def by_imported_name(things: Any) -> tuple[bytes, Any]:
+    """As a function does whose script has imported names from `pickle`."""
+    dumps, loads = pickle.loads(DUMPS), pickle.loads(LOADS)
+    data = dumps(things)
+    return data, loads(data)
+
+
+DUMPS, LOADS = pickle.dumps(pickle.dumps), pickle.dumps(pickle.loads)
+
+
+@pytest.mark.parametrize("way", [by_functions, by_file, by_library, by_shelf, by_imported_name])
+def test_pickle_of_a_task_has_names_that_other_processes_know(
+    folder: Path, worker: None, way: Callable[[Any], tuple[bytes, Any]]
+) -> None:
+    project = project_of(beside=CLASSES)
+    with using(project):
+        plain_pickles.install()
+        things = modules.resolve("", "beside", "things")()
+        data, loaded = way(things)
+
+    assert loaded == things
+    assert PREFIX.encode() not in data
+    write(folder, beside=CLASSES)
+    assert pickle.loads(data) == importlib.import_module("beside").things()
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_task_reads_a_pickle_of_another_process(folder: Path, worker: None, protocol: int) -> None:
+    write(folder, beside=CLASSES)
+    beside = importlib.import_module("beside")
+    data = pickle.dumps([beside.Colour.RED, beside.function, beside.Outer], protocol)
+    of_older_version = b"c_flowcluster_0123456789abcdef.beside\nfunction\n."
+    del sys.modules["beside"]
+    (folder / "beside.py").unlink()
+
+    with using(project_of(beside=CLASSES)):
+        plain_pickles.install()
+        things = modules.resolve("", "beside", "things")()
+        assert pickle.loads(data) == [things[2], things[3], things[1]]
+        assert pickle.loads(of_older_version) is things[3]
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 5])
+def test_task_pickles_what_its_script_defines(worker: None, protocol: int) -> None:
+    """On a worker, the name leads to nothing; the process that runs the script knows it."""
+    script: dict[str, Any] = {"__name__": "script_of_test"}
+    exec(f"{CLASSES}\ndef task_function(): return things", script)
+    module = types.ModuleType("script_of_test")
+    module.__dict__.update(script)
+    pickling.scripts.add("script_of_test")
+    sys.modules["script_of_test"] = module
+    of_script = pickle.dumps([module.Colour.RED, module.Outer, module.function], protocol)
+    del sys.modules["script_of_test"]
+    spec = task(script["task_function"]).spec
+    run = context.TaskContext(SharedPart(spec, "run", "flow", "", 20), context.RunInfo("run-0"), None)
+
+    plain_pickles.install()
+    token = context.current.set(run)
+    try:
+        things = script["things"]()
+        data = pickle.dumps(things, protocol)
+        assert pickle.loads(of_script) == [things[2], things[1], things[3]]
+    finally:
+        context.current.reset(token)
+        pickling.scripts.discard("script_of_test")
+
+    loaded = pickle.loads(data)
+    assert [loaded[0].number, loaded[2].value, loaded[3](), loaded[4]()] == [3, 1, 1, 2]
+    assert loaded[:2] == things[:2]
+
+
+def test_task_pickles_other_things_as_usual(worker: None) -> None:
+    things = [1, "a", {"b": (2.5, None)}, os.path.join, dict, pickle.PickleError]
+    usual = pickle.dumps(things)
+    with using(project_of(beside="")):
+        plain_pickles.install()
+        assert pickle.dumps(things) == usual
+        assert repr(pickle.loads(usual)) == repr(things)
 
 
 def test_worker_reads_what_the_flow_process_pickled(folder: Path, worker: None) -> None:

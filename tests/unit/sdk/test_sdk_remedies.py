@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from flowcluster import task
+from flowcluster import logs, task
 from flowcluster.clusters.main_guard import starts_local_processes
 from flowcluster.context import RunInfo
+from flowcluster.engine.execution import execute
 from flowcluster.errors import ClusterNotStarted
-from flowcluster.runners import arguments
+from flowcluster.runners import arguments, remote
 from flowcluster.runners.base import SharedPart, TaskCall
 from flowcluster.task_runners import DaskTaskRunner, RayTaskRunner
 from flowcluster.unpicklable import culprit
@@ -55,6 +56,49 @@ def test_missing_package_is_named_with_what_to_install(
     assert caught.value.__cause__ is None
 
 
+@pytest.mark.parametrize(
+    ("runner", "name"), [("DaskTaskRunner", "dask"), ("DaskTaskRunner", "distributed"), ("RayTaskRunner", "ray")]
+)
+def test_file_with_the_name_of_a_package_is_named(runner: str, name: str, tmp_path: Path) -> None:
+    (tmp_path / f"{name}.py").write_text("raise SystemExit('imported')\n")
+    program = f"from flowcluster.task_runners import {runner}\n{runner}().duplicate().open()"
+
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert f"{runner} needs the package '{name}', and Python imports the file {tmp_path / name}.py" in done.stderr
+
+
+@task
+def use_missing() -> None:
+    import missing.part  # type: ignore[import-not-found]  # noqa: F401 - the test's subject
+
+
+class MissingArgument:
+    def __reduce__(self) -> Any:
+        return __import__, ("missing.part",)
+
+
+@task
+def ignore(value: object) -> None:
+    pass
+
+
+@pytest.mark.parametrize(("used", "values"), [(use_missing, ()), (ignore, (MissingArgument(),))])
+def test_module_that_a_worker_lacks_is_reported_with_what_to_do(used: Any, values: tuple[Any, ...]) -> None:
+    shared = SharedPart(used.spec, "run", "flow", "another process", 20)
+    shared.topic = "topic"
+    call = TaskCall(execute, shared, "key", RunInfo("run-0"), values, {}, [], lambda: None)
+    handler = logs.ForwardHandler(lambda *_: None)
+
+    failure = remote.carry_out(
+        arguments.dump_code(call), call.info, arguments.dump(call), tuple, lambda: handler, lambda place: b""
+    )
+
+    error = failure.state().exception()
+    assert type(error) is ModuleNotFoundError
+    assert error.__notes__[0].startswith("Install 'missing' where the workers run.")
+
+
 CALL = "from flowcluster.clusters.main_guard import require_guard\ndef go(): require_guard('It')\n"
 
 SCRIPTS = [
@@ -82,6 +126,15 @@ def test_script_without_a_guard_is_refused_with_the_line(code: str, line: int | 
     else:
         assert f"It starts processes that import {file} again, and line {line} would start" in done.stderr
         assert 'under: if __name__ == "__main__":' in done.stderr
+
+
+def test_script_from_standard_input_needs_no_guard_and_has_no_file_that_processes_look_for() -> None:
+    script = CALL + "go()\nimport multiprocessing.spawn\nprint(multiprocessing.spawn.get_preparation_data('x').keys())"
+
+    done = subprocess.run([sys.executable, "-"], input=script, capture_output=True, text=True, check=True)
+
+    assert "main_path" not in done.stdout
+    assert "init_main" not in done.stdout
 
 
 def test_only_processes_need_a_guard() -> None:
@@ -147,7 +200,9 @@ def test_what_a_function_uses_and_cannot_travel_is_found(
     import cloudpickle
 
     from flowcluster import pickling
+    from flowcluster.project import modules
 
+    monkeypatch.setattr(modules, "_names", frozenset())  # no earlier test has made this module a project's
     monkeypatch.setattr(pickling, "scripts", {__name__})
     pickling.dumps(None)  # this module is registered from here on
     try:

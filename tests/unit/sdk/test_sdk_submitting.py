@@ -209,6 +209,43 @@ class TestPacking:
         assert made.config_map["data"] == {"flows.py": file.read_text(), "prices.py": "import tax\n", "tax.py": ""}
         assert archive.namelist() == ["helpers/__init__.py", "helpers/more.py"]
 
+    def test_modules_below_the_working_directory_go_along_where_python_finds_them(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As with a folder ``src`` beside that of the flows; also for a link to the file."""
+        for name in ("flows/steps_of_test.py", "src/shop_of_test/__init__.py", "src/unused_of_test.py"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).touch()
+        (tmp_path / "flows" / "daily.py").write_text("import shop_of_test, steps_of_test, unittest\n")
+        (tmp_path / "daily.py").symlink_to(tmp_path / "flows" / "daily.py")
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.syspath_prepend(str(tmp_path / "src"))
+
+        for file in ("flows/daily.py", "daily.py"):
+            code = packed(file)
+            assert set(code.files()) == {"daily.py", "steps_of_test.py", ARCHIVE}
+            assert zipfile.ZipFile(io.BytesIO(code.modules[ARCHIVE])).namelist() == ["shop_of_test/__init__.py"]
+
+    def test_file_that_imports_from_above_its_folder_goes_along_as_a_module(self, tmp_path: Path) -> None:
+        """With its package as a whole; where there is none, it is refused."""
+        for name in ("__init__.py", "rates.py", "jobs/__init__.py", "jobs/steps.py"):
+            (tmp_path / "etl_of_test" / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "etl_of_test" / name).touch()
+        file = tmp_path / "etl_of_test" / "jobs" / "daily.py"
+        file.write_text("from .steps import step\n")
+        (file.parent / "steps.py").write_text("from ..rates import RATE\n")
+
+        code = packed(str(file))
+
+        assert code.entrypoint("main") == "etl_of_test.jobs.daily:main"
+        (archive,) = code.files().values()
+        assert zipfile.ZipFile(io.BytesIO(archive)).namelist() == [
+            f"etl_of_test/{name}.py" for name in ("__init__", "jobs/__init__", "jobs/daily", "jobs/steps", "rates")
+        ]
+        (file.parent / "__init__.py").unlink()
+        with pytest.raises(ValueError, match="imports relatively from above its folder, which is in no package"):
+            packed(str(file))
+
     def test_what_no_config_map_can_hold_is_refused(self, tmp_path: Path) -> None:
         """By file and size, with what to do."""
         file = tmp_path / "flows.py"

@@ -7,7 +7,16 @@ import sys
 
 #: Takes away what Python does not have on Windows, after the standard library was imported.
 WITHOUT_POSIX = """
-import asyncio, concurrent.futures, logging.config, multiprocessing, os, signal, subprocess, sys, tempfile
+import asyncio, concurrent.futures, errno, fcntl, logging.config, multiprocessing, os, signal, subprocess, sys, tempfile
+import types
+
+def lock(descriptor, mode, size, locks=fcntl):
+    try:
+        locks.flock(descriptor, locks.LOCK_EX | locks.LOCK_NB)
+    except BlockingIOError:
+        raise PermissionError(errno.EACCES, "Permission denied") from None
+
+sys.modules["msvcrt"] = types.SimpleNamespace(locking=lock, LK_NBLCK=2)
 
 def refuse(*_):
     raise NotImplementedError

@@ -1,6 +1,9 @@
 """A script with modules beside it: called with a kind of cluster and its address."""
 
+import multiprocessing
+import pickle
 import sys
+from dataclasses import dataclass
 
 import prices
 from prices import Item
@@ -45,6 +48,29 @@ def fail() -> None:
     raise prices.PriceError("no price")
 
 
+@dataclass
+class Priced:
+    item: Item
+
+
+def priced(item: Item) -> Priced:
+    return Priced(Item(item.name, item.net, prices.with_tax(item.net)))
+
+
+@task
+def in_processes(way: str, item: Item) -> bool:
+    with multiprocessing.get_context(way).Pool(1) as pool:
+        gross = pool.apply_async(prices.with_tax, [item.net]).get(60)
+        return bool(pool.apply_async(priced, [item]).get(60) == Priced(Item(item.name, item.net, gross)))
+
+
+@task
+def written(data: bytes) -> bytes:
+    priced = pickle.loads(data)
+    assert (type(priced), type(priced.item)) == (Priced, Item)
+    return pickle.dumps(priced)
+
+
 @flow
 def price_list() -> str:
     item = Item("chair", 10.0)
@@ -53,6 +79,9 @@ def price_list() -> str:
     print("large", count.submit(items).result(), type(items.result()[0]) is Item)
     print("inside", inside.submit().result())
     print(f"nested {nested.submit(item).result():.2f}")
+    print("processes", *(in_processes.submit(way, item).result() for way in ("fork", "spawn")))
+    data = written.submit(pickle.dumps(Priced(item))).result()
+    print("pickled", pickle.loads(data) == Priced(item), b"_flowcluster" in data)
     state = fail.submit().wait()
     assert state is not None
     print("error", type(state.data) is prices.PriceError, state.data)

@@ -1,0 +1,50 @@
+"""The modules that go along with the file of a flow that is submitted to Kubernetes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NamedTuple
+
+from flowcluster.project import files
+from flowcluster.project.finding import Search
+from flowcluster.project.shared import Source
+
+
+class Files(NamedTuple):
+    """What a file needs.
+
+    Attributes:
+        sources: modules, by their names.
+        module: name of the file as one of them, if it can only be imported as a part of its package; else empty.
+    """
+
+    sources: dict[str, Source]
+    module: str
+
+
+def files_for(script: str) -> Files:
+    """The modules that the import statements of the file `script` lead to, by the rule for a flow run's project.
+
+    Raises ValueError if the file imports from above its folder and is in no package.
+    """
+    folders = [os.path.dirname(path) for path in (os.path.abspath(script), os.path.realpath(script))]
+    here = os.path.abspath(os.getcwd())
+    elsewhere = [os.path.abspath(entry) for entry in sys.path]
+    path = [*folders, *(entry for entry in elsewhere if f"{entry}{os.sep}".startswith(f"{here}{os.sep}"))]
+    own = os.path.splitext(os.path.basename(script))[0]
+    search = Search({*folders, here}, frozenset({own}), path)
+    search.imports_of(script, "", files.read(script))
+    search.follow()
+    if not search.leads_above:
+        return Files(search.sources, "")
+    top, package = files.package_of(script)
+    if not package:
+        raise ValueError(
+            f"{script} or a module beside it imports relatively from above its folder, which is in no package: add "
+            "__init__.py files."
+        )
+    module = f"{package}.{own}"
+    search = Search({top, here}, frozenset(), [top, *path])
+    search.add(module)
+    return Files(search.sources, module)
