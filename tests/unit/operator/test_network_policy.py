@@ -93,7 +93,7 @@ def test_ray_cluster_of_no_run_reaches_the_driver_that_is_a_node_of_it() -> None
 
 
 @pytest.mark.parametrize("others", [{"parent": PARENT.uid}, {"host": HOST.uid}])
-def test_policy_for_the_pods_of_another_run_never_closes_them_to_that_run(others: dict[str, str]) -> None:
+def test_policy_for_the_pods_of_another_run_never_closes_them_to_that_run(others: dict[str, Any]) -> None:
     """The other run may have no policy of its own: the chart's value was off when it started."""
     policies = bodies(network_policies(OWN, **others))
     other = PARENT if "parent" in others else HOST
