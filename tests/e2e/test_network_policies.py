@@ -9,7 +9,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
+import urllib.error
+import urllib.request
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
@@ -40,6 +44,9 @@ SCHEDULER, HEAD = {8786, 8787}, {6379, 8265, 10001}
 LEADER_PORTS = {"Dask": SCHEDULER, "Ray": HEAD}
 #: Path of each dashboard, and the status of its answer to a request without the run's token.
 DASHBOARDS = {"Dask": (8787, "status", 200), "Ray": (8265, "nodes", 401)}
+
+#: How many attempts ended ``open``, ``closed`` or with ``no answer``.
+Outcomes = Counter[str]
 
 both_kinds = pytest.mark.parametrize("kind", ["Dask", "Ray"])
 
@@ -73,6 +80,12 @@ class Fenced:
         """Return the pod of the scheduler or head of one of the runs."""
         return self.pods(kind)[names.LEADERS[kind]]
 
+    def service(self, kind: str) -> Target:
+        """Return the name and the port of the Service of the scheduler or head of one of the runs."""
+        address = self.world.status(kind.lower())["cluster"]["address"].rpartition("//")[2]
+        host, _, port = address.partition(":")
+        return host, int(port)
+
     def targets(self, kind: str) -> list[Target]:
         """Return each port on which a pod of the run accepts connections, and of each pod a port that is closed."""
         return [
@@ -100,7 +113,8 @@ def fenced(installed: Installed, enforced: None) -> Iterator[Fenced]:
         )
         for kind in LEADER_PORTS:
             cluster = {"kind": kind, "workers": {"minimum": 1, "maximum": 1}}
-            world.create(FlowRun(kind.lower(), world.flow("annotated.py:later"), None, {"cluster": cluster}).body())
+            flow = world.flow("annotated.py:sends", parameters={"is_held": True})
+            world.create(FlowRun(kind.lower(), flow, None, {"cluster": cluster}).body())
             stack.callback(world.delete, kind.lower())
         for place in (world, elsewhere):
             start_stranger(place, installed.images["runtime"])
@@ -113,11 +127,16 @@ def fenced(installed: Installed, enforced: None) -> Iterator[Fenced]:
 
 
 def use_cluster(world: World, name: str, cluster: dict[str, Any]) -> None:
-    """Run a flow with one task on a cluster, and see that it succeeds."""
-    flow = world.flow("outcomes.py:good", parameters={"x": 4})
+    """Run a flow on a cluster, and see that it succeeds."""
+    flow = world.flow("annotated.py:sends", parameters={"is_held": False})
     world.create(FlowRun(name, flow, None, {"cluster": cluster}).body())
-    status = world.wait_phase(name, "Succeeded", "Failed", seconds=180)
-    assert (status["phase"], (status.get("flow") or {}).get("result")) == ("Succeeded", "8"), status["message"]
+    check_success(world, name)
+
+
+def check_success(world: World, name: str) -> None:
+    """See that a run of `annotated.py:sends` succeeds."""
+    status = world.wait_phase(name, "Succeeded", "Failed", seconds=120)
+    assert (status["phase"], (status.get("flow") or {}).get("result")) == ("Succeeded", "1000000"), status["message"]
 
 
 @both_kinds
@@ -134,22 +153,56 @@ def test_pods_of_a_run_reach_each_other(fenced: Fenced, kind: str) -> None:
         assert {port for (host, port), answer in answers.items() if answer == "open"} >= LEADER_PORTS[kind]
 
 
+@pytest.fixture(scope="module")
+def strangers(fenced: Fenced) -> dict[tuple[str, str], Outcomes]:
+    """What becomes of connections to all ports of a run, by who opens them and by the kind of the run.
+
+    They are opened at the same time, as each attempt lasts for seconds.
+    """
+    elsewhere = Reach(fenced.installed, fenced.elsewhere.namespace)
+    sources = {
+        "the same namespace": (fenced.reach, "stranger"),
+        "another namespace": (elsewhere, "stranger"),
+        "a Dask run": (fenced.reach, fenced.pods("Dask")["worker"].metadata.name),
+        "a Ray run": (fenced.reach, fenced.pods("Ray")["worker"].metadata.name),
+    }
+    targets = {kind: [*fenced.targets(kind), fenced.service(kind)] for kind in LEADER_PORTS}
+    with ThreadPoolExecutor() as pool:
+        found = {
+            (where, kind): pool.submit(reach.outcomes, pod, targets[kind])
+            for where, (reach, pod) in sources.items()
+            for kind in LEADER_PORTS
+            if where != f"a {kind} run"
+        }
+        return {key: future.result() for key, future in found.items()}
+
+
 @both_kinds
-@pytest.mark.parametrize("where", ["world", "elsewhere"])
-def test_pod_of_no_run_reaches_no_port_of_a_run(fenced: Fenced, kind: str, where: str) -> None:
-    """Neither by the address of a pod nor by the name of a Service, from the same namespace and from another one."""
-    namespace = getattr(fenced, where).namespace
-    address = fenced.world.status(kind.lower())["cluster"]["address"].rpartition("//")[2]
-    host, _, port = address.partition(":")
-    targets = [*fenced.targets(kind), (host, int(port))]
-
-    assert Reach(fenced.installed, namespace).outcomes("stranger", targets) == {"no answer": len(targets)}
+@pytest.mark.parametrize("where", ["the same namespace", "another namespace"])
+def test_pod_of_no_run_reaches_no_port_of_a_run(
+    strangers: dict[tuple[str, str], Outcomes], kind: str, where: str
+) -> None:
+    """Neither by the addresses of pods nor by the name of a Service."""
+    assert set(strangers[where, kind]) == {"no answer"}
 
 
-def test_pod_of_another_run_reaches_no_port_of_a_run(fenced: Fenced) -> None:
-    stranger, targets = fenced.pods("Dask")["worker"].metadata.name, fenced.targets("Ray")
+@pytest.mark.parametrize(("where", "kind"), [("a Dask run", "Ray"), ("a Ray run", "Dask")])
+def test_pod_of_another_run_reaches_no_port_of_a_run(
+    strangers: dict[tuple[str, str], Outcomes], kind: str, where: str
+) -> None:
+    assert set(strangers[where, kind]) == {"no answer"}
 
-    assert fenced.reach.outcomes(stranger, targets) == {"no answer": len(targets)}
+
+def test_policy_of_a_user_lets_another_pod_in(fenced: Fenced) -> None:
+    """As docs/clusters.md describes it. What kept the stranger out was the policy of the run, and nothing else."""
+    world, targets = fenced.world, fenced.targets("Dask")
+    own = [{"podSelector": {"matchLabels": {"app": "stranger"}}}]
+    spec = {"podSelector": {"matchLabels": {names.LABEL_RUN: "dask"}}, "ingress": [{"from": own}]}
+    world.networking.create_namespaced_network_policy(world.namespace, {"metadata": {"name": "notebook"}, "spec": spec})
+    wait_until(
+        lambda: "no answer" not in fenced.reach.outcomes("stranger", targets), "the stranger reaches all pods", 60
+    )
+    world.networking.delete_namespaced_network_policy("notebook", world.namespace)
 
 
 @both_kinds
@@ -166,19 +219,36 @@ def test_dashboard_is_reached_through_the_api_server(fenced: Fenced, kind: str) 
     assert answer == status
 
 
-def test_program_outside_uses_a_cluster_by_a_port_forward(world: World, where: dict[str, Any], enforced: None) -> None:
+@both_kinds
+def test_dashboard_is_reached_by_a_port_forward(fenced: Fenced, kind: str) -> None:
+    port, path, status = DASHBOARDS[kind]
+    with fenced.reach.forwarded(fenced.leader(kind).metadata.name, port) as local:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{local}/{path}", timeout=20) as response:
+                answer = response.status
+        except urllib.error.HTTPError as error:
+            with error:
+                answer = error.code
+
+    assert answer == status
+
+
+@pytest.mark.long
+def test_program_outside_uses_a_cluster(world: World, where: dict[str, Any], enforced: None) -> None:
+    """By a port-forward to the relay."""
     with DaskKubernetesCluster(n_workers=1, **where) as cluster, Client(cluster) as dask:
         assert dask.submit(sum, [1, 2]).result(60) == 3
 
 
-@both_kinds
+@pytest.mark.parametrize("kind", ["Dask", pytest.param("Ray", marks=pytest.mark.long)])
 def test_run_uses_the_cluster_of_another_run(fenced: Fenced, kind: str) -> None:
     """On Ray, the head and the workers connect to the driver, too."""
     name = fenced.world.status(kind.lower())["cluster"]["name"]
     use_cluster(fenced.world, f"guest-{kind.lower()}", {"kind": kind, "ref": {"name": name}})
 
 
-@pytest.mark.parametrize("kind", ["Dask", pytest.param("Ray", marks=pytest.mark.long)])
+@pytest.mark.long
+@both_kinds
 def test_run_uses_a_cluster_of_no_run(world: World, installed: Installed, enforced: None, kind: str) -> None:
     """On Ray, the pods of that cluster connect to the driver, and they do not have the labels of a run."""
     foreign = foreign_cluster(kind, installed.images["runtime"])
@@ -187,24 +257,21 @@ def test_run_uses_a_cluster_of_no_run(world: World, installed: Installed, enforc
     world.delete_cluster(foreign)
 
 
-@pytest.mark.parametrize(
-    ("flow", "result"),
-    [("subflows.py:on_dask", 7), pytest.param("subflows.py:both", [3, 7], marks=pytest.mark.long)],
-    ids=["Dask", "Ray and Dask"],
-)
-def test_child_run_is_used_by_the_driver_of_its_parent(world: World, enforced: None, flow: str, result: Any) -> None:
-    world.create(FlowRun("parent", world.flow(flow), None).body())
+@pytest.mark.long
+def test_child_runs_are_used_by_the_driver_of_their_parent(world: World, enforced: None) -> None:
+    """One on Ray, and then one on Dask."""
+    world.create(FlowRun("parent", world.flow("subflows.py:both"), None).body())
     status = world.wait_phase("parent", "Succeeded", "Failed", seconds=180)
 
     assert status["phase"] == "Succeeded", status["message"]
-    assert json.loads(status["flow"]["result"]) == result
-    assert len(world.runs()) == 1 + (len(result) if isinstance(result, list) else 1)
+    assert json.loads(status["flow"]["result"]) == [3, 7]
+    assert len(world.runs()) == 3
 
 
+@pytest.mark.long
 def test_pods_of_a_run_are_open_when_policies_are_left_out(
     world: World, installed: Installed, enforced: None, tmp_path: pathlib.Path
 ) -> None:
-    """What keeps strangers out of the pods of other runs is the policy, and nothing else."""
     start_stranger(world, installed.images["runtime"])
     settings = {"FLOWCLUSTER_NETWORK_POLICIES": "false", "FLOWCLUSTER_OPERATOR_CLASS": "open"}
     with OperatorProcess(
@@ -228,7 +295,5 @@ def test_run_succeeds(fenced: Fenced, kind: str) -> None:
     """The last test of these runs: it lets them end."""
     name = kind.lower()
     wait_until(lambda: fenced.world.holder(name), "the driver renews the Lease of its run", 60)
-    fenced.world.annotate(name, "work")
-    status = fenced.world.wait_phase(name, "Succeeded", "Failed", seconds=120)
-
-    assert (status["phase"], (status.get("flow") or {}).get("result")) == ("Succeeded", "1"), status["message"]
+    fenced.world.annotate(name, "end")
+    check_success(fenced.world, name)

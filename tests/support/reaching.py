@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ UNUSED_PORT = 9
 def start_stranger(world: World, image: str, name: str = "stranger") -> None:
     """Start a pod that belongs to no run, and waits."""
     body = {
-        "metadata": {"name": name},
+        "metadata": {"name": name, "labels": {"app": name}},
         "spec": {
             "automountServiceAccountToken": False,
             "terminationGracePeriodSeconds": 0,
@@ -62,12 +63,25 @@ class Reach:
 
     def run(self, pod: str, *command: str) -> str:
         """Run a command in the first container of a pod; return what it prints."""
-        options: list[str | Path] = [
-            self._kubectl, "--kubeconfig", self._kubeconfig, "--namespace", self._namespace, "exec", pod, "--",
-        ]  # fmt: skip
-        done = subprocess.run([*options, *command], capture_output=True, text=True, timeout=60, check=False)
+        line = [*self._command("exec", pod), "--", *command]
+        done = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+    @contextmanager
+    def forwarded(self, pod: str, port: int) -> Iterator[int]:
+        """In the block, the yielded port of this machine leads to a port of a pod through the API server."""
+        line = self._command("port-forward", f"pod/{pod}", f":{port}")
+        with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            try:
+                first = process.stdout.readline()  # Forwarding from 127.0.0.1:PORT -> PORT
+                yield int(first.partition("127.0.0.1:")[2].partition(" ")[0])
+            finally:
+                process.terminate()
+
+    def _command(self, *arguments: str) -> list[str | Path]:
+        return [self._kubectl, "--kubeconfig", self._kubeconfig, "--namespace", self._namespace, *arguments]
 
     def ports(self, pod: str) -> set[int]:
         """Return the TCP ports on which processes of a pod accept connections from outside of it."""

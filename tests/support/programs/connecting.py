@@ -6,7 +6,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 #: A packet that a policy drops is sent again after one second. One that is not dropped is answered within milliseconds.
-TIMEOUT_SECONDS = 3.5
+TIMEOUT_SECONDS = 2.5
 
 
 def connect(target: tuple[str, int]) -> str:
