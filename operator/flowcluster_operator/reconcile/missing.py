@@ -27,9 +27,9 @@ from flowcluster_operator.settings import Settings
 def missing(observed: Observed, settings: Settings, backend: Backend | None) -> list[Create]:
     """Return the children to create now. Raises `SpecError` for what cannot be built.
 
-    The Lease is first, because it controls all others. What pods cannot start without follows: the driver's account and
-    the run's keys. Cluster and driver come up side by side, and the driver's rights with them: the API server takes
-    long to make those.
+    The Lease is first, because it controls all others. What pods cannot start without follows, the driver's account and
+    the run's keys, and beside them the network policies: no pod exists without them. Cluster and driver come up side by
+    side, and the driver's rights with them: the API server takes long to make those.
     """
     # Built in any case: what is wrong with a template is reported before any object exists.
     pods = _pods(observed, settings, backend, _given_keys(observed, backend) or observed.keys or "")
@@ -53,8 +53,8 @@ def _of_lease(
     keyless = given is None and observed.keys is None and bool(pods)
     secret = [Create(SECRET, keys(observed.key))] if keyless else []
     accounts = [create for create in rights if create.resource is SERVICE_ACCOUNT]
-    ahead = [*accounts, *secret, *config_map]
-    return ahead or [*pods, *rights, *_network_policies(observed, settings, backend)]
+    ahead = [*accounts, *secret, *config_map, *_network_policies(observed, settings, backend)]
+    return ahead or [*pods, *rights]
 
 
 def _parameters(observed: Observed) -> list[Create]:
@@ -133,10 +133,16 @@ def _network_policies(observed: Observed, settings: Settings, backend: Backend |
         return []
     there = {obj["metadata"]["name"] for obj in observed.network_policies}
     parent = observed.parent.uid if observed.parent is not None else None
-    owner = owner_of(backend.resource, observed.referenced) if backend and observed.referenced else None
-    uid = owner.uid if owner is not None else None
-    is_run = owner is not None and owner.kind == names.KIND
-    wanted = network_policies(observed.key, parent, uid if is_run else None, None if is_run else uid)
+    host, shared, members = None, None, None
+    if backend is not None and observed.referenced is not None:
+        owner = owner_of(backend.resource, observed.referenced)
+        if owner is None:
+            members = backend.members(observed.referenced["metadata"]["name"])
+        elif owner.kind == names.KIND:
+            host = owner.uid
+        else:
+            shared = owner
+    wanted = network_policies(observed.key, parent, host, shared, members)
     return [create for create in wanted if create.body["metadata"]["name"] not in there]
 
 
