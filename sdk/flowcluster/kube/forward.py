@@ -114,8 +114,8 @@ async def open_path(access: Access, pod: str, port: int) -> Path:
         if isinstance(error, aiohttp.WSServerHandshakeError):
             kind = NotFound if error.status == 404 else KubernetesError
             raise kind(
-                f"Kubernetes would not forward a port of pod {pod}: {error.status} {error.message}. It takes the right "
-                "to create pods/portforward."
+                f"Kubernetes would not forward a port of pod {pod}: {error.status} {error.message}. It takes the "
+                "verbs get and create on pods/portforward: a WebSocket begins with a GET."
             ) from error
         raise KubernetesError(f"The API server at {settings.host} cannot be reached: {error or 'timeout'}") from error
     return Path(session, socket)
