@@ -50,7 +50,7 @@ def test_commands_of_the_document_work_one_after_the_other(world: World, folder:
         done = subprocess.run(
             ["bash", "-c", step.text], cwd=folder, env=environment, capture_output=True, text=True, timeout=700
         )
-        assert done.returncode == 0, f"{step.text}\n{done.stdout}{done.stderr}"
+        assert done.returncode == 0, f"{step.text}\n{done.stdout}{done.stderr}\n{failed_pods(world)}"
         printed[step.text] = done.stdout
 
     assert "Succeeded 285" in printed.values()
@@ -59,3 +59,10 @@ def test_commands_of_the_document_work_one_after_the_other(world: World, folder:
         world.delete(run["metadata"]["name"])
     world.core.delete_namespaced_config_map("squares-code", world.namespace)
     world.wait_empty(60)
+
+
+def failed_pods(world: World) -> str:
+    """Return the logs of the pods that have failed, such as that of `helm test`."""
+    failed = world.core.list_namespaced_pod(world.namespace, field_selector="status.phase=Failed").items
+    names = [pod.metadata.name for pod in failed]
+    return "\n".join(f"{name}: {world.core.read_namespaced_pod_log(name, world.namespace)}" for name in names)

@@ -120,6 +120,27 @@ def test_a_process_that_is_restarted_is_there_again(up: dict[str, int]) -> None:
     assert after == {name: pid for name, pid in up.items() if name != "kube-apiserver"}
 
 
+def enforces() -> bool:
+    rules = ["nsenter", "--target", str(json.loads(LAYOUT.record.read_text())["pid"]), "--net", "iptables-save"]
+    shown = subprocess.run([*rules, "--table", "mangle"], check=True, capture_output=True, text=True).stdout
+    return "NFQUEUE" in shown
+
+
+@pytest.mark.timeout(300)  # the first time, the program is built
+def test_enforcement_of_policies_is_switched_on_and_off(up: dict[str, int]) -> None:
+    """What it lets through is tested with runs, in `tests/e2e/test_network_policies.py`."""
+    assert not enforces()
+    tool("enforce", "on")
+    assert enforces()
+    after = pids()
+    assert after.pop("network-policies") is not None
+    assert after == up
+
+    tool("enforce", "off")
+    assert not enforces()
+    assert pids() == up
+
+
 @pytest.mark.timeout(60)
 def test_up_replaces_a_cluster_that_lost_processes(up: dict[str, int]) -> None:
     for name in ("etcd", "kubelet"):

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from flowcluster_api.v1alpha1 import FlowRunSpec
+from flowcluster_operator.backends.ray import RayBackend
 from flowcluster_operator.desired.dask_cluster import dask_cluster, scheduler_address
 from flowcluster_operator.desired.driver_access import driver_access
 from flowcluster_operator.desired.driver_job import driver_job
 from flowcluster_operator.desired.lease import lease
+from flowcluster_operator.desired.network_policy import network_policies
 from flowcluster_operator.desired.parameters import parameters
 from flowcluster_operator.desired.ray_cluster import ray_cluster
 from flowcluster_operator.desired.tls import keys
@@ -101,6 +103,10 @@ def _access(parsed: FlowRunSpec, parent: Parent | None = None) -> list[Object]:
     return [create.body for create in driver_access(KEY, parsed, parent)]
 
 
+def _policies(**others: Any) -> list[Object]:
+    return [create.body for create in network_policies(KEY, **others)]
+
+
 _OF_LEASE: dict[str, Callable[[], list[Object]]] = {
     "dask-cluster": lambda: _dask(_parsed(cluster=DASK)),
     "dask-cluster-full": lambda: _dask(_parsed(FULL_FLOW, cluster=DASK | FULL_CLUSTER), CHANGED),
@@ -128,6 +134,10 @@ _OF_LEASE: dict[str, Callable[[], list[Object]]] = {
         _parsed({"entrypoint": "a.py:b", "template": {"spec": {"serviceAccountName": "reporter"}}})
     ),
     "driver-access-child-run": lambda: _access(_parsed(flow=False, cluster=DASK), PARENT),
+    "network-policies": lambda: _policies(),
+    "network-policies-child-run": lambda: _policies(parent="uid-parent"),
+    "network-policies-referenced": lambda: _policies(host="uid-host"),
+    "network-policies-referenced-ray-of-no-run": lambda: _policies(members=RayBackend().members("shared")),
 }
 
 

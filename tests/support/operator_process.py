@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from types import TracebackType
 
 import yaml
@@ -27,10 +28,25 @@ def free_port() -> int:
 
 
 class OperatorProcess:
-    """Runs the operator for one namespace; `die_at` is the write at which the first one is killed, 0 for never."""
+    """Runs the operator for one namespace.
+
+    Args:
+        folder: where its files are.
+        kubeconfig: the cluster.
+        namespace: which the operator serves.
+        image: of drivers, schedulers and workers.
+        die_at: the write at which the first one is killed, 0 for never.
+        settings: further environment variables of the operator.
+    """
 
     def __init__(
-        self, folder: pathlib.Path, kubeconfig: pathlib.Path, namespace: str, image: str, die_at: int = 0
+        self,
+        folder: pathlib.Path,
+        kubeconfig: pathlib.Path,
+        namespace: str,
+        image: str,
+        die_at: int = 0,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         self._folder, self._real = folder, kubeconfig
         self._environment = {
@@ -39,6 +55,7 @@ class OperatorProcess:
             "FLOWCLUSTER_NAMESPACE": namespace,
             "FLOWCLUSTER_DEFAULT_IMAGE": image,
             "FLOWCLUSTER_RESYNC_SECONDS": "5",
+            **(settings or {}),
         }
         self._die_at = die_at
         self._proxy: subprocess.Popen[bytes] | None = None

@@ -208,6 +208,18 @@ class World:
         """All DaskWorkerGroups of the namespace."""
         return self._list("kubernetes.dask.org", "v1", "daskworkergroups")
 
+    def create_cluster(self, body: Body) -> None:
+        """Create a DaskCluster or RayCluster."""
+        group, _, version = body["apiVersion"].partition("/")
+        plural = f"{body['kind'].lower()}s"
+        self._custom.create_namespaced_custom_object(group, version, self.namespace, plural, body)
+
+    def delete_cluster(self, body: Body) -> None:
+        """Delete a DaskCluster or RayCluster, and its pods."""
+        group, _, version = body["apiVersion"].partition("/")
+        plural, name = f"{body['kind'].lower()}s", body["metadata"]["name"]
+        self._custom.delete_namespaced_custom_object(group, version, self.namespace, plural, name)
+
     def create_dask_worker_group(self, body: Body) -> None:
         """Create a DaskWorkerGroup."""
         group = ("kubernetes.dask.org", "v1", self.namespace, "daskworkergroups")

@@ -57,6 +57,8 @@ def _run_on(provider: Provider, options: argparse.Namespace) -> int:
         if not isinstance(provider, OneNode):
             raise ToolError(f"restart: only the one-node cluster can do that, not {provider.kind}")
         provider.restart(options.process)
+    elif options.command == "enforce":
+        api.enforce_policies(provider, options.policies == "on")
     elif options.command == "load-image":
         api.load(provider, [image for text in options.image for image in api.find_image(text)])
     elif options.command == "status":
@@ -114,6 +116,8 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--json", action="store_true", help="for programs")
     restart = commands.add_parser("restart", parents=[shared], help="kill one process of the node and start it again")
     restart.add_argument("process", metavar="PROCESS", help="as `status` lists it, such as kube-apiserver")
+    enforce = commands.add_parser("enforce", parents=[shared], help="enforce NetworkPolicies, or do so no more")
+    enforce.add_argument("policies", choices=("on", "off"))
     commands.add_parser("kubeconfig", parents=[shared], help="print the path of the kubeconfig")
     images = commands.add_parser(
         "images", parents=[shared], help="build the images; prints names and references as JSON"

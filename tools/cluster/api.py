@@ -17,12 +17,23 @@ from tools.cluster import binaries
 from tools.cluster.errors import ToolError
 from tools.cluster.images import build, layout
 from tools.cluster.images.spec import INSTALLED
+from tools.cluster.onenode.cluster import OneNode
 from tools.cluster.onenode.layout import DEFAULT_NAME
 from tools.cluster.progress import step
 from tools.cluster.providers.base import Image, Provider
 from tools.cluster.providers.choose import choose
 
-__all__ = ["Cluster", "ToolError", "build_images", "ensure_images", "ensure_up", "load", "take_down", "tool"]
+__all__ = [
+    "Cluster",
+    "ToolError",
+    "build_images",
+    "enforce_policies",
+    "ensure_images",
+    "ensure_up",
+    "load",
+    "take_down",
+    "tool",
+]
 
 
 @dataclass(frozen=True)
@@ -53,6 +64,18 @@ def ensure_up(
 def take_down(cluster: Cluster, *, purge: bool = False) -> None:
     """Take away what :func:`ensure_up` started; a cluster given by a kubeconfig is left alone."""
     cluster.provider.down(purge=purge)
+
+
+def enforce_policies(provider: Provider, enforced: bool) -> None:
+    """Start or stop the enforcement of NetworkPolicies in a one-node cluster.
+
+    In another cluster, its network plugin enforces them or not; here it is left as it is.
+
+    Raises:
+        ToolError: the cluster does not run, or the enforcer does not start.
+    """
+    if isinstance(provider, OneNode):
+        provider.enforce_policies(enforced)
 
 
 def build_images(names: Iterable[str] = INSTALLED) -> dict[str, Image]:

@@ -90,6 +90,7 @@ MODULES = {
             seconds=180,
         ),
         Module("kwok", {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}, "sigs.k8s.io/kwok", seconds=120),
+        Module("network-policies", {"network-policies": "."}, seconds=90),
         Module("pause", {"pause": "."}),
     )
 }

@@ -82,6 +82,10 @@ class Backend(Sizes, Protocol):
         """Label selector of the scheduler's or head's pods of the cluster of that name."""
         ...
 
+    def members(self, name: str) -> dict[str, str] | None:
+        """Labels of all pods of the cluster of that name, where these pods connect to its drivers; else None."""
+        ...
+
     def service(self, name: str) -> str:
         """Name of the Service that leads to the scheduler or head."""
         ...

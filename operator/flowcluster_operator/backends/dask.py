@@ -66,6 +66,9 @@ class DaskBackend:
         """See `Backend.leader_selector`."""
         return f"{LABEL_CLUSTER_NAME}={name},{LABEL_DASK_COMPONENT}=scheduler"
 
+    def members(self, name: str) -> None:
+        """See `Backend.members`: a Dask client opens all connections itself."""
+
     def service(self, name: str) -> str:
         """See `Backend.service`."""
         return scheduler_service(name)

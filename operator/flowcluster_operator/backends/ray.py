@@ -18,6 +18,9 @@ from flowcluster_operator.model import Group, Key, Observed, Scale
 from flowcluster_operator.resources import RAY_CLUSTER, Object, Resource
 from flowcluster_operator.settings import Settings
 
+#: KubeRay's label of a cluster's pods with the name of the cluster.
+_LABEL_CLUSTER = "ray.io/cluster"
+
 
 class RayBackend:
     """Implements `Backend` for ``ray.io/v1``."""
@@ -60,7 +63,11 @@ class RayBackend:
 
     def leader_selector(self, name: str) -> str:
         """See `Backend.leader_selector`: KubeRay's own labels."""
-        return f"ray.io/cluster={name},ray.io/node-type=head"
+        return f"{_LABEL_CLUSTER}={name},ray.io/node-type=head"
+
+    def members(self, name: str) -> dict[str, str]:
+        """See `Backend.members`: a driver is a node of the cluster, which the head and the workers connect to."""
+        return {_LABEL_CLUSTER: name}
 
     def service(self, name: str) -> str:
         """See `Backend.service`."""

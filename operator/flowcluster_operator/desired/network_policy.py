@@ -4,12 +4,13 @@ Network policies add up. A run whose driver uses pods of another run therefore o
 which is deleted with it. That policy names the other run, too: where it is the only one, it must not close pods to
 their own run.
 
-The policies are for ingress only. Port-forwards pass, because they end on the loopback address of the pod.
+The policies are for ingress only. Port-forwards pass, because they end on the loopback address of the pod. Probes pass,
+because a policy never closes a pod to its own node.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from flowcluster_api import names
 from flowcluster_operator.desired.fingerprint import digest
@@ -20,13 +21,16 @@ from flowcluster_operator.resources import NETWORK_POLICY, Object
 #: Parts of a cluster that drivers of other runs connect to.
 _CLUSTER = (*names.LEADERS.values(), names.COMPONENT_WORKER)
 
+#: The label of every namespace with its name, which the API server sets and no client can change.
+_NAMESPACE_NAME = "kubernetes.io/metadata.name"
+
 
 def network_policies(
     key: Key,
     parent: str | None = None,
     host: str | None = None,
-    shared: str | None = None,
-    shared_namespace: str | None = None,
+    shared: Key | None = None,
+    members: Mapping[str, str] | None = None,
 ) -> list[Create]:
     """Return the policies of a run.
 
@@ -34,23 +38,21 @@ def network_policies(
         key: the run.
         parent: UID of the run whose driver uses the run's cluster. Ray's workers connect to that driver, too.
         host: UID of the run whose cluster the run's driver uses.
-        shared: UID of the SharedCluster that the run's driver uses. The policy of that cluster admits the driver.
-        shared_namespace: its namespace. Ray's head and workers connect to the driver.
+        shared: the SharedCluster that the run's driver uses. Its policy admits the driver. Ray's head and workers
+            connect to the driver, too.
+        members: labels of the pods of a cluster of no run, where these pods connect to the run's driver.
     """
-    is_elsewhere = shared_namespace not in (None, key.namespace)
-    others = [uid for uid in (parent, host, None if is_elsewhere else shared) if uid is not None]
-    own = _policy(key, "", {names.LABEL_RUN_UID: key.uid}, None, [key.uid, *others])
-    if is_elsewhere and shared is not None:
-        namespace = {"matchExpressions": [_among(_NAMESPACE_NAME, [str(shared_namespace)])]}
-        pods = {"matchExpressions": [_among(names.LABEL_RUN_UID, [shared])]}
-        own["spec"]["ingress"][0]["from"].append({"namespaceSelector": namespace, "podSelector": pods})
-    policies = [own]
+    peers = [_pods_of(key.uid, *(uid for uid in (parent, host) if uid is not None))]
+    if shared is not None:
+        peers.append({**_in(shared.namespace, key), **_pods_of(shared.uid)})
+    if members is not None:
+        peers.append({"podSelector": {"matchLabels": dict(members)}})
+    policies = [_policy(key, "", {names.LABEL_RUN_UID: key.uid}, None, peers)]
     if parent is not None:
-        policies.append(
-            _policy(key, "-parent", {names.LABEL_RUN_UID: parent}, (names.COMPONENT_DRIVER,), [parent, key.uid])
-        )
+        driver = (names.COMPONENT_DRIVER,)
+        policies.append(_policy(key, "-parent", {names.LABEL_RUN_UID: parent}, driver, [_pods_of(parent, key.uid)]))
     if host is not None:
-        policies.append(_policy(key, "-host", {names.LABEL_RUN_UID: host}, _CLUSTER, [host, key.uid]))
+        policies.append(_policy(key, "-host", {names.LABEL_RUN_UID: host}, _CLUSTER, [_pods_of(host, key.uid)]))
     return [Create(NETWORK_POLICY, policy) for policy in policies]
 
 
@@ -85,12 +87,18 @@ def shared_network_policy(key: Key, namespaces: Sequence[str]) -> Object:
     }
 
 
-#: The label of every namespace with its name, which the API server sets and no client can change.
-_NAMESPACE_NAME = "kubernetes.io/metadata.name"
+def _in(namespace: str, key: Key) -> Object:
+    """Return the part of a peer that leads to another namespace than the run's."""
+    return {} if namespace == key.namespace else {"namespaceSelector": {"matchLabels": {_NAMESPACE_NAME: namespace}}}
+
+
+def _pods_of(*uids: str) -> Object:
+    """Return a peer: the pods of these runs and shared clusters."""
+    return {"podSelector": {"matchExpressions": [_among(names.LABEL_RUN_UID, uids)]}}
 
 
 def _policy(
-    key: Key, suffix: str, labels: dict[str, str], components: Sequence[str] | None, sources: list[str]
+    key: Key, suffix: str, labels: dict[str, str], components: Sequence[str] | None, peers: list[Object]
 ) -> Object:
     metadata = child_metadata(key, names.COMPONENT_CLUSTER)
     selector: Object = {"matchLabels": labels}
@@ -103,7 +111,7 @@ def _policy(
         "spec": {
             "podSelector": selector,
             "policyTypes": ["Ingress"],
-            "ingress": [{"from": [{"podSelector": {"matchExpressions": [_among(names.LABEL_RUN_UID, sources)]}}]}],
+            "ingress": [{"from": peers}],
         },
     }
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from flowcluster_api import names
 from flowcluster_api.progress import Progress
-from flowcluster_api.v1alpha1 import FlowRunSpec, Workers
-from flowcluster_operator.model import Observed
+from flowcluster_api.v1alpha1 import Cluster, FlowRunSpec, Workers
+from flowcluster_operator.model import DriverSigns, Observed
 from flowcluster_operator.policies.child_runs import is_finished
 from flowcluster_operator.policies.lease import holder_runs
 from flowcluster_operator.resources import Object
@@ -50,8 +50,14 @@ def _is_idle(observed: Observed, status: Object) -> bool:
         return False
     if spec.cluster is None or spec.cluster.ref is not None or "readyTime" not in status:
         return False
-    has_demand = driver.demand is not None and driver.demand.workers > 0
-    return holder_runs(observed) and not (has_demand or _has_child_runs(observed) or _has_grown(observed))
+    return holder_runs(observed) and not (
+        _has_demand(driver, spec.cluster) or _has_child_runs(observed) or _has_grown(observed)
+    )
+
+
+def _has_demand(driver: DriverSigns, cluster: Cluster) -> bool:
+    """Whether a driver requests more than the minimum of workers, which it requests without work, too."""
+    return driver.demand is not None and driver.demand.workers > (cluster.workers or Workers()).minimum
 
 
 def _has_child_runs(observed: Observed) -> bool:

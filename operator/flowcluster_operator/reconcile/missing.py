@@ -29,9 +29,9 @@ from flowcluster_operator.settings import Settings
 def missing(observed: Observed, settings: Settings, backend: Backend | None) -> list[Create]:
     """Return the children to create now. Raises `SpecError` for what cannot be built.
 
-    The Lease is first, because it controls all others. What pods cannot start without follows: the driver's account and
-    the run's keys. Cluster and driver come up side by side, and the driver's rights with them: the API server takes
-    long to make those.
+    The Lease is first, because it controls all others. What pods cannot start without follows, the driver's account and
+    the run's keys, and beside them the network policies: no pod exists without them. Cluster and driver come up side by
+    side, and the driver's rights with them: the API server takes long to make those.
     """
     # Built in any case: what is wrong with a template is reported before any object exists.
     pods = _pods(observed, settings, backend, _given_keys(observed, backend) or observed.keys or "")
@@ -57,8 +57,8 @@ def _of_lease(
     keyless = given is None and observed.keys is None and bool(pods)
     secret = [Create(SECRET, keys(observed.key), handover is not None)] if keyless or handover is not None else []
     accounts = [create for create in rights if create.resource is SERVICE_ACCOUNT]
-    ahead = [*accounts, *secret, *config_map]
-    return ahead or [*pods, *rights, *_network_policies(observed, settings, backend)]
+    ahead = [*accounts, *secret, *config_map, *_network_policies(observed, settings, backend)]
+    return ahead or [*pods, *rights]
 
 
 def _parameters(observed: Observed) -> list[Create]:
@@ -138,11 +138,16 @@ def _network_policies(observed: Observed, settings: Settings, backend: Backend |
         return []
     there = {obj["metadata"]["name"] for obj in observed.network_policies}
     parent = observed.parent.uid if observed.parent is not None else None
-    owner = owner_of(backend.resource, observed.referenced) if backend and observed.referenced else None
-    if owner is None or owner.kind == names.KIND:
-        wanted = network_policies(observed.key, parent, owner.uid if owner is not None else None)
-    else:
-        wanted = network_policies(observed.key, parent, None, owner.uid, owner.namespace)
+    host, shared, members = None, None, None
+    if backend is not None and observed.referenced is not None:
+        owner = owner_of(backend.resource, observed.referenced)
+        if owner is None:
+            members = backend.members(observed.referenced["metadata"]["name"])
+        elif owner.kind == names.KIND:
+            host = owner.uid
+        else:
+            shared = owner
+    wanted = network_policies(observed.key, parent, host, shared, members)
     return [create for create in wanted if create.body["metadata"]["name"] not in there]
 
 

@@ -38,9 +38,8 @@ def missing_shared(seen: SharedObserved, settings: Settings, backend: Backend, p
     if "deletionTimestamp" in base.lease["metadata"]:
         return []  # what it controls would be deleted with it
     owner = lease_reference(base.lease)
-    creates = (
-        [Create(SECRET, keys(base.key))] if base.keys is None else _with_credentials(seen, settings, backend, parts)
-    )
+    secret = [Create(SECRET, keys(base.key))] if base.keys is None else []
+    creates = [*secret, *_network_policy(seen, settings)] or _with_credentials(seen, settings, backend, parts)
     return [Create(create.resource, controlled_by(create.body, owner)) for create in creates]
 
 
@@ -82,7 +81,7 @@ def _with_credentials(
         name = names.child_name(base.key.name, base.key.uid)
         address = backend.address(name, base.key.namespace, settings, secret)
         creates.append(Create(DEPLOYMENT, keeper_deployment(base.key, base.spec, settings, secret, address)))
-    return [*creates, *_rights(seen), *_network_policy(seen, settings)]
+    return [*creates, *_rights(seen)]
 
 
 def _rights(seen: SharedObserved) -> list[Create]:

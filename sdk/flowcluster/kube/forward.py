@@ -115,8 +115,8 @@ async def open_path(access: Access, pod: str, port: int) -> Path:
         if isinstance(error, aiohttp.WSServerHandshakeError):
             kind = NotFound if error.status == 404 else KubernetesError
             raise kind(
-                f"Kubernetes would not forward a port of pod {pod}: {error.status} {error.message}. It takes the right "
-                f"to create pods/portforward in namespace {access.namespace}."
+                f"Kubernetes would not forward a port of pod {pod}: {error.status} {error.message}. It takes the verbs "
+                f"get and create on pods/portforward in namespace {access.namespace}: a WebSocket begins with a GET."
             ) from error
         raise KubernetesError(f"The API server at {settings.host} cannot be reached: {error or 'timeout'}") from error
     return Path(session, socket)

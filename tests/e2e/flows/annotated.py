@@ -17,13 +17,13 @@ READ_SECONDS = 0.2
 RELEASED = "released"
 
 
-def wait_for_annotation(name: str) -> None:
+def wait_for_annotation(name: str, limit: float = LIMIT_SECONDS) -> None:
     """Return when the run's own FlowRun, which its driver has the right to read, has an annotation of this name."""
     flow_runs = FlowRuns(connect(Choice()))
-    deadline = time.monotonic() + LIMIT_SECONDS
+    deadline = time.monotonic() + limit
     while name not in flow_runs.get(os.environ["FLOWCLUSTER_RUN_NAME"])["metadata"].get("annotations", {}):
         if time.monotonic() > deadline:
-            raise TimeoutError(f"after {LIMIT_SECONDS} s the FlowRun has no annotation '{name}'")
+            raise TimeoutError(f"after {limit} s the FlowRun has no annotation '{name}'")
         threading.Event().wait(READ_SECONDS)
 
 
@@ -37,6 +37,22 @@ def echoes(value: float) -> float:
     """Submit a task after the annotation `end`."""
     wait_for_annotation("end")
     return echo.submit(value).result()
+
+
+@task
+def size(data: bytes) -> int:
+    return len(data)
+
+
+@flow
+def sends(is_held: bool) -> int:
+    """Send a million bytes to a task, after the annotation `end` if the flow is held.
+
+    On Ray, so many stay at the driver, and the worker fetches them from there.
+    """
+    if is_held:
+        wait_for_annotation("end", 600)
+    return size.submit(bytes(1_000_000)).result()
 
 
 @task

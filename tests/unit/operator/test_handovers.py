@@ -418,5 +418,5 @@ async def test_pods_of_the_cluster_reach_the_driver_in_the_other_namespace(world
     assert own == {
         "podSelector": {"matchExpressions": [{"key": names.LABEL_RUN_UID, "operator": "In", "values": [key.uid]}]}
     }
-    assert cluster["namespaceSelector"]["matchExpressions"][0]["values"] == [KEY.namespace]
+    assert cluster["namespaceSelector"] == {"matchLabels": {"kubernetes.io/metadata.name": KEY.namespace}}
     assert cluster["podSelector"]["matchExpressions"][0]["values"] == [KEY.uid]

@@ -107,7 +107,12 @@ GOING: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "driver without a Lease": (None, None, {}),
     "driver that reports nothing": (reporting(progress=None), None, {}),
     "driver that reports its counts only": (reporting(progress=Progress(Tasks(5, 0, 5, 0))), None, {}),
-    "demand for workers": (reporting(demand=Demand(1)), None, {}),
+    "demand for workers": (reporting(demand=Demand(3)), None, {}),
+    "demand for the first worker": (
+        reporting(demand=Demand(1)),
+        body(cluster={"kind": "Dask", "workers": {"minimum": 0, "maximum": 4}}),
+        {},
+    ),
     "report of an attempt that ended": (reporting(holder="another-pod/7"), None, {}),
     "child run that goes on": (IDLE, None, {"child_runs": (OVER, CHILD)}),
     "no cluster": (IDLE, {**body(), "cluster": None}, {"cluster": None, "deployments": (), "pods": [DRIVER]}),
@@ -132,6 +137,7 @@ def test_run_that_works_or_may_work_goes_on(case: str) -> None:
     ("signs", "more"),
     [
         (reporting(demand=Demand(0)), {}),
+        (reporting(demand=Demand(2)), {}),  # the minimum, which a driver requests without work, too
         (reporting(progress=Progress(None, TIMEOUT)), {}),
         (reporting(progress=Progress(None, 10**6)), {}),
         (IDLE, {"child_runs": (OVER,)}),

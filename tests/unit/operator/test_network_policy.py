@@ -9,8 +9,9 @@ import pytest
 
 from flowcluster_api import names
 from flowcluster_api.v1alpha1 import FlowRunSpec
+from flowcluster_operator.backends.ray import RayBackend
 from flowcluster_operator.desired.metadata import child_metadata, controlled_by, lease_reference, owner_reference
-from flowcluster_operator.desired.network_policy import network_policies
+from flowcluster_operator.desired.network_policy import network_policies, shared_network_policy
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.model import Create, Key, Parent
 from flowcluster_operator.projection import projected
@@ -18,7 +19,7 @@ from flowcluster_operator.reconcile.decide import decide
 from flowcluster_operator.resources import FLOW_RUN, NETWORK_POLICY, Object
 from flowcluster_operator.settings import Settings, SettingsError
 from tests.support.fake_api import FakeApi
-from tests.support.makers import KEY, NOW, SETTINGS, observed, run, spec
+from tests.support.makers import KEY, NOW, SETTINGS, observed, of_lease, run, spec
 from tests.support.passes import Passes
 from tests.support.plans import RIGHTS
 from tests.support.plans import started as started_status
@@ -82,8 +83,35 @@ def test_run_on_the_cluster_of_another_one_reaches_that_cluster() -> None:
     assert not reaches(policies, labels(STRANGER, "driver"), labels(HOST, "head"))
 
 
+@pytest.mark.parametrize("namespace", ["team", "platform"])
+def test_run_on_a_shared_cluster_reaches_it_and_is_reached_by_it(namespace: str) -> None:
+    """The namespace of a peer is part of the policy, so only pods of the same namespace are compared here."""
+    cluster = Key(namespace, "analytics", "uid-analytics", names.SHARED_KIND)
+    (policy,) = bodies(network_policies(OWN, shared=cluster))
+    of_cluster = shared_network_policy(cluster, [OWN.namespace])
+    user = {**labels(OWN, "driver"), names.LABEL_USES: cluster.uid}
+    own, peer = policy["spec"]["ingress"][0]["from"]
+
+    assert selects(own["podSelector"], labels(OWN, "worker"))
+    assert selects(peer["podSelector"], labels(cluster, "worker"))
+    assert not selects(peer["podSelector"], labels(STRANGER, "worker"))
+    in_namespace = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
+    assert peer.get("namespaceSelector") == (None if namespace == OWN.namespace else in_namespace)
+    assert reaches([of_cluster], user, labels(cluster, "scheduler"))
+    assert not reaches([of_cluster], labels(STRANGER, "driver"), labels(cluster, "scheduler"))
+
+
+def test_ray_cluster_of_no_run_reaches_the_driver_that_is_a_node_of_it() -> None:
+    policies = bodies(network_policies(OWN, members=RayBackend().members("shared")))
+    node = {"ray.io/cluster": "shared", "ray.io/node-type": "worker"}
+
+    assert reaches(policies, node, labels(OWN, "driver"))
+    assert not reaches(policies, {**node, "ray.io/cluster": "other"}, labels(OWN, "driver"))
+    assert reaches(policies, labels(STRANGER, "driver"), node)
+
+
 @pytest.mark.parametrize("others", [{"parent": PARENT.uid}, {"host": HOST.uid}])
-def test_policy_for_the_pods_of_another_run_never_closes_them_to_that_run(others: dict[str, str]) -> None:
+def test_policy_for_the_pods_of_another_run_never_closes_them_to_that_run(others: dict[str, Any]) -> None:
     """The other run may have no policy of its own: the chart's value was off when it started."""
     policies = bodies(network_policies(OWN, **others))
     other = PARENT if "parent" in others else HOST
@@ -106,12 +134,35 @@ def created(body: dict[str, Any], settings: Settings, **more: Any) -> list[str]:
     return [action.body["metadata"]["name"] for action in actions if action.resource is NETWORK_POLICY]  # type: ignore[union-attr]
 
 
-def test_policies_are_created_together_with_the_pods_unless_the_chart_leaves_them_out() -> None:
-    name = names.child_name(KEY.name, KEY.uid)
+def kinds_created(settings: Settings, **more: Any) -> list[str]:
+    seen = observed(spec(), status=started_status(), **{**RIGHTS, **more})
+    return [action.resource.kind for action in decide(seen, settings, NOW).actions if isinstance(action, Create)]
 
-    assert created(spec(), FENCED) == [name]
-    assert created(spec(), SETTINGS) == []
+
+def test_policies_are_created_before_the_pods_unless_the_chart_leaves_them_out() -> None:
+    policy = of_lease(bodies(network_policies(KEY))[0])
+
+    assert created(spec(), FENCED) == [names.child_name(KEY.name, KEY.uid)]
+    assert kinds_created(FENCED) == ["NetworkPolicy"]
+    assert kinds_created(FENCED, network_policies=(policy,)) == kinds_created(SETTINGS) == ["DaskCluster", "Job"]
     assert Settings().network_policies
+
+
+@pytest.mark.parametrize(
+    ("kind", "admitted"), [("Dask", []), ("Ray", [{"podSelector": {"matchLabels": {"ray.io/cluster": "shared"}}}])]
+)
+def test_policy_admits_a_referenced_cluster_of_no_run_where_it_connects_to_drivers(
+    kind: str, admitted: list[Object]
+) -> None:
+    foreign = {"metadata": {"name": "shared", "namespace": KEY.namespace}, "spec": {"worker": {"spec": {}}}}
+    guest = spec(cluster={"kind": kind, "ref": {"name": "shared"}})
+    seen = observed(guest, status=started_status(), **RIGHTS, referenced=foreign)
+    (policy,) = decide(seen, FENCED, NOW).actions
+    assert isinstance(policy, Create)
+    own, *others = policy.body["spec"]["ingress"][0]["from"]
+
+    assert selects(own["podSelector"], labels(KEY, "driver"))
+    assert others == admitted
 
 
 def test_policies_that_exist_are_not_created_again() -> None:

@@ -17,6 +17,7 @@ from flowcluster_operator.resources import (
     LEASE,
     NETWORK_POLICY,
     POD,
+    ROLE_BINDING,
     SHARED_CLUSTER,
     Resource,
 )  # fmt: skip
@@ -156,19 +157,21 @@ async def test_kind_that_is_not_installed_is_reported_in_the_first_pass(world: W
     assert "dask-kubernetes-operator.enabled" in status["message"]
 
 
-async def test_child_that_was_refused_is_tried_again_when_the_cluster_is_ready(
-    world: World, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("refused", "phase"), [(NETWORK_POLICY, "Starting"), (ROLE_BINDING, "Ready")])
+async def test_child_that_was_refused_is_tried_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, refused: Resource, phase: str
 ) -> None:
-    world.api.inject(Answer(403, "denied by a policy"), "POST", NETWORK_POLICY, times=None)
+    """The cluster starts behind its network policy only, and is usable without the rights of its keeper."""
+    world.api.inject(Answer(403, "denied by a policy"), "POST", refused, times=None)
     world.create()
     await world.work()
-    assert (world.status()["phase"], world.api.objects.all(NETWORK_POLICY)) == ("Ready", [])
+    assert (world.status()["phase"], world.api.objects.all(refused)) == (phase, [])
     assert world.passes.queue.later[KEY] <= RETRY_SECONDS
 
     monkeypatch.setattr(loop_module, "RETRY_SECONDS", 1e-6)
     world.api.heal()
     await world.passes.make(KEY)
-    assert len(world.api.objects.all(NETWORK_POLICY)) == 1
+    assert len(world.api.objects.all(refused)) == 1
 
 
 async def test_invalid_spec_fails_and_an_edit_leads_out(world: World) -> None:

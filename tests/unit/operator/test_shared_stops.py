@@ -50,8 +50,11 @@ def test_suspended_cluster_has_its_status_written_before_it_is_deleted() -> None
     ]
 
 
-def test_cluster_that_is_idle_for_long_is_shut_down_with_its_scheduler() -> None:
-    status = status_after(serving(spec(idleShutdownSeconds=600), driver=idle(600)))
+@pytest.mark.parametrize("demand", [Demand(0), Demand(1), Demand(1, (), (("gpu", 1),))])
+def test_cluster_that_is_idle_for_long_is_shut_down_with_its_scheduler(demand: Demand) -> None:
+    """The keeper requests the minimum of each group without work, too."""
+    signs = idle(600)._replace(demand=demand)
+    status = status_after(serving(spec(idleShutdownSeconds=600, **GROUPS), driver=signs))
 
     assert (status["phase"], status["reason"]) == ("Sleeping", c.IDLE_SHUTDOWN)
     assert condition(status, c.READY)["status"] == "True"
@@ -63,7 +66,7 @@ def test_cluster_that_is_idle_for_long_is_shut_down_with_its_scheduler() -> None
         (idle(599), ()),
         (idle(600, confirmed=1.0), ()),
         (idle(600, silent=61.0), ()),
-        (idle(600)._replace(demand=Demand(1)), ()),
+        (idle(600)._replace(demand=Demand(2)), ()),
         (idle(600)._replace(demand=Demand(0, (), (("gpu", 1),))), ()),
         (idle(600)._replace(progress=None), ()),
         (idle(600), (USER,)),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tools.cluster import cache, debian, docker, gotools
 from tools.cluster.errors import ToolError
-from tools.cluster.onenode import cgroups, containers, files, network, services
+from tools.cluster.onenode import cgroups, containers, enforcer, files, network, services
 from tools.cluster.onenode.layout import Layout
 from tools.cluster.onenode.network import Link
 from tools.cluster.onenode.node import Node
@@ -90,6 +90,26 @@ class OneNode:
         """Kill one of the node's processes, such as ``kube-apiserver``, and start it again."""
         with cache.locked(self._layout.lock, f"starting or stopping {self._layout.name}"):
             self._node.restart(name)
+
+    def enforce_policies(self, enforced: bool) -> None:
+        """Start or stop the enforcement of NetworkPolicies; do nothing when that is done already.
+
+        Connections that exist go on, whatever the policies say.
+
+        Raises:
+            ToolError: the node does not run, or the program does not start.
+        """
+        program = gotools.program(enforcer.NAME) if enforced else None
+        with cache.locked(self._layout.lock, f"starting or stopping {self._layout.name}"):
+            kubeconfig, init = self.kubeconfig(), self._node.init()
+            assert init is not None
+            if program and enforcer.is_on(init) and enforcer.listens(init):
+                return
+            enforcer.remove_rules(init, lambda: self._node.stop(enforcer.NAME))
+            if program:
+                self._node.order_later(enforcer.NAME, enforcer.command(program, kubeconfig, self._layout.name))
+                self._await("the enforcer of NetworkPolicies", lambda: enforcer.listens(init))
+                enforcer.add_rules(init)
 
     def status(self) -> Status:
         """Ask every part for its health."""

@@ -115,11 +115,27 @@ class Node:
             running = ", ".join(sorted(key for key, value in self.processes().items() if value))
             raise ToolError(f"no process {name!r} runs in the node; those that do: {running or 'none'}")
         argv, env = ((Path("/proc") / str(process.pid) / file).read_text() for file in ("cmdline", "environ"))
-        process.kill()
-        wait_until(lambda: bool(self.ending(name)), seconds=20, what=f"the end of {name}")
+        self.stop(name)
         pairs = (item.partition("=") for item in env.split("\0") if item)
-        order = {"name": name, "argv": argv.split("\0")[:-1], "env": {key: value for key, _, value in pairs}}
+        self.order_later(name, argv.split("\0")[:-1], {key: value for key, _, value in pairs})
+
+    def order_later(self, name: str, argv: Sequence[str | Path], env: Mapping[str, str] | None = None) -> None:
+        """Have one process started in a node that is sealed; arguments as for `order`."""
+        order = {"name": name, "argv": [str(word) for word in argv], "env": dict(env or {})}
         (self._layout.home / "run" / "orders").write_text(json.dumps(order) + "\n")
+
+    def stop(self, name: str) -> None:
+        """Kill one process and forget it; do nothing when there is none of that name.
+
+        Raises:
+            ToolError: the process did not end.
+        """
+        process = self.processes().get(name)
+        if process is not None:
+            process.kill()
+            wait_until(lambda: bool(self.ending(name)), seconds=20, what=f"the end of {name}")
+        for suffix in ("pid", "exit"):
+            (self._layout.home / "run" / f"{name}.{suffix}").unlink(missing_ok=True)
 
     def processes(self) -> dict[str, Process | None]:
         """Every process that was ordered, by name; None for one that ended."""

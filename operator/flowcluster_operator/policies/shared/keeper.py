@@ -7,6 +7,8 @@ from typing import NamedTuple
 from flowcluster_api import conditions as c
 from flowcluster_api import handover, names
 from flowcluster_api.keeper import SILENT_SECONDS, Bounds, Instructions, LiveRun, patch, read
+from flowcluster_api.lease import Demand
+from flowcluster_api.v1alpha1 import Workers
 from flowcluster_operator.model import Amend, Scale
 from flowcluster_operator.policies.shared.parts import WorkerPart
 from flowcluster_operator.resources import LEASE
@@ -72,9 +74,17 @@ def idle_seconds(seen: SharedObserved) -> int | None:
     signs = seen.base.driver
     if signs is None or is_silent(seen) or signs.progress is None:
         return None
-    demand = signs.demand
-    has_demand = demand is not None and (demand.workers > 0 or any(number > 0 for _, number in demand.groups))
-    return None if has_demand else signs.progress.idle
+    return None if _has_demand(seen, signs.demand) else signs.progress.idle
+
+
+def _has_demand(seen: SharedObserved, demand: Demand | None) -> bool:
+    """Whether the keeper requests more than the minimum of a worker group, which it requests without work, too."""
+    if demand is None or seen.spec is None:
+        return False
+    minima = {"": (seen.spec.workers or Workers()).minimum} | {
+        item.name: item.minimum for item in seen.spec.worker_groups
+    }
+    return any(number > minima.get(name, 0) for name, number in (("", demand.workers), *demand.groups))
 
 
 def instructing(seen: SharedObserved, parts: list[WorkerPart]) -> Amend | None:
