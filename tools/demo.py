@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from flowcluster_api import names
@@ -29,6 +29,7 @@ from tools.cluster.errors import ToolError
 from tools.cluster.progress import step
 from tools.cluster.shell import run
 from tools.install import Installed, install
+from tools.output import Output
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 NAMESPACE = "flowcluster-demo"
@@ -39,8 +40,6 @@ _SECONDS = 300
 _LOOK_SECONDS = 0.4
 #: Seconds of waiting after which the reader sees what for.
 _QUIET_SECONDS = 2
-#: Seconds for a program to end after a signal.
-_STOP_SECONDS = 10
 #: Before each line of the log of a FlowRun's driver, and of the output of a Python program.
 _DRIVER, _PYTHON = "         │ ", "  python │ "
 #: The image's Python can have another patch level than this one, and Dask warns of each difference. The SDK warns of
@@ -48,43 +47,6 @@ _DRIVER, _PYTHON = "         │ ", "  python │ "
 _NO_VERSIONS = "ignore:Mismatched versions found"
 
 Object = dict[str, Any]
-
-
-class Output:
-    """A program that runs beside the demo, whose lines are shown with a prefix."""
-
-    def __init__(self, command: Sequence[str], prefix: str, environment: Mapping[str, str]) -> None:
-        self._process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT, env=environment
-        )
-        # sed buffers nothing with -u.
-        self._sed = subprocess.Popen(["sed", "-u", f"s/^/{prefix}/"], stdin=self._process.stdout)
-        assert self._process.stdout is not None
-        self._process.stdout.close()  # sed has it
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether the program has ended. Its last lines can still follow."""
-        return self._process.poll() is not None
-
-    def wait(self) -> int:
-        """Return the exit code once the last line is shown."""
-        try:
-            code = self._process.wait(_SECONDS)
-            self._sed.wait(_SECONDS)
-        except subprocess.TimeoutExpired as error:
-            raise ToolError(f"a program did not end within {_SECONDS} s: {error.cmd}") from None
-        return code
-
-    def stop(self) -> None:
-        """End the program if it runs. A Python program releases its cluster."""
-        if not self.has_ended:
-            self._process.terminate()
-            try:
-                self._process.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-        self.wait()
 
 
 class Demo:
@@ -112,8 +74,7 @@ class Demo:
             ToolError: it failed.
         """
         print(f"\n$ {' '.join(command)}", flush=True)
-        program, *arguments = command
-        done = subprocess.run([self._programs[program], *arguments], check=False, cwd=ROOT, env=self._environment)
+        done = subprocess.run([self._programs[command[0]], *command[1:]], check=False, cwd=ROOT, env=self._environment)
         if done.returncode:
             raise ToolError(f"`{' '.join(command)}` exited {done.returncode}: see above")
 
@@ -263,14 +224,13 @@ class Demo:
         return run([self._programs["kubectl"], *arguments], env=self._environment)
 
     def _quietly(self, program: str, *arguments: str) -> None:
-        """Run a command that can fail, as there may be nothing to do."""
-        command = [self._programs[program], *arguments]
-        subprocess.run(command, capture_output=True, check=False, env=self._environment)
+        """Run a command that can fail, as there can be nothing to do."""
+        subprocess.run([self._programs[program], *arguments], capture_output=True, check=False, env=self._environment)
 
 
 @contextlib.contextmanager
 def opened(installed: Installed) -> Iterator[Demo]:
-    """A demo; at the end of the block, nothing that it started runs."""
+    """Yield a demo; at the end of the block, nothing that it started runs."""
     with tempfile.TemporaryDirectory() as folder:
         kubeconfig = pathlib.Path(folder) / "kubeconfig"
         kubeconfig.touch(mode=0o600)

@@ -10,8 +10,9 @@ import sys
 import pytest
 
 from tools.cluster.errors import ToolError
-from tools.demo import NAMESPACE, SHARED, Output, opened
+from tools.demo import NAMESPACE, SHARED, opened
 from tools.install import Installed
+from tools.output import Output
 
 #: Records its arguments, prints the file `answer`, and fails where the file `fails` is.
 _PROGRAM = """#!/bin/sh
@@ -51,7 +52,7 @@ def test_each_line_of_a_program_has_its_prefix(capfd: pytest.CaptureFixture[str]
     assert capfd.readouterr().out == "  python │ out\n  python │ err\n"
 
 
-def test_program_ends_when_the_demo_stops() -> None:
+def test_program_ends_when_it_is_stopped() -> None:
     output = Output(["sleep", "600"], "", os.environ)
 
     output.stop()
