@@ -27,7 +27,7 @@ $(STAMP): requirements/dev.lock requirements/bootstrap.lock pyproject.toml
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-build-isolation --no-deps --editable .
 	@touch $@
 
-demo: $(STAMP) ## Bring up a Kubernetes, run two FlowRuns on it and show that nothing is left
+demo: $(STAMP) ## Bring up a Kubernetes and show three ways to a cluster: kubectl, Python, helm
 	$(BIN)/python -m tools.demo
 
 quick: $(STAMP) ## Checks and pure tests, in a minute

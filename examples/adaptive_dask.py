@@ -19,7 +19,7 @@ def square(number):
         adapt_kwargs={"minimum": 0, "maximum": 4},
     )
 )
-def squares(count=20):
+def squares(count=8):
     futures = square.map(range(count))
     return sum(future.result() for future in futures)
 

@@ -1,5 +1,7 @@
 """A Dask cluster that many programs share, by a flow and by a plain client: ``kubectl apply -f shared-dask.yaml``."""
 
+import time
+
 from dask.distributed import Client
 
 from flowcluster import flow, task
@@ -9,6 +11,7 @@ from flowcluster.task_runners import DaskTaskRunner
 
 @task
 def square(number):
+    time.sleep(0.5)
     return number * number
 
 
@@ -19,7 +22,7 @@ def square(number):
         cluster_kwargs={"name": "shared-dask", "share": {"threads": 4}},
     )
 )
-def squares(count=20):
+def squares(count=8):
     futures = square.map(range(count))
     return sum(future.result() for future in futures)
 

@@ -1,5 +1,7 @@
 """A Ray cluster that many programs share, by a flow and by Ray itself: ``kubectl apply -f shared-ray.yaml``."""
 
+import time
+
 import ray
 
 from flowcluster import flow, task
@@ -9,6 +11,7 @@ from flowcluster.task_runners import RayTaskRunner
 
 @task
 def square(number):
+    time.sleep(0.5)
     return number * number
 
 
@@ -19,7 +22,7 @@ def square(number):
         cluster_kwargs={"name": "shared-ray", "share": {"threads": 4}},
     )
 )
-def squares(count=20):
+def squares(count=8):
     futures = square.map(range(count))
     return sum(future.result() for future in futures)
 

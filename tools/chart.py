@@ -34,13 +34,14 @@ _REASON_CHARACTERS = 100
 _IMAGES = "docker.io/flowcluster"
 
 
-def assemble(helm: str, target: pathlib.Path, images: str = "") -> pathlib.Path:
+def assemble(helm: str, target: pathlib.Path, images: str = "", *, has_kuberay: bool = True) -> pathlib.Path:
     """Copy the chart with its dependencies into a folder.
 
     Args:
         helm: The helm program.
         target: Existing folder to copy into.
         images: What stands before ``/operator`` and ``/runtime`` in the names of the images. Default: as in the chart.
+        has_kuberay: Whether KubeRay's chart is fetched. Without it, the chart does not require it.
 
     Returns:
         The chart's folder there.
@@ -66,7 +67,10 @@ def assemble(helm: str, target: pathlib.Path, images: str = "") -> pathlib.Path:
     about = yaml.safe_load((vendored / "Chart.yaml").read_text())
     about |= {"version": wanted, "appVersion": wanted}
     (vendored / "Chart.yaml").write_text(yaml.safe_dump(about, sort_keys=False))
-    _add_kuberay(helm, chart)
+    if has_kuberay:
+        _add_kuberay(helm, chart)
+    else:
+        _leave_kuberay_out(chart)
     return chart
 
 
@@ -97,22 +101,28 @@ def _add_kuberay(helm: str, chart: pathlib.Path) -> None:
     if trouble:
         reason = textwrap.shorten(trouble.splitlines()[-1], _REASON_CHARACTERS)
         print(f"the package leaves KubeRay's chart out, which cannot be fetched: {reason}", file=sys.stderr)
-        about["dependencies"].remove(wanted)
-        text = yaml.safe_dump(about, sort_keys=False)
-        (chart / "Chart.yaml").write_text(text)
-        (chart / "Chart.lock").write_text(lock_text(text))
+        _leave_kuberay_out(chart)
 
 
-def package(helm: str, target: pathlib.Path, images: str = "") -> pathlib.Path:
+def _leave_kuberay_out(chart: pathlib.Path) -> None:
+    about = yaml.safe_load((chart / "Chart.yaml").read_text())
+    about["dependencies"] = [item for item in about["dependencies"] if item["name"] != RAY_CHART]
+    text = yaml.safe_dump(about, sort_keys=False)
+    (chart / "Chart.yaml").write_text(text)
+    (chart / "Chart.lock").write_text(lock_text(text))
+
+
+def package(helm: str, target: pathlib.Path, images: str = "", *, has_kuberay: bool = True) -> pathlib.Path:
     """Check the chart and write its archive into `target`; return the archive's path.
 
     Args:
         helm: The helm program.
         target: Folder for the archive, created when it is missing.
         images: As for `assemble`.
+        has_kuberay: As for `assemble`.
     """
     with tempfile.TemporaryDirectory() as folder:
-        return _packaged(helm, assemble(helm, pathlib.Path(folder), images), target)
+        return _packaged(helm, assemble(helm, pathlib.Path(folder), images, has_kuberay=has_kuberay), target)
 
 
 def package_shared(helm: str, target: pathlib.Path, images: str = "") -> pathlib.Path:

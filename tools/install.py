@@ -55,7 +55,8 @@ def install() -> Installed:
     with step("installing KubeRay"):
         kuberay.install(done.kubectl, done.kubeconfig, SYSTEM, images["kuberay"])
     with step("installing the chart"), tempfile.TemporaryDirectory() as folder:
-        archive = package(str(done.helm), pathlib.Path(folder))
+        # KubeRay is there already, from its Go module.
+        archive = package(str(done.helm), pathlib.Path(folder), has_kuberay=False)
         run(
             [
                 done.helm, "upgrade", "--install", RELEASE, archive, "--namespace", SYSTEM, "--create-namespace",

@@ -95,5 +95,5 @@ def test_the_example(world: World, where: dict[str, Any], tmp_path: Path) -> Non
     finally:
         process.kill()
         printed, _ = process.communicate()
-    assert printed == "2470\n"
+    assert printed == "140\n"
     assert most == 4

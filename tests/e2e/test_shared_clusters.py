@@ -286,7 +286,7 @@ def test_sample_and_its_twin_share_a_cluster(kind: str, world: World, where: dic
         done = subprocess.run(
             [sys.executable, example], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240
         )
-        assert done.stdout.splitlines()[-2:] == ["2470", "190"], done.stderr
+        assert done.stdout.splitlines()[-2:] == ["140", "190"], done.stderr
         for run, result in (("long", 20540), ("short", 14)):
             status = world.wait_phase(f"{name}-{run}", "Succeeded", "Failed", seconds=180)
             assert (status["phase"], status["flow"]["result"]) == ("Succeeded", str(result))

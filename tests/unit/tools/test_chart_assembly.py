@@ -50,6 +50,18 @@ def test_assembled_chart_requires_no_kuberay_when_its_repository_cannot_be_reach
 
 
 @pytest.mark.usefixtures("checkout")
+def test_assembled_chart_requires_no_kuberay_and_fetches_none_when_it_is_not_wanted(
+    target: pathlib.Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    made = chart.assemble(NO_HELM, target, has_kuberay=False)
+
+    text = (made / "Chart.yaml").read_text()
+    assert [item["name"] for item in yaml.safe_load(text)["dependencies"]] == ["dask-kubernetes-operator"]
+    assert lock_text(text, (made / "Chart.lock").read_text()) == (made / "Chart.lock").read_text()
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.usefixtures("checkout")
 def test_lock_of_the_assembled_chart_matches_its_dependencies(target: pathlib.Path) -> None:
     made = chart.assemble(NO_HELM, target)
 

@@ -13,6 +13,7 @@ DOCUMENTS = sorted(
         "*.md",
         "docs/**/*.md",
         "changelog.d/README.md",
+        "charts/*/README.md",
         "examples/*.md",
         "requirements/*.md",
         "tools/**/*.md",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from typing import Any
 
 import pytest
@@ -10,8 +11,11 @@ import yaml
 
 from flowcluster_api import names
 from flowcluster_api.v1alpha1 import FlowRunSpec, SharedClusterSpec
+from tools import demo
+from tools.chart import SHARED_CHART
 from tools.generate import ROOT
 
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 SAMPLES = sorted((ROOT / "manifests" / "samples").glob("*.yaml"))
 SPECS: dict[str, Any] = {names.KIND: FlowRunSpec, names.SHARED_KIND: SharedClusterSpec}
 
@@ -54,3 +58,51 @@ def test_shared_samples_differ_in_nothing_but_the_kind() -> None:
     )
 
     assert dask.replace("shared-dask", "shared-ray") == ray
+
+
+def test_program_and_run_of_the_demo_name_the_cluster_that_it_installs() -> None:
+    (run,) = [item for item in documents("greetings-shared") if item["kind"] == names.KIND]
+
+    assert run["spec"]["cluster"]["ref"] == {"name": demo.SHARED}
+    assert f'"name": "{demo.SHARED}"' in (ROOT / "examples" / "shared_dask.py").read_text()
+
+
+def test_readme_lists_each_sample() -> None:
+    listed = re.findall(r"\[([\w-]+)\]\(manifests/samples/\1\.yaml\)", README)
+
+    assert sorted(listed) == sorted(path.stem for path in SAMPLES)
+
+
+def test_manifests_of_the_readme_are_valid() -> None:
+    found = [yaml.safe_load(text) for text in re.findall(r"^```yaml\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)]
+    specs = [document.get("spec", document) for document in found]
+
+    assert len(specs) == 2
+    clusters = [FlowRunSpec.model_validate(spec).cluster for spec in specs]
+    assert [cluster is not None and cluster.uses_shared for cluster in clusters] == [False, True]
+
+
+def test_values_that_commands_of_the_readme_set_are_those_of_the_shared_chart() -> None:
+    commands = re.findall(r"^\$ (helm install .* charts/flowcluster-shared.*)$", README, re.MULTILINE)
+    values = yaml.safe_load((SHARED_CHART / "values.yaml").read_text())
+    options = [option for command in commands for option in re.findall(r"--set (\S+)", command)]
+    paths = [assignment.partition("=")[0].split(".") for option in options for assignment in option.split(",")]
+
+    assert len(paths) >= 4
+    for path in paths:
+        found = values
+        for part in path:
+            assert part in found, path
+            found = found[part]
+
+
+def test_readme_of_the_shared_chart_names_each_value() -> None:
+    text = (SHARED_CHART / "README.md").read_text(encoding="utf-8")
+    values = yaml.safe_load((SHARED_CHART / "values.yaml").read_text())
+    named = {
+        name.partition(".")[0]
+        for row in re.findall(r"^\| (`.*?) \|", text, re.M)
+        for name in re.findall("`(.*?)`", row)
+    }
+
+    assert values.keys() <= named
