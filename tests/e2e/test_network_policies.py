@@ -240,7 +240,8 @@ def test_program_outside_uses_a_cluster(world: World, where: dict[str, Any], enf
         assert dask.submit(sum, [1, 2]).result(60) == 3
 
 
-@pytest.mark.parametrize("kind", ["Dask", pytest.param("Ray", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["Dask", "Ray"])
 def test_run_uses_the_cluster_of_another_run(fenced: Fenced, kind: str) -> None:
     """On Ray, the head and the workers connect to the driver, too."""
     name = fenced.world.status(kind.lower())["cluster"]["name"]

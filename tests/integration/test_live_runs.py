@@ -276,7 +276,6 @@ _STORIES = {
         backoff_limit,
         dead_node,
         refused_attempt,
-        sidecar,
         copied_labels,
         inheritance,
     )
@@ -306,10 +305,9 @@ def test_status_names_the_quota_that_refuses_the_next_attempt(stories: dict[str,
     stories["refused_attempt"].result()
 
 
-def test_attempt_follows_a_failed_one_although_a_container_beside_the_driver_runs_on(
-    stories: dict[str, Future[None]],
-) -> None:
-    stories["sidecar"].result()
+@pytest.mark.long  # it waits for 30 s; tests/unit/operator/test_outlived.py has the decisions
+def test_attempt_follows_a_failed_one_although_a_container_beside_the_driver_runs_on(rig: Rig) -> None:
+    sidecar(rig)
 
 
 def test_copied_labels_change_no_run_and_delete_nothing(stories: dict[str, Future[None]]) -> None:
