@@ -47,7 +47,7 @@ def own_cluster(store: Store, key: Key) -> Object | None:
 
 
 async def confirm_gone(store: Store, kube: Kube, resource: Resource, key: Key, name: str) -> Object | None:
-    """Read an object that the store does not have; None when it does not exist, or is not the run's."""
+    """Read an object that the store may not have as it is; None when it does not exist, or is not the run's."""
     try:
         found = await kube.get(resource, key.namespace, name)
     except NotFound:

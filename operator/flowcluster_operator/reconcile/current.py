@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import asyncio
 
-from flowcluster_operator.errors import NotFound
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.memory import Memory
 from flowcluster_operator.model import Create, Observed, Plan
+from flowcluster_operator.reconcile.children import confirm_gone
 from flowcluster_operator.resources import FLOW_RUN
 from flowcluster_operator.store import Store
 
@@ -33,12 +33,8 @@ async def is_current(plan: Plan, observed: Observed, store: Store, memory: Memor
     written = memory.reports.last_written(key)
     if written is not None and asyncio.get_running_loop().time() - written < PROVEN_SECONDS:
         return True
-    try:
-        found = await kube.get(FLOW_RUN, key.namespace, key.name)
-    except NotFound:
-        found = None
-    if found is None or found["metadata"]["uid"] != key.uid:
+    found = await confirm_gone(store, kube, FLOW_RUN, key, key.name)
+    if found is None:
         store.remove(FLOW_RUN, key.uid, is_gone=True)
         return False
-    store.put(FLOW_RUN, found)
     return bool(found["metadata"]["resourceVersion"] == run["metadata"]["resourceVersion"])
