@@ -40,15 +40,19 @@ def waiting_for_node(observed: Observed, now: dt.datetime) -> str | None:
 
 
 def forced(observed: Observed, now: dt.datetime) -> list[Delete]:
-    """Return the deletes of pods that can do without the word of their node."""
-    waiting = [pod for pod in observed.pods if _is_unconfirmed(pod, now) and _is_dispensable(pod)]
-    return [Delete(POD, pod.name, pod.uid, background=True, forced=True) for pod in waiting if not pod.is_forced]
+    """Return the deletes of pods that do not wait for their node any longer."""
+    late = [pod for pod in _forcible(observed) if _seconds_left(pod, now) <= 0]
+    return [Delete(POD, pod.name, pod.uid, background=True, forced=True) for pod in late]
 
 
 def next_forced(observed: Observed, now: dt.datetime) -> float | None:
-    """Return the seconds until a pod can do without its node; None where no pod waits for that."""
-    waiting = [pod for pod in observed.pods if pod.gone_by is not None and not pod.is_forced and _is_dispensable(pod)]
-    return min((max(_seconds_left(pod, now), 1.0) for pod in waiting), default=None)
+    """Return the seconds until a pod does not wait for its node any longer; None where no pod waits."""
+    return min((max(_seconds_left(pod, now), 1.0) for pod in _forcible(observed)), default=None)
+
+
+def _forcible(observed: Observed) -> list[PodFacts]:
+    """Return the pods that are being deleted and that may be deleted without their node."""
+    return [pod for pod in observed.pods if pod.gone_by is not None and not pod.is_forced and _is_dispensable(pod)]
 
 
 def _deleted(observed: Observed) -> PodFacts | None:

@@ -60,15 +60,20 @@ async def confirm_gone(store: Store, kube: Kube, resource: Resource, key: Key, n
 
 async def read_owner(store: Store, kube: Kube, key: Key) -> Object | None:
     """Return a FlowRun or SharedCluster from the store, or read it; None when it does not exist."""
-    if (known := store.owner(key)) is not None:
-        return known
+    known = store.owner(key)
+    return known if known is not None else await confirm_owner(store, kube, key)
+
+
+async def confirm_owner(store: Store, kube: Kube, key: Key) -> Object | None:
+    """Read a FlowRun or SharedCluster, whatever the store has; None when it does not exist, or is a namesake."""
     resource = OWNERS[key.kind]
     try:
         found = await kube.get(resource, key.namespace, key.name)
     except NotFound:
         found = None
-    if found is None or found["metadata"]["uid"] != key.uid:  # or it is a namesake
+    if found is None or found["metadata"]["uid"] != key.uid:
         store.forget_uses(key)
+        store.remove(resource, key.uid, is_gone=True)
         return None
     store.put(resource, found)
     return found

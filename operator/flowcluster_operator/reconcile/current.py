@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import asyncio
 
-from flowcluster_operator.errors import NotFound
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.memory import Memory
 from flowcluster_operator.model import Create, Observed, Plan
-from flowcluster_operator.resources import OWNERS
+from flowcluster_operator.reconcile.children import confirm_owner
 from flowcluster_operator.store import Store
 
 #: Seconds for which the write of a status proves that its owner exists.
@@ -28,18 +27,12 @@ async def is_current(plan: Plan, observed: Observed, store: Store, memory: Memor
         ApiUnavailable, Refused: the FlowRun or SharedCluster could not be read.
     """
     key, run = observed.key, observed.run
-    resource = OWNERS[key.kind]
     if run is None or not any(isinstance(action, Create) for action in plan.actions):
         return True
     written = memory.reports.last_written(key)
     if written is not None and asyncio.get_running_loop().time() - written < PROVEN_SECONDS:
         return True
-    try:
-        found = await kube.get(resource, key.namespace, key.name)
-    except NotFound:
-        found = None
-    if found is None or found["metadata"]["uid"] != key.uid:
-        store.remove(resource, key.uid, is_gone=True)
+    found = await confirm_owner(store, kube, key)
+    if found is None:
         return False
-    store.put(resource, found)
     return bool(found["metadata"]["resourceVersion"] == run["metadata"]["resourceVersion"])
