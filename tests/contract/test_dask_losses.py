@@ -341,8 +341,24 @@ class ClusterBeingDeleted(distributed.LocalCluster):  # type: ignore[misc]
         return ClusterLost("FlowRun gentle-otter was deleted")
 
 
-def test_task_of_a_cluster_being_deleted_has_that_cause_when_its_worker_is_lost_first() -> None:
-    """A deleted cluster often loses a worker first: the flow fails with the cause, not with a symptom."""
+def kill_only_worker() -> None:
+    with get_dask_client() as client:
+        (pid,) = client.run(os.getpid).values()
+    kill(pid)
+
+
+def disconnect() -> None:
+    """End the connection to the scheduler, as the scheduler's end does."""
+    with get_dask_client() as client:
+        comm = client.scheduler_comm.comm
+        client.loop.add_callback(comm.abort)
+
+
+@pytest.mark.parametrize("lose", [kill_only_worker, disconnect])
+def test_task_of_a_cluster_being_deleted_has_that_cause_when_another_loss_is_noticed_first(
+    lose: Callable[[], None],
+) -> None:
+    """A deleted cluster often loses a worker or its scheduler first: the flow fails with the cause, not a symptom."""
     size = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": ":0"}
 
     @flow(task_runner=DaskTaskRunner(cluster_class=ClusterBeingDeleted, cluster_kwargs=size))
@@ -353,9 +369,7 @@ def test_task_of_a_cluster_being_deleted_has_that_cause_when_its_worker_is_lost_
 
         future = wait_until_killed.submit()
         wait_for_begin(future)
-        with get_dask_client() as client:
-            (pid,) = client.run(os.getpid).values()
-        kill(pid)
+        lose()
         future.wait()
 
     state = body(return_state=True)

@@ -52,6 +52,7 @@ class Claim:
         self.name, self._uid = "", ""
         self.lost: ClusterLost | None = None
         self._next_query = 0.0
+        self._querying = threading.Lock()
         self._choice = choice
         self._count = _counting(flow_of_task())
         self._given_up = threading.Event()
@@ -184,16 +185,17 @@ class Claim:
     def find_loss(self) -> ClusterLost | None:
         """Query the API server whether the run has ended; return how, or None if it has not, or does not answer.
 
-        The loss of a worker can reach the driver before its agent looks at the FlowRun again. Many workers can be lost
-        together: further queries within a fraction of a second return what is known.
+        The loss of a worker or of the scheduler can reach the driver before its agent looks at the FlowRun again. Many
+        can be lost together: queries at the same time, and within a fraction of a second after an answer, return what
+        that answer was.
         """
-        now = time.monotonic()
-        if self.lost is None and self._flow_runs is not None and now >= self._next_query:
-            self._next_query = now + _QUERY_PAUSE
-            with contextlib.suppress(KubernetesError):
-                run = self._flow_runs.find(self.name, self._uid)
-                if ending := how_ended(run, self.name, was_running=True):
-                    self._on_lost(ending)
+        with self._querying:
+            if self.lost is None and self._flow_runs is not None and time.monotonic() >= self._next_query:
+                with contextlib.suppress(KubernetesError):
+                    run = self._flow_runs.find(self.name, self._uid)
+                    if ending := how_ended(run, self.name, was_running=True):
+                        self._on_lost(ending)
+                self._next_query = time.monotonic() + _QUERY_PAUSE
         return self.lost
 
     def _on_lost(self, lost: Lost) -> None:

@@ -37,8 +37,8 @@ class DaskSession:
         client, address: as below.
         runner_on_worker: makes, on a worker, the runner for what a task submits itself.
         cause: returns why the cluster was lost, once the driver knows it.
-        find_cause: queries whether the cluster is being lost now, and why; called when a worker was lost, which can be
-            the first sign of that.
+        find_cause: queries whether the cluster is being lost now, and why; called when a worker or the scheduler was
+            lost, which can be the first sign of that.
         is_nested: whether this is such a runner's session, on a worker.
         run: UID of the run on a shared cluster that the session is of.
 
@@ -243,9 +243,9 @@ class DaskSession:
             raise
 
     def lost(self) -> ClusterLost | None:
-        """That the scheduler went away since the start, as an exception to be raised.
+        """Return that the scheduler went away since the start, as an exception to be raised; None if it did not.
 
-        A client that was connected anew counts as well: what it talks to now is empty.
+        A client that has connected again counts as well: the scheduler that it talks to now has nothing of the run.
         """
         if self._closed:
             return None
@@ -253,7 +253,8 @@ class DaskSession:
             return known
         if self.client.status == "running" and self.client.scheduler_comm is self._stream:
             return None
-        return ClusterLost(
+        # The end of the connection can reach this process before the cause does.
+        return self._find_cause() or ClusterLost(
             f"The Dask scheduler at {self.address} went away while the flow ran; what ran or was kept there is gone."
         )
 

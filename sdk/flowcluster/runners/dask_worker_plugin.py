@@ -10,6 +10,8 @@ import asyncio
 import logging
 import multiprocessing
 import threading
+import time
+from concurrent.futures.process import _ExecutorManagerThread
 from typing import Any
 
 from distributed import Status, Worker, threadpoolexecutor
@@ -17,6 +19,9 @@ from distributed.diagnostics.plugin import WorkerPlugin
 from distributed.worker_state_machine import SecedeEvent
 
 from flowcluster.runners.dask_plugin import ID_LENGTH, ID_MARK, NAME
+
+#: Seconds for which a worker that closes waits until its pools have noticed that their processes have ended.
+_POOLS_END_SECONDS = 2.0
 
 
 class WorkerSide(WorkerPlugin):  # type: ignore[misc] # distributed is not typed
@@ -38,8 +43,8 @@ class WorkerSide(WorkerPlugin):  # type: ignore[misc] # distributed is not typed
 
     def teardown(self, worker: Any) -> None:
         """Called by the worker when it closes: no task waits for processes any more."""
-        for child in multiprocessing.active_children() if self.has_children else ():
-            child.terminate()
+        if self.has_children:
+            _end_children()
 
     def transition(self, key: Any, start: str, finish: str, **kwargs: Any) -> None:
         """Called by the worker whenever a task of anybody changes its state."""
@@ -136,6 +141,20 @@ def _allow_children() -> bool:
         return False
     process.daemon = False
     return True
+
+
+def _end_children() -> None:
+    """End the processes that tasks of this worker have started.
+
+    At its exit, Python wakes each pool that has not closed yet. One that closes at that moment, because its processes
+    have ended, makes the exit fail with a traceback (concurrent.futures.process._python_exit); so wait for the pools.
+    """
+    for child in multiprocessing.active_children():
+        child.terminate()
+    deadline = time.monotonic() + _POOLS_END_SECONDS
+    for thread in threading.enumerate():
+        if isinstance(thread, _ExecutorManagerThread):
+            thread.join(max(0.0, deadline - time.monotonic()))
 
 
 class _QuietClose(logging.Filter):

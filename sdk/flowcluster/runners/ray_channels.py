@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import logging
 import threading
+import traceback
 
 logger = logging.getLogger("flowcluster.task_runner.ray")
 
-#: How gRPC begins the text of that error (seen with grpcio 1.85).
-_CLOSED = "Cannot monitor channel state"
+#: How gRPC ends the text of that error, and the function that polls (seen with grpcio 1.85). Calls on a closed channel
+#: raise an error of the same text.
+_CLOSED, _POLLS = "Channel closed!", ("grpc._channel", "_poll_connectivity")
 
 _lock = threading.Lock()
 _is_installed = False
@@ -28,9 +30,16 @@ def silence_closed_channels() -> None:
     before = threading.excepthook
 
     def hook(args: threading.ExceptHookArgs) -> None:
-        if isinstance(args.exc_value, ValueError) and str(args.exc_value).startswith(_CLOSED):
+        if args.exc_value is not None and _is_of_poll(args.exc_value):
             logger.debug("A thread of gRPC watched a channel that is closed: %s", args.exc_value)
         else:
             before(args)
 
     threading.excepthook = hook
+
+
+def _is_of_poll(error: BaseException) -> bool:
+    if not (isinstance(error, ValueError) and str(error).endswith(_CLOSED)):
+        return False
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    return any((frame.f_globals.get("__name__"), frame.f_code.co_name) == _POLLS for frame in frames)

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import _ExecutorManagerThread
 from types import SimpleNamespace
 from typing import Any
 
@@ -124,6 +125,9 @@ def act_as_worker(pids: Any, is_nanny_alive: bool) -> None:
     pids.send(started)
     if is_nanny_alive:
         side.teardown(None)
+        # Python's exit would fail now and then while a pool closes.
+        if any(isinstance(thread, _ExecutorManagerThread) for thread in threading.enumerate()):
+            os._exit(2)
     else:
         threading.Event().wait()
 

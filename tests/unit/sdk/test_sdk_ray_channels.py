@@ -3,30 +3,67 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from flowcluster.runners import ray_channels
 
+grpc: Any = pytest.importorskip("grpc")
 
-def raised_in_thread(error: Exception) -> None:
-    def fail() -> None:
-        raise error
 
-    thread = threading.Thread(target=fail)
+@pytest.fixture
+def closed_channel() -> Any:
+    channel = grpc.insecure_channel("127.0.0.1:1")
+    inner = channel._channel
+    channel.close()
+    return inner
+
+
+@pytest.fixture
+def reported(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    errors: list[str] = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: errors.append(str(args.exc_value)))
+    monkeypatch.setattr(ray_channels, "_is_installed", False)
+    ray_channels.silence_closed_channels()
+    ray_channels.silence_closed_channels()
+    return errors
+
+
+def run_in_thread(work: Callable[[], Any]) -> None:
+    thread = threading.Thread(target=work)
     thread.start()
     thread.join()
 
 
-def test_only_the_error_of_a_closed_channel_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    reported: list[BaseException | None] = []
-    monkeypatch.setattr(threading, "excepthook", lambda args: reported.append(args.exc_value))
-    monkeypatch.setattr(ray_channels, "_is_installed", False)
-    ray_channels.silence_closed_channels()
-    ray_channels.silence_closed_channels()
-    other = ValueError("another error")
+def poll(channel: Any) -> None:
+    grpc._channel._poll_connectivity(grpc._channel._ChannelConnectivityState(channel), channel, False)
 
-    raised_in_thread(ValueError("Cannot monitor channel state: Channel closed!"))
-    raised_in_thread(other)
 
-    assert reported == [other]
+@pytest.mark.parametrize("is_closed_in", ["check", "watch"])
+def test_poll_of_a_closed_channel_is_not_reported(is_closed_in: str, closed_channel: Any, reported: list[str]) -> None:
+    first_check = {"watch": lambda _: 0, "check": closed_channel.check_connectivity_state}[is_closed_in]
+    channel = SimpleNamespace(
+        check_connectivity_state=first_check, watch_connectivity_state=closed_channel.watch_connectivity_state
+    )
+
+    run_in_thread(lambda: poll(channel))
+
+    assert reported == []
+
+
+def test_call_on_a_closed_channel_is_reported(closed_channel: Any, reported: list[str]) -> None:
+    run_in_thread(lambda: closed_channel.check_connectivity_state(False))
+
+    assert reported == ["Cannot invoke RPC: Channel closed!"]
+
+
+def test_other_errors_of_threads_are_reported(reported: list[str]) -> None:
+    def fail() -> None:
+        raise ValueError("another error")
+
+    run_in_thread(fail)
+
+    assert reported == ["another error"]
