@@ -1,7 +1,8 @@
-"""Silence for threads of gRPC that watch a channel which Ray's client has closed.
+"""Silence for threads that use a channel which Ray's client has closed.
 
-Ray closes a channel while a thread of gRPC still polls its state: when the client reconnects, and when it ends. That
-thread then raises, and Python prints a traceback of a thread that users do not know, beside the error that matters.
+Ray closes a channel when its client reconnects and when it ends. Meanwhile a thread of gRPC polls the channel's state,
+and a thread of Ray's begins to read logs from it. Such a thread then raises, and Python prints a traceback of a thread
+that users do not know, beside the error that matters.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ import traceback
 
 logger = logging.getLogger("flowcluster.task_runner.ray")
 
-#: How gRPC ends the text of that error, and the function that polls (seen with grpcio 1.85). Calls on a closed channel
-#: raise an error of the same text.
-_CLOSED, _POLLS = "Channel closed!", ("grpc._channel", "_poll_connectivity")
+#: How gRPC ends the text of that error (seen with grpcio 1.85). The user's own calls on a closed channel raise it, too.
+_CLOSED = "Channel closed!"
+#: The functions of those threads, by their modules (seen with grpcio 1.85 and Ray 2.60).
+_USERS = {("grpc._channel", "_poll_connectivity"), ("ray.util.client.logsclient", "_log_main")}
 
 _lock = threading.Lock()
 _is_installed = False
@@ -30,16 +32,16 @@ def silence_closed_channels() -> None:
     before = threading.excepthook
 
     def hook(args: threading.ExceptHookArgs) -> None:
-        if args.exc_value is not None and _is_of_poll(args.exc_value):
-            logger.debug("A thread of gRPC watched a channel that is closed: %s", args.exc_value)
+        if args.exc_value is not None and _is_of_closed_channel(args.exc_value):
+            logger.debug("A thread used a channel that is closed: %s", args.exc_value)
         else:
             before(args)
 
     threading.excepthook = hook
 
 
-def _is_of_poll(error: BaseException) -> bool:
+def _is_of_closed_channel(error: BaseException) -> bool:
     if not (isinstance(error, ValueError) and str(error).endswith(_CLOSED)):
         return False
     frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
-    return any((frame.f_globals.get("__name__"), frame.f_code.co_name) == _POLLS for frame in frames)
+    return any((frame.f_globals.get("__name__"), frame.f_code.co_name) in _USERS for frame in frames)

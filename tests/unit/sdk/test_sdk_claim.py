@@ -22,7 +22,7 @@ class DeletedRuns:
 
 def test_query_for_a_loss_waits_for_the_answer_to_another_one() -> None:
     """Threads that notice the same loss name the same cause."""
-    claim = Claim({}, cast("Any", None), adapts=False)
+    claim = Claim({"spec": {"cluster": {}}}, cast("Any", None), adapts=False)
     claim._flow_runs = runs = cast("Any", DeletedRuns(claim))
 
     loss = claim.find_loss()

@@ -1,7 +1,8 @@
-"""What threads of gRPC raise when Ray's client closes their channel."""
+"""What threads of gRPC and Ray raise when Ray's client closes their channel."""
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -32,6 +33,13 @@ def reported(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return errors
 
 
+class Intercepting(grpc.StreamStreamClientInterceptor):  # type: ignore[misc] # grpc is not typed
+    """As Ray's client has one: the error of a call comes with the first of its answers."""
+
+    def intercept_stream_stream(self, continuation: Any, details: Any, requests: Any) -> Any:
+        return continuation(details, requests)
+
+
 def run_in_thread(work: Callable[[], Any]) -> None:
     thread = threading.Thread(target=work)
     thread.start()
@@ -50,6 +58,19 @@ def test_poll_of_a_closed_channel_is_not_reported(is_closed_in: str, closed_chan
     )
 
     run_in_thread(lambda: poll(channel))
+
+    assert reported == []
+
+
+def test_log_thread_that_begins_to_read_from_a_closed_channel_is_not_reported(reported: list[str]) -> None:
+    logsclient = pytest.importorskip("ray.util.client.logsclient")
+    channel = grpc.intercept_channel(grpc.insecure_channel("127.0.0.1:1"), Intercepting())
+    channel.close()
+    client = object.__new__(logsclient.LogstreamClient)
+    client.client_worker = SimpleNamespace(channel=channel, _in_shutdown=False)
+    client.request_queue, client._metadata = queue.Queue(), []
+
+    run_in_thread(client._log_main)
 
     assert reported == []
 
