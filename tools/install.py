@@ -12,7 +12,7 @@ import tempfile
 
 from tools import kuberay
 from tools.chart import DASK_CHART, package
-from tools.cluster import api, gotools
+from tools.cluster import api, cache, gotools
 from tools.cluster.errors import ToolError
 from tools.cluster.onenode.cluster import BUILT, OneNode
 from tools.cluster.progress import step
@@ -52,6 +52,13 @@ def install() -> Installed:
         images=images,
         audit_log=cluster.audit_log,
     )
+    # helm refuses two installations of a release at once.
+    with cache.locked(cache.root() / "clusters" / "install.lock", "installing the chart"):
+        _install_charts(done, images)
+    return done
+
+
+def _install_charts(done: Installed, images: dict[str, str]) -> None:
     with step("installing KubeRay"):
         kuberay.install(done.kubectl, done.kubeconfig, SYSTEM, images["kuberay"])
     with step("installing the chart"), tempfile.TemporaryDirectory() as folder:
@@ -65,7 +72,6 @@ def install() -> Installed:
             env={"KUBECONFIG": str(done.kubeconfig)},
             hint=f"look at: kubectl --kubeconfig {done.kubeconfig} -n {SYSTEM} describe pods",
         )  # fmt: skip
-    return done
 
 
 def _image_values(images: dict[str, str]) -> list[str]:
