@@ -69,6 +69,9 @@ IN_A_NAMESPACE: dict[str, tuple[Any, ...]] = {
     "delete all pods": ("DELETE", f"{CORE}/pods"),
     "run a command in a pod": ("POST", f"{CORE}/pods/other/exec?command=id"),
     "forward a port of a pod": ("POST", f"{CORE}/pods/other/portforward?ports=1"),
+    # The verb of a WebSocket is get.
+    "run a command in a pod by a WebSocket": ("GET", f"{CORE}/pods/other/exec?command=id"),
+    "forward a port of a pod by a WebSocket": ("GET", f"{CORE}/pods/other/portforward?ports=1"),
     "reach a Service through the API server": ("GET", f"{CORE}/services/other:80/proxy/"),
     "create a Job": ("POST", "/apis/batch/v1/namespaces/{namespace}/jobs", JOB),
     "list ServiceAccounts": ("GET", f"{CORE}/serviceaccounts"),

@@ -1,8 +1,7 @@
-"""Clusters that many runs share: used by reference and from outside, through their whole life."""
+"""Clusters that many runs share, through their whole life."""
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
 import os
@@ -10,35 +9,31 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
 import yaml
 from distributed import Client, Event
 
-from flowcluster import flow, task
-from flowcluster.clusters import SharedKubernetesCluster, SharedRayKubernetesCluster
-from flowcluster.errors import ClusterError, ClusterNotStarted
-from flowcluster.task_runners import DaskTaskRunner, RayTaskRunner
+from flowcluster.clusters import SharedKubernetesCluster
+from flowcluster.errors import ClusterNotStarted
 from flowcluster_api import names
 from tests.support.shared_clusters import SharedClusters, by_reference, shared_cluster
+from tests.support.shared_programs import CLASSES, work_for
 from tests.support.waiting import wait_until
 from tests.support.world import ROOT, World, own_world
 from tools.install import Installed
 
 pytestmark = [
+    # The fake API server and the rig have the same lives in `make test`.
+    pytest.mark.long,
     pytest.mark.timeout(400),
     # The image's Python may have another patch level than this machine's.
     pytest.mark.filterwarnings("ignore::distributed.versions.VersionMismatchWarning"),
 ]
 
-CLASSES: dict[str, Any] = {"Dask": SharedKubernetesCluster, "Ray": SharedRayKubernetesCluster}
-RUNNERS: dict[str, Any] = {"Dask": DaskTaskRunner, "Ray": RayTaskRunner}
-#: `make test` runs a promise with the kind that starts faster.
-either_kind = pytest.mark.parametrize("kind", ["Dask", pytest.param("Ray", marks=pytest.mark.long)])
+both_kinds = pytest.mark.parametrize("kind", ["Dask", "Ray"])
 #: Seconds after the end of a run until nothing of its work is on the cluster: lease, and 10 s.
 RELEASED_SECONDS = 25
 LEASE_SECONDS = 15
@@ -50,66 +45,7 @@ def busy(world: World, name: str) -> bool:
     return bool(tasks.get("running"))
 
 
-def own_clusters(world: World) -> list[str]:
-    return [item["metadata"]["uid"] for item in (*world.dask_clusters(), *world.ray_clusters())]
-
-
-@contextlib.contextmanager
-def work_for(cluster: Any) -> Iterator[Callable[..., Any]]:
-    """In the block, a function that executes another one on the cluster and returns the result."""
-    if isinstance(cluster, SharedRayKubernetesCluster):
-        ray.init(cluster.address, logging_level="ERROR")
-        yield lambda function, *values: ray.get(ray.remote(lambda: function(*values)).remote(), timeout=90)
-    else:
-        with Client(cluster) as client:
-            yield lambda function, *values: client.submit(function, *values).result(90)
-
-
-@either_kind
-def test_two_runs_by_reference_share_a_cluster(kind: str, world: World) -> None:
-    with shared_cluster(world, kind) as clusters:
-        before = own_clusters(world)
-        for number in (1, 2):
-            by_reference(world, f"run-{number}", "outcomes.py:good", parameters={"x": number})
-        for number in (1, 2):
-            status = world.wait_phase(f"run-{number}", "Succeeded", "Failed", seconds=180)
-            assert status["phase"] == "Succeeded", status["message"]
-            assert status["flow"]["result"] == str(2 * number)
-            assert (status["cluster"]["kind"], status["display"]["tasks"]) == (kind, "1/1")
-        assert own_clusters(world) == before
-        assert clusters.status("team")["phase"] == "Ready"
-        wait_until(lambda: clusters.status("team").get("runs", 0) == 0, "no run is on the cluster", 20)
-
-
-@either_kind
-def test_program_outside_uses_a_shared_cluster(kind: str, world: World, where: dict[str, Any]) -> None:
-    @task
-    def double(number: int) -> int:
-        return 2 * number
-
-    with shared_cluster(world, kind) as clusters:
-        before = clusters.scheduler("team")
-        with CLASSES[kind]("team", **where) as cluster, work_for(cluster) as execute:
-            assert execute(sum, [1, 2]) == 3
-            (run,) = world.runs()
-            assert (run["metadata"]["name"], run["spec"]["cluster"]) == (cluster.name, {"ref": {"name": "team"}})
-            with pytest.raises(ClusterError, match="SharedCluster team"):
-                cluster.scale(3)
-        kwargs = {"name": "team", "share": {"threads": 2}, **where}
-        runner = RUNNERS[kind](cluster_class="flowcluster.clusters.SharedKubernetesCluster", cluster_kwargs=kwargs)
-
-        @flow(task_runner=runner)
-        def doubles() -> list[int]:
-            return [double.submit(number) for number in range(5)]  # type: ignore[misc]
-
-        assert doubles() == [0, 2, 4, 6, 8]
-        for run in world.runs():
-            assert world.wait_phase(run["metadata"]["name"], "Succeeded", "Failed")["phase"] == "Succeeded"
-        assert clusters.scheduler("team") == before
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("kind", ["Dask", "Ray"])
+@both_kinds
 def test_suspended_cluster_has_nothing_and_serves_runs_after_that(kind: str, world: World) -> None:
     with shared_cluster(world, kind) as clusters:
         by_reference(world, "before", "shared_work.py:holds")
@@ -126,23 +62,22 @@ def test_suspended_cluster_has_nothing_and_serves_runs_after_that(kind: str, wor
         assert (status["phase"], status["flow"]["result"]) == ("Succeeded", "42")
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("kind", ["Dask", "Ray"])
-def test_idle_cluster_is_shut_down_and_a_run_wakes_it(kind: str, world: World, where: dict[str, Any]) -> None:
+@both_kinds
+def test_idle_cluster_is_shut_down_and_a_run_and_a_program_wake_it(
+    kind: str, world: World, where: dict[str, Any]
+) -> None:
     with shared_cluster(world, kind, idleShutdownSeconds=10) as clusters:
-        for number in (1, 2):
-            clusters.wait_phase("team", "Sleeping", 90)
-            world.wait_empty(30)
-            assert clusters.condition("team", "Ready") == "True"
-            by_reference(world, f"run-{number}", "outcomes.py:good", parameters={"x": number})
-            status = world.wait_phase(f"run-{number}", "Succeeded", "Failed", seconds=180)
-            assert status["phase"] == "Succeeded", status["message"]
+        clusters.wait_phase("team", "Sleeping", 90)
+        world.wait_empty(30)
+        assert clusters.condition("team", "Ready") == "True"
+        by_reference(world, "run", "outcomes.py:good", parameters={"x": 21})
+        status = world.wait_phase("run", "Succeeded", "Failed", seconds=180)
+        assert (status["phase"], status["flow"]["result"]) == ("Succeeded", "42"), status["message"]
         clusters.wait_phase("team", "Sleeping", 90)
         with CLASSES[kind]("team", **where) as cluster, work_for(cluster) as execute:
             assert execute(sum, [1, 2]) == 3
 
 
-@pytest.mark.long
 def test_work_brings_workers_to_a_shared_cluster_and_they_leave_with_it(world: World, where: dict[str, Any]) -> None:
     def hold(number: int) -> int:
         Event("released").wait()
@@ -162,7 +97,6 @@ def test_work_brings_workers_to_a_shared_cluster_and_they_leave_with_it(world: W
         wait_until(lambda: world.live_workers() == 0, "all are gone", 60)
 
 
-@pytest.mark.long
 def test_killed_program_leaves_nothing_on_the_cluster_and_disturbs_no_other(
     world: World, where: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -201,8 +135,7 @@ def test_killed_program_leaves_nothing_on_the_cluster_and_disturbs_no_other(
         assert mine.result(10) == 7
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("kind", ["Dask", "Ray"])
+@both_kinds
 def test_lost_scheduler_ends_the_runs_on_it_and_serves_the_next_ones(
     kind: str, world: World, where: dict[str, Any]
 ) -> None:
@@ -225,7 +158,6 @@ def test_lost_scheduler_ends_the_runs_on_it_and_serves_the_next_ones(
             assert execute(sum, [1, 2]) == 3
 
 
-@pytest.mark.long
 def test_another_namespace_needs_the_grant(world: World, installed: Installed) -> None:
     with (
         own_world(installed.kubeconfig, "guest") as guest,
@@ -240,13 +172,9 @@ def test_another_namespace_needs_the_grant(world: World, installed: Installed) -
             Client(cluster) as client,
         ):
             assert client.submit(sum, [1, 2]).result(60) == 3
-        by_reference(guest, "run", "outcomes.py:good", parameters={"x": 21}, ref={"namespace": world.namespace})
-        status = guest.wait_phase("run", "Succeeded", "Failed", seconds=120)
-        assert (status["phase"], status["flow"]["result"]) == ("Succeeded", "42"), status["message"]
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("kind", ["Dask", "Ray"])
+@both_kinds
 def test_driver_in_a_granted_namespace_uses_the_cluster_until_the_grant_is_withdrawn(
     kind: str, world: World, installed: Installed
 ) -> None:
@@ -265,8 +193,7 @@ def test_driver_in_a_granted_namespace_uses_the_cluster_until_the_grant_is_withd
         guest.wait_empty(60)
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("kind", ["Dask", "Ray"])
+@both_kinds
 def test_sample_and_its_twin_share_a_cluster(kind: str, world: World, where: dict[str, Any], tmp_path: Path) -> None:
     name = f"shared-{kind.lower()}"
     documents = list(yaml.safe_load_all((ROOT / "manifests" / "samples" / f"{name}.yaml").read_text()))

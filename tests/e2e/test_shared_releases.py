@@ -47,7 +47,7 @@ def test_release_is_installed_tested_upgraded_rolled_back_and_leaves_nothing(
     assert "WARNING" not in notes
     clusters.wait_phase("team", "Ready", 180)
     first = clusters.scheduler("team")
-    assert "Phase:          Succeeded" in helm("test", "team", "--logs")
+    assert "Phase:          Succeeded" in helm("test", "team")
     wait_until(lambda: not world.runs(), "the record of the test is deleted", 60)
 
     helm("upgrade", "team", values=("workers.minimum=2", "workers.maximum=2"))

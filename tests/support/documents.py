@@ -16,22 +16,26 @@ class Step(NamedTuple):
     Attributes:
         file: the name of the file; None for a command.
         text: content of the file, or the command.
+        shown: lines that the command prints, as far as the document shows them.
     """
 
     file: str | None
     text: str
+    shown: tuple[str, ...] = ()
 
 
 def steps(document: pathlib.Path) -> list[Step]:
     """Return what a reader does, in the order of the document.
 
     A block whose first line is the comment ``# NAME.py`` or ``# NAME.yaml`` is that file. In blocks of type `console`,
-    a line that begins with ``$`` is a command.
+    a line that begins with ``$`` is a command. The lines between two commands are output of the first one.
     """
     found: list[Step] = []
     for language, text in _BLOCK.findall(document.read_text(encoding="utf-8")):
         if named := _NAMED.match(text):
             found.append(Step(named[1], text))
         elif language == "console":
-            found += [Step(None, line.removeprefix("$ ")) for line in text.splitlines() if line.startswith("$ ")]
+            for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+                command, *shown = part.splitlines()
+                found.append(Step(None, command, tuple(line for line in shown if line)))
     return found

@@ -40,6 +40,8 @@ def unusable(observed: Observed) -> tuple[str, str] | None:
         return c.WAKING, f"waiting for {name}, which was shut down while nothing ran on it, and starts again"
     if phase == "Failed":
         return c.CLUSTER_NOT_READY, f"{name} (spec.cluster.ref) is Failed: {status.get('message') or ''}"
+    if phase == "Ready":  # the instructions of its keeper do not have the run yet
+        return c.WAITING, f"waiting to join {name}"
     return c.WAITING, f"waiting for {name} ({phase})"
 
 

@@ -71,6 +71,23 @@ async def test_run_on_a_warm_cluster_writes_its_status_as_often_as_one_with_a_cl
     assert len(world.api.seen("PUT", FLOW_RUN)) <= 3
 
 
+@BOTH
+@pytest.mark.parametrize("flow", [{"entrypoint": "flow.py:main"}, None], ids=["driver", "client"])
+async def test_run_on_a_ready_cluster_does_not_report_that_it_waits_for_that(
+    world: World, kind: str, flow: Object | None
+) -> None:
+    world.create(spec(kind))
+    await world.work()
+    assert world.status()["phase"] == "Ready"
+    world.use(flow=flow)
+    await world.work()
+    writes = [request.body["status"] for request in world.api.requests if request.resource is FLOW_RUN]
+    messages = [status["message"] for status in writes if status["phase"] == "Starting"]
+
+    assert messages[0].split(", ")[0] == "waiting to join SharedCluster analytics"
+    assert [message for message in messages if "waiting for SharedCluster" in message] == []
+
+
 async def test_run_that_waits_causes_no_requests_by_polling(world: World) -> None:
     world.create(spec(suspend=True))
     key = world.use()
