@@ -146,9 +146,17 @@ class FaultProxy:
 
     def is_quiet(self, seconds: float) -> bool:
         """Whether the fault is over, the operator watches as it did before, and has written nothing for some time."""
+        return not self.unrest(seconds)
+
+    def unrest(self, seconds: float) -> str:
+        """Return why the operator is not quiet; empty when it is."""
+        if self._is_new:
+            return "the operator has made no request since it was started"
+        if (watched := self._watched()) < self._needed_watches:
+            return f"the operator watches {watched} of {self._needed_watches} kinds"
         over = max(self._busy_at, self._no_watches_until, self._frozen_until, self._past_ends)
-        is_served = not self._is_new and self._watched() >= self._needed_watches
-        return is_served and time.monotonic() - over >= seconds
+        rest = time.monotonic() - over
+        return "" if rest >= seconds else f"the last write, watch or fault ended {rest:.1f} s ago"
 
     def arm(self, fault: Fault, subject: str) -> None:
         """Begin to number the writes whose path or body names `subject`, and inject the fault at one of them."""

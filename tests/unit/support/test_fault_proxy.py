@@ -240,18 +240,24 @@ def test_proxy_is_not_quiet_until_a_new_operator_watches_as_the_one_before(proxy
     proxy.operator_started()
     watches = [opened(proxy, WATCH), opened(proxy, JOBS)]
     proxy.arm(Fault(), SUBJECT)
-    states = [proxy.is_quiet(0)]
+    reasons = [proxy.unrest(0)]
     proxy.operator_started()
-    states.append(proxy.is_quiet(0))
+    reasons.append(proxy.unrest(0))
     ask("GET", LEASES)
-    states.append(proxy.is_quiet(0))
+    reasons.append(proxy.unrest(0))
     for path in (WATCH, JOBS):
         watches.append(opened(proxy, path))
-        states.append(proxy.is_quiet(0))
+        reasons.append(proxy.unrest(0))
     for watch in watches:
         watch.close()
 
-    assert states == [True, False, False, False, True]
+    assert reasons == [
+        "",
+        "the operator has made no request since it was started",
+        "the operator watches 0 of 2 kinds",
+        "the operator watches 1 of 2 kinds",
+        "",
+    ]
 
 
 def test_proxy_counts_a_watch_once_that_its_client_left_and_opened_again(proxy: FaultProxy, ask: Ask) -> None:
