@@ -96,7 +96,7 @@ def workers(shared: Shared) -> None:
         shared.wait_ready(3, 1)
         return
     shared.report(Demand(3, (), (("gpu", 2),)))
-    shared.wait_ready(3, 2)
+    shared.wait_workers(3 + 2)
     victim = next(name for name in shared.worker_names() if "-gpu-" in name)
     shared.report(Demand(3, (victim,), (("gpu", 1),)))
     shared.wait_ready(3, 1)
