@@ -291,8 +291,17 @@ class FaultProxy:
             self._frozen_until = now + fault.seconds
             self._thawed.clear()
         elif fault.kind is FaultKind.STALE_LISTS:
-            for path, headers in list(self._lists.items()):
-                _status, answered, text = await self._fetch("GET", path, headers, None)
+            await self._keep_past()
+
+    async def _keep_past(self) -> None:
+        """Keep what the operator lists, all of one version: listings of several moments contradict each other."""
+        version = ""
+        for path, headers in list(self._lists.items()):
+            exact = f"resourceVersion={version}&resourceVersionMatch=Exact" if version else ""
+            address = f"{path}{'&' if '?' in path else '?'}{exact}" if exact else path
+            status, answered, text = await self._fetch("GET", address, headers, None)
+            if status == 200:
+                version = version or json.loads(text)["metadata"]["resourceVersion"]
                 self._past[path] = text, answered
 
     def _from_the_past(self, request: web.Request) -> web.Response | None:
