@@ -52,11 +52,9 @@ TRIALS = [
         "scaling/Ray/refuse-500@POST-networkpolicies",
         "shared-use/Dask/kill-before@POST-deployments",
         "shared-use/Dask/drop-answer@PATCH-daskworkergroups",
-        "shared-use/Ray/refuse-403@PATCH-leases",
-        "shared-suspend/Dask/refuse-429@DELETE-leases",
         "shared-suspend/Ray/kill-after@POST-rolebindings~2",
+        "shared-suspend/Ray/stale-lists@DELETE-leases",
         "shared-upgrade/Dask/kill-after@PUT-status-Upgrading",
-        "shared-upgrade/Ray/stale-lists@DELETE-leases",
     )
 ]
 LIVES = list(dict.fromkeys(trial.life for trial in TRIALS))

@@ -1,8 +1,13 @@
-"""A shared cluster on the real upstream operators, as the API server shows it. Nothing runs on the nodes."""
+"""A shared cluster on the real upstream operators, as the API server shows it. Nothing runs on the nodes.
+
+The stories of Dask and Ray are played side by side, as each of them waits most of its time.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -68,28 +73,8 @@ class Shared(Trial):
         return found
 
 
-@pytest.fixture(scope="module", params=KINDS)
-def place(request: pytest.FixtureRequest, rig: Rig) -> Iterator[Shared]:
-    """A namespace with an operator, for all tests of one kind of cluster."""
-    kind = str(request.param)
-    view = rig.create_namespace(f"shared-{kind}")
-    with RigOperator(rig, view.namespace) as operator:
-        shared = Shared(rig, kind, UNDISTURBED, view)
-        yield shared
-        shared.clear()
-        assert "Traceback" not in operator.log()
-
-
-@pytest.fixture
-def shared(place: Shared) -> Iterator[Shared]:
-    """A cluster that is Ready, without a run. The tests of one kind have the same one: a start takes seconds."""
-    place.ensure()
-    yield place
-    place.delete(FLOW_RUN)
-    place.wait_gone(FLOW_RUN)
-
-
-def test_children_have_controllers_and_the_lease_instructs_the_keeper(shared: Shared) -> None:
+def children(shared: Shared) -> None:
+    """The Lease controls the children, and instructs the keeper."""
     shared.wait_children({"RoleBinding keeper", "Pod keeper"})
     root = shared.lease()
     instructions = keepers.read(shared.client.get(LEASE.path(shared.namespace, root.name)) or {})
@@ -103,14 +88,15 @@ def test_children_have_controllers_and_the_lease_instructs_the_keeper(shared: Sh
     assert [name for name, _bounds in instructions.groups] == ["", "gpu"]
 
 
-def test_workers_of_each_group_follow_the_work(shared: Shared) -> None:
+def workers(shared: Shared) -> None:
+    """Work comes and goes."""
     shared.wait_ready(1, 1)
     if shared.kind == "Ray":
         shared.scale_ray(3)
         shared.wait_ready(3, 1)
         return
     shared.report(Demand(3, (), (("gpu", 2),)))
-    shared.wait_ready(3, 2)
+    shared.wait_workers(3 + 2)
     victim = next(name for name in shared.worker_names() if "-gpu-" in name)
     shared.report(Demand(3, (victim,), (("gpu", 1),)))
     shared.wait_ready(3, 1)
@@ -118,7 +104,8 @@ def test_workers_of_each_group_follow_the_work(shared: Shared) -> None:
     assert victim not in shared.worker_names()
 
 
-def test_run_begins_again_when_the_leader_of_its_cluster_is_lost(shared: Shared) -> None:
+def lost_leader(shared: Shared) -> None:
+    """The scheduler or head is lost while a run that may be retried is on the cluster."""
     shared.use(retries=1)
     first, restarts = shared.status["scheduler"], shared.status["restarts"]
     shared.client.delete(POD.path(shared.namespace, first["pod"]))
@@ -133,7 +120,8 @@ def test_run_begins_again_when_the_leader_of_its_cluster_is_lost(shared: Shared)
     assert shared.view.status(SUBJECT)["flow"]["lostClusters"] == 1
 
 
-def test_idle_cluster_is_shut_down_and_wakes_when_a_run_names_it(shared: Shared) -> None:
+def idleness(shared: Shared) -> None:
+    """The cluster is idle for as long as its user allows, and a run comes later."""
     shared.patch_spec(SHARED_CLUSTER, idleShutdownSeconds=10)
     shared.report(Demand(0), idle=10)
     shared.wait_shared("Sleeping")
@@ -144,7 +132,8 @@ def test_idle_cluster_is_shut_down_and_wakes_when_a_run_names_it(shared: Shared)
     assert shared.view.phases(SUBJECT, SHARED_CLUSTER)[-3:] == ["Sleeping", "Starting", "Ready"]
 
 
-def test_deletion_in_the_foreground_leaves_nothing_and_ends_the_run(shared: Shared) -> None:
+def deletion(shared: Shared) -> None:
+    """The user deletes the cluster in the foreground while a run is on it."""
     shared.use()
     shared.client.delete(SHARED_CLUSTER.path(shared.namespace, SUBJECT), "Foreground")
     shared.wait_gone(SHARED_CLUSTER)
@@ -152,6 +141,66 @@ def test_deletion_in_the_foreground_leaves_nothing_and_ends_the_run(shared: Shar
     shared.wait_empty()
 
     assert shared.view.status(SUBJECT)["reason"] == "ClusterLost"
+
+
+_STORIES = (children, workers, lost_leader, idleness, deletion)
+Stories = dict[tuple[str, str], Future[None]]
+
+
+def play(story: Callable[[Shared], None], shared: Shared, operator: RigOperator) -> None:
+    """Play a story on a cluster that is Ready, without a run."""
+    shared.ensure()
+    try:
+        story(shared)
+    finally:
+        shared.delete(FLOW_RUN)
+        shared.wait_gone(FLOW_RUN)
+    assert "Traceback" not in operator.log()
+
+
+@pytest.fixture(scope="module")
+def stories(rig: Rig) -> Iterator[Stories]:
+    """The stories by kind of cluster and name, each of which raises what is wrong.
+
+    Those of one kind are played one after the other on one cluster, as a start takes seconds; the kinds side by side.
+    """
+    with ExitStack() as stack:
+        futures: Stories = {}
+        for kind in KINDS:
+            view = rig.create_namespace(f"shared-{kind}")
+            operator = stack.enter_context(RigOperator(rig, view.namespace))
+            thread = stack.enter_context(ThreadPoolExecutor(1))
+            shared = Shared(rig, kind, UNDISTURBED, view)
+            futures |= {(kind, story.__name__): thread.submit(play, story, shared, operator) for story in _STORIES}
+        yield futures
+
+
+each_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+@each_kind
+def test_children_have_controllers_and_the_lease_instructs_the_keeper(kind: str, stories: Stories) -> None:
+    stories[kind, "children"].result()
+
+
+@each_kind
+def test_workers_of_each_group_follow_the_work(kind: str, stories: Stories) -> None:
+    stories[kind, "workers"].result()
+
+
+@each_kind
+def test_run_begins_again_when_the_leader_of_its_cluster_is_lost(kind: str, stories: Stories) -> None:
+    stories[kind, "lost_leader"].result()
+
+
+@each_kind
+def test_idle_cluster_is_shut_down_and_wakes_when_a_run_names_it(kind: str, stories: Stories) -> None:
+    stories[kind, "idleness"].result()
+
+
+@each_kind
+def test_deletion_in_the_foreground_leaves_nothing_and_ends_the_run(kind: str, stories: Stories) -> None:
+    stories[kind, "deletion"].result()
 
 
 @pytest.mark.parametrize(

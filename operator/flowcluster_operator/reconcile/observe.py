@@ -36,6 +36,7 @@ from flowcluster_operator.model import (
 from flowcluster_operator.policies.ending import is_dormant, is_suspended
 from flowcluster_operator.policies.idleness import reports_idle
 from flowcluster_operator.policies.lease import expected
+from flowcluster_operator.policies.resizing import live_workers
 from flowcluster_operator.reconcile.accounts import PullSecrets, pull_secrets
 from flowcluster_operator.reconcile.children import (
     confirm_gone,
@@ -154,7 +155,7 @@ async def observe(
     )
     if is_live:
         observed = dataclasses.replace(observed, pull_secrets=await _pull_secrets(observed, kube, memory))
-    return with_numbers(observed, backend, memory)
+    return with_numbers(observed, backend, memory, live_workers(observed))
 
 
 async def _verified(store: Store, kube: Kube, memory: Memory, key: Key, status: Object) -> bool:

@@ -112,7 +112,7 @@ async def observe_shared(
         verified_gone=verified,
         trouble=trouble,
     )
-    base = with_numbers(base, backend, memory)
+    base = with_numbers(base, backend, memory, live_workers(SharedObserved(base).of_group(None)))
     requests = _requests(store, memory, base, users if is_live else ())
     seen = SharedObserved(base, spec, _groups(store, key, spec), users, keeper, requests)
     seen = dataclasses.replace(seen, groups=tuple(_with_numbers(seen, facts, memory) for facts in seen.groups))

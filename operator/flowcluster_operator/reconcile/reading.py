@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections.abc import Sequence
 
 from flowcluster_operator.backends.base import Backend
 from flowcluster_operator.backends.registry import BACKENDS
@@ -11,7 +12,6 @@ from flowcluster_operator.desired.tls import keys_in
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.memory import Memory
 from flowcluster_operator.model import Key, Observed, identity
-from flowcluster_operator.policies.resizing import live_workers
 from flowcluster_operator.reconcile.verify import known_left, nothing_left
 from flowcluster_operator.resources import POD, Object
 from flowcluster_operator.store import Store
@@ -32,8 +32,15 @@ def of_lease(made: tuple[str, str] | None, lease: Object | None) -> str | None:
     return made[1] if made is not None and lease is not None and made[0] == lease["metadata"]["uid"] else None
 
 
-def with_numbers(observed: Observed, backend: Backend | None, memory: Memory) -> Observed:
-    """Return what was observed, with how long the numbers of workers have been at rest."""
+def with_numbers(observed: Observed, backend: Backend | None, memory: Memory, workers: Sequence[Object]) -> Observed:
+    """Return what was observed, with how long the numbers of workers have been at rest.
+
+    Args:
+        observed: the run, or the shared cluster as a run.
+        backend: of its kind of cluster; None where that is not known.
+        memory: of the operator.
+        workers: the Deployments of the workers of `spec.workers`.
+    """
     if backend is None or observed.cluster is None:
         return observed
     cluster, now = observed.cluster, asyncio.get_running_loop().time()
@@ -43,7 +50,7 @@ def with_numbers(observed: Observed, backend: Backend | None, memory: Memory) ->
     if backend.scales_itself:
         return observed
     memory.meet(observed.key, uid)
-    numbers = len(live_workers(observed)), backend.workers(cluster), now
+    numbers = len(workers), backend.workers(cluster), now
     settled, served = memory.settling.see(observed.key, *numbers), memory.requests.see(observed.key, *numbers)
     return dataclasses.replace(observed, settled=settled, served=served)
 

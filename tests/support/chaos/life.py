@@ -170,6 +170,7 @@ def _play(trial: Trial, operator: RigOperator, play: Callable[[Trial], None]) ->
         trial.wait(lambda: operator.is_quiet(QUIET_SECONDS), "the operator's writes end", 40)
     except (StepFailed, ApiError) as error:
         problems.append(f"{STUCK}: {error}")
+        problems += [f"operator: {unrest}"] if (unrest := operator.unrest(QUIET_SECONDS)) else []
         problems += [f"status: {_words(status)}" for kind in OWNERS if (status := trial.view.status(SUBJECT, kind))]
     operator.disarm()
     phase = trial.view.status(BYSTANDER).get("phase")

@@ -106,7 +106,11 @@ class RigOperator:
 
     def is_quiet(self, seconds: float) -> bool:
         """Whether an operator runs, and has written nothing for some time, and the fault is over."""
-        return self._process is not None and self.proxy.is_quiet(seconds)
+        return not self.unrest(seconds)
+
+    def unrest(self, seconds: float) -> str:
+        """Return why the operator is not quiet; empty when it is."""
+        return self.proxy.unrest(seconds) if self._process is not None else "no operator runs"
 
     def log(self) -> str:
         """Return all that the operators have printed since `reset`."""

@@ -146,9 +146,17 @@ class FaultProxy:
 
     def is_quiet(self, seconds: float) -> bool:
         """Whether the fault is over, the operator watches as it did before, and has written nothing for some time."""
+        return not self.unrest(seconds)
+
+    def unrest(self, seconds: float) -> str:
+        """Return why the operator is not quiet; empty when it is."""
+        if self._is_new:
+            return "the operator has made no request since it was started"
+        if (watched := self._watched()) < self._needed_watches:
+            return f"the operator watches {watched} of {self._needed_watches} kinds"
         over = max(self._busy_at, self._no_watches_until, self._frozen_until, self._past_ends)
-        is_served = not self._is_new and self._watched() >= self._needed_watches
-        return is_served and time.monotonic() - over >= seconds
+        rest = time.monotonic() - over
+        return "" if rest >= seconds else f"the last write, watch or fault ended {rest:.1f} s ago"
 
     def arm(self, fault: Fault, subject: str) -> None:
         """Begin to number the writes whose path or body names `subject`, and inject the fault at one of them."""
@@ -283,8 +291,17 @@ class FaultProxy:
             self._frozen_until = now + fault.seconds
             self._thawed.clear()
         elif fault.kind is FaultKind.STALE_LISTS:
-            for path, headers in list(self._lists.items()):
-                _status, answered, text = await self._fetch("GET", path, headers, None)
+            await self._keep_past()
+
+    async def _keep_past(self) -> None:
+        """Keep what the operator lists, all of one version: listings of several moments contradict each other."""
+        version = ""
+        for path, headers in list(self._lists.items()):
+            exact = f"resourceVersion={version}&resourceVersionMatch=Exact" if version else ""
+            address = f"{path}{'&' if '?' in path else '?'}{exact}" if exact else path
+            status, answered, text = await self._fetch("GET", address, headers, None)
+            if status == 200:
+                version = version or json.loads(text)["metadata"]["resourceVersion"]
                 self._past[path] = text, answered
 
     def _from_the_past(self, request: web.Request) -> web.Response | None:

@@ -45,8 +45,8 @@ class TestPolicy:
 
         assert can_wait(written, {**written, "message": message}, events) is not has_warning
 
-    @pytest.mark.parametrize("change", [{"phase": "Running"}, {"reason": "Unschedulable"}])
-    def test_status_cannot_wait_when_phase_or_reason_changes(self, change: Object) -> None:
+    @pytest.mark.parametrize("change", [{"phase": "Running"}, {"reason": "Unschedulable"}, {"observedGeneration": 2}])
+    def test_status_cannot_wait_when_phase_reason_or_generation_changes(self, change: Object) -> None:
         assert not can_wait(STARTING, {**STARTING, **change}, ())
 
     def test_first_status_cannot_wait(self) -> None:

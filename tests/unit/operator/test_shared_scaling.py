@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import pytest
 
 from flowcluster_api.lease import Demand
+from flowcluster_operator.kube import Kube
+from flowcluster_operator.reconcile.observe_shared import observe_shared
 from flowcluster_operator.resources import (
     DASK_CLUSTER,
     DASK_WORKER_GROUP,
@@ -66,6 +70,29 @@ async def test_worker_that_the_keeper_has_retired_is_removed(world: World, group
 
     assert victim not in left
     assert len(world.pods("worker")) == 4
+
+
+@pytest.mark.parametrize("group", ["", "gpu"])
+async def test_request_of_a_group_is_served_by_workers_of_that_group_only(world: World, kube: Kube, group: str) -> None:
+    """A request that counts as served is repeated after 10 s: a busy dask-kubernetes makes too many workers then."""
+    world.create(spec(**GROUPS))
+    await world.work()
+    world.report(Demand(3, (), (("gpu", 2),)))
+    world.passes.watch(world.api.objects)
+    await world.passes.settle()
+    workers = [obj for obj in world.api.objects.all(DEPLOYMENT) if "-worker-" in obj["metadata"]["name"]]
+    (like,) = [obj for obj in workers if obj["metadata"]["name"].startswith(f"{NAME}-{group or 'default'}-")]
+    meta = {field: like["metadata"][field] for field in ("labels", "ownerReferences")}
+    for number in range(2 if not group else 1):
+        name = f"{like['metadata']['name']}-{number}"
+        world.api.objects.create(DEPLOYMENT, KEY.namespace, {**like, "metadata": {**meta, "name": name}})
+        world.passes.watch(world.api.objects)
+        await world.passes.settle()
+    store, memory = world.passes.store, world.passes.memory
+    seen = await observe_shared(KEY, store, kube, memory, (), dt.datetime.now(dt.UTC))
+    (gpu,) = seen.groups
+
+    assert (seen.of_group(None).served.is_served, gpu.served.is_served) == (not group, bool(group))
 
 
 async def test_worker_group_of_the_cluster_is_adopted_by_dask_kubernetes(world: World) -> None:

@@ -150,6 +150,23 @@ def test_restarted_operator_lists_the_past_after_a_delete(proxy: FaultProxy, ask
     assert [item["metadata"]["name"] for item in after_restart] == ["subject-1"]
 
 
+def test_listings_from_the_past_are_of_one_version(api: FakeApi, proxy: FaultProxy, ask: Ask) -> None:
+    proxy.arm(Fault(FaultKind.STALE_LISTS, 1), SUBJECT)
+    ask("POST", LEASES, "subject-1")
+    jobs, absent = LEASES.replace("coordination.k8s.io/v1", "batch/v1").replace("leases", "jobs"), f"{LEASES}es"
+    for path in (f"{LEASES}?limit=500", jobs, f"{absent}?limit=500"):
+        ask("GET", path)
+    before = len(api.requests)
+    ask("DELETE", f"{LEASES}/subject-1")
+    proxy.operator_started()
+    first, second = (request for request in api.requests[before:] if request.method == "GET")
+    version = ask("GET", f"{LEASES}?limit=500")[1]["metadata"]["resourceVersion"]
+
+    assert "resourceVersion" not in first.query
+    assert second.query == {"resourceVersion": version, "resourceVersionMatch": "Exact"}
+    assert ask("GET", f"{absent}?limit=500")[0] == 404
+
+
 def test_watches_cannot_be_opened_while_they_are_cut(proxy: FaultProxy, ask: Ask) -> None:
     proxy.arm(Fault(FaultKind.CUT_WATCHES, 1), SUBJECT)
     watch = f"{LEASES}?watch=true&resourceVersion=0"
@@ -240,18 +257,24 @@ def test_proxy_is_not_quiet_until_a_new_operator_watches_as_the_one_before(proxy
     proxy.operator_started()
     watches = [opened(proxy, WATCH), opened(proxy, JOBS)]
     proxy.arm(Fault(), SUBJECT)
-    states = [proxy.is_quiet(0)]
+    reasons = [proxy.unrest(0)]
     proxy.operator_started()
-    states.append(proxy.is_quiet(0))
+    reasons.append(proxy.unrest(0))
     ask("GET", LEASES)
-    states.append(proxy.is_quiet(0))
+    reasons.append(proxy.unrest(0))
     for path in (WATCH, JOBS):
         watches.append(opened(proxy, path))
-        states.append(proxy.is_quiet(0))
+        reasons.append(proxy.unrest(0))
     for watch in watches:
         watch.close()
 
-    assert states == [True, False, False, False, True]
+    assert reasons == [
+        "",
+        "the operator has made no request since it was started",
+        "the operator watches 0 of 2 kinds",
+        "the operator watches 1 of 2 kinds",
+        "",
+    ]
 
 
 def test_proxy_counts_a_watch_once_that_its_client_left_and_opened_again(proxy: FaultProxy, ask: Ask) -> None:
