@@ -36,11 +36,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Try each test that takes a runner with every kind of runner."""
-    kinds = kinds_for(metafunc)
+    mark = metafunc.definition.get_closest_marker("every_ray")
+    long = mark.kwargs.get("long", ()) if mark is not None else ()
+    kinds = [pytest.param(kind, marks=[pytest.mark.long] * (kind in long)) for kind in kinds_for(metafunc)]
     if "runner" in metafunc.fixturenames:
         metafunc.parametrize("runner", kinds, indirect=True)
     if "parallel_runner" in metafunc.fixturenames:
-        metafunc.parametrize("parallel_runner", [kind for kind in kinds if kind != "sequential"], indirect=True)
+        parallel = [kind for kind in kinds if kind.values != ("sequential",)]
+        metafunc.parametrize("parallel_runner", parallel, indirect=True)
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups

@@ -99,7 +99,8 @@ def left_in_session(session: int) -> list[str]:
 @pytest.mark.parametrize(
     ("name", "number"),
     [("on_dask", signal.SIGINT), ("on_dask_async", signal.SIGTERM)]
-    + [("on_ray", signal.SIGINT), ("on_ray", signal.SIGTERM), ("on_ray_async", signal.SIGTERM)]
+    + [("on_ray", signal.SIGINT), ("on_ray_async", signal.SIGTERM)]
+    + [pytest.param("on_ray", signal.SIGTERM, marks=pytest.mark.long)]
     + [(name, number) for name in LOCAL for number in (signal.SIGTERM, signal.SIGINT)],
 )
 def test_interrupted_program_leaves_nothing_behind(

@@ -71,7 +71,7 @@ def as_run(program: str, uid: str, address: str, *arguments: str) -> Iterator[su
         process.communicate()
 
 
-@pytest.fixture(params=["address", "client_address"])
+@pytest.fixture
 def user(request: pytest.FixtureRequest, head: RayHead, gate: Gate) -> Iterator[subprocess.Popen[str]]:
     """A program whose flow is the run, and which is on the cluster as a node or as a Ray client."""
     address = getattr(head, request.param)
@@ -116,7 +116,16 @@ def test_keeper_reports_the_idleness_of_a_head(kept: Kept) -> None:
     assert kept.signs().holder is not None
 
 
-@pytest.mark.parametrize("is_killed", [True, False])
+@pytest.mark.parametrize(
+    ("user", "is_killed"),
+    [
+        ("address", True),
+        ("client_address", False),
+        pytest.param("address", False, marks=pytest.mark.long),
+        pytest.param("client_address", True, marks=pytest.mark.long),
+    ],
+    indirect=["user"],
+)
 def test_run_that_is_no_longer_listed_leaves_nothing_at_the_head(
     kept: Kept, head: RayHead, user: subprocess.Popen[str], is_killed: bool
 ) -> None:

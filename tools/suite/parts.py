@@ -61,7 +61,7 @@ PARTS = {
             ),
         ),
         _tests("unit", "tests/unit", at_a_time=WITHOUT),
-        _tests("contract", "tests/contract", at_a_time=WITHOUT),
+        _tests("contract", "-m", "not long", "tests/contract", at_a_time=WITHOUT),
         _tests(
             "cluster",
             "-m",
@@ -75,7 +75,7 @@ PARTS = {
         _tests("rig", "-m", "rig and not long", "tests/integration", is_measured=False),
         _tests("alone", "-m", "alone and not long", *_FOLDERS, needs_cluster=True),
         Part("granted", (("tools.granted",),), needs_cluster=True),
-        _tests("long", "-m", "long", *_FOLDERS, needs_cluster=True),
+        _tests("long", "-m", "long", "tests/contract", *_FOLDERS, needs_cluster=True),
         Part("soak", (("tests.bench.soak", "--quick"),), needs_cluster=True),
         *(Part(f"python{version}", (("tools.suite.pythons", version),)) for version in ("3.11", "3.12", "3.13")),
     )
