@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from flowcluster.agent.messages import Adapt
 from flowcluster.task_runners import TaskRunner
 from tests.contract.kinds import ELSEWHERE, SLOW, cluster_elsewhere, kinds_for, make
 from tests.support.meeting import Desk, Gate, wait_at
@@ -175,6 +177,15 @@ def desk() -> Iterator[Desk]:
 def lines(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
     """Gives the log lines so far, as they would be shown but without the time."""
     from flowcluster.logs import RunFormatter
+
+@pytest.fixture
+def quick_keeper(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keepers that this process runs report, read and look at Dask more often than those of users."""
+    monkeypatch.setattr("flowcluster_api.keeper.RENEW_SECONDS", 1)
+    monkeypatch.setattr("flowcluster.agent.keeper.heartbeat.READ_SECONDS", 0.2)
+    quick = functools.partial(Adapt, interval=0.2, down_delay=1.0, idle_seconds=1.0)
+    monkeypatch.setattr("flowcluster.agent.keeper.dask_side.Adapt", quick)
+
 
     caplog.set_level(logging.INFO, "flowcluster")
     formatter = RunFormatter()

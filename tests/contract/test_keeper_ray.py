@@ -39,12 +39,13 @@ def head() -> Iterator[RayHead]:
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A busy machine can take longer to answer."""
+    """A busy machine can take longer to answer. The keepers look at the head more often than those of users."""
     monkeypatch.setattr("flowcluster.agent.keeper.ray_side.TIMEOUT", 30.0)
+    monkeypatch.setattr("flowcluster.agent.keeper.ray_side.INTERVAL", 0.2)
 
 
 @pytest.fixture
-def kept(head: RayHead, tmp_path: Path) -> Iterator[Kept]:
+def kept(head: RayHead, tmp_path: Path, quick_keeper: None) -> Iterator[Kept]:
     """A keeper of that head, with the token and no run."""
     (tmp_path / driver.TOKEN_FILE).write_text(TOKEN)
     with Kept.start() as kept:
