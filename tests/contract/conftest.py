@@ -25,6 +25,9 @@ os.environ.setdefault("RAY_TMPDIR", "/tmp")
 #: Files whose tests take longest.
 SLOW_FILES = ("test_examples", "test_interruptions_of_drivers", "test_log_lines", "test_ray_runner")
 
+#: Kinds that connect to the shared Ray by themselves, from a process without a connection.
+BY_ADDRESS = {"ray by address", "ray by client"}
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options that name a cluster elsewhere."""
@@ -57,8 +60,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """
     items.sort(key=_order)
     for item in items:
-        if item.get_closest_marker("xdist_group") is None and (group := _ray_of(item)):
-            item.add_marker(pytest.mark.xdist_group(group))
+        if item.get_closest_marker("xdist_group") is None and _uses_ray(item):
+            item.add_marker(pytest.mark.xdist_group("ray"))
     if elsewhere := cluster_elsewhere(config):
         kind, _ = elsewhere
         config.hook.pytest_deselected(items=[item for item in items if not _can_run_elsewhere(item, kind)])
@@ -67,20 +70,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _order(item: pytest.Item) -> int:
     """Return the place of a test in the order of the tests."""
-    if _ray_of(item) is not None:
-        return 1 if "no_ray" in getattr(item, "fixturenames", ()) else 0
+    if _uses_ray(item):
+        return 1 if "no_ray" in getattr(item, "fixturenames", ()) or _kinds(item) & BY_ADDRESS else 0
     is_slow = any(kind in item.name for kind in SLOW) or item.path.stem in SLOW_FILES
     return 0 if is_slow else 2
 
 
-def _ray_of(item: pytest.Item) -> str | None:
-    """Return which shared Ray a test uses, that of its process or one at an address; None when it uses none."""
+def _uses_ray(item: pytest.Item) -> bool:
+    """Return whether a test uses the Ray that all tests share, also by the connection of its process."""
     taken = getattr(item, "fixturenames", ())
+    return "own_ray" in taken or "ray_head" in taken or bool(_kinds(item) & {"ray", *BY_ADDRESS})
+
+
+def _kinds(item: pytest.Item) -> set[str]:
+    """Return the kinds of runners that a test is tried with, and other texts among its parameters."""
     callspec = getattr(item, "callspec", None)
-    kinds = {value for value in callspec.params.values() if isinstance(value, str)} if callspec is not None else set()
-    if "own_ray" in taken or "ray" in kinds:
-        return "ray"
-    return "ray head" if "ray_head" in taken or kinds & {"ray by address", "ray by client"} else None
+    return {value for value in callspec.params.values() if isinstance(value, str)} if callspec is not None else set()
 
 
 def _can_run_elsewhere(item: pytest.Item, kind: str) -> bool:
@@ -174,11 +179,6 @@ def desk() -> Iterator[Desk]:
 
 
 @pytest.fixture
-def lines(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
-    """Gives the log lines so far, as they would be shown but without the time."""
-    from flowcluster.logs import RunFormatter
-
-@pytest.fixture
 def quick_keeper(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keepers that this process runs report, read and look at Dask more often than those of users."""
     monkeypatch.setattr("flowcluster_api.keeper.RENEW_SECONDS", 1)
@@ -186,6 +186,11 @@ def quick_keeper(monkeypatch: pytest.MonkeyPatch) -> None:
     quick = functools.partial(Adapt, interval=0.2, down_delay=1.0, idle_seconds=1.0)
     monkeypatch.setattr("flowcluster.agent.keeper.dask_side.Adapt", quick)
 
+
+@pytest.fixture
+def lines(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """Gives the log lines so far, as they would be shown but without the time."""
+    from flowcluster.logs import RunFormatter
 
     caplog.set_level(logging.INFO, "flowcluster")
     formatter = RunFormatter()
