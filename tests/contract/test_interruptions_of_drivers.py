@@ -142,7 +142,7 @@ def test_processes_of_tasks_end_with_an_interrupted_driver(where: str, flows: Pa
     wait_until(lambda: not left_in_session(program.process.pid), "no process is left")
 
 
-@pytest.mark.parametrize("name", ["on_dask", "on_threads_async"])
+@pytest.mark.parametrize("name", [pytest.param("on_dask", marks=pytest.mark.long), "on_threads_async"])
 def test_driver_tells_that_it_was_stopped(name: str, flows: Path, tmp_path: Path) -> None:
     """A driver that receives SIGTERM leaves its outcome and exits with the code for it."""
     outcome = tmp_path / "outcome"

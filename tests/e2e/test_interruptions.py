@@ -79,6 +79,7 @@ def test_cancelled_while_running(world: World) -> None:
     assert (status["phase"], status["reason"]) == ("Cancelled", "Cancelled")
 
 
+@pytest.mark.long  # `test_run_whose_scheduler_is_killed_begins_again_on_another_cluster` ends in the same way
 def test_the_schedulers_pod_is_killed(world: World) -> None:
     """A run whose scheduler went away fails as ClusterLost and is never called Running again."""
     world.create(naps(world))
