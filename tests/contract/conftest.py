@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from flowcluster.agent.messages import Adapt
 from flowcluster.task_runners import TaskRunner
 from tests.contract.kinds import ELSEWHERE, SLOW, cluster_elsewhere, kinds_for, make
 from tests.support.meeting import Desk, Gate, wait_at
@@ -22,6 +24,9 @@ os.environ.setdefault("RAY_TMPDIR", "/tmp")
 
 #: Files whose tests take longest.
 SLOW_FILES = ("test_examples", "test_interruptions_of_drivers", "test_log_lines", "test_ray_runner")
+
+#: Kinds that connect to the shared Ray by themselves, from a process without a connection.
+BY_ADDRESS = {"ray by address", "ray by client"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -36,11 +41,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Try each test that takes a runner with every kind of runner."""
-    kinds = kinds_for(metafunc)
+    mark = metafunc.definition.get_closest_marker("every_ray")
+    long = mark.kwargs.get("long", ()) if mark is not None else ()
+    kinds = [pytest.param(kind, marks=[pytest.mark.long] * (kind in long)) for kind in kinds_for(metafunc)]
     if "runner" in metafunc.fixturenames:
         metafunc.parametrize("runner", kinds, indirect=True)
     if "parallel_runner" in metafunc.fixturenames:
-        metafunc.parametrize("parallel_runner", [kind for kind in kinds if kind != "sequential"], indirect=True)
+        parallel = [kind for kind in kinds if kind.values != ("sequential",)]
+        metafunc.parametrize("parallel_runner", parallel, indirect=True)
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
@@ -52,8 +60,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """
     items.sort(key=_order)
     for item in items:
-        if item.get_closest_marker("xdist_group") is None and (group := _ray_of(item)):
-            item.add_marker(pytest.mark.xdist_group(group))
+        if item.get_closest_marker("xdist_group") is None and _uses_ray(item):
+            item.add_marker(pytest.mark.xdist_group("ray"))
     if elsewhere := cluster_elsewhere(config):
         kind, _ = elsewhere
         config.hook.pytest_deselected(items=[item for item in items if not _can_run_elsewhere(item, kind)])
@@ -62,20 +70,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _order(item: pytest.Item) -> int:
     """Return the place of a test in the order of the tests."""
-    if _ray_of(item) is not None:
-        return 1 if "no_ray" in getattr(item, "fixturenames", ()) else 0
+    if _uses_ray(item):
+        return 1 if "no_ray" in getattr(item, "fixturenames", ()) or _kinds(item) & BY_ADDRESS else 0
     is_slow = any(kind in item.name for kind in SLOW) or item.path.stem in SLOW_FILES
     return 0 if is_slow else 2
 
 
-def _ray_of(item: pytest.Item) -> str | None:
-    """Return which shared Ray a test uses, that of its process or one at an address; None when it uses none."""
+def _uses_ray(item: pytest.Item) -> bool:
+    """Return whether a test uses the Ray that all tests share, also by the connection of its process."""
     taken = getattr(item, "fixturenames", ())
+    return "own_ray" in taken or "ray_head" in taken or bool(_kinds(item) & {"ray", *BY_ADDRESS})
+
+
+def _kinds(item: pytest.Item) -> set[str]:
+    """Return the kinds of runners that a test is tried with, and other texts among its parameters."""
     callspec = getattr(item, "callspec", None)
-    kinds = {value for value in callspec.params.values() if isinstance(value, str)} if callspec is not None else set()
-    if "own_ray" in taken or "ray" in kinds:
-        return "ray"
-    return "ray head" if "ray_head" in taken or kinds & {"ray by address", "ray by client"} else None
+    return {value for value in callspec.params.values() if isinstance(value, str)} if callspec is not None else set()
 
 
 def _can_run_elsewhere(item: pytest.Item, kind: str) -> bool:
@@ -166,6 +176,15 @@ def desk() -> Iterator[Desk]:
     """A desk where tasks leave notes."""
     with Desk() as desk:
         yield desk
+
+
+@pytest.fixture
+def quick_keeper(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keepers that this process runs report, read and look at Dask more often than those of users."""
+    monkeypatch.setattr("flowcluster_api.keeper.RENEW_SECONDS", 1)
+    monkeypatch.setattr("flowcluster.agent.keeper.heartbeat.READ_SECONDS", 0.2)
+    quick = functools.partial(Adapt, interval=0.2, down_delay=1.0, idle_seconds=1.0)
+    monkeypatch.setattr("flowcluster.agent.keeper.dask_side.Adapt", quick)
 
 
 @pytest.fixture

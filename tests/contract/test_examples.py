@@ -15,7 +15,8 @@ import pytest
 
 from tests.support import unmeasured
 
-pytestmark = pytest.mark.xdist_group("examples")  # each runs once, and several tests look at what it printed
+# Each runs once, and several tests look at what it printed. Some use the Ray that the tests of that group share.
+pytestmark = pytest.mark.xdist_group("ray")
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -60,6 +61,9 @@ IN_ANY_ORDER = {
 #: What Ray's workers print, and how often all of it is printed with what the flow's own process prints.
 ON_RAY = {"ray_flow": (GREETINGS, 1), "ray_subflow": (GREETINGS, 2)}
 
+#: Those that use the Ray of the tests: each start of a Ray takes seconds. `ray_flow` starts one, as all do for a user.
+AT_A_RAY = {"ray_direct_calls", "ray_subflow", "ray_subflow_direct_calls"}
+
 #: Those whose printed lines stand between certain log lines, as they would be seen in a terminal.
 SEEN_LIVE = {"sequential_flow", "glass_tower", "dask_subflow"}
 
@@ -99,10 +103,12 @@ class Ran(NamedTuple):
         return [line for line in text.splitlines() if line.startswith("TIME") or not LOG_LINE.match(line)]
 
 
-def run_copy(directory: Path, example: str, *arguments: str) -> Ran:
-    """Run a copy of an example in an empty directory."""
+def run_copy(directory: Path, example: str, *arguments: str, ray: str | None = None) -> Ran:
+    """Run a copy of an example in an empty directory, where `ray` is the address of the Ray that programs use."""
     shutil.copy(EXAMPLES / f"{example}.py", directory)
     environment = unmeasured.environment() | {"PYTHONUNBUFFERED": "1" if example in SEEN_LIVE else ""}
+    if ray is not None:
+        environment["RAY_ADDRESS"] = ray
     done = subprocess.run(
         [sys.executable, *QUIET, f"{example}.py", *arguments],
         stdout=subprocess.PIPE,
@@ -120,12 +126,15 @@ def run_copy(directory: Path, example: str, *arguments: str) -> Ran:
 
 @pytest.fixture(scope="module")
 def started(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Any]]:
-    """Runs what the chosen tests ask for, two at a time: most of their time clusters start and end."""
+    """Runs what the chosen tests need, two at a time: most of their time clusters start and end."""
     mine = [item for item in request.session.items if item.path == request.path and hasattr(item, "callspec")]
+    names = list(dict.fromkeys(item.callspec.params["ran"] for item in mine))
+    ray = request.getfixturevalue("ray_head").address if AT_A_RAY.intersection(names) else None
     with ThreadPoolExecutor(2) as pool:
         futures = {}
-        for name in dict.fromkeys(item.callspec.params["ran"] for item in mine):
-            futures[name] = pool.submit(run_copy, tmp_path_factory.mktemp(name), name)
+        for name in names:
+            place = ray if name in AT_A_RAY else None
+            futures[name] = pool.submit(run_copy, tmp_path_factory.mktemp(name), name, ray=place)
         yield lambda name: futures[name].result()
 
 

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from flowcluster import words
+from tests.support import unmeasured
 
 GOLDEN = Path(__file__).parent / "golden"
 FLOWS = Path(__file__).parent / "flows"
@@ -24,7 +25,7 @@ TASK_KEY = re.compile(r"-([0-9a-f]{8})-(\d+)'")
 
 def written(*command: str, directory: Path) -> str:
     """What a program writes to stdout and stderr, as they come, with what differs each time made equal."""
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    environment = {**unmeasured.environment(), "PYTHONUNBUFFERED": "1"}
     environment.pop("FLOWCLUSTER_LOGGING_LEVEL", None)
     done = subprocess.run(
         # Where another program has Dask's usual dashboard port, a second cluster warns about taking another one.

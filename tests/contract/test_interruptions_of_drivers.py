@@ -99,7 +99,8 @@ def left_in_session(session: int) -> list[str]:
 @pytest.mark.parametrize(
     ("name", "number"),
     [("on_dask", signal.SIGINT), ("on_dask_async", signal.SIGTERM)]
-    + [("on_ray", signal.SIGINT), ("on_ray", signal.SIGTERM), ("on_ray_async", signal.SIGTERM)]
+    + [("on_ray", signal.SIGINT), ("on_ray_async", signal.SIGTERM)]
+    + [pytest.param("on_ray", signal.SIGTERM, marks=pytest.mark.long)]
     + [(name, number) for name in LOCAL for number in (signal.SIGTERM, signal.SIGINT)],
 )
 def test_interrupted_program_leaves_nothing_behind(
@@ -141,7 +142,7 @@ def test_processes_of_tasks_end_with_an_interrupted_driver(where: str, flows: Pa
     wait_until(lambda: not left_in_session(program.process.pid), "no process is left")
 
 
-@pytest.mark.parametrize("name", ["on_dask", "on_threads_async"])
+@pytest.mark.parametrize("name", [pytest.param("on_dask", marks=pytest.mark.long), "on_threads_async"])
 def test_driver_tells_that_it_was_stopped(name: str, flows: Path, tmp_path: Path) -> None:
     """A driver that receives SIGTERM leaves its outcome and exits with the code for it."""
     outcome = tmp_path / "outcome"
@@ -213,17 +214,20 @@ def test_interrupted_program_gives_its_workers_back(ray_head: RayHead, flows: Pa
     wait_until(lambda: is_gone(worker), "the worker has ended")
 
 
-@pytest.mark.parametrize("scheme", ["", "ray://"])
-def test_lost_ray_head_ends_the_flow(scheme: str, flows: Path, tmp_path: Path) -> None:
-    """A head that dies while a task runs ends the flow with ClusterLost, which names the address."""
-    with RayHead.start(cpus=1) as head:
-        address = head.client_address if scheme else head.address
-        # A Ray client would look for a lost head for half a minute.
-        settings = {"HEAD": address, "RAY_CLIENT_RECONNECT_GRACE_PERIOD": "2"}
-        program = Program(tmp_path, [sys.executable, str(flows), "at_ray_head"], settings)
-        program.until_it_hangs()
+def test_lost_ray_head_ends_the_flow(flows: Path, tmp_path: Path) -> None:
+    """A head that dies while tasks run ends flows with ClusterLost, which names the address: a node's or a client's."""
+    programs = {}
+    with RayHead.start(cpus=2) as head:
+        for name, address in {"node": head.address, "client": head.client_address}.items():
+            (tmp_path / name).mkdir()
+            # A Ray client would look for a lost head for half a minute.
+            settings = {"HEAD": address, "RAY_CLIENT_RECONNECT_GRACE_PERIOD": "2"}
+            programs[address] = Program(tmp_path / name, [sys.executable, str(flows), "at_ray_head"], settings)
+        for program in programs.values():
+            program.until_it_hangs()
         head.kill()
-        _, errors = program.process.communicate(timeout=100)
+        errors = {address: program.process.communicate(timeout=100)[1] for address, program in programs.items()}
 
-    assert program.process.returncode == 1
-    assert f"ClusterLost: The Ray head at {address} went away while the flow ran" in errors
+    for address, program in programs.items():
+        assert program.process.returncode == 1
+        assert f"ClusterLost: The Ray head at {address} went away while the flow ran" in errors[address]

@@ -31,7 +31,7 @@ def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskProcesse
 
 
 @pytest.fixture
-def kept(processes: DaskProcesses) -> Iterator[Kept]:
+def kept(processes: DaskProcesses, quick_keeper: None) -> Iterator[Kept]:
     """A keeper of that cluster, which knows two groups and no run."""
     with Kept.start() as kept:
         kept.instruct(default=FIXED, gpu=GPU)

@@ -39,12 +39,13 @@ def head() -> Iterator[RayHead]:
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A busy machine can take longer to answer."""
+    """A busy machine can take longer to answer. The keepers look at the head more often than those of users."""
     monkeypatch.setattr("flowcluster.agent.keeper.ray_side.TIMEOUT", 30.0)
+    monkeypatch.setattr("flowcluster.agent.keeper.ray_side.INTERVAL", 0.2)
 
 
 @pytest.fixture
-def kept(head: RayHead, tmp_path: Path) -> Iterator[Kept]:
+def kept(head: RayHead, tmp_path: Path, quick_keeper: None) -> Iterator[Kept]:
     """A keeper of that head, with the token and no run."""
     (tmp_path / driver.TOKEN_FILE).write_text(TOKEN)
     with Kept.start() as kept:
@@ -71,7 +72,7 @@ def as_run(program: str, uid: str, address: str, *arguments: str) -> Iterator[su
         process.communicate()
 
 
-@pytest.fixture(params=["address", "client_address"])
+@pytest.fixture
 def user(request: pytest.FixtureRequest, head: RayHead, gate: Gate) -> Iterator[subprocess.Popen[str]]:
     """A program whose flow is the run, and which is on the cluster as a node or as a Ray client."""
     address = getattr(head, request.param)
@@ -116,7 +117,16 @@ def test_keeper_reports_the_idleness_of_a_head(kept: Kept) -> None:
     assert kept.signs().holder is not None
 
 
-@pytest.mark.parametrize("is_killed", [True, False])
+@pytest.mark.parametrize(
+    ("user", "is_killed"),
+    [
+        ("address", True),
+        ("client_address", False),
+        pytest.param("address", False, marks=pytest.mark.long),
+        pytest.param("client_address", True, marks=pytest.mark.long),
+    ],
+    indirect=["user"],
+)
 def test_run_that_is_no_longer_listed_leaves_nothing_at_the_head(
     kept: Kept, head: RayHead, user: subprocess.Popen[str], is_killed: bool
 ) -> None:

@@ -94,7 +94,7 @@ def test_lines_about_a_temporary_cluster(lines: Lines) -> None:
     assert seen[3] == "flowcluster.task_runner.dask - The Dask dashboard is available at http://HOST/status"
 
 
-@pytest.mark.every_ray
+@pytest.mark.every_ray(long=["temporary ray"])
 def test_users_lines_reach_the_drivers_log(runner: TaskRunner, lines: Lines, caplog: pytest.LogCaptureFixture) -> None:
     """A task's own line appears under the task run's name, also when it was made on a worker."""
     names = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import logging.config
-import os
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ import pytest
 from flowcluster import flow, get_run_logger, library_logs, task
 from flowcluster.task_runners import DaskTaskRunner, SequentialTaskRunner, TaskRunner
 from tests.contract.kinds import make
+from tests.support import unmeasured
 from tests.support.frames import sdk_frames
 
 FLOWS = Path(__file__).with_name("flows")
@@ -152,7 +152,7 @@ def test_libraries_lines_are_shown_with_their_name() -> None:
     """Without logging of the application's own, a library's line is a line of the run, from flow, task and worker."""
     done = subprocess.run(
         [sys.executable, str(FLOWS / "with_libraries.py")],
-        env={**os.environ, library_logs.ENV_EXTRA_LOGGERS: "somelib"},
+        env={**unmeasured.environment(), library_logs.ENV_EXTRA_LOGGERS: "somelib"},
         capture_output=True,
         text=True,
     )
@@ -167,7 +167,8 @@ def test_libraries_lines_are_shown_with_their_name() -> None:
 
 def test_lines_that_the_driver_does_not_want_are_shown_nowhere() -> None:
     """A level that the driver's program sets holds on workers too, whose own log would show their lines."""
-    done = subprocess.run([sys.executable, str(FLOWS / "quiet.py")], capture_output=True, text=True, check=True)
+    command = [sys.executable, str(FLOWS / "quiet.py")]
+    done = subprocess.run(command, env=unmeasured.environment(), capture_output=True, text=True, check=True)
     shown = [line for line in done.stderr.splitlines() if " | " in line]
 
     assert [line.split(" - ")[1] for line in shown] == ["loud", "loud"]

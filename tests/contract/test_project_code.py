@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
+from tests.support import unmeasured
 
 PROJECT = Path(__file__).parent / "flows" / "project"
 
@@ -19,7 +20,11 @@ def run(folder: Path, tax: str, runner: str, address: str) -> str:
         copy = folder / file.relative_to(PROJECT)
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_text(file.read_text().replace("TAX = 0.19", f"TAX = {tax}"))
-    environment = {**os.environ, "FLOWCLUSTER_LOGGING_LEVEL": "WARNING", "RAY_AUTH_MODE": "disabled"}
+    environment = {
+        **unmeasured.environment(),
+        "FLOWCLUSTER_LOGGING_LEVEL": "WARNING",
+        "RAY_AUTH_MODE": "disabled",
+    }
     command = [sys.executable, str(folder / "price_list.py"), runner, address]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr

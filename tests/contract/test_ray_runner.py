@@ -23,19 +23,27 @@ from tests.support.tasks import echo, where
 from tests.support.waiting import wait_until
 
 PRINTS = Path(__file__).with_name("flows") / "ray_prints.py"
-#: For a head's Python: the first process that its proxy of clients forks ends before it is a program.
+#: For a head's Python: the first process that its proxy of clients forks ends before it is a program. The proxy keeps
+#: that client waiting for the log of its server, and in all for half a minute; here it does so for a second.
 FIRST_SERVER_CRASHES = """
 import os, pathlib, sys
 
 crashed = pathlib.Path(__file__).with_name("crashed")
+forks = []
 
 def crash():
     if not crashed.exists():
         crashed.touch()
         os.abort()
 
+def wait_less():
+    forks.append(True)
+    proxier = sys.modules["ray.util.client.server.proxier"]
+    proxier.CHECK_CHANNEL_TIMEOUT_S = 0.1 if len(forks) == 1 else 30
+    proxier.LOGSTREAM_RETRY_INTERVAL_SEC = 0.1
+
 if "--mode=proxy" in sys.orig_argv:
-    os.register_at_fork(after_in_child=crash)
+    os.register_at_fork(after_in_child=crash, after_in_parent=wait_less)
 """
 
 
@@ -129,17 +137,16 @@ def test_ray_client_retries_when_the_head_cannot_start_a_server_for_it(
     no_ray: None, tmp_path: Path, lines: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ray's head forks a server for each client, some of which crash; the flow run does not."""
-    # Both attempts together take forty seconds on an idle machine.
     monkeypatch.setenv("FLOWCLUSTER_CLUSTER_TIMEOUT", "200")
+    # A head keeps the place of a client that it refused for so many seconds; the client waits for that.
+    monkeypatch.setenv("RAY_CLIENT_RECONNECT_GRACE_PERIOD", "1")
     (tmp_path / "sitecustomize.py").write_text(FIRST_SERVER_CRASHES)
 
     @flow(task_runner=RayTaskRunner)
     def body() -> Any:
         return echo.submit(1)
 
-    # Ray would wait for the crashed server for half a minute.
-    settings = {"RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S": "10"}
-    with RayHead.start(cpus=1, modules=tmp_path, settings=settings) as head:
+    with RayHead.start(cpus=1, modules=tmp_path) as head:
         on_head = body.with_options(task_runner=RayTaskRunner(address=head.client_address))
 
         assert on_head() == 1

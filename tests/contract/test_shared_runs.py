@@ -34,7 +34,7 @@ def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskProcesse
 
 
 @pytest.fixture
-def kept(processes: DaskProcesses) -> Iterator[Kept]:
+def kept(processes: DaskProcesses, quick_keeper: None) -> Iterator[Kept]:
     """A keeper of that cluster, which knows no run."""
     with Kept.start() as kept:
         kept.instruct(default=Bounds(1, 1, 4))
@@ -144,7 +144,7 @@ def test_run_has_as_many_tasks_in_flight_as_its_share_allows(
 
     kept.instruct((LiveRun("uid-1", 0, 2),))
     with processes.client() as watcher:
-        # The keeper has the share before the run connects, as it reads its instructions every two seconds.
+        # The keeper reads its instructions in intervals: it must have the share before the run connects.
         wait_until(lambda: watcher.run_on_scheduler(shares).get("uid-1") == (0, 2), "the scheduler knows the share")
         assert use() < tasks - 1
 

@@ -65,7 +65,7 @@ def test_exception_keeps_the_line_that_raised_it(runner: TaskRunner) -> None:
     assert sdk_frames(text) == []
 
 
-@pytest.mark.every_ray
+@pytest.mark.every_ray(long=["temporary ray"])
 def test_task_downstream_of_a_failure_never_starts(runner: TaskRunner) -> None:
     """It ends as NotReady, of type PENDING, and so does what waits for it; the message names the upstream."""
 

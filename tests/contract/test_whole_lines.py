@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import unmeasured
+
 PROGRAM = Path(__file__).parent / "flows" / "greetings_many_times.py"
 LOGGED = re.compile(r"\d\d:\d\d:\d\d\.\d\d\d \| ")
 NAMES = ("arthur", "trillian", "ford", "marvin")
@@ -44,7 +46,7 @@ def in_terminal(command: list[str], environment: dict[str, str]) -> str:
 @pytest.mark.parametrize(("kind", "show"), [("threads", piped), ("threads", in_terminal), ("dask", piped)])
 def test_greetings_are_whole_lines(kind: str, show: Callable[..., str]) -> None:
     """Two hundred times eight lines, of one `print` or of two, with log lines between them."""
-    environment = {**os.environ, "TERM": "xterm", "FLOWCLUSTER_PROGRESS": "0"}
+    environment = {**unmeasured.environment(), "TERM": "xterm", "FLOWCLUSTER_PROGRESS": "0"}
 
     lines = show([sys.executable, str(PROGRAM), kind, "200"], environment).splitlines()
 

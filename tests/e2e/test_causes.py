@@ -16,7 +16,6 @@ from tools.install import Installed
 pytestmark = pytest.mark.timeout(300)
 
 MANIFESTS = Path(__file__).parent / "manifests"
-KINDS = pytest.mark.parametrize("kind", ["Dask", "Ray"])
 RAY_IS_LONG = pytest.mark.parametrize("kind", ["Dask", pytest.param("Ray", marks=pytest.mark.long)])
 
 
@@ -124,7 +123,8 @@ def test_field_that_dask_cluster_does_not_know_ends_the_run_by_its_name(world: W
     assert "spec.cluster.workers.template.spec.hostUsers" in status["message"]
 
 
-@KINDS
+# tests/unit/operator/test_inherited.py has the objects of Ray, tests/integration/test_live_runs.py what KubeRay makes.
+@RAY_IS_LONG
 def test_pods_inherit_labels_and_the_pull_secrets_of_the_default_account(world: World, kind: str) -> None:
     """With room to grow on Ray: its head has an account that KubeRay made for the autoscaler."""
     apply(world, "inheriting", "endless", CLUSTER_KIND=kind, MINIMUM=int(kind == "Dask"), MAXIMUM=1)

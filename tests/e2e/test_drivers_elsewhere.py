@@ -83,7 +83,8 @@ def wait_seconds(seconds: float, meaning: str) -> None:
 KILLED = [
     pytest.param(signal.SIGKILL, ("Dask", "Ray"), id="SIGKILL-Dask-Ray"),
     pytest.param(signal.SIGTERM, ("Dask",), id="SIGTERM"),
-    pytest.param(signal.SIGINT, ("Dask",), id="SIGINT"),
+    # That programs end on both signals alike is in tests/contract/test_interruptions_of_drivers.py.
+    pytest.param(signal.SIGINT, ("Dask",), id="SIGINT", marks=pytest.mark.long),
     pytest.param(signal.SIGTERM, ("Ray",), id="SIGTERM-Ray", marks=pytest.mark.long),
     pytest.param(signal.SIGINT, ("Ray",), id="SIGINT-Ray", marks=pytest.mark.long),
 ]
@@ -102,14 +103,14 @@ def test_a_driver_that_is_killed(world: World, where: dict[str, Any], number: in
             assert reasons(world) == ["DriverLost"] * len(kinds)
 
 
-@on_ray_too
-def test_a_driver_whose_machine_dies(world: World, where: dict[str, Any]) -> None:
-    """With nobody left to say so, the cluster goes within the lease and ten seconds."""
-    with started("Dask", "Ray", **where) as programs:
-        for program in programs:
-            program.kill_with_agent()
+# SIGKILL-Dask-Ray deletes the Ray cluster of a lost driver. When a Lease expires does not depend on the kind.
+@pytest.mark.parametrize("kind", ["Dask", pytest.param("Ray", marks=pytest.mark.long)])
+def test_a_driver_whose_machine_dies(world: World, where: dict[str, Any], kind: str) -> None:
+    """With no process left to report it, the operator deletes the cluster within the lease and ten seconds."""
+    with started(kind, **where) as (program,):
+        program.kill_with_agent()
         world.wait_empty(LEASE_SECONDS + 10)
-        assert reasons(world) == ["DriverLost", "DriverLost"]
+        assert reasons(world) == ["DriverLost"]
 
 
 @on_ray_too

@@ -14,6 +14,12 @@ from tools.install import RELEASE, SYSTEM, Installed
 
 pytestmark = pytest.mark.timeout(240)
 
+#: The operator's writes while a run starts: its status and the Lease, then what pods need, then cluster, driver and
+#: rights side by side. `make test` tries the first, one of the second step, and two of the last one. The tests of
+#: tests/unit/operator/test_failed_writes.py try each write, and those of tests/integration/test_chaos.py some.
+WRITES = range(1, 11)
+TELLING_WRITES = (1, 4, 7, 9)
+
 
 def naps(world: World) -> dict[str, Any]:
     """A run that does not end by itself."""
@@ -73,6 +79,7 @@ def test_cancelled_while_running(world: World) -> None:
     assert (status["phase"], status["reason"]) == ("Cancelled", "Cancelled")
 
 
+@pytest.mark.long  # `test_run_whose_scheduler_is_killed_begins_again_on_another_cluster` ends in the same way
 def test_the_schedulers_pod_is_killed(world: World) -> None:
     """A run whose scheduler went away fails as ClusterLost and is never called Running again."""
     world.create(naps(world))
@@ -153,7 +160,9 @@ def test_a_run_is_deleted_while_the_operator_is_away(world: World, installed: In
 
 
 @pytest.mark.away
-@pytest.mark.parametrize("write", range(1, 11))
+@pytest.mark.parametrize(
+    "write", [pytest.param(write, marks=[pytest.mark.long] * (write not in TELLING_WRITES)) for write in WRITES]
+)
 def test_the_operator_is_killed_after_a_write(
     world: World, installed: Installed, operator_away: None, tmp_path: pathlib.Path, write: int
 ) -> None:

@@ -12,7 +12,10 @@ import pytest
 from tests.support.world import FLOWS, ROOT, World
 from tools.install import Installed
 
-pytestmark = pytest.mark.timeout(300)
+# In `make test`, `test_a_flow_with_a_cluster_of_its_own` of test_clusters_from_python.py has a flow on such a cluster
+# and its record, `test_tasks_bring_the_workers_that_they_ask_for` a cluster that begins without workers, and
+# `test_all_that_tasks_print_is_shown_before_the_end` of tests/contract what a Ray client shows.
+pytestmark = [pytest.mark.timeout(300), pytest.mark.long]
 
 
 @pytest.fixture
@@ -30,7 +33,6 @@ def run(environment: dict[str, str], *arguments: str | Path) -> subprocess.Compl
     return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=240)
 
 
-@pytest.mark.long  # `test_a_flow_on_a_cluster_of_its_own` runs such a program
 def test_the_example(world: World, environment: dict[str, str]) -> None:
     """A flow on threads and its subflow on Ray: with `--kubernetes`, on a cluster that is gone with the subflow."""
     done = run(environment, ROOT / "examples" / "ray_subflow.py", "--kubernetes")

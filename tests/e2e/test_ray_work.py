@@ -54,6 +54,9 @@ def test_a_worker_that_is_killed(world: World) -> None:
     assert result(world) == 2
 
 
+# `test_a_run_ends_while_the_operator_is_away` has the way back, `test_tasks_bring_the_workers_that_they_ask_for` the
+# workers, and the chaos sample a Ray cluster that comes up meanwhile ("success/Ray/away@POST-jobs").
+@pytest.mark.long
 @pytest.mark.alone
 def test_the_operator_is_away_while_work_comes(world: World, installed: Installed) -> None:
     """Workers come with the work and the flow ends well; the operator finds that out when it is back, and cleans up."""

@@ -58,7 +58,7 @@ def test_kubectl_wait_returns_when_a_run_is_over(world: World, installed: Instal
     world.wait_phase("run", "Failed")
 
 
-@pytest.mark.parametrize("kind", ["Dask", "Ray"])
+@pytest.mark.parametrize("kind", ["Dask", pytest.param("Ray", marks=pytest.mark.long)])
 def test_workers_have_the_other_files_of_the_config_map(world: World, kind: str) -> None:
     source = world.code(FLOWS / "of_two_files.py", FLOWS / "of_two_files_prices.py")
     flow = {"entrypoint": "of_two_files.py:price_list", "source": source}
@@ -128,7 +128,7 @@ def test_workers_that_fit_on_no_node_are_told_and_then_fail(world: World) -> Non
     workers = {"minimum": 1, "maximum": 1, "resources": {"requests": {"cpu": "1000"}}}
     body = FlowRun(
         flow=world.flow("endless.py:naps"),
-        more={"cluster": {"kind": "Dask", "workers": workers}, "startDeadlineSeconds": 30},
+        more={"cluster": {"kind": "Dask", "workers": workers}, "startDeadlineSeconds": 20},
     ).body()
     world.create(body)
     status = world.wait_phase("run", "Succeeded", "Failed")
@@ -163,14 +163,14 @@ def test_two_runs_of_one_name_follow_each_other(world: World) -> None:
     assert status["flow"]["result"] == "42"
 
 
-def test_ten_runs_at_once_all_succeed(world: World) -> None:
-    """Ten FlowRuns created together all end well."""
-    for number in range(10):
+@pytest.mark.parametrize("count", [4, pytest.param(10, marks=pytest.mark.long)])
+def test_runs_that_are_created_together_all_succeed(world: World, count: int) -> None:
+    for number in range(count):
         described = world.flow("outcomes.py:good", parameters={"x": number})
         small = {"requests": {"cpu": "10m"}}
         cluster = {"kind": "Dask", "workers": {"minimum": 1, "maximum": 1, "resources": small}}
         world.create(FlowRun(name=f"run-{number}", flow=described, more={"cluster": cluster}).body())
-    for number in range(10):
+    for number in range(count):
         status = world.wait_phase(f"run-{number}", "Succeeded", "Failed", seconds=200)
 
         assert status["phase"] == "Succeeded", status["message"]

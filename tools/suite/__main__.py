@@ -1,13 +1,15 @@
 """Run parts of the checks and tests: ``python -m tools.suite PART …``.
 
 The parts run one after the other, each to its end, also after one that failed. A Kubernetes for the parts that need one
-is brought up beside the first ones. At the end stand the seconds of the parts, the slowest tests and, with
-``--coverage``, the branch coverage of all tests of the run, which must reach the floor in pyproject.toml.
+is brought up beside the first ones, and the tests on the rig run beside those that run alone. At the end stand the
+seconds of the parts, the slowest tests and, with ``--coverage``, the branch coverage of all tests of the run, which
+must reach the floor in pyproject.toml.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import sys
 import time
@@ -43,13 +45,13 @@ class Run:
         coverage.clear()
         install = Background(_INSTALL) if any(part.needs_cluster for part in self._parts) else None
         try:
+            names = {part.name for part in self._parts}
             for part in self._parts:
+                if part.beside in names:
+                    continue
                 if part.needs_cluster and install is not None and "install" not in self.seconds:
                     self._timed("install", install.finish)
-                if part.needs_cluster and "install" in self.failed:
-                    self.failed.append(part.name)
-                else:
-                    self._timed(part.name, lambda part=part: self._run(part))  # type: ignore[misc]
+                self._run_with_those_beside(part)
         finally:
             if install is not None:
                 install.stop()
@@ -62,6 +64,25 @@ class Run:
         ending = f"failed: {', '.join(self.failed)}" if self.failed else "all parts succeeded"
         return f"{times(self.seconds, tests)}\n\n{ending}"
 
+    def _run_with_those_beside(self, part: Part) -> None:
+        """Run a part, and those that run beside it, whose output is shown after its own."""
+        began = time.monotonic()
+        beside = {
+            other.name: [Background(command) for command in other.commands]
+            for other in self._parts
+            if other.beside == part.name
+        }
+        try:
+            if part.needs_cluster and "install" in self.failed:
+                self.failed.append(part.name)
+            else:
+                self._timed(part.name, lambda: self._run(part))
+            for name, running in beside.items():
+                self._timed(name, lambda running=running: _finish(running), began)  # type: ignore[misc]
+        finally:
+            for command in itertools.chain.from_iterable(beside.values()):
+                command.stop()
+
     def _run(self, part: Part) -> bool:
         if part.is_tests:
             (command,) = part.commands
@@ -70,16 +91,20 @@ class Run:
                 if self._with_coverage and part.is_measured
                 else foreground(command)
             )
-        running = [Background(command) for command in part.commands]
-        ended = [command.finish() for command in running]
-        return all(ended)
+        return _finish([Background(command) for command in part.commands])
 
-    def _timed(self, name: str, run: Callable[[], bool]) -> None:
+    def _timed(self, name: str, run: Callable[[], bool], began: float | None = None) -> None:
         print(f"\n=== {name}", flush=True)
-        began = time.monotonic()
+        began = time.monotonic() if began is None else began
         if not run():
             self.failed.append(name)
         self.seconds[name] = time.monotonic() - began
+
+
+def _finish(running: Sequence[Background]) -> bool:
+    """Wait for the end of commands and show what they print, one after the other; whether all succeeded."""
+    ended = [command.finish() for command in running]
+    return all(ended)
 
 
 def main() -> int:

@@ -28,6 +28,7 @@ class Part:
         is_tests: whether the only command is pytest, whose output is shown as it comes.
         is_measured: whether the coverage of the tests is measured, in a run that measures it.
         needs_cluster: whether it starts when a Kubernetes with the chart in it is there.
+        beside: the part beside which it runs, in a run that has both: that one leaves CPUs idle.
     """
 
     name: str
@@ -35,15 +36,21 @@ class Part:
     is_tests: bool = False
     is_measured: bool = True
     needs_cluster: bool = False
+    beside: str = ""
 
 
 def _tests(
-    name: str, *arguments: str, at_a_time: int = 0, is_measured: bool = True, needs_cluster: bool = False
+    name: str,
+    *arguments: str,
+    at_a_time: int = 0,
+    is_measured: bool = True,
+    needs_cluster: bool = False,
+    beside: str = "",
 ) -> Part:
     report = f"--junitxml={BUILD / f'{name}.xml'}"
     spread = ("--numprocesses", str(at_a_time), "--dist", "loadgroup") if at_a_time else ()
     command = ("pytest", report, *spread, *arguments)
-    return Part(name, (command,), is_tests=True, is_measured=is_measured, needs_cluster=needs_cluster)
+    return Part(name, (command,), True, is_measured, needs_cluster, beside)
 
 
 _FOLDERS = ("tests/integration", "tests/e2e")
@@ -61,7 +68,7 @@ PARTS = {
             ),
         ),
         _tests("unit", "tests/unit", at_a_time=WITHOUT),
-        _tests("contract", "tests/contract", at_a_time=WITHOUT),
+        _tests("contract", "-m", "not long", "tests/contract", at_a_time=WITHOUT),
         _tests(
             "cluster",
             "-m",
@@ -72,10 +79,10 @@ PARTS = {
         ),
         _tests("away", "-m", "away and not long", *_FOLDERS, at_a_time=WITH_OPERATOR, needs_cluster=True),
         # All trials of the sample run side by side already. Other tests measure the operators that they start.
-        _tests("rig", "-m", "rig and not long", "tests/integration", is_measured=False),
+        _tests("rig", "-m", "rig and not long", "tests/integration", is_measured=False, beside="alone"),
         _tests("alone", "-m", "alone and not long", *_FOLDERS, needs_cluster=True),
         Part("granted", (("tools.granted",),), needs_cluster=True),
-        _tests("long", "-m", "long", *_FOLDERS, needs_cluster=True),
+        _tests("long", "-m", "long", "tests/contract", *_FOLDERS, needs_cluster=True),
         Part("soak", (("tests.bench.soak", "--quick"),), needs_cluster=True),
         *(Part(f"python{version}", (("tools.suite.pythons", version),)) for version in ("3.11", "3.12", "3.13")),
     )

@@ -186,7 +186,8 @@ def unknown(value: Any, schema: Any, path: str = "") -> Iterator[str]:
 def schema() -> Any:
     """The schema of DaskCluster's spec."""
     crds = importlib.resources.files("dask_kubernetes") / "operator/deployment/helm/dask-kubernetes-operator/crds"
-    crd = yaml.safe_load((crds / "daskcluster.yaml").read_text())
+    # PyYAML's own parser takes a second for this file.
+    crd = yaml.load((crds / "daskcluster.yaml").read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     (version,) = crd["spec"]["versions"]
     return version["schema"]["openAPIV3Schema"]["properties"]["spec"]
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from flowcluster_api import names
+from flowcluster_operator import resync as resync_module
 from flowcluster_operator import watches as watches_module
 from flowcluster_operator.handlers import Operator
 from flowcluster_operator.kube import Kube
@@ -82,6 +83,7 @@ def rig(
     """Nothing known and nothing there; watches that break begin again immediately."""
     for name in ("_RETRY_SECONDS", "_ABSENT_SECONDS", "_PAUSE_SECONDS"):
         monkeypatch.setattr(watches_module, name, 0.001)
+    monkeypatch.setattr(resync_module, "_RETRY_SECONDS", 0.001)
     rig = Rig(api, kube, Settings(operator_class=operator_class))
     yield rig
     loop_runner.run(rig.stop())

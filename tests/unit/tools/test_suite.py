@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support import unmeasured
+from tools.suite.__main__ import Run
+from tools.suite.parts import Part
 from tools.suite.report import Timed, read_report, times
 
 GROUPED = """
@@ -27,7 +31,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("grouped")
     (folder / "test_grouped.py").write_text(GROUPED)
     command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "loadgroup", "--junitxml=report.xml"]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, env=unmeasured.environment())
     return folder / "report.xml"
 
 
@@ -42,6 +46,25 @@ def test_group_of_tests_runs_in_one_process(report: Path) -> None:
 @pytest.mark.xdist_group("grouped")
 def test_report_has_every_test(report: Path) -> None:
     assert len(read_report(report)) == 8
+
+
+def test_part_runs_beside_another_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of the two waits for the other one."""
+    monkeypatch.setattr("tools.suite.__main__.BUILD", tmp_path)
+    monkeypatch.setattr("tools.suite.coverage._FOLDER", tmp_path / "coverage")
+    for pipe in ("first", "second"):
+        os.mkfifo(tmp_path / pipe)
+    write, read = f"open('{tmp_path}/%s', 'w').close()", f"open('{tmp_path}/%s').read()"
+    parts = [
+        Part("guest", (("python", "-c", f"{read % 'first'}; {write % 'second'}"),), beside="host"),
+        Part("host", (("python", "-c", f"{write % 'first'}; {read % 'second'}"),)),
+        Part("last", (("python", "-c", "raise SystemExit(1)"),), beside="absent"),
+    ]
+    run = Run(parts, with_coverage=False)
+    run.go()
+
+    assert list(run.seconds) == ["host", "guest", "last"]
+    assert run.failed == ["last"]
 
 
 def test_times_list_the_slowest_tests_first() -> None:
