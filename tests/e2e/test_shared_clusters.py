@@ -26,7 +26,7 @@ from tests.support.world import ROOT, World, own_world
 from tools.install import Installed
 
 pytestmark = [
-    # The fake API server and the rig have the same lives in `make test`.
+    # Tests with a fake API server and those on a rig keep the same promises in `make test`.
     pytest.mark.long,
     pytest.mark.timeout(400),
     # The image's Python may have another patch level than this machine's.
