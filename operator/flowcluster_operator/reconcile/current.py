@@ -2,8 +2,8 @@
 
 Watches lag, and not all by the same time. After an interruption, the watch of a child's kind can report the child as
 deleted before the watch of its owner's kind reports that the owner was deleted, too; without this check the operator
-would create the child of an owner that does not exist. Children are created for a new owner, whose status was written a
-moment before, and rarely after that, so the check costs few reads.
+would create the child of an owner that does not exist. Children are created for an owner that starts, whose status was
+written a moment before, and rarely after that, so the check costs few reads.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from flowcluster_operator.model import Create, Observed, Plan
 from flowcluster_operator.reconcile.children import confirm_owner
 from flowcluster_operator.store import Store
 
-#: Seconds for which the write of a status proves that its owner exists.
+#: Seconds for which the write of a status proves that its owner exists, while the owner starts. Later, a child that is
+#: missing may have been deleted with its owner.
 PROVEN_SECONDS = 5.0
 
 
@@ -29,8 +30,8 @@ async def is_current(plan: Plan, observed: Observed, store: Store, memory: Memor
     key, run = observed.key, observed.run
     if run is None or not any(isinstance(action, Create) for action in plan.actions):
         return True
-    written = memory.reports.last_written(key)
-    if written is not None and asyncio.get_running_loop().time() - written < PROVEN_SECONDS:
+    starts, written = run["status"].get("phase") == "Starting", memory.reports.last_written(key)
+    if starts and written is not None and asyncio.get_running_loop().time() - written < PROVEN_SECONDS:
         return True
     found = await confirm_owner(store, kube, key)
     if found is None:

@@ -14,6 +14,7 @@ from flowcluster_operator.resources import (
     DEPLOYMENT,
     EVENT,
     FLOW_RUN,
+    JOB,
     LEASE,
     NETWORK_POLICY,
     POD,
@@ -242,26 +243,52 @@ async def test_cluster_of_another_class_is_left_alone(world: World) -> None:
 WATCHED_CHILDREN = [LEASE, DASK_CLUSTER, DEPLOYMENT, NETWORK_POLICY]
 
 
+def creations(world: World) -> list[str]:
+    """The requests that create something other than an Event."""
+    return [str(item) for item in world.api.requests if item.method == "POST" and item.resource != EVENT]
+
+
+@pytest.mark.parametrize("is_restarted", [False, True], ids=["same operator", "another operator"])
 @pytest.mark.parametrize("missing", WATCHED_CHILDREN, ids=lambda resource: resource.kind)
 async def test_no_child_is_created_for_a_cluster_whose_deletion_is_not_reported_yet(
-    world: World, missing: Resource
+    world: World, missing: Resource, is_restarted: bool
 ) -> None:
     world.create()
     await world.work()
-    await world.end()
     reported = world.api.objects.snapshot()
     for obj in reported.all(missing):
         reported.delete(missing, KEY.namespace, obj["metadata"]["name"])
     world.api.objects.delete(SHARED_CLUSTER, KEY.namespace, KEY.name)
     world.api.objects.collect_garbage()
     world.api.requests.clear()
-    await world.begin_again()
+    if is_restarted:
+        await world.end()
+        await world.begin_again()
     world.passes.watch(reported)
     await world.passes.make(KEY)
 
-    assert [
-        str(request) for request in world.api.requests if request.method == "POST" and request.resource != EVENT
-    ] == []
+    assert creations(world) == []
+
+
+@pytest.mark.parametrize("missing", [LEASE, JOB, NETWORK_POLICY], ids=lambda resource: resource.kind)
+async def test_no_child_is_created_for_a_run_whose_deletion_is_not_reported_yet(
+    world: World, missing: Resource
+) -> None:
+    world.create()
+    await world.work()
+    user = world.use()
+    await world.work()
+    reported = world.api.objects.snapshot()
+    reported.delete(missing, user.namespace, names.child_name(user.name, user.uid))
+    world.api.objects.delete(FLOW_RUN, user.namespace, user.name)
+    world.api.objects.collect_garbage()
+    world.api.requests.clear()
+    before = reported.get(FLOW_RUN, user.namespace, user.name)["status"]
+    world.passes.watch(reported)
+    await world.passes.make(user)
+
+    assert before["phase"] == "Running"
+    assert creations(world) == []
 
 
 @pytest.mark.parametrize("missing", [DEPLOYMENT, NETWORK_POLICY], ids=lambda resource: resource.kind)
