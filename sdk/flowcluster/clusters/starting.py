@@ -16,8 +16,10 @@ logger = logging.getLogger("flowcluster.cluster")
 
 #: Seconds between two looks: at first, and at most where the run waits long.
 FIRST_WAIT, LONGEST_WAIT = 0.2, 2.0
-#: Seconds for an operator to take notice of a new FlowRun.
-UNNOTICED_SECONDS = 60.0
+#: Seconds for an operator to take notice of a new FlowRun: one that is away for five minutes serves it after that.
+UNNOTICED_SECONDS = 360.0
+#: Seconds without an operator's notice after which the progress report says so.
+REPORTED_SECONDS = 10.0
 #: Seconds for which the API server may be away meanwhile.
 AWAY_SECONDS = 60.0
 
@@ -32,6 +34,7 @@ def wait_until_usable(
     Raises `ClusterNotStarted` with the cause if there will be none, or once `given_up` is set.
     """
     name, told, wait = created["metadata"]["name"], "", FIRST_WAIT
+    noticed_by = min(UNNOTICED_SECONDS, (created.get("spec") or {}).get("startDeadlineSeconds") or UNNOTICED_SECONDS)
     began = heard = time.monotonic()
     while True:
         try:
@@ -44,7 +47,7 @@ def wait_until_usable(
                 raise
             run = {}
         status: Object = run.get("status") or {}
-        if run and (how_far := _judge(name, status, time.monotonic() - began)) != told:
+        if run and (how_far := _judge(name, status, time.monotonic() - began, noticed_by)) != told:
             told = how_far
             logger.info("FlowRun %s: %s", name, told)
             report(told)
@@ -55,18 +58,29 @@ def wait_until_usable(
         wait = min(1.05 * wait, LONGEST_WAIT)
 
 
-def _judge(name: str, status: Object, seconds: float) -> str:
-    """How far the run is. Raises `ClusterNotStarted` if it gets no further."""
+def _judge(name: str, status: Object, seconds: float, noticed_by: float) -> str:
+    """Return how far the run is.
+
+    Args:
+        name: of the FlowRun.
+        status: of the FlowRun, empty before an operator has noticed it.
+        seconds: since the FlowRun was created.
+        noticed_by: seconds within which an operator has to notice it.
+
+    Raises:
+        ClusterNotStarted: it gets no further.
+    """
     phase, reason = status.get("phase"), status.get("reason") or "Unknown"
     message = status.get("message") or ""
     if phase is None:
-        if seconds > UNNOTICED_SECONDS:
+        if seconds > noticed_by:
             raise ClusterNotStarted(
-                f"No operator takes notice of FlowRun {name}: check that flowcluster's operator runs and serves its "
-                "namespace.",
+                f"No operator has taken notice of FlowRun {name} for {noticed_by:g} s: check that flowcluster's "
+                "operator runs and serves its namespace.",
                 "Unnoticed",
             )
-        return "queued"
+        waits = "no operator has taken notice of it yet: check that flowcluster's operator runs"
+        return f"queued: {waits}" if seconds > REPORTED_SECONDS else "queued"
     if phase == "Stopping" or phase in c.FINAL_PHASES:
         raise ClusterNotStarted(f"FlowRun {name} got no cluster. {reason}: {message}", reason)
     if phase in ("Pending", "Suspended"):
