@@ -5,6 +5,7 @@
 - They import the modules of the project, which a worker has from the flow's process.
 - Functions and classes of the script reach them, and come back. A worker has these by value, and under their names
   those of its own ``__main__``, or nothing. A process that cannot read its task ends, and a pool starts the next one.
+- Signals end them, and have no effect on the process that forked them. See `forked_signals`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import types
 from multiprocessing import reduction, util
 from typing import Any
 
-from flowcluster import pickling
+from flowcluster import forked_signals, pickling
 from flowcluster.project import modules, plain_pickles
 from flowcluster.project.shared import Reference
 
@@ -45,6 +46,7 @@ class _Mark:
 def prepare() -> None:
     """Let processes that multiprocessing starts here from now on, and those that they start, be as described above."""
     _send_code()
+    forked_signals.prepare()
     config: dict[str, Any] = multiprocessing.current_process()._config  # type: ignore[attr-defined]
     if _KEY not in config:
         config[_KEY] = _marked()
@@ -59,6 +61,7 @@ def _marked() -> _Mark:
 def _spawned(projects: list[tuple[str, bytes]]) -> _Mark:
     _end_with_parent()  # multiprocessing calls no functions for forks in a process that was spawned
     _send_code()
+    forked_signals.prepare()
     for digest, packed in projects:
         _projects.enter_context(modules.using(Reference(digest, ""), functools.partial(_packed, packed)))
         plain_pickles.install()

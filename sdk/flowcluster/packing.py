@@ -131,10 +131,10 @@ def unpack(folder: str) -> None:
     archive = os.path.join(folder, ARCHIVE)
     if archive in _unpacked or not os.path.isfile(archive):
         return
-    _unpacked.add(archive)
     target = tempfile.mkdtemp(prefix="flowcluster-modules-")
     with zipfile.ZipFile(archive) as opened:
         opened.extractall(target)
+    _unpacked.add(archive)
     sys.path.insert(0, target)
     finding.roots.add(target)
 

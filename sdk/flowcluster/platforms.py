@@ -36,6 +36,22 @@ def after_fork(function: Callable[[], object]) -> None:
         os.register_at_fork(after_in_child=function)
 
 
+def around_fork(before: Callable[[], object], in_parent: Callable[[], object], in_child: Callable[[], object]) -> None:
+    """Let these functions be called around each fork of this process, in the thread that forks it."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=before, after_in_parent=in_parent, after_in_child=in_child)
+
+
+def hold_back(number: int) -> Any:
+    """Let a signal that arrives for this thread wait; return what `let_through` takes to undo that."""
+    return signal.pthread_sigmask(signal.SIG_BLOCK, [number])
+
+
+def let_through(held: Any) -> None:
+    """Undo `hold_back`."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, held)
+
+
 def is_in_foreground(descriptor: int) -> bool:
     """Return whether this process can write to the terminal without disturbing the program in the foreground.
 

@@ -109,6 +109,14 @@ def test_run_succeeds_with_read_only_root_file_systems_and_unknown_user_ids(worl
 
 
 @RAY_IS_LONG
+def test_tasks_start_processes_and_keep_pickles_with_read_only_root_file_systems(world: World, kind: str) -> None:
+    leader = {"Dask": "scheduler", "Ray": "head"}[kind]
+    apply(world, "locked-down", "pools", CLUSTER_KIND=kind, LEADER=leader, places="pools")
+
+    assert json.loads(succeeded(world)["flow"]["result"]) == [2] * 5
+
+
+@RAY_IS_LONG
 def test_args_of_a_workers_template_keep_what_the_cluster_needs(world: World, kind: str) -> None:
     apply(world, f"replaced-args-{kind.lower()}", "outcomes")
 

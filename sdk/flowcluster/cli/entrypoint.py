@@ -27,7 +27,7 @@ def load(entrypoint: str) -> Flow[..., Any]:
             f"{entrypoint}:FUNCTION" if entrypoint.endswith(".py") else "FILE.py:FUNCTION or package.module:FUNCTION"
         )
         raise Problem("EntrypointNotFound", f"'{entrypoint}' names no flow: write {shown}.")
-    packing.unpack(os.getcwd())
+    _unpack()
     module = _file(where) if where.endswith(".py") else _module(where)
     found: Any = module
     for part in name.split("."):
@@ -43,6 +43,17 @@ def load(entrypoint: str) -> Flow[..., Any]:
         kind = type(found).__name__
         raise Problem("EntrypointNotFound", f"'{name}' in {where} is no flow but a {kind}: decorate it with @flow.")
     return found
+
+
+def _unpack() -> None:
+    try:
+        packing.unpack(os.getcwd())
+    except OSError as error:
+        text = (
+            f"The packages that came with {packing.ARCHIVE} could not be unpacked: {error.strerror}. Give the driver a "
+            "folder for temporary files, such as an emptyDir at /tmp in spec.flow.template."
+        )
+        raise Problem("ImportFailed", text) from error
 
 
 def _flows(module: ModuleType) -> list[str]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from flowcluster import packing, pickling
 from flowcluster.cli import entrypoint
+from flowcluster.cli.problems import Problem
 from flowcluster.project import finding
 
 FLOW = "from {} import RATE\nfrom flowcluster import flow\n@flow\ndef run():\n    return RATE\n"
@@ -87,3 +91,16 @@ def test_packed_package_whose_file_imports_from_above_is_loaded_from_its_archive
         (folder / name).write_bytes(content)
 
     assert entrypoint.load(code.entrypoint("run")).fn() == 0.19
+
+
+def test_packed_package_that_cannot_be_unpacked_is_reported_with_what_to_do(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_folder(**_: Any) -> str:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+
+    (folder / packing.ARCHIVE).touch()
+    monkeypatch.setattr(tempfile, "mkdtemp", no_folder)
+
+    with pytest.raises(Problem, match=r"No usable temporary directory .* emptyDir at /tmp"):
+        entrypoint.load("flow_of_test.py:run")

@@ -33,7 +33,7 @@ MODULES = {
 #: What `signal` has on all platforms.
 SIGNAL = {
     *("Handlers", "SIGABRT", "SIGFPE", "SIGILL", "SIGINT", "SIGSEGV", "SIGTERM", "SIG_DFL", "SIG_IGN", "Signals"),
-    *("default_int_handler", "getsignal", "raise_signal", "signal", "strsignal", "valid_signals"),
+    *("default_int_handler", "getsignal", "raise_signal", "set_wakeup_fd", "signal", "strsignal", "valid_signals"),
 }
 #: Functions of `os` that Windows has, and that do something else there.
 OTHERWISE = {"getppid", "kill", "name", "chmod", "symlink", "startfile", "abort"}

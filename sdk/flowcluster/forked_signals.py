@@ -1,0 +1,77 @@
+"""Signals of processes that are forked from this one. multiprocessing forks by default on Linux.
+
+A forked process has its parent's handlers, and some of them act on the parent only:
+
+- The handler of an event loop, or of a Dask worker, wakes up a loop that does not run in the forked process. SIGTERM
+  does not end that process, so `multiprocessing.Pool`, which ends its processes by SIGTERM, waits for them forever.
+- With an event loop, Python writes the number of each signal into a socket, which a forked process shares. Until Python
+  3.12, the parent's loop takes the signals of its forks for its own: the end of a pool cancelled the flow run.
+
+A forked process handles SIGTERM by default here, unless the application chose another handler.
+"""
+
+from __future__ import annotations
+
+import functools
+import signal
+import threading
+from typing import Any
+
+from flowcluster import platforms
+
+#: Packages whose handlers mean the process that set them.
+_OF_ONE_PROCESS = frozenset({"flowcluster", "asyncio", "uvloop", "distributed", "ray"})
+
+
+class _Fork(threading.local):
+    """A fork that this thread makes.
+
+    Attributes:
+        held: how the signal that waits is let through; None if none waits.
+    """
+
+    held: Any = None
+
+
+_fork = _Fork()
+
+
+@functools.lru_cache(maxsize=1)
+def _registered() -> None:
+    platforms.around_fork(_before, _let_through, _in_child)
+
+
+_lock = threading.Lock()
+
+
+def prepare() -> None:
+    """Let processes that are forked from now on be as described above."""
+    with _lock:  # a cached function can be called twice before it has returned
+        _registered()
+
+
+def _before() -> None:
+    # A signal that arrives before the handler is replaced would be lost. In the main thread it cannot wait: the handler
+    # would be called when it is let through, and Python ignores what a handler raises there, such as `Terminated`.
+    if threading.current_thread() is not threading.main_thread():
+        _fork.held = platforms.hold_back(signal.SIGTERM)
+
+
+def _let_through() -> None:
+    held, _fork.held = _fork.held, None
+    if held is not None:
+        platforms.let_through(held)
+
+
+def _in_child() -> None:
+    signal.set_wakeup_fd(-1)
+    if _is_of_one_process(signal.getsignal(signal.SIGTERM)):
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _let_through()
+
+
+def _is_of_one_process(handler: Any) -> bool:
+    while isinstance(handler, functools.partial):
+        handler = handler.func
+    module = getattr(handler, "__module__", None)
+    return type(module) is str and module.partition(".")[0] in _OF_ONE_PROCESS

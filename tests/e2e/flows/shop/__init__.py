@@ -1,0 +1,1 @@
+"""A package of flows and what they use."""

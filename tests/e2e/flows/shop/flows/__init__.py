@@ -1,0 +1,1 @@
+"""Flows that import from the package above theirs."""

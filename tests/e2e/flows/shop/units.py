@@ -1,0 +1,8 @@
+"""What the modules of the package share."""
+
+from dataclasses import dataclass
+
+
+@dataclass
+class Amount:
+    value: float
