@@ -18,6 +18,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from typing import IO, Any
 
@@ -182,6 +183,7 @@ def _become_operator(request: dict[str, Any], nursery: int) -> None:
         os.dup2(log.fileno(), 2)
         os.dup2(nothing.fileno(), 0)
     os.environ.update(request["environment"])
+    tempfile.tempdir = None
     folders = request["environment"]["PYTHONPATH"].split(os.pathsep)
     if folders != _folders():
         for name in [name for name in sys.modules if name.partition(".")[0] in _OWN]:

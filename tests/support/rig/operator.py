@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import shutil
 import sys
 import threading
 from types import TracebackType
@@ -54,13 +55,16 @@ class RigOperator:
         self.proxy: FaultProxy = rig.proxies.open()
         self.proxy.kill = self._kill
         self._folder = folder = rig.folder / "operators" / (name or namespace or "all")
-        folder.mkdir(parents=True, exist_ok=True)
+        # The client of Kubernetes writes keys into temporary files, and an operator that is killed leaves them.
+        self._temporary = folder / "tmp"
+        self._temporary.mkdir(parents=True, exist_ok=True)
         self._log = folder / "operator.log"
         kubeconfig = folder / "kubeconfig"
         kubeconfig.write_text(yaml.safe_dump(_kubeconfig(self.proxy.url)))
         self._environment = {
             "PYTHONPATH": os.pathsep.join(str((tree or ROOT) / name) for name in ("sdk", "operator")),
             "KUBECONFIG": str(kubeconfig),
+            "TMPDIR": str(self._temporary),
             "FLOWCLUSTER_NAMESPACE": namespace,
             **SETTINGS,
             **(settings or {}),
@@ -86,6 +90,7 @@ class RigOperator:
         self._kill()
         self._supervisor.join(60)
         self.proxy.close()
+        shutil.rmtree(self._temporary, ignore_errors=True)
 
     def arm(self, fault: Fault, subject: str) -> None:
         """Inject a fault at one of the writes for the FlowRun named `subject`."""
