@@ -111,7 +111,7 @@ def test_interrupted_program_leaves_nothing_behind(
     worker = program.until_it_hangs()
     exit_code, errors = program.after(number)
 
-    assert exit_code == (143 if number == signal.SIGTERM else -signal.SIGINT)
+    assert exit_code == (143 if number == signal.SIGTERM else -signal.SIGINT), errors
     assert "Finished in state Cancelled(" in errors
     assert is_gone(worker)
     assert left_in_session(program.process.pid) == []
