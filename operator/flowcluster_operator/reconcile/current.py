@@ -30,7 +30,8 @@ async def is_current(plan: Plan, observed: Observed, store: Store, memory: Memor
     key, run = observed.key, observed.run
     if run is None or not any(isinstance(action, Create) for action in plan.actions):
         return True
-    starts, written = run["status"].get("phase") == "Starting", memory.reports.last_written(key)
+    starts = (run.get("status") or {}).get("phase") == "Starting"
+    written = memory.reports.last_written(key)
     if starts and written is not None and asyncio.get_running_loop().time() - written < PROVEN_SECONDS:
         return True
     found = await confirm_owner(store, kube, key)

@@ -98,6 +98,7 @@ def upgrade(trial: Trial) -> None:
     """The user replaces the cluster while a run is on it, which ends by that, and deletes the next one."""
     _create(trial)
     _use(trial)
+    trial.wait_phase("Running")  # an operator that has seen no driver counts no attempt
     replaced = {cluster.uid for cluster in trial.clusters()}
     trial.patch_spec(SHARED_CLUSTER, image="runtime:next", upgrade="Now")
     trial.wait_phase("Failed")

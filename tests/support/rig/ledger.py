@@ -20,7 +20,12 @@ _COMPONENT_LABELS = (names.LABEL_COMPONENT, "ray.io/node-type")
 _RETRY_SECONDS = 0.2
 _OWNERS = [kind.name for kind in OWNERS]
 #: What the controller of a kind makes for its objects, where it may be late.
-_MADE_BY = {"DaskWorkerGroup": "Deployment", "Deployment": "ReplicaSet", "ReplicaSet": "Pod"}
+_MADE_BY = {
+    "DaskWorkerGroup": {"Deployment"},
+    "Deployment": {"ReplicaSet"},
+    "ReplicaSet": {"Pod"},
+    "RayCluster": {"Role", "RoleBinding", "Service", "ServiceAccount"},
+}
 
 
 @dataclasses.dataclass
@@ -153,7 +158,9 @@ class View:
         A controller that is late does so, and no write of the operator causes or prevents it. Deployments and
         ReplicaSets replace what they own when they notice its deletion before their own. dask-kubernetes handles the
         number of a new worker group twice: the second time, on a busy machine, it makes the workers again of a group
-        that is being deleted, or is gone. What the operator itself creates is never late.
+        that is being deleted, or is gone. KubeRay replaces the Service and the rights of a RayCluster when it notices
+        that they were deleted before it notices the deletion of the RayCluster. What the operator itself creates is
+        never late.
         """
         with self._lock:
             return [entry for entry in self._entries.values() if self._is_late(entry)]
@@ -169,7 +176,7 @@ class View:
         owners = entry.body["metadata"].get("ownerReferences") or []
         above = [self._entries[owner["uid"]] for owner in owners if owner["uid"] in self._entries]
         return any(
-            (0 < owner.doomed < entry.since and entry.kind == _MADE_BY.get(owner.kind)) or self._is_late(owner)
+            (0 < owner.doomed < entry.since and entry.kind in _MADE_BY.get(owner.kind, ())) or self._is_late(owner)
             for owner in above
         )
 

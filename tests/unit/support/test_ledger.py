@@ -117,7 +117,10 @@ def test_history_has_each_report_of_an_object() -> None:
     ]
 
 
-@pytest.mark.parametrize(("owner", "made"), [("ReplicaSet", POD.name), ("Deployment", "ReplicaSet")])
+@pytest.mark.parametrize(
+    ("owner", "made"),
+    [("ReplicaSet", POD.name), ("Deployment", "ReplicaSet"), ("RayCluster", "Service"), ("RayCluster", "RoleBinding")],
+)
 def test_object_that_its_controller_makes_too_late_is_counted_as_late(owner: str, made: str) -> None:
     seen = view()
     seen.take(owner, stored("1", 10, doomed=True), is_gone=False)
