@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -62,7 +61,7 @@ def user(processes: DaskProcesses, gate: Gate, request: pytest.FixtureRequest) -
     program = Path(__file__).parents[1] / "support" / "programs" / "shared_user.py"
     process = subprocess.Popen(
         [sys.executable, str(program), "Dask", processes.address, gate.address],
-        env={**processes.environment, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **settings},
+        env={**processes.environment, **settings},
     )
     yield process
     process.kill()

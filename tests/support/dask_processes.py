@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -32,7 +33,8 @@ class DaskProcesses:
         for name, data in new_keys("test").items():
             (folder / name).write_bytes(base64.b64decode(data))
         variables = {name: value.replace(FOLDER, str(folder)) for name, value in DASK_TLS_ONLY.items()}
-        self.environment = {**unmeasured.environment(), **variables}
+        path = os.pathsep.join(filter(None, sys.path))  # the scheduler and the workers import functions of the tests
+        self.environment = {**unmeasured.environment(), "PYTHONPATH": path, **variables}
         self._settings = {
             name.removeprefix("DASK_").lower().replace("__", ".").replace("_", "-"): value
             for name, value in variables.items()
