@@ -32,7 +32,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"flow": {**FLOW, "source": {"configMap": {"name": "CODE"}}}},
         "spec.flow.source.configMap.name",
     ),
-    "cluster without a kind": ({"flow": FLOW, "cluster": {}}, "spec.cluster.kind"),
+    "cluster without a kind": ({"flow": FLOW, "cluster": {}}, "kind must be Dask or Ray, unless ref names"),
     "unknown kind": ({"flow": FLOW, "cluster": {"kind": "Spark"}}, "spec.cluster.kind"),
     "minimum above maximum": (workers(minimum=3, maximum=2), "spec.cluster.workers"),
     "negative minimum": (workers(minimum=-1), "spec.cluster.workers.minimum"),
