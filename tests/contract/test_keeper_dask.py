@@ -8,6 +8,7 @@ from typing import Any
 
 import distributed
 import pytest
+from dask.utils import key_split
 
 from flowcluster_api import names, tags
 from flowcluster_api.keeper import Bounds
@@ -174,6 +175,32 @@ def test_client_of_a_released_run_cannot_come_back(kept: Kept, processes: DaskPr
 
     assert not _of("uid-5", watcher)
     client.close(2)
+
+
+def test_arguments_of_a_released_run_are_not_kept_for_debugging(
+    kept: Kept, processes: DaskProcesses, watcher: Any
+) -> None:
+    kept.instruct(("uid-6",))
+    client = processes.client(tags.dask_client_name("uid-6"))
+    client.submit(same, 0, key="of-uid-6").result()
+    assert "of-uid-6" in watcher.run_on_scheduler(sent)
+
+    kept.instruct()
+
+    wait_until(lambda: "of-uid-6" not in watcher.run_on_scheduler(sent), "the messages to workers are deleted")
+    wait_until(lambda: watcher.run_on_scheduler(cached_names) == 0, "the names of its tasks are deleted")
+    client.close(2)
+
+
+def sent(dask_scheduler: Any) -> list[str]:
+    """Return, in the scheduler, the keys of tasks that it has sent to workers and keeps the messages of."""
+    batches = [batch for stream in dask_scheduler.stream_comms.values() for batch in stream.recent_message_log]
+    return [str(message["key"]) for batch in batches for message in batch if message.get("op") == "compute-task"]
+
+
+def cached_names(dask_scheduler: Any) -> int:
+    """Return, in the scheduler, of how many tasks Dask has cached the name."""
+    return int(key_split.cache_info().currsize)
 
 
 def test_client_cannot_restart_or_stop_a_shared_cluster(kept: Kept, processes: DaskProcesses, watcher: Any) -> None:

@@ -3,7 +3,7 @@
 A run is known by its UID. The ids of its clients contain it (`flowcluster_api.tags`), and sessions of the SDK give it
 to their own plugin. That one takes part by three methods: `runs_present`, `release_run` and `share_changed`.
 
-Sent there by value, since the scheduler's image need not have flowcluster in it: only distributed is imported.
+Sent there by value, since the scheduler's image need not have flowcluster in it: only what it has is imported.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import ctypes
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from dask.utils import key_split
 from distributed.diagnostics.plugin import SchedulerPlugin
 
 NAME = "flowcluster-runs"
@@ -35,6 +36,8 @@ _SPARE = 2
 _LIMIT = 10_000
 #: Seconds from the release of a run until freed memory is given back to the system.
 _TRIM_SECONDS = 1.0
+#: Task groups without tasks that the scheduler's records can hold, and that they hold after a clean-up.
+_MOST_GROUPS, _LEAST_GROUPS = 500, 250
 
 #: Priority of a run's tasks, and its tasks in flight at most; None without a bound.
 Share = tuple[int, int | None]
@@ -70,6 +73,7 @@ class RunsPlugin(SchedulerPlugin):  # type: ignore[misc] # distributed is not ty
         scheduler.handlers[f"{NAME}-release"] = self.release
         for operation in _REFUSED:
             scheduler.handlers[operation] = _refuse
+        self._records = Records(scheduler)
         self._publish = scheduler.handlers.get("publish_put")
         scheduler.handlers["publish_put"] = self._published
         self._desire = scheduler.client_desires_keys
@@ -77,6 +81,7 @@ class RunsPlugin(SchedulerPlugin):  # type: ignore[misc] # distributed is not ty
 
     def look(self, shares: Mapping[str, Any]) -> list[str]:
         """Take over the shares of runs by UID, and return the UIDs of the runs that have something here."""
+        self._records.clean_up()
         known = self.shares
         self.shares = {uid: (share[0], share[1]) for uid, share in shares.items()}
         for uid, share in self.shares.items():
@@ -114,8 +119,13 @@ class RunsPlugin(SchedulerPlugin):  # type: ignore[misc] # distributed is not ty
         while len(self.over) > _LIMIT:
             del self.over[next(iter(self.over))]
         # The connections have to end first.
-        asyncio.get_running_loop().call_later(_TRIM_SECONDS, _trim)
+        asyncio.get_running_loop().call_later(_TRIM_SECONDS, self._give_back)
         return "OK"
+
+    def _give_back(self) -> None:
+        self._records.forget_messages()
+        key_split.cache_clear()  # Dask caches the names of up to 100,000 tasks
+        _trim()
 
     def run_of(self, client: str | None) -> str | None:
         """Return the UID of the run that a client is of; None for a client that names none."""
@@ -198,6 +208,64 @@ class RunsPlugin(SchedulerPlugin):  # type: ignore[misc] # distributed is not ty
 
     def _others(self) -> Iterator[Any]:
         return (plugin for plugin in list(self.scheduler.plugins.values()) if plugin is not self)
+
+
+class Records:
+    """What a scheduler records of finished work for its dashboard: spans and computations, with their task groups.
+
+    It never deletes a span, nor a group of a span or computation. A flow that waits for each of its tasks adds a group
+    and a span with each one.
+
+    Args:
+        scheduler: its extension for spans ignores metrics of deleted spans from now on, which would raise an error.
+    """
+
+    def __init__(self, scheduler: Any) -> None:
+        self._scheduler = scheduler
+        self._spans = scheduler.extensions.get("spans")
+        if self._spans is not None:
+            self._add_metrics = self._spans.heartbeat
+            self._spans.heartbeat = self._heartbeat
+
+    def clean_up(self) -> None:
+        """Delete the oldest groups that have no task any more, and spans without groups, if there are many."""
+        if self._spans is None:
+            return
+        live, spans = self._scheduler.task_groups, self._spans.spans
+        holders = [*spans.values(), *self._scheduler.computations]
+        done = {group for holder in holders for group in holder.groups if live.get(group.name) is not group}
+        if len(done) <= _MOST_GROUPS:
+            return
+        deleted = set(sorted(done, key=lambda group: float(group.stop))[:-_LEAST_GROUPS])
+        for holder in holders:
+            holder.groups -= deleted
+        gone = {span.id for span in spans.values() if not any(True for _ in span.traverse_groups())}
+        for listed in (self._spans.spans_search_by_name, self._spans.spans_search_by_tag):
+            for name in list(listed):
+                listed[name] = _without(gone, listed[name])
+                if not listed[name]:
+                    del listed[name]
+        self._spans.root_spans = _without(gone, self._spans.root_spans)
+        for span in spans.values():
+            span.children = _without(gone, span.children)
+        for identity in gone:
+            del spans[identity]
+
+    def forget_messages(self) -> None:
+        """Delete the last messages to each worker and client, which Dask keeps for debugging.
+
+        They contain the arguments of tasks: of 1000 batches, each of up to a megabyte, for each worker.
+        """
+        for stream in (*self._scheduler.stream_comms.values(), *self._scheduler.client_comms.values()):
+            stream.recent_message_log.clear()
+
+    def _heartbeat(self, ws: Any, data: Mapping[Any, float]) -> None:
+        """Called for the heartbeat of a worker, with metrics by a tuple whose second item is the id of a span."""
+        self._add_metrics(ws, {key: value for key, value in data.items() if key[1] in self._spans.spans})
+
+
+def _without(gone: set[str], spans: list[Any]) -> list[Any]:
+    return [span for span in spans if span.id not in gone]
 
 
 def _trim() -> None:

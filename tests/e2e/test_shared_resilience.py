@@ -1,0 +1,126 @@
+"""What a shared cluster and the runs on it withstand."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from distributed import Client, Event
+
+from flowcluster.clusters import SharedKubernetesCluster
+from tests.support import shared_loads
+from tests.support.shared_clusters import by_reference, shared_cluster
+from tests.support.waiting import wait_until
+from tests.support.world import World
+
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.timeout(400),
+    # The image's Python may have another patch level than this machine's.
+    pytest.mark.filterwarnings("ignore::distributed.versions.VersionMismatchWarning"),
+]
+
+#: Seconds of silence after which a driver counts as gone, and until nothing of its work is on the cluster.
+LEASE_SECONDS, RELEASED_SECONDS = 15, 25
+
+
+def tasks_of(world: World, name: str) -> dict[str, int]:
+    """Return the numbers of a run's tasks, by state."""
+    return dict((world.status(name).get("flow") or {}).get("tasks") or {})
+
+
+def test_twenty_runs_side_by_side_have_right_results_and_fair_times(world: World, where: dict[str, Any]) -> None:
+    workers, seconds = 4, 0.2
+    counts = {f"run-{number}": 2 * number for number in range(1, 21)}
+    with (
+        shared_cluster(world, "Dask", workers={"minimum": workers, "maximum": workers}),
+        SharedKubernetesCluster("team", **where) as cluster,
+        Client(cluster) as client,
+    ):
+        for name, count in counts.items():
+            parameters = {"count": count, "seconds": seconds, "waits": True}
+            by_reference(world, name, "shared_loads.py:squares", parameters=parameters)
+        uids = {shared_loads.uid_of(world, name) for name in counts}
+        wait_until(lambda: uids <= shared_loads.runs_at(client), "all runs are connected", 240)
+        Event(shared_loads.BEGIN, client=client).set()
+        for name, count in counts.items():
+            status = world.wait_phase(name, "Succeeded", "Failed", seconds=120)
+            assert (status["phase"], status["flow"]["result"]) == ("Succeeded", str(sum(n * n for n in range(count))))
+        found = shared_loads.executed(client)
+
+    expected = {(name, number): 1 for name, count in counts.items() for number in range(count)}
+    assert dict(found.times) == expected
+    took = {name: end - found.began for name, end in found.ends.items()}
+    # The time of one task is that of this machine under this load: fairness is the matter here.
+    each = max(took.values()) * workers / sum(counts.values())
+    fair = shared_loads.fair_seconds({name: each * count for name, count in counts.items()}, workers)
+    late = {name: (round(took[name], 1), round(fair[name], 1)) for name in counts if took[name] > 2 * fair[name]}
+    assert late == {}
+
+
+def test_run_whose_pod_is_killed_leaves_nothing_and_disturbs_no_other(world: World, where: dict[str, Any]) -> None:
+    with (
+        shared_cluster(world, "Dask", workers={"minimum": 2, "maximum": 2}),
+        SharedKubernetesCluster("team", **where) as cluster,
+        Client(cluster) as client,
+    ):
+        by_reference(world, "killed", "shared_work.py:holds", leaseDurationSeconds=LEASE_SECONDS)
+        by_reference(world, "other", "shared_loads.py:squares", parameters={"count": 100, "seconds": 0.3})
+        wait_until(lambda: tasks_of(world, "killed").get("running"), "the task of killed runs", 120)
+        wait_until(lambda: tasks_of(world, "other").get("completed"), "other has results", 60)
+        uid = shared_loads.uid_of(world, "killed")
+        keys = shared_loads.keys_of(client, uid)
+        assert keys
+        (pod,) = [pod for pod in world.pods("driver") if pod.metadata.name.startswith("killed-")]
+        world.core.delete_namespaced_pod(pod.metadata.name, world.namespace, grace_period_seconds=0)
+
+        wait_until(lambda: not keys & shared_loads.known_keys(client), "its work is gone", RELEASED_SECONDS)
+        wait_until(lambda: uid not in shared_loads.runs_at(client), "its clients are gone", RELEASED_SECONDS)
+        assert world.wait_phase("killed", "Failed", "Succeeded", seconds=60)["reason"] == "DriverLost"
+        status = world.wait_phase("other", "Succeeded", "Failed", seconds=120)
+        assert (status["phase"], status["flow"]["result"]) == ("Succeeded", str(sum(n * n for n in range(100))))
+        assert dict(shared_loads.executed(client).times) == {("other", number): 1 for number in range(100)}
+
+
+def test_program_whose_machine_stops_answering_leaves_nothing(
+    world: World, where: dict[str, Any], tmp_path: Path
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import json, sys, time\n"
+        "from distributed import Client\n"
+        "from flowcluster.clusters import SharedKubernetesCluster\n"
+        "cluster = SharedKubernetesCluster('team', **json.loads(sys.argv[1]))\n"
+        "client = Client(cluster)\n"
+        "held = client.submit(time.sleep, 3600, key='held')\n"
+        "print('ready', flush=True)\n"
+        "held.result()\n"
+    )
+    kwargs = {**where, "lease_duration_seconds": LEASE_SECONDS}
+    with (
+        shared_cluster(world, "Dask", workers={"minimum": 2, "maximum": 2}),
+        SharedKubernetesCluster("team", **where) as cluster,
+        Client(cluster) as client,
+        subprocess.Popen(
+            [sys.executable, str(program), json.dumps(kwargs)], stdout=subprocess.PIPE, text=True
+        ) as process,
+    ):
+        stopped = [psutil.Process(process.pid)]
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            wait_until(lambda: "held" in shared_loads.known_keys(client), "its task is known", 20)
+            # Its connections stay open, as those of a machine whose network is cut.
+            stopped += stopped[0].children(recursive=True)
+            for each in stopped:
+                each.suspend()
+            wait_until(lambda: "held" not in shared_loads.known_keys(client), "its work is gone", RELEASED_SECONDS)
+        finally:
+            for each in stopped:
+                each.kill()
+        assert client.submit(sum, [1, 2]).result(60) == 3
