@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -47,8 +47,16 @@ class Team(NamedTuple):
 def team(installed: Installed, request: pytest.FixtureRequest) -> Iterator[Team]:
     """A Ready SharedCluster in a namespace of its own."""
     kind: str = request.param
-    with own_world(installed.kubeconfig, f"team-{kind}") as world, shared_cluster(world, kind) as clusters:
+    with (
+        own_world(installed.kubeconfig, f"team-{kind}") as world,
+        shared_cluster(world, kind, workerGroups=[spare(0)]) as clusters,
+    ):
         yield Team(kind, world, clusters)
+
+
+def spare(minimum: int) -> dict[str, Any]:
+    """Return a further worker group, as a SharedCluster's spec has it."""
+    return {"name": "spare", "minimum": minimum, "maximum": 1}
 
 
 def test_two_runs_by_reference_share_a_cluster(team: Team) -> None:
@@ -90,6 +98,19 @@ def test_program_outside_uses_a_shared_cluster(team: Team, installed: Installed)
     assert doubles() == [0, 2, 4, 6, 8]
     for name in run_names(team.world) - earlier:
         assert team.world.wait_phase(name, "Succeeded", "Failed")["phase"] == "Succeeded"
+    assert team.clusters.scheduler("team") == scheduler
+
+
+def test_workers_of_a_group_follow_its_bounds(team: Team) -> None:
+    scheduler = team.clusters.scheduler("team")
+    for minimum in (1, 0):
+        team.clusters.patch("team", workerGroups=[spare(minimum)])
+
+        def is_so(wanted: int = minimum) -> bool:
+            groups = {group["name"]: group for group in team.clusters.status("team")["workers"]}
+            return (groups["spare"]["minimum"], groups["spare"]["ready"]) == (wanted, wanted)
+
+        wait_until(is_so, f"{minimum} workers of the group are ready", 60)
     assert team.clusters.scheduler("team") == scheduler
 
 
