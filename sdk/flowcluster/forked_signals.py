@@ -13,6 +13,7 @@ A forked process handles SIGTERM by default here, unless the application chose a
 from __future__ import annotations
 
 import functools
+import os
 import signal
 import threading
 from typing import Any
@@ -22,12 +23,15 @@ from flowcluster import platforms
 #: Packages whose handlers mean the process that set them.
 _OF_ONE_PROCESS = frozenset({"flowcluster", "asyncio", "uvloop", "distributed", "ray"})
 
+#: Seconds after which this process gets a SIGTERM again that arrived while its main thread forked.
+_AGAIN_SECONDS = 0.02
+
 
 class _Fork(threading.local):
     """A fork that this thread makes.
 
     Attributes:
-        held: how the signal that waits is let through; None if none waits.
+        held: how a signal that waits is let through.
     """
 
     held: Any = None
@@ -38,7 +42,7 @@ _fork = _Fork()
 
 @functools.lru_cache(maxsize=1)
 def _registered() -> None:
-    platforms.around_fork(_before, _let_through, _in_child)
+    platforms.around_fork(_before, _in_parent, _in_child)
 
 
 _lock = threading.Lock()
@@ -51,23 +55,28 @@ def prepare() -> None:
 
 
 def _before() -> None:
-    # A signal that arrives before the handler is replaced would be lost. In the main thread it cannot wait: the handler
-    # would be called when it is let through, and Python ignores what a handler raises there, such as `Terminated`.
-    if threading.current_thread() is not threading.main_thread():
-        _fork.held = platforms.hold_back(signal.SIGTERM)
+    # A forked process would lose a signal that arrives before its handler is replaced.
+    _fork.held = platforms.hold_back(signal.SIGTERM)
 
 
-def _let_through() -> None:
+def _in_parent() -> None:
     held, _fork.held = _fork.held, None
-    if held is not None:
+    if threading.get_ident() != threading.main_thread().ident or not platforms.take_held_back(signal.SIGTERM, held):
         platforms.let_through(held)
+        return
+    # Here, Python would call the handler within this function, and ignore what it raises, such as `Terminated`.
+    platforms.let_through(held)
+    again = threading.Timer(_AGAIN_SECONDS, os.kill, (os.getpid(), signal.SIGTERM))
+    again.daemon = True
+    again.start()
 
 
 def _in_child() -> None:
+    held, _fork.held = _fork.held, None
     signal.set_wakeup_fd(-1)
     if _is_of_one_process(signal.getsignal(signal.SIGTERM)):
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _let_through()
+    platforms.let_through(held)
 
 
 def _is_of_one_process(handler: Any) -> bool:

@@ -47,6 +47,14 @@ def hold_back(number: int) -> Any:
     return signal.pthread_sigmask(signal.SIG_BLOCK, [number])
 
 
+def take_held_back(number: int, held: Any) -> bool:
+    """Remove a signal that waits because of `hold_back`, which returned `held`; return whether there was one."""
+    if number in held or number not in signal.sigpending():
+        return False
+    signal.sigwait([number])
+    return True
+
+
 def let_through(held: Any) -> None:
     """Undo `hold_back`."""
     signal.pthread_sigmask(signal.SIG_SETMASK, held)

@@ -115,10 +115,18 @@ def test_signal_of_a_forked_process_does_not_reach_the_event_loop_of_its_parent(
     assert received == []
 
 
-def test_signal_that_arrives_during_the_fork_ends_the_forked_process() -> None:
+def outcome_of(program: str, *arguments: str) -> list[str]:
+    command = [sys.executable, "-c", textwrap.dedent(program), *arguments]
+    done = subprocess.run(command, env=os.environ, capture_output=True, text=True, timeout=60)
+    assert not done.stderr
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize("thread", ["main", "other"])
+def test_signal_that_arrives_during_the_fork_ends_the_forked_process(thread: str) -> None:
     # The first function after a fork sends the signal, before that of flowcluster replaces the handler.
     program = """
-    import os, signal, threading
+    import os, signal, sys, threading
     os.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), signal.SIGTERM))
     from flowcluster import forked_signals
     from flowcluster.engine import signals
@@ -129,11 +137,32 @@ def test_signal_that_arrives_during_the_fork_ends_the_forked_process() -> None:
         if not child:
             os._exit(0)
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), signal.pthread_sigmask(signal.SIG_BLOCK, []))
-    thread = threading.Thread(target=fork)
-    thread.start()
-    thread.join()
+    if sys.argv[1] == "main":
+        fork()
+    else:
+        thread = threading.Thread(target=fork)
+        thread.start()
+        thread.join()
     """
-    command = [sys.executable, "-c", textwrap.dedent(program)]
-    done = subprocess.run(command, env=os.environ, capture_output=True, text=True, timeout=60)
 
-    assert done.stdout.split() == ["-15", "set()"], done.stderr
+    assert outcome_of(program, thread) == ["-15", "set()"]
+
+
+def test_signal_that_arrives_while_the_main_thread_forks_reaches_its_process() -> None:
+    # Functions before a fork are called in reverse order: the signal is sent after flowcluster's.
+    program = """
+    import os, signal, threading
+    os.register_at_fork(before=lambda: os.kill(os.getpid(), signal.SIGTERM))
+    from flowcluster import forked_signals
+    from flowcluster.engine import signals
+    signal.signal(signal.SIGTERM, signals.terminate)
+    forked_signals.prepare()
+    try:
+        if not os.fork():
+            os._exit(0)
+        threading.Event().wait(30)
+    except BaseException as error:
+        print(type(error).__name__, signal.pthread_sigmask(signal.SIG_BLOCK, []))
+    """
+
+    assert outcome_of(program) == ["Terminated", "set()"]
