@@ -6,6 +6,7 @@ import functools
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from distributed import Client, Event
 
 from flowcluster.clusters import SharedKubernetesCluster
+from flowcluster_api import names
 from tests.support import shared_loads
 from tests.support.shared_clusters import SharedClusters, by_reference, shared_cluster
 from tests.support.waiting import wait_until
@@ -30,6 +32,8 @@ pytestmark = [
 LEASE_SECONDS, RELEASED_SECONDS = 15, 25
 #: Seconds from the loss of a cluster until the runs on it have ended.
 LOST_SECONDS = 10
+#: Time of a rebuilt scheduler in parts of that of a first start.
+REBUILT = 1.5
 
 
 def tasks_of(world: World, name: str) -> dict[str, int]:
@@ -206,3 +210,19 @@ def test_five_runs_end_as_cluster_lost_when_it_is_upgraded_now(world: World) -> 
         assert (status["phase"], status["flow"]["lostClusters"]) == ("Succeeded", 1), status["message"]
         assert clusters.scheduler("team") != scheduler
         assert clusters.condition("team", "UpToDate") == "True"
+
+
+def test_lost_scheduler_is_rebuilt_about_as_quickly_as_the_first_one_was_started(world: World) -> None:
+    before = time.monotonic()
+    with shared_cluster(world, "Dask") as clusters:
+        started = time.monotonic() - before
+        scheduler = clusters.scheduler("team")
+        (leader,) = world.pods(names.LEADERS["Dask"])
+        world.core.delete_namespaced_pod(leader.metadata.name, world.namespace, grace_period_seconds=0)
+
+        def is_rebuilt() -> bool:
+            status = clusters.status("team")
+            found = (status.get("scheduler") or {}).get("uid", scheduler)
+            return bool(status["phase"] == "Ready" and status.get("restarts") == 1 and found != scheduler)
+
+        wait_until(is_rebuilt, f"another one is Ready; the first took {started:.1f} s", REBUILT * started)
