@@ -9,7 +9,7 @@ SUITE := $(BIN)/python -m tools.suite
 OTHERS := $(filter-out python$(basename $(VERSION)), python3.11 python3.12 python3.13)
 
 .PHONY: help demo quick test test-all lint unit contract e2e bench bench-ray bench-runs bench-idle bench-keeper bench-sdk \
-	chaos chaos-mutants soak up down install chart generate golden lock clean
+	bench-shared chaos chaos-mutants soak up down install chart generate golden lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -74,6 +74,9 @@ bench-sdk: $(STAMP) ## Print the SDK's figures beside those of the libraries ben
 
 bench-keeper: $(STAMP) ## Print what the keeper of a shared cluster costs, and what runs leave at its scheduler; ten minutes
 	$(BIN)/python -m tests.bench.keeper $(BENCH)
+
+bench-shared: $(STAMP) ## Print how soon work begins on a shared cluster, and how soon that grows; a quarter of an hour
+	$(BIN)/python -m tests.bench.shared_times $(BENCH)
 
 chaos: $(STAMP) ## Break the operator and its connection at every write of a run, on a Kubernetes without containers; an hour
 	@failed=0; $(BIN)/python -m tests.support.chaos $(CHAOS) || failed=1; \

@@ -1,10 +1,12 @@
-"""What a shared cluster and the runs on it withstand."""
+"""What a shared cluster and the runs on it withstand: many runs, kills, deletion, upgrades."""
 
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,9 @@ import pytest
 from distributed import Client, Event
 
 from flowcluster.clusters import SharedKubernetesCluster
+from flowcluster_api import names
 from tests.support import shared_loads
-from tests.support.shared_clusters import by_reference, shared_cluster
+from tests.support.shared_clusters import SharedClusters, by_reference, shared_cluster
 from tests.support.waiting import wait_until
 from tests.support.world import World
 
@@ -27,11 +30,32 @@ pytestmark = [
 
 #: Seconds of silence after which a driver counts as gone, and until nothing of its work is on the cluster.
 LEASE_SECONDS, RELEASED_SECONDS = 15, 25
+#: Seconds from the loss of a cluster until the runs on it have ended.
+LOST_SECONDS = 10
+#: Time of a rebuilt scheduler in parts of that of a first start.
+REBUILT = 1.5
 
 
 def tasks_of(world: World, name: str) -> dict[str, int]:
     """Return the numbers of a run's tasks, by state."""
     return dict((world.status(name).get("flow") or {}).get("tasks") or {})
+
+
+def wait_for_loss(world: World, runs: list[str]) -> None:
+    """Wait until runs are over because their cluster is lost. How soon their pods end then is up to the node."""
+
+    def are_over() -> bool:
+        found = [world.status(name) for name in runs]
+        return all(each["phase"] in ("Stopping", "Failed") and each["reason"] == "ClusterLost" for each in found)
+
+    wait_until(are_over, f"{', '.join(runs)} are over", LOST_SECONDS)
+    for name in runs:
+        assert world.wait_phase(name, "Failed", "Succeeded")["reason"] == "ClusterLost"
+
+
+def has_result(world: World, name: str) -> bool:
+    """Return whether a run has completed its first task."""
+    return bool(tasks_of(world, name).get("completed"))
 
 
 def test_twenty_runs_side_by_side_have_right_results_and_fair_times(world: World, where: dict[str, Any]) -> None:
@@ -124,3 +148,81 @@ def test_program_whose_machine_stops_answering_leaves_nothing(
             for each in stopped:
                 each.kill()
         assert client.submit(sum, [1, 2]).result(60) == 3
+
+
+def test_deleted_cluster_ends_the_runs_on_it_and_leaves_nothing(kind: str, world: World, where: dict[str, Any]) -> None:
+    clusters = SharedClusters(world)
+    clusters.create("team", "Dask", workers={"minimum": 2, "maximum": 2})
+    clusters.wait_phase("team", "Ready")
+    runs = [f"run-{number}" for number in (1, 2, 3)]
+    for name in runs:
+        by_reference(world, name, "shared_work.py:holds")
+    wait_until(lambda: sum(tasks_of(world, name).get("running", 0) for name in runs) >= 2, "tasks run", 120)
+    for name in runs:
+        world.wait_phase(name, "Running", seconds=60)
+    clusters.delete("team")
+
+    wait_for_loss(world, runs)
+    wait_until(lambda: clusters.get("team") is None, "it is deleted", 60)
+    world.wait_empty(60)
+
+
+def test_five_runs_end_on_the_cluster_that_they_began_on_before_it_is_upgraded(world: World) -> None:
+    runs = [f"run-{number}" for number in range(5)]
+    with shared_cluster(world, "Dask", upgrade="WhenIdle", workers={"minimum": 1, "maximum": 1}) as clusters:
+        scheduler = clusters.scheduler("team")
+        for name in runs:
+            by_reference(world, name, "annotated.py:host")
+        for name in runs:
+            wait_until(functools.partial(has_result, world, name), f"{name} has used the cluster", 120)
+        clusters.patch("team", workers={"threads": 2})
+        wait_until(lambda: clusters.condition("team", "UpToDate") == "False", "the upgrade waits", 20)
+        by_reference(world, "late", "outcomes.py:good", parameters={"x": 21})
+        assert world.wait_phase("late", "Succeeded", "Failed", seconds=90)["phase"] == "Succeeded"
+        assert clusters.scheduler("team") == scheduler
+        for name in runs:
+            world.annotate(name, "end")
+        for name in runs:
+            status = world.wait_phase(name, "Succeeded", "Failed", seconds=60)
+            assert status["phase"] == "Succeeded", status["message"]
+            found = json.loads(status["flow"]["result"])
+            assert found[:2] == found[2:]
+        wait_until(lambda: clusters.condition("team", "UpToDate") == "True", "it is upgraded", 120)
+        clusters.wait_phase("team", "Ready", 60)
+        assert clusters.scheduler("team") != scheduler
+        by_reference(world, "next", "outcomes.py:good", parameters={"x": 21})
+        assert world.wait_phase("next", "Succeeded", "Failed", seconds=90)["phase"] == "Succeeded"
+
+
+def test_five_runs_end_as_cluster_lost_when_it_is_upgraded_now(world: World) -> None:
+    runs = [f"run-{number}" for number in range(5)]
+    with shared_cluster(world, "Dask", upgrade="Now", workers={"minimum": 1, "maximum": 1}) as clusters:
+        scheduler = clusters.scheduler("team")
+        for name in runs:
+            flow = {"backoffLimit": 1} if name == "run-0" else {}
+            by_reference(world, name, "annotated.py:host", flow=flow)
+        for name in runs:
+            wait_until(functools.partial(has_result, world, name), f"{name} has used the cluster", 120)
+        clusters.patch("team", workers={"threads": 2})
+        wait_for_loss(world, runs[1:])
+        world.annotate("run-0", "end")
+        status = world.wait_phase("run-0", "Succeeded", "Failed", seconds=180)
+        assert (status["phase"], status["flow"]["lostClusters"]) == ("Succeeded", 1), status["message"]
+        assert clusters.scheduler("team") != scheduler
+        assert clusters.condition("team", "UpToDate") == "True"
+
+
+def test_lost_scheduler_is_rebuilt_about_as_quickly_as_the_first_one_was_started(world: World) -> None:
+    before = time.monotonic()
+    with shared_cluster(world, "Dask") as clusters:
+        started = time.monotonic() - before
+        scheduler = clusters.scheduler("team")
+        (leader,) = world.pods(names.LEADERS["Dask"])
+        world.core.delete_namespaced_pod(leader.metadata.name, world.namespace, grace_period_seconds=0)
+
+        def is_rebuilt() -> bool:
+            status = clusters.status("team")
+            found = (status.get("scheduler") or {}).get("uid", scheduler)
+            return bool(status["phase"] == "Ready" and status.get("restarts") == 1 and found != scheduler)
+
+        wait_until(is_rebuilt, f"another one is Ready; the first took {started:.1f} s", REBUILT * started)
