@@ -13,7 +13,6 @@ A forked process handles SIGTERM by default here, unless the application chose a
 from __future__ import annotations
 
 import functools
-import os
 import signal
 import threading
 from typing import Any
@@ -66,9 +65,7 @@ def _in_parent() -> None:
         return
     # Here, Python would call the handler within this function, and ignore what it raises, such as `Terminated`.
     platforms.let_through(held)
-    again = threading.Timer(_AGAIN_SECONDS, os.kill, (os.getpid(), signal.SIGTERM))
-    again.daemon = True
-    again.start()
+    platforms.send_again(signal.SIGTERM, _AGAIN_SECONDS)
 
 
 def _in_child() -> None:

@@ -12,6 +12,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -53,6 +54,13 @@ def take_held_back(number: int, held: Any) -> bool:
         return False
     signal.sigwait([number])
     return True
+
+
+def send_again(number: int, seconds: float) -> None:
+    """Send a signal to this process after some seconds."""
+    timer = threading.Timer(seconds, os.kill, (os.getpid(), number))
+    timer.daemon = True
+    timer.start()
 
 
 def let_through(held: Any) -> None:
