@@ -67,7 +67,7 @@ def test_operators_run_side_by_side_and_are_killed_one_by_one(
 ) -> None:
     logs = [tmp_path / "first", tmp_path / "second"]
     first, second = (nursery.fork(environment, log) for log in logs)
-    wait_until(lambda: all("serving" in log.read_text() for log in logs if log.exists()), "both run", 30)
+    wait_until(lambda: all(log.exists() and "serving" in log.read_text() for log in logs), "both run", 30)
     first.signal_kill()
 
     assert first.wait() == -signal.SIGKILL
