@@ -60,12 +60,12 @@ def _before() -> None:
 
 def _in_parent() -> None:
     held, _fork.held = _fork.held, None
-    if threading.get_ident() != threading.main_thread().ident or not platforms.take_held_back(signal.SIGTERM, held):
-        platforms.let_through(held)
-        return
-    # Here, Python would call the handler within this function, and ignore what it raises, such as `Terminated`.
+    is_main = threading.get_ident() == threading.main_thread().ident
+    # Python would call the handler within this function, and ignore what it raises, such as `Terminated`.
+    has_arrived = is_main and platforms.take_held_back(signal.SIGTERM, held)
     platforms.let_through(held)
-    platforms.send_again(signal.SIGTERM, _AGAIN_SECONDS)
+    if has_arrived:
+        platforms.send_again(signal.SIGTERM, _AGAIN_SECONDS)
 
 
 def _in_child() -> None:
