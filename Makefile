@@ -31,7 +31,7 @@ demo: $(STAMP) ## Bring up a Kubernetes and show three ways to a cluster: kubect
 	$(BIN)/python -m tools.demo
 
 quick: $(STAMP) ## Checks and pure tests, in a minute
-	$(SUITE) lint unit
+	$(SUITE) lint pure
 
 test: $(STAMP) ## Everything that CI runs: checks, all tests, coverage; about 25 minutes
 	$(SUITE) lint unit contract rig cluster away alone granted --coverage
@@ -42,7 +42,7 @@ test-all: $(STAMP) ## That, and the long matrix: every promise in pods, a short 
 lint: $(STAMP) ## Format, lint, types, layers, generated files
 	$(SUITE) lint
 
-unit: $(STAMP) ## Pure tests
+unit: $(STAMP) ## Tests of modules, with every generated case
 	$(SUITE) unit
 
 contract: $(STAMP) ## What every task runner promises, on local threads, Dask and Ray

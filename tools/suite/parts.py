@@ -68,6 +68,8 @@ PARTS = {
             ),
         ),
         _tests("unit", "tests/unit", at_a_time=WITHOUT),
+        # A part of the unit tests, for those who wait for it.
+        _tests("pure", "--hypothesis-profile=quick", "-m", "not processes", "tests/unit", at_a_time=WITHOUT),
         _tests("contract", "-m", "not long", "tests/contract", at_a_time=WITHOUT),
         _tests(
             "cluster",

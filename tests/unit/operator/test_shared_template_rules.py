@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import pytest
@@ -12,9 +11,10 @@ from hypothesis import strategies as st
 from flowcluster_api.v1alpha1 import SharedClusterSpec
 from flowcluster_operator.policies.shared.allowing import broken_template
 from flowcluster_operator.settings import Settings
-from flowcluster_operator.template_rules import TemplatePolicy, camel_case
+from flowcluster_operator.template_rules import TemplatePolicy
+from tests.support.cel_rules import refusing
 from tests.support.templates import STRANGE, USUAL, Template, all_broken, holding, templates
-from tests.unit.operator.test_template_rules import POLICY, WIDEST, program
+from tests.unit.operator.test_template_rules import POLICY, WIDEST
 from tools.admission import shared_template_rules
 
 RULES = shared_template_rules()
@@ -37,21 +37,9 @@ def spec_with(field: str, template: Template) -> dict[str, Any]:
 
 
 def denied(spec: dict[str, Any], policy: TemplatePolicy = POLICY, old: dict[str, Any] | None = None) -> list[str]:
-    """Return why the admission policy refuses a spec. An expression that cannot be evaluated refuses."""
-    variables: dict[str, Any] = {camel_case(name): value for name, value in dataclasses.asdict(policy).items()}
-    seen = {"object": {"spec": spec}, "oldObject": None if old is None else {"spec": old}, "variables": variables}
-
-    def value_of(text: str) -> Any:
-        try:
-            return program(text).execute(seen)
-        except (KeyError, ValueError, TypeError, RuntimeError) as error:
-            return error
-
-    for item in RULES["variables"]:
-        found = value_of(item["expression"])
-        if not isinstance(found, Exception):  # using one that cannot be evaluated is an error
-            variables[item["name"]] = found
-    return [item["message"] for item in RULES["validations"] if value_of(item["expression"]) is not True]
+    """Return why the admission policy refuses a spec."""
+    messages = {item["expression"]: item["message"] for item in RULES["validations"]}
+    return [messages[rule] for rule in refusing(messages, RULES["variables"], spec, policy, old)]
 
 
 def refused(spec: dict[str, Any], policy: TemplatePolicy = POLICY) -> str | None:

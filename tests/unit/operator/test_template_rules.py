@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 from typing import Any
 
-import cel
 import pytest
 import yaml
 from hypothesis import example, given
@@ -16,7 +14,8 @@ from hypothesis import strategies as st
 from flowcluster_api import conditions as c
 from flowcluster_operator.policies.templates import broken_rule
 from flowcluster_operator.settings import Settings, SettingsError
-from flowcluster_operator.template_rules import RULES, TEMPLATES, Rule, TemplatePolicy, camel_case
+from flowcluster_operator.template_rules import RULES, TEMPLATES, Rule, TemplatePolicy
+from tests.support.cel_rules import refusing
 from tests.support.makers import SETTINGS, cluster, job, observed
 from tests.support.makers import spec as flow_run_spec
 from tests.support.plans import CHILDREN, plan_for, settled, started
@@ -45,33 +44,13 @@ IN_CEL = {
 }
 
 
-@functools.cache
-def program(text: str) -> cel.Program:
-    return cel.compile(text)
-
-
 def denied(
     part: str, spec: dict[str, Any], policy: TemplatePolicy = POLICY, old: dict[str, Any] | None = None
 ) -> list[Rule]:
-    """Return the rules by which the admission policy refuses the template of that part.
-
-    As on the API server, an expression that cannot be evaluated refuses.
-    """
-    variables: dict[str, Any] = {camel_case(name): value for name, value in dataclasses.asdict(policy).items()}
-    seen = {"object": {"spec": spec}, "oldObject": None if old is None else {"spec": old}, "variables": variables}
-
-    def value_of(text: str) -> Any:
-        try:
-            return program(text).execute(seen)
-        except (KeyError, ValueError, TypeError, RuntimeError) as error:
-            return error
-
-    definitions, validations = IN_CEL[part]
-    for item in definitions:
-        found = value_of(item["expression"])
-        if not isinstance(found, Exception):  # using one that cannot be evaluated is an error
-            variables[item["name"]] = found
-    return [rule for rule, text in validations if value_of(text) is not True]
+    """Return the rules by which the admission policy refuses the template of that part."""
+    definitions, rules = IN_CEL[part]
+    found = refusing([text for _, text in rules], definitions, spec, policy, old)
+    return [rule for rule, text in rules if text in found]
 
 
 @pytest.mark.parametrize("part", TEMPLATES)

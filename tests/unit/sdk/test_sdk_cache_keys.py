@@ -405,6 +405,7 @@ print(len(executed))
 """
 
 
+@pytest.mark.processes
 def test_other_processes_hit_until_a_helper_is_edited(tmp_path: pathlib.Path) -> None:
     """With another seed of hashes; the helper is a function of another file of the project."""
     (tmp_path / "program.py").write_text(PROGRAM)
@@ -505,6 +506,7 @@ main()
 """
 
 
+@pytest.mark.processes
 def test_processes_that_share_a_folder_execute_one_key_once(tmp_path: pathlib.Path) -> None:
     command = [sys.executable, "-c", LOCKING, str(tmp_path)]
     processes = [subprocess.Popen(command, stderr=subprocess.DEVNULL) for _ in range(3)]

@@ -47,6 +47,7 @@ def project(monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
         del sys.modules[name]
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("way", WAYS)
 def test_pool_calls_functions_of_the_project_and_of_the_script(way: str, project: Project) -> None:
     script: dict[str, Any] = {"__name__": "__main__"}
@@ -61,6 +62,7 @@ def test_pool_calls_functions_of_the_project_and_of_the_script(way: str, project
         assert pool.apply_async(script["number_of"], [row]).get(60) == 5
 
 
+@pytest.mark.processes
 def test_executor_calls_functions_of_the_project(project: Project) -> None:
     double = modules.resolve("", "beside", "double")
     context: Any = multiprocessing.get_context("spawn")

@@ -285,6 +285,7 @@ def sent(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return functions
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("name", list(EXPECTED))
 def test_code_of_a_script_arrives_whole(name: str, sent: dict[str, bytes]) -> None:
     function = pickle.loads(sent[name])

@@ -20,6 +20,8 @@ import pytest
 from flowcluster import child_processes
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.processes
+
 distributed = pytest.importorskip("distributed")
 
 

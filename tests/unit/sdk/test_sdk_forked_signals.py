@@ -64,6 +64,7 @@ def of_package(name: str) -> Any:
     return handler
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     "handler",
     [
@@ -122,6 +123,7 @@ def outcome_of(program: str, *arguments: str) -> list[str]:
     return done.stdout.split()
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("thread", ["main", "other"])
 def test_signal_that_arrives_during_the_fork_ends_the_forked_process(thread: str) -> None:
     # The first function after a fork sends the signal, before that of flowcluster replaces the handler.
@@ -148,6 +150,7 @@ def test_signal_that_arrives_during_the_fork_ends_the_forked_process(thread: str
     assert outcome_of(program, thread) == ["-15", "set()"]
 
 
+@pytest.mark.processes
 def test_signal_that_arrives_while_the_main_thread_forks_reaches_its_process() -> None:
     # Functions before a fork are called in reverse order: the signal is sent after flowcluster's.
     program = """

@@ -154,6 +154,7 @@ def test_async_flow_needs_no_thread_of_the_loops_executor() -> None:
     assert asyncio.run(main()) == ([ValueError, StateType.FAILED], True)
 
 
+@pytest.mark.processes
 def test_async_flow_runs_in_a_thread_while_the_main_thread_ends() -> None:
     program = """
 import asyncio, threading

@@ -214,6 +214,7 @@ def test_pod_without_a_token_reports_that(api: FakeApi, tmp_path: Path) -> None:
         OneLease(api.url, "team", "mine", tmp_path / "token").get()
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("kind", ["dask", "ray"])
 def test_keeper_does_without_the_official_client_of_kubernetes(kind: str) -> None:
     """It takes 40 MiB of the 100 that a keeper can have."""

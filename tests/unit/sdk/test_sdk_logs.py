@@ -58,6 +58,7 @@ def run_program(configure: str) -> str:
     return done.stderr
 
 
+@pytest.mark.processes
 def test_handler_is_installed_only_where_there_is_none() -> None:
     """An application's own logging keeps its format and gets each line once."""
     alone = run_program("")
@@ -115,6 +116,7 @@ def texts(program: str, **environment: str) -> list[str]:
     return [f"{line.split()[0]} {line.split()[-1]}" if line.startswith("MINE") else line[-4:] for line in lines]
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("at", [root_at, own_at, lambda level: "import logging\n" + BASIC.replace("LEVEL", level)])
 def test_level_of_the_application_holds_before_and_after_the_import(at: Any) -> None:
     for wanted, level in ((["MINE high"], "WARNING"), (["MINE low", "MINE high"], "INFO")):
@@ -122,11 +124,13 @@ def test_level_of_the_application_holds_before_and_after_the_import(at: Any) -> 
         assert texts(FLOW + at(level) + "speaks()") == wanted
 
 
+@pytest.mark.processes
 def test_application_that_configures_logging_later_gets_its_level() -> None:
     assert texts(FLOW + "speaks()" + root_at("WARNING") + "speaks()") == [" low", "high", "MINE high"]
     assert texts(FLOW + "speaks()\n" + BASIC.replace("LEVEL", "WARNING") + "speaks()") == [" low", "high", "MINE high"]
 
 
+@pytest.mark.processes
 def test_level_that_the_application_sets_after_the_sdk_holds_when_it_is_the_same() -> None:
     same = "import logging\nlogging.getLogger('flowcluster').setLevel('INFO')\n"
 
@@ -134,12 +138,14 @@ def test_level_that_the_application_sets_after_the_sdk_holds_when_it_is_the_same
     assert texts(later) == [" low", "high", "MINE low", "MINE high"]
 
 
+@pytest.mark.processes
 def test_flow_that_configures_logging_keeps_its_logger() -> None:
     within = FLOW.replace("def speaks():", f"def speaks():\n    exec({root_at('WARNING')!r})")
 
     assert texts(within + "speaks()") == ["MINE high"]
 
 
+@pytest.mark.processes
 def test_logger_from_before_a_flow_configures_logging_shows_lines() -> None:
     within = FLOW.replace("def speaks():", "def speaks():\n    log = get_run_logger()")
     within = within.replace("    get_run_logger().warning", f"    exec({root_at('WARNING')!r})\n    log.warning")
@@ -147,12 +153,14 @@ def test_logger_from_before_a_flow_configures_logging_shows_lines() -> None:
     assert texts(within + "speaks()") == [" low", "MINE high"]
 
 
+@pytest.mark.processes
 def test_level_of_the_environment_holds_for_the_format_of_the_application() -> None:
     given = {logs.ENV_LEVEL: "INFO"}
 
     assert texts(FLOW + BASIC.replace("LEVEL", "WARNING") + "speaks()", **given) == ["MINE low", "MINE high"]
 
 
+@pytest.mark.processes
 def test_worker_sends_lines_whatever_its_process_has_configured() -> None:
     program = """
 import logging
@@ -181,6 +189,7 @@ CONFIGURATIONS = (
 )
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("configuration", CONFIGURATIONS)
 def test_worker_sends_lines_after_code_of_a_task_configures_logging(configuration: str) -> None:
     """Of loggers from before and after, of the engine, and of a flow that the task calls."""

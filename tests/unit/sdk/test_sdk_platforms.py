@@ -167,6 +167,7 @@ def on_windows(program: str, *arguments: str) -> list[str]:
     return ended.stdout.splitlines()
 
 
+@pytest.mark.processes
 def test_windows_gets_what_is_closest_to_what_it_lacks() -> None:
     program = """
 platforms.after_fork(print)
@@ -176,6 +177,7 @@ print("start_new_session" in platforms.beyond_ctrl_c())
     assert on_windows(program) == ["None True True", "False"]
 
 
+@pytest.mark.processes
 def test_windows_locks_files_by_its_own_locks(tmp_path: Path) -> None:
     program = """
 import threading
@@ -193,6 +195,7 @@ second.unlock()
     assert on_windows(program, str(tmp_path)) == ["True False", "True False", "False True"]
 
 
+@pytest.mark.processes
 def test_agent_on_windows_sees_whether_its_driver_has_ended() -> None:
     """A process keeps the id of its parent there."""
     other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)

@@ -45,6 +45,7 @@ HEAVY = (
 )
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("module", ["flowcluster", "flowcluster.task_runners", "flowcluster.cli.driver"])
 def test_import_is_light(module: str) -> None:
     """Nothing that takes long is imported before it is needed."""

@@ -56,6 +56,7 @@ def test_missing_package_is_named_with_what_to_install(
     assert caught.value.__cause__ is None
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("runner", "name"), [("DaskTaskRunner", "dask"), ("DaskTaskRunner", "distributed"), ("RayTaskRunner", "ray")]
 )
@@ -114,6 +115,7 @@ SCRIPTS = [
 ]
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(("code", "line"), SCRIPTS)
 def test_script_without_a_guard_is_refused_with_the_line(code: str, line: int | None, tmp_path: Path) -> None:
     file = tmp_path / "script.py"
@@ -128,6 +130,7 @@ def test_script_without_a_guard_is_refused_with_the_line(code: str, line: int | 
         assert 'under: if __name__ == "__main__":' in done.stderr
 
 
+@pytest.mark.processes
 def test_script_from_standard_input_needs_no_guard_and_has_no_file_that_processes_look_for() -> None:
     script = CALL + "go()\nimport multiprocessing.spawn\nprint(multiprocessing.spawn.get_preparation_data('x').keys())"
 

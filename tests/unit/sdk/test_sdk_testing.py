@@ -32,6 +32,7 @@ def runner_name() -> str:
     return type(run.runner).__name__
 
 
+@pytest.mark.processes
 def test_pytest_runs_the_example_of_the_documentation(tmp_path: Path) -> None:
     code = next(code for code in re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL) if "harness" in code)
     (tmp_path / "test_report.py").write_text(code)
@@ -48,6 +49,7 @@ def test_pytest_runs_the_example_of_the_documentation(tmp_path: Path) -> None:
     assert "2 passed" in ended.stdout, ended.stdout + ended.stderr
 
 
+@pytest.mark.processes
 def test_testing_is_imported_without_pytest() -> None:
     program = "import sys; sys.modules['pytest'] = None; import flowcluster.testing"
 

@@ -47,6 +47,7 @@ def indirect(folder: Path) -> Path:
     return folder / os.path.relpath(SDK, folder)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("sdk", [linked, indirect, lambda folder: SDK])
 @pytest.mark.parametrize("name", ["flowcluster", "Flow Clüster (1)"])
 def test_traceback_has_the_frames_of_the_flow_only(tmp_path: Path, name: str, sdk: Callable[[Path], Path]) -> None:

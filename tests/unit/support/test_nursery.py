@@ -15,6 +15,8 @@ from tests.support.rig.process import free_port
 from tests.support.waiting import wait_until
 from tests.support.world import ROOT
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture
 def nursery() -> Iterator[Nursery]:

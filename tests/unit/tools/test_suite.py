@@ -35,6 +35,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "report.xml"
 
 
+@pytest.mark.processes
 @pytest.mark.xdist_group("grouped")  # they use one report
 def test_group_of_tests_runs_in_one_process(report: Path) -> None:
     """A pytest that pytest-xdist does not understand would spread a group over all processes, and still pass."""
@@ -43,11 +44,13 @@ def test_group_of_tests_runs_in_one_process(report: Path) -> None:
     assert len(processes) == 1
 
 
+@pytest.mark.processes
 @pytest.mark.xdist_group("grouped")
 def test_report_has_every_test(report: Path) -> None:
     assert len(read_report(report)) == 8
 
 
+@pytest.mark.processes
 def test_part_runs_beside_another_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of the two waits for the other one."""
     monkeypatch.setattr("tools.suite.__main__.BUILD", tmp_path)
