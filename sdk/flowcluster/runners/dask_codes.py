@@ -37,7 +37,8 @@ class Codes:
         self._runner_on_worker = runner_on_worker
         self._names: weakref.WeakKeyDictionary[SharedPart, str] = weakref.WeakKeyDictionary()
         self._kept: set[str] = set()
-        self._lock = threading.Lock()
+        # While the code is pickled, code of users runs, which can submit.
+        self._lock = threading.RLock()
         self._is_project_sent = False
         self._project: Reference | None = None
 

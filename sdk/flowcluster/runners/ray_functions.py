@@ -53,7 +53,8 @@ class Functions:
         self._runner_on_worker = runner_on_worker
         self._capacity = ray_options.Capacity(is_fixed, offers)
         self._project = SentProject(topic)
-        self._lock = threading.Lock()
+        # While the code is pickled, code of users runs, which can submit.
+        self._lock = threading.RLock()
         self._codes: weakref.WeakKeyDictionary[SharedPart, Callable[..., Any]] = weakref.WeakKeyDictionary()
         self._plain: weakref.WeakKeyDictionary[SharedPart, Prepared] = weakref.WeakKeyDictionary()
         self._known: weakref.WeakKeyDictionary[SharedPart, list[Prepared]] = weakref.WeakKeyDictionary()
