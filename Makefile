@@ -9,7 +9,7 @@ SUITE := $(BIN)/python -m tools.suite
 OTHERS := $(filter-out python$(basename $(VERSION)), python3.11 python3.12 python3.13)
 
 .PHONY: help demo quick test test-all lint unit contract e2e bench bench-ray bench-runs bench-idle bench-keeper bench-sdk \
-	bench-shared chaos chaos-mutants soak up down install chart generate golden lock clean
+	bench-shared chaos chaos-mutants soak up down install images chart generate golden lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -96,6 +96,10 @@ down: $(STAMP) ## Take it down again
 
 install: $(STAMP) ## Bring up a Kubernetes with the chart in it
 	$(BIN)/python -m tools.install
+
+images: $(STAMP) ## Build the images of an installation; REGISTRY=HOST/PATH pushes them, ARCHIVE=FILE writes them to a file
+	$(BIN)/python -m tools.images $(if $(REGISTRY),--registry $(REGISTRY)) $(if $(ARCHIVE),--archive $(ARCHIVE)) \
+		$(if $(PULL_SECRET),--pull-secret $(PULL_SECRET))
 
 chart: $(STAMP) ## Package the charts into dist/
 	$(BIN)/python -m tools.chart dist

@@ -79,7 +79,7 @@ class Kind:
             run([_program(), "load", "image-archive", image.archive, "--name", self._name])
         else:
             with tempfile.NamedTemporaryFile(suffix=".tar") as archive:
-                layout.write_archive(image.archive, image.ref, archive.file)
+                layout.write_archive(image.archive, {image.ref: image.ref}, archive.file)
                 archive.flush()
                 run([_program(), "load", "image-archive", archive.name, "--name", self._name])
         return image.ref
