@@ -37,7 +37,7 @@ test: $(STAMP) ## Everything that CI runs: checks, all tests, coverage; about 25
 	$(SUITE) lint unit contract rig cluster away alone granted --coverage
 
 test-all: $(STAMP) ## That, and the long matrix: every promise in pods, a short soak, other Pythons; hours
-	$(SUITE) lint unit contract rig cluster away alone granted long soak $(OTHERS) --coverage
+	$(SUITE) lint unit contract rig cluster away alone granted long $(if $(DOCKER),docker) soak $(OTHERS) --coverage
 
 lint: $(STAMP) ## Format, lint, types, layers, generated files
 	$(SUITE) lint
