@@ -36,7 +36,8 @@ case "$1 $2" in
         esac
         context=$argument
     done
-    cp -r "$context" context ;;
+    cp -r "$context" context
+    env > environment ;;
 esac
 """
 #: Writes the platform that it builds for into the program that it builds.
@@ -94,6 +95,12 @@ class FakeDocker:
     def context(self) -> Path:
         """A copy of the files that the build got."""
         return self._state / "context"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of the build."""
+        lines = (self._state / "environment").read_text().splitlines()
+        return {name: value for name, _, value in (line.partition("=") for line in lines)}
 
     def secret(self, name: str) -> str | None:
         """The content of a secret that the build got, else None."""

@@ -154,6 +154,13 @@ def test_build_runs_when_the_command_line_has_buildkit(docker: FakeDocker, versi
     assert docker.build
 
 
+def test_build_makes_one_image_without_attestations(docker: FakeDocker) -> None:
+    """By default, an engine with containerd's image store makes an index of the image and its attestations."""
+    build(["operator"])
+
+    assert docker.environment["BUILDX_NO_DEFAULT_ATTESTATIONS"] == "1"
+
+
 PLATFORMS = ("linux/amd64", "linux/arm64", "darwin/arm64")
 
 

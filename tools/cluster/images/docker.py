@@ -16,6 +16,9 @@ from tools.cluster.shell import follow, run, succeeds
 
 #: Variables that BuildKit hands to each step as build arguments, and keeps in no layer and no history.
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+#: By default, an engine with containerd's image store adds an attestation. The image is then an index that changes with
+#: each build, and an archive of it is not one image for a node.
+_ENVIRONMENT = {"DOCKER_BUILDKIT": "1", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
 
 
 class Docker:
@@ -48,7 +51,7 @@ class Docker:
         with pip_settings.secrets() as secrets:
             build: list[str | Path] = ["docker", "build", "--progress=plain", "--platform", base.platform, "--tag", ref]
             build += ["--file", context / spec.dockerfile, *arguments, *target, *secrets, context]
-            follow(build, lambda line: _note(here, line), env={"DOCKER_BUILDKIT": "1"})
+            follow(build, lambda line: _note(here, line), env=_ENVIRONMENT)
         return Image(ref)
 
 
