@@ -127,7 +127,7 @@ class Place:
             fault,
             hit=proxy.hit,
             end=_end(view),
-            left=tuple(sorted(str(entry) for entry in trial.children())),
+            left=tuple(sorted(map(str, trial.left()))),
             created=view.created(of_subject),
             deleted=view.deleted(of_subject),
             late=Counter(entry.label for entry in view.late() if of_subject(entry)),

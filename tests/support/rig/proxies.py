@@ -16,6 +16,7 @@ import aiohttp
 from aiohttp import web
 
 from tests.support.rig.faults import UNDISTURBED, Fault, FaultKind, refusal, target_of
+from tests.support.rig.owners import Owner, OwnerBook
 from tests.support.rig.process import free_port
 from tests.support.rig.rights import is_forbidden
 
@@ -39,6 +40,7 @@ class Write:
         at: time of the monotonic clock.
         about: of a status, its phase and reason; of an Event, its reason; else empty.
         process: how often an operator had been started by then: another number means another process.
+        owner: the run or shared cluster whose pass makes the request; None when that is not known.
     """
 
     number: int
@@ -48,6 +50,7 @@ class Write:
     at: float = 0.0
     about: str = ""
     process: int = 1
+    owner: Owner | None = None
 
     @property
     def target(self) -> str:
@@ -130,6 +133,7 @@ class FaultProxy:
         self._past: dict[str, tuple[bytes, dict[str, str]]] = {}
         self._past_ends, self._is_new = 0.0, False
         self._processes = 0
+        self._owners = OwnerBook()
         self._watches: dict[asyncio.Task[Any], str] = {}
         self._needed_watches = 1
         self._busy_at = time.monotonic()
@@ -261,22 +265,23 @@ class FaultProxy:
             return 0
         self._count += 1
         self._deletes += request.method == "DELETE"
-        self._at_target += _target(request, body) == self._fault.target
+        self._at_target += self._fault.is_at(_target(request, body))
         return self._count
 
     def _is_hit(self, request: web.Request, body: bytes, number: int) -> bool:
         if self._fault.kind is FaultKind.NONE or self.hit is not None:
             return False
         if self._fault.target:
-            return _target(request, body) == self._fault.target and self._at_target == self._fault.write
+            return self._fault.is_at(_target(request, body)) and self._at_target == self._fault.write
         if self._fault.kind is FaultKind.STALE_LISTS:
             return request.method == "DELETE" and self._deletes == self._fault.write
         return number == self._fault.write
 
     def _record(self, number: int, request: web.Request, body: bytes, status: int, is_hit: bool) -> None:
-        self._busy_at = time.monotonic()
-        about = _about(request.method, request.path, body)
-        write = Write(number, request.method, request.path, status, self._busy_at, about, self._processes)
+        self._busy_at = ended = time.monotonic()
+        method, path = request.method, request.path
+        about, owner = _about(method, path, body), self._owners.owner_of(path, body)
+        write = Write(number, method, path, status, ended, about, self._processes, owner)
         self.writes.append(write)
         if is_hit:
             self.hit = write

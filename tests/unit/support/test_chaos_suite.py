@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from typing import Any, cast
 
 import pytest
 
+from flowcluster_api import names
 from tests.support.chaos import suite as suites
+from tests.support.chaos.classes import Call
 from tests.support.chaos.life import Result
 from tests.support.chaos.plan import Life, Planned, named
 from tests.support.chaos.report import Judged
-from tests.support.chaos.suite import Suite
+from tests.support.chaos.suite import Suite, is_reached
 from tests.support.rig.faults import UNDISTURBED, Fault, FaultKind
+from tests.support.rig.owners import Owner
 from tests.support.rig.proxies import Write
 from tests.support.rig.rig import Rig
 
@@ -30,6 +34,7 @@ class Played:
         kinds: of cluster, of each place that was made.
         closed: how many places were closed.
         problems: of each trial.
+        misses: how many trials end before their fault happens.
     """
 
     def __init__(self) -> None:
@@ -39,6 +44,7 @@ class Played:
         self.kinds: list[str] = []
         self.closed = 0
         self.problems: tuple[str, ...] = ()
+        self.misses = 0
 
     def run(self, scenario: str, kind: str, fault: Fault) -> Result:
         with self._lock:
@@ -49,7 +55,9 @@ class Played:
         assert self._released.wait(10), f"only {self.most} ran side by side"
         with self._lock:
             self._running -= 1
-        hit = None if fault == UNDISTURBED else Write(1, "POST", "/api/v1/namespaces/n/secrets")
+            is_missed = fault != UNDISTURBED and self.misses > 0
+            self.misses -= is_missed
+        hit = None if fault == UNDISTURBED or is_missed else Write(1, "POST", "/api/v1/namespaces/n/secrets")
         return Result(scenario, kind, fault, hit=hit, end=END, problems=self.problems)
 
 
@@ -113,6 +121,45 @@ def test_trials_with_a_long_fault_run_besides_the_others(played: Played, long: i
     suite([], at_a_time=2).run(trials)
 
     assert played.most == most
+
+
+def test_trial_is_tried_again_when_its_fault_did_not_happen(played: Played) -> None:
+    tried = suite([], at_a_time=1)
+    played.misses = 1
+    tried.run_with_references([SHORT, LONG])
+    (missed,) = tried.take_missed()
+    tried.run([missed])
+
+    assert [one.word for one in tried.judged] == ["passed"] * 3
+    assert {one.result.fault for one in tried.judged} == {UNDISTURBED, SHORT.fault, LONG.fault}
+    assert tried.take_missed() == []
+
+
+RUN, SHARED = Owner(names.KIND, "1"), Owner(names.SHARED_KIND, "2")
+
+
+def status(owner: Owner, about: str, number: int) -> Write:
+    plural = "flowruns" if owner is RUN else "sharedclusters"
+    return Write(number, "PUT", f"/apis/x/v1/namespaces/n/{plural}/subject/status", about=about, owner=owner)
+
+
+@pytest.mark.parametrize(
+    ("written", "reached"),
+    [
+        (["Starting Waiting", "Suspended Suspended", "Starting Waiting"], True),
+        (["Starting Waiting", "Suspended Suspended", "Starting Delayed"], True),
+        (["Starting Waiting", "Running FlowRunning", "Starting Waiting"], False),
+        (["Starting Waiting", "Starting Delayed", "Starting Waiting"], False),
+    ],
+)
+def test_fault_counts_when_it_happens_at_the_planned_call(written: list[str], reached: bool) -> None:
+    """A call is a write in a state of its owner."""
+    call = Call("Dask", names.KIND, "Suspended", "PUT-status-Starting", "Starting Waiting", 1, 2)
+    writes = [status(SHARED, "Ready ClusterUsable", 1)]
+    writes += [status(RUN, about, number) for number, about in enumerate(written, 2)]
+    result = Result("suspend-resume", "Dask", SHORT.fault, hit=writes[-1], writes=tuple(writes))
+
+    assert is_reached(dataclasses.replace(SHORT, call=call), result) is reached
 
 
 @pytest.mark.usefixtures("played")

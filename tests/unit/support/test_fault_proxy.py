@@ -115,6 +115,23 @@ def test_fault_with_a_target_happens_at_that_write_in_any_order(proxy: FaultProx
 
 
 @pytest.mark.parametrize(
+    ("target", "counts"),
+    [("DELETE-roles", True), ("DELETE-networkpolicies", True), ("POST-roles", False), ("DELETE-jobs", False)],
+)
+def test_fault_at_a_group_counts_each_deletion_of_the_group(target: str, counts: bool) -> None:
+    fault = Fault(FaultKind.KILL_AFTER, 1, target="DELETE-access")
+
+    assert fault.is_at(target) == counts
+
+
+def test_fault_at_a_group_happens_at_the_first_deletion_that_is_made(proxy: FaultProxy, ask: Ask) -> None:
+    proxy.arm(Fault(FaultKind.REFUSE, 1, 500, "DELETE-orphans"), SUBJECT)
+    jobs = "/apis/batch/v1/namespaces/n/jobs/subject-1"
+
+    assert [ask("DELETE", path)[0] for path in (f"{LEASES}/subject-1", jobs, jobs)] == [404, 500, 404]
+
+
+@pytest.mark.parametrize(
     ("path", "target"),
     [
         (LEASES, "POST-leases"),
