@@ -62,16 +62,6 @@ class Call:
     ordinal: int
     start: int
 
-    def is_as(self, other: Call) -> bool:
-        """Whether another call is of the same code, and its owner in the same phase, whatever goes on beside that."""
-        return _alone(self) == _alone(other)
-
-
-def _alone(call: Call) -> Call:
-    """Return a call without the state of others, and without what a status or an Event reports."""
-    state = re.sub(r" on \w*|, in use", "", call.state)
-    return dataclasses.replace(call, state=state, about="", ordinal=1)
-
 
 class _Course:
     """What the operator has written so far in one life, by owner."""
@@ -128,6 +118,30 @@ def calls(scenario: str, kind: str, writes: Iterable[Write]) -> list[Call]:
     """Return the call of each write of a life."""
     course = _Course(scenario, kind)
     return [course.call(write) for write in writes]
+
+
+class CallFinder:
+    """Finds a write in a life by its call: how often a target is written before depends on how busy the machine is.
+
+    Args:
+        scenario: of the life.
+        call: of the write.
+        number: which of the writes with that call, from 1.
+    """
+
+    def __init__(self, scenario: str, call: Call, number: int = 1) -> None:
+        self._course, self._call, self._left = _Course(scenario, call.kind), alone(call), number
+
+    def __call__(self, write: Write) -> bool:
+        """Return whether the next write of the life is the one."""
+        is_equal = alone(self._course.call(write)) == self._call
+        self._left -= is_equal
+        return is_equal and self._left == 0
+
+
+def alone(call: Call) -> Call:
+    """Return a call without what goes on beside its owner: writes for several owners arrive in any order."""
+    return dataclasses.replace(call, state=re.sub(r" on \w*|, in use", "", call.state))
 
 
 def handling(call: Call, status: int) -> str:

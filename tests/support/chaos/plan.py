@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from tests.support.chaos.classes import Call, Classes, calls
+from tests.support.chaos.classes import Call, CallFinder, Classes, alone, calls
 from tests.support.chaos.life import Result
 from tests.support.chaos.scenarios import KINDS, SCENARIOS, is_exact
 from tests.support.rig.faults import GROUPS, Fault
@@ -39,12 +39,18 @@ class Planned:
     Attributes:
         life: the scenario, on a kind of cluster.
         fault: what happens on the way.
-        call: at which call; None where that is not known.
+        call: at which call; None where the fault itself names the write.
+        number: at which of the writes with that call, from 1.
     """
 
     life: Life
     fault: Fault
     call: Call | None = dataclasses.field(default=None, compare=False)
+    number: int = dataclasses.field(default=1, compare=False)
+
+    def finder(self) -> CallFinder | None:
+        """Return what finds the write at which the fault happens; None where the fault itself names it."""
+        return CallFinder(self.life.scenario, self.call, self.number) if self.call is not None else None
 
     def __str__(self) -> str:
         return f"{self.life}/{self.fault}"
@@ -84,11 +90,13 @@ def plan(references: dict[Life, Result], seed: int) -> Plan:
     unlike: list[Planned] = []
     rest: list[Planned] = []
     for life in sorted(references, key=lambda life: not is_exact(life.scenario)):
-        writes, counted = references[life].writes, Counter[str]()
+        writes, counted, equal = references[life].writes, Counter[str](), Counter[Call]()
         for write, call in zip(writes, calls(life.scenario, life.kind, writes), strict=True):
             counted.update(target for target in (write.target, *GROUPS) if Fault(target=target).is_at(write.target))
+            equal[alone(call)] += 1
             for kind, status, is_new in classes.faults(call):
-                planned = Planned(life, Fault(kind, counted[call.target], status, call.target), call)
+                fault = Fault(kind, counted[call.target], status, call.target)
+                planned = Planned(life, fault, call, equal[alone(call)])
                 (unlike if is_new else rest).append(planned)
     late = {one for one in rest if one.call and one.fault.status and classes.is_untried(one.call, one.fault.status)}
     unlike += [one for one in rest if one in late]

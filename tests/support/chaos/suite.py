@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
-from tests.support.chaos.classes import calls
 from tests.support.chaos.judge import judge, judge_reference
 from tests.support.chaos.life import Place, Result
 from tests.support.chaos.plan import Life, Planned
@@ -99,7 +98,7 @@ class Suite:
     def _one(self, planned: Planned) -> Result:
         scenario, place = planned.life.scenario, self._take_place(planned.life.kind)
         try:
-            return place.run(scenario, SCENARIOS[scenario], planned.fault)
+            return place.run(scenario, SCENARIOS[scenario], planned.fault, planned.finder())
         finally:
             if place.is_usable:
                 with self._lock:
@@ -127,20 +126,11 @@ class Suite:
             self._unjudged.setdefault(life, []).append((planned, result))
         else:
             problems = tuple(judge(result, self.references[life]))
-            self._add(planned, Judged(result, problems, is_reached=is_reached(planned, result)))
+            self._add(planned, Judged(result, problems, is_reached=result.hit is not None))
 
     def _add(self, planned: Planned, judged: Judged) -> None:
         self._tried.append((planned, judged))
         self._report(judged)
-
-
-def is_reached(planned: Planned, result: Result) -> bool:
-    """Whether the fault happened at the planned call: writes of several owners, and deletions, differ in order."""
-    if result.hit is None or planned.call is None:
-        return result.hit is not None
-    numbers = [write.number for write in result.writes]
-    found = calls(planned.life.scenario, planned.life.kind, result.writes)[numbers.index(result.hit.number)]
-    return found.is_as(planned.call)
 
 
 def _lanes(trials: Iterable[Planned]) -> tuple[deque[Planned], deque[Planned]]:

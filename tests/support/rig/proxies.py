@@ -128,6 +128,7 @@ class FaultProxy:
         self.forbidden: list[str] = []
         self.kill: Callable[[], None] = lambda: None
         self._fault, self._subject = UNDISTURBED, ""
+        self._at: Callable[[Write], bool] | None = None
         self._count = self._deletes = self._at_target = 0
         self._lists: dict[str, dict[str, str]] = {}
         self._past: dict[str, tuple[bytes, dict[str, str]]] = {}
@@ -162,9 +163,16 @@ class FaultProxy:
         rest = time.monotonic() - over
         return "" if rest >= seconds else f"the last write, watch or fault ended {rest:.1f} s ago"
 
-    def arm(self, fault: Fault, subject: str) -> None:
-        """Begin to number the writes whose path or body names `subject`, and inject the fault at one of them."""
-        self._fault, self._subject = fault, subject
+    def arm(self, fault: Fault, subject: str, at: Callable[[Write], bool] | None = None) -> None:
+        """Begin to number the writes whose path or body names `subject`, and inject the fault at one of them.
+
+        Args:
+            fault: what happens.
+            subject: a name.
+            at: whether the fault happens at a write; called with each numbered write until it does. None means the
+                write that the fault itself names.
+        """
+        self._fault, self._subject, self._at = fault, subject, at
         self._count = self._deletes = self._at_target = 0
         self._needed_watches = max(self._needed_watches, self._watched())
 
@@ -271,6 +279,8 @@ class FaultProxy:
     def _is_hit(self, request: web.Request, body: bytes, number: int) -> bool:
         if self._fault.kind is FaultKind.NONE or self.hit is not None:
             return False
+        if self._at is not None:
+            return self._at(self._noted(number, request, body, 0))
         if self._fault.target:
             return self._fault.is_at(_target(request, body)) and self._at_target == self._fault.write
         if self._fault.kind is FaultKind.STALE_LISTS:
@@ -278,13 +288,16 @@ class FaultProxy:
         return number == self._fault.write
 
     def _record(self, number: int, request: web.Request, body: bytes, status: int, is_hit: bool) -> None:
-        self._busy_at = ended = time.monotonic()
-        method, path = request.method, request.path
-        about, owner = _about(method, path, body), self._owners.owner_of(path, body)
-        write = Write(number, method, path, status, ended, about, self._processes, owner)
+        write = self._noted(number, request, body, status)
+        self._busy_at = write.at
         self.writes.append(write)
         if is_hit:
             self.hit = write
+
+    def _noted(self, number: int, request: web.Request, body: bytes, status: int) -> Write:
+        method, path = request.method, request.path
+        about, owner = _about(method, path, body), self._owners.owner_of(path, body)
+        return Write(number, method, path, status, time.monotonic(), about, self._processes, owner)
 
     async def _before(self, fault: Fault, request: web.Request) -> None:
         now = time.monotonic()

@@ -326,6 +326,38 @@ def test_fault_at_an_event_is_like_one_at_the_status_before_it(fault: FaultKind)
     assert {one.fault.status for one in of_event if one.fault.kind is FaultKind.REFUSE} == set(REASONS)
 
 
+@pytest.mark.parametrize(
+    ("more", "found"),
+    [
+        ([], 7),
+        (course(RUN, "PUT Starting Delayed"), 8),  # by an operator that waits for a busy machine
+        (course(RUN, "PUT Starting Waiting"), 8),
+        (course(SHARED, "PUT Starting Waiting"), 8),
+    ],
+)
+def test_write_of_a_planned_trial_is_found_whatever_is_written_before_it(more: Course, found: int) -> None:
+    """The number of a write among those to its target is not enough."""
+    stop, again = course(RUN, "PUT Suspended Suspended"), course(RUN, "PUT Starting Waiting")
+    first = course(RUN, "PUT Starting Waiting", "POST leases", "POST jobs", "PUT Running FlowRunning", "POST jobs")
+    planned = plan(life("suspend-resume", first, stop, course(RUN, "DELETE leases"), again), seed=1).unlike
+    trial = next(one for one in planned if str(one.fault) == "kill-after@PUT-status-Starting~2")
+    finder = trial.finder()
+    assert finder is not None
+
+    hits = [write.number for write in written([*first[:1], *more, *first[1:], *stop, *again]) if finder(write)]
+
+    assert hits == [found]
+
+
+def test_each_write_of_a_life_is_found_by_its_trial() -> None:
+    for name, result in LIVED.items():
+        planned = [one for one in plan({name: result}, seed=1).all() if one.fault.kind is FaultKind.KILL_AFTER]
+        finders = [one.finder() for one in planned]
+        hits = [[write.number for write in result.writes if finder is not None and finder(write)] for finder in finders]
+
+        assert sorted(number for found in hits for number in found) == [write.number for write in result.writes]
+
+
 def test_plan_has_the_same_order_when_the_seed_is_the_same() -> None:
     assert plan(SUCCESS, seed=1) == plan(SUCCESS, seed=1) != plan(SUCCESS, seed=2)
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 from typing import Any, cast
 
 import pytest
 
-from flowcluster_api import names
 from tests.support.chaos import suite as suites
-from tests.support.chaos.classes import Call
 from tests.support.chaos.life import Result
 from tests.support.chaos.plan import Life, Planned, named
 from tests.support.chaos.report import Judged
-from tests.support.chaos.suite import Suite, is_reached
+from tests.support.chaos.suite import Suite
 from tests.support.rig.faults import UNDISTURBED, Fault, FaultKind
-from tests.support.rig.owners import Owner
 from tests.support.rig.proxies import Write
 from tests.support.rig.rig import Rig
 
@@ -68,7 +64,7 @@ class PlayedPlace:
         self._played, self.kind = played, kind
         self.is_usable = True
 
-    def run(self, scenario: str, _play: Any, fault: Fault) -> Result:
+    def run(self, scenario: str, _play: Any, fault: Fault, _at: Any) -> Result:
         result = self._played.run(scenario, self.kind, fault)
         self.is_usable = not result.problems
         return result
@@ -133,33 +129,6 @@ def test_trial_is_tried_again_when_its_fault_did_not_happen(played: Played) -> N
     assert [one.word for one in tried.judged] == ["passed"] * 3
     assert {one.result.fault for one in tried.judged} == {UNDISTURBED, SHORT.fault, LONG.fault}
     assert tried.take_missed() == []
-
-
-RUN, SHARED = Owner(names.KIND, "1"), Owner(names.SHARED_KIND, "2")
-
-
-def status(owner: Owner, about: str, number: int) -> Write:
-    plural = "flowruns" if owner is RUN else "sharedclusters"
-    return Write(number, "PUT", f"/apis/x/v1/namespaces/n/{plural}/subject/status", about=about, owner=owner)
-
-
-@pytest.mark.parametrize(
-    ("written", "reached"),
-    [
-        (["Starting Waiting", "Suspended Suspended", "Starting Waiting"], True),
-        (["Starting Waiting", "Suspended Suspended", "Starting Delayed"], True),
-        (["Starting Waiting", "Running FlowRunning", "Starting Waiting"], False),
-        (["Starting Waiting", "Starting Delayed", "Starting Waiting"], False),
-    ],
-)
-def test_fault_counts_when_it_happens_at_the_planned_call(written: list[str], reached: bool) -> None:
-    """A call is a write in a state of its owner."""
-    call = Call("Dask", names.KIND, "Suspended", "PUT-status-Starting", "Starting Waiting", 1, 2)
-    writes = [status(SHARED, "Ready ClusterUsable", 1)]
-    writes += [status(RUN, about, number) for number, about in enumerate(written, 2)]
-    result = Result("suspend-resume", "Dask", SHORT.fault, hit=writes[-1], writes=tuple(writes))
-
-    assert is_reached(dataclasses.replace(SHORT, call=call), result) is reached
 
 
 @pytest.mark.usefixtures("played")
