@@ -198,8 +198,7 @@ class Classes:
     def _new_refusals(self, call: Call) -> list[int]:
         """Return the statuses to try at a call: one of those with the same handling, unless an equal call has one.
 
-        Statuses that the target has not been refused with come first. A write that is refused is made again, by the
-        same code in a first and in a later start. The answers to all Events have the same code.
+        Statuses that the target has not been refused with come first. The answers to all Events have the same code.
         """
         first = zlib.crc32(f"{self._seed} {call}".encode()) % len(REASONS)
         statuses = list(REASONS)[first:] + list(REASONS)[:first]
@@ -210,8 +209,7 @@ class Classes:
             alike: defaultdict[str, list[int]] = defaultdict(list)
             for status in [*untried, *(status for status in statuses if status not in untried)]:
                 alike[handling(call, status)].append(status)
-            again = dataclasses.replace(call, start=1)
-            chosen = [statuses[0] for handled, statuses in alike.items() if self._add(handled, again)]
+            chosen = [statuses[0] for handled, statuses in alike.items() if self._add(handled, call)]
         self._known |= {(status, *_place(call)) for status in chosen}
         return chosen
 
