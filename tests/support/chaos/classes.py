@@ -20,7 +20,7 @@ from tests.support.rig.proxies import Write
 _ACCESS, _ORPHANS = ({f"DELETE-{plural}" for plural in GROUPS[group]} for group in ("DELETE-access", "DELETE-orphans"))
 #: Phases of owners that exist, and deletions that the operator makes for such an owner when its user has deleted it.
 _LIVE = ("Starting", "Running", "Ready")
-_SWEPT = {f"DELETE-{plural}" for plural in ("leases", "daskclusters", "rayclusters", "jobs")} | _ACCESS
+_SWEPT = {"DELETE-leases"} | _ACCESS | _ORPHANS - {"DELETE-deployments"}  # which it also deletes to have fewer workers
 _FINAL = ("Succeeded", "Failed", "Cancelled")
 #: What the state says of an owner whose user has deleted it, and of one whose user deletes it at this moment.
 _DELETED, _IS_DELETED_SOON = ", deleted", ", about to be deleted"

@@ -305,6 +305,19 @@ def test_state_of_an_owner_whose_user_deletes_it_does_not_depend_on_others() -> 
     ] == [("FlowRun", "Running, deleted"), ("FlowRun", "Running, deleted"), ("FlowRun", "")]
 
 
+@pytest.mark.parametrize("first", ["leases", "pods", "daskworkergroups", "rolebindings"])
+def test_deletion_of_an_owner_that_its_user_deletes_is_one_of_a_group_whichever_comes_first(first: str) -> None:
+    deleted = written(course(RUN, "PUT Running FlowRunning", f"DELETE {first}", "DELETE deployments"))
+
+    assert [call.target for call in calls("delete-running", "Dask", deleted)][2] == "DELETE-orphans"
+
+
+def test_deletion_of_a_worker_is_not_one_of_a_group() -> None:
+    scaled = written(course(RUN, "PUT Running FlowRunning", "DELETE deployments", "PUT Stopping Succeeded"))
+
+    assert [call.target for call in calls("scaling", "Dask", scaled)][1] == "DELETE-deployments"
+
+
 def test_fault_at_a_later_start_is_not_like_one_at_the_first_start() -> None:
     suspended = course(RUN, "PUT Suspended Suspended")
     twice = life("suspend-resume", start("Dask"), suspended, start("Dask"))
