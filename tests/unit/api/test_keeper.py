@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from flowcluster_api import handover, keeper
 from flowcluster_api.keeper import Bounds, Instructions, LiveRun
-from flowcluster_api.lease import Demand
+from flowcluster_api.lease import RETIRED_AT_A_TIME, Demand
 from tests.support.strategies import CLEAN_TEXT, json_values
 
 NUMBERS = st.integers(0, 10_000)
@@ -112,7 +112,7 @@ def test_annotations_of_a_lease_have_room_for_all_runs_and_answers() -> None:
     request = handover.CredentialRequest("u" * 36, "k" * 44)
     texts = [runs.to_json(), handover.text_of([answer] * handover.AT_A_TIME)]
     texts.append(handover.text_of([request] * handover.AT_A_TIME))
-    texts.append(Demand(10_000, tuple("w" * 63 for _ in range(50))).to_json())
+    texts.append(Demand(0, tuple(f"{n:063}" for n in range(10_000))).to_json())
 
     assert sum(len(text or "") for text in texts) < ANNOTATIONS_LIMIT
 
@@ -128,6 +128,18 @@ def test_runs_that_are_listed_stay_when_there_are_more_than_fit(gone: set[int], 
     assert before.digests & alive <= after.digests <= alive
     assert keeper.read(keeper.patch(after)) is not None
     assert len(after.runs) in (len(live), len(keeper.listable(GROUPS, many(20_000), ()).runs))
+
+
+def test_workers_that_retire_together_are_reported_one_batch_after_the_other() -> None:
+    retired = [f"w-{n:05}" for n in range(2 * RETIRED_AT_A_TIME + 1)]
+    reported = []
+    while retired:
+        found = Demand.from_json(Demand(0, tuple(retired)).to_json())
+        assert found is not None
+        reported.append(len(found.retired))
+        retired = [name for name in retired if name not in found.retired]
+
+    assert reported == [RETIRED_AT_A_TIME, RETIRED_AT_A_TIME, 1]
 
 
 def test_demand_without_groups_is_written_as_before() -> None:
