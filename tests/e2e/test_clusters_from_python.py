@@ -84,7 +84,7 @@ def test_a_cluster_for_whoever_wants_one(kind: str, world: World, where: dict[st
         (record,) = world.runs()
         assert record["metadata"]["name"] == cluster.name
         assert record["status"]["phase"] == "Running"
-        assert "Connected" in cluster.logs()["Cluster"]
+        wait_until(lambda: "Connected" in cluster.logs()["Cluster"], "the operator has recorded its heartbeat", 20)
         assert cluster.dashboard_link.startswith("http://127.0.0.1:")
     assert not ray.is_initialized()
     world.wait_empty(20)
