@@ -208,11 +208,15 @@ def test_lost_scheduler_is_rebuilt_about_as_quickly_as_the_first_one_was_started
             return bool(status["phase"] == "Ready" and status.get("restarts") == 1 and found != scheduler)
 
         wait_until(lambda: is_over_as_lost(world, "lost"), "the run on it is over", LOST_SECONDS)
-        left = REBUILT * started - (time.monotonic() - deleted)
-        wait_until(is_rebuilt, f"another one is Ready; the first took {started:.1f} s", left)
+        wait_until(is_rebuilt, "another one is Ready", 120)
+        took = time.monotonic() - deleted
         by_reference(world, "next", "outcomes.py:good", parameters={"x": 21})
         status = world.wait_phase("next", "Succeeded", "Failed", seconds=120)
         assert (status["phase"], status["flow"]["result"]) == ("Succeeded", "42"), status["message"]
+    before = time.monotonic()
+    with shared_cluster(world, kind, "another"):
+        # A busy machine makes starts differ by more than the bound: one before and one after are compared with.
+        assert took <= REBUILT * max(started, time.monotonic() - before)
 
 
 @pytest.mark.timeout(900)
