@@ -64,6 +64,7 @@ class SharedObserved:
         users: the FlowRuns that use it or wait for it, of all namespaces.
         keeper: the Deployment of its keeper.
         requests: for its credentials, which the keeper has to seal for runs of other namespaces.
+        tests: pods of `helm test`, once the SharedCluster is being deleted or gone.
     """
 
     base: Observed
@@ -72,6 +73,7 @@ class SharedObserved:
     users: tuple[User, ...] = ()
     keeper: Object | None = None
     requests: tuple[CredentialRequest, ...] = ()
+    tests: tuple[Object, ...] = ()
 
     def of_group(self, facts: GroupFacts | None) -> Observed:
         """Return the cluster with the workers of one group only.

@@ -85,20 +85,22 @@ def offer_of(shared: Object) -> tuple[Any, ...]:
 
 
 def listed_in(lease: Object | None) -> frozenset[str]:
-    """Return the UIDs of the runs that the keeper's instructions in a Lease have."""
+    """Return the digests of the runs that the keeper's instructions in a Lease have."""
     found = keepers.read(lease) if lease is not None else None
-    return frozenset(run.uid for run in found.runs) if found is not None else frozenset()
+    return found.digests if found is not None else frozenset()
 
 
 def single_in(lease: Object | None) -> frozenset[tuple[str, ...]]:
-    """Return what single runs read in the root Lease of a SharedCluster: tuples that begin with the UID of the run.
+    """Return what single runs read in the root Lease of a SharedCluster: tuples that begin with the digest of the run.
 
     These are whether the instructions list the run, the request for its credentials, and the answer to that.
     """
     if lease is None:
         return frozenset()
-    listed = ((uid,) for uid in listed_in(lease))
-    return frozenset([*listed, *map(tuple, handover.requests_in(lease)), *map(tuple, handover.answers_in(lease))])
+    listed = ((digest,) for digest in listed_in(lease))
+    requests = ((keepers.digest_of(each.run), *each) for each in handover.requests_in(lease))
+    answers = ((keepers.digest_of(each.run), *each) for each in handover.answers_in(lease))
+    return frozenset([*listed, *requests, *answers])
 
 
 def has_same_operator(run: Object, shared: Object) -> bool:

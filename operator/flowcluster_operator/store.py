@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Set
 
+from flowcluster_api.keeper import digest_of
 from flowcluster_operator.desired.metadata import controller, controlling_owner, controlling_run, root_name
 from flowcluster_operator.model import Key
 from flowcluster_operator.ownership import Entry, Ownership, owner_key
@@ -179,7 +180,7 @@ class Store:
         if before is None or after is None or before.all != after.all:
             return others if before != after else set()
         changed = {item[0] for item in before.single ^ after.single}
-        return {other for other in others if other.uid in changed}
+        return {other for other in others if digest_of(other.uid) in changed}
 
     def across(self, key: Key) -> set[Key]:
         """Return the owners on the other side of `spec.cluster.ref`: the SharedCluster of a run, or its runs."""
@@ -267,7 +268,7 @@ class Store:
         if not _is_root_lease(resource, after or before or {}, owner):
             return set()
         changed = {item[0] for item in single_in(before) ^ single_in(after)}
-        return self._revised(*(run for run in self._uses.across(owner) if run.uid in changed))
+        return self._revised(*(run for run in self._uses.across(owner) if digest_of(run.uid) in changed))
 
 
 def _is_same(known: Object, obj: Object) -> bool:

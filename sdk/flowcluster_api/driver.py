@@ -31,6 +31,8 @@ ENV_PARAMETERS_PATH = "FLOWCLUSTER_PARAMETERS_PATH"
 ENV_CLUSTER_KIND = "FLOWCLUSTER_CLUSTER_KIND"
 #: Address of the run's cluster, for instance ``tls://NAME-scheduler.NAMESPACE.svc:8786``.
 ENV_CLUSTER_ADDRESS = "FLOWCLUSTER_CLUSTER_ADDRESS"
+#: Set where the run uses a Ray cluster of others that has no token. The driver's own is for its child runs.
+ENV_CLUSTER_OPEN = "FLOWCLUSTER_CLUSTER_OPEN"
 #: Seconds that the driver waits for that address to answer.
 ENV_CLUSTER_TIMEOUT = "FLOWCLUSTER_CLUSTER_TIMEOUT"
 #: Set where the driver reports what it needs of the cluster: from its start, as the number of workers follows the work,

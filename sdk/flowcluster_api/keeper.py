@@ -8,9 +8,11 @@ keeper was away at that moment. `flowcluster_api.handover` has what they exchang
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from flowcluster_api import names
@@ -30,6 +32,12 @@ RENEW_SECONDS, SILENT_SECONDS = 10, 60
 SPARE = 2
 #: Characters of instructions that a keeper reads.
 _LIMIT = 200_000
+#: Characters of instructions up to which the operator adds runs. All annotations of an object have 256 KiB at most:
+#: answers to requests for credentials need 95 KiB of them (`flowcluster_api.handover`).
+_TARGET = 150_000
+#: Bytes of one run in the instructions: digest, priority and threads.
+_DIGEST, _PRIORITY, _THREADS = 6, 1, 3
+_ROW = _DIGEST + _PRIORITY + _THREADS
 
 
 class Bounds(NamedTuple):
@@ -63,18 +71,44 @@ class Bounds(NamedTuple):
         return Bounds(_whole(minimum), _whole(maximum), _whole(threads), resources)
 
 
+def digest_of(uid: str) -> str:
+    """Return what stands for the UID of a FlowRun in instructions, in hexadecimal.
+
+    Of 10,000 live runs, two have the same digest with a probability of 2 in 10 million. Their shares would be mixed up,
+    and what the first one leaves would be released with the other.
+    """
+    return hashlib.sha256(uid.encode()).digest()[:_DIGEST].hex()
+
+
 class LiveRun(NamedTuple):
     """A run that is on the cluster now.
 
     Attributes:
-        uid: of its FlowRun.
+        digest: of the UID of its FlowRun.
         priority: of its tasks; a larger number is scheduled first.
         threads: tasks in flight at most; None without a limit.
     """
 
-    uid: str
+    digest: str
     priority: int = 0
     threads: int | None = None
+
+    @classmethod
+    def of(cls, uid: str, priority: int = 0, threads: int | None = None) -> LiveRun:
+        """Return the run whose FlowRun has a UID."""
+        return cls(digest_of(uid), priority, threads)
+
+    def to_bytes(self) -> bytes:
+        """Return its row in the annotation. Without a limit, threads are 0."""
+        priority = self.priority.to_bytes(_PRIORITY, "big", signed=True)
+        return bytes.fromhex(self.digest) + priority + (self.threads or 0).to_bytes(_THREADS, "big")
+
+    @staticmethod
+    def from_bytes(row: bytes) -> LiveRun:
+        """Parse what `to_bytes` returns."""
+        digest, priority, threads = row[:_DIGEST], row[_DIGEST : _DIGEST + _PRIORITY], row[-_THREADS:]
+        limit = int.from_bytes(threads, "big")
+        return LiveRun(digest.hex(), int.from_bytes(priority, "big", signed=True), limit or None)
 
 
 class Instructions(NamedTuple):
@@ -88,11 +122,17 @@ class Instructions(NamedTuple):
     groups: tuple[tuple[str, Bounds], ...] = ()
     runs: tuple[LiveRun, ...] = ()
 
+    @property
+    def digests(self) -> frozenset[str]:
+        """Digests of the runs."""
+        return frozenset(run.digest for run in self.runs)
+
     def to_json(self) -> str:
         """Return the text of the annotation. Equal instructions have equal texts."""
+        rows = b"".join(sorted(run.to_bytes() for run in self.runs))
         data = {
             "groups": {name: bounds.to_list() for name, bounds in sorted(self.groups)},
-            "runs": [[run.uid, run.priority, run.threads] for run in sorted(self.runs, key=lambda run: run.uid)],
+            "runs": base64.b64encode(rows).decode(),
         }
         return json.dumps(data, separators=(",", ":"))
 
@@ -102,7 +142,7 @@ class Instructions(NamedTuple):
         try:
             data: Any = json.loads(text) if len(text) <= _LIMIT else None
             groups = tuple((str(name), Bounds.from_list(values)) for name, values in data["groups"].items())
-            runs = tuple(LiveRun(_text(uid), _whole(rank), _optional(most)) for uid, rank, most in data["runs"])
+            runs = tuple(map(LiveRun.from_bytes, _rows(base64.b64decode(data["runs"], validate=True))))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
         return Instructions(groups, runs)
@@ -112,6 +152,29 @@ def read(lease: Mapping[str, Any]) -> Instructions | None:
     """Return the instructions in a Lease; None before there are any that can be read."""
     text = (lease["metadata"].get("annotations") or {}).get(ANNOTATION_INSTRUCTIONS)
     return Instructions.from_json(text) if isinstance(text, str) else None
+
+
+def room(groups: tuple[tuple[str, Bounds], ...] = ()) -> int:
+    """Return how many runs instructions list, of a cluster with such groups: about 11,000."""
+    return (_TARGET - len(Instructions(groups).to_json())) * 3 // 4 // _ROW
+
+
+def listable(
+    groups: tuple[tuple[str, Bounds], ...], wanted: Collection[LiveRun], listed: Collection[str]
+) -> Instructions:
+    """Return the instructions for a cluster that runs use or wait for.
+
+    Runs that are listed stay: the keeper would release what they have. Others are added, in their order, while the
+    annotation has `room` for them.
+
+    Args:
+        groups: bounds by the name of the worker group.
+        wanted: the runs.
+        listed: digests in the present instructions.
+    """
+    stay = [run for run in wanted if run.digest in listed]
+    new = [run for run in wanted if run.digest not in listed]
+    return Instructions(groups, (*stay, *new[: max(room(groups) - len(stay), 0)]))
 
 
 def patch(instructions: Instructions) -> dict[str, Any]:
@@ -131,11 +194,7 @@ def _amount(value: Any) -> float:
     return float(value)
 
 
-def _optional(value: Any) -> int | None:
-    return None if value is None else _whole(value)
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{value!r} is not a text")
-    return value
+def _rows(data: bytes) -> list[bytes]:
+    if len(data) % _ROW:
+        raise ValueError(f"{len(data)} bytes are not rows of {_ROW}")
+    return [data[start : start + _ROW] for start in range(0, len(data), _ROW)]

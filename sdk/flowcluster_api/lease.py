@@ -31,6 +31,11 @@ DURATION = 60
 RENEWALS = 6
 
 
+#: Workers that have retired in one report. The others follow when these are gone: the annotations of a Lease have
+#: 256 KiB at most, and a cluster can have 10,000 workers.
+RETIRED_AT_A_TIME = 100
+
+
 class Demand(NamedTuple):
     """What a driver needs of its cluster.
 
@@ -46,8 +51,8 @@ class Demand(NamedTuple):
     groups: tuple[tuple[str, int], ...] = ()
 
     def to_json(self) -> str:
-        """Return the text that stands in the Lease."""
-        data = {"workers": self.workers, "retired": self.retired}
+        """Return the text of the annotation, with the first of the workers that have retired."""
+        data = {"workers": self.workers, "retired": self.retired[:RETIRED_AT_A_TIME]}
         return json.dumps(data | ({"groups": dict(self.groups)} if self.groups else {}), separators=(",", ":"))
 
     @staticmethod

@@ -49,6 +49,8 @@ COMPONENT_SCHEDULER = "scheduler"
 COMPONENT_HEAD = "head"
 COMPONENT_WORKER = "worker"
 COMPONENT_KEEPER = "keeper"
+#: The pod of `helm test` for a SharedCluster. It has no UID of an owner: the chart does not know it.
+COMPONENT_TEST = "test"
 
 #: The label with the name of the owner, by the owner's kind.
 OWNER_LABELS = {KIND: LABEL_RUN, SHARED_KIND: LABEL_SHARED}

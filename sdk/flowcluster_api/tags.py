@@ -15,8 +15,8 @@ RAY_METADATA = "flowcluster.dev/run"
 RAY_SEPARATOR = "."
 #: Namespaces of that store: log records, then the modules of projects.
 RAY_NAMESPACES = (b"flowcluster", b"flowcluster-projects")
-#: Key in the first of them. Its value is a JSON object: by UID, priority of tasks of a run, and how many tasks
-#: it has in flight at most.
+#: Key in the first of them. Its value is a JSON object: `part` is how many tasks a run has in flight at most. By the
+#: digest of a run (`flowcluster_api.keeper`), `own` has priority and such a bound where the run has others.
 RAY_SHARES = b"shares"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 import statistics
 import sys
 import time
@@ -27,6 +28,8 @@ from tools.install import install
 
 #: Seconds until the first task of a FlowRun, without its driver's own start, and of a Python program.
 FLOW_RUN_BOUND, PYTHON_BOUND = 3.0, 1.5
+#: Seconds until the agent of a run looks at its scheduler, and between two looks of it or of a keeper.
+STARTED_SECONDS, LOOK_SECONDS = 3.0, 1.0
 #: Times of a shared cluster in parts of those of a run's own.
 AS_FAST = 1.25
 
@@ -110,6 +113,8 @@ def waves(rig: Rig, rounds: int) -> tuple[Rows, Rows]:
                 collect(shared, wave(rig, client))
             with DaskKubernetesCluster(namespace=rig.world.namespace) as cluster, Client(cluster) as client:
                 cluster.adapt(minimum=0, maximum=MAXIMUM)
+                # Its first look is over, and the work begins at any moment between two looks, as with the keeper.
+                time.sleep(STARTED_SECONDS + random.uniform(0, LOOK_SECONDS))
                 collect(own, wave(rig, client))
     return shared, own
 

@@ -16,7 +16,7 @@ import grpc
 import pytest
 
 from flowcluster_api import driver, tags
-from flowcluster_api.keeper import Bounds, LiveRun
+from flowcluster_api.keeper import Bounds, LiveRun, digest_of
 from tests.support import unmeasured
 from tests.support.kept import Kept
 from tests.support.meeting import Gate
@@ -138,7 +138,7 @@ def test_run_that_is_no_longer_listed_leaves_nothing_at_the_head(
     kept: Kept, head: RayHead, uid: str, user: subprocess.Popen[str], is_killed: bool
 ) -> None:
     """Its driver is killed, or lives on and does not end its work."""
-    kept.instruct((LiveRun(uid, 3, 2),))
+    kept.instruct((LiveRun.of(uid, 3, 2),))
     wait_until(lambda: held(head).get(uid, (0, 0))[1] > 0, "the run has an actor", 120)
     if is_killed:
         os.killpg(user.pid, 9)
@@ -152,13 +152,13 @@ def test_run_that_is_no_longer_listed_leaves_nothing_at_the_head(
 
 def test_run_has_as_many_tasks_in_flight_as_its_share_allows(kept: Kept, head: RayHead, gate: Gate) -> None:
     uid = "0c7f6a52-0000-4000-8000-00000000000b"
-    kept.instruct((LiveRun(uid, 0, 2),))
-    wait_until(lambda: uid in shares(head), "the share of the run is at the head", 60)
+    kept.instruct((LiveRun.of(uid, 0, 2),))
+    wait_until(lambda: digest_of(uid) in shares(head), "the share of the run is at the head", 60)
     with as_run("counting_user", uid, head.address, head.address, gate.address) as process:
         assert process.stdout is not None
         assert max(read_until(2, process.stdout)) == 2
 
-        kept.instruct((LiveRun(uid, 0, 3),))
+        kept.instruct((LiveRun.of(uid, 0, 3),))
         assert max(read_until(3, process.stdout)) == 3
         for _ in range(8):
             gate.open()
@@ -171,7 +171,7 @@ def test_tasks_that_wait_are_dropped_with_their_run(kept: Kept, head: RayHead, w
     """Although its program lives on."""
     uid = f"0c7f6a52-0000-4000-8000-{way:0>12.12}"
     address = getattr(head, way)
-    kept.instruct((LiveRun(uid),))
+    kept.instruct((LiveRun.of(uid),))
     with as_run("tagged_client", uid, address, address, uid, "9") as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "submitted\n"

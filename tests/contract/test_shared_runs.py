@@ -128,10 +128,12 @@ def test_run_has_as_many_tasks_in_flight_as_its_share_allows(
     def use() -> int:
         futures = [hold.submit(gate.address) for _ in range(tasks)]
         wait_until(lambda: in_flight() == 2, "two tasks are in flight")
-        kept.instruct((LiveRun("uid-1", 0, 3),))
+        kept.instruct((LiveRun.of("uid-1", 0, 3),))
         wait_until(lambda: in_flight() == 3, "three tasks are in flight")
-        kept.instruct((LiveRun("uid-1", 0, 1),))
-        wait_until(lambda: watcher.run_on_scheduler(shares)["uid-1"] == (0, 1), "the scheduler knows the last share")
+        kept.instruct((LiveRun.of("uid-1", 0, 1),))
+        wait_until(
+            lambda: watcher.run_on_scheduler(share_of, run="uid-1") == (0, 1), "the scheduler knows the last share"
+        )
         opened = 0
         while in_flight() > 1:
             gate.open()
@@ -141,16 +143,17 @@ def test_run_has_as_many_tasks_in_flight_as_its_share_allows(
         assert sum(future.result() for future in futures) == tasks
         return opened
 
-    kept.instruct((LiveRun("uid-1", 0, 2),))
+    kept.instruct((LiveRun.of("uid-1", 0, 2),))
     with processes.client() as watcher:
         # The keeper reads its instructions in intervals: it must have the share before the run connects.
-        wait_until(lambda: watcher.run_on_scheduler(shares).get("uid-1") == (0, 2), "the scheduler knows the share")
+        wait_until(lambda: watcher.run_on_scheduler(share_of, run="uid-1") == (0, 2), "the scheduler knows the share")
         assert use() < tasks - 1
 
 
-def shares(dask_scheduler: Any) -> dict[str, Any]:
-    """Return, in the scheduler, the shares of runs."""
-    return dict(dask_scheduler.plugins["flowcluster-runs"].shares)
+def share_of(run: str, dask_scheduler: Any) -> tuple[int, int]:
+    """Return, in the scheduler, what a run can use."""
+    priority, bound = dask_scheduler.plugins["flowcluster-runs"].share_of(run)
+    return priority, bound
 
 
 @task
@@ -175,9 +178,9 @@ def unfinished(dask_scheduler: Any) -> dict[str, int]:
 def test_tasks_of_a_run_have_its_priority(
     kept: Kept, processes: DaskProcesses, as_run: Callable[[str], DaskTaskRunner]
 ) -> None:
-    kept.instruct((LiveRun("uid-2", 7),))
+    kept.instruct((LiveRun.of("uid-2", 7),))
     with processes.client() as watcher:
-        wait_until(lambda: watcher.run_on_scheduler(shares).get("uid-2") == (7, 8), "the scheduler knows the share")
+        wait_until(lambda: watcher.run_on_scheduler(share_of, run="uid-2") == (7, 8), "the scheduler knows the share")
 
     @flow(task_runner=as_run("uid-2"))
     def use() -> float:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import termios
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from flowcluster.futures import TaskFuture
 from flowcluster.task_runners import DaskTaskRunner, RayTaskRunner
 from flowcluster_api import names
 from tests.support.driver_program import LEASE_SECONDS
+from tests.support.shared_programs import work_for
 from tests.support.waiting import wait_until
 from tests.support.world import World
 from tools.install import Installed
@@ -45,17 +46,6 @@ RUNNERS: dict[str, Any] = {"Dask": DaskTaskRunner, "Ray": RayTaskRunner}
 both_kinds = pytest.mark.parametrize("kind", list(CLASSES))
 #: For a promise that code common to both kinds keeps: `make test` runs it with the kind that starts faster.
 either_kind = pytest.mark.parametrize("kind", ["Dask", pytest.param("Ray", marks=pytest.mark.long)])
-
-
-@contextlib.contextmanager
-def work_for(cluster: Any) -> Iterator[Callable[..., Any]]:
-    """What has a function run on the cluster, and gives its result."""
-    if isinstance(cluster, RayKubernetesCluster):
-        ray.init(cluster.address, logging_level="ERROR")
-        yield lambda function, *values: ray.get(ray.remote(lambda: function(*values)).remote(), timeout=60)
-    else:
-        with Client(cluster) as client:
-            yield lambda function, *values: client.submit(function, *values).result(60)
 
 
 def on_cluster(kind: str, body: Callable[..., Any], name: str | None = None, **kwargs: Any) -> Flow[..., Any]:
@@ -94,7 +84,7 @@ def test_a_cluster_for_whoever_wants_one(kind: str, world: World, where: dict[st
         (record,) = world.runs()
         assert record["metadata"]["name"] == cluster.name
         assert record["status"]["phase"] == "Running"
-        assert "Connected" in cluster.logs()["Cluster"]
+        wait_until(lambda: "Connected" in cluster.logs()["Cluster"], "the operator has recorded its heartbeat", 20)
         assert cluster.dashboard_link.startswith("http://127.0.0.1:")
     assert not ray.is_initialized()
     world.wait_empty(20)

@@ -73,4 +73,5 @@ def test_program_outside_brings_its_modules_to_the_workers(
     )
 
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "report [[11.9, 11.9], [23.8, 23.8]]\n"
+    # Ray's autoscaler prints to a driver, too, when a worker starts late.
+    assert done.stdout.splitlines()[-1] == "report [[11.9, 11.9], [23.8, 23.8]]"

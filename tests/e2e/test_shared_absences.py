@@ -1,4 +1,4 @@
-"""Shared clusters while the operator is away: runs work, and scaling catches up."""
+"""Shared clusters while the operator, or the upstream operators, are away: runs work, and scaling catches up."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from flowcluster.clusters import SharedKubernetesCluster
 from tests.support.shared_clusters import by_reference, shared_cluster
 from tests.support.waiting import wait_until
 from tests.support.world import World, scale
-from tools.install import RELEASE, SYSTEM, Installed
+from tools import kuberay
+from tools.install import RELEASE, SYSTEM, UPSTREAM, Installed
 
 pytestmark = [
     pytest.mark.long,
@@ -98,3 +99,30 @@ def test_runs_come_and_go_while_the_operator_is_away(world: World, where: dict[s
             assert (clusters.scheduler("team"), clusters.status("team").get("restarts", 0)) == (scheduler, 0)
             del held
             wait_until(lambda: world.live_workers() == 1, "the other workers are gone", 60)
+
+
+def test_runs_go_on_and_clusters_scale_when_the_upstream_operators_restart(world: World, installed: Installed) -> None:
+    with (
+        shared_cluster(world, "Dask", "dask", workers={"minimum": 1, "maximum": 3}) as clusters,
+        shared_cluster(world, "Ray", "ray", workers={"minimum": 1, "maximum": 1}),
+    ):
+        before = clusters.scheduler("dask"), clusters.scheduler("ray")
+        by_reference(world, "wave", "annotated.py:wave", cluster="dask")
+        by_reference(world, "later", "annotated.py:later", cluster="ray")
+        for name in ("wave", "later"):
+            world.wait_phase(name, "Running", seconds=120)
+        with away(installed, UPSTREAM, kuberay.NAME):
+            world.annotate("wave", "work")
+            world.annotate("later", "work")
+            status = world.wait_phase("later", "Succeeded", "Failed", seconds=120)
+            assert (status["phase"], status["flow"]["result"]) == ("Succeeded", "1"), status["message"]
+            by_reference(world, "new", "outcomes.py:good", cluster="ray", parameters={"x": 21})
+            assert world.wait_phase("new", "Succeeded", "Failed", seconds=120)["phase"] == "Succeeded"
+        wait_until(lambda: world.live_workers() == 4, "three workers of Dask, and the one of Ray", 90)
+        world.annotate("wave", "release")
+        world.annotate("wave", "end")
+        status = world.wait_phase("wave", "Succeeded", "Failed", seconds=90)
+        assert (status["phase"], status["flow"]["result"]) == ("Succeeded", "[0,1,2,3,4,5]"), status["message"]
+        wait_until(lambda: world.live_workers() == 2, "the other workers are gone", 60)
+        assert (clusters.scheduler("dask"), clusters.scheduler("ray")) == before
+        assert [clusters.status(name).get("restarts", 0) for name in ("dask", "ray")] == [0, 0]

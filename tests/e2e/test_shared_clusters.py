@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 import shutil
 import signal
@@ -20,7 +19,8 @@ from flowcluster.clusters import SharedKubernetesCluster
 from flowcluster.errors import ClusterNotStarted
 from flowcluster_api import names
 from tests.support.shared_clusters import SharedClusters, by_reference, shared_cluster
-from tests.support.shared_programs import CLASSES, work_for
+from tests.support.shared_loads import known_keys
+from tests.support.shared_programs import CLASSES, HELD, KEPT, RELEASED_SECONDS, task_holder, work_for
 from tests.support.waiting import wait_until
 from tests.support.world import ROOT, World, own_world
 from tools.install import Installed
@@ -34,9 +34,6 @@ pytestmark = [
 ]
 
 both_kinds = pytest.mark.parametrize("kind", ["Dask", "Ray"])
-#: Seconds after the end of a run until nothing of its work is on the cluster: lease, and 10 s.
-RELEASED_SECONDS = 25
-LEASE_SECONDS = 15
 
 
 def busy(world: World, name: str) -> bool:
@@ -98,40 +95,22 @@ def test_work_brings_workers_to_a_shared_cluster_and_they_leave_with_it(world: W
 
 
 def test_killed_program_leaves_nothing_on_the_cluster_and_disturbs_no_other(
-    world: World, where: dict[str, Any], tmp_path: Path
+    world: World, where: dict[str, Any]
 ) -> None:
-    program = tmp_path / "program.py"
-    program.write_text(
-        "import json, sys, time\n"
-        "from distributed import Client\n"
-        "from flowcluster.clusters import SharedKubernetesCluster\n"
-        "cluster = SharedKubernetesCluster('team', **json.loads(sys.argv[1]))\n"
-        "client = Client(cluster)\n"
-        "held = client.submit(time.sleep, 3600, key='held')\n"
-        "client.publish_dataset(kept=client.submit(sum, [1, 2]))\n"
-        "print('ready', flush=True)\n"
-        "held.result()\n"
-    )
-
     def names_on(client: Client) -> set[str]:
-        tasks = client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.tasks))
-        return {str(key) for key in tasks} | {str(name) for name in client.list_datasets()}
+        return known_keys(client) | {str(name) for name in client.list_datasets()}
 
-    kwargs = {**where, "lease_duration_seconds": LEASE_SECONDS}
     with (
         shared_cluster(world, "Dask", workers={"minimum": 2, "maximum": 2}),
         SharedKubernetesCluster("team", **where) as cluster,
         Client(cluster) as client,
+        task_holder(where) as program,
     ):
-        command = [sys.executable, str(program), json.dumps(kwargs)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-            mine = client.submit(sum, [3, 4], key="mine")
-            assert mine.result(60) == 7
-            assert {"held", "kept", "mine"} <= names_on(client)
-            process.send_signal(signal.SIGKILL)
-        wait_until(lambda: not {"held", "kept"} & names_on(client), "its work is gone", RELEASED_SECONDS)
+        mine = client.submit(sum, [3, 4], key="mine")
+        assert mine.result(60) == 7
+        assert {HELD, KEPT, "mine"} <= names_on(client)
+        program.send_signal(signal.SIGKILL)
+        wait_until(lambda: not {HELD, KEPT} & names_on(client), "its work is gone", RELEASED_SECONDS)
         assert mine.result(10) == 7
 
 

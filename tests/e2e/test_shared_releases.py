@@ -36,6 +36,14 @@ class Release:
         return done.stdout
 
 
+def rights_of_test(world: World) -> list[str]:
+    """Names of what the pod of `helm test` has its rights by."""
+    accounts = world.core.list_namespaced_service_account(world.namespace).items
+    listed = [*accounts, *world.rbac.list_namespaced_role(world.namespace).items]
+    listed += world.rbac.list_namespaced_role_binding(world.namespace).items
+    return [item.metadata.name for item in listed if item.metadata.name == "team-test"]
+
+
 @pytest.mark.long
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("kind", ["Dask", "Ray"])
@@ -47,7 +55,11 @@ def test_release_is_installed_tested_upgraded_rolled_back_and_leaves_nothing(
     assert "WARNING" not in notes
     clusters.wait_phase("team", "Ready", 180)
     first = clusters.scheduler("team")
-    assert "Phase:          Succeeded" in helm("test", "team")
+    for _ in range(2):  # the second test replaces the pod of the first one
+        tested = helm("test", "team", "--logs")
+        assert "Phase:          Succeeded" in tested
+        assert "a task ran on SharedCluster team" in tested
+    assert rights_of_test(world) == []
     wait_until(lambda: not world.runs(), "the record of the test is deleted", 60)
 
     helm("upgrade", "team", values=("workers.minimum=2", "workers.maximum=2"))

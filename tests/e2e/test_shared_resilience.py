@@ -1,16 +1,12 @@
-"""What a shared cluster and the runs on it withstand: many runs, kills, deletion, upgrades."""
+"""What a shared cluster and the runs on it withstand: many runs, kills, deletion, upgrades, wakings."""
 
 from __future__ import annotations
 
 import functools
 import json
-import subprocess
-import sys
 import time
-from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from distributed import Client, Event
 
@@ -18,6 +14,7 @@ from flowcluster.clusters import SharedKubernetesCluster
 from flowcluster_api import names
 from tests.support import shared_loads
 from tests.support.shared_clusters import SharedClusters, by_reference, shared_cluster
+from tests.support.shared_programs import CLASSES, HELD, LEASE_SECONDS, RELEASED_SECONDS, task_holder, work_for
 from tests.support.waiting import wait_until
 from tests.support.world import World
 
@@ -28,12 +25,13 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::distributed.versions.VersionMismatchWarning"),
 ]
 
-#: Seconds of silence after which a driver counts as gone, and until nothing of its work is on the cluster.
-LEASE_SECONDS, RELEASED_SECONDS = 15, 25
+both_kinds = pytest.mark.parametrize("kind", ["Dask", "Ray"])
 #: Seconds from the loss of a cluster until the runs on it have ended.
 LOST_SECONDS = 10
-#: Time of a rebuilt scheduler in parts of that of a first start.
+#: Time of a rebuilt scheduler or head in parts of that of a first start.
 REBUILT = 1.5
+#: Seconds without work after which clusters are shut down: the least that a spec can have.
+IDLE_SECONDS = 10
 
 
 def tasks_of(world: World, name: str) -> dict[str, int]:
@@ -41,14 +39,15 @@ def tasks_of(world: World, name: str) -> dict[str, int]:
     return dict((world.status(name).get("flow") or {}).get("tasks") or {})
 
 
+def is_over_as_lost(world: World, name: str) -> bool:
+    """Return whether a run is over because its cluster is lost."""
+    status = world.status(name)
+    return status["phase"] in ("Stopping", "Failed") and status["reason"] == "ClusterLost"
+
+
 def wait_for_loss(world: World, runs: list[str]) -> None:
     """Wait until runs are over because their cluster is lost. How soon their pods end then is up to the node."""
-
-    def are_over() -> bool:
-        found = [world.status(name) for name in runs]
-        return all(each["phase"] in ("Stopping", "Failed") and each["reason"] == "ClusterLost" for each in found)
-
-    wait_until(are_over, f"{', '.join(runs)} are over", LOST_SECONDS)
+    wait_until(lambda: all(is_over_as_lost(world, name) for name in runs), f"{', '.join(runs)} are over", LOST_SECONDS)
     for name in runs:
         assert world.wait_phase(name, "Failed", "Succeeded")["reason"] == "ClusterLost"
 
@@ -111,48 +110,27 @@ def test_run_whose_pod_is_killed_leaves_nothing_and_disturbs_no_other(world: Wor
         assert dict(shared_loads.executed(client).times) == {("other", number): 1 for number in range(100)}
 
 
-def test_program_whose_machine_stops_answering_leaves_nothing(
-    world: World, where: dict[str, Any], tmp_path: Path
-) -> None:
-    program = tmp_path / "program.py"
-    program.write_text(
-        "import json, sys, time\n"
-        "from distributed import Client\n"
-        "from flowcluster.clusters import SharedKubernetesCluster\n"
-        "cluster = SharedKubernetesCluster('team', **json.loads(sys.argv[1]))\n"
-        "client = Client(cluster)\n"
-        "held = client.submit(time.sleep, 3600, key='held')\n"
-        "print('ready', flush=True)\n"
-        "held.result()\n"
-    )
-    kwargs = {**where, "lease_duration_seconds": LEASE_SECONDS}
+def test_program_whose_machine_stops_answering_leaves_nothing(world: World, where: dict[str, Any]) -> None:
     with (
         shared_cluster(world, "Dask", workers={"minimum": 2, "maximum": 2}),
         SharedKubernetesCluster("team", **where) as cluster,
         Client(cluster) as client,
-        subprocess.Popen(
-            [sys.executable, str(program), json.dumps(kwargs)], stdout=subprocess.PIPE, text=True
-        ) as process,
+        task_holder(where) as program,
     ):
-        stopped = [psutil.Process(process.pid)]
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-            wait_until(lambda: "held" in shared_loads.known_keys(client), "its task is known", 20)
-            # Its connections stay open, as those of a machine whose network is cut.
-            stopped += stopped[0].children(recursive=True)
-            for each in stopped:
-                each.suspend()
-            wait_until(lambda: "held" not in shared_loads.known_keys(client), "its work is gone", RELEASED_SECONDS)
-        finally:
-            for each in stopped:
-                each.kill()
-        assert client.submit(sum, [1, 2]).result(60) == 3
+        mine = client.submit(sum, [3, 4], key="mine")
+        assert mine.result(60) == 7
+        assert {HELD, "mine"} <= shared_loads.known_keys(client)
+        # Its connections stay open, as those of a machine whose network is cut.
+        for process in (program, *program.children(recursive=True)):
+            process.suspend()
+        wait_until(lambda: HELD not in shared_loads.known_keys(client), "its work is gone", RELEASED_SECONDS)
+        assert mine.result(10) == 7
 
 
-def test_deleted_cluster_ends_the_runs_on_it_and_leaves_nothing(kind: str, world: World, where: dict[str, Any]) -> None:
+@both_kinds
+def test_deleted_cluster_ends_the_runs_on_it_and_leaves_nothing(kind: str, world: World) -> None:
     clusters = SharedClusters(world)
-    clusters.create("team", "Dask", workers={"minimum": 2, "maximum": 2})
+    clusters.create("team", kind, workers={"minimum": 2, "maximum": 2})
     clusters.wait_phase("team", "Ready")
     runs = [f"run-{number}" for number in (1, 2, 3)]
     for name in runs:
@@ -212,17 +190,52 @@ def test_five_runs_end_as_cluster_lost_when_it_is_upgraded_now(world: World) -> 
         assert clusters.condition("team", "UpToDate") == "True"
 
 
-def test_lost_scheduler_is_rebuilt_about_as_quickly_as_the_first_one_was_started(world: World) -> None:
+@both_kinds
+def test_lost_scheduler_is_rebuilt_about_as_quickly_as_the_first_one_was_started(kind: str, world: World) -> None:
     before = time.monotonic()
-    with shared_cluster(world, "Dask") as clusters:
+    with shared_cluster(world, kind) as clusters:
         started = time.monotonic() - before
         scheduler = clusters.scheduler("team")
-        (leader,) = world.pods(names.LEADERS["Dask"])
+        by_reference(world, "lost", "shared_work.py:holds")
+        wait_until(lambda: tasks_of(world, "lost").get("running"), "the task of lost runs", 120)
+        (leader,) = world.pods(names.LEADERS[kind])
         world.core.delete_namespaced_pod(leader.metadata.name, world.namespace, grace_period_seconds=0)
+        deleted = time.monotonic()
 
         def is_rebuilt() -> bool:
             status = clusters.status("team")
             found = (status.get("scheduler") or {}).get("uid", scheduler)
             return bool(status["phase"] == "Ready" and status.get("restarts") == 1 and found != scheduler)
 
-        wait_until(is_rebuilt, f"another one is Ready; the first took {started:.1f} s", REBUILT * started)
+        wait_until(lambda: is_over_as_lost(world, "lost"), "the run on it is over", LOST_SECONDS)
+        wait_until(is_rebuilt, "another one is Ready", 120)
+        took = time.monotonic() - deleted
+        by_reference(world, "next", "outcomes.py:good", parameters={"x": 21})
+        status = world.wait_phase("next", "Succeeded", "Failed", seconds=120)
+        assert (status["phase"], status["flow"]["result"]) == ("Succeeded", "42"), status["message"]
+    before = time.monotonic()
+    with shared_cluster(world, kind, "another"):
+        # A busy machine makes starts differ by more than the bound: one before and one after are compared with.
+        assert took <= REBUILT * max(started, time.monotonic() - before)
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("kind", "clusters", "rounds"), [("Dask", 4, 5), ("Ray", 2, 3)])
+def test_clusters_are_shut_down_and_woken_many_times(
+    kind: str, clusters: int, rounds: int, world: World, where: dict[str, Any]
+) -> None:
+    shared = SharedClusters(world)
+    names_of = [f"team-{number}" for number in range(clusters)]
+    for name in names_of:
+        shared.create(name, kind, workers={"minimum": 1, "maximum": 1}, idleShutdownSeconds=IDLE_SECONDS)
+    for number in range(rounds):
+        for name in names_of:
+            shared.wait_phase(name, "Sleeping")
+        world.wait_empty(30)
+        for name in names_of:
+            with CLASSES[kind](name, **where) as cluster, work_for(cluster) as execute:
+                assert execute(sum, [number, 1]) == number + 1
+    for name in names_of:
+        assert shared.status(name).get("restarts", 0) == 0
+        shared.delete(name)
+    world.wait_empty(60)

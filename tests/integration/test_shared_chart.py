@@ -124,19 +124,22 @@ def test_helm_test_runs_a_task_by_rights_that_end_with_it(
 ) -> None:
     found = rendered(helm, archive, "--set", f"kind={kind},operatorClass=blue")
     hooks = {item["kind"]: item for item in found if "annotations" in item["metadata"]}
+    policies = {name: hook["metadata"]["annotations"]["helm.sh/hook-delete-policy"] for name, hook in hooks.items()}
+    rights = {item["kind"]: item for item in hooks["List"]["items"]}
     (container,) = hooks["Pod"]["spec"]["containers"]
+    labels = hooks["Pod"]["metadata"]["labels"]
 
     assert {item["metadata"]["annotations"]["helm.sh/hook"] for item in hooks.values()} == {"test"}
-    assert set(hooks) == {"ServiceAccount", "Role", "RoleBinding", "Pod"}
-    for kind_of_right in ("ServiceAccount", "Role", "RoleBinding"):
-        policy = hooks[kind_of_right]["metadata"]["annotations"]["helm.sh/hook-delete-policy"]
-        assert policy == "before-hook-creation,hook-succeeded,hook-failed"
-    assert {name: hooks[name]["metadata"]["name"] for name in hooks} == dict.fromkeys(hooks, "analytics-test")
+    # `helm test --logs` reads the log of a pod with the name of each hook.
+    assert policies == {"List": "before-hook-creation,hook-succeeded,hook-failed", "Pod": "before-hook-creation"}
+    assert set(rights) == {"ServiceAccount", "Role", "RoleBinding"}
+    assert {item["metadata"]["name"] for item in [*hooks.values(), *rights.values()]} == {"analytics-test"}
+    assert (labels[names.LABEL_SHARED], labels[names.LABEL_COMPONENT]) == ("analytics", names.COMPONENT_TEST)
     compile(container["command"][2], "test", "exec")
     assert word in container["command"][2]
     assert "ttl_seconds_after_finished=0" in container["command"][2]  # no record stays after the release
     assert container["env"] == [{"name": "FLOWCLUSTER_OPERATOR_CLASS", "value": "blue"}]
-    assert {verb for rule in hooks["Role"]["rules"] for verb in rule["verbs"]} == {"create", "get", "patch"}
+    assert {verb for rule in rights["Role"]["rules"] for verb in rule["verbs"]} == {"create", "get", "patch"}
 
 
 class HereCluster:

@@ -87,7 +87,7 @@ class Kept:
         """Write which runs are on the cluster, and the bounds of groups; those of `default` are of ``spec.workers``."""
         bounds = {"" if name == "default" else name: value for name, value in groups.items()}
         known = dict(self._instructions.groups) | bounds
-        live = tuple(run if isinstance(run, LiveRun) else LiveRun(run) for run in runs)
+        live = tuple(run if isinstance(run, LiveRun) else LiveRun.of(run) for run in runs)
         self._instructions = Instructions(tuple(sorted(known.items())), live)
         patch = keeper.patch(self._instructions)
         self.on_loop(lambda: self.api.objects.merge(LEASE, NAMESPACE, CLUSTER, patch))

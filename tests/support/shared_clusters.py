@@ -34,10 +34,13 @@ class SharedClusters:
         }
         self._api.create_namespaced_custom_object(*self._place, body)
 
+    def all(self) -> list[Body]:
+        """Return all of them."""
+        return list(self._api.list_namespaced_custom_object(*self._place)["items"])
+
     def get(self, name: str) -> Body | None:
         """Return one; None where there is none of that name."""
-        items: list[Body] = self._api.list_namespaced_custom_object(*self._place)["items"]
-        return next((item for item in items if item["metadata"]["name"] == name), None)
+        return next((item for item in self.all() if item["metadata"]["name"] == name), None)
 
     def status(self, name: str) -> Body:
         """Return its status; empty before the operator has seen it."""
@@ -82,7 +85,9 @@ def shared_cluster(world: World, kind: str, name: str = "team", **spec: Any) -> 
         yield clusters
     finally:
         clusters.delete(name)
-    world.wait_empty(60)
+    wait_until(lambda: clusters.get(name) is None, f"SharedCluster {name} is deleted", 20)
+    if not clusters.all():  # the last one of the test
+        world.wait_empty(60)
 
 
 def by_reference(world: World, name: str, entrypoint: str, cluster: str = "team", **more: Any) -> None:

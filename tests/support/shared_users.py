@@ -7,6 +7,7 @@ from flowcluster_api import names
 from flowcluster_operator.model import Key
 from flowcluster_operator.resources import (
     BY_KIND,
+    FLOW_RUN,
     JOB,
     LEASE,
     POD,
@@ -26,7 +27,10 @@ def job(world: World, key: Key) -> Object:
 
 def instructed(world: World) -> list[str]:
     """UIDs of the runs in the keeper's instructions."""
-    return [run.uid for run in users(world)]
+    uids = {
+        keepers.digest_of(run["metadata"]["uid"]): run["metadata"]["uid"] for run in world.api.objects.all(FLOW_RUN)
+    }
+    return [uids[run.digest] for run in users(world)]
 
 
 def users(world: World) -> tuple[keepers.LiveRun, ...]:

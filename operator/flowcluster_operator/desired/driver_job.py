@@ -50,6 +50,7 @@ def driver_job(
     backoff_limit: int | None = None,
     uses: str | None = None,
     credentials_of: str | None = None,
+    is_open: bool = False,
 ) -> Object:
     """The Job of a run that has a flow.
 
@@ -64,6 +65,7 @@ def driver_job(
         backoff_limit: failed attempts that others follow; None for that of the spec.
         uses: UID of the SharedCluster that it uses; None where it uses none.
         credentials_of: name of the Secret of that cluster whose content `keys` has, where that is in another namespace.
+        is_open: whether its cluster has no credentials.
     """
     assert spec.flow is not None
     metadata = child_metadata(key, names.COMPONENT_DRIVER)
@@ -73,7 +75,7 @@ def driver_job(
         "automountServiceAccountToken": True,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": settings.driver_grace_seconds,
-        "containers": [_container(key, spec, spec.flow, settings, address, adapts)],
+        "containers": [_container(key, spec, spec.flow, settings, address, adapts, is_open)],
     }
     volumes: list[dict[str, Any]] = []
     if spec.flow.source is not None:
@@ -115,6 +117,7 @@ def _container(
     settings: Settings,
     address: str | None,
     adapts: bool | None,
+    is_open: bool,
 ) -> dict[str, Any]:
     body = container(
         names.COMPONENT_DRIVER, flow_image(spec, settings), ["flowcluster", "run", literal(flow.entrypoint)], settings
@@ -132,6 +135,8 @@ def _container(
         environment[driver.ENV_CLUSTER_KIND] = spec.cluster.kind or ""
         environment[driver.ENV_CLUSTER_ADDRESS] = address
         environment[driver.ENV_CLUSTER_TIMEOUT] = str(max(spec.start_deadline_seconds, _LEAST_WAIT_SECONDS))
+        if is_open and _joins(spec):
+            environment[driver.ENV_CLUSTER_OPEN] = "true"
         if adapts is not None:
             environment[driver.ENV_CLUSTER_ADAPTS] = driver.ADAPTS_NOW if adapts else driver.ADAPTS_WHEN_EDITED
         if spec.idle_timeout_seconds is not None and spec.cluster.kind == "Dask" and spec.cluster.ref is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from flowcluster_api import conditions as c
 from flowcluster_api import names
+from flowcluster_api.keeper import room
 from flowcluster_operator.desired.tls import keys_in
 from flowcluster_operator.model import Observed
 from flowcluster_operator.policies import handover
@@ -41,8 +42,14 @@ def unusable(observed: Observed) -> tuple[str, str] | None:
     if phase == "Failed":
         return c.CLUSTER_NOT_READY, f"{name} (spec.cluster.ref) is Failed: {status.get('message') or ''}"
     if phase == "Ready":  # the instructions of its keeper do not have the run yet
-        return c.WAITING, f"waiting to join {name}"
+        return c.WAITING, f"waiting to join {name}{_crowd(status)}"
     return c.WAITING, f"waiting for {name} ({phase})"
+
+
+def _crowd(status: Object) -> str:
+    """Return why the keeper's instructions can lack a run for long; empty where they have room for all runs."""
+    runs = int(status.get("runs") or 0)
+    return f": {runs} runs use it or wait for it, and its keeper handles {room()} at a time" if runs > room() else ""
 
 
 def _takes_connections(observed: Observed) -> bool:

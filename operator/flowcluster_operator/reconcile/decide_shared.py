@@ -15,7 +15,7 @@ from flowcluster_operator.backends.registry import BACKENDS
 from flowcluster_operator.defaults import run_defaults
 from flowcluster_operator.desired.inherited import Inheritance, inheriting
 from flowcluster_operator.errors import SpecError, TemplateError
-from flowcluster_operator.model import Create, Plan
+from flowcluster_operator.model import Create, Delete, Plan
 from flowcluster_operator.policies import teardown
 from flowcluster_operator.policies.admission import Refusal
 from flowcluster_operator.policies.causes import Cause, cause, trouble_cause
@@ -29,6 +29,7 @@ from flowcluster_operator.reconcile import shared_progress as progress
 from flowcluster_operator.reconcile.missing_shared import cluster_objects, missing_shared
 from flowcluster_operator.reconcile.pauses import LOOK_SECONDS, RETRY_SECONDS, SHORTEST_LOOK_SECONDS, SHOWN_SECONDS
 from flowcluster_operator.reconcile.removal import removal
+from flowcluster_operator.resources import POD
 from flowcluster_operator.settings import Settings
 from flowcluster_operator.shared_model import SharedObserved
 from flowcluster_operator.shared_specs import own_fields
@@ -39,7 +40,8 @@ def decide_shared(seen: SharedObserved, settings: Settings, now: dt.datetime) ->
     """Return the plan for one pass over one shared cluster."""
     base = seen.base
     if base.run is None or "deletionTimestamp" in base.run["metadata"]:
-        return Plan(tuple(teardown.removals(base, settings, now)), requeue=teardown.stuck_in(base, settings, now))
+        actions = (*teardown.removals(base, settings, now), *_test_removals(seen))
+        return Plan(actions, requeue=teardown.stuck_in(base, settings, now))
     draft = Draft(base.run, now, base.written, c.SHARED_PHASE_MOVES, own_fields)
     if seen.spec is None:
         progress.fail(draft, c.INVALID_SPEC, base.invalid or "the spec is invalid", is_accepted=False)
@@ -62,6 +64,12 @@ def decide_shared(seen: SharedObserved, settings: Settings, now: dt.datetime) ->
         progress.stop(draft, "Upgrading", change.reason, f"the cluster is replaced: {change.message}")
         return _written(draft, requeue=0)
     return _start_or_serve(seen, draft, settings, now, backend, parts, change)
+
+
+def _test_removals(seen: SharedObserved) -> list[Delete]:
+    """Return the deletes of the pods of `helm test`. helm deletes none of them with the release."""
+    metas = [pod["metadata"] for pod in seen.tests]
+    return [Delete(POD, meta["name"], meta["uid"]) for meta in metas if "deletionTimestamp" not in meta]
 
 
 def _written(draft: Draft, requeue: float | None = None) -> Plan:

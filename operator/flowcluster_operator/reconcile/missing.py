@@ -79,7 +79,7 @@ def _pods(observed: Observed, settings: Settings, backend: Backend | None, secre
     spec = observed.spec
     assert spec is not None
     creates = []
-    address = None
+    address = known = None
     is_own = spec.cluster is not None and not observed.is_guest
     if spec.cluster is not None and backend is not None:
         name = progress.cluster_name(observed)
@@ -98,7 +98,10 @@ def _pods(observed: Observed, settings: Settings, backend: Backend | None, secre
             limit = job_limit(observed)
             uses = shared_uid(observed)
             origin = observed.reference.keys if observed.reference.handover is not None else None
-            job = driver_job(observed.key, spec, settings, secret, address, adapts, config_map, limit, uses, origin)
+            is_open = address is not None and known is None
+            job = driver_job(
+                observed.key, spec, settings, secret, address, adapts, config_map, limit, uses, origin, is_open
+            )
         creates.append(Create(JOB, job))
     return creates
 

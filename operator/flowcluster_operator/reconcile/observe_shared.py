@@ -53,7 +53,7 @@ from flowcluster_operator.resources import (
 )  # fmt: skip
 from flowcluster_operator.shared_model import GroupFacts, SharedObserved, User
 from flowcluster_operator.shared_specs import parse, view
-from flowcluster_operator.sharing import allows, has_same_operator, place_of
+from flowcluster_operator.sharing import Place, allows, has_same_operator, place_of
 from flowcluster_operator.status import is_true
 from flowcluster_operator.store import Store
 
@@ -114,7 +114,8 @@ async def observe_shared(
     )
     base = with_numbers(base, backend, memory, live_workers(SharedObserved(base).of_group(None)))
     requests = _requests(store, memory, base, users if is_live else ())
-    seen = SharedObserved(base, spec, _groups(store, key, spec), users, keeper, requests)
+    tests = await _tests(store, kube, key, shared)
+    seen = SharedObserved(base, spec, _groups(store, key, spec), users, keeper, requests, tests)
     seen = dataclasses.replace(seen, groups=tuple(_with_numbers(seen, facts, memory) for facts in seen.groups))
     if not is_live:
         memory.pull_secrets.pop(key, None)  # the next start reads them again
@@ -144,6 +145,18 @@ async def _users(store: Store, kube: Kube, shared: Object) -> tuple[User, ...]:
             needs = use.has_driver and is_elsewhere and has_same_operator(run, shared)
             users.append(User(key.uid, key.name, key.namespace, use.priority, use.threads, needs))
     return tuple(sorted(users, key=lambda user: (user.namespace, user.name, user.uid)))
+
+
+async def _tests(store: Store, kube: Kube, key: Key, shared: Object | None) -> tuple[Object, ...]:
+    """Return the pods of `helm test` for a SharedCluster that is being deleted or gone; none while it lives.
+
+    They have its name only, so a successor of that name keeps them.
+    """
+    is_live = shared is not None and "deletionTimestamp" not in shared["metadata"]
+    if is_live or store.shared_key(Place(key.namespace, key.name)) not in (None, key):
+        return ()
+    selector = f"{names.LABEL_SHARED}={key.name},{names.LABEL_COMPONENT}={names.COMPONENT_TEST}"
+    return tuple((await kube.list(POD, key.namespace, labels=selector))["items"])
 
 
 def _requests(store: Store, memory: Memory, base: Observed, users: Sequence[User]) -> tuple[CredentialRequest, ...]:

@@ -6,6 +6,7 @@ import asyncio
 
 from flowcluster_api import lease as leases
 from flowcluster_api import names
+from flowcluster_api.keeper import digest_of
 from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.backends.registry import BACKENDS
 from flowcluster_operator.facts import pod_facts
@@ -35,7 +36,7 @@ async def shared_reference(
     shared = await read_owner(store, kube, owner) if owner is not None else None
     if owner is None or shared is None or not allows(shared, key.namespace):
         return Reference()
-    cluster, is_listed = own_cluster(store, owner), key.uid in listed_in(owned(store, LEASE, owner))
+    cluster, is_listed = own_cluster(store, owner), digest_of(key.uid) in listed_in(owned(store, LEASE, owner))
     if (
         not is_listed
         or cluster is None

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -31,7 +32,7 @@ _TABLES = {
 #: What holds keys of ``fire_and_forget``.
 _UNATTENDED = "fire-and-forget"
 #: See `flowcluster_api.keeper`.
-_SPARE = 2
+_SPARE, _DIGEST = 2, 6
 #: UIDs of runs that are over, to be remembered.
 _LIMIT = 10_000
 #: Seconds from the release of a run until freed memory is given back to the system.
@@ -66,7 +67,9 @@ class RunsPlugin(SchedulerPlugin):  # type: ignore[misc] # distributed is not ty
         self.left: dict[_Item, set[str]] = {}  # what outlives its client → UIDs of the runs that share it
         self.unattended: dict[Any, str] = {}  # key of ``fire_and_forget`` → UID
         self.over: dict[str, None] = {}
-        self.shares: dict[str, Share] = {}
+        self.part: int | None = None
+        self.own: dict[str, Share] = {}
+        self.informed: dict[str, Share] = {}  # UID of a run → its share at the last look
         for client in list(scheduler.clients):
             self.add_client(scheduler, client)
         scheduler.handlers[f"{NAME}-look"] = self.look
@@ -79,26 +82,32 @@ class RunsPlugin(SchedulerPlugin):  # type: ignore[misc] # distributed is not ty
         self._desire = scheduler.client_desires_keys
         scheduler.client_desires_keys = scheduler.stream_handlers["client-desires-keys"] = self._desired
 
-    def look(self, shares: Mapping[str, Any]) -> list[str]:
-        """Take over the shares of runs by UID, and return the UIDs of the runs that have something here."""
+    def look(self, part: int, own: Mapping[str, Any]) -> list[str]:
+        """Take over what runs can use, as `flowcluster.agent.keeper.shares` has it.
+
+        Returns:
+            UIDs of the runs that have something here.
+        """
         self._records.clean_up()
-        known = self.shares
-        self.shares = {uid: (share[0], share[1]) for uid, share in shares.items()}
-        for uid, share in self.shares.items():
+        self.part, self.own = part, {digest: (share[0], share[1]) for digest, share in own.items()}
+        self.unattended = {key: uid for key, uid in self.unattended.items() if key in self.scheduler.tasks}
+        here = {*self.clients, *self.unattended.values()}.union(*self.left.values(), *self._call("runs_present"))
+        known, self.informed = self.informed, {uid: self.share_of(uid) for uid in here}
+        for uid, share in self.informed.items():
             if known.get(uid) != share:
                 self._call("share_changed", uid, share)
-        self.unattended = {key: uid for key, uid in self.unattended.items() if key in self.scheduler.tasks}
-        here = {*self.clients, *self.unattended.values()}.union(*self.left.values())
-        return sorted(here.union(*self._call("runs_present")))
+        return sorted(here)
 
     def share_of(self, run: str) -> Share:
         """Return what a run can use.
 
-        A run that begins before the keeper has read that it is listed has as much as if it were the only one: the
-        keeper's next reading follows within seconds. Without a bound, its first tasks could be before all of others.
+        Before the keeper's first look, that is as much as if the run were the only one. Without a bound, its first
+        tasks could be before all of others.
         """
-        if run in self.shares:
-            return self.shares[run]
+        if (share := self.own.get(_digest_of(run))) is not None:
+            return share
+        if self.part is not None:
+            return 0, self.part
         return 0, max(_SPARE * sum(worker.nthreads for worker in self.scheduler.workers.values()), _SPARE)
 
     def release(self, runs: list[str]) -> str:
@@ -262,6 +271,11 @@ class Records:
     def _heartbeat(self, ws: Any, data: Mapping[Any, float]) -> None:
         """Called for the heartbeat of a worker, with metrics by a tuple whose second item is the id of a span."""
         self._add_metrics(ws, {key: value for key, value in data.items() if key[1] in self._spans.spans})
+
+
+def _digest_of(uid: str) -> str:
+    """See `flowcluster_api.keeper.digest_of`."""
+    return hashlib.sha256(uid.encode()).digest()[:_DIGEST].hex()
 
 
 def _without(gone: set[str], spans: list[Any]) -> list[Any]:

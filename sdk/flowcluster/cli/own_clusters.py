@@ -11,6 +11,7 @@ from flowcluster.cli.presence import Presence
 from flowcluster.clusters import ray_access
 from flowcluster.clusters.address import timeout_seconds
 from flowcluster.task_runners import DaskTaskRunner, RayTaskRunner
+from flowcluster_api import driver
 from flowcluster_api.offers import Offers, told
 
 
@@ -54,7 +55,8 @@ class OwnRayCluster(RayTaskRunner):
         assert self.address is not None
         with contextlib.ExitStack() as access:
             self.activity = f"waiting for {self.address}"
-            access.enter_context(ray_access.inside(self.address, timeout_seconds()))
+            has_token = driver.ENV_CLUSTER_OPEN not in os.environ
+            access.enter_context(ray_access.inside(self.address, timeout_seconds(), has_token=has_token))
             super().open()
             self._access = access.pop_all()
 

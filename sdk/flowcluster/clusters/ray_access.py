@@ -43,9 +43,16 @@ def token_here() -> str | None:
 
 
 @contextmanager
-def inside(address: str, timeout: float) -> Iterator[None]:
-    """In the block, this pod is `joined` to the cluster, with the token if it has one."""
-    token = token_here()
+def inside(address: str, timeout: float, *, has_token: bool = True) -> Iterator[None]:
+    """In the block, this pod is `joined` to the cluster.
+
+    Args:
+        address: of the head's GCS.
+        timeout: seconds until it has joined.
+        has_token: whether the cluster has the token of this pod. A cluster without one cannot connect to a node that
+            requires it: the owner of an object would count as dead.
+    """
+    token = token_here() if has_token else None
     with authenticated(token) if token is not None else nullcontext(), joined(address, timeout):
         yield
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flowcluster.errors import ClusterNotStarted, KubernetesError, NotFound
-from flowcluster.kube.flow_runs import FlowRuns
+from flowcluster.kube.flow_runs import FlowRuns, is_out_of_reach
 from flowcluster_api import conditions as c
 
 logger = logging.getLogger("flowcluster.cluster")
@@ -22,6 +22,8 @@ UNNOTICED_SECONDS = 360.0
 REPORTED_SECONDS = 10.0
 #: Seconds for which the API server may be away meanwhile.
 AWAY_SECONDS = 60.0
+#: Seconds for which the API server can refuse to show the FlowRun: one of several may learn of a right late.
+REVOKED_SECONDS = 10.0
 
 Object = dict[str, Any]
 
@@ -42,8 +44,15 @@ def wait_until_usable(
             heard = time.monotonic()
         except NotFound:
             raise ClusterNotStarted(f"FlowRun {name} was deleted before its cluster was ready.", "Deleted") from None
-        except KubernetesError:
-            if time.monotonic() - heard > AWAY_SECONDS:
+        except KubernetesError as error:
+            silent = time.monotonic() - heard
+            if is_out_of_reach(error) and silent > REVOKED_SECONDS:
+                raise ClusterNotStarted(
+                    f"FlowRun {name} can no longer be read, as if it had ended before its cluster was ready: the right "
+                    f"of a driver to read a child run ends with it. See: kubectl describe flowrun {name}",
+                    "Unreadable",
+                ) from error
+            if silent > AWAY_SECONDS:
                 raise
             run = {}
         status: Object = run.get("status") or {}

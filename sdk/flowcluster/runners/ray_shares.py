@@ -8,7 +8,7 @@ from typing import Any
 
 from flowcluster.runners.sharing import Share
 from flowcluster_api import tags
-from flowcluster_api.keeper import SPARE
+from flowcluster_api.keeper import digest_of
 
 
 def topic_of(run: str | None) -> str:
@@ -20,20 +20,18 @@ def topic_of(run: str | None) -> str:
 def share_of(run: str | None) -> Share:
     """Return what a run can use, as the keeper of its cluster left it at the head.
 
-    A run that begins before the keeper has read that it is listed has as much as if it were the only one: the keeper's
-    next reading follows within seconds. Without a bound, its first tasks could be before all of others.
+    A run without a share of its own, also one that begins before the keeper has read that it is listed, has an equal
+    part. Without a bound, its first tasks could be before all of others.
     """
     if run is None:
         return Share()
-    import ray
     from ray.experimental import internal_kv
 
     text = internal_kv._internal_kv_get(tags.RAY_SHARES, namespace=tags.RAY_NAMESPACES[0])
     if not text:
         return Share()  # no keeper has been there
-    if found := json.loads(text).get(run):
-        return Share(*found)
-    return Share(0, max(SPARE * int(ray.cluster_resources().get("CPU", 0)), SPARE))
+    left = json.loads(text)
+    return Share(*left["own"].get(digest_of(run), (0, left["part"])))
 
 
 def tagged(job_config: Any, run: str) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from flowcluster_api import conditions as c
-from flowcluster_api import names
+from flowcluster_api import driver, names
 from flowcluster_operator.backends.dask import DaskBackend
 from flowcluster_operator.backends.registry import BACKENDS
 from flowcluster_operator.errors import ApiUnavailable
@@ -283,6 +283,25 @@ async def test_run_uses_a_cluster_from_when_it_exists_until_it_is_lost(api: Fake
     assert "DaskCluster shared" in status_of(api)["message"]
     assert api.objects.get(DASK_CLUSTER, KEY.namespace, "shared") == before
     assert [str(item) for item in api.requests if item.method != "GET" and item.name == "shared"] == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "auth", "is_open"),
+    [
+        ("Ray", None, True),
+        ("Ray", {"mode": "disabled"}, True),
+        ("Ray", {"mode": "token"}, False),
+        ("Dask", None, False),  # the scheme of its address says so
+    ],
+)
+def test_driver_learns_that_a_ray_cluster_of_others_has_no_token(kind: str, auth: Body | None, is_open: bool) -> None:
+    found = shared(kind)
+    found["spec"] = {**found["spec"], **({"authOptions": auth} if auth else {})}
+    plan = plan_for(observed(body(kind), status=started(), referenced=found, leaders=[leader(kind)], **RIGHTS))
+    (made,) = [action.body for action in plan.actions if isinstance(action, Create) and action.resource is JOB]
+    (container,) = made["spec"]["template"]["spec"]["containers"]
+
+    assert (driver.ENV_CLUSTER_OPEN in [item["name"] for item in container["env"]]) == is_open
 
 
 def test_driver_waits_for_the_cluster_with_the_others() -> None:

@@ -25,6 +25,7 @@ from tests.support.shared import (
     bare,
     created,
     deployment,
+    informed,
     lease,
     objects,
     plan_for,
@@ -171,7 +172,20 @@ def test_runs_on_the_cluster_are_counted_and_given_to_the_keeper() -> None:
     assert plan.status is not None
     assert plan.status["runs"] == 1
     assert amend.resource is LEASE
-    assert keepers.read(amend.patch) == Instructions((("", Bounds(1, 3)),), (LiveRun("uid-run", 5, 4),))
+    assert keepers.read(amend.patch) == Instructions((("", Bounds(1, 3)),), (LiveRun.of("uid-run", 5, 4),))
+
+
+@pytest.mark.parametrize("number", [10_000, 12_000])
+def test_instructions_for_thousands_of_runs_fit_into_the_lease_and_are_written_once(number: int) -> None:
+    users = tuple(USER._replace(uid=f"uid-{n}", priority=n % 201 - 100, threads=n + 1) for n in range(number))
+    seen = dataclasses.replace(serving(), users=users)
+    (amend,) = [action for action in plan_for(seen).actions if isinstance(action, Amend)]
+    found = keepers.read(amend.patch) if isinstance(amend.patch, dict) else None
+    again = plan_for(informed(seen))
+
+    assert found is not None
+    assert len(found.runs) == min(number, keepers.room(found.groups))
+    assert [action for action in again.actions if isinstance(action, Amend)] == []
 
 
 def test_each_group_follows_its_own_demand() -> None:

@@ -118,6 +118,25 @@ async def test_run_does_not_begin_before_the_instructions_have_it(world: World, 
     assert (world.status(key)["phase"], instructed(world)) == ("Running", [key.uid])
 
 
+async def test_run_waits_when_the_instructions_have_no_room_for_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keepers, "_TARGET", 55)
+    world.create()
+    keys = [world.use(f"run-{number}") for number in range(3)]
+    await world.work()
+    begun = [key for key in keys if world.status(key)["phase"] == "Running"]
+    waiting = [key for key in keys if key not in begun]
+    messages = {world.status(key)["message"].split(", ")[0] for key in waiting}
+    assert (len(begun), instructed(world)) == (1, [key.uid for key in begun])
+    assert messages == {"waiting to join SharedCluster analytics: 3 runs use it or wait for it"}
+
+    end(world, begun[0])
+    await world.work()
+    assert [world.status(key)["phase"] for key in keys].count("Running") == len(begun)
+    assert not {begun[0].uid} & set(instructed(world))
+
+
 async def test_end_of_a_run_takes_it_off_the_instructions(world: World) -> None:
     world.create()
     key, other = world.use(), world.use("other")
@@ -210,7 +229,7 @@ async def test_edited_priority_and_share_of_a_live_run_reach_the_keeper(world: W
     world.edit({"cluster": {"ref": {"share": {"threads": 2}, "priority": 6}}}, key)
     await world.work()
 
-    assert (before, users(world)) == ((keepers.LiveRun(key.uid, 5, 7),), (keepers.LiveRun(key.uid, 6, 2),))
+    assert (before, users(world)) == ((keepers.LiveRun.of(key.uid, 5, 7),), (keepers.LiveRun.of(key.uid, 6, 2),))
     assert world.status(key)["phase"] == "Running"
 
 

@@ -48,7 +48,7 @@ def sealer(folder: Path) -> Sealer:
 def lease(*requests: CredentialRequest, runs: tuple[str, ...] | None = None) -> Object:
     """A Lease with these requests, and with instructions that list their runs, or those given."""
     listed = [request.run for request in requests] if runs is None else runs
-    instructions = Instructions((), tuple(LiveRun(uid) for uid in listed))
+    instructions = Instructions((), tuple(LiveRun.of(uid) for uid in listed))
     annotations = dict(keeper.patch(instructions)["metadata"]["annotations"])
     return {"metadata": {"annotations": annotations | {handover.ANNOTATION_REQUESTS: handover.text_of(requests)}}}
 

@@ -27,7 +27,7 @@ from flowcluster.kube.one_lease import OneLease
 from flowcluster.runners import dask_plugin
 from flowcluster.runners.sharing import Share
 from flowcluster_api import names, tags
-from flowcluster_api.keeper import Bounds, Instructions, LiveRun
+from flowcluster_api.keeper import Bounds, Instructions, LiveRun, digest_of
 from flowcluster_operator.desired.keeper import keeper_deployment
 from flowcluster_operator.model import Key
 from flowcluster_operator.resources import LEASE
@@ -54,7 +54,7 @@ def test_run_is_over_only_after_readings_that_do_not_list_it(
         current = listed_by_reading.get(reading, frozenset())
         first_seen = {uid: first_seen.get(uid, reading) for uid in present}
 
-        for uid in departures.over(present, current, reading):
+        for uid in departures.over(present, set(map(digest_of, current)), reading):
             assert uid in present
             last = range(reading - READINGS + 1, reading + 1)
             assert not any(uid in listed_by_reading.get(number, frozenset()) for number in last)
@@ -65,7 +65,7 @@ def test_run_is_over_only_after_readings_that_do_not_list_it(
 def test_run_that_was_listed_is_over_after_two_readings_without_it() -> None:
     departures = Departures()
 
-    found = [departures.over(["a"], ["a"] if reading < 3 else [], reading) for reading in (1, 2, 3, 3, 4)]
+    found = [departures.over(["a"], [digest_of("a")] if reading < 3 else [], reading) for reading in (1, 2, 3, 3, 4)]
 
     assert found == [[], [], [], [], ["a"]]
 
@@ -73,25 +73,30 @@ def test_run_that_was_listed_is_over_after_two_readings_without_it() -> None:
 def test_run_that_connects_before_it_is_listed_is_not_over() -> None:
     departures = Departures()
 
-    found = [departures.over(["a"], ["a"] if reading > 2 else [], reading) for reading in (1, 2, 3, 4)]
+    found = [departures.over(["a"], [digest_of("a")] if reading > 2 else [], reading) for reading in (1, 2, 3, 4)]
 
     assert found == [[], [], [], []]
 
 
 @given(st.integers(1, 50), st.integers(0, 100), st.integers(1, 8))
 def test_runs_without_a_share_have_equal_parts_of_twice_the_threads(runs: int, workers: int, threads: int) -> None:
-    instructions = Instructions((("", Bounds(0, workers, threads)),), tuple(LiveRun(str(n), n) for n in range(runs)))
+    live = tuple(LiveRun.of(str(n), n) for n in range(runs))
+    part = max(2 * workers * threads // runs, 1)
 
-    found = shares_of(instructions)
+    found = shares_of(Instructions((("", Bounds(0, workers, threads)),), live))
 
-    assert {bound for _, bound in found.values()} == {max(2 * workers * threads // runs, 1)}
-    assert [priority for priority, _ in found.values()] == list(range(runs))
+    assert found == (part, {run.digest: (run.priority, part) for run in live[1:]})
 
 
 def test_run_with_a_share_has_that() -> None:
-    instructions = Instructions((("", Bounds(0, 10, 4)),), (LiveRun("a", 0, 3), LiveRun("b")))
+    instructions = Instructions((("", Bounds(0, 10, 4)),), (LiveRun.of("a", 0, 3), LiveRun.of("b")))
 
-    assert shares_of(instructions) == {"a": (0, 3), "b": (0, 40)}
+    assert shares_of(instructions) == (40, {digest_of("a"): (0, 3)})
+
+
+@given(st.text())
+def test_scheduler_finds_a_run_by_the_digest_in_the_instructions(uid: str) -> None:
+    assert runs_side._digest_of(uid) == digest_of(uid)
 
 
 def test_groups_have_the_names_of_their_workers() -> None:

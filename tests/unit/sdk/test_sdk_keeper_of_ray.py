@@ -54,7 +54,7 @@ class FakeHead:
 class FakeHeartbeat:
     """A heartbeat that lists one run, and reads the Lease before each look."""
 
-    instructions = Instructions(runs=(LiveRun("live"),))
+    instructions = Instructions(runs=(LiveRun.of("live"),))
     reading = 0
 
     def publish(self, demand: Any) -> None:

@@ -1,4 +1,4 @@
-"""What a run on a shared cluster can use before the keeper has read that it is listed, and after that."""
+"""What a run on a shared cluster can use before the keeper has looked, and after that."""
 
 from __future__ import annotations
 
@@ -9,40 +9,46 @@ from typing import Any
 import pytest
 
 from flowcluster.runners.sharing import Share
+from flowcluster_api.keeper import digest_of
 from flowcluster_api.tags import RAY_SHARES
 
-LISTED, NEW = "uid-listed", "uid-new"
+OWN, OTHER = "uid-own", "uid-other"
+LEFT = {"part": 5, "own": {digest_of(OWN): [7, 3]}}
 
 
 @pytest.mark.parametrize(
-    ("run", "threads", "share"), [(LISTED, (4, 4), (7, 3)), (NEW, (4, 4), (0, 16)), (NEW, (), (0, 2))]
+    ("run", "part", "threads", "share"),
+    [
+        (OWN, 5, (4, 4), (7, 3)),
+        (OTHER, 5, (4, 4), (0, 5)),
+        (OTHER, None, (4, 4), (0, 16)),
+        (OTHER, None, (), (0, 2)),
+    ],
+    ids=["share of its own", "equal part", "no look yet", "no worker"],
 )
-def test_run_on_dask_has_a_bound_before_it_is_listed(run: str, threads: tuple[int, ...], share: Any) -> None:
+def test_run_on_dask_has_a_bound(run: str, part: int | None, threads: tuple[int, ...], share: Any) -> None:
     pytest.importorskip("distributed")
     from flowcluster.agent.runs_side import RunsPlugin
 
     plugin = RunsPlugin("-run-", 4)
-    plugin.shares = {LISTED: (7, 3)}
+    plugin.part, plugin.own = part, {digest_of(OWN): (7, 3)} if part is not None else {}
     plugin.scheduler = SimpleNamespace(workers={n: SimpleNamespace(nthreads=count) for n, count in enumerate(threads)})
 
     assert plugin.share_of(run) == share
 
 
 @pytest.mark.parametrize(
-    ("run", "left", "cpus", "share"),
+    ("run", "left", "share"),
     [
-        (None, {LISTED: (7, 3)}, 8, Share()),
-        (LISTED, {LISTED: (7, 3)}, 8, Share(7, 3)),
-        (NEW, {LISTED: (7, 3)}, 8, Share(0, 16)),
-        (NEW, {}, 0, Share(0, 2)),
-        (NEW, None, 8, Share()),
+        (None, LEFT, Share()),
+        (OWN, LEFT, Share(7, 3)),
+        (OTHER, LEFT, Share(0, 5)),
+        (OTHER, None, Share()),
     ],
-    ids=["not shared", "listed", "new", "no worker", "no keeper"],
+    ids=["not shared", "share of its own", "equal part", "no keeper"],
 )
-def test_run_on_ray_has_a_bound_before_it_is_listed(
-    monkeypatch: pytest.MonkeyPatch, run: str | None, left: Any, cpus: int, share: Share
-) -> None:
-    ray = pytest.importorskip("ray")
+def test_run_on_ray_has_a_bound(monkeypatch: pytest.MonkeyPatch, run: str | None, left: Any, share: Share) -> None:
+    pytest.importorskip("ray")
     from ray.experimental import internal_kv
 
     from flowcluster.runners.ray_shares import share_of
@@ -52,6 +58,5 @@ def test_run_on_ray_has_a_bound_before_it_is_listed(
         return None if left is None else json.dumps(left).encode()
 
     monkeypatch.setattr(internal_kv, "_internal_kv_get", read)
-    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": float(cpus)} if cpus else {})
 
     assert share_of(run) == share

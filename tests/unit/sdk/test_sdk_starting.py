@@ -6,10 +6,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from kubernetes import client
 
 from flowcluster.clusters import child_requests, starting
 from flowcluster.clusters.child_requests import ChildRequests
-from flowcluster.errors import ClusterNotStarted
+from flowcluster.errors import ClusterNotStarted, KubernetesError
 from flowcluster_api import child_runs, driver
 from tests.support.fake_api.patches import merged, stepped
 
@@ -90,6 +91,22 @@ def test_program_without_an_operator_fails_within_the_start_deadline(clock: Cloc
 
     assert raised.value.reason == "Unnoticed"
     assert clock.now <= min(start_deadline, starting.UNNOTICED_SECONDS) + starting.LONGEST_WAIT
+
+
+class Revoking(Operator):
+    """A run that the program cannot read from some second on: the right to a child run ends with it."""
+
+    def get(self, name: str) -> dict[str, Any]:
+        if self.is_back:
+            raise KubernetesError("forbidden") from client.ApiException(status=403)
+        return {"metadata": {"name": name}, "status": {"phase": "Starting", "reason": "Waiting", "message": "waiting"}}
+
+
+def test_program_whose_right_to_read_the_run_ends_is_sent_to_its_status(clock: Clock) -> None:
+    with pytest.raises(ClusterNotStarted, match=r"FlowRun run can no longer be read.*kubectl describe flowrun run"):
+        wait(clock, Revoking(clock, 20))
+
+    assert 20 + starting.REVOKED_SECONDS <= clock.now <= 20 + starting.REVOKED_SECONDS + 2 * starting.LONGEST_WAIT
 
 
 def test_driver_gets_its_child_run_when_the_operator_was_away_for_five_minutes(clock: Clock) -> None:

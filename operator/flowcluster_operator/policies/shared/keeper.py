@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from flowcluster_api import conditions as c
 from flowcluster_api import handover, names
-from flowcluster_api.keeper import SILENT_SECONDS, Bounds, Instructions, LiveRun, patch, read
+from flowcluster_api.keeper import SILENT_SECONDS, Bounds, LiveRun, listable, patch, read
 from flowcluster_api.lease import Demand
 from flowcluster_api.v1alpha1 import Workers
 from flowcluster_operator.model import Amend, Scale
@@ -96,8 +96,9 @@ def instructing(seen: SharedObserved, parts: list[WorkerPart]) -> Amend | None:
     if lease is None or "deletionTimestamp" in lease["metadata"]:
         return None
     groups = tuple((part.name, _bounds(part)) for part in parts)
-    runs = tuple(LiveRun(user.uid, user.priority, user.threads) for user in seen.users)
-    wanted, known = Instructions(groups, runs), read(lease)
+    runs = [LiveRun.of(user.uid, user.priority, user.threads) for user in seen.users]
+    known = read(lease)
+    wanted = listable(groups, runs, known.digests if known is not None else ())
     is_known = known is not None and known.to_json() == wanted.to_json()
     annotations = {} if is_known else dict(patch(wanted)["metadata"]["annotations"])
     requests = handover.text_of(seen.requests)

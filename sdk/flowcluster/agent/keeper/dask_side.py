@@ -88,8 +88,8 @@ class DaskSide:
         self._heartbeat.publish(Demand(demand.get("", 0), tuple(seen["retired"]), further))
 
     async def _clean_up(self, scheduler: Any, instructions: Instructions, reading: int) -> None:
-        present = await getattr(scheduler, f"{runs_side.NAME}-look")(shares=shares_of(instructions))
-        if over := self._departures.over(present, [run.uid for run in instructions.runs], reading):
+        present = await getattr(scheduler, f"{runs_side.NAME}-look")(**shares_of(instructions)._asdict())
+        if over := self._departures.over(present, instructions.digests, reading):
             logger.info("Releasing what is left of runs that are over: %s", ", ".join(over))
             await getattr(scheduler, f"{runs_side.NAME}-release")(runs=over)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from flowcluster_api.keeper import digest_of
+
 #: Readings of the instructions, one after the other, that must not list a run.
 READINGS = 2
 
@@ -16,6 +18,7 @@ class Departures:
     """
 
     def __init__(self) -> None:
+        #: By digest of a run, the last reading that listed it, or the first one after it was seen.
         self._last: dict[str, int] = {}
 
     def over(self, present: Collection[str], listed: Collection[str], reading: int) -> list[str]:
@@ -23,9 +26,10 @@ class Departures:
 
         Args:
             present: UIDs of the runs that have something on the cluster.
-            listed: UIDs of the runs in the instructions.
+            listed: digests of the runs in the instructions.
             reading: the number of the reading that `listed` is from; each reading has a larger one.
         """
-        unlisted = {uid: self._last.get(uid, reading) for uid in present if uid not in listed}
+        by_digest = {digest_of(uid): uid for uid in present}
+        unlisted = {digest: self._last.get(digest, reading) for digest in by_digest if digest not in listed}
         self._last = unlisted | dict.fromkeys(listed, reading)
-        return sorted(uid for uid, last in unlisted.items() if reading - last >= READINGS)
+        return sorted(by_digest[digest] for digest, last in unlisted.items() if reading - last >= READINGS)

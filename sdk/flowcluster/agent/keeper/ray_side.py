@@ -91,7 +91,7 @@ class RaySide:
         self._heartbeat.publish(Demand(0))
         await self._inform(head, instructions)
         held = await head.held()
-        if over := self._departures.over(held, [run.uid for run in instructions.runs], reading):
+        if over := self._departures.over(held, instructions.digests, reading):
             logger.info("Releasing what is left of runs that are over: %s", ", ".join(over))
             for uid in over:
                 await head.release(uid, held[uid])
@@ -102,7 +102,7 @@ class RaySide:
 
     async def _inform(self, head: Head, instructions: Instructions) -> None:
         """Leave at the head what each run can use, for the runs."""
-        text = json.dumps(shares_of(instructions), sort_keys=True)
+        text = json.dumps(shares_of(instructions)._asdict(), sort_keys=True)
         if text != self._told:
             await head.put(tags.RAY_SHARES, text.encode())
             self._told = text

@@ -31,8 +31,8 @@ class Sealer:
     def answers(self, lease: Mapping[str, Any]) -> str | None:
         """Return the text of the annotation with the answers; None where no request is in the Lease."""
         instructions = keeper.read(lease)
-        listed = {run.uid for run in instructions.runs} if instructions is not None else set()
-        requests = [request for request in handover.requests_in(lease) if request.run in listed]
+        listed = instructions.digests if instructions is not None else frozenset()
+        requests = [request for request in handover.requests_in(lease) if keeper.digest_of(request.run) in listed]
         self._sealed = {request: answer for request, answer in self._sealed.items() if request in requests}
         return handover.text_of([self._answer(request) for request in requests])
 

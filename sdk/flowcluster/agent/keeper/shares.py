@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from flowcluster_api.keeper import SPARE, Instructions
 
 
-def shares_of(instructions: Instructions) -> dict[str, tuple[int, int | None]]:
-    """Return priority and bound on tasks in flight for each run, by UID.
+class Shares(NamedTuple):
+    """What runs can use.
 
-    A run without a share of its own gets an equal part of the largest number of threads that the cluster can have.
+    Attributes:
+        part: tasks in flight of a run without a share of its own: an equal part of the largest number of threads that
+            the cluster can have.
+        own: by digest, priority and bound on tasks in flight of the runs that have another priority than 0, or a share.
+            There can be thousands of runs, and most have neither.
     """
+
+    part: int
+    own: dict[str, tuple[int, int]]
+
+
+def shares_of(instructions: Instructions) -> Shares:
+    """Return what the runs in the instructions can use."""
     threads = sum(bounds.maximum * bounds.threads for _, bounds in instructions.groups)
     part = max(SPARE * threads // max(len(instructions.runs), 1), 1)
-    return {run.uid: (run.priority, part if run.threads is None else run.threads) for run in instructions.runs}
+    own = {run.digest: (run.priority, run.threads or part) for run in instructions.runs if run.priority or run.threads}
+    return Shares(part, own)
