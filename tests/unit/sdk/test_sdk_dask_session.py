@@ -13,7 +13,7 @@ pytest.importorskip("distributed")
 @pytest.fixture
 def session(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A session whose cluster is there, without a connection to it."""
-    from flowcluster.runners.dask_session import DaskSession
+    from flowcluster.runners.dask.session import DaskSession
 
     monkeypatch.setattr(DaskSession, "lost", lambda _: None)
     made = object.__new__(DaskSession)
@@ -24,7 +24,7 @@ def session(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def submission_in(session: Any, ends: list[Any], has_begun: bool) -> Any:
-    from flowcluster.runners.dask_result import DaskResult
+    from flowcluster.runners.dask.result import DaskResult
 
     result = DaskResult(session, "run-0", "key-0-abc")
     result.future = SimpleNamespace(cancelled=lambda: True)

@@ -9,7 +9,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from flowcluster import guarding
-from flowcluster.runners.dask_plugin import ID_LENGTH, NAME
+from flowcluster.runners.dask.plugin import ID_LENGTH, NAME
 
 logger = logging.getLogger("flowcluster.task_runner.dask")
 

@@ -6,8 +6,8 @@ import threading
 import weakref
 from typing import Any
 
-from flowcluster.runners.dask_result import DaskResult
-from flowcluster.runners.dask_worker import opened
+from flowcluster.runners.dask.result import DaskResult
+from flowcluster.runners.dask.worker import opened
 from flowcluster.runners.failure import lost_with
 
 # Results up to the first size are fetched together with one that is asked for, up to the second in total.

@@ -13,8 +13,8 @@ from typing import Any
 import distributed
 
 from flowcluster.runners.base import TaskRunner
-from flowcluster.runners.dask import DaskTaskRunner
-from flowcluster.runners.dask_session import DaskSession
+from flowcluster.runners.dask.runner import DaskTaskRunner
+from flowcluster.runners.dask.session import DaskSession
 
 
 class NestedDaskRunner(DaskTaskRunner):

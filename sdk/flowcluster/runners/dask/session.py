@@ -15,14 +15,14 @@ import distributed
 from flowcluster import guarding, logs, states, texts
 from flowcluster.errors import ClusterLost
 from flowcluster.runners.base import TaskCall, TaskRunner
-from flowcluster.runners.dask_codes import Codes
-from flowcluster.runners.dask_fetching import Fetching
-from flowcluster.runners.dask_news import News
-from flowcluster.runners.dask_outcomes import LOSSES, of_news
-from flowcluster.runners.dask_plugin import ID_LENGTH, ID_MARK
-from flowcluster.runners.dask_registration import close_session, open_session
-from flowcluster.runners.dask_result import DaskResult, Submission
-from flowcluster.runners.dask_sending import Sending
+from flowcluster.runners.dask.codes import Codes
+from flowcluster.runners.dask.fetching import Fetching
+from flowcluster.runners.dask.news import News
+from flowcluster.runners.dask.outcomes import LOSSES, of_news
+from flowcluster.runners.dask.plugin import ID_LENGTH, ID_MARK
+from flowcluster.runners.dask.registration import close_session, open_session
+from flowcluster.runners.dask.result import DaskResult, Submission
+from flowcluster.runners.dask.sending import Sending
 from flowcluster.runners.failure import TaskFailure, left_behind, lost_with
 from flowcluster.runners.sharing import Share
 from flowcluster.states import State

@@ -8,7 +8,7 @@ from typing import Any
 
 from flowcluster import context
 from flowcluster.errors import NoFlowRunError
-from flowcluster.runners.dask import DaskTaskRunner
+from flowcluster.runners.dask.runner import DaskTaskRunner
 
 
 @contextmanager

@@ -10,9 +10,9 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 
 from flowcluster import pickling, states
 from flowcluster.errors import ClusterUnreachable
-from flowcluster.runners import dask_plugin, dask_worker_plugin
-from flowcluster.runners.dask_plugin import NAME, SchedulerSide
-from flowcluster.runners.dask_worker_plugin import WorkerSide
+from flowcluster.runners.dask import plugin, worker_plugin
+from flowcluster.runners.dask.plugin import NAME, SchedulerSide
+from flowcluster.runners.dask.worker_plugin import WorkerSide
 from flowcluster.runners.sharing import Share
 
 
@@ -28,8 +28,8 @@ class _Shipped(SchedulerPlugin):  # type: ignore[misc] # distributed is not type
 
 @functools.cache
 def _scheduler_side() -> bytes:
-    worker_side = pickling.dumps_by_value(WorkerSide(), dask_worker_plugin)
-    return pickling.dumps_by_value(SchedulerSide(worker_side), dask_plugin)
+    worker_side = pickling.dumps_by_value(WorkerSide(), worker_plugin)
+    return pickling.dumps_by_value(SchedulerSide(worker_side), plugin)
 
 
 def open_session(client: Any, session: str, is_first: bool, run: str | None) -> Share:

@@ -13,7 +13,7 @@ from flowcluster.project import finding
 from flowcluster.project.shared import Reference
 from flowcluster.runners.arguments import dump_code
 from flowcluster.runners.base import SharedPart, TaskCall, TaskRunner
-from flowcluster.runners.dask_registration import keep_code
+from flowcluster.runners.dask.registration import keep_code
 
 
 class Codes:

@@ -22,9 +22,9 @@ from flowcluster.states import State
 
 if TYPE_CHECKING:
     from flowcluster.clusters.temporary import ClusterClass
-    from flowcluster.runners.dask_load import DaskLoad
-    from flowcluster.runners.dask_result import DaskResult
-    from flowcluster.runners.dask_session import DaskSession
+    from flowcluster.runners.dask.load import DaskLoad
+    from flowcluster.runners.dask.result import DaskResult
+    from flowcluster.runners.dask.session import DaskSession
 
 logger = logging.getLogger("flowcluster.task_runner.dask")
 
@@ -111,10 +111,10 @@ class DaskTaskRunner(TaskRunner):
         from flowcluster.clusters.address import for_client, timeout_seconds, wait_for
         from flowcluster.clusters.main_guard import require_guard, starts_local_processes
         from flowcluster.clusters.temporary import find_class, is_async_only, temporary_cluster
-        from flowcluster.runners.dask_load import DaskLoad
-        from flowcluster.runners.dask_nested import on_worker
-        from flowcluster.runners.dask_report import reported
-        from flowcluster.runners.dask_session import DaskSession
+        from flowcluster.runners.dask.load import DaskLoad
+        from flowcluster.runners.dask.nested import on_worker
+        from flowcluster.runners.dask.report import reported
+        from flowcluster.runners.dask.session import DaskSession
         from flowcluster_api.tags import dask_client_name
 
         with contextlib.ExitStack() as resources:

@@ -1,7 +1,7 @@
-"""What a Dask worker knows about task runs: it notifies the scheduler when one begins. See `dask_plugin`.
+"""What a Dask worker knows about task runs: it notifies the scheduler when one begins. See `plugin`.
 
 Instances travel by value, so that a worker needs no flowcluster for them. Hence only the standard library, distributed
-and values of `dask_plugin` are used here.
+and values of `plugin` are used here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from distributed import Status, Worker, threadpoolexecutor
 from distributed.diagnostics.plugin import WorkerPlugin
 from distributed.worker_state_machine import SecedeEvent
 
-from flowcluster.runners.dask_plugin import ID_LENGTH, ID_MARK, NAME
+from flowcluster.runners.dask.plugin import ID_LENGTH, ID_MARK, NAME
 
 #: Seconds for which a worker that closes waits until its pools have noticed that their processes have ended.
 _POOLS_END_SECONDS = 2.0

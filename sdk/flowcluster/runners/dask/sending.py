@@ -10,8 +10,8 @@ from typing import Any
 import dask
 from dask._task_spec import TaskRef
 
-from flowcluster.runners import dask_worker
-from flowcluster.runners.dask_result import Submission
+from flowcluster.runners.dask.result import Submission
+from flowcluster.runners.dask.worker import Sent, execute
 
 #: So many runs, and so many bytes of their arguments, are sent as one graph at most.
 _TOGETHER, _BYTES = 500, 1_000_000
@@ -83,7 +83,7 @@ class Sending:
         try:
             with dask.annotate(**submissions[0].annotations):
                 futures = self._client.map(
-                    dask_worker.execute,
+                    execute,
                     [one.code for one in submissions],
                     [one.call for one in submissions],
                     [_inputs(one) for one in submissions],
@@ -105,7 +105,7 @@ def _inputs(submission: Submission) -> list[Any]:
     submission.by_key = []
     for one in submission.upstream:
         if one.data is not None:
-            inputs.append(dask_worker.Sent(one.data))
+            inputs.append(Sent(one.data))
         else:
             submission.by_key.append((one, one.key))
             inputs.append(TaskRef(one.key))

@@ -18,7 +18,7 @@ from flowcluster import pickling, texts
 from flowcluster.context import RunInfo
 from flowcluster.runners import remote
 from flowcluster.runners.code_cache import CodeCache
-from flowcluster.runners.dask_plugin import NAME
+from flowcluster.runners.dask.plugin import NAME
 from flowcluster.runners.failure import NamedResult, TaskFailure, unsendable
 from flowcluster.waiting import occupying
 

@@ -12,7 +12,7 @@ from flowcluster.runners.failure import TaskFailure
 from flowcluster.states import Remote, State
 
 if TYPE_CHECKING:
-    from flowcluster.runners.dask_session import DaskSession
+    from flowcluster.runners.dask.session import DaskSession
 
 
 class DaskResult(Remote):
