@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flowcluster.runners import ray_connection
+from flowcluster.runners.ray import connection as ray_connection
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from flowcluster.errors import ClusterLost
-from flowcluster.runners.ray_connection import Connection, LossQuery
-from flowcluster.runners.ray_head import Watch
+from flowcluster.runners.ray.connection import Connection, LossQuery
+from flowcluster.runners.ray.head import Watch
 
 CAUSE = ClusterLost("the head's pod was removed")
 

@@ -45,7 +45,7 @@ def test_run_on_ray_has_a_bound_before_it_is_listed(
     ray = pytest.importorskip("ray")
     from ray.experimental import internal_kv
 
-    from flowcluster.runners.ray_shares import share_of
+    from flowcluster.runners.ray.shares import share_of
 
     def read(key: bytes, namespace: bytes) -> bytes | None:
         assert key == RAY_SHARES

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 from flowcluster.clusters import address as addresses
 from flowcluster.errors import ClusterLost
-from flowcluster.runners.ray_keeper import Keeper
-from flowcluster.runners.ray_prints import Prints
-from flowcluster.runners.ray_shares import tagged
-from flowcluster.runners.ray_worker import outbox
+from flowcluster.runners.ray.keeper import Keeper
+from flowcluster.runners.ray.prints import Prints
+from flowcluster.runners.ray.shares import tagged
+from flowcluster.runners.ray.worker import outbox
 from flowcluster_api.offers import Offers
 
 logger = logging.getLogger("flowcluster.task_runner.ray")

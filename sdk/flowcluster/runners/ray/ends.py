@@ -16,8 +16,8 @@ from queue import SimpleQueue
 from typing import Any
 
 from flowcluster import guarding
-from flowcluster.runners.ray_connection import Connection
-from flowcluster.runners.ray_result import RayResult
+from flowcluster.runners.ray.connection import Connection
+from flowcluster.runners.ray.result import RayResult
 
 logger = logging.getLogger("flowcluster.task_runner.ray")
 

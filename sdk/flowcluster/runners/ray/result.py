@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from flowcluster.context import RunInfo
 from flowcluster.runners.failure import TaskFailure
-from flowcluster.runners.ray_results import unpack
+from flowcluster.runners.ray.results import unpack
 from flowcluster.states import Remote, State
 
 if TYPE_CHECKING:
-    from flowcluster.runners.ray_session import RaySession
+    from flowcluster.runners.ray.session import RaySession
 
 
 class RayResult(Remote):

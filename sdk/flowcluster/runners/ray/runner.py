@@ -16,16 +16,16 @@ from flowcluster import context, extras
 from flowcluster.errors import ClusterError, ClusterLost
 from flowcluster.runners.base import TaskCall, TaskRunner
 from flowcluster.runners.losses import find_loss, known_loss
-from flowcluster.runners.ray_options import current
+from flowcluster.runners.ray.options import current
 from flowcluster.runners.users import run_uid
 from flowcluster.states import State
 from flowcluster_api.offers import Offers, told
 
 if TYPE_CHECKING:
     from flowcluster.clusters.temporary import ClusterClass
-    from flowcluster.runners.ray_connection import Connection
-    from flowcluster.runners.ray_result import RayResult
-    from flowcluster.runners.ray_session import RaySession
+    from flowcluster.runners.ray.connection import Connection
+    from flowcluster.runners.ray.result import RayResult
+    from flowcluster.runners.ray.session import RaySession
 
 
 class RayTaskRunner(TaskRunner):
@@ -103,8 +103,8 @@ class RayTaskRunner(TaskRunner):
         extras.required("ray", "ray", self.name)
         # Here, as it takes as long as Ray takes to be imported.
         from flowcluster.clusters.address import timeout_seconds
-        from flowcluster.runners.ray_connection import LossQuery, connect
-        from flowcluster.runners.ray_session import RaySession
+        from flowcluster.runners.ray.connection import LossQuery, connect
+        from flowcluster.runners.ray.session import RaySession
 
         with contextlib.ExitStack() as resources:
             address = self.address if self.cluster_class is None else self._made(self.cluster_class, resources)
@@ -119,7 +119,7 @@ class RayTaskRunner(TaskRunner):
     def _made(self, cluster_class: ClusterClass, resources: contextlib.ExitStack) -> str:
         """The address of a new cluster, which `resources` will close."""
         from flowcluster.clusters.temporary import temporary_cluster
-        from flowcluster.runners.ray_connection import current_address
+        from flowcluster.runners.ray.connection import current_address
 
         if (used := current_address()) is not None:
             raise ClusterError(

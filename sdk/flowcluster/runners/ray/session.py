@@ -11,18 +11,19 @@ from typing import Any
 
 from flowcluster import states
 from flowcluster.errors import ClusterLost
-from flowcluster.runners import arguments, ray_worker
+from flowcluster.runners import arguments
 from flowcluster.runners.base import TaskCall, TaskRunner
 from flowcluster.runners.failure import TaskFailure, left_behind, lost_with
-from flowcluster.runners.ray_connection import Connection
-from flowcluster.runners.ray_ends import Ends
-from flowcluster.runners.ray_functions import Functions
-from flowcluster.runners.ray_head import Watch
-from flowcluster.runners.ray_records import Inbox
-from flowcluster.runners.ray_result import RayResult
-from flowcluster.runners.ray_results import unpack
-from flowcluster.runners.ray_shares import share_of, topic_of
-from flowcluster.runners.ray_waiting import sessions
+from flowcluster.runners.ray import worker
+from flowcluster.runners.ray.connection import Connection
+from flowcluster.runners.ray.ends import Ends
+from flowcluster.runners.ray.functions import Functions
+from flowcluster.runners.ray.head import Watch
+from flowcluster.runners.ray.records import Inbox
+from flowcluster.runners.ray.result import RayResult
+from flowcluster.runners.ray.results import unpack
+from flowcluster.runners.ray.shares import share_of, topic_of
+from flowcluster.runners.ray.waiting import sessions
 from flowcluster.states import State
 
 logger = logging.getLogger("flowcluster.task_runner.ray")
@@ -80,7 +81,7 @@ class RaySession:
             if unmet := self._functions.unmet(prepared):
                 done(states.failed(unmet))
                 return None
-            data = ray_worker.dump_call(call.info, self.topic, arguments.dump(call))
+            data = worker.dump_call(call.info, self.topic, arguments.dump(call))
             result = RayResult(self, call.info, prepared.remote, data, call.upstream, call.started, done)
             self._send(result)
         return result
@@ -135,7 +136,7 @@ class RaySession:
             state = self._lost_state(result, data)
             result.crash = TaskFailure(result.name, state)
             return state
-        news = ray_worker.read(data)
+        news = worker.read(data)
         if news.records or news.batches:
             self._inbox.ended(self._key(result), news.batches, news.records)
         if news.printed and self.connection.prints:
@@ -146,7 +147,7 @@ class RaySession:
         return states.completed(result, name=news.name)
 
     def _key(self, result: RayResult) -> str:
-        return ray_worker.key(self.topic, result.name, result.info.attempt)
+        return worker.key(self.topic, result.name, result.info.attempt)
 
     def _lost_state(self, result: RayResult, error: Any) -> State:
         """Return the state of a run that ended for another reason than its function."""

@@ -8,11 +8,12 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from flowcluster.runners import ray_options, ray_worker
 from flowcluster.runners.arguments import dump_code
 from flowcluster.runners.base import SharedPart, TaskCall, TaskRunner
-from flowcluster.runners.ray_project import SentProject
-from flowcluster.runners.ray_records import Inbox
+from flowcluster.runners.ray import options as ray_options
+from flowcluster.runners.ray.project import SentProject
+from flowcluster.runners.ray.records import Inbox
+from flowcluster.runners.ray.worker import function_for
 from flowcluster_api.offers import Offers
 
 
@@ -90,7 +91,7 @@ class Functions:
                 call.shared.project = self._project.reference()
             call.shared.runner_on_worker = self._runner_on_worker
             code = dump_code(call)
-            self._codes[call.shared] = ray_worker.function_for(code, call.shared.spec.name)
+            self._codes[call.shared] = function_for(code, call.shared.spec.name)
         # Ray itself never repeats a run: nobody but the engine knows whether that may be done.
         make = ray.remote(**{**options, "num_returns": 2, "max_retries": 0})
         return Prepared(make(self._codes[call.shared]), options)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from flowcluster.runners.ray_session import RaySession
+    from flowcluster.runners.ray.session import RaySession
 
 #: The sessions that this process has open.
 sessions: weakref.WeakSet[RaySession] = weakref.WeakSet()

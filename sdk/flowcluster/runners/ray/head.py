@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable
 
 from flowcluster.errors import ClusterLost
-from flowcluster.runners.ray_connection import Connection
-from flowcluster.runners.ray_records import INTERVAL
+from flowcluster.runners.ray.connection import Connection
+from flowcluster.runners.ray.records import INTERVAL
 
 logger = logging.getLogger("flowcluster.task_runner.ray")
 

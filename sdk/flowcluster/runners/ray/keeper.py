@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from flowcluster.errors import ClusterUnreachable
-from flowcluster.runners.ray_channels import silence_closed_channels
-from flowcluster.runners.ray_prints import Prints
+from flowcluster.runners.ray.channels import silence_closed_channels
+from flowcluster.runners.ray.prints import Prints
 
 logger = logging.getLogger("flowcluster.task_runner.ray")
 

@@ -16,11 +16,12 @@ from typing import Any, NamedTuple
 
 from flowcluster import logs, texts
 from flowcluster.context import RunInfo
-from flowcluster.runners import ray_project, remote
+from flowcluster.runners import remote
 from flowcluster.runners.failure import NamedResult, TaskFailure, unsendable
-from flowcluster.runners.ray_records import Outbox
-from flowcluster.runners.ray_results import pack, unpack
-from flowcluster.runners.ray_waiting import place
+from flowcluster.runners.ray import project
+from flowcluster.runners.ray.records import Outbox
+from flowcluster.runners.ray.results import pack, unpack
+from flowcluster.runners.ray.waiting import place
 from flowcluster.waiting import occupying
 
 #: Results up to this size, in bytes when packed, go to the driver with the news.
@@ -110,7 +111,7 @@ def _result(code: bytes, info: RunInfo, arguments: bytes, upstream: tuple[Any, .
     # A worker executes one task after the other in one thread: what one sets must not reach the next.
     context = contextvars.copy_context()
     left: tuple[Any, str | None]
-    left = context.run(remote.carry_out, code, info, arguments, inputs, _forwarding, ray_project.fetch, leave)
+    left = context.run(remote.carry_out, code, info, arguments, inputs, _forwarding, project.fetch, leave)
     return left
 
 
