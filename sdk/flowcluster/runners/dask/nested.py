@@ -13,11 +13,11 @@ from typing import Any
 import distributed
 
 from flowcluster.runners.base import TaskRunner
-from flowcluster.runners.dask.runner import DaskTaskRunner
 from flowcluster.runners.dask.session import DaskSession
+from flowcluster.runners.dask.session_runner import SessionRunner
 
 
-class NestedDaskRunner(DaskTaskRunner):
+class NestedDaskRunner(SessionRunner):
     """Sends to the cluster that the worker belongs to, through the worker's own client.
 
     Args:
@@ -27,7 +27,6 @@ class NestedDaskRunner(DaskTaskRunner):
     _worker: Any = None
 
     def __init__(self, run: str | None = None) -> None:
-        super().__init__()
         self.run = run
 
     def open(self) -> None:

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from flowcluster.runners import arguments
 from flowcluster.runners.base import TaskCall
 from flowcluster.runners.failure import TaskFailure
 from flowcluster.states import Remote, State
 
-if TYPE_CHECKING:
-    from flowcluster.runners.dask.session import DaskSession
+
+class ResultOwner(Protocol):
+    """The session that submitted a task run. It is a protocol, as sessions make results."""
+
+    def fetch(self, result: DaskResult) -> None:
+        """Fetch the result, and give it to `DaskResult.keep`. Raises `ResultGone` when the cluster has lost it."""
+
+    def cancel(self, result: DaskResult) -> None:
+        """Cancel the task run."""
 
 
 class DaskResult(Remote):
@@ -44,7 +51,7 @@ class DaskResult(Remote):
         "worker",
     )
 
-    def __init__(self, session: DaskSession, name: str, key: str) -> None:
+    def __init__(self, session: ResultOwner, name: str, key: str) -> None:
         self.session = session
         self.name = name
         self.key = key

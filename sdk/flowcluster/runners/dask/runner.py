@@ -10,21 +10,18 @@ import contextlib
 import functools
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from flowcluster import context, extras
 from flowcluster.errors import ClusterLost, ClusterUnreachable
-from flowcluster.runners.base import TaskCall, TaskRunner
+from flowcluster.runners.dask.session_runner import SessionRunner
 from flowcluster.runners.losses import find_loss, known_loss
 from flowcluster.runners.users import run_uid
-from flowcluster.states import State
 
 if TYPE_CHECKING:
     from flowcluster.clusters.temporary import ClusterClass
     from flowcluster.runners.dask.load import DaskLoad
-    from flowcluster.runners.dask.result import DaskResult
-    from flowcluster.runners.dask.session import DaskSession
 
 logger = logging.getLogger("flowcluster.task_runner.dask")
 
@@ -35,7 +32,7 @@ CLOSE_TIMEOUT = 5.0
 DEFAULT_CLASS = "distributed.LocalCluster"
 
 
-class DaskTaskRunner(TaskRunner):
+class DaskTaskRunner(SessionRunner):
     """Executes submitted tasks on a Dask cluster.
 
     Args:
@@ -54,15 +51,9 @@ class DaskTaskRunner(TaskRunner):
     about a new cluster.
     """
 
-    concurrency: ClassVar[str] = "in parallel"
-
     _resources: contextlib.ExitStack | None = None
-    _session: DaskSession | None = None
     _load: DaskLoad | None = None
     _cluster: Any = None
-
-    #: A scheduler keeps some kilobytes for each run that it knows of.
-    max_in_flight: ClassVar[int | None] = 10_000
 
     def __init__(
         self,
@@ -172,38 +163,10 @@ class DaskTaskRunner(TaskRunner):
             "versions of Dask on both sides, and TLS."
         )
 
-    def bound(self, changed: Callable[[int | None], None]) -> int | None:
-        """The share of the run on a shared cluster, or `max_in_flight`."""
-        session = self._opened
-        session.share_changed = lambda: changed(session.share.bound(self.max_in_flight))
-        return session.share.bound(self.max_in_flight)
-
-    def submit(self, call: TaskCall, done: Callable[[State], None]) -> DaskResult:
-        """Send `call` to the scheduler. Annotations made with ``dask.annotate`` hold for it."""
-        return self._opened.submit(call, done)
-
-    def chains(self, handle: Any) -> bool:
-        """Whether the scheduler of this run knows the future behind `handle`."""
-        return self._session is not None and getattr(handle, "session", None) is self._session
-
-    def cancel(self, handle: DaskResult) -> None:
-        """Take the run back; one that has begun goes on, and nobody waits for it."""
-        handle.session.cancel(handle)
-
-    def retries(self) -> int:
-        """The annotation ``retries``."""
-        import dask
-
-        return int(dask.get_annotations().get("retries") or 0)
-
     def workers(self) -> int | None:
         """Workers that are connected to the scheduler, as of a moment ago."""
         load = self._load
         return load.workers if load else None
-
-    def trouble(self) -> ClusterLost | None:
-        """That the cluster went away, if it did."""
-        return self._session.lost() if self._session else None
 
     def _known_loss(self) -> ClusterLost | None:
         return known_loss(self._cluster)
@@ -226,12 +189,6 @@ class DaskTaskRunner(TaskRunner):
                 session.close(cancel)
         super().close(cancel)
         self._cluster = self.activity = None
-
-    @property
-    def _opened(self) -> DaskSession:
-        if self._session is None:
-            raise RuntimeError(f"The task runner {self.name} has not been started.")
-        return self._session
 
     def __repr__(self) -> str:
         if self.address:

@@ -16,8 +16,8 @@ from flowcluster.clusters import address as addresses
 from flowcluster.errors import ClusterLost
 from flowcluster.runners.ray.keeper import Keeper
 from flowcluster.runners.ray.prints import Prints
+from flowcluster.runners.ray.records import outbox
 from flowcluster.runners.ray.shares import tagged
-from flowcluster.runners.ray.worker import outbox
 from flowcluster_api.offers import Offers
 
 logger = logging.getLogger("flowcluster.task_runner.ray")

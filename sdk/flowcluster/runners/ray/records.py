@@ -95,6 +95,10 @@ class Outbox:
         return True
 
 
+#: The records of this process, if it is a worker.
+outbox = Outbox()
+
+
 class Inbox:
     """In the driver: shows the records of a flow run's task runs, in order for each of them.
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from flowcluster.context import RunInfo
 from flowcluster.runners.failure import TaskFailure
 from flowcluster.runners.ray.results import unpack
 from flowcluster.states import Remote, State
 
-if TYPE_CHECKING:
-    from flowcluster.runners.ray.session import RaySession
+
+class ResultOwner(Protocol):
+    """The session that submitted a task run. It is a protocol, as sessions make results."""
+
+    def fetch(self, result: RayResult) -> Any:
+        """Return the value of the result. Raises `ResultGone` when the cluster has lost it."""
 
 
 class RayResult(Remote):
@@ -52,7 +56,7 @@ class RayResult(Remote):
 
     def __init__(
         self,
-        session: RaySession,
+        session: ResultOwner,
         info: RunInfo,
         function: Any,
         call: bytes,

@@ -10,13 +10,18 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from flowcluster.runners.ray.session import RaySession
+
+class ExpectingSession(Protocol):
+    """A session that has submitted task runs."""
+
+    def expected(self, limit: int) -> list[Any]:
+        """Return references to at most `limit` objects that appear when one of its runs ends."""
+
 
 #: The sessions that this process has open.
-sessions: weakref.WeakSet[RaySession] = weakref.WeakSet()
+sessions: weakref.WeakSet[ExpectingSession] = weakref.WeakSet()
 
 #: Objects that are waited for at a time, and seconds after which others are looked for.
 _OBJECTS, _INTERVAL = 256, 0.5

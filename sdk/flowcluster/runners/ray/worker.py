@@ -19,7 +19,7 @@ from flowcluster.context import RunInfo
 from flowcluster.runners import remote
 from flowcluster.runners.failure import NamedResult, TaskFailure, unsendable
 from flowcluster.runners.ray import project
-from flowcluster.runners.ray.records import Outbox
+from flowcluster.runners.ray.records import outbox
 from flowcluster.runners.ray.results import pack, unpack
 from flowcluster.runners.ray.waiting import place
 from flowcluster.waiting import occupying
@@ -125,10 +125,6 @@ def _packed(info: RunInfo, result: Any) -> tuple[Any, str | None]:
         return pack(result), name
     except BaseException as error:
         return unsendable(info.name, result, error), None
-
-
-#: Of this process, if it is a worker's.
-outbox = Outbox()
 
 
 @functools.cache
