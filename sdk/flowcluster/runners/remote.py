@@ -13,10 +13,10 @@ import pickle
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from flowcluster import child_processes, context, logs, prints, states
+from flowcluster import child_processes, context, logs, prints, states, task_pickles
 from flowcluster.context import RunInfo
 from flowcluster.nesting import Slot, replace
-from flowcluster.project import modules, plain_pickles
+from flowcluster.project import modules
 from flowcluster.project.shared import Reference, public
 from flowcluster.runners.code_cache import CodeCache
 from flowcluster.runners.failure import NamedResult, TaskFailure
@@ -69,7 +69,7 @@ def carry_out(
         try:
             loading = _codes(code)
             project.enter_context(modules.using(loading.reference, fetch))
-            plain_pickles.install()
+            task_pickles.install()
         except BaseException as error:
             return left(not_loaded(info, error))
         return left(_carry_out(loading, info, arguments, upstream, forwarding))

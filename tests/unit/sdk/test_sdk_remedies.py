@@ -202,11 +202,11 @@ def test_what_a_function_uses_and_cannot_travel_is_found(
 ) -> None:
     import cloudpickle
 
-    from flowcluster import pickling
+    from flowcluster import by_value, pickling
     from flowcluster.project import modules
 
     monkeypatch.setattr(modules, "_names", frozenset())  # no earlier test has made this module a project's
-    monkeypatch.setattr(pickling, "scripts", {__name__})
+    monkeypatch.setattr(by_value, "scripts", {__name__})
     pickling.dumps(None)  # this module is registered from here on
     try:
         assert culprit(function) == text

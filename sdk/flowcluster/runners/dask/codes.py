@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from flowcluster import pickling
+from flowcluster import by_value
 from flowcluster.project import finding
 from flowcluster.project.shared import Reference
 from flowcluster.runners.arguments import dump_code
@@ -68,7 +68,7 @@ class Codes:
     def _reference(self) -> Reference | None:
         """How workers get the project, which is sent with the first task: all tasks of a session see the same."""
         if not self._is_project_sent:
-            if project := finding.here(pickling.scripts):
+            if project := finding.here(by_value.scripts):
                 place = f"project-{project.digest}-{self._session}"
                 keep_code(self._client, place, project.packed)
                 self._project = Reference(project.digest, place)

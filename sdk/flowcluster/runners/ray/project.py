@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from flowcluster import pickling
+from flowcluster import by_value
 from flowcluster.project import finding
 from flowcluster.project.shared import Reference
 
@@ -26,7 +26,7 @@ class SentProject:
     def reference(self) -> Reference | None:
         """How workers get the project; None if there is none. Raises ValueError if it is too large."""
         if not self._is_sent:
-            if project := finding.here(pickling.scripts):
+            if project := finding.here(by_value.scripts):
                 from ray.experimental import internal_kv
 
                 place = f"{self._topic}/{project.digest}"
