@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from flowcluster import guarding, logs, pickling, states
 from flowcluster.engine import flow_run
-from flowcluster.runners import arguments, remote
+from flowcluster.runners import arguments, worker_body
 from flowcluster.runners.base import SharedPart, TaskCall, TaskRunner
 from flowcluster.runners.concurrent import ConcurrentTaskRunner, Execution
 from flowcluster.runners.failure import NamedResult, TaskFailure, unsendable
@@ -79,7 +79,7 @@ class _RemoteExecution(Execution):
         self.started()
         # A worker has none of the context variables of the code that submits.
         result = contextvars.Context().run(
-            remote.carry_out, self.code, self.info, self.arguments, tuple, _no_forwarding, _no_fetch
+            worker_body.run_task, self.code, self.info, self.arguments, tuple, _no_forwarding, _no_fetch
         )
         self.done(_received(self.info.name, result))
 

@@ -28,7 +28,7 @@ def dump(call: TaskCall) -> bytes:
 
 
 def dump_code(call: TaskCall) -> bytes:
-    """Return what all runs of the task share, for `remote.carry_out`.
+    """Return what all runs of the task share, for `worker_body.run_task`.
 
     Raises TypeError with what the task's function uses that cannot be sent.
     """

@@ -16,7 +16,7 @@ from flowcluster.clusters.main_guard import starts_local_processes
 from flowcluster.context import RunInfo
 from flowcluster.engine.execution import execute
 from flowcluster.errors import ClusterNotStarted
-from flowcluster.runners import arguments, remote
+from flowcluster.runners import arguments, worker_body
 from flowcluster.runners.base import SharedPart, TaskCall
 from flowcluster.task_runners import DaskTaskRunner, RayTaskRunner
 from flowcluster.unpicklable import culprit
@@ -91,7 +91,7 @@ def test_module_that_a_worker_lacks_is_reported_with_what_to_do(used: Any, value
     call = TaskCall(execute, shared, "key", RunInfo("run-0"), values, {}, [], lambda: None)
     handler = logs.ForwardHandler(lambda *_: None)
 
-    failure = remote.carry_out(
+    failure = worker_body.run_task(
         arguments.dump_code(call), call.info, arguments.dump(call), tuple, lambda: handler, lambda place: b""
     )
 

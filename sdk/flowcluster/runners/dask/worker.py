@@ -14,9 +14,9 @@ from distributed.protocol import dask_serialize, serialize
 from distributed.utils import sync
 from distributed.worker import get_worker, thread_state
 
-from flowcluster import pickling, texts
+from flowcluster import logs, pickling, texts
 from flowcluster.context import RunInfo
-from flowcluster.runners import remote
+from flowcluster.runners import worker_body
 from flowcluster.runners.code_cache import CodeCache
 from flowcluster.runners.dask.plugin import NAME
 from flowcluster.runners.failure import NamedResult, TaskFailure, unsendable
@@ -53,12 +53,27 @@ def execute(code: str, call: bytes, upstream: list[Any]) -> Any:
         info = RunInfo(*parts)
         leave = functools.partial(_leave, worker, key, info)
         with occupying(_place):
-            return remote.execute(
-                _code(code), info, arguments, lambda: [_value(one) for one in upstream], _fetch, leave
+            return worker_body.run_task(
+                _code(code), info, arguments, lambda: [_value(one) for one in upstream], _forwarding, _fetch, leave
             )
     finally:
         if plugin is not None:
             plugin.has_run(key)
+
+
+@functools.cache
+def _forwarding() -> logs.ForwardHandler:
+    """Return the handler that sends log records of task runs to their drivers."""
+    first = get_worker()
+
+    def send(topic: str, data: dict[str, Any]) -> None:
+        try:
+            worker = get_worker()
+        except ValueError:  # a thread that the task started
+            worker = first
+        worker.log_event(topic, data)
+
+    return logs.ForwardHandler(send)
 
 
 def _value(given: Any) -> Any:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from flowcluster import logs, texts
 from flowcluster.context import RunInfo
-from flowcluster.runners import remote
+from flowcluster.runners import worker_body
 from flowcluster.runners.failure import NamedResult, TaskFailure, unsendable
 from flowcluster.runners.ray import project
 from flowcluster.runners.ray.records import outbox
@@ -111,7 +111,7 @@ def _result(code: bytes, info: RunInfo, arguments: bytes, upstream: tuple[Any, .
     # A worker executes one task after the other in one thread: what one sets must not reach the next.
     context = contextvars.copy_context()
     left: tuple[Any, str | None]
-    left = context.run(remote.carry_out, code, info, arguments, inputs, _forwarding, project.fetch, leave)
+    left = context.run(worker_body.run_task, code, info, arguments, inputs, _forwarding, project.fetch, leave)
     return left
 
 

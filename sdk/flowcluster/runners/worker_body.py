@@ -1,14 +1,13 @@
-"""The worker's side: executes one task run in a process that knows nothing of the flow.
+"""What all runners do on a worker: run one task in a process that does not have the flow.
 
-What travels there is the task's code (once, `arguments.dump_code`), the project's modules (once for a process), the
-arguments, and the results of upstream runs in place of the slots. What comes back is the bare result, so that it
-stays where it is until a run or the flow needs it, or a `TaskFailure`.
+The worker gets the task's code (once, `arguments.dump_code`), the project's modules (once for each process), the
+arguments, and the results of upstream runs in place of the slots. It returns the result without its state, so that the
+result stays on the worker until a run or the flow needs it, or it returns a `TaskFailure`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import pickle
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
@@ -23,45 +22,35 @@ from flowcluster.runners.failure import NamedResult, TaskFailure
 from flowcluster.states import State
 
 
-class _Upstream(Exception):
-    """Something among the inputs did not complete; its argument is the name of that run."""
+class _UpstreamFailed(Exception):
+    """An upstream run did not complete; the argument is the name of that run."""
 
 
-#: Gives the packed project of a place, on a worker.
+#: Returns the packed project that is at a place, on a worker.
 Fetch = Callable[[str], bytes]
 
 
-def execute(
-    code: bytes,
-    info: RunInfo,
-    arguments: bytes,
-    upstream: Callable[[], Sequence[Any]],
-    fetch: Fetch,
-    left: Callable[[Any], Any],
-) -> Any:
-    """Execute a task run on a Dask worker: what `carry_out` gives. Never raises."""
-    return carry_out(code, info, arguments, upstream, _forwarding, fetch, left)
-
-
-def carry_out(
+def run_task(
     code: bytes,
     info: RunInfo,
     arguments: bytes,
     upstream: Callable[[], Sequence[Any]],
     forwarding: Callable[[], logs.ForwardHandler],
     fetch: Fetch,
-    left: Callable[[Any], Any] = lambda result: result,
+    leave: Callable[[Any], Any] = lambda outcome: outcome,
 ) -> Any:
-    """Execute a task run: its result, as a `NamedResult` where it has a name, or a `TaskFailure`. Never raises.
+    """Run a task, and return what `leave` makes of its outcome. Never raises, unless `leave` does.
+
+    The outcome is the result, a `NamedResult` if the final state has a name of its own, or a `TaskFailure`.
 
     Args:
-        code: what `arguments.dump_code` gave.
+        code: what `arguments.dump_code` returned.
         info: which run it is.
         arguments: pickled.
-        upstream: gives the results of upstream runs; it is called where the project's modules can be imported.
-        forwarding: gives the handler that sends the run's log lines; the same one each time.
-        fetch: gives the packed project of a place.
-        left: called with the result, also where the project's modules can be imported; gives what is returned.
+        upstream: returns the results of upstream runs; it is called where the project's modules can be imported.
+        forwarding: returns the handler that sends the run's log lines; the same one each time.
+        fetch: returns the packed project that is at a place.
+        leave: called with the outcome, also where the project's modules can be imported.
     """
     prints.install()  # before a reference to `print` is loaded
     child_processes.prepare()
@@ -71,11 +60,11 @@ def carry_out(
             project.enter_context(modules.using(loading.reference, fetch))
             task_pickles.install()
         except BaseException as error:
-            return left(not_loaded(info, error))
-        return left(_carry_out(loading, info, arguments, upstream, forwarding))
+            return leave(not_loaded(info, error))
+        return leave(_run_loaded(loading, info, arguments, upstream, forwarding))
 
 
-def _carry_out(
+def _run_loaded(
     code: _Code,
     info: RunInfo,
     arguments: bytes,
@@ -85,16 +74,16 @@ def _carry_out(
     try:
         body, shared = code.loaded()
         args, kwargs = fill(pickle.loads(arguments), upstream())
-    except _Upstream as blocked:
-        return TaskFailure(info.name, states.upstream_not_ready(str(blocked)))
+    except _UpstreamFailed as failed:
+        return TaskFailure(info.name, states.upstream_not_ready(str(failed)))
     except BaseException as error:
         return not_loaded(info, error)
     if shared.topic is not None:
         logs.forward(forwarding(), shared.level, modules.also_as_loaded(shared.loggers))
     try:
-        state = _executed(shared.spec.is_async, body(shared, info, args, kwargs))
+        state = _run_body(shared.spec.is_async, body(shared, info, args, kwargs))
     except BaseException as error:
-        # Beside its function: `sys.exit` in an `asyncio.Task` that it started, for instance.
+        # Outside of the function, such as `sys.exit` in an `asyncio.Task` that the function started.
         state = states.crashed(f"Task run was broken off: {states.describe(error)}", error)
     if not state.is_completed():
         if shared.topic is not None and (remedy := _remedy(state.data)):
@@ -103,7 +92,7 @@ def _carry_out(
     return state.data if state.name == "Completed" else NamedResult(state.name, state.data)
 
 
-def _executed(is_async: bool, execution: Coroutine[Any, Any, State]) -> State:
+def _run_body(is_async: bool, execution: Coroutine[Any, Any, State]) -> State:
     if is_async:
         import asyncio
 
@@ -114,7 +103,7 @@ def _executed(is_async: bool, execution: Coroutine[Any, Any, State]) -> State:
 
 
 def not_loaded(info: RunInfo, error: BaseException) -> TaskFailure:
-    """What is left of a run whose code or arguments this process cannot make sense of."""
+    """Return the failure of a run whose code or arguments this process cannot load: `error` says why."""
     message = f"Task run could not be loaded on the worker: {states.describe(error)}"
     if remedy := _remedy(error):
         error.add_note(remedy)
@@ -123,7 +112,7 @@ def not_loaded(info: RunInfo, error: BaseException) -> TaskFailure:
 
 
 def _remedy(error: Any) -> str | None:
-    """What to do about an exception that says that the worker does not have a module; None for any other."""
+    """Return what to do about an exception because the worker does not have a module; None for any other one."""
     if type(error) is not ModuleNotFoundError or not error.name:
         return None
     return (
@@ -133,7 +122,11 @@ def _remedy(error: Any) -> str | None:
 
 
 def fill(arguments: Any, upstream: Sequence[Any]) -> Any:
-    """The arguments with results of upstream runs in their slots."""
+    """Return the arguments with results of upstream runs in their slots.
+
+    Raises:
+        _UpstreamFailed: a run did not complete, and its slot does not allow for that.
+    """
     if not upstream:
         return arguments
 
@@ -143,13 +136,13 @@ def fill(arguments: Any, upstream: Sequence[Any]) -> Any:
             return value
         if slot.allow_failure and value.type in states.FINAL:
             return value.state().exception()
-        raise _Upstream(value.run_name)
+        raise _UpstreamFailed(value.run_name)
 
     return replace(arguments, lambda leaf, allowed: result(leaf, allowed) if isinstance(leaf, Slot) else leaf)
 
 
 class _Code:
-    """A task's code on the way from bytes to objects, which takes two steps: the second needs the project's modules.
+    """A task's code, which is loaded in two steps, as the second one needs the project's modules.
 
     Attributes:
         reference: the project, and how to get it.
@@ -162,36 +155,19 @@ class _Code:
         self._loaded: Any = None
 
     def loaded(self) -> Any:
-        """Return what is executed, and what all runs of the task share. Raises what loading raises."""
+        """Return what runs the task, and what all runs of the task share. Raises what unpickling raises."""
         data = self._data
         if data is not None:
             body, shared = pickle.loads(data)
             if shared.process == context.PROCESS:
-                shared.topic = None  # the worker is a thread of the driver, whose log lines are at home here
+                shared.topic = None  # the worker is a thread of the driver, which logs the lines itself
             self._loaded = body, shared
-            self._data = None  # only now: another thread may be here, too
+            self._data = None  # only now: another thread can load it at the same time
         return self._loaded
 
 
 _codes = CodeCache(_Code, lambda code, _: len(code))
 
 
-# Functions of a project that is imported again are other ones.
+# A project that is imported again has other function objects.
 modules.on_drop.append(_codes.clear)
-
-
-@functools.cache
-def _forwarding() -> logs.ForwardHandler:
-    """The handler that sends records of task runs to their drivers."""
-    from distributed import get_worker
-
-    first = get_worker()
-
-    def send(topic: str, data: dict[str, Any]) -> None:
-        try:
-            worker = get_worker()
-        except ValueError:  # a thread that the task started
-            worker = first
-        worker.log_event(topic, data)
-
-    return logs.ForwardHandler(send)
