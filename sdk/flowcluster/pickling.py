@@ -71,18 +71,23 @@ class _Bounded:
         self.parts.append(bytes(data))
 
 
-def dumps_by_value(value: object, module: ModuleType) -> bytes:
-    """The value as bytes for ``pickle.loads`` in processes that cannot import `module`, where its class is defined."""
+def dumps_by_value(value: object, *modules: ModuleType) -> bytes:
+    """Return the value as bytes for ``pickle.loads`` in processes that cannot import `modules`.
+
+    What the value uses of these modules, such as its class, is sent with its code.
+    """
     import cloudpickle
 
     from flowcluster.cloud_pickler import CloudPickler
 
     with _by_value:
-        cloudpickle.register_pickle_by_value(module)
+        for module in modules:
+            cloudpickle.register_pickle_by_value(module)
         try:
             return CloudPickler.dumps(value)
         finally:
-            cloudpickle.unregister_pickle_by_value(module)
+            for module in modules:
+                cloudpickle.unregister_pickle_by_value(module)
 
 
 _by_value = threading.Lock()

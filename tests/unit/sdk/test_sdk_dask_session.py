@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from flowcluster.runners.dask import messages
+
 pytest.importorskip("distributed")
 
 
@@ -38,9 +40,9 @@ def test_begun_run_ends_with_the_news_of_its_worker_when_its_cancellation_arrive
     ends: list[Any] = []
     submission_in(session, ends, has_begun=True)
 
-    session._learn([["cancelled", "key-0-abc", "already forgotten"]])
+    session._handle([messages.Cancelled("key-0-abc", "already forgotten")])
     assert ends == []
-    session._learn([["worker lost", "key-0-abc", "tcp://127.0.0.1:1"]])
+    session._handle([messages.WorkerLost("key-0-abc", "tcp://127.0.0.1:1")])
 
     assert ["lost its worker" in str(state.message) for state in ends] == [True]
 
@@ -49,6 +51,6 @@ def test_run_that_another_client_cancelled_before_it_began_crashes(session: Any)
     ends: list[Any] = []
     submission_in(session, ends, has_begun=False)
 
-    session._learn([["cancelled", "key-0-abc", "already forgotten"]])
+    session._handle([messages.Cancelled("key-0-abc", "already forgotten")])
 
     assert [state.message for state in ends] == ["Task run was cancelled on the cluster by somebody else."]

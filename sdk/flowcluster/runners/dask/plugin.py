@@ -5,15 +5,30 @@ may have written a file or sent a letter. So the scheduler is told which keys ar
 it when one begins, and both are sent back at once how each ended.
 
 Instances travel by value: a scheduler or worker needs no flowcluster for them. Hence only the standard
-library and distributed are used here.
+library, distributed and `messages`, which travels with them, are used here.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any
 
 from distributed.diagnostics.plugin import SchedulerPlugin
+
+from flowcluster.runners.dask.messages import (
+    Erred,
+    Finished,
+    InputsLost,
+    NoSuchWorker,
+    PluginMessage,
+    RunOver,
+    ShareChanged,
+    Started,
+    TaskRunMessage,
+    WorkerLost,
+    to_list,
+)
 
 #: Name of both plugins and of everything that is sent for them. To be counted up when its meaning
 #: changes: flow runs of several versions may share a scheduler.
@@ -52,7 +67,7 @@ class SchedulerSide(SchedulerPlugin):  # type: ignore[misc] # distributed is not
         self.ended: dict[str, None] = {}  # ids of sessions whose run is over
         self.started: dict[str, str] = {}  # key of a run → the worker that executes it
         self.codes: dict[str, dict[str, bytes]] = {}  # a session's id → name and text of what its runs execute
-        self.news: dict[str, list[Any]] = {}
+        self.unsent: dict[str, list[PluginMessage]] = {}  # id of a session → its next messages
         scheduler.handlers[f"{NAME}-open"] = self.open_session
         scheduler.handlers[f"{NAME}-close"] = self.close_session
         scheduler.handlers[f"{NAME}-keep"] = self.keep
@@ -96,15 +111,14 @@ class SchedulerSide(SchedulerPlugin):  # type: ignore[misc] # distributed is not
             while len(self.ended) > _LIMIT:
                 del self.ended[next(iter(self.ended))]
             if (state := self.scheduler.clients.get(client)) is not None:
-                self.scheduler.client_send(client, {"op": NAME, "session": session, "news": [["over", ""]]})
+                self._send(session, [RunOver()])
                 self._cancel([ts.key for ts in state.wants_what if _session_of(ts.key) == session], client)
             self.close_session(session)
 
     def share_changed(self, run: str, share: Any) -> None:
         """Inform all sessions of a run what it can use from now on."""
         for session in [session for session, uid in self.runs.items() if uid == run]:
-            news = [["share", "", *share]]
-            self.scheduler.client_send(self.sessions[session], {"op": NAME, "session": session, "news": news})
+            self._send(session, [ShareChanged(*share)])
 
     def update_graph(self, scheduler: Any, *, client: str, keys: Any, **kwargs: Any) -> None:
         """Called by the scheduler when a client submits: what runs submit that are over is cancelled."""
@@ -155,7 +169,7 @@ class SchedulerSide(SchedulerPlugin):  # type: ignore[misc] # distributed is not
         if ts is None or ts.processing_on is None or ts.processing_on.address != worker:
             return False
         self.started[key] = worker
-        self._tell(key, ["started", key, worker])
+        self._report(Started(key, worker))
         return True
 
     def transition(self, key: Any, start: str, finish: str, *args: Any, **kwargs: Any) -> None:
@@ -170,7 +184,7 @@ class SchedulerSide(SchedulerPlugin):  # type: ignore[misc] # distributed is not
         elif finish == "erred":
             self._ended(key, ts)
             blame = ts.exception_blame or ts
-            self._tell(key, ["erred", key, blame.key, blame.exception])
+            self._report(Erred(key, blame.key, blame.exception))
         elif finish == "no-worker":
             self._check_resources(ts)
         elif start == "processing" and finish == "released":
@@ -186,7 +200,7 @@ class SchedulerSide(SchedulerPlugin):  # type: ignore[misc] # distributed is not
         for part in startstops:
             if part["action"] == "compute":
                 began, ended = part["start"], part["stop"]
-        self._tell(key, ["finished", key, worker, began, ended, nbytes, outcome])
+        self._report(Finished(key, worker, began, ended, nbytes, outcome))
 
     def _ended(self, key: str, ts: Any) -> None:
         # Without its code it is data like any other: what is lost stays lost, and its users are told.
@@ -203,7 +217,7 @@ class SchedulerSide(SchedulerPlugin):  # type: ignore[misc] # distributed is not
         if worker in self.scheduler.workers and key[-ID_LENGTH:] in self.runs:
             # It goes on with the run, which would keep a thread from tasks of others for as long as it takes.
             self.scheduler.worker_send(worker, {"op": f"{NAME}-abandon", "key": key})
-        self._tell(key, ["inputs lost" if worker in self.scheduler.workers else "worker lost", key, worker])
+        self._report(InputsLost(key, worker) if worker in self.scheduler.workers else WorkerLost(key, worker))
 
     def _check_resources(self, ts: Any) -> None:
         """Tell of a run that asks for more than any worker has. Workers that may still come are not waited for."""
@@ -212,23 +226,28 @@ class SchedulerSide(SchedulerPlugin):  # type: ignore[misc] # distributed is not
             return
         if not any(all(ws.resources.get(name, 0) >= need for name, need in _needs(ts)) for ws in workers):
             offers = {ws.address: ws.resources for ws in workers}
-            self._tell(ts.key, ["no such worker", ts.key, ts.resource_restrictions, offers])
+            self._report(NoSuchWorker(ts.key, ts.resource_restrictions, offers))
 
-    def _tell(self, key: str, news: list[Any]) -> None:
-        session = key[-ID_LENGTH:]
+    def _report(self, message: TaskRunMessage) -> None:
+        """Send a message about a task run to its session soon."""
+        session = message.key[-ID_LENGTH:]
         if session not in self.sessions:
             return
-        if not self.news:
-            # What one message of a worker brings about is told together.
-            asyncio.get_running_loop().call_soon(self._send)
-        self.news.setdefault(session, []).append(news)
+        if not self.unsent:
+            # One message of a worker can cause several messages: they are sent together.
+            asyncio.get_running_loop().call_soon(self._send_all)
+        self.unsent.setdefault(session, []).append(message)
 
-    def _send(self) -> None:
-        collected, self.news = self.news, {}
-        for session, news in collected.items():
-            client = self.sessions.get(session)
-            if client is not None:
-                self.scheduler.client_send(client, {"op": NAME, "session": session, "news": news})
+    def _send_all(self) -> None:
+        unsent, self.unsent = self.unsent, {}
+        for session, messages in unsent.items():
+            self._send(session, messages)
+
+    def _send(self, session: str, messages: Iterable[PluginMessage]) -> None:
+        client = self.sessions.get(session)
+        if client is not None:
+            news = [to_list(message) for message in messages]
+            self.scheduler.client_send(client, {"op": NAME, "session": session, "news": news})
 
 
 def _session_of(key: Any) -> str | None:

@@ -10,7 +10,7 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 
 from flowcluster import pickling, states
 from flowcluster.errors import ClusterUnreachable
-from flowcluster.runners.dask import plugin, worker_plugin
+from flowcluster.runners.dask import messages, plugin, worker_plugin
 from flowcluster.runners.dask.plugin import NAME, SchedulerSide
 from flowcluster.runners.dask.worker_plugin import WorkerSide
 from flowcluster.runners.sharing import Share
@@ -29,7 +29,7 @@ class _Shipped(SchedulerPlugin):  # type: ignore[misc] # distributed is not type
 @functools.cache
 def _scheduler_side() -> bytes:
     worker_side = pickling.dumps_by_value(WorkerSide(), worker_plugin)
-    return pickling.dumps_by_value(SchedulerSide(worker_side), plugin)
+    return pickling.dumps_by_value(SchedulerSide(worker_side), plugin, messages)
 
 
 def open_session(client: Any, session: str, is_first: bool, run: str | None) -> Share:

@@ -17,12 +17,22 @@ from flowcluster.errors import ClusterLost
 from flowcluster.runners.base import TaskCall, TaskRunner
 from flowcluster.runners.dask.codes import Codes
 from flowcluster.runners.dask.fetching import Fetching
-from flowcluster.runners.dask.news import News
-from flowcluster.runners.dask.outcomes import LOSSES, of_news
+from flowcluster.runners.dask.final_states import LOSSES, Failure, final_state
+from flowcluster.runners.dask.messages import (
+    Cancelled,
+    Finished,
+    Message,
+    Outcome,
+    RunOver,
+    SchedulerGone,
+    ShareChanged,
+    Started,
+)
 from flowcluster.runners.dask.plugin import ID_LENGTH, ID_MARK
 from flowcluster.runners.dask.registration import close_session, open_session
 from flowcluster.runners.dask.result import DaskResult, Submission
 from flowcluster.runners.dask.sending import Sending
+from flowcluster.runners.dask.stream import MessageReader
 from flowcluster.runners.failure import TaskFailure, left_behind, lost_with
 from flowcluster.runners.sharing import Share
 from flowcluster.states import State
@@ -77,16 +87,16 @@ class DaskSession:
         self._fetching = Fetching(client)
         self._closed = False
         self._sending = Sending(client, self._running, self._not_sent, at_once=is_nested)
-        self._news = News(client, self.id, self._learn)
+        self._reader = MessageReader(client, self.id, self._handle)
         if not is_nested:
             client.subscribe_topic(self.topic, self._replay)
         self._watch_scheduler()
 
     def _watch_scheduler(self) -> None:
-        # A future that nobody will ever settle: its end is the only thing by which a client tells that it
-        # lost its scheduler, or that this was restarted.
+        # A future without a task: a client reports only by the end of such a future that it has lost its scheduler, or
+        # that the scheduler was restarted.
         self._presence = distributed.Future(self._new_key("presence"), self.client)
-        self._presence.add_done_callback(lambda _: self._news.put([["gone", ""]]))
+        self._presence.add_done_callback(lambda _: self._reader.put([SchedulerGone()]))
 
     def submit(self, call: TaskCall, done: Callable[[State], None]) -> DaskResult:
         """Send a call to the scheduler; `done` gets its final state, on a thread of the session.
@@ -105,38 +115,35 @@ class DaskSession:
         # Each execution has a key of its own: a worker may still be busy with one that was given up.
         return f"{texts.as_name(stem)}-{next(self._numbers)}-{self.id}"
 
-    def _learn(self, news: list[list[Any]]) -> None:
-        """Deal with what the scheduler told, in order."""
+    def _handle(self, messages: list[Message]) -> None:
+        """Handle messages in the order in which they were sent."""
         cancelled, together = False, set()
-        for kind, key, *rest in news:
-            if kind == "cancelled":
+        for message in messages:
+            if isinstance(message, Cancelled):
                 cancelled = True
-                if rest[0] == "lost dependencies":
-                    together.add(key)
-            elif kind == "gone":
+                if message.reason == "lost dependencies":
+                    together.add(message.key)
+            elif isinstance(message, SchedulerGone):
                 self._all_lost()
                 if not self._closed and not self.lost():
                     self._watch_scheduler()
-            elif kind == "over":
+            elif isinstance(message, RunOver):
                 self._over = ClusterLost(f"The FlowRun {self._run} that this is part of is over.")
                 self._all_lost()
-            elif kind == "share":
-                self.share = Share(*rest)
+            elif isinstance(message, ShareChanged):
+                self.share = Share(*message)
                 self.share_changed()
-            elif kind == "started":
-                if submission := self._running.get(key):
+            elif isinstance(message, Started):
+                if submission := self._running.get(message.key):
                     submission.has_begun = True
                     submission.started()
-            elif submission := self._running.pop(key, None):
-                self._conclude(submission, kind, rest)
+            elif submission := self._running.pop(message.key, None):
+                if isinstance(message, Finished):
+                    self._end(submission, self._finished(submission.result, message))
+                else:
+                    self._fail(submission, self._failed(message))
         if cancelled:
             self._send_again(together)
-
-    def _conclude(self, submission: Submission, kind: str, rest: list[Any]) -> None:
-        if kind == "finished":
-            self._end(submission, self._finished(submission.result, *rest))
-        else:
-            self._fail(submission, self._not_finished(kind, *rest))
 
     def _fail(self, submission: Submission, state: State) -> None:
         submission.result.fail(state)
@@ -151,31 +158,28 @@ class DaskSession:
             name = submission.result.name
             guarding.quietly(logger.error, "The end of task run '%s' could not be handled:", name, exc_info=error)
 
-    def _finished(
-        self, result: DaskResult, worker: str, began: float, ended: float, nbytes: int, outcome: list[Any] | None
-    ) -> State:
-        result.worker = sys.intern(worker)
-        result.started_at, result.ended_at, result.nbytes = began, ended, nbytes
-        is_failure, data, name = outcome or (False, None, None)
-        if data is not None:
-            result.leave(data)
+    def _finished(self, result: DaskResult, message: Finished) -> State:
+        """Return the final state of a run whose function has ended."""
+        result.worker = sys.intern(message.worker)
+        result.started_at, result.ended_at, result.nbytes = message.began, message.ended, message.nbytes
+        outcome = Outcome(*message.outcome or ())
+        if outcome.data is not None:
+            result.leave(outcome.data)
         else:
             self._fetching.ready(result)
-        if not is_failure:
-            return states.completed(result, name=name and texts.from_bytes(name))
+        if not outcome.is_failure:
+            return states.completed(result, name=None if outcome.name is None else texts.from_bytes(outcome.name))
         try:
             failure: TaskFailure = result.fetch()
             return failure.state()
         except BaseException as error:
             return states.failed(f"Task run failed, and why could not be fetched: {states.describe(error)}", error)
 
-    def _not_finished(self, kind: str, *details: Any) -> State:
-        """The final state of a run that did not come to its end."""
-        if lost := self.lost() or (self._find_cause() if kind in LOSSES else None):
+    def _failed(self, message: Failure) -> State:
+        """Return the final state of a run that did not reach its end."""
+        if lost := self.lost() or (self._find_cause() if isinstance(message, LOSSES) else None):
             return states.crashed(f"Task run lost its cluster: {lost}", lost)
-        if kind == "gone":
-            return states.crashed("Task run was cancelled when the cluster was restarted.")
-        return of_news(kind, *details)
+        return final_state(message)
 
     def _not_sent(self, submissions: list[Submission], error: Exception) -> None:
         """What was to be sent together could not be."""
@@ -185,10 +189,10 @@ class DaskSession:
                 self._fail(submission, state)
 
     def _all_lost(self) -> None:
-        """The scheduler is gone, or has been emptied: nothing will be told any more of what it had."""
+        """End all runs: the scheduler is gone, or has been emptied, so no message about them will come."""
         for submission in list(self._running.values()):
             if self._running.pop(submission.result.key, None):
-                self._fail(submission, self._not_finished("gone"))
+                self._fail(submission, self._failed(SchedulerGone()))
 
     def _send_again(self, together: set[str]) -> None:
         """Send what was cancelled on the cluster before it began, because a result that it needs was lost.
@@ -201,7 +205,7 @@ class DaskSession:
             if result.future is None or not result.future.cancelled():
                 continue
             if submission.has_begun and not self.lost():
-                continue  # the plugin's news of what became of it are still to come
+                continue  # the plugin's message about its end is still to come
             if not self._running.pop(result.key, None):
                 continue
             changed = [one for one, key in submission.by_key if one.data is not None or one.is_gone or one.key != key]
@@ -264,7 +268,7 @@ class DaskSession:
         self._closed = True
         running = [one.result.future for one in self._running.values() if one.result.future is not None]
         self._running.clear()
-        self._news.close()
+        self._reader.close()
         if lost:
             return
         if cancel and running:

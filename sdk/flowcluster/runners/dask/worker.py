@@ -18,6 +18,7 @@ from flowcluster import logs, pickling, texts
 from flowcluster.context import RunInfo
 from flowcluster.runners import worker_body
 from flowcluster.runners.code_cache import CodeCache
+from flowcluster.runners.dask.messages import Outcome
 from flowcluster.runners.dask.plugin import NAME
 from flowcluster.runners.failure import NamedResult, TaskFailure, unsendable
 from flowcluster.waiting import occupying
@@ -99,7 +100,9 @@ def _leave(worker: Any, key: str, info: RunInfo, result: Any) -> Any:
         is_native = data is not None or _has_format_of_dask(result)
     ts = worker.state.tasks.get(key)
     if ts is not None:
-        ts.metadata[NAME] = [type(result) is TaskFailure, data, name and texts.as_bytes(name)]
+        ts.metadata[NAME] = list(
+            Outcome(type(result) is TaskFailure, data, None if name is None else texts.as_bytes(name))
+        )
     # Dask reads what it gets before a task begins, where the project's modules may not be known yet; and it pickles by
     # itself, without what `pickling` adds for code of scripts.
     return result if is_native else Held(result)
