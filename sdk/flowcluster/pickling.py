@@ -74,17 +74,17 @@ class _Bounded:
 def dumps_by_value(value: object, *modules: ModuleType) -> bytes:
     """Return the value as bytes for ``pickle.loads`` in processes that cannot import `modules`.
 
-    What the value uses of these modules, such as its class, is sent with its code.
+    What the value uses of these modules, such as its class, is sent with its code. cloudpickle itself pickles it, as
+    what `CloudPickler` writes can only be read where flowcluster is.
     """
     import cloudpickle
-
-    from flowcluster.cloud_pickler import CloudPickler
 
     with _by_value:
         for module in modules:
             cloudpickle.register_pickle_by_value(module)
         try:
-            return CloudPickler.dumps(value)
+            data: bytes = cloudpickle.dumps(value, protocol=5)
+            return data
         finally:
             for module in modules:
                 cloudpickle.unregister_pickle_by_value(module)
