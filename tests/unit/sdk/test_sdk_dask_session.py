@@ -19,26 +19,26 @@ def session(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     monkeypatch.setattr(DaskSession, "lost", lambda _: None)
     made = object.__new__(DaskSession)
-    made._running = {}
+    made._pending = {}
     made._closed = False
     made._find_cause = lambda: None
     return made
 
 
-def submission_in(session: Any, ends: list[Any], has_begun: bool) -> Any:
+def pending_in(session: Any, ends: list[Any], has_begun: bool) -> Any:
     from flowcluster.runners.dask.result import DaskResult
 
     result = DaskResult(session, "run-0", "key-0-abc")
     result.future = SimpleNamespace(cancelled=lambda: True)
     made = SimpleNamespace(result=result, by_key=[], has_begun=has_begun, done=ends.append)
-    session._running[result.key] = made
+    session._pending[result.key] = made
     return made
 
 
 def test_begun_run_ends_with_the_news_of_its_worker_when_its_cancellation_arrives_first(session: Any) -> None:
     """The scheduler sends both at the same time, and the session can read them apart."""
     ends: list[Any] = []
-    submission_in(session, ends, has_begun=True)
+    pending_in(session, ends, has_begun=True)
 
     session._handle([messages.Cancelled("key-0-abc", "already forgotten")])
     assert ends == []
@@ -49,7 +49,7 @@ def test_begun_run_ends_with_the_news_of_its_worker_when_its_cancellation_arrive
 
 def test_run_that_another_client_cancelled_before_it_began_crashes(session: Any) -> None:
     ends: list[Any] = []
-    submission_in(session, ends, has_begun=False)
+    pending_in(session, ends, has_begun=False)
 
     session._handle([messages.Cancelled("key-0-abc", "already forgotten")])
 

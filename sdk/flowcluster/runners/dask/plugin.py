@@ -70,8 +70,8 @@ class SchedulerSide(SchedulerPlugin):  # type: ignore[misc] # distributed is not
         self.unsent: dict[str, list[PluginMessage]] = {}  # id of a session → its next messages
         scheduler.handlers[f"{NAME}-open"] = self.open_session
         scheduler.handlers[f"{NAME}-close"] = self.close_session
-        scheduler.handlers[f"{NAME}-keep"] = self.keep
-        scheduler.handlers[f"{NAME}-give"] = self.give
+        scheduler.handlers[f"{NAME}-keep"] = self.put_code
+        scheduler.handlers[f"{NAME}-give"] = self.get_code
         scheduler.handlers[f"{NAME}-may-start"] = self.may_start
         scheduler.stream_handlers[f"{NAME}-started"] = self.run_started
         await scheduler.register_worker_plugin(None, self.worker_side, name=NAME, idempotent=True)
@@ -140,13 +140,13 @@ class SchedulerSide(SchedulerPlugin):  # type: ignore[misc] # distributed is not
                 del self.started[key]
         return "OK"
 
-    def keep(self, name: str, code: bytes) -> str:
+    def put_code(self, name: str, code: bytes) -> str:
         """Keep what many runs of a session have in common, for the workers; `name` ends with the session's id."""
         self.codes.setdefault(name[-ID_LENGTH:], {})[name] = code
         return "OK"
 
-    def give(self, name: str) -> bytes | None:
-        """What was kept under this name; None when the session is over."""
+    def get_code(self, name: str) -> bytes | None:
+        """Return what `put_code` got under this name; None when the session is over."""
         return self.codes.get(name[-ID_LENGTH:], {}).get(name)
 
     def remove_client(self, scheduler: Any, client: str) -> None:

@@ -62,8 +62,8 @@ def open_session(client: Any, session: str, is_first: bool, run: str | None) -> 
         ) from error
 
 
-def keep_code(client: Any, name: str, code: bytes) -> None:
-    """Leave with the scheduler what workers need for many runs; `name` ends with the session's id."""
+def put_code(client: Any, name: str, code: bytes) -> None:
+    """Put code that workers need for many runs into the scheduler's plugin; `name` ends with the session's id."""
     client.sync(getattr(client.scheduler, f"{NAME}-keep"), name=name, code=code)
 
 

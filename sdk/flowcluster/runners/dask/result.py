@@ -1,4 +1,4 @@
-"""One task run on a Dask cluster: what the driver knows of it, and its result."""
+"""One task run on a Dask cluster: its result, and what the driver records until its end."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ class ResultOwner(Protocol):
     """The session that submitted a task run. It is a protocol, as sessions make results."""
 
     def fetch(self, result: DaskResult) -> None:
-        """Fetch the result, and give it to `DaskResult.keep`. Raises `ResultGone` when the cluster has lost it."""
+        """Fetch the result and pass it to `DaskResult.set_value`. Raises `ResultGone` when the cluster has lost it."""
 
     def cancel(self, result: DaskResult) -> None:
         """Cancel the task run."""
 
 
 class DaskResult(Remote):
-    """A task run on the cluster, and later its result, which stays there until it is fetched if it is not small.
+    """The handle of a task run, and later its result. A large result stays on the cluster until it is fetched.
 
     Attributes:
-        session: whose run it is.
+        session: that submitted the run.
         name: of the task run.
-        key: what the run is called on the cluster.
-        future: keeps the result there; None before the run is sent, and once `data` is here.
-        data: what the run left behind, pickled: its result or a `TaskFailure`. None unless it is here.
+        key: of the run on the cluster.
+        future: keeps the result on the cluster; None before the run is sent, and once `data` is set.
+        data: what the run left, pickled: its result or a `TaskFailure`. None while only the cluster has it.
         worker: address of the worker that executed it; empty before its end.
         started_at, ended_at: when its function was called and left, in seconds since the epoch; 0 before its end.
-        nbytes: size of the result in memory, as Dask sees it.
+        nbytes: size of the result in memory, as Dask measures it.
+        is_here: whether this process has the value.
     """
 
     __slots__ = (
@@ -64,45 +65,45 @@ class DaskResult(Remote):
         self._value: Any = None
 
     def fetch(self) -> Any:
-        """Bring the result here, once. Raises `ResultGone` when it does not exist any more."""
+        """Return the result; the first call fetches it. Raises `ResultGone` when it does not exist any more."""
         if not self.is_here:
             if self.data is not None:
-                self.keep(pickle.loads(self.data))
+                self.set_value(pickle.loads(self.data))
             else:
                 self.session.fetch(self)
         return self._value
 
-    def keep(self, value: Any) -> None:
-        """Remember the value; the cluster may forget it."""
+    def set_value(self, value: Any) -> None:
+        """Keep the value in this process."""
         self._value = value
         self.is_here = True
 
-    def leave(self, data: bytes) -> None:
-        """The run's end is known, and what it left; the cluster may forget it."""
+    def set_data(self, data: bytes) -> None:
+        """Keep what the run left, pickled, and let the cluster release it."""
         self.data = data
         self.future = None
 
-    def fail(self, state: State) -> None:
-        """The run ended in `state`, without having left anything; for runs that were to use its result."""
-        self.leave(pickle.dumps(TaskFailure(self.name, state), protocol=5))
+    def set_failure(self, state: State) -> None:
+        """Record that the run ended in `state` without a result, for the runs that need its result."""
+        self.set_data(pickle.dumps(TaskFailure(self.name, state), protocol=5))
 
     @property
     def is_gone(self) -> bool:
-        """Whether the cluster has lost the result and the driver never had it."""
+        """Whether the cluster has lost the result, and the driver does not have it."""
         return self.data is None and self.future is not None and self.future.cancelled()
 
 
-class Submission:
+class PendingTask:
     """A task run that was submitted and has not ended.
 
     Attributes:
-        result: what it will leave.
-        code: names what all runs of the task have in common.
-        call: which run it is and its arguments, pickled.
+        result: handle of the run.
+        code: name of what all runs of the task have in common; see `CodeRegistry`.
+        call: which run it is, and its arguments, pickled.
         upstream: runs whose results it needs, in the order of its slots.
-        annotations: what Dask is to know about it.
-        started, done: to be called when it begins and with its final state.
-        by_key: those of `upstream` whose results the cluster was to pass on, and their keys at that time.
+        annotations: Dask's annotations of the run.
+        started, done: called when the run begins, and with its final state.
+        by_key: those of `upstream` whose results the cluster passes on, with their keys when the run was sent.
         has_begun: whether its function was called.
     """
 

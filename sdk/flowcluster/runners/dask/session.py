@@ -1,4 +1,4 @@
-"""One flow run's use of a Dask cluster: sends task runs, learns of their ends, fetches results."""
+"""One flow run's use of a Dask cluster: it sends task runs, handles messages about them and fetches results."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import dask
 import distributed
 
 from flowcluster import guarding, logs, states, texts
 from flowcluster.errors import ClusterLost
 from flowcluster.runners.base import TaskCall, TaskRunner
-from flowcluster.runners.dask.codes import Codes
-from flowcluster.runners.dask.fetching import Fetching
+from flowcluster.runners.dask.annotations import annotations_for
+from flowcluster.runners.dask.batching import SubmitBatcher
+from flowcluster.runners.dask.code import CodeRegistry
+from flowcluster.runners.dask.fetching import ResultFetcher
 from flowcluster.runners.dask.final_states import LOSSES, Failure, final_state
 from flowcluster.runners.dask.messages import (
     Cancelled,
@@ -30,8 +31,7 @@ from flowcluster.runners.dask.messages import (
 )
 from flowcluster.runners.dask.plugin import ID_LENGTH, ID_MARK
 from flowcluster.runners.dask.registration import close_session, open_session
-from flowcluster.runners.dask.result import DaskResult, Submission
-from flowcluster.runners.dask.sending import Sending
+from flowcluster.runners.dask.result import DaskResult, PendingTask
 from flowcluster.runners.dask.stream import MessageReader
 from flowcluster.runners.failure import TaskFailure, left_behind, lost_with
 from flowcluster.runners.sharing import Share
@@ -41,7 +41,7 @@ logger = logging.getLogger("flowcluster.task_runner.dask")
 
 
 class DaskSession:
-    """Owns the flow run's traffic with the cluster, not the client and not the cluster.
+    """Sends a flow run's tasks to a cluster. It closes neither the client nor the cluster.
 
     Args:
         client, address: as below.
@@ -49,16 +49,16 @@ class DaskSession:
         cause: returns why the cluster was lost, once the driver knows it.
         find_cause: queries whether the cluster is being lost now, and why; called when a worker or the scheduler was
             lost, which can be the first sign of that.
-        is_nested: whether this is such a runner's session, on a worker.
-        run: UID of the run on a shared cluster that the session is of.
+        is_nested: whether this is the session of such a runner, on a worker.
+        run: UID of the FlowRun on a shared cluster that the session is of.
 
     Attributes:
         client: connected to the scheduler at `address`.
-        id: ends the key of every task run, so that flow runs which share a cluster never meet.
-        topic: under which workers send log lines of this flow run. That of the client: the scheduler forgets
-            its events some time after the client has left, and those of a topic of our own never.
-        share: what the run can use of a shared cluster.
-        share_changed: is called, on a thread of the session, when that has changed.
+        id: end of the key of every task run, so that flow runs on one cluster have different keys.
+        topic: under which workers send log lines of this flow run. It is the client's own topic: the scheduler deletes
+            its events some time after the client has disconnected, and those of any other topic never.
+        share: what the FlowRun can use of a shared cluster.
+        share_changed: called, on a thread of the session, when `share` has changed.
     """
 
     def __init__(
@@ -82,11 +82,11 @@ class DaskSession:
         self.share_changed: Callable[[], None] = lambda: None
         self.share = open_session(client, self.id, not is_nested, run)
         self._numbers = itertools.count()
-        self._codes = Codes(client, self.id, None if is_nested else self.topic, runner_on_worker)
-        self._running: dict[str, Submission] = {}
-        self._fetching = Fetching(client)
+        self._code = CodeRegistry(client, self.id, None if is_nested else self.topic, runner_on_worker)
+        self._pending: dict[str, PendingTask] = {}
+        self._fetcher = ResultFetcher(client)
         self._closed = False
-        self._sending = Sending(client, self._running, self._not_sent, at_once=is_nested)
+        self._batcher = SubmitBatcher(client, self._pending, self._not_sent, is_direct=is_nested)
         self._reader = MessageReader(client, self.id, self._handle)
         if not is_nested:
             client.subscribe_topic(self.topic, self._replay)
@@ -101,18 +101,21 @@ class DaskSession:
     def submit(self, call: TaskCall, done: Callable[[State], None]) -> DaskResult:
         """Send a call to the scheduler; `done` gets its final state, on a thread of the session.
 
-        Raises `ClusterLost`, and whatever pickling the function or its arguments raises.
+        Raises:
+            ClusterLost: the cluster was lost earlier.
+
+        Whatever pickling the function or its arguments raises is raised, too.
         """
         if lost := self.lost():
             raise lost
         result = DaskResult(self, call.info.name, self._new_key(call.key))
-        submission = Submission(result, self._codes.name_of(call), call, _annotations(call, self.share), done)
-        self._running[result.key] = submission
-        self._sending.put(submission)
+        task = PendingTask(result, self._code.name_of(call), call, annotations_for(call, self.share), done)
+        self._pending[result.key] = task
+        self._batcher.put(task)
         return result
 
     def _new_key(self, stem: str) -> str:
-        # Each execution has a key of its own: a worker may still be busy with one that was given up.
+        # Each execution has a key of its own: a worker can still execute one that was given up.
         return f"{texts.as_name(stem)}-{next(self._numbers)}-{self.id}"
 
     def _handle(self, messages: list[Message]) -> None:
@@ -134,39 +137,39 @@ class DaskSession:
                 self.share = Share(*message)
                 self.share_changed()
             elif isinstance(message, Started):
-                if submission := self._running.get(message.key):
-                    submission.has_begun = True
-                    submission.started()
-            elif submission := self._running.pop(message.key, None):
+                if task := self._pending.get(message.key):
+                    task.has_begun = True
+                    task.started()
+            elif task := self._pending.pop(message.key, None):
                 if isinstance(message, Finished):
-                    self._end(submission, self._finished(submission.result, message))
+                    self._end(task, self._finished_state(task.result, message))
                 else:
-                    self._fail(submission, self._failed(message))
+                    self._fail(task, self._failure_state(message))
         if cancelled:
             self._send_again(together)
 
-    def _fail(self, submission: Submission, state: State) -> None:
-        submission.result.fail(state)
-        self._end(submission, state)
+    def _fail(self, task: PendingTask, state: State) -> None:
+        task.result.set_failure(state)
+        self._end(task, state)
 
-    def _end(self, submission: Submission, state: State) -> None:
+    def _end(self, task: PendingTask, state: State) -> None:
         if self._closed:
             return
         try:
-            submission.done(state)
+            task.done(state)
         except BaseException as error:
-            name = submission.result.name
+            name = task.result.name
             guarding.quietly(logger.error, "The end of task run '%s' could not be handled:", name, exc_info=error)
 
-    def _finished(self, result: DaskResult, message: Finished) -> State:
+    def _finished_state(self, result: DaskResult, message: Finished) -> State:
         """Return the final state of a run whose function has ended."""
         result.worker = sys.intern(message.worker)
         result.started_at, result.ended_at, result.nbytes = message.began, message.ended, message.nbytes
         outcome = Outcome(*message.outcome or ())
         if outcome.data is not None:
-            result.leave(outcome.data)
+            result.set_data(outcome.data)
         else:
-            self._fetching.ready(result)
+            self._fetcher.add(result)
         if not outcome.is_failure:
             return states.completed(result, name=None if outcome.name is None else texts.from_bytes(outcome.name))
         try:
@@ -175,81 +178,88 @@ class DaskSession:
         except BaseException as error:
             return states.failed(f"Task run failed, and why could not be fetched: {states.describe(error)}", error)
 
-    def _failed(self, message: Failure) -> State:
+    def _failure_state(self, message: Failure) -> State:
         """Return the final state of a run that did not reach its end."""
         if lost := self.lost() or (self._find_cause() if isinstance(message, LOSSES) else None):
             return states.crashed(f"Task run lost its cluster: {lost}", lost)
         return final_state(message)
 
-    def _not_sent(self, submissions: list[Submission], error: Exception) -> None:
-        """What was to be sent together could not be."""
+    def _not_sent(self, tasks: list[PendingTask], error: Exception) -> None:
+        """End runs that could not be sent."""
         state = states.crashed(f"Task run could not be submitted: {states.describe(error)}", error)
-        for submission in submissions:
-            if self._running.pop(submission.result.key, None):
-                self._fail(submission, state)
+        for task in tasks:
+            if self._pending.pop(task.result.key, None):
+                self._fail(task, state)
 
     def _all_lost(self) -> None:
         """End all runs: the scheduler is gone, or has been emptied, so no message about them will come."""
-        for submission in list(self._running.values()):
-            if self._running.pop(submission.result.key, None):
-                self._fail(submission, self._failed(SchedulerGone()))
+        for task in list(self._pending.values()):
+            if self._pending.pop(task.result.key, None):
+                self._fail(task, self._failure_state(SchedulerGone()))
 
     def _send_again(self, together: set[str]) -> None:
-        """Send what was cancelled on the cluster before it began, because a result that it needs was lost.
+        """Send runs again that were cancelled on the cluster before they began, because a result they need was lost.
 
-        In the order of submission, as one of them may need another one's result. `together` are keys that
-        were cancelled only because they were sent together with such a run.
+        They are sent in the order of submission, as one of them can need another one's result.
+
+        Args:
+            together: keys that were cancelled only because they were sent in one graph with such a run.
         """
-        for submission in list(self._running.values()):
-            result = submission.result
+        for task in list(self._pending.values()):
+            result = task.result
             if result.future is None or not result.future.cancelled():
                 continue
-            if submission.has_begun and not self.lost():
+            if task.has_begun and not self.lost():
                 continue  # the plugin's message about its end is still to come
-            if not self._running.pop(result.key, None):
+            if not self._pending.pop(result.key, None):
                 continue
-            changed = [one for one, key in submission.by_key if one.data is not None or one.is_gone or one.key != key]
+            changed = [one for one, key in task.by_key if one.data is not None or one.is_gone or one.key != key]
             missing = [one.name for one in changed if one.is_gone]
             if lost := self.lost():
-                self._fail(submission, states.crashed(f"Task run lost its cluster: {lost}", lost))
+                self._fail(task, states.crashed(f"Task run lost its cluster: {lost}", lost))
             elif missing:
-                self._fail(submission, states.crashed(str(lost_with("worker", missing[0]))))
+                self._fail(task, states.crashed(str(lost_with("worker", missing[0]))))
             elif changed or result.key in together:
                 result.future = None
                 result.key = self._new_key(result.key.rsplit("-", 2)[0])
-                self._running[result.key] = submission
-                self._sending.put(submission)
+                self._pending[result.key] = task
+                self._batcher.put(task)
             else:
-                self._fail(submission, states.crashed("Task run was cancelled on the cluster by somebody else."))
+                self._fail(task, states.crashed("Task run was cancelled on the cluster by somebody else."))
 
     def cancel(self, result: DaskResult) -> None:
-        """Take a run back. If it has begun it goes on, and nobody waits for it."""
-        submission = self._running.pop(result.key, None)
-        if submission is None:
+        """Cancel a run. If its function was called, that continues, and its result is ignored."""
+        task = self._pending.pop(result.key, None)
+        if task is None:
             return
         future = result.future
-        self._fail(submission, states.cancelled("Task run was cancelled."))
+        self._fail(task, states.cancelled("Task run was cancelled."))
         if future is not None and not self.lost():
             self.client.cancel([future], force=True)
 
     def fetch(self, result: DaskResult) -> None:
-        """Bring a result here, and smaller ones that are ready with it.
+        """Fetch a result, together with other small ones.
 
-        Raises `ResultGone` or `ClusterLost`, or whatever unpickling the result raises.
+        Raises:
+            ResultGone: the result does not exist any more.
+            ClusterLost: the cluster was lost.
+
+        Whatever unpickling the result raises is raised, too.
         """
         if self._closed:
             raise left_behind(result.name)
         try:
-            self._fetching.fetch(result)
+            self._fetcher.fetch(result)
         except Exception as error:
             if lost := self.lost():
                 raise lost from error
             raise
 
     def lost(self) -> ClusterLost | None:
-        """Return that the scheduler went away since the start, as an exception to be raised; None if it did not.
+        """Return the loss of the scheduler since the session began, as an exception to be raised; None without a loss.
 
-        A client that has connected again counts as well: the scheduler that it talks to now has nothing of the run.
+        A client that has connected again has lost its scheduler, too: the one that it is connected to now has nothing
+        of the run.
         """
         if self._closed:
             return None
@@ -263,11 +273,11 @@ class DaskSession:
         )
 
     def close(self, cancel: bool) -> None:
-        """Stop listening; with `cancel` take back what still runs."""
+        """End the session; with `cancel`, cancel the runs that have not ended."""
         lost = self.lost()
         self._closed = True
-        running = [one.result.future for one in self._running.values() if one.result.future is not None]
-        self._running.clear()
+        running = [one.result.future for one in self._pending.values() if one.result.future is not None]
+        self._pending.clear()
         self._reader.close()
         if lost:
             return
@@ -279,20 +289,6 @@ class DaskSession:
             self.client.unsubscribe_topic(self.topic)
 
     def _replay(self, event: tuple[float, dict[str, Any]]) -> None:
-        # The scheduler itself has something to tell about the client, too.
+        # The scheduler itself logs events about the client, too.
         if "levelno" in event[1]:
-            logs.replay(event[1], self._codes.onward)
-
-
-def _annotations(call: TaskCall, share: Share) -> dict[str, Any]:
-    annotations = dict(dask.get_annotations())
-    if share.priority is not None:
-        annotations["priority"] = share.ranked(annotations.get("priority") or 0)
-    # Retries are the engine's business: Dask would only repeat what never gets to the function.
-    annotations.pop("retries", None)
-    if resources := call.shared.spec.resources:
-        annotations["resources"] = {**resources, **annotations.get("resources", {})}
-    if (text := texts.first_not_utf8(annotations)) is not None:
-        # The scheduler would close its connection to the worker that it sends them to.
-        raise ValueError(f"Dask cannot send annotations with {text!r}, which has a character that UTF-8 does not have.")
-    return annotations
+            logs.replay(event[1], self._code.onward)

@@ -1,4 +1,4 @@
-"""What all runs of a task have in common, sent to a Dask cluster once."""
+"""What all runs of a task have in common, and the project's modules: a session sends both to the scheduler once."""
 
 from __future__ import annotations
 
@@ -13,64 +13,70 @@ from flowcluster.project import finding
 from flowcluster.project.shared import Reference
 from flowcluster.runners.arguments import dump_code
 from flowcluster.runners.base import SharedPart, TaskCall, TaskRunner
-from flowcluster.runners.dask.registration import keep_code
+from flowcluster.runners.dask.registration import put_code
 
 
-class Codes:
-    """Names for what the scheduler keeps and gives to workers.
+class CodeRegistry:
+    """Puts code into the scheduler's plugin, from which workers get it by its name.
 
     Args:
-        client: to be used.
+        client: connected to the scheduler.
         session: id of the session.
-        topic: under which workers send log lines of the flow run; None: the task that submits knows.
+        topic: under which workers send log lines of the flow run; None for a session of a task, which already has one.
         runner_on_worker: makes, on a worker, the runner for what a task submits itself.
+
+    Attributes:
+        onward: topic to which the log lines of a flow that a task called on a worker are forwarded; None in the driver.
     """
 
     def __init__(
         self, client: Any, session: str, topic: str | None, runner_on_worker: Callable[[], TaskRunner]
     ) -> None:
-        #: Where the lines of a flow that a task called on a worker go on to; None in the driver.
         self.onward: str | None = None
         self._client = client
         self._session = session
         self._topic = topic
         self._runner_on_worker = runner_on_worker
         self._names: weakref.WeakKeyDictionary[SharedPart, str] = weakref.WeakKeyDictionary()
-        self._kept: set[str] = set()
+        self._sent: set[str] = set()
         self._lock = threading.Lock()
         self._is_project_sent = False
         self._project: Reference | None = None
 
     def name_of(self, call: TaskCall) -> str:
-        """The name for the task of `call`. Raises TypeError if its function cannot be sent."""
+        """Return the name of the code of a call's task.
+
+        Raises:
+            TypeError: the function of the task cannot be sent.
+        """
         name = self._names.get(call.shared)
         if name is not None:
             return name
         # Flow functions submit, and so do threads in which an upstream run ends.
         with self._lock:
             if call.shared not in self._names:
-                self._names[call.shared] = self._keep(call)
+                self._names[call.shared] = self._put(call)
             return self._names[call.shared]
 
-    def _keep(self, call: TaskCall) -> str:
-        if self._topic is not None:  # Else the task that submits it has all of that.
+    def _put(self, call: TaskCall) -> str:
+        if self._topic is not None:  # Else the task that submits has set the topic and the project.
             self.onward, call.shared.topic = call.shared.topic, self._topic
             call.shared.project = self._reference()
         call.shared.runner_on_worker = self._runner_on_worker
         code = dump_code(call)
-        # Tasks that submit the same have each a part of their own, with the same content.
+        # Each task that submits has objects of its own, but their pickles are equal.
         name = f"{hashlib.blake2b(code, digest_size=8).hexdigest()}-{self._session}"
-        if name not in self._kept:
-            keep_code(self._client, name, code)
-            self._kept.add(name)
+        if name not in self._sent:
+            put_code(self._client, name, code)
+            self._sent.add(name)
         return name
 
     def _reference(self) -> Reference | None:
-        """How workers get the project, which is sent with the first task: all tasks of a session see the same."""
+        """Return how workers get the project. It is sent with the first task: all tasks of a session see the same."""
         if not self._is_project_sent:
             if project := finding.here(by_value.scripts):
                 place = f"project-{project.digest}-{self._session}"
-                keep_code(self._client, place, project.packed)
+                put_code(self._client, place, project.packed)
                 self._project = Reference(project.digest, place)
             self._is_project_sent = True
         return self._project
