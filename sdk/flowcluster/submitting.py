@@ -13,7 +13,7 @@ from flowcluster.engine import hints
 from flowcluster.engine import parameters as binding
 from flowcluster.engine.flow_spec import FlowSpec
 from flowcluster.kube.choice import Choice
-from flowcluster.kube.submission import Object, Submission, submission
+from flowcluster.kube.submission import Object, SubmitRequest, submit_request
 from flowcluster.packing import Code, Place, packed, place_of
 from flowcluster.runners.base import TaskRunner
 from flowcluster.storage import ENV_STORAGE
@@ -46,11 +46,14 @@ def prepare(
     result_storage: str | None = None,
     spec: Mapping[str, Any] | None = None,
     choice: Choice = Choice(),  # noqa: B008 - a value
-) -> Submission:
-    """All that is to be created for one run of a flow; `Flow.submit_to_kubernetes` says what the arguments mean.
+) -> SubmitRequest:
+    """Return the objects to create for one run of a flow.
 
-    `place` is where the flow was found, if that is known. Raises `ParameterError` for parameters that the flow does
-    not take, ValueError for all else that cannot be submitted.
+    `place` is where the flow was found, if that is known. `Flow.submit_to_kubernetes` describes the other arguments.
+
+    Raises:
+        ParameterError: the flow does not take these parameters.
+        ValueError: something else cannot be submitted.
     """
     place = place or place_of(flow)
     given = _parameters(flow, parameters)
@@ -65,7 +68,7 @@ def prepare(
         _store_results(body, result_storage)
     wanted = Choice(*(mine or theirs for mine, theirs in zip(choice, declaration.choice, strict=True)))
     exact = name or declaration.name
-    return submission(
+    return submit_request(
         body,
         code,
         wanted,
