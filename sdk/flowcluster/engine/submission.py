@@ -119,8 +119,8 @@ class SubmittedTaskRun(TaskRun):
             places = {upstream: place for place, upstream in enumerate(chained)}
             args, kwargs = inputs.slots_for((args, kwargs), places)
         handles = [upstream.handle for upstream in chained]
-        shared, started = run.shared(self.spec), self.future.started
-        return TaskCall(execute, shared, self.key, self.info, args, kwargs, handles, started), chained
+        payload, started = run.payload_of(self.spec), self.future.started
+        return TaskCall(execute, payload, self.key, self.info, args, kwargs, handles, started), chained
 
     def _upstream_ended(self, upstream: RunFuture[Any], execution: int) -> None:
         """What the runner waits for has ended otherwise than it expects: the engine knows what that means."""

@@ -33,16 +33,16 @@ def dump_code(call: TaskCall) -> bytes:
     Raises TypeError with what the task's function uses that cannot be sent.
     """
     try:
-        code = pickling.dumps((call.body, call.shared))
+        code = pickling.dumps((call.body, call.payload))
     except Exception as error:
-        found = unpicklable.culprit(call.shared.spec.function)
+        found = unpicklable.culprit(call.payload.spec.function)
         uses = f"its function uses {found}" if found else "it uses something that cannot be pickled"
         raise TypeError(
-            f"Task '{call.shared.spec.name}' cannot be sent to a worker: {uses} ({states.describe(error)}). Make it "
+            f"Task '{call.payload.spec.name}' cannot be sent to a worker: {uses} ({states.describe(error)}). Make it "
             "inside the task, or keep it out of what the task uses."
         ) from (None if found else error)
     # Apart: a worker needs the project's modules to read the rest.
-    return pickle.dumps((call.shared.project, code), protocol=5)
+    return pickle.dumps((call.payload.project, code), protocol=5)
 
 
 def _culprit(call: TaskCall) -> str:
@@ -56,7 +56,7 @@ def _culprit(call: TaskCall) -> str:
 
 def _by_name(call: TaskCall) -> dict[str, Any]:
     try:
-        return dict(inspect.signature(call.shared.spec.function).bind(*call.args, **call.kwargs).arguments)
+        return dict(inspect.signature(call.payload.spec.function).bind(*call.args, **call.kwargs).arguments)
     except (TypeError, ValueError):
         # They do not fit, which the function itself will tell better, or it has no signature.
         return {**{str(place): value for place, value in enumerate(call.args)}, **call.kwargs}

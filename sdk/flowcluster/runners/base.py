@@ -19,24 +19,24 @@ from flowcluster_api.driver import Outcome
 
 
 class TaskCall:
-    """One execution of a task, ready to be carried out somewhere.
+    """One execution of a task, which a task runner can send to another process.
 
     Attributes:
         body: the engine's code around the task function; the same for all tasks.
-        shared: what all runs of the task have in common; can be pickled, and is worth sending once.
-        key: tells the run apart from all others of its flow run; begins with the task's name.
+        payload: what all runs of the task have in common; it can be pickled, and a runner sends it once.
+        key: of the run within its flow run; begins with the task's name.
         info: name of the task run, and which execution of it this is.
         args, kwargs: arguments of the task function; a `Slot` stands for each of `upstream`.
         upstream: handles, made by the same runner, of the runs whose results belong into the slots.
-        started: to be called when the execution begins, where the runner gets to know.
+        started: the runner calls it when the execution begins, if it learns of that.
     """
 
-    __slots__ = ("args", "body", "info", "key", "kwargs", "shared", "started", "upstream")
+    __slots__ = ("args", "body", "info", "key", "kwargs", "payload", "started", "upstream")
 
     def __init__(
         self,
         body: Callable[[Any, RunInfo, tuple[Any, ...], dict[str, Any]], Coroutine[Any, Any, State]],
-        shared: SharedPart,
+        payload: TaskPayload,
         key: str,
         info: RunInfo,
         args: tuple[Any, ...],
@@ -45,7 +45,7 @@ class TaskCall:
         started: Callable[[], None],
     ) -> None:
         self.body = body
-        self.shared = shared
+        self.payload = payload
         self.key = key
         self.info = info
         self.args = args
@@ -56,15 +56,15 @@ class TaskCall:
     @property
     def is_async(self) -> bool:
         """Whether the task function is a coroutine function, so that `coroutine` may suspend."""
-        return self.shared.spec.is_async
+        return self.payload.spec.is_async
 
     def coroutine(self) -> Coroutine[Any, Any, State]:
-        """The execution, for an event loop."""
+        """Return the execution, for an event loop."""
         self.started()
-        return self.body(self.shared, self.info, self.args, self.kwargs)
+        return self.body(self.payload, self.info, self.args, self.kwargs)
 
     def run(self, portal: Portal) -> State:
-        """Execute it now, in this thread; an async function on the portal's loop, while this thread waits.
+        """Execute the call in this thread. An async function runs on the portal's loop, while this thread waits.
 
         Raises only what a signal raised.
         """
@@ -76,19 +76,20 @@ class TaskCall:
             return states.crashed(f"Task run was broken off: {states.describe(error)}", error)
 
 
-class SharedPart:
-    """What all runs of one task in one flow run have in common.
+class TaskPayload:
+    """What all runs of one task in one flow run have in common. A runner sends it to a worker once.
 
     Attributes:
         spec: the task.
         flow_run_name, flow_name: of the flow run.
-        topic, level: where a worker sends log lines of at least this level; None: nowhere.
-        loggers: those of libraries whose lines belong to the run too.
+        topic: where a worker sends log lines; None for nowhere. The runner sets it.
+        level: least level of the log lines that a worker sends.
+        loggers: loggers of libraries whose lines belong to the run too.
         log_prints: whether what the task prints goes to its run's logger.
-        process: the driver's process, which a worker compares with its own.
-        project: how workers get the project's modules; None where there are none. Set by the runner, as `topic` is.
-        runner_on_worker: makes, on a worker, an open runner for what the task itself submits; None in
-            the flow's process, whose runner is at hand. Set by the runner, as `topic` is.
+        process: id of the driver's process, which a worker compares with its own.
+        project: how workers get the project's modules; None without any. The runner sets it.
+        runner_on_worker: makes, on a worker, an open runner for what the task itself submits; None in the flow's
+            process, which has a runner. The runner sets it.
     """
 
     def __init__(
@@ -113,7 +114,7 @@ class SharedPart:
         self.runner_on_worker: Callable[[], TaskRunner] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """What a worker needs, and no more."""
+        """Return the attributes that a worker needs."""
         return {**vars(self), "spec": self.spec.for_worker()}
 
 

@@ -72,21 +72,21 @@ def _run_loaded(
     forwarding: Callable[[], logs.ForwardHandler],
 ) -> Any:
     try:
-        body, shared = code.loaded()
+        body, payload = code.loaded()
         args, kwargs = fill(pickle.loads(arguments), upstream())
     except _UpstreamFailed as failed:
         return TaskFailure(info.name, states.upstream_not_ready(str(failed)))
     except BaseException as error:
         return not_loaded(info, error)
-    if shared.topic is not None:
-        logs.forward(forwarding(), shared.level, modules.also_as_loaded(shared.loggers))
+    if payload.topic is not None:
+        logs.forward(forwarding(), payload.level, modules.also_as_loaded(payload.loggers))
     try:
-        state = _run_body(shared.spec.is_async, body(shared, info, args, kwargs))
+        state = _run_body(payload.spec.is_async, body(payload, info, args, kwargs))
     except BaseException as error:
         # Outside of the function, such as `sys.exit` in an `asyncio.Task` that the function started.
         state = states.crashed(f"Task run was broken off: {states.describe(error)}", error)
     if not state.is_completed():
-        if shared.topic is not None and (remedy := _remedy(state.data)):
+        if payload.topic is not None and (remedy := _remedy(state.data)):
             state.data.add_note(remedy)
         return TaskFailure(info.name, state)
     return state.data if state.name == "Completed" else NamedResult(state.name, state.data)
@@ -158,10 +158,10 @@ class _Code:
         """Return what runs the task, and what all runs of the task share. Raises what unpickling raises."""
         data = self._data
         if data is not None:
-            body, shared = pickle.loads(data)
-            if shared.process == context.PROCESS:
-                shared.topic = None  # the worker is a thread of the driver, which logs the lines itself
-            self._loaded = body, shared
+            body, payload = pickle.loads(data)
+            if payload.process == context.PROCESS:
+                payload.topic = None  # the worker is a thread of the driver, which logs the lines itself
+            self._loaded = body, payload
             self._data = None  # only now: another thread can load it at the same time
         return self._loaded
 

@@ -21,7 +21,7 @@ from flowcluster import by_value, context, pickling, task, task_pickles
 from flowcluster.engine.hashing import Hasher
 from flowcluster.project import finding, modules
 from flowcluster.project.shared import PREFIX, Project, Reference, Source, cleaned, public
-from flowcluster.runners.base import SharedPart
+from flowcluster.runners.base import TaskPayload
 
 
 @pytest.fixture
@@ -462,7 +462,7 @@ def test_task_pickles_what_its_script_defines(worker: None, protocol: int) -> No
     of_script = pickle.dumps([module.Colour.RED, module.Outer, module.function], protocol)
     del sys.modules["script_of_test"]
     spec = task(script["task_function"]).spec
-    run = context.TaskContext(SharedPart(spec, "run", "flow", "", 20), context.RunInfo("run-0"), None)
+    run = context.TaskContext(TaskPayload(spec, "run", "flow", "", 20), context.RunInfo("run-0"), None)
 
     task_pickles.install()
     token = context.current.set(run)

@@ -27,7 +27,7 @@ def annotations_for(call: TaskCall, share: Share) -> dict[str, Any]:
         annotations["priority"] = share.ranked(annotations.get("priority") or 0)
     # The engine retries. Dask would only repeat runs whose function was never called.
     annotations.pop("retries", None)
-    if resources := call.shared.spec.resources:
+    if resources := call.payload.spec.resources:
         annotations["resources"] = {**resources, **annotations.get("resources", {})}
     if (text := texts.first_not_utf8(annotations)) is not None:
         raise ValueError(f"Dask cannot send annotations with {text!r}, which has a character that UTF-8 does not have.")

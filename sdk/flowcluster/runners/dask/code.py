@@ -12,7 +12,7 @@ from flowcluster import by_value
 from flowcluster.project import finding
 from flowcluster.project.shared import Reference
 from flowcluster.runners.arguments import dump_code
-from flowcluster.runners.base import SharedPart, TaskCall, TaskRunner
+from flowcluster.runners.base import TaskCall, TaskPayload, TaskRunner
 from flowcluster.runners.dask.registration import put_code
 
 
@@ -37,7 +37,7 @@ class CodeRegistry:
         self._session = session
         self._topic = topic
         self._runner_on_worker = runner_on_worker
-        self._names: weakref.WeakKeyDictionary[SharedPart, str] = weakref.WeakKeyDictionary()
+        self._names: weakref.WeakKeyDictionary[TaskPayload, str] = weakref.WeakKeyDictionary()
         self._sent: set[str] = set()
         self._lock = threading.Lock()
         self._is_project_sent = False
@@ -49,20 +49,20 @@ class CodeRegistry:
         Raises:
             TypeError: the function of the task cannot be sent.
         """
-        name = self._names.get(call.shared)
+        name = self._names.get(call.payload)
         if name is not None:
             return name
         # Flow functions submit, and so do threads in which an upstream run ends.
         with self._lock:
-            if call.shared not in self._names:
-                self._names[call.shared] = self._put(call)
-            return self._names[call.shared]
+            if call.payload not in self._names:
+                self._names[call.payload] = self._put(call)
+            return self._names[call.payload]
 
     def _put(self, call: TaskCall) -> str:
         if self._topic is not None:  # Else the task that submits has set the topic and the project.
-            self.onward, call.shared.topic = call.shared.topic, self._topic
-            call.shared.project = self._reference()
-        call.shared.runner_on_worker = self._runner_on_worker
+            self.onward, call.payload.topic = call.payload.topic, self._topic
+            call.payload.project = self._reference()
+        call.payload.runner_on_worker = self._runner_on_worker
         code = dump_code(call)
         # Each task that submits has objects of its own, but their pickles are equal.
         name = f"{hashlib.blake2b(code, digest_size=8).hexdigest()}-{self._session}"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from flowcluster.runners.arguments import dump_code
-from flowcluster.runners.base import SharedPart, TaskCall, TaskRunner
+from flowcluster.runners.base import TaskCall, TaskPayload, TaskRunner
 from flowcluster.runners.ray import options as ray_options
 from flowcluster.runners.ray.project import SentProject
 from flowcluster.runners.ray.records import Inbox
@@ -55,9 +55,9 @@ class Functions:
         self._capacity = ray_options.Capacity(is_fixed, offers)
         self._project = SentProject(topic)
         self._lock = threading.Lock()
-        self._codes: weakref.WeakKeyDictionary[SharedPart, Callable[..., Any]] = weakref.WeakKeyDictionary()
-        self._plain: weakref.WeakKeyDictionary[SharedPart, Prepared] = weakref.WeakKeyDictionary()
-        self._known: weakref.WeakKeyDictionary[SharedPart, list[Prepared]] = weakref.WeakKeyDictionary()
+        self._codes: weakref.WeakKeyDictionary[TaskPayload, Callable[..., Any]] = weakref.WeakKeyDictionary()
+        self._plain: weakref.WeakKeyDictionary[TaskPayload, Prepared] = weakref.WeakKeyDictionary()
+        self._known: weakref.WeakKeyDictionary[TaskPayload, list[Prepared]] = weakref.WeakKeyDictionary()
 
     def prepare(self, call: TaskCall) -> Prepared:
         """The function for a run that is submitted now, with the options that hold here.
@@ -65,36 +65,36 @@ class Functions:
         Raises TypeError if its function cannot be sent.
         """
         has_options = bool(ray_options.current())
-        if not has_options and (plain := self._plain.get(call.shared)):
+        if not has_options and (plain := self._plain.get(call.payload)):
             return plain
-        options = ray_options.options_for(call.shared.spec)
+        options = ray_options.options_for(call.payload.spec)
         # Flow functions submit, and so do threads in which an upstream run ends.
         with self._lock:
-            known = self._known.setdefault(call.shared, [])
+            known = self._known.setdefault(call.payload, [])
             # Blocks of the same options, as in a loop, are one function: Ray's head keeps each for ever.
             prepared = next((one for one in known if one.options == options), None)
             if prepared is None:
                 prepared = self._make(call, options)
                 known.append(prepared)
             if not has_options:
-                self._plain[call.shared] = prepared
+                self._plain[call.payload] = prepared
         return prepared
 
     def _make(self, call: TaskCall, options: Mapping[str, Any]) -> Prepared:
         import ray
 
-        if call.shared not in self._codes:
+        if call.payload not in self._codes:
             # Inside a task, the lines of what it submits have the same destination as its own.
-            self._inbox.onward = call.shared.topic
-            call.shared.topic = self._topic
-            if call.shared.project is None:  # Else the task that submits it has one.
-                call.shared.project = self._project.reference()
-            call.shared.runner_on_worker = self._runner_on_worker
+            self._inbox.onward = call.payload.topic
+            call.payload.topic = self._topic
+            if call.payload.project is None:  # Else the task that submits it has one.
+                call.payload.project = self._project.reference()
+            call.payload.runner_on_worker = self._runner_on_worker
             code = dump_code(call)
-            self._codes[call.shared] = function_for(code, call.shared.spec.name)
+            self._codes[call.payload] = function_for(code, call.payload.spec.name)
         # Ray itself never repeats a run: nobody but the engine knows whether that may be done.
         make = ray.remote(**{**options, "num_returns": 2, "max_retries": 0})
-        return Prepared(make(self._codes[call.shared]), options)
+        return Prepared(make(self._codes[call.payload]), options)
 
     def close(self) -> None:
         """Delete from Ray's head what only tasks that begin need."""
