@@ -1,9 +1,9 @@
 """Log records on their way from Ray workers to the driver.
 
-Most go with the news of a run's end, for nothing. Those of a run that takes longer are put into the
-key-value store of Ray's head once a second, where the driver looks as often: no process is needed for
-that, and it works through a Ray client as well. A run that takes longer and says nothing sends a batch
-without records, so that the driver knows that it goes on.
+Most of them go with the report of a run's end, which costs nothing. Those of a run that takes longer are put into the
+key-value store of Ray's head once a second, and the driver reads them there as often. That needs no further process,
+and works through a Ray client, too. A run that takes longer and logs nothing sends one batch without records, so that
+the driver knows that it is executed.
 """
 
 from __future__ import annotations
@@ -15,13 +15,18 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from flowcluster import logs
+from flowcluster import logs, texts
 
-#: Seconds after which a record is sent although its run goes on, and between two looks of the driver.
+#: Seconds after which a record is sent before the end of its run, and between two readings by the driver.
 INTERVAL = 1.0
 
-#: Keeps the keys apart from those that others use.
+#: In the key-value store, which other libraries use, too.
 _NAMESPACE = b"flowcluster"
+
+
+def run_key(topic: str, run_name: str, attempt: int) -> str:
+    """Return the beginning of the keys under which the records of one execution of a task run are put."""
+    return f"{topic}/{texts.digest(run_name)}/{attempt}/"
 
 
 class Outbox:
@@ -33,7 +38,7 @@ class Outbox:
         self._key = ""
         self._batches = 0
         self._number = 0
-        self._is_untold = False
+        self._is_unreported = False
         self._sender: threading.Thread | None = None
 
     @property
@@ -42,23 +47,23 @@ class Outbox:
         return bool(self._key)
 
     def begin(self, key: str) -> None:
-        """A run begins; records that are sent while it goes on are kept under keys that begin with `key`."""
+        """Record that a run begins. Records that are sent before its end have keys that begin with `key`."""
         with self._changed:
             self._key = key
             self._batches = 0
-            self._is_untold = True
+            self._is_unreported = True
             self._wake()
 
     def put(self, record: dict[str, Any]) -> None:
-        """Take a record, to be sent soon or with the news of the run's end."""
+        """Take a record, to be sent soon or with the report of the run's end."""
         with self._changed:
             self._records.append(record)
             self._wake()
 
     def end(self) -> tuple[list[dict[str, Any]], int]:
-        """The run ends: the records that were not sent, and how many batches were."""
+        """Record that the run ends. Return the records that were not sent, and the number of batches that were."""
         with self._changed:
-            self._is_untold = False
+            self._is_unreported = False
             records, self._records = self._records, []
             return records, self._batches
 
@@ -66,32 +71,32 @@ class Outbox:
         if self._sender is None:
             self._sender = threading.Thread(target=self._send, name="flowcluster-records", daemon=True)
             self._sender.start()
-        else:  # nobody waits for it more than once a second, however short the runs are
+        else:  # cheap: the thread waits at most once a second, however short the runs are
             self._changed.notify()
 
     def _send(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._records or self._is_untold)
+                self._changed.wait_for(lambda: self._records or self._is_unreported)
                 key = self._key
             time.sleep(INTERVAL)
             with self._changed:
-                goes_on = self._is_untold and self._key == key
-                if (self._records or goes_on) and self._put(pickle.dumps(self._records, protocol=5)):
+                is_same = self._is_unreported and self._key == key
+                if (self._records or is_same) and self._put(pickle.dumps(self._records, protocol=5)):
                     self._records = []
 
     def _put(self, batch: bytes) -> bool:
         from ray.experimental import internal_kv
 
-        # Within one process the number makes the order; what a thread tells after its run's end comes last.
+        # Within one process the number gives the order; what a thread logs after its run's end comes last.
         key = f"{self._key}{self._number:09d}-{os.getpid()}"
         try:
             internal_kv._internal_kv_put(key.encode(), batch, namespace=_NAMESPACE)
         except Exception:
-            return False  # they go with the news, if those arrive
+            return False  # they go with the report, if that arrives
         self._number += 1
         self._batches += 1
-        self._is_untold = False
+        self._is_unreported = False
         return True
 
 
@@ -103,7 +108,7 @@ class Inbox:
     """In the driver: shows the records of a flow run's task runs, in order for each of them.
 
     Attributes:
-        onward: on a worker, for runs that a task submitted: what leads their records on to the driver.
+        onward: on a worker, for runs that a task submitted: the topic to which their records are forwarded.
     """
 
     def __init__(self, topic: str) -> None:
@@ -113,12 +118,18 @@ class Inbox:
         self._seen: dict[str, int] = {}
 
     def look(self) -> set[str]:
-        """Show what has been sent of runs that go on. Returns the keys of those that sent something."""
+        """Show what runs have sent before their end. Return the keys of the runs that sent something."""
         with self._lock:
             return self._take(f"{self._topic}/")
 
     def ended(self, key: str, batches: int, records: Iterable[dict[str, Any]]) -> None:
-        """Show what is left of a run that has ended, of which `batches` were sent while it went on."""
+        """Show the rest of a run that has ended.
+
+        Args:
+            key: of the run, from `run_key`.
+            batches: how many batches it has sent before its end.
+            records: that came with the report of its end.
+        """
         with self._lock:
             if self._seen.pop(key, 0) < batches:
                 self._take(key)

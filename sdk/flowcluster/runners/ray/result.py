@@ -1,4 +1,4 @@
-"""One task run on Ray: what the driver knows of it, and its result."""
+"""One task run on Ray: its result, and what the driver records until its end."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ class ResultOwner(Protocol):
 
 
 class RayResult(Remote):
-    """A task run on the cluster, and later its result, which stays there until it is fetched.
+    """The handle of a task run, and later its result, which stays on the cluster until it is fetched.
 
     Attributes:
-        session: whose run it is.
+        session: that submitted the run.
         info: which run it is.
-        value: reference to the object that the result is, or will be; None once `data` is here.
-        data: the packed result, if it came with the news of the run's end.
-        news: reference to the news of the run's end, until that.
-        function: what Ray calls for it, with `call` and the results of `upstream`; until its end.
-        started: to be called once it is known to be executed.
-        done: to be called with its final state.
-        crash: how it ended, if it left no result for another reason than its function.
+        value: reference to the object that is, or will be, the result; None once `data` is set.
+        data: the packed result, if it came with the report of the run's end.
+        report: reference to the report of the run's end; None after the end.
+        function: that Ray calls with `call` and the results of `upstream`; None after the end.
+        started: called once the run is known to be executed.
+        done: called with its final state.
+        crash: how it ended, if it has no result for another reason than its function.
         has_references: whether Ray itself waits for its inputs. Such a run must not be cancelled: Ray
             (2.60) ends the whole process, by a failed check of its reference counter, if an input
             arrives or fails after that.
@@ -47,7 +47,7 @@ class RayResult(Remote):
         "function",
         "has_references",
         "info",
-        "news",
+        "report",
         "session",
         "started",
         "upstream",
@@ -73,7 +73,7 @@ class RayResult(Remote):
         self.done = done
         self.value: Any = None
         self.data: bytes | None = None
-        self.news: Any = None
+        self.report: Any = None
         self.crash: TaskFailure | None = None
         self.has_references = False
         self._has_value = False
@@ -85,11 +85,11 @@ class RayResult(Remote):
         return self.info.name
 
     def input(self) -> Any:
-        """What Ray is to give to a run that needs the result: that, a reference to it, or why there is none."""
+        """Return what Ray passes to a run that needs the result: the result, a reference to it, or the failure."""
         return self.crash or self.data or self.value
 
     def fetch(self) -> Any:
-        """Bring the result here, once. Raises `ResultGone` when it does not exist any more."""
+        """Return the result; the first call fetches it. Raises `ResultGone` when it does not exist any more."""
         if not self._has_value:
             self._value = self.session.fetch(self) if self.data is None else unpack(self.data)
             self._has_value = True
@@ -100,14 +100,13 @@ class RayResult(Remote):
         """Whether the value was fetched."""
         return self._has_value
 
-    def keep(self, data: bytes | None) -> None:
-        """The run completed; if its packed result came along, Ray may forget it."""
-        if data is not None:
-            self.data = data
-            self.value = None
+    def set_data(self, data: bytes) -> None:
+        """Keep the packed result, and let Ray release it."""
+        self.data = data
+        self.value = None
 
-    def has_ended(self) -> None:
-        """Forget what was needed only to get here."""
-        self.news = self.function = self.started = self.done = None  # type: ignore[assignment]
+    def end(self) -> None:
+        """Release what is needed only until the run's end."""
+        self.report = self.function = self.started = self.done = None  # type: ignore[assignment]
         self.call = b""
         self.upstream = []

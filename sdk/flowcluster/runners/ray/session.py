@@ -1,4 +1,4 @@
-"""One flow run's use of Ray: sends task runs, learns of their ends, fetches results."""
+"""One flow run's use of Ray: it sends task runs, handles their ends and fetches results."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from flowcluster.errors import ClusterLost
 from flowcluster.runners import arguments
 from flowcluster.runners.base import TaskCall, TaskRunner
 from flowcluster.runners.failure import TaskFailure, left_behind, lost_with
-from flowcluster.runners.ray import worker
+from flowcluster.runners.ray import reports
+from flowcluster.runners.ray.completion import CompletionPoller
 from flowcluster.runners.ray.connection import Connection
-from flowcluster.runners.ray.ends import Ends
 from flowcluster.runners.ray.functions import Functions
 from flowcluster.runners.ray.head import Watch
-from flowcluster.runners.ray.records import Inbox
+from flowcluster.runners.ray.records import Inbox, run_key
 from flowcluster.runners.ray.result import RayResult
 from flowcluster.runners.ray.results import unpack
 from flowcluster.runners.ray.shares import share_of, topic_of
 from flowcluster.runners.ray.waiting import sessions
+from flowcluster.runners.ray.worker import dump_call
 from flowcluster.states import State
 
 logger = logging.getLogger("flowcluster.task_runner.ray")
@@ -62,7 +63,7 @@ class RaySession:
         # A dict for its order: the oldest come first.
         self._running: dict[RayResult, None] = {}
         self._stopping: dict[RayResult, float] = {}
-        self._ends: Ends | None = None
+        self._poller: CompletionPoller | None = None
         self._inbox = Inbox(self.topic)
         self._functions = Functions(self.topic, runner_on_worker, connection.is_fixed, connection.offers, self._inbox)
         self._watch = Watch(connection, self._tick, self._head_is_gone)
@@ -81,7 +82,7 @@ class RaySession:
             if unmet := self._functions.unmet(prepared):
                 done(states.failed(unmet))
                 return None
-            data = worker.dump_call(call.info, self.topic, arguments.dump(call))
+            data = dump_call(call.info, self.topic, arguments.dump(call))
             result = RayResult(self, call.info, prepared.remote, data, call.upstream, call.started, done)
             self._send(result)
         return result
@@ -93,29 +94,29 @@ class RaySession:
             one is upstream.value for one, upstream in zip(inputs, result.upstream, strict=True)
         )
         try:
-            news, result.value = result.function(result.call, *inputs)
+            report, result.value = result.function(result.call, *inputs)
         except BaseException:
             self._running.pop(result, None)
             raise
-        result.news = news
-        (self._ends or self._begin()).expect(result)
+        result.report = report
+        (self._poller or self._begin()).expect(result)
 
-    def _begin(self) -> Ends:
+    def _begin(self) -> CompletionPoller:
         with self._lock:
-            if self._ends is None:
-                self._ends = Ends(self.connection, self._ended)
+            if self._poller is None:
+                self._poller = CompletionPoller(self.connection, self._ended)
                 self._watch.start()
-            return self._ends
+            return self._poller
 
     def expected(self, limit: int) -> list[Any]:
-        """The objects with news of runs that have not ended, at most so many."""
-        return [result.news for result in islice(list(self._running), limit) if result.news is not None]
+        """Return references to the reports of at most `limit` runs that have not ended."""
+        return [result.report for result in islice(list(self._running), limit) if result.report is not None]
 
     def _ended(self, result: RayResult, data: Any) -> None:
         if result not in self._running:
             return
         if not isinstance(data, bytes) and any(one.crash for one in result.upstream) and not self._closed:
-            # It never began, as an input has no value: now it gets the reason instead.
+            # It never began, as an input has no value: it is sent again with the failure in place of that input.
             self._running.pop(result, None)
             _look_at_error(result)
             self._send(result)
@@ -125,7 +126,7 @@ class RaySession:
         except BaseException as error:
             state = states.crashed(f"Task run ended, but how could not be read: {states.describe(error)}", error)
         done = result.done
-        result.has_ended()
+        result.end()
         self._running.pop(result, None)
         self._stopping.pop(result, None)
         if not self._closed:
@@ -136,18 +137,19 @@ class RaySession:
             state = self._lost_state(result, data)
             result.crash = TaskFailure(result.name, state)
             return state
-        news = worker.read(data)
-        if news.records or news.batches:
-            self._inbox.ended(self._key(result), news.batches, news.records)
-        if news.printed and self.connection.prints:
-            self.connection.prints.written(*news.printed)
-        if news.failure is not None:
-            return news.failure.state()
-        result.keep(news.result)
-        return states.completed(result, name=news.name)
+        report = reports.load(data)
+        if report.records or report.batches:
+            self._inbox.ended(self._key(result), report.batches, report.records)
+        if report.printed and self.connection.prints:
+            self.connection.prints.written(*report.printed)
+        if report.failure is not None:
+            return report.failure.state()
+        if report.result is not None:
+            result.set_data(report.result)
+        return states.completed(result, name=report.name)
 
     def _key(self, result: RayResult) -> str:
-        return worker.key(self.topic, result.name, result.info.attempt)
+        return run_key(self.topic, result.name, result.info.attempt)
 
     def _lost_state(self, result: RayResult, error: Any) -> State:
         """Return the state of a run that ended for another reason than its function."""
@@ -159,7 +161,7 @@ class RaySession:
             lost.__cause__ = error
             return states.crashed(f"Task run lost its cluster: {lost}", lost)
         _look_at_error(result)
-        # What it told before it was lost.
+        # Shows what it logged before it was lost.
         self._inbox.ended(self._key(result), 1, [])
         if isinstance(error, ray.exceptions.TaskCancelledError):
             return states.cancelled("Task run was cancelled on the Ray cluster.")
@@ -236,15 +238,15 @@ class RaySession:
         self.connection.drop()
 
     def close(self, cancel: bool) -> None:
-        """Stop listening; with `cancel` stop what still runs."""
+        """End the session; with `cancel`, stop the runs that have not ended."""
         import ray
 
         self._closed = True
         self._watch.close()
         left = list(self._running) if cancel else list(self._stopping)
         self._running.clear()
-        if self._ends is not None:
-            self._ends.close()
+        if self._poller is not None:
+            self._poller.close()
         if self._watch.lost is None:
             with self.connection:
                 for result in left:

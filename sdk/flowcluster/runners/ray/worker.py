@@ -1,7 +1,7 @@
-"""A task run in the process of a Ray worker: how it gets there and what it leaves.
+"""A task run in the process of a Ray worker: how the worker gets it, and what it returns.
 
-It leaves two objects: the result, which stays where it is until somebody needs it, and news of the end,
-which Ray gives to the driver at once because they are small. A small result goes with the news.
+It returns two objects: a report of the end, which Ray sends to the driver immediately because it is small, and the
+result, which stays on the node until the flow or a run needs it. A small result goes with the report.
 """
 
 from __future__ import annotations
@@ -12,58 +12,25 @@ import os
 import pickle
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from flowcluster import logs, texts
 from flowcluster.context import RunInfo
 from flowcluster.runners import worker_body
 from flowcluster.runners.failure import NamedResult, TaskFailure, unsendable
-from flowcluster.runners.ray import project
-from flowcluster.runners.ray.records import outbox
+from flowcluster.runners.ray import project, reports
+from flowcluster.runners.ray.records import outbox, run_key
+from flowcluster.runners.ray.reports import EndReport
 from flowcluster.runners.ray.results import pack, unpack
 from flowcluster.runners.ray.waiting import place
 from flowcluster.waiting import occupying
 
-#: Results up to this size, in bytes when packed, go to the driver with the news.
+#: Results up to this size, in bytes when packed, go to the driver with the report.
 SMALL = 2_048
-
-#: How the news of a run begin that completed and has nothing more to tell, as nearly all of them. If its
-#: result is small, it follows.
-_RESULT, _NO_RESULT = b"r", b"-"
-
-
-class News(NamedTuple):
-    """What the driver has to know of the end of a task run.
-
-    Attributes:
-        result: packed, if the run completed and it is small.
-        failure: if the run did not complete.
-        records: log records that were not sent before.
-        batches: how many batches of records were sent before.
-        name: of the state, if it is not the usual one.
-        printed: id of the worker's process, and bytes written to its stdout and its stderr; None for none.
-    """
-
-    result: bytes | None
-    failure: TaskFailure | None = None
-    records: Sequence[dict[str, Any]] = ()
-    batches: int = 0
-    printed: tuple[int, int, int] | None = None
-    name: str | None = None
-
-
-def read(news: bytes) -> News:
-    """News as `execute` leaves them."""
-    if news == _NO_RESULT:
-        return News(None)
-    if news[:1] == _RESULT:
-        return News(news[1:])
-    told: News = pickle.loads(news)
-    return told
 
 
 def function_for(code: bytes, name: str) -> Callable[..., Any]:
-    """The function that Ray is to call for all runs of a task; Ray shows its name."""
+    """Return the function that Ray calls for all runs of a task. Ray shows its name."""
 
     def run(call: bytes, *upstream: Any) -> tuple[bytes, Any]:
         return execute(code, call, upstream)
@@ -74,35 +41,28 @@ def function_for(code: bytes, name: str) -> Callable[..., Any]:
 
 
 def dump_call(info: RunInfo, topic: str, arguments: bytes) -> bytes:
-    """What `execute` needs to know of one run."""
+    """Return what `execute` needs of one run."""
     return pickle.dumps((tuple(info), topic, arguments), protocol=5)
 
 
 def execute(code: bytes, call: bytes, upstream: tuple[Any, ...]) -> tuple[bytes, Any]:
-    """Execute one task run: news of its end and its result. Never raises."""
+    """Execute one task run, and return the report of its end and its result. Never raises."""
     parts, topic, arguments = pickle.loads(call)
     info = RunInfo(*parts)
     before = _written()
-    outbox.begin(key(topic, info.name, info.attempt))
+    outbox.begin(run_key(topic, info.name, info.attempt))
     with occupying(place):
         result, name = _result(code, info, arguments, upstream)
     written = _written()
     records, batches = outbox.end()
     small = result if type(result) is bytes and len(result) <= SMALL else None
     failure = result if type(result) is TaskFailure else None
-    if failure is None and name is None and not records and not batches and written == before:
-        return _NO_RESULT if small is None else _RESULT + small, result
     printed = (os.getpid(), written[0] - before[0], written[1] - before[1]) if written != before else None
-    return pickle.dumps(News(small, failure, records, batches, printed, name), protocol=5), result
-
-
-def key(topic: str, run_name: str, attempt: int) -> str:
-    """Under which records of one execution of a task run are sent while it goes on."""
-    return f"{topic}/{texts.digest(run_name)}/{attempt}/"
+    return reports.dump(EndReport(small, failure, records, batches, printed, name)), result
 
 
 def _result(code: bytes, info: RunInfo, arguments: bytes, upstream: tuple[Any, ...]) -> tuple[Any, str | None]:
-    """The result, packed, or a `TaskFailure`; and the name of the state, if it is not the usual one."""
+    """Return the result, packed, or a `TaskFailure`; and the name of the final state, None for the usual name."""
 
     def inputs() -> Sequence[Any]:
         return [one if type(one) is TaskFailure else unpack(one) for one in upstream]
@@ -133,11 +93,11 @@ def _forwarding() -> logs.ForwardHandler:
 
 
 def _written() -> tuple[int, int]:
-    """Bytes in the files that Ray shows the worker's stdout and stderr from."""
+    """Return the sizes of the files from which Ray shows the worker's stdout and stderr, in bytes."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        # Ray's own wrapper writes a line's end apart from the line, and whoever reads the file at the wrong
-        # moment takes half a line for a whole one.
+        # Ray's own wrapper writes the end of a line apart from the line. A reader of the file in between takes half a
+        # line for a whole one.
         if type(stream).__name__ == "Unbuffered":
             setattr(sys, name, stream.stream)
         try:
