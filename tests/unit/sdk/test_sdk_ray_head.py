@@ -15,7 +15,7 @@ def watch(*answers: ClusterLost | None) -> Watch:
     """Watch a cluster whose loss only queries find, which return `answers` in turn."""
     found: Iterator[ClusterLost | None] = iter(answers)
     loss = LossQuery(known=lambda: None, find=lambda: next(found))
-    return Watch(Connection("ray://127.0.0.1:1", keeper=None, loss=loss), tick=lambda: None, gone=lambda lost: None)
+    return Watch(Connection("ray://127.0.0.1:1", thread=None, loss=loss), tick=lambda: None, gone=lambda lost: None)
 
 
 def test_failure_queries_for_the_loss_of_an_own_cluster() -> None:

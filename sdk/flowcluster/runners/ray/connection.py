@@ -1,7 +1,7 @@
-"""This process's connection to Ray, of which there is one at a time, whatever number of flow runs use it.
+"""This process's connection to Ray. A process has one connection at a time, which all its flow runs use.
 
-A Ray that the process has already is used and left alone. Otherwise the first flow run starts a Ray, or
-connects to one, and the last one to leave ends that.
+If the process is connected to a Ray already, flow runs use that, and do not end it. Otherwise the first flow run starts
+an instance or connects to a cluster, and the last one ends the connection.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from flowcluster.clusters import address as addresses
 from flowcluster.errors import ClusterLost
-from flowcluster.runners.ray.keeper import Keeper
+from flowcluster.runners.ray.connection_thread import ConnectionThread
 from flowcluster.runners.ray.prints import Prints
 from flowcluster.runners.ray.records import outbox
 from flowcluster.runners.ray.shares import tagged
@@ -40,34 +40,34 @@ _current: Connection | None = None
 
 
 class Connection:
-    """What flow runs use together.
+    """A connection that flow runs share. As a context manager, it delays `drop` until the end of the block.
 
     Attributes:
-        address: where Ray was to be found; None for an instance that was started here.
-        keeper: what ends it with the last flow run that uses it; None for a Ray that the process had already.
-        is_client: whether it is a Ray client's, for which the head does everything.
-        is_fixed: whether no nodes are ever added by Ray itself.
-        endpoint: host and port at which the head answers as long as it lives; None if it is not known.
+        address: of the cluster; None for an instance that was started here.
+        thread: ends the connection after the last flow run; None for a Ray that the process had already.
+        is_client: whether it is the connection of a Ray client, for which the head executes all calls.
+        is_fixed: whether Ray itself is known not to add nodes.
+        endpoint: host and port at which the head answers as long as it lives; None if they are not known.
         loss: queries for the loss of a cluster that was made for this process; used instead of the head's port.
-        offers: what each node has that the cluster may start, where that is known.
+        offers: what each node has that the cluster can start, where that is known.
         init_kwargs: what ``ray.init`` was called with, as far as that is known.
     """
 
     def __init__(
         self,
         address: str | None,
-        keeper: Keeper | None,
+        thread: ConnectionThread | None,
         loss: LossQuery | None = None,
         offers: Offers | None = None,
         init_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         self.address = address
         self.init_kwargs = dict(init_kwargs or {})
-        self.keeper = keeper
+        self.thread = thread
         self.loss = loss
         self.offers = offers
         self.is_client = False
-        self.is_fixed = keeper is not None and address is None
+        self.is_fixed = thread is not None and address is None
         self.endpoint: tuple[str, int] | None = None
         self._users = 0
         self._calls = 0
@@ -75,11 +75,11 @@ class Connection:
 
     @property
     def prints(self) -> Prints | None:
-        """What workers print, on its way to the terminal; None where that is not our business."""
-        return self.keeper.prints if self.keeper else None
+        """Counts what workers print; None where Ray does not show it, or was not started here."""
+        return self.thread.prints if self.thread else None
 
     def look_up(self) -> None:
-        """Find out what there is to know of the cluster, once it is connected."""
+        """Read the facts of the cluster, once the process is connected."""
         import ray
 
         self.is_client = ray.util.client.ray.is_connected()
@@ -88,10 +88,10 @@ class Connection:
         else:
             host, _, port = str(ray.get_runtime_context().gcs_address).rpartition(":")
             self.endpoint = host, int(port)
-        _tell("Using Ray cluster with %d nodes.", sum(node["Alive"] for node in ray.nodes()))
+        _log("Using Ray cluster with %d nodes.", sum(node["Alive"] for node in ray.nodes()))
 
     def __enter__(self) -> None:
-        """In the block, the connection is not ended by `drop`: a node's Ray does not survive that during a call."""
+        """Begin a call of Ray. `drop` waits for its end, as Ray on a node does not survive a shutdown during a call."""
         with self._idle:
             self._calls += 1
 
@@ -102,37 +102,37 @@ class Connection:
                 self._idle.notify_all()
 
     def drop(self) -> None:
-        """End it, although flow runs use it: the head is gone.
+        """End the connection although flow runs use it, because the head is gone.
 
         Ray would end this process a minute after it lost its head.
         """
-        if self.keeper:
-            if not self.is_client:  # a client's calls fail then, and would wait for the head otherwise
+        if self.thread:
+            if not self.is_client:  # a client's calls wait for the head, and fail when the connection ends
                 with self._idle:
                     self._idle.wait_for(lambda: not self._calls, 10)
-            self.keeper.leave()
+            self.thread.leave()
 
     def release(self) -> None:
-        """One flow run less; the last one ends the connection, and waits for the end."""
+        """Record that a flow run does not use the connection any more. The last one ends it, and waits for the end."""
         global _current
         with _lock:
             self._users -= 1
-            if self._users or not self.keeper:
+            if self._users or not self.thread:
                 return
             _current = None if _current is self else _current
-            # With the lock, as nobody can begin a connection before this one has ended.
-            if self.prints and not self.keeper.is_leaving:
+            # With the lock, as no other connection can begin before this one has ended.
+            if self.prints and not self.thread.is_leaving:
                 self.prints.wait()
-            self.keeper.leave()
-            self.keeper.wait()
+            self.thread.leave()
+            self.thread.wait()
 
 
 def current_address() -> str | None:
-    """Where the Ray is that this process uses, in words; None if it uses none."""
+    """Return where the Ray is that this process uses, for an error message; None if it uses none."""
     import ray
 
     with _lock:
-        if _current is not None and not (_current.keeper and _current.keeper.is_leaving):
+        if _current is not None and not (_current.thread and _current.thread.is_leaving):
             return _current.address or "this machine"
     return "the address that it is connected to" if ray.is_initialized() else None
 
@@ -168,8 +168,8 @@ def connect(
         address = None
     with _lock:
         connection = _current
-        if connection and connection.keeper and connection.keeper.is_leaving:  # it lost its head
-            connection.keeper.wait()
+        if connection and connection.thread and connection.thread.is_leaving:  # it lost its head
+            connection.thread.wait()
             connection = None
         if connection is None:
             if ray.is_initialized():
@@ -189,7 +189,7 @@ def connect(
 
 
 def ignored_arguments(given: Mapping[str, Any], used: Mapping[str, Any]) -> list[str]:
-    """The names of arguments for ``ray.init`` that differ from those that it was called with."""
+    """Return the names of arguments for ``ray.init`` that differ from those that it was called with."""
     return [name for name, value in given.items() if name not in used or not _is_equal(used[name], value)]
 
 
@@ -201,8 +201,8 @@ def _is_equal(one: Any, other: Any) -> bool:
 
 
 def _existing(address: str | None, offers: Offers | None) -> Connection:
-    _tell("Using the Ray that this process is connected to")
-    connection = Connection(address, keeper=None, offers=offers)
+    _log("Using the Ray that this process is connected to")
+    connection = Connection(address, thread=None, offers=offers)
     connection.look_up()
     return connection
 
@@ -221,15 +221,15 @@ def _opened(
         logger.info("Connecting to Ray at %s", address)
         addresses.wait_for_ray(address, timeout)
     tags = {} if run is None else {"job_config": tagged(init_kwargs.get("job_config"), run)}
-    keeper = Keeper({**init_kwargs, **tags, "address": address or "local"})
-    connection = Connection(address, keeper, loss, offers, init_kwargs)
-    context = keeper.start(None if address is None else timeout)
+    thread = ConnectionThread({**init_kwargs, **tags, "address": address or "local"})
+    connection = Connection(address, thread, loss, offers, init_kwargs)
+    context = thread.start(None if address is None else timeout)
     connection.look_up()
     if url := getattr(context, "dashboard_url", None):
         logger.info("The Ray UI is available at %s", url)
     return connection
 
 
-def _tell(text: str, *values: object) -> None:
-    # On a worker it goes without saying, for each task that submits others.
+def _log(text: str, *values: object) -> None:
+    # On a worker, each task that submits others connects, which is not worth a line.
     logger.log(logging.DEBUG if outbox.is_in_use else logging.INFO, text, *values)

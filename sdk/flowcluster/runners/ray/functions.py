@@ -1,4 +1,4 @@
-"""The tasks of a flow run as Ray knows them: each is sent once, whatever the number of its runs."""
+"""Ray's remote functions for the tasks of a flow run: a task is sent once, however many runs it has."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ from flowcluster.runners.ray.worker import function_for
 from flowcluster_api.offers import Offers
 
 
-class Prepared:
-    """A task with options of its runs.
+class RemoteFunction:
+    """A task with the options of some of its runs.
 
     Attributes:
-        remote: what sends a run to Ray.
+        remote: sends a run to Ray.
+        options: for ``ray.remote``.
+        checked: when a node was known to have what the options request, by the monotonic clock.
     """
 
     def __init__(self, function: Any, options: Mapping[str, Any]) -> None:
@@ -30,15 +32,15 @@ class Prepared:
         self.checked = -ray_options.FRESH
 
 
-class Functions:
-    """Makes Ray's functions for tasks.
+class FunctionRegistry:
+    """Makes the remote functions of tasks, and keeps them.
 
     Args:
-        topic: where workers send log records of the flow run.
-        runner_on_worker: for what the tasks themselves submit.
+        topic: under which workers send log records of the flow run.
+        runner_on_worker: makes, on a worker, the runner for what a task submits itself.
         is_fixed: whether the cluster is known not to start nodes by itself.
-        offers: what each node has that the cluster may start, where that is known.
-        inbox: where those records arrive.
+        offers: what each node has that the cluster can start, where that is known.
+        inbox: reads the log records of the flow run.
     """
 
     def __init__(
@@ -56,13 +58,14 @@ class Functions:
         self._project = SentProject(topic)
         self._lock = threading.Lock()
         self._codes: weakref.WeakKeyDictionary[TaskPayload, Callable[..., Any]] = weakref.WeakKeyDictionary()
-        self._plain: weakref.WeakKeyDictionary[TaskPayload, Prepared] = weakref.WeakKeyDictionary()
-        self._known: weakref.WeakKeyDictionary[TaskPayload, list[Prepared]] = weakref.WeakKeyDictionary()
+        self._plain: weakref.WeakKeyDictionary[TaskPayload, RemoteFunction] = weakref.WeakKeyDictionary()
+        self._known: weakref.WeakKeyDictionary[TaskPayload, list[RemoteFunction]] = weakref.WeakKeyDictionary()
 
-    def prepare(self, call: TaskCall) -> Prepared:
-        """The function for a run that is submitted now, with the options that hold here.
+    def get(self, call: TaskCall) -> RemoteFunction:
+        """Return the function for a run that is submitted now, with the options of the blocks around this call.
 
-        Raises TypeError if its function cannot be sent.
+        Raises:
+            TypeError: the function of the task cannot be sent.
         """
         has_options = bool(ray_options.current())
         if not has_options and (plain := self._plain.get(call.payload)):
@@ -71,41 +74,41 @@ class Functions:
         # Flow functions submit, and so do threads in which an upstream run ends.
         with self._lock:
             known = self._known.setdefault(call.payload, [])
-            # Blocks of the same options, as in a loop, are one function: Ray's head keeps each for ever.
-            prepared = next((one for one in known if one.options == options), None)
-            if prepared is None:
-                prepared = self._make(call, options)
-                known.append(prepared)
+            # Blocks with the same options, as in a loop, have one function: Ray's head never deletes a function.
+            function = next((one for one in known if one.options == options), None)
+            if function is None:
+                function = self._make(call, options)
+                known.append(function)
             if not has_options:
-                self._plain[call.payload] = prepared
-        return prepared
+                self._plain[call.payload] = function
+        return function
 
-    def _make(self, call: TaskCall, options: Mapping[str, Any]) -> Prepared:
+    def _make(self, call: TaskCall, options: Mapping[str, Any]) -> RemoteFunction:
         import ray
 
         if call.payload not in self._codes:
-            # Inside a task, the lines of what it submits have the same destination as its own.
+            # In a task, the log lines of what it submits are forwarded to the topic of its own.
             self._inbox.onward = call.payload.topic
             call.payload.topic = self._topic
-            if call.payload.project is None:  # Else the task that submits it has one.
+            if call.payload.project is None:  # Else the task that submits has set it.
                 call.payload.project = self._project.reference()
             call.payload.runner_on_worker = self._runner_on_worker
             code = dump_code(call)
             self._codes[call.payload] = function_for(code, call.payload.spec.name)
-        # Ray itself never repeats a run: nobody but the engine knows whether that may be done.
+        # Ray itself never repeats a run: only the engine knows whether a run can be repeated.
         make = ray.remote(**{**options, "num_returns": 2, "max_retries": 0})
-        return Prepared(make(self._codes[call.payload]), options)
+        return RemoteFunction(make(self._codes[call.payload]), options)
 
     def close(self) -> None:
         """Delete from Ray's head what only tasks that begin need."""
         self._project.delete()
 
-    def unmet(self, prepared: Prepared) -> str | None:
-        """Why no node will ever execute such a run; None if one can, or might start."""
+    def unmet(self, function: RemoteFunction) -> str | None:
+        """Return why no node will ever execute a run of this function; None if a node can, or can be started."""
         now = time.monotonic()
-        if now - prepared.checked < ray_options.FRESH:
+        if now - function.checked < ray_options.FRESH:
             return None
-        unmet = self._capacity.unmet(prepared.options)
+        unmet = self._capacity.unmet(function.options)
         if unmet is None:
-            prepared.checked = now
+            function.checked = now
         return unmet

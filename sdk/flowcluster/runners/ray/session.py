@@ -17,7 +17,7 @@ from flowcluster.runners.failure import TaskFailure, left_behind, lost_with
 from flowcluster.runners.ray import reports
 from flowcluster.runners.ray.completion import CompletionPoller
 from flowcluster.runners.ray.connection import Connection
-from flowcluster.runners.ray.functions import Functions
+from flowcluster.runners.ray.functions import FunctionRegistry
 from flowcluster.runners.ray.head import Watch
 from flowcluster.runners.ray.records import Inbox, run_key
 from flowcluster.runners.ray.result import RayResult
@@ -29,26 +29,26 @@ from flowcluster.states import State
 
 logger = logging.getLogger("flowcluster.task_runner.ray")
 
-#: Seconds after which a run that was asked to stop, and did not, loses its worker. Ray asks a worker that does not yet
-#: know of the run again after two; what the run has to clean up takes its time, too.
+#: Seconds after which the worker of a cancelled run that has not ended is stopped. Ray sends the request again after
+#: two seconds to a worker that did not have the run yet, and the run needs time to clean up.
 _PATIENCE = 10.0
 
-#: Seconds between two looks whether the head is still there, for whoever waits for a result.
+#: Seconds after which a thread that waits for a result checks whether the head is still there.
 _LOOK = 2.0
 
 
 class RaySession:
-    """Owns the flow run's traffic with Ray, not the connection.
+    """Sends a flow run's tasks to Ray. It does not close the connection.
 
     Args:
         connection: to Ray.
         runner_on_worker: makes, on a worker, the runner for what a task submits itself.
-        run: UID of the run on a shared cluster that the session is of.
+        run: UID of the FlowRun on a shared cluster that the session is of.
 
     Attributes:
-        topic: what keeps log records of this flow run apart from those of others. It begins with the UID.
-        share: what the run can use of a shared cluster.
-        share_changed: is called, on a thread of the session, when that has changed.
+        topic: under which workers put log records of this flow run. It begins with the UID.
+        share: what the FlowRun can use of a shared cluster.
+        share_changed: called, on a thread of the session, when `share` has changed.
     """
 
     def __init__(
@@ -65,7 +65,9 @@ class RaySession:
         self._stopping: dict[RayResult, float] = {}
         self._poller: CompletionPoller | None = None
         self._inbox = Inbox(self.topic)
-        self._functions = Functions(self.topic, runner_on_worker, connection.is_fixed, connection.offers, self._inbox)
+        self._functions = FunctionRegistry(
+            self.topic, runner_on_worker, connection.is_fixed, connection.offers, self._inbox
+        )
         self._watch = Watch(connection, self._tick, self._head_is_gone)
         self._closed = False
         sessions.add(self)
@@ -73,17 +75,20 @@ class RaySession:
     def submit(self, call: TaskCall, done: Callable[[State], None]) -> RayResult | None:
         """Send a call to Ray; `done` gets its final state, on a thread of the session.
 
-        Raises `ClusterLost`, and whatever pickling the function or its arguments raises.
+        Raises:
+            ClusterLost: the cluster was lost earlier.
+
+        Whatever pickling the function or its arguments raises is raised, too.
         """
         if lost := self._watch.lost:
             raise lost
         with self.connection:
-            prepared = self._functions.prepare(call)
-            if unmet := self._functions.unmet(prepared):
+            function = self._functions.get(call)
+            if unmet := self._functions.unmet(function):
                 done(states.failed(unmet))
                 return None
             data = dump_call(call.info, self.topic, arguments.dump(call))
-            result = RayResult(self, call.info, prepared.remote, data, call.upstream, call.started, done)
+            result = RayResult(self, call.info, function.remote, data, call.upstream, call.started, done)
             self._send(result)
         return result
 
@@ -118,7 +123,7 @@ class RaySession:
         if not isinstance(data, bytes) and any(one.crash for one in result.upstream) and not self._closed:
             # It never began, as an input has no value: it is sent again with the failure in place of that input.
             self._running.pop(result, None)
-            _look_at_error(result)
+            _read_error(result)
             self._send(result)
             return
         try:
@@ -160,7 +165,7 @@ class RaySession:
         if lost := self._watch.wait_for_loss() if is_disconnected and not self._closed else self.lost():
             lost.__cause__ = error
             return states.crashed(f"Task run lost its cluster: {lost}", lost)
-        _look_at_error(result)
+        _read_error(result)
         # Shows what it logged before it was lost.
         self._inbox.ended(self._key(result), 1, [])
         if isinstance(error, ray.exceptions.TaskCancelledError):
@@ -176,9 +181,13 @@ class RaySession:
         return states.crashed(f"Task run was lost by Ray: {text}", error)
 
     def fetch(self, result: RayResult) -> Any:
-        """Bring a result here.
+        """Return the value of a result.
 
-        Raises `ResultGone` or `ClusterLost`, or whatever unpickling the result raises.
+        Raises:
+            ResultGone: the result does not exist any more.
+            ClusterLost: the head is gone.
+
+        Whatever unpickling the result raises is raised, too.
         """
         import ray
 
@@ -200,9 +209,9 @@ class RaySession:
                     raise self.lost() or lost_with("node", result.name) from error
 
     def cancel(self, result: RayResult) -> None:
-        """Interrupt a run, or take it back if it has not begun; if it does not stop soon, stop its worker.
+        """Interrupt a run, or cancel it if it has not begun. If it does not end soon, stop its worker.
 
-        A run whose inputs are other runs' results goes on, as `RayResult` explains.
+        A run whose inputs are other runs' results is not interrupted, for the reason in `RayResult`.
         """
         import ray
 
@@ -213,7 +222,7 @@ class RaySession:
             ray.cancel(result.value)
 
     def _tick(self) -> None:
-        """Once a second: what does not come by itself."""
+        """Read what has to be polled, once a second: records, the share, and cancelled runs that have not ended."""
         import ray
 
         if self._running and (begun := self._inbox.look()):
@@ -229,7 +238,7 @@ class RaySession:
                 ray.cancel(result.value, force=True)
 
     def lost(self) -> ClusterLost | None:
-        """That the head went away since the start, as an exception to be raised."""
+        """Return the loss of the head since the session began, as an exception to be raised; None without a loss."""
         return None if self._closed else self._watch.look()
 
     def _head_is_gone(self, lost: ClusterLost) -> None:
@@ -255,8 +264,8 @@ class RaySession:
                 self._functions.close()
 
 
-def _look_at_error(result: RayResult) -> None:
-    """Ray complains of an error that nobody looked at."""
+def _read_error(result: RayResult) -> None:
+    """Read the error of a run: Ray logs one that is never read."""
     import ray
 
     try:

@@ -1,7 +1,7 @@
 """The thread that begins this process's connection to Ray, and ends it.
 
-Not the flow's: its children die with the thread that started them, a Ctrl-C in the middle would leave
-half of them, and in the main thread Ray takes the handler of SIGTERM for itself.
+The flow's own thread cannot: the processes that Ray starts die with the thread that started them, a Ctrl-C during the
+start would leave half of them, and in the main thread Ray replaces the handler of SIGTERM.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from flowcluster.runners.ray.prints import Prints
 
 logger = logging.getLogger("flowcluster.task_runner.ray")
 
-#: Seconds for which a connection may take to end, beyond which it is left to itself.
+#: Seconds to wait for the end of a connection, after which the flow run continues without it.
 _END_TIMEOUT = 60.0
 
 #: Attempts to connect to a head whose server for this client crashes. On a busy machine, three in a row crashed.
@@ -29,11 +29,14 @@ _ATTEMPTS = 8
 _PAUSE = 1.0
 
 
-class Keeper:
-    """Begins a connection with what ``ray.init`` is given.
+class ConnectionThread:
+    """Calls ``ray.init``, and ``ray.shutdown`` when the connection is not needed any more.
+
+    Args:
+        arguments: for ``ray.init``.
 
     Attributes:
-        prints: what workers print, on its way to the terminal; None where that is not our business.
+        prints: counts what workers print; None where Ray does not show it.
     """
 
     def __init__(self, arguments: Mapping[str, Any]) -> None:
@@ -46,15 +49,20 @@ class Keeper:
         self._error: BaseException | None = None
 
     def start(self, timeout: float | None) -> Any:
-        """Begin, and give what ``ray.init`` gave.
+        """Begin the connection, and return what ``ray.init`` returned.
 
-        Raises `ClusterUnreachable` if a head does not take us in within `timeout` seconds and some more;
-        with None, for an instance to be started, whatever ``ray.init`` raises.
+        Args:
+            timeout: seconds to wait for a head, and 30 more; None for an instance that is started here.
+
+        Raises:
+            ClusterUnreachable: the head has not accepted the connection by then.
+
+        Whatever ``ray.init`` raises when it starts an instance is raised, too.
         """
         threading.Thread(target=self._run, name="flowcluster-ray", daemon=True).start()
         address = self._arguments["address"]
         try:
-            # Beyond the time for which it is to be tried: what answers may take its time to take us in.
+            # Longer than the timeout: a head that answers can take some time to accept a connection.
             begun = self._begun.wait(None if timeout is None else timeout + 30)
         except BaseException:
             self.leave()
@@ -80,11 +88,11 @@ class Keeper:
         return self._leave.is_set()
 
     def leave(self) -> None:
-        """End the connection as soon as it has begun."""
+        """End the connection, as soon as it has begun."""
         self._leave.set()
 
     def wait(self) -> None:
-        """Return when it has ended, or if that takes too long."""
+        """Return when the connection has ended, or after `_END_TIMEOUT`."""
         if not self._left.wait(_END_TIMEOUT):
             logger.warning("Ray did not end within %.0f s; it is left to itself.", _END_TIMEOUT)
 
@@ -92,7 +100,7 @@ class Keeper:
         import ray
 
         silence_closed_channels()
-        with _lines_of_all():
+        with _no_deduplication():
             ray_logger = logging.getLogger("ray")
             level = ray_logger.level
             try:
@@ -149,7 +157,7 @@ class Keeper:
 
 
 @contextmanager
-def _lines_of_all() -> Iterator[None]:
+def _no_deduplication() -> Iterator[None]:
     """In the block, Ray shows every line that workers print, also if several print the same."""
     from ray._private import ray_logging
 
