@@ -1,6 +1,6 @@
-"""Watching that the head of a Ray cluster is there, by plain TCP.
+"""Watching the head of a Ray cluster by TCP connects.
 
-Ray itself notices after a minute, and then ends the whole process.
+Ray itself notices the loss of the head after a minute, and then ends the whole process.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from flowcluster.runners.ray.records import INTERVAL
 
 logger = logging.getLogger("flowcluster.task_runner.ray")
 
-#: Looks in a row that must find no head: a head can be too busy for one.
-_LOOKS = 3
+#: Consecutive connects that have to fail: a head can be too busy for one of them.
+_FAILURES = 3
 
-#: Seconds for which the cause of a loss is looked for, and between two looks.
+#: Seconds for which the cause of a loss is queried, and between two queries.
 _CAUSE_TIMEOUT, _CAUSE_PAUSE = 10.0, 0.5
 
 
-class Watch:
-    """Looks after the head once a second in a thread of its own, until it is closed.
-
-    Attributes:
-        lost: that the head has gone, once that is certain.
+class HeadWatch:
+    """Checks once a second, on a thread of its own, that the head is there.
 
     Args:
-        connection: whose head.
+        connection: to Ray.
         tick: called as often, on another thread: a Ray client without its head waits half a minute in each call.
-        gone: called once, if the head goes away.
+        gone: called once, when the head is lost.
+
+    Attributes:
+        lost: the loss of the head, once it is certain.
     """
 
     def __init__(self, connection: Connection, tick: Callable[[], None], gone: Callable[[ClusterLost], None]) -> None:
@@ -50,25 +50,25 @@ class Watch:
         ]
 
     def start(self) -> None:
-        """Begin to look."""
+        """Begin to check."""
         for thread in self._threads:
             thread.start()
 
     def close(self) -> None:
-        """Stop looking."""
+        """Stop checking."""
         self._end.set()
         for thread in self._threads:
             if thread.is_alive() and thread is not threading.current_thread():
                 thread.join(5)
 
-    def look(self) -> ClusterLost | None:
-        """Look now, because something failed: one refusal is enough then.
+    def check(self) -> ClusterLost | None:
+        """Check now, because something failed: then one failed connect is enough. Return the loss; None without one.
 
-        The failure can reach this process before the loss of a cluster of its own does, which is queried therefore.
+        The failure can reach this process before the loss of a cluster of its own does, so the loss is queried.
         """
         loss = self._connection.loss
         if self.lost is None and not self._answers(loss and loss.find):
-            self._is_lost()
+            self._set_lost()
         return self.lost
 
     def wait_for_loss(self) -> ClusterLost:
@@ -77,16 +77,16 @@ class Watch:
         The cause of the loss can be recorded some seconds later.
         """
         deadline = time.monotonic() + _CAUSE_TIMEOUT
-        while (lost := self.look()) is None and time.monotonic() < deadline and not self._end.wait(_CAUSE_PAUSE):
+        while (lost := self.check()) is None and time.monotonic() < deadline and not self._end.wait(_CAUSE_PAUSE):
             pass
-        return lost or self._is_lost()
+        return lost or self._set_lost()
 
     def _watch(self) -> None:
         while not self._end.wait(INTERVAL):
             loss = self._connection.loss
             self._failed = 0 if self._answers(loss and loss.known) else self._failed + 1
-            if self._failed >= _LOOKS:
-                self._is_lost()
+            if self._failed >= _FAILURES:
+                self._set_lost()
             if self.lost is not None:
                 self._gone(self.lost)
                 return
@@ -94,12 +94,12 @@ class Watch:
     def _run_errands(self) -> None:
         while not self._end.wait(INTERVAL) and self.lost is None:
             if self._failed:
-                continue  # it would only wait
+                continue  # a call of Ray would only wait
             try:
                 with self._connection:
                     self._tick()
             except Exception as error:
-                logger.debug("Ray could not be asked: %s", error)
+                logger.debug("Ray could not be queried: %s", error)
 
     def _answers(self, find_loss: Callable[[], ClusterLost | None] | None) -> bool:
         if find_loss is not None and (lost := find_loss()) is not None:
@@ -114,7 +114,7 @@ class Watch:
             return False
         return True
 
-    def _is_lost(self) -> ClusterLost:
+    def _set_lost(self) -> ClusterLost:
         with self._lock:
             if self.lost is None:
                 where = self._connection.address or "{}:{}".format(*(self._connection.endpoint or ("?", 0)))

@@ -1,7 +1,7 @@
-"""What tasks print on Ray workers, which Ray shows some time later: nothing of it may be lost at the end.
+"""What tasks print on Ray workers. Ray shows it some time later, and all of it must be shown before the end.
 
-Ray reads the lines from files of the workers, ten times a second. Workers tell how many bytes they have
-written, and here the bytes that arrived are counted.
+Ray reads the lines from files of the workers, ten times a second. Workers report how many bytes they have written, and
+this module counts the bytes that have arrived.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-#: Seconds to wait for what was written and has not arrived.
+#: Seconds to wait for lines that were written and have not arrived.
 TIMEOUT = 5.0
 
 _NAME = "flowcluster"
@@ -35,7 +35,7 @@ class Prints:
 
     @classmethod
     def listen(cls, init_arguments: Mapping[str, Any]) -> Prints | None:
-        """Begin to count; None where Ray shows nothing."""
+        """Return an object that counts from now on; None where Ray does not show what workers print."""
         import ray
         from ray._private import ray_constants, ray_logging
 
@@ -44,15 +44,15 @@ class Prints:
             return None
         prints = cls()
         if ray.util.client.ray.is_connected():
-            prints._overhear(ray.util.client.ray.get_context().client_worker.log_client)
+            prints._count_of_client(ray.util.client.ray.get_context().client_worker.log_client)
         else:
             dispatcher = ray_logging.global_worker_stdstream_dispatcher
-            # After Ray's own, which prints: what was counted was shown.
+            # After Ray's own handler, which prints: what was counted was shown.
             dispatcher.add_handler(_NAME, prints._shown)
             prints._close = lambda: dispatcher.remove_handler(_NAME)
         return prints
 
-    def _overhear(self, log_client: Any) -> None:
+    def _count_of_client(self, log_client: Any) -> None:
         """Count what the head gives to a Ray client, after the client has shown it."""
         show = log_client.stdstream
 
@@ -66,9 +66,9 @@ class Prints:
         self._close = lambda: delattr(log_client, "stdstream")
 
     def written(self, process: int, out: int, err: int) -> None:
-        """A worker wrote so many bytes to its stdout and its stderr."""
+        """Record how many bytes a worker has written to its stdout and its stderr."""
         with self._changed:
-            # Less than nothing means that a file was begun anew.
+            # A negative number means that a new file was begun.
             self._missing[str(process), False] += max(0, out)
             self._missing[str(process), True] += max(0, err)
 

@@ -12,10 +12,10 @@ _NAMESPACE = b"flowcluster-projects"
 
 
 class SentProject:
-    """The project of a flow run, sent with its first task: all tasks of a session see the same.
+    """The project of a flow run. It is sent with the first task: all tasks of a session see the same.
 
     Args:
-        topic: keeps it apart from those of other flow runs.
+        topic: of the flow run, the beginning of the key.
     """
 
     def __init__(self, topic: str) -> None:
@@ -24,7 +24,7 @@ class SentProject:
         self._reference: Reference | None = None
 
     def reference(self) -> Reference | None:
-        """How workers get the project; None if there is none. Raises ValueError if it is too large."""
+        """Return how workers get the project; None without a project. Raises ValueError if it is too large."""
         if not self._is_sent:
             if project := finding.here(by_value.scripts):
                 from ray.experimental import internal_kv
@@ -40,14 +40,14 @@ class SentProject:
         if self._reference is not None:
             from ray.experimental import internal_kv
 
-            # A run does not fail because the head has just gone.
+            # The flow run does not fail if the head is gone at its end.
             with contextlib.suppress(Exception):
                 internal_kv._internal_kv_del(self._reference.place.encode(), namespace=_NAMESPACE)
             self._reference = None
 
 
 def fetch(place: str) -> bytes:
-    """On a worker: the packed project. Raises RuntimeError when its flow run is over."""
+    """Return the packed project, on a worker. Raises RuntimeError when its flow run is over."""
     from ray.experimental import internal_kv
 
     packed: bytes | None = internal_kv._internal_kv_get(place.encode(), namespace=_NAMESPACE)

@@ -1,8 +1,7 @@
 """Results of task runs as Ray keeps them.
 
-They are pickled here and not by Ray, so that a result that cannot be pickled fails its own run, with its
-name. What is large in them (arrays, mostly) stays outside of the pickle, where Ray lets all processes of a
-node share it without a copy.
+This module pickles them, not Ray, so that a result that cannot be pickled fails its own run, with the run's name. Large
+buffers, mostly of arrays, stay outside of the pickle, where all processes of a node share them without a copy.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import Any
 from flowcluster import pickling
 from flowcluster.runners.arguments import PLAIN
 
-#: Bytes from which a buffer is worth keeping apart.
+#: Bytes from which on a buffer stays outside of the pickle.
 _LARGE = 16_384
 
 
@@ -31,7 +30,7 @@ class Packed:
 
 
 def pack(value: Any) -> bytes | Packed:
-    """The value in the form in which Ray is to keep it. Raises whatever its own pickling raises."""
+    """Return a value as Ray keeps it. Raises whatever pickling the value raises."""
     if type(value) in PLAIN:
         return pickle.dumps(value, protocol=5)
     buffers: list[Any] = []
@@ -47,7 +46,7 @@ def pack(value: Any) -> bytes | Packed:
 
 
 def unpack(packed: bytes | Packed) -> Any:
-    """The value; arrays in it are read-only where they are shared. Raises whatever unpickling raises."""
+    """Return the value; arrays in it are read-only where they are shared. Raises whatever unpickling raises."""
     if isinstance(packed, bytes):
         return pickle.loads(packed)
     return pickle.loads(packed.data, buffers=packed.buffers)

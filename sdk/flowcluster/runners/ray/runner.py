@@ -1,7 +1,6 @@
-"""Tasks on Ray: an instance that lives as long as the flow run, one that exists, or the process's own.
+"""The task runner for Ray: for an instance of the flow run, a cluster that exists, or the process's own connection.
 
-Everything that only a Ray run needs is imported when one begins: ``import flowcluster`` brings this
-module along for all.
+``import flowcluster`` imports this module, so it imports inside functions what only a run on Ray needs.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ class RayTaskRunner(TaskRunner):
     #: Ray takes about 8 kB of the driver's memory for each call that has not ended; more at a time are not faster.
     max_in_flight: ClassVar[int | None] = 5_000
 
-    #: UID of the run on a shared cluster, where the runner of a task's flow gave it.
+    #: UID of the run on a shared cluster; the runner of the flow sets it for the runners of tasks.
     run: str | None = None
 
     _connection: Connection | None = None
@@ -117,7 +116,7 @@ class RayTaskRunner(TaskRunner):
         self.activity = None
 
     def _made(self, cluster_class: ClusterClass, resources: contextlib.ExitStack) -> str:
-        """The address of a new cluster, which `resources` will close."""
+        """Return the address of a new cluster, which `resources` close."""
         from flowcluster.clusters.temporary import temporary_cluster
         from flowcluster.runners.ray.connection import current_address
 
@@ -127,20 +126,20 @@ class RayTaskRunner(TaskRunner):
                 "other, or each in a process of its own."
             )
         self.activity = "creating a Ray cluster"
-        told = context.activity.set(self._tell)
+        token = context.activity.set(self._set_progress)
         try:
             self._cluster = resources.enter_context(
                 temporary_cluster(cluster_class, self.cluster_kwargs, self.adapt_kwargs, "Ray")
             )
         finally:
-            context.activity.reset(told)
+            context.activity.reset(token)
         return str(self._cluster.address)
 
     def _offers(self) -> Offers | None:
-        """What each node has that the cluster may start, if it is known to be a cluster of ours."""
+        """Return what each node has that the cluster can start; None where that is not known."""
         return getattr(self._cluster, "offers", None)
 
-    def _tell(self, progress: str) -> None:
+    def _set_progress(self, progress: str) -> None:
         self.activity = f"creating a Ray cluster: {progress}"
 
     def bound(self, changed: Callable[[int | None], None]) -> int | None:
@@ -181,7 +180,7 @@ class RayTaskRunner(TaskRunner):
         return find_loss(self._cluster)
 
     def close(self, cancel: bool = False) -> None:
-        """Let go of Ray, and shut it down if it is the run's own."""
+        """Disconnect from Ray, and shut it down if it was started for the flow run."""
         session, self._session, self._connection = self._session, None, None
         if self.outcome is not None and hasattr(self._cluster, "outcome"):
             self._cluster.outcome = self.outcome()
@@ -202,11 +201,11 @@ class RayTaskRunner(TaskRunner):
 
 
 class OnWorker(RayTaskRunner):
-    """Tasks that a task submits on a Ray worker, to the cluster that it is of."""
+    """The runner of a task on a Ray worker, for what the task submits. It uses the worker's own connection."""
 
     @property
     def name(self) -> str:
-        """That of the runner that it is to the flow."""
+        """Name of the flow's runner."""
         return RayTaskRunner.__name__
 
     def _offers(self) -> Offers | None:
@@ -214,9 +213,10 @@ class OnWorker(RayTaskRunner):
 
 
 def on_worker(run: str | None = None) -> RayTaskRunner:
-    """Return an open runner for what a task on a Ray worker submits, of that run on a shared cluster.
+    """Return an open runner for what a task on a Ray worker submits.
 
-    It uses the worker's own connection.
+    Args:
+        run: UID of the FlowRun on a shared cluster that the task is of.
     """
     runner = OnWorker()
     runner.run = run

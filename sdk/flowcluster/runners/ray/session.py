@@ -18,7 +18,7 @@ from flowcluster.runners.ray import reports
 from flowcluster.runners.ray.completion import CompletionPoller
 from flowcluster.runners.ray.connection import Connection
 from flowcluster.runners.ray.functions import FunctionRegistry
-from flowcluster.runners.ray.head import Watch
+from flowcluster.runners.ray.head import HeadWatch
 from flowcluster.runners.ray.records import Inbox, run_key
 from flowcluster.runners.ray.result import RayResult
 from flowcluster.runners.ray.results import unpack
@@ -68,7 +68,7 @@ class RaySession:
         self._functions = FunctionRegistry(
             self.topic, runner_on_worker, connection.is_fixed, connection.offers, self._inbox
         )
-        self._watch = Watch(connection, self._tick, self._head_is_gone)
+        self._watch = HeadWatch(connection, self._tick, self._head_is_gone)
         self._closed = False
         sessions.add(self)
 
@@ -239,7 +239,7 @@ class RaySession:
 
     def lost(self) -> ClusterLost | None:
         """Return the loss of the head since the session began, as an exception to be raised; None without a loss."""
-        return None if self._closed else self._watch.look()
+        return None if self._closed else self._watch.check()
 
     def _head_is_gone(self, lost: ClusterLost) -> None:
         for result in list(self._running):

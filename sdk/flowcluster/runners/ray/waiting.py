@@ -1,6 +1,6 @@
-"""How a task on a Ray worker waits for others that it submitted, without keeping its CPU from them.
+"""How a task on a Ray worker waits for runs that it submitted, so that they can use its CPU meanwhile.
 
-Ray takes the CPU back only from a worker whose main thread waits for an object. So that is how it waits.
+Ray lends the CPU of a worker only while the worker's main thread waits for an object. So a task waits for objects.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ class ExpectingSession(Protocol):
 #: The sessions that this process has open.
 sessions: weakref.WeakSet[ExpectingSession] = weakref.WeakSet()
 
-#: Objects that are waited for at a time, and seconds after which others are looked for.
+#: Objects for which a call of ``ray.wait`` waits, and seconds after which the next call can wait for others.
 _OBJECTS, _INTERVAL = 256, 0.5
 
 
 @contextmanager
 def place() -> Iterator[Callable[[threading.Event, float | None], bool] | None]:
-    """Gives the way to wait where Ray lends a CPU to this process: in a worker's main thread."""
+    """Yield the function that waits for objects, in a worker's main thread; None in other threads."""
     yield _wait if threading.current_thread() is threading.main_thread() else None
 
 
@@ -44,7 +44,7 @@ def _wait(event: threading.Event, timeout: float | None) -> bool:
         objects = [object for session in sessions for object in session.expected(_OBJECTS)]
         if objects:
             ray.wait(objects, num_returns=1, timeout=left, fetch_local=False)
-            # What it was is for the session's thread to find out, which sets the event.
+            # The session's thread handles the end of that run, and sets the event.
             event.wait(0.002)
         else:
             event.wait(left)
