@@ -13,13 +13,15 @@ from flowcluster.runners.dask.runner import DaskTaskRunner
 
 @contextmanager
 def get_dask_client() -> Iterator[Any]:
-    """The ``distributed.Client`` of the current run; collections computed in the block use its cluster.
+    """Yield the ``distributed.Client`` of the current run; collections computed in the block use its cluster.
 
     ``with get_dask_client() as client: total = array.sum().compute()``
 
-    In a task on a worker the block gives up the worker's thread, so that tasks waiting for others
-    cannot block the cluster. Raises `NoFlowRunError` outside of a run, and where the run has no Dask
+    In a task on a worker, the block gives the worker's thread back, so that tasks that wait for others cannot block the
     cluster.
+
+    Raises:
+        NoFlowRunError: there is no run, or it has no Dask cluster.
     """
     run = context.get_run_context()
     flow = run.flow if isinstance(run, context.TaskContext) else run

@@ -1,4 +1,4 @@
-"""How large a Dask cluster is, for those who look again and again and must not wait."""
+"""The number of workers of a Dask cluster, for callers that read it often and must not wait."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import time
 from concurrent.futures import Future
 from typing import Any
 
-#: Seconds for which an answer is good: workers tell the scheduler no more often.
+#: Seconds between two queries: workers report to the scheduler no more often.
 INTERVAL = 1.0
 
 
 class DaskLoad:
-    """A number that a cluster's scheduler knows; each look asks for a newer one and gives the last.
+    """Reads a number from the scheduler. Each read returns the last answer, and starts a query for the next one.
 
     Args:
         client: a connected ``distributed.Client``.
@@ -20,32 +20,32 @@ class DaskLoad:
 
     def __init__(self, client: Any) -> None:
         self._client = client
-        self._asked: float | None = None
-        self._question: Future[Any] | None = None
+        self._queried_at: float | None = None
+        self._query: Future[Any] | None = None
         self._workers: int | None = None
 
     @property
     def workers(self) -> int | None:
         """Workers that are connected; None before the first answer."""
-        self._ask()
+        self._start_query()
         return self._workers
 
-    def _ask(self) -> None:
+    def _start_query(self) -> None:
         now = time.monotonic()
-        if self._asked is not None and now - self._asked < INTERVAL:
+        if self._queried_at is not None and now - self._queried_at < INTERVAL:
             return
-        if self._question is not None and not self._question.done():
+        if self._query is not None and not self._query.done():
             return
-        self._asked = now
-        question = self._identity()
+        self._queried_at = now
+        query = self._identity()
         try:
-            self._question = asyncio.run_coroutine_threadsafe(question, self._client.loop.asyncio_loop)
+            self._query = asyncio.run_coroutine_threadsafe(query, self._client.loop.asyncio_loop)
         except RuntimeError:  # the client is closing
-            question.close()
+            query.close()
 
     async def _identity(self) -> None:
         try:
-            told = await self._client.scheduler.identity(n_workers=0)
+            identity = await self._client.scheduler.identity(n_workers=0)
         except Exception:
-            return  # there is no scheduler to ask any more, which others report
-        self._workers = told.get("n_workers")
+            return  # the scheduler is gone, which the session reports
+        self._workers = identity.get("n_workers")

@@ -1,4 +1,4 @@
-"""The runner for what a task on a Dask worker submits itself."""
+"""The task runner of a task on a Dask worker, for what the task submits."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from flowcluster.runners.dask.session_runner import SessionRunner
 
 
 class NestedDaskRunner(SessionRunner):
-    """Sends to the cluster that the worker belongs to, through the worker's own client.
+    """Sends tasks to the worker's own cluster, through the worker's own client.
 
     Args:
-        run: UID of the run on a shared cluster that the tasks are of.
+        run: UID of the FlowRun on a shared cluster that the tasks are of.
     """
 
     _worker: Any = None
@@ -30,13 +30,13 @@ class NestedDaskRunner(SessionRunner):
         self.run = run
 
     def open(self) -> None:
-        """Get ready, in the thread of a task."""
+        """Begin a session, or join that of another task of the run; in the thread of a task."""
         TaskRunner.open(self)
         self._worker = distributed.get_worker()
         self._session = _acquire(self._worker, self.run)
 
     def close(self, cancel: bool = False) -> None:
-        """Let go; the worker and its client stay."""
+        """Leave the session. The worker's client stays connected."""
         if self._session is not None:
             self._session = None
             _release(self._worker, self.run)
@@ -44,17 +44,21 @@ class NestedDaskRunner(SessionRunner):
 
 
 def on_worker(run: str | None = None) -> NestedDaskRunner:
-    """Return an open runner for the task that this thread executes, of that run on a shared cluster."""
+    """Return an open runner for the task that this thread executes.
+
+    Args:
+        run: UID of the FlowRun on a shared cluster that the task is of.
+    """
     runner = NestedDaskRunner(run)
     runner.open()
     if _is_in_loop():
-        # A coroutine waits without this thread's knowledge: its place is given up for the rest of the task.
-        with contextlib.suppress(KeyError):  # it is given up already, by a sync task that runs the coroutine
+        # A coroutine waits without this thread's knowledge: the thread leaves its place for the rest of the task.
+        with contextlib.suppress(KeyError):  # it has left already, in a sync task that runs the coroutine
             distributed.secede()
     return runner
 
 
-class _Shared:
+class _WorkerSession:
     """The session of all tasks of one run that submit on one worker at the same time."""
 
     def __init__(self) -> None:
@@ -62,15 +66,15 @@ class _Shared:
         self.users = 0
 
 
-#: By worker, and by the UID of a run on a shared cluster.
-_shared: weakref.WeakKeyDictionary[Any, dict[str | None, _Shared]] = weakref.WeakKeyDictionary()
+#: By worker, and by the UID of the FlowRun on a shared cluster.
+_sessions: weakref.WeakKeyDictionary[Any, dict[str | None, _WorkerSession]] = weakref.WeakKeyDictionary()
 _lock = threading.Lock()
 
-#: Held while the worker's client is made: Dask would let two threads make one each.
+#: Held while the worker's client is made: in Dask, each of two threads can make one.
 _client_lock = threading.Lock()
 
-#: Seconds between looks at a client that connects.
-_LOOK_SECONDS = 0.005
+#: Seconds between two checks of a client that connects.
+_CHECK_SECONDS = 0.005
 
 
 def _connected_client() -> Any:
@@ -82,32 +86,32 @@ def _connected_client() -> Any:
     with _client_lock:
         client = distributed.get_client()
         while client.status in ("newly-created", "connecting"):
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_CHECK_SECONDS)
     return client
 
 
 def _acquire(worker: Any, run: str | None) -> DaskSession:
     client = _connected_client()
     with _lock:
-        shared = _shared.setdefault(worker, {}).setdefault(run, _Shared())
-        if shared.session is None:
+        found = _sessions.setdefault(worker, {}).setdefault(run, _WorkerSession())
+        if found.session is None:
             address, nested = worker.scheduler.address, functools.partial(on_worker, run)
             try:
-                shared.session = DaskSession(client, address, nested, is_nested=True, run=run)
+                found.session = DaskSession(client, address, nested, is_nested=True, run=run)
             except BaseException:
-                del _shared[worker][run]
+                del _sessions[worker][run]
                 raise
-        shared.users += 1
-        return shared.session
+        found.users += 1
+        return found.session
 
 
 def _release(worker: Any, run: str | None) -> None:
     with _lock:
-        shared = _shared[worker][run]
-        shared.users -= 1
-        if shared.users:
+        found = _sessions[worker][run]
+        found.users -= 1
+        if found.users:
             return
-        session = _shared[worker].pop(run).session
+        session = _sessions[worker].pop(run).session
     if session is not None:
         session.close(cancel=False)
 

@@ -1,4 +1,4 @@
-"""Bringing the plugins to a scheduler and its workers, and a session to the scheduler's plugin."""
+"""Installing the plugins in a scheduler and its workers, and the calls of the scheduler's plugin."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from flowcluster.runners.dask.worker_plugin import WorkerSide
 from flowcluster.runners.sharing import Share
 
 
-class _Shipped(SchedulerPlugin):  # type: ignore[misc] # distributed is not typed
-    """Becomes the scheduler's plugin on arrival."""
+class _SentPlugin(SchedulerPlugin):  # type: ignore[misc] # distributed is not typed
+    """Is unpickled as the scheduler's plugin, which is pickled by value."""
 
     name = NAME
     idempotent = True
@@ -33,7 +33,7 @@ def _scheduler_side() -> bytes:
 
 
 def open_session(client: Any, session: str, is_first: bool, run: str | None) -> Share:
-    """Make the scheduler watch over task runs whose keys end with `session`.
+    """Make the scheduler's plugin send messages about task runs whose keys end with `session`.
 
     Args:
         client: of the session.
@@ -49,8 +49,8 @@ def open_session(client: Any, session: str, is_first: bool, run: str | None) -> 
     """
     try:
         if is_first:
-            client.register_plugin(_Shipped())
-        # An argument that is not needed is left out: it may be another flowcluster's plugin that is there.
+            client.register_plugin(_SentPlugin())
+        # Left out where it is not needed: the plugin can be of a version of flowcluster without this argument.
         of_run = {} if run is None else {"run": run}
         share = client.sync(getattr(client.scheduler, f"{NAME}-open"), session=session, client=client.id, **of_run)
         return Share(*share) if share else Share()
@@ -68,5 +68,5 @@ def put_code(client: Any, name: str, code: bytes) -> None:
 
 
 def close_session(client: Any, session: str) -> None:
-    """Make the scheduler forget a session before its client disconnects."""
+    """Remove a session from the scheduler's plugin before its client disconnects."""
     client.sync(getattr(client.scheduler, f"{NAME}-close"), session=session)

@@ -16,7 +16,7 @@ logger = logging.getLogger("flowcluster.task_runner.dask")
 
 @contextmanager
 def reported(client: Any, path: str) -> Iterator[None]:
-    """Write the report on what the client's cluster does in the block; without one the flow run ends all the same."""
+    """Write a report on what the client's cluster does in the block. A report that fails is logged, not raised."""
     report = performance_report(filename=path)
     with client.as_current():
         report.__enter__()

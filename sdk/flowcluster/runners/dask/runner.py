@@ -1,7 +1,6 @@
-"""Tasks on a Dask cluster: one that exists, or one that lives as long as the flow run.
+"""The task runner for Dask: for a cluster that exists, or one that lives as long as the flow run.
 
-Everything that only a Dask run needs is imported when one begins: ``import flowcluster`` brings this
-module along for all.
+``import flowcluster`` imports this module, so it imports inside functions what only a run on Dask needs.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("flowcluster.task_runner.dask")
 
-#: Seconds to wait for a client's farewell at the end.
+#: Seconds to wait for the client to disconnect.
 CLOSE_TIMEOUT = 5.0
 
-#: What makes a temporary cluster if nothing else is asked for.
+#: The class of a temporary cluster, by default.
 DEFAULT_CLASS = "distributed.LocalCluster"
 
 
@@ -96,7 +95,7 @@ class DaskTaskRunner(SessionRunner):
         """
         super().open()
         self.activity = f"waiting for {self.address}" if self.address else "creating a Dask cluster"
-        # Before anything is waited for: this takes as long as a scheduler takes to start.
+        # Before the wait for a scheduler: the import takes as long as a scheduler takes to start.
         distributed = extras.required("distributed", "dask", self.name)
 
         from flowcluster.clusters.address import for_client, timeout_seconds, wait_for
@@ -109,23 +108,23 @@ class DaskTaskRunner(SessionRunner):
         from flowcluster_api.tags import dask_client_name
 
         with contextlib.ExitStack() as resources:
-            # Not the process's default client: the flow's own use of Dask stays as it was.
+            # Not the process's default client, which the flow may use itself.
             options = {"set_as_default": False, **self.client_kwargs, "asynchronous": False}
             if self.address is None:
                 cluster_class = self.cluster_class or DEFAULT_CLASS
                 if starts_local_processes(make := find_class(cluster_class), self.cluster_kwargs):
                     require_guard(self.name)
-                told = context.activity.set(self._tell)
+                token = context.activity.set(self._set_progress)
                 try:
                     target: Any = resources.enter_context(
                         temporary_cluster(make, self.cluster_kwargs, self.adapt_kwargs)
                     )
                 finally:
-                    context.activity.reset(told)
+                    context.activity.reset(token)
                 self._cluster = target
                 address = target.scheduler_address
                 if is_async_only(type(target)) or not hasattr(target, "status"):
-                    # A client cannot do more with it: its event loop is its own, or it tells too little.
+                    # A client cannot use the object: it has an event loop of its own, or lacks attributes.
                     options.setdefault("security", getattr(target, "security", None))
                     target = address
             else:
@@ -174,7 +173,7 @@ class DaskTaskRunner(SessionRunner):
     def _find_loss(self) -> ClusterLost | None:
         return find_loss(self._cluster)
 
-    def _tell(self, progress: str) -> None:
+    def _set_progress(self, progress: str) -> None:
         self.activity = f"creating a Dask cluster: {progress}"
 
     def close(self, cancel: bool = False) -> None:
@@ -198,7 +197,7 @@ class DaskTaskRunner(SessionRunner):
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence a client that gives up reconnecting: that its scheduler is gone was told already."""
+    """Drop the log records of a client that stops reconnecting: the loss of its scheduler was reported already."""
     client = logging.getLogger("distributed.client")
     client.addFilter(_nothing)
     try:

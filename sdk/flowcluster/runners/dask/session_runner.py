@@ -42,7 +42,7 @@ class SessionRunner(TaskRunner):
         return self._session is not None and getattr(handle, "session", None) is self._session
 
     def cancel(self, handle: DaskResult) -> None:
-        """Take the run back; one that has begun goes on, and nobody waits for it."""
+        """Cancel the run. If its function was called, that continues, and its result is ignored."""
         handle.session.cancel(handle)
 
     def retries(self) -> int:

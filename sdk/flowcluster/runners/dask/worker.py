@@ -1,4 +1,4 @@
-"""A task run on a Dask worker: how it gets there and what it leaves."""
+"""A task run on a Dask worker: how the worker gets it, and what it returns."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from flowcluster.runners.dask.plugin import NAME
 from flowcluster.runners.failure import NamedResult, TaskFailure, unsendable
 from flowcluster.waiting import occupying
 
-#: Results up to this size, in bytes when pickled, go to the driver with the news of the run's end.
+#: Results up to this size, in bytes when pickled, go to the driver with the message about the run's end.
 SMALL = 16_384
 
 
 class Sent:
-    """Stands for the result of an upstream run that the driver has, among those that workers have."""
+    """The pickled result of an upstream run that the driver has. Results that workers have are passed by Dask."""
 
     __slots__ = ("data",)
 
@@ -40,15 +40,19 @@ class Sent:
 
 
 def execute(code: str, call: bytes, upstream: list[Any]) -> Any:
-    """Execute one task run, and leave its result with the worker. `code` names what the scheduler has to give.
+    """Execute one task run, and return what Dask keeps as its result.
 
-    The driver finds what it has to know, and the result itself if it is small, in the news that the
-    worker sends of the end.
+    The driver gets an `Outcome`, with the result itself if it is small, in the message about the end.
+
+    Args:
+        code: name of the code, which the scheduler's plugin has.
+        call: which run it is, and its arguments, pickled.
+        upstream: results of upstream runs, as Dask keeps them, or `Sent`.
     """
     worker, key = get_worker(), thread_state.key
     plugin = worker.plugins.get(NAME)
     if plugin is not None and not plugin.may_run(key):
-        return None  # given up by the scheduler while its inputs came
+        return None  # the scheduler took it back while its inputs were fetched
     try:
         parts, arguments = pickle.loads(call)
         info = RunInfo(*parts)
@@ -84,7 +88,7 @@ def _value(given: Any) -> Any:
 
 
 def _leave(worker: Any, key: str, info: RunInfo, result: Any) -> Any:
-    """What stays with the worker of a result; what the driver has to know goes with the news."""
+    """Record the outcome for the message about the end, and return what Dask keeps as the result."""
     name = None
     if type(result) is NamedResult:
         name, result = result
@@ -103,13 +107,13 @@ def _leave(worker: Any, key: str, info: RunInfo, result: Any) -> Any:
         ts.metadata[NAME] = list(
             Outcome(type(result) is TaskFailure, data, None if name is None else texts.as_bytes(name))
         )
-    # Dask reads what it gets before a task begins, where the project's modules may not be known yet; and it pickles by
-    # itself, without what `pickling` adds for code of scripts.
+    # Dask unpickles inputs before a task begins, when the project's modules can be unknown, and it pickles results
+    # without what `pickling` adds for code of scripts.
     return result if is_native else Held(result)
 
 
 class Held:
-    """A large result, which is pickled and read as a small one is: in the next task, or in the driver, not by Dask."""
+    """A large result that is pickled and unpickled by flowcluster in the next task or the driver, not by Dask."""
 
     __slots__ = ("_packed", "_value")
 
@@ -118,7 +122,7 @@ class Held:
         self._packed: tuple[Any, list[Any]] | None = None
 
     def open(self) -> Any:
-        """The result. Raises whatever unpickling raises."""
+        """Return the result. Raises whatever unpickling raises."""
         if self._packed is not None:
             data, buffers = self._packed
             self._value, self._packed = pickle.loads(data, buffers=buffers), None
@@ -147,13 +151,13 @@ def _held(data: Any, buffers: list[Any]) -> Held:
 
 
 def opened(value: Any) -> Any:
-    """A result as Dask keeps it, without what it is held in."""
+    """Return a result from what Dask keeps of it."""
     return value.open() if type(value) is Held else value
 
 
 @contextmanager
 def _place() -> Iterator[None]:
-    """Lends the worker another thread while this one waits for what its task submitted."""
+    """In the block, let the worker start another thread, while this one waits for what its task submitted."""
     distributed.secede()
     try:
         yield
