@@ -1,11 +1,12 @@
-"""What a Dask scheduler and its workers have to know about task runs, so that none is lost and none repeated.
+"""The plugin in a Dask scheduler that reports task runs to the sessions which submitted them.
 
-Dask recomputes what a dead worker held and repeats what it was busy with. A task run must do neither: it
-may have written a file or sent a letter. So the scheduler is told which keys are task runs, workers tell
-it when one begins, and both are sent back at once how each ended.
+Dask computes again what a dead worker held, and what it was executing. That must not happen to a task run, which can
+have written a file or sent a mail. So a session registers with the plugin, which knows task runs by their keys. Workers
+report to the plugin when a run begins, and the plugin reports to the session, immediately, when it begins and how it
+ends.
 
-Instances travel by value: a scheduler or worker needs no flowcluster for them. Hence only the standard
-library, distributed and `messages`, which travels with them, are used here.
+Instances travel by value, as a scheduler does not need flowcluster. So this module imports only the standard library,
+distributed and `messages`, which travels with them.
 """
 
 from __future__ import annotations
@@ -30,27 +31,28 @@ from flowcluster.runners.dask.messages import (
     to_list,
 )
 
-#: Name of both plugins and of everything that is sent for them. To be counted up when its meaning
-#: changes: flow runs of several versions may share a scheduler.
+#: Name of both plugins, and beginning of the names of their handlers. Increase the number when the meaning of a message
+#: or handler changes: flow runs of several versions can share a scheduler.
 NAME = "flowcluster-2"
 
-#: The last characters of a task run's key are its session's id, which begins with this mark.
+#: Length of a session's id, which is the end of the keys of its task runs; and its first characters.
 ID_LENGTH, ID_MARK = 16, "fc"
 
-#: Dask gives a task up when it was sent to so many workers that died; here only started ones are given up.
+#: Value of Dask's counter of dead workers of a task, so that Dask never gives the task up for them. A task run is given
+#: up only if it had begun on a worker that died.
 _NEVER = -1_000_000_000
 
-#: Name of the plugin by which a shared cluster's keeper knows the runs on it: see `flowcluster.agent.runs_side`.
+#: Name of the plugin of a SharedCluster's keeper, which has the FlowRuns on the cluster: `flowcluster.agent.runs_side`.
 _RUNS = "flowcluster-runs"
-#: Sessions of runs that are over, to be remembered.
+#: Ids of sessions of FlowRuns that are over, which the plugin keeps.
 _LIMIT = 10_000
 
 
 class SchedulerSide(SchedulerPlugin):  # type: ignore[misc] # distributed is not typed
-    """Watches over the task runs of all sessions that were opened with it.
+    """Sends messages about the task runs of all sessions that were opened with it.
 
-    Tells a session's client of each of its runs: that it has begun, how it ended and what it returned if
-    that is small, that its worker was lost, that no worker has the resources that it asks for.
+    Args:
+        worker_side: the plugin for workers, pickled by value.
     """
 
     name = NAME
@@ -60,7 +62,7 @@ class SchedulerSide(SchedulerPlugin):  # type: ignore[misc] # distributed is not
         self.worker_side = worker_side
 
     async def start(self, scheduler: Any) -> None:
-        """Called by the scheduler before anything else."""
+        """Register handlers and the workers' plugin. The scheduler calls this first."""
         self.scheduler = scheduler
         self.sessions: dict[str, str] = {}  # its id → its client's
         self.runs: dict[str, str] = {}  # id of a session → UID of the run on a shared cluster that it is of
@@ -77,18 +79,18 @@ class SchedulerSide(SchedulerPlugin):  # type: ignore[misc] # distributed is not
         await scheduler.register_worker_plugin(None, self.worker_side, name=NAME, idempotent=True)
 
     def open_session(self, session: str, client: str, run: str | None = None) -> Any:
-        """From now on, keys that end with `session` are task runs of `client`.
+        """Report task runs whose keys end with `session` to `client` from now on.
 
         Args:
             session: its id.
             client: id of the client that the session uses; on a worker, sessions of several runs use one client.
-            run: UID of the run on a shared cluster that the session is of.
+            run: UID of the FlowRun on a shared cluster that the session is of.
 
         Returns:
-            Priority of the run's tasks, and its tasks in flight at most; None where there is no keeper that knows.
+            Priority of the FlowRun's tasks, and its tasks in flight at most; None on a cluster without a keeper.
 
         Raises:
-            RuntimeError: the run is over.
+            RuntimeError: the FlowRun is over.
         """
         known = self.scheduler.plugins.get(_RUNS)
         if run is not None and known is not None and run in known.over:
@@ -100,11 +102,11 @@ class SchedulerSide(SchedulerPlugin):  # type: ignore[misc] # distributed is not
         return known.share_of(run) if known is not None else None
 
     def runs_present(self) -> set[str]:
-        """Return the UIDs of the runs on a shared cluster that have sessions."""
+        """Return the UIDs of the FlowRuns on a shared cluster that have sessions."""
         return set(self.runs.values())
 
     def release_run(self, run: str) -> None:
-        """End all sessions of a run that is over. Tasks that still execute on workers get nothing executed any more."""
+        """End all sessions of a FlowRun that is over. What its tasks on workers still submit is cancelled."""
         for session in [session for session, uid in self.runs.items() if uid == run]:
             client = self.sessions.get(session)
             self.ended[session] = None
@@ -116,12 +118,12 @@ class SchedulerSide(SchedulerPlugin):  # type: ignore[misc] # distributed is not
             self.close_session(session)
 
     def share_changed(self, run: str, share: Any) -> None:
-        """Inform all sessions of a run what it can use from now on."""
+        """Send to all sessions of a FlowRun what it can use from now on."""
         for session in [session for session, uid in self.runs.items() if uid == run]:
             self._send(session, [ShareChanged(*share)])
 
     def update_graph(self, scheduler: Any, *, client: str, keys: Any, **kwargs: Any) -> None:
-        """Called by the scheduler when a client submits: what runs submit that are over is cancelled."""
+        """Cancel what FlowRuns submit that are over. The scheduler calls this when a client submits."""
         if self.ended and (late := [key for key in keys if _session_of(key) in self.ended]):
             asyncio.get_running_loop().call_soon(self._cancel, late, client)
 
@@ -132,7 +134,7 @@ class SchedulerSide(SchedulerPlugin):  # type: ignore[misc] # distributed is not
             self.scheduler.client_send(client, {"op": "cancelled-keys", "keys": keys, **reason})
 
     def close_session(self, session: str) -> str:
-        """Forget a session; its keys are ordinary ones from now on."""
+        """Remove a session. Its keys are like any other client's from now on."""
         self.codes.pop(session, None)
         self.runs.pop(session, None)
         if self.sessions.pop(session, None):
@@ -150,21 +152,21 @@ class SchedulerSide(SchedulerPlugin):  # type: ignore[misc] # distributed is not
         return self.codes.get(name[-ID_LENGTH:], {}).get(name)
 
     def remove_client(self, scheduler: Any, client: str) -> None:
-        """Called by the scheduler: the sessions of a client end with it."""
+        """Close the sessions of a client that has disconnected. The scheduler calls this."""
         for session in [session for session, owner in self.sessions.items() if owner == client]:
             self.close_session(session)
 
     def add_worker(self, scheduler: Any, worker: str) -> None:
-        """Called by the scheduler: a new worker may be the first one whose resources are known."""
+        """Check the runs that no worker can execute. The scheduler calls this for each new worker."""
         for ts in list(scheduler.unrunnable):
             self._check_resources(ts)
 
     def run_started(self, key: str, worker: str) -> None:
-        """A worker says that it begins with a run."""
+        """Handle the message of a worker that it begins with a run."""
         self.may_start(key, worker)
 
     def may_start(self, key: str, worker: str) -> bool:
-        """A worker begins with a run; whether that is still wanted."""
+        """Return whether a worker can begin with a run; then the run has begun."""
         ts = self.scheduler.tasks.get(key)
         if ts is None or ts.processing_on is None or ts.processing_on.address != worker:
             return False
@@ -173,7 +175,7 @@ class SchedulerSide(SchedulerPlugin):  # type: ignore[misc] # distributed is not
         return True
 
     def transition(self, key: Any, start: str, finish: str, *args: Any, **kwargs: Any) -> None:
-        """Called by the scheduler whenever a task of anybody changes its state."""
+        """Report what changes for a task run. The scheduler calls this at each change of state of any task."""
         if type(key) is not str or key[-ID_LENGTH:] not in self.sessions:
             return
         ts = self.scheduler.tasks[key]
@@ -203,24 +205,24 @@ class SchedulerSide(SchedulerPlugin):  # type: ignore[misc] # distributed is not
         self._report(Finished(key, worker, began, ended, nbytes, outcome))
 
     def _ended(self, key: str, ts: Any) -> None:
-        # Without its code it is data like any other: what is lost stays lost, and its users are told.
+        # Without its code it is plain data: Dask does not compute it again, and cancels what needs it when it is lost.
         ts.run_spec = None
         self.started.pop(key, None)
 
     def _released(self, key: str, ts: Any) -> None:
-        """A run was taken from its worker: it goes to another one, unless it had begun."""
+        """Handle that a run was taken from its worker. Dask sends it to another one, unless it had begun."""
         worker = self.started.pop(key, None)
         if worker is None:
             return
-        # How the scheduler marks what cannot be computed; it forgets the run, and tells its users.
+        # So the scheduler marks what cannot be computed: it removes the run, and cancels what needs it.
         ts.has_lost_dependencies = True
         if worker in self.scheduler.workers and key[-ID_LENGTH:] in self.runs:
-            # It goes on with the run, which would keep a thread from tasks of others for as long as it takes.
+            # The worker still executes the run, whose thread is not free for tasks of other runs until the end.
             self.scheduler.worker_send(worker, {"op": f"{NAME}-abandon", "key": key})
         self._report(InputsLost(key, worker) if worker in self.scheduler.workers else WorkerLost(key, worker))
 
     def _check_resources(self, ts: Any) -> None:
-        """Tell of a run that asks for more than any worker has. Workers that may still come are not waited for."""
+        """Report a run that requests more than any worker has. Workers that can still come do not count."""
         workers = self.scheduler.workers.values()
         if not ts.resource_restrictions or not workers:
             return

@@ -1,7 +1,7 @@
-"""What a Dask worker knows about task runs: it notifies the scheduler when one begins. See `plugin`.
+"""The plugin in a Dask worker that reports to the scheduler's `plugin` when a task run begins.
 
-Instances travel by value, so that a worker needs no flowcluster for them. Hence only the standard library, distributed
-and values of `plugin` are used here.
+Instances travel by value, as a worker does not need flowcluster to load them. So this module imports only the standard
+library, distributed and constants of `plugin`.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ _POOLS_END_SECONDS = 2.0
 
 
 class WorkerSide(WorkerPlugin):  # type: ignore[misc] # distributed is not typed
-    """Notifies the scheduler when a task run begins, and lets tasks start processes."""
+    """Reports to the scheduler when a task run begins, and lets tasks start processes."""
 
     name = NAME
     idempotent = True
 
     def setup(self, worker: Any) -> None:
-        """Called by the worker before anything else."""
+        """Prepare the worker, which calls this first."""
         _quiet_close()
         self.has_children = _allow_children() if worker.nanny else False
         self.worker = worker
         self.beginning: list[str] = []
         self.fetching: set[str] = set()
-        self.asked: dict[str, Any] = {}
+        self.queries: dict[str, _Query] = {}  # key of a run whose inputs were fetched → may it begin?
         self.inside: dict[str, threading.Thread] = {}  # key of a run → the thread that executes it
         worker.stream_handlers[f"{NAME}-abandon"] = self.abandon
 
     def teardown(self, worker: Any) -> None:
-        """Called by the worker when it closes: no task waits for processes any more."""
+        """End the processes of tasks. The worker calls this when it closes."""
         if self.has_children:
             _end_children()
 
     def transition(self, key: Any, start: str, finish: str, **kwargs: Any) -> None:
-        """Called by the worker whenever a task of anybody changes its state."""
+        """Report that a task run begins. The worker calls this at each change of state of any task."""
         if type(key) is not str or key[-ID_LENGTH : len(ID_MARK) - ID_LENGTH] != ID_MARK:
             return
         if finish == "waiting":
@@ -57,20 +57,21 @@ class WorkerSide(WorkerPlugin):  # type: ignore[misc] # distributed is not typed
         elif finish == "executing":
             if key in self.fetching:
                 self.fetching.discard(key)
-                answer = self.asked[key] = _Answer()
-                answer.task = asyncio.get_running_loop().create_task(self._ask(key, answer))
+                query = self.queries[key] = _Query()
+                query.task = asyncio.get_running_loop().create_task(self._send_query(key, query))
             else:
-                # This begins, and has written, before the worker's own task that will execute the run.
+                # It begins, and has written, before the worker's own asyncio task that executes the run begins.
                 self.beginning.append(key)
-                self.telling = asyncio.get_running_loop().create_task(self._tell())
+                self.reporting = asyncio.get_running_loop().create_task(self._report())
         elif finish in ("released", "forgotten"):
             self.fetching.discard(key)
-            self.asked.pop(key, None)
+            self.queries.pop(key, None)
 
-    async def _tell(self) -> None:
-        """Tell of the runs that begin, at once: even one that kills its worker is known to have begun.
+    async def _report(self) -> None:
+        """Send the runs that begin immediately, so that the scheduler knows even of a run that kills its worker.
 
-        What waits to be sent goes along, such as the end of the run before, so that this costs nothing.
+        The messages that wait for the next batch are sent, too, such as the end of the run before. So this costs no
+        message of its own.
         """
         stream = self.worker.batched_stream
         messages, stream.buffer = stream.buffer, []
@@ -80,48 +81,50 @@ class WorkerSide(WorkerPlugin):  # type: ignore[misc] # distributed is not typed
             if messages:
                 await stream.comm.write(messages, serializers=stream.serializers, on_error="raise")
         except OSError:
-            pass  # the worker finds out itself that its scheduler is gone
+            pass  # the worker notices itself that its scheduler is gone
 
-    async def _ask(self, key: str, answer: _Answer) -> None:
+    async def _send_query(self, key: str, query: _Query) -> None:
         try:
-            answer.yes = await getattr(self.worker.scheduler, f"{NAME}-may-start")(key=key, worker=self.worker.address)
+            query.may_run = await getattr(self.worker.scheduler, f"{NAME}-may-start")(
+                key=key, worker=self.worker.address
+            )
         except OSError:
             pass  # the scheduler is gone, and with it the session that wants the run
         finally:
-            answer.given.set()
+            query.answered.set()
 
     def may_run(self, key: str) -> bool:
-        """In a task's thread: whether the scheduler knows that it begins and still wants it.
+        """Return whether a run can begin. Called in the thread that executes it.
 
-        Only a run whose inputs had to be fetched waits for the answer. No other process can know
-        whether it has begun or is fetching, and it took longer than this anyway.
+        Only a run whose inputs were fetched waits for the scheduler's answer: the scheduler cannot know whether it has
+        begun or is fetching. Fetching took longer than the answer takes.
         """
-        answer = self.asked.pop(key, None)
-        if answer is not None:
-            answer.given.wait()
-            if not answer.yes:
+        query = self.queries.pop(key, None)
+        if query is not None:
+            query.answered.wait()
+            if not query.may_run:
                 return False
         self.inside[key] = threading.current_thread()
         return True
 
     def has_run(self, key: str) -> None:
-        """In a task's thread: the run ends. A thread whose place was given to another one ends with it."""
+        """Record that a run ends. Called in its thread, which ends, too, if another thread has taken its place."""
         if self.inside.pop(key, None) is not None:
             return
         with threadpoolexecutor.threads_lock:
-            # It can have taken a place again: a task that waited for others does.
+            # The thread can have a place again: a task that has waited for others takes one.
             has_place = threading.current_thread() in self.worker.executors["default"]._threads
         if not has_place:
             threadpoolexecutor.thread_state.proceed = False
 
     def abandon(self, key: str) -> None:
-        """Have another thread in the place of the one that executes a run that nothing waits for."""
+        """Start another thread in place of the one that executes this run, whose result no session needs any more."""
         thread = self.inside.pop(key, None)
         pool = self.worker.executors.get("default")
         if thread is None or pool is None:
             return
         with threadpoolexecutor.threads_lock:
-            if thread in pool._threads:  # else it has left its place itself
+            if thread in pool._threads:  # else the thread has left its place itself
                 pool._threads.remove(thread)
                 pool._adjust_thread_count()
         ts = self.worker.state.tasks.get(key)
@@ -131,7 +134,7 @@ class WorkerSide(WorkerPlugin):  # type: ignore[misc] # distributed is not typed
 
 
 def _allow_children() -> bool:
-    """Let tasks in this worker's own process use multiprocessing. Return whether it did not let them.
+    """Let tasks in this worker's own process use multiprocessing. Return False if they could already.
 
     A nanny starts its worker as a daemon, so that the worker ends with it, and multiprocessing refuses processes of
     daemons. The nanny's own record stays as it is.
@@ -186,8 +189,10 @@ def _quiet_close() -> None:
             logger.addFilter(_QuietClose(NAME))
 
 
-class _Answer:
+class _Query:
+    """The query to the scheduler whether a run can begin."""
+
     def __init__(self) -> None:
         self.task: Any = None
-        self.given = threading.Event()
-        self.yes = False
+        self.answered = threading.Event()
+        self.may_run = False
