@@ -1,8 +1,8 @@
-"""Exceptions on their way from a worker to the driver.
+"""Pickling exceptions on workers, and unpickling them in the driver.
 
-By hand: `pickle` rebuilds an exception by a call of its class with the arguments that ``Exception`` was given. That
-fails, or gives another text, where the class's own constructor takes other arguments. Besides, distributed changes how
-exceptions are pickled.
+`pickle` itself rebuilds an exception by a call of its class with the arguments that ``Exception`` got. That fails, or
+gives another text, where the class's own constructor takes other arguments. Besides, distributed changes how exceptions
+are pickled.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from flowcluster import errors, guarding, pickling
 from flowcluster.project.shared import cleaned
 
-#: Exceptions of a group within a group, causes of causes, and so on, that are taken along.
+#: Levels of groups within groups, causes of causes, and so on, that are pickled.
 _DEPTH = 10
 
 _HEAP_TYPE = 1 << 9  # CPython: a class that was made by a ``class`` statement
