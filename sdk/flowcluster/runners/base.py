@@ -55,7 +55,7 @@ class TaskCall:
 
     @property
     def is_async(self) -> bool:
-        """Whether the task function is a coroutine function, so that `coroutine` may suspend."""
+        """Whether the task function is a coroutine function, so that `coroutine` can suspend."""
         return self.payload.spec.is_async
 
     def coroutine(self) -> Coroutine[Any, Any, State]:

@@ -38,7 +38,7 @@ def open_session(client: Any, session: str, is_first: bool, run: str | None) -> 
     Args:
         client: of the session.
         session: its id.
-        is_first: whether the scheduler may not have the plugin yet.
+        is_first: whether to install the plugin first, in case the scheduler does not have it.
         run: UID of the run on a shared cluster that the session is of.
 
     Returns:

@@ -24,7 +24,7 @@ def reported(client: Any, path: str) -> Iterator[None]:
         yield
     finally:
         try:
-            # The client is the current one only here: the flow may run in another thread.
+            # The client is the current one only here: the flow can run in another thread.
             with client.as_current():
                 report.__exit__(None, None, None)
         except Exception as error:

@@ -36,18 +36,19 @@ class DaskTaskRunner(SessionRunner):
 
     Args:
         address: of the scheduler of a cluster that exists, such as ``tcp://scheduler:8786``;
-            ``http://scheduler`` means the same. The run waits for it as many seconds as
-            ``FLOWCLUSTER_CLUSTER_TIMEOUT`` says (60 by default).
-        cluster_class: what makes a cluster for the time of each flow run: a class, a function, or the
-            dotted name of one; by default ``distributed.LocalCluster``.
+            ``http://scheduler`` means the same. The flow run waits for it for ``FLOWCLUSTER_CLUSTER_TIMEOUT`` seconds
+            (60 by default).
+        cluster_class: makes a cluster for each flow run: a class, a function, or the dotted name of one; by default
+            ``distributed.LocalCluster``.
         cluster_kwargs: arguments for it.
         adapt_kwargs: arguments for the cluster's ``adapt``, which is called only if there are any.
         client_kwargs: further arguments for ``distributed.Client``.
         performance_report_path: file or fsspec URL for Dask's report on each flow run, as HTML, also of one
             that fails. Needs ``bokeh``.
 
-    Raises ValueError for what cannot be an address of a scheduler, and for an address together with any argument
-    about a new cluster.
+    Raises:
+        ValueError: `address` cannot be the address of a scheduler, or is given together with an argument about a new
+            cluster.
     """
 
     _resources: contextlib.ExitStack | None = None
@@ -88,10 +89,13 @@ class DaskTaskRunner(SessionRunner):
         return self._opened.client
 
     def open(self) -> None:
-        """Find or make the cluster and connect to it.
+        """Find or make the cluster, and connect to it.
 
-        Raises `ClusterUnreachable`, `ClusterNotStarted` if Dask is not installed or the script would start itself
-        again, or what the cluster class raised.
+        Raises:
+            ClusterUnreachable: no scheduler answers.
+            ClusterNotStarted: Dask is not installed, or the script would start itself again.
+
+        Whatever the cluster class raises is raised, too.
         """
         super().open()
         self.activity = f"waiting for {self.address}" if self.address else "creating a Dask cluster"
@@ -108,7 +112,7 @@ class DaskTaskRunner(SessionRunner):
         from flowcluster_api.tags import dask_client_name
 
         with contextlib.ExitStack() as resources:
-            # Not the process's default client, which the flow may use itself.
+            # Not the process's default client, which the flow can use itself.
             options = {"set_as_default": False, **self.client_kwargs, "asynchronous": False}
             if self.address is None:
                 cluster_class = self.cluster_class or DEFAULT_CLASS

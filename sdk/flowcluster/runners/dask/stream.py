@@ -90,7 +90,7 @@ class StreamRouter:
         return router
 
     def route(self, session: str, news: list[list[Any]]) -> None:
-        """Pass on what the plugin sent; `news` is the plugin's word for its messages as lists."""
+        """Pass on messages of the plugin, which come as lists under the name `news`."""
         if reader := self.readers.get(session):
             reader.put(from_list(data) for data in news)
 

@@ -37,7 +37,7 @@ class WorkerSide(WorkerPlugin):  # type: ignore[misc] # distributed is not typed
         self.worker = worker
         self.beginning: list[str] = []
         self.fetching: set[str] = set()
-        self.queries: dict[str, _Query] = {}  # key of a run whose inputs were fetched → may it begin?
+        self.queries: dict[str, _Query] = {}  # by the keys of runs whose inputs were fetched
         self.inside: dict[str, threading.Thread] = {}  # key of a run → the thread that executes it
         worker.stream_handlers[f"{NAME}-abandon"] = self.abandon
 

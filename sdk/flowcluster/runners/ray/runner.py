@@ -30,25 +30,25 @@ if TYPE_CHECKING:
 class RayTaskRunner(TaskRunner):
     """Executes submitted tasks on Ray.
 
-    A Ray that the process is connected to already is used, and left alone. Otherwise ``ray.init`` is
-    called when the flow run begins and ``ray.shutdown`` when it ends. With a `cluster_class`, each flow run
-    gets a cluster of its own.
+    If the process is connected to a Ray already, flow runs use it and do not shut it down. Otherwise the runner calls
+    ``ray.init`` when the flow run begins, and ``ray.shutdown`` when it ends. With a `cluster_class`, each flow run gets
+    a cluster of its own.
 
     Args:
-        address: of a Ray cluster that exists, such as ``ray://head:10001``, or ``head:6379`` on one of its
-            machines, or ``auto``; by default what ``RAY_ADDRESS`` says, else a new instance on this machine.
-            The run waits for it as many seconds as ``FLOWCLUSTER_CLUSTER_TIMEOUT`` says (60 by default).
+        address: of a Ray cluster that exists, such as ``ray://head:10001``, or ``head:6379`` on one of its machines, or
+            ``auto``; by default the value of ``RAY_ADDRESS``, else a new instance on this machine. The flow run waits
+            for the cluster for ``FLOWCLUSTER_CLUSTER_TIMEOUT`` seconds (60 by default).
         init_kwargs: further arguments for ``ray.init``.
-        cluster_class: what makes a cluster for the time of each flow run, such as
-            ``flowcluster.clusters.RayKubernetesCluster``: a class, a function, or the dotted name of one, that
-            gives an object with an ``address`` for ``ray.init``.
+        cluster_class: makes a cluster for each flow run, such as ``flowcluster.clusters.RayKubernetesCluster``: a
+            class, a function, or the dotted name of one. It returns an object with an ``address`` for ``ray.init``.
         cluster_kwargs: arguments for it.
         adapt_kwargs: arguments for the cluster's ``adapt``, which is called only if there are any.
 
     Arrays in results of other tasks are read-only, as all processes of a machine share them.
 
-    Raises ValueError for what cannot be an address, for one among `init_kwargs`, and for one together with any
-    argument about a new cluster.
+    Raises:
+        ValueError: `address` cannot be an address, is among `init_kwargs`, or is given together with an argument about
+            a new cluster.
     """
 
     concurrency: ClassVar[str] = "in parallel"
@@ -93,10 +93,13 @@ class RayTaskRunner(TaskRunner):
         self.adapt_kwargs = dict(adapt_kwargs or {})
 
     def open(self) -> None:
-        """Find, start or make Ray and connect to it.
+        """Find, start or make Ray, and connect to it.
 
-        Raises `ClusterUnreachable`, `ClusterNotStarted` if Ray is not installed, or what ``ray.init`` or the cluster
-        class raised.
+        Raises:
+            ClusterUnreachable: no head answers.
+            ClusterNotStarted: Ray is not installed.
+
+        Whatever ``ray.init`` or the cluster class raises is raised, too.
         """
         super().open()
         extras.required("ray", "ray", self.name)
