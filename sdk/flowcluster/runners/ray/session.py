@@ -61,7 +61,7 @@ class RaySession:
         self.share_changed: Callable[[], None] = lambda: None
         self._lock = threading.Lock()
         # A dict for its order: the oldest come first.
-        self._running: dict[RayResult, None] = {}
+        self._pending: dict[RayResult, None] = {}
         self._stopping: dict[RayResult, float] = {}
         self._poller: CompletionPoller | None = None
         self._inbox = Inbox(self.topic)
@@ -93,7 +93,7 @@ class RaySession:
         return result
 
     def _send(self, result: RayResult) -> None:
-        self._running[result] = None
+        self._pending[result] = None
         inputs = [one.input() for one in result.upstream]
         result.has_references = any(
             one is upstream.value for one, upstream in zip(inputs, result.upstream, strict=True)
@@ -101,7 +101,7 @@ class RaySession:
         try:
             report, result.value = result.function(result.call, *inputs)
         except BaseException:
-            self._running.pop(result, None)
+            self._pending.pop(result, None)
             raise
         result.report = report
         (self._poller or self._begin()).expect(result)
@@ -115,14 +115,14 @@ class RaySession:
 
     def expected(self, limit: int) -> list[Any]:
         """Return references to the reports of at most `limit` runs that have not ended."""
-        return [result.report for result in islice(list(self._running), limit) if result.report is not None]
+        return [result.report for result in islice(list(self._pending), limit) if result.report is not None]
 
     def _ended(self, result: RayResult, data: Any) -> None:
-        if result not in self._running:
+        if result not in self._pending:
             return
         if not isinstance(data, bytes) and any(one.crash for one in result.upstream) and not self._closed:
             # It never began, as an input has no value: it is sent again with the failure in place of that input.
-            self._running.pop(result, None)
+            self._pending.pop(result, None)
             _read_error(result)
             self._send(result)
             return
@@ -132,7 +132,7 @@ class RaySession:
             state = states.crashed(f"Task run ended, but how could not be read: {states.describe(error)}", error)
         done = result.done
         result.end()
-        self._running.pop(result, None)
+        self._pending.pop(result, None)
         self._stopping.pop(result, None)
         if not self._closed:
             done(state)
@@ -215,7 +215,7 @@ class RaySession:
         """
         import ray
 
-        if result not in self._running or self._watch.lost or result.has_references:
+        if result not in self._pending or self._watch.lost or result.has_references:
             return
         self._stopping[result] = time.monotonic() + _PATIENCE
         with self.connection:
@@ -225,8 +225,8 @@ class RaySession:
         """Read what has to be polled, once a second: records, the share, and cancelled runs that have not ended."""
         import ray
 
-        if self._running and (begun := self._inbox.look()):
-            for result in list(self._running):
+        if self._pending and (begun := self._inbox.look()):
+            for result in list(self._pending):
                 if self._key(result) in begun and (started := result.started):
                     started()
         if self._run is not None and (share := share_of(self._run)) != self.share:
@@ -242,7 +242,7 @@ class RaySession:
         return None if self._closed else self._watch.check()
 
     def _head_is_gone(self, lost: ClusterLost) -> None:
-        for result in list(self._running):
+        for result in list(self._pending):
             self._begin().put(result, lost)
         self.connection.drop()
 
@@ -252,8 +252,8 @@ class RaySession:
 
         self._closed = True
         self._watch.close()
-        left = list(self._running) if cancel else list(self._stopping)
-        self._running.clear()
+        left = list(self._pending) if cancel else list(self._stopping)
+        self._pending.clear()
         if self._poller is not None:
             self._poller.close()
         if self._watch.lost is None:
