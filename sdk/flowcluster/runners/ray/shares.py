@@ -18,10 +18,10 @@ def topic_of(run: str | None) -> str:
 
 
 def share_of(run: str | None) -> Share:
-    """Return what a run can use, as the keeper of its cluster wrote it at the head.
+    """Return what a run can use, as the keeper of its cluster left it at the head.
 
-    A run can begin before the keeper has read that it is listed. Then it can use as much as if it were the only run, as
-    the keeper reads again within seconds. Without a bound, its first tasks could be ahead of all tasks of other runs.
+    A run that begins before the keeper has read that it is listed has as much as if it were the only one: the keeper's
+    next reading follows within seconds. Without a bound, its first tasks could be before all of others.
     """
     if run is None:
         return Share()
@@ -30,7 +30,7 @@ def share_of(run: str | None) -> Share:
 
     text = internal_kv._internal_kv_get(tags.RAY_SHARES, namespace=tags.RAY_NAMESPACES[0])
     if not text:
-        return Share()  # the cluster has no keeper
+        return Share()  # no keeper has been there
     if found := json.loads(text).get(run):
         return Share(*found)
     return Share(0, max(SPARE * int(ray.cluster_resources().get("CPU", 0)), SPARE))
