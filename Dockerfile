@@ -4,7 +4,8 @@
 #   docker build --target runtime  -t flowcluster/runtime .
 #
 # A change of code rebuilds the last layer alone. Settings for pip, such as a private index, come as a secret,
-# which no layer and no history keeps: --secret id=pip,src=$HOME/.config/pip/pip.conf
+# which no layer and no history keeps: --secret id=pip,src=$HOME/.config/pip/pip.conf. So do the certificates of a private
+# authority: --secret id=cert,src=FILE, and `cert = /run/secrets/cert` in the settings.
 ARG BASE=docker.io/library/python:3.11-slim-bookworm
 
 FROM ${BASE} AS base
@@ -22,7 +23,7 @@ ENV PATH=/opt/venv/bin:$PATH \
 FROM base AS project
 RUN python3 -m venv /opt/venv
 COPY requirements/build.lock /src/
-RUN --mount=type=secret,id=pip \
+RUN --mount=type=secret,id=pip --mount=type=secret,id=cert \
     PIP_CONFIG_FILE=/run/secrets/pip pip install --quiet --require-hashes -r /src/build.lock
 WORKDIR /src
 # The long description is for the package index; without it, editing it rebuilds no image.
@@ -35,7 +36,7 @@ RUN pip install --quiet --no-deps --no-index --no-build-isolation --prefix /opt/
 FROM base AS operator-packages
 RUN python3 -m venv /opt/pip && python3 -m venv --without-pip /opt/venv
 COPY requirements/operator.lock /opt/venv/
-RUN --mount=type=secret,id=pip \
+RUN --mount=type=secret,id=pip --mount=type=secret,id=cert \
     PIP_CONFIG_FILE=/run/secrets/pip /opt/pip/bin/pip --python /opt/venv/bin/python install --quiet \
       --require-hashes -r /opt/venv/operator.lock
 
@@ -43,7 +44,7 @@ RUN --mount=type=secret,id=pip \
 FROM base AS runtime
 RUN python3 -m venv /opt/venv
 COPY requirements/runtime.lock /opt/venv/
-RUN --mount=type=secret,id=pip \
+RUN --mount=type=secret,id=pip --mount=type=secret,id=cert \
     PIP_CONFIG_FILE=/run/secrets/pip pip install --quiet --require-hashes -r /opt/venv/runtime.lock
 USER 1000:1000
 WORKDIR /home/flow

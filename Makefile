@@ -9,7 +9,7 @@ SUITE := $(BIN)/python -m tools.suite
 OTHERS := $(filter-out python$(basename $(VERSION)), python3.11 python3.12 python3.13)
 
 .PHONY: help demo quick test test-all lint unit contract e2e bench bench-ray bench-runs bench-idle bench-keeper bench-sdk \
-	bench-shared chaos chaos-mutants soak up down install chart generate golden lock clean
+	bench-shared chaos chaos-mutants soak up down install images chart generate golden lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -37,7 +37,7 @@ test: $(STAMP) ## Everything that CI runs: checks, all tests, coverage; about 25
 	$(SUITE) lint unit contract rig cluster away alone granted --coverage
 
 test-all: $(STAMP) ## That, and the long matrix: every promise in pods, a short soak, other Pythons; hours
-	$(SUITE) lint unit contract rig cluster away alone granted long soak $(OTHERS) --coverage
+	$(SUITE) lint unit contract rig cluster away alone granted long $(if $(DOCKER),docker) soak $(OTHERS) --coverage
 
 lint: $(STAMP) ## Format, lint, types, layers, generated files
 	$(SUITE) lint
@@ -96,6 +96,10 @@ down: $(STAMP) ## Take it down again
 
 install: $(STAMP) ## Bring up a Kubernetes with the chart in it
 	$(BIN)/python -m tools.install
+
+images: $(STAMP) ## Build the images of an installation; REGISTRY=HOST/PATH pushes them, ARCHIVE=FILE writes them to a file
+	$(BIN)/python -m tools.images $(if $(REGISTRY),--registry $(REGISTRY)) $(if $(ARCHIVE),--archive $(ARCHIVE)) \
+		$(if $(PULL_SECRET),--pull-secret $(PULL_SECRET))
 
 chart: $(STAMP) ## Package the charts into dist/
 	$(BIN)/python -m tools.chart dist

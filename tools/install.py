@@ -18,6 +18,7 @@ from tools.cluster.onenode.cluster import BUILT, OneNode
 from tools.cluster.progress import step
 from tools.cluster.providers.choose import choose
 from tools.cluster.shell import run
+from tools.images import values_text
 
 #: Namespace and name of the release.
 SYSTEM, RELEASE = "flowcluster-system", "flowcluster"
@@ -64,26 +65,16 @@ def _install_charts(done: Installed, images: dict[str, str]) -> None:
     with step("installing the chart"), tempfile.TemporaryDirectory() as folder:
         # KubeRay is there already, from its Go module.
         archive = package(str(done.helm), pathlib.Path(folder), has_kuberay=False)
+        values = pathlib.Path(folder) / "images.yaml"
+        values.write_text(values_text(images))
         run(
             [
                 done.helm, "upgrade", "--install", RELEASE, archive, "--namespace", SYSTEM, "--create-namespace",
-                "--wait", "--timeout", "180s", *_image_values(images),
+                "--wait", "--timeout", "180s", "--values", values,
             ],
             env={"KUBECONFIG": str(done.kubeconfig)},
             hint=f"look at: kubectl --kubeconfig {done.kubeconfig} -n {SYSTEM} describe pods",
         )  # fmt: skip
-
-
-def _image_values(images: dict[str, str]) -> list[str]:
-    values: list[str] = []
-    for name, key, repository in (
-        ("operator", "image", "repository"),
-        ("runtime", "runtimeImage", "repository"),
-        ("dask-operator", "dask-kubernetes-operator.image", "name"),
-    ):
-        path, _, tag = images[name].rpartition(":")
-        values += ["--set", f"{key}.{repository}={path}", "--set-string", f"{key}.tag={tag}"]
-    return values
 
 
 if __name__ == "__main__":

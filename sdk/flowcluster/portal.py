@@ -53,7 +53,8 @@ class Portal:
     """Runs coroutines on its own event loop; the loop starts with the first of them."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # The start of a thread allocates: a garbage collection can call code of users there, which comes here.
+        self._lock = threading.RLock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         # The loop holds its tasks weakly.
@@ -143,16 +144,19 @@ class Portal:
             thread.join(5)
 
     def _started(self) -> asyncio.AbstractEventLoop:
-        with self._lock:
-            if self._loop is None:
-                import asyncio
+        if (loop := self._loop) is not None:
+            return loop
+        import asyncio
 
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(
-                    target=self._main, args=(self._loop,), name="flowcluster-async", daemon=True
-                )
+        new = asyncio.new_event_loop()
+        with self._lock:
+            if (loop := self._loop) is None:
+                self._loop = new
+                self._thread = threading.Thread(target=self._main, args=(new,), name="flowcluster-async", daemon=True)
                 self._thread.start()
-            return self._loop
+                return new
+        new.close()  # another thread was first, or code of a user that the garbage collector called here
+        return loop
 
     @staticmethod
     def _main(loop: asyncio.AbstractEventLoop) -> None:

@@ -1,7 +1,7 @@
 """A sample of the chaos trials: lives with one fault each end as the same life undisturbed.
 
-`make chaos` runs all of them; `tests.support.chaos` says what a trial is. The sample has each fault on each kind of
-cluster, and the trials that find the bugs of `tests/support/chaos/mutants.yaml`.
+`make chaos` runs one of those that are alike; `tests.support.chaos` says what a trial is. The sample has each fault on
+each kind of cluster, and the trials that find the bugs of `tests/support/chaos/mutants.yaml`.
 """
 
 from __future__ import annotations

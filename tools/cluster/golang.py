@@ -32,9 +32,13 @@ def go() -> Path:
     return cache.entry("go-toolchain", key, _install, "installing Go") / "go" / "bin" / "go"
 
 
-def environment() -> dict[str, str]:
-    """What every build sets: no cgo, never another toolchain than the one chosen, and a home for Go's own caches."""
+def environment(platform: str = "") -> dict[str, str]:
+    """What every build sets: no cgo, never another toolchain than the one chosen, and a home for Go's own caches.
+
+    :param platform: what the program is for, such as ``linux/arm64``; default: this machine.
+    """
     settings = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off"}
+    settings["GOOS"], _, settings["GOARCH"] = (platform or machine()).partition("/")
     if "HOME" not in os.environ:
         settings |= {"GOCACHE": str(cache.root() / "go-build"), "GOPATH": str(cache.root() / "go-path")}
     return settings
@@ -44,6 +48,12 @@ def environment() -> dict[str, str]:
 def version() -> str:
     """The toolchain's own version text, for example ``go1.24.3``."""
     return run([go(), "env", "GOVERSION"], env={"GOTOOLCHAIN": "local"}).strip()
+
+
+@functools.cache
+def machine() -> str:
+    """This machine's own operating system and processor in Go's words, such as ``darwin/arm64``."""
+    return "/".join(run([go(), "env", "GOHOSTOS", "GOHOSTARCH"], env={"GOTOOLCHAIN": "local"}).split())
 
 
 def _release(program: Path) -> tuple[int, int]:

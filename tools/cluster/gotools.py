@@ -108,7 +108,8 @@ def module_version(name: str, pinned: str) -> str:
 
 def announce(names: Iterable[str]) -> None:
     """Print what the first run on a machine has to build of these modules, and how long that takes."""
-    missing = [name for name in names if not (cache.root() / f"bin/{name}" / _key(MODULES[name])).is_dir()]
+    machine = golang.machine()
+    missing = [name for name in names if not (cache.root() / f"bin/{name}" / _key(MODULES[name], machine)).is_dir()]
     seconds = sum(MODULES[name].seconds for name in missing)
     if seconds > 60:
         say(
@@ -117,22 +118,26 @@ def announce(names: Iterable[str]) -> None:
         )
 
 
-def built(name: str) -> Path:
-    """The folder with a module's programs, built now if the cache does not have them."""
+def built(name: str, platform: str = "") -> Path:
+    """The folder with a module's programs, built now if the cache does not have them.
+
+    :param platform: what the programs are for, such as ``linux/arm64``; default: this machine.
+    """
     module = MODULES[name]
+    platform = platform or golang.machine()
     source = golang.MODULES / name
 
     def make(folder: Path) -> None:
         say(f"building {name} from source, only this once: about {module.seconds} s on two cores")
         for program, package in module.programs.items():
-            _build(source, package, folder / program, _ldflags(module))
+            _build(source, package, folder / program, _ldflags(module), platform)
         for asset in module.assets:
             where = run(
                 [golang.go(), "list", "-m", "-f", "{{.Dir}}", module.pinned], cwd=source, env=golang.environment()
             )
             shutil.copytree(Path(where.strip()) / asset, folder / asset, copy_function=shutil.copyfile)
 
-    return cache.entry(f"bin/{name}", _key(module), make, f"building {name}")
+    return cache.entry(f"bin/{name}", _key(module, platform), make, f"building {name}")
 
 
 def _ldflags(module: Module) -> str:
@@ -140,19 +145,19 @@ def _ldflags(module: Module) -> str:
     return " ".join(["-s", "-w", *(f"-X {key}={value}" for key, value in module.stamp(version).items())])
 
 
-def _key(module: Module) -> str:
+def _key(module: Module, platform: str) -> str:
     # The toolchain counts, so that a newer one is used on purpose and not by chance.
-    return cache.digest([cache.tree_digest(golang.MODULES / module.name), _ldflags(module), golang.version()])[:16]
+    parts = [cache.tree_digest(golang.MODULES / module.name), _ldflags(module), golang.version()]
+    return cache.digest([*parts, *([platform] if platform != golang.machine() else [])])[:16]
 
 
-def _build(source: Path, package: str, target: Path, ldflags: str) -> None:
+def _build(source: Path, package: str, target: Path, ldflags: str, platform: str) -> None:
     """Build one program, counting the packages that the compiler names against all that the program consists of."""
     hint = "The Go module proxy must be reachable for the first build."
     with step(f"building {target.name}") as here:
         here.reached = "downloading the source"
-        listed = run(
-            [golang.go(), "list", "-mod=readonly", "-deps", package], cwd=source, env=golang.environment(), hint=hint
-        )
+        environment = golang.environment(platform)
+        listed = run([golang.go(), "list", "-mod=readonly", "-deps", package], cwd=source, env=environment, hint=hint)
         total, compiled = len(listed.splitlines()), 0
 
         def count(line: str) -> None:
@@ -163,9 +168,9 @@ def _build(source: Path, package: str, target: Path, ldflags: str) -> None:
 
         flags = ["-v", "-trimpath", "-mod=readonly", "-buildvcs=false", "-ldflags", ldflags]
         build: list[str | Path] = [golang.go(), "build", *flags, "-o", target, package]
-        follow(build, count, cwd=source, env=golang.environment(), hint=hint)
+        follow(build, count, cwd=source, env=environment, hint=hint)
 
 
-def program(name: str) -> Path:
-    """The path of one program, for example ``kubectl``; builds its module if need be."""
-    return built(_MODULE_OF[name].name) / name
+def program(name: str, platform: str = "") -> Path:
+    """The path of one program, for example ``kubectl``; builds its module if need be; arguments as in `built`."""
+    return built(_MODULE_OF[name].name, platform) / name

@@ -85,6 +85,8 @@ PARTS = {
         _tests("alone", "-m", "alone and not long", *_FOLDERS, needs_cluster=True),
         Part("granted", (("tools.granted",),), needs_cluster=True),
         _tests("long", "-m", "long", "tests/contract", *_FOLDERS, needs_cluster=True),
+        # A Docker engine of its own, which ends with the tests.
+        _tests("docker", "tests/docker"),
         Part("soak", (("tests.bench.soak", "--quick"),), needs_cluster=True),
         *(Part(f"python{version}", (("tools.suite.pythons", version),)) for version in ("3.11", "3.12", "3.13")),
     )

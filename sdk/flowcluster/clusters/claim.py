@@ -97,8 +97,8 @@ class Claim:
         self.name, self._uid = created["metadata"]["name"], created["metadata"]["uid"]
         on_lost = weakref.WeakMethod(self._on_lost)
         self._agent = agent = Agent(self._job(access), lambda lost: (on_lost() or _ignore)(lost), self._count)
-        # At the interpreter's end, too, whoever forgot to release it.
-        self._keeper = weakref.finalize(self, agent.release, RELEASED)
+        # At the interpreter's exit, too.
+        self._keeper = weakref.finalize(self, _release_abandoned, agent)
         with contextlib.ExitStack() as showing:
             tell = report or showing.enter_context(WaitingLine(self.name)).tell
             return wait_until_usable(self._flow_runs, created, self._given_up, tell)
@@ -157,11 +157,10 @@ class Claim:
 
     def release(self, outcome: Outcome) -> None:
         """Give it back, with what its record shall say of the work that it was for. Never raises."""
-        released = self._keeper and self._keeper.detach()
-        if released:
-            _, release, _, _ = released
-            if problem := release(outcome):
-                logger.warning("FlowRun %s could not be released, and goes with its lease: %s", self.name, problem)
+        if self._agent is None or self._keeper is None or self._keeper.detach() is None:
+            return
+        if problem := self._agent.release(outcome):
+            logger.warning("FlowRun %s could not be released, and goes with its lease: %s", self.name, problem)
 
     def _started(self) -> tuple[FlowRuns, Agent]:
         if self._flow_runs is None or self._agent is None:
@@ -204,6 +203,19 @@ class Claim:
         what = "its cluster gone" if self.ref is None else f"with it its use of {described(self.ref)}"
         self.lost = ClusterLost(f"FlowRun {self.name} is over, and {what}. {lost.reason}: {lost.message}")
         logger.error(str(self.lost))
+
+
+def _release_abandoned(agent: Agent) -> None:
+    """Release a cluster that the program dropped, or did not release before its end.
+
+    A garbage collection calls this in any thread, also in one that holds a lock of the agent, or that reads its
+    answers. Hence the release has a thread of its own, for which Python's exit waits. After that, the exit itself calls
+    this.
+    """
+    if threading.main_thread().is_alive():
+        threading.Thread(target=agent.release, args=[RELEASED], name="flowcluster-release").start()
+    else:
+        agent.release(RELEASED)
 
 
 def _counting(run: FlowContext | None) -> Callable[[], Counts | None] | None:

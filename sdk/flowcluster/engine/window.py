@@ -22,7 +22,9 @@ class Window:
         self._inside = 0
         self._queue: deque[Callable[[], None]] = deque()
         self._lock = threading.Lock()
-        self._thread = threading.local()
+        #: Threads that start what waits, by their ids. Not a `threading.local`: until Python 3.12, the end of one in a
+        #: garbage collection can block `sys._current_frames`, which profilers call, forever.
+        self._starting: set[int] = set()
 
     def enter(self, start: Callable[[], None]) -> None:
         """Call `start`, which must not raise, once there is a place; the caller of `leave` may have to do it."""
@@ -53,14 +55,15 @@ class Window:
     def _start_waiting(self) -> None:
         # A run that ends while it is started comes here again. Without the mark, a long queue of such
         # runs would be one recursion per run.
-        if getattr(self._thread, "is_starting", False):
+        thread = threading.get_ident()
+        if thread in self._starting:
             return
-        self._thread.is_starting = True
+        self._starting.add(thread)
         try:
             while (start := self._next()) is not None:
                 start()
         finally:
-            self._thread.is_starting = False
+            self._starting.discard(thread)
 
     def _next(self) -> Callable[[], None] | None:
         with self._lock:

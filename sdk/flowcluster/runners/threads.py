@@ -55,7 +55,8 @@ class ThreadPool:
     def __init__(self, size: int, linger: float | None = None) -> None:
         self._size = size
         self._linger = linger
-        self._lock = threading.Lock()
+        # The start of a thread allocates: a garbage collection can call code of users there, which submits.
+        self._lock = threading.RLock()
         # A job is in `_due` if a thread counts for it already, which takes it; whichever thread is free first. Both are
         # filled after the numbers are changed, so a thread that takes a job can have to wait for it a moment.
         self._due: SimpleQueue[Job | None] = SimpleQueue()

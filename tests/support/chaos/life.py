@@ -98,20 +98,27 @@ class Place:
         self._rig.empty_namespace(self._view.namespace)
         self._rig.ledger.forget(self._view.namespace)
 
-    def run(self, scenario: str, play: Callable[[Trial], None], fault: Fault = UNDISTURBED) -> Result:
+    def run(
+        self,
+        scenario: str,
+        play: Callable[[Trial], None],
+        fault: Fault = UNDISTURBED,
+        at: Callable[[Write], bool] | None = None,
+    ) -> Result:
         """Play one scenario with one fault and return what came of it.
 
         Args:
             scenario: its name.
             play: the scenario.
             fault: what happens on the way.
+            at: at which write, as for `FaultProxy.arm`.
         """
         began, view, operator = time.monotonic(), self._view, self._operator
         trial = Trial(self._rig, self.kind, fault, view)
         self.is_usable, problems = False, self._begin(trial)
         operator.reset()
         if not problems:
-            problems = _play(trial, operator, play)
+            problems = _play(trial, operator, play, at)
         proxy = operator.proxy
         name = f"{scenario}-{fault}"
         operator.keep(f"{name}-writes", [f"{write.at:.2f} {write}" for write in proxy.writes])
@@ -127,7 +134,7 @@ class Place:
             fault,
             hit=proxy.hit,
             end=_end(view),
-            left=tuple(sorted(str(entry) for entry in trial.children())),
+            left=tuple(sorted(map(str, trial.left()))),
             created=view.created(of_subject),
             deleted=view.deleted(of_subject),
             late=Counter(entry.label for entry in view.late() if of_subject(entry)),
@@ -160,11 +167,13 @@ class Place:
         return []
 
 
-def _play(trial: Trial, operator: RigOperator, play: Callable[[Trial], None]) -> list[str]:
+def _play(
+    trial: Trial, operator: RigOperator, play: Callable[[Trial], None], at: Callable[[Write], bool] | None
+) -> list[str]:
     """Play the scenario beside a bystander; return what went wrong."""
     problems: list[str] = []
     before = _children(trial, BYSTANDER)
-    operator.arm(trial.fault, SUBJECT)
+    operator.arm(trial.fault, SUBJECT, at)
     try:
         play(trial)
         trial.wait(lambda: operator.is_quiet(QUIET_SECONDS), "the operator's writes end", 40)

@@ -7,29 +7,13 @@ import fnmatch
 import random
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
+from tests.support.chaos.classes import Call, CallFinder, Classes, alone, calls
 from tests.support.chaos.life import Result
-from tests.support.chaos.scenarios import KINDS, SCENARIOS
-from tests.support.rig.faults import REASONS, Fault, FaultKind
+from tests.support.chaos.scenarios import KINDS, SCENARIOS, is_exact
+from tests.support.rig.faults import GROUPS, Fault
 
-#: Faults at each write, besides refusals.
-_AT_WRITES = (
-    FaultKind.KILL_BEFORE,
-    FaultKind.KILL_AFTER,
-    FaultKind.DROP_ANSWER,
-    FaultKind.CUT_WATCHES,
-    FaultKind.FREEZE_WATCHES,
-    FaultKind.AWAY,
-)
-#: Faults at Kubernetes Events that differ from those at the status before them.
-_AT_EVENTS = {(FaultKind.KILL_AFTER, 0), (FaultKind.DROP_ANSWER, 0), (FaultKind.REFUSE, 500)}
-#: Phases of owners that exist, and deletions that such an owner sees only when its user has deleted it.
-_LIVE = ("Starting", "Running", "Ready")
-_SWEPT = {
-    f"DELETE-{plural}"
-    for plural in ("daskclusters", "rayclusters", "jobs", "leases", "roles", "rolebindings", "serviceaccounts")
-} | {"DELETE-networkpolicies"}
 #: The name of one trial.
 _TRIAL = re.compile(r"[\w-]+/\w+/[\w-]+@([A-Z]+-[a-z]+(-[A-Za-z]+)?(~\d+)?|\d+)")
 
@@ -50,35 +34,26 @@ LIVES = tuple(Life(scenario, kind) for scenario in SCENARIOS for kind in KINDS)
 
 @dataclasses.dataclass(frozen=True)
 class Planned:
-    """One trial to run."""
+    """One trial to run.
+
+    Attributes:
+        life: the scenario, on a kind of cluster.
+        fault: what happens on the way.
+        call: at which call; None where the fault itself names the write.
+        number: at which of the writes with that call, from 1.
+    """
 
     life: Life
     fault: Fault
+    call: Call | None = dataclasses.field(default=None, compare=False)
+    number: int = dataclasses.field(default=1, compare=False)
+
+    def finder(self) -> CallFinder | None:
+        """Return what finds the write at which the fault happens; None where the fault itself names it."""
+        return CallFinder(self.life.scenario, self.call, self.number) if self.call is not None else None
 
     def __str__(self) -> str:
         return f"{self.life}/{self.fault}"
-
-
-@dataclasses.dataclass(frozen=True)
-class Call:
-    """A write by what the operator does. Two writes with equal calls are made by the same code in the same state.
-
-    Attributes:
-        kind: of cluster.
-        state: the phase that the operator wrote last of the run, of the shared cluster or of both, and whether it
-            sweeps up after an owner that its user deleted.
-        target: what is written, as `target_of` names it.
-        about: of a status, its phase and reason; of an Event, its reason.
-        ordinal: of a call that is repeated in that state, 1 for the first time and 2 for all others.
-        start: 1 until the run has started for the first time; 2 after that, when a run starts again.
-    """
-
-    kind: str
-    state: str
-    target: str
-    about: str
-    ordinal: int
-    start: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,85 +61,50 @@ class Plan:
     """All faults at all writes of lives, in the order in which they are tried.
 
     Attributes:
-        first: each fault at each call of a first start and of all that follows it, in the first life that has the call.
-        again: the same of runs that start again.
-        rest: each fault at a call that `first` or `again` has in another life.
+        unlike: of trials that are alike, one: what `make chaos` runs.
+        rest: all others.
     """
 
-    first: tuple[Planned, ...]
-    again: tuple[Planned, ...]
+    unlike: tuple[Planned, ...]
     rest: tuple[Planned, ...]
 
     def __str__(self) -> str:
-        return (
-            f"{len(self.first)} faults at calls of first starts and of all that follows them, "
-            f"{len(self.again)} at calls of later starts, {len(self.rest)} at calls that another life has"
-        )
+        return f"{len(self.unlike)} trials of which no two are alike, {len(self.rest)} others"
 
     def all(self) -> list[Planned]:
         """Return all of them."""
-        return [*self.first, *self.again, *self.rest]
+        return [*self.unlike, *self.rest]
 
 
 def plan(references: dict[Life, Result], seed: int) -> Plan:
-    """Return every fault at every write of every life. The seed fixes the order within the groups.
+    """Return every fault at every write of every life.
 
-    A Kubernetes Event follows a status in the same pass, and the operator reads none that it wrote. So what happens at
-    the moment of an Event happens at that of the status, and all refusals of an Event are logged in the same way: for
-    Events, `first` has the faults of `_AT_EVENTS` only.
+    Of trials that are alike, the first life has the one that is run. Lives in which the number of objects is exact are
+    the first: they are judged more strictly.
+
+    Args:
+        references: the undisturbed trials of the lives, the shorter lives first.
+        seed: fixes the order within both parts. Of refusals that are alike, it also chooses the status that is tried.
     """
-    known: set[tuple[Call, FaultKind, int]] = set()
-    first: list[Planned] = []
-    again: list[Planned] = []
+    classes = Classes(seed)
+    unlike: list[Planned] = []
     rest: list[Planned] = []
-    for life, reference in references.items():
-        for call, fault in _faults(life, reference):
-            planned, what = Planned(life, fault), (call, fault.kind, fault.status)
-            is_like_another = call.target.startswith("POST-events") and (fault.kind, fault.status) not in _AT_EVENTS
-            if is_like_another or what in known:
-                rest.append(planned)
-                continue
-            known.add(what)
-            (first if call.start == 1 else again).append(planned)
+    for life in sorted(references, key=lambda life: not is_exact(life.scenario)):
+        writes, counted, equal = references[life].writes, Counter[str](), Counter[Call]()
+        for write, call in zip(writes, calls(life.scenario, life.kind, writes), strict=True):
+            counted.update(target for target in (write.target, *GROUPS) if Fault(target=target).is_at(write.target))
+            equal[alone(call)] += 1
+            for kind, status, is_new in classes.faults(call):
+                fault = Fault(kind, counted[call.target], status, call.target)
+                planned = Planned(life, fault, call, equal[alone(call)])
+                (unlike if is_new else rest).append(planned)
+    late = {one for one in rest if one.call and one.fault.status and classes.is_untried(one.call, one.fault.status)}
+    unlike += [one for one in rest if one in late]
+    rest = [one for one in rest if one not in late]
     shuffle = random.Random(seed).shuffle
-    for group in (first, again, rest):
+    for group in (unlike, rest):
         shuffle(group)
-    return Plan(tuple(first), tuple(again), tuple(rest))
-
-
-def calls(life: Life, reference: Result) -> list[Call]:
-    """Return the call of each write of a life."""
-    found: list[Call] = []
-    phases: dict[str, str] = {}
-    starts: Counter[str] = Counter()
-    counted: Counter[tuple[str, str]] = Counter()
-    for write in reference.writes:
-        before = dict(phases)
-        if write.target.startswith("PUT-status"):
-            owners = write.path.split("/")[-3]
-            phases[owners] = write.about.partition(" ")[0]
-            starts[owners] += phases[owners] == "Starting" != before.get(owners)
-        is_sweep = write.target in _SWEPT and any(phase in _LIVE for phase in before.values())
-        state = " and ".join(before.values()) + (", deleted" if is_sweep else "")
-        if before != phases:
-            counted.clear()
-        counted[write.target, write.about] += 1
-        ordinal = min(counted[write.target, write.about], 2)
-        found.append(Call(life.kind, state, write.target, write.about, ordinal, min(max([1, *starts.values()]), 2)))
-    return found
-
-
-def _faults(life: Life, reference: Result) -> Iterator[tuple[Call, Fault]]:
-    counted: Counter[str] = Counter()
-    for write, call in zip(reference.writes, calls(life, reference), strict=True):
-        target = write.target
-        counted[target] += 1
-        for kind in _AT_WRITES:
-            yield call, Fault(kind, counted[target], target=target)
-        if target.startswith("DELETE"):
-            yield call, Fault(FaultKind.STALE_LISTS, counted[target], target=target)
-        for status in REASONS:
-            yield call, Fault(FaultKind.REFUSE, counted[target], status, target)
+    return Plan(tuple(unlike), tuple(rest))
 
 
 def chosen_lives(patterns: Sequence[str]) -> list[Life]:

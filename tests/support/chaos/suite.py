@@ -33,7 +33,6 @@ class Suite:
 
     Attributes:
         references: the undisturbed trials by life.
-        judged: all verdicts so far.
     """
 
     def __init__(
@@ -45,10 +44,15 @@ class Suite:
     ) -> None:
         self._rig, self._report, self._at_a_time, self._tree = rig, report, at_a_time, tree
         self.references: dict[Life, Result] = {}
-        self.judged: list[Judged] = []
-        self._unjudged: dict[Life, list[Result]] = {}
+        self._tried: list[tuple[Planned, Judged]] = []
+        self._unjudged: dict[Life, list[tuple[Planned, Result]]] = {}
         self._places: list[Place] = []
         self._lock = threading.Lock()
+
+    @property
+    def judged(self) -> list[Judged]:
+        """All verdicts so far."""
+        return [judged for _, judged in self._tried]
 
     def close(self) -> None:
         """End the operators of all places."""
@@ -72,21 +76,29 @@ class Suite:
         Twice as many again run side by side of those whose fault lasts long: they wait for most of their time.
         """
         lanes, most = _lanes(trials), (self._at_a_time, 2 * self._at_a_time)
-        running: dict[Future[Result], int] = {}
+        running: dict[Future[Result], tuple[int, Planned]] = {}
         with ThreadPoolExecutor(sum(most)) as pool:
             while running or (any(lanes) and time.monotonic() < until):
                 for number, lane in enumerate(lanes):
-                    while lane and list(running.values()).count(number) < most[number] and time.monotonic() < until:
-                        running[pool.submit(self._one, lane.popleft())] = number
+                    begun = [lane for lane, _ in running.values()].count(number)
+                    while lane and begun < most[number] and time.monotonic() < until:
+                        planned, begun = lane.popleft(), begun + 1
+                        running[pool.submit(self._one, planned)] = number, planned
                 ended, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in ended:
-                    del running[future]
-                    self._take(future.result())
+                    _, planned = running.pop(future)
+                    self._take(planned, future.result())
+
+    def take_missed(self) -> list[Planned]:
+        """Forget the trials whose fault did not happen, and return them: a life differs a little each time."""
+        missed = [planned for planned, one in self._tried if one.word == "missed"]
+        self._tried = [(planned, one) for planned, one in self._tried if one.word != "missed"]
+        return missed
 
     def _one(self, planned: Planned) -> Result:
         scenario, place = planned.life.scenario, self._take_place(planned.life.kind)
         try:
-            return place.run(scenario, SCENARIOS[scenario], planned.fault)
+            return place.run(scenario, SCENARIOS[scenario], planned.fault, planned.finder())
         finally:
             if place.is_usable:
                 with self._lock:
@@ -102,22 +114,22 @@ class Suite:
                     return self._places.pop(number)
         return Place(self._rig, kind, self._tree)
 
-    def _take(self, result: Result) -> None:
+    def _take(self, planned: Planned, result: Result) -> None:
         """Judge a trial, or keep it until its reference has run."""
-        life = Life(result.scenario, result.kind)
+        life = planned.life
         if result.fault == UNDISTURBED:
             self.references[life] = result
-            self._add(Judged(result, tuple(judge_reference(result))))
+            self._add(planned, Judged(result, tuple(judge_reference(result))))
             for early in self._unjudged.pop(life, []):
-                self._take(early)
+                self._take(*early)
         elif life not in self.references:
-            self._unjudged.setdefault(life, []).append(result)
+            self._unjudged.setdefault(life, []).append((planned, result))
         else:
             problems = tuple(judge(result, self.references[life]))
-            self._add(Judged(result, problems, is_reached=result.hit is not None))
+            self._add(planned, Judged(result, problems, is_reached=result.hit is not None))
 
-    def _add(self, judged: Judged) -> None:
-        self.judged.append(judged)
+    def _add(self, planned: Planned, judged: Judged) -> None:
+        self._tried.append((planned, judged))
         self._report(judged)
 
 

@@ -238,6 +238,14 @@ class Trial:
         """Return everything that exists of a run or of a shared cluster besides its record."""
         return [entry for entry in self.view.entries() if entry.kind not in _OWNER_KINDS and is_of(entry, name)]
 
+    def left(self) -> list[Entry]:
+        """Return the children that exist, without those of late controllers: garbage collection deletes these later.
+
+        `clear` waits for that.
+        """
+        late = {entry.uid for entry in self.view.late()}
+        return [entry for entry in self.children() if entry.uid not in late]
+
     def _own(self, kind: Kind) -> list[Entry]:
         return [entry for entry in self.view.entries(kind) if self._is_current(entry)]
 

@@ -18,6 +18,16 @@ REASONS = {
     429: "TooManyRequests",
     500: "InternalError",
 }
+#: Deletions that the operator makes in one branch, whatever is deleted. Which of them it makes for an owner whose user
+#: deletes it depends on how fast the garbage collector is: a fault can be at the first one that it makes.
+GROUPS = {
+    #: In the background, since nothing depends on them.
+    "DELETE-access": ("roles", "rolebindings", "serviceaccounts", "networkpolicies"),
+    #: What another object controls that is gone.
+    "DELETE-orphans": (
+        "daskclusters", "rayclusters", "jobs", "daskworkergroups", "deployments", "replicasets", "services", "pods",
+    ),
+}  # fmt: skip
 
 
 class FaultKind(enum.StrEnum):
@@ -51,8 +61,8 @@ class Fault:
         write: at which of the operator's writes for the run, counted from 1; among its DELETEs for `STALE_LISTS`, among
             the writes to `target` where that is given.
         status: HTTP status for `REFUSE`.
-        target: what is written, as `target_of` names it, such as ``POST-jobs``. A number alone means another write
-            where the writes of a pass, which are made side by side, arrive in another order.
+        target: what is written, as `target_of` names it, such as ``POST-jobs``, or one of `GROUPS`. Without it, a
+            number means another write where the writes of a pass, which are made side by side, arrive in another order.
     """
 
     kind: FaultKind = FaultKind.NONE
@@ -65,6 +75,12 @@ class Fault:
         """How long the fault itself lasts."""
         lasting = (FaultKind.CUT_WATCHES, FaultKind.FREEZE_WATCHES, FaultKind.AWAY)
         return LONG_SECONDS if self.kind in lasting else 0.0
+
+    def is_at(self, target: str) -> bool:
+        """Whether a write to a target, as `target_of` names it, counts for this fault."""
+        method, _, plural = target.partition("-")
+        group = GROUPS.get(self.target, ())
+        return target == self.target or (plural in group and self.target.startswith(f"{method}-"))
 
     def __str__(self) -> str:
         if self.kind is FaultKind.NONE:

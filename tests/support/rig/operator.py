@@ -7,6 +7,7 @@ import pathlib
 import shutil
 import sys
 import threading
+from collections.abc import Callable
 from types import TracebackType
 
 import yaml
@@ -14,7 +15,7 @@ import yaml
 from tests.support.rig.faults import UNDISTURBED, Fault, FaultKind
 from tests.support.rig.nursery import Forked
 from tests.support.rig.process import Child
-from tests.support.rig.proxies import FaultProxy
+from tests.support.rig.proxies import FaultProxy, Write
 from tests.support.rig.rig import Rig
 from tests.support.waiting import wait_until
 from tests.support.world import ROOT
@@ -92,12 +93,12 @@ class RigOperator:
         self.proxy.close()
         shutil.rmtree(self._temporary, ignore_errors=True)
 
-    def arm(self, fault: Fault, subject: str) -> None:
-        """Inject a fault at one of the writes for the FlowRun named `subject`."""
+    def arm(self, fault: Fault, subject: str, at: Callable[[Write], bool] | None = None) -> None:
+        """Inject a fault at one of the writes for the FlowRun named `subject`, as `FaultProxy.arm` describes."""
         self._away_seconds = fault.seconds if fault.kind is FaultKind.AWAY else _RESTART_SECONDS
         if fault.kind is FaultKind.STALE_LISTS:
             self._away_seconds = 3.0  # so that what was deleted is gone
-        self.proxy.arm(fault, subject)
+        self.proxy.arm(fault, subject, at)
 
     def disarm(self) -> None:
         """Stop to number writes."""

@@ -16,6 +16,7 @@ import aiohttp
 from aiohttp import web
 
 from tests.support.rig.faults import UNDISTURBED, Fault, FaultKind, refusal, target_of
+from tests.support.rig.owners import Owner, OwnerBook
 from tests.support.rig.process import free_port
 from tests.support.rig.rights import is_forbidden
 
@@ -39,6 +40,7 @@ class Write:
         at: time of the monotonic clock.
         about: of a status, its phase and reason; of an Event, its reason; else empty.
         process: how often an operator had been started by then: another number means another process.
+        owner: the run or shared cluster whose pass makes the request; None when that is not known.
     """
 
     number: int
@@ -48,6 +50,7 @@ class Write:
     at: float = 0.0
     about: str = ""
     process: int = 1
+    owner: Owner | None = None
 
     @property
     def target(self) -> str:
@@ -125,11 +128,13 @@ class FaultProxy:
         self.forbidden: list[str] = []
         self.kill: Callable[[], None] = lambda: None
         self._fault, self._subject = UNDISTURBED, ""
+        self._at: Callable[[Write], bool] | None = None
         self._count = self._deletes = self._at_target = 0
         self._lists: dict[str, dict[str, str]] = {}
         self._past: dict[str, tuple[bytes, dict[str, str]]] = {}
         self._past_ends, self._is_new = 0.0, False
         self._processes = 0
+        self._owners = OwnerBook()
         self._watches: dict[asyncio.Task[Any], str] = {}
         self._needed_watches = 1
         self._busy_at = time.monotonic()
@@ -158,9 +163,16 @@ class FaultProxy:
         rest = time.monotonic() - over
         return "" if rest >= seconds else f"the last write, watch or fault ended {rest:.1f} s ago"
 
-    def arm(self, fault: Fault, subject: str) -> None:
-        """Begin to number the writes whose path or body names `subject`, and inject the fault at one of them."""
-        self._fault, self._subject = fault, subject
+    def arm(self, fault: Fault, subject: str, at: Callable[[Write], bool] | None = None) -> None:
+        """Begin to number the writes whose path or body names `subject`, and inject the fault at one of them.
+
+        Args:
+            fault: what happens.
+            subject: a name.
+            at: whether the fault happens at a write; called with each numbered write until it does. None means the
+                write that the fault itself names.
+        """
+        self._fault, self._subject, self._at = fault, subject, at
         self._count = self._deletes = self._at_target = 0
         self._needed_watches = max(self._needed_watches, self._watched())
 
@@ -261,25 +273,31 @@ class FaultProxy:
             return 0
         self._count += 1
         self._deletes += request.method == "DELETE"
-        self._at_target += _target(request, body) == self._fault.target
+        self._at_target += self._fault.is_at(_target(request, body))
         return self._count
 
     def _is_hit(self, request: web.Request, body: bytes, number: int) -> bool:
         if self._fault.kind is FaultKind.NONE or self.hit is not None:
             return False
+        if self._at is not None:
+            return self._at(self._noted(number, request, body, 0))
         if self._fault.target:
-            return _target(request, body) == self._fault.target and self._at_target == self._fault.write
+            return self._fault.is_at(_target(request, body)) and self._at_target == self._fault.write
         if self._fault.kind is FaultKind.STALE_LISTS:
             return request.method == "DELETE" and self._deletes == self._fault.write
         return number == self._fault.write
 
     def _record(self, number: int, request: web.Request, body: bytes, status: int, is_hit: bool) -> None:
-        self._busy_at = time.monotonic()
-        about = _about(request.method, request.path, body)
-        write = Write(number, request.method, request.path, status, self._busy_at, about, self._processes)
+        write = self._noted(number, request, body, status)
+        self._busy_at = write.at
         self.writes.append(write)
         if is_hit:
             self.hit = write
+
+    def _noted(self, number: int, request: web.Request, body: bytes, status: int) -> Write:
+        method, path = request.method, request.path
+        about, owner = _about(method, path, body), self._owners.owner_of(path, body)
+        return Write(number, method, path, status, time.monotonic(), about, self._processes, owner)
 
     async def _before(self, fault: Fault, request: web.Request) -> None:
         now = time.monotonic()

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
+import weakref
 from typing import Any, cast
 
-from flowcluster.clusters.claim import Claim
+import pytest
+
+from flowcluster.clusters.claim import Claim, _release_abandoned
 
 
 class DeletedRuns:
@@ -30,3 +35,46 @@ def test_query_for_a_loss_waits_for_the_answer_to_another_one() -> None:
 
     assert loss is not None
     assert runs.losses == [loss]
+
+
+class BusyAgent:
+    """Is used by a thread that holds its lock."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.is_released = threading.Event()
+
+    def release(self, _outcome: Any) -> None:
+        with self.lock:
+            self.is_released.set()
+
+
+def test_abandoned_cluster_is_released_when_its_agent_is_in_use_by_the_thread_that_collects_garbage() -> None:
+    claim, agent = Claim({"spec": {"cluster": {}}}, cast("Any", None), adapts=False), BusyAgent()
+    weakref.finalize(claim, _release_abandoned, cast("Any", agent))
+
+    with agent.lock:
+        del claim
+
+    assert agent.is_released.wait(10)
+
+
+LEFT = """
+import weakref
+from flowcluster.clusters import claim
+
+class Agent:
+    def release(self, outcome): print("released")
+
+class Claim: pass
+
+left = Claim()
+weakref.finalize(left, claim._release_abandoned, Agent())
+"""
+
+
+@pytest.mark.processes
+def test_cluster_that_a_program_leaves_is_released_at_its_exit() -> None:
+    done = subprocess.run([sys.executable, "-c", LEFT], capture_output=True, text=True, check=True, timeout=60)
+
+    assert (done.stdout, done.stderr) == ("released\n", "")

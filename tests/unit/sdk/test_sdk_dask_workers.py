@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import multiprocessing
 import os
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -167,3 +169,63 @@ def test_worker_without_a_nanny_leaves_its_process_as_it_is() -> None:
 
     assert not side.has_children
     side.teardown(None)
+
+
+class Circle:
+    """Something that only a garbage collection frees, with a value for each thread."""
+
+    def __init__(self) -> None:
+        self.me = self
+        self.local = threading.local()
+
+
+def wait_in_new_frames() -> threading.Event:
+    """Start threads whose frames are no Python objects yet, and return what ends them."""
+    end = threading.Event()
+    for _ in range(4):
+        is_running = threading.Event()
+        threading.Thread(target=lambda started: (started.set(), end.wait()), args=[is_running], daemon=True).start()
+        is_running.wait()
+    return end
+
+
+def look_at_threads_while_garbage_is_collected() -> None:
+    """Make a garbage collection due at each of the objects that `sys._current_frames` makes."""
+    from flowcluster.runners.dask.worker_plugin import WorkerSide
+
+    WorkerSide().setup(SimpleNamespace(nanny=None, stream_handlers={}))
+    for number in range(300):
+        end = wait_in_new_frames()
+        gc.disable()
+        Circle()
+        gc.set_threshold(max(1, gc.get_count()[0] + number % 20 - 10))
+        gc.enable()
+        sys._current_frames()
+        gc.set_threshold(700)
+        end.set()
+
+
+def test_profiler_returns_when_garbage_with_thread_locals_is_due() -> None:
+    worker = multiprocessing.get_context("spawn").Process(
+        target=look_at_threads_while_garbage_is_collected, daemon=True
+    )
+    worker.start()
+    worker.join(60)
+    has_ended = worker.exitcode is not None
+    worker.kill()
+
+    assert has_ended
+    assert worker.exitcode == 0
+
+
+@pytest.mark.parametrize("is_enabled", [True, False])
+def test_profiler_leaves_the_garbage_collector_as_it_is(is_enabled: bool) -> None:
+    from flowcluster.runners.dask.worker_plugin import WorkerSide
+
+    WorkerSide().setup(SimpleNamespace(nanny=None, stream_handlers={}))
+    (gc.enable if is_enabled else gc.disable)()
+    try:
+        assert threading.get_ident() in sys._current_frames()
+        assert gc.isenabled() is is_enabled
+    finally:
+        gc.enable()

@@ -261,3 +261,31 @@ def test_finished_run_is_freed_without_garbage_collection() -> None:
             gc.enable()
 
     assert body()
+
+
+class Garbage:
+    """Something that only a garbage collection frees, and that does something then."""
+
+    def __init__(self, do: Callable[[], object]) -> None:
+        self.me, self.do = self, do
+
+    def __del__(self) -> None:
+        self.do()
+
+
+@pytest.mark.parametrize("allocations", range(1, 40))
+def test_code_that_a_garbage_collection_calls_submits_while_a_thread_is_started(allocations: int) -> None:
+    pool = ThreadPool(1)
+    are_over = [threading.Event(), threading.Event()]
+    gc.collect()
+    gc.disable()
+    Garbage(lambda: pool.submit(are_over[0].set))
+    gc.set_threshold(gc.get_count()[0] + allocations)
+    gc.enable()
+
+    pool.submit(are_over[1].set)
+    gc.set_threshold(700)
+    gc.collect()
+
+    assert all(each.wait(10) for each in are_over)
+    pool.close()

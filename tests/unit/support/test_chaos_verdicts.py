@@ -1,4 +1,4 @@
-"""A trial is judged by its differences to the same life undisturbed, and trials are planned at every write."""
+"""A trial is judged by its differences to the same life undisturbed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from flowcluster_api import names
 from tests.integration.test_chaos import TRIALS
 from tests.support.chaos.judge import judge, judge_reference, spare
 from tests.support.chaos.life import Result, order_problems
-from tests.support.chaos.plan import Life, calls, chosen_lives, chosen_trials, plan
 from tests.support.chaos.report import Judged, table
 from tests.support.chaos.scenarios import KINDS, SCENARIOS
 from tests.support.chaos.trial import SUBJECT
@@ -221,126 +220,6 @@ def test_child_that_exists_too_early_or_too_late_is_a_problem(
 
     assert order_problems(["1"], [run, of_run("Pod", deleted, since=since)]) == problem
     assert order_problems(["9"], [run, of_run("Pod", deleted, since=since)]) == []  # of an earlier trial
-
-
-def test_plan_has_every_fault_at_every_write() -> None:
-    planned = plan({Life("success", "Dask"): REFERENCE}, seed=1).all()
-    kinds = Counter(one.fault.kind for one in planned)
-    at_each_write = set(FaultKind) - {FaultKind.NONE, FaultKind.STALE_LISTS, FaultKind.REFUSE}
-
-    assert all(kinds[kind] == len(WRITES) for kind in at_each_write)
-    assert kinds[FaultKind.REFUSE] == len(WRITES) * len(REASONS)
-    assert kinds[FaultKind.STALE_LISTS] == 1
-    assert len(set(planned)) == len(planned)
-
-
-STARTING, RUNNING = "PUT-status Starting Waiting", "PUT-status Running Running"
-STOPPING = "PUT-status Stopping {}"
-START = (STARTING, LEASE, JOB, RUNNING)
-
-
-def life(scenario: str, *targets: str, kind: str = "Dask") -> dict[Life, Result]:
-    return {Life(scenario, kind): dataclasses.replace(REFERENCE, scenario=scenario, writes=written(*targets))}
-
-
-def new_in(*lives: dict[Life, Result]) -> set[str]:
-    """Return the writes of the last life whose faults come before those that other lives have, too."""
-    references = {name: result for one in lives for name, result in one.items()}
-    planned = plan(references, seed=1)
-    (last,) = lives[-1]
-    assert len(set(planned.all())) == len(planned.all())
-    return {
-        str(one.fault).partition("@")[2]
-        for one in (*planned.first, *planned.again)
-        if one.life == last and one.fault.kind is FaultKind.KILL_AFTER
-    }
-
-
-@pytest.mark.parametrize(
-    ("later", "new"),
-    [
-        (life("again", *START), set()),
-        (life("failure", *START, STOPPING.format("Failed"), "DELETE-jobs"), {"PUT-status-Stopping", "DELETE-jobs"}),
-        (life("delete-running", *START, "DELETE-jobs"), {"DELETE-jobs"}),
-        (
-            life("suspend", *START, "PUT-status Suspended Suspended", "DELETE-jobs"),
-            {"PUT-status-Suspended", "DELETE-jobs"},
-        ),
-        (life("scaling", *START, "DELETE-deployments"), {"DELETE-deployments"}),
-        (life("more", *START, RUNNING, RUNNING, RUNNING), {"PUT-status-Running~2"}),
-        (
-            life("success", *START, kind="Ray"),
-            {"PUT-status-Starting", "PUT-status-Running", "POST-leases", "POST-jobs"},
-        ),
-    ],
-)
-def test_plan_begins_with_each_fault_at_each_call_that_no_earlier_life_has(
-    later: dict[Life, Result], new: set[str]
-) -> None:
-    """A call is a write in a state of the run."""
-    assert new_in(life("success", *START), later) == new
-
-
-def test_call_at_the_end_of_a_run_does_not_depend_on_how_it_ended() -> None:
-    def ended(reason: str) -> tuple[str, ...]:
-        return (*START, STOPPING.format(reason), "DELETE-jobs")
-
-    assert new_in(life("success", *ended("Succeeded")), life("failure", *ended("Failed"))) == {"PUT-status-Stopping"}
-
-
-def test_state_of_a_life_has_the_phases_of_the_run_and_of_the_shared_cluster() -> None:
-    used = life("shared-use", STARTING, "PUT-status/sharedclusters Ready Usable", RUNNING, LEASE)
-
-    assert [call.state for call in calls(*next(iter(used.items())))] == [
-        "", "Starting", "Starting and Ready", "Running and Ready"
-    ]  # fmt: skip
-
-
-def test_later_start_of_a_run_comes_after_all_first_starts() -> None:
-    twice = life("suspend", *START, "PUT-status Suspended Suspended", STARTING, LEASE, JOB)
-    planned = plan(twice, seed=1)
-
-    assert {call.start for call in calls(*next(iter(twice.items())))} == {1, 2}
-    assert {str(one.fault) for one in planned.again if one.fault.kind is FaultKind.AWAY} == {
-        "away@PUT-status-Starting~2", "away@POST-leases~2", "away@POST-jobs~2",
-    }  # fmt: skip
-    assert planned.all() == [*planned.first, *planned.again]
-
-
-EVENT = "POST-events-Created"
-
-
-def test_faults_at_an_event_that_happen_at_the_status_before_it_come_last() -> None:
-    planned = plan(life("success", STARTING, "POST-events Created"), seed=1)
-    of_event = {str(one.fault) for one in planned.first if one.fault.target == EVENT}
-
-    assert of_event == {f"{fault}@{EVENT}" for fault in ("kill-after", "drop-answer", "refuse-500")}
-
-
-def test_plan_has_the_same_order_when_the_seed_is_the_same() -> None:
-    references = {Life("success", "Dask"): REFERENCE}
-
-    assert plan(references, seed=1) == plan(references, seed=1) != plan(references, seed=2)
-
-
-def test_patterns_choose_lives_and_trials() -> None:
-    planned = plan({Life("success", "Dask"): REFERENCE}, seed=1).all()
-    pattern = "success/*/kill-after@POST-leases"
-
-    assert chosen_lives([pattern]) == [Life("success", "Dask"), Life("success", "Ray")]
-    assert [str(one) for one in chosen_trials([pattern], planned)] == ["success/Dask/kill-after@POST-leases"]
-    assert chosen_trials(["success/Dask"], planned) == planned
-
-
-def test_name_of_one_trial_chooses_it_when_the_plan_does_not_have_it() -> None:
-    name = "success/Dask/refuse-409@PUT-status-Running~9"
-
-    assert [str(one) for one in chosen_trials([name], [])] == [name]
-
-
-def test_unknown_life_is_refused() -> None:
-    with pytest.raises(ValueError, match="no life is named so"):
-        chosen_lives(["sucess/Dask"])
 
 
 def test_table_groups_failures_and_counts_trials_that_were_not_run() -> None:

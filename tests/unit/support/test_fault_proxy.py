@@ -15,7 +15,7 @@ from flowcluster_operator.policies.refusals import final_refusal
 from flowcluster_operator.resources import JOB, LEASE
 from tests.support.fake_api import Answer, FakeApi
 from tests.support.rig.faults import REASONS, Fault, FaultKind, target_of
-from tests.support.rig.proxies import FaultProxy, ProxyLoop
+from tests.support.rig.proxies import FaultProxy, ProxyLoop, Write
 from tests.support.rig.rights import OPERATOR
 
 SUBJECT = "subject"
@@ -112,6 +112,37 @@ def test_fault_with_a_target_happens_at_that_write_in_any_order(proxy: FaultProx
     ]
 
     assert [ask(*request)[0] for request in requests] == [201, 200, 500, 201]
+
+
+def test_fault_happens_at_the_first_write_that_the_caller_chooses(proxy: FaultProxy, ask: Ask) -> None:
+    asked: list[str] = []
+
+    def is_second(write: Write) -> bool:
+        asked.append(write.target)
+        return len(asked) == 2
+
+    proxy.arm(Fault(FaultKind.REFUSE, 1, 500, "POST-jobs"), SUBJECT, is_second)
+    statuses = [ask("POST", LEASES, f"{name}-1")[0] for name in ("other", SUBJECT, f"{SUBJECT}-2", f"{SUBJECT}-3")]
+
+    assert statuses == [201, 201, 500, 201]
+    assert asked == ["POST-leases"] * 2
+
+
+@pytest.mark.parametrize(
+    ("target", "counts"),
+    [("DELETE-roles", True), ("DELETE-networkpolicies", True), ("POST-roles", False), ("DELETE-jobs", False)],
+)
+def test_fault_at_a_group_counts_each_deletion_of_the_group(target: str, counts: bool) -> None:
+    fault = Fault(FaultKind.KILL_AFTER, 1, target="DELETE-access")
+
+    assert fault.is_at(target) == counts
+
+
+def test_fault_at_a_group_happens_at_the_first_deletion_that_is_made(proxy: FaultProxy, ask: Ask) -> None:
+    proxy.arm(Fault(FaultKind.REFUSE, 1, 500, "DELETE-orphans"), SUBJECT)
+    jobs = "/apis/batch/v1/namespaces/n/jobs/subject-1"
+
+    assert [ask("DELETE", path)[0] for path in (f"{LEASES}/subject-1", jobs, jobs)] == [404, 500, 404]
 
 
 @pytest.mark.parametrize(

@@ -28,16 +28,16 @@ def build(names: Iterable[str] = specs.INSTALLED) -> dict[str, Image]:
         return {spec.name: _built(builder, spec, base) for spec in wanted}
 
 
-def _built(builder: Builder, spec: specs.Spec, base: str) -> Image:
+def _built(builder: Builder, spec: specs.Spec, base: specs.Base) -> Image:
     image = builder.built(specs.reference(spec, base))
     if image is not None:
         return image
     with tempfile.TemporaryDirectory(prefix="flowcluster-image-") as temporary:
         context = Path(temporary)
-        specs.snapshot(spec, context)
+        specs.snapshot(spec, base, context)
         ref = specs.reference(spec, base, context)
         with step(f"building {ref}") as here:
-            return builder.build(spec, context, ref, here)
+            return builder.build(spec, base, context, ref, here)
 
 
 def find(ref: str) -> Image | None:

@@ -11,7 +11,7 @@ from tools.cluster import cache, debian
 from tools.cluster.errors import ToolError
 from tools.cluster.images import layout, pip_settings, standin
 from tools.cluster.images.python import base_image
-from tools.cluster.images.spec import Spec
+from tools.cluster.images.spec import Base, Spec
 from tools.cluster.progress import Step, say, step
 from tools.cluster.providers.base import Image
 from tools.cluster.shell import follow, run, succeeds
@@ -19,7 +19,6 @@ from tools.cluster.shell import follow, run, succeeds
 PROGRAMS = {"buildah": "buildah", "skopeo": "skopeo"}
 PRIVATE = ("unshare", "--mount")
 """Keeps what a build mounts off the machine: the store mounts its own folder and leaves that behind."""
-CERTIFICATES = Path("/etc/ssl/certs")
 
 
 class Buildah:
@@ -30,30 +29,31 @@ class Buildah:
         self._folder = cache.root() / "images"
         self._layout = self._folder / "oci"
 
-    def base(self) -> str:
-        """The base image's id: the public one where it can be pulled, else a stand-in made from Debian packages."""
+    def base(self) -> Base:
+        """The base image: the public one where it can be pulled, else a stand-in made from Debian packages."""
         base = base_image()
         if not self._has(base):
             if succeeds(self._buildah("pull", "--quiet", base)):
                 say(f"pulled {base}")
             else:
                 self._make_standin(base)
-        return run(self._buildah("images", "--quiet", "--no-trunc", base)).strip()
+        identity = run(self._buildah("images", "--quiet", "--no-trunc", base)).strip()
+        platform = "{{.OCIv1.OS}}/{{.OCIv1.Architecture}}"
+        return Base(identity, run(self._buildah("inspect", "--type", "image", "--format", platform, base)).strip())
 
     def built(self, ref: str) -> Image | None:
         """The image if the cache has it."""
         return Image(ref, self._layout) if layout.entry(self._layout, ref) else None
 
-    def build(self, spec: Spec, context: Path, ref: str, here: Step) -> Image:
+    def build(self, spec: Spec, base: Base, context: Path, ref: str, here: Step) -> Image:
         """Build, reusing every layer whose inputs are unchanged, and add the result to the cache's OCI layout."""
         target = ["--target", spec.target] if spec.target else []
-        mounts = ["--volume", f"{CERTIFICATES}:{CERTIFICATES}:ro"] if CERTIFICATES.is_dir() else []
         # chroot: needs no more rights than root in a container has. The network is the machine's own.
         how = ["--layers", "--pull-never", "--isolation", "chroot", "--network", "host"]
         what: list[str | Path] = ["--build-arg", f"BASE={base_image()}", "--tag", ref]
         what += ["--file", context / spec.dockerfile, context]
-        with pip_settings.secret(cert=bool(mounts)) as secret:
-            build = [*self._buildah("build"), *how, *mounts, *target, *secret, *what]
+        with pip_settings.secrets() as secrets:
+            build = [*self._buildah("build"), *how, *target, *secrets, *what]
             follow(build, lambda line: _note(here, line))
         self._export(ref)
         return Image(ref, self._layout)

@@ -2,41 +2,61 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
+from tools.cluster.docker import ensure_buildkit
 from tools.cluster.images import pip_settings
 from tools.cluster.images.python import base_image
-from tools.cluster.images.spec import Spec
+from tools.cluster.images.spec import Base, Spec
 from tools.cluster.progress import Step, step
 from tools.cluster.providers.base import Image
 from tools.cluster.shell import follow, run, succeeds
+
+#: Variables that BuildKit hands to each step as build arguments, and keeps in no layer and no history.
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+#: By default, an engine with containerd's image store adds an attestation. The image is then an index that changes with
+#: each build, and an archive of it is not one image for a node.
+_ENVIRONMENT = {"DOCKER_BUILDKIT": "1", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
 
 
 class Docker:
     """The engine's own builder, cache and store."""
 
-    def base(self) -> str:
-        """The base image's id; pulled when the engine does not have it."""
-        base = base_image()
-        if not succeeds(["docker", "image", "inspect", base]):
-            with step(f"pulling {base}"):
-                run(["docker", "pull", "--quiet", base])
-        return run(["docker", "image", "inspect", "--format", "{{.Id}}", base]).strip()
+    def base(self) -> Base:
+        """The base image; pulled when the engine does not have it, or has it for another platform than it is to use."""
+        name = base_image()
+        wanted = os.environ.get("DOCKER_DEFAULT_PLATFORM", "").split("/")[:2]  # without the variant of the processor
+        found = _inspected(name) if succeeds(["docker", "image", "inspect", name]) else None
+        if found is None or (wanted != [""] and found.platform.split("/") != wanted):
+            with step(f"pulling {name}"):
+                run(["docker", "pull", "--quiet", name])
+            found = _inspected(name)
+        return found
 
     def built(self, ref: str) -> Image | None:
         """The image if the engine's store has it."""
         return Image(ref) if succeeds(["docker", "image", "inspect", ref]) else None
 
-    def build(self, spec: Spec, context: Path, ref: str, here: Step) -> Image:
-        """``docker build``, with this machine's pip settings except its certificates, which the build cannot see."""
+    def build(self, spec: Spec, base: Base, context: Path, ref: str, here: Step) -> Image:
+        """``docker build``, with this machine's pip settings, certificates and proxies."""
+        ensure_buildkit()
         target = ["--target", spec.target] if spec.target else []
-        base = ["--build-arg", f"BASE={base_image()}"]
-        with pip_settings.secret(cert=False) as secret:
-            build: list[str | Path] = ["docker", "build", "--progress=plain", "--tag", ref]
-            build += ["--file", context / spec.dockerfile, *base, *target, *secret, context]
-            follow(build, lambda line: _note(here, line), env={"DOCKER_BUILDKIT": "1"})
+        arguments = ["--build-arg", f"BASE={base_image()}"]
+        for name in _PROXIES:
+            for spelled in (name, name.lower()):
+                if spelled in os.environ:
+                    arguments += ["--build-arg", spelled]  # without the value, which can hold a password
+        with pip_settings.secrets() as secrets:
+            build: list[str | Path] = ["docker", "build", "--progress=plain", "--platform", base.platform, "--tag", ref]
+            build += ["--file", context / spec.dockerfile, *arguments, *target, *secrets, context]
+            follow(build, lambda line: _note(here, line), env=_ENVIRONMENT)
         return Image(ref)
+
+
+def _inspected(name: str) -> Base:
+    return Base(*run(["docker", "image", "inspect", "--format", "{{.Id}} {{.Os}}/{{.Architecture}}", name]).split())
 
 
 def _note(here: Step, line: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,25 +29,31 @@ def entry(folder: Path, ref: str) -> dict[str, Any] | None:
     return None
 
 
-def write_archive(folder: Path, ref: str, out: IO[bytes], *, without: Collection[str] = ()) -> None:
-    """Write one image as an archive in OCI layout.
+def write_archive(folder: Path, refs: Mapping[str, str], out: IO[bytes], *, without: Collection[str] = ()) -> None:
+    """Write images as one archive in OCI layout, with the list that makes ``docker load`` of any release read it.
 
+    :param refs: the images' names in the layout, with those in the archive.
     :param without: digests (``sha256:…``) of layers that the receiver has, which are left out.
-    :raises ToolError: the layout does not have the image.
+    :raises ToolError: the layout does not have one of the images.
     """
-    found = entry(folder, ref)
-    if found is None:
-        raise ToolError(f"{ref} was not built here: `python -m tools.cluster images` builds it.")
-    index = {
-        "schemaVersion": 2,
-        "manifests": [found | {"annotations": {REF: ref, CONTAINERD_NAME: ref}}],
-    }
+    manifests: list[dict[str, Any]] = []
+    listed: list[dict[str, Any]] = []
+    digests: dict[str, None] = {}  # each blob once, in order
+    for ref, name in refs.items():
+        found = entry(folder, ref)
+        if found is None:
+            raise ToolError(f"{ref} was not built here: `python -m tools.cluster images` builds it.")
+        manifests.append(found | {"annotations": {REF: name, CONTAINERD_NAME: name}})
+        config, *layers = _referenced(folder, found)
+        listed.append({"Config": _path(config), "RepoTags": [name], "Layers": [_path(layer) for layer in layers]})
+        digests |= dict.fromkeys([found["digest"], config, *layers])
     with tarfile.open(fileobj=out, mode="w|") as tar:
         _add(tar, "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
-        _add(tar, "index.json", json.dumps(index).encode())
-        for digest in dict.fromkeys([found["digest"], *_referenced(folder, found)]):
+        _add(tar, "index.json", json.dumps({"schemaVersion": 2, "manifests": manifests}).encode())
+        _add(tar, "manifest.json", json.dumps(listed).encode())
+        for digest in digests:
             if digest not in without:
-                tar.add(_blob(folder, digest), "blobs/" + digest.replace(":", "/"), recursive=False)
+                tar.add(_blob(folder, digest), _path(digest), recursive=False)
 
 
 def references(archive: Path) -> list[str]:
@@ -76,7 +82,11 @@ def _referenced(folder: Path, item: dict[str, Any]) -> list[str]:
 
 
 def _blob(folder: Path, digest: str) -> Path:
-    return folder / "blobs" / digest.replace(":", "/")
+    return folder / _path(digest)
+
+
+def _path(digest: str) -> str:
+    return "blobs/" + digest.replace(":", "/")
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:

@@ -16,6 +16,18 @@ TAG_DIGITS = 12
 
 
 @dataclass(frozen=True)
+class Base:
+    """The image that builds start from.
+
+    :ivar identity: of its content.
+    :ivar platform: operating system and processor in Go's words, such as ``linux/arm64``: those of what is built.
+    """
+
+    identity: str
+    platform: str
+
+
+@dataclass(frozen=True)
 class Spec:
     """One image.
 
@@ -54,17 +66,14 @@ def named(name: str) -> Spec:
     return SPECS[name]
 
 
-def reference(spec: Spec, base: str, root: Path = ROOT) -> str:
-    """The image's full name; its tag is a hash of the Dockerfile, the base and all inputs below ``root``.
-
-    :param base: what identifies the base image's content.
-    """
-    built = [gotools.program(name).parent.name for name in spec.programs]
-    digest = cache.digest([cache.tree_digest(root, _files(spec, root)), spec.target, base, *built])
+def reference(spec: Spec, base: Base, root: Path = ROOT) -> str:
+    """The image's full name; its tag is a hash of the Dockerfile, the base and all inputs below ``root``."""
+    built = [gotools.program(name, base.platform).parent.name for name in spec.programs]
+    digest = cache.digest([cache.tree_digest(root, _files(spec, root)), spec.target, base.identity, *built])
     return f"{REPOSITORY}/{spec.name}:{digest[:TAG_DIGITS]}"
 
 
-def snapshot(spec: Spec, folder: Path) -> None:
+def snapshot(spec: Spec, base: Base, folder: Path) -> None:
     """Copy the inputs into a folder, so that an edit during the build cannot get under the old tag."""
     for path in _files(spec, ROOT):
         copy = folder / path.relative_to(ROOT)
@@ -72,7 +81,7 @@ def snapshot(spec: Spec, folder: Path) -> None:
         shutil.copy2(path, copy)
     for name in spec.programs:
         (folder / "bin").mkdir(exist_ok=True)
-        shutil.copy2(gotools.program(name), folder / "bin" / name)
+        shutil.copy2(gotools.program(name, base.platform), folder / "bin" / name)
 
 
 def _files(spec: Spec, root: Path) -> list[Path]:

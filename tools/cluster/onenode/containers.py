@@ -58,7 +58,7 @@ def import_layout(layout: Layout, folder: Path, ref: str) -> None:
         reader = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=said, stderr=said)
         assert reader.stdin is not None
         try:
-            write_archive(folder, ref, reader.stdin, without=present)
+            write_archive(folder, {ref: ref}, reader.stdin, without=present)
             reader.stdin.close()
         except BrokenPipeError:
             pass  # it gave up, and says why

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from tools.cluster.docker import engine_answers
+from tools.cluster.docker import engine_answers, trouble
 from tools.cluster.errors import ToolError
 from tools.cluster.onenode.cluster import OneNode
 from tools.cluster.onenode.layout import DEFAULT_NAME
@@ -51,5 +51,6 @@ def choose(
         return OneNode(name)
     raise ToolError(
         "no cluster can be had here. One of these is needed: a kubeconfig (--kubeconfig or "
-        f"{ENV_KUBECONFIG}), a running Docker engine (for kind), or Linux and root (for one node)."
+        f"{ENV_KUBECONFIG}), a running Docker engine (for kind), or Linux and root (for one node). "
+        f"No Docker engine answers: {trouble()}"
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tools.cluster import binaries, cache, debian
+from tools.cluster import binaries, cache
 from tools.cluster.errors import ToolError
+from tools.cluster.images.push import name_in, push
 from tools.cluster.progress import say
 from tools.cluster.providers.base import Image, Status
 from tools.cluster.shell import run
@@ -73,23 +74,13 @@ class Existing:
         """Cannot be told."""
 
     def load(self, image: Image) -> str:
-        """Push it to the registry that ``FLOWCLUSTER_REGISTRY`` names: its nodes pull from there.
-
-        The last two parts of the name stay: ``REGISTRY/flowcluster/operator:tag``.
-        """
-        registry = os.environ.get(ENV_REGISTRY, "").rstrip("/")
+        """Push it to the registry that ``FLOWCLUSTER_REGISTRY`` names: its nodes pull from there."""
+        registry = os.environ.get(ENV_REGISTRY, "")
         if not registry:
             raise ToolError(
                 f"{image.ref} cannot be loaded into a cluster that this tool did not start. Set {ENV_REGISTRY} to a "
                 "registry (HOST/PATH) which the cluster pulls from and which you are logged in to."
             )
-        pushed = f"{registry}/{'/'.join(image.ref.split('/')[-2:])}"
-        if image.archive is None:
-            run(["docker", "tag", image.ref, pushed])
-            run(["docker", "push", "--quiet", pushed], hint=f"`docker login {registry.split('/')[0]}` logs in.")
-        else:
-            source = f"oci:{image.archive}:{image.ref}" if image.archive.is_dir() else f"docker-archive:{image.archive}"
-            debian.ensure({"skopeo": "skopeo"}, "pushing images without a Docker engine")
-            copy = ["skopeo", "copy", "--quiet", "--insecure-policy", source, f"docker://{pushed}"]
-            run(copy, hint=f"`skopeo login {registry.split('/')[0]}` logs in.")
-        return pushed
+        name = name_in(registry, image.ref)
+        push(image, name)
+        return name

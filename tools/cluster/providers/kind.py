@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from tools.cluster import binaries, cache, gotools
+from tools.cluster.docker import ensure_engine
 from tools.cluster.errors import ToolError
 from tools.cluster.images import layout
 from tools.cluster.progress import say, step
@@ -78,7 +79,7 @@ class Kind:
             run([_program(), "load", "image-archive", image.archive, "--name", self._name])
         else:
             with tempfile.NamedTemporaryFile(suffix=".tar") as archive:
-                layout.write_archive(image.archive, image.ref, archive.file)
+                layout.write_archive(image.archive, {image.ref: image.ref}, archive.file)
                 archive.flush()
                 run([_program(), "load", "image-archive", archive.name, "--name", self._name])
         return image.ref
@@ -102,5 +103,6 @@ class Kind:
 
 def _program() -> Path:
     """The ``kind`` on PATH, else the project's own build of it."""
+    ensure_engine("kind")
     on_path = shutil.which("kind")
     return Path(on_path) if on_path else gotools.program("kind")

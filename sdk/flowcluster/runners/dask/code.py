@@ -39,7 +39,8 @@ class CodeRegistry:
         self._runner_on_worker = runner_on_worker
         self._names: weakref.WeakKeyDictionary[TaskPayload, str] = weakref.WeakKeyDictionary()
         self._sent: set[str] = set()
-        self._lock = threading.Lock()
+        # While the code is pickled, code of users runs, which can submit.
+        self._lock = threading.RLock()
         self._is_project_sent = False
         self._project: Reference | None = None
 

@@ -7,8 +7,10 @@ library, distributed and constants of `plugin`.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import multiprocessing
+import sys
 import threading
 import time
 from concurrent.futures.process import _ExecutorManagerThread
@@ -22,6 +24,8 @@ from flowcluster.runners.dask.plugin import ID_LENGTH, ID_MARK, NAME
 
 #: Seconds for which a worker that closes waits until its pools have noticed that their processes have ended.
 _POOLS_END_SECONDS = 2.0
+#: Seconds for which a thread that looks at all threads waits for another one that does.
+_LOCK_SECONDS = 1.0
 
 
 class WorkerSide(WorkerPlugin):  # type: ignore[misc] # distributed is not typed
@@ -33,6 +37,7 @@ class WorkerSide(WorkerPlugin):  # type: ignore[misc] # distributed is not typed
     def setup(self, worker: Any) -> None:
         """Prepare the worker, which calls this first."""
         _quiet_close()
+        _keep_profiler_alive()
         self.has_children = _allow_children() if worker.nanny else False
         self.worker = worker
         self.beginning: list[str] = []
@@ -158,6 +163,36 @@ def _end_children() -> None:
     for thread in threading.enumerate():
         if isinstance(thread, _ExecutorManagerThread):
             thread.join(max(0.0, deadline - time.monotonic()))
+
+
+def _keep_profiler_alive() -> None:
+    """Let no garbage be collected while `sys._current_frames` runs.
+
+    Until Python 3.12, that function makes objects while it holds a lock of the interpreter. A garbage collection that
+    begins then and frees a `threading.local` waits for the same lock in the same thread, forever
+    (python/cpython#106883). Dask's profiler calls the function 100 times a second, in the thread of the worker's event
+    loop: such a worker stays connected, and none of its tasks ends.
+    """
+    if sys.version_info >= (3, 12) or hasattr(sys._current_frames, NAME):
+        return
+    current_frames = sys._current_frames
+    lock = threading.Lock()
+
+    def without_collection() -> dict[int, Any]:
+        # Two threads would restore each other's setting. A process that is forked can have the lock without its owner.
+        has_lock = lock.acquire(timeout=_LOCK_SECONDS)
+        is_enabled = gc.isenabled()
+        gc.disable()
+        try:
+            return current_frames()
+        finally:
+            if is_enabled:
+                gc.enable()
+            if has_lock:
+                lock.release()
+
+    setattr(without_collection, NAME, True)  # copies of this module do not know each other
+    sys._current_frames = without_collection
 
 
 class _QuietClose(logging.Filter):

@@ -56,7 +56,8 @@ class FunctionRegistry:
         self._runner_on_worker = runner_on_worker
         self._capacity = ray_options.Capacity(is_fixed, offers)
         self._project = SentProject(topic)
-        self._lock = threading.Lock()
+        # While the code is pickled, code of users runs, which can submit.
+        self._lock = threading.RLock()
         self._codes: weakref.WeakKeyDictionary[TaskPayload, Callable[..., Any]] = weakref.WeakKeyDictionary()
         self._plain: weakref.WeakKeyDictionary[TaskPayload, RemoteFunction] = weakref.WeakKeyDictionary()
         self._known: weakref.WeakKeyDictionary[TaskPayload, list[RemoteFunction]] = weakref.WeakKeyDictionary()

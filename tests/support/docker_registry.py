@@ -1,0 +1,89 @@
+"""A container registry of a test's own: Debian's, with TLS, on this machine's loopback interface."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.support import docker_engine
+from tests.support.waiting import wait_until
+from tools.cluster.onenode.pki import Authority
+
+_ACCEPTED = ", ".join(
+    f"application/vnd.{kind}.v{version}+json"
+    for kind, version in (("oci.image.manifest", 1), ("docker.distribution.manifest", 2))
+)
+_CONFIGURATION = """
+version: 0.1
+log: {{level: error}}
+storage: {{filesystem: {{rootdirectory: {folder}}}}}
+http: {{addr: "127.0.0.1:{port}", tls: {{certificate: {certificate}, key: {key}}}}}
+"""
+
+
+@dataclass(frozen=True)
+class Registry:
+    """A registry that runs on this machine's loopback interface.
+
+    Attributes:
+        port: its port.
+        authority: certificate of the authority that signed for it, for 127.0.0.1 and for the engine's address of this
+            machine.
+    """
+
+    port: int
+    authority: Path
+
+    def label(self, name: str) -> str:
+        """Return the label `name` of an image, found as a node of a cluster finds the image."""
+        repository, _, tag = name.partition("/")[2].rpartition(":")
+        manifest = self._get(f"{repository}/manifests/{tag}")
+        found: str = self._get(f"{repository}/blobs/{manifest['config']['digest']}")["config"]["Labels"]["name"]
+        return found
+
+    def answers(self) -> bool:
+        """Return whether it takes requests."""
+        try:
+            self._get("")
+        except urllib.error.URLError:
+            return False
+        return True
+
+    def _get(self, path: str) -> Any:
+        request = urllib.request.Request(f"https://127.0.0.1:{self.port}/v2/{path}", headers={"Accept": _ACCEPTED})
+        context = ssl.create_default_context(cafile=self.authority)
+        with urllib.request.urlopen(request, timeout=60, context=context) as answer:
+            return json.load(answer)
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Registry]:
+    """Yield an empty registry that keeps all in a folder, which is created."""
+    authority = Authority(folder)
+    pair = authority.issue("registry", "registry", hosts=["127.0.0.1", docker_engine.MACHINE])
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    configuration = folder / "registry.yaml"
+    configuration.write_text(
+        _CONFIGURATION.format(folder=folder / "images", port=port, certificate=pair.certificate, key=pair.key)
+    )
+    program = docker_engine.programs() / "usr/bin/docker-registry"
+    found = Registry(port, authority.pair.certificate)
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([program, "serve", configuration], stdout=log, stderr=log)
+        try:
+            wait_until(found.answers, "the registry answers", 120)
+            yield found
+        finally:
+            process.kill()
+            process.wait()
