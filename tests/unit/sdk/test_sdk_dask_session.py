@@ -53,4 +53,4 @@ def test_run_that_another_client_cancelled_before_it_began_crashes(session: Any)
 
     session._handle([messages.Cancelled("key-0-abc", "already forgotten")])
 
-    assert [state.message for state in ends] == ["Task run was cancelled on the cluster by somebody else."]
+    assert [state.message for state in ends] == ["Task run was cancelled on the cluster by another client."]

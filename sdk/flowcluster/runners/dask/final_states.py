@@ -19,12 +19,12 @@ def final_state(message: Failure) -> State:
     """Return the final state of the task run that a message is about."""
     if isinstance(message, WorkerLost):
         return states.crashed(
-            f"Task run lost its worker {message.worker}: that went away while the task ran. If nobody stopped it, it "
-            "may have run out of memory; its log tells more."
+            f"Task run lost its worker {message.worker}, which ended while the task ran. If it was not stopped on "
+            "purpose, it may have run out of memory: see its log."
         )
     if isinstance(message, InputsLost):
         return states.crashed(
-            f"Task run was broken off at {message.worker}: the worker that had its input was lost, or somebody "
+            f"Task run was broken off at {message.worker}: the worker that had its input was lost, or another client "
             "cancelled it on the cluster."
         )
     if isinstance(message, NoSuchWorker):

@@ -225,7 +225,7 @@ class DaskSession:
                 self._pending[result.key] = task
                 self._batcher.put(task)
             else:
-                self._fail(task, states.crashed("Task run was cancelled on the cluster by somebody else."))
+                self._fail(task, states.crashed("Task run was cancelled on the cluster by another client."))
 
     def cancel(self, result: DaskResult) -> None:
         """Cancel a run. If its function was called, that continues, and its result is ignored."""

@@ -172,8 +172,8 @@ class RaySession:
             return states.cancelled("Task run was cancelled on the Ray cluster.")
         if isinstance(error, ray.exceptions.WorkerCrashedError):
             return states.crashed(
-                "Task run lost its worker: the process went away while the task ran. If nobody stopped it, it may have "
-                "run out of memory, or a library crashed it; the worker's log tells more.",
+                "Task run lost its worker: the process ended while the task ran. If it was not stopped on purpose, it "
+                "may have run out of memory, or a library crashed it: see the worker's log.",
                 error,
             )
         cause = getattr(error, "cause", None) or error
