@@ -16,8 +16,8 @@ from flowcluster.context import get_run_context, tags
 from flowcluster.flows import Flow, flow
 from flowcluster.futures import Future
 from flowcluster.logs import get_run_logger
-from flowcluster.runners.dask_client import get_dask_client
-from flowcluster.runners.ray_options import remote_options
+from flowcluster.runners.dask.client import get_dask_client
+from flowcluster.runners.ray.options import remote_options
 from flowcluster.tasks import Task, task
 
 __all__ = [

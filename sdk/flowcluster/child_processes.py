@@ -21,8 +21,8 @@ import types
 from multiprocessing import reduction, util
 from typing import Any
 
-from flowcluster import forked_signals, pickling
-from flowcluster.project import modules, plain_pickles
+from flowcluster import by_value, forked_signals, pickling, task_pickles
+from flowcluster.project import modules
 from flowcluster.project.shared import Reference
 
 _KEY = "flowcluster"
@@ -64,7 +64,7 @@ def _spawned(projects: list[tuple[str, bytes]]) -> _Mark:
     forked_signals.prepare()
     for digest, packed in projects:
         _projects.enter_context(modules.using(Reference(digest, ""), functools.partial(_packed, packed)))
-        plain_pickles.install()
+        task_pickles.install()
     return _marked()
 
 
@@ -85,7 +85,7 @@ def _send_code() -> None:
 
 def _reduced(thing: Any) -> Any:
     kind = type(thing)
-    if (kind is types.FunctionType or issubclass(kind, type)) and pickling.is_lost(thing):
+    if (kind is types.FunctionType or issubclass(kind, type)) and by_value.is_lost(thing):
         return _loaded, (pickling.dumps(thing),)
     return NotImplemented
 

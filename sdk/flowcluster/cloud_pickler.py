@@ -28,7 +28,7 @@ from typing import Any
 
 import cloudpickle
 
-from flowcluster import pickling
+from flowcluster import by_value
 from flowcluster.project import modules
 
 
@@ -101,7 +101,7 @@ def _reduce_of_ray(kind: type) -> Callable[[Any], Any] | None:
 def _is_by_value(function: Any) -> bool:
     """Return whether the function's name does not lead to it in other processes."""
     module, qualified = getattr(function, "__module__", None), getattr(function, "__qualname__", "<")
-    if not module or "<" in qualified or pickling.travels_by_value(module):
+    if not module or "<" in qualified or by_value.travels_by_value(module):
         return True
     found: Any = sys.modules.get(module)
     for name in qualified.split("."):
@@ -143,7 +143,7 @@ def _reduced_variable(variable: ContextVar[Any]) -> Any:
 def _place_of(variable: ContextVar[Any]) -> Any:
     """Return how a worker finds the variable in a module that it can import; None if no module has it."""
     for name, module in list(sys.modules.items()):
-        if isinstance(module, types.ModuleType) and name != "__mp_main__" and not pickling.travels_by_value(name):
+        if isinstance(module, types.ModuleType) and name != "__mp_main__" and not by_value.travels_by_value(name):
             for attribute, value in list(vars(module).items()):
                 if value is variable:
                     return getattr, (module, attribute)

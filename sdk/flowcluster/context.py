@@ -110,23 +110,23 @@ class TaskContext:
         "level",
         "log_prints",
         "nested",
+        "payload",
         "printed",
-        "shared",
         "spec",
         "stdout",
         "topic",
     )
 
-    def __init__(self, shared: Any, info: RunInfo, flow: FlowContext | None) -> None:
-        self.shared = shared
+    def __init__(self, payload: Any, info: RunInfo, flow: FlowContext | None) -> None:
+        self.payload = payload
         self.info = info
-        self.spec = shared.spec
-        self.flow_run_name: str = shared.flow_run_name
-        self.flow_name: str = shared.flow_name
+        self.spec = payload.spec
+        self.flow_run_name: str = payload.flow_run_name
+        self.flow_name: str = payload.flow_name
         self.flow = flow
-        self.topic: str | None = shared.topic
-        self.level: int = shared.level
-        self.log_prints: bool = shared.log_prints
+        self.topic: str | None = payload.topic
+        self.level: int = payload.level
+        self.log_prints: bool = payload.log_prints
         self.printed = ""
         self.stdout = sys.stdout if flow is None else flow.stdout
         self.nested: Any = None

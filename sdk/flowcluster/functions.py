@@ -10,7 +10,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from flowcluster import names, pickling
+from flowcluster import by_value, names
 from flowcluster.project import modules
 from flowcluster.project.shared import public
 
@@ -44,7 +44,7 @@ def import_path(function: Callable[..., Any]) -> tuple[str, str] | None:
     qualified = getattr(function, "__qualname__", "<")
     if not module or "<" in qualified or module not in sys.modules:
         return None
-    if pickling.travels_by_value(module):
+    if by_value.travels_by_value(module):
         return None
     try:
         found = undecorated(look_up(module, qualified))

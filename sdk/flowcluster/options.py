@@ -195,12 +195,12 @@ class TaskSpec:
             return self
         return dataclasses.replace(self, **fields_of("task", options, _OPTIONS, self.retries))
 
-    def parts(self) -> weakref.WeakKeyDictionary[Any, Any]:
-        """What the engine keeps for the task as long as the task exists, by what needs it."""
+    def payloads(self) -> weakref.WeakKeyDictionary[Any, Any]:
+        """Return the payloads of the task, by the execution of a flow run. They exist as long as the task does."""
         attributes: dict[str, Any] = vars(self)
-        known: weakref.WeakKeyDictionary[Any, Any] | None = attributes.get("_parts")
-        # Several threads may come here at a time; the first one's is that of all.
-        return attributes.setdefault("_parts", weakref.WeakKeyDictionary()) if known is None else known
+        known: weakref.WeakKeyDictionary[Any, Any] | None = attributes.get("_payloads")
+        # Several threads can call this at a time: all get the object of the first one.
+        return attributes.setdefault("_payloads", weakref.WeakKeyDictionary()) if known is None else known
 
     def for_worker(self) -> TaskSpec:
         """What an execution needs to know: without hooks and conditions, which are called by the engine."""

@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from flowcluster import pickling
+from flowcluster import by_value
 from flowcluster.project import finding, packed_files
 
 #: Bytes that Kubernetes takes in a ConfigMap.
@@ -75,7 +75,7 @@ def place_of(flow: Any) -> Place:
     spec = module.__spec__
     dotted = spec.name if spec is not None else module.__name__
     # A file that was loaded as a script can have a dot in its name.
-    if ("." in dotted and dotted not in pickling.scripts) or hasattr(module, "__path__"):
+    if ("." in dotted and dotted not in by_value.scripts) or hasattr(module, "__path__"):
         return Place(dotted, name, is_file=False)
     path = getattr(module, "__file__", None)
     if not path or not os.path.isfile(path):

@@ -1,4 +1,4 @@
-"""Sending functions and values to other processes. Only this module and `cloud_pickler` use cloudpickle."""
+"""Sending functions and values to other processes. Only this module, `cloud_pickler` and `by_value` use cloudpickle."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from pickle import Pickler
 from types import ModuleType
 from typing import Any
 
-#: Names of modules that other processes cannot import, such as a script given by its file: what they
-#: define is sent with its code.
-scripts: set[str] = set()
+from flowcluster import by_value
 
 
 def dumps(value: object, apart: Callable[[Any], bool] | None = None) -> bytes:
@@ -26,7 +24,7 @@ def dumps(value: object, apart: Callable[[Any], bool] | None = None) -> bytes:
     from flowcluster.cloud_pickler import CloudPickler
 
     known = cloudpickle.list_registry_pickle_by_value()
-    for name in scripts - known:
+    for name in by_value.scripts - known:
         if name in sys.modules:
             cloudpickle.register_pickle_by_value(sys.modules[name])
     return CloudPickler.dumps(value, apart)
@@ -73,43 +71,23 @@ class _Bounded:
         self.parts.append(bytes(data))
 
 
-def dumps_by_value(value: object, module: ModuleType) -> bytes:
-    """The value as bytes for ``pickle.loads`` in processes that cannot import `module`, where its class is defined."""
+def dumps_by_value(value: object, *modules: ModuleType) -> bytes:
+    """Return the value as bytes for ``pickle.loads`` in processes that cannot import `modules`.
+
+    What the value uses of these modules, such as its class, is sent with its code. cloudpickle itself pickles it, as
+    what `CloudPickler` writes can only be read where flowcluster is.
+    """
     import cloudpickle
 
-    from flowcluster.cloud_pickler import CloudPickler
-
     with _by_value:
-        cloudpickle.register_pickle_by_value(module)
+        for module in modules:
+            cloudpickle.register_pickle_by_value(module)
         try:
-            return CloudPickler.dumps(value)
+            data: bytes = cloudpickle.dumps(value, protocol=5)
+            return data
         finally:
-            cloudpickle.unregister_pickle_by_value(module)
+            for module in modules:
+                cloudpickle.unregister_pickle_by_value(module)
 
 
 _by_value = threading.Lock()
-
-
-def travels_by_value(module: str) -> bool:
-    """Whether other processes cannot import `module` by this name."""
-    if module == "__main__" or module in scripts:
-        return True
-    import cloudpickle
-
-    return module in cloudpickle.list_registry_pickle_by_value()
-
-
-def is_lost(thing: Any) -> bool:
-    """Whether a class or function is of a script, and its name does not lead to it in this process.
-
-    On a worker, what a script defines is there by value. Its ``__main__`` is another one.
-    """
-    name, qualified = getattr(thing, "__module__", None), getattr(thing, "__qualname__", "<")
-    if type(name) is not str or "<" in qualified:
-        return False
-    if name in sys.modules and name != "__main__" and name not in scripts:
-        return False
-    found: Any = sys.modules.get(name)
-    for part in qualified.split("."):
-        found = getattr(found, part, None)
-    return found is not thing

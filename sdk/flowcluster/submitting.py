@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 from flowcluster import exact_json
 from flowcluster.clusters.declared import Workers, declared
 from flowcluster.clusters.manifest import default_image, of_class, slug, with_env
 from flowcluster.engine import hints
 from flowcluster.engine import parameters as binding
+from flowcluster.engine.flow_spec import FlowSpec
 from flowcluster.kube.choice import Choice
-from flowcluster.kube.submission import Object, Submission, submission
+from flowcluster.kube.submission import Object, SubmitRequest, submit_request
 from flowcluster.packing import Code, Place, packed, place_of
+from flowcluster.runners.base import TaskRunner
 from flowcluster.storage import ENV_STORAGE
 from flowcluster_api import names
 from flowcluster_api.driver import PARAMETERS_LIMIT
 
-if TYPE_CHECKING:
-    from flowcluster.flows import Flow
+
+class _Flow(Protocol):
+    """What a submission reads of a `Flow`. It is a protocol, as a `Flow` submits itself."""
+
+    @property
+    def spec(self) -> FlowSpec: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def fn(self) -> Callable[..., Any]: ...
+    @property
+    def task_runner(self) -> TaskRunner: ...
 
 
 def prepare(
-    flow: Flow[..., Any],
+    flow: _Flow,
     parameters: Mapping[str, Any],
     *,
     place: Place | None = None,
@@ -34,11 +46,14 @@ def prepare(
     result_storage: str | None = None,
     spec: Mapping[str, Any] | None = None,
     choice: Choice = Choice(),  # noqa: B008 - a value
-) -> Submission:
-    """All that is to be created for one run of a flow; `Flow.submit_to_kubernetes` says what the arguments mean.
+) -> SubmitRequest:
+    """Return the objects to create for one run of a flow.
 
-    `place` is where the flow was found, if that is known. Raises `ParameterError` for parameters that the flow does
-    not take, ValueError for all else that cannot be submitted.
+    `place` is where the flow was found, if that is known. `Flow.submit_to_kubernetes` describes the other arguments.
+
+    Raises:
+        ParameterError: the flow does not take these parameters.
+        ValueError: something else cannot be submitted.
     """
     place = place or place_of(flow)
     given = _parameters(flow, parameters)
@@ -53,7 +68,7 @@ def prepare(
         _store_results(body, result_storage)
     wanted = Choice(*(mine or theirs for mine, theirs in zip(choice, declaration.choice, strict=True)))
     exact = name or declaration.name
-    return submission(
+    return submit_request(
         body,
         code,
         wanted,
@@ -75,7 +90,7 @@ def _code(place: Place, image: str | None) -> tuple[Code | None, str]:
     return code, code.entrypoint(place.name)
 
 
-def _parameters(flow: Flow[..., Any], given: Mapping[str, Any]) -> Object:
+def _parameters(flow: _Flow, given: Mapping[str, Any]) -> Object:
     """The parameters as JSON has them."""
     from pydantic_core import PydanticSerializationError, to_jsonable_python
 
@@ -102,7 +117,7 @@ def _parameters(flow: Flow[..., Any], given: Mapping[str, Any]) -> Object:
     return plain
 
 
-def _comes_back(flow: Flow[..., Any], name: str, value: Any, plain: Any) -> bool:
+def _comes_back(flow: _Flow, name: str, value: Any, plain: Any) -> bool:
     """Whether the flow gets an equal value for a parameter from its JSON."""
     converters = hints.converters(flow.fn) if flow.spec.validate else {}
     converter = converters.get(name)

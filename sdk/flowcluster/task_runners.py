@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from flowcluster.runners.base import TaskRunner
 from flowcluster.runners.concurrent import ConcurrentTaskRunner
-from flowcluster.runners.dask import DaskTaskRunner
-from flowcluster.runners.ray import RayTaskRunner
-from flowcluster.runners.ray_options import remote_options
+from flowcluster.runners.dask.runner import DaskTaskRunner
+from flowcluster.runners.ray.options import remote_options
+from flowcluster.runners.ray.runner import RayTaskRunner
 from flowcluster.runners.sequential import SequentialTaskRunner
 
 __all__ = [

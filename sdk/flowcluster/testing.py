@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 
 from flowcluster import guarding, logs, pickling, states
 from flowcluster.engine import flow_run
-from flowcluster.runners import arguments, remote
-from flowcluster.runners.base import SharedPart, TaskCall, TaskRunner
+from flowcluster.runners import arguments, worker_body
+from flowcluster.runners.base import TaskCall, TaskPayload, TaskRunner
 from flowcluster.runners.concurrent import ConcurrentTaskRunner, Execution
 from flowcluster.runners.failure import NamedResult, TaskFailure, unsendable
 from flowcluster.runners.threads import Job
@@ -36,7 +36,7 @@ class PicklingTaskRunner(ConcurrentTaskRunner):
 
     concurrency: ClassVar[str] = "concurrently, with pickled arguments and results"
 
-    _codes: weakref.WeakKeyDictionary[SharedPart, bytes] | None = None
+    _codes: weakref.WeakKeyDictionary[TaskPayload, bytes] | None = None
 
     def __init__(self, max_workers: int = 4) -> None:
         super().__init__(max_workers)
@@ -50,10 +50,10 @@ class PicklingTaskRunner(ConcurrentTaskRunner):
         """Pickle `call`, and execute the copy. Raises TypeError if something in it cannot be pickled."""
         if self._pool is None or self._codes is None:
             raise RuntimeError(f"The task runner {self.name} has not been started.")
-        code = self._codes.get(call.shared)
+        code = self._codes.get(call.payload)
         if code is None:
-            call.shared.runner_on_worker = _opened
-            code = self._codes[call.shared] = arguments.dump_code(call)
+            call.payload.runner_on_worker = _opened
+            code = self._codes[call.payload] = arguments.dump_code(call)
         return self._pool.submit(_RemoteExecution(call, code, arguments.dump(call), done))
 
     def close(self, cancel: bool = False) -> None:
@@ -79,7 +79,7 @@ class _RemoteExecution(Execution):
         self.started()
         # A worker has none of the context variables of the code that submits.
         result = contextvars.Context().run(
-            remote.carry_out, self.code, self.info, self.arguments, tuple, _no_forwarding, _no_fetch
+            worker_body.run_task, self.code, self.info, self.arguments, tuple, _no_forwarding, _no_fetch
         )
         self.done(_received(self.info.name, result))
 

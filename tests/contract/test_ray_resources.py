@@ -8,8 +8,8 @@ import pytest
 import ray
 
 from flowcluster import flow, remote_options, task
-from flowcluster.runners.ray_options import Capacity, options_for
-from flowcluster.runners.ray_options import demand as demand_of
+from flowcluster.runners.ray.options import Capacity, options_for
+from flowcluster.runners.ray.options import demand as demand_of
 from flowcluster.task_runners import RayTaskRunner
 from tests.support.tasks import echo
 from tests.support.waiting import wait_until

@@ -11,7 +11,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from flowcluster import errors, packing, pickling, states
+from flowcluster import by_value, errors, packing, states
 from flowcluster.cli.problems import Problem
 from flowcluster.flows import Flow
 from flowcluster.project import files
@@ -83,7 +83,7 @@ def _file(path: str) -> ModuleType:
     # As Python does it for a script: its neighbours can be imported, also those of the file that a link leads to.
     sys.path[:0] = dict.fromkeys(os.path.dirname(each) for each in (path, os.path.realpath(path)))
     sys.modules[name] = module
-    pickling.scripts.add(name)
+    by_value.scripts.add(name)
     try:
         spec.loader.exec_module(module)
     except errors.Terminated:

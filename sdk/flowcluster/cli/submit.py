@@ -12,7 +12,7 @@ from flowcluster.cli import parameters as assignments
 from flowcluster.cli.problems import Problem
 from flowcluster.errors import KubernetesError, NotFound, ParameterError
 from flowcluster.kube.choice import Choice
-from flowcluster.kube.submission import Submission, submit
+from flowcluster.kube.submission import SubmitRequest, submit
 from flowcluster.packing import place_at
 from flowcluster.submitting import prepare
 from flowcluster.tracebacks import format_trimmed
@@ -96,7 +96,7 @@ def main(wanted: Wanted, stdout: TextIO) -> int:
     return code
 
 
-def _prepared(wanted: Wanted) -> Submission:
+def _prepared(wanted: Wanted) -> SubmitRequest:
     """The objects to be created. Raises `Problem` for whatever is wrong with flow, parameters or options."""
     place, workers = place_at(wanted.entrypoint), _workers(wanted.workers)
     flow = entrypoints.load(wanted.entrypoint)
@@ -129,7 +129,7 @@ def _workers(text: str | None) -> int | tuple[int, int] | None:
         raise Problem("InvalidWorkers", f"'--workers {text}': write a number, or two as in 0:10.") from None
 
 
-def _show(objects: Submission, stdout: TextIO, *, as_json: bool) -> None:
+def _show(objects: SubmitRequest, stdout: TextIO, *, as_json: bool) -> None:
     """Print the objects, the code before what mounts it."""
     items = [item for item in (objects.config_map, objects.flow_run) if item is not None]
     if as_json:

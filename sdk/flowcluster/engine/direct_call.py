@@ -73,7 +73,7 @@ async def _execute(task_run: TaskRun, args: Args, kwargs: Kwargs, colour: Colour
     run, spec = task_run.run, task_run.spec
     while True:
         task_run.future.started()
-        execution = execute(run.shared(spec), task_run.info, args, kwargs)
+        execution = execute(run.payload_of(spec), task_run.info, args, kwargs)
         if spec.is_async and not run.is_async:
             state = run.runner.portal.run(execution)
         else:
@@ -167,13 +167,13 @@ def _run_in(caller: context.TaskContext, spec: TaskSpec, ready: tuple[Args, Kwar
     """
     if isinstance(ready, State):
         return ready if return_state else ready.result()
-    shared = copy.copy(caller.shared)
-    shared.spec = dataclasses.replace(spec, cache_key_fn=None, timeout=None)
+    payload = copy.copy(caller.payload)
+    payload.spec = dataclasses.replace(spec, cache_key_fn=None, timeout=None)
     info = caller.info._replace(name=f"{caller.name}/{spec.name}-{next(_numbers)}")
     place = current_place()
     # It may wait for runs that need the thread.
     with place() if place else nullcontext():
-        state = run_on_new_loop(execute(shared, info, *ready))
+        state = run_on_new_loop(execute(payload, info, *ready))
     if isinstance(state.data, BaseException) and guarding.is_interrupt(state.data):
         raise state.data
     return state if return_state else state.result()

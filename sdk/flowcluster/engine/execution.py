@@ -9,7 +9,7 @@ from flowcluster.context import RunInfo, TaskContext
 from flowcluster.engine import timeouts
 from flowcluster.engine.caching import CachedRun
 from flowcluster.engine.conclusion import conclude
-from flowcluster.runners.base import SharedPart
+from flowcluster.runners.base import TaskPayload
 from flowcluster.states import State, StateType
 from flowcluster.tracebacks import is_ours
 from flowcluster.waiting import Blocking, Suspending
@@ -18,16 +18,16 @@ Args = tuple[Any, ...]
 Kwargs = dict[str, Any]
 
 
-async def execute(shared: SharedPart, info: RunInfo, args: Args, kwargs: Kwargs) -> State:
+async def execute(payload: TaskPayload, info: RunInfo, args: Args, kwargs: Kwargs) -> State:
     """Call the task function and turn what comes out of it into a state. Never raises.
 
     Suspends only if the function is a coroutine function.
     """
-    run = TaskContext(shared, info, context.flow_of_task())
+    run = TaskContext(payload, info, context.flow_of_task())
     token = context.current.set(run)
     prints.install(run.log_prints)
     try:
-        state = await _through_cache(run, args, kwargs) if shared.spec.cache_key_fn else await _call(run, args, kwargs)
+        state = await _through_cache(run, args, kwargs) if payload.spec.cache_key_fn else await _call(run, args, kwargs)
     except BaseException as error:
         state = state_of(error, "Task run", info.name)
     finally:

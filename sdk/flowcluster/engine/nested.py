@@ -9,7 +9,7 @@ from flowcluster.context import TaskContext
 from flowcluster.engine import progress
 from flowcluster.engine.run import FlowRun
 from flowcluster.options import TaskSpec
-from flowcluster.runners.base import SharedPart
+from flowcluster.runners.base import TaskPayload
 
 
 class NestedRuns(FlowRun):
@@ -17,7 +17,7 @@ class NestedRuns(FlowRun):
 
     def __init__(self, task: TaskContext) -> None:
         flow = task.flow
-        make_runner = task.shared.runner_on_worker
+        make_runner = task.payload.runner_on_worker
         if isinstance(flow, FlowRun):
             runner = flow.runner
         elif make_runner is not None:
@@ -32,14 +32,14 @@ class NestedRuns(FlowRun):
         if task.topic is not None:
             self.send_logs_to(task.topic)  # they too are for the driver's log
 
-    def _new_part(self, spec: TaskSpec) -> SharedPart:
-        of_task = self._task.shared
-        part = SharedPart(
+    def _new_payload(self, spec: TaskSpec) -> TaskPayload:
+        of_task = self._task.payload
+        payload = TaskPayload(
             spec, self.name, self.flow_name, of_task.process, of_task.level, self.logs_prints_of(spec), of_task.loggers
         )
-        part.topic = of_task.topic
-        part.project = of_task.project
-        return part
+        payload.topic = of_task.topic
+        payload.project = of_task.project
+        return payload
 
     def release(self) -> None:
         """Give back a runner that was made for these runs."""

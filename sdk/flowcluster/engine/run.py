@@ -13,7 +13,7 @@ from flowcluster.engine.window import Window
 from flowcluster.errors import Terminated
 from flowcluster.futures import RunFuture
 from flowcluster.options import TaskSpec
-from flowcluster.runners.base import SharedPart, TaskRunner
+from flowcluster.runners.base import TaskPayload, TaskRunner
 from flowcluster.runners.threads import ThreadPool
 from flowcluster.states import State, StateType, Tally
 from flowcluster.tracebacks import first_time
@@ -115,18 +115,18 @@ class FlowRun(context.FlowContext):
             self._numbers[stem] = number + 1
         return f"{stem}-{self._prefix}{number}"
 
-    def shared(self, spec: TaskSpec) -> SharedPart:
-        """What all runs of a task have in common; the same object each time, so that runners can send it once."""
-        # With the task, and not here: a task that the flow makes for a few runs is released after them.
-        parts = spec.parts()
-        known: SharedPart | None = parts.get(self._execution)
-        # Several threads may come here at a time; the first one's part is that of all.
-        part: SharedPart = known or parts.setdefault(self._execution, self._new_part(spec))
-        return part
+    def payload_of(self, spec: TaskSpec) -> TaskPayload:
+        """Return what all runs of a task have in common: the same object each time, so that runners send it once."""
+        # The task keeps it, not the flow run: a task that the flow makes for a few runs is released after them.
+        payloads = spec.payloads()
+        known: TaskPayload | None = payloads.get(self._execution)
+        # Several threads can call this at a time: all get the object of the first one.
+        payload: TaskPayload = known or payloads.setdefault(self._execution, self._new_payload(spec))
+        return payload
 
-    def _new_part(self, spec: TaskSpec) -> SharedPart:
+    def _new_payload(self, spec: TaskSpec) -> TaskPayload:
         level = int(logs.task_runs.getEffectiveLevel())  # a worker does not need the class
-        part = SharedPart(
+        payload = TaskPayload(
             spec,
             self.name,
             self.flow_name,
@@ -135,8 +135,8 @@ class FlowRun(context.FlowContext):
             self.logs_prints_of(spec),
             library_logs.extra_loggers(),
         )
-        part.topic = self.topic
-        return part
+        payload.topic = self.topic
+        return payload
 
     def logs_prints_of(self, spec: TaskSpec) -> bool:
         """Whether what a task prints goes to its runs' loggers."""

@@ -24,18 +24,20 @@ _lock = threading.Lock()
 
 
 def submit(run: FlowRun, spec: TaskSpec, args: Args, kwargs: Kwargs, wait_for: inputs.WaitFor) -> RunFuture[Any]:
-    """Hand one run of a task to the flow run's task runner, once what it waits for has ended.
+    """Submit one run of a task to the flow run's task runner, once what it waits for has ended.
 
-    The future settles as ``NotReady`` if something among the arguments or in `wait_for` does not complete.
-    Raises ValueError for a name template that does not fit.
+    The future settles as ``NotReady`` if a run among the arguments or in `wait_for` does not complete.
+
+    Raises:
+        ValueError: the template of the run's name does not fit.
     """
-    submission = Submission(run, spec, args, kwargs, inputs.listed(wait_for))
-    submission.start()
-    return submission.future
+    task_run = SubmittedTaskRun(run, spec, args, kwargs, inputs.listed(wait_for))
+    task_run.start()
+    return task_run.future
 
 
-class Submission(TaskRun):
-    """A task run on its way through the task runner.
+class SubmittedTaskRun(TaskRun):
+    """A task run that the task runner executes.
 
     Attributes:
         delay: seconds until the next execution, once it is known that there is one.
@@ -117,8 +119,8 @@ class Submission(TaskRun):
             places = {upstream: place for place, upstream in enumerate(chained)}
             args, kwargs = inputs.slots_for((args, kwargs), places)
         handles = [upstream.handle for upstream in chained]
-        shared, started = run.shared(self.spec), self.future.started
-        return TaskCall(execute, shared, self.key, self.info, args, kwargs, handles, started), chained
+        payload, started = run.payload_of(self.spec), self.future.started
+        return TaskCall(execute, payload, self.key, self.info, args, kwargs, handles, started), chained
 
     def _upstream_ended(self, upstream: RunFuture[Any], execution: int) -> None:
         """What the runner waits for has ended otherwise than it expects: the engine knows what that means."""

@@ -24,13 +24,13 @@ Object = dict[str, Any]
 _LETTERS, _LENGTH = "bcdfghjklmnpqrstvwxz2456789", 5
 
 
-class Submission(NamedTuple):
-    """All that is to be created.
+class SubmitRequest(NamedTuple):
+    """The objects to create for one run of a flow, and where.
 
     Attributes:
         flow_run: the FlowRun.
-        config_map: the ConfigMap with the flow's file, if that is not in the image.
-        choice: which Kubernetes is meant.
+        config_map: the ConfigMap with the flow's file; None if the file is in the image.
+        choice: of the Kubernetes.
         storage: URL of the storage for a result that is too large for the record.
     """
 
@@ -40,33 +40,44 @@ class Submission(NamedTuple):
     storage: str | None = None
 
 
-def submission(
+def submit_request(
     spec: Object, code: Code | None, choice: Choice, storage: str | None, *, name: str, is_exact: bool
-) -> Submission:
-    """The objects of a run with this spec, called `name`, or, unless `is_exact`, after it.
+) -> SubmitRequest:
+    """Return the objects of a run.
 
-    Raises ValueError for a text that Kubernetes does not take.
+    Args:
+        spec: of the FlowRun.
+        code: the flow's packed file; None if the file is in the image.
+        choice: of the Kubernetes.
+        storage: URL of the storage for a result that is too large for the record.
+        name: of the FlowRun, or the beginning of it.
+        is_exact: whether `name` is the whole name.
+
+    Raises:
+        ValueError: Kubernetes does not take a text in them.
     """
     if (text := texts.first_not_utf8((spec, name, choice.namespace))) is not None:
         raise ValueError(f"{text!r} has a character that UTF-8 does not have, so that Kubernetes cannot keep it.")
     run = name if is_exact else f"{name}-{_letters()}"
     flow_run = {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": _metadata(run, choice), "spec": spec}
     if code is None:
-        return Submission(flow_run, None, choice, storage)
+        return SubmitRequest(flow_run, None, choice, storage)
     # Never that of an earlier run of the same name, which goes some time after that run.
     place = f"{run[:240]}-{_letters()}"
     flow_run["spec"] = spec | {"flow": spec["flow"] | {"source": {"configMap": {"name": place}}}}
     metadata = _metadata(place, choice) | {"labels": {names.LABEL_MANAGED_BY: names.MANAGED_BY}}
     config_map = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "immutable": True, **_data(code)}
-    return Submission(flow_run, config_map, choice, storage)
+    return SubmitRequest(flow_run, config_map, choice, storage)
 
 
-def submit(wanted: Submission) -> SubmittedRun:
+def submit(request: SubmitRequest) -> SubmittedRun:
     """Create the objects.
 
-    The FlowRun comes first, as it owns the ConfigMap, and its pod waits for that: whenever this process ends, nothing
-    stays that does not go with the FlowRun. Raises `KubernetesError` with what the API server said; then there is no
-    run.
+    The FlowRun is created first, as it owns the ConfigMap, and its pod waits for the ConfigMap. So whenever this
+    process ends, all that it has created is deleted with the FlowRun.
+
+    Raises:
+        KubernetesError: the API server refused an object, for the reason in the text. Then there is no run.
     """
     # Imported here, as objects are also made only to be shown.
     try:
@@ -76,18 +87,18 @@ def submit(wanted: Submission) -> SubmittedRun:
     except ImportError as error:
         raise ImportError(f'{error}. Submitting needs: pip install "flowcluster[kubernetes]"') from error
 
-    access = connect(wanted.choice)
+    access = connect(request.choice)
     flow_runs = FlowRuns(access)
-    created = flow_runs.create(wanted.flow_run)
+    created = flow_runs.create(request.flow_run)
     run, uid = created["metadata"]["name"], created["metadata"]["uid"]
-    if wanted.config_map is not None:
-        metadata = wanted.config_map["metadata"] | {"ownerReferences": [names.reference(run, uid)]}
+    if request.config_map is not None:
+        metadata = request.config_map["metadata"] | {"ownerReferences": [names.reference(run, uid)]}
         try:
-            flow_runs.create_config_map(wanted.config_map | {"metadata": metadata})
+            flow_runs.create_config_map(request.config_map | {"metadata": metadata})
         except BaseException:
             _take_back(flow_runs, run, uid)
             raise
-    return SubmittedRun(access, flow_runs, run, uid, wanted.storage)
+    return SubmittedRun(access, flow_runs, run, uid, request.storage)
 
 
 def _take_back(flow_runs: Any, run: str, uid: str) -> None:

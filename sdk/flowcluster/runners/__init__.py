@@ -1,4 +1,4 @@
-"""Task runners: each carries calls to the place where they are executed, and their states back.
+"""Task runners: each executes calls of tasks in its own place, and returns their final states.
 
-A runner gets callables from the engine and never imports it.
+A runner gets functions from the engine and never imports the engine.
 """

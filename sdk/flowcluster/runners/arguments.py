@@ -1,4 +1,4 @@
-"""The arguments of a task run on their way to another process."""
+"""Pickling the code and the arguments of task runs for other processes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from typing import Any
 from flowcluster import pickling, states, unpicklable
 from flowcluster.runners.base import TaskCall
 
-# Values of these types alone need no cloudpickle, which costs ten times as much.
+#: Types whose values need no cloudpickle, which takes ten times as long.
 PLAIN = frozenset({int, str, float, bool, bytes, type(None)})
 
 
 def dump(call: TaskCall) -> bytes:
-    """Both kinds of arguments as bytes for ``pickle.loads``.
+    """Return positional and keyword arguments as bytes for ``pickle.loads``.
 
-    Raises TypeError with the name and the type of an argument that cannot be sent.
+    Raises:
+        TypeError: an argument cannot be sent; the message has its name and type.
     """
     args, kwargs = call.args, call.kwargs
     if not kwargs and all(type(value) in PLAIN for value in args):
@@ -28,21 +29,22 @@ def dump(call: TaskCall) -> bytes:
 
 
 def dump_code(call: TaskCall) -> bytes:
-    """Return what all runs of the task share, for `remote.carry_out`.
+    """Return what all runs of a task have in common, for `worker_body.run_task`.
 
-    Raises TypeError with what the task's function uses that cannot be sent.
+    Raises:
+        TypeError: it cannot be sent; the message names what the task's function uses that cannot.
     """
     try:
-        code = pickling.dumps((call.body, call.shared))
+        code = pickling.dumps((call.body, call.payload))
     except Exception as error:
-        found = unpicklable.culprit(call.shared.spec.function)
+        found = unpicklable.culprit(call.payload.spec.function)
         uses = f"its function uses {found}" if found else "it uses something that cannot be pickled"
         raise TypeError(
-            f"Task '{call.shared.spec.name}' cannot be sent to a worker: {uses} ({states.describe(error)}). Make it "
+            f"Task '{call.payload.spec.name}' cannot be sent to a worker: {uses} ({states.describe(error)}). Make it "
             "inside the task, or keep it out of what the task uses."
         ) from (None if found else error)
-    # Apart: a worker needs the project's modules to read the rest.
-    return pickle.dumps((call.shared.project, code), protocol=5)
+    # Two pickles: a worker needs the project's modules to load the second one.
+    return pickle.dumps((call.payload.project, code), protocol=5)
 
 
 def _culprit(call: TaskCall) -> str:
@@ -56,7 +58,7 @@ def _culprit(call: TaskCall) -> str:
 
 def _by_name(call: TaskCall) -> dict[str, Any]:
     try:
-        return dict(inspect.signature(call.shared.spec.function).bind(*call.args, **call.kwargs).arguments)
+        return dict(inspect.signature(call.payload.spec.function).bind(*call.args, **call.kwargs).arguments)
     except (TypeError, ValueError):
-        # They do not fit, which the function itself will tell better, or it has no signature.
+        # They do not fit, for which the function itself raises a better error, or it has no signature.
         return {**{str(place): value for place, value in enumerate(call.args)}, **call.kwargs}

@@ -1,4 +1,4 @@
-"""What the engine asks of a task runner."""
+"""The base class of task runners, and the calls that the engine submits to them."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from flowcluster_api.driver import Outcome
 
 
 class TaskCall:
-    """One execution of a task, ready to be carried out somewhere.
+    """One execution of a task, which a task runner can send to another process.
 
     Attributes:
         body: the engine's code around the task function; the same for all tasks.
-        shared: what all runs of the task have in common; can be pickled, and is worth sending once.
-        key: tells the run apart from all others of its flow run; begins with the task's name.
+        payload: what all runs of the task have in common; it can be pickled, and a runner sends it once.
+        key: of the run within its flow run; begins with the task's name.
         info: name of the task run, and which execution of it this is.
         args, kwargs: arguments of the task function; a `Slot` stands for each of `upstream`.
         upstream: handles, made by the same runner, of the runs whose results belong into the slots.
-        started: to be called when the execution begins, where the runner gets to know.
+        started: the runner calls it when the execution begins, if it learns of that.
     """
 
-    __slots__ = ("args", "body", "info", "key", "kwargs", "shared", "started", "upstream")
+    __slots__ = ("args", "body", "info", "key", "kwargs", "payload", "started", "upstream")
 
     def __init__(
         self,
         body: Callable[[Any, RunInfo, tuple[Any, ...], dict[str, Any]], Coroutine[Any, Any, State]],
-        shared: SharedPart,
+        payload: TaskPayload,
         key: str,
         info: RunInfo,
         args: tuple[Any, ...],
@@ -45,7 +45,7 @@ class TaskCall:
         started: Callable[[], None],
     ) -> None:
         self.body = body
-        self.shared = shared
+        self.payload = payload
         self.key = key
         self.info = info
         self.args = args
@@ -55,16 +55,16 @@ class TaskCall:
 
     @property
     def is_async(self) -> bool:
-        """Whether the task function is a coroutine function, so that `coroutine` may suspend."""
-        return self.shared.spec.is_async
+        """Whether the task function is a coroutine function, so that `coroutine` can suspend."""
+        return self.payload.spec.is_async
 
     def coroutine(self) -> Coroutine[Any, Any, State]:
-        """The execution, for an event loop."""
+        """Return the execution, for an event loop."""
         self.started()
-        return self.body(self.shared, self.info, self.args, self.kwargs)
+        return self.body(self.payload, self.info, self.args, self.kwargs)
 
     def run(self, portal: Portal) -> State:
-        """Execute it now, in this thread; an async function on the portal's loop, while this thread waits.
+        """Execute the call in this thread. An async function runs on the portal's loop, while this thread waits.
 
         Raises only what a signal raised.
         """
@@ -76,19 +76,20 @@ class TaskCall:
             return states.crashed(f"Task run was broken off: {states.describe(error)}", error)
 
 
-class SharedPart:
-    """What all runs of one task in one flow run have in common.
+class TaskPayload:
+    """What all runs of one task in one flow run have in common. A runner sends it to a worker once.
 
     Attributes:
         spec: the task.
         flow_run_name, flow_name: of the flow run.
-        topic, level: where a worker sends log lines of at least this level; None: nowhere.
-        loggers: those of libraries whose lines belong to the run too.
+        topic: where a worker sends log lines; None for nowhere. The runner sets it.
+        level: least level of the log lines that a worker sends.
+        loggers: loggers of libraries whose lines belong to the run too.
         log_prints: whether what the task prints goes to its run's logger.
-        process: the driver's process, which a worker compares with its own.
-        project: how workers get the project's modules; None where there are none. Set by the runner, as `topic` is.
-        runner_on_worker: makes, on a worker, an open runner for what the task itself submits; None in
-            the flow's process, whose runner is at hand. Set by the runner, as `topic` is.
+        process: id of the driver's process, which a worker compares with its own.
+        project: how workers get the project's modules; None without any. The runner sets it.
+        runner_on_worker: makes, on a worker, an open runner for what the task itself submits; None in the flow's
+            process, which has a runner. The runner sets it.
     """
 
     def __init__(
@@ -113,7 +114,7 @@ class SharedPart:
         self.runner_on_worker: Callable[[], TaskRunner] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """What a worker needs, and no more."""
+        """Return the attributes that a worker needs."""
         return {**vars(self), "spec": self.spec.for_worker()}
 
 
@@ -121,32 +122,32 @@ _ABSENT = object()
 
 
 class TaskRunner(abc.ABC):
-    """Carries out task runs for one flow run at a time; the base of runners of your own.
+    """Executes the task runs of one flow run at a time. Base class of your own runners.
 
-    An instance that a user configured holds only values. The engine opens a `duplicate` of it for
-    each flow run, so that one instance can serve many flows, also at the same time.
+    The instance that a user configures has only values. For each flow run, the engine opens a `duplicate` of it, so one
+    instance can serve many flows at the same time.
 
-    A subclass implements `submit` and sets `concurrency`. What only an open runner has is an attribute with a private
-    name and the value None in the class; `open` sets it, and `close` resets it. All other attributes are configuration:
-    a duplicate has them, and they have to be picklable if tasks call flows on workers.
+    A subclass implements `submit` and sets `concurrency`. An attribute that only an open runner has gets a private
+    name, and the value None in the class; `open` sets it, and `close` resets it. All other attributes are
+    configuration: a duplicate has them, and they must be picklable if tasks call flows on workers.
     """
 
-    #: How submitted tasks run, seen from each other, for the log line.
+    #: How submitted tasks run beside each other, for the log line.
     concurrency: ClassVar[str] = "by a runner of your own"
 
-    #: The kind of cluster that a FlowRun gets for this runner, if it shall have one.
+    #: The kind of cluster that a FlowRun gets for this runner, if it gets one.
     cluster_kind: ClassVar[str] = "Dask"
 
     #: Whether `submit` returns only when the call has ended.
     is_inline: ClassVar[bool] = False
 
-    #: How many calls the runner wants to have at a time; None: any number.
+    #: Calls in flight at most; None without a bound.
     max_in_flight: ClassVar[int | None] = None
 
-    #: What takes long at the moment, before or after the tasks, for people; None while it is the tasks.
+    #: What the runner does before or after the tasks, as text for the user; None while it executes tasks.
     activity: str | None = None
 
-    #: Tells how the flow run ended, from before `close` on: for the record that a cluster may keep.
+    #: Returns how the flow run ended, for the record that a cluster can keep. The engine sets it before `close`.
     outcome: Callable[[], Outcome] | None = None
 
     _portal: Portal | None = None
@@ -166,11 +167,11 @@ class TaskRunner(abc.ABC):
 
     @property
     def is_open(self) -> bool:
-        """Whether the runner takes calls."""
+        """Whether `submit` can be called."""
         return self._portal is not None
 
     def duplicate(self) -> Self:
-        """A runner of the same configuration that has not been opened."""
+        """Return a runner with the same configuration that is not open."""
         runner = type(self).__new__(type(self))
         vars(runner).update(self._configuration())
         return runner
@@ -193,53 +194,56 @@ class TaskRunner(abc.ABC):
     __hash__ = object.__hash__
 
     def open(self) -> None:
-        """Get ready to take calls. May take long: a cluster may have to start."""
+        """Prepare for calls. This can take long, for instance if a cluster has to start."""
         self._portal = Portal()
 
     def bound(self, changed: Callable[[int | None], None]) -> int | None:
-        """Return how many calls the runner wants to have at a time; None: any number.
+        """Return the calls in flight at most; None without a bound.
 
         Args:
-            changed: to be called, from any thread, with another number when that changes while the runner is open.
+            changed: the runner calls it, from any thread, with the new bound when that changes while it is open.
         """
         return self.max_in_flight
 
     @abc.abstractmethod
     def submit(self, call: TaskCall, done: Callable[[State], None]) -> Any:
-        """Execute `call`, now or later, and give its final state to `done`, from any thread.
+        """Execute `call`, now or later, and call `done` with its final state, from any thread.
 
-        Gives back a handle that `TaskCall.upstream` of later calls may contain, or None if the runner
-        cannot wait for runs by itself. Raises RuntimeError before `open` and after `close`.
+        Returns:
+            A handle that can be in `TaskCall.upstream` of later calls; None if the runner cannot wait for runs itself.
+
+        Raises:
+            RuntimeError: the runner is not open.
         """
 
     def chains(self, handle: Any) -> bool:
-        """Whether `handle`, made by any runner, may go into the `upstream` of a call to this one."""
+        """Return whether a handle, of any runner, can be in the `upstream` of a call to this runner."""
         return False
 
     def cancel(self, handle: Any) -> None:  # noqa: B027 - most runners cannot
-        """Stop the run behind `handle` if that is possible. Its future has already ended as cancelled.
+        """Stop a run if that is possible. Its future has already ended as cancelled.
 
-        A function that runs in a thread cannot be stopped: it goes on, and nobody waits for it.
+        A function in a thread cannot be stopped: it continues, and its result is ignored.
         """
 
     def retries(self) -> int:
-        """How many retries the code that submits asks for in the runner's own way, such as an annotation."""
+        """Return the retries that the code around a submission sets in the runner's own way, such as an annotation."""
         return 0
 
     def workers(self) -> int | None:
-        """How many workers its cluster has now; None if it has no cluster. Never blocks."""
+        """Return the number of workers of the cluster; None without a cluster. Never blocks."""
         return None
 
     def running(self, unfinished: Collection[RunFuture[Any]]) -> int | None:
-        """How many of these task runs are being executed; None if nobody knows. Never blocks."""
+        """Return how many of these task runs are being executed; None if that is not known. Never blocks."""
         return sum(future.state.is_running() for future in unfinished)
 
     def trouble(self) -> ClusterError | None:
-        """What is wrong with the runner's cluster, if something is: the cause of errors seen by the flow."""
+        """Return what is wrong with the runner's cluster, as the cause of errors in the flow; None if nothing is."""
         return None
 
     def close(self, cancel: bool = False) -> None:
-        """Give everything back. With `cancel`, what still runs is stopped, or left behind if it cannot be stopped."""
+        """Release all resources. With `cancel`, stop the runs that have not ended, without waiting for their ends."""
         portal, self._portal = self._portal, None
         if portal is not None:
             portal.close()

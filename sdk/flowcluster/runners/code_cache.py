@@ -1,4 +1,4 @@
-"""What a worker keeps of the codes of tasks, which can be large: a function brings the values that it captured."""
+"""A cache for the code of tasks on a worker. Code can be large: a function has the values that it captured."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import threading
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
-#: Bytes of codes that a worker keeps. The newest one stays, however large it is.
+#: Bytes of code that a worker keeps. The newest entry stays, however large it is.
 LIMIT = 64 * 2**20
 
-#: Codes that a worker keeps, however small they are.
+#: Entries that a worker keeps, however small they are.
 MOST = 128
 
 K = TypeVar("K", bound=Hashable)
@@ -17,11 +17,11 @@ V = TypeVar("V")
 
 
 class CodeCache(Generic[K, V]):
-    """Keeps what was made for the keys that were used last.
+    """A cache that keeps the values of the keys that were used last.
 
     Args:
-        make: gives the value for a key; what it raises is not kept.
-        size: gives the bytes that key and value count for.
+        make: returns the value for a key; an exception is not kept.
+        size: returns the bytes that key and value count for.
     """
 
     def __init__(self, make: Callable[[K], V], size: Callable[[K, V], int]) -> None:
@@ -32,7 +32,7 @@ class CodeCache(Generic[K, V]):
         self._total = 0
 
     def __call__(self, key: K) -> V:
-        """Return the value for the key."""
+        """Return the value for a key, which is made if the cache does not have it."""
         with self._lock:
             found = self._kept.pop(key, None)
             if found is not None:
@@ -51,7 +51,7 @@ class CodeCache(Generic[K, V]):
             self._total -= self._kept.pop(next(iter(self._kept)))[1]
 
     def clear(self) -> None:
-        """Keep nothing of what there is."""
+        """Remove all entries."""
         with self._lock:
             self._kept.clear()
             self._total = 0

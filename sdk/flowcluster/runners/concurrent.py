@@ -1,4 +1,4 @@
-"""Many tasks at a time, in the flow's process: threads for functions, one event loop for coroutines."""
+"""The task runner that executes tasks concurrently in the flow's process: in threads, and coroutines in one loop."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from flowcluster.states import State
 
 
 class ConcurrentTaskRunner(TaskRunner):
-    """Executes submitted tasks beside each other; the default.
+    """Executes submitted tasks concurrently. It is the default.
 
     Args:
-        max_workers: how many functions may run at the same time, each in a thread. Threads are
-            started only when tasks wait and none is free. Coroutines are not limited.
+        max_workers: functions that run at the same time at most, each in a thread. A thread is started only when a task
+            waits and no thread is free. Coroutines are not limited.
     """
 
     concurrency: ClassVar[str] = "concurrently"
@@ -30,17 +30,17 @@ class ConcurrentTaskRunner(TaskRunner):
         self.max_workers = max_workers
 
     def open(self) -> None:
-        """Get ready; no thread is started yet."""
+        """Prepare for calls. This starts no thread."""
         super().open()
         self._pool = ThreadPool(self.max_workers)
 
     def submit(self, call: TaskCall, done: Callable[[State], None]) -> Job | Callable[[], None]:
-        """Execute `call` beside the others. Return what `cancel` needs."""
+        """Execute `call` concurrently with others. Return the handle for `cancel`."""
         if self._pool is None:
             raise RuntimeError(f"The task runner {self.name} has not been started.")
         if call.is_async:
             return self.portal.spawn(call.coroutine(), done)
-        # Not a closure: the handle must not lead to the run that keeps it, once that has begun.
+        # Not a closure: once the run has begun, its handle must not refer to the run, which keeps the handle.
         return self._pool.submit(Execution(call, self.portal, done))
 
     def cancel(self, handle: Job | Callable[[], None]) -> None:
@@ -71,5 +71,5 @@ class Execution:
         self.done = done
 
     def __call__(self) -> None:
-        """Execute the call, and give its final state to `done`."""
+        """Execute the call, and call `done` with its final state."""
         self.done(self.call.run(self.portal))

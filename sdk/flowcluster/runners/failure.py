@@ -1,4 +1,4 @@
-"""What a worker leaves in place of a result, and the exception in it on its way to the driver."""
+"""What a worker returns in place of a result, and the errors of results that do not exist any more."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from flowcluster import errors, states
 from flowcluster.project.shared import cleaned
-from flowcluster.runners import travelling
+from flowcluster.runners import pickled_exceptions
 from flowcluster.states import State, StateType
 from flowcluster.tracebacks import format_trimmed, location, with_code
 
@@ -19,7 +19,7 @@ class NamedResult(NamedTuple):
 
 
 def left_behind(name: str) -> errors.ResultGone:
-    """That nobody fetched the result of the run `name` before its flow run ended."""
+    """Return the error for the result of a run that was not fetched before its flow run ended."""
     return errors.ResultGone(
         f"The result of task run '{name}' went with the run's cluster: return the future from the flow, or call its "
         "result() in the flow."
@@ -27,7 +27,7 @@ def left_behind(name: str) -> errors.ResultGone:
 
 
 def lost_with(keeper: str, name: str) -> errors.ResultGone:
-    """That the result of the run `name` went with the worker or node that kept it."""
+    """Return the error for the result of a run that was lost with its worker or node."""
     return errors.ResultGone(
         f"The result of task run '{name}' was lost with the {keeper} that had it. The run is not repeated, as it may "
         f"have done more than returning a result. Return less, or store large results where they outlive a {keeper}."
@@ -35,9 +35,9 @@ def lost_with(keeper: str, name: str) -> errors.ResultGone:
 
 
 class TaskFailure:
-    """What a task run leaves in place of a result when it did not complete.
+    """What a task run returns in place of a result when it did not complete.
 
-    Plain values only: the driver must be able to read it when it cannot read the exception.
+    It has only plain values, so that the driver can read it even if it cannot read the exception.
     """
 
     __slots__ = ("error", "location", "message", "name", "run_name", "text", "trace", "type")
@@ -54,10 +54,10 @@ class TaskFailure:
             self.text = cleaned(states.describe(state.data))
             self.trace = cleaned(format_trimmed(state.data))
             self.location = location(state.data)
-            self.error = travelling.dump(state.data)
+            self.error = pickled_exceptions.dump(state.data)
 
     def state(self) -> State:
-        """The run's final state, with its exception as far as it can be read here."""
+        """Return the run's final state, with its exception as far as this process can read it."""
         return State(StateType(self.type), self.message, self.exception(), self.name)
 
     def exception(self) -> BaseException | None:
@@ -67,19 +67,19 @@ class TaskFailure:
         """
         if not self.text:
             return None
-        error = travelling.load(self.error) if self.error is not None else None
+        error = pickled_exceptions.load(self.error) if self.error is not None else None
         if error is None:
             error = errors.RemoteError(self.text)
         innermost = error
-        while (cause := travelling.chained(innermost)) is not None:
+        while (cause := pickled_exceptions.chained(innermost)) is not None:
             innermost = cause
         trace = errors.RemoteTraceback(with_code(self.trace), self.location)
         trace.owner = id(error)
-        travelling.chain(innermost, "__cause__", trace)
+        pickled_exceptions.chain(innermost, "__cause__", trace)
         return error
 
 
 def unsendable(run_name: str, result: Any, error: BaseException) -> TaskFailure:
-    """Return what a run leaves whose result cannot be pickled: `error` says why."""
+    """Return the failure of a run whose result cannot be pickled, because of `error`."""
     message = f"The result, of type {type(result).__name__}, cannot be sent: {states.describe(error)}"
     return TaskFailure(run_name, states.failed(message, error))

@@ -1,4 +1,4 @@
-"""Why a cluster that a task runner made is lost. Classes of clusters that know no losses are never lost here."""
+"""The loss of a cluster that a task runner made. A cluster whose class reports no losses is never lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One task after the other, in the flow's own thread."""
+"""The task runner that executes one task after the other, in the flow's own thread."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from flowcluster.states import State
 
 
 class SequentialTaskRunner(TaskRunner):
-    """Executes each submitted task at once and to its end, in the order of submission."""
+    """Executes each submitted task immediately and to its end, in the order of submission."""
 
     concurrency: ClassVar[str] = "sequentially"
     is_inline: ClassVar[bool] = True
 
     def submit(self, call: TaskCall, done: Callable[[State], None]) -> None:
         """Execute `call` before returning."""
-        portal = self.portal  # first: it tells if the runner is not open
+        portal = self.portal  # first: it raises an error if the runner is not open
         state = call.run(portal)
         done(state)
-        # A signal reached the task because it runs in the flow's own thread; it means the flow.
+        # A signal interrupts the task, which runs in the flow's own thread, but it is for the flow.
         if isinstance(state.data, KeyboardInterrupt | Terminated):
             raise state.data

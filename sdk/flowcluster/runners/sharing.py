@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-#: Priorities within a run, and by how much two runs of different priority are apart.
+#: Largest priority of a task within a run, and the distance between two runs of consecutive priorities.
 _WITHIN, _APART = 499_999, 1_000_000
 
 
@@ -26,5 +26,5 @@ class Share(NamedTuple):
         return self.priority * _APART + min(max(priority, -_WITHIN), _WITHIN)
 
     def bound(self, most: int | None) -> int | None:
-        """Return how many tasks are in flight at most, of which the runner wants `most`."""
+        """Return the number of tasks in flight at most; `most` is the bound of the runner itself."""
         return min((limit for limit in (self.threads, most) if limit is not None), default=None)

@@ -1,14 +1,15 @@
-"""A thread pool that a program can leave behind.
+"""A thread pool whose threads do not delay the end of the program.
 
-The standard library's pool makes the interpreter wait at its exit for functions that run in it, so
-that Ctrl-C would not end a program before its slowest task. These threads are daemons.
+With the standard library's pool, the interpreter waits at its exit for the functions in the pool, so Ctrl-C would not
+end a program before its slowest task. These threads are daemons.
 
 Each thread is in one of three states, counted under one lock: it is *idle*, it *counts*, as it has a job or is due to
 take one, or it is *blocked* in a job that waits for others. At most `size` threads count. A job is queued only while
 that many do, so whatever lowers the number (the end of a job, a job that begins to wait) starts the next one.
 
-While the lock is held nothing is called, except to start a thread: the interpreter switches threads at calls, and once
-one thread waits for a lock that another one holds without running, each job costs a switch (four times the time).
+While a thread holds the lock, it calls nothing, except to start a thread: the interpreter switches threads at calls,
+and once one thread waits for a lock that another one holds without running, each job costs a switch (four times the
+time).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ logger = logging.getLogger("flowcluster.task_runner")
 
 
 class Job:
-    """A function that was submitted, and the context variables that it is called with; neither once it has begun."""
+    """A function that was submitted, and the context variables for its call. Once it has begun, the job is empty."""
 
     __slots__ = ("_content",)
 
@@ -36,7 +37,7 @@ class Job:
         self._content = [(contextvars.copy_context(), function)]
 
     def take(self) -> tuple[contextvars.Context, Callable[[], object]] | None:
-        """Begin the job, or cancel it: return what it consists of; None if it was begun or cancelled before."""
+        """Begin or cancel the job: return its content; None if it was begun or cancelled before."""
         try:
             return self._content.pop()  # one operation of the interpreter
         except IndexError:
@@ -48,7 +49,7 @@ class ThreadPool:
 
     Args:
         size: how many functions run at a time; those that wait for others do not count.
-        linger: seconds after which an idle thread ends; None: at `close`.
+        linger: seconds after which an idle thread ends; None for at `close`.
     """
 
     def __init__(self, size: int, linger: float | None = None) -> None:
@@ -69,9 +70,10 @@ class ThreadPool:
         self._closed = False
 
     def submit(self, function: Callable[[], object]) -> Job:
-        """Run `function` in a thread, with a copy of the caller's context variables. It must not raise.
+        """Call `function` in a thread, with a copy of the caller's context variables. It must not raise.
 
-        Raises RuntimeError after `close`, and if the system cannot start the only thread that could run it.
+        Raises:
+            RuntimeError: the pool is closed, or the system cannot start the only thread.
         """
         job = Job(function)
         with self._lock:
@@ -93,10 +95,15 @@ class ThreadPool:
         return job
 
     def _start_thread(self, or_queue: bool) -> bool:
-        """Start a thread that counts already; return whether the system could.
+        """Start a thread that counts already, and return whether the system could.
 
-        If it could not, the thread does not count any more, and the job is queued if there are others. Raises
-        RuntimeError if there are none, where a new job is to be queued.
+        If it could not, the thread does not count any more, and the job is queued if the pool has other threads.
+
+        Args:
+            or_queue: whether the thread is for a new job.
+
+        Raises:
+            RuntimeError: the pool has no other thread that could run the new job.
         """
         with self._lock:
             new = threading.Thread(target=self._main, name=f"flowcluster-{self._started}", daemon=True)
@@ -118,7 +125,7 @@ class ThreadPool:
 
     @contextmanager
     def _place(self) -> Iterator[None]:
-        """While a function waits for others, its thread does not count: they may need one."""
+        """In the block, do not count the thread, whose function waits for others: those can need a thread."""
         with self._lock:
             self._blocked += 1
             self._counting -= 1
@@ -135,15 +142,15 @@ class ThreadPool:
         finally:
             with self._lock:
                 self._blocked -= 1
-                self._counting += 1  # it may be one too many until some job ends
+                self._counting += 1  # until another job ends, this can be one more than `size`
 
     def _move_next(self, is_new: bool) -> None:
-        """Give a queued job to a thread that counts for it."""
+        """Move a queued job to a thread that counts for it."""
         if not is_new or self._start_thread(or_queue=False):
             self._due.put(self._queue.get())
 
     def close(self, abandon: bool = False) -> None:
-        """End the threads: wait for them, or with `abandon` leave those that are busy and drop what is queued."""
+        """Wait for the ends of all threads. With `abandon`, end only idle threads, and drop the queued jobs."""
         with self._lock:
             self._closed = True
             dropped = self._queued if abandon else 0
@@ -154,7 +161,7 @@ class ThreadPool:
             self._queue.get()
         for _ in range(idle):
             self._due.put(None)
-        # A job that is still queued may start one more thread.
+        # A job that is still queued can start one more thread.
         while not abandon and (busy := self._others()):
             for each in busy:
                 with suppress(RuntimeError):  # another thread is about to start it
@@ -170,7 +177,7 @@ class ThreadPool:
                 job = self._due.get()
                 while job is not None:
                     _run(job)
-                    # Nothing may keep the last job's arguments and result alive while this thread is idle.
+                    # The variable must not keep the last job's arguments and result alive while this thread is idle.
                     del job
                     job = self._next()
         finally:
@@ -182,7 +189,7 @@ class ThreadPool:
         with self._lock:
             counting = self._counting - 1
             is_next = self._queued > 0 and counting < self._size
-            # A thread that stood in for a blocked one is not needed any more.
+            # A thread that was started while another one was blocked is not needed any more.
             is_over = not is_next and (self._closed or counting + self._idle >= self._size)
             if is_next:
                 self._queued -= 1
@@ -200,7 +207,7 @@ class ThreadPool:
         return job
 
     def _taken(self) -> Job | None:
-        """Wait for the job that an idle thread takes; None if it ends instead."""
+        """Wait for a job in an idle thread, and return it; None if the thread is to end instead."""
         try:
             return self._due.get(timeout=self._linger)
         except Empty:
@@ -209,7 +216,7 @@ class ThreadPool:
                 if is_idle:
                     self._idle -= 1
                     self._counting += 1
-        return None if is_idle else self._due.get()  # one is on its way, as no thread is idle
+        return None if is_idle else self._due.get()  # no thread is idle, so a job is about to be put
 
 
 def _run(job: Job) -> None:
@@ -224,7 +231,7 @@ def _run(job: Job) -> None:
 
 
 def _keep_threads_for_calls() -> None:
-    """Keep threads for functions that coroutines call: as many as there are calls, and each for a while after it."""
+    """Use a pool for functions that coroutines call: with a thread for each call, which stays a while afterwards."""
     waiting.call_in_thread = ThreadPool(sys.maxsize, linger=1.0).submit
 
 

@@ -1,4 +1,4 @@
-"""Which FlowRun a task runner works for on a shared cluster: what it does there is tagged with that run's UID."""
+"""The FlowRun that a task runner belongs to. On a shared cluster, its work is tagged with the UID of that FlowRun."""
 
 from __future__ import annotations
 

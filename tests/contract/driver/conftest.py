@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from flowcluster import pickling
+from flowcluster import by_value
 from flowcluster.cli import driver
 from flowcluster.engine import signals
 
@@ -41,8 +41,8 @@ def drive(tmp_path: Path) -> Iterator[Callable[..., dict[str, Any]]]:
     yield drive
     sys.path[:] = before[0]
     for name in set(sys.modules) - before[1]:
-        if name in pickling.scripts:
+        if name in by_value.scripts:
             del sys.modules[name]
-    pickling.scripts.clear()
+    by_value.scripts.clear()
     signals.on_sigterm.clear()
     signal.signal(signal.SIGTERM, before[2])

@@ -29,14 +29,14 @@ from flowcluster import flow, task
 from flowcluster.context import RunInfo, TaskContext
 from flowcluster.engine.parameters import by_name
 from flowcluster.options import TaskSpec
-from flowcluster.runners.base import SharedPart
+from flowcluster.runners.base import TaskPayload
 from flowcluster.task_runners import ConcurrentTaskRunner
 from flowcluster.tasks import task_input_hash
 
 
 def key_of(function: Callable[..., Any], *args: Any, **kwargs: Any) -> str:
     spec = dataclasses.replace(TaskSpec.of(function, {}), name="named", key="00000000")
-    run = TaskContext(SharedPart(spec, "run", "flow", "process", 20), RunInfo("run-0"), None)
+    run = TaskContext(TaskPayload(spec, "run", "flow", "process", 20), RunInfo("run-0"), None)
     return task_input_hash(run, by_name(function, args, kwargs))
 
 

@@ -7,48 +7,50 @@ from typing import Any
 
 import pytest
 
+from flowcluster.runners.dask import messages
+
 pytest.importorskip("distributed")
 
 
 @pytest.fixture
 def session(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A session whose cluster is there, without a connection to it."""
-    from flowcluster.runners.dask_session import DaskSession
+    from flowcluster.runners.dask.session import DaskSession
 
     monkeypatch.setattr(DaskSession, "lost", lambda _: None)
     made = object.__new__(DaskSession)
-    made._running = {}
+    made._pending = {}
     made._closed = False
     made._find_cause = lambda: None
     return made
 
 
-def submission_in(session: Any, ends: list[Any], has_begun: bool) -> Any:
-    from flowcluster.runners.dask_result import DaskResult
+def pending_in(session: Any, ends: list[Any], has_begun: bool) -> Any:
+    from flowcluster.runners.dask.result import DaskResult
 
     result = DaskResult(session, "run-0", "key-0-abc")
     result.future = SimpleNamespace(cancelled=lambda: True)
     made = SimpleNamespace(result=result, by_key=[], has_begun=has_begun, done=ends.append)
-    session._running[result.key] = made
+    session._pending[result.key] = made
     return made
 
 
 def test_begun_run_ends_with_the_news_of_its_worker_when_its_cancellation_arrives_first(session: Any) -> None:
     """The scheduler sends both at the same time, and the session can read them apart."""
     ends: list[Any] = []
-    submission_in(session, ends, has_begun=True)
+    pending_in(session, ends, has_begun=True)
 
-    session._learn([["cancelled", "key-0-abc", "already forgotten"]])
+    session._handle([messages.Cancelled("key-0-abc", "already forgotten")])
     assert ends == []
-    session._learn([["worker lost", "key-0-abc", "tcp://127.0.0.1:1"]])
+    session._handle([messages.WorkerLost("key-0-abc", "tcp://127.0.0.1:1")])
 
     assert ["lost its worker" in str(state.message) for state in ends] == [True]
 
 
 def test_run_that_another_client_cancelled_before_it_began_crashes(session: Any) -> None:
     ends: list[Any] = []
-    submission_in(session, ends, has_begun=False)
+    pending_in(session, ends, has_begun=False)
 
-    session._learn([["cancelled", "key-0-abc", "already forgotten"]])
+    session._handle([messages.Cancelled("key-0-abc", "already forgotten")])
 
-    assert [state.message for state in ends] == ["Task run was cancelled on the cluster by somebody else."]
+    assert [state.message for state in ends] == ["Task run was cancelled on the cluster by another client."]

@@ -68,7 +68,7 @@ async def cancel_close(worker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_worker_logs_no_traceback_when_its_close_is_cancelled(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, worker_log: logging.Logger
 ) -> None:
-    from flowcluster.runners.dask_worker_plugin import WorkerSide
+    from flowcluster.runners.dask.worker_plugin import WorkerSide
 
     async def main() -> list[str]:
         async with one_worker() as (_, worker):
@@ -86,7 +86,7 @@ def test_worker_logs_no_traceback_when_its_close_is_cancelled(
 def test_heartbeat_without_an_answer_is_an_error_unless_the_worker_closes(
     is_closing: bool, caplog: pytest.LogCaptureFixture, worker_log: logging.Logger
 ) -> None:
-    from flowcluster.runners.dask_worker_plugin import WorkerSide
+    from flowcluster.runners.dask.worker_plugin import WorkerSide
 
     async def main() -> list[str]:
         async with one_worker() as (scheduler, worker):
@@ -113,7 +113,7 @@ def act_as_worker(pids: Any, is_nanny_alive: bool) -> None:
 
     Close the worker then, or hang until this process is killed.
     """
-    from flowcluster.runners.dask_worker_plugin import WorkerSide
+    from flowcluster.runners.dask.worker_plugin import WorkerSide
 
     side = WorkerSide()
     side.setup(SimpleNamespace(nanny="tcp://127.0.0.1:1", stream_handlers={}))
@@ -162,7 +162,7 @@ def test_processes_of_tasks_end_with_their_worker(is_nanny_alive: bool) -> None:
 
 
 def test_worker_without_a_nanny_leaves_its_process_as_it_is() -> None:
-    from flowcluster.runners.dask_worker_plugin import WorkerSide
+    from flowcluster.runners.dask.worker_plugin import WorkerSide
 
     side = WorkerSide()
     side.setup(SimpleNamespace(nanny=None, stream_handlers={}))
@@ -191,7 +191,7 @@ def wait_in_new_frames() -> threading.Event:
 
 def look_at_threads_while_garbage_is_collected() -> None:
     """Make a garbage collection due at each of the objects that `sys._current_frames` makes."""
-    from flowcluster.runners.dask_worker_plugin import WorkerSide
+    from flowcluster.runners.dask.worker_plugin import WorkerSide
 
     WorkerSide().setup(SimpleNamespace(nanny=None, stream_handlers={}))
     for number in range(300):
@@ -220,7 +220,7 @@ def test_profiler_returns_when_garbage_with_thread_locals_is_due() -> None:
 
 @pytest.mark.parametrize("is_enabled", [True, False])
 def test_profiler_leaves_the_garbage_collector_as_it_is(is_enabled: bool) -> None:
-    from flowcluster.runners.dask_worker_plugin import WorkerSide
+    from flowcluster.runners.dask.worker_plugin import WorkerSide
 
     WorkerSide().setup(SimpleNamespace(nanny=None, stream_handlers={}))
     (gc.enable if is_enabled else gc.disable)()

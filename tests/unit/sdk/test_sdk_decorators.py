@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flowcluster import flow, pickling, task
+from flowcluster import by_value, flow, pickling, task
 from flowcluster.task_runners import ConcurrentTaskRunner, DaskTaskRunner, SequentialTaskRunner
 
 
@@ -166,7 +166,7 @@ def test_task_of_a_script_travels_with_its_code(monkeypatch: pytest.MonkeyPatch)
 
     import cloudpickle
 
-    monkeypatch.setattr(pickling, "scripts", {__name__})
+    monkeypatch.setattr(by_value, "scripts", {__name__})
     try:
         back = pickle.loads(pickling.dumps(importable.spec))
     finally:

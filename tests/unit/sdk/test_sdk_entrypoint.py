@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from flowcluster import packing, pickling
+from flowcluster import by_value, packing
 from flowcluster.cli import entrypoint
 from flowcluster.cli.problems import Problem
 from flowcluster.project import finding
@@ -24,7 +24,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The working directory; what is imported from it is forgotten at the end."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setattr(pickling, "scripts", set())
+    monkeypatch.setattr(by_value, "scripts", set())
     monkeypatch.setattr(finding, "roots", set())
     before = set(sys.modules)
     yield tmp_path
@@ -46,7 +46,7 @@ def test_file_with_relative_imports_is_loaded_as_a_module_of_its_folder(folder: 
     package = "shop_of_test" if is_package else "shop_of_test_folder"
     assert flow.fn.__module__ == f"{package}.flow_of_test"
     assert sys.modules[f"{package}.tax"].RATE == 0.19
-    project = finding.find(pickling.scripts)
+    project = finding.find(by_value.scripts)
     assert project is not None
     assert f"{package}.tax" in project.sources
 
@@ -63,7 +63,7 @@ def test_packed_package_is_imported_from_its_archive(folder: Path, tmp_path_fact
     flow = entrypoint.load("flow_of_test.py:run")
 
     assert flow.fn() == 0.19
-    project = finding.find(pickling.scripts)
+    project = finding.find(by_value.scripts)
     assert project is not None
     assert {"shop_of_test", "shop_of_test.tax"} <= set(project.sources)
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from flowcluster import flow, task
-from flowcluster.runners import travelling
+from flowcluster.runners import pickled_exceptions
 from flowcluster.states import State, StateType
 from flowcluster.task_runners import ConcurrentTaskRunner, SequentialTaskRunner
 from tests.support import hostile
@@ -237,8 +237,8 @@ def test_hook_and_callback_may_exit(runner: Any) -> None:
 def test_exception_travels_with_type_text_and_attributes_or_not_at_all(name: str) -> None:
     """What cannot be rebuilt is None, and the driver shows its text."""
     error = hostile.make(name)
-    data = travelling.dump(error)
-    loaded = None if data is None else travelling.load(data)
+    data = pickled_exceptions.dump(error)
+    loaded = None if data is None else pickled_exceptions.load(data)
 
     refused = {"ReduceRaises", "ReduceExits", "ReduceIsWrong", "HoldsALock", "FailsToLoad"}
     if loaded is None:
@@ -263,8 +263,8 @@ def test_exception_is_not_built_by_its_constructor() -> None:
             super().__init__(f"no table {table}")
             self.table = table
 
-    data = travelling.dump(NotFound("orders"))
+    data = pickled_exceptions.dump(NotFound("orders"))
     assert data is not None
-    loaded = travelling.load(data)
+    loaded = pickled_exceptions.load(data)
 
     assert (str(loaded), vars(loaded)) == ("no table orders", {"table": "orders"})

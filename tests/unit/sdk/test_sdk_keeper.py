@@ -24,7 +24,7 @@ from flowcluster.agent.runs_side import RunsPlugin
 from flowcluster.agent.scheduler_side import Group
 from flowcluster.errors import KubernetesError, NotFound
 from flowcluster.kube.one_lease import OneLease
-from flowcluster.runners import dask_plugin
+from flowcluster.runners.dask import plugin as session_plugin
 from flowcluster.runners.sharing import Share
 from flowcluster_api import names, tags
 from flowcluster_api.keeper import Bounds, Instructions, LiveRun, digest_of
@@ -127,7 +127,7 @@ def test_client_without_a_run_has_none(client: str | None) -> None:
 
 def test_plugin_of_sessions_knows_the_plugin_of_the_keeper() -> None:
     """Both are sent to schedulers by value, so neither can import the other."""
-    assert dask_plugin._RUNS == runs_side.NAME
+    assert session_plugin._RUNS == runs_side.NAME
 
 
 @pytest.mark.parametrize(

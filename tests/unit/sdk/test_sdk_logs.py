@@ -14,7 +14,7 @@ import pytest
 
 from flowcluster import context, logs
 from flowcluster.options import TaskSpec
-from flowcluster.runners.base import SharedPart
+from flowcluster.runners.base import TaskPayload
 
 
 def record(message: str = "said %s", *args: Any, **attributes: Any) -> logging.LogRecord:
@@ -282,9 +282,9 @@ def test_forwarding_sends_lines_of_task_runs() -> None:
     """Records go to the topic of their run, from its level on; others stay on the worker."""
     sent: list[tuple[str, str]] = []
     handler = logs.ForwardHandler(lambda topic, data: sent.append((topic, data["msg"])))
-    part = SharedPart(TaskSpec.of(print, {}), "a-b", "f", context.PROCESS, logging.INFO)
-    part.topic = "mine"
-    run = context.TaskContext(part, context.RunInfo("t-0"), None)
+    payload = TaskPayload(TaskSpec.of(print, {}), "a-b", "f", context.PROCESS, logging.INFO)
+    payload.topic = "mine"
+    run = context.TaskContext(payload, context.RunInfo("t-0"), None)
     token = context.current.set(run)
     try:
         low = record("low")

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from flowcluster import names, packing, pickling
+from flowcluster import by_value, names, packing
 from flowcluster.cli import entrypoint, parameters
 from flowcluster.cli.problems import Problem
 from flowcluster.engine import run_names
@@ -174,16 +174,16 @@ class TestParameters:
 @contextmanager
 def imports_undone() -> Iterator[None]:
     """Undo what loading a flow's file leaves behind in this process."""
-    path, modules, scripts = list(sys.path), set(sys.modules), set(pickling.scripts)
+    path, modules, scripts = list(sys.path), set(sys.modules), set(by_value.scripts)
     try:
         yield
     finally:
         sys.path[:] = path
         for name in set(sys.modules) - modules:
-            if name in pickling.scripts:
+            if name in by_value.scripts:
                 del sys.modules[name]
-        pickling.scripts.clear()
-        pickling.scripts.update(scripts)
+        by_value.scripts.clear()
+        by_value.scripts.update(scripts)
 
 
 class TestEntrypoints:

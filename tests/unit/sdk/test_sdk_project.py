@@ -17,11 +17,11 @@ from typing import Any
 
 import pytest
 
-from flowcluster import context, pickling, task
+from flowcluster import by_value, context, pickling, task, task_pickles
 from flowcluster.engine.hashing import Hasher
-from flowcluster.project import finding, modules, plain_pickles
+from flowcluster.project import finding, modules
 from flowcluster.project.shared import PREFIX, Project, Reference, Source, cleaned, public
-from flowcluster.runners.base import SharedPart
+from flowcluster.runners.base import TaskPayload
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def using(project: Project) -> Any:
 
 @pytest.fixture
 def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """This process is as after its start when the test has ended."""
+    """This process is as after its start, and again when the test has ended."""
     import builtins
 
     monkeypatch.setattr(builtins, "__import__", builtins.__import__)
@@ -69,6 +69,8 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
     for name in ("_loaded", "_users"):
         monkeypatch.setattr(modules, name, {})
+    # Else `task_pickles.install` does nothing after a test of another file that has called it.
+    monkeypatch.setattr(pickle, "Pickler", task_pickles.Pickler.__base__)
     for module in (pickle, sys.modules["_pickle"], shelve):
         for name in ("dumps", "dump", "loads", "load", "Pickler", "Unpickler"):
             if hasattr(module, name):
@@ -422,7 +424,7 @@ def test_pickle_of_a_task_has_names_that_other_processes_know(
 ) -> None:
     project = project_of(beside=CLASSES)
     with using(project):
-        plain_pickles.install()
+        task_pickles.install()
         things = modules.resolve("", "beside", "things")()
         data, loaded = way(things)
 
@@ -442,7 +444,7 @@ def test_task_reads_a_pickle_of_another_process(folder: Path, worker: None, prot
     (folder / "beside.py").unlink()
 
     with using(project_of(beside=CLASSES)):
-        plain_pickles.install()
+        task_pickles.install()
         things = modules.resolve("", "beside", "things")()
         assert pickle.loads(data) == [things[2], things[3], things[1]]
         assert pickle.loads(of_older_version) is things[3]
@@ -455,14 +457,14 @@ def test_task_pickles_what_its_script_defines(worker: None, protocol: int) -> No
     exec(f"{CLASSES}\ndef task_function(): return things", script)
     module = types.ModuleType("script_of_test")
     module.__dict__.update(script)
-    pickling.scripts.add("script_of_test")
+    by_value.scripts.add("script_of_test")
     sys.modules["script_of_test"] = module
     of_script = pickle.dumps([module.Colour.RED, module.Outer, module.function], protocol)
     del sys.modules["script_of_test"]
     spec = task(script["task_function"]).spec
-    run = context.TaskContext(SharedPart(spec, "run", "flow", "", 20), context.RunInfo("run-0"), None)
+    run = context.TaskContext(TaskPayload(spec, "run", "flow", "", 20), context.RunInfo("run-0"), None)
 
-    plain_pickles.install()
+    task_pickles.install()
     token = context.current.set(run)
     try:
         things = script["things"]()
@@ -470,10 +472,12 @@ def test_task_pickles_what_its_script_defines(worker: None, protocol: int) -> No
         assert pickle.loads(of_script) == [things[2], things[1], things[3]]
     finally:
         context.current.reset(token)
-        pickling.scripts.discard("script_of_test")
+        by_value.scripts.discard("script_of_test")
 
     loaded = pickle.loads(data)
     assert [loaded[0].number, loaded[2].value, loaded[3](), loaded[4]()] == [3, 1, 1, 2]
+    # Files of users have this name in them.
+    assert b"flowcluster.project.plain_pickles" in data
     assert loaded[:2] == things[:2]
 
 
@@ -481,7 +485,7 @@ def test_task_pickles_other_things_as_usual(worker: None) -> None:
     things = [1, "a", {"b": (2.5, None)}, os.path.join, dict, pickle.PickleError]
     usual = pickle.dumps(things)
     with using(project_of(beside="")):
-        plain_pickles.install()
+        task_pickles.install()
         assert pickle.dumps(things) == usual
         assert repr(pickle.loads(usual)) == repr(things)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flowcluster.runners.ray_options import demand, unmet
+from flowcluster.runners.ray.options import demand, unmet
 from flowcluster_api.offers import offers
 
 HEAD = {"node:__internal_head__": 1.0, "memory": 1e9}

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from flowcluster.runners import ray_channels
+from flowcluster.runners.ray import channels
 
 grpc: Any = pytest.importorskip("grpc")
 
@@ -27,9 +27,9 @@ def closed_channel() -> Any:
 def reported(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     errors: list[str] = []
     monkeypatch.setattr(threading, "excepthook", lambda args: errors.append(str(args.exc_value)))
-    monkeypatch.setattr(ray_channels, "_is_installed", False)
-    ray_channels.silence_closed_channels()
-    ray_channels.silence_closed_channels()
+    monkeypatch.setattr(channels, "_is_installed", False)
+    channels.silence_closed_channels()
+    channels.silence_closed_channels()
     return errors
 
 

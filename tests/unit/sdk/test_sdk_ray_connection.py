@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flowcluster.runners import ray_connection
+from flowcluster.runners.ray import connection as ray_connection
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_arguments_that_a_connection_ignores_are_warned_about(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     pytest.importorskip("ray")
-    connection = ray_connection.Connection(None, keeper=None, init_kwargs=used)
+    connection = ray_connection.Connection(None, thread=None, init_kwargs=used)
     monkeypatch.setattr(ray_connection, "_current", connection)
     caplog.set_level(logging.WARNING, "flowcluster")
 

@@ -16,8 +16,8 @@ from flowcluster.clusters.main_guard import starts_local_processes
 from flowcluster.context import RunInfo
 from flowcluster.engine.execution import execute
 from flowcluster.errors import ClusterNotStarted
-from flowcluster.runners import arguments, remote
-from flowcluster.runners.base import SharedPart, TaskCall
+from flowcluster.runners import arguments, worker_body
+from flowcluster.runners.base import TaskCall, TaskPayload
 from flowcluster.task_runners import DaskTaskRunner, RayTaskRunner
 from flowcluster.unpicklable import culprit
 
@@ -86,12 +86,12 @@ def ignore(value: object) -> None:
 
 @pytest.mark.parametrize(("used", "values"), [(use_missing, ()), (ignore, (MissingArgument(),))])
 def test_module_that_a_worker_lacks_is_reported_with_what_to_do(used: Any, values: tuple[Any, ...]) -> None:
-    shared = SharedPart(used.spec, "run", "flow", "another process", 20)
-    shared.topic = "topic"
-    call = TaskCall(execute, shared, "key", RunInfo("run-0"), values, {}, [], lambda: None)
+    payload = TaskPayload(used.spec, "run", "flow", "another process", 20)
+    payload.topic = "topic"
+    call = TaskCall(execute, payload, "key", RunInfo("run-0"), values, {}, [], lambda: None)
     handler = logs.ForwardHandler(lambda *_: None)
 
-    failure = remote.carry_out(
+    failure = worker_body.run_task(
         arguments.dump_code(call), call.info, arguments.dump(call), tuple, lambda: handler, lambda place: b""
     )
 
@@ -202,11 +202,11 @@ def test_what_a_function_uses_and_cannot_travel_is_found(
 ) -> None:
     import cloudpickle
 
-    from flowcluster import pickling
+    from flowcluster import by_value, pickling
     from flowcluster.project import modules
 
     monkeypatch.setattr(modules, "_names", frozenset())  # no earlier test has made this module a project's
-    monkeypatch.setattr(pickling, "scripts", {__name__})
+    monkeypatch.setattr(by_value, "scripts", {__name__})
     pickling.dumps(None)  # this module is registered from here on
     try:
         assert culprit(function) == text
@@ -221,7 +221,7 @@ def test_task_that_cannot_travel_is_refused_with_what_it_uses() -> None:
     def locked() -> Any:
         return lock
 
-    call = TaskCall(print, SharedPart(locked.spec, "run", "flow", "", 20), "", RunInfo("run"), (), {}, [], print)  # type: ignore[arg-type]
+    call = TaskCall(print, TaskPayload(locked.spec, "run", "flow", "", 20), "", RunInfo("run"), (), {}, [], print)  # type: ignore[arg-type]
 
     with pytest.raises(TypeError, match=r"Task 'locked' cannot be sent to a worker: .* variable 'lock' .*\. Make it"):
         arguments.dump_code(call)

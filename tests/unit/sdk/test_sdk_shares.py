@@ -51,7 +51,7 @@ def test_run_on_ray_has_a_bound(monkeypatch: pytest.MonkeyPatch, run: str | None
     pytest.importorskip("ray")
     from ray.experimental import internal_kv
 
-    from flowcluster.runners.ray_shares import share_of
+    from flowcluster.runners.ray.shares import share_of
 
     def read(key: bytes, namespace: bytes) -> bytes | None:
         assert key == RAY_SHARES

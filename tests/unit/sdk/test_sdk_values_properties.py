@@ -18,7 +18,7 @@ from flowcluster.engine import inputs, mapping
 from flowcluster.errors import MapError
 from flowcluster.futures import FutureList, TaskFuture, as_completed, wait
 from flowcluster.nesting import replace
-from flowcluster.runners import remote
+from flowcluster.runners import worker_body
 from flowcluster.runners.failure import TaskFailure
 from flowcluster.states import State
 
@@ -229,7 +229,7 @@ class TestNesting:
         with_slots = inputs.slots_for(case.value, chained)
 
         assert inputs.futures_in(with_slots) == inputs.futures_in(inputs.values_of(case.value))
-        assert remote.fill(with_slots, upstream) == case.result
+        assert worker_body.fill(with_slots, upstream) == case.result
 
     @given(CASES)
     def test_leaves_that_stay_leave_the_value_as_it_is(self, case: Case) -> None:

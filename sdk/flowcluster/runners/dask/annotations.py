@@ -1,0 +1,34 @@
+"""Dask's annotations of a task run: those of the code that submits it, and what the run's own options require."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dask
+
+from flowcluster import texts
+from flowcluster.runners.base import TaskCall
+from flowcluster.runners.sharing import Share
+
+
+def annotations_for(call: TaskCall, share: Share) -> dict[str, Any]:
+    """Return the annotations of a run that is submitted now.
+
+    Args:
+        call: of the run.
+        share: what the FlowRun can use of a shared cluster.
+
+    Raises:
+        ValueError: UTF-8 does not have a character of a text in them. The scheduler would close its connection to the
+            worker that it sends them to.
+    """
+    annotations = dict(dask.get_annotations())
+    if share.priority is not None:
+        annotations["priority"] = share.ranked(annotations.get("priority") or 0)
+    # The engine retries. Dask would only repeat runs whose function was never called.
+    annotations.pop("retries", None)
+    if resources := call.payload.spec.resources:
+        annotations["resources"] = {**resources, **annotations.get("resources", {})}
+    if (text := texts.first_not_utf8(annotations)) is not None:
+        raise ValueError(f"Dask cannot send annotations with {text!r}, which has a character that UTF-8 does not have.")
+    return annotations

@@ -1,0 +1,165 @@
+"""Detecting that task runs on Ray have ended.
+
+Ray can call back for each run, immediately, on a thread of its own. That thread then waits for the interpreter while it
+should send the next runs. So Ray calls back only while few runs are in flight. Of many, the oldest ones are polled
+together, and all of them now and then.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from itertools import islice
+from queue import SimpleQueue
+from typing import Any
+
+from flowcluster import guarding
+from flowcluster.runners.ray.connection import Connection
+from flowcluster.runners.ray.result import RayResult
+
+logger = logging.getLogger("flowcluster.task_runner.ray")
+
+#: Runs for which Ray calls back, and runs among the others that are polled together.
+_FEW, _WINDOW = 32, 128
+
+#: Seconds for which a poll waits for the newest of its runs. With many runs in flight, it waits longer: each call of
+#: ``ray.wait`` takes as long as some runs.
+_SOON, _SELDOM = 0.02, 0.1
+
+#: Between two polls of all runs: how many times as long as the last one took, and seconds at least.
+_REST, _LEAST = 20, 0.05
+
+
+class CompletionPoller:
+    """Calls a function at the end of each run, one after the other, on a thread of its own.
+
+    Args:
+        connection: to Ray.
+        ended: called with the run and the report that it left, or with Ray's error in place of the report.
+    """
+
+    def __init__(self, connection: Connection, ended: Callable[[RayResult, Any], None]) -> None:
+        self._connection = connection
+        self._ended = ended
+        self._arrivals: SimpleQueue[tuple[RayResult, Any] | None] = SimpleQueue()
+        self._called_back = 0
+        # The runs that are polled, in the order of submission. One operation at a time is safe, from any thread.
+        self._polled: dict[RayResult, None] = {}
+        self._next_poll_of_all = 0.0
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="flowcluster-ray-ends", daemon=True)
+        self._thread.start()
+
+    def expect(self, result: RayResult) -> None:
+        """Wait for the end of a run that was sent."""
+        # A Ray client would have to query the head for each poll.
+        if self._called_back < _FEW or self._connection.is_client:
+            self._call_back(result)
+        else:
+            self._polled[result] = None
+            if len(self._polled) == 1:
+                self._arrivals.put(None)  # wakes the thread, which can poll now
+
+    def put(self, result: RayResult, error: Exception) -> None:
+        """End a run with an error, as Ray will not report its end any more."""
+        self._polled.pop(result, None)
+        self._arrivals.put((result, error))
+
+    def close(self) -> None:
+        """Report no ends any more."""
+        self._closed = True
+        self._polled.clear()
+        self._arrivals.put(None)
+        if self._thread is not threading.current_thread():
+            self._thread.join(5)
+
+    def _call_back(self, result: RayResult) -> None:
+        self._called_back += 1
+        result.report._on_completed(lambda report: self._arrivals.put((result, report)))
+
+    def _run(self) -> None:
+        while not self._closed:
+            while not self._closed and (not self._polled or not self._arrivals.empty()):
+                arrival = self._arrivals.get()
+                if arrival is not None:
+                    self._called_back = max(0, self._called_back - 1)
+                    self._end(*arrival)
+                # The variable must not keep the last run alive while the thread waits.
+                del arrival
+            if self._polled:
+                try:
+                    self._poll()
+                except Exception as error:
+                    logger.debug("Ray could not be queried: %s", error)
+                    time.sleep(_SOON)
+
+    def _poll(self) -> None:
+        """Wait a moment for the runs that Ray does not call back for, and report those that have ended."""
+        if len(self._polled) <= _FEW // 2:
+            for result in list(self._polled):
+                self._polled.pop(result, None)
+                self._call_back(result)
+            return
+        window = list(islice(self._polled, _WINDOW))
+        if not window:
+            return  # all were ended by `put` meanwhile
+        self._wait_for(window[-1], _SOON if len(self._polled) <= _WINDOW else _SELDOM)
+        self._take(window)
+        began = time.monotonic()
+        if began >= self._next_poll_of_all:
+            self._take(list(self._polled))
+            ended = time.monotonic()
+            self._next_poll_of_all = ended + max(_LEAST, _REST * (ended - began))
+
+    def _wait_for(self, result: RayResult, seconds: float) -> None:
+        import ray
+
+        report = result.report
+        if report is not None:  # else it was ended by `put` meanwhile
+            with self._connection:
+                ray.wait([report], timeout=seconds, fetch_local=False)
+
+    def _take(self, results: list[RayResult]) -> None:
+        """Report those of these runs that have ended."""
+        import ray
+
+        by_report = {result.report: result for result in results}
+        if not by_report or self._closed:
+            return
+        with self._connection:
+            ready, _ = ray.wait(list(by_report), num_returns=len(by_report), timeout=0, fetch_local=False)
+            reports = _get(ready)
+        for reference, report in zip(ready, reports, strict=True):
+            result = by_report.pop(reference)
+            self._polled.pop(result, None)
+            self._end(result, report)
+
+    def _end(self, result: RayResult, report: Any) -> None:
+        try:
+            self._ended(result, report)
+        except BaseException as error:
+            guarding.quietly(
+                logger.error, "The end of task run '%s' could not be handled:", result.name, exc_info=error
+            )
+
+
+def _get(references: list[Any]) -> list[Any]:
+    """Return the objects that references refer to, and the error in place of an object that does not exist."""
+    import ray
+
+    if not references:
+        return []
+    try:
+        objects: list[Any] = ray.get(references)
+        return objects
+    except Exception:
+        pass
+    found: list[Any] = []
+    for reference in references:
+        try:
+            found.append(ray.get(reference))
+        except Exception as error:
+            found.append(error)
+    return found

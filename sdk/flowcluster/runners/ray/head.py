@@ -1,0 +1,124 @@
+"""Watching the head of a Ray cluster by TCP connects.
+
+Ray itself notices the loss of the head after a minute, and then ends the whole process.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+from flowcluster.errors import ClusterLost
+from flowcluster.runners.ray.connection import Connection
+from flowcluster.runners.ray.records import INTERVAL
+
+logger = logging.getLogger("flowcluster.task_runner.ray")
+
+#: Consecutive connects that have to fail: a head can be too busy for one of them.
+_FAILURES = 3
+
+#: Seconds for which the cause of a loss is queried, and between two queries.
+_CAUSE_TIMEOUT, _CAUSE_PAUSE = 10.0, 0.5
+
+
+class HeadWatch:
+    """Checks once a second, on a thread of its own, that the head is there.
+
+    Args:
+        connection: to Ray.
+        tick: called as often, on another thread: a Ray client without its head waits half a minute in each call.
+        gone: called once, when the head is lost.
+
+    Attributes:
+        lost: the loss of the head, once it is certain.
+    """
+
+    def __init__(self, connection: Connection, tick: Callable[[], None], gone: Callable[[ClusterLost], None]) -> None:
+        self.lost: ClusterLost | None = None
+        self._connection = connection
+        self._tick = tick
+        self._gone = gone
+        self._end = threading.Event()
+        self._lock = threading.Lock()
+        self._failed = 0
+        self._threads = [
+            threading.Thread(target=work, name=f"flowcluster-ray-{name}", daemon=True)
+            for name, work in (("watch", self._watch), ("errands", self._run_errands))
+        ]
+
+    def start(self) -> None:
+        """Begin to check."""
+        for thread in self._threads:
+            thread.start()
+
+    def close(self) -> None:
+        """Stop checking."""
+        self._end.set()
+        for thread in self._threads:
+            if thread.is_alive() and thread is not threading.current_thread():
+                thread.join(5)
+
+    def check(self) -> ClusterLost | None:
+        """Check now, because something failed: then one failed connect is enough. Return the loss; None without one.
+
+        The failure can reach this process before the loss of a cluster of its own does, so the loss is queried.
+        """
+        loss = self._connection.loss
+        if self.lost is None and not self._answers(loss and loss.find):
+            self._set_lost()
+        return self.lost
+
+    def wait_for_loss(self) -> ClusterLost:
+        """Return why the cluster is lost, after the client's connection to its head ended for good.
+
+        The cause of the loss can be recorded some seconds later.
+        """
+        deadline = time.monotonic() + _CAUSE_TIMEOUT
+        while (lost := self.check()) is None and time.monotonic() < deadline and not self._end.wait(_CAUSE_PAUSE):
+            pass
+        return lost or self._set_lost()
+
+    def _watch(self) -> None:
+        while not self._end.wait(INTERVAL):
+            loss = self._connection.loss
+            self._failed = 0 if self._answers(loss and loss.known) else self._failed + 1
+            if self._failed >= _FAILURES:
+                self._set_lost()
+            if self.lost is not None:
+                self._gone(self.lost)
+                return
+
+    def _run_errands(self) -> None:
+        while not self._end.wait(INTERVAL) and self.lost is None:
+            if self._failed:
+                continue  # a call of Ray would only wait
+            try:
+                with self._connection:
+                    self._tick()
+            except Exception as error:
+                logger.debug("Ray could not be queried: %s", error)
+
+    def _answers(self, find_loss: Callable[[], ClusterLost | None] | None) -> bool:
+        if find_loss is not None and (lost := find_loss()) is not None:
+            with self._lock:
+                self.lost = self.lost or lost
+            return False
+        if self._connection.endpoint is None:
+            return True
+        try:
+            socket.create_connection(self._connection.endpoint, INTERVAL).close()
+        except OSError:
+            return False
+        return True
+
+    def _set_lost(self) -> ClusterLost:
+        with self._lock:
+            if self.lost is None:
+                where = self._connection.address or "{}:{}".format(*(self._connection.endpoint or ("?", 0)))
+                self.lost = ClusterLost(
+                    f"The Ray head at {where} went away while the flow ran; what ran or was kept there is gone."
+                )
+            return self.lost

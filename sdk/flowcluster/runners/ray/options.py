@@ -1,0 +1,183 @@
+"""The options of task runs for Ray, and whether a cluster has the resources that they request.
+
+``with remote_options(num_gpus=1): train.submit(data)``
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import MappingProxyType
+from typing import Any
+
+from flowcluster.options import TaskSpec
+from flowcluster_api.offers import Offers
+
+#: Ray's own resources, and the options that request them.
+_OPTION_OF = {"CPU": "num_cpus", "GPU": "num_gpus", "memory": "memory"}
+
+#: Options that the runner sets itself, and why.
+_RESERVED = {
+    "num_returns": "a task run has one result",
+    "retry_exceptions": "retries are an option of the task",
+    "max_calls": "Ray takes it only where a function is defined",
+    "name": "a task run has its own name",
+}
+
+#: Ends of the explanation that no node has what is requested.
+_MORE_NODES = ", and the cluster does not start nodes by itself. Ask for less, or add a node."
+_MORE_WORKERS = (
+    ", and no worker that it starts will. Ask for less, or for other workers: threads, resources or taskResources in "
+    "spec.cluster.workers, or in cluster_kwargs['workers']."
+)
+
+#: Seconds for which a list of the cluster's nodes is used.
+FRESH = 2.0
+
+_NONE: Mapping[str, Any] = MappingProxyType({})
+_options: ContextVar[Mapping[str, Any]] = ContextVar("flowcluster_ray_options", default=_NONE)
+
+
+@contextmanager
+def remote_options(**options: Any) -> Iterator[None]:
+    """Set Ray's options for the tasks that are submitted in the block to a `RayTaskRunner`.
+
+    They are those of ``ray.remote``: ``num_cpus``, ``num_gpus``, ``memory``, ``resources``, ``scheduling_strategy`` and
+    so on. A block inside of another one adds its options; an inner option replaces the outer one of the same name, and
+    ``resources`` are merged by name. ``max_retries`` is used for tasks that set no retries.
+
+    Raises:
+        ValueError: the runner sets an option itself.
+    """
+    for name, reason in _RESERVED.items():
+        if name in options:
+            raise ValueError(f"remote_options cannot set {name}: {reason}.")
+    token = _options.set(_merged(_options.get(), options))
+    try:
+        yield
+    finally:
+        _options.reset(token)
+
+
+def current() -> Mapping[str, Any]:
+    """Return the options of the blocks around the caller."""
+    return _options.get()
+
+
+def options_for(spec: TaskSpec) -> Mapping[str, Any]:
+    """Return the options of a run that is submitted now: the task's resources, and the options of the blocks around."""
+    of_task: dict[str, Any] = {}
+    for name, amount in (getattr(spec, "resources", None) or {}).items():
+        if name in _OPTION_OF:
+            of_task[_OPTION_OF[name]] = amount
+        else:
+            of_task.setdefault("resources", {})[name] = amount
+    options = _merged(of_task, current())
+    options.pop("max_retries", None)
+    return options
+
+
+def _merged(outer: Mapping[str, Any], inner: Mapping[str, Any]) -> dict[str, Any]:
+    merged = {**outer, **inner}
+    if outer.get("resources") and inner.get("resources"):
+        merged["resources"] = {**outer["resources"], **inner["resources"]}
+    return merged
+
+
+def demand(options: Mapping[str, Any]) -> dict[str, float]:
+    """Return how much of each resource a run with these options occupies."""
+    requested: dict[str, float] = {"CPU": 1.0, **(options.get("resources") or {})}
+    for resource, option in _OPTION_OF.items():
+        if options.get(option) is not None:
+            requested[resource] = options[option]
+    return {name: float(amount) for name, amount in requested.items() if amount}
+
+
+class Capacity:
+    """The resources of a cluster's nodes, to detect requests that no node can ever meet.
+
+    Args:
+        is_fixed: whether the cluster is known not to start nodes by itself; else its head is queried.
+        offers: what each node has that the cluster can start, where that is known.
+        now: returns the time in seconds.
+    """
+
+    def __init__(self, is_fixed: bool, offers: Offers | None = None, now: Callable[[], float] = time.monotonic) -> None:
+        self._is_fixed = is_fixed
+        self._offers = offers
+        self._now = now
+        self._lock = threading.Lock()
+        self._listed_at = -FRESH
+        self._nodes: list[dict[str, float]] = []
+
+    def unmet(self, options: Mapping[str, Any]) -> str | None:
+        """Return why no node will ever run a task with these options; None if a node can, or can be started."""
+        # For options that also request a place, only Ray knows.
+        if "scheduling_strategy" in options or "placement_group" in options:
+            return None
+        with self._lock:
+            if self._now() - self._listed_at >= FRESH:
+                self._list_nodes()
+            return unmet(demand(options), self._nodes, self._is_fixed, self._offers)
+
+    def _list_nodes(self) -> None:
+        import ray
+
+        self._nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        self._listed_at = self._now()
+        self._is_fixed = self._is_fixed or (self._offers is None and _does_not_scale())
+
+
+def unmet(
+    requested: Mapping[str, float], nodes: Sequence[Mapping[str, float]], is_fixed: bool, offers: Offers | None
+) -> str | None:
+    """Return why no node will ever have what is requested; None if a node has it, or can be started.
+
+    Args:
+        requested: amounts by the name of the resource.
+        nodes: the resources of each node.
+        is_fixed: whether the cluster starts no nodes by itself.
+        offers: what each node has that the cluster can start; None where that is not known. Then a cluster that is
+            not fixed can start any node.
+    """
+    kinds = [] if offers is None else [{name: math.inf if n is None else n for name, n in offers.items()}]
+    some = [*nodes, *kinds]
+    if any(_has(node, requested) for node in some) or not (is_fixed or kinds):
+        return None
+    return _explain(requested, some, _MORE_WORKERS if kinds else _MORE_NODES)
+
+
+def _has(node: Mapping[str, float], requested: Mapping[str, float]) -> bool:
+    return all(node.get(name, 0.0) >= amount for name, amount in requested.items())
+
+
+def _does_not_scale() -> bool:
+    """Return whether the head reports that no autoscaler starts nodes; False as long as that is not known."""
+    from ray.experimental import internal_kv
+
+    status = internal_kv._internal_kv_get(b"__autoscaling_status")
+    if not status or internal_kv._internal_kv_get(b"__autoscaler_v2_enabled", namespace=b"__autoscaler") == b"1":
+        return False
+    try:
+        report = json.loads(status)["autoscaler_report"]
+        # A monitor without an autoscaler reports a type for each node that is made of the node's id.
+        kinds = [*report["active_nodes"], *report["pending_launches"], *(report["idle_nodes"] or ())]
+    except (ValueError, KeyError, TypeError):
+        return False
+    return bool(kinds) and all(kind.startswith("node_") for kind in kinds)
+
+
+def _explain(requested: Mapping[str, float], nodes: Sequence[Mapping[str, float]], advice: str) -> str:
+    wanted = ", ".join(f"{amount:g} {name}" for name, amount in requested.items())
+    short = []
+    for name, amount in requested.items():
+        most = max((node.get(name, 0.0) for node in nodes), default=0.0)
+        if most < amount:
+            short.append(f"{most:g} {name}")
+    have = f"No node has more than {', '.join(short)}" if short else "No node has all of that together"
+    return f"No node of the Ray cluster can ever run this task, which asks for {wanted}. {have}{advice}"

@@ -1,0 +1,56 @@
+"""The project's modules in the key-value store of Ray's head, where workers get them."""
+
+from __future__ import annotations
+
+import contextlib
+
+from flowcluster import by_value
+from flowcluster.project import finding
+from flowcluster.project.shared import Reference
+
+_NAMESPACE = b"flowcluster-projects"
+
+
+class SentProject:
+    """The project of a flow run. It is sent with the first task: all tasks of a session see the same.
+
+    Args:
+        topic: of the flow run, the beginning of the key.
+    """
+
+    def __init__(self, topic: str) -> None:
+        self._topic = topic
+        self._is_sent = False
+        self._reference: Reference | None = None
+
+    def reference(self) -> Reference | None:
+        """Return how workers get the project; None without a project. Raises ValueError if it is too large."""
+        if not self._is_sent:
+            if project := finding.here(by_value.scripts):
+                from ray.experimental import internal_kv
+
+                place = f"{self._topic}/{project.digest}"
+                internal_kv._internal_kv_put(place.encode(), project.packed, namespace=_NAMESPACE)
+                self._reference = Reference(project.digest, place)
+            self._is_sent = True
+        return self._reference
+
+    def delete(self) -> None:
+        """Delete the project from the head: no more tasks begin."""
+        if self._reference is not None:
+            from ray.experimental import internal_kv
+
+            # The flow run does not fail if the head is gone at its end.
+            with contextlib.suppress(Exception):
+                internal_kv._internal_kv_del(self._reference.place.encode(), namespace=_NAMESPACE)
+            self._reference = None
+
+
+def fetch(place: str) -> bytes:
+    """Return the packed project, on a worker. Raises RuntimeError when its flow run is over."""
+    from ray.experimental import internal_kv
+
+    packed: bytes | None = internal_kv._internal_kv_get(place.encode(), namespace=_NAMESPACE)
+    if packed is None:
+        raise RuntimeError("The flow run that submitted this is over.")
+    return packed

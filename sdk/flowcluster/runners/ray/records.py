@@ -1,0 +1,153 @@
+"""Log records on their way from Ray workers to the driver.
+
+Most of them go with the report of a run's end, which costs nothing. Those of a run that takes longer are put into the
+key-value store of Ray's head once a second, and the driver reads them there as often. That needs no further process,
+and works through a Ray client, too. A run that takes longer and logs nothing sends one batch without records, so that
+the driver knows that it is executed.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from flowcluster import logs, texts
+
+#: Seconds after which a record is sent before the end of its run, and between two readings by the driver.
+INTERVAL = 1.0
+
+#: In the key-value store, which other libraries use, too.
+_NAMESPACE = b"flowcluster"
+
+
+def run_key(topic: str, run_name: str, attempt: int) -> str:
+    """Return the beginning of the keys under which the records of one execution of a task run are put."""
+    return f"{topic}/{texts.digest(run_name)}/{attempt}/"
+
+
+class Outbox:
+    """On a worker: the records of the run that its process executes. Used from any thread."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._records: list[dict[str, Any]] = []
+        self._key = ""
+        self._batches = 0
+        self._number = 0
+        self._is_unreported = False
+        self._sender: threading.Thread | None = None
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether this process is a worker's, which has executed a run or executes one."""
+        return bool(self._key)
+
+    def begin(self, key: str) -> None:
+        """Record that a run begins. Records that are sent before its end have keys that begin with `key`."""
+        with self._changed:
+            self._key = key
+            self._batches = 0
+            self._is_unreported = True
+            self._wake()
+
+    def put(self, record: dict[str, Any]) -> None:
+        """Take a record, to be sent soon or with the report of the run's end."""
+        with self._changed:
+            self._records.append(record)
+            self._wake()
+
+    def end(self) -> tuple[list[dict[str, Any]], int]:
+        """Record that the run ends. Return the records that were not sent, and the number of batches that were."""
+        with self._changed:
+            self._is_unreported = False
+            records, self._records = self._records, []
+            return records, self._batches
+
+    def _wake(self) -> None:
+        if self._sender is None:
+            self._sender = threading.Thread(target=self._send, name="flowcluster-records", daemon=True)
+            self._sender.start()
+        else:  # cheap: the thread waits at most once a second, however short the runs are
+            self._changed.notify()
+
+    def _send(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._records or self._is_unreported)
+                key = self._key
+            time.sleep(INTERVAL)
+            with self._changed:
+                is_same = self._is_unreported and self._key == key
+                if (self._records or is_same) and self._put(pickle.dumps(self._records, protocol=5)):
+                    self._records = []
+
+    def _put(self, batch: bytes) -> bool:
+        from ray.experimental import internal_kv
+
+        # Within one process the number gives the order; what a thread logs after its run's end comes last.
+        key = f"{self._key}{self._number:09d}-{os.getpid()}"
+        try:
+            internal_kv._internal_kv_put(key.encode(), batch, namespace=_NAMESPACE)
+        except Exception:
+            return False  # they go with the report, if that arrives
+        self._number += 1
+        self._batches += 1
+        self._is_unreported = False
+        return True
+
+
+#: The records of this process, if it is a worker.
+outbox = Outbox()
+
+
+class Inbox:
+    """In the driver: shows the records of a flow run's task runs, in order for each of them.
+
+    Attributes:
+        onward: on a worker, for runs that a task submitted: the topic to which their records are forwarded.
+    """
+
+    def __init__(self, topic: str) -> None:
+        self.onward: str | None = None
+        self._topic = topic
+        self._lock = threading.Lock()
+        self._seen: dict[str, int] = {}
+
+    def look(self) -> set[str]:
+        """Show what runs have sent before their end. Return the keys of the runs that sent something."""
+        with self._lock:
+            return self._take(f"{self._topic}/")
+
+    def ended(self, key: str, batches: int, records: Iterable[dict[str, Any]]) -> None:
+        """Show the rest of a run that has ended.
+
+        Args:
+            key: of the run, from `run_key`.
+            batches: how many batches it has sent before its end.
+            records: that came with the report of its end.
+        """
+        with self._lock:
+            if self._seen.pop(key, 0) < batches:
+                self._take(key)
+                self._seen.pop(key, None)
+            for record in records:
+                logs.replay(record, self.onward)
+
+    def _take(self, prefix: str) -> set[str]:
+        from ray.experimental import internal_kv
+
+        runs = set()
+        for key in sorted(internal_kv._internal_kv_list(prefix.encode(), namespace=_NAMESPACE)):
+            batch = internal_kv._internal_kv_get(key, namespace=_NAMESPACE)
+            internal_kv._internal_kv_del(key, namespace=_NAMESPACE)
+            if batch:
+                run = key.decode().rpartition("/")[0] + "/"
+                runs.add(run)
+                self._seen[run] = self._seen.get(run, 0) + 1
+                for record in pickle.loads(batch):
+                    logs.replay(record, self.onward)
+        return runs

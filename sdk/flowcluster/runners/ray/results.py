@@ -1,0 +1,52 @@
+"""Results of task runs as Ray keeps them.
+
+This module pickles them, not Ray, so that a result that cannot be pickled fails its own run, with the run's name. Large
+buffers, mostly of arrays, stay outside of the pickle, where all processes of a node share them without a copy.
+"""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+from flowcluster import pickling
+from flowcluster.runners.arguments import PLAIN
+
+#: Bytes from which on a buffer stays outside of the pickle.
+_LARGE = 16_384
+
+
+class Packed:
+    """A pickled value and its large buffers."""
+
+    __slots__ = ("buffers", "data")
+
+    def __init__(self, data: Any, buffers: list[Any]) -> None:
+        self.data = data
+        self.buffers = buffers
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Packed, (pickle.PickleBuffer(self.data), self.buffers)
+
+
+def pack(value: Any) -> bytes | Packed:
+    """Return a value as Ray keeps it. Raises whatever pickling the value raises."""
+    if type(value) in PLAIN:
+        return pickle.dumps(value, protocol=5)
+    buffers: list[Any] = []
+
+    def is_small(buffer: pickle.PickleBuffer) -> bool:
+        if memoryview(buffer).nbytes < _LARGE:
+            return True
+        buffers.append(buffer)
+        return False
+
+    data = pickling.dumps(value, is_small)
+    return Packed(data, buffers) if buffers else data
+
+
+def unpack(packed: bytes | Packed) -> Any:
+    """Return the value; arrays in it are read-only where they are shared. Raises whatever unpickling raises."""
+    if isinstance(packed, bytes):
+        return pickle.loads(packed)
+    return pickle.loads(packed.data, buffers=packed.buffers)

@@ -1,0 +1,107 @@
+"""A task run in the process of a Ray worker: how the worker gets it, and what it returns.
+
+It returns two objects: a report of the end, which Ray sends to the driver immediately because it is small, and the
+result, which stays on the node until the flow or a run needs it. A small result goes with the report.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import os
+import pickle
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from flowcluster import logs, texts
+from flowcluster.context import RunInfo
+from flowcluster.runners import worker_body
+from flowcluster.runners.failure import NamedResult, TaskFailure, unsendable
+from flowcluster.runners.ray import project, reports
+from flowcluster.runners.ray.records import outbox, run_key
+from flowcluster.runners.ray.reports import EndReport
+from flowcluster.runners.ray.results import pack, unpack
+from flowcluster.runners.ray.waiting import place
+from flowcluster.waiting import occupying
+
+#: Results up to this size, in bytes when packed, go to the driver with the report.
+SMALL = 2_048
+
+
+def function_for(code: bytes, name: str) -> Callable[..., Any]:
+    """Return the function that Ray calls for all runs of a task. Ray shows its name."""
+
+    def run(call: bytes, *upstream: Any) -> tuple[bytes, Any]:
+        return execute(code, call, upstream)
+
+    # A worker of Ray (2.60) ends itself at a name that ASCII does not have.
+    run.__name__ = run.__qualname__ = texts.as_name(name, in_ascii=True)
+    return run
+
+
+def dump_call(info: RunInfo, topic: str, arguments: bytes) -> bytes:
+    """Return what `execute` needs of one run."""
+    return pickle.dumps((tuple(info), topic, arguments), protocol=5)
+
+
+def execute(code: bytes, call: bytes, upstream: tuple[Any, ...]) -> tuple[bytes, Any]:
+    """Execute one task run, and return the report of its end and its result. Never raises."""
+    parts, topic, arguments = pickle.loads(call)
+    info = RunInfo(*parts)
+    before = _written()
+    outbox.begin(run_key(topic, info.name, info.attempt))
+    with occupying(place):
+        result, name = _result(code, info, arguments, upstream)
+    written = _written()
+    records, batches = outbox.end()
+    small = result if type(result) is bytes and len(result) <= SMALL else None
+    failure = result if type(result) is TaskFailure else None
+    printed = (os.getpid(), written[0] - before[0], written[1] - before[1]) if written != before else None
+    return reports.dump(EndReport(small, failure, records, batches, printed, name)), result
+
+
+def _result(code: bytes, info: RunInfo, arguments: bytes, upstream: tuple[Any, ...]) -> tuple[Any, str | None]:
+    """Return the result, packed, or a `TaskFailure`; and the name of the final state, None for the usual name."""
+
+    def inputs() -> Sequence[Any]:
+        return [one if type(one) is TaskFailure else unpack(one) for one in upstream]
+
+    leave = functools.partial(_packed, info)
+    # A worker executes one task after the other in one thread: what one sets must not reach the next.
+    context = contextvars.copy_context()
+    left: tuple[Any, str | None]
+    left = context.run(worker_body.run_task, code, info, arguments, inputs, _forwarding, project.fetch, leave)
+    return left
+
+
+def _packed(info: RunInfo, result: Any) -> tuple[Any, str | None]:
+    name = None
+    if type(result) is TaskFailure:
+        return result, None
+    if type(result) is NamedResult:
+        name, result = result
+    try:
+        return pack(result), name
+    except BaseException as error:
+        return unsendable(info.name, result, error), None
+
+
+@functools.cache
+def _forwarding() -> logs.ForwardHandler:
+    return logs.ForwardHandler(lambda _, record: outbox.put(record))
+
+
+def _written() -> tuple[int, int]:
+    """Return the sizes of the files from which Ray shows the worker's stdout and stderr, in bytes."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        # Ray's own wrapper writes the end of a line apart from the line. A reader of the file in between takes half a
+        # line for a whole one.
+        if type(stream).__name__ == "Unbuffered":
+            setattr(sys, name, stream.stream)
+        try:
+            stream.flush()
+        except Exception:
+            pass  # the task put something else in its place
+    return os.fstat(1).st_size, os.fstat(2).st_size
