@@ -19,6 +19,9 @@ from tools.cluster.images.spec import ROOT, SPECS
 from tools.cluster.providers import choose
 from tools.cluster.providers.kind import Kind
 
+#: They start programs that stand for Docker, pip and Go.
+pytestmark = pytest.mark.processes
+
 #: What `docker version` prints where the user has no rights on the socket of the engine.
 REFUSAL = "permission denied while trying to connect to the Docker daemon socket"
 

@@ -24,6 +24,9 @@ from tools.cluster.providers.base import Image
 from tools.cluster.providers.existing import ENV_REGISTRY, Existing
 from tools.images import publish, values, values_text
 
+#: They start programs that stand for Docker, pip and Go.
+pytestmark = pytest.mark.processes
+
 REGISTRY = "registry.example.com/team"
 REFERENCES = {name: f"{REGISTRY}/{name}:0123456789ab" for name in INSTALLED}
 #: What KubeRay's chart reads; it is fetched when the chart is packaged.
