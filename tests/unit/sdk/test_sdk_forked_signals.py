@@ -117,7 +117,15 @@ def test_signal_of_a_forked_process_does_not_reach_the_event_loop_of_its_parent(
 
 
 def outcome_of(program: str, *arguments: str) -> list[str]:
-    command = [sys.executable, "-c", textwrap.dedent(program), *arguments]
+    # From Python 3.12 on, a fork beside other threads warns; it is what these programs are about.
+    command = [
+        sys.executable,
+        "-W",
+        "ignore:This process:DeprecationWarning",
+        "-c",
+        textwrap.dedent(program),
+        *arguments,
+    ]
     done = subprocess.run(command, env=os.environ, capture_output=True, text=True, timeout=60)
     assert not done.stderr
     return done.stdout.split()
