@@ -20,7 +20,7 @@ from tools.suite.commands import Background, foreground
 from tools.suite.parts import BUILD, PARTS, Part
 from tools.suite.report import read_report, times
 
-_INSTALL = ("tools.install",)
+_PREPARE = ("tools.suite.prepare",)
 
 
 class Run:
@@ -43,7 +43,7 @@ class Run:
         for report in BUILD.glob("*.xml"):
             report.unlink()
         coverage.clear()
-        install = Background(_INSTALL) if any(part.needs_cluster for part in self._parts) else None
+        install = Background(_PREPARE) if any(part.needs_cluster for part in self._parts) else None
         try:
             names = {part.name for part in self._parts}
             for part in self._parts:
