@@ -23,6 +23,7 @@ from tests.support.tasks import echo, where
 from tests.support.waiting import wait_until
 
 PRINTS = Path(__file__).with_name("flows") / "ray_prints.py"
+SILENT = Path(__file__).with_name("flows") / "ray_silent.py"
 #: For a head's Python: the first process that its proxy of clients forks ends before it is a program. The proxy keeps
 #: that client waiting for the log of its server, and in all for half a minute; here it does so for a second.
 FIRST_SERVER_CRASHES = """
@@ -132,6 +133,14 @@ def test_nobody_at_the_address(no_ray: None, monkeypatch: pytest.MonkeyPatch) ->
         state.result()
 
 
+def test_ray_client_reports_that_it_waits_and_fails_when_a_head_does_not_accept_it() -> None:
+    """The program also ends, although Ray's client still waits then."""
+    done = subprocess.run([sys.executable, str(SILENT)], capture_output=True, text=True, timeout=60, check=True)
+
+    assert re.search(r"Waiting for Ray at ray://127\.0\.0\.1:\d+ to accept the connection \(0 of 1\.5 s\)", done.stderr)
+    assert "Ray did not connect within 1.5 s. Check that it is the port of a Ray head" in done.stdout
+
+
 @pytest.mark.timeout(300)
 def test_ray_client_retries_when_the_head_cannot_start_a_server_for_it(
     no_ray: None, tmp_path: Path, lines: Any, monkeypatch: pytest.MonkeyPatch
@@ -180,7 +189,9 @@ def test_ray_says_little(own_ray: None, caplog: pytest.LogCaptureFixture) -> Non
 def test_all_that_tasks_print_is_shown_before_the_end(ray_head: RayHead, way: str) -> None:
     """Ray shows it some time later, through a client later still; a program that ends right away has shown all."""
     command = [sys.executable, str(PRINTS), getattr(ray_head, way)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=True)
+    # Longer than a program waits for a head that does not accept its connection; it then fails with the cause.
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
 
+    assert done.returncode == 0, done.stderr
     assert re.findall(r"line (\d+)", done.stdout) == [str(number) for number in range(300)]
     assert "to stderr" in done.stderr

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from flowcluster.clusters import address as addresses
 from flowcluster.errors import ClusterUnreachable
 from flowcluster.runners.ray.channels import silence_closed_channels
 from flowcluster.runners.ray.prints import Prints
@@ -21,6 +22,9 @@ logger = logging.getLogger("flowcluster.task_runner.ray")
 
 #: Seconds to wait for the end of a connection, after which the flow run continues without it.
 _END_TIMEOUT = 60.0
+
+#: Seconds that a head has to accept a connection beyond the timeout for its address: it starts a process for a client.
+_ACCEPT_SECONDS = 30.0
 
 #: Attempts to connect to a head whose server for this client crashes. On a busy machine, three in a row crashed.
 _ATTEMPTS = 8
@@ -52,7 +56,7 @@ class ConnectionThread:
         """Begin the connection, and return what ``ray.init`` returned.
 
         Args:
-            timeout: seconds to wait for a head, and 30 more; None for an instance that is started here.
+            timeout: seconds to wait for a head, and `_ACCEPT_SECONDS` more; None for an instance that is started here.
 
         Raises:
             ClusterUnreachable: the head has not accepted the connection by then.
@@ -62,15 +66,18 @@ class ConnectionThread:
         threading.Thread(target=self._run, name="flowcluster-ray", daemon=True).start()
         address = self._arguments["address"]
         try:
-            # Longer than the timeout: a head that answers can take some time to accept a connection.
-            begun = self._begun.wait(None if timeout is None else timeout + 30)
+            begun = self._begun.wait() if timeout is None else self._wait_for_begin(timeout + _ACCEPT_SECONDS)
         except BaseException:
             self.leave()
             self.wait()
             raise
-        if not begun:
+        if timeout is not None and not begun:
             self.leave()
-            raise ClusterUnreachable(f"Something answers at {address}, but Ray did not connect within {timeout:g} s.")
+            raise ClusterUnreachable(
+                f"Something answers at {address}, but Ray did not connect within {timeout + _ACCEPT_SECONDS:g} s. "
+                "Check that it is the port of a Ray head, and look at the head's logs ray_client_server*: the process "
+                "that it starts for each client may hang."
+            )
         error = self._error
         if error is None:
             return self._context
@@ -81,6 +88,16 @@ class ConnectionThread:
             "Python have the same versions on both sides, and RAY_AUTH_MODE and the token. Outside of the cluster's "
             "own machines the address has to begin with ray://."
         ) from error
+
+    def _wait_for_begin(self, timeout: float) -> bool:
+        """Wait until the connection has begun or failed; False at the timeout. Log the wait now and then."""
+        address, waited = self._arguments["address"], 0.0
+        while not self._begun.wait(min(addresses.REPORT_INTERVAL, timeout - waited)):
+            waited += addresses.REPORT_INTERVAL
+            if waited >= timeout:
+                return False
+            logger.info("Waiting for Ray at %s to accept the connection (%.0f of %g s)", address, waited, timeout)
+        return True
 
     @property
     def is_leaving(self) -> bool:
