@@ -9,7 +9,7 @@ SUITE := $(BIN)/python -m tools.suite
 OTHERS := $(filter-out python$(basename $(VERSION)), python3.11 python3.12 python3.13)
 
 .PHONY: help demo quick test test-all lint unit contract e2e bench bench-ray bench-runs bench-idle bench-keeper bench-sdk \
-	bench-shared chaos chaos-mutants soak up down install images chart generate golden lock clean
+	bench-shared chaos chaos-mutants soak up down install images chart docs generate golden lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -103,6 +103,9 @@ images: $(STAMP) ## Build the images of an installation; REGISTRY=HOST/PATH push
 
 chart: $(STAMP) ## Package the charts into dist/
 	$(BIN)/python -m tools.chart dist
+
+docs: $(STAMP) ## Build the documentation's site into build/site; a warning is an error
+	$(BIN)/python -m tools.docs
 
 generate: $(STAMP) ## Write what is made from the models and the version: CRD, chart, Chart.lock, documents
 	$(BIN)/python -m tools.generate

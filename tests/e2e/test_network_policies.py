@@ -194,7 +194,7 @@ def test_pod_of_another_run_reaches_no_port_of_a_run(
 
 
 def test_policy_of_a_user_lets_another_pod_in(fenced: Fenced) -> None:
-    """As docs/clusters.md describes it. What kept the stranger out was the policy of the run, and nothing else."""
+    """As the page on clusters from Python describes it. Only the policy of the run had kept the stranger out."""
     world, targets = fenced.world, fenced.targets("Dask")
     own = [{"podSelector": {"matchLabels": {"app": "stranger"}}}]
     spec = {"podSelector": {"matchLabels": {names.LABEL_RUN: "dask"}}, "ingress": [{"from": own}]}

@@ -14,7 +14,7 @@ from flowcluster import Future, flow, states, task
 from flowcluster.futures import TaskFuture
 from flowcluster.task_runners import ConcurrentTaskRunner, SequentialTaskRunner, TaskRunner
 
-DOCS = Path(flowcluster.__file__).parents[2] / "docs" / "flows.md"
+DOCS = Path(flowcluster.__file__).parents[2] / "docs" / "how-to" / "own-task-runner.md"
 
 
 def test_runner_of_the_documentation_runs_tasks() -> None:

@@ -17,7 +17,7 @@ from flowcluster import flow, get_run_context, task
 from flowcluster.task_runners import DaskTaskRunner, SequentialTaskRunner
 from flowcluster.testing import PicklingTaskRunner, replaced_task_runners
 
-DOCS = Path(flowcluster.__file__).parents[2] / "docs" / "flows.md"
+DOCS = Path(flowcluster.__file__).parents[2] / "docs" / "how-to" / "test-flows.md"
 LOCK = threading.Lock()
 
 

@@ -1,4 +1,4 @@
-"""The documents explain every reason: the README those of runs, the one on shared clusters those of SharedClusters."""
+"""The page on reasons explains every reason of runs and of SharedClusters."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ REFUSED = {"OutOfmemory", "OutOfpods", "NodeAffinity", "NodePorts", "UnexpectedA
 OF_EXCEPTIONS = {"ClusterLost", "ClusterUnreachable"}
 
 
-def explained(document: str, title: str) -> set[str]:
+def explained(title: str) -> set[str]:
     """The reasons in the tables of a section."""
-    section = (ROOT / document).read_text().partition(f"## {title}")[2].partition("\n## ")[0]
+    section = (ROOT / "docs/reference/reasons.md").read_text().partition(f"## {title}")[2].partition("\n## ")[0]
     rows = [line for line in section.splitlines() if line.startswith("| `") and "REASON" not in line]
     return {reason for row in rows for reason in re.findall(r"`([A-Z]\w+)`", row.split("|")[1])}
 
@@ -58,18 +58,20 @@ def _reasons(call: ast.Call) -> Iterator[str]:
     yield from (str(item.value) for item in found if isinstance(item, ast.Constant))
 
 
-def test_readme_explains_every_reason_of_a_run_that_fails_or_waits() -> None:
+def test_page_explains_every_reason_of_a_run_that_fails_or_waits() -> None:
     ours = {*of_operator(), *of_drivers(), *OF_EXCEPTIONS} - WELL - OF_SHARED
     of_kubernetes = {*conditions.CAUSE_CLASSES, *(case.reason for case in CASES.values()), *DISRUPTED, *REFUSED}
 
     assert {"FlowFailed", "EntrypointNotFound", "ResultNotStored"} <= ours
-    assert (ours | of_kubernetes | {"SchedulingGated"}) ^ explained(
-        "README.md", "Why a run did not start, or failed"
-    ) == set()
+    assert (ours | of_kubernetes | {"SchedulingGated"}) ^ explained("Why a run did not start, or failed") == set()
 
 
-def test_document_on_shared_clusters_explains_every_reason_that_only_they_have() -> None:
-    assert OF_SHARED - explained("docs/shared-clusters.md", "What can hold it up") == set()
+def test_page_explains_every_reason_of_a_run_that_proceeds() -> None:
+    assert WELL ^ explained("Reasons of a run that proceeds") == set()
+
+
+def test_page_explains_every_reason_that_only_shared_clusters_have() -> None:
+    assert OF_SHARED - explained("Reasons of SharedClusters") == set()
 
 
 def test_reasons_by_which_the_kubelet_refuses_a_pod_have_advice() -> None:

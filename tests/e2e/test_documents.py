@@ -1,4 +1,4 @@
-"""The document on shared clusters: each of its commands, executed in its order."""
+"""The blocks of the documents that need a Kubernetes: each page's files and commands, in its order."""
 
 from __future__ import annotations
 
@@ -11,17 +11,24 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.support.documents import steps
+from tests.support.documents import IN_KUBERNETES, missing, steps
 from tests.support.world import ROOT, World
 from tools.chart import SHARED_CHART
 from tools.install import Installed
 
 pytestmark = [pytest.mark.timeout(1200), pytest.mark.long]
 
+PAGES = {
+    path.relative_to(ROOT).as_posix(): steps(path, IN_KUBERNETES)
+    for path in (ROOT / "README.md", *ROOT.glob("docs/**/*.md"))
+}
+#: Seconds for one command of a page.
+DEADLINE = 700
+
 
 @pytest.fixture
 def folder(installed: Installed, world: World, tmp_path: Path) -> Path:
-    """A reader's folder: the packaged chart, with the image of the tests, and a kubeconfig for the test's namespace."""
+    """A reader's folder: the charts, with the image of the tests, and a kubeconfig for the test's namespace."""
     chart = tmp_path / "charts" / SHARED_CHART.name
     shutil.copytree(SHARED_CHART, chart)
     values = yaml.safe_load((chart / "values.yaml").read_text())
@@ -39,27 +46,29 @@ def folder(installed: Installed, world: World, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_commands_of_the_document_print_what_it_shows(world: World, folder: Path) -> None:
+@pytest.mark.parametrize("page", sorted(name for name, found in PAGES.items() if found))
+def test_commands_of_the_page_print_what_it_shows(world: World, folder: Path, page: str) -> None:
     path = os.pathsep.join([str(folder / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = {**os.environ, "PATH": path, "KUBECONFIG": str(folder / "kubeconfig")}
-    shown = 0
     try:
-        for step in steps(ROOT / "docs" / "shared-clusters.md"):
+        for step in PAGES[page]:
             if step.file is not None:
-                (folder / step.file).write_text(step.text)
+                (folder / step.file).write_text(step.text, encoding="utf-8")
                 continue
             done = subprocess.run(
-                ["bash", "-c", step.text], cwd=folder, env=environment, capture_output=True, text=True, timeout=700
+                ["bash", "-c", step.text], cwd=folder, env=environment, capture_output=True, text=True, timeout=DEADLINE
             )
             found = f"{step.text}\n{done.stdout}{done.stderr}"
             assert done.returncode == 0, f"{found}\n{failed_pods(world)}"
-            printed = iter(done.stdout.splitlines())
-            assert [line for line in step.shown if line not in printed] == [], found
-            shown += len(step.shown)
-        assert shown > 4
+            assert missing(step.shown, done.stdout) == [], found
     finally:
         for run in world.runs():  # their records own the ConfigMaps with the code that was submitted
             world.delete(run["metadata"]["name"])
+        subprocess.run(
+            [folder / "bin" / "kubectl", "delete", "sharedclusters", "--all", "--wait=false"],
+            env=environment,
+            check=False,
+        )
     world.wait_empty(60)
 
 
