@@ -9,10 +9,12 @@
 ARG BASE=docker.io/library/python:3.11-slim-bookworm
 
 FROM ${BASE} AS base
-# The public base image ships without compiled modules, and no user but root could write them later.
+# The public base image ships without compiled modules, and no user but root could write them later. A cluster can run
+# the image as any user, who must be able to enter the working directory; on Debian 13, useradd makes it for its owner.
 RUN python3 -m compileall -q -x '/(test|tests|idlelib|lib2to3|turtledemo|ensurepip|config-[^/]*)/' \
       "$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')" \
- && useradd --uid 1000 --user-group --create-home --home-dir /home/flow --shell /bin/sh flow
+ && useradd --uid 1000 --user-group --create-home --home-dir /home/flow --shell /bin/sh flow \
+ && chmod 755 /home/flow
 ENV PATH=/opt/venv/bin:$PATH \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \

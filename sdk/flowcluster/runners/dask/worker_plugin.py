@@ -37,7 +37,8 @@ class WorkerSide(WorkerPlugin):  # type: ignore[misc] # distributed is not typed
     def setup(self, worker: Any) -> None:
         """Prepare the worker, which calls this first."""
         _quiet_close()
-        _keep_profiler_alive()
+        if sys.version_info < (3, 12):
+            _keep_profiler_alive()
         self.has_children = _allow_children() if worker.nanny else False
         self.worker = worker
         self.beginning: list[str] = []
@@ -173,7 +174,7 @@ def _keep_profiler_alive() -> None:
     (python/cpython#106883). Dask's profiler calls the function 100 times a second, in the thread of the worker's event
     loop: such a worker stays connected, and none of its tasks ends.
     """
-    if sys.version_info >= (3, 12) or hasattr(sys._current_frames, NAME):
+    if hasattr(sys._current_frames, NAME):
         return
     current_frames = sys._current_frames
     lock = threading.Lock()
