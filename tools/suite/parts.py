@@ -64,6 +64,7 @@ PARTS = {
                 ("ruff", "check", "."),
                 ("mypy",),
                 ("lint-imports", "--no-logo", "--no-cache"),
+                ("codespell",),
                 ("tools.generate", "--check"),
             ),
         ),
