@@ -169,7 +169,8 @@ def test_parameter_annotated_as_text_takes_numbers_as_text(
         ),
         (
             ["flows_here.py:greetings", "-p", "name=@valu.json"],  # codespell:ignore valu
-            "Parameter 'name': valu.json: No such file or directory (did you mean 'value.json'?). "  # codespell:ignore valu
+            # codespell:ignore-next-line valu
+            "Parameter 'name': valu.json: No such file or directory (did you mean 'value.json'?). "
             "For a text that begins with @, write -p name='\"@…\"'.",
         ),
         (["flows_here.py:greetings", "-p", "name=@flows_here.py"], "Parameter 'name': flows_here.py is not JSON: "),
