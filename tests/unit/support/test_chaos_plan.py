@@ -15,7 +15,7 @@ from tests.support.chaos.life import Result
 from tests.support.chaos.plan import LIVES, Life, Planned, chosen_lives, chosen_trials, plan
 from tests.support.rig.faults import REASONS, Fault, FaultKind
 from tests.support.rig.owners import Owner
-from tests.support.rig.proxies import Write
+from tests.support.rig.writes import Write
 
 RUN, NEXT_RUN, SHARED = Owner(names.KIND, "1"), Owner(names.KIND, "2"), Owner(names.SHARED_KIND, "3")
 CLUSTERS = {"Dask": "daskclusters", "Ray": "rayclusters"}
