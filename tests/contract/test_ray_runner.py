@@ -134,7 +134,7 @@ def test_flow_fails_when_no_ray_head_answers_at_the_address(no_ray: None, monkey
 
 
 def test_ray_client_reports_that_it_waits_and_fails_when_a_head_does_not_accept_it() -> None:
-    """The program also ends, although Ray's client still waits then."""
+    """The program ends although the client of Ray still waits."""
     done = subprocess.run([sys.executable, str(SILENT)], capture_output=True, text=True, timeout=60, check=True)
 
     assert re.search(r"Waiting for Ray at ray://127\.0\.0\.1:\d+ to accept the connection \(0 of 1\.5 s\)", done.stderr)
