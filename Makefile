@@ -62,13 +62,13 @@ bench-ray: $(STAMP) ## Print the figures of runs on Ray, beside KubeRay alone; a
 	@failed=0; for each in ray_times ray_cost ray_starts; do \
 		$(BIN)/python -m tests.bench.$$each || failed=1; done; exit $$failed
 
-bench-runs: $(STAMP) ## Start 100 runs at once on a Kubernetes without containers, beside the upstream operators alone
+bench-runs: $(STAMP) ## Start 100 runs at the same time on a Kubernetes without containers, and compare with the upstream operators
 	$(BIN)/python -m tests.bench.many_runs $(BENCH)
 
 bench-idle: $(STAMP) ## Count what the operator writes in ten minutes in which nothing happens, on a Kubernetes without containers
 	$(BIN)/python -m tests.bench.idle_writes $(BENCH)
 
-bench-sdk: $(STAMP) ## Print the SDK's figures beside those of the libraries beneath it; about half an hour
+bench-sdk: $(STAMP) ## Print the SDK's figures beside those of the libraries that it uses; about half an hour
 	@failed=0; for each in fixed_costs task_overhead memory transfer project_code; do \
 		$(BIN)/python -m tests.bench.$$each $(BENCH) || failed=1; done; exit $$failed
 
@@ -113,7 +113,7 @@ generate: $(STAMP) ## Write what is made from the models and the version: CRD, c
 golden: $(STAMP) ## Rewrite the golden objects of the operator's builders; review the diff
 	$(BIN)/python -m pytest tests/unit/operator/test_golden.py tests/unit/operator/test_shared_golden.py --update-golden
 
-lock: $(STAMP) ## Make the lock files anew
+lock: $(STAMP) ## Make the lock files again
 	PATH=$(CURDIR)/$(BIN):$$PATH requirements/lock.sh
 
 clean: ## Remove what was made inside the checkout

@@ -1,4 +1,4 @@
-"""A cluster on Kubernetes that grows with the work, and goes with this process: ``kubectl get flowruns -w``."""
+"""A cluster on Kubernetes that scales with the work, and is deleted with this process: ``kubectl get flowruns -w``."""
 
 import time
 
@@ -12,7 +12,7 @@ def square(number):
     return number * number
 
 
-# Where the kubeconfig says; the cluster has no worker before the first task, and at most four.
+# In the namespace of the kubeconfig. The cluster has no worker before the first task, and at most four.
 @flow(
     task_runner=DaskTaskRunner(
         cluster_class="flowcluster.clusters.DaskKubernetesCluster",

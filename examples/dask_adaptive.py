@@ -1,4 +1,4 @@
-"""A temporary cluster that grows with the work: no worker at first, at most ten."""
+"""A temporary cluster that scales with the work: no worker at first, at most ten."""
 
 from flowcluster import flow, task
 from flowcluster.task_runners import DaskTaskRunner

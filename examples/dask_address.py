@@ -1,4 +1,4 @@
-"""A flow on a Dask cluster that exists and stays: ``python dask_address.py tcp://HOST:8786``."""
+"""A flow on an existing Dask cluster, which it does not close: ``python dask_address.py tcp://HOST:8786``."""
 
 import sys
 
@@ -6,7 +6,7 @@ from flowcluster import flow
 from flowcluster.task_runners import DaskTaskRunner
 
 
-# Taken from the command line, as every cluster has another address.
+# From the command line, as each cluster has its own address.
 @flow(task_runner=DaskTaskRunner(address=sys.argv[1]))
 def my_flow(): ...
 

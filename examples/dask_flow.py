@@ -1,4 +1,4 @@
-"""All eight lines come, in any order, although the flow neither waits for its tasks nor returns them."""
+"""All eight lines are printed, in any order, although the flow neither waits for its tasks nor returns them."""
 
 from flowcluster import flow, task
 from flowcluster.task_runners import DaskTaskRunner

@@ -1,4 +1,4 @@
-"""Annotations tell the Dask scheduler which task is more urgent."""
+"""Annotations set the priority of tasks on the Dask scheduler."""
 
 import dask
 

@@ -1,4 +1,4 @@
-"""Tasks that need something of a worker: those that need the same one thing run one after the other."""
+"""Tasks with resources: two tasks that need the only GPU of a worker run one after the other."""
 
 import dask
 
@@ -11,7 +11,7 @@ def show(x):
     print(x)
 
 
-# What a worker offers is only a number to Dask: no GPU is looked for.
+# A resource of a worker is only a number for Dask, which does not look for a GPU.
 @flow(
     task_runner=DaskTaskRunner(
         cluster_kwargs={"n_workers": 1, "resources": {"GPU": 1, "process": 1}},

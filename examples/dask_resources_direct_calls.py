@@ -1,4 +1,4 @@
-"""Direct calls ask no worker for anything: annotations have no effect on them."""
+"""Direct calls use no worker: annotations have no effect on them."""
 
 import dask
 
@@ -11,7 +11,7 @@ def show(x):
     print(x)
 
 
-# What a worker offers is only a number to Dask: no GPU is looked for.
+# A resource of a worker is only a number for Dask, which does not look for a GPU.
 @flow(
     task_runner=DaskTaskRunner(
         cluster_kwargs={"n_workers": 1, "resources": {"GPU": 1, "process": 1}},

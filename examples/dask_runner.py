@@ -1,4 +1,4 @@
-"""A flow on a Dask cluster of its own, which comes and goes with the run."""
+"""A flow on a Dask cluster of its own, which starts and ends with the run."""
 
 from flowcluster import flow
 from flowcluster.task_runners import DaskTaskRunner

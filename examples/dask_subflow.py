@@ -1,4 +1,4 @@
-"""Two task runners in one program: a subflow has its own, and its parent goes on when it has ended."""
+"""Two task runners in one program: a subflow has its own, and its parent continues when it has ended."""
 
 from flowcluster import flow, task
 from flowcluster.task_runners import DaskTaskRunner, SequentialTaskRunner

@@ -1,4 +1,4 @@
-"""``result()`` waits for the task and gives what it returned."""
+"""``result()`` waits for the task and returns its value."""
 
 from flowcluster import flow, task
 

@@ -1,4 +1,4 @@
-"""What ``.submit`` gives back."""
+"""``.submit`` returns a future."""
 
 from flowcluster import flow, task
 

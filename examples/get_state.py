@@ -1,4 +1,4 @@
-"""``get_state()`` tells how a task run stands at the moment, without waiting for it."""
+"""``get_state()`` returns the current state of a task run, without waiting for it."""
 
 from flowcluster import flow, task
 

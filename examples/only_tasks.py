@@ -1,4 +1,4 @@
-"""Only tasks: one's future is the next one's argument, and the flow never waits."""
+"""Only tasks: the future of each task is the argument of the next one, and the flow never waits."""
 
 from flowcluster import flow, task
 

@@ -1,4 +1,4 @@
-"""With ``raise_on_failure=False`` a failed task gives its exception as its result, and the flow goes on."""
+"""With ``raise_on_failure=False`` the result of a failed task is its exception, and the flow continues."""
 
 from flowcluster import flow, task
 

@@ -1,4 +1,4 @@
-"""A flow on a Ray that exists and stays: ``python ray_address.py ray://HOST:10001``."""
+"""A flow on an existing Ray, which it does not stop: ``python ray_address.py ray://HOST:10001``."""
 
 import sys
 
@@ -6,7 +6,7 @@ from flowcluster import flow
 from flowcluster.task_runners import RayTaskRunner
 
 
-# Taken from the command line, as every cluster has another address.
+# From the command line, as each cluster has its own address.
 @flow(task_runner=RayTaskRunner(address=sys.argv[1]))
 def my_flow(): ...
 

@@ -1,4 +1,4 @@
-"""The same tasks in parallel, on a Ray that lives as long as the flow run.
+"""The same tasks in parallel, on a Ray that runs as long as the flow run.
 
 All eight lines come, in any order, although the flow neither waits for them nor returns them. Ray puts the
 name of the task and the process in front of each.

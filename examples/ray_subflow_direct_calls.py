@@ -1,4 +1,4 @@
-"""Direct calls in a flow and in its subflow: all run here, in order, and Ray has nothing to do."""
+"""Direct calls in a flow and in its subflow: all run in the flow's process, in order, and none on Ray."""
 
 from flowcluster import flow, task
 from flowcluster.task_runners import RayTaskRunner

@@ -1,4 +1,4 @@
-"""Submitted tasks that run one after the other: the eight lines come in order."""
+"""Submitted tasks that run one after the other: the eight lines are printed in order."""
 
 from flowcluster import flow, task
 from flowcluster.task_runners import SequentialTaskRunner

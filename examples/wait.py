@@ -1,4 +1,4 @@
-"""``wait()`` gives the final state, once there is one; it raises nothing."""
+"""``wait()`` returns the final state when the task has ended, and raises nothing."""
 
 from flowcluster import flow, task
 

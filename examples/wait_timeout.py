@@ -1,4 +1,4 @@
-"""``wait`` with a limit in seconds gives None where the task takes longer."""
+"""``wait`` with a time limit in seconds returns None if the task takes longer."""
 
 from flowcluster import flow, task
 

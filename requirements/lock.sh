@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Make the lock files anew. Needs uv (any recent version) on PATH.
+# Make the lock files again. Needs uv (any recent version) on PATH.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 compile() {

@@ -37,7 +37,7 @@ def template_rules() -> dict[str, Any]:
 def shared_template_rules() -> dict[str, Any]:
     """Return `variables` and `validations` of the policy for SharedClusters, without the variables in `SETTINGS`.
 
-    The names of the variables are those of FlowRuns. Templates of further worker groups are judged all together.
+    The names of the variables are those of FlowRuns. Templates of further worker groups are checked together.
     """
     parts = {"workers": ("workers", "template"), "scheduler": ("scheduler", "template")}
     variables = [item for part, path in parts.items() for item in _variables(part, path)]
@@ -58,10 +58,10 @@ def shared_template_rules() -> dict[str, Any]:
     }
 
 
-#: Of a template of further worker groups, in messages.
+#: Name of a template of further worker groups in messages.
 GROUPS = "workerGroups[]"
 _OF_GROUPS = [rule for rule in RULES if "workers" in rule.parts]
-#: Templates of further worker groups, except those that an update leaves as they were.
+#: Templates of further worker groups, except those that an update does not change.
 _CHANGED_GROUPS = (
     "has(object.spec.workerGroups) ? object.spec.workerGroups.filter(g, has(g.template) && !(oldObject != null && "
     "has(oldObject.spec.workerGroups) && oldObject.spec.workerGroups.exists(o, o.name == g.name && has(o.template) && "
@@ -105,10 +105,10 @@ def _or_empty(owner: str, name: str, empty: str) -> str:
 
 
 def _changed(path: tuple[str, ...]) -> str:
-    """The template, or an empty one where it is absent or as it was.
+    """Return the template, or an empty one if it is absent or not changed.
 
-    An update of a FlowRun that existed before the policy must pass while it leaves the templates as they are: a
-    finalizer is removed by an update, for one.
+    An update of a FlowRun that existed before the policy must pass if it does not change the templates: the removal of
+    a finalizer, for one, is an update.
     """
     new, old = _present("object.spec", path), _present("oldObject.spec", path)
     where = ".".join(path)
@@ -123,8 +123,8 @@ def _present(root: str, path: tuple[str, ...]) -> str:
 def expression(part: str, rule: Rule) -> str:
     """Return the CEL expression that is true where the template of that part keeps the rule.
 
-    It agrees with `flowcluster_operator.policies.templates`. That one also refuses what is no pod template: Kubernetes'
-    CEL finds no field in a text or a number, and so no broken rule.
+    It agrees with `flowcluster_operator.policies.templates`. That one also refuses an invalid pod template: Kubernetes'
+    CEL finds no field, and so no broken rule, in a text or a number.
     """
     kept = " && ".join(_field(part, path, rule) for path in rule.paths)
     return f"variables.{camel_case(rule.unless)} || {kept}" if rule.unless else kept

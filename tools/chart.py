@@ -1,7 +1,7 @@
 """Package the charts: ``python -m tools.chart [DIRECTORY]`` prints the paths of the archives it wrote there.
 
-The chart of the stock dask-kubernetes operator comes out of the installed dask-kubernetes wheel, so that packaging
-needs no network; KubeRay's comes from its repository, where that can be reached. The wheel's chart is the one that
+The chart of the stock dask-kubernetes operator comes from the installed dask-kubernetes wheel, so that packaging
+needs no network. KubeRay's chart comes from its repository, if that can be reached. The wheel's chart is the one that
 dask-kubernetes publishes: only its version and its image tag are placeholders, which are filled in here and in
 ``values.yaml``.
 """
@@ -28,9 +28,9 @@ SHARED_CHART = ROOT / "charts" / "flowcluster-shared"
 DASK_CHART, RAY_CHART = "dask-kubernetes-operator", "kuberay-operator"
 #: Seconds for a repository to answer.
 _PULL_SECONDS = 20
-#: Characters of the reason that are shown when it does not.
+#: Characters that are shown of the reason for which it does not answer.
 _REASON_CHARACTERS = 100
-#: What stands before ``/operator`` and ``/runtime`` in the chart's values.
+#: Prefix of ``/operator`` and ``/runtime`` in the chart's values.
 _IMAGES = "docker.io/flowcluster"
 
 
@@ -40,7 +40,7 @@ def assemble(helm: str, target: pathlib.Path, images: str = "", *, has_kuberay: 
     Args:
         helm: The helm program.
         target: Existing folder to copy into.
-        images: What stands before ``/operator`` and ``/runtime`` in the names of the images. Default: as in the chart.
+        images: Prefix of ``/operator`` and ``/runtime`` in the names of the images. Default: as in the chart.
         has_kuberay: Whether KubeRay's chart is fetched. Without it, the chart does not require it.
 
     Returns:
@@ -75,9 +75,9 @@ def assemble(helm: str, target: pathlib.Path, images: str = "", *, has_kuberay: 
 
 
 def _copy(source: pathlib.Path, target: pathlib.Path, images: str) -> pathlib.Path:
-    """Copy a chart into a folder; arguments as for `assemble`."""
+    """Copy a chart into a folder. The arguments are those of `assemble`."""
     chart = target / source.name
-    # A folder charts/ is what `helm dependency build` has left in the checkout: the same charts as `assemble` adds.
+    # `helm dependency build` leaves a folder charts/ in the checkout, with the same charts that `assemble` adds.
     shutil.copytree(source, chart, ignore=shutil.ignore_patterns("charts"))
     if images:
         values = chart / "values.yaml"
@@ -113,7 +113,7 @@ def _leave_kuberay_out(chart: pathlib.Path) -> None:
 
 
 def package(helm: str, target: pathlib.Path, images: str = "", *, has_kuberay: bool = True) -> pathlib.Path:
-    """Check the chart and write its archive into `target`; return the archive's path.
+    """Check the chart, write its archive into `target`, and return the archive's path.
 
     Args:
         helm: The helm program.
@@ -126,7 +126,7 @@ def package(helm: str, target: pathlib.Path, images: str = "", *, has_kuberay: b
 
 
 def package_shared(helm: str, target: pathlib.Path, images: str = "") -> pathlib.Path:
-    """Check the chart of a SharedCluster and write its archive, as `package` does with the operator's."""
+    """Check the chart of a SharedCluster and write its archive, as `package` does with the operator's chart."""
     with tempfile.TemporaryDirectory() as folder:
         return _packaged(helm, _copy(SHARED_CHART, pathlib.Path(folder), images), target)
 
@@ -141,7 +141,7 @@ def _packaged(helm: str, chart: pathlib.Path, target: pathlib.Path) -> pathlib.P
 
 
 def main() -> None:
-    """Package the chart as the command line says."""
+    """Package the charts with the options of the command line."""
     from tools.cluster.api import tool
 
     parser = argparse.ArgumentParser(prog="python -m tools.chart", description="Package the charts.")

@@ -26,8 +26,8 @@ def lock_text(chart: str, current: str = "", now: dt.datetime | None = None) -> 
 
     Args:
         chart: Text of the Chart.yaml. Each of its dependencies names one exact version.
-        current: Text of the lock so far. It stays as it is while its digest is right, as under helm.
-        now: Time that the lock states as its own. Default: the clock's.
+        current: Text of the lock so far. It does not change while its digest is right, as with helm.
+        now: Time of the lock. Default: the clock's.
     """
     required: list[Dependency] = yaml.safe_load(chart).get("dependencies") or []
     locked = [{field: item.get(field, "") for field in ("name", "repository", "version")} for item in required]
@@ -39,7 +39,7 @@ def lock_text(chart: str, current: str = "", now: dt.datetime | None = None) -> 
 
 
 def dependency_digest(required: Iterable[Dependency], locked: Iterable[Dependency]) -> str:
-    """Return what helm's resolver computes: the SHA-256 of both lists as Go's encoder writes them in JSON."""
+    """Return the digest of helm's resolver: the SHA-256 of both lists as Go's encoder writes them in JSON."""
     lists = [[_encoded(item) for item in items] for items in (required, locked)]
     text = json.dumps(lists, separators=(",", ":"), ensure_ascii=False)
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"

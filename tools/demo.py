@@ -1,12 +1,12 @@
-"""The product's main job, to watch: ``python -m tools.demo``.
+"""The demo: ``python -m tools.demo``.
 
-Brings everything up and shows three ways to a cluster, one after the other:
+It starts everything and shows three ways to a cluster, one after the other:
 
 1. FlowRuns by kubectl, each with a cluster of its own,
 2. a flow of a Python program on this machine, whose cluster is in Kubernetes,
 3. a shared cluster by helm, which a FlowRun and a Python program use at the same time.
 
-Each way shows phases and log lines as they come, then the records, and that nothing else is left.
+Each way shows phases and log lines as they appear, then the records, and that nothing else is left.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ NAMESPACE = "flowcluster-demo"
 #: The release, and the SharedCluster that it installs: the name in `examples/shared_dask.py`.
 SHARED = "shared-dask"
 _SECONDS = 300
-#: Between two looks at an object.
+#: Time between two queries of an object (s).
 _LOOK_SECONDS = 0.4
-#: Seconds of waiting after which the reader sees what for.
+#: Time after which the user sees what the demo waits for (s).
 _QUIET_SECONDS = 2
-#: Before each line of the log of a FlowRun's driver, and of the output of a Python program.
+#: Prefixes of the log lines of a FlowRun's driver, and of the output of a Python program.
 _DRIVER, _PYTHON = "         │ ", "  python │ "
 #: The image's Python can have another patch level than this one, and Dask warns of each difference. The SDK warns of
 #: those that matter.
@@ -68,7 +68,7 @@ class Demo:
         self._outputs: list[Output] = []
 
     def show(self, *command: str) -> None:
-        """Run a command in the open: the command, and what it prints.
+        """Run a command, and show the command and its output.
 
         Raises:
             ToolError: it failed.
@@ -79,7 +79,7 @@ class Demo:
             raise ToolError(f"`{' '.join(command)}` exited {done.returncode}: see above")
 
     def prepare(self) -> None:
-        """A namespace of its own, without what an earlier demo left there."""
+        """Create the demo's namespace, and delete what an earlier demo left there."""
         self._quietly("kubectl", "create", "namespace", NAMESPACE)
         if self._names("sharedclusters,flowruns"):
             with step("removing what an earlier demo left"):
@@ -88,7 +88,7 @@ class Demo:
                 self._wait_gone()
 
     def by_kubectl(self) -> None:
-        """Two FlowRuns with clusters of their own."""
+        """Show two FlowRuns with clusters of their own."""
         print("\n# 1. FlowRuns by kubectl, each with a cluster of its own", flush=True)
         self._run("greetings")
         self._run("statistics")
@@ -96,7 +96,7 @@ class Demo:
         self.show("kubectl", "get", "all")
 
     def from_python(self) -> None:
-        """A program here whose flow has a cluster in Kubernetes."""
+        """Show a program on this machine whose flow has a cluster in Kubernetes."""
         print("\n# 2. A flow in Python on this machine, with a cluster in Kubernetes", flush=True)
         before = self._names("flowruns")
         program = self._start("python", "examples/adaptive_dask.py")
@@ -107,7 +107,7 @@ class Demo:
         self.show("kubectl", "get", "all")
 
     def by_helm(self) -> None:
-        """A shared cluster, installed, used by two at the same time, and uninstalled."""
+        """Show a shared cluster: its installation, two uses at the same time, and its removal."""
         print("\n# 3. A shared cluster by helm, for a FlowRun and a Python program at the same time", flush=True)
         chart = str(SHARED_CHART.relative_to(ROOT))
         self.show("helm", "install", SHARED, chart, "--set", "workers.minimum=1,workers.maximum=2")
@@ -138,7 +138,7 @@ class Demo:
             print(f"result: {result}", flush=True)
 
     def _watch(self, kind: str, name: str, ends: Collection[str], *, has_log: bool = False) -> Object:
-        """Show the phases of an object until it is in one of `ends`, and the log of its driver; the status then.
+        """Show the phases of an object until it is in one of `ends`, and the log of its driver. Return its status.
 
         Raises:
             ToolError: it failed, or did not end in time.
@@ -166,7 +166,7 @@ class Demo:
         return status
 
     def _follow(self, name: str) -> Output | None:
-        """Show the log of a run's driver from its start, as soon as there is one: with what its tasks print."""
+        """Show the log of a run's driver from its start, with the prints of its tasks, as soon as there is one."""
         selector = f"{names.LABEL_RUN}={name},{names.LABEL_COMPONENT}={names.COMPONENT_DRIVER}"
         for pod in json.loads(self._read("get", "pods", "--selector", selector, "--output", "json"))["items"]:
             if any("waiting" not in item["state"] for item in pod["status"].get("containerStatuses") or []):
@@ -174,12 +174,12 @@ class Demo:
         return None
 
     def _start(self, *command: str) -> Output:
-        """Start a Python program in the open, beside what follows."""
+        """Show and start a Python program, which runs beside the next steps."""
         print(f"\n$ {' '.join(command)}", flush=True)
         return self._output([word for word in command if word != "&"], _PYTHON)
 
     def _created_by(self, program: Output, before: set[str]) -> str:
-        """Return the name of the FlowRun that a program creates, which is not among those of before."""
+        """Return the name of the FlowRun that a program creates, which is not among those before."""
         while not (created := self._names("flowruns") - before):
             if program.has_ended:
                 raise ToolError(f"the program exited {program.wait()} before it had a cluster: see above")
@@ -196,7 +196,7 @@ class Demo:
         return output
 
     def _unfinished(self) -> set[str]:
-        """The FlowRuns that have not ended."""
+        """Return the FlowRuns that have not ended."""
         runs = json.loads(self._read("get", "flowruns", "--output", "json"))["items"]
         return {run["metadata"]["name"] for run in runs if (run.get("status") or {}).get("phase") not in FINAL_PHASES}
 
@@ -224,13 +224,13 @@ class Demo:
         return run([self._programs["kubectl"], *arguments], env=self._environment)
 
     def _quietly(self, program: str, *arguments: str) -> None:
-        """Run a command that can fail, as there can be nothing to do."""
+        """Run a command whose failure is ignored, such as a deletion of absent objects."""
         subprocess.run([self._programs[program], *arguments], capture_output=True, check=False, env=self._environment)
 
 
 @contextlib.contextmanager
 def opened(installed: Installed) -> Iterator[Demo]:
-    """Yield a demo; at the end of the block, nothing that it started runs."""
+    """Yield a demo, and end what it started at the end of the block."""
     with tempfile.TemporaryDirectory() as folder:
         kubeconfig = pathlib.Path(folder) / "kubeconfig"
         kubeconfig.touch(mode=0o600)
@@ -246,7 +246,7 @@ def opened(installed: Installed) -> Iterator[Demo]:
 
 
 def main() -> None:
-    """Run the demonstration; exit 1 when a part of it did not succeed."""
+    """Run the demo, and exit with 1 if a part of it failed."""
     try:
         with opened(install()) as demo:
             demo.prepare()

@@ -1,6 +1,6 @@
 """Write the files that are made from the models and from the version: ``python -m tools.generate [--check]``.
 
-With ``--check`` nothing is written, and a file that differs makes the command fail.
+With ``--check`` it writes nothing, and fails if a file differs.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _RULES_HEADER = (
 
 
 def generated() -> dict[pathlib.Path, str]:
-    """Return each generated file's path in the repository, with what it must hold."""
+    """Return the text of each generated file, by its path in the repository."""
     crd, shared = _HEADER + _dumped(flow_run_crd()), _HEADER + _dumped(shared_cluster_crd())
     version = versions.release()
     chart = pathlib.Path("charts/flowcluster")
@@ -66,7 +66,7 @@ def _text(path: pathlib.Path) -> str:
 def main() -> None:
     """Write or check all of them."""
     parser = argparse.ArgumentParser(prog="python -m tools.generate", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="fail where a file differs, and write nothing")
+    parser.add_argument("--check", action="store_true", help="fail if a file differs, and write nothing")
     check = parser.parse_args().check
     stale = []
     for path, text in generated().items():

@@ -1,6 +1,6 @@
 """Compare the rights that the chart and the operator grant with those that were used: ``python -m tools.granted``.
 
-Run it after the tests on a cluster: the API server's audit log then shows what the operator, the drivers and the users
+Run it after the tests on a cluster: the API server's audit log then has what the operator, the drivers and the users
 needed. It fails when a right was granted and never used, or when a request was forbidden.
 """
 
@@ -65,10 +65,10 @@ UNUSED = {
     Right("rbac.authorization.k8s.io", "rolebindings", "delete"): _OUTLIVED,
     Right("networking.k8s.io", "networkpolicies", "delete"): _OUTLIVED,
 }
-#: Roles of the chart that are parts of Kubernetes' own roles `view` and `edit`.
+#: Roles of the chart that are aggregated into Kubernetes' own roles `view` and `edit`.
 USER_ROLES = ("view", "edit")
-#: Who acts as a user in tests: administrators by certificate, and the ServiceAccount of a test with the role `edit`.
-#: Parts of Kubernetes are users whose names begin with `system:`.
+#: The users in tests: administrators by certificate, and the ServiceAccount of a test with the role `edit`.
+#: The components of Kubernetes are users whose names begin with `system:`.
 USERS = re.compile(r"(?!system:).+|system:serviceaccount:.+:engineer")
 #: Rights of users that can stay unused in tests, and why users have them.
 UNUSED_BY_USERS = {Right(names.GROUP, names.PLURAL, "update"): "kubectl replace sends it; kubectl edit sends a patch"}
@@ -87,7 +87,7 @@ def granted(roles: Iterable[Object]) -> set[Right]:
 
 
 class Used(NamedTuple):
-    """What the requests of some users needed.
+    """The rights that the requests of some users needed.
 
     Attributes:
         allowed: rights that were used.
@@ -99,7 +99,7 @@ class Used(NamedTuple):
 
 
 def used(events: Iterable[Object], user: re.Pattern[str]) -> Used:
-    """Return the rights that users needed whose whole names match `user`, from audit events."""
+    """Return, from audit events, the rights that users needed whose whole names match `user`."""
     allowed: set[Right] = set()
     forbidden: set[Right] = set()
     for event in events:
@@ -114,7 +114,7 @@ def used(events: Iterable[Object], user: re.Pattern[str]) -> Used:
 
 
 def _user(event: Object) -> str:
-    """The name of the user that sent a request; empty for a request without credentials."""
+    """Return the name of the user that sent a request, empty without credentials."""
     return str((event.get("user") or {}).get("username") or "")
 
 
@@ -122,9 +122,9 @@ def report(holder: str, rights: set[Right], needs: Used, excused: Iterable[Right
     """Return a line for each right that was granted and not used, and for each that was needed and refused.
 
     Args:
-        holder: of the rights.
-        rights: that were granted.
-        needs: what was used.
+        holder: the holder of the rights, for the lines.
+        rights: the granted rights.
+        needs: the needed rights.
         excused: rights that can stay unused.
     """
     unused = rights - needs.allowed - set(excused)
@@ -139,7 +139,7 @@ def driver_rights() -> set[Right]:
 
 
 def read(log: Path) -> Iterator[Object]:
-    """Read an audit log. The last line may be incomplete while the API server writes."""
+    """Read an audit log. The last line can be incomplete while the API server writes."""
     with log.open(encoding="utf-8") as lines:
         for line in lines:
             try:
@@ -165,7 +165,7 @@ def main() -> None:
     events = list(_relevant(read(installed.audit_log), operator, driver, USERS))
     lines = report("operator", granted([ours]), used(events, operator), UNUSED)
     lines += report("users", granted(theirs), used(events, USERS), UNUSED_BY_USERS)
-    # Tests let drivers try what they must not; what was forbidden to them is no finding.
+    # Tests let drivers send forbidden requests, so a refusal of these is not an error.
     needs = used(events, driver)
     lines += report("driver", driver_rights(), needs._replace(forbidden=set()))
     print("\n".join(lines) or "every granted right was used")

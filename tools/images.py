@@ -1,7 +1,7 @@
 """Build the images of an installation and bring them to its registry: ``python -m tools.images --registry HOST/PATH``.
 
-It prints the images' names, a line each, and writes two files: ``images.txt`` has these names, and ``images.yaml`` the
-values with which helm installs the chart so that it uses them.
+It prints the images' names, a line each, and writes two files. ``images.txt`` has these names, and ``images.yaml`` the
+values of the chart with which its pods use them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tools.cluster.errors import ToolError
 from tools.cluster.images.push import name_in, push, save
 from tools.cluster.progress import say, step
 
-#: Where the chart's values have an image: its keys, and the key of the image's name there.
+#: Place of each image in the chart's values: its keys, and the key of the image's name.
 _VALUES = {
     "operator": (("image",), "repository"),
     "runtime": (("runtimeImage",), "repository"),
@@ -57,7 +57,7 @@ def values_text(references: Mapping[str, str], pull_secret: str = "") -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes what has a digit: helm would read a tag such as 12e456789012 as a number."""
+    """A dumper that quotes texts with a digit: helm would read a tag such as 12e456789012 as a number."""
 
 
 _Dumper.add_representer(
@@ -81,7 +81,7 @@ def publish(folder: Path, registry: str = "", archive: Path | None = None, pull_
         The images' names.
 
     Raises:
-        ToolError: A build or the registry fails; the message says what to do.
+        ToolError: A build or the registry fails. The message has what to do.
     """
     if registry:
         name_in(registry, "")  # before the builds, which take minutes
@@ -101,7 +101,7 @@ def publish(folder: Path, registry: str = "", archive: Path | None = None, pull_
 
 
 def main() -> None:
-    """Do what the command line says."""
+    """Build and push the images with the options of the command line."""
     parser = argparse.ArgumentParser(prog="python -m tools.images", description="Build the images of an installation.")
     parser.add_argument("--registry", default="", metavar="HOST/PATH", help="push them there")
     parser.add_argument("--archive", type=Path, metavar="FILE", help="write them to a file, and push nothing")

@@ -1,6 +1,6 @@
 """Bring up a Kubernetes, build and load the images, install the chart: ``python -m tools.install``.
 
-Safe to run again: what is there already is left as it is.
+It can run again, and skips what is installed already.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tools.images import values_text
 
 #: Namespace and name of the release.
 SYSTEM, RELEASE = "flowcluster-system", "flowcluster"
-#: Deployment of the stock operator that the chart brings along.
+#: Deployment of the stock operator that the chart installs.
 UPSTREAM = f"{RELEASE}-{DASK_CHART}"
 
 
@@ -41,7 +41,7 @@ class Installed:
 
 
 def install() -> Installed:
-    """Do all of it. Raises ToolError with what to do when a step fails."""
+    """Run all steps. Raise ToolError with what to do when a step fails."""
     provider = choose()
     gotools.announce((*(BUILT if provider.kind == OneNode.kind else ()), "helm", "kuberay"))
     cluster = api.ensure_up()
@@ -53,7 +53,7 @@ def install() -> Installed:
         images=images,
         audit_log=cluster.audit_log,
     )
-    # helm refuses two installations of a release at once.
+    # helm refuses two simultaneous installations of a release.
     with cache.locked(cache.root() / "clusters" / "install.lock", "installing the chart"):
         _install_charts(done, images)
     return done
@@ -63,7 +63,7 @@ def _install_charts(done: Installed, images: dict[str, str]) -> None:
     with step("installing KubeRay"):
         kuberay.install(done.kubectl, done.kubeconfig, SYSTEM, images["kuberay"])
     with step("installing the chart"), tempfile.TemporaryDirectory() as folder:
-        # KubeRay is there already, from its Go module.
+        # KubeRay is installed already, from its Go module.
         archive = package(str(done.helm), pathlib.Path(folder), has_kuberay=False)
         values = pathlib.Path(folder) / "images.yaml"
         values.write_text(values_text(images))

@@ -1,7 +1,7 @@
-"""Install the stock KubeRay operator from its Go module, where a cluster has none.
+"""Install the stock KubeRay operator from its Go module, if a cluster has none.
 
-Its chart is published apart from the module: where that can be reached, `charts/flowcluster` brings it along (see its
-README). Here the same objects are written out: the module's own CRDs and ClusterRole, and a Deployment as in its chart.
+Its chart is published separately from the module. If that can be reached, `charts/flowcluster` includes it (see its
+README). This module creates the same objects: the module's own CRDs and ClusterRole, and a Deployment as in its chart.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ _PROBE = {"httpGet": {"path": "/metrics", "port": "http"}, "periodSeconds": 1, "
 
 
 def install(kubectl: pathlib.Path, kubeconfig: pathlib.Path, namespace: str, image: str) -> None:
-    """Bring the operator of that image into the cluster, and wait until it runs; one of somebody else's is left alone.
+    """Install the operator with that image, and wait until it runs. An operator that exists is not changed.
 
-    Raises ToolError when it does not come up.
+    Raises:
+        ToolError: it does not start.
     """
     command: list[str | pathlib.Path] = [kubectl, "--kubeconfig", kubeconfig, "--namespace", namespace]
     is_served = succeeds([*command, "get", "customresourcedefinition", _CRD])
@@ -45,9 +46,10 @@ def _ours(namespace: str, image: str) -> list[dict[str, Any]]:
     container = {
         "name": NAME,
         "image": image,
-        # One at a time, as the Deployment says: who holds no lease need not wait for one to run out.
+        # The Deployment runs one replica at a time. Without leader election, a new pod does not wait until the lease of
+        # the old one expires.
         "args": ["--enable-leader-election=false"],
-        # As in our chart's values.
+        # The same as in the values of our chart.
         "env": [{"name": "ENABLE_INIT_CONTAINER_INJECTION", "value": "false"}],
         "ports": [{"name": "http", "containerPort": 8080}],
         "securityContext": _SECURITY,

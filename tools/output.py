@@ -1,4 +1,4 @@
-"""Programs that run beside a tool, with their output set apart from its own."""
+"""Programs that run beside a tool, whose output has a prefix."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Output:
         # sed buffers nothing with -u.
         self._sed = subprocess.Popen(["sed", "-u", f"s/^/{prefix}/"], stdin=self._process.stdout)
         assert self._process.stdout is not None
-        self._process.stdout.close()  # sed has it
+        self._process.stdout.close()  # sed reads from it
 
     @property
     def has_ended(self) -> bool:

@@ -1,7 +1,7 @@
 """Values of the chart `flowcluster-shared`, made from the CRD of SharedCluster: their schema, and values.yaml.
 
 The values of the cluster have the names of the fields of `spec`, so that the chart, `kubectl explain` and the documents
-have one vocabulary. A field that is added to the model is a value of the chart at once.
+use the same names. A field that is added to the model becomes a value of the chart.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from flowcluster_api.crd import shared_cluster_crd
 Schema = dict[str, Any]
 
 _COLUMNS = 110
-#: Words of a structural schema that JSON schema has, too.
+#: Keywords of a structural schema that JSON schema has too.
 _KEPT = (
     "type", "description", "enum", "pattern", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems",
     "maxProperties", "required",
 )  # fmt: skip
 _TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
 
-#: Values that are no fields of the spec. Templates of the chart read them by name.
+#: Values that are not fields of the spec. Templates of the chart read them by name.
 OWN: dict[str, Schema] = {
     "name": {
         "type": "string",
@@ -64,7 +64,7 @@ OWN_LATER: dict[str, Schema] = {
         "description": "The pod that `helm test` starts. It runs a task on the cluster.",
     },
 }
-#: Defaults of the chart: what the CRD requires, and a cluster that grows.
+#: Defaults of the chart: what the CRD requires, and a cluster that scales up.
 _DEFAULTS: Schema = {
     "name": "",
     "labels": {},
@@ -87,7 +87,7 @@ def spec_schema() -> Schema:
 
 
 def _of_chart(node: Any) -> Any:
-    """Return a schema whose descriptions name values of the chart in place of fields of the spec."""
+    """Return a schema whose descriptions name values of the chart instead of fields of the spec."""
     if isinstance(node, dict):
         return {
             name: value.replace("spec.", "") if name == "description" and isinstance(value, str) else _of_chart(value)
@@ -114,7 +114,7 @@ def schema_text() -> str:
 
 
 def values_text() -> str:
-    """Return the text of values.yaml: each value with its default, below what it means."""
+    """Return the text of values.yaml: each value with its default, below its description."""
     parts = [_HEADER]
     for values in (OWN, spec_schema()["properties"], OWN_LATER):
         parts += [_value(name, node, _DEFAULTS.get(name), 0) for name, node in values.items()]
@@ -122,7 +122,7 @@ def values_text() -> str:
 
 
 def _converted(node: Schema) -> Schema:
-    """Return JSON schema for a node of a structural schema; it refuses unknown fields, but not those of templates."""
+    """Return JSON schema for a node of a structural schema. It refuses unknown fields, except those of templates."""
     if node.get("x-kubernetes-int-or-string"):
         return {"type": ["integer", "string"], "pattern": node["pattern"]}
     out: Schema = {name: value for name, value in node.items() if name in _KEPT}

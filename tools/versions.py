@@ -11,7 +11,7 @@ import re
 from flowcluster_api import __version__
 
 _RELEASE = r"\d+\.\d+\.\d+"
-#: Where documents name the release: the charts' archives, and the project's images.
+#: Places in documents that name the release: the charts' archives, and the project's images.
 _MENTIONS = re.compile(rf"\b(flowcluster-(?:shared-)?(?={_RELEASE}\.tgz)|flowcluster/(?:operator|runtime):){_RELEASE}")
 _CHART_FIELDS = re.compile(r"^(version: |appVersion: )(.+)$", re.MULTILINE)
 
@@ -41,5 +41,5 @@ def in_chart(text: str, version: str) -> str:
 
 
 def in_document(text: str, version: str) -> str:
-    """Return a document's text with `version` wherever it names the chart's archive or an image of the project."""
+    """Return a document's text with `version` in each name of the chart's archive and of an image of the project."""
     return _MENTIONS.sub(lambda match: match[1] + version, text)

@@ -1,4 +1,4 @@
-"""The task runners that are measured, each with the library beneath it, in one state that both can use."""
+"""The task runners that are measured, each with the library that it uses, on the same cluster."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ Function = Callable[[int], object]
 
 
 class Backend(NamedTuple):
-    """A task runner, ready for flows, and the library beneath it.
+    """A task runner, ready for flows, and the library that it uses.
 
     Attributes:
         runner: for the flow.
-        library: what it stands on.
-        raw: calls a function so many times with the library alone; seconds that this takes.
-        cluster: the cluster that both use, where it belongs to this process.
+        library: name of the library.
+        raw: calls a function that many times with only the library, and returns the seconds that this takes.
+        cluster: the cluster that both use, if it belongs to this process.
     """
 
     runner: TaskRunner
@@ -38,7 +38,7 @@ class Backend(NamedTuple):
 
 @contextlib.contextmanager
 def sequential() -> Iterator[Backend]:
-    """Beside plain calls."""
+    """Compare with plain calls."""
 
     def raw(function: Function, count: int) -> float:
         started = time.perf_counter()
@@ -51,7 +51,7 @@ def sequential() -> Iterator[Backend]:
 
 @contextlib.contextmanager
 def concurrent() -> Iterator[Backend]:
-    """Beside the standard library's threads."""
+    """Compare with the standard library's threads."""
 
     def raw(function: Function, count: int) -> float:
         with ThreadPoolExecutor() as pool:
@@ -66,7 +66,7 @@ def concurrent() -> Iterator[Backend]:
 
 @contextlib.contextmanager
 def dask() -> Iterator[Backend]:
-    """Two processes with one thread each; a client for each measurement, as each flow run has its own."""
+    """Use two processes with one thread each. Each measurement has a client of its own, as each flow run has."""
     import distributed
 
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
@@ -83,7 +83,7 @@ def dask() -> Iterator[Backend]:
 
 @contextlib.contextmanager
 def ray() -> Iterator[Backend]:
-    """Two CPUs, in a Ray that runs before the flow does and that both use."""
+    """Use two CPUs, in a Ray that is started before the flow and that both use."""
     import ray as library
 
     library.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
@@ -104,7 +104,7 @@ ALL = {"sequential": sequential, "concurrent": concurrent, "dask": dask, "ray": 
 
 
 def chosen(only: str) -> list[str]:
-    """The names of task runners that can be used here; of those named in `only`, if it names any."""
+    """Return the names of the task runners that can be used here, limited to those in `only` if it names any."""
     there = {"sequential": True, "concurrent": True}
     there["dask"] = find_spec("distributed") is not None
     there["ray"] = find_spec("ray") is not None

@@ -1,4 +1,4 @@
-"""The pods of a run's cluster as anybody would write them by hand: the same image, commands and resources, no TLS."""
+"""The pods of a run's cluster as a user writes them by hand: the same image, commands and resources, no TLS."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flowcluster_operator.settings import Settings
 
 
 def cluster(namespace: str, image: str, workers: int = 0, keys: str = "") -> dict[str, Any]:
-    """The DaskCluster of a run of its own, with the keys in that Secret."""
+    """Return the DaskCluster of a run, with the TLS keys in that Secret."""
     spec = FlowRunSpec.model_validate({"cluster": {"kind": "Dask"}})
     return dask_cluster(
         Key(namespace, "bare", secrets.token_hex(4)), spec, Settings(default_image=image), workers, keys
@@ -20,7 +20,7 @@ def cluster(namespace: str, image: str, workers: int = 0, keys: str = "") -> dic
 
 
 def plain_cluster(namespace: str, image: str, workers: int = 0) -> dict[str, Any]:
-    """The same without TLS, and without the relay beside the scheduler."""
+    """Return the same without TLS, and without the relay beside the scheduler."""
     built = cluster(namespace, image, workers)
     for part in ("scheduler", "worker"):
         pod = built["spec"][part]["spec"]

@@ -1,4 +1,4 @@
-"""What the bench scripts of the SDK share: their options, taking turns, and a table with bounds."""
+"""Shared parts of the SDK's bench scripts: options, alternating measurements, and a table with bounds."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator, Mapping
 
 
 def options(description: str | None, tasks: int, repeats: int = 5) -> argparse.Namespace:
-    """How many tasks and repeats the command line asks for; with ``--quick`` few of both.
+    """Return the numbers of tasks and repeats of the command line. With ``--quick`` both are small.
 
-    Bounds are meant for the full size: a quick run shows that the script works.
+    Bounds apply to the full size: a quick run only shows that the script works.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a tenth of the tasks, and two repeats")
@@ -29,14 +29,14 @@ def options(description: str | None, tasks: int, repeats: int = 5) -> argparse.N
 
 
 def expect_other_patch_release() -> None:
-    """Let Dask say nothing of Python's patch release, which the image has of its own."""
+    """Silence Dask's warning about Python's patch release, which differs in the image."""
     from distributed.versions import VersionMismatchWarning
 
     warnings.simplefilter("ignore", VersionMismatchWarning)
 
 
 def medians(measures: Mapping[str, Callable[[], float]], repeats: int) -> dict[str, float]:
-    """The median of each measure; they take turns, so that a slow minute of the machine hits all of them."""
+    """Return the median of each measure. They alternate, so that a slow minute of the machine affects all of them."""
     found: dict[str, list[float]] = {name: [] for name in measures}
     for number in range(repeats):
         sys.stderr.write(f"  {', '.join(measures)}: {number + 1} of {repeats}\n")
@@ -47,7 +47,7 @@ def medians(measures: Mapping[str, Callable[[], float]], repeats: int) -> dict[s
 
 @contextlib.contextmanager
 def logging_at(level: int) -> Iterator[None]:
-    """In the block the SDK logs from `level` on, and what it writes is thrown away."""
+    """Let the SDK log from `level` on, and discard its lines, in the block."""
     logger = logging.getLogger("flowcluster")
     before = logger.level
     logger.setLevel(level)
@@ -67,7 +67,7 @@ class Table:
         self.missed: list[str] = []
 
     def row(self, what: str, value: float, unit: str, bound: float | None = None, digits: int = 2) -> None:
-        """Add a figure; one above its bound makes the script fail."""
+        """Add a figure. One above its bound makes the script fail."""
         verdict = ""
         if bound is not None:
             verdict = "PASS" if value <= bound else "over"
@@ -76,7 +76,7 @@ class Table:
         self._rows.append((what, f"{value:.{digits}f} {unit}", "" if bound is None else f"{bound:g} {unit}", verdict))
 
     def text(self, what: str, found: str, is_good: bool | None = None) -> None:
-        """Add something that is no number."""
+        """Add a text."""
         if is_good is False:
             self.missed.append(what)
         self._rows.append((what, found, "", "" if is_good is None else "PASS" if is_good else "over"))
@@ -89,6 +89,6 @@ class Table:
             print(f"{what:<{first}}  {value:>{second}}  {bound:>{third}}  {verdict}".rstrip())
 
     def finish(self) -> None:
-        """Print the table and end the script, with code 1 if a bound was missed."""
+        """Print the table and end the script, with code 1 if a bound is exceeded."""
         self.show()
         raise SystemExit(1 if self.missed else 0)

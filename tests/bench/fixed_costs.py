@@ -1,7 +1,7 @@
 """What the SDK costs before the first task: ``python -m tests.bench.fixed_costs``.
 
-An empty flow, in this process; ``import flowcluster`` in a fresh process, beside one that imports nothing. All
-modules are there as bytecode, as after an installation.
+The script measures an empty flow in this process, and ``import flowcluster`` in a new process, compared with one that
+imports nothing. All modules are compiled to bytecode, as after an installation.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.bench.common import Table, logging_at, medians, options
 BOUND_FLOW_MS = 5
 BOUND_IMPORT_MS = 150
 
-#: What a program that only imports the SDK must not pay for.
+#: Modules that a program which only imports the SDK must not load.
 NOT_WANTED = ("dask", "distributed", "ray", "kubernetes", "kubernetes_asyncio", "kr8s", "asyncio", "rich", "typer")
 FORBIDDEN = NOT_WANTED[:6]
 
@@ -38,11 +38,11 @@ print(time.perf_counter() - started)
 
 @flow
 def empty() -> None:
-    """Nothing."""
+    """Do nothing."""
 
 
 def empty_flow(count: int) -> float:
-    """Seconds for one run of an empty flow."""
+    """Return the seconds for one run of an empty flow."""
     with logging_at(logging.WARNING):
         started = time.perf_counter()
         for _ in range(count):
@@ -51,21 +51,21 @@ def empty_flow(count: int) -> float:
 
 
 def process(code: str) -> float:
-    """Seconds that a fresh interpreter takes for `code`."""
+    """Return the seconds that a new interpreter takes for `code`."""
     started = time.perf_counter()
     subprocess.run([sys.executable, "-c", code], check=True)
     return time.perf_counter() - started
 
 
-def told(*arguments: str) -> str:
-    """What a fresh interpreter prints, on both streams."""
+def output_of(*arguments: str) -> str:
+    """Return what a new interpreter prints on both streams."""
     done = subprocess.run([sys.executable, *arguments], check=True, capture_output=True, text=True)
     return done.stdout + done.stderr
 
 
 @contextlib.contextmanager
 def bytecode() -> Iterator[None]:
-    """In the block, fresh interpreters find all modules compiled, and leave nothing in the checkout."""
+    """Compile all modules for new interpreters in the block, and leave nothing in the checkout."""
     before = {name: os.environ.pop(name, None) for name in ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")}
     with tempfile.TemporaryDirectory() as directory:
         os.environ["PYTHONPYCACHEPREFIX"] = directory
@@ -78,15 +78,15 @@ def bytecode() -> Iterator[None]:
 
 
 def first_flow() -> float:
-    """Seconds for an empty flow that is the first of its process."""
-    return float(told("-W", "ignore", "-c", FIRST_FLOW).split("\n")[0])
+    """Return the seconds for an empty flow that is the first of its process."""
+    return float(output_of("-W", "ignore", "-c", FIRST_FLOW).split("\n")[0])
 
 
 def dearest_imports() -> list[tuple[str, float]]:
-    """The five packages whose own modules take longest to import, in milliseconds."""
-    before = {line.rpartition("|")[2].strip() for line in told("-X", "importtime", "-c", "pass").splitlines()}
+    """Return the five packages whose own modules take longest to import, in milliseconds."""
+    before = {line.rpartition("|")[2].strip() for line in output_of("-X", "importtime", "-c", "pass").splitlines()}
     spent: dict[str, float] = {}
-    for line in told("-X", "importtime", "-c", "import flowcluster").splitlines():
+    for line in output_of("-X", "importtime", "-c", "import flowcluster").splitlines():
         own, _, module = line.removeprefix("import time:").partition("|")[0], "", line.rpartition("|")[2].strip()
         if own.strip().isdigit() and module not in before:
             package = module.partition(".")[0]
@@ -103,7 +103,7 @@ def main() -> None:
 
 
 def measure(tasks: int, repeats: int) -> Table:
-    """All figures."""
+    """Measure all figures."""
     found = medians(
         {
             "empty flow": lambda: empty_flow(tasks),
@@ -113,7 +113,7 @@ def measure(tasks: int, repeats: int) -> Table:
         },
         repeats,
     )
-    imported = told("-c", "import sys, flowcluster; print(*sys.modules)").split()
+    imported = output_of("-c", "import sys, flowcluster; print(*sys.modules)").split()
     forbidden, others = ([name for name in names if name in imported] for names in (FORBIDDEN, NOT_WANTED[6:]))
     table = Table(f"Fixed costs, {repeats} rounds")
     table.row("empty flow", found["empty flow"] * 1000, "ms", BOUND_FLOW_MS)

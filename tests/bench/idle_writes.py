@@ -1,8 +1,8 @@
-"""Count what the operator writes for runs that just go on: ``python -m tests.bench.idle_writes [--runs N]``.
+"""Count what the operator writes for runs without events: ``python -m tests.bench.idle_writes [--runs N]``.
 
-On the rig, of each kind of cluster N runs live and N runs have ended. Drivers renew the Leases of half of the live
-runs, as agents do; the others' images have no agent. Nothing else happens. The operator must write nothing. Its
-requests, its CPU time, and the writes of others to the runs' objects are printed, too.
+On the rig, N runs of each kind of cluster are live and N have ended. Drivers renew the Leases of half of the live
+runs, as agents do. The images of the others have no agent. Nothing else happens. The operator must write nothing. Its
+requests, its CPU time, and the writes of others to the runs' objects are printed too.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def begun(rig: Rig, view: View, prefix: str, runs: int) -> list[str]:
 
 
 def end(rig: Rig, view: View) -> None:
-    """End the drivers of all runs, and wait until nothing of them is left."""
+    """End the drivers of all runs, and wait until none of their objects is left."""
     drivers = view.pods("driver")
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda pod: played.end_pod(rig.client, pod, _GOOD), drivers))

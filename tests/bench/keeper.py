@@ -1,7 +1,7 @@
 """What a keeper costs while idle, and what runs leave at a scheduler: ``python -m tests.bench.keeper``.
 
-The keeper is a process of its own, as in its pod. Its API server is a fake one without TLS, as its scheduler's TLS is
-what is measured.
+The keeper is a process of its own, as in its pod. Its API server is a fake one without TLS, so that only the TLS of
+its scheduler is measured.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tests.support.ray_head import RayHead
 from tests.support.waiting import wait_until
 
 BOUND_MIB, BOUND_CORES, BOUND_GROWTH = 100, 0.02, 20
-#: Seconds until what a start costs is over, and seconds of idleness that are measured.
+#: Seconds until the start is over, and seconds of idleness that are measured.
 SETTLE, IDLE = 15.0, 60.0
 RUNS, TASKS, LINES = 50, 200, 20
 #: Bytes of a result that is fetched, and of one that stays on the worker.
@@ -54,7 +54,7 @@ def mebibytes(pid: int) -> float:
 
 
 def cost(pid: int, table: Table, kind: str) -> None:
-    """Add what a process of a keeper costs."""
+    """Add the costs of a keeper's process."""
     process = psutil.Process(pid)
     time.sleep(SETTLE)
     before, began = process.cpu_times(), time.monotonic()
@@ -113,7 +113,7 @@ def growth(table: Table, runs: int) -> None:
 
 
 def one_run(uid: str, processes: DaskProcesses, kept: Kept) -> None:
-    """Have one flow run work on the cluster, as the driver of a FlowRun."""
+    """Run a flow on the cluster, as the driver of a FlowRun."""
     kept.instruct((uid,))
     os.environ |= {driver.ENV_CLUSTER_ADDRESS: processes.address, driver.ENV_RUN_UID: uid}
 
@@ -126,7 +126,7 @@ def one_run(uid: str, processes: DaskProcesses, kept: Kept) -> None:
 
 
 def clients(dask_scheduler: Any) -> list[str]:
-    """Return, in the scheduler, the runs that the keeper has not released."""
+    """Return, on the scheduler, the runs that the keeper has not released."""
     return sorted(dask_scheduler.plugins["flowcluster-runs"].clients)
 
 

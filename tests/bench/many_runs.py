@@ -1,9 +1,9 @@
-"""Time many runs at once beside the upstream operator alone, on the rig: ``python -m tests.bench.many_runs``.
+"""Time many simultaneous runs, beside the upstream operator, on the rig: ``python -m tests.bench.many_runs``.
 
-The same clusters are made twice on one rig: first as cluster resources that only the upstream operator serves, then by
-as many FlowRuns, each with a driver. Nothing runs in the pods, so that what is measured is control planes. Our operator
+The same clusters are created twice on one rig: first as cluster resources for the upstream operator, then by
+as many FlowRuns, each with a driver. No container runs, so that only control planes are measured. Our operator
 connects to the API server itself, as in production. Its writes are counted in a third phase, behind a proxy.
-Each figure is printed with its bound. The ratio is what counts: other load on the machine slows both phases down.
+Each figure is printed with its bound. The ratio is the important figure: other load slows both phases down.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ _UPSTREAM = {"Dask": "dask-kubernetes", "Ray": "kuberay"}
 _AT_A_TIME = 16
 _GOOD = Outcome(state="Completed", reason="FlowCompleted", message="done", exit_code=EXIT_COMPLETED)
 _LEADERS = ("scheduler", "head")
-#: Bounds: all runs Running, in times of what the upstream operator alone needs.
+#: Bounds: time until all runs are Running, as a multiple of the upstream operator's own time.
 _RATIO = {"Dask": 1.5, "Ray": 2.0}
 #: Bounds: CPU seconds of our operator and its writes a run, over the run's life.
 _CPU_SECONDS, _WRITES = 0.12, 14 + _WORKERS
-#: Bound: seconds from the end of a run until nothing of it is left, p99.
+#: Bound: seconds from the end of a run until none of its objects is left, p99.
 _TEARDOWN = 10.0
-#: Bound: the time a run with 300 runs, in times of that with 100.
+#: Bound: the time per run with 300 runs, as a multiple of that with 100.
 _CLIFF = 1.3
 #: Runs of the phase that counts writes: the proxy is slow.
 _COUNTED_RUNS = 20
@@ -72,15 +72,15 @@ class Measured:
 
 @dataclasses.dataclass
 class Life:
-    """What was measured of our operator.
+    """Measurements of our operator.
 
     Attributes:
         started: until all runs were Running.
-        ended: from then until all were over and nothing of them was left.
-        before: bytes of the operator before the first run.
-        memory: its bytes when all runs were Running.
-        after: its bytes when all were over.
-        teardowns: of each run, seconds from its end until nothing of it was left, by its status.
+        ended: from then until all were over and none of their objects was left.
+        before: memory of the operator before the first run (bytes).
+        memory: its memory when all runs were Running (bytes).
+        after: its memory when all were over (bytes).
+        teardowns: seconds from the end of each run until none of its objects was left, by its status.
     """
 
     started: Measured
@@ -97,8 +97,8 @@ class Bench:
     Args:
         rig: the rig.
         kind: ``Dask`` or ``Ray``.
-        runs: how many at once.
-        limit: seconds after which a phase is given up.
+        runs: number of simultaneous runs.
+        limit: seconds after which a phase is stopped.
     """
 
     def __init__(self, rig: Rig, kind: str, runs: int, limit: float) -> None:
@@ -174,13 +174,13 @@ class Bench:
         return self._in_phase(view, "Succeeded") >= runs
 
     def _teardowns(self, view: View) -> list[float]:
-        """Return the seconds from the end of each run until nothing of it was left, as whole seconds."""
+        """Return the whole seconds from the end of each run until none of its objects was left."""
         statuses = [run.body.get("status") or {} for run in view.entries(FLOW_RUN)]
         ends = [(parse_time(item["finishTime"]), item.get("clusterDeletedTime")) for item in statuses]
         return [(parse_time(gone) - finished).total_seconds() if gone else math.inf for finished, gone in ends]
 
     def _warm_up(self, view: View) -> None:
-        """Have the operator make a run, so that its start and first connections are not measured."""
+        """Let the operator handle one run, so that its start and first connections are not measured."""
         self._create(view, _WARM_UP)
         wait_until(lambda: view.status(_WARM_UP).get("phase") == "Running", "the first run is Running", 120, every=0.1)
         self._remove(view, _WARM_UP)
@@ -192,7 +192,8 @@ class Bench:
     def _clear(self, view: View) -> None:
         """Delete a namespace from which all cluster resources are gone or being deleted.
 
-        dask-kubernetes takes a minute to let go of a DaskCluster whose namespace is deleted before it was served.
+        dask-kubernetes takes a minute to remove its finalizer when the namespace of a DaskCluster is deleted before it
+        was served.
         """
         wait_until(lambda: not view.entries(self._resource), "the clusters are gone", 300, every=0.2)
         self._rig.delete_namespace(view.namespace)
@@ -205,7 +206,7 @@ class Bench:
         self._rig.client.create(FLOW_RUN.path(view.namespace), body)
 
     def _template(self) -> Body:
-        """Return the cluster resource that our operator makes of a run, without its owner."""
+        """Return the cluster resource that our operator creates for a run, without its owner."""
         view = self._rig.create_namespace(f"template-{self._kind}")
         with _operator(self._rig, view.namespace):
             self._create(view, _WARM_UP)
@@ -272,7 +273,7 @@ def _operator(rig: Rig, namespace: str) -> Iterator[Child]:
 
 
 def _plural(path: str) -> str:
-    """The collection that a path is of, such as ``pods``, and its subresource."""
+    """Return the collection of a path, such as ``pods``, and its subresource."""
     _, _, rest = path.partition("/namespaces/")
     parts = rest.split("/")[1:]
     return "/".join([parts[0], *parts[2:]]) if parts else path
@@ -339,12 +340,14 @@ def count(rig: Rig, kind: str, runs: int, limit: float) -> None:
 def main() -> None:
     """Measure the chosen kinds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, nargs="+", default=[100], help="how many at once; several: one by one")
+    parser.add_argument(
+        "--runs", type=int, nargs="+", default=[100], help="simultaneous runs; several numbers: one after the other"
+    )
     parser.add_argument("--kind", choices=sorted(CLUSTERS), action="append", help="by default both")
     parser.add_argument("--limit", type=float, default=600, help="seconds for one phase (default %(default)g)")
     parser.add_argument(
         "--default-rates", action="store_true",
-        help="have the controllers of Kubernetes send 20 requests a second at most, as they do by default",
+        help="limit the controllers of Kubernetes to 20 requests a second, which is their default",
     )  # fmt: skip
     options = parser.parse_args()
     with Rig(is_fast=not options.default_rates) as rig:

@@ -1,7 +1,7 @@
-"""What a driver's memory costs, and how deep tasks may depend on each other: ``python -m tests.bench.memory``.
+"""A driver's memory per task, and how deep tasks can depend on each other: ``python -m tests.bench.memory``.
 
-Each figure comes from a fresh process that is the driver and nothing else; a Dask cluster belongs to this one. Memory
-is the same from run to run within a few per cent, so that each figure is taken once.
+Each figure comes from a new process that is only the driver. A Dask cluster belongs to this process. Memory
+varies by a few per cent between runs, so that each figure is measured once.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ BOUND_FORGOTTEN_KB = 2.0
 BOUND_MAP_MB = 300
 CHAIN, RECURSION = 1_000, 33
 
-#: Tasks that are under way at a time while memory per finished task is measured.
+#: Tasks in flight while memory per finished task is measured.
 BATCH = 1_000
 
 
 def noop(number: int) -> int:
-    """Nothing."""
+    """Do nothing."""
     return number
 
 
 def plus_one(number: int) -> int:
-    """A link of a chain."""
+    """Compute one link of a chain."""
     return number + 1
 
 
@@ -45,25 +45,25 @@ noop_task, plus_one_task = task(noop), task(plus_one)
 
 @task
 def depth(levels: int) -> int:
-    """Submits itself, until no level is left, and counts the levels below."""
+    """Submit itself until no level is left, and return the number of levels below."""
     below: int = depth.submit(levels - 1).result() if levels else -1
     return below + 1
 
 
 def memory(field: str = "VmRSS") -> float:
-    """Kilobytes of this process: resident now, or (``VmHWM``) at most since the last `forget_peak`."""
+    """Return the kilobytes of this process: resident now, or with ``VmHWM`` the peak since the last `forget_peak`."""
     with open("/proc/self/status") as status:
         return float(next(line.split()[1] for line in status if line.startswith(field)))
 
 
 def forget_peak() -> None:
-    """Let the peak begin anew."""
+    """Reset the peak."""
     with open("/proc/self/clear_refs", "w") as file:
         file.write("5")
 
 
 def forgotten(runner: TaskRunner, count: int) -> float:
-    """Kilobytes by which the driver grows with each finished task whose future is gone."""
+    """Return the kilobytes by which the driver grows with each finished task whose future is released."""
 
     def some(number: int) -> None:
         for _ in range(number // BATCH):
@@ -82,7 +82,7 @@ def forgotten(runner: TaskRunner, count: int) -> float:
 
 
 def peak(work: Callable[[], Any]) -> float:
-    """Megabytes by which the driver grows at most while `work` runs."""
+    """Return the megabytes by which the driver grows at most while `work` runs."""
     gc.collect()
     forget_peak()
     base = memory()
@@ -91,7 +91,7 @@ def peak(work: Callable[[], Any]) -> float:
 
 
 def mapped(runner: TaskRunner, count: int) -> float:
-    """Megabytes at most for a map over `count` items whose futures and results are all held."""
+    """Return the peak in megabytes of a map over `count` items whose futures and results are all held."""
 
     def work() -> None:
         futures = noop_task.map(range(count))
@@ -106,7 +106,7 @@ def mapped(runner: TaskRunner, count: int) -> float:
 
 
 def chain(runner: TaskRunner, count: int) -> float:
-    """The end of a chain in which every task needs the one before."""
+    """Return the result of a chain in which every task needs the one before."""
 
     @flow(task_runner=runner)
     def body() -> int:
@@ -119,7 +119,7 @@ def chain(runner: TaskRunner, count: int) -> float:
 
 
 def recursion(runner: TaskRunner, count: int) -> float:
-    """How deep a task came that submits itself and waits."""
+    """Return the depth that a task reached that submits itself and waits."""
 
     @flow(task_runner=runner)
     def body() -> int:
@@ -129,14 +129,14 @@ def recursion(runner: TaskRunner, count: int) -> float:
 
 
 def raw_concurrent(address: str, count: int) -> float:
-    """A map with the standard library's threads."""
+    """Measure a map with the standard library's threads."""
     with ThreadPoolExecutor() as pool:
         pool.submit(noop, 0).result()
         return peak(lambda: [future.result() for future in [pool.submit(noop, item) for item in range(count)]])
 
 
 def raw_dask(address: str, count: int) -> float:
-    """A map with Dask's own client."""
+    """Measure a map with Dask's own client."""
     import distributed
 
     def work(client: Any) -> None:
@@ -149,7 +149,7 @@ def raw_dask(address: str, count: int) -> float:
 
 
 def raw_ray(address: str, count: int) -> float:
-    """A map with Ray alone."""
+    """Measure a map with only Ray."""
     import ray
 
     remote: Any = ray.remote(noop)
@@ -167,7 +167,7 @@ RAW = {"concurrent": raw_concurrent, "dask": raw_dask, "ray": raw_ray}
 
 
 def as_child(what: str, name: str, address: str, count: int) -> None:
-    """Take one figure in this process, and print it."""
+    """Measure one figure in this process, and print it."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(logging_at(logging.ERROR))
         if name == "dask":
@@ -179,7 +179,7 @@ def as_child(what: str, name: str, address: str, count: int) -> None:
 
 
 def in_child(what: str, name: str, address: str, count: int, seconds: float | None = None) -> float | str:
-    """One figure from a fresh process, or why there is none."""
+    """Return one figure from a new process, or why there is none."""
     sys.stderr.write(f"  {name}: {what} of {count}\n")
     command = [sys.executable, "-m", "tests.bench.memory", "--child", what, name, address, str(count)]
     try:
@@ -202,9 +202,9 @@ def measure(name: str, address: str, count: int, table: Table) -> None:
             table.row(title, found, unit, bound, digits)
 
     if name != "sequential":
-        row(f"{name}: a finished task nobody holds", "forgotten", "kB", BOUND_FORGOTTEN_KB, 2)
+        row(f"{name}: a finished task, released", "forgotten", "kB", BOUND_FORGOTTEN_KB, 2)
         row(f"{name}: map over {count} items, peak", "map", "MB", BOUND_MAP_MB, 0)
-        row(f"{name}:   the same with the library alone", "raw map", "MB", None, 0)
+        row(f"{name}:   a map with only the library", "raw map", "MB", None, 0)
     for title, what, levels in ((f"chain of {CHAIN}", "chain", CHAIN), ("recursive submit", "recursion", RECURSION)):
         found = in_child(what, name, address, levels, 120)
         table.text(f"{name}: {title}", found if isinstance(found, str) else f"{found:.0f} deep", found == levels)

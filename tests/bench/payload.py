@@ -1,4 +1,4 @@
-"""How many bytes go out for one call: counted where they leave the driver."""
+"""The bytes that are sent for one call, counted in the driver."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flowcluster.task_runners import DaskTaskRunner
 from tests.bench.backends import Backend, Function
 from tests.bench.common import logging_at
 
-#: So many calls, after as many that are not counted: what is sent once is not a call's.
+#: Number of counted calls. As many before are not counted, as some data is sent only once.
 CALLS = 500
 
 
@@ -22,8 +22,8 @@ class Sent(NamedTuple):
 
     Attributes:
         pickled: function and arguments, as the library pickles them.
-        to_scheduler: all that goes to the scheduler; None where that cannot be told.
-        to_worker: all that goes from there to workers.
+        to_scheduler: all that is sent to the scheduler, or None if that is unknown.
+        to_worker: all that the scheduler sends to workers.
     """
 
     pickled: float
@@ -32,7 +32,7 @@ class Sent(NamedTuple):
 
 
 def dask(backend: Backend, function: Function, task: Task[[int], None]) -> tuple[Sent, Sent]:
-    """With Dask's client, and in a flow."""
+    """Return the bytes with Dask's client, and in a flow."""
     import distributed
 
     assert isinstance(backend.runner, DaskTaskRunner)
@@ -61,7 +61,7 @@ def dask(backend: Backend, function: Function, task: Task[[int], None]) -> tuple
 
 @contextlib.contextmanager
 def pickled_by_dask() -> Iterator[list[int]]:
-    """Sizes of all graphs that this process's clients send in the block; that of a single call has one entry."""
+    """Collect the sizes of all graphs that this process's clients send in the block. A single call has one entry."""
     import distributed
     from distributed.protocol import dumps
 
@@ -83,7 +83,7 @@ def _wait_for(futures: list[Any]) -> None:
 
 
 def ray(backend: Backend, function: Function, task: Task[[int], None]) -> tuple[Sent, Sent]:
-    """With Ray alone, and in a flow; the function itself is sent once."""
+    """Return the bytes with only Ray, and in a flow. The function itself is sent once."""
 
     @flow(task_runner=backend.runner)
     def body() -> None:
@@ -100,7 +100,7 @@ def ray(backend: Backend, function: Function, task: Task[[int], None]) -> tuple[
 
 @contextlib.contextmanager
 def pickled_by_ray() -> Iterator[list[int]]:
-    """Sizes of the arguments of each remote call that this process makes in the block."""
+    """Collect the sizes of the arguments of each remote call that this process makes in the block."""
     from ray import cloudpickle
     from ray.remote_function import RemoteFunction
 

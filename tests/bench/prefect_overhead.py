@@ -1,7 +1,7 @@
-"""The same no-op tasks on Prefect, where it is installed: ``python -m tests.bench.prefect_overhead dask``.
+"""The same no-op tasks on Prefect, if it is installed: ``python -m tests.bench.prefect_overhead dask``.
 
-Prints one line of JSON for `task_overhead`, which runs this in a process of its own: Prefect changes how a process
-logs, and starts a server, here with an empty home directory. Its versions and ours need not share anything else.
+It prints one line of JSON for `task_overhead`, which runs it in a process of its own: Prefect changes how a process
+logs, and starts a server, here with an empty home directory. Its environment can differ from ours.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 from tests.bench import payload
 
-#: Quiet, and patient with its server where a machine is slow.
+#: Log only errors, and wait longer for its server, as a machine can be slow.
 SETTINGS = {
     "PREFECT_LOGGING_LEVEL": "WARNING",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -28,18 +28,18 @@ SETTINGS = {
 
 
 def noop(number: int) -> None:
-    """Nothing."""
+    """Do nothing."""
 
 
 @contextlib.contextmanager
 def concurrent() -> Iterator[tuple[Any, list[int]]]:
-    """Threads; nothing is pickled."""
+    """Use threads: nothing is pickled."""
     yield import_module("prefect.task_runners").ThreadPoolTaskRunner(), []
 
 
 @contextlib.contextmanager
 def dask() -> Iterator[tuple[Any, list[int]]]:
-    """Two processes with one thread each."""
+    """Use two processes with one thread each."""
     distributed = import_module("distributed")
     with (
         distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
@@ -50,7 +50,7 @@ def dask() -> Iterator[tuple[Any, list[int]]]:
 
 @contextlib.contextmanager
 def ray() -> Iterator[tuple[Any, list[int]]]:
-    """Two CPUs."""
+    """Use two CPUs."""
     kwargs = {"num_cpus": 2, "include_dashboard": False, "log_to_driver": False}
     with payload.pickled_by_ray() as sizes:
         yield import_module("prefect_ray").RayTaskRunner(init_kwargs=kwargs), sizes
@@ -60,7 +60,7 @@ RUNNERS = {"concurrent": concurrent, "dask": dask, "ray": ray}
 
 
 def measure(name: str, count: int) -> dict[str, tuple[float, str]]:
-    """Value and unit of each figure."""
+    """Return value and unit of each figure."""
     prefect = import_module("prefect")
     task = prefect.task(noop)
     with RUNNERS[name]() as (runner, sizes):

@@ -1,4 +1,4 @@
-"""What the project's modules add to a flow run on a Dask cluster that is there.
+"""The time that the project's modules add to a flow run on an existing Dask cluster.
 
 20 modules of 100 kB, all imported by the first task. ``first`` is the first run of a version, with the transfer and the
 import; ``again`` is another run of the same version; ``none`` is a run of a script without modules. Each is a process
@@ -58,14 +58,14 @@ def write(folder: pathlib.Path, version: str, modules: int) -> pathlib.Path:
 
 
 def seconds(script: pathlib.Path, address: str) -> float:
-    """Run the script once; how long its task took."""
+    """Run the script once, and return how long its task took."""
     environment = {**os.environ, "FLOWCLUSTER_LOGGING_LEVEL": "WARNING"}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     return float(subprocess.check_output([sys.executable, str(script), address], text=True, env=environment))
 
 
 def main() -> int:
-    """Print the figures; 1 if one is beyond its bound."""
+    """Print the figures, and return 1 if one exceeds its bound."""
     import distributed
 
     chosen = options(__doc__, tasks=1)

@@ -1,9 +1,9 @@
-"""What this operator costs beside KubeRay for a run on Ray: ``python -m tests.bench.ray_cost [--runs N]``.
+"""The cost of this operator, compared with KubeRay, for a run on Ray: ``python -m tests.bench.ray_cost [--runs N]``.
 
-CPU and memory of both operators' pods, as the kubelet measures them; and the requests to the API server that one run
-takes, counted by a proxy before an operator that runs here for that time. The driver's agent is not in it: it costs the
-run's pod, and one write in ten seconds (`tests.bench.steady_writes`). A Kubernetes is brought up and the chart
-installed.
+It prints CPU and memory of both operators' pods, as the kubelet measures them, and the requests to the API server of
+one run. A proxy counts them, before an operator that runs here for that time. The driver's agent is not included: it
+costs the run's pod CPU and memory, and one write in ten seconds (`tests.bench.steady_writes`). A Kubernetes is brought
+up and the chart installed.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ CODE = Path(__file__).with_name("flows") / "doubles.py"
 
 
 class Usage(NamedTuple):
-    """What a pod has used: CPU in seconds since its start, memory in MiB now."""
+    """Usage of a pod: CPU in seconds since its start, memory in MiB now."""
 
     cpu: float
     memory: float
 
 
 def usages(world: World) -> dict[str, Usage]:
-    """Of both operators, measured after this call began."""
+    """Return the usage of both operators, measured after the start of this call."""
     began = dt.datetime.now(dt.UTC)
-    return wait_until(lambda: _told(world, began), "the kubelets have measured again", 90, every=1)
+    return wait_until(lambda: _reported(world, began), "the kubelets have measured again", 90, every=1)
 
 
-def _told(world: World, since: dt.datetime) -> dict[str, Usage]:
+def _reported(world: World, since: dt.datetime) -> dict[str, Usage]:
     found = {}
     for node in world.core.list_node().items:
         text = world.core.connect_get_node_proxy_with_path(node.metadata.name, "stats/summary", _preload_content=False)
@@ -62,7 +62,7 @@ def _is_of(pod: str, deployment: str) -> bool:
 
 
 def go_through(world: World, source: Body, name: str) -> None:
-    """One run, until nothing is left of it."""
+    """Create a run, and wait until it is over and nothing of it is left."""
     flow = {"entrypoint": "doubles.py:doubles", "source": source}
     world.create(FlowRun(name, flow, None, {"cluster": {"kind": "Ray", "workers": {"minimum": 1}}}).body())
     status = world.wait_phase(name, "Succeeded", "Failed", seconds=180)
@@ -71,7 +71,7 @@ def go_through(world: World, source: Body, name: str) -> None:
 
 
 def requests(world: World, installed: Installed, source: Body) -> Counter[str]:
-    """Requests of one run by their verbs, with what an operator asks at its start taken off."""
+    """Return the requests of one run by verb, without those of the operator's start."""
     system = World(installed.kubeconfig, SYSTEM)
     scale(system, RELEASE, 0)
     try:
@@ -88,7 +88,7 @@ def requests(world: World, installed: Installed, source: Body) -> Counter[str]:
 
 
 def _until_quiet(operator: OperatorProcess) -> int:
-    """Number of requests once there is none for two seconds."""
+    """Wait until there is no request for two seconds, and return the number of requests."""
     seen: dict[str, Any] = {"count": -1, "since": time.monotonic()}
 
     def is_quiet() -> bool:
@@ -124,8 +124,8 @@ def main() -> None:
     for name, what in ((RELEASE, "this operator"), (KUBERAY, "KubeRay")):
         table.row(f"{what}: CPU for one run", (after[name].cpu - before[name].cpu) / runs, "s")
         table.row(f"{what}: memory", after[name].memory, "MiB", digits=0)
-    told = ", ".join(f"{verb} {count}" for verb, count in sorted(counts.items()))
-    table.row(f"this operator: requests for one run ({told})", counts.total(), "", digits=0)
+    verbs = ", ".join(f"{verb} {count}" for verb, count in sorted(counts.items()))
+    table.row(f"this operator: requests for one run ({verbs})", counts.total(), "", digits=0)
     table.finish()
 
 

@@ -1,4 +1,4 @@
-"""Clusters beside which Ray runs are measured: the very pods of a run made by hand, and KubeRay's own sample."""
+"""Clusters with which runs on Ray are compared: the same pods created by hand, and KubeRay's own sample."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from kubernetes import client
 from tests.support.waiting import wait_until
 from tests.support.world import Body, FlowRun, World
 
-#: What drivers print as soon as they are connected, followed by seconds if there is something to tell.
+#: What drivers print as soon as they are connected, followed by the seconds if they measure any.
 CONNECTED = "connected"
-#: Seconds for which drivers do nothing once they are connected, so that the cluster has settled, before they ask for
+#: Seconds for which drivers do nothing once they are connected, so that the cluster has settled, before they request
 #: the first worker.
 SETTLE_SECONDS = 15
 
 FLOWS = Path(__file__).with_name("flows") / "on_ray.py"
 #: Parameters of its flows.
 PARAMETERS = {"connects": {"message": CONNECTED}, "first": {"settle_seconds": SETTLE_SECONDS}}
-#: The same by a person who knows Ray: attempts until the head lets in.
+#: The same with only Ray: attempts until the head accepts the connection.
 STOCK_DRIVER = f"""
 import sys, time
 import ray
@@ -34,8 +34,8 @@ while True:
         time.sleep(0.5)
 if sys.argv[2] == "first":
     time.sleep({SETTLE_SECONDS})
-    asked = time.time()
-    print("{CONNECTED}", ray.get(ray.remote(lambda: time.time()).remote()) - asked, flush=True)
+    submitted = time.time()
+    print("{CONNECTED}", ray.get(ray.remote(lambda: time.time()).remote()) - submitted, flush=True)
 else:
     print("{CONNECTED}", flush=True)
 time.sleep(600)
@@ -46,25 +46,25 @@ _COMPONENTS = ("head", "worker", "driver")
 
 
 def run(name: str, entrypoint: str, source: Body, minimum: int, maximum: int) -> Body:
-    """The FlowRun of one of `FLOWS`."""
+    """Return the FlowRun of one of `FLOWS`."""
     flow = {"entrypoint": f"{FLOWS.name}:{entrypoint}", "source": source, "parameters": PARAMETERS[entrypoint]}
     workers = {"minimum": minimum, "maximum": maximum}
     return FlowRun(name, flow, None, {"cluster": {"kind": "Ray", "workers": workers}}).body()
 
 
 def until_usable(world: World, worker: Callable[[], list[Any]], driver: Callable[[], list[Any]]) -> float:
-    """The time at which a worker is Ready and the driver is connected."""
-    wait_until(lambda: any(map(is_ready, worker())) and said(world, driver()), "it can be used", 180, every=0.05)
+    """Wait until a worker is Ready and the driver is connected, and return the time."""
+    wait_until(lambda: any(map(is_ready, worker())) and printed(world, driver()), "it can be used", 180, every=0.05)
     return time.time()
 
 
 def is_ready(pod: Any) -> bool:
-    """Whether a pod is Ready."""
+    """Return whether a pod is Ready."""
     return any(item.type == "Ready" and item.status == "True" for item in pod.status.conditions or [])
 
 
-def said(world: World, drivers: list[Any]) -> str:
-    """What the driver printed when it was connected; empty before. Fails with its log if it ended."""
+def printed(world: World, drivers: list[Any]) -> str:
+    """Return what the driver printed when it was connected, or an empty text. Fail with its log if it ended."""
     for pod in drivers:
         if pod.status.phase != "Pending":
             log = str(world.core.read_namespaced_pod_log(pod.metadata.name, world.namespace))
@@ -74,7 +74,7 @@ def said(world: World, drivers: list[Any]) -> str:
 
 
 class ByHand:
-    """The pods, the Service and the Secret of a run that is going on, to be made again without any operator."""
+    """The pods, the Service and the Secret of a live run, to be created again without any operator."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -90,7 +90,7 @@ class ByHand:
         (pod,) = self._world.pods(component)
         spec = pod.spec
         spec.node_name = spec.service_account_name = spec.service_account = None
-        spec.init_containers = None  # KubeRay's own: what waits for the head tries again by itself
+        spec.init_containers = None  # of KubeRay: the containers retry by themselves until the head runs
         spec.automount_service_account_token = False
         tokens = {volume.name for volume in spec.volumes if volume.projected}
         spec.volumes = [volume for volume in spec.volumes if volume.name not in tokens]
@@ -101,7 +101,7 @@ class ByHand:
         )
 
     def seconds(self) -> float:
-        """Seconds from creating all of it until it can be used; it is gone then."""
+        """Return the seconds from the creation until it can be used, and delete it."""
         world, namespace = self._world, self._world.namespace
         began = time.time()
         world.core.create_namespaced_secret(namespace, self._secret)
@@ -129,14 +129,14 @@ class ByHand:
 
 
 class Stock:
-    """KubeRay's sample RayCluster with our image, and a driver that comes through ``ray://`` from a pod."""
+    """KubeRay's sample RayCluster with our image, and a driver in a pod that connects through ``ray://``."""
 
     def __init__(self, world: World, image: str) -> None:
         self._world, self._image = world, image
         self._custom = client.CustomObjectsApi(world.api)
 
     def ready(self) -> float:
-        """Seconds until a driver is connected and one worker is Ready."""
+        """Return the seconds until a driver is connected and one worker is Ready."""
         began = time.time()
         self._create("connects", {}, 1)
         took = until_usable(self._world, self._workers, self._driver) - began
@@ -144,9 +144,9 @@ class Stock:
         return took
 
     def first_task(self) -> float:
-        """Seconds that the first task waits where the autoscaler keeps no worker."""
+        """Return the seconds that the first task waits when the autoscaler keeps no worker."""
         self._create("first", {"enableInTreeAutoscaling": True}, 0)
-        line = wait_until(lambda: said(self._world, self._driver()), "the first task has run", 180)
+        line = wait_until(lambda: printed(self._world, self._driver()), "the first task has run", 180)
         self._end()
         return float(line.split()[1])
 
@@ -207,7 +207,7 @@ class Stock:
 
 
 def end_pods(world: World) -> None:
-    """End all pods at once, and wait until nothing is left."""
+    """Delete all pods without a grace period, and wait until nothing is left."""
 
     def none_left() -> bool:
         for pod in world.pods():

@@ -1,8 +1,8 @@
-"""Ray clusters asked for one after another: ``python -m tests.bench.ray_starts [--starts N] [--busy]``.
+"""Starts of Ray clusters, one after the other: ``python -m tests.bench.ray_starts [--starts N] [--busy]``.
 
 Each start is a program of its own, outside of Kubernetes: a flow that gets a cluster, connects to it as a Ray client
-and ends. A head that has just started may let a client hang for forty seconds; here everybody who waited long is seen.
-With ``--busy`` the CPUs have other work meanwhile. A Kubernetes is brought up and the chart installed.
+and ends. A head that has just started can let a client hang for forty seconds. The table shows each client that waited
+long. With ``--busy`` the CPUs have other work meanwhile. A Kubernetes is brought up and the chart installed.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ def connected():
 end = connected()
 print(json.dumps({"cluster": ready[0] - began, "connect": end - ready[0], "both": end - began}))
 """
-#: Seconds after which a start counts as one that hangs, and for which a client may take to connect.
+#: Seconds after which a start counts as hanging, and seconds that a client can take to connect.
 HANGS, SLOW = 180, 20.0
 
 
 def start(namespace: str) -> dict[str, float] | str:
-    """Seconds of one start; or what went wrong."""
+    """Return the seconds of one start, or the error."""
     try:
         done = subprocess.run(
             [sys.executable, "-c", PROGRAM, namespace], capture_output=True, text=True, timeout=HANGS, check=False
@@ -65,7 +65,7 @@ def start(namespace: str) -> dict[str, float] | str:
 
 @contextlib.contextmanager
 def busy(count: int) -> Iterator[None]:
-    """In the block, so many processes do nothing but compute."""
+    """Run that many processes that only compute, in the block."""
     processes = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
     try:
         yield

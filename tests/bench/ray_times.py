@@ -1,7 +1,7 @@
-"""How long runs on Ray take to start, to grow and to go: ``python -m tests.bench.ray_times [--rounds N]``.
+"""How long runs on Ray take to start, to scale up and to end: ``python -m tests.bench.ray_times [--rounds N]``.
 
-Beside the same pods made by hand, and beside KubeRay's sample RayCluster with a driver of its own, in turns on the same
-node. A Kubernetes is brought up and the chart installed; the namespace is the bench's own.
+They are compared with the same pods created by hand, and with KubeRay's sample RayCluster and a driver of its own, in
+turns on the same node. A Kubernetes is brought up and the chart installed. The bench has a namespace of its own.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Rows = dict[str, list[float]]
 
 
 def one_round(world: World, source: Body, stock: Stock) -> Iterator[tuple[str, float]]:
-    """One of each: what it is, and seconds."""
+    """Measure each figure once, and yield its name and its seconds."""
     began = time.time()
     world.create(run("connects", "connects", source, 1, 1))
     yield "ours", until_usable(world, lambda: world.pods("worker"), lambda: world.pods("driver")) - began
@@ -76,8 +76,8 @@ def report(rows: Rows) -> None:
     table.row("ours / by hand", median["ours"] / median["by hand"], "x", 1.15)
     table.row("ours / sample", median["ours"] / median["stock"], "x", 0.7)
     table.row("task submitted at no worker → it runs", median["first task"], "s")
-    table.row("the same with KubeRay's autoscaler as it comes", median["stock's first task"], "s")
-    table.row("ours / as it comes", median["first task"] / median["stock's first task"], "x", 1.0)
+    table.row("the same with KubeRay's autoscaler by default", median["stock's first task"], "s")
+    table.row("ours / by default", median["first task"] / median["stock's first task"], "x", 1.0)
     table.row("run finished → nothing left", median["gone"], "s", 10)
     table.finish()
 

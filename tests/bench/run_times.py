@@ -1,7 +1,7 @@
-"""How long a run takes to start and to go, beside bare pods in the same cluster: ``python -m tests.bench.run_times``.
+"""How long a run takes to start and to end, compared with bare pods: ``python -m tests.bench.run_times``.
 
-Each round makes one FlowRun with two workers, and one set of bare pods of the same image and commands; medians over
-the rounds, and their ratio, are printed. Needs an installed cluster (``make install``); makes its own namespace.
+Each round creates one FlowRun with two workers, and one set of bare pods of the same image and commands. The medians
+over the rounds and their ratio are printed. It needs an installed cluster (``make install``), and creates a namespace.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def measure(world: World, installed: Installed, rounds: int) -> dict[str, list[float]]:
-    """Seconds of each figure, a list a figure; FlowRun and bare pods take turns."""
+    """Return a list of seconds for each figure. FlowRun and bare pods alternate."""
     source = world.code(FLOWS)
     found: dict[str, list[float]] = {"children": [], "first task": [], "bare pods": [], "gone": []}
     for number in range(rounds):
@@ -55,7 +55,7 @@ def measure(world: World, installed: Installed, rounds: int) -> dict[str, list[f
 
 
 def one_run(world: World, source: dict[str, Any], name: str) -> dict[str, float]:
-    """One FlowRun: created → children, → first task running; finished → nothing left."""
+    """Measure one FlowRun: created → children, → first task running; finished → nothing left."""
     body = FlowRun(name=name, flow={"entrypoint": "starts.py:first", "source": source}, workers=WORKERS).body()
     seen = Appearance(world)
     started = time.time()
@@ -69,7 +69,7 @@ def one_run(world: World, source: dict[str, Any], name: str) -> dict[str, float]
 
 
 def finished(status: dict[str, Any]) -> dict[str, Any]:
-    """The status of a run that has ended well; nothing while it goes on. Ends the bench if it ended otherwise."""
+    """Return the status of a run that has succeeded, or an empty one before its end. End the bench if it failed."""
     done = any(item["type"] == "Finished" and item["status"] == "True" for item in status.get("conditions", []))
     if done and "result" not in status.get("flow", {}):
         raise SystemExit(f"the bench's run failed: {status.get('message')}")
@@ -77,7 +77,7 @@ def finished(status: dict[str, Any]) -> dict[str, Any]:
 
 
 class Appearance:
-    """When the first DaskCluster and the first Job of a namespace appeared, told by watches that run already."""
+    """The times at which the first DaskCluster and the first Job of a namespace appear, by watches that already run."""
 
     def __init__(self, world: World) -> None:
         custom = client.CustomObjectsApi(world.core.api_client)
@@ -96,14 +96,14 @@ class Appearance:
             return
 
     def wait(self) -> float:
-        """The time at which both were there."""
+        """Wait for both, and return the time."""
         for thread in self._threads:
             thread.join()
         return max(self._times)
 
 
 def bare_pods(world: World, installed: Installed) -> float:
-    """Seconds from creating the same scheduler and workers as plain pods until all are Ready."""
+    """Return the seconds from the creation of the same scheduler and workers as plain pods until all are Ready."""
     built = by_hand.plain_cluster(world.namespace, installed.images["runtime"], WORKERS)["spec"]
     scheduler, worker = built["scheduler"], built["worker"]
     labels = {"app": "bare-scheduler"}
@@ -134,7 +134,7 @@ def _ready(pod: Any) -> bool:
 
 
 def imports(world: World) -> dict[str, float]:
-    """Seconds that a driver needs before its flow begins: process start to flow, and importing distributed."""
+    """Return the seconds of a driver before its flow: from process start to flow, and the import of distributed."""
     flow = {"entrypoint": "starts.py:imports", "source": world.code(FLOWS)}
     world.create(FlowRun(name="imports", flow=flow, workers=None).body())
     status = world.wait_phase("imports", "Succeeded", "Failed")

@@ -1,8 +1,8 @@
-"""How soon clusters grow with the work and shrink after it: ``python -m tests.bench.scaling_times [--repeats N]``.
+"""How soon clusters scale up with the work and down after it: ``python -m tests.bench.scaling_times [--repeats N]``.
 
-Beside dask-kubernetes' own KubeCluster with its DaskAutoscaler, on the same work, image and pods, in turns; and beside
-a bare worker's pod. Tasks that ran more than once are counted. A Kubernetes is brought up and the chart installed; the
-namespace is the bench's own.
+They are compared with dask-kubernetes' own KubeCluster and its DaskAutoscaler, on the same work, image and pods, in
+turns, and with a bare worker's pod. Tasks that ran more than once are counted. A Kubernetes is brought up and the chart
+installed. The bench has a namespace of its own.
 """
 
 from __future__ import annotations
@@ -43,24 +43,24 @@ class Rig:
         os.environ["KUBECONFIG"] = str(installed.kubeconfig)
 
     def renew_upstream(self) -> None:
-        """Start dask-kubernetes anew: its autoscaler, asking a scheduler that is gone, holds it up for minutes."""
+        """Restart dask-kubernetes: its autoscaler, which queries a scheduler that is gone, blocks it for minutes."""
         system = World(self.installed.kubeconfig, SYSTEM)
         for replicas in (0, 1):
             scale(system, UPSTREAM, replicas)
         system.close()
 
     def workers(self, *, with_leaving: bool = False) -> int:
-        """Pods of Dask workers, those that are being deleted only if they are asked for."""
+        """Return the number of Dask workers' pods, with those that are being deleted if `with_leaving`."""
         selector = "dask.org/component=worker"
         pods = self.world.core.list_namespaced_pod(self.world.namespace, label_selector=selector).items
         return sum(with_leaving or pod.metadata.deletion_timestamp is None for pod in pods)
 
     def ours(self) -> AbstractContextManager[Any]:
-        """A cluster that adapts by itself."""
+        """Return a cluster of ours that adapts."""
         return DaskKubernetesCluster(namespace=self.world.namespace)
 
     def stock(self) -> AbstractContextManager[Any]:
-        """dask-kubernetes' own, of the same pods."""
+        """Return dask-kubernetes' own cluster, of the same pods."""
         from dask_kubernetes.operator import KubeCluster
 
         spec = by_hand.plain_cluster(self.world.namespace, self.installed.images["runtime"])
@@ -68,11 +68,11 @@ class Rig:
         scheduler = spec["spec"]["scheduler"]
         scheduler["service"]["selector"]["dask.org/cluster-name"] = spec["metadata"]["name"]
         for part in ("scheduler", "worker"):
-            del spec["spec"][part]["metadata"]  # our operator would take it for a run's that is gone
+            del spec["spec"][part]["metadata"]  # with it, our operator would treat it as part of a deleted run
         return KubeCluster(custom_cluster_spec=spec, namespace=self.world.namespace, quiet=True)  # type: ignore[no-any-return]
 
     def bare(self, scheduler: str, client: Client) -> float:
-        """Seconds from creating a worker's pod until it is connected to the scheduler of a run of ours."""
+        """Return the seconds from the creation of a worker's pod until it is connected to the scheduler of our run."""
         (pod,) = self.world.pods("scheduler")
         keys = next(volume.secret.secret_name for volume in pod.spec.volumes if volume.secret)
         built = by_hand.cluster(self.world.namespace, self.installed.images["runtime"], keys=keys)
@@ -96,7 +96,7 @@ def _is_connected(client: Client, name: str) -> bool:
 
 
 def single(rig: Rig, client: Client) -> float:
-    """Seconds until a single task runs that finds no worker; then there is none again."""
+    """Return the seconds until a single task runs when there is no worker, and wait until there is none again."""
     began = time.time()
     future = client.submit(_task, 0, pure=False)
     started, _ = future.result()
@@ -138,7 +138,7 @@ _task.__module__ = "__main__"
 
 
 def measure(rig: Rig, repeats: int) -> tuple[Rows, Rows, list[float]]:
-    """Figures of ours and of the stock cluster, in turns, and of bare workers."""
+    """Return the figures of our cluster and of the stock cluster, in turns, and of bare workers."""
     ours: Rows = {}
     stock: Rows = {}
     bare: list[float] = []
@@ -166,13 +166,13 @@ def _one(rig: Rig, make: Callable[[], AbstractContextManager[Any]], rows: Rows, 
 
 
 def report(ours: Rows, stock: Rows, bare: list[float]) -> None:
-    """Print the table; ends with code 1 if a bound was missed."""
+    """Print the table, and end with code 1 if a bound is exceeded."""
     mine = {name: statistics.median(values) for name, values in ours.items()}
     theirs = {name: statistics.median(values) for name, values in stock.items()}
     pod = statistics.median(bare)
     table = Table(f"{TASKS} tasks of {TASK_SECONDS:g} s, 0 to {MAXIMUM} workers and back")
     table.row("bare worker's pod created → connected", pod, "s")
-    # The work is looked at every second; from then on one is allowed.
+    # The agent queries the demand every second. After that, one second is allowed.
     table.row("work → first worker's pod, the slowest", max(ours["first pod"]), "s", 2)
     table.row("a task → it runs, ours / bare worker", mine["first task"] / pod, "x", 1.5)
     table.row("a task → it runs, ours", mine["first task"], "s")

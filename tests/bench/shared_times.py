@@ -1,7 +1,7 @@
-"""How soon work begins on a warm shared cluster, and how soon that grows: ``python -m tests.bench.shared_times``.
+"""How soon work starts on a warm shared cluster, and how soon that scales up: ``python -m tests.bench.shared_times``.
 
-Beside runs with Dask clusters of their own, on the same work, image and pods, in turns. A Kubernetes is brought up and
-the chart installed; the namespace is the bench's own.
+They are compared with runs that have Dask clusters of their own, on the same work, image and pods, in turns. A
+Kubernetes is brought up and the chart installed. The bench has a namespace of its own.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from tools.install import install
 
 #: Seconds until the first task of a FlowRun, without its driver's own start, and of a Python program.
 FLOW_RUN_BOUND, PYTHON_BOUND = 3.0, 1.5
-#: Seconds until the agent of a run looks at its scheduler, and between two looks of it or of a keeper.
+#: Seconds until the agent of a run first queries its scheduler, and between two queries of an agent or keeper.
 STARTED_SECONDS, LOOK_SECONDS = 3.0, 1.0
-#: Times of a shared cluster in parts of those of a run's own.
+#: Bound: times of a shared cluster, relative to those of a run's own cluster.
 AS_FAST = 1.25
 
 Rows = dict[str, list[float]]
@@ -113,7 +113,7 @@ def waves(rig: Rig, rounds: int) -> tuple[Rows, Rows]:
                 collect(shared, wave(rig, client))
             with DaskKubernetesCluster(namespace=rig.world.namespace) as cluster, Client(cluster) as client:
                 cluster.adapt(minimum=0, maximum=MAXIMUM)
-                # Its first look is over, and the work begins at any moment between two looks, as with the keeper.
+                # The agent's first query is over. The work starts at any moment between two, as with the keeper.
                 time.sleep(STARTED_SECONDS + random.uniform(0, LOOK_SECONDS))
                 collect(own, wave(rig, client))
     return shared, own

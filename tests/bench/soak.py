@@ -1,7 +1,7 @@
-"""What clusters from Python withstand, in large numbers: ``python -m tests.bench.soak [--quick] [--only NAMES]``.
+"""Failures of clusters from Python, in large numbers: ``python -m tests.bench.soak [--quick] [--only NAMES]``.
 
-Each trial breaks something on purpose and counts; what the API server lists and what tasks give is what is judged. The
-full size takes about an hour. A Kubernetes is brought up and the chart installed; the namespace is the soak's own.
+Each trial breaks something on purpose and counts the results: what the API server lists and what tasks return. The
+full size takes about an hour. A Kubernetes is brought up and the chart installed. The soak has a namespace of its own.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ TRIALS: dict[str, tuple[Callable[[Rig, int], Counter[str]], int, int]] = {
 
 
 def main() -> int:
-    """Run the trials and print their counts; 1 if something was lost or left."""
+    """Run the trials and print their counts. Return 1 if something was lost or left."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a few minutes: shows that the script works")
     parser.add_argument("--only", default=",".join(TRIALS), help=f"some of {','.join(TRIALS)}")
@@ -60,8 +60,8 @@ def main() -> int:
             except AssertionError as error:
                 counts = Counter({f"FAILED: {error}": 1})
             failed += any(key.startswith(("LOST", "FAILED")) for key in counts)
-            told = ", ".join(f"{key} {count}" for key, count in counts.items())
-            print(f"{name:20} {time.monotonic() - began:5.0f} s  {told}", flush=True)
+            shown = ", ".join(f"{key} {count}" for key, count in counts.items())
+            print(f"{name:20} {time.monotonic() - began:5.0f} s  {shown}", flush=True)
     finally:
         world.delete_namespace()
         world.close()

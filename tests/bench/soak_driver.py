@@ -64,7 +64,7 @@ class Driver:
         assert self._process.stdout.readline() == "1\n", "the driver got no cluster"
 
     def answers(self) -> bool:
-        """Whether its cluster still works."""
+        """Return whether its cluster still works."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write("\n")
@@ -72,11 +72,11 @@ class Driver:
         return self._process.stdout.readline() == "2\n"
 
     def send(self, number: int) -> None:
-        """Send it a signal."""
+        """Send the driver a signal."""
         self._process.send_signal(number)
 
     def kill(self, with_agent: bool) -> None:
-        """Kill it, and its agent at the same moment if that is wanted."""
+        """Kill the driver, and its agent at the same moment if `with_agent`."""
         children = psutil.Process(self._process.pid).children()
         os.killpg(self._process.pid, signal.SIGKILL)
         if with_agent:

@@ -1,4 +1,4 @@
-"""The soak's trials on Ray clusters, in the manner of those on Dask clusters. A count called LOST is a failure."""
+"""The soak's trials on Ray clusters, like those on Dask clusters. A count called LOST is a failure."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from tests.support.world import scale
 from tools.install import RELEASE
 from tools.kuberay import NAME as KUBERAY
 
-#: Two at a time: a head takes the CPUs as long as three schedulers do.
+#: Two at a time: a head uses the CPUs as long as three schedulers.
 killed = functools.partial(soak_trials.killed, program=ON_RAY, at_once=2)
 stopped = functools.partial(soak_trials.stopped, program=ON_RAY, at_once=2)
 
-#: Flows as a program of its own: how many tasks, and of how many seconds; prints how many results were right.
+#: A program with a flow of some tasks of some seconds each. It prints how many results were right.
 PROGRAM = """
 import json, sys, time
 from flowcluster import flow, task
@@ -60,17 +60,17 @@ def program(rig: Rig, *arguments: Any) -> subprocess.Popen[str]:
 
 
 def right(process: subprocess.Popen[str], seconds: float) -> int:
-    """How many results were right, when it has ended. Fails if it does not end in time."""
+    """Wait for the end of the program, and return how many results were right. Fail if it does not end in time."""
     try:
-        said, _ = process.communicate(timeout=seconds)
+        printed, _ = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
         process.kill()
         raise AssertionError("it hangs") from None
-    return int(said.splitlines()[-1]) if process.returncode == 0 else 0
+    return int(printed.splitlines()[-1]) if process.returncode == 0 else 0
 
 
 def workers_killed(rig: Rig, seconds: int) -> Counter[str]:
-    """Worker pods that are killed at random under tasks that may be tried again: right results, no hang."""
+    """Kill worker pods at random under tasks with retries: all results are right, and nothing hangs."""
     counts: Counter[str] = Counter()
     tasks = 2 * seconds
     process = program(rig, tasks, 1.0, 2, False)
@@ -89,7 +89,7 @@ def workers_killed(rig: Rig, seconds: int) -> Counter[str]:
 
 
 def operators_away(rig: Rig, times: int) -> Counter[str]:
-    """Our operator, or KubeRay, is away while a cluster grows and goes: later it did all of it."""
+    """Remove our operator, or KubeRay, while a cluster scales and ends: all of it is done later."""
     counts: Counter[str] = Counter()
     for _ in range(times):
         for deployment in (RELEASE, KUBERAY):

@@ -1,4 +1,4 @@
-"""Where the soak's trials happen."""
+"""The rig of the soak's trials."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tools.install import Installed
 
 @dataclasses.dataclass
 class Rig:
-    """Where trials happen, and their random numbers, which `--seed` repeats."""
+    """A namespace for trials, and their random numbers, which `--seed` repeats."""
 
     installed: Installed
     world: World
@@ -24,25 +24,25 @@ class Rig:
     chance: random.Random
 
     def driver(self, program: str = ON_DASK) -> Driver:
-        """A process with a cluster of its own."""
+        """Return a process with a cluster of its own."""
         return Driver(str(self.installed.kubeconfig), self.world.namespace, program)
 
     def cluster(self, **more: Any) -> DaskKubernetesCluster:
-        """A cluster of this process."""
+        """Return a cluster of this process."""
         kubeconfig = str(self.installed.kubeconfig)
         return DaskKubernetesCluster(kubeconfig=kubeconfig, namespace=self.world.namespace, **more)
 
     def workers(self) -> list[Any]:
-        """Pods of workers that are to stay."""
+        """Return the pods of workers that are not being deleted."""
         return [pod for pod in self.world.pods("worker") if pod.metadata.deletion_timestamp is None]
 
     def nothing_left(self, seconds: float) -> None:
-        """Fails unless everything is gone in time."""
+        """Fail unless everything is gone in time."""
         self.world.wait_empty(seconds)
 
     @contextmanager
     def away(self, deployment: str) -> Iterator[None]:
-        """An operator is killed, and there is none for the time of the block."""
+        """Kill an operator, and keep it away in the block."""
         self.kill(deployment)
         try:
             yield

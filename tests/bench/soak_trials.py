@@ -1,4 +1,4 @@
-"""The soak's trials: each breaks something as often as it is told, and counts. A count called LOST is a failure."""
+"""The soak's trials: each breaks something that many times, and counts. A count called LOST is a failure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tools.install import RELEASE, UPSTREAM
 
 
 def killed(rig: Rig, times: int, program: str = ON_DASK, at_once: int = 4) -> Counter[str]:
-    """Drivers that are killed at random moments, half of them with their agents: nothing is left in time."""
+    """Kill drivers at random moments, half of them with their agents: nothing is left in time."""
     counts: Counter[str] = Counter()
     for _ in batches(times, at_once):
         drivers = [rig.driver(program) for _ in range(at_once)]
@@ -36,7 +36,7 @@ def killed(rig: Rig, times: int, program: str = ON_DASK, at_once: int = 4) -> Co
 
 
 def stopped(rig: Rig, times: int, program: str = ON_DASK, at_once: int = 4) -> Counter[str]:
-    """Drivers that are stopped for 0.8 of their lease: each keeps its cluster."""
+    """Stop drivers for 0.8 of their lease: each keeps its cluster."""
     counts: Counter[str] = Counter()
     for _ in batches(times, at_once):
         drivers = [rig.driver(program) for _ in range(at_once)]
@@ -53,7 +53,7 @@ def stopped(rig: Rig, times: int, program: str = ON_DASK, at_once: int = 4) -> C
 
 
 def square_wave(rig: Rig, times: int) -> Counter[str]:
-    """Up and down again and again: every result is right, no task ran twice, no direction changes in between."""
+    """Scale up and down repeatedly: every result is right, no task runs twice, and no direction changes in between."""
     counts: Counter[str] = Counter()
     with rig.cluster() as cluster, Client(cluster) as client:
         cluster.adapt(minimum=0, maximum=3, idle=1, down_delay=1)
@@ -74,7 +74,7 @@ def square_wave(rig: Rig, times: int) -> Counter[str]:
 
 
 def workers_killed(rig: Rig, seconds: int) -> Counter[str]:
-    """Worker pods that are killed at random under 2,000 tasks whose results stay on workers: right results, no hang."""
+    """Kill worker pods at random under 2,000 tasks whose results stay on workers: results are right, nothing hangs."""
     counts: Counter[str] = Counter()
     tasks = 2000 * seconds // 300
     with rig.cluster(n_workers=3) as cluster, Client(cluster) as client:
@@ -96,7 +96,7 @@ def workers_killed(rig: Rig, seconds: int) -> Counter[str]:
 
 
 def operators_away(rig: Rig, times: int) -> Counter[str]:
-    """Our operator, or dask-kubernetes, is away while a cluster grows, shrinks and goes: later it did all of it."""
+    """Remove our operator, or dask-kubernetes, while a cluster scales and ends: all of it is done later."""
     counts: Counter[str] = Counter()
     for _ in range(times):
         for deployment in (RELEASE, UPSTREAM):
@@ -121,14 +121,15 @@ def operators_away(rig: Rig, times: int) -> Counter[str]:
 
 
 def too_many(rig: Rig, times: int) -> Counter[str]:
-    """More workers are asked for than the node can hold: what fits works, and the status says what lacks."""
+    """Request more workers than the node can hold: those that fit work, and the status names the missing resource."""
     counts: Counter[str] = Counter()
     for _ in range(times):
         with rig.cluster(resources={"requests": {"cpu": "600m"}}) as cluster, Client(cluster) as client:
             cluster.adapt(minimum=0, maximum=8, idle=1)
             futures = client.map(_nap, range(24), pure=False)
-            said = wait_until(lambda: "Unschedulable" in str(rig.world.status(cluster.name)), "it is told", 60)
-            counts["told"] += said
+            counts["cause in the status"] += wait_until(
+                lambda: "Unschedulable" in str(rig.world.status(cluster.name)), "the status has the cause", 60
+            )
             counts["right results"] += client.gather(futures) == list(range(24))
         rig.nothing_left(30)
     if counts["right results"] != times:
@@ -137,7 +138,7 @@ def too_many(rig: Rig, times: int) -> Counter[str]:
 
 
 def api_server_restarted(rig: Rig, times: int) -> Counter[str]:
-    """The API server is killed and started again under a cluster: what it computes and holds stays."""
+    """Restart the API server under a cluster: its computations and held results stay."""
     counts: Counter[str] = Counter()
     with rig.cluster(n_workers=2, lease_duration_seconds=SECONDS) as cluster, Client(cluster) as client:
         held = client.submit(lambda: "held", key="held")
@@ -169,12 +170,12 @@ _nap.__module__ = _slow_square.__module__ = "__main__"
 
 
 def all_done(futures: list[Any]) -> bool:
-    """Whether each of these has ended."""
+    """Return whether all of these have ended."""
     return all(future.done() for future in futures)
 
 
 def watch_workers(rig: Rig, is_over: Callable[[], bool], seconds: float) -> list[int]:
-    """Numbers of workers, as they followed one another until `is_over`."""
+    """Return the sequence of numbers of workers until `is_over`."""
     seen = [len(rig.workers())]
 
     def look() -> bool:
@@ -187,11 +188,11 @@ def watch_workers(rig: Rig, is_over: Callable[[], bool], seconds: float) -> list
 
 
 def direction_changes(seen: list[int]) -> int:
-    """How often growing turned into shrinking or the other way round."""
+    """Return how often a scale up was followed by a scale down or the other way round."""
     steps = [after > before for before, after in itertools.pairwise(seen) if after != before]
     return sum(one != other for one, other in itertools.pairwise(steps))
 
 
 def batches(times: int, size: int) -> range:
-    """As many batches of that size as it takes."""
+    """Return the starts of the batches of that size."""
     return range(-(-times // size))

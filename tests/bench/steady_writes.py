@@ -1,8 +1,8 @@
-"""What a run that just goes on writes to the API server: ``python -m tests.bench.steady_writes [--seconds N]``.
+"""The writes to the API server for a run without events: ``python -m tests.bench.steady_writes [--seconds N]``.
 
-Two runs, one whose driver is this process and one whose driver is a pod, each with a worker that has nothing to do. All
-changes of objects in their namespace are counted, as the API server tells them to whoever watches. A Kubernetes is
-brought up and the chart installed; the namespace is the bench's own.
+There are two runs, one whose driver is this process and one whose driver is a pod, each with an idle worker. All
+changes of objects in their namespace are counted by watches. A Kubernetes is brought up and the chart installed. The
+bench has a namespace of its own.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ONE = {"kind": "Dask", "workers": {"minimum": 1, "maximum": 2}}
 
 
 def changes(world: World, seconds: int) -> Counter[str]:
-    """Changes of objects of each kind in the namespace, in so many seconds."""
+    """Return the changes of objects of each kind in the namespace, in that many seconds."""
     counts: Counter[str] = Counter()
     custom = client.CustomObjectsApi(world.api)
     kinds: dict[str, tuple[Any, tuple[str, ...]]] = {
@@ -58,7 +58,7 @@ def changes(world: World, seconds: int) -> Counter[str]:
 
 
 def here(world: World, kubeconfig: Path, seconds: int) -> Counter[str]:
-    """Of a run whose driver is this process."""
+    """Return the changes of a run whose driver is this process."""
     place: Any = {"kubeconfig": str(kubeconfig), "namespace": world.namespace}
     with DaskKubernetesCluster(**place) as cluster:
         cluster.adapt(minimum=1, maximum=2)
@@ -66,15 +66,15 @@ def here(world: World, kubeconfig: Path, seconds: int) -> Counter[str]:
 
 
 def in_a_pod(world: World, _: Path, seconds: int) -> Counter[str]:
-    """Of a run whose driver the operator started."""
+    """Return the changes of a run whose driver the operator started."""
     world.create(FlowRun("waits", world.flow("endless.py:waits"), None, {"cluster": ONE}).body())
     return steady(world, seconds)
 
 
 def steady(world: World, seconds: int) -> Counter[str]:
-    """The changes, from when the run is running and what its start brought is over."""
+    """Return the changes once the run is Running and its start is over."""
     wait_until(lambda: world.status(world.runs()[0]["metadata"]["name"]).get("phase") == "Running", "it runs", 90)
-    wait_until(lambda: world.holder(world.runs()[0]["metadata"]["name"]), "its driver is heard", 60)
+    wait_until(lambda: world.holder(world.runs()[0]["metadata"]["name"]), "its driver renews the Lease", 60)
     changes(world, 15)
     return changes(world, seconds)
 
@@ -86,7 +86,7 @@ def main() -> None:
     seconds = parser.parse_args().seconds
     expect_other_patch_release()
     kubeconfig = install().kubeconfig
-    table = Table(f"Changes of objects in {seconds} s of a run that goes on")
+    table = Table(f"Changes of objects in {seconds} s of a run without events")
     for what, measure in (("driver here", here), ("driver in a pod", in_a_pod)):
         world = World(kubeconfig, f"bench-{secrets.token_hex(3)}")
         world.create_namespace()
@@ -95,8 +95,8 @@ def main() -> None:
         finally:
             world.delete_namespace()
             world.close()
-        told = ", ".join(f"{kind} {count}" for kind, count in sorted(counts.items())) or "none"
-        table.row(f"{what}, in 10 s ({told} in all)", 10 * counts.total() / seconds, "", 1)
+        kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(counts.items())) or "none"
+        table.row(f"{what}, in 10 s ({kinds} in all)", 10 * counts.total() / seconds, "", 1)
     table.finish()
 
 

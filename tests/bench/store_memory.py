@@ -1,8 +1,8 @@
 """Measure the operator's memory with many runs: ``python -m tests.bench.store_memory [--sample FILE]``.
 
 The objects of one live run and the record of a finished one come from the rig. A process with the operator's modules
-takes in copies of them, with names and UIDs of their own, in pages as from listings. Printed are its resident memory
-and the bytes of a run and of a record.
+stores copies of them, with names and UIDs of their own, in pages as from listings. It prints its resident memory
+and the bytes per run and per record.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _wait_for(view: Any, name: str, phase: str) -> None:
 
 
 def fill(path: str, runs: str, records: str) -> None:
-    """Take in copies of the sample, and print the memory."""
+    """Store copies of the sample, and print the memory."""
     from kopf._core.reactor.inventory import ResourceMemories
 
     from flowcluster_operator import handlers  # all modules of the operator
@@ -95,7 +95,7 @@ def fill(path: str, runs: str, records: str) -> None:
             page = [_copy(each, name, copy) for copy in range(first, min(first + step, number)) for each in text]
             operator.store.listed(BY_KIND.get(kind, FLOW_RUN), page)
             if kind == names.KIND:
-                for body in page:  # kopf keeps something of each object that it watches
+                for body in page:  # kopf keeps some data of each object that it watches
                     await memories.recall(cast("Any", body))
 
     async def story() -> None:
@@ -114,7 +114,7 @@ def fill(path: str, runs: str, records: str) -> None:
 
 
 def _copy(text: str, name: str, number: int) -> dict[str, Any]:
-    """One copy: other names, and other UIDs, which end in the same way."""
+    """Return a copy with other names, and other UIDs, which end in the same way."""
     uids = _uids(text)
     for uid in uids:
         text = text.replace(uid, f"{number:08x}{uid[8:]}")

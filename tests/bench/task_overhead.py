@@ -1,8 +1,8 @@
-"""What a task costs beyond its function, on each task runner: ``python -m tests.bench.task_overhead``.
+"""The overhead of a task on each task runner: ``python -m tests.bench.task_overhead``.
 
-Each round times the same number of no-op tasks, submitted and their results collected: with the library beneath the
-task runner, in a flow whose log starts at WARNING, and in one whose log starts at INFO and goes nowhere. Starting
-clusters is not counted. Where Prefect is installed, its figures are printed beside ours.
+Each round times the same number of no-op tasks, submitted and their results collected: with the library that the
+task runner uses, in a flow whose log starts at WARNING, and in one whose log starts at INFO and is discarded. The start
+of clusters is not counted. If Prefect is installed, its figures are printed beside ours.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from tests.bench import backends, payload
 from tests.bench.backends import Backend
 from tests.bench.common import Table, logging_at, medians, options
 
-#: Milliseconds a task, or times the library; None: shown without a bound.
+#: Bound in milliseconds per task, or as a multiple of the library. None: shown without a bound.
 BOUND_MS = {"concurrent": 0.10}
 BOUND_RATIO = {"dask": 1.2, "ray": 1.2}
 BOUND_BYTES = 1_500
 
 
 def noop(number: int) -> None:
-    """Nothing, so that everything measured is overhead. Sent to workers by value, as what a script defines."""
+    """Do nothing, so that all time is overhead. It is sent to workers by value, as a script's functions are."""
 
 
 noop_task = task(noop)
 
 
 def in_a_flow(runner: TaskRunner, count: int, level: int) -> float:
-    """Seconds for `count` task runs, from the first ``submit`` to the last result."""
+    """Return the seconds for `count` task runs, from the first ``submit`` to the last result."""
 
     @flow(task_runner=runner)
     def body() -> float:
@@ -79,7 +79,7 @@ def weigh(name: str, backend: Backend, table: Table) -> None:
 
 
 def beside_prefect(names: list[str], quick: bool, table: Table) -> None:
-    """Add the rows of Prefect. It runs in a process of its own: it changes logging, and starts a server."""
+    """Add the rows of Prefect, which runs in a process of its own: it changes logging, and starts a server."""
     for name in names:
         command = [sys.executable, "-m", "tests.bench.prefect_overhead", name, "--tasks", "20" if quick else "200"]
         done = subprocess.run(command, capture_output=True, text=True)

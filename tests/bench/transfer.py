@@ -1,7 +1,8 @@
-"""What it costs that the parts of a run speak TLS: ``python -m tests.bench.transfer``.
+"""The cost of TLS between the parts of a run: ``python -m tests.bench.transfer``.
 
-Two workers on this machine, with keys as the operator makes them and without any, in turns: how long the one takes to
-get an array from the other, and how long a chain of small tasks takes that go from one to the other.
+Two workers on this machine run with TLS keys as the operator creates them, and without TLS, in turns. The script
+measures how long one takes to get an array from the other, and how long a chain of small tasks takes that alternate
+between them.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _bytes.__module__ = _next.__module__ = "__main__"
 
 
 def keys(folder: Path) -> Security:
-    """Keys of one run, for all its parts."""
+    """Return the TLS keys of one run, for all its parts."""
     for name, content in new_keys("bench").items():
         (folder / name).write_bytes(base64.b64decode(content))
     certificate, key = str(folder / "tls.crt"), str(folder / "tls.key")
@@ -45,7 +46,7 @@ def keys(folder: Path) -> Security:
 
 
 def moved(client: Client) -> float:
-    """Seconds until one worker has what the other holds."""
+    """Return the seconds until one worker has what the other holds."""
     one, other = client.scheduler_info()["workers"]
     held = client.submit(_bytes, MIB * 2**20, workers=one, pure=False)
     client.submit(type, held, workers=one, pure=False).result()
@@ -55,7 +56,7 @@ def moved(client: Client) -> float:
 
 
 def chained(client: Client, steps: int) -> float:
-    """Seconds of a chain of tasks, each on the other worker."""
+    """Return the seconds of a chain of tasks, each on the other worker."""
     workers = list(client.scheduler_info()["workers"])
     started = time.perf_counter()
     last = client.submit(int, 0, pure=False)
@@ -74,7 +75,7 @@ def report(plain: Client, secured: Client, steps: int, repeats: int) -> None:
         "chain, TLS": lambda: chained(secured, steps),
     }
     found = medians(measures, repeats)
-    table = Table(f"{MIB} MiB from worker to worker, and {steps} tasks to and fro")
+    table = Table(f"{MIB} MiB from worker to worker, and {steps} tasks there and back")
     table.row("an array moves, plain", found["move"], "s")
     table.row("an array moves, with TLS", found["move, TLS"], "s")
     table.row("   with TLS / plain", found["move, TLS"] / found["move"], "x")

@@ -109,7 +109,7 @@ class DaskElsewhere:
 
 @pytest.fixture(scope="session")
 def cluster(pytestconfig: pytest.Config) -> Iterator[Any]:
-    """A Dask cluster of real processes, shared by all tests that reach one by its address."""
+    """A Dask cluster of real processes, shared by all tests that connect to one by its address."""
     distributed = pytest.importorskip("distributed")
     if elsewhere := cluster_elsewhere(pytestconfig):
         yield DaskElsewhere(elsewhere[1])
@@ -120,7 +120,7 @@ def cluster(pytestconfig: pytest.Config) -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def ray_head(pytestconfig: pytest.Config) -> Iterator[RayHead | RayThere]:
-    """A Ray of other processes, shared by all tests that reach one by its address."""
+    """A Ray cluster of other processes, shared by all tests that connect to one by its address."""
     pytest.importorskip("ray")
     if elsewhere := cluster_elsewhere(pytestconfig):
         yield RayThere(elsewhere[1])
@@ -131,7 +131,7 @@ def ray_head(pytestconfig: pytest.Config) -> Iterator[RayHead | RayThere]:
 
 @pytest.fixture
 def no_ray() -> None:
-    """This process is not connected to a Ray."""
+    """Disconnect this process from Ray."""
     import ray
 
     ray.shutdown()
@@ -139,7 +139,7 @@ def no_ray() -> None:
 
 @pytest.fixture
 def own_ray(ray_head: RayHead | RayThere) -> None:
-    """This process is connected to a Ray, as a program may be before its flows begin."""
+    """Connect this process to Ray, as a program can be before its flows begin."""
     import ray
 
     if not ray.is_initialized():
@@ -148,13 +148,13 @@ def own_ray(ray_head: RayHead | RayThere) -> None:
 
 @pytest.fixture
 def runner(request: pytest.FixtureRequest) -> TaskRunner:
-    """Each task runner."""
+    """A task runner: the test is repeated for each kind."""
     return make(request.param, request)
 
 
 @pytest.fixture
 def parallel_runner(request: pytest.FixtureRequest) -> TaskRunner:
-    """Each task runner whose ``submit`` does not wait."""
+    """A task runner whose ``submit`` does not block: the test is repeated for each kind."""
     return make(request.param, request)
 
 
@@ -180,7 +180,7 @@ def desk() -> Iterator[Desk]:
 
 @pytest.fixture
 def quick_keeper(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keepers that this process runs report, read and look at Dask more often than those of users."""
+    """Let keepers in this process report, read and query Dask at shorter intervals than those of users."""
     monkeypatch.setattr("flowcluster_api.keeper.RENEW_SECONDS", 1)
     monkeypatch.setattr("flowcluster.agent.keeper.heartbeat.READ_SECONDS", 0.2)
     quick = functools.partial(Adapt, interval=0.2, down_delay=1.0, idle_seconds=1.0)
@@ -189,7 +189,7 @@ def quick_keeper(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
-    """Gives the log lines so far, as they would be shown but without the time."""
+    """Return the log lines so far, as a terminal shows them, without the time."""
     from flowcluster.logs import RunFormatter
 
     caplog.set_level(logging.INFO, "flowcluster")

@@ -1,4 +1,4 @@
-"""Sync and async flows and tasks in all mixes, and flows inside of flows."""
+"""Sync and async flows and tasks in all combinations, and flows inside flows."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def async_fail() -> None:
     raise ValueError("async boom")
 
 
-def test_sync_flow_takes_both_colours(runner: TaskRunner) -> None:
+def test_sync_flow_runs_sync_and_async_tasks(runner: TaskRunner) -> None:
     """In a sync flow, async tasks are called and submitted like sync ones."""
 
     @flow(task_runner=runner)
@@ -45,7 +45,7 @@ def test_sync_flow_takes_both_colours(runner: TaskRunner) -> None:
     assert body() == [4, 4, 4]
 
 
-def test_async_flow_takes_both_colours(runner: TaskRunner) -> None:
+def test_async_flow_runs_sync_and_async_tasks(runner: TaskRunner) -> None:
     """In an async flow, futures of async tasks are awaited, those of sync tasks are not."""
 
     @flow(task_runner=runner)
@@ -65,8 +65,8 @@ def test_async_flow_takes_both_colours(runner: TaskRunner) -> None:
     assert asyncio.run(body()) == [3, 4, 4, 2]
 
 
-def test_async_flow_waits_for_what_it_submitted(parallel_runner: TaskRunner, desk: Desk) -> None:
-    """Nothing submitted by an async flow is lost either."""
+def test_async_flow_waits_for_its_submitted_tasks(parallel_runner: TaskRunner, desk: Desk) -> None:
+    """The flow ends after the tasks that it neither awaits nor returns."""
 
     @task
     async def leave(address: str, text: str) -> None:
@@ -82,7 +82,7 @@ def test_async_flow_waits_for_what_it_submitted(parallel_runner: TaskRunner, des
     assert sorted(desk.notes) == [str(number) for number in range(10)]
 
 
-def test_blocking_async_flow_cannot_hold_up_its_tasks(runner: TaskRunner) -> None:
+def test_blocking_async_flow_does_not_block_its_tasks(runner: TaskRunner) -> None:
     """A flow that blocks its event loop for a result still gets it: tasks have a loop of their own."""
 
     @flow(task_runner=runner)
@@ -92,7 +92,7 @@ def test_blocking_async_flow_cannot_hold_up_its_tasks(runner: TaskRunner) -> Non
     assert asyncio.run(body()) == 3
 
 
-def test_failed_async_task_raises_in_both_colours(runner: TaskRunner) -> None:
+def test_failed_async_task_raises_in_sync_and_async_flows(runner: TaskRunner) -> None:
     """The exception of an async task reaches sync and async flows alike."""
 
     @flow(task_runner=runner)
@@ -112,15 +112,15 @@ def test_failed_async_task_raises_in_both_colours(runner: TaskRunner) -> None:
 
 
 def test_async_task_outside_of_a_flow_is_a_coroutine_function() -> None:
-    """Without a flow, an async task gives a coroutine, as its function does."""
+    """Without a flow, a call of an async task returns a coroutine, as its function does."""
     coroutine = async_add(1)
 
     assert inspect.iscoroutine(coroutine)
     assert asyncio.run(coroutine) == 2
 
 
-def test_cancelled_call_of_a_task_does_not_hold_up_its_flow() -> None:
-    """A call that the flow gives up, while it runs or waits for an upstream, ends as cancelled."""
+def test_cancelled_call_of_a_task_does_not_block_its_flow() -> None:
+    """A call that the flow cancels, while it runs or waits for an upstream task, ends as cancelled."""
 
     @task
     async def held(event: Any) -> int:
@@ -170,7 +170,7 @@ def test_async_tasks_run_at_the_same_time() -> None:
 
 
 def test_subflow_has_its_own_runner_and_blocks_its_parent(runner: TaskRunner) -> None:
-    """A subflow without a runner uses the default one, not its parent's, and ends before its parent goes on."""
+    """A subflow without a runner uses the default one, not its parent's, and ends before its parent continues."""
     seen = []
 
     @task
@@ -187,15 +187,15 @@ def test_subflow_has_its_own_runner_and_blocks_its_parent(runner: TaskRunner) ->
     @flow(task_runner=runner)
     def parent() -> Any:
         first = child("a")
-        seen.append("parent goes on")
+        seen.append("parent continues")
         return first + child("b") + note.submit("c").result()
 
     assert parent() == "abc"
-    assert seen == ["ConcurrentTaskRunner", "parent goes on", "ConcurrentTaskRunner"]
+    assert seen == ["ConcurrentTaskRunner", "parent continues", "ConcurrentTaskRunner"]
 
 
 def test_subflow_takes_futures_of_its_parent(runner: TaskRunner) -> None:
-    """A subflow's parameters may be futures; it receives their values, converted like others."""
+    """A subflow's parameters can be futures: it receives their values, converted like others."""
 
     @flow(task_runner=SequentialTaskRunner)
     def child(number: int, items: list[int]) -> TaskFuture[int]:
@@ -245,8 +245,8 @@ def test_subflow_downstream_of_a_failure_never_starts(runner: TaskRunner) -> Non
     assert parent() == "NotReady"
 
 
-def test_subflows_count_for_their_parent() -> None:
-    """A parent that returns nothing is judged by its subflows as well."""
+def test_failed_subflow_fails_a_parent_that_returns_nothing() -> None:
+    """The final state of a parent that returns nothing includes its subflows."""
 
     @flow
     def bad() -> None:
@@ -260,8 +260,8 @@ def test_subflows_count_for_their_parent() -> None:
     assert parent(return_state=True).message == "1/2 states failed."
 
 
-def test_flows_of_both_colours_nest() -> None:
-    """Sync in async in sync: a sync flow calls an async one like a function, an async flow awaits it."""
+def test_sync_and_async_flows_nest() -> None:
+    """A sync flow calls an async one like a function, an async flow awaits it."""
 
     @flow
     async def inner(number: int) -> int:
@@ -285,8 +285,8 @@ def test_flows_of_both_colours_nest() -> None:
     assert asyncio.run(outer()) == 5
 
 
-def test_async_subflows_run_beside_each_other() -> None:
-    """`asyncio.gather` over subflows runs them at the same time, each with its own run."""
+def test_async_subflows_run_at_the_same_time() -> None:
+    """`asyncio.gather` over subflows runs them concurrently, each with a flow run of its own."""
 
     @flow
     async def child(mine: Any, other: Any) -> str:
@@ -306,7 +306,7 @@ def test_async_subflows_run_beside_each_other() -> None:
     assert len(set(names)) == 2
 
 
-def test_numbers_of_task_runs_go_on_in_subflows(lines: Any) -> None:
+def test_numbers_of_task_runs_continue_in_subflows(lines: Any) -> None:
     """The name of a task run is unique in the whole tree of flow runs."""
 
     @flow
@@ -325,8 +325,8 @@ def test_numbers_of_task_runs_go_on_in_subflows(lines: Any) -> None:
     assert [name.rsplit("-", 1)[1] for name in created] == ["0", "1", "2"]
 
 
-def test_subflow_waits_for_what_it_is_told_to(runner: TaskRunner) -> None:
-    """`wait_for` orders subflows as it orders tasks, and a failure there keeps the subflow from starting."""
+def test_subflow_waits_for_the_futures_of_its_wait_for(runner: TaskRunner) -> None:
+    """`wait_for` orders subflows as it orders tasks, and a subflow does not start after a failure there."""
     called = []
 
     @flow

@@ -29,7 +29,7 @@ def raise_to(value: int, address: str, power: int = 2) -> int:
 
 @pytest.fixture
 def cached(tmp_path: Path) -> Any:
-    """The task with a cache of its own, on the machine where it is executed."""
+    """A task with a cache of its own, on the machine that executes it."""
     return raise_to.with_options(result_storage=str(tmp_path / "results"))
 
 
@@ -38,7 +38,7 @@ def run(runner: TaskRunner, function: Callable[[], Any], **options: Any) -> Any:
 
 
 def test_equal_keys_share_one_execution(runner: TaskRunner, cached: Any, desk: Desk) -> None:
-    """The key is made of results in place of futures; the second run is Cached, in this flow run and in the next."""
+    """Results replace futures in the key. The second run is Cached, in this flow run and in the next one."""
 
     def body() -> Any:
         first = cached.submit(3, desk.address).wait()
@@ -62,7 +62,7 @@ def held_up(gate: str, desk: str) -> int:
 def test_runs_with_one_key_at_the_same_time_share_one_execution(
     parallel_runner: TaskRunner, tmp_path: Path, desk: Desk, gate: Gate
 ) -> None:
-    """In threads of one worker, and in processes that share a folder."""
+    """This holds in threads of one worker, and in processes that share a folder."""
     shared = held_up.with_options(result_storage=str(tmp_path / "results"))
 
     def body() -> Any:
@@ -74,8 +74,8 @@ def test_runs_with_one_key_at_the_same_time_share_one_execution(
     assert desk.notes == ["executed"]
 
 
-def test_cached_result_goes_on_to_the_next_task(runner: TaskRunner, cached: Any, desk: Desk) -> None:
-    """Whether a result was computed or found makes no difference to who uses it."""
+def test_cached_result_reaches_the_downstream_task(runner: TaskRunner, cached: Any, desk: Desk) -> None:
+    """A downstream task gets the same value, whether the result was computed or read from the cache."""
 
     def body() -> Any:
         cached.submit(3, desk.address).wait()
@@ -85,7 +85,7 @@ def test_cached_result_goes_on_to_the_next_task(runner: TaskRunner, cached: Any,
 
 
 def test_failures_are_not_cached(runner: TaskRunner, cached: Any, desk: Desk) -> None:
-    """A run that failed is executed anew next time."""
+    """A run that failed is executed again next time."""
 
     def body() -> Any:
         return [cached.submit(-1, desk.address).wait().name for _ in range(2)]
@@ -94,8 +94,8 @@ def test_failures_are_not_cached(runner: TaskRunner, cached: Any, desk: Desk) ->
     assert desk.notes == ["executed"] * 2
 
 
-def test_refresh_and_expiry_execute_anew(cached: Any, desk: Desk) -> None:
-    """A result that expired or is to be refreshed is replaced."""
+def test_task_is_executed_again_when_its_cached_result_is_expired_or_refreshed(cached: Any, desk: Desk) -> None:
+    """The new result replaces the one in the cache."""
 
     def body() -> Any:
         expiring = cached.with_options(cache_expiration=0)
@@ -105,8 +105,8 @@ def test_refresh_and_expiry_execute_anew(cached: Any, desk: Desk) -> None:
     assert run(SequentialTaskRunner(), body) == ["Completed", "Completed", "Completed", "Cached"]
 
 
-def test_key_of_all_inputs(desk: Desk, tmp_path: Path) -> None:
-    """`task_input_hash` tells arguments and tasks apart."""
+def test_task_input_hash_differs_by_task_and_arguments(desk: Desk, tmp_path: Path) -> None:
+    """Equal arguments of two tasks, and other arguments of one task, have different keys."""
     options: Any = {"cache_key_fn": task_input_hash, "result_storage": f"file://{tmp_path}/results"}
 
     def body() -> Any:
@@ -117,8 +117,8 @@ def test_key_of_all_inputs(desk: Desk, tmp_path: Path) -> None:
     assert run(SequentialTaskRunner(), body) == ["Completed", "Cached", "Completed", "Completed"]
 
 
-def test_no_key_means_no_cache(cached: Any, desk: Desk) -> None:
-    """A key function may leave a run out."""
+def test_run_is_not_cached_when_the_key_is_none(cached: Any, desk: Desk) -> None:
+    """A key function can exclude a run from the cache by returning None."""
 
     def body() -> Any:
         never = cached.with_options(cache_key_fn=lambda run, arguments: None)
@@ -127,8 +127,8 @@ def test_no_key_means_no_cache(cached: Any, desk: Desk) -> None:
     assert run(SequentialTaskRunner(), body) == ["Completed", "Completed"]
 
 
-def test_any_fsspec_storage_will_do(desk: Desk) -> None:
-    """The URL decides where results are."""
+def test_cache_uses_any_fsspec_storage(desk: Desk) -> None:
+    """The URL selects the storage."""
 
     def body() -> Any:
         task = raise_to.with_options(result_storage="memory://results-of-a-test")
@@ -137,8 +137,8 @@ def test_any_fsspec_storage_will_do(desk: Desk) -> None:
     assert run(SequentialTaskRunner(), body) == ["Completed", "Cached"]
 
 
-def test_cache_that_cannot_be_used_is_told_and_passed_by(desk: Desk, lines: Any) -> None:
-    """A wrong storage costs the cache, not the run."""
+def test_unusable_cache_is_logged_and_the_task_is_executed(desk: Desk, lines: Any) -> None:
+    """A run without a usable storage completes without the cache."""
 
     def body() -> Any:
         return raise_to.with_options(result_storage="nowhere://x").submit(3, desk.address)
@@ -148,7 +148,7 @@ def test_cache_that_cannot_be_used_is_told_and_passed_by(desk: Desk, lines: Any)
 
 
 def test_key_of_a_wrong_type_fails_the_run(cached: Any, desk: Desk) -> None:
-    """The state names the function and what it gave."""
+    """The state names the function and the value that it returned."""
 
     def body() -> Any:
         return cached.with_options(cache_key_fn=lambda run, arguments: 3).submit(3, desk.address).wait().message

@@ -1,4 +1,4 @@
-"""Direct calls of tasks inside of tasks, on every task runner."""
+"""Direct calls of tasks inside tasks, on every task runner."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def submits(value: Any) -> Any:
 
 @task
 def calls() -> Any:
-    """What direct calls give that take futures, wait for others and return states."""
+    """Return the values of direct calls that take futures, wait for others and return states."""
     upstream, broken = echo.submit([1]), fail.submit()
     seen: list[Any] = [
         echo([upstream, 2]),
@@ -57,7 +57,7 @@ def calls() -> Any:
         echo(broken)
     with pytest.raises(ValueError, match="boom"):
         fail()
-    broken.state.data = None  # it counts as seen
+    broken.state.data = None  # it counts as observed
     return seen
 
 

@@ -1,4 +1,4 @@
-"""`flowcluster` as people and programs use it: JSON on stdout, values on the command line, help with mistakes."""
+"""`flowcluster` as users and programs run it: JSON on stdout, values on the command line, messages about mistakes."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ FLOWS = Path(__file__).with_name("flows") / "command_line.py"
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    """Where the program runs: a directory with a file of flows."""
+    """The working directory of the program, with a file of flows."""
     shutil.copy(FLOWS, tmp_path / "flows_here.py")
     return tmp_path
 
 
 def program(directory: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The command line as a user has it, with log lines only about what is wrong."""
+    """Run the command line as a user does, with log lines from WARNING on."""
     return subprocess.run(
         [sys.executable, "-m", "flowcluster.cli.main", *arguments],
         cwd=directory,
@@ -35,22 +35,22 @@ def program(directory: Path, *arguments: str, **environment: str) -> subprocess.
 
 
 def outcome(directory: Path, flow: str, *arguments: str) -> tuple[dict[str, Any], subprocess.CompletedProcess[str]]:
-    """The JSON document that is all of stdout."""
+    """Run a flow with `--json`, and return the document, which is all of stdout, and the ended process."""
     done = program(directory, "run", f"flows_here.py:{flow}", "--json", *arguments)
-    told: dict[str, Any] = json.loads(done.stdout)
+    document: dict[str, Any] = json.loads(done.stdout)
 
     assert done.stdout.count("\n") == 1
-    assert told["exitCode"] == done.returncode
-    return told, done
+    assert document["exitCode"] == done.returncode
+    return document, done
 
 
 def test_json_is_all_of_stdout(directory: Path) -> None:
-    """One document; what flow, tasks and programs print goes to stderr."""
-    told, done = outcome(directory, "greetings", "-p", "name=ann", "-p", "times=2")
-    duration = told.pop("duration")
+    """Stdout has one document. What flow, tasks and programs print goes to stderr."""
+    document, done = outcome(directory, "greetings", "-p", "name=ann", "-p", "times=2")
+    duration = document.pop("duration")
 
-    assert re.fullmatch("[a-z]+-[a-z]+", told.pop("name"))
-    assert told == {
+    assert re.fullmatch("[a-z]+-[a-z]+", document.pop("name"))
+    assert document == {
         "state": "Completed",
         "reason": "FlowCompleted",
         "message": "All states completed.",
@@ -65,10 +65,10 @@ def test_json_is_all_of_stdout(directory: Path) -> None:
 
 
 def test_json_is_all_of_stdout_with_workers(directory: Path) -> None:
-    """Workers of a local cluster, which inherit stdout, keep to that too."""
-    told, done = outcome(directory, "on_workers")
+    """Workers of a local cluster, which inherit stdout, write nothing to it."""
+    document, done = outcome(directory, "on_workers")
 
-    assert told["tasks"]["completed"] == 1
+    assert document["tasks"]["completed"] == 1
     assert "say far away" in done.stderr
 
 
@@ -82,18 +82,18 @@ def test_json_is_all_of_stdout_with_workers(directory: Path) -> None:
         ("unknown", ("Failed", "EntrypointNotFound", 2, None)),
     ],
 )
-def test_json_tells_every_end(directory: Path, flow: str, expected: tuple[Any, ...]) -> None:
-    """State, reason and exit code agree; where no flow was found there is no name, and the document all the same."""
-    told, done = outcome(directory, flow)
+def test_json_has_the_outcome_of_every_end(directory: Path, flow: str, expected: tuple[Any, ...]) -> None:
+    """State, reason and exit code agree. Without a flow the document is written as well, with null as its name."""
+    document, done = outcome(directory, flow)
 
-    assert (told["state"], told["reason"], told["exitCode"], told["flow"]) == expected
-    assert (told["name"] is None) == (told["flow"] is None)
-    assert told["result"] is None
-    assert done.stderr.splitlines()[-1] == f"{told['reason']}: {told['message']}"
+    assert (document["state"], document["reason"], document["exitCode"], document["flow"]) == expected
+    assert (document["name"] is None) == (document["flow"] is None)
+    assert document["result"] is None
+    assert done.stderr.splitlines()[-1] == f"{document['reason']}: {document['message']}"
 
 
 def test_json_has_the_whole_result(directory: Path) -> None:
-    """Models, dates and sets are written as JSON has them, a large result is not cut, an odd one is named."""
+    """Models, dates and sets become JSON, a large result is not cut, and one that cannot be JSON is named."""
     assert outcome(directory, "report")[0]["result"] == {
         "report": {"day": "2042-01-02", "values": [1], "share": 0.5},
         "3": [None, True],
@@ -120,7 +120,7 @@ def test_json_has_the_whole_result(directory: Path) -> None:
     ],
 )
 def test_values_on_the_command_line(directory: Path, assignment: str, result: list[Any]) -> None:
-    """JSON where it is JSON, else text; a file's content after @."""
+    """A value is JSON if it can be parsed as JSON, else text. After @ it is the content of a file."""
     (directory / "value.json").write_text('{"from": "a file"}')
 
     assert outcome(directory, "untyped", "-p", assignment)[0]["result"] == result
@@ -137,8 +137,10 @@ def test_values_on_the_command_line(directory: Path, assignment: str, result: li
         (["name=x", "times=0"], []),
     ],
 )
-def test_annotations_decide_what_is_text(directory: Path, assignments: list[str], result: list[str]) -> None:
-    """A parameter that is annotated as text takes what looks like a number as it is written."""
+def test_parameter_annotated_as_text_takes_numbers_as_text(
+    directory: Path, assignments: list[str], result: list[str]
+) -> None:
+    """A value that looks like a number stays as it is written."""
     arguments = [part for assignment in assignments for part in ("-p", assignment)]
 
     assert outcome(directory, "greetings", *arguments)[0]["result"] == result
@@ -156,7 +158,7 @@ def test_annotations_decide_what_is_text(directory: Path, assignments: list[str]
         ),
         (["flows_here.py:say"], "'say' in flows_here.py is a task, and only a flow can run by itself; its flows: gre"),
         (
-            ["flows_here.py:greetings", "-p", "nam=x"],
+            ["flows_here.py:greetings", "-p", "nam=x"],  # codespell:ignore nam
             "unknown parameter 'nam' (did you mean 'name'?); it takes: name, ",
         ),
         (["flows_here.py:greetings", "-p", "name"], "'-p name' is no parameter: write -p name=value."),
@@ -166,15 +168,16 @@ def test_annotations_decide_what_is_text(directory: Path, assignments: list[str]
             "Flow 'greetings': parameter 'times': Input should be a valid integer",
         ),
         (
-            ["flows_here.py:greetings", "-p", "name=@valu.json"],
+            ["flows_here.py:greetings", "-p", "name=@valu.json"],  # codespell:ignore valu
+            # codespell:ignore-next-line valu
             "Parameter 'name': valu.json: No such file or directory (did you mean 'value.json'?). "
             "For a text that begins with @, write -p name='\"@…\"'.",
         ),
         (["flows_here.py:greetings", "-p", "name=@flows_here.py"], "Parameter 'name': flows_here.py is not JSON: "),
     ],
 )
-def test_mistakes_are_named(directory: Path, arguments: list[str], message: str) -> None:
-    """One line on stderr with the culprit and what may have been meant; exit code 2, and nothing on stdout."""
+def test_command_line_names_the_mistake(directory: Path, arguments: list[str], message: str) -> None:
+    """Stderr has one line with the wrong word and a suggestion, stdout is empty, and the exit code is 2."""
     (directory / "value.json").write_text("1")
     done = program(directory, "run", *arguments)
 
@@ -184,7 +187,7 @@ def test_mistakes_are_named(directory: Path, arguments: list[str], message: str)
 
 
 def test_version(directory: Path) -> None:
-    """`flowcluster --version` is one line."""
+    """`flowcluster --version` prints one line."""
     done = program(directory, "--version")
 
     assert done.returncode == 0

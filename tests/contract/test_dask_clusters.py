@@ -1,4 +1,4 @@
-"""Whatever makes a Dask cluster makes one for a flow run: classes, functions, names; sync or async; Dask's own."""
+"""What `cluster_class` can be: a class, a function or a name, sync or async, and Dask's own cluster classes."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from flowcluster.task_runners import DaskTaskRunner
 SMALL = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": ":0"}
 
 
-def ask(runner: DaskTaskRunner) -> Any:
-    """The result of a flow with one task on a runner's cluster."""
+def echo_on(runner: DaskTaskRunner) -> Any:
+    """Return the result of a flow with one task on a runner's cluster."""
 
     @task
     def echo(value: int) -> int:
@@ -34,9 +34,9 @@ def ask(runner: DaskTaskRunner) -> Any:
 
 
 class AsyncOnly:
-    """A cluster for ``async with`` alone, which needs an event loop from the beginning."""
+    """A cluster that supports only ``async with``, and needs an event loop when it is created."""
 
-    asked: Any = None
+    adapted: Any = None
     left: Any = None
 
     def __init__(self, **kwargs: Any) -> None:
@@ -55,12 +55,12 @@ class AsyncOnly:
         return str(self.cluster.scheduler_address)
 
     async def adapt(self, **kwargs: Any) -> None:
-        type(self).asked = kwargs
+        type(self).adapted = kwargs
         self.cluster.adapt(**kwargs)
 
 
 class Awaited:
-    """A cluster whose instance has to be awaited, and that is closed by a coroutine."""
+    """A cluster whose instance must be awaited, and that a coroutine closes."""
 
     closed = False
 
@@ -84,9 +84,9 @@ class Awaited:
 
 
 class Plain:
-    """A cluster that is no context manager, whose `adapt` is an ordinary method."""
+    """A cluster that is not a context manager, whose `adapt` is a sync method."""
 
-    asked: Any = None
+    adapted: Any = None
     closed = False
 
     def __init__(self) -> None:
@@ -94,7 +94,7 @@ class Plain:
         self.scheduler_address = self.cluster.scheduler_address
 
     def adapt(self, **kwargs: Any) -> None:
-        type(self).asked = kwargs
+        type(self).adapted = kwargs
 
     def close(self) -> None:
         type(self).closed = True
@@ -106,7 +106,7 @@ async def make_on_the_loop() -> Any:
 
 
 def specified() -> distributed.SpecCluster:
-    """A scheduler, a worker and another one with its nanny."""
+    """Return a cluster of a scheduler, a worker, and a worker with a nanny."""
     kwargs = {"nthreads": 1}
     return distributed.SpecCluster(
         scheduler={"cls": distributed.Scheduler, "options": {"dashboard_address": ":0"}},
@@ -130,9 +130,9 @@ def specified() -> distributed.SpecCluster:
     ],
     ids=["SpecCluster", "partial", "SubprocessCluster", "coroutine function"],
 )
-def test_anything_that_makes_a_cluster(cluster_class: Any, kwargs: dict[str, Any]) -> None:
-    """Dask's own cluster classes, however they are called."""
-    assert ask(DaskTaskRunner(cluster_class=cluster_class, cluster_kwargs=kwargs)) == 5
+def test_cluster_class_is_any_callable_that_makes_a_cluster(cluster_class: Any, kwargs: dict[str, Any]) -> None:
+    """Dask's own cluster classes work as a class, a partial, a function and a coroutine function."""
+    assert echo_on(DaskTaskRunner(cluster_class=cluster_class, cluster_kwargs=kwargs)) == 5
 
 
 def test_tasks_use_multiprocessing_on_a_local_cluster() -> None:
@@ -148,25 +148,25 @@ def test_tasks_use_multiprocessing_on_a_local_cluster() -> None:
     assert body() == [1, 2]
 
 
-def test_cluster_with_async_context_manager_only() -> None:
-    """It is entered, asked to adapt and left on an event loop that lives as long as it does."""
+def test_runner_enters_a_cluster_that_is_only_an_async_context_manager() -> None:
+    """`__aenter__`, `adapt` and `__aexit__` run on one event loop, which lasts as long as the cluster."""
     runner = DaskTaskRunner(cluster_class=AsyncOnly, adapt_kwargs={"minimum": 1, "maximum": 1})
 
-    assert ask(runner) == 5
-    assert AsyncOnly.asked == {"minimum": 1, "maximum": 1}
+    assert echo_on(runner) == 5
+    assert AsyncOnly.adapted == {"minimum": 1, "maximum": 1}
     assert AsyncOnly.left == (None, None, None)
 
 
-def test_cluster_that_is_awaited() -> None:
-    """It is awaited at the start, and its ``close`` at the end."""
-    assert ask(DaskTaskRunner(cluster_class=Awaited)) == 5
+def test_runner_awaits_a_cluster_that_must_be_awaited() -> None:
+    """The runner awaits the cluster at the start, and its ``close`` at the end."""
+    assert echo_on(DaskTaskRunner(cluster_class=Awaited)) == 5
     assert Awaited.closed
 
 
-def test_cluster_that_is_no_context_manager() -> None:
-    """Its ``close`` is enough."""
-    assert ask(DaskTaskRunner(cluster_class=Plain, adapt_kwargs={"maximum": 3})) == 5
-    assert Plain.asked == {"maximum": 3}
+def test_runner_closes_a_cluster_that_is_not_a_context_manager() -> None:
+    """Such a cluster needs only ``close``."""
+    assert echo_on(DaskTaskRunner(cluster_class=Plain, adapt_kwargs={"maximum": 3})) == 5
+    assert Plain.adapted == {"maximum": 3}
     assert Plain.closed
 
 
@@ -190,21 +190,21 @@ class NoAdapt(NoAddress):
         (NoAdapt, r"cannot adapt: it has no method 'adapt'; drop adapt_kwargs"),
     ],
 )
-def test_what_is_no_cluster_is_told(cluster_class: Any, message: str) -> None:
-    """What cluster_class returns has to be a cluster; the error names what it lacks."""
+def test_flow_fails_when_cluster_class_does_not_return_a_cluster(cluster_class: Any, message: str) -> None:
+    """The error names what the returned object lacks."""
     with pytest.raises(TypeError, match=message):
-        ask(DaskTaskRunner(cluster_class=cluster_class, adapt_kwargs={"maximum": 1}))
+        echo_on(DaskTaskRunner(cluster_class=cluster_class, adapt_kwargs={"maximum": 1}))
 
 
 def test_cluster_class_whose_scheduler_is_dead_is_named() -> None:
     runner = DaskTaskRunner(cluster_class=NoAdapt, client_kwargs={"timeout": 0.3})
 
     with pytest.raises(ClusterUnreachable, match=r"No Dask scheduler answers at tcp://127\.0\.0\.1:1, .*NoAdapt` made"):
-        ask(runner)
+        echo_on(runner)
 
 
-def test_scheduler_that_refuses_plugins_is_told() -> None:
-    """A scheduler that takes no plugin cannot watch over task runs."""
+def test_flow_fails_when_the_scheduler_refuses_plugins() -> None:
+    """Without its scheduler plugin, the runner cannot observe task runs."""
     import dask
 
     with (
@@ -212,12 +212,12 @@ def test_scheduler_that_refuses_plugins_is_told() -> None:
         distributed.LocalCluster(**SMALL) as cluster,
         pytest.raises(ClusterUnreachable, match=r"refused the plugin 'flowcluster-2'.*blocked-handlers"),
     ):
-        ask(DaskTaskRunner(address=cluster.scheduler_address))
+        echo_on(DaskTaskRunner(address=cluster.scheduler_address))
 
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_performance_report(tmp_path: Path, fails: bool) -> None:
-    """Dask's report on the run is written, also if the flow fails."""
+    """Dask's performance report is written, also if the flow fails."""
     path = tmp_path / "report.html"
 
     @task
@@ -233,18 +233,18 @@ def test_performance_report(tmp_path: Path, fails: bool) -> None:
     assert "<title>Dask Performance Report</title>" in path.read_text()
 
 
-def test_report_that_cannot_be_written_fails_nothing(tmp_path: Path, lines: Any) -> None:
-    """It is a line in the log."""
+def test_flow_completes_when_the_performance_report_cannot_be_written(tmp_path: Path, lines: Any) -> None:
+    """The failure to write it is a line in the log."""
     path = tmp_path / "no" / "such" / "folder.html"
     os.chmod(tmp_path, 0o700)
     path.parent.parent.write_text("a file is in the way")
 
-    assert ask(DaskTaskRunner(cluster_kwargs=SMALL, performance_report_path=path)) == 5
+    assert echo_on(DaskTaskRunner(cluster_kwargs=SMALL, performance_report_path=path)) == 5
     assert any("could not be written" in line for line in lines())
 
 
 def test_default_client_of_the_process_stays() -> None:
-    """Making the report leaves no default client behind."""
+    """Writing the performance report sets no default client."""
     with distributed.LocalCluster(**SMALL) as cluster:
 
         @flow(task_runner=DaskTaskRunner(address=cluster.scheduler_address))

@@ -1,4 +1,4 @@
-"""What a dead Dask worker means for the task runs that it had, in each state they may be in."""
+"""What happens to the task runs of a Dask worker that dies, in each state that they can be in."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ LARGE = 1_000_000
 
 @pytest.fixture(scope="module")
 def nannies() -> Iterator[Any]:
-    """Two workers of one thread each, which come back when they are killed."""
-    # Dask would give up those that happen to start anew a while after they were killed before.
+    """A cluster of two workers of one thread each, which their nannies restart when they are killed."""
+    # With its default, Dask gives up workers that take a while to start again after they were killed.
     patience = dask.config.set({"distributed.deploy.lost-worker-timeout": "1 hour"})
     with patience, distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
         yield cluster
@@ -34,7 +34,7 @@ def nannies() -> Iterator[Any]:
 
 @pytest.fixture
 def two(nannies: Any) -> Any:
-    """The cluster's address and those of its two workers, both up."""
+    """The cluster's address and those of its two running workers."""
     with distributed.Client(nannies, set_as_default=False) as client:
         client.wait_for_workers(2, timeout=60)
         return nannies.scheduler_address, list(client.scheduler_info(n_workers=-1)["workers"])
@@ -42,20 +42,20 @@ def two(nannies: Any) -> Any:
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Path:
-    """A file in which tasks note that they were here."""
+    """A file in which tasks record their executions."""
     path = tmp_path / "ledger"
     path.touch()
     return path
 
 
 def note(path: Path, line: str) -> None:
-    """Add a line for good."""
+    """Append a line that stays when this process is killed."""
     with open(path, "a") as file:
         file.write(f"{line}\n")
 
 
 def at(worker: str) -> Any:
-    """What is submitted in the block runs there."""
+    """Return a context in which submitted tasks run on that worker."""
     return dask.annotate(workers=[worker])
 
 
@@ -64,7 +64,7 @@ def kill(pid: int) -> None:
 
 
 def kill_worker(address: str) -> None:
-    """Kill a worker of the current run, and wait until the scheduler knows."""
+    """Kill a worker of the current run, and wait until the scheduler has removed it."""
     with get_dask_client() as client:
         kill(client.run(os.getpid, workers=[address])[address])
         wait_until(lambda: address not in client.scheduler_info(n_workers=-1)["workers"], "the worker is gone")
@@ -76,7 +76,7 @@ def wait_for_begin(future: TaskFuture[Any]) -> None:
 
 
 def test_finished_run_is_not_repeated(two: Any, ledger: Path) -> None:
-    """A run that ended is not executed again when its worker dies: a small result survives, a large one is gone."""
+    """A finished run is not executed again when its worker dies. A small result survives, a large one is lost."""
     address, (one, _) = two
 
     @task
@@ -103,7 +103,7 @@ def test_finished_run_is_not_repeated(two: Any, ledger: Path) -> None:
 
 
 def test_run_that_was_being_executed_crashes_once(two: Any, ledger: Path) -> None:
-    """A worker that is killed in the middle of a run ends that run as Crashed, and nobody repeats it."""
+    """A run whose worker is killed ends as Crashed, and is not repeated."""
     address, (one, other) = two
 
     @task
@@ -130,8 +130,8 @@ def test_run_that_was_being_executed_crashes_once(two: Any, ledger: Path) -> Non
 
 
 @pytest.mark.parametrize("fetched", [False, True], ids=["its own input", "a fetched input"])
-def test_run_that_kills_its_worker_at_once_crashes_once(two: Any, ledger: Path, fetched: bool) -> None:
-    """However soon after its begin a run's worker dies, the run counts as begun."""
+def test_run_that_kills_its_worker_immediately_crashes_once(two: Any, ledger: Path, fetched: bool) -> None:
+    """A run counts as started, however soon after its start the worker dies."""
     address, (one, other) = two
 
     @task
@@ -160,8 +160,10 @@ def test_run_that_kills_its_worker_at_once_crashes_once(two: Any, ledger: Path, 
     assert ledger.read_text().split() == ["died"]
 
 
-def test_run_that_had_not_begun_moves(two: Any, ledger: Path, gate: Any, wait: Callable[[str], None]) -> None:
-    """What only waited on the dead worker is executed by another one, and nobody notices."""
+def test_run_that_had_not_started_moves_to_another_worker(
+    two: Any, ledger: Path, gate: Any, wait: Callable[[str], None]
+) -> None:
+    """A run that was queued on the dead worker is executed by another one, without a change of its state."""
     address, (one, other) = two
     path = gate.address
 
@@ -200,8 +202,10 @@ def test_run_that_had_not_begun_moves(two: Any, ledger: Path, gate: Any, wait: C
 
 
 @pytest.mark.parametrize("size", [10, LARGE])
-def test_run_whose_input_died(two: Any, ledger: Path, gate: Any, wait: Callable[[str], None], size: int) -> None:
-    """A run that waits while its input is lost gets the driver's copy if it is small, and else names the input."""
+def test_run_whose_input_is_lost_gets_a_small_one_again(
+    two: Any, ledger: Path, gate: Any, wait: Callable[[str], None], size: int
+) -> None:
+    """A run whose input is lost while it waits gets the driver's copy if it is small. Else its state names it."""
     address, (one, other) = two
     path = gate.address
 
@@ -234,7 +238,7 @@ def test_run_whose_input_died(two: Any, ledger: Path, gate: Any, wait: Callable[
         if size > 10:
             used = use.submit(made, slow)
         else:
-            # Submitted before the end is known here, so that the cluster has to pass the result on.
+            # Submitted before the driver knows the end, so that the cluster must pass the result on.
             with at(one):
                 made = make.submit()
             used = use.submit(made, slow)
@@ -257,8 +261,8 @@ def test_run_whose_input_died(two: Any, ledger: Path, gate: Any, wait: Callable[
     assert ledger.read_text().split() == (["make"] if size > 10 else ["make", "make", "use"])
 
 
-def test_runs_after_a_lost_one(two: Any) -> None:
-    """What waits for a run that lost its worker never starts, unless it allows failure: then it gets the exception."""
+def test_runs_downstream_of_a_lost_one_do_not_start(two: Any) -> None:
+    """A run downstream of a crashed one never starts, unless it allows failure: then it gets the exception."""
     address, _ = two
 
     @task
@@ -282,8 +286,8 @@ def test_runs_after_a_lost_one(two: Any) -> None:
     assert body() == "checked"
 
 
-def test_workers_without_a_nanny(ledger: Path) -> None:
-    """Workers that nobody brings back, and a scheduler in another process, which has to get the plugin first."""
+def test_runs_survive_the_loss_of_a_worker_without_a_nanny(ledger: Path) -> None:
+    """Lost workers are not restarted, and the scheduler is another process, which must get the plugin first."""
 
     @task
     def work(number: int) -> int:
@@ -306,8 +310,8 @@ def test_workers_without_a_nanny(ledger: Path) -> None:
     assert sorted(map(int, ledger.read_text().split())) == list(range(20))
 
 
-def test_restarted_cluster(two: Any, gate: Any, wait: Callable[[str], None]) -> None:
-    """Runs that a restart of the cluster took away end as Crashed; the flow goes on with the new workers."""
+def test_runs_crash_when_the_cluster_is_restarted(two: Any, gate: Any, wait: Callable[[str], None]) -> None:
+    """Runs that a restart of the cluster interrupts end as Crashed. The flow continues on the new workers."""
     address, _ = two
     path = gate.address
 
@@ -335,7 +339,7 @@ def test_restarted_cluster(two: Any, gate: Any, wait: Callable[[str], None]) -> 
 
 
 class ClusterBeingDeleted(distributed.LocalCluster):  # type: ignore[misc]
-    """A cluster whose owner learns on request only that it is being deleted, as a cluster on Kubernetes does."""
+    """A cluster that must be queried to find out that it is being deleted, as a cluster on Kubernetes is."""
 
     def find_loss(self) -> ClusterLost:
         return ClusterLost("FlowRun gentle-otter was deleted")
@@ -348,7 +352,7 @@ def kill_only_worker() -> None:
 
 
 def disconnect() -> None:
-    """End the connection to the scheduler, as the scheduler's end does."""
+    """Close the connection to the scheduler, as the scheduler's end does."""
     with get_dask_client() as client:
         comm = client.scheduler_comm.comm
         client.loop.add_callback(comm.abort)

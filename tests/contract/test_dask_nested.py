@@ -1,4 +1,4 @@
-"""Tasks on Dask workers that submit others: all through the cluster, and never in each other's way."""
+"""Tasks on Dask workers that submit child runs: these run on the cluster, and do not deadlock."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def single() -> Iterator[str]:
 
 
 def test_deep_recursion_on_one_thread(single: str) -> None:
-    """A task that waits for the next one lends it its thread, 33 times."""
+    """A task that waits for a child run lends it its thread, 33 levels deep."""
 
     @task
     def down(depth: int) -> int:
@@ -39,7 +39,7 @@ def test_deep_recursion_on_one_thread(single: str) -> None:
 
 
 def test_deep_recursion_of_coroutines_on_one_thread(single: str) -> None:
-    """So does a task that awaits the next one."""
+    """A task that awaits a child run lends it its thread as well."""
 
     @task
     async def down(depth: int) -> int:
@@ -53,7 +53,7 @@ def test_deep_recursion_of_coroutines_on_one_thread(single: str) -> None:
 
 
 def test_fan_out_on_one_thread(single: str) -> None:
-    """Many tasks that each wait for several end, one after the other; those of one go before the next begins."""
+    """Many tasks with several child runs each end one after the other: all child runs of one before the next starts."""
 
     @task
     def leaf(number: int) -> int:
@@ -71,7 +71,7 @@ def test_fan_out_on_one_thread(single: str) -> None:
 
 
 def test_results_of_nested_runs_pass_from_one_to_the_next(single: str) -> None:
-    """Nested runs use each other's results, large and small, and a task gives back a future of one."""
+    """Child runs use each other's results, large and small, and a task returns the future of one."""
 
     @task
     def make(size: int) -> bytes:
@@ -92,8 +92,8 @@ def test_results_of_nested_runs_pass_from_one_to_the_next(single: str) -> None:
     assert body() == [10, 1_000_000, b"x" * 100_000]
 
 
-def test_nested_runs_of_a_cluster_of_threads() -> None:
-    """A worker that is a thread of the flow's process takes nested runs too."""
+def test_nested_runs_end_on_a_cluster_of_threads() -> None:
+    """A worker that is a thread of the flow's process executes child runs too."""
     kwargs = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": ":0"}
 
     @task
@@ -108,7 +108,7 @@ def test_nested_runs_of_a_cluster_of_threads() -> None:
 
 
 def test_lines_of_nested_runs_reach_the_driver(single: str, lines: Any) -> None:
-    """What a nested run logs on a worker is shown where the flow runs, once."""
+    """The flow's process logs each line of a child run on a worker once."""
 
     @task
     def inner() -> None:
@@ -128,8 +128,8 @@ def test_lines_of_nested_runs_reach_the_driver(single: str, lines: Any) -> None:
     assert len([line for line in lines() if "from inside" in line]) == 1
 
 
-def test_nested_failure_is_the_tasks(single: str) -> None:
-    """An exception in a nested run goes through the task that asks for its result to the flow."""
+def test_exception_of_a_nested_run_reaches_the_flow_through_its_task(single: str) -> None:
+    """A task that fetches the result of a failed child run fails with its exception."""
 
     @task
     def fail() -> None:
@@ -152,7 +152,7 @@ def test_nested_failure_is_the_tasks(single: str) -> None:
 def test_first_nested_runs_wait_for_the_workers_client_when_they_begin_together(
     opens_client: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Dask gives a client that does not have its connection yet to the second thread that wants one."""
+    """Dask returns a client that is not connected yet to the second thread that requests one."""
     connect = distributed.Client._ensure_connected
     # Set by a task that does not wait for the connection.
     has_submitted = threading.Event()

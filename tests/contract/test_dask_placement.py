@@ -18,7 +18,7 @@ SMALL = {"n_workers": 1, "threads_per_worker": 2, "processes": False, "dashboard
 
 
 def test_annotations_are_respected() -> None:
-    """`dask.annotate` holds for tasks submitted in its block, also for those that wait for others first."""
+    """`dask.annotate` applies to tasks submitted in its block, also to those that wait for upstream tasks first."""
 
     @task
     def mine() -> Any:
@@ -41,7 +41,7 @@ def test_annotations_are_respected() -> None:
 
 
 def test_worker_annotations_are_respected(tmp_path: Path) -> None:
-    """`workers` and `allow_other_workers` say where a task may run; `retries` are the engine's, and happen once."""
+    """`workers` and `allow_other_workers` select the workers of a task. The engine applies `retries`, and only once."""
     ledger = tmp_path / "ledger"
 
     @task
@@ -70,8 +70,8 @@ def test_worker_annotations_are_respected(tmp_path: Path) -> None:
     assert body() == ({"1"}, True, "xxx")
 
 
-def test_resources_of_a_task() -> None:
-    """A task's `resources` are taken from its worker, together with those of an annotation."""
+def test_resources_of_a_task_and_of_annotations_are_reserved_on_its_worker() -> None:
+    """A task reserves its `resources` on its worker, together with those of an annotation."""
 
     @task(resources={"GPU": 1})
     def mine() -> Any:
@@ -86,8 +86,8 @@ def test_resources_of_a_task() -> None:
     assert body() == [{"GPU": 1, "DISK": 2}] * 2
 
 
-def test_resources_that_nobody_has_are_told_at_once(cluster: Any) -> None:
-    """A run that no worker can execute fails, and says what it asked for and what there is; others go on."""
+def test_task_fails_immediately_when_no_worker_has_its_resources(cluster: Any) -> None:
+    """The state names the resources that the run requests and those of the workers. Other runs continue."""
 
     @task(resources={"GPU": 3})
     def never() -> None:
@@ -97,16 +97,16 @@ def test_resources_that_nobody_has_are_told_at_once(cluster: Any) -> None:
     def body() -> Any:
         return str(never.submit().wait(30)), echo.submit(1).result(), end_of(echo.submit(never.submit()), 30).name
 
-    told, other, after = body()
+    failed, other, after = body()
 
-    assert told.startswith("Failed('No worker of the cluster can run this task: it asks for resources 3 GPU, and the")
-    assert "tcp://127.0.0.1:" in told
-    assert told.endswith(": none. Ask for less, or start workers with these resources.')")
+    assert failed.startswith("Failed('No worker of the cluster can run this task: it asks for resources 3 GPU, and the")
+    assert "tcp://127.0.0.1:" in failed
+    assert failed.endswith(": none. Ask for less, or start workers with these resources.')")
     assert (other, after) == (1, "NotReady")
 
 
-def test_resources_are_looked_at_when_the_first_worker_comes() -> None:
-    """Without a worker nobody knows what workers will offer."""
+def test_resources_are_checked_when_the_first_worker_connects() -> None:
+    """Before the first worker connects, the resources of workers are unknown."""
 
     @task(resources={"GPU": 1})
     def work() -> int:

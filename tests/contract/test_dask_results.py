@@ -1,4 +1,4 @@
-"""What travels between a Dask cluster and the driver: code, results, exceptions."""
+"""What is sent between a Dask cluster and the driver: code, results, exceptions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.tasks import echo
 
 
 def test_results_stay_on_the_cluster_until_they_are_needed(cluster: Any) -> None:
-    """A result that goes from task to task never comes to the driver, and is freed with its future."""
+    """A result that only other tasks use is never sent to the driver, and is released with its future."""
 
     @task
     def make() -> bytes:
@@ -46,13 +46,13 @@ def test_results_stay_on_the_cluster_until_they_are_needed(cluster: Any) -> None
     assert body() == 100_000
 
 
-def test_result_that_was_not_fetched_goes_with_the_run(cluster: Any) -> None:
-    """After the run its futures still tell the state, and say what to do for the result."""
+def test_result_is_gone_after_the_run_when_it_was_not_fetched(cluster: Any) -> None:
+    """After the run its futures still have the state. The error of `result` names what to do."""
     kept: list[Any] = []
 
     @flow(task_runner=DaskTaskRunner(address=cluster.scheduler_address))
     def body() -> Any:
-        # Too large to come along when the other is fetched.
+        # Too large to be sent together with the other result.
         kept.extend([echo.submit(1), echo.submit("x" * 100_000)])
         return kept[0]
 
@@ -65,7 +65,7 @@ def test_result_that_was_not_fetched_goes_with_the_run(cluster: Any) -> None:
 
 
 def test_result_that_cannot_be_sent_fails_its_run(cluster: Any) -> None:
-    """A result that no other process can hold fails the run that made it, by name, and no other."""
+    """A result that cannot be pickled fails the run that returned it, and no other run."""
 
     @task
     def make() -> Any:
@@ -85,7 +85,7 @@ def test_result_that_cannot_be_sent_fails_its_run(cluster: Any) -> None:
 
 
 def test_large_code_is_sent_once(cluster: Any) -> None:
-    """A function with much data inside travels to the cluster once, not with every run."""
+    """A function with much data in its closure is sent to the cluster once, not with every run."""
     table = os.urandom(50_000)
 
     def lookup(index: int) -> int:
@@ -115,7 +115,7 @@ def test_code_that_a_worker_cannot_load_fails_that_task(cluster: Any) -> None:
 
 
 def test_exception_that_the_driver_cannot_read_keeps_its_text(cluster: Any) -> None:
-    """An exception that cannot be pickled arrives as its text; one with its own constructor as itself."""
+    """An exception that cannot be pickled arrives as its text, one with its own constructor with its type."""
 
     class Odd(Exception):
         def __init__(self, code: int, where: str) -> None:
@@ -144,7 +144,7 @@ def test_exception_that_the_driver_cannot_read_keeps_its_text(cluster: Any) -> N
 
 
 @pytest.mark.parametrize("size", [1, 100_000], ids=["small", "large"])
-def test_enums_that_workers_cannot_import_come_back_as_they_are(cluster: Any, size: int) -> None:
+def test_enums_that_workers_cannot_import_are_returned_as_they_are(cluster: Any, size: int) -> None:
     class Mode(enum.Flag):
         R = 1
         W = 2

@@ -19,18 +19,18 @@ SMALL = {"n_workers": 1, "threads_per_worker": 2, "processes": False, "dashboard
 
 
 def small_cluster(**kwargs: Any) -> Any:
-    """A function that makes a cluster."""
+    """Return a cluster, as a function given as `cluster_class` does."""
     return distributed.LocalCluster(**{**SMALL, **kwargs})
 
 
 class Adapting(distributed.LocalCluster):  # type: ignore[misc]
-    """Remembers what it was asked to adapt to, and answers with a coroutine, as some clusters do."""
+    """Records the arguments of `adapt`, which returns a coroutine, as that of some clusters does."""
 
-    asked: Any = None
+    adapted: Any = None
 
     def adapt(self, **kwargs: Any) -> Any:
         async def adapt() -> None:
-            type(self).asked = kwargs
+            type(self).adapted = kwargs
 
         return adapt()
 
@@ -40,7 +40,7 @@ class Adapting(distributed.LocalCluster):  # type: ignore[misc]
     ["distributed.LocalCluster", distributed.LocalCluster, small_cluster, lambda **kwargs: small_cluster()],
 )
 def test_cluster_class_is_a_name_a_class_or_a_function(cluster_class: Any) -> None:
-    """Anything that makes a cluster will do."""
+    """Each of these makes the cluster of a flow run."""
 
     @flow(task_runner=DaskTaskRunner(cluster_class=cluster_class, cluster_kwargs=SMALL))
     def body() -> Any:
@@ -50,35 +50,35 @@ def test_cluster_class_is_a_name_a_class_or_a_function(cluster_class: Any) -> No
 
 
 def test_adapt_kwargs_reach_the_cluster() -> None:
-    """`adapt` is called with them, and awaited where it gives a coroutine; without them it is not called."""
+    """`adapt` is called with them, and awaited if it returns a coroutine. Without them it is not called."""
 
     @flow
     def body() -> None:
         pass
 
     body.with_options(task_runner=DaskTaskRunner(cluster_class=Adapting, cluster_kwargs=SMALL))()
-    assert Adapting.asked is None
+    assert Adapting.adapted is None
 
     runner = DaskTaskRunner(cluster_class=Adapting, cluster_kwargs=SMALL, adapt_kwargs={"minimum": 0, "maximum": 2})
     body.with_options(task_runner=runner)()
-    assert Adapting.asked == {"minimum": 0, "maximum": 2}
+    assert Adapting.adapted == {"minimum": 0, "maximum": 2}
 
 
 @pytest.mark.parametrize("more", [{"cluster_class": "x.Y"}, {"cluster_kwargs": {"a": 1}}, {"adapt_kwargs": {"b": 1}}])
 def test_address_and_new_cluster_exclude_each_other(more: dict[str, Any]) -> None:
-    """An address leaves nothing to make."""
+    """A runner with an address makes no cluster."""
     with pytest.raises(ValueError, match="not both"):
         DaskTaskRunner(address="tcp://127.0.0.1:1", **more)
 
 
 def test_asynchronous_is_refused() -> None:
-    """Whether the client is asynchronous is the runner's business."""
+    """The runner sets whether the client is asynchronous."""
     with pytest.raises(ValueError, match="leave it out of client_kwargs"):
         DaskTaskRunner(client_kwargs={"asynchronous": True})
 
 
 def test_unknown_cluster_class_is_named() -> None:
-    """A dotted name that leads nowhere fails the flow with that name."""
+    """The error of a flow whose `cluster_class` cannot be imported has the dotted name."""
 
     @flow(task_runner=DaskTaskRunner(cluster_class="distributed.NoSuchCluster"))
     def body() -> None:
@@ -89,7 +89,7 @@ def test_unknown_cluster_class_is_named() -> None:
 
 
 def test_tasks_run_on_the_cluster(cluster: Any) -> None:
-    """A submitted task runs in a worker's process; a direct call in the flow's."""
+    """A submitted task runs in a worker's process, a direct call in the flow's."""
 
     @flow(task_runner=DaskTaskRunner(address=cluster.scheduler_address))
     def body() -> tuple[int, int]:
@@ -100,8 +100,8 @@ def test_tasks_run_on_the_cluster(cluster: Any) -> None:
     assert on_cluster != here == os.getpid()
 
 
-def test_default_client_stays_as_it_was(cluster: Any) -> None:
-    """The run's client is not the process's default one."""
+def test_flow_run_sets_no_default_client(cluster: Any) -> None:
+    """The run's client does not become Dask's default client of the process."""
 
     @flow(task_runner=DaskTaskRunner(address=cluster.scheduler_address))
     def body() -> None:
@@ -112,7 +112,7 @@ def test_default_client_stays_as_it_was(cluster: Any) -> None:
 
 
 def test_collections_compute_on_the_runs_cluster(cluster: Any) -> None:
-    """`get_dask_client` serves Dask's collections in the flow and in tasks on workers."""
+    """Dask's collections use the client of `get_dask_client` in the flow and in tasks on workers."""
 
     def total() -> tuple[float, str]:
         with get_dask_client() as client:
@@ -127,7 +127,7 @@ def test_collections_compute_on_the_runs_cluster(cluster: Any) -> None:
 
 
 def test_dask_client_needs_a_dask_run() -> None:
-    """Where the run has no Dask cluster there is no client."""
+    """A run without a Dask cluster has no client."""
 
     @flow
     def body() -> None:
@@ -138,8 +138,8 @@ def test_dask_client_needs_a_dask_run() -> None:
         body()
 
 
-def test_nobody_at_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A scheduler that does not answer in time ends the flow with what to check."""
+def test_flow_fails_when_no_scheduler_answers_at_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the address, the time limit and what to check."""
     monkeypatch.setenv("FLOWCLUSTER_CLUSTER_TIMEOUT", "0.2")
 
     @flow(task_runner=DaskTaskRunner(address="tcp://127.0.0.1:9"))
@@ -153,7 +153,7 @@ def test_nobody_at_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
         state.result()
 
 
-def test_same_runner_serves_flows_inside_of_each_other() -> None:
+def test_one_runner_serves_nested_flows() -> None:
     """One configured instance makes a cluster for each run that uses it."""
     runner = DaskTaskRunner(cluster_kwargs=SMALL)
 

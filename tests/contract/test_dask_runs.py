@@ -1,4 +1,4 @@
-"""What the Dask runner knows of each run, from its submission to its end."""
+"""What the Dask runner records of each run, from its submission to its end."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tests.support.tasks import echo
 from tests.support.waiting import wait_until
 
 
-def test_cancelled_run_does_not_begin(cluster: Any, gate: Any, wait: Any) -> None:
-    """A run that has not begun when it is cancelled is taken back from the scheduler."""
+def test_cancelled_run_does_not_start(cluster: Any, gate: Any, wait: Any) -> None:
+    """A run that is cancelled before its start is removed from the scheduler."""
     path = gate.address
 
     @task
@@ -40,8 +40,8 @@ def test_cancelled_run_does_not_begin(cluster: Any, gate: Any, wait: Any) -> Non
     assert body() == "Cancelled('Task run was cancelled.')"
 
 
-def test_runs_know_where_and_when_they_were_executed(cluster: Any) -> None:
-    """A run's handle has its worker's address and the time of its begin and end."""
+def test_handle_has_the_worker_and_the_times_of_its_run(cluster: Any) -> None:
+    """A run's handle has its worker's address and the times of its start and end."""
     import time
 
     @flow(task_runner=DaskTaskRunner(address=cluster.scheduler_address))
@@ -58,7 +58,7 @@ def test_runs_know_where_and_when_they_were_executed(cluster: Any) -> None:
 
 
 def test_lost_worker_crashes_the_task() -> None:
-    """A task whose worker dies ends as Crashed; the flow goes on with another one."""
+    """A task whose worker dies ends as Crashed. The flow continues with another worker."""
     kwargs = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": ":0"}
 
     @task

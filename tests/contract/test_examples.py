@@ -1,4 +1,4 @@
-"""The examples, run as a user runs them: the lines that they print and the lines that they log."""
+"""The examples, run as users run them: the lines that they print and the lines that they log."""
 
 from __future__ import annotations
 
@@ -61,19 +61,19 @@ IN_ANY_ORDER = {
 #: What Ray's workers print, and how often all of it is printed with what the flow's own process prints.
 ON_RAY = {"ray_flow": (GREETINGS, 1), "ray_subflow": (GREETINGS, 2)}
 
-#: Those that use the Ray of the tests: each start of a Ray takes seconds. `ray_flow` starts one, as all do for a user.
+#: Examples that use the Ray of the tests: a Ray takes seconds to start. `ray_flow` starts one, as all do for a user.
 AT_A_RAY = {"ray_direct_calls", "ray_subflow", "ray_subflow_direct_calls"}
 
-#: Those whose printed lines stand between certain log lines, as they would be seen in a terminal.
+#: Examples whose printed lines stand between certain log lines, as in a terminal.
 SEEN_LIVE = {"sequential_flow", "glass_tower", "dask_subflow"}
 
 # Where another program has Dask's usual dashboard port, a second cluster warns about taking another one.
 QUIET = ["-W", "ignore:Port 8787 is already in use"]
 
-# The SDK's log lines, and those of Dask itself, which complains where a machine is slow.
+# The SDK's log lines, and those of Dask itself, which warns where a machine is slow.
 LOG_LINE = re.compile(r"\d\d:\d\d:\d\d\.\d{3} \| [A-Z]+ *\| |\d{4}-\d\d-\d\d \S+ - distributed\.")
 
-# What no program prints that ends well: neither the SDK, nor Dask or Ray, in any of their processes.
+# A program that ends well prints none of these, in no process of the SDK, Dask or Ray.
 TROUBLE = re.compile(r"Traceback|\| (ERROR|CRITICAL)|- (ERROR|CRITICAL) -|CancelledError|[Nn]ever (awaited|retrieved)")
 
 
@@ -85,7 +85,7 @@ class Ran(NamedTuple):
 
     @property
     def printed(self) -> str:
-        """What it wrote apart from log lines."""
+        """What it wrote, without log lines."""
         return "".join(line for line in self.text.splitlines(keepends=True) if not LOG_LINE.match(line))
 
     @property
@@ -95,7 +95,7 @@ class Ran(NamedTuple):
 
     @property
     def seen(self) -> list[str]:
-        """All lines, with times, made-up names, hashes and ports made equal."""
+        """All lines, with times, generated names, hashes and ports replaced by fixed texts."""
         text = re.sub(r"(?m)^\d\d:\d\d:\d\d\.\d{3} \|", "TIME |", self.text)
         text = re.sub(r"low run '[a-z]+-[a-z]+'", "low run 'RUN'", text)
         text = re.sub(r"-[0-9a-f]{8}-(\d+)'", r"-HASH-\1'", text)
@@ -126,7 +126,7 @@ def run_copy(directory: Path, example: str, *arguments: str, ray: str | None = N
 
 @pytest.fixture(scope="module")
 def started(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Any]]:
-    """Runs what the chosen tests need, two at a time: most of their time clusters start and end."""
+    """Run what the selected tests need, two at a time: most of the time clusters start and end."""
     mine = [item for item in request.session.items if item.path == request.path and hasattr(item, "callspec")]
     names = list(dict.fromkeys(item.callspec.params["ran"] for item in mine))
     ray = request.getfixturevalue("ray_head").address if AT_A_RAY.intersection(names) else None
@@ -145,13 +145,13 @@ def ran(request: pytest.FixtureRequest, started: Callable[[str], Ran]) -> Ran:
 
 
 def on(*examples: str) -> pytest.MarkDecorator:
-    """Runs a test for each of the examples."""
+    """Run a test for each of the examples."""
     return pytest.mark.parametrize("ran", examples, indirect=True)
 
 
 @on("elevator")
 def test_elevator_stops_at_the_first_floor_first(ran: Ran) -> None:
-    """All floors are under way at the same time, so the nearest is reached first."""
+    """The tasks of all floors run at the same time, so the nearest floor is reached first."""
     # Threads print here: a line can come before the end of another.
     assert sorted(re.findall(r"elevator moving to floor (\d+)", ran.printed), key=int) == [str(n) for n in range(1, 11)]
     assert re.findall(r"elevator stops on floor (\d+)", ran.printed) == [str(floor) for floor in range(1, 11)]
@@ -159,13 +159,13 @@ def test_elevator_stops_at_the_first_floor_first(ran: Ran) -> None:
 
 @on(*IN_ORDER)
 def test_lines_in_order(ran: Ran) -> None:
-    """Where the example promises an order, it prints exactly these lines."""
+    """An example that promises an order prints exactly these lines."""
     assert ran.printed.splitlines() == IN_ORDER[ran.example]
 
 
 @on(*IN_ANY_ORDER)
 def test_lines_in_any_order(ran: Ran) -> None:
-    """On a cluster every line is there, although no flow here waits for its tasks."""
+    """On a cluster every line is printed, although no flow here waits for its tasks."""
     expected = IN_ANY_ORDER[ran.example]
 
     assert sorted(re.findall("|".join(expected), ran.printed)) == sorted(expected)
@@ -174,7 +174,7 @@ def test_lines_in_any_order(ran: Ran) -> None:
 
 @on(*ON_RAY)
 def test_lines_on_ray(ran: Ran) -> None:
-    """On Ray every line is there, with the name of its task and its process in front."""
+    """On Ray every line is printed, after the name and the process of its task."""
     expected, times = ON_RAY[ran.example]
     text = re.sub(r"\x1b\[\d+m", "", ran.printed)
     on_workers = re.findall(r"^\(say_(?:hello|goodbye) pid=\d+\) (.*)$", text, re.MULTILINE)
@@ -185,7 +185,7 @@ def test_lines_on_ray(ran: Ran) -> None:
 
 @on("glass_tower")
 def test_glass_tower_stops_at_every_floor_in_order(ran: Ran) -> None:
-    """Thirty-eight submissions, in the order of submission."""
+    """The 38 tasks run in the order of submission."""
     lines = [re.fullmatch(r"(elevator stops on \d+) which is (?:on fire|clear)", line) for line in _printed(ran)]
 
     assert [line and line[1] for line in lines] == [f"elevator stops on {floor}" for floor in range(1, 39)]
@@ -193,7 +193,7 @@ def test_glass_tower_stops_at_every_floor_in_order(ran: Ran) -> None:
 
 @on(*IN_ORDER, *IN_ANY_ORDER, *ON_RAY, "elevator", "glass_tower")
 def test_flow_completes(ran: Ran) -> None:
-    """Every flow of every example says at its end that it completed."""
+    """Every flow of every example logs at its end that it completed."""
     ends = [line for line in ran.log if re.search("Flow run '.*Finished in state", line)]
     message = "" if ran.example in {"dask_runner", "dask_workers", "dask_cluster_class", "only_functions"} else ALL
 
@@ -203,7 +203,7 @@ def test_flow_completes(ran: Ran) -> None:
 
 @on("sequential_flow")
 def test_log_of_sequential_flow(ran: Ran) -> None:
-    """Each run is created, executed and finished before the next; what it prints comes in between."""
+    """Each run is created, executed and finished before the next. What it prints comes in between."""
     numbers = {"hello": 0, "goodbye": 0}
     expected = _beginning("greetings", "SequentialTaskRunner", "sequentially")
     for line in GREETINGS:
@@ -216,7 +216,7 @@ def test_log_of_sequential_flow(ran: Ran) -> None:
 
 @on("glass_tower")
 def test_log_of_glass_tower(ran: Ran) -> None:
-    """The flow goes by the name it was given; 38 runs, one after the other."""
+    """The flow has the name of its decorator, and its 38 runs run one after the other."""
     expected = _beginning("towering-infernflow", "SequentialTaskRunner", "sequentially")
     for number, line in enumerate(_printed(ran)):
         expected += _executed("stop_at_floor", number, line)
@@ -226,7 +226,7 @@ def test_log_of_glass_tower(ran: Ran) -> None:
 
 @on("dask_flow", "ray_flow")
 def test_log_of_parallel_flow(ran: Ran) -> None:
-    """A cluster is made, all runs are submitted in order, and all have ended when the flow says so."""
+    """A cluster is created, all runs are submitted in order, and end before the flow."""
     library = ran.example.removesuffix("_flow")
     expected = [*_beginning("greetings", f"{library.title()}TaskRunner", "in parallel"), *_cluster(library)]
     for number in range(4):
@@ -257,8 +257,8 @@ def test_log_of_dask_subflow(ran: Ran) -> None:
     ]
 
 
-def test_on_a_cluster_that_exists(cluster: Any, tmp_path: Path) -> None:
-    """The example connects to the address it is given, makes no cluster, and leaves that one alone."""
+def test_example_uses_an_existing_dask_cluster(cluster: Any, tmp_path: Path) -> None:
+    """The example connects to the address of its argument, creates no cluster, and does not close that one."""
     ran = run_copy(tmp_path, "dask_address", cluster.scheduler_address)
 
     assert ran.log == [
@@ -269,8 +269,8 @@ def test_on_a_cluster_that_exists(cluster: Any, tmp_path: Path) -> None:
     assert cluster.status.name == "running"
 
 
-def test_on_a_ray_that_exists(ray_head: Any, tmp_path: Path) -> None:
-    """The same with Ray."""
+def test_example_uses_an_existing_ray(ray_head: Any, tmp_path: Path) -> None:
+    """The example connects to the address of its argument, and starts no Ray."""
     ran = run_copy(tmp_path, "ray_address", ray_head.address)
 
     assert ran.log == [
@@ -282,9 +282,9 @@ def test_on_a_ray_that_exists(ray_head: Any, tmp_path: Path) -> None:
 
 
 def test_every_example_is_tested() -> None:
-    """No file in the directory is forgotten here, nor in the list that its readers see.
+    """Each file in the directory has a test, and a row in the table of its README.
 
-    Those on Kubernetes run where there is one: ``tests/e2e/test_scaling.py``, ``tests/e2e/test_shared_clusters.py``.
+    Those on Kubernetes have tests of their own: ``tests/e2e/test_scaling.py``, ``tests/e2e/test_shared_clusters.py``.
     """
     tested = {
         *IN_ORDER,

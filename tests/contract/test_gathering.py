@@ -28,7 +28,7 @@ def run(runner: TaskRunner, function: Callable[[], Any], **options: Any) -> Any:
 def test_as_completed_gives_futures_in_the_order_of_their_ends(
     parallel_runner: TaskRunner, gate: Any, wait: Any
 ) -> None:
-    """A run that is held up comes last, although it was submitted first."""
+    """A run that waits comes last, although it was submitted first."""
     held = task(wait)
 
     def body() -> Any:
@@ -44,8 +44,8 @@ def test_as_completed_gives_futures_in_the_order_of_their_ends(
     assert run(parallel_runner, body) == [True, False]
 
 
-def test_waiting_has_a_limit(parallel_runner: TaskRunner, gate: Any, wait: Any) -> None:
-    """What has ended in time is given, and what has not is named or counted."""
+def test_gathering_stops_at_its_time_limit(parallel_runner: TaskRunner, gate: Any, wait: Any) -> None:
+    """Runs that ended in time are returned. The error names or counts the others."""
     held = task(wait)
 
     def body() -> None:
@@ -66,7 +66,7 @@ wait_for_all = wait
 
 
 def test_negative_timeouts_are_refused() -> None:
-    """A time limit in the past is a mistake."""
+    """The error names the value."""
     with pytest.raises(ValueError, match="timeout must be at least 0 seconds, not -1"):
         wait([], timeout=-1)
     with pytest.raises(ValueError, match="timeout must be at least 0 seconds, not -1"):
@@ -74,7 +74,7 @@ def test_negative_timeouts_are_refused() -> None:
 
 
 def test_results_of_a_map(runner: TaskRunner) -> None:
-    """In order, duplicates included; the first failure is raised, or takes its place in the list."""
+    """Results have the order of the futures, with duplicates. The first failure is raised, or an item of the list."""
 
     def body() -> Any:
         futures = echo.map([3, 1, 2])
@@ -90,7 +90,7 @@ def test_results_of_a_map(runner: TaskRunner) -> None:
 
 
 def test_empty_map_is_an_empty_list(runner: TaskRunner) -> None:
-    """Nothing to do is no mistake."""
+    """A map over nothing submits nothing, and raises no error."""
 
     def body() -> Any:
         futures = echo.map([])
@@ -100,7 +100,7 @@ def test_empty_map_is_an_empty_list(runner: TaskRunner) -> None:
 
 
 def test_async_flow_gathers_as_runs_end() -> None:
-    """`async for` over futures of both colours."""
+    """`async for` goes over futures of sync and async tasks."""
 
     @task
     async def echo_async(value: Any) -> Any:
@@ -114,8 +114,8 @@ def test_async_flow_gathers_as_runs_end() -> None:
     assert asyncio.run(body()) == [1, 2]
 
 
-def test_callback_gets_the_future(runner: TaskRunner) -> None:
-    """Once each, also when the run has ended before; what a callback raises is only logged."""
+def test_callback_gets_the_future_once(runner: TaskRunner) -> None:
+    """Each callback is called once, also when the run has ended before. An exception in it is only logged."""
     seen: list[Any] = []
 
     def body() -> None:
@@ -129,8 +129,8 @@ def test_callback_gets_the_future(runner: TaskRunner) -> None:
     assert seen == ["Completed", True]
 
 
-def test_cancelled_run_ends_at_once(parallel_runner: TaskRunner, gate: Any, wait: Any) -> None:
-    """Its state and exception say so, what depends on it never starts, and the flow names the count."""
+def test_cancelled_run_ends_immediately(parallel_runner: TaskRunner, gate: Any, wait: Any) -> None:
+    """Its state and exception are Cancelled, downstream runs never start, and the flow's message has the count."""
     held = task(wait)
     seen = []
 
@@ -153,7 +153,7 @@ def test_cancelled_run_ends_at_once(parallel_runner: TaskRunner, gate: Any, wait
 
 
 def test_run_that_has_ended_cannot_be_cancelled(runner: TaskRunner) -> None:
-    """Its state stays."""
+    """`cancel` does not change its state."""
 
     def body() -> Any:
         future = echo.submit(1)
@@ -164,7 +164,7 @@ def test_run_that_has_ended_cannot_be_cancelled(runner: TaskRunner) -> None:
 
 
 def test_coroutine_is_stopped_when_it_is_cancelled() -> None:
-    """A coroutine in the flow's process does not go on."""
+    """A coroutine in the flow's process does not continue."""
     reached: list[str] = []
     started = threading.Event()
 

@@ -1,7 +1,7 @@
-"""Whole programs and all that they write, compared with texts in `golden/`: the shape of the log is a promise.
+"""The output of whole programs, compared with texts in `golden/`: users rely on the format of the log.
 
-Times, names of runs and addresses differ from run to run and stand there as TIME, FLOW-1, HOST. So do the
-keys of tasks: KEY-1 is that of the first task met. To change a text on purpose, edit it.
+Times, names of runs and addresses differ from run to run. The texts have TIME, FLOW-1 and HOST in their place, and
+KEY-1 in place of the key of the first task. To change a text on purpose, edit it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TASK_KEY = re.compile(r"-([0-9a-f]{8})-(\d+)'")
 
 
 def written(*command: str, directory: Path) -> str:
-    """What a program writes to stdout and stderr, as they come, with what differs each time made equal."""
+    """Return what a program writes to stdout and stderr, in order, with what differs each time replaced."""
     environment = {**unmeasured.environment(), "PYTHONUNBUFFERED": "1"}
     environment.pop("FLOWCLUSTER_LOGGING_LEVEL", None)
     done = subprocess.run(
@@ -46,10 +46,10 @@ def written(*command: str, directory: Path) -> str:
 
 
 def test_flow_with_a_subflow_on_dask() -> None:
-    """Created, starting, executing, subflow, cluster, dashboard, submitted, finished: who speaks, what, and when."""
+    """Each line has its logger, its text and its place, from the created run to the finished one."""
     assert written("dask_subflow.py", directory=EXAMPLES) == (GOLDEN / "dask_subflow.txt").read_text()
 
 
 def test_flow_whose_tasks_fail() -> None:
-    """A failed task has its traceback once, without the SDK's frames; what waits for it says so."""
+    """A failed task has its traceback once, without the SDK's frames. Downstream runs name it."""
     assert written("failing.py", directory=FLOWS) == (GOLDEN / "failing.txt").read_text()

@@ -1,4 +1,4 @@
-"""Code of users that breaks what handles it, or takes its time, on every task runner."""
+"""Code of users that raises where the SDK calls it, or blocks there, on every task runner."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ async def fail_later(name: str) -> None:
     raise hostile.make(name)
 
 
-#: What a worker cannot send arrives as a `RemoteError` with the text.
+#: An exception that a worker cannot send arrives as a `RemoteError` with its text.
 UNSENT = {"ReduceRaises", "ReduceExits", "ReduceIsWrong", "HoldsALock", "FailsToLoad", "KnownHereOnly"}
 
 
-def test_runs_end_as_their_exceptions_demand(parallel_runner: TaskRunner) -> None:
-    """With the type that was raised, or its name; and other runs on the same worker are not disturbed."""
+def test_run_ends_with_the_exception_that_its_code_raises(parallel_runner: TaskRunner) -> None:
+    """The exception has the type that was raised, or its name. Other runs on the same worker are not affected."""
     ends: dict[str, list[State]] = {}
 
     @flow(task_runner=parallel_runner)
@@ -60,8 +60,8 @@ def fail_with(text: str) -> None:
     raise ValueError(text)
 
 
-def test_code_around_runs_that_raises_changes_no_state(parallel_runner: TaskRunner) -> None:
-    """Hooks, conditions and callbacks raise each of the exceptions, also `sys.exit`, which ends no program there."""
+def test_exceptions_in_hooks_conditions_and_callbacks_change_no_state(parallel_runner: TaskRunner) -> None:
+    """Each of the exceptions is tried, also that of `sys.exit`, which ends no program there."""
     names = [*hostile.ORDINARY, *hostile.OTHERS]
     called: dict[str, list[str]] = {kind: [] for kind in ("completion", "failure", "condition", "callback")}
 
@@ -90,7 +90,7 @@ def test_code_around_runs_that_raises_changes_no_state(parallel_runner: TaskRunn
     assert {kind: sorted(found) for kind, found in called.items()} == dict.fromkeys(called, sorted(names))
 
 
-def test_exit_in_a_task_without_a_text_ends_the_program(parallel_runner: TaskRunner) -> None:
+def test_exit_in_a_task_ends_the_program_when_its_exception_has_no_text(parallel_runner: TaskRunner) -> None:
     @flow(task_runner=parallel_runner)
     def body() -> None:
         fail.submit("SystemExit").wait()
@@ -99,8 +99,8 @@ def test_exit_in_a_task_without_a_text_ends_the_program(parallel_runner: TaskRun
         body()
 
 
-def test_hooks_run_beside_each_other(parallel_runner: TaskRunner) -> None:
-    """The hooks of many runs meet, which they could not one after the other; those of one run keep their order."""
+def test_hooks_of_different_runs_run_at_the_same_time(parallel_runner: TaskRunner) -> None:
+    """The hooks of many runs wait for each other, so they run at the same time. Those of one run keep their order."""
     barrier = threading.Barrier(8)
     order: dict[str, list[str]] = {}
 
@@ -118,8 +118,8 @@ def test_hooks_run_beside_each_other(parallel_runner: TaskRunner) -> None:
     assert list(order.values()) == [["first", "second"]] * 8
 
 
-def test_hook_condition_and_callback_may_wait_for_another_run(parallel_runner: TaskRunner) -> None:
-    """Each waits for a run that is submitted after it, and that depends on the run that it is called for."""
+def test_hook_condition_and_callback_can_wait_for_another_run(parallel_runner: TaskRunner) -> None:
+    """Each waits for a run that is submitted after it and depends on the run that it is called for."""
     seen: list[Any] = []
 
     def wait_for_another(*_: Any) -> bool:
@@ -169,8 +169,8 @@ def test_async_hooks_and_conditions_are_awaited(runner: TaskRunner) -> None:
     assert called == ["condition", "fail Failed"]
 
 
-def test_hooks_hold_up_no_event_loop() -> None:
-    """Those of an async flow and of the async tasks that it calls."""
+def test_hooks_do_not_block_an_event_loop() -> None:
+    """The hooks are those of an async flow and of the async tasks that it calls."""
     import asyncio
 
     threads: list[str] = []

@@ -1,4 +1,4 @@
-"""Programs that are interrupted, killed clusters: what a process leaves behind, and how it ends."""
+"""Interrupted programs and killed clusters: how the process ends, and what it leaves behind."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ class Program:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            # A test run that was started in the background ignores Ctrl-C, and would pass that on.
+            # A test run that was started in the background ignores Ctrl-C, and its child processes inherit that.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def until_it_hangs(self) -> int:
-        """Wait until the task runs; the id of the process that runs it."""
+        """Wait until the task runs, and return the id of the process that runs it."""
         with self.pipe.open() as pipe:
             return int(pipe.read())
 
     def after(self, number: int) -> tuple[int, str]:
-        """Send a signal and wait for the end: the exit code and what was written to stderr."""
+        """Send a signal, wait for the end, and return the exit code and what was written to stderr."""
         self.process.send_signal(number)
         _, errors = self.process.communicate(timeout=60)
         return self.process.returncode, errors
@@ -56,8 +56,8 @@ def flows() -> Path:
     return FLOWS
 
 
-def test_signal_that_another_thread_took() -> None:
-    """Ctrl-C breaks off who waits in the main thread, whichever thread the kernel gives it to."""
+def test_signal_that_another_thread_receives_interrupts_the_main_thread() -> None:
+    """Ctrl-C ends a wait in the main thread, whichever thread the kernel delivers the signal to."""
     program = (
         "import os, signal, threading\n"
         "from flowcluster.waiting import wait_blocking\n"
@@ -73,7 +73,7 @@ def test_signal_that_another_thread_took() -> None:
 
 
 def is_gone(process: int) -> bool:
-    """Whether no process has this id any more."""
+    """Return whether no process has this id any more."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -82,7 +82,7 @@ def is_gone(process: int) -> bool:
 
 
 def left_in_session(session: int) -> list[str]:
-    """Command lines of living processes of a session."""
+    """Return the command lines of the living processes of a session."""
     found = []
     for directory in Path("/proc").glob("[0-9]*"):
         try:
@@ -94,8 +94,8 @@ def left_in_session(session: int) -> list[str]:
     return [command for command in found if command]  # without a command line it is ending
 
 
-# A LocalCluster takes four seconds to give up a worker that hangs, and a Ray as long to start, so not every
-# mix is tried with them.
+# A LocalCluster takes four seconds to give up a worker that hangs, and a Ray as long to start. So not every
+# combination is tried with them.
 @pytest.mark.parametrize(
     ("name", "number"),
     [("on_dask", signal.SIGINT), ("on_dask_async", signal.SIGTERM)]
@@ -106,7 +106,7 @@ def left_in_session(session: int) -> list[str]:
 def test_interrupted_program_leaves_nothing_behind(
     name: str, number: signal.Signals, flows: Path, tmp_path: Path
 ) -> None:
-    """SIGTERM and Ctrl-C end a script at once, with its cluster, and with the usual exit code."""
+    """SIGTERM and Ctrl-C immediately end a script and its cluster, with the usual exit code."""
     program = Program(tmp_path, [sys.executable, str(flows), name], {})
     worker = program.until_it_hangs()
     exit_code, errors = program.after(number)
@@ -119,7 +119,7 @@ def test_interrupted_program_leaves_nothing_behind(
 
 @pytest.mark.parametrize("where", ["dask", "threads"])
 def test_processes_of_tasks_end_with_a_killed_driver(where: str, flows: Path, tmp_path: Path) -> None:
-    """Processes that multiprocessing forked or spawned, and those of the local cluster."""
+    """This holds for processes that multiprocessing forked or spawned, and for those of the local cluster."""
     program = Program(tmp_path, [sys.executable, str(flows), f"processes_on_{where}"], {})
     program.until_it_hangs()
     session = program.process.pid
@@ -143,24 +143,24 @@ def test_processes_of_tasks_end_with_an_interrupted_driver(where: str, flows: Pa
 
 
 @pytest.mark.parametrize("name", [pytest.param("on_dask", marks=pytest.mark.long), "on_threads_async"])
-def test_driver_tells_that_it_was_stopped(name: str, flows: Path, tmp_path: Path) -> None:
+def test_driver_reports_a_cancellation_when_it_is_stopped(name: str, flows: Path, tmp_path: Path) -> None:
     """A driver that receives SIGTERM leaves its outcome and exits with the code for it."""
     outcome = tmp_path / "outcome"
     command = [sys.executable, "-m", "flowcluster.cli.main", "run", f"{flows}:{name}", "-p"]
     program = Program(tmp_path, command, {"FLOWCLUSTER_OUTCOME_PATH": str(outcome)})
     program.until_it_hangs()
     exit_code, errors = program.after(signal.SIGTERM)
-    told = json.loads(outcome.read_text())
+    written = json.loads(outcome.read_text())
 
     assert exit_code == 3
-    assert (told["state"], told["reason"], told["exitCode"]) == ("Cancelled", "Cancelled", 3)
+    assert (written["state"], written["reason"], written["exitCode"]) == ("Cancelled", "Cancelled", 3)
     assert "Cancelled: The flow run was stopped by SIGTERM." in errors
     assert left_in_session(program.process.pid) == []
 
 
 @pytest.fixture
 def doomed_cluster(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """A scheduler and a worker in processes of their own, to be killed."""
+    """A scheduler and a worker in a process of their own, to be killed."""
     file = tmp_path / "scheduler.json"
     os.mkfifo(file)
     program = (
@@ -196,15 +196,15 @@ def test_lost_scheduler_ends_the_flow(doomed_cluster: Any, flows: Path, tmp_path
     program.until_it_hangs()
     process.kill()
     _, errors = program.process.communicate(timeout=60)
-    told = json.loads(outcome.read_text())
+    written = json.loads(outcome.read_text())
 
-    assert (program.process.returncode, told["state"], told["reason"]) == (1, "Crashed", "ClusterLost")
-    assert told["message"].startswith(f"The Dask scheduler at {address} went away while the flow ran")
+    assert (program.process.returncode, written["state"], written["reason"]) == (1, "Crashed", "ClusterLost")
+    assert written["message"].startswith(f"The Dask scheduler at {address} went away while the flow ran")
     assert "Traceback" not in errors
 
 
-def test_interrupted_program_gives_its_workers_back(ray_head: RayHead, flows: Path, tmp_path: Path) -> None:
-    """A script that leaves a Ray which goes on takes its own tasks back."""
+def test_interrupted_program_releases_its_workers(ray_head: RayHead, flows: Path, tmp_path: Path) -> None:
+    """A script cancels its own tasks when it disconnects from a Ray that continues to run."""
     program = Program(tmp_path, [sys.executable, str(flows), "at_ray_head"], {"HEAD": ray_head.address})
     worker = program.until_it_hangs()
     exit_code, errors = program.after(signal.SIGTERM)
@@ -215,7 +215,7 @@ def test_interrupted_program_gives_its_workers_back(ray_head: RayHead, flows: Pa
 
 
 def test_lost_ray_head_ends_the_flow(flows: Path, tmp_path: Path) -> None:
-    """A head that dies while tasks run ends flows with ClusterLost, which names the address: a node's or a client's."""
+    """A head that dies while tasks run ends flows with ClusterLost. It names the address, of a node or of a client."""
     programs = {}
     with RayHead.start(cpus=2) as head:
         for name, address in {"node": head.address, "client": head.client_address}.items():

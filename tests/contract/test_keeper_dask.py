@@ -1,4 +1,4 @@
-"""The keeper of a shared Dask cluster: workers follow the work, and runs that are over leave nothing."""
+"""The keeper of a shared Dask cluster: it scales groups by demand, and removes what ended runs leave."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskProcesse
 
 @pytest.fixture
 def kept(processes: DaskProcesses, quick_keeper: None) -> Iterator[Kept]:
-    """A keeper of that cluster, which knows two groups and no run."""
+    """A keeper of that cluster with two groups and no run."""
     with Kept.start() as kept:
         kept.instruct(default=FIXED, gpu=GPU)
         with kept.keeper("Dask", processes.address):
@@ -56,7 +56,7 @@ def same(value: float) -> float:
 
 
 def held(dask_scheduler: Any) -> dict[str, list[str]]:
-    """Return, in the scheduler, all that clients of runs could have left."""
+    """Return, on the scheduler, all that clients of runs can leave."""
     extensions = dask_scheduler.extensions
     return {
         "clients": sorted(client for client in dask_scheduler.clients if "run." in client),
@@ -72,7 +72,7 @@ def held(dask_scheduler: Any) -> dict[str, list[str]]:
 
 
 def wait_until_empty(watcher: Any) -> None:
-    """Return once the scheduler has nothing of any run."""
+    """Wait until the scheduler has nothing of any run."""
     wait_until(lambda: not any(watcher.run_on_scheduler(held).values()), "the scheduler has nothing of a run", 30)
 
 
@@ -84,7 +84,7 @@ def test_keeper_renews_the_lease_and_reports_idleness(kept: Kept) -> None:
     assert (progress.tasks, progress.idle is None) == (None, False)
 
 
-def test_each_group_follows_the_tasks_that_ask_for_what_it_offers(kept: Kept, watcher: Any, gate: Gate) -> None:
+def test_each_group_scales_with_the_tasks_that_request_its_resources(kept: Kept, watcher: Any, gate: Gate) -> None:
     plain = watcher.map(wait_at, [gate.address] * 7, pure=False)
     asking = watcher.map(wait_at, [gate.address] * 3, pure=False, resources={"GPU": 1})
 
@@ -94,7 +94,7 @@ def test_each_group_follows_the_tasks_that_ask_for_what_it_offers(kept: Kept, wa
     kept.wait_for_demand(default=1, gpu=0)
 
 
-def test_worker_that_has_no_work_retires_from_its_own_group(kept: Kept, processes: DaskProcesses, watcher: Any) -> None:
+def test_idle_worker_retires_from_its_own_group(kept: Kept, processes: DaskProcesses, watcher: Any) -> None:
     processes.add_worker(LAST, 4, {"GPU": 2})
     watcher.wait_for_workers(2, timeout=60)
 
@@ -102,7 +102,7 @@ def test_worker_that_has_no_work_retires_from_its_own_group(kept: Kept, processe
 
     assert retired == (LAST,)
     processes.remove_worker(LAST)
-    wait_until(lambda: not (kept.signs().demand or _NOTHING).retired, "the worker is gone from the demand")
+    wait_until(lambda: not (kept.signs().demand or _NOTHING).retired, "the worker is no longer in the demand")
 
 
 class _NOTHING:
@@ -170,7 +170,7 @@ def test_client_of_a_released_run_cannot_come_back(kept: Kept, processes: DaskPr
     kept.instruct()
     wait_until(lambda: not _of("uid-5", watcher), "the run is released")
 
-    # The scheduler disconnects it again and again, until it gives up.
+    # The scheduler disconnects it each time it reconnects, until it gives up.
     with pytest.raises((OSError, TimeoutError, CancelledError)):
         processes.client(tags.dask_client_name("uid-5"), timeout=5).submit(same, 0).result(timeout=5)
 
@@ -206,13 +206,13 @@ def of_run(keys: list[str]) -> list[str]:
 
 
 def sent(dask_scheduler: Any) -> list[str]:
-    """Return, in the scheduler, the keys of tasks that it has sent to workers and keeps the messages of."""
+    """Return, on the scheduler, the keys of the tasks whose messages to workers it keeps."""
     batches = [batch for stream in dask_scheduler.stream_comms.values() for batch in stream.recent_message_log]
     return [str(message["key"]) for batch in batches for message in batch if message.get("op") == "compute-task"]
 
 
 def cached_names(dask_scheduler: Any) -> int:
-    """Return, in the scheduler, of how many tasks Dask has cached the name."""
+    """Return, on the scheduler, how many names of tasks Dask has cached."""
     return int(key_split.cache_info().currsize)
 
 

@@ -1,4 +1,4 @@
-"""The keeper of a shared Ray cluster: it reports idleness, and runs that are over leave nothing."""
+"""The keeper of a shared Ray cluster: it reports idleness, and removes what ended runs leave."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def head() -> Iterator[RayHead]:
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A busy machine can take longer to answer. The keepers look at the head more often than those of users."""
+    """Allow a busy machine more time to answer, and let keepers query the head at shorter intervals."""
     monkeypatch.setattr("flowcluster.agent.keeper.ray_side.TIMEOUT", 30.0)
     monkeypatch.setattr("flowcluster.agent.keeper.ray_side.INTERVAL", 0.2)
 
@@ -56,7 +56,7 @@ def kept(head: RayHead, tmp_path: Path, quick_keeper: None) -> Iterator[Kept]:
 
 @contextmanager
 def as_run(program: str, uid: str, address: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """A program in the driver's pod of a FlowRun with this UID, which is killed at the end of the block."""
+    """Start a program as in the driver's pod of a FlowRun with this UID. It is killed at the end of the block."""
     settings = {driver.ENV_CLUSTER_ADDRESS: address, driver.ENV_RUN_UID: uid, **AUTHENTICATED}
     path = Path(__file__).parents[1] / "support" / "programs" / f"{program}.py"
     modules = os.pathsep.join(filter(None, sys.path))
@@ -74,20 +74,20 @@ def as_run(program: str, uid: str, address: str, *arguments: str) -> Iterator[su
 
 @pytest.fixture
 def uid() -> str:
-    """The UID of a run. No two runs have the same one, also on one head."""
+    """The UID of a run, which no other run has, also on the same head."""
     return str(uuid.uuid4())
 
 
 @pytest.fixture
 def user(request: pytest.FixtureRequest, uid: str, head: RayHead, gate: Gate) -> Iterator[subprocess.Popen[str]]:
-    """A program whose flow is the run, and which is on the cluster as a node or as a Ray client."""
+    """A program whose flow is the run. It is connected to the cluster as a node or as a Ray client."""
     address = getattr(head, request.param)
     with as_run("shared_user", uid, address, "Ray", address, gate.address) as process:
         yield process
 
 
 def held(head: RayHead) -> dict[str, tuple[int, int]]:
-    """Return, by run, how many jobs and actors it has at the head; also of a run that has only entries there."""
+    """Return, by run, how many jobs and actors it has at the head. A run with only other entries there has zeros."""
     from flowcluster.agent.keeper.ray_side import Head
 
     async def look() -> dict[str, tuple[int, int]]:
@@ -99,7 +99,7 @@ def held(head: RayHead) -> dict[str, tuple[int, int]]:
 
 
 def shares(head: RayHead) -> str:
-    """Return what the keeper has left at the head of what each run can use; empty before it has."""
+    """Return the shares of the runs that the keeper stored at the head, or an empty text before it did."""
     from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc
 
     async def look() -> bytes:
@@ -127,7 +127,7 @@ def test_keeper_reports_the_idleness_of_a_head(kept: Kept) -> None:
     ("user", "is_killed"),
     [
         ("address", True),
-        # On a busy machine, the actor was missing once in what the run has, for a reason not known yet.
+        # On a busy machine, the actor was missing once. The cause is not known.
         pytest.param("client_address", False, marks=pytest.mark.long),
         pytest.param("address", False, marks=pytest.mark.long),
         pytest.param("client_address", True, marks=pytest.mark.long),
@@ -137,7 +137,7 @@ def test_keeper_reports_the_idleness_of_a_head(kept: Kept) -> None:
 def test_run_that_is_no_longer_listed_leaves_nothing_at_the_head(
     kept: Kept, head: RayHead, uid: str, user: subprocess.Popen[str], is_killed: bool
 ) -> None:
-    """Its driver is killed, or lives on and does not end its work."""
+    """Its driver is killed, or continues and does not end its work."""
     kept.instruct((LiveRun.of(uid, 3, 2),))
     wait_until(lambda: held(head).get(uid, (0, 0))[1] > 0, "the run has an actor", 120)
     if is_killed:
@@ -168,7 +168,7 @@ def test_run_has_as_many_tasks_in_flight_as_its_share_allows(kept: Kept, head: R
 
 @pytest.mark.parametrize("way", ["address", "client_address"])
 def test_tasks_that_wait_are_dropped_with_their_run(kept: Kept, head: RayHead, way: str) -> None:
-    """Although its program lives on."""
+    """They are dropped although the program of the run continues."""
     uid = f"0c7f6a52-0000-4000-8000-{way:0>12.12}"
     address = getattr(head, way)
     kept.instruct((LiveRun.of(uid),))

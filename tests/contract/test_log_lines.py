@@ -1,4 +1,4 @@
-"""The lines that a run writes: their text, their order, and that users' own lines are among them."""
+"""The log lines of a run: their text and order, with the lines of users among them."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def speak(text: str) -> None:
 
 
 def same(line: str) -> str:
-    """A line with random names made equal."""
+    """Return a line with its random names replaced by fixed ones."""
     line = re.sub(r"'[a-z]+-[a-z]+'", "'RUN'", line)
     line = re.sub(r"127\.0\.0\.1:\d+|\d+\.\d+\.\d+\.\d+:\d+", "HOST", line)
     return re.sub(r"-[0-9a-f]{8}-(\d+)'", r"-KEY-\1'", line)
 
 
 def test_lines_of_a_sequential_flow(lines: Lines) -> None:
-    """Created, starting, created, executing, finished, finished: each with its own speaker."""
+    """The lines are these, in this order, each with the name of its logger."""
 
     @flow(name="sequential-flow", task_runner=SequentialTaskRunner)
     def body() -> None:
@@ -63,7 +63,7 @@ def test_lines_of_a_sequential_flow(lines: Lines) -> None:
 
 
 def test_lines_of_a_submitted_task(lines: Lines) -> None:
-    """A parallel runner says that it submitted the run; the end of the run comes before the flow's."""
+    """A parallel runner logs that it submitted the run. The run's last line comes before the flow's."""
 
     @flow(task_runner=ConcurrentTaskRunner)
     def body() -> None:
@@ -78,7 +78,7 @@ def test_lines_of_a_submitted_task(lines: Lines) -> None:
 
 
 def test_lines_about_a_temporary_cluster(lines: Lines) -> None:
-    """The Dask runner says what it makes and where its dashboard is."""
+    """The Dask runner logs which cluster it creates, and the URL of its dashboard."""
     kwargs = {"n_workers": 0, "processes": False, "dashboard_address": ":0"}
 
     @flow(task_runner=DaskTaskRunner(cluster_kwargs=kwargs))
@@ -95,8 +95,10 @@ def test_lines_about_a_temporary_cluster(lines: Lines) -> None:
 
 
 @pytest.mark.every_ray(long=["temporary ray"])
-def test_users_lines_reach_the_drivers_log(runner: TaskRunner, lines: Lines, caplog: pytest.LogCaptureFixture) -> None:
-    """A task's own line appears under the task run's name, also when it was made on a worker."""
+def test_log_lines_of_users_reach_the_log_of_the_driver(
+    runner: TaskRunner, lines: Lines, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A line of a task appears under the task run's name, also when a worker logged it."""
     names = []
 
     @flow(task_runner=runner)
@@ -137,13 +139,13 @@ def test_failure_is_logged_once_with_the_users_traceback(runner: TaskRunner, lin
 
 
 def test_run_logger_needs_a_run() -> None:
-    """Outside of a run there is no run logger."""
+    """`get_run_logger` raises outside of a run."""
     with pytest.raises(NoFlowRunError):
         get_run_logger()
 
 
-def test_names_are_stable_per_function(lines: Lines) -> None:
-    """The key in a task run's name belongs to the function: the same in the next run, another for another."""
+def test_key_in_the_name_of_a_task_run_is_stable_for_its_function(lines: Lines) -> None:
+    """A function has the same key in the next run, and another function has another key."""
 
     @flow
     def body() -> Any:

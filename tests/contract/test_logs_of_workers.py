@@ -1,4 +1,4 @@
-"""Lines that are made far away: complete, in order, under the right name, on every task runner."""
+"""Log lines of workers: complete, in order, under the right name, on every task runner."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def speak() -> None:
 
 
 def texts(caplog: pytest.LogCaptureFixture, name: str) -> list[str]:
-    """What was said under the name of a task run."""
+    """Return the messages that were logged under the name of a task run."""
     return [record.getMessage() for record in caplog.records if vars(record).get("task_run_name") == name]
 
 
 def test_lines_come_in_order_and_before_the_end(
     runner: TaskRunner, lines: Lines, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """All lines of a task run stand in their order, and its end after them; exceptions and extra fields come along."""
+    """The lines of a task run keep their order, exceptions and extra fields, and its end comes after them."""
 
     @flow(task_runner=runner)
     def body() -> list[str]:
@@ -68,7 +68,7 @@ def test_lines_come_in_order_and_before_the_end(
 
 
 def test_every_line_of_a_run_names_its_flow_run(runner: TaskRunner, lines: Lines, caplog: Any) -> None:
-    """An application's own handler finds flow and flow run on each record, the engine's included."""
+    """An application's own handler finds flow and flow run on each record, also on those of the engine."""
 
     @flow(task_runner=runner)
     def body() -> str:
@@ -82,7 +82,7 @@ def test_every_line_of_a_run_names_its_flow_run(runner: TaskRunner, lines: Lines
 
 
 def test_threads_of_a_task_use_its_logger(runner: TaskRunner, lines: Lines) -> None:
-    """A logger that was made in the task works in threads that the task starts."""
+    """A run logger that was created in the task works in threads that the task starts."""
 
     @task
     def with_thread() -> None:
@@ -102,7 +102,7 @@ def test_threads_of_a_task_use_its_logger(runner: TaskRunner, lines: Lines) -> N
 
 @pytest.fixture
 def libraries(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Asks for the lines of one library's loggers, and gives these back as they were."""
+    """Request the lines of one library's loggers, and restore these loggers after the test."""
     monkeypatch.setenv(library_logs.ENV_EXTRA_LOGGERS, "somelib, somelib.deep,, root, flowcluster")
     yield
     for name in ("somelib", "somelib.deep"):
@@ -115,13 +115,13 @@ def libraries(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def use_libraries() -> None:
     logging.getLogger("somelib.deep.inside").info("deep %s", "down")
     logging.getLogger("somelib").debug("too low")
-    logging.getLogger("otherlib").info("not asked for")
+    logging.getLogger("otherlib").info("not requested")
 
 
-def test_libraries_speak_for_the_run_that_calls_them(
+def test_log_lines_of_libraries_belong_to_the_run_that_calls_them(
     runner: TaskRunner, libraries: None, lines: Lines, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Loggers named in the environment of the driver: once each, with the run's names, from its level on."""
+    """Loggers named in the driver's environment log each line once, with the run's names, from its level on."""
 
     @flow(task_runner=runner)
     def body() -> str:
@@ -136,8 +136,10 @@ def test_libraries_speak_for_the_run_that_calls_them(
     assert (vars(made[1])["task_run_name"], vars(made[1])["flow_name"]) == (name, "body")
 
 
-def test_libraries_are_left_alone_otherwise(runner: TaskRunner, lines: Lines, caplog: pytest.LogCaptureFixture) -> None:
-    """A flow that does not ask gets no lines of libraries, even from a worker where another one asked."""
+def test_log_lines_of_libraries_are_not_sent_by_default(
+    runner: TaskRunner, lines: Lines, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A flow without such loggers gets none, also from a worker where another flow has requested them."""
 
     @flow(task_runner=runner)
     def body() -> None:
@@ -148,8 +150,8 @@ def test_libraries_are_left_alone_otherwise(runner: TaskRunner, lines: Lines, ca
     assert not [record for record in caplog.records if record.name.startswith(("somelib", "otherlib"))]
 
 
-def test_libraries_lines_are_shown_with_their_name() -> None:
-    """Without logging of the application's own, a library's line is a line of the run, from flow, task and worker."""
+def test_log_lines_of_libraries_are_shown_with_the_name_of_their_logger() -> None:
+    """Without logging of the application's own, the SDK shows a library's lines of flow, task and worker."""
     done = subprocess.run(
         [sys.executable, str(FLOWS / "with_libraries.py")],
         env={**unmeasured.environment(), library_logs.ENV_EXTRA_LOGGERS: "somelib"},
@@ -165,8 +167,8 @@ def test_libraries_lines_are_shown_with_their_name() -> None:
     ]
 
 
-def test_lines_that_the_driver_does_not_want_are_shown_nowhere() -> None:
-    """A level that the driver's program sets holds on workers too, whose own log would show their lines."""
+def test_log_level_of_the_driver_holds_on_workers() -> None:
+    """Lines below the level that the driver sets appear nowhere, also not in the worker's own log."""
     command = [sys.executable, str(FLOWS / "quiet.py")]
     done = subprocess.run(command, env=unmeasured.environment(), capture_output=True, text=True, check=True)
     shown = [line for line in done.stderr.splitlines() if " | " in line]
@@ -174,8 +176,8 @@ def test_lines_that_the_driver_does_not_want_are_shown_nowhere() -> None:
     assert [line.split(" - ")[1] for line in shown] == ["loud", "loud"]
 
 
-def test_traceback_is_logged_once_on_its_way_up(runner: TaskRunner, lines: Lines) -> None:
-    """A task's exception that goes on through flow and parent flow: one traceback, then only its text."""
+def test_traceback_is_logged_once_when_the_exception_reaches_parent_flows(runner: TaskRunner, lines: Lines) -> None:
+    """The task logs the traceback, its flow and the parent flow only the text of the exception."""
 
     @task
     def bad() -> None:
@@ -198,8 +200,8 @@ def test_traceback_is_logged_once_on_its_way_up(runner: TaskRunner, lines: Lines
     assert shown[1].endswith(" - Encountered exception during execution, as told above: ValueError: boom")
 
 
-def test_shared_scheduler_keeps_no_lines_for_ever(cluster: Any) -> None:
-    """Lines pass the scheduler under the client's name, whose events it drops when the client is long gone."""
+def test_scheduler_deletes_the_log_lines_of_a_closed_client(cluster: Any) -> None:
+    """Lines are events under the client's name. The scheduler drops these some time after the client has left."""
     before = set(cluster.scheduler._broker._topics)
 
     @flow(task_runner=DaskTaskRunner(address=cluster.scheduler_address))
@@ -229,8 +231,8 @@ def calls_a_flow() -> str:
     return inner()
 
 
-def test_lines_of_a_flow_that_a_task_calls_come_to_the_driver(runner: TaskRunner, lines: Lines) -> None:
-    """Its own, those of its tasks, and those of the engine."""
+def test_log_lines_of_a_flow_that_a_task_calls_reach_the_driver(runner: TaskRunner, lines: Lines) -> None:
+    """The lines are its own, those of its tasks, and those of the engine."""
 
     @flow(task_runner=runner)
     def body() -> str:
@@ -259,7 +261,7 @@ def speaking_flow(text: str) -> None:
 
 @task
 def configure_logging(code: str) -> None:
-    """Leave the worker's logging as it was: other tests use it, too."""
+    """Configure logging in a task, and restore it: other tests use the same worker."""
     logger, manager = get_run_logger(), logging.root.manager
     before = logging.root.level, list(logging.root.handlers), manager.disable
     try:

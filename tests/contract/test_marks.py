@@ -1,4 +1,4 @@
-"""Marks on arguments, and the things in which futures are found, on every task runner."""
+"""Marks on arguments, and the containers in which futures are found, on every task runner."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def run(runner: TaskRunner, function: Callable[[], Any]) -> Any:
 
 
 def test_futures_in_models_are_replaced(runner: TaskRunner) -> None:
-    """Fields and extras of a pydantic model; the caller's model stays as it is."""
+    """Fields and extras of a pydantic model are replaced in a copy: the caller's model does not change."""
 
     def body() -> Any:
         future = echo.submit(3)
@@ -50,7 +50,7 @@ def test_futures_in_models_are_replaced(runner: TaskRunner) -> None:
 
 
 def test_quoted_values_stay_as_they_are(runner: TaskRunner) -> None:
-    """A state is handed on as a state, also that of a failed run."""
+    """A task gets a quoted state as a state, also that of a failed run."""
 
     def body() -> Any:
         state = fail.submit().wait()
@@ -62,7 +62,7 @@ def test_quoted_values_stay_as_they_are(runner: TaskRunner) -> None:
 
 
 def test_opaque_values_are_not_searched() -> None:
-    """A future itself is replaced, one inside of a collection is not."""
+    """A future itself is replaced, one inside a collection is not."""
 
     @task
     def kinds(one: Any, many: Any) -> list[str]:
@@ -76,7 +76,7 @@ def test_opaque_values_are_not_searched() -> None:
 
 
 def test_failures_are_allowed_inside_of_collections_and_maps(runner: TaskRunner) -> None:
-    """Each item is a value or an exception."""
+    """The task gets each item as a value or an exception."""
 
     def body() -> Any:
         futures = [echo.submit(1), fail.submit()]
@@ -89,7 +89,7 @@ def test_failures_are_allowed_inside_of_collections_and_maps(runner: TaskRunner)
 
 
 def test_allowed_failure_in_wait_for_starts_the_task(runner: TaskRunner) -> None:
-    """And what depends on it starts as well."""
+    """The tasks downstream of it start as well."""
 
     def body() -> Any:
         after = echo.submit("after", wait_for=[allow_failure(fail.submit())])

@@ -75,12 +75,12 @@ def run(runner: TaskRunner, function: Callable[[], Any]) -> Any:
 
 
 def test_task_returns_what_it_submitted(runner: TaskRunner) -> None:
-    """Futures in a task's return value are replaced by their results, as in a flow's."""
+    """Futures in a task's return value are replaced by their results, as in that of a flow."""
     assert run(runner, lambda: double_all.submit([1, 2, 3])) == [2, 4, 6]
 
 
 def test_task_waits_for_what_it_submitted(runner: TaskRunner) -> None:
-    """Results of nested runs are at hand inside the task, however it is executed."""
+    """A task can read the results of its child runs on every runner."""
     assert run(runner, lambda: (total.submit([1, 2, 3]).result(), total([4, 5]))) == (6, 9)
 
 
@@ -90,8 +90,8 @@ def test_async_task_submits(runner: TaskRunner) -> None:
 
 
 def test_deep_recursion_ends(runner: TaskRunner) -> None:
-    """More tasks than places, each waiting for the next: those that wait leave their place to the others."""
-    # Every cluster here has four places. On Ray, each task that waits keeps a process.
+    """More tasks than threads, each waiting for its child run, end: a task that waits releases its thread."""
+    # Every cluster here has four threads or CPUs. On Ray, each task that waits keeps a process.
     assert run(runner, lambda: depth.submit(9)) == 9
 
 
@@ -100,8 +100,8 @@ def test_recursion_ends_in_a_small_pool() -> None:
     assert run(ConcurrentTaskRunner(max_workers=2), lambda: (depth.submit(33), leaves.submit(5))) == (33, 32)
 
 
-def test_failure_below_fails_the_task(runner: TaskRunner) -> None:
-    """A task that returns nothing is judged by what it submitted, as a flow is."""
+def test_failed_nested_run_fails_a_task_that_returns_nothing(runner: TaskRunner) -> None:
+    """The final state of a task that returns nothing includes its child runs, as that of a flow includes its tasks."""
 
     def body() -> Any:
         state = forgets_its_failure.submit().wait()
@@ -110,8 +110,8 @@ def test_failure_below_fails_the_task(runner: TaskRunner) -> None:
     assert run(runner, body) == ("Failed", "1/1 states failed.", "boom")
 
 
-def test_names_of_nested_runs_are_their_own(runner: TaskRunner, lines: Any) -> None:
-    """Lines of nested runs reach the driver's log under names that no other run has."""
+def test_names_of_nested_runs_are_unique(runner: TaskRunner, lines: Any) -> None:
+    """Log lines of child runs reach the driver's log under names that no other run has."""
     run(runner, lambda: [logs_below.submit(), logs_below.submit()])
 
     below = [line.split("'")[1] for line in lines() if line.endswith(" - below")]

@@ -17,7 +17,7 @@ def spread(numbers: list[int]) -> Any:
         return pool.map(abs, numbers)
 
 
-def test_async_flow_goes_on_when_a_pool_of_its_task_ends(runner: TaskRunner) -> None:
+def test_async_flow_continues_when_a_pool_of_its_task_ends(runner: TaskRunner) -> None:
     @flow(task_runner=runner)
     async def body() -> Any:
         first: Any = await spread.submit([-1])

@@ -1,4 +1,4 @@
-"""`log_prints`: what a run prints becomes its log lines, wherever it runs, and nothing else does."""
+"""`log_prints`: what a run prints becomes its log lines, on every runner, and no other output does."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Lines = Callable[[], list[str]]
 def printing(
     body: Callable[[], Any], runner: Any = SequentialTaskRunner, log_prints: bool | None = True
 ) -> Flow[Any, Any]:
-    """A flow whose prints are logged."""
+    """Return a flow whose prints are logged."""
     return flow(task_runner=runner, log_prints=log_prints)(body)
 
 
@@ -34,7 +34,7 @@ def with_prints(function: Callable[..., Any], log_prints: bool | None) -> Task[A
 
 
 class Written:
-    """A stdout in a task, wherever that runs."""
+    """A replacement of stdout in a task, on every runner."""
 
     text = ""
 
@@ -52,8 +52,8 @@ async def speak_later() -> None:
     print("later")
 
 
-def said(lines: Lines) -> list[str]:
-    """Who said what, without what the engine says."""
+def printed_lines(lines: Lines) -> list[str]:
+    """Return the log lines of runs, without those of the engine."""
     engine = ("Created", "Starting", "Executing", "Submitted", "Finished")
     shown = [line for line in lines() if line.startswith(("Flow run", "Task run"))]
     return [line for line in shown if not line.partition(" - ")[2].startswith(engine)]
@@ -62,7 +62,7 @@ def said(lines: Lines) -> list[str]:
 def test_prints_become_lines_of_their_run(
     runner: TaskRunner, lines: Lines, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Flow and tasks speak under their own names at level INFO, before they end, and stdout gets nothing."""
+    """Prints of flow and tasks are logged under their own names at level INFO, before they end, and not on stdout."""
     names: list[str] = []
 
     def body() -> None:
@@ -75,7 +75,7 @@ def test_prints_become_lines_of_their_run(
     printing(body, runner)()
     shown = lines()
 
-    assert [line.partition(" - ")[2] for line in said(lines)] == ["flow speaks", "I-say-1", "later"]
+    assert [line.partition(" - ")[2] for line in printed_lines(lines)] == ["flow speaks", "I-say-1", "later"]
     for name, text in zip(names, ("I-say-1", "later"), strict=True):
         assert shown.index(f"Task run '{name}' - {text}") < shown.index(
             f"Task run '{name}' - Finished in state Completed()"
@@ -85,8 +85,8 @@ def test_prints_become_lines_of_their_run(
     assert (record.levelno, record.filename, record.funcName) == (logging.INFO, "test_prints.py", "speak")
 
 
-def test_prints_stay_prints_without_it(runner: TaskRunner, lines: Lines) -> None:
-    """A flow that does not ask for it prints as ever, also after another one in this process that did."""
+def test_prints_are_not_logged_by_default(runner: TaskRunner, lines: Lines) -> None:
+    """A flow without `log_prints` prints to stdout, also after a flow with it in the same process."""
     printing(lambda: print("logged"))()
 
     @task
@@ -102,34 +102,34 @@ def test_prints_stay_prints_without_it(runner: TaskRunner, lines: Lines) -> None
         return plain.submit()
 
     assert printing(body, runner, None)() == "plain\n"
-    assert [line.partition(" - ")[2] for line in said(lines)] == ["logged"]
+    assert [line.partition(" - ")[2] for line in printed_lines(lines)] == ["logged"]
 
 
 @pytest.mark.parametrize(
     ("of_task", "of_flow", "logged"), [(None, True, True), (False, True, False), (True, False, True)]
 )
-def test_task_may_differ_from_its_flow(
+def test_log_prints_of_a_task_overrides_that_of_its_flow(
     of_task: bool | None, of_flow: bool, logged: bool, lines: Lines, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A task follows its flow unless it says otherwise."""
+    """A task without `log_prints` uses that of its flow."""
     one = with_prints(lambda: print("hi"), of_task)
     printing(lambda: one.submit().wait(), log_prints=of_flow)()
 
-    assert bool(said(lines)) == logged
+    assert bool(printed_lines(lines)) == logged
     assert (capfd.readouterr().out == "hi\n") != logged
 
 
 @pytest.mark.parametrize(("of_child", "logged"), [(None, True), (False, False)])
-def test_subflow_follows_its_parent(of_child: bool | None, logged: bool, lines: Lines) -> None:
-    """A subflow that says nothing about it does as the flow that calls it."""
+def test_subflow_uses_log_prints_of_its_parent_by_default(of_child: bool | None, logged: bool, lines: Lines) -> None:
+    """A subflow without `log_prints` uses that of its parent."""
     child = printing(lambda: print("child"), log_prints=of_child)
     printing(lambda: child())()
 
-    assert bool(said(lines)) == logged
+    assert bool(printed_lines(lines)) == logged
 
 
-def test_what_a_task_submits_follows_the_task(lines: Lines) -> None:
-    """Runs that a task submits print as the task does, unless they say otherwise."""
+def test_child_run_uses_log_prints_of_its_task_by_default(lines: Lines) -> None:
+    """A run that a task submits uses `log_prints` of that task, unless it has its own."""
 
     @task
     def outer() -> None:
@@ -138,11 +138,11 @@ def test_what_a_task_submits_follows_the_task(lines: Lines) -> None:
 
     printing(lambda: outer.submit().wait() and None, ConcurrentTaskRunner)()
 
-    assert [line.partition(" - ")[2] for line in said(lines)] == ["outer", "I-say-1"]
+    assert [line.partition(" - ")[2] for line in printed_lines(lines)] == ["outer", "I-say-1"]
 
 
 def test_line_is_logged_when_it_is_whole(lines: Lines) -> None:
-    """`end` is respected: pieces of a line are one record, several lines in one call too, a last piece is kept."""
+    """Pieces of a line are one record, as are several lines in one call. A last piece without an end is logged too."""
 
     def body() -> None:
         for _ in range(3):
@@ -154,11 +154,11 @@ def test_line_is_logged_when_it_is_whole(lines: Lines) -> None:
 
     printing(body)()
 
-    assert [line.partition(" - ")[2] for line in said(lines)] == ["... done", "one\ntwo", "", "100% of 5"]
+    assert [line.partition(" - ")[2] for line in printed_lines(lines)] == ["... done", "one\ntwo", "", "100% of 5"]
 
 
-def test_other_streams_are_left_alone(lines: Lines, capsys: pytest.CaptureFixture[str]) -> None:
-    """A file, stderr, and what somebody collects by redirecting stdout get what is printed to them."""
+def test_prints_to_other_streams_are_not_logged(lines: Lines, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file, stderr and a redirected stdout get what is printed to them."""
     collected, stream = io.StringIO(), io.StringIO()
 
     def body() -> None:
@@ -170,45 +170,45 @@ def test_other_streams_are_left_alone(lines: Lines, capsys: pytest.CaptureFixtur
 
     printing(body)()
 
-    assert [line.partition(" - ")[2] for line in said(lines)] == ["to stdout"]
+    assert [line.partition(" - ")[2] for line in printed_lines(lines)] == ["to stdout"]
     assert (collected.getvalue(), stream.getvalue()) == ("collected\n", "to a stream\n")
     assert "to stderr\n" in capsys.readouterr().err
 
 
-def test_file_that_stdout_is_redirected_to_gets_what_is_printed(lines: Lines, tmp_path: Path) -> None:
+def test_prints_go_to_the_file_that_stdout_is_redirected_to(lines: Lines, tmp_path: Path) -> None:
     @task(log_prints=True)
-    def told() -> None:
+    def redirected() -> None:
         print("of a task")
 
     def body() -> None:
         with (tmp_path / "report.txt").open("w") as report, contextlib.redirect_stdout(report):
             print("of the flow")
-            told()
+            redirected()
         print("logged")
 
     printing(body)()
 
     assert (tmp_path / "report.txt").read_text() == "of the flow\nof a task\n"
-    assert [line.partition(" - ")[2] for line in said(lines)] == ["logged"]
+    assert [line.partition(" - ")[2] for line in printed_lines(lines)] == ["logged"]
 
 
-def test_threads_outside_of_runs_print_as_ever(lines: Lines, capsys: pytest.CaptureFixture[str]) -> None:
+def test_prints_of_threads_outside_of_runs_are_not_logged(lines: Lines, capsys: pytest.CaptureFixture[str]) -> None:
     """A thread that a flow starts does not belong to its run unless it gets the run's context."""
 
     def body() -> None:
-        thread = threading.Thread(target=print, args=("of nobody",))
+        thread = threading.Thread(target=print, args=("outside of runs",))
         thread.start()
         thread.join()
 
     printing(body)()
     print("after")
 
-    assert said(lines) == []
-    assert capsys.readouterr().out == "of nobody\nafter\n"
+    assert printed_lines(lines) == []
+    assert capsys.readouterr().out == "outside of runs\nafter\n"
 
 
-def test_wrong_arguments_are_wrong_as_ever(runner: TaskRunner) -> None:
-    """`print` refuses what it always refused."""
+def test_print_refuses_wrong_arguments(runner: TaskRunner) -> None:
+    """The replaced `print` raises the errors of Python's own."""
 
     @task
     def wrong() -> None:
@@ -221,7 +221,7 @@ def test_wrong_arguments_are_wrong_as_ever(runner: TaskRunner) -> None:
         printing(body, runner)()
 
 
-def test_log_handler_may_print(capsys: pytest.CaptureFixture[str]) -> None:
+def test_log_handler_can_print(capsys: pytest.CaptureFixture[str]) -> None:
     """An application whose log handler prints gets each line once."""
 
     class Printing(logging.Handler):
@@ -239,8 +239,8 @@ def test_log_handler_may_print(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.splitlines().count("HANDLER hi") == 1
 
 
-def test_print_itself_travels(cluster: Any, lines: Lines) -> None:
-    """A reference to `print` means on a worker, which may not have replaced it, what it means there."""
+def test_reference_to_print_is_pickled_as_print(cluster: Any, lines: Lines) -> None:
+    """On a worker, a pickled reference to `print` is the worker's `print`, replaced there or not."""
     printing(lambda: None)()
 
     @task
@@ -254,7 +254,7 @@ def test_print_itself_travels(cluster: Any, lines: Lines) -> None:
 
 
 def test_many_threads_keep_their_own_lines(lines: Lines) -> None:
-    """Tasks beside each other do not mix the pieces of their lines."""
+    """Tasks that run at the same time do not mix the pieces of their lines."""
     start = threading.Barrier(4)
 
     def pieces(number: int) -> None:
@@ -266,12 +266,14 @@ def test_many_threads_keep_their_own_lines(lines: Lines) -> None:
     one = with_prints(pieces, True)
     printing(lambda: [one.submit(number).wait(0) for number in range(4)] and None, ConcurrentTaskRunner)()
 
-    assert sorted(line.partition(" - ")[2] for line in said(lines)) == [str(number) * 50 for number in range(4)]
+    assert sorted(line.partition(" - ")[2] for line in printed_lines(lines)) == [
+        str(number) * 50 for number in range(4)
+    ]
 
 
 @pytest.mark.parametrize("argument", ["", "--before"])
 def test_prints_become_lines_when_ray_replaces_print(argument: str) -> None:
-    """Ray does so when the first line of a worker arrives, before or during a flow run."""
+    """Ray replaces `print` when the first line of a worker arrives, before or during a flow run."""
     program = Path(__file__).parent / "flows" / "prints_beside_ray.py"
     done = subprocess.run([sys.executable, program, argument], capture_output=True, text=True, check=True, timeout=60)
 

@@ -1,4 +1,4 @@
-"""A person at a terminal: a progress line while a flow lasts, whole lines above it, nothing left of it."""
+"""The progress line in a terminal: it is drawn while a flow runs, below whole lines, and erased at the end."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ROOM, BACK = b"\x1bD\x1b[A", b"\x1b7\x1b[r\x1b[24;1H\x1b[0m\x1b[2K\x1b8"
 
 
 class Program:
-    """`flowcluster run` in a terminal of its own."""
+    """`flowcluster run` in a pseudo-terminal of its own."""
 
     def __init__(self, arguments: list[str], **streams: Any) -> None:
         self.seen = b""
@@ -41,7 +41,7 @@ class Program:
         def take_terminal() -> None:
             fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
 
-        # Unbuffered, a program writes a line and its end one after the other, and others come between them.
+        # Unbuffered, a program writes a line and its line end separately, and other output comes between them.
         others = ("CI", "NO_COLOR", "PYTHONUNBUFFERED")
         environment = {name: value for name, value in os.environ.items() if name not in others}
         self.process = subprocess.Popen(
@@ -54,10 +54,10 @@ class Program:
         os.close(terminal)
 
     def read(self) -> bool:
-        """Read what comes next; False at the end."""
+        """Read what comes next, and return False at the end."""
         if time.monotonic() > self._deadline and self.process.poll() is None:
             self._deadline = float("inf")
-            self.process.send_signal(signal.SIGABRT)  # it tells where its threads are
+            self.process.send_signal(signal.SIGABRT)  # it prints the stacks of its threads
             self.to_the_end()
             pytest.fail(f"The program did not get there:\n{self.seen.decode()}")
         if not select.select([self._person], [], [], 1)[0]:
@@ -70,26 +70,26 @@ class Program:
         return bool(data)
 
     def until(self, text: str) -> None:
-        """Read until the line says `text`."""
+        """Read until the progress line contains `text`."""
         while not any(text in shown for shown in self.lines()):
             assert self.read(), self.seen
 
     def to_the_end(self) -> int:
-        """Read the rest; the exit code."""
+        """Read the rest, and return the exit code."""
         while self.read():
             pass
         return self.process.wait(60)
 
     def type(self, keys: bytes) -> None:
-        """What the person types."""
+        """Type keys in the terminal."""
         os.write(self._person, keys)
 
     def lines(self) -> list[str]:
-        """What the progress line said, picture by picture, without colours."""
+        """Return what the progress line showed, one item for each time it was drawn, without colours."""
         return [re.sub(r"\x1b\[\d*m", "", shown.decode()) for shown in DRAWN.findall(self.seen)]
 
     def rest(self) -> list[str]:
-        """All that was written beside it, line by line."""
+        """Return all other lines that were written."""
         return DRAWN.sub(b"", self.seen).replace(ROOM, b"").replace(BACK, b"").decode().splitlines()
 
     def close(self) -> None:
@@ -115,14 +115,16 @@ def flows() -> str:
 
 
 def assert_nothing_is_left(program: Program) -> None:
-    """The row was given back after the last picture, and all else is whole lines without escapes."""
+    """Assert that the row was erased after the last drawing, and that all else is whole lines without escapes."""
     assert program.seen.count(BACK) == program.seen.count(ROOM) == 1
     assert program.seen.rindex(BACK) > program.seen.rindex(b"\x1b[?7h")
     assert not any("\x1b" in line for line in program.rest())
 
 
-def test_line_shows_the_whole_tree_and_goes(flows: str, gate: Any, programs: list[Program]) -> None:
-    """Counts of flow, subflow and what tasks submit add up; lines come whole; at the end the row is given back."""
+def test_progress_line_counts_the_whole_tree_of_runs_and_is_erased(
+    flows: str, gate: Any, programs: list[Program]
+) -> None:
+    """The counts include subflows and child runs, lines above are whole, and the row is erased at the end."""
     program = Program([f"{flows}:waits", "-p", f"gate={gate.address}"])
     programs.append(program)
     program.until("3/5 · 1 running · 1 waiting · 1 failed · 0:0")
@@ -139,10 +141,10 @@ def test_line_shows_the_whole_tree_and_goes(flows: str, gate: Any, programs: lis
 
 
 @pytest.mark.parametrize(("end", "code"), [("interrupt", 3), ("terminate", 3), ("raise", 1)])
-def test_nothing_is_left_however_the_run_ends(
+def test_progress_line_is_erased_however_the_run_ends(
     flows: str, gate: Any, programs: list[Program], end: str, code: int
 ) -> None:
-    """Ctrl-C, SIGTERM and an exception give the row back as a good end does."""
+    """Ctrl-C, SIGTERM and an exception erase the row as a normal end does."""
     how = "badly" if end == "raise" else "well"
     program = Program([f"{flows}:waits", "-p", f"gate={gate.address}", "-p", f"how={how}"])
     programs.append(program)
@@ -158,8 +160,8 @@ def test_nothing_is_left_however_the_run_ends(
     assert_nothing_is_left(program)
 
 
-def test_line_tells_of_a_cluster_and_its_workers(flows: str, programs: list[Program]) -> None:
-    """While the cluster is made the line says so; then it has the workers, and what they execute."""
+def test_progress_line_shows_the_cluster_and_its_workers(flows: str, programs: list[Program]) -> None:
+    """The line first shows that the cluster is created, then the number of workers and of running tasks."""
     with Gate() as one, Gate() as two, Gate() as three:
         gates = [one, two, three]
         program = Program([f"{flows}:on_dask", "-p", f"gates={json.dumps([gate.address for gate in gates])}"])
@@ -176,7 +178,7 @@ def test_line_tells_of_a_cluster_and_its_workers(flows: str, programs: list[Prog
 
 
 def test_piped_output_is_untouched(flows: str, gate: Any, programs: list[Program]) -> None:
-    """Where stdout is a pipe, what goes through it is what the flow prints, while the terminal has the line."""
+    """When stdout is a pipe, it gets only what the flow prints, and the terminal shows the line."""
     program = Program([f"{flows}:waits", "-p", f"gate={gate.address}"], stdout=subprocess.PIPE)
     programs.append(program)
     program.until("1 running")
@@ -190,8 +192,8 @@ def test_piped_output_is_untouched(flows: str, gate: Any, programs: list[Program
     assert_nothing_is_left(program)
 
 
-def test_short_flow_stays_plain(flows: str, programs: list[Program]) -> None:
-    """A flow of less than two seconds writes no escape at all."""
+def test_short_flow_draws_no_progress_line(flows: str, programs: list[Program]) -> None:
+    """A flow of less than two seconds writes no escape."""
     program = Program([f"{flows}:parent_of_short"])
     programs.append(program)
 
@@ -201,7 +203,7 @@ def test_short_flow_stays_plain(flows: str, programs: list[Program]) -> None:
 
 
 def test_piped_stderr_gets_no_escape(gate: Any) -> None:
-    """A log file has lines only, however long the flow lasts, and nothing about terminals was imported for it."""
+    """A log file has lines only, however long the flow runs, and no module for terminals is imported."""
     program = (
         f"import sys, threading; sys.path.insert(0, {str(FLOWS.parent)!r})\n"
         "from shown import waits\n"
@@ -213,7 +215,7 @@ def test_piped_stderr_gets_no_escape(gate: Any) -> None:
     )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         gate.open()
-        printed, said = process.communicate(timeout=60)
+        printed, errors = process.communicate(timeout=60)
 
-    assert b"\x1b" not in printed + said
+    assert b"\x1b" not in printed + errors
     assert printed.splitlines()[-2:] == [b"", b""]

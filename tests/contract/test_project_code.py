@@ -1,4 +1,4 @@
-"""Modules beside the script reach the workers, and two flow runs on one cluster have their own ones."""
+"""Workers get the modules beside the script, and two flow runs on one cluster each use their own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PROJECT = Path(__file__).parent / "flows" / "project"
 
 
 def run(folder: Path, tax: str, runner: str, address: str) -> str:
-    """Run the script of a copy of the project, whose tax is `tax`, on a cluster; what it printed."""
+    """Run the script of a copy of the project with the tax `tax` on a cluster, and return what it printed."""
     for file in PROJECT.rglob("*.py"):
         copy = folder / file.relative_to(PROJECT)
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -32,7 +32,7 @@ def run(folder: Path, tax: str, runner: str, address: str) -> str:
 
 
 def expected(tax: str) -> str:
-    """What the script prints: results of the workers, which are instances of its own classes."""
+    """Return what the script prints: results of the workers, which are instances of its own classes."""
     gross = 10.0 * (1 + float(tax))
     return (
         f"gross {gross:.2f}\nlarge 1000 True\ninside {tax}\nnested {gross:.2f}\nprocesses True True\n"

@@ -1,4 +1,4 @@
-"""What tasks ask Ray for: options and resources."""
+"""What tasks request from Ray: options and resources."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def resources() -> dict[str, float]:
 
 
 def test_remote_options_nest_and_merge(own_ray: None) -> None:
-    """Blocks add to each other, the inner one wins, and delayed tasks keep the options they were submitted with."""
+    """Nested blocks merge, the inner one overrides, and tasks keep the options that they were submitted with."""
 
     @flow(task_runner=RayTaskRunner)
     def body() -> Any:
@@ -39,14 +39,14 @@ def test_remote_options_nest_and_merge(own_ray: None) -> None:
     assert without == {"CPU": 1.0}
 
 
-def test_remote_options_refuse_what_is_the_runners_business() -> None:
-    """How many results a run has is not to be chosen."""
+def test_remote_options_refuse_num_returns() -> None:
+    """The runner sets how many results a run has."""
     with pytest.raises(ValueError, match="cannot set num_returns"), remote_options(num_returns=3):
         pass
 
 
 def test_resources_of_a_task_are_requests_to_ray() -> None:
-    """CPU, GPU and memory are Ray's own options, others are custom resources; a block's options come first."""
+    """CPU, GPU and memory become Ray's own options, others custom resources. A block's options override them."""
 
     class Spec:
         resources = {"CPU": 2, "GPU": 1, "memory": 100, "bench": 1}  # noqa: RUF012
@@ -60,9 +60,9 @@ def test_resources_of_a_task_are_requests_to_ray() -> None:
 
 
 @pytest.mark.one_machine  # a cluster with an autoscaler may start a node that can
-def test_request_that_no_node_can_meet_is_told_at_once(own_ray: None) -> None:
-    """It fails its own task with what was asked for and what there is; nothing waits for ever."""
-    # The head tells some time after its start that nobody adds nodes.
+def test_task_fails_immediately_when_no_node_can_meet_its_request(own_ray: None) -> None:
+    """The state names the request and what the nodes have. The task does not wait for ever."""
+    # Some time after its start, the head reports that no autoscaler adds nodes.
     wait_until(lambda: Capacity(is_fixed=False).unmet({"num_gpus": 1}), "the cluster is known not to grow")
 
     @flow(task_runner=RayTaskRunner)
@@ -81,7 +81,7 @@ def test_request_that_no_node_can_meet_is_told_at_once(own_ray: None) -> None:
 
 
 def test_fifty_tasks(own_ray: None) -> None:
-    """More tasks than CPUs all end."""
+    """All tasks end although there are fewer CPUs."""
 
     @flow(task_runner=RayTaskRunner)
     def body() -> Any:
@@ -90,8 +90,8 @@ def test_fifty_tasks(own_ray: None) -> None:
     assert body() == list(range(50))
 
 
-def test_tasks_that_wait_for_others_leave_them_their_cpus(own_ray: None) -> None:
-    """Tasks on workers that wait for what they submitted do not keep the CPUs that it needs."""
+def test_task_releases_its_cpus_while_it_waits_for_child_runs(own_ray: None) -> None:
+    """Otherwise tasks on workers would keep the CPUs that their child runs need."""
 
     @flow(task_runner=RayTaskRunner)
     def below(depth: int) -> Any:

@@ -1,4 +1,4 @@
-"""What travels between Ray and the driver: arguments, code, results, exceptions."""
+"""What is sent between Ray and the driver: arguments, code, results, exceptions."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def make(size: int) -> Any:
     return numpy.arange(size)
 
 
-def test_what_cannot_be_sent_fails_its_task_and_is_named(own_ray: None) -> None:
-    """An argument by its name and type, a result by its type; the flow goes on."""
+def test_value_that_cannot_be_sent_fails_its_task_and_is_named(own_ray: None) -> None:
+    """The state has the name and type of an argument, and the type of a result. The flow continues."""
 
     @task
     def lock() -> Any:
@@ -44,8 +44,8 @@ def test_what_cannot_be_sent_fails_its_task_and_is_named(own_ray: None) -> None:
     assert fine == "fine"
 
 
-def test_references_and_actors_of_ray_arrive_in_tasks_and_from_them(own_ray: None) -> None:
-    """Each is alive there, inside of a container, too, and as the result of another task."""
+def test_tasks_take_and_return_references_and_actors_of_ray(own_ray: None) -> None:
+    """Each can be used in the task, also inside a container and as the result of another task."""
 
     class Counter:
         def __init__(self) -> None:
@@ -111,13 +111,13 @@ def test_exception_that_the_driver_cannot_read_keeps_its_text(own_ray: None) -> 
 
 
 def references() -> set[str]:
-    """Objects that this process keeps in Ray."""
+    """Return the objects that this process keeps in Ray."""
     counts = ray._private.worker.global_worker.core_worker.get_all_reference_counts()
     return {key.decode() for key in counts}
 
 
 def test_large_results_stay_on_the_cluster(own_ray: None) -> None:
-    """A large result that goes from task to task never comes to the driver, and is freed with its future."""
+    """A large result that only other tasks use is never sent to the driver, and is released with its future."""
 
     @task
     def total(values: Any) -> int:
@@ -141,8 +141,8 @@ def test_large_results_stay_on_the_cluster(own_ray: None) -> None:
     assert body() == 4_999_950_000
 
 
-def test_result_that_was_not_fetched_goes_with_the_run(own_ray: None) -> None:
-    """After the run its futures still tell the state, and say what to do for the result."""
+def test_result_is_gone_after_the_run_when_it_was_not_fetched(own_ray: None) -> None:
+    """After the run its futures still have the state. The error of `result` names what to do."""
     kept: list[Any] = []
 
     @flow(task_runner=RayTaskRunner)

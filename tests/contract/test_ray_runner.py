@@ -1,4 +1,4 @@
-"""What only the Ray runner promises: which Ray it uses."""
+"""What only the Ray runner promises: to which Ray it connects."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from tests.support.waiting import wait_until
 
 PRINTS = Path(__file__).with_name("flows") / "ray_prints.py"
 SILENT = Path(__file__).with_name("flows") / "ray_silent.py"
-#: For a head's Python: the first process that its proxy of clients forks ends before it is a program. The proxy keeps
-#: that client waiting for the log of its server, and in all for half a minute; here it does so for a second.
+#: For a head's Python: the first process that its proxy of clients forks ends before it runs a program. The proxy lets
+#: that client wait for the log of its server, and in total for half a minute. Here it waits for a second.
 FIRST_SERVER_CRASHES = """
 import os, pathlib, sys
 
@@ -48,8 +48,8 @@ if "--mode=proxy" in sys.orig_argv:
 """
 
 
-def test_own_instance_is_announced_and_gone_at_the_end(no_ray: None, lines: Any) -> None:
-    """Without an address the run starts a Ray, says so, and leaves no process of it behind."""
+def test_own_ray_is_logged_and_ends_with_the_run(no_ray: None, lines: Any) -> None:
+    """Without an address the run starts a Ray, logs that, and leaves no process of it behind."""
 
     @flow(task_runner=RayTaskRunner(init_kwargs={**SMALL_RAY, "include_dashboard": True}))
     def body() -> str:
@@ -70,7 +70,7 @@ def test_own_instance_is_announced_and_gone_at_the_end(no_ray: None, lines: Any)
 
 
 def commands_with(text: str) -> list[str]:
-    """Command lines of living processes that contain `text`."""
+    """Return the command lines of living processes that contain `text`."""
     found = []
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -80,8 +80,8 @@ def commands_with(text: str) -> list[str]:
     return [command for command in found if text in command]
 
 
-def test_ray_of_the_process_is_left_alone(own_ray: None) -> None:
-    """A Ray that the process is connected to is used by flows and subflows, and is as it was after them."""
+def test_flows_use_the_ray_of_the_process_and_do_not_end_it(own_ray: None) -> None:
+    """Flows and subflows use the connection of the process, which stays open after them."""
     job = ray.get_runtime_context().get_job_id()
 
     @flow(task_runner=RayTaskRunner)
@@ -98,7 +98,7 @@ def test_ray_of_the_process_is_left_alone(own_ray: None) -> None:
 
 
 def test_flows_of_one_process_share_their_connection(no_ray: None, ray_head: RayHead, lines: Any) -> None:
-    """Flows inside of each other and in other threads use one connection, which ends with the last of them."""
+    """Nested flows and flows in other threads use one connection, which is closed with the last of them."""
     runner, others, results = RayTaskRunner(address=ray_head.address), [], []
 
     @flow(task_runner=runner)
@@ -118,8 +118,8 @@ def test_flows_of_one_process_share_their_connection(no_ray: None, ray_head: Ray
     assert sum("Connecting to Ray at" in line for line in lines()) == 1
 
 
-def test_nobody_at_the_address(no_ray: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A head that does not answer in time ends the flow with what to check."""
+def test_flow_fails_when_no_ray_head_answers_at_the_address(no_ray: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the address, the time limit and what to check."""
     monkeypatch.setenv("FLOWCLUSTER_CLUSTER_TIMEOUT", "0.2")
 
     @flow(task_runner=RayTaskRunner(address="ray://127.0.0.1:9"))
@@ -134,7 +134,7 @@ def test_nobody_at_the_address(no_ray: None, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_ray_client_reports_that_it_waits_and_fails_when_a_head_does_not_accept_it() -> None:
-    """The program also ends, although Ray's client still waits then."""
+    """The program ends although the client of Ray still waits."""
     done = subprocess.run([sys.executable, str(SILENT)], capture_output=True, text=True, timeout=60, check=True)
 
     assert re.search(r"Waiting for Ray at ray://127\.0\.0\.1:\d+ to accept the connection \(0 of 1\.5 s\)", done.stderr)
@@ -145,9 +145,9 @@ def test_ray_client_reports_that_it_waits_and_fails_when_a_head_does_not_accept_
 def test_ray_client_retries_when_the_head_cannot_start_a_server_for_it(
     no_ray: None, tmp_path: Path, lines: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ray's head forks a server for each client, some of which crash; the flow run does not."""
+    """Ray's head forks a server for each client. A server that crashes does not fail the flow run."""
     monkeypatch.setenv("FLOWCLUSTER_CLUSTER_TIMEOUT", "200")
-    # A head keeps the place of a client that it refused for so many seconds; the client waits for that.
+    # A head reserves the place of a client that it refused for this time (s), and the client waits for it.
     monkeypatch.setenv("RAY_CLIENT_RECONNECT_GRACE_PERIOD", "1")
     (tmp_path / "sitecustomize.py").write_text(FIRST_SERVER_CRASHES)
 
@@ -166,14 +166,14 @@ def test_ray_client_retries_when_the_head_cannot_start_a_server_for_it(
 
 
 @pytest.mark.parametrize("address", ["http://head:8265", "ray://", "ray://head:x"])
-def test_wrong_address_is_refused_at_once(address: str) -> None:
-    """What cannot be a head's address is told where it is written."""
+def test_wrong_address_is_refused_when_the_runner_is_made(address: str) -> None:
+    """The constructor raises for a text that cannot be a head's address."""
     with pytest.raises(ValueError, match="no address of a Ray head"):
         RayTaskRunner(address=address)
 
 
-def test_ray_says_little(own_ray: None, caplog: pytest.LogCaptureFixture) -> None:
-    """Ray's own logger tells nothing of a flow that goes well."""
+def test_ray_logs_nothing_when_a_flow_completes(own_ray: None, caplog: pytest.LogCaptureFixture) -> None:
+    """Ray's own logger writes no line about a flow that completes."""
 
     @flow(task_runner=RayTaskRunner)
     def body() -> Any:
@@ -186,8 +186,8 @@ def test_ray_says_little(own_ray: None, caplog: pytest.LogCaptureFixture) -> Non
 
 
 @pytest.mark.parametrize("way", ["address", "client_address"])
-def test_all_that_tasks_print_is_shown_before_the_end(ray_head: RayHead, way: str) -> None:
-    """Ray shows it some time later, through a client later still; a program that ends right away has shown all."""
+def test_all_that_tasks_print_is_shown_before_the_program_ends(ray_head: RayHead, way: str) -> None:
+    """Ray shows prints with a delay, longer through a client. A program that ends immediately shows all of them."""
     command = [sys.executable, str(PRINTS), getattr(ray_head, way)]
     # Longer than a program waits for a head that does not accept its connection; it then fails with the cause.
     done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)

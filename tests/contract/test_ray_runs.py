@@ -1,4 +1,4 @@
-"""What becomes of each run on Ray: lost workers, lines, cancellation."""
+"""Runs on Ray: lost workers, log lines, cancellation."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tests.support.tasks import die, echo
 from tests.support.waiting import wait_until
 
 
-def test_lost_worker_crashes_its_task_only(own_ray: None) -> None:
-    """A killed worker is its task's outcome; what needs the result never starts, or gets the exception."""
+def test_lost_worker_crashes_only_its_task(own_ray: None) -> None:
+    """The task of a killed worker ends as Crashed. Downstream runs never start, or get the exception."""
 
     @flow(task_runner=RayTaskRunner)
     def body() -> Any:
@@ -32,8 +32,8 @@ def test_lost_worker_crashes_its_task_only(own_ray: None) -> None:
     assert alive == "alive"
 
 
-def test_nothing_runs_twice(own_ray: None, desk: Desk) -> None:
-    """A task that kills its worker is not repeated by Ray."""
+def test_task_that_kills_its_worker_is_not_repeated(own_ray: None, desk: Desk) -> None:
+    """Ray does not retry the task."""
 
     @task
     def note_and_die(address: str) -> None:
@@ -49,8 +49,8 @@ def test_nothing_runs_twice(own_ray: None, desk: Desk) -> None:
     assert desk.notes == ["executed"]
 
 
-def test_lines_of_a_long_task_come_while_it_runs(own_ray: None, lines: Any, gate: Any, wait: Any) -> None:
-    """A line is shown soon although its task goes on; all lines come in order, before the task's end."""
+def test_log_lines_of_a_long_task_are_shown_while_it_runs(own_ray: None, lines: Any, gate: Any, wait: Any) -> None:
+    """A line is shown soon, while its task runs. All lines come in order, before the task's last line."""
 
     @task
     def speak(path: str) -> None:
@@ -72,7 +72,7 @@ def test_lines_of_a_long_task_come_while_it_runs(own_ray: None, lines: Any, gate
 
 
 def test_cancelled_task_stops(own_ray: None, gate: Any, wait: Any, desk: Desk) -> None:
-    """A run that is to be cancelled is interrupted on its worker."""
+    """A cancelled run is interrupted on its worker."""
 
     @task
     def spin(gate: str, desk: str) -> None:

@@ -29,7 +29,7 @@ def run(runner: TaskRunner, function: Callable[[], Any], **options: Any) -> Any:
 
 
 def test_failed_task_is_executed_again_as_often_as_needed(runner: TaskRunner, desk: Desk) -> None:
-    """Three of four allowed executions were needed, the function knows which it is in, and the run completes."""
+    """The third of four allowed executions completes. The function can read the number of its execution."""
 
     def body() -> Any:
         return succeed_at.with_options(retries=3).submit(3, desk.address)
@@ -53,7 +53,7 @@ def test_retries_end(runner: TaskRunner, desk: Desk) -> None:
 
 
 def test_downstream_waits_for_the_last_execution(runner: TaskRunner, desk: Desk) -> None:
-    """What depends on a run that is tried again gets the result of the execution that completed."""
+    """Downstream runs get the result of the execution that completed."""
 
     def body() -> Any:
         return echo.submit([succeed_at.with_options(retries=1).submit(2, desk.address)])
@@ -62,7 +62,7 @@ def test_downstream_waits_for_the_last_execution(runner: TaskRunner, desk: Desk)
 
 
 def test_direct_call_is_executed_again(desk: Desk) -> None:
-    """A call without `submit` has the same retries."""
+    """A direct call has the same retries as `submit`."""
 
     @task(retries=1)
     async def succeed_later() -> int:
@@ -75,7 +75,7 @@ def test_direct_call_is_executed_again(desk: Desk) -> None:
 
 
 def test_condition_decides_about_a_retry(runner: TaskRunner, desk: Desk) -> None:
-    """The condition sees the task, the run and the state; without its consent there is no retry."""
+    """The condition gets the task, the run and the state. If it returns False, there is no retry."""
     seen = []
 
     def condition(task: Any, run: Any, state: Any) -> bool:
@@ -104,7 +104,7 @@ def test_broken_condition_means_no_retry(desk: Desk, lines: Any) -> None:
 
 
 def test_upstream_failure_is_not_tried_again(runner: TaskRunner, desk: Desk) -> None:
-    """A run that could never start has nothing to try again."""
+    """A run that did not start has no execution to repeat."""
 
     def body() -> None:
         broken = succeed_at.submit(9, desk.address)
@@ -115,8 +115,8 @@ def test_upstream_failure_is_not_tried_again(runner: TaskRunner, desk: Desk) -> 
         run(runner, body)
 
 
-def test_delays_are_told_and_kept(lines: Any, desk: Desk) -> None:
-    """A list of delays, the last of which is repeated; each retry is one line in the log."""
+def test_retry_delays_are_logged_and_kept(lines: Any, desk: Desk) -> None:
+    """The last delay of a list is repeated. Each retry is one line in the log."""
 
     def body() -> Any:
         options = succeed_at.with_options(retries=3, retry_delay_seconds=[0.01, 0.02])
@@ -131,13 +131,13 @@ def test_delays_are_told_and_kept(lines: Any, desk: Desk) -> None:
     ]
 
 
-def test_delays_may_grow() -> None:
-    """A function of the number of retries gives the delays."""
+def test_retry_delays_can_grow() -> None:
+    """A function of the number of retries returns the delays."""
     assert task(retries=4, retry_delay_seconds=exponential_backoff(10))(print).spec.retry_delays == (10, 20, 40, 80)
 
 
 def test_waiting_for_a_retry_is_a_state(parallel_runner: TaskRunner, desk: Desk) -> None:
-    """Between two executions the run is pending, and can still be cancelled."""
+    """Between two executions the run is pending, and can be cancelled."""
 
     def body() -> Any:
         future = succeed_at.with_options(retries=1, retry_delay_seconds=600).submit(2, desk.address)
@@ -151,7 +151,7 @@ def test_waiting_for_a_retry_is_a_state(parallel_runner: TaskRunner, desk: Desk)
 
 
 def test_failed_flow_is_executed_again(runner: TaskRunner, desk: Desk) -> None:
-    """The function is called again, with the tasks of the last execution forgotten."""
+    """The function is called again. The tasks of the execution before do not count."""
 
     def body() -> int:
         executions = note(desk.address, "executed")
@@ -163,7 +163,7 @@ def test_failed_flow_is_executed_again(runner: TaskRunner, desk: Desk) -> None:
     assert run(runner, body, retries=2) == 3
 
 
-def test_cluster_stays_for_the_retry_of_a_flow(desk: Desk, lines: Any, runner: TaskRunner) -> None:
+def test_retry_of_a_flow_uses_the_same_cluster(desk: Desk, lines: Any, runner: TaskRunner) -> None:
     """The runner is opened once, however often the flow function is called."""
 
     def body() -> None:
@@ -189,7 +189,7 @@ def test_cluster_stays_for_the_retry_of_a_flow(desk: Desk, lines: Any, runner: T
 )
 @pytest.mark.parametrize("decorator", [flow, task])
 def test_wrong_options_are_named(decorator: Any, options: dict[str, Any], message: str) -> None:
-    """Tasks and flows refuse at once what cannot work, and say which option it is."""
+    """The decorators of tasks and flows raise an error that names the option."""
     with pytest.raises((TypeError, ValueError)) as refused:
         decorator(**options)(print)
 

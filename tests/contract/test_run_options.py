@@ -32,7 +32,7 @@ def run(runner: TaskRunner, function: Callable[[], Any], **options: Any) -> Any:
 
 
 def test_task_run_is_named_after_its_arguments(runner: TaskRunner) -> None:
-    """A template over the arguments, defaults included, names the run; the code inside knows it."""
+    """A template over the arguments, with their defaults, names the run. The task can read the name."""
 
     def body() -> Any:
         future = load.submit("users")
@@ -41,8 +41,8 @@ def test_task_run_is_named_after_its_arguments(runner: TaskRunner) -> None:
     assert run(runner, body) == ("load-users-07", "load-users-07", "load-items-03")
 
 
-def test_equal_names_do_not_clash(runner: TaskRunner) -> None:
-    """Two runs of one name are two runs."""
+def test_two_runs_can_have_one_name(runner: TaskRunner) -> None:
+    """Runs of one name have separate results."""
 
     def body() -> Any:
         return [load.submit("users") for _ in range(2)]
@@ -51,7 +51,7 @@ def test_equal_names_do_not_clash(runner: TaskRunner) -> None:
 
 
 def test_name_after_a_result_waits_for_it(runner: TaskRunner) -> None:
-    """A template that names a future's argument is filled in with its result."""
+    """A template that names an argument that is a future is filled in with its result."""
 
     def body() -> Any:
         return load.submit(echo.submit("users"), 1)
@@ -60,7 +60,7 @@ def test_name_after_a_result_waits_for_it(runner: TaskRunner) -> None:
 
 
 def test_function_names_runs() -> None:
-    """A function gives the name of each run."""
+    """`task_run_name` can be a function that returns the name of each run."""
 
     def body() -> Any:
         return load.with_options(task_run_name=lambda: "mine").submit("users")
@@ -71,13 +71,14 @@ def test_function_names_runs() -> None:
 @pytest.mark.parametrize(
     ("template", "message"),
     [
+        # codespell:ignore-next-line tabel
         ("load-{tabel}", "task_run_name 'load-{tabel}' names 'tabel', which is no argument; there are: table, part."),
         ("{part:x.y}", "task_run_name '{part:x.y}' cannot be filled in"),
         (lambda: 3, "task_run_name must give a string that is not empty, not 3."),
     ],
 )
-def test_name_that_does_not_fit_is_told(template: Any, message: str) -> None:
-    """The call that submits raises, with the template and what it could have named."""
+def test_submit_raises_when_the_run_name_template_cannot_be_filled_in(template: Any, message: str) -> None:
+    """The error has the template and the names that it can use."""
 
     def body() -> None:
         with pytest.raises(ValueError, match="task_run_name") as wrong:
@@ -87,14 +88,14 @@ def test_name_that_does_not_fit_is_told(template: Any, message: str) -> None:
     run(SequentialTaskRunner(), body)
 
 
-def test_template_that_is_none_is_refused() -> None:
-    """A brace that does not close is told where the task is defined."""
+def test_invalid_run_name_template_is_refused() -> None:
+    """The decorator raises for a brace that is not closed."""
     with pytest.raises(ValueError, match="task_run_name is no template"):
         task(task_run_name="load-{table")(print)
 
 
 def test_flow_run_is_named_after_its_parameters(lines: Any) -> None:
-    """A template over the parameters names the flow run, from its first line on."""
+    """A template over the parameters names the flow run from its first log line on."""
 
     @flow(flow_run_name="load-{table}-{part}")
     def body(table: str, part: int = 1) -> str:
@@ -105,7 +106,7 @@ def test_flow_run_is_named_after_its_parameters(lines: Any) -> None:
 
 
 def test_tags_reach_the_task(runner: TaskRunner) -> None:
-    """Tags of the task, of the block around the submission and of the flow come together."""
+    """A task run has the tags of the task, of the block around the submission and of the flow."""
 
     def body() -> Any:
         with tags("nightly", "slow"):
@@ -115,7 +116,7 @@ def test_tags_reach_the_task(runner: TaskRunner) -> None:
 
 
 def test_hooks_see_how_runs_ended(runner: TaskRunner) -> None:
-    """In the flow's process, with task, run and state, before the flow goes on; one that raises changes nothing."""
+    """Hooks run in the flow's process before it continues, with task, run and state. Exceptions are ignored."""
     seen: list[Any] = []
 
     def note(task: Any, run: Any, state: Any) -> None:
@@ -134,7 +135,7 @@ def test_hooks_see_how_runs_ended(runner: TaskRunner) -> None:
 
 
 def test_hooks_of_flows() -> None:
-    """One list for each way in which a flow run ends."""
+    """A flow has a list of hooks for each way in which a flow run ends."""
     seen: list[Any] = []
 
     def note(flow: Any, run: Any, state: Any) -> None:
@@ -143,19 +144,19 @@ def test_hooks_of_flows() -> None:
     def ends(how: str = "well") -> None:
         if how == "badly":
             raise ValueError("boom")
-        if how == "at once":
+        if how == "interrupted":
             raise KeyboardInterrupt
 
     each = flow(on_completion=[note], on_failure=[note], on_crashed=[note], on_cancellation=[note])(ends)
     each()
     each("badly", return_state=True)
     with pytest.raises(KeyboardInterrupt):
-        each(how="at once")
+        each(how="interrupted")
 
     assert seen == [
         ("ends", {"how": "well"}, "COMPLETED"),
         ("ends", {"how": "badly"}, "FAILED"),
-        ("ends", {"how": "at once"}, "CANCELLED"),
+        ("ends", {"how": "interrupted"}, "CANCELLED"),
     ]
 
 
@@ -175,8 +176,8 @@ def test_task_in_a_class_is_a_method(runner: TaskRunner) -> None:
     assert run(runner, body) == (8, 10, [2, 4])
 
 
-def test_options_of_a_copy_leave_the_original_alone() -> None:
-    """`with_options` changes what it is told to, in a copy."""
+def test_with_options_does_not_change_the_original() -> None:
+    """`with_options` returns a copy with the given options."""
     copy = load.with_options(retries=2, name="other")
 
     assert (copy.spec.retries, copy.name, copy.spec.run_name) == (2, "other", load.spec.run_name)
@@ -185,7 +186,7 @@ def test_options_of_a_copy_leave_the_original_alone() -> None:
 
 
 def test_bounded_pool_runs_everything() -> None:
-    """More submissions than threads wait for their turn."""
+    """Submissions beyond the number of threads are queued."""
 
     def body() -> Any:
         return echo.map(range(50))

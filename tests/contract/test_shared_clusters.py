@@ -1,4 +1,4 @@
-"""The classes for shared clusters, on a Dask cluster of this machine in place of that of a SharedCluster."""
+"""The classes for shared clusters, with a local Dask cluster in place of that of a SharedCluster."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ UID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 
 
 class RecordedClaims:
-    """What becomes of the claims of a test.
+    """Records the claims of a test and their releases.
 
     Attributes:
         address: of the scheduler that their FlowRuns lead to.
@@ -57,7 +57,7 @@ def scheduler() -> Iterator[str]:
 
 @pytest.fixture
 def claims(scheduler: str, monkeypatch: pytest.MonkeyPatch) -> RecordedClaims:
-    """Claims that lead to that scheduler, as in a pod that has the cluster's credentials."""
+    """Claims that return the address of that scheduler, as in a pod that has the cluster's credentials."""
     found = RecordedClaims(scheduler)
     monkeypatch.setattr(Claim, "bring_up", lambda claim, report: found.bring_up(claim, report))
     monkeypatch.setattr(Claim, "release", lambda claim, outcome: found.release(claim, outcome))
@@ -73,7 +73,7 @@ def test_client_uses_a_shared_cluster_and_leaves_it(claims: RecordedClaims) -> N
 
     assert [made["spec"]["cluster"] for made in claims.made] == [{"ref": {"name": "analytics"}}]
     assert [outcome.reason for outcome in claims.outcomes] == ["ClusterReleased"]
-    with distributed.Client(claims.address) as client:  # the scheduler goes on
+    with distributed.Client(claims.address) as client:  # the scheduler still runs
         assert client.submit(sum, [3, 4]).result() == 7
 
 
@@ -154,14 +154,14 @@ def test_flow_ends_before_its_tasks_when_it_wants_to_scale_a_shared_cluster(clai
 
 
 def ids_of_clients(address: str) -> list[str]:
-    """Ids of the clients that a scheduler knows, without the one that looks."""
+    """Return the ids of the clients of a scheduler, without the client that this function opens."""
     with distributed.Client(address) as client:
         found: list[str] = client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.clients))
         return [each for each in found if each not in (client.id, "fire-and-forget")]
 
 
 class OwnClient(distributed.Client):  # type: ignore[misc]
-    """A client as Prefect has one."""
+    """A subclass of Dask's client, as Prefect has one."""
 
 
 @pytest.mark.parametrize(("name", "shown"), [(None, ""), ("mine", "mine-")])

@@ -1,4 +1,4 @@
-"""Flow runs on a shared Dask cluster: what they can use, and what stays of one whose driver is killed."""
+"""Flow runs on a shared Dask cluster: their shares, and what the keeper removes after their end."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskProcesse
 
 @pytest.fixture
 def kept(processes: DaskProcesses, quick_keeper: None) -> Iterator[Kept]:
-    """A keeper of that cluster, which knows no run."""
+    """A keeper of that cluster, without a run."""
     with Kept.start() as kept:
         kept.instruct(default=Bounds(1, 1, 4))
         with kept.keeper("Dask", processes.address):
@@ -44,7 +44,7 @@ def kept(processes: DaskProcesses, quick_keeper: None) -> Iterator[Kept]:
 
 @pytest.fixture
 def as_run(processes: DaskProcesses, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], DaskTaskRunner]:
-    """Makes the runner of a driver's pod of a FlowRun with that UID."""
+    """Return a function that makes the runner of a driver's pod of the FlowRun with a UID."""
 
     def runner(uid: str) -> DaskTaskRunner:
         monkeypatch.setenv(driver.ENV_CLUSTER_ADDRESS, processes.address)
@@ -56,7 +56,7 @@ def as_run(processes: DaskProcesses, monkeypatch: pytest.MonkeyPatch) -> Callabl
 
 @pytest.fixture(params=["killed", "alive"])
 def user(processes: DaskProcesses, gate: Gate, request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[bytes]]:
-    """A program whose flow is the run of that UID, in the driver's pod of its FlowRun."""
+    """A program whose flow is the run of that UID, as in the driver's pod of its FlowRun."""
     settings = {driver.ENV_CLUSTER_ADDRESS: processes.address, driver.ENV_RUN_UID: request.param}
     program = Path(__file__).parents[1] / "support" / "programs" / "shared_user.py"
     process = subprocess.Popen(
@@ -69,7 +69,7 @@ def user(processes: DaskProcesses, gate: Gate, request: pytest.FixtureRequest) -
 
 
 def left(dask_scheduler: Any) -> dict[str, Any]:
-    """Return, in the scheduler, what runs of the SDK have there."""
+    """Return, on the scheduler, what runs of the SDK have there."""
     plugin = dask_scheduler.plugins.get("flowcluster-2")
     return {
         "clients": [client for client in dask_scheduler.clients if "run." in client],
@@ -82,7 +82,7 @@ def left(dask_scheduler: Any) -> dict[str, Any]:
 def test_run_that_is_over_leaves_nothing(
     kept: Kept, processes: DaskProcesses, user: subprocess.Popen[bytes], gate: Gate, request: pytest.FixtureRequest
 ) -> None:
-    """Its driver is killed, or lives on and does not end its work. What tasks submit is of the run, too."""
+    """Its driver is killed, or continues and does not end its work. Child runs belong to the run, too."""
     uid = request.node.callspec.params["user"]
     kept.instruct((uid,))
     with processes.client() as watcher:
@@ -98,7 +98,7 @@ def test_run_that_is_over_leaves_nothing(
             keys = {future.key for future in futures}
             wait_until(lambda: keys <= _executed(watcher), "tasks of others have all threads of the worker")
             watcher.cancel(futures)
-        gate.close()  # what still waits on the worker goes on, and gets nothing executed any more
+        gate.close()  # tasks that still wait on the worker continue, and start nothing more
         wait_until(lambda: not any(watcher.run(busy).values()), "the worker is idle")
         assert not any(watcher.run_on_scheduler(left).values())
         assert list(watcher.run(threads).values()) == [4]
@@ -151,7 +151,7 @@ def test_run_has_as_many_tasks_in_flight_as_its_share_allows(
 
 
 def share_of(run: str, dask_scheduler: Any) -> tuple[int, int]:
-    """Return, in the scheduler, what a run can use."""
+    """Return, on the scheduler, the share of a run."""
     priority, bound = dask_scheduler.plugins["flowcluster-runs"].share_of(run)
     return priority, bound
 
@@ -170,7 +170,7 @@ def in_flight() -> int:
 
 
 def unfinished(dask_scheduler: Any) -> dict[str, int]:
-    """Return, in the scheduler, how many tasks are in each state before their end."""
+    """Return, on the scheduler, how many unfinished tasks are in each state."""
     states = ("waiting", "no-worker", "queued", "processing")
     return {state: sum(ts.state == state for ts in dask_scheduler.tasks.values()) for state in states}
 
@@ -191,7 +191,7 @@ def test_tasks_of_a_run_have_its_priority(
 
 @task
 def priority() -> float:
-    """Return the first part of the priority of this task, as Dask has it."""
+    """Return the first part of this task's priority in Dask."""
     import distributed
 
     worker = distributed.get_worker()

@@ -34,7 +34,7 @@ def final_state(runner: TaskRunner, function: Callable[[], Any]) -> Any:
 
 
 def test_result_raises_the_tasks_exception(runner: TaskRunner) -> None:
-    """`result` raises what the task raised, or gives it with `raise_on_failure=False`."""
+    """`result` raises what the task raised, or returns it with `raise_on_failure=False`."""
 
     def body() -> str:
         future = fail.submit("no luck")
@@ -51,7 +51,7 @@ def test_result_raises_the_tasks_exception(runner: TaskRunner) -> None:
 
 
 def test_exception_keeps_the_line_that_raised_it(runner: TaskRunner) -> None:
-    """The traceback of a task's exception leads to the task, also from a worker."""
+    """The traceback of a task's exception has the line of the task, also from a worker."""
     from flowcluster.tracebacks import format_trimmed
 
     def body() -> None:
@@ -67,7 +67,7 @@ def test_exception_keeps_the_line_that_raised_it(runner: TaskRunner) -> None:
 
 @pytest.mark.every_ray(long=["temporary ray"])
 def test_task_downstream_of_a_failure_never_starts(runner: TaskRunner) -> None:
-    """It ends as NotReady, of type PENDING, and so does what waits for it; the message names the upstream."""
+    """It ends as NotReady, of type PENDING, as do its downstream tasks. The message names the upstream task."""
 
     def body() -> str:
         failed = fail.submit()
@@ -86,7 +86,7 @@ def test_task_downstream_of_a_failure_never_starts(runner: TaskRunner) -> None:
 
 
 def test_direct_call_downstream_of_a_failure_raises(runner: TaskRunner) -> None:
-    """A directly called task does not start either; the caller gets an exception, or the state."""
+    """A directly called task does not start either. The caller gets an exception, or the state."""
 
     def body() -> str:
         failed = fail.submit()
@@ -98,7 +98,7 @@ def test_direct_call_downstream_of_a_failure_raises(runner: TaskRunner) -> None:
 
 
 def test_flow_without_return_value_counts_its_tasks(runner: TaskRunner) -> None:
-    """All completed, or a count of those that failed."""
+    """The message is that all completed, or the number of those that failed."""
 
     def good() -> None:
         for number in range(3):
@@ -118,8 +118,8 @@ def test_flow_without_return_value_counts_its_tasks(runner: TaskRunner) -> None:
         state.result()
 
 
-def test_flow_that_returns_futures_is_judged_by_them(runner: TaskRunner) -> None:
-    """Only what is returned counts, and the caller gets values in place of futures and states."""
+def test_flow_that_returns_futures_has_their_state(runner: TaskRunner) -> None:
+    """Only the returned futures and states count, and the caller gets their values."""
 
     def body() -> Any:
         fail.submit()
@@ -132,7 +132,7 @@ def test_flow_that_returns_futures_is_judged_by_them(runner: TaskRunner) -> None
 
 
 def test_flow_that_returns_a_failed_future_fails(runner: TaskRunner) -> None:
-    """The count is over the returned futures, and the direct call raises the task's exception."""
+    """The message counts the returned futures, and a direct call raises the task's exception."""
 
     @flow(task_runner=runner)
     def body() -> Any:
@@ -144,7 +144,7 @@ def test_flow_that_returns_a_failed_future_fails(runner: TaskRunner) -> None:
 
 
 def test_flow_that_returns_a_plain_value_completes(runner: TaskRunner) -> None:
-    """A value that holds no future is the result, whatever became of the tasks."""
+    """A value without a future is the result, however the tasks ended."""
 
     def body() -> int:
         fail.submit()
@@ -157,7 +157,7 @@ def test_flow_that_returns_a_plain_value_completes(runner: TaskRunner) -> None:
 
 
 def test_exception_in_the_flow_function_fails_the_flow(runner: TaskRunner) -> None:
-    """The exception goes to the caller as it is, after the submitted tasks have ended."""
+    """The caller gets the exception itself, after the submitted tasks have ended."""
     error = RuntimeError("flow broke")
     futures = []
 
@@ -186,7 +186,7 @@ def test_failed_direct_call_raises_in_the_flow(runner: TaskRunner) -> None:
 
 
 def test_sys_exit_in_a_task_ends_the_program(runner: TaskRunner) -> None:
-    """`sys.exit` in a submitted task is that task's crash, and reaches the caller of the flow."""
+    """`sys.exit` in a submitted task ends that task as Crashed, and reaches the caller of the flow."""
     futures = []
 
     @flow(task_runner=runner)
@@ -203,7 +203,7 @@ def test_sys_exit_in_a_task_ends_the_program(runner: TaskRunner) -> None:
 
 
 def test_sys_exit_in_the_flow_ends_the_program(runner: TaskRunner) -> None:
-    """`sys.exit` in a flow function goes through subflows and `return_state`."""
+    """`sys.exit` in a subflow ends the program, also through `return_state`."""
 
     @flow
     def inner() -> None:
@@ -227,7 +227,7 @@ def test_parameters_are_converted(runner: TaskRunner) -> None:
     assert body("3", ("a", "b"), anything="x") == [3, ["a", "b"], 0.5, "x"]  # type: ignore[call-overload]
 
 
-def test_iterable_parameter_is_seen_twice_and_reaches_tasks(runner: TaskRunner) -> None:
+def test_iterable_parameter_can_be_iterated_twice_and_reaches_tasks(runner: TaskRunner) -> None:
     @flow(task_runner=runner)
     def body(numbers: Iterable[int], table: Mapping[str, int]) -> Any:
         seen = [list(numbers), list(numbers)]
@@ -261,7 +261,7 @@ def test_wrong_parameters_are_named(arguments: dict[str, Any], text: str) -> Non
 
 
 def test_parameters_can_stay_unchecked() -> None:
-    """`validate_parameters=False` passes values as they are."""
+    """`validate_parameters=False` passes values unchanged."""
 
     @flow(validate_parameters=False)
     def body(count: int) -> Any:
@@ -271,7 +271,7 @@ def test_parameters_can_stay_unchecked() -> None:
 
 
 def test_interruption_stops_waiting_for_tasks() -> None:
-    """Ctrl-C in a flow cancels what still runs, and goes on to the caller."""
+    """Ctrl-C in a flow cancels the tasks that still run, and reaches the caller."""
     running = threading.Event()
     release = threading.Event()
     futures = []
@@ -295,7 +295,7 @@ def test_interruption_stops_waiting_for_tasks() -> None:
 
 
 def test_interruption_of_a_sequential_task_stops_the_flow() -> None:
-    """Ctrl-C during a task that runs in the flow's thread means the flow."""
+    """Ctrl-C during a task that runs in the flow's thread interrupts the flow."""
     after = []
 
     @task
@@ -327,7 +327,7 @@ def test_argument_that_contains_itself_arrives_as_it_is(runner: TaskRunner) -> N
     assert final_state(runner, body).result()
 
 
-def test_argument_that_cannot_be_looked_through_raises_at_once(runner: TaskRunner) -> None:
+def test_submit_raises_when_an_argument_cannot_be_searched_for_futures(runner: TaskRunner) -> None:
     """The flow does not wait for that run."""
 
     def body() -> str:
@@ -357,7 +357,7 @@ def test_argument_that_cannot_be_sent_fails_that_task_only(cluster: Any) -> None
 
 
 def test_state_is_running_while_the_function_runs(parallel_runner: TaskRunner, gate: Any, wait: Any) -> None:
-    """A run is Pending until a worker begins with it."""
+    """A run is Pending until a worker starts it."""
     path = gate.address
 
     @task

@@ -1,4 +1,4 @@
-"""`flowcluster submit` as far as it needs no Kubernetes: what it would create, and what it refuses."""
+"""`flowcluster submit` without a Kubernetes: what it would create, and what it refuses."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ FLOWS = Path(__file__).with_name("flows") / "submit_command.py"
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    """Where the program runs: a directory with a file of flows."""
+    """The working directory of the program, with a file of flows."""
     shutil.copy(FLOWS, tmp_path / "flows_here.py")
     return tmp_path
 
 
 def submit(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command as a user has it who has no Kubernetes."""
+    """Run the command as a user without a Kubernetes does."""
     environment = {name: value for name, value in os.environ.items() if name != "KUBECONFIG"}
     return subprocess.run(
         [sys.executable, "-m", "flowcluster.cli.main", "submit", *arguments],
@@ -35,7 +35,7 @@ def submit(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]
 
 
 def test_dry_run_shows_what_kubectl_could_create(directory: Path) -> None:
-    """YAML of the ConfigMap and of the FlowRun, with the code in lines, and nothing else on stdout."""
+    """Stdout is the YAML of the ConfigMap and of the FlowRun, with the code as lines."""
     given = ["-p", 'names=["a"]', "-p", "tag=1", "--name", "daily", "-n", "team", "--workers", "0:3", "--dry-run"]
     done = submit(directory, "flows_here.py:greetings", *given)
     code, run = yaml.safe_load_all(done.stdout)
@@ -60,12 +60,12 @@ def test_run_uses_the_shared_cluster_that_the_command_names(named: str, ref: dic
     assert run["spec"]["cluster"] == {"ref": ref}
 
 
-def test_dry_run_for_programs(directory: Path) -> None:
-    """A list as JSON, which kubectl takes as well."""
+def test_dry_run_writes_json_for_programs(directory: Path) -> None:
+    """Stdout is a List as JSON, which kubectl accepts as well."""
     done = submit(directory, "flows_here.py:greetings", "-p", "names=[]", "--dry-run", "--json")
-    told = json.loads(done.stdout)
+    document = json.loads(done.stdout)
 
-    assert (told["kind"], [item["kind"] for item in told["items"]]) == ("List", ["ConfigMap", "FlowRun"])
+    assert (document["kind"], [item["kind"] for item in document["items"]]) == ("List", ["ConfigMap", "FlowRun"])
 
 
 @pytest.mark.parametrize(
@@ -73,6 +73,7 @@ def test_dry_run_for_programs(directory: Path) -> None:
     [
         (["flows_her.py:greetings"], "EntrypointNotFound: There is no file flows_her.py (did you mean "),
         (["flows_here.py:greetings"], "InvalidParameters: Flow 'greetings': parameter 'names' is missing."),
+        # codespell:ignore-next-line nam
         (["flows_here.py:greetings", "-p", "nam=[]"], "unknown parameter 'nam' (did you mean 'names'?)"),
         (["flows_here.py:greetings", "-p", "names=[]", "--workers", "many"], "'--workers many': write a number"),
         (["flows_here.py:greetings", "-p", "names=[]", "--workers", "3:1"], "(3) is greater than the most (1)"),
@@ -84,8 +85,10 @@ def test_dry_run_for_programs(directory: Path) -> None:
         (["flows_here.py:greetings", "--dry-run", "--watch"], "--dry-run creates nothing that could be watched"),
     ],
 )
-def test_mistakes_are_told_before_anything_is_created(directory: Path, arguments: list[str], message: str) -> None:
-    """With the culprit and what to do; exit code 2."""
+def test_submit_reports_mistakes_before_it_creates_anything(
+    directory: Path, arguments: list[str], message: str
+) -> None:
+    """The message has the mistake and what to do. The exit code is 2."""
     done = submit(directory, *arguments)
 
     assert done.returncode == 2

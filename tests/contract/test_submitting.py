@@ -27,7 +27,7 @@ Point = namedtuple("Point", "x y")
 
 @dataclasses.dataclass(frozen=True)
 class Order:
-    """Something with a future inside."""
+    """A dataclass with a future as a field."""
 
     item: Any
     checked: bool = dataclasses.field(default=False, init=False)
@@ -66,7 +66,7 @@ def test_future_gives_the_value(runner: TaskRunner) -> None:
 
 
 def test_future_as_argument_is_replaced_by_its_value(runner: TaskRunner) -> None:
-    """A downstream task receives what the upstream task returned, never a future."""
+    """A downstream task receives what the upstream task returned, not a future."""
 
     def body() -> Any:
         return add.submit(add.submit(1), other=add.submit(2))
@@ -74,8 +74,8 @@ def test_future_as_argument_is_replaced_by_its_value(runner: TaskRunner) -> None
     assert run(runner, body) == 23
 
 
-def test_futures_inside_of_collections_are_replaced(runner: TaskRunner) -> None:
-    """Lists, tuples, named tuples, sets, dicts and dataclasses are looked into, however deep."""
+def test_futures_inside_collections_are_replaced(runner: TaskRunner) -> None:
+    """Lists, tuples, named tuples, sets, dicts and dataclasses are searched at every depth."""
 
     def body() -> Any:
         one = echo.submit(1)
@@ -97,7 +97,7 @@ def test_futures_inside_of_collections_are_replaced(runner: TaskRunner) -> None:
 
 
 def test_arguments_stay_as_they_are(runner: TaskRunner) -> None:
-    """Resolving futures changes copies: the caller's list still holds the future."""
+    """Futures are replaced in copies: the caller's list still contains the future."""
 
     def body() -> None:
         future = echo.submit(1)
@@ -110,7 +110,7 @@ def test_arguments_stay_as_they_are(runner: TaskRunner) -> None:
 
 
 def test_direct_call_runs_in_order_in_the_flows_process(runner: TaskRunner) -> None:
-    """A task that is called, not submitted, runs here and now, whatever the runner."""
+    """A task that is called, not submitted, runs immediately in the flow's process, on every runner."""
     seen: list[int] = []
 
     @task
@@ -134,14 +134,14 @@ def test_direct_call_resolves_futures(runner: TaskRunner) -> None:
 
 
 def test_task_outside_of_a_flow_is_a_function() -> None:
-    """Without a flow, calling a task calls its function, and `submit` says that it needs a flow."""
+    """Outside of a flow, a call of a task calls its function, and `submit` raises an error."""
     assert add(1, 2) == 3
 
     with pytest.raises(NoFlowRunError, match=r"add\.submit\(\) works only in a flow"):
         add.submit(1)
 
 
-def test_thread_of_a_flow_is_told_how_it_knows_its_flow(runner: TaskRunner) -> None:
+def test_thread_of_a_flow_can_submit_only_in_the_context_of_the_flow(runner: TaskRunner) -> None:
     def body() -> list[Any]:
         with ThreadPoolExecutor(1) as threads:
             without = threads.submit(add.submit, 1)
@@ -192,7 +192,7 @@ def test_task_inside_a_task_is_a_function(runner: TaskRunner) -> None:
 
 @pytest.mark.every_ray
 def test_nothing_submitted_is_lost(parallel_runner: TaskRunner, desk: Desk) -> None:
-    """A flow that neither waits for its tasks nor returns them ends after all of them."""
+    """A flow that neither waits for its tasks nor returns them still ends after all of them."""
 
     def body() -> None:
         for number in range(20):
@@ -204,7 +204,7 @@ def test_nothing_submitted_is_lost(parallel_runner: TaskRunner, desk: Desk) -> N
 
 
 def test_wait_for_orders_tasks(parallel_runner: TaskRunner, gate: Any, wait: Any, desk: Desk) -> None:
-    """A task in `wait_for` has ended before the next one starts, although no data goes between them."""
+    """A task starts after those in its `wait_for` have ended, without data from them."""
 
     @task
     def held(gate: str, desk: str) -> None:
@@ -221,7 +221,7 @@ def test_wait_for_orders_tasks(parallel_runner: TaskRunner, gate: Any, wait: Any
     assert desk.notes == ["first", "second"]
 
 
-def test_wait_for_takes_a_lone_future(runner: TaskRunner) -> None:
+def test_wait_for_takes_a_single_future(runner: TaskRunner) -> None:
     """`wait_for` accepts one future as well as a list."""
 
     def body() -> Any:
@@ -230,8 +230,8 @@ def test_wait_for_takes_a_lone_future(runner: TaskRunner) -> None:
     assert run(runner, body) == 2
 
 
-def test_wait_with_timeout_gives_none_while_the_task_runs(parallel_runner: TaskRunner, gate: Any, wait: Any) -> None:
-    """`wait(timeout)` gives None before the end, and the final state after it; `result(timeout)` raises."""
+def test_wait_with_timeout_returns_none_while_the_task_runs(parallel_runner: TaskRunner, gate: Any, wait: Any) -> None:
+    """`wait(timeout)` returns None before the end, and the final state after it. `result(timeout)` raises."""
 
     @task
     def held(path: str) -> str:
@@ -258,7 +258,7 @@ def test_wait_with_timeout_gives_none_while_the_task_runs(parallel_runner: TaskR
 
 
 def test_submitted_tasks_run_at_the_same_time(parallel_runner: TaskRunner, desk: Desk, gate: Any, wait: Any) -> None:
-    """Two tasks that both have begun before one of them may end: neither waits for the other's end."""
+    """Two tasks both start before one of them can end, so neither waits for the other's end."""
 
     @task
     def held(gate: str, desk: str) -> None:
@@ -275,8 +275,8 @@ def test_submitted_tasks_run_at_the_same_time(parallel_runner: TaskRunner, desk:
     run(parallel_runner, body)
 
 
-def test_run_takes_its_arguments_as_they_were_when_it_was_submitted(parallel_runner: TaskRunner) -> None:
-    """A list or dict with futures that the caller fills further gets nothing more into a run that waits."""
+def test_run_gets_its_arguments_as_they_were_when_it_was_submitted(parallel_runner: TaskRunner) -> None:
+    """A later change of a list or dict with futures does not reach a run that waits for them."""
 
     @task
     def count(value: Any) -> int:
@@ -295,7 +295,7 @@ def test_run_takes_its_arguments_as_they_were_when_it_was_submitted(parallel_run
 
 
 def test_map_submits_one_run_per_item(runner: TaskRunner) -> None:
-    """`map` goes over lists, generators and futures of lists; `unmapped` and strings go to every run."""
+    """`map` iterates over lists, generators and futures of lists. Every run gets `unmapped` values and strings."""
 
     @task
     def join(*parts: Any) -> str:
@@ -311,7 +311,7 @@ def test_map_submits_one_run_per_item(runner: TaskRunner) -> None:
     run(runner, body)
 
 
-def test_map_refuses_what_does_not_fit() -> None:
+def test_map_refuses_arguments_of_different_lengths_or_without_an_iterable() -> None:
     """`map` needs an iterable, and iterables of one length."""
 
     @flow
@@ -336,7 +336,7 @@ def test_map_takes_futures_as_items(runner: TaskRunner) -> None:
 
 
 def test_long_chain_of_tasks_ends(runner: TaskRunner) -> None:
-    """Hundreds of tasks, each waiting for the one before, need no deep recursion."""
+    """Hundreds of tasks that each wait for the one before exceed no recursion limit."""
 
     def body() -> Any:
         future = add.submit(0, 1)
@@ -371,7 +371,7 @@ def test_tasks_that_a_flow_makes_are_released_before_it_ends(runner: TaskRunner)
 
 
 def test_long_chain_of_failures_ends(runner: TaskRunner) -> None:
-    """A failure at the start of a long chain settles all of it."""
+    """A failure at the start of a long chain ends all its runs."""
 
     def body() -> None:
         future: Any = fail.submit()
@@ -405,7 +405,7 @@ def test_allow_failure_gives_the_exception(runner: TaskRunner) -> None:
 
 
 def test_allow_failure_does_not_start_what_never_ran(runner: TaskRunner) -> None:
-    """`allow_failure` covers failures, not runs that never started."""
+    """`allow_failure` allows failed upstream runs, not runs that never started."""
 
     def body() -> str:
         never = echo.submit(fail.submit())
@@ -415,7 +415,7 @@ def test_allow_failure_does_not_start_what_never_ran(runner: TaskRunner) -> None
 
 
 def test_with_options_renames_a_copy() -> None:
-    """`with_options` leaves the task itself as it was."""
+    """`with_options` does not change the task itself."""
     renamed = add.with_options(name="plus")
 
     assert (renamed.name, add.name) == ("plus", "add")

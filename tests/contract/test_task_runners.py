@@ -1,4 +1,4 @@
-"""What a task runner is as a value: configured once, used by many flow runs."""
+"""A task runner as a value: configured once, used by many flow runs."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from flowcluster.task_runners import ConcurrentTaskRunner, TaskRunner
 from tests.support.tasks import echo
 
 
-def test_duplicate_is_equal_and_another(runner: TaskRunner) -> None:
-    """A duplicate has the same configuration, and is not open when the original is."""
+def test_duplicate_is_equal_and_a_separate_object(runner: TaskRunner) -> None:
+    """A duplicate has the same configuration, and is not open while the original is."""
     duplicate = runner.duplicate()
 
     assert duplicate == runner
@@ -24,7 +24,7 @@ def test_duplicate_is_equal_and_another(runner: TaskRunner) -> None:
 
 
 def test_open_runner_can_be_pickled(runner: TaskRunner) -> None:
-    """What arrives elsewhere has the configuration, and nothing that belongs to the open runner."""
+    """The pickled runner has the configuration, and no state of the open runner."""
     inside = []
 
     def body() -> None:
@@ -39,8 +39,8 @@ def test_open_runner_can_be_pickled(runner: TaskRunner) -> None:
     assert not inside[0].is_open
 
 
-def test_runner_that_is_not_open_takes_nothing(runner: TaskRunner) -> None:
-    """Before `open` there is nobody to carry a call out."""
+def test_runner_that_is_not_open_refuses_a_task(runner: TaskRunner) -> None:
+    """A runner cannot execute tasks before `open`."""
     with pytest.raises(RuntimeError, match="has not been started"):
         runner.submit(None, lambda state: None)  # type: ignore[arg-type]
 

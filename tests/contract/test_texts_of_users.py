@@ -31,7 +31,7 @@ class Error(Exception):
 
 
 def look(text: str) -> dict[str, Any]:
-    """Use `text` wherever a task can, and return what of it is seen inside."""
+    """Use `text` wherever a task can, and return where the task can read it."""
     run = get_run_context()
     get_run_logger().warning("line %s", text, extra={"field": text, "fields": {text: [text]}})
     logging.getLogger(f"flowcluster.{text[:1000]}").warning("by its name")
@@ -57,7 +57,7 @@ def double(value: dict[str, Any]) -> list[Any]:
 
 @pytest.mark.parametrize("what", TEXTS)
 def test_runs_keep_each_text(runner: TaskRunner, what: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Names of tasks, flows and runs, tags, keys of results, log lines, exceptions, and states."""
+    """The texts are names of tasks, flows and runs, tags, keys of results, log lines, exceptions, and states."""
     text = TEXTS[what]
     caplog.set_level(logging.INFO, "flowcluster")
     seen = task(name=text, tags=[text])(look)

@@ -20,7 +20,7 @@ from tests.support.tasks import echo
 
 
 def never_return() -> None:
-    """Take one step in Python after the other, as a thread can be ended only between two of them."""
+    """Execute Python instructions for ever: a thread can be ended only between two of them."""
     never = threading.Event()
     while not never.wait(0.01):
         pass
@@ -64,8 +64,8 @@ def run(runner: TaskRunner, function: Callable[[], Any], **options: Any) -> Any:
     return flow(task_runner=runner, **options)(function)()
 
 
-def test_sync_task_is_given_up(runner: TaskRunner, gate: Any, wait: Any) -> None:
-    """A function that blocks ends as TimedOut; what depends on it never starts, and the rest completes."""
+def test_sync_task_times_out(runner: TaskRunner, gate: Any, wait: Any) -> None:
+    """A function that blocks ends as TimedOut. Its downstream runs never start, and the other runs complete."""
 
     def body() -> Any:
         late = wait_long.submit(gate.address, wait)
@@ -81,16 +81,16 @@ def test_sync_task_is_given_up(runner: TaskRunner, gate: Any, wait: Any) -> None
     assert "took longer than its limit of 0.2 seconds" in str(error)
 
 
-def test_blocked_task_is_given_up_under_a_debugger() -> None:
-    """A debugger, or coverage, traces all threads: those that go on must not wait for the one that blocks."""
+def test_blocked_task_times_out_under_a_debugger() -> None:
+    """A debugger, or coverage, traces all threads. Those that continue must not wait for the one that blocks."""
     program = Path(__file__).with_name("flows") / "traced.py"
     done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=60, check=True)
 
     assert done.stdout == "TimedOut\n"
 
 
-def test_async_task_is_given_up(runner: TaskRunner) -> None:
-    """A coroutine is cancelled when its time is over."""
+def test_async_task_times_out(runner: TaskRunner) -> None:
+    """A coroutine is cancelled at its time limit."""
 
     def body() -> Any:
         late: Any = hang.submit()  # in a sync flow, it is not an `AsyncTaskFuture`
@@ -100,7 +100,7 @@ def test_async_task_is_given_up(runner: TaskRunner) -> None:
 
 
 def test_task_within_its_limit_completes(runner: TaskRunner) -> None:
-    """A limit changes nothing for whoever keeps it, and a TimeoutError of the user's own is a plain failure."""
+    """A limit does not affect a task within it, and a TimeoutError of the user's code is a plain failure."""
 
     def body() -> Any:
         return quick.submit().result(), raises_timeout_error.submit().wait().name
@@ -108,8 +108,8 @@ def test_task_within_its_limit_completes(runner: TaskRunner) -> None:
     assert run(runner, body) == ("in time", "Failed")
 
 
-def test_direct_calls_have_the_limit_too() -> None:
-    """Both colours, without a runner."""
+def test_direct_calls_time_out() -> None:
+    """Direct calls of sync and async tasks have a time limit without a runner."""
 
     def body() -> Any:
         with pytest.raises(RunTimedOut):
@@ -121,7 +121,7 @@ def test_direct_calls_have_the_limit_too() -> None:
 
 
 def test_timed_out_run_is_tried_again(runner: TaskRunner) -> None:
-    """Retries count for time limits as for exceptions."""
+    """A timed-out run is retried as a failed one is."""
 
     def body() -> Any:
         return run_on.with_options(retries=1).submit().wait().name
@@ -129,8 +129,8 @@ def test_timed_out_run_is_tried_again(runner: TaskRunner) -> None:
     assert run(runner, body) == "TimedOut"
 
 
-def test_sync_flow_is_given_up(gate: Any, wait: Any) -> None:
-    """The flow ends as TimedOut although its function blocks, and what it submitted is cancelled."""
+def test_sync_flow_times_out(gate: Any, wait: Any) -> None:
+    """The flow ends as TimedOut although its function blocks, and its submitted tasks are cancelled."""
     futures = []
 
     def body() -> None:
@@ -144,8 +144,8 @@ def test_sync_flow_is_given_up(gate: Any, wait: Any) -> None:
     assert futures[0].state.is_cancelled()
 
 
-def test_async_flow_is_given_up() -> None:
-    """The flow's coroutine is cancelled when its time is over."""
+def test_async_flow_times_out() -> None:
+    """The flow's coroutine is cancelled at its time limit."""
 
     @flow(timeout_seconds=0.1)
     async def body() -> None:
@@ -158,7 +158,7 @@ def test_async_flow_is_given_up() -> None:
 
 
 def test_timeout_of_a_task_is_a_failure_of_its_flow() -> None:
-    """The flow that passes the exception on did not take too long itself."""
+    """A flow that raises the exception of its task is Failed, as its own time limit was not reached."""
 
     @flow(timeout_seconds=600)
     def body() -> None:

@@ -1,4 +1,4 @@
-"""Lines that tasks print stay whole, beside lines of other tasks and of the log."""
+"""Lines that tasks print stay whole among lines of other tasks and of the log."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ NAMES = ("arthur", "trillian", "ford", "marvin")
 
 
 def piped(command: list[str], environment: dict[str, str]) -> str:
-    """What a program writes to one pipe for both of its streams."""
+    """Return what a program writes to one pipe, as stdout and stderr."""
     return subprocess.run(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120, check=True
     ).stdout
 
 
 def in_terminal(command: list[str], environment: dict[str, str]) -> str:
-    """What a program writes to a terminal."""
+    """Return what a program writes to a terminal."""
     main, other = pty.openpty()
     process = subprocess.Popen(command, env=environment, stdin=other, stdout=other, stderr=other)
     os.close(other)
@@ -45,7 +45,7 @@ def in_terminal(command: list[str], environment: dict[str, str]) -> str:
 
 @pytest.mark.parametrize(("kind", "show"), [("threads", piped), ("threads", in_terminal), ("dask", piped)])
 def test_greetings_are_whole_lines(kind: str, show: Callable[..., str]) -> None:
-    """Two hundred times eight lines, of one `print` or of two, with log lines between them."""
+    """The program prints 200 times eight lines, by one `print` or two each, with log lines between them."""
     environment = {**unmeasured.environment(), "TERM": "xterm", "FLOWCLUSTER_PROGRESS": "0"}
 
     lines = show([sys.executable, str(PROGRAM), kind, "200"], environment).splitlines()

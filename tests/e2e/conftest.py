@@ -20,9 +20,9 @@ RAY_GROUP = "ray clusters"
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run tests with Ray clusters one after the other, beside the others.
+    """Run tests with Ray clusters one after the other, while other tests run beside them.
 
-    The start of a Ray head keeps a CPU busy for about ten seconds. Two at a time beside two other tests took 80 seconds
+    The start of a Ray head keeps a CPU busy for about ten seconds. Two at a time with two other tests took 80 seconds
     each on two CPUs, and deadlines of all of them passed.
     """
     for item in items:
@@ -33,7 +33,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that all processes of this run of tests share."""
+    """A folder that all processes of this test run share."""
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
     folder = tmp_path_factory.getbasetemp().parent / f"shared-{run}"
     folder.mkdir(exist_ok=True)
@@ -42,7 +42,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def installed(shared: Path) -> Installed:
-    """The cluster; what is missing of it is set up first, by one of the processes that run tests side by side."""
+    """The cluster. One of the processes that run tests sets up what is missing of it first."""
     record = shared / "installed"
     with cache.locked(shared / "installed.lock", "installing the chart"):
         if not record.exists():
@@ -53,27 +53,27 @@ def installed(shared: Path) -> Installed:
 
 @pytest.fixture
 def world(installed: Installed, request: pytest.FixtureRequest) -> Iterator[World]:
-    """A namespace of the test's own. At the end, nothing may be left in it but records."""
+    """A namespace for one test. At the end it must contain nothing but records."""
     with own_world(installed.kubeconfig, request.node.name) as here:
         yield here
 
 
 @pytest.fixture
 def where(installed: Installed, world: World) -> dict[str, Any]:
-    """Arguments of cluster classes that lead to the test's namespace."""
+    """Arguments of cluster classes that select the test's namespace."""
     return {"kubeconfig": str(installed.kubeconfig), "namespace": world.namespace}
 
 
 @pytest.fixture
 def operator_away(installed: Installed, shared: Path) -> Iterator[None]:
-    """The installed operator is scaled to zero while a test wants that; such tests may run side by side."""
+    """The installed operator is scaled to zero. Such tests can run at the same time."""
     _count_away(installed, shared, 1)
     yield
     _count_away(installed, shared, -1)
 
 
 def _count_away(installed: Installed, shared: Path, change: int) -> None:
-    """Count the tests that want the operator away; scale it with the first and after the last one."""
+    """Count the tests that need the operator away, and scale it before the first and after the last one."""
     count = shared / "operator-away"
     with cache.locked(shared / "operator-away.lock", "scaling the operator"):
         before = int(count.read_text()) if count.exists() else 0

@@ -1,4 +1,4 @@
-"""Mistakes in manifests are named, and manifests as companies write them work."""
+"""The status names mistakes in manifests, and manifests as companies write them work."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RAY_IS_LONG = pytest.mark.parametrize("kind", ["Dask", pytest.param("Ray", marks
 
 
 def apply(world: World, name: str, *codes: str, **texts: Any) -> None:
-    """Create what is in a manifest, with the files of its flows and these texts replaced."""
+    """Create the objects of a manifest, with the files of its flows and these texts replaced."""
     for code in codes:
         world.code(FLOWS / f"{code}.py")
     text = (MANIFESTS / f"{name}.yaml").read_text()
@@ -31,14 +31,14 @@ def apply(world: World, name: str, *codes: str, **texts: Any) -> None:
 
 
 def succeeded(world: World, seconds: float = 150) -> dict[str, Any]:
-    """The status of the run, which succeeds."""
+    """Wait until the run succeeds, and return its status."""
     status = world.wait_phase("run", "Succeeded", "Failed", seconds=seconds)
     assert status["phase"] == "Succeeded", status
     return status
 
 
 def named(world: World, name: str, word: str) -> dict[str, Any]:
-    """The status of a run as soon as its message has the word."""
+    """Wait until the message of a run contains the word, and return its status."""
 
     def found() -> dict[str, Any] | None:
         status = world.status(name)
@@ -55,7 +55,7 @@ def test_parameters_reach_the_flow_as_they_are_written(world: World) -> None:
 
 
 def test_large_parameters_reach_the_flow(world: World) -> None:
-    """One environment variable holds 128 KiB."""
+    """They exceed 128 KiB, the limit of an environment variable."""
     texts = {"large": "x" * 300_000}
     world.create(FlowRun(flow=world.flow("literals.py:echo", parameters={"texts": texts}), workers=None).body())
 
@@ -150,7 +150,7 @@ def test_pods_inherit_labels_and_the_pull_secrets_of_the_default_account(world: 
 
 
 def test_flow_that_exits_with_2_is_tried_again(world: World) -> None:
-    """As any other exit of a flow; only a flow that cannot be started is not."""
+    """Every exit of a flow is retried, except that of a flow that cannot be started."""
     world.create(FlowRun(flow=world.flow("outcomes.py:leaves_with_2", backoffLimit=1), workers=None).body())
     status = world.wait_phase("run", "Failed", seconds=120)
 
@@ -159,7 +159,7 @@ def test_flow_that_exits_with_2_is_tried_again(world: World) -> None:
 
 
 def test_driver_whose_pod_is_evicted_is_started_again(world: World) -> None:
-    """A drain of the node evicts it. The run has a backoffLimit of 0."""
+    """A drain of the node evicts it. The run has a backoffLimit of 0: an eviction does not count."""
     world.create(FlowRun(flow=world.flow("endless.py:naps"), workers=None).body())
     world.wait_phase("run", "Running")
     (driver,) = world.pods("driver")

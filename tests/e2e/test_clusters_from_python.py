@@ -1,4 +1,4 @@
-"""Clusters that a Python process asks for: used, given back, and never left behind. The API server tells."""
+"""Clusters of a Python process: created, used and released. The API server lists what is left."""
 
 from __future__ import annotations
 
@@ -44,24 +44,24 @@ CLASSES: dict[str, Any] = {"Dask": DaskKubernetesCluster, "Ray": RayKubernetesCl
 RUNNERS: dict[str, Any] = {"Dask": DaskTaskRunner, "Ray": RayTaskRunner}
 
 both_kinds = pytest.mark.parametrize("kind", list(CLASSES))
-#: For a promise that code common to both kinds keeps: `make test` runs it with the kind that starts faster.
+#: For tests of code that both kinds share: `make test` runs them with the kind that starts faster.
 either_kind = pytest.mark.parametrize("kind", ["Dask", pytest.param("Ray", marks=pytest.mark.long)])
 
 
 def on_cluster(kind: str, body: Callable[..., Any], name: str | None = None, **kwargs: Any) -> Flow[..., Any]:
-    """A flow with a cluster of its own."""
+    """Return a flow with a cluster of its own."""
     runner = RUNNERS[kind](cluster_class=f"flowcluster.clusters.{kind}KubernetesCluster", cluster_kwargs=kwargs)
     return flow(task_runner=runner, flow_run_name=name)(body)
 
 
 def status_of_only(world: World) -> dict[str, Any]:
-    """Of the only FlowRun, when it is over."""
+    """Wait until the only FlowRun is over, and return its status."""
     (run,) = world.runs()
     return world.wait_phase(run["metadata"]["name"], "Succeeded", "Failed", "Cancelled")
 
 
 def begin_nap() -> TaskFuture[None]:
-    """Within a flow: begin a task that is still running when something goes wrong."""
+    """Start a task, within a flow, that still runs when something fails."""
 
     # Here, and not in the module, which workers in pods do not have.
     @task
@@ -74,8 +74,8 @@ def begin_nap() -> TaskFuture[None]:
 
 
 @both_kinds
-def test_a_cluster_for_whoever_wants_one(kind: str, world: World, where: dict[str, Any]) -> None:
-    """It is used like any other Dask or Ray cluster, and is given back at the end of the block."""
+def test_block_of_a_cluster_creates_and_releases_it(kind: str, world: World, where: dict[str, Any]) -> None:
+    """It can be used like any other Dask or Ray cluster, and is released at the end of the block."""
     with (
         CLASSES[kind](n_workers=1, env={"GREETING": "hello"}, **where) as cluster,
         work_for(cluster) as run,
@@ -92,8 +92,8 @@ def test_a_cluster_for_whoever_wants_one(kind: str, world: World, where: dict[st
     assert (status["phase"], status["message"]) == ("Succeeded", "the driver gave the cluster back")
 
 
-def test_a_dask_cluster_on_an_event_loop(where: dict[str, Any]) -> None:
-    """Opened, scaled, used and closed by coroutines."""
+def test_dask_cluster_can_be_used_on_an_event_loop(where: dict[str, Any]) -> None:
+    """Coroutines open, scale, use and close it."""
 
     async def use() -> Any:
         async with (
@@ -107,8 +107,8 @@ def test_a_dask_cluster_on_an_event_loop(where: dict[str, Any]) -> None:
 
 
 @pytest.mark.long
-def test_a_ray_cluster_on_an_event_loop(where: dict[str, Any]) -> None:
-    """Opened, used and closed by coroutines."""
+def test_ray_cluster_can_be_used_on_an_event_loop(where: dict[str, Any]) -> None:
+    """Coroutines open, use and close it."""
 
     async def use() -> Any:
         async with RayKubernetesCluster(n_workers=1, asynchronous=True, **where) as cluster:
@@ -119,7 +119,7 @@ def test_a_ray_cluster_on_an_event_loop(where: dict[str, Any]) -> None:
 
 
 @both_kinds
-def test_a_flow_with_a_cluster_of_its_own(kind: str, world: World, where: dict[str, Any]) -> None:
+def test_flow_runs_its_tasks_on_a_cluster_of_its_own(kind: str, world: World, where: dict[str, Any]) -> None:
     """Its FlowRun is named after the flow run, and its tasks run in the cluster's pods."""
 
     @task
@@ -141,8 +141,10 @@ def test_a_flow_with_a_cluster_of_its_own(kind: str, world: World, where: dict[s
 
 
 @either_kind
-def test_a_flow_that_fails_on_a_cluster_of_its_own(kind: str, world: World, where: dict[str, Any]) -> None:
-    """The record of its cluster says so, in the words of the flow's own exception."""
+def test_record_of_the_cluster_has_the_exception_when_its_flow_fails(
+    kind: str, world: World, where: dict[str, Any]
+) -> None:
+    """The message of the record is the text of the flow's own exception."""
 
     def body() -> None:
         raise ValueError("no bananas")
@@ -154,8 +156,8 @@ def test_a_flow_that_fails_on_a_cluster_of_its_own(kind: str, world: World, wher
 
 
 @either_kind
-def test_a_run_that_somebody_deletes(kind: str, world: World, where: dict[str, Any]) -> None:
-    """The flow fails as ClusterLost and says how: it does not go on as if nothing had happened."""
+def test_flow_fails_when_its_flow_run_object_is_deleted(kind: str, world: World, where: dict[str, Any]) -> None:
+    """The flow fails as ClusterLost, with the deletion as the cause."""
 
     def body() -> None:
         future = begin_nap()
@@ -169,8 +171,8 @@ def test_a_run_that_somebody_deletes(kind: str, world: World, where: dict[str, A
         state.result()
 
 
-def test_a_head_that_goes_away(world: World, where: dict[str, Any]) -> None:
-    """The flow fails at once and so does its record; nothing of the cluster comes back."""
+def test_flow_fails_when_the_head_of_its_ray_cluster_is_lost(world: World, where: dict[str, Any]) -> None:
+    """The flow and its record fail immediately, and nothing of the cluster is created again."""
 
     def body() -> None:
         future = begin_nap()
@@ -189,8 +191,8 @@ def test_a_head_that_goes_away(world: World, where: dict[str, Any]) -> None:
 
 
 @either_kind
-def test_an_image_that_does_not_exist(kind: str, where: dict[str, Any]) -> None:
-    """The start fails with Kubernetes' own cause within the deadline, and nothing is left."""
+def test_start_fails_when_the_image_does_not_exist(kind: str, where: dict[str, Any]) -> None:
+    """It fails within the deadline with Kubernetes' own cause, and nothing is left."""
     with pytest.raises(ClusterNotStarted, match="image"):
         CLASSES[kind](image="registry.invalid/nothing:1", start_deadline_seconds=15, **where)
 
@@ -199,10 +201,10 @@ def test_an_image_that_does_not_exist(kind: str, where: dict[str, Any]) -> None:
     ("name", "what"),
     [("ray.__version__", "Ray"), pytest.param("platform.python_version", "Python", marks=pytest.mark.long)],
 )
-def test_another_version_of_ray_or_python(
+def test_start_fails_when_versions_of_ray_or_python_differ(
     name: str, what: str, world: World, where: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A driver and a cluster that do not understand each other are told apart before any work, with what to do."""
+    """The versions of driver and cluster are compared before any work, and the error names what to do."""
     monkeypatch.setattr(name, "2.0.0" if what == "Ray" else lambda: "2.0.0")
     with pytest.raises(ClusterNotStarted, match=f"The cluster runs {what} .* and this process {what} 2.0.* image"):
         RayKubernetesCluster(n_workers=0, **where)
@@ -210,8 +212,8 @@ def test_another_version_of_ray_or_python(
     assert status_of_only(world)["phase"] == "Cancelled"
 
 
-def test_whoever_waits_in_a_terminal_sees_why(world: World, where: dict[str, Any]) -> None:
-    """A cluster that is asked for outside of a flow has a line of its own, with Kubernetes' cause, which goes again."""
+def test_terminal_shows_why_a_start_waits(world: World, where: dict[str, Any]) -> None:
+    """The start of a cluster outside of a flow has a progress line with Kubernetes' cause. It is erased at the end."""
     program = (
         "import sys; from flowcluster.clusters import DaskKubernetesCluster; DaskKubernetesCluster("
         "image='registry.invalid/nothing:1', start_deadline_seconds=10, kubeconfig=sys.argv[1], namespace=sys.argv[2])"
@@ -242,17 +244,17 @@ def test_whoever_waits_in_a_terminal_sees_why(world: World, where: dict[str, Any
 
 
 @both_kinds
-def test_a_wrong_field_is_named(kind: str, world: World, where: dict[str, Any]) -> None:
-    """What a FlowRun does not know is refused by its name, before anything is created."""
+def test_unknown_field_is_refused_by_name(kind: str, world: World, where: dict[str, Any]) -> None:
+    """The error names a field that a FlowRun does not have, before anything is created."""
     with pytest.raises(KubernetesError, match=r"spec\.cluster\.workers\.thread"):
         CLASSES[kind](workers={"thread": 2}, **where)
     assert not world.runs()
 
 
-def test_whoever_may_edit_a_namespace_may_have_clusters(
+def test_user_who_can_edit_a_namespace_can_create_clusters(
     world: World, installed: Installed, where: dict[str, Any], tmp_path: Path
 ) -> None:
-    """Kubernetes' own role `edit` is enough: it takes no administrator."""
+    """Kubernetes' own role `edit` is enough."""
     account = {"metadata": {"name": "engineer"}}
     world.core.create_namespaced_service_account(world.namespace, account)
     role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit"}

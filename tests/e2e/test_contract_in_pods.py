@@ -1,4 +1,4 @@
-"""What every task runner promises, where the driver and its workers are pods."""
+"""The contract suite of task runners, with the driver and its workers in pods."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from tools.install import Installed
 pytestmark = pytest.mark.timeout(1200)
 
 CLUSTERS: dict[str, Any] = {"Dask": DaskKubernetesCluster, "Ray": RayKubernetesCluster}
-#: Component of the pod that leads a cluster, by the cluster's kind.
+#: Component of the scheduler or head, by the cluster's kind.
 LEADERS = {"Dask": "scheduler", "Ray": "head"}
 #: Environment variables by which a driver uses its run's credentials; Ray's are in `flowcluster.clusters.ray_access`.
 CREDENTIALS: dict[str, dict[str, str]] = {"Dask": DASK, "Ray": {}}
-#: The files of the suite that say most, for `make test`.
+#: The files of the suite with the most important promises, for `make test`.
 MOST_TELLING = ("submitting", "nested_submit", "task_runners")
 #: Kind, files, and about as many tests as they have for a cluster: fewer mean that pytest left some out.
 #: On Dask, `make test` runs the same tests on a cluster of processes.
@@ -34,15 +34,15 @@ SUITES = [
     pytest.param("Ray", (), 110, id="Ray-whole", marks=pytest.mark.long),
     pytest.param("Dask", (), 90, id="Dask-whole", marks=pytest.mark.long),
 ]
-#: What a ConfigMap may hold.
+#: The largest size of a ConfigMap (bytes).
 LIMIT = 1024 * 1024
-#: Seconds after which the suite is broken off; its log is shown then.
+#: Time after which the suite is stopped, and its log shown (s).
 SUITE_SECONDS = 900
 
 ARCHIVE, FOLDER = "/suite/suite.zip", "/home/suite"
-#: The suite as a volume, and where the containers find it.
+#: The suite as a volume, and its path in the containers.
 VOLUME: dict[str, Any] = {"name": "suite", "configMap": {"name": "suite"}}
-#: Of the pod that runs the suite.
+#: Labels of the pod that runs the suite.
 LABELS = {"app": "suite"}
 MOUNT = {"name": "suite", "mountPath": "/suite", "readOnly": True}
 
@@ -92,7 +92,7 @@ def driver(image: str, kind: str, address: str, credentials: str, files: tuple[s
 
 
 def let_in(world: World, run: str) -> None:
-    """Let the pod with `LABELS` reach the run's pods, and be reached by them."""
+    """Allow connections between the pod with `LABELS` and the run's pods, in both directions."""
     found = world.run(run)
     assert found is not None
     of_run = {"podSelector": {"matchLabels": {names.LABEL_RUN_UID: found["metadata"]["uid"]}}}
@@ -101,16 +101,16 @@ def let_in(world: World, run: str) -> None:
 
 
 def outcome(world: World, pod: str) -> tuple[int, str]:
-    """Follow a pod to its end: its exit code, and what it said."""
+    """Follow a pod to its end, and return its exit code and its log."""
     ns = world.namespace
     wait_until(lambda: world.core.read_namespaced_pod(pod, ns).status.phase != "Pending", f"{pod} has started")
-    said = world.core.read_namespaced_pod_log(pod, ns, follow=True, _preload_content=False).data.decode()
+    log = world.core.read_namespaced_pod_log(pod, ns, follow=True, _preload_content=False).data.decode()
 
     def ended() -> Any:
         (container,) = world.core.read_namespaced_pod(pod, ns).status.container_statuses
         return container.state.terminated
 
-    return int(wait_until(ended, f"{pod} has ended").exit_code), said
+    return int(wait_until(ended, f"{pod} has ended").exit_code), log
 
 
 @pytest.mark.parametrize(("kind", "files", "at_least"), SUITES)
@@ -142,13 +142,13 @@ def test_contract_suite_passes_in_pods(
         let_in(world, cluster.name)
         pod = driver(image, kind, address, secret.metadata.name, files)
         world.core.create_namespaced_pod(world.namespace, pod)
-        exit_code, said = outcome(world, "suite")
+        exit_code, log = outcome(world, "suite")
         world.core.delete_namespaced_pod("suite", world.namespace)
 
-    closing = said.splitlines()[-1]
+    closing = log.splitlines()[-1]
     with capsys.disabled():
         sys.stdout.write(f"\n{closing}\n")
-    assert exit_code == 0, said[-20_000:]
+    assert exit_code == 0, log[-20_000:]
     counts = {word: int(number) for number, word in re.findall(r"(\d+) (\w+)", closing)}
     assert set(counts) <= {"passed", "deselected"}, closing
     assert counts["passed"] >= at_least

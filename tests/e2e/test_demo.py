@@ -1,4 +1,4 @@
-"""The demo, as a newcomer runs it."""
+"""The demo, as a new user runs it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tools.install import Installed
 
 pytestmark = pytest.mark.timeout(600)
 
-#: What differs from run to run: times of day, seconds, ages, all that a start waits for, and names that are made.
+#: What differs between runs: times of day, seconds, ages, the causes for which a start waits, and generated names.
 _VARYING = (
     (r"\d\d:\d\d:\d\d\.\d{3}", "TIME"),
     (r"\[ *\d+\.\ds\]", "SECONDS"),
@@ -23,12 +23,12 @@ _VARYING = (
     (r"\b[a-z]+-[a-z]+-[bcdfghjklmnpqrstvwxz2456789]{5}\b", "NAME"),
     (r" +", " "),
 )
-#: What a demo that goes well does not print.
+#: What a demo that succeeds does not print.
 _TROUBLE = re.compile(r"Traceback|Warning|WARNING:|\| (ERROR|CRITICAL|WARNING)")
 
 
 def alike(text: str) -> list[str]:
-    """Return the lines of a text, with what varies made equal."""
+    """Return the lines of a text, with what differs between runs replaced."""
     for pattern, replacement in _VARYING:
         text = re.sub(pattern, replacement, text, flags=re.MULTILINE)
     return text.splitlines()
@@ -44,7 +44,7 @@ def by_source(text: str) -> dict[str, list[str]]:
 
 
 def test_demo_prints_what_the_readme_shows(installed: Installed) -> None:
-    """The README's lines come in their order; a run that ends well shows no error and no traceback."""
+    """The README's lines are printed in their order. A run that succeeds shows no error and no traceback."""
     readme = (ROOT / "README.md").read_text()
     promised = by_source(readme.partition("<!-- demo:")[2].partition("```console\n")[2].partition("```")[0])
     done = subprocess.run(

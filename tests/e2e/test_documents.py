@@ -28,7 +28,7 @@ DEADLINE = 700
 
 @pytest.fixture
 def folder(installed: Installed, world: World, tmp_path: Path) -> Path:
-    """A reader's folder: the charts, with the image of the tests, and a kubeconfig for the test's namespace."""
+    """A folder with the charts, the image of the tests, and a kubeconfig for the test's namespace."""
     chart = tmp_path / "charts" / SHARED_CHART.name
     shutil.copytree(SHARED_CHART, chart)
     values = yaml.safe_load((chart / "values.yaml").read_text())

@@ -1,4 +1,4 @@
-"""Programs outside of Kubernetes that have a cluster, and what goes wrong with them and with their way to it."""
+"""Programs outside of Kubernetes that have a cluster: losses of the program, of its agent and of the connection."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ on_ray_too = pytest.mark.xdist_group("ray clusters")
 
 @contextmanager
 def started(*kinds: str, **where: Any) -> Iterator[list[DriverProgram]]:
-    """Drivers that each have a cluster and wait, with their agents."""
+    """Start drivers with agents, each with a cluster, which then wait."""
     with ExitStack() as stack:
         programs = [stack.enter_context(DriverProgram.start(kind, **where)) for kind in kinds]
         for program in programs:
@@ -34,12 +34,12 @@ def started(*kinds: str, **where: Any) -> Iterator[list[DriverProgram]]:
 
 @dataclasses.dataclass(frozen=True)
 class Lasting:
-    """Programs that several tests use, one after the other: what happens to them must leave them as they were.
+    """Programs that several tests use, one after the other. Each test must leave them as they were.
 
     Attributes:
         world: their namespace.
         proxy: their path to the API server.
-        programs: one with a Dask cluster and one with a Ray cluster.
+        programs: a program with a Dask cluster and one with a Ray cluster.
     """
 
     world: World
@@ -65,7 +65,7 @@ def agent_of(program: DriverProgram) -> psutil.Process:
 
 
 def reasons(world: World) -> list[str]:
-    """Why each run failed."""
+    """Wait until each run has failed, and return the reasons."""
     return [world.wait_phase(run["metadata"]["name"], "Failed")["reason"] for run in world.runs()]
 
 
@@ -79,7 +79,7 @@ def wait_seconds(seconds: float, meaning: str) -> None:
     wait_until(lambda: time.monotonic() > until, meaning, 2 * seconds + 60)
 
 
-#: Each signal, and the kinds of the clusters; a signal ends the driver in the same way whatever cluster it has.
+#: Each signal, and the kinds of the clusters. A signal ends the driver in the same way with each kind.
 KILLED = [
     pytest.param(signal.SIGKILL, ("Dask", "Ray"), id="SIGKILL-Dask-Ray"),
     pytest.param(signal.SIGTERM, ("Dask",), id="SIGTERM"),
@@ -91,8 +91,10 @@ KILLED = [
 
 
 @pytest.mark.parametrize(("number", "kinds"), KILLED)
-def test_a_driver_that_is_killed(world: World, where: dict[str, Any], number: int, kinds: tuple[str, ...]) -> None:
-    """Its agent sees it end, and gives the cluster back long before the lease is out."""
+def test_agent_releases_the_cluster_when_its_driver_is_killed(
+    world: World, where: dict[str, Any], number: int, kinds: tuple[str, ...]
+) -> None:
+    """The agent observes the end of the driver, and releases the cluster long before the lease expires."""
     with started(*kinds, **where) as programs:
         agents = [agent_of(program) for program in programs]
         for program in programs:
@@ -105,8 +107,10 @@ def test_a_driver_that_is_killed(world: World, where: dict[str, Any], number: in
 
 # SIGKILL-Dask-Ray deletes the Ray cluster of a lost driver. When a Lease expires does not depend on the kind.
 @pytest.mark.parametrize("kind", ["Dask", pytest.param("Ray", marks=pytest.mark.long)])
-def test_a_driver_whose_machine_dies(world: World, where: dict[str, Any], kind: str) -> None:
-    """With no process left to report it, the operator deletes the cluster within the lease and ten seconds."""
+def test_operator_deletes_the_cluster_when_the_machine_of_its_driver_dies(
+    world: World, where: dict[str, Any], kind: str
+) -> None:
+    """Without a process that reports the loss, the operator deletes the cluster within the lease and ten seconds."""
     with started(kind, **where) as (program,):
         program.kill_with_agent()
         world.wait_empty(LEASE_SECONDS + 10)
@@ -114,8 +118,8 @@ def test_a_driver_whose_machine_dies(world: World, where: dict[str, Any], kind: 
 
 
 @on_ray_too
-def test_a_driver_that_was_stopped_for_a_while(lasting: Lasting) -> None:
-    """Stopped for less than its lease it keeps its cluster, and goes on with it."""
+def test_driver_keeps_its_cluster_when_it_is_stopped_for_less_than_its_lease(lasting: Lasting) -> None:
+    """It uses the same cluster when it continues."""
     for program in lasting.programs:
         program.send_signal(signal.SIGSTOP)
     wait_seconds(0.8 * LEASE_SECONDS, "they were stopped for long")
@@ -127,8 +131,8 @@ def test_a_driver_that_was_stopped_for_a_while(lasting: Lasting) -> None:
 
 
 @on_ray_too
-def test_a_driver_that_holds_the_interpreter(lasting: Lasting) -> None:
-    """Work in the driver that lets no other thread run for two leases costs it neither lease nor cluster."""
+def test_driver_keeps_its_cluster_when_it_holds_the_interpreter(lasting: Lasting) -> None:
+    """Work in the driver that lets no other thread run for two leases does not lose the lease or the cluster."""
     began = time.monotonic()
     for program in lasting.programs:
         program.tell(f"hold_interpreter({2 * LEASE_SECONDS + 1})")
@@ -139,8 +143,8 @@ def test_a_driver_that_holds_the_interpreter(lasting: Lasting) -> None:
 
 
 @on_ray_too
-def test_a_path_that_breaks(lasting: Lasting) -> None:
-    """The API server is out of reach for half a lease: what runs on the cluster goes on, and what is held stays."""
+def test_driver_keeps_its_cluster_when_the_api_server_is_unreachable(lasting: Lasting) -> None:
+    """The API server is unreachable for half a lease. Tasks on the cluster continue, and held results stay."""
     workers = [program.ask("result(submit(os.uname))") for program in lasting.programs]
     for program in lasting.programs:
         program.tell(f"result(submit(last, {LEASE_SECONDS}))")
@@ -155,8 +159,8 @@ def test_a_path_that_breaks(lasting: Lasting) -> None:
 
 
 @on_ray_too  # the last test with these programs: with its connection, a Dask client loses what it holds
-def test_a_driver_whose_agent_dies(lasting: Lasting) -> None:
-    """Another agent takes its place, and the lease goes on."""
+def test_driver_starts_another_agent_when_its_agent_dies(lasting: Lasting) -> None:
+    """The other agent renews the lease."""
     first = [agent_of(program) for program in lasting.programs]
     for agent in first:
         agent.kill()
@@ -173,8 +177,8 @@ def test_a_driver_whose_agent_dies(lasting: Lasting) -> None:
 
 
 @pytest.mark.xdist_group("ray idle")  # it waits most of the time, so it can run beside another Ray cluster
-def test_another_number_of_ray_workers(world: World, where: dict[str, Any]) -> None:
-    """More come at once; those too many go when they have had nothing to do for a while. Nothing else is understood."""
+def test_scale_changes_the_number_of_ray_workers(world: World, where: dict[str, Any]) -> None:
+    """New workers start immediately. Surplus ones end after a time without work. Other arguments are refused."""
     with started("Ray", **where) as (program,):
         assert "wait_count" in program.ask("cluster.adapt(minimum=0, wait_count=3)")
         assert program.ask("cluster.scale(-1)").startswith("ValueError: A cluster cannot have -1 workers")

@@ -1,4 +1,4 @@
-"""Drivers that the operator started: they keep a Lease, their clusters follow the work, they request child runs."""
+"""Drivers that the operator started: they renew a Lease, report demand for workers, and request child runs."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ def bounds(world: World, name: str) -> tuple[int, int]:
 
 
 def started(world: World, entrypoint: str, parameters: Any = None, **more: Any) -> str:
-    """Start a flow; name of its run. `more` are fields of the FlowRun's spec."""
+    """Start a flow, and return the name of its run. `more` are fields of the FlowRun's spec."""
     flow = world.flow(entrypoint, parameters=parameters or {})
     name = entrypoint.rpartition(":")[2]
     return str(world.create(FlowRun(name, flow, None, more).body())["metadata"]["name"])
 
 
-def test_workers_follow_the_work_of_a_driver_in_a_pod(world: World) -> None:
-    """None while nothing is to be done, as many as the work needs, and none again while the flow goes on."""
+def test_workers_scale_with_the_work_of_a_driver_in_a_pod(world: World) -> None:
+    """There is no worker without work, as many as the work needs, and again none while the flow continues."""
     name = started(world, "annotated.py:wave", cluster=ADAPTIVE)
     world.wait_phase(name, "Running")
     assert world.live_workers() == 0
 
     world.annotate(name, "work")
-    wait_until(lambda: world.live_workers() == 3, "three workers were asked for", 30)
+    wait_until(lambda: world.live_workers() == 3, "three workers were requested", 30)
     wait_until(lambda: world.status(name)["cluster"]["peakWorkers"] == 3, "three workers are ready", 60)
     world.annotate(name, "release")
     wait_until(lambda: world.live_workers() == 0, "all are gone", 60)
@@ -54,7 +54,7 @@ def test_workers_follow_the_work_of_a_driver_in_a_pod(world: World) -> None:
 
 
 def test_task_counts_of_a_running_flow_are_in_its_status(world: World) -> None:
-    """Its driver reports them with its heartbeats."""
+    """The driver reports them with its heartbeats."""
 
     def tasks() -> dict[str, int]:
         found: dict[str, int] = (world.status(name).get("flow") or {}).get("tasks") or {}
@@ -75,7 +75,7 @@ def test_task_counts_of_a_running_flow_are_in_its_status(world: World) -> None:
 
 
 def test_idle_run_ends_and_not_while_its_tasks_run(world: World) -> None:
-    """The tasks run for longer than the timeout; after them, the flow waits for an annotation that never comes."""
+    """The tasks run for longer than the timeout. After them, the flow waits for an annotation that is never set."""
     name = started(world, "annotated.py:wave", cluster=ADAPTIVE, idleTimeoutSeconds=10)
     world.annotate(name, "work")
     world.wait_phase(name, "Running")
@@ -91,10 +91,10 @@ def test_idle_run_ends_and_not_while_its_tasks_run(world: World) -> None:
     assert world.everything() == []
 
 
-def test_a_driver_in_a_pod_is_heard(world: World) -> None:
-    """Its pod renews the run's Lease, with rights to nothing else but to read the FlowRun."""
+def test_driver_in_a_pod_sends_heartbeats(world: World) -> None:
+    """Its pod renews the run's Lease. Its only other right is to read the FlowRun."""
     name = started(world, "endless.py:waits")
-    holder = wait_until(lambda: world.holder(name), "the driver is heard", 60)
+    holder = wait_until(lambda: world.holder(name), "the driver renews the Lease", 60)
     (pod,) = world.pods("driver")
     assert str(holder).startswith(f"{pod.metadata.name}/")
 
@@ -115,24 +115,24 @@ def test_a_driver_in_a_pod_is_heard(world: World) -> None:
 
 
 @pytest.mark.parametrize("is_short", [True, False])
-def test_a_part_with_a_cluster_of_its_own(world: World, is_short: bool) -> None:
-    """A subflow's cluster is a FlowRun beneath the flow's own: it ends with the part, or with the whole."""
+def test_child_run_of_a_subflow_ends_with_the_subflow_or_with_the_flow(world: World, is_short: bool) -> None:
+    """A subflow's cluster is a child run of the flow's FlowRun."""
     name = started(world, "subflows.py:whole", {"is_short": is_short})
 
     def part() -> Any:
         return next((run for run in world.runs() if run["metadata"]["name"] != name), None)
 
-    beneath = wait_until(part, "there is a run beneath", 60)["metadata"]
-    (owner,) = beneath["ownerReferences"]
+    child = wait_until(part, "there is a child run", 60)["metadata"]
+    (owner,) = child["ownerReferences"]
     assert owner["name"] == name
     if not is_short:
-        world.wait_phase(beneath["name"], "Running")
-        wait_until(lambda: len(world.pods("worker")) == 1, "the part has a worker")
-        wait_until(lambda: bounds(world, beneath["name"]) == (1, 2), "the operator changed the bounds as requested", 30)
+        world.wait_phase(child["name"], "Running")
+        wait_until(lambda: len(world.pods("worker")) == 1, "the subflow has a worker")
+        wait_until(lambda: bounds(world, child["name"]) == (1, 2), "the operator changed the bounds as requested", 30)
         world.patch(name, {"cancel": True})
 
     whole = world.wait_phase(name, "Succeeded" if is_short else "Cancelled")
-    ended = world.wait_phase(beneath["name"], "Succeeded" if is_short else "Cancelled")
+    ended = world.wait_phase(child["name"], "Succeeded" if is_short else "Cancelled")
     if is_short:
         assert json.loads(whole["flow"]["result"]) == 3
     else:
@@ -140,12 +140,12 @@ def test_a_part_with_a_cluster_of_its_own(world: World, is_short: bool) -> None:
     world.wait_empty(30)
 
 
-def test_a_driver_whose_node_does_not_answer(world: World) -> None:
-    """A driver that nobody hears any more ends its run, though its pod seems to run."""
+def test_run_ends_when_the_heartbeats_of_its_driver_stop(world: World) -> None:
+    """The run ends although the status of the driver's pod is still Running."""
     name = started(world, "endless.py:waits", leaseDurationSeconds=10)
-    wait_until(lambda: world.holder(name), "the driver is heard", 60)
+    wait_until(lambda: world.holder(name), "the driver renews the Lease", 60)
 
-    # As it looks from the API server when a node is cut off: nothing is renewed, and the pod's status stays as it was.
+    # The state at the API server when a node is cut off: nothing is renewed, and the pod's status does not change.
     (binding,) = world.rbac.list_namespaced_role_binding(world.namespace).items
     world.rbac.delete_namespaced_role_binding(binding.metadata.name, world.namespace)
     began = time.monotonic()

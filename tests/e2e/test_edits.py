@@ -46,8 +46,8 @@ def test_live_run_of_one_worker_gets_a_second_one_when_its_maximum_is_raised(wor
     world.end("run", "cancel")
 
 
-def test_suspended_run_takes_edits_of_its_pods_only(world: World) -> None:
-    """Of every field that cannot change while a run is live, in the phase Suspended."""
+def test_suspended_run_accepts_edits_of_its_pods_only(world: World) -> None:
+    """Every field that cannot change while a run is live is edited in the phase Suspended."""
     for number, (path, edit) in enumerate(EDITS.items()):
         if edit in (Edit.ACTS, Edit.NEVER):
             continue

@@ -1,4 +1,4 @@
-"""Runs that are stopped, orphaned or broken on the way: what is left must be nothing."""
+"""Runs that are stopped, deleted or broken before their end must leave nothing."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ TELLING_WRITES = (1, 4, 7, 9)
 
 
 def naps(world: World) -> dict[str, Any]:
-    """A run that does not end by itself."""
+    """Return a run that does not end by itself."""
     return FlowRun(flow=world.flow("endless.py:naps")).body()
 
 
-def test_deleted_while_starting(world: World) -> None:
-    """A FlowRun that is deleted before anything runs takes its children along."""
+def test_run_leaves_nothing_when_it_is_deleted_while_it_starts(world: World) -> None:
+    """The children of a FlowRun that is deleted before anything runs are deleted with it."""
     world.create(naps(world))
     wait_until(world.dask_clusters, "it has a cluster")
     world.delete("run")
@@ -35,8 +35,8 @@ def test_deleted_while_starting(world: World) -> None:
     wait_until(lambda: not world.runs(), "the FlowRun is gone", 5)
 
 
-def test_deleted_while_running(world: World) -> None:
-    """A FlowRun that is deleted while its flow runs takes its children along."""
+def test_run_leaves_nothing_when_it_is_deleted_while_it_runs(world: World) -> None:
+    """The children of a FlowRun that is deleted while its flow runs are deleted with it."""
     world.create(naps(world))
     world.wait_phase("run", "Running")
     world.delete("run")
@@ -45,10 +45,10 @@ def test_deleted_while_running(world: World) -> None:
 
 
 @pytest.mark.parametrize("end", ["cancel", "delete"])
-def test_what_dask_kubernetes_makes_too_late(world: World, end: str) -> None:
-    """It may create the worker group of a cluster that is gone by then, without an owner: the operator deletes it.
+def test_operator_deletes_a_worker_group_that_is_created_after_its_cluster_is_gone(world: World, end: str) -> None:
+    """dask-kubernetes can create the worker group of a cluster that is already gone, without an owner.
 
-    Another worker group with the same labels is a stranger's, and stays.
+    Another worker group with the same labels belongs to another user, and stays.
     """
     world.create(naps(world))
     world.wait_phase("run", "Running")
@@ -69,8 +69,8 @@ def test_what_dask_kubernetes_makes_too_late(world: World, end: str) -> None:
     world.delete_dask_worker_group("stranger")
 
 
-def test_cancelled_while_running(world: World) -> None:
-    """spec.cancel stops the flow, and the record says so."""
+def test_run_is_cancelled_while_it_runs(world: World) -> None:
+    """`spec.cancel` stops the flow, and the record is Cancelled."""
     world.create(naps(world))
     world.wait_phase("run", "Running")
     world.patch("run", {"cancel": True})
@@ -80,8 +80,8 @@ def test_cancelled_while_running(world: World) -> None:
 
 
 @pytest.mark.long  # `test_run_whose_scheduler_is_killed_begins_again_on_another_cluster` ends in the same way
-def test_the_schedulers_pod_is_killed(world: World) -> None:
-    """A run whose scheduler went away fails as ClusterLost and is never called Running again."""
+def test_run_fails_when_its_scheduler_is_killed(world: World) -> None:
+    """The run fails as ClusterLost, and its phase is never Running again."""
     world.create(naps(world))
     world.wait_phase("run", "Running")
     wait_until(lambda: world.status("run")["cluster"].get("scheduler"), "the scheduler is known")
@@ -93,7 +93,7 @@ def test_the_schedulers_pod_is_killed(world: World) -> None:
 
 
 def test_run_whose_scheduler_is_killed_begins_again_on_another_cluster(world: World) -> None:
-    """The second loss ends it, as backoffLimit is 1."""
+    """The second loss ends the run, as backoffLimit is 1."""
     world.create(FlowRun(flow=world.flow("endless.py:naps", backoffLimit=1)).body())
     world.wait_phase("run", "Running")
     seen = []
@@ -114,8 +114,8 @@ def test_run_whose_scheduler_is_killed_begins_again_on_another_cluster(world: Wo
     assert world.everything() == []
 
 
-def test_the_job_is_deleted_by_somebody_else(world: World) -> None:
-    """A run whose Job was deleted fails as DriverLost: its flow is not run a second time."""
+def test_run_fails_when_its_job_is_deleted(world: World) -> None:
+    """The run fails as DriverLost: its flow is not run a second time."""
     world.create(naps(world))
     world.wait_phase("run", "Running")
     (job,) = world.batch.list_namespaced_job(world.namespace).items
@@ -126,8 +126,8 @@ def test_the_job_is_deleted_by_somebody_else(world: World) -> None:
 
 
 @pytest.mark.alone
-def test_a_run_ends_while_the_operator_is_away(world: World, installed: Installed) -> None:
-    """A flow that finishes with the operator scaled to zero is recorded and cleaned up when it is back."""
+def test_run_that_ends_while_the_operator_is_away_is_recorded_later(world: World, installed: Installed) -> None:
+    """The operator records and cleans up a flow that finished while it was scaled to zero."""
     system = World(installed.kubeconfig, SYSTEM)
     world.create(FlowRun(flow=world.flow("annotated.py:echoes", parameters={"value": 4})).body())
     world.wait_phase("run", "Running")
@@ -145,8 +145,8 @@ def test_a_run_ends_while_the_operator_is_away(world: World, installed: Installe
 
 
 @pytest.mark.alone
-def test_a_run_is_deleted_while_the_operator_is_away(world: World, installed: Installed) -> None:
-    """Garbage collection alone removes what a deleted FlowRun had: no finalizer of ours holds it."""
+def test_run_leaves_nothing_when_it_is_deleted_while_the_operator_is_away(world: World, installed: Installed) -> None:
+    """Garbage collection deletes the children: a FlowRun has no finalizer of the operator."""
     system = World(installed.kubeconfig, SYSTEM)
     world.create(naps(world))
     world.wait_phase("run", "Running")
@@ -163,10 +163,10 @@ def test_a_run_is_deleted_while_the_operator_is_away(world: World, installed: In
 @pytest.mark.parametrize(
     "write", [pytest.param(write, marks=[pytest.mark.long] * (write not in TELLING_WRITES)) for write in WRITES]
 )
-def test_the_operator_is_killed_after_a_write(
+def test_operator_makes_no_duplicates_when_it_is_killed_after_a_write(
     world: World, installed: Installed, operator_away: None, tmp_path: pathlib.Path, write: int
 ) -> None:
-    """Killed with SIGKILL after any of its first ten writes and started again, it makes one cluster and one Job."""
+    """After SIGKILL at any of its first ten writes and a restart, there is one cluster and one Job."""
     with OperatorProcess(
         tmp_path, installed.kubeconfig, world.namespace, installed.images["runtime"], die_at=write
     ) as operator:

@@ -1,4 +1,4 @@
-"""Drivers that run elsewhere keep their clusters as long as they are heard. The API server tells what is left."""
+"""Drivers outside of the operator's pods keep their clusters as long as they renew the Lease."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def renew(world: World) -> None:
 
 
 def begin(world: World) -> None:
-    """A run of which this test is the driver, heard once."""
+    """Create a run of which this test is the driver, and renew its Lease once."""
     world.create(FlowRun(more={"leaseDurationSeconds": SECONDS}).body())
     wait_until(world.leases, "it has a Lease")
     renew(world)
 
 
-def test_a_cluster_lives_as_long_as_its_driver_is_heard(world: World) -> None:
-    """Renewed it stays beyond its lease; without a renewal the run ends within ten seconds of the lease's end."""
+def test_cluster_lives_as_long_as_its_driver_renews_the_lease(world: World) -> None:
+    """Without a renewal the run ends within ten seconds of the lease's end."""
     begin(world)
     until, last = time.monotonic() + 2.5 * SECONDS, dt.datetime.now(dt.UTC)
 
@@ -45,15 +45,15 @@ def test_a_cluster_lives_as_long_as_its_driver_is_heard(world: World) -> None:
     assert world.pods("scheduler")
     world.wait_empty(60)
     status = world.wait_phase("run", "Failed")
-    # By the record: how long pods take to end is the node's affair. A record has whole seconds.
+    # The record is measured, as the node determines how long pods take to end. A record has whole seconds.
     silent = dt.datetime.fromisoformat(status["finishTime"]) - last
     assert SECONDS - 1 < silent.total_seconds() < SECONDS + 10
     assert status["reason"] == "DriverLost"
     assert "laptop" in status["message"]
 
 
-def test_a_driver_that_is_never_heard_leaves_nothing(world: World) -> None:
-    """A process that is killed right after it asked for a cluster keeps none."""
+def test_run_ends_when_its_driver_never_renews_the_lease(world: World) -> None:
+    """A process that is killed right after it requested a cluster leaves none."""
     world.create(FlowRun(more={"leaseDurationSeconds": SECONDS}).body())
     status = world.wait_phase("run", "Failed", seconds=SECONDS + 15)
 
@@ -61,8 +61,8 @@ def test_a_driver_that_is_never_heard_leaves_nothing(world: World) -> None:
     assert "no driver renewed" in status["message"]
 
 
-def test_a_driver_gives_its_cluster_back(world: World) -> None:
-    """With its outcome in the Lease the run is over at once."""
+def test_run_ends_immediately_when_its_driver_releases_the_cluster(world: World) -> None:
+    """The driver's outcome in the Lease ends the run."""
     begin(world)
     world.wait_phase("run", "Running")
     outcome = Outcome(state="Completed", reason="FlowCompleted", message="all done", exit_code=0)

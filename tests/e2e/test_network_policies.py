@@ -1,4 +1,4 @@
-"""Runs in a network that enforces NetworkPolicies: what they need goes through, and nothing else does.
+"""Runs in a network that enforces NetworkPolicies: only the connections that they need are open.
 
 On the one-node cluster, these tests switch the enforcement on. Any other cluster must have a network plugin that
 enforces policies.
@@ -39,7 +39,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::distributed.versions.VersionMismatchWarning"),
 ]
 
-#: Ports of each part that its pods must listen on: what strangers are kept from is really there.
+#: Ports on which the pods of each part must listen: without a listener, a refused connection would prove nothing.
 SCHEDULER, HEAD = {8786, 8787}, {6379, 8265, 10001}
 LEADER_PORTS = {"Dask": SCHEDULER, "Ray": HEAD}
 #: Path of each dashboard, and the status of its answer to a request without the run's token.
@@ -53,7 +53,7 @@ both_kinds = pytest.mark.parametrize("kind", ["Dask", "Ray"])
 
 @dataclasses.dataclass(frozen=True)
 class Fenced:
-    """Two runs that wait, one on Dask and one on Ray, and pods that belong to no run.
+    """Two runs that wait, one on Dask and one on Ray, and pods that do not belong to a run.
 
     Attributes:
         world: their namespace, in which there is also a pod `stranger`.
@@ -77,7 +77,7 @@ class Fenced:
         return {pod.metadata.labels[names.LABEL_COMPONENT]: pod for pod in found.items}
 
     def leader(self, kind: str) -> Any:
-        """Return the pod of the scheduler or head of one of the runs."""
+        """Return the scheduler's or head's pod of one of the runs."""
         return self.pods(kind)[names.LEADERS[kind]]
 
     def service(self, kind: str) -> Target:
@@ -97,7 +97,7 @@ class Fenced:
 
 @pytest.fixture(scope="module")
 def enforced(installed: Installed) -> Iterator[None]:
-    """NetworkPolicies are enforced."""
+    """Enforce NetworkPolicies during the tests."""
     provider = choose()
     api.enforce_policies(provider, True)
     yield
@@ -106,7 +106,7 @@ def enforced(installed: Installed) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def fenced(installed: Installed, enforced: None) -> Iterator[Fenced]:
-    """All start side by side: a Ray cluster takes half a minute."""
+    """The runs, started at the same time: a Ray cluster takes half a minute."""
     with ExitStack() as stack:
         world, elsewhere = (
             stack.enter_context(own_world(installed.kubeconfig, name)) for name in ("fenced", "elsewhere")
@@ -127,14 +127,14 @@ def fenced(installed: Installed, enforced: None) -> Iterator[Fenced]:
 
 
 def use_cluster(world: World, name: str, cluster: dict[str, Any]) -> None:
-    """Run a flow on a cluster, and see that it succeeds."""
+    """Run a flow on a cluster, and check that it succeeds."""
     flow = world.flow("annotated.py:sends", parameters={"is_held": False})
     world.create(FlowRun(name, flow, None, {"cluster": cluster}).body())
     check_success(world, name)
 
 
 def check_success(world: World, name: str) -> None:
-    """See that a run of `annotated.py:sends` succeeds."""
+    """Check that a run of `annotated.py:sends` succeeds."""
     status = world.wait_phase(name, "Succeeded", "Failed", seconds=120)
     assert (status["phase"], (status.get("flow") or {}).get("result")) == ("Succeeded", "1000000"), status["message"]
 
@@ -155,7 +155,7 @@ def test_pods_of_a_run_reach_each_other(fenced: Fenced, kind: str) -> None:
 
 @pytest.fixture(scope="module")
 def strangers(fenced: Fenced) -> dict[tuple[str, str], Outcomes]:
-    """What becomes of connections to all ports of a run, by who opens them and by the kind of the run.
+    """The outcomes of connections to all ports of a run, by the pod that opens them and by the kind of the run.
 
     They are opened at the same time, as each attempt lasts for seconds.
     """
@@ -182,7 +182,7 @@ def strangers(fenced: Fenced) -> dict[tuple[str, str], Outcomes]:
 def test_pod_of_no_run_reaches_no_port_of_a_run(
     strangers: dict[tuple[str, str], Outcomes], kind: str, where: str
 ) -> None:
-    """Neither by the addresses of pods nor by the name of a Service."""
+    """The ports are closed at the addresses of pods and at the name of a Service."""
     assert set(strangers[where, kind]) == {"no answer"}
 
 
@@ -193,8 +193,8 @@ def test_pod_of_another_run_reaches_no_port_of_a_run(
     assert set(strangers[where, kind]) == {"no answer"}
 
 
-def test_policy_of_a_user_lets_another_pod_in(fenced: Fenced) -> None:
-    """As the page on clusters from Python describes it. Only the policy of the run had kept the stranger out."""
+def test_policy_of_a_user_allows_another_pod(fenced: Fenced) -> None:
+    """The policy is that of the page on clusters from Python. Without it, only the run's policy blocks the pod."""
     world, targets = fenced.world, fenced.targets("Dask")
     own = [{"podSelector": {"matchLabels": {"app": "stranger"}}}]
     spec = {"podSelector": {"matchLabels": {names.LABEL_RUN: "dask"}}, "ingress": [{"from": own}]}
@@ -207,7 +207,7 @@ def test_policy_of_a_user_lets_another_pod_in(fenced: Fenced) -> None:
 
 @both_kinds
 def test_dashboard_is_reached_through_the_api_server(fenced: Fenced, kind: str) -> None:
-    """From the node of the pod. From another node, network plugins differ; a port-forward works everywhere."""
+    """This holds on the node of the pod. On other nodes, network plugins differ, and a port-forward always works."""
     port, path, status = DASHBOARDS[kind]
     pod = f"{fenced.leader(kind).metadata.name}:{port}"
     try:
@@ -235,7 +235,7 @@ def test_dashboard_is_reached_by_a_port_forward(fenced: Fenced, kind: str) -> No
 
 @pytest.mark.long
 def test_program_outside_uses_a_cluster(world: World, where: dict[str, Any], enforced: None) -> None:
-    """By a port-forward to the relay."""
+    """The program uses a port-forward to the relay."""
     with DaskKubernetesCluster(n_workers=1, **where) as cluster, Client(cluster) as dask:
         assert dask.submit(sum, [1, 2]).result(60) == 3
 
@@ -293,7 +293,7 @@ def test_pods_of_a_run_are_open_when_policies_are_left_out(
 
 @both_kinds
 def test_run_succeeds(fenced: Fenced, kind: str) -> None:
-    """The last test of these runs: it lets them end."""
+    """This is the last test of these runs: it lets them end."""
     name = kind.lower()
     wait_until(lambda: fenced.world.holder(name), "the driver renews the Lease of its run", 60)
     fenced.world.annotate(name, "end")

@@ -1,4 +1,4 @@
-"""A Prefect flow, with Prefect's own Dask task runner unmodified, on a cluster of ours."""
+"""A Prefect flow, with Prefect's own unmodified Dask task runner, on a cluster of flowcluster."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LOCK = ROOT / "requirements" / "prefect.lock"
 
 @pytest.fixture(scope="module")
 def python() -> Path:
-    """The interpreter of an environment with Prefect in it, made once and kept outside of the checkout."""
+    """The interpreter of an environment with Prefect, created once and cached outside of the checkout."""
 
     def make(folder: Path) -> None:
         uv = Path(sys.executable).with_name("uv")
@@ -57,7 +57,7 @@ def image(installed: Installed) -> str:
 
 @pytest.fixture
 def environment(installed: Installed, python: Path, tmp_path: Path) -> Iterator[dict[str, str]]:
-    """Variables for Prefect, with a server of its own that both this machine and the pods reach."""
+    """Environment variables for Prefect, with a Prefect server that this machine and the pods can reach."""
     config = yaml.safe_load(installed.kubeconfig.read_text())
     server = urlsplit(config["clusters"][0]["cluster"]["server"])
     with socket.create_connection((str(server.hostname), server.port or 443)) as connection:
@@ -93,10 +93,10 @@ def environment(installed: Installed, python: Path, tmp_path: Path) -> Iterator[
         shutil.rmtree(tmp_path / "prefect", ignore_errors=True)
 
 
-def test_a_prefect_flow(
+def test_prefect_flow_uses_a_cluster_of_its_own(
     world: World, installed: Installed, python: Path, image: str, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    """Its tasks run in pods of a cluster that grew for it, and nothing is left of that afterwards."""
+    """Its tasks run in pods of a cluster that scaled up for it, and nothing of the cluster is left."""
     given: dict[str, Any] = {
         "CLUSTER_KUBECONFIG": str(installed.kubeconfig),
         "CLUSTER_NAMESPACE": world.namespace,

@@ -1,4 +1,4 @@
-"""What pods of a run try against their namespace, against other namespaces and against the cluster, and do not get."""
+"""Requests of a run's pods to their namespace, to other namespaces and to the cluster, which must be refused."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ IN_A_NAMESPACE: dict[str, tuple[Any, ...]] = {
     "create a NetworkPolicy": ("POST", "/apis/networking.k8s.io/v1/namespaces/{namespace}/networkpolicies", FENCE),
     "delete all NetworkPolicies": ("DELETE", "/apis/networking.k8s.io/v1/namespaces/{namespace}/networkpolicies"),
 }  # fmt: skip
-#: The same for what belongs to the run itself.
+#: The same for the run's own objects.
 ON_ITSELF: dict[str, tuple[Any, ...]] = {
     "change its own spec": ("PATCH", f"{RUNS}/{{RUN}}", {"spec": {"activeDeadlineSeconds": 9999}}),
     "change its own status": ("PATCH", f"{RUNS}/{{RUN}}/status", {"status": {"phase": "Succeeded"}}),
@@ -103,7 +103,7 @@ IN_THE_CLUSTER: dict[str, tuple[Any, ...]] = {
         "DELETE", "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/flowcluster-templates"
     ),
 }  # fmt: skip
-#: What a driver must be able to do.
+#: Requests that a driver must be able to send.
 ALLOWED: dict[str, tuple[Any, ...]] = {
     "read its own FlowRun": ("GET", f"{RUNS}/{{RUN}}"),
     "read its own Lease": ("GET", f"{LEASES}/{{LEASE}}"),
@@ -125,7 +125,7 @@ def result_of(world: World, name: str, seconds: float = 150) -> Any:
     return json.loads(status["flow"]["result"])
 
 
-def test_driver_gets_nothing_but_its_own_run_and_lease(world: World) -> None:
+def test_driver_can_access_only_its_own_run_and_lease(world: World) -> None:
     requests = {
         **placed(ALLOWED, world.namespace),
         **placed(ON_ITSELF, world.namespace),
@@ -180,7 +180,7 @@ def test_child_run_beyond_its_parent_is_refused(world: World) -> None:
 
 def test_driver_that_gives_its_lease_to_another_run_does_not_change_that_run(world: World) -> None:
     world.create(FlowRun("victim", world.flow("endless.py:waits"), workers=None).body())
-    wait_until(lambda: world.holder("victim"), "the victim's driver is heard", 90)
+    wait_until(lambda: world.holder("victim"), "the victim's driver renews its Lease", 90)
     victim = world.run("victim")
     assert victim is not None
     parameters = {"name": "victim", "uid": victim["metadata"]["uid"]}
@@ -195,7 +195,7 @@ def test_driver_that_gives_its_lease_to_another_run_does_not_change_that_run(wor
 
 @pytest.mark.parametrize("uid", ["00000000-0000-4000-8000-000000000000", "own"])
 def test_api_server_refuses_a_flow_run_that_a_user_makes_a_child_run(world: World, uid: str) -> None:
-    """Whether or not the owner exists."""
+    """It refuses owners that exist and owners that do not."""
     above = world.create(FlowRun("above", world.flow("endless.py:waits")).body())
     world.wait_phase("above", "Running")
     owner = {**names.reference("above", above["metadata"]["uid"] if uid == "own" else uid), "controller": True}
@@ -220,7 +220,7 @@ def test_api_server_refuses_templates_that_the_administrator_does_not_allow(worl
 
 
 def test_only_pods_of_a_run_reach_its_pods(world: World) -> None:
-    """Not every network plugin enforces the policy; this is what the operator has to write for one that does."""
+    """Not every network plugin enforces the policy. The test checks what the operator writes for one that does."""
     created = world.create(FlowRun("fenced", world.flow("endless.py:waits")).body())
     world.wait_phase("fenced", "Running")
     (policy,) = world.networking.list_namespaced_network_policy(world.namespace).items
@@ -238,7 +238,7 @@ def test_only_pods_of_a_run_reach_its_pods(world: World) -> None:
 
 
 def test_driver_on_ray_has_no_token_of_the_autoscaler(world: World) -> None:
-    """The head's container mounts no token; the autoscaler's does."""
+    """The head's container mounts no token, the autoscaler's does."""
     cluster = {"kind": "Ray", "workers": {"minimum": 0, "maximum": 1}}
     world.create(FlowRun("on-ray", world.flow("endless.py:waits"), None, {"cluster": cluster}).body())
     (head,) = wait_until(lambda: world.pods("head"), "there is a head", 60) or []

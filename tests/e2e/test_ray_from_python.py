@@ -1,4 +1,4 @@
-"""Whole programs on Ray clusters of their own, as a person runs them, and what they print."""
+"""Whole programs on Ray clusters of their own, as users run them, and what they print."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import pytest
 from tests.support.world import FLOWS, ROOT, World
 from tools.install import Installed
 
-# In `make test`, `test_a_flow_with_a_cluster_of_its_own` of test_clusters_from_python.py has a flow on such a cluster
-# and its record, `test_tasks_bring_the_workers_that_they_ask_for` a cluster that begins without workers, and
-# `test_all_that_tasks_print_is_shown_before_the_end` of tests/contract what a Ray client shows.
+# In `make test`, `test_flow_runs_its_tasks_on_a_cluster_of_its_own` of test_clusters_from_python.py has such a flow
+# and its record, `test_tasks_scale_up_the_workers_that_they_request` a cluster that starts without workers, and
+# `test_all_that_tasks_print_is_shown_before_the_program_ends` of tests/contract the prints of a Ray client.
 pytestmark = [pytest.mark.timeout(300), pytest.mark.long]
 
 
 @pytest.fixture
 def environment(installed: Installed, world: World, tmp_path: Path) -> dict[str, str]:
-    """Leads programs to the test's namespace, as a person's own kubeconfig would."""
+    """Environment variables that select the test's namespace, as a user's own kubeconfig does."""
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.write_bytes(installed.kubeconfig.read_bytes())
     command: list[str | Path] = [installed.kubectl, "--kubeconfig", kubeconfig, "config", "set-context", "--current"]
@@ -29,12 +29,12 @@ def environment(installed: Installed, world: World, tmp_path: Path) -> dict[str,
 
 
 def run(environment: dict[str, str], *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run Python to its end."""
+    """Run a Python program to its end."""
     return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=240)
 
 
-def test_the_example(world: World, environment: dict[str, str]) -> None:
-    """A flow on threads and its subflow on Ray: with `--kubernetes`, on a cluster that is gone with the subflow."""
+def test_example_runs_its_subflow_on_kubernetes(world: World, environment: dict[str, str]) -> None:
+    """The flow runs on threads. With `--kubernetes`, its subflow runs on a Ray cluster, which ends with the subflow."""
     done = run(environment, ROOT / "examples" / "ray_subflow.py", "--kubernetes")
 
     assert done.returncode == 0, done.stderr
@@ -44,8 +44,8 @@ def test_the_example(world: World, environment: dict[str, str]) -> None:
     world.wait_empty(20)
 
 
-def test_a_flow_on_a_cluster_of_its_own(world: World, environment: dict[str, str]) -> None:
-    """No worker before the first task; what tasks print and log is seen here; the record has the flow's outcome."""
+def test_program_shows_prints_and_logs_of_its_tasks(world: World, environment: dict[str, str]) -> None:
+    """There is no worker before the first task. The record has the flow's outcome."""
     done = run(environment, FLOWS / "ray_squares.py")
     assert done.returncode == 0, done.stderr
     assert "sum 14" in done.stdout

@@ -1,4 +1,4 @@
-"""Work on Ray clusters: what tasks ask for, what becomes of it when parts go, and clusters that are shared."""
+"""Work on Ray clusters: resources of tasks, losses of parts, and clusters of other runs."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ def begin(world: World, entrypoint: str, cluster: dict[str, Any], name: str = "r
 
 
 def result(world: World, name: str = "run") -> Any:
-    """What the flow returned."""
+    """Wait until the flow completes, and return its result."""
     status = world.wait_phase(name, "Succeeded", "Failed", seconds=180)
     assert status["phase"] == "Succeeded", status
     return json.loads(status["flow"]["result"])
 
 
 def log(world: World) -> str:
-    """What the driver said so far."""
+    """Return the log of the driver so far."""
     (driver,) = world.pods("driver")
     return str(world.core.read_namespaced_pod_log(driver.metadata.name, world.namespace))
 
 
-def test_tasks_bring_the_workers_that_they_ask_for(world: World) -> None:
-    """GPUs and other resources count as CPUs do; a task that no worker could ever run is told so at once."""
+def test_tasks_scale_up_the_workers_that_they_request(world: World) -> None:
+    """GPUs and other resources count as CPUs do. A task that no worker can ever run fails immediately."""
     workers = {"minimum": 0, "maximum": 1, "taskResources": {"GPU": 1, "desk": 1}}
     begin(world, "ray_work.py:demanding", {"workers": workers})
     where, message = result(world)
@@ -43,8 +43,8 @@ def test_tasks_bring_the_workers_that_they_ask_for(world: World) -> None:
     assert "asks for 1 CPU, 2 desk. No node has more than 1 desk, and no worker that it starts will" in message
 
 
-def test_a_worker_that_is_killed(world: World) -> None:
-    """What ran there is tried again as often as its retries say, on the worker that takes its place."""
+def test_tasks_are_retried_when_their_worker_is_killed(world: World) -> None:
+    """They are executed again on the worker's replacement, up to their number of retries."""
     begin(world, "ray_work.py:survives", {"workers": {"minimum": 1, "maximum": 1}})
     world.wait_phase("run", "Running")
     wait_until(lambda: "it runs" in log(world), "the task runs, and what it prints is in the driver's log")
@@ -54,12 +54,13 @@ def test_a_worker_that_is_killed(world: World) -> None:
     assert result(world) == 2
 
 
-# `test_a_run_ends_while_the_operator_is_away` has the way back, `test_tasks_bring_the_workers_that_they_ask_for` the
-# workers, and the chaos sample a Ray cluster that comes up meanwhile ("success/Ray/away@POST-jobs").
+# Other tests cover the parts: `test_run_that_ends_while_the_operator_is_away_is_recorded_later` the end,
+# `test_tasks_scale_up_the_workers_that_they_request` the workers, and the chaos sample a Ray cluster that starts while
+# the operator is away ("success/Ray/away@POST-jobs").
 @pytest.mark.long
 @pytest.mark.alone
-def test_the_operator_is_away_while_work_comes(world: World, installed: Installed) -> None:
-    """Workers come with the work and the flow ends well; the operator finds that out when it is back, and cleans up."""
+def test_workers_scale_up_while_the_operator_is_away(world: World, installed: Installed) -> None:
+    """Workers start with the work, and the flow completes. The operator records that and cleans up when it is back."""
     begin(world, "annotated.py:later", {"workers": {"minimum": 0, "maximum": 2}})
     world.wait_phase("run", "Running")
     system = World(installed.kubeconfig, SYSTEM)
@@ -81,8 +82,8 @@ def test_the_operator_is_away_while_work_comes(world: World, installed: Installe
 
 
 @pytest.mark.long  # runs on Dask and without a cluster are suspended by `make test`
-def test_a_run_that_is_suspended(world: World) -> None:
-    """Nothing of it exists; let go, it starts from the beginning."""
+def test_suspended_run_starts_from_the_beginning_when_it_is_resumed(world: World) -> None:
+    """Nothing of it exists while it is suspended."""
     begin(world, "annotated.py:later", {"workers": {"minimum": 1, "maximum": 1}})
     world.wait_phase("run", "Running")
     world.patch("run", {"suspend": True})
@@ -95,8 +96,8 @@ def test_a_run_that_is_suspended(world: World) -> None:
     assert result(world) == 1
 
 
-def test_a_referenced_cluster_is_used_and_left_alone(world: World) -> None:
-    """A run on another run's cluster uses it with its token, and the cluster is there afterwards as it was."""
+def test_referenced_cluster_is_used_and_not_changed(world: World) -> None:
+    """A run on another run's cluster uses it with its token. The cluster runs on afterwards."""
     world.create(
         FlowRun(
             "shared", None, None, {"cluster": {"kind": "Ray", "workers": {"minimum": 1}}, "leaseDurationSeconds": 300}
@@ -115,8 +116,8 @@ def test_a_referenced_cluster_is_used_and_left_alone(world: World) -> None:
     world.end("shared", "cancel")
 
 
-def test_a_part_on_ray_and_one_on_dask(world: World) -> None:
-    """In a pod, each subflow gets its own cluster beneath the flow's run, and it is gone when that part is done."""
+def test_subflows_on_ray_and_on_dask_have_clusters_of_their_own(world: World) -> None:
+    """In a pod, each subflow gets a child run of the flow's run, and its cluster is deleted when the subflow ends."""
     world.create(FlowRun("both", world.flow("subflows.py:both"), None).body())
     status = world.wait_phase("both", "Succeeded", "Failed", seconds=180)
 

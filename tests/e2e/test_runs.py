@@ -1,4 +1,4 @@
-"""Whole runs, from the manifest to the record, each judged by what the API server lists."""
+"""Whole runs, from the manifest to the record, checked by the objects that the API server lists."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def conditions(status: dict[str, Any]) -> dict[str, tuple[str, str]]:
 
 
 def test_greetings_run_on_a_cluster_of_their_own(world: World) -> None:
-    """The greetings sample succeeds on its Dask cluster and leaves only its record."""
+    """The greetings sample succeeds on its Dask cluster, and leaves only its record."""
     status = world.wait_phase(world.apply_sample("greetings"), "Succeeded", "Failed")
 
     assert status["phase"] == "Succeeded", status["message"]
     assert status["flow"]["tasks"] == {"total": 8, "running": 0, "completed": 8, "failed": 0}
-    # Tasks run as soon as one of the two workers is there, and the flow may end before the other one is.
+    # Tasks run as soon as one of the two workers is Ready, and the flow can end before the other one is.
     assert status["cluster"]["peakWorkers"] in (1, 2)
     began, deleted = (dt.datetime.fromisoformat(status[field]) for field in ("startTime", "clusterDeletedTime"))
     assert 1 <= status["cluster"]["workerSeconds"] <= 2 * (deleted - began).total_seconds()
@@ -37,8 +37,8 @@ def test_greetings_run_on_a_cluster_of_their_own(world: World) -> None:
     assert [entry["reason"] for entry in status["story"]][:1] == ["Creating"]
 
 
-def test_a_flow_without_a_cluster_runs_alone(world: World) -> None:
-    """No DaskCluster is made for a run that asks for none."""
+def test_flow_without_a_cluster_runs_in_its_driver(world: World) -> None:
+    """No DaskCluster is created for a run whose spec has no cluster."""
     name = world.apply_sample("no-cluster")
     status = world.wait_phase(name, "Succeeded", "Failed")
 
@@ -89,10 +89,10 @@ def test_failed_tasks_fail_the_run(world: World) -> None:
         ("good", {"parameters": {"x": "much"}}, "InvalidParameters", ["x"], 222),
     ],
 )
-def test_how_a_flow_ended_stands_in_the_record(
+def test_record_has_the_reason_and_message_of_the_end(
     world: World, function: str, more: dict[str, Any], reason: str, words: list[str], code: int
 ) -> None:
-    """An exception, sys.exit, an unknown function and wrong parameters each have their reason and their words."""
+    """An exception, `sys.exit`, an unknown function and wrong parameters each have their own reason and message."""
     world.create(FlowRun(flow=world.flow(f"outcomes.py:{function}", **more), workers=None).body())
     status = world.wait_phase("run", "Succeeded", "Failed")
 
@@ -102,15 +102,15 @@ def test_how_a_flow_ended_stands_in_the_record(
         assert word in status["message"]
 
 
-def test_an_image_that_does_not_exist_is_told_and_then_fails(world: World) -> None:
-    """While it starts, the cause stands in status within 10 s; at the start deadline it is why the run failed."""
+def test_status_names_an_image_that_does_not_exist_until_the_run_fails(world: World) -> None:
+    """The cause is in the status within 10 s, and in the message of the run that fails at its start deadline."""
     body = FlowRun(
         flow=world.flow("outcomes.py:good", image="registry.invalid/no/such:image"), more={"startDeadlineSeconds": 15}
     ).body()
     world.create(body)
     pulling = wait_until(
         lambda: (status := world.status("run")).get("reason") in ("ErrImagePull", "ImagePullBackOff") and status,
-        "the cause stands in status",
+        "the status has the cause",
         10,
     )
     assert isinstance(pulling, dict)
@@ -123,8 +123,8 @@ def test_an_image_that_does_not_exist_is_told_and_then_fails(world: World) -> No
     assert "spec.startDeadlineSeconds" in status["message"]
 
 
-def test_workers_that_fit_on_no_node_are_told_and_then_fail(world: World) -> None:
-    """An unschedulable request is named with the resource that lacks."""
+def test_status_names_workers_that_fit_on_no_node_until_the_run_fails(world: World) -> None:
+    """The cause names the resource of which the nodes have too little."""
     workers = {"minimum": 1, "maximum": 1, "resources": {"requests": {"cpu": "1000"}}}
     body = FlowRun(
         flow=world.flow("endless.py:naps"),
@@ -138,8 +138,8 @@ def test_workers_that_fit_on_no_node_are_told_and_then_fail(world: World) -> Non
     assert "spec.cluster.workers.resources" in status["message"]
 
 
-def test_a_quota_that_refuses_the_driver_is_told(world: World) -> None:
-    """Pods that may not be created are a cause like any other."""
+def test_status_names_the_quota_that_refuses_the_driver(world: World) -> None:
+    """The cause is Kubernetes' own message."""
     quota = {"metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
     world.core.create_namespaced_resource_quota(world.namespace, quota)
     world.create(FlowRun(flow=world.flow("outcomes.py:good"), workers=None, more={"startDeadlineSeconds": 10}).body())
@@ -149,8 +149,8 @@ def test_a_quota_that_refuses_the_driver_is_told(world: World) -> None:
     assert "exceeded quota" in status["message"]
 
 
-def test_two_runs_of_one_name_follow_each_other(world: World) -> None:
-    """A run that is deleted and created again at once is a new run with children of its own."""
+def test_run_can_be_deleted_and_created_again_under_its_name(world: World) -> None:
+    """A run that is deleted and immediately created again is a new run with children of its own."""
     body = FlowRun(flow=world.flow("outcomes.py:good", parameters={"x": 21})).body()
     first = world.create(body)["metadata"]["uid"]
     wait_until(world.dask_clusters, "the first run has a cluster")
@@ -177,15 +177,15 @@ def test_runs_that_are_created_together_all_succeed(world: World, count: int) ->
         assert status["flow"]["result"] == str(2 * number)
 
 
-def test_a_record_goes_after_its_time(world: World) -> None:
-    """ttlSecondsAfterFinished: 0 removes the FlowRun once everything else is gone."""
+def test_record_is_deleted_after_its_ttl(world: World) -> None:
+    """`ttlSecondsAfterFinished: 0` deletes the FlowRun once everything else is gone."""
     world.create(FlowRun(flow=world.flow("outcomes.py:good"), workers=None, more={"ttlSecondsAfterFinished": 0}).body())
 
     wait_until(lambda: not world.runs(), "the record is gone", 60)
 
 
-def test_a_suspended_run_has_nothing_until_it_is_resumed(world: World) -> None:
-    """While suspend is true nothing exists; after that the run starts as any other."""
+def test_suspended_run_has_no_children_until_it_is_resumed(world: World) -> None:
+    """While `suspend` is true nothing exists. After that the run starts as any other."""
     world.create(FlowRun(flow=world.flow("outcomes.py:good"), workers=None, more={"suspend": True}).body())
     world.wait_phase("run", "Suspended")
     assert world.everything() == []
@@ -194,8 +194,8 @@ def test_a_suspended_run_has_nothing_until_it_is_resumed(world: World) -> None:
     assert world.wait_phase("run", "Succeeded", "Failed")["phase"] == "Succeeded"
 
 
-def test_a_run_that_is_suspended_while_it_runs(world: World) -> None:
-    """All of it goes, which does not end the run; let go, it starts from the beginning."""
+def test_running_run_can_be_suspended_and_resumed(world: World) -> None:
+    """All its children are deleted, and the run does not end. When it is resumed, it starts from the beginning."""
     world.create(FlowRun(flow=world.flow("endless.py:naps")).body())
     world.wait_phase("run", "Running")
     world.patch("run", {"suspend": True})
@@ -207,8 +207,8 @@ def test_a_run_that_is_suspended_while_it_runs(world: World) -> None:
     world.end("run", "cancel")
 
 
-def test_a_failed_driver_is_started_again(world: World) -> None:
-    """With backoffLimit 1 a failing flow is tried twice on the same cluster, and then the run has failed."""
+def test_failed_driver_is_started_again(world: World) -> None:
+    """With backoffLimit 1 a failing flow is tried twice on the same cluster, and then the run is Failed."""
     world.create(FlowRun(flow=world.flow("outcomes.py:bad", backoffLimit=1)).body())
     wait_until(lambda: len(world.pods("driver")) == 2, "a second attempt is made", 150)
     (cluster,) = world.dask_clusters()
@@ -220,8 +220,8 @@ def test_a_failed_driver_is_started_again(world: World) -> None:
     assert status["flow"]["attempts"] == 2
 
 
-def test_a_referenced_cluster_is_used_and_left_alone(world: World) -> None:
-    """A run on another run's cluster uses it, and the cluster is there afterwards as it was."""
+def test_referenced_cluster_is_used_and_not_changed(world: World) -> None:
+    """A run on another run's cluster uses it. The cluster runs on afterwards."""
     world.create(FlowRun(name="shared", workers=1).body())
     world.wait_phase("shared", "Running")
     (before,) = world.dask_clusters()

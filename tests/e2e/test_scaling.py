@@ -1,4 +1,4 @@
-"""Clusters grow with the work and shrink without loss. The API server tells how many workers there are."""
+"""Clusters scale up with the work, and down without loss. The API server lists the workers."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ pytestmark = [
 ]
 
 
-def test_work_brings_workers_and_they_leave_with_it(world: World, where: dict[str, Any]) -> None:
-    """From zero to as many as the work needs in one step, and back, keeping what was computed."""
+def test_workers_scale_with_the_work(world: World, where: dict[str, Any]) -> None:
+    """They scale from zero to as many as the work needs in one step, and back, and keep the results."""
 
     def hold(number: int) -> int:
         Event("released").wait()
@@ -40,12 +40,12 @@ def test_work_brings_workers_and_they_leave_with_it(world: World, where: dict[st
             seen.append(world.live_workers())
             return seen[-1] == 3
 
-        wait_until(all_there, "three workers were asked for", 60)
+        wait_until(all_there, "three workers were requested", 60)
         assert set(seen) <= {0, 1, 2, 3}
         cluster.wait_for_workers(3, 60)
         Event("released", client=client).set()
         wait(futures, 90)
-        # One worker has to keep the results, which nobody has fetched.
+        # One worker has to keep the results, which are not fetched yet.
         wait_until(lambda: world.live_workers() == 1, "the others are gone", 30)
         assert client.gather(futures) == list(range(6))
         del futures
@@ -54,7 +54,7 @@ def test_work_brings_workers_and_they_leave_with_it(world: World, where: dict[st
 
 
 def test_scale_and_adapt_alternate(world: World, where: dict[str, Any]) -> None:
-    """scale(n) holds until adapt(), and the other way round; a scale down loses no result."""
+    """`scale(n)` holds until `adapt()`, and the other way round. A scale down loses no result."""
     with DaskKubernetesCluster(n_workers=1, **where) as cluster, Client(cluster) as client:
         cluster.scale(3)
         wait_until(lambda: world.live_workers() == 3, "three workers", 30)
@@ -70,8 +70,8 @@ def test_scale_and_adapt_alternate(world: World, where: dict[str, Any]) -> None:
         wait_until(lambda: world.live_workers() == 3, "three workers", 30)
 
 
-def test_the_example(world: World, where: dict[str, Any], tmp_path: Path) -> None:
-    """Copied to an empty directory it goes from nothing to four workers and to nothing, and prints its sum."""
+def test_example_scales_and_prints_its_sum(world: World, where: dict[str, Any], tmp_path: Path) -> None:
+    """In an empty directory it scales from zero to four workers and back, and prints its sum."""
     shutil.copy(ROOT / "examples" / "adaptive_dask.py", tmp_path)
     config = yaml.safe_load(Path(where["kubeconfig"]).read_text())
     config["contexts"][0]["context"]["namespace"] = world.namespace

@@ -1,4 +1,4 @@
-"""Shared clusters while the operator, or the upstream operators, are away: runs work, and scaling catches up."""
+"""Shared clusters while the operator or the upstream operators are away: runs work, and scaling is delayed."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::distributed.versions.VersionMismatchWarning"),
 ]
 
-#: Seconds without the operator: more than a Lease lasts, than a keeper can be silent, and than the operator's patience
-#: with upstream operators, which are 60 s each. What waits for an operator in the SDK waits for 360 s
+#: Seconds without the operator: more than a Lease lasts, than a keeper can be silent, and than the operator waits for
+#: upstream operators, which are 60 s each. The SDK waits for an operator for 360 s
 #: (``tests/unit/sdk/test_sdk_starting.py``).
 AWAY_SECONDS = 75
 
@@ -55,7 +55,9 @@ def hold(number: int) -> int:
 hold.__module__ = "__main__"
 
 
-def test_runs_come_and_go_while_the_operator_is_away(world: World, where: dict[str, Any], installed: Installed) -> None:
+def test_runs_start_and_end_while_the_operator_is_away(
+    world: World, where: dict[str, Any], installed: Installed
+) -> None:
     results: list[int] = []
 
     def program() -> None:
@@ -101,7 +103,9 @@ def test_runs_come_and_go_while_the_operator_is_away(world: World, where: dict[s
             wait_until(lambda: world.live_workers() == 1, "the other workers are gone", 60)
 
 
-def test_runs_go_on_and_clusters_scale_when_the_upstream_operators_restart(world: World, installed: Installed) -> None:
+def test_runs_continue_and_clusters_scale_when_the_upstream_operators_restart(
+    world: World, installed: Installed
+) -> None:
     with (
         shared_cluster(world, "Dask", "dask", workers={"minimum": 1, "maximum": 3}) as clusters,
         shared_cluster(world, "Ray", "ray", workers={"minimum": 1, "maximum": 1}),

@@ -1,4 +1,4 @@
-"""Clusters that many runs share, through their whole life."""
+"""Clusters that many runs share, from their creation to their deletion."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ both_kinds = pytest.mark.parametrize("kind", ["Dask", "Ray"])
 
 
 def busy(world: World, name: str) -> bool:
-    """Whether a task of a run is being executed, as the run's driver has counted."""
+    """Return whether a task of a run is being executed, by the counts of the run's driver."""
     tasks = (world.status(name).get("flow") or {}).get("tasks") or {}
     return bool(tasks.get("running"))
 
@@ -75,7 +75,7 @@ def test_idle_cluster_is_shut_down_and_a_run_and_a_program_wake_it(
             assert execute(sum, [1, 2]) == 3
 
 
-def test_work_brings_workers_to_a_shared_cluster_and_they_leave_with_it(world: World, where: dict[str, Any]) -> None:
+def test_workers_of_a_shared_cluster_scale_with_the_work(world: World, where: dict[str, Any]) -> None:
     def hold(number: int) -> int:
         Event("released").wait()
         return number
@@ -201,7 +201,7 @@ def test_sample_and_its_twin_share_a_cluster(kind: str, world: World, where: dic
 
 
 def kubeconfig_of(world: World, where: dict[str, Any], folder: Path) -> Path:
-    """A kubeconfig whose namespace is that of the test."""
+    """Write a kubeconfig whose namespace is that of the test."""
     config = yaml.safe_load(Path(where["kubeconfig"]).read_text())
     config["contexts"][0]["context"]["namespace"] = world.namespace
     path = folder / "kubeconfig"

@@ -37,7 +37,7 @@ class Release:
 
 
 def rights_of_test(world: World) -> list[str]:
-    """Names of what the pod of `helm test` has its rights by."""
+    """Return the names of the objects that grant the pod of `helm test` its rights."""
     accounts = world.core.list_namespaced_service_account(world.namespace).items
     listed = [*accounts, *world.rbac.list_namespaced_role(world.namespace).items]
     listed += world.rbac.list_namespaced_role_binding(world.namespace).items
@@ -63,7 +63,7 @@ def test_release_is_installed_tested_upgraded_rolled_back_and_leaves_nothing(
     wait_until(lambda: not world.runs(), "the record of the test is deleted", 60)
 
     helm("upgrade", "team", values=("workers.minimum=2", "workers.maximum=2"))
-    wait_until(lambda: world.live_workers() == 2, "more workers come to the live cluster", 90)
+    wait_until(lambda: world.live_workers() == 2, "more workers join the live cluster", 90)
     assert clusters.scheduler("team") == first
 
     by_reference(world, "on-it", "shared_work.py:holds")

@@ -1,4 +1,4 @@
-"""What a shared cluster and the runs on it withstand: many runs, kills, deletion, upgrades, wakings."""
+"""A shared cluster and its runs under many runs, kills, deletion, upgrades and many shutdowns."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = [
 both_kinds = pytest.mark.parametrize("kind", ["Dask", "Ray"])
 #: Seconds from the loss of a cluster until the runs on it have ended.
 LOST_SECONDS = 10
-#: Time of a rebuilt scheduler or head in parts of that of a first start.
+#: Bound: start time of a rebuilt scheduler or head, relative to that of the first start.
 REBUILT = 1.5
 #: Seconds without work after which clusters are shut down: the least that a spec can have.
 IDLE_SECONDS = 10
@@ -79,7 +79,7 @@ def test_twenty_runs_side_by_side_have_right_results_and_fair_times(world: World
     expected = {(name, number): 1 for name, count in counts.items() for number in range(count)}
     assert dict(found.times) == expected
     took = {name: end - found.began for name, end in found.ends.items()}
-    # The time of one task is that of this machine under this load: fairness is the matter here.
+    # The time of one task depends on this machine under this load: the test checks fairness.
     each = max(took.values()) * workers / sum(counts.values())
     fair = shared_loads.fair_seconds({name: each * count for name, count in counts.items()}, workers)
     late = {name: (round(took[name], 1), round(fair[name], 1)) for name in counts if took[name] > 2 * fair[name]}

@@ -1,4 +1,4 @@
-"""Runs and programs on one shared cluster, which they leave as it was."""
+"""Runs and programs on one shared cluster, which they do not change."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Team(NamedTuple):
     Attributes:
         kind: Dask or Ray.
         world: its namespace.
-        clusters: the SharedClusters of that; it is `team`.
+        clusters: the SharedClusters of that namespace, of which `team` is the one.
     """
 
     kind: str
@@ -40,7 +40,7 @@ class Team(NamedTuple):
     scope="module",
     params=[
         pytest.param("Dask", marks=pytest.mark.xdist_group("shared dask cluster")),
-        # `make test` runs a promise with the kind that starts faster.
+        # `make test` runs each test with the kind that starts faster.
         pytest.param("Ray", marks=pytest.mark.long),
     ],
 )

@@ -1,4 +1,4 @@
-"""Flows that are submitted, by command and from Python, as somebody who may edit a namespace and nothing else."""
+"""Flows that are submitted, by command and from Python, as a user who can only edit a namespace."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ FILE = FLOWS / "to_submit.py"
 
 @pytest.fixture
 def kubeconfig(world: World, installed: Installed, tmp_path: Path) -> Iterator[Path]:
-    """The kubeconfig of somebody with Kubernetes' own role `edit` in the test's namespace; records go at the end."""
+    """The kubeconfig of a user with Kubernetes' role `edit` in the test's namespace. Records are deleted at the end."""
     world.core.create_namespaced_service_account(world.namespace, {"metadata": {"name": "engineer"}})
     role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit"}
     subject = {"kind": "ServiceAccount", "name": "engineer", "namespace": world.namespace}
     binding = {"metadata": {"name": "engineer"}, "roleRef": role, "subjects": [subject]}
     world.rbac.create_namespaced_role_binding(world.namespace, binding)
-    asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
-    answer = world.core.create_namespaced_service_account_token("engineer", world.namespace, asked)
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
+    answer = world.core.create_namespaced_service_account_token("engineer", world.namespace, request)
     config = yaml.safe_load(installed.kubeconfig.read_text())
     config["users"][0]["user"] = {"token": answer.status.token}
     path = tmp_path / "kubeconfig"
     path.write_text(yaml.safe_dump(config))
     yield path
-    # The code goes with its record, so that nothing of a run is left when that is gone.
+    # The code is deleted with its record, so that nothing of a run is left after that.
     for run in world.runs():
         world.delete(run["metadata"]["name"])
 
@@ -59,7 +59,7 @@ def flows(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 @pytest.fixture
 def where(kubeconfig: Path, world: World) -> dict[str, Any]:
-    """Arguments that lead to the test's namespace."""
+    """Arguments that select the test's namespace."""
     return {"kubeconfig": str(kubeconfig), "namespace": world.namespace}
 
 
@@ -80,7 +80,7 @@ class Command:
         )
 
     def run(self, flow: str, *arguments: str) -> tuple[int, str, str]:
-        """Exit code, stdout and stderr."""
+        """Run it to its end, and return exit code, stdout and stderr."""
         process = self.begin(flow, *arguments)
         out, err = process.communicate()
         return process.returncode, out, err
@@ -88,12 +88,12 @@ class Command:
 
 @pytest.fixture
 def command(where: dict[str, Any]) -> Command:
-    """The command, as the engineer has it."""
+    """The command, with the rights of that user."""
     return Command(where)
 
 
 def until_started(world: World, process: subprocess.Popen[str]) -> str:
-    """Read until the flow's own first line; the run's name."""
+    """Read until the flow's own first line, and return the run's name."""
     assert process.stdout is not None
     for line in process.stdout:
         if "long flow started" in line:
@@ -102,8 +102,8 @@ def until_started(world: World, process: subprocess.Popen[str]) -> str:
     return str(run["metadata"]["name"])
 
 
-def test_a_flow_is_submitted_and_watched(world: World, command: Command) -> None:
-    """Its phases, its log and its result are shown, and it ran on a cluster of its own."""
+def test_submit_shows_phases_log_and_result_of_the_run(world: World, command: Command) -> None:
+    """The run has a cluster of its own."""
     code, out, err = command.run("doubles", "-p", "numbers=[1, 2]", "--workers", "1", "--watch")
     (run,) = world.runs()
     name = run["metadata"]["name"]
@@ -118,18 +118,18 @@ def test_a_flow_is_submitted_and_watched(world: World, command: Command) -> None
     assert f"ConfigMap {run['spec']['flow']['source']['configMap']['name']}" in world.everything()
 
 
-def test_a_flow_that_fails_while_it_is_watched(command: Command) -> None:
-    """The exit code is 1, and for a program all of stdout is one document."""
+def test_submit_exits_with_1_when_the_watched_flow_fails(command: Command) -> None:
+    """With `--json`, all of stdout is one document."""
     code, out, err = command.run("bad", "--watch", "--json")
-    told = json.loads(out)
+    document = json.loads(out)
 
-    assert (code, told["exitCode"], told["state"], told["reason"]) == (1, 1, "Failed", "FlowFailed")
-    assert "the answer is not 42" in told["message"]
+    assert (code, document["exitCode"], document["state"], document["reason"]) == (1, 1, "Failed", "FlowFailed")
+    assert "the answer is not 42" in document["message"]
     assert "attempt\n" in err
 
 
-def test_who_does_not_watch_is_told_how_to(world: World, command: Command) -> None:
-    """The command ends once the run was created; the name that was asked for is the run's."""
+def test_submit_without_watch_prints_how_to_watch(world: World, command: Command) -> None:
+    """The command ends once the run is created. The run has the requested name."""
     code, out, _ = command.run("doubles", "-p", "numbers=[3]", "--name", "daily")
 
     assert code == 0
@@ -141,8 +141,8 @@ def test_who_does_not_watch_is_told_how_to(world: World, command: Command) -> No
     assert '"daily" already exists' in err
 
 
-def test_ctrl_c_ends_the_watching_alone(world: World, command: Command) -> None:
-    """The run goes on, and the last line says how to stop it; a run that is stopped so is cancelled."""
+def test_ctrl_c_ends_only_the_watching(world: World, command: Command) -> None:
+    """The run continues, and the last line names the command that stops it. That command cancels the run."""
     process = command.begin("long", "--watch")
     name = until_started(world, process)
     process.send_signal(signal.SIGINT)
@@ -156,8 +156,10 @@ def test_ctrl_c_ends_the_watching_alone(world: World, command: Command) -> None:
 
 
 @pytest.mark.parametrize(("how", "code"), [("cancel", 3), ("delete", 4)])
-def test_a_watched_run_that_somebody_ends(world: World, command: Command, how: str, code: int) -> None:
-    """Cancelled is another exit code than deleted."""
+def test_exit_code_of_submit_differs_when_the_run_is_cancelled_or_deleted(
+    world: World, command: Command, how: str, code: int
+) -> None:
+    """A cancelled run and a deleted one have different exit codes."""
     process = command.begin("long", "--watch")
     name = until_started(world, process)
     if how == "cancel":
@@ -172,8 +174,10 @@ def test_a_watched_run_that_somebody_ends(world: World, command: Command, how: s
 @pytest.mark.parametrize(
     ("name", "kind"), [("hosts", "Dask"), pytest.param("hosts_on_ray", "Ray", marks=pytest.mark.long)]
 )
-def test_a_flow_takes_its_cluster_along(flows: Any, where: dict[str, Any], world: World, name: str, kind: str) -> None:
-    """What its task runner asks for in Python is the run's own cluster: no run beneath it is made."""
+def test_submitted_flow_uses_the_cluster_of_its_task_runner(
+    flows: Any, where: dict[str, Any], world: World, name: str, kind: str
+) -> None:
+    """The cluster of its task runner is the run's own cluster, and there is no child run."""
     run = getattr(flows, name).submit_to_kubernetes(**where)
     in_task, in_flow = run.result(timeout=120)
 
@@ -185,8 +189,8 @@ def test_a_flow_takes_its_cluster_along(flows: Any, where: dict[str, Any], world
     assert (cluster["kind"], cluster["workers"]["minimum"], cluster["workers"]["maximum"]) == (kind, 0, 2)
 
 
-def test_a_log_over_connections_that_break(flows: Any, where: dict[str, Any], tmp_path: Path) -> None:
-    """Each line comes once and none is lost, though all connections break again and again."""
+def test_log_is_complete_when_connections_break(flows: Any, where: dict[str, Any], tmp_path: Path) -> None:
+    """Each line is shown once and no line is lost, although all connections break repeatedly."""
     count = 300
     with broken_path(Path(where["kubeconfig"]), tmp_path / "over-proxy") as (proxy, kubeconfig):
         run = flows.talks.submit_to_kubernetes({"lines": count}, **where | {"kubeconfig": str(kubeconfig)})
@@ -201,8 +205,8 @@ def test_a_log_over_connections_that_break(flows: Any, where: dict[str, Any], tm
     assert (lines.count("same"), lines.count("other")) == (count, count)
 
 
-def test_each_attempt_has_its_log(flows: Any, where: dict[str, Any]) -> None:
-    """A driver that is started again is read again."""
+def test_log_has_the_lines_of_each_attempt(flows: Any, where: dict[str, Any]) -> None:
+    """The log of a driver that is started again is read too."""
     run = flows.bad.submit_to_kubernetes(spec={"flow": {"backoffLimit": 1}}, **where)
 
     assert [line for line in run.logs() if line == "attempt"] == ["attempt", "attempt"]
@@ -211,8 +215,8 @@ def test_each_attempt_has_its_log(flows: Any, where: dict[str, Any]) -> None:
     assert caught.value.reason == "FlowFailed"
 
 
-def test_a_large_result_comes_through_a_storage(flows: Any, where: dict[str, Any], world: World) -> None:
-    """The very objects, of a class that is in the submitted file; the record says where they are."""
+def test_large_result_is_returned_through_a_storage(flows: Any, where: dict[str, Any], world: World) -> None:
+    """The result has objects of a class of the submitted file. The record has the URL."""
     with storage(world) as url:
         run = flows.points.submit_to_kubernetes(result_storage=url, **where)
         points = run.result(timeout=60)
@@ -223,16 +227,16 @@ def test_a_large_result_comes_through_a_storage(flows: Any, where: dict[str, Any
     assert "result" not in flow
 
 
-def test_a_large_result_without_a_storage(flows: Any, where: dict[str, Any]) -> None:
-    """The flow completed, and whoever asks for its result is told why nobody has it."""
+def test_result_raises_when_a_large_one_has_no_storage(flows: Any, where: dict[str, Any]) -> None:
+    """The flow completed. `result` raises an error with the cause."""
     run = flows.points.submit_to_kubernetes(**where)
 
     with pytest.raises(ResultGone, match=r"cannot be written as JSON.*name a result storage"):
         run.result(timeout=60)
 
 
-def test_a_run_that_is_cancelled_from_here(flows: Any, where: dict[str, Any], world: World) -> None:
-    """It ends at once, has no result, and its record stays until somebody deletes it."""
+def test_cancelled_run_ends_immediately_and_keeps_its_record(flows: Any, where: dict[str, Any], world: World) -> None:
+    """It has no result, and its record stays until it is deleted."""
     run = flows.long.submit_to_kubernetes(**where)
     wait_until(lambda: run.status().get("phase") == "Running", "it runs")
     with pytest.raises(TimeoutError, match="has not ended after 0 s"):
@@ -247,8 +251,8 @@ def test_a_run_that_is_cancelled_from_here(flows: Any, where: dict[str, Any], wo
         run.status()
 
 
-def test_code_that_cannot_be_stored_leaves_no_run(flows: Any, where: dict[str, Any], world: World) -> None:
-    """The API server's refusal is told, and the FlowRun is taken back."""
+def test_submit_leaves_no_run_when_its_code_cannot_be_stored(flows: Any, where: dict[str, Any], world: World) -> None:
+    """The error has the API server's refusal, and the FlowRun is deleted."""
     limit = {"metadata": {"name": "none"}, "spec": {"hard": {"count/configmaps": "0"}}}
     world.core.create_namespaced_resource_quota(world.namespace, limit)
     wait_until(
@@ -262,7 +266,7 @@ def test_code_that_cannot_be_stored_leaves_no_run(flows: Any, where: dict[str, A
 
 @contextmanager
 def storage(world: World) -> Iterator[str]:
-    """URL of a web server on this machine that keeps what is put there, as pods reach it."""
+    """URL, for pods, of a web server on this machine that stores what is put there."""
     kept: dict[str, bytes] = {}
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -280,7 +284,7 @@ def storage(world: World) -> Iterator[str]:
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: Any) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     (node, *_) = world.core.list_node().items
     (address, *_) = [item.address for item in node.status.addresses if item.type == "InternalIP"]

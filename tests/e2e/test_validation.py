@@ -1,4 +1,4 @@
-"""Manifests that make no sense are refused by the API server, which names the field."""
+"""The API server refuses invalid manifests, and names the field."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "maximum below zero": (workers(maximum=-1), "spec.cluster.workers.maximum"),
     "no threads": (workers(threads=0), "spec.cluster.workers.threads"),
     "threads as text": (workers(threads="two"), "spec.cluster.workers.threads"),
-    "a quantity that is none": (
+    "an invalid quantity": (
         workers(resources={"requests": {"cpu": "much"}}),
         "spec.cluster.workers.resources.requests.cpu",
     ),
@@ -65,12 +65,12 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.fixture(scope="module")
 def default(installed: Installed) -> World:
-    """The default namespace: nothing is created there."""
+    """The default namespace, where the tests create nothing."""
     return World(installed.kubeconfig, "default")
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_a_wrong_field_is_refused_by_name(default: World, case: str) -> None:
+def test_wrong_field_is_refused_by_name(default: World, case: str) -> None:
     """The API server's answer is 422 and names the field."""
     spec, field = WRONG[case]
     with pytest.raises(ApiException) as refused:
@@ -80,7 +80,7 @@ def test_a_wrong_field_is_refused_by_name(default: World, case: str) -> None:
     assert field in str(refused.value.body)
 
 
-def test_a_name_that_is_too_long_is_refused(default: World) -> None:
+def test_name_that_is_too_long_is_refused(default: World) -> None:
     """Names of children and label values are made from the name, so it has 63 characters at most."""
     with pytest.raises(ApiException) as refused:
         default.create(FlowRun(name="x" * 64, flow=FLOW).body(), dry_run=True)
@@ -88,7 +88,7 @@ def test_a_name_that_is_too_long_is_refused(default: World) -> None:
     assert "metadata.name" in str(refused.value.body)
 
 
-def test_a_full_spec_is_accepted(default: World) -> None:
+def test_full_spec_is_accepted(default: World) -> None:
     """A manifest that uses every field is valid."""
     template = {"spec": {"nodeSelector": {"a": "b"}}}
     resources = {"requests": {"cpu": 1, "memory": "1Gi"}, "limits": {"memory": "2Gi"}}
@@ -123,8 +123,8 @@ def test_a_full_spec_is_accepted(default: World) -> None:
         ({"operatorClass": "blue"}, "operatorClass"),
     ],
 )
-def test_what_the_run_was_accepted_with_cannot_change(world: World, change: dict[str, Any], field: str) -> None:
-    """Once the operator took a run in, its flow and its cluster's kind and image are fixed."""
+def test_fixed_field_cannot_change_once_the_run_is_accepted(world: World, change: dict[str, Any], field: str) -> None:
+    """Once the operator has accepted a run, its flow and its cluster's kind and image are fixed."""
     world.create(FlowRun(flow={**FLOW, "parameters": {"x": 1}}, more={"suspend": True}).body())
     world.wait_phase("run", "Suspended")
     with pytest.raises(ApiException) as refused:

@@ -1,4 +1,4 @@
-"""A rig for the tests of this folder that need one: the real control plane, and nodes on which nothing runs."""
+"""The fixture of a rig: the real control plane, and nodes on which no container runs."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A sample of the chaos trials: lives with one fault each end as the same life undisturbed.
+"""A sample of the chaos trials: a life of a run with one fault ends as the same life without it.
 
-`make chaos` runs one of those that are alike; `tests.support.chaos` says what a trial is. The sample has each fault on
-each kind of cluster, and the trials that find the bugs of `tests/support/chaos/mutants.yaml`.
+`make chaos` runs one trial of each equivalence class, and `tests.support.chaos` defines a trial. The sample has each
+fault on each kind of cluster, and the trials that find the bugs of `tests/support/chaos/mutants.yaml`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.support.rig.rig import Rig
 
 pytestmark = [pytest.mark.rig, pytest.mark.timeout(600)]
 
-#: The faults that last long come first: they keep no CPU busy.
+#: The faults that last long come first: they use little CPU.
 TRIALS = [
     named(trial)
     for trial in (
@@ -62,7 +62,7 @@ LIVES = list(dict.fromkeys(trial.life for trial in TRIALS))
 
 @pytest.fixture(scope="module")
 def suite(rig: Rig) -> Suite:
-    """All trials of the sample, run side by side."""
+    """All trials of the sample, run at the same time."""
     suite = Suite(rig, lambda _judged: None)
     try:
         suite.run_with_references(TRIALS)

@@ -18,7 +18,7 @@ from tools.cluster import api
 
 @pytest.fixture(scope="module")
 def helm() -> pathlib.Path:
-    """The helm that the project installs with."""
+    """The helm with which the project installs."""
     return api.tool("helm")
 
 
@@ -62,8 +62,8 @@ def documents(
         ("childRuns.maximum=0", "childRuns"),
     ],
 )
-def test_a_wrong_value_is_refused_by_name(helm: pathlib.Path, archive: pathlib.Path, value: str, field: str) -> None:
-    """A value that the chart does not know or cannot use is refused by helm, which names it."""
+def test_wrong_value_is_refused_by_name(helm: pathlib.Path, archive: pathlib.Path, value: str, field: str) -> None:
+    """Helm refuses and names a value that the chart does not have or cannot use."""
     done = render(helm, archive, value)
 
     assert done.returncode != 0
@@ -81,22 +81,24 @@ def test_operator_gets_the_defaults_of_runs_as_they_are_given(helm: pathlib.Path
     assert (defaults.labels, defaults.imagePullSecrets) == ({"team": "a$(HOME)<b"}, ["login"])
 
 
-def test_the_operator_is_granted_no_wildcard_and_no_secret(helm: pathlib.Path, archive: pathlib.Path) -> None:
-    """Our roles name every group, kind and verb, read no Secret, run nothing in pods, give away only what they have."""
+def test_operator_is_granted_no_wildcard_and_no_secret(helm: pathlib.Path, archive: pathlib.Path) -> None:
+    """Its roles name groups, kinds and verbs, read no Secret, run nothing in pods, and grant only their own rights."""
     roles = [item for item in documents(helm, archive, "dask-kubernetes-operator.enabled=false") if "rules" in item]
     assert roles
     for rule in (rule for role in roles for rule in role["rules"]):
         for field in ("apiGroups", "resources", "verbs"):
             assert "*" not in rule[field]
         assert not {"pods/exec", "clusterroles", "clusterrolebindings"} & set(rule["resources"])
-        if "secrets" in rule["resources"]:  # it makes the keys of runs, and can read none
+        if "secrets" in rule["resources"]:  # it creates the keys of runs, and cannot read them
             assert (rule["resources"], rule["verbs"]) == (["secrets"], ["create"])
-        # With these it could give away rights that it has not.
+        # With these it could grant rights that it does not have.
         assert not {"bind", "escalate", "impersonate"} & set(rule["verbs"])
 
 
-def test_a_watched_namespace_needs_no_cluster_wide_rights(helm: pathlib.Path, archive: pathlib.Path) -> None:
-    """With watchNamespace the operator's rights end at that namespace."""
+def test_operator_has_no_cluster_wide_rights_when_it_watches_one_namespace(
+    helm: pathlib.Path, archive: pathlib.Path
+) -> None:
+    """With `watchNamespace`, the operator's rights are limited to that namespace."""
     values = ("dask-kubernetes-operator.enabled=false", "watchNamespace=team", "rbac.aggregate=false")
     found = documents(helm, archive, *values)
     (role,) = (item for item in found if item["kind"] == "Role")
@@ -106,7 +108,7 @@ def test_a_watched_namespace_needs_no_cluster_wide_rights(helm: pathlib.Path, ar
 
 
 def test_editors_of_a_namespace_get_no_right_to_its_leases(helm: pathlib.Path, archive: pathlib.Path) -> None:
-    """Leases of leader elections are in the same namespaces; the operator grants each user its own run's Lease."""
+    """Leases of leader elections are in the same namespaces. The operator grants each user their run's Lease."""
     found = documents(helm, archive, "dask-kubernetes-operator.enabled=false")
     (edit,) = (item for item in found if item["metadata"]["name"] == "flowcluster-edit")
 
@@ -191,10 +193,10 @@ def test_kubernetes_without_admission_policies_gets_none(helm: pathlib.Path, arc
 
 
 @pytest.mark.parametrize(("enabled", "expected"), [("true", True), ("false", False)])
-def test_the_stock_dask_operator_is_an_option(
+def test_stock_dask_operator_is_an_option(
     helm: pathlib.Path, archive: pathlib.Path, enabled: str, expected: bool
 ) -> None:
-    """dask-kubernetes comes along with its CRDs, unless it is turned off."""
+    """The chart installs dask-kubernetes and its CRDs, unless it is turned off."""
     found = documents(helm, archive, f"dask-kubernetes-operator.enabled={enabled}")
     names = {item["metadata"]["name"] for item in found if item["kind"] == "CustomResourceDefinition"}
 
@@ -202,8 +204,8 @@ def test_the_stock_dask_operator_is_an_option(
     assert {"flowruns.flowcluster.dev", "sharedclusters.flowcluster.dev"} <= set(names)
 
 
-def test_the_crd_survives_an_uninstall(helm: pathlib.Path, archive: pathlib.Path) -> None:
-    """Uninstalling the release deletes no FlowRun, unless crds.keep is turned off."""
+def test_crd_survives_an_uninstall(helm: pathlib.Path, archive: pathlib.Path) -> None:
+    """An uninstall deletes no FlowRun, unless `crds.keep` is turned off."""
 
     def policy(*values: str) -> str | None:
         crd = next(d for d in documents(helm, archive, *values) if d["metadata"]["name"] == "flowruns.flowcluster.dev")

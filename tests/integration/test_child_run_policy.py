@@ -1,4 +1,4 @@
-"""Only the operator makes a FlowRun the child of another one: the chart's policy, on a real API server."""
+"""The chart's policy for child runs on a real API server: only the operator can create them."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Namespace:
 
 
 def refusal(act: Callable[[], object]) -> str:
-    """Return the message with which the API server refuses a request; empty when it does not."""
+    """Return the message with which the API server refuses a request, or an empty text if it accepts it."""
     try:
         act()
     except ApiError as error:
@@ -98,7 +98,7 @@ def namespace(rig: Rig, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Na
 
     wait_until(is_enforced, "the policy is enforced", 60)
     yield found
-    for body in policies:  # operators of other tests are not that of the release
+    for body in policies:  # operators of other tests are not the one of the release
         rig.client.delete(kind_of(body).path(name=body["metadata"]["name"]))
 
 
@@ -125,7 +125,7 @@ def test_user_can_own_a_run_by_another_kind(namespace: Namespace) -> None:
 
 
 def test_operator_creates_child_runs_which_users_can_edit(namespace: Namespace) -> None:
-    """The reference stays as it is, or is removed, as the garbage collector does after an orphaning deletion."""
+    """An edit can keep the reference, or remove it, as the garbage collector does after an orphaning deletion."""
     namespace.create(namespace.operator, flow_run("child", namespace.owner))
     namespace.patch(namespace.tenant, "child", {"spec": {"cancel": True}})
     left = namespace.patch(namespace.tenant, "child", {"metadata": {"ownerReferences": None}})

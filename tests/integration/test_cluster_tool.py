@@ -1,4 +1,4 @@
-"""The tool's own one-node cluster, on an instance of its own that any other may run beside."""
+"""The one-node cluster of the cluster tool, in an instance that can run beside any other."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def start(*arguments: str) -> subprocess.Popen[str]:
 
 
 def tool(*arguments: str) -> str:
-    """Run the tool to its end; what it printed on stdout and stderr."""
+    """Run the tool to its end, and return what it printed on stdout and stderr."""
     with start(*arguments) as running:
         out, err = running.communicate()
     assert running.returncode == 0, err
@@ -64,18 +64,18 @@ def kubectl(*arguments: str) -> str:
 
 
 def machine() -> set[str]:
-    """The machine's mounts, tables of packet rules and named network namespaces, a line each."""
+    """Return the machine's mounts, tables of packet rules and named network namespaces, a line each."""
 
     def shown(*command: str) -> list[str]:
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
 
-    image_store = str(cache.root() / "images")  # an image may be built meanwhile
+    image_store = str(cache.root() / "images")  # an image can be built meanwhile
     mounts = [line for line in shown("cat", "/proc/mounts") if image_store not in line]
     return {*mounts, *shown("nft", "list", "tables"), *shown("ip", "netns", "list")}
 
 
 def ours() -> list[str]:
-    """The processes of this machine that run in the instance's control group or from its folder."""
+    """Return the processes of this machine that run in the instance's control group or from its folder."""
     found = []
     for folder in pathlib.Path("/proc").glob("[0-9]*"):
         try:
@@ -89,7 +89,7 @@ def ours() -> list[str]:
 
 @pytest.fixture(autouse=True, scope="module")
 def clean() -> Iterator[set[str]]:
-    """What the machine has without this instance, of which nothing is left after the last test."""
+    """The state of the machine without this instance, which is restored after the last test."""
     tool("down", "--purge")
     yield machine()
     tool("down", "--purge")
@@ -97,21 +97,21 @@ def clean() -> Iterator[set[str]]:
 
 @pytest.fixture
 def up() -> dict[str, int]:
-    """The instance runs; its processes' pids by name."""
+    """The running instance: the pids of its processes, by name."""
     tool("up")
     return pids()
 
 
 @pytest.mark.timeout(60)
-def test_up_on_a_healthy_cluster_starts_nothing_anew(up: dict[str, int]) -> None:
-    said = tool("up")
+def test_up_starts_nothing_again_when_the_cluster_is_healthy(up: dict[str, int]) -> None:
+    printed = tool("up")
 
-    assert "is up" in said
+    assert "is up" in printed
     assert pids() == up
 
 
 @pytest.mark.timeout(60)
-def test_a_process_that_is_restarted_is_there_again(up: dict[str, int]) -> None:
+def test_restarted_process_runs_again(up: dict[str, int]) -> None:
     tool("restart", "kube-apiserver")
     wait_until(lambda: status()["ready"], "it is ready again")
 
@@ -128,7 +128,7 @@ def enforces() -> bool:
 
 @pytest.mark.timeout(300)  # the first time, the program is built
 def test_enforcement_of_policies_is_switched_on_and_off(up: dict[str, int]) -> None:
-    """What it lets through is tested with runs, in `tests/e2e/test_network_policies.py`."""
+    """`tests/e2e/test_network_policies.py` tests with runs which connections it allows."""
     assert not enforces()
     tool("enforce", "on")
     assert enforces()
@@ -154,7 +154,7 @@ def test_up_replaces_a_cluster_that_lost_processes(up: dict[str, int]) -> None:
 
 
 @pytest.mark.timeout(60)
-def test_up_takes_over_from_an_up_that_was_killed_half_way() -> None:
+def test_up_continues_an_up_that_was_killed_half_way() -> None:
     tool("down")
     killed = start("up")
     wait_until((LAYOUT.home / "run" / "etcd.pid").exists, "the first process was started", 30)
@@ -173,9 +173,9 @@ def test_down_leaves_nothing_on_the_machine_but_the_images(clean: set[str], up: 
     kubectl("wait", "pod/sleeper", "--for=condition=Ready", "--timeout=30s")
     assert len(ours()) > len(up)
 
-    said = tool("down")
+    printed = tool("down")
 
-    assert "removed" in said
+    assert "removed" in printed
     assert ours() == []
     assert LAYOUT.interface not in os.listdir("/sys/class/net")
     assert not list(pathlib.Path("/sys/fs/cgroup").glob(f"**/{LAYOUT.cgroup}"))
@@ -198,7 +198,7 @@ def test_containers_of_a_cluster_that_was_killed_are_gone_in_the_next_one(up: di
 
 
 @pytest.mark.timeout(60)
-def test_a_pid_that_another_process_got_since_is_left_alone() -> None:
+def test_process_that_reuses_a_recorded_pid_is_not_ended() -> None:
     tool("down")
     with subprocess.Popen(["sleep", "60"]) as stranger:
         LAYOUT.home.mkdir(parents=True)

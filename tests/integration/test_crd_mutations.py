@@ -1,6 +1,6 @@
-"""No value of a FlowRun's field is silent: the API server refuses it and names the field, or the status shows the run.
+"""No value of a FlowRun's field is ignored: the API server refuses it and names the field, or the status shows the run.
 
-Also random combinations, and edits of a live run that are taken back.
+The tests also try random combinations, and edits of a live run, which are then reverted.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Gone(Exception):
 
 @dataclasses.dataclass
 class Bench:
-    """An operator with a bystander, to try mutations on."""
+    """An operator with a run that no mutation concerns, the bystander, to try mutations on."""
 
     rig: Rig
     view: View
@@ -81,7 +81,7 @@ class Bench:
         return name
 
     def replace(self, name: str, spec: Body) -> None:
-        """Replace the spec of a run, as `kubectl replace` does. Raises ApiError when it is refused, Gone."""
+        """Replace the spec of a run, as `kubectl replace` does. Raise ApiError when it is refused, and Gone."""
         path = FLOW_RUN.path(self.view.namespace, name)
         while True:
             found = self.rig.client.get(path)
@@ -98,19 +98,19 @@ class Bench:
         self.rig.client.delete(FLOW_RUN.path(self.view.namespace, name))
 
     def is_shown(self, name: str) -> bool:
-        """Whether the status of a run shows that the operator has taken in its present spec."""
+        """Return whether the status of a run shows that the operator has processed its present spec."""
         run = self.rig.client.get(FLOW_RUN.path(self.view.namespace, name))
         if run is None:
             return True  # its ttl is over
         if "operatorClass" in run["spec"]:
-            return "status" not in run  # no operator of that class is there, and no other one handles the run
+            return "status" not in run  # there is no operator of that class, and no other one handles the run
         status = run.get("status") or {}
         if status.get("phase") in {"Stopping", *FINAL_PHASES}:
-            return True  # what a run that is over is edited to has no effect, and its end says so
+            return True  # an edit of a run that is over has no effect, and its end shows that
         return bool(status.get("phase")) and status.get("observedGeneration") == run["metadata"]["generation"]
 
     def problem(self, name: str, mutation: Mutation, error: ApiError | None) -> str:
-        """Return what is wrong with the answer to a mutation; empty when nothing is."""
+        """Return the error in the answer to a mutation, or an empty text."""
         if error is not None:
             text = str(error.body.get("message"))
             return "" if mutation.is_named_in(text) else f"refused without naming the field: {text[:300]}"
@@ -121,7 +121,7 @@ class Bench:
         return ""
 
     def output_problem(self, name: str) -> str:
-        """Return what the operator printed of a run as a bug of its own; empty when nothing."""
+        """Return what the operator printed about a run as a bug of its own, or an empty text."""
         lines = [line for line in self.operator.log().splitlines() if f"/{name}:" in line and "bug" in line]
         return f"output: {lines[0]}" if lines else ""
 
@@ -138,7 +138,7 @@ def bench(rig: Rig) -> Iterator[Bench]:
 
 
 def tried(bench: Bench, mutations: list[Mutation]) -> dict[str, str]:
-    """Create a run for each mutation and delete it; return what is wrong, by mutation."""
+    """Create a run for each mutation and delete it. Return the errors by mutation."""
 
     def one(mutation: Mutation) -> tuple[str, str]:
         name, error = bench.name(), None
@@ -160,7 +160,7 @@ def edited(bench: Bench, sequences: list[list[Mutation]]) -> dict[str, str]:
     A run that has ended is replaced by a new one.
 
     Returns:
-        What is wrong, by mutation.
+        The errors by mutation.
     """
 
     def one(sequence: list[Mutation]) -> dict[str, str]:
@@ -205,7 +205,7 @@ def mutations_of(field: str) -> list[Mutation]:
 
 
 def parts(mutations: list[Mutation]) -> list[list[Mutation]]:
-    """Return mutations as sequences that are tried side by side."""
+    """Return mutations as sequences that are tried at the same time."""
     return [mutations[first::_AT_A_TIME] for first in range(_AT_A_TIME)]
 
 
@@ -233,7 +233,7 @@ def test_combination_of_values_is_refused_or_shown(bench: Bench) -> None:
     assert not problems, words(problems)
 
 
-def test_edit_of_a_live_run_is_refused_or_shown_and_can_be_taken_back(bench: Bench) -> None:
+def test_edit_of_a_live_run_is_refused_or_shown_and_can_be_reverted(bench: Bench) -> None:
     problems = edited(bench, [[mutation] for mutation in single_mutations(1, _SEED)])
 
     assert not problems, words(problems)
@@ -241,7 +241,7 @@ def test_edit_of_a_live_run_is_refused_or_shown_and_can_be_taken_back(bench: Ben
 
 @pytest.mark.long
 @pytest.mark.parametrize("field", _FIELDS)
-def test_every_edit_of_a_field_is_refused_or_shown_and_can_be_taken_back(bench: Bench, field: str) -> None:
+def test_every_edit_of_a_field_is_refused_or_shown_and_can_be_reverted(bench: Bench, field: str) -> None:
     problems = edited(bench, parts(mutations_of(field)))
 
     assert not problems, words(problems)

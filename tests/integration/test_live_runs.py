@@ -1,6 +1,6 @@
-"""What the operator makes of runs that live, with real controllers: edits, several installations, a node that is gone.
+"""Live runs with real controllers: edits, several installations, a lost node.
 
-All stories are played side by side, as each of them waits most of its time.
+All stories run at the same time, as each of them waits most of its time.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Scene:
 
     @property
     def namespace(self) -> str:
-        """Its name."""
+        """The name of the namespace."""
         return self.view.namespace
 
     def create(self, name: str, metadata: Body | None = None, **spec: object) -> None:
@@ -68,17 +68,17 @@ class Scene:
         return self.view.status(name)
 
     def pod(self, component: str, *others: Entry) -> Entry:
-        """Return the pod of a component that is Ready and is none of `others`, once there is one."""
+        """Wait for a Ready pod of a component that is not among `others`, and return it."""
         known = {entry.uid for entry in others}
 
         def found() -> list[Entry]:
             return [pod for pod in self.view.pods(component) if played.is_ready(pod) and pod.uid not in known]
 
-        self.wait(found, f"a {component} runs that is none of {sorted(known)}")
+        self.wait(found, f"a {component} runs that is not among {sorted(known)}")
         return found()[0]
 
     def children(self, name: str) -> list[Entry]:
-        """Return what exists of a run besides its record."""
+        """Return the objects of a run besides its record."""
         labelled = [(entry, entry.body["metadata"].get("labels") or {}) for entry in self.view.entries()]
         return [entry for entry, labels in labelled if labels.get(names.LABEL_RUN) == name]
 
@@ -115,7 +115,7 @@ def classes(rig: Rig) -> None:
 
 
 def idle_timeout(rig: Rig) -> None:
-    """A run without a timeout whose driver reports to be idle; the timeout comes later."""
+    """A run without a timeout whose driver reports to be idle. An edit adds the timeout."""
     scene = Scene(rig, "idle")
     with RigOperator(rig, scene.namespace):
         scene.create("run", cluster=_DASK, leaseDurationSeconds=600)
@@ -133,7 +133,7 @@ def idle_timeout(rig: Rig) -> None:
 
 
 def backoff_limit(rig: Rig) -> None:
-    """A run that could be tried once, until an edit while its flow runs."""
+    """A run with one attempt. An edit while its flow runs adds another one."""
     scene = Scene(rig, "backoff")
     with RigOperator(rig, scene.namespace):
         scene.create("run", flow=_FLOW)
@@ -151,7 +151,7 @@ def backoff_limit(rig: Rig) -> None:
 
 
 def dead_node(rig: Rig) -> None:
-    """The node of a scheduler is gone, and Kubernetes has deleted its pod: the run begins again on another cluster."""
+    """The node of a scheduler is lost, and Kubernetes has deleted its pod: the run starts again on another cluster."""
     scene = Scene(rig, "dead-node")
     with RigOperator(rig, scene.namespace):
         scene.create("run", flow={**_FLOW, "backoffLimit": 1}, cluster=_DASK)
@@ -193,7 +193,7 @@ def refused_attempt(rig: Rig) -> None:
 
 
 def sidecar(rig: Rig) -> None:
-    """A driver fails beside a container that runs on, and can be tried again."""
+    """A driver fails while a container beside it still runs, and can be tried again."""
     scene = Scene(rig, "sidecar")
     container = {"name": "proxy", "image": "proxy:1"}
     flow = {**_FLOW, "backoffLimit": 1, "template": {"spec": {"containers": [container]}}}
@@ -209,7 +209,7 @@ def sidecar(rig: Rig) -> None:
 
 
 def copied_labels(rig: Rig) -> None:
-    """Objects with the labels of a run in its namespace and in another one, where one operator serves both."""
+    """Objects with the labels of a run, in its namespace and in another one. One operator serves both namespaces."""
     scene, others = Scene(rig, "copied"), Scene(rig, "copied-others")
     with RigOperator(rig, "", {"FLOWCLUSTER_OPERATOR_CLASS": "copied"}, name="copied"):
         scene.create("run", flow=_FLOW, operatorClass="copied")
@@ -284,7 +284,7 @@ _STORIES = {
 
 @pytest.fixture(scope="module")
 def stories(rig: Rig) -> Iterator[dict[str, Future[None]]]:
-    """The stories, each of which raises what is wrong."""
+    """The futures of the stories, each of which raises its errors."""
     with ThreadPoolExecutor(len(_STORIES)) as pool:
         yield {name: pool.submit(story, rig) for name, story in _STORIES.items()}
 
@@ -318,5 +318,5 @@ def test_every_object_of_a_run_has_its_labels_and_annotations(stories: dict[str,
     stories["inheritance"].result()
 
 
-def test_run_begins_again_although_the_node_of_its_scheduler_is_gone(stories: dict[str, Future[None]]) -> None:
+def test_run_starts_again_when_the_node_of_its_scheduler_is_lost(stories: dict[str, Future[None]]) -> None:
     stories["dead_node"].result()

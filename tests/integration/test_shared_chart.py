@@ -1,4 +1,4 @@
-"""The chart of a SharedCluster, rendered by helm itself: what it makes of values, what it refuses, what it prints."""
+"""The chart of a SharedCluster, rendered by helm: the objects, the refused values, and the notes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KNOWN = ("flowcluster.dev/v1alpha1/SharedCluster", "kubernetes.dask.org/v1/DaskC
 
 @pytest.fixture(scope="module")
 def helm() -> str:
-    """The helm that the project installs with."""
+    """The helm with which the project installs."""
     return str(api.tool("helm"))
 
 
@@ -143,7 +143,7 @@ def test_helm_test_runs_a_task_by_rights_that_end_with_it(
 
 
 class HereCluster:
-    """Stands for the classes of shared clusters, and for a Dask client: work is executed here."""
+    """A substitute for the classes of shared clusters and for a Dask client, which executes work in this process."""
 
     address = None
 
@@ -159,7 +159,7 @@ class HereCluster:
 
 
 def remote_here(function: Any) -> Any:
-    """Stands for ``ray.remote``, which takes functions of Python and classes, but no builtin ones."""
+    """A substitute for ``ray.remote``, which accepts Python functions and classes, but no builtin ones."""
     assert inspect.isfunction(function)
     return types.SimpleNamespace(remote=function)
 

@@ -1,6 +1,6 @@
-"""A shared cluster on the real upstream operators, as the API server shows it. Nothing runs on the nodes.
+"""A shared cluster with the real upstream operators, checked at the API server. No container runs on the nodes.
 
-The stories of Dask and Ray are played side by side, as each of them waits most of its time.
+The stories of Dask and Ray run at the same time, as each of them waits most of its time.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ SPEC: Body = {"workers": {"minimum": 1, "maximum": 3}, "workerGroups": [GROUP]}
 
 
 class Shared(Trial):
-    """A shared cluster and a run on it, and what its users and its keeper do."""
+    """A shared cluster and a run on it, and the actions of its users and its keeper."""
 
     def ensure(self) -> None:
-        """Wait until the cluster is Ready; create it where there is none."""
+        """Wait until the cluster is Ready, and create it if it does not exist."""
         if self.view.owner(SHARED_CLUSTER, SUBJECT) is None:
             self.create_owner(SHARED_CLUSTER, {"kind": self.kind, **SPEC})
         self.wait_shared("Ready")
@@ -74,7 +74,7 @@ class Shared(Trial):
 
 
 def children(shared: Shared) -> None:
-    """The Lease controls the children, and instructs the keeper."""
+    """The Lease is the controller of the children, and has the instructions for the keeper."""
     shared.wait_children({"RoleBinding keeper", "Pod keeper"})
     root = shared.lease()
     instructions = keepers.read(shared.client.get(LEASE.path(shared.namespace, root.name)) or {})
@@ -89,7 +89,7 @@ def children(shared: Shared) -> None:
 
 
 def workers(shared: Shared) -> None:
-    """Work comes and goes."""
+    """Workers scale up with the work, and down after it."""
     shared.wait_ready(1, 1)
     if shared.kind == "Ray":
         shared.scale_ray(3)
@@ -105,7 +105,7 @@ def workers(shared: Shared) -> None:
 
 
 def lost_leader(shared: Shared) -> None:
-    """The scheduler or head is lost while a run that may be retried is on the cluster."""
+    """The scheduler or head is lost while a run that can be retried is on the cluster."""
     shared.use(retries=1)
     first, restarts = shared.status["scheduler"], shared.status["restarts"]
     shared.client.delete(POD.path(shared.namespace, first["pod"]))
@@ -121,7 +121,7 @@ def lost_leader(shared: Shared) -> None:
 
 
 def idleness(shared: Shared) -> None:
-    """The cluster is idle for as long as its user allows, and a run comes later."""
+    """The cluster is idle for as long as its spec allows, and a run is created later."""
     shared.patch_spec(SHARED_CLUSTER, idleShutdownSeconds=10)
     shared.report(Demand(0), idle=10)
     shared.wait_shared("Sleeping")
@@ -160,9 +160,9 @@ def play(story: Callable[[Shared], None], shared: Shared, operator: RigOperator)
 
 @pytest.fixture(scope="module")
 def stories(rig: Rig) -> Iterator[Stories]:
-    """The stories by kind of cluster and name, each of which raises what is wrong.
+    """The futures of the stories by kind of cluster and name, each of which raises its errors.
 
-    Those of one kind are played one after the other on one cluster, as a start takes seconds; the kinds side by side.
+    Those of one kind run one after the other on one cluster, as a start takes seconds. The kinds run at the same time.
     """
     with ExitStack() as stack:
         futures: Stories = {}
@@ -189,7 +189,7 @@ def test_workers_of_each_group_follow_the_work(kind: str, stories: Stories) -> N
 
 
 @each_kind
-def test_run_begins_again_when_the_leader_of_its_cluster_is_lost(kind: str, stories: Stories) -> None:
+def test_run_starts_again_when_the_scheduler_or_head_of_its_cluster_is_lost(kind: str, stories: Stories) -> None:
     stories[kind, "lost_leader"].result()
 
 

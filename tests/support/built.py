@@ -1,4 +1,4 @@
-"""Every kind of object that the operator creates, in each variant that matters, by the name of its golden file."""
+"""Every kind of object that the operator creates, in each relevant variant, by the name of its golden file."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TEMPLATE: dict[str, Any] = {
     "spec": {"nodeSelector": {"disk": "ssd"}, "tolerations": [{"key": "batch", "operator": "Exists"}]},
 }
 RESOURCES = {"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": {"memory": "1.5Gi"}}
-#: All that a spec can say of a cluster.
+#: All fields of a spec for a cluster.
 FULL_CLUSTER: dict[str, Any] = {
     "image": "cluster:1",
     "workers": {
@@ -74,7 +74,7 @@ DASK_ADDRESS, RAY_ADDRESS = (
 
 
 def _parsed(flow: Any = True, **body: Any) -> FlowRunSpec:
-    """A spec with the flow given, the usual one, or none, and no cluster unless `body` has one."""
+    """Return a spec with the given flow, the usual one, or no flow, and no cluster unless `body` has one."""
     given = {"flow": flow} if isinstance(flow, dict) else {}
     return FlowRunSpec.model_validate(spec(flow=flow is True, workers=None, **body) | given)
 

@@ -1,8 +1,8 @@
-"""A proxy in front of the API server that tells a client's requests, and can end the client at one of its writes.
+"""A proxy of the API server that prints a client's requests, and can kill the client at one of its writes.
 
 Run as ``python -m tests.support.counting_proxy KUBECONFIG PORT PIDFILE N``: after write number N was
 carried out by the API server, and before its answer is passed on, the process whose pid is in PIDFILE is
-killed with SIGKILL. N = 0 kills nobody. Every request is printed as one line: method, path, HTTP status.
+killed with SIGKILL. N = 0 kills no process. Every request is printed as one line: method, path, HTTP status.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Proxy:
         await self._session.close()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """One request, streamed: a watch never ends."""
+        """Pass one request on, and stream its answer: a watch never ends."""
         assert self._session is not None
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP}
         headers |= self._info.as_http_headers()
@@ -59,7 +59,7 @@ class Proxy:
                 async for chunk in upstream.content.iter_any():
                     await response.write(chunk)
             except ConnectionResetError:
-                pass  # the client was killed, as was meant
+                pass  # the client was killed on purpose
             return response
 
     def _written(self) -> None:

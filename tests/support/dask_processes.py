@@ -1,4 +1,4 @@
-"""A Dask cluster of real processes that speak TLS as those in Kubernetes do, and whose workers have names of ours."""
+"""A Dask cluster of real processes with TLS, as in Kubernetes, whose workers have given names."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.waiting import wait_until
 
 
 class DaskProcesses:
-    """A scheduler, and workers that are added and killed one by one.
+    """A scheduler, and workers that are added and killed one at a time.
 
     Attributes:
         address: of the scheduler, also of one that is started again.
@@ -48,7 +48,7 @@ class DaskProcesses:
     @classmethod
     @contextmanager
     def start(cls, folder: Path) -> Iterator[DaskProcesses]:
-        """A scheduler without workers, for the time of the block. In the block Dask uses the credentials here, too."""
+        """Run a scheduler without workers in the block. In the block, Dask uses the credentials in this process too."""
         made = cls(folder)
         with dask.config.set(made._settings):
             try:
@@ -62,12 +62,12 @@ class DaskProcesses:
 
     @property
     def scheduler_pid(self) -> int:
-        """Process of the scheduler."""
+        """Return the pid of the scheduler."""
         assert self._scheduler is not None
         return self._scheduler.pid
 
     def start_scheduler(self) -> None:
-        """Start a scheduler where the last one was."""
+        """Start a scheduler at the address of the last one."""
         port = ["--port", str(self._port), "--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0"]
         self._scheduler = self._start("scheduler", "--protocol", "tls", *port)
         wait_until(self._answers, "the scheduler answers")
@@ -79,7 +79,7 @@ class DaskProcesses:
         self._scheduler.wait()
 
     def add_worker(self, name: str, threads: int = 1, resources: Mapping[str, float] | None = None) -> None:
-        """Start a worker of this name, as an operator would."""
+        """Start a worker of this name, as an operator does."""
         options = ["--name", name, "--nthreads", str(threads), "--no-nanny", "--no-dashboard", "--host", "127.0.0.1"]
         if resources:
             options += ["--resources", ",".join(f"{what}={amount:g}" for what, amount in resources.items())]
@@ -93,7 +93,7 @@ class DaskProcesses:
         process.wait()
 
     def client(self, name: str | None = None, timeout: float = 60) -> Any:
-        """A client, named or not, that is not the default one of this process."""
+        """Return a client, with or without a name, that is not the default one of this process."""
         return distributed.Client(self.address, name=name, set_as_default=False, timeout=timeout)
 
     def _start(self, part: str, *arguments: str) -> subprocess.Popen[bytes]:

@@ -1,4 +1,4 @@
-"""A Docker engine of a test's own: that of Debian 12, unpacked into the cache, in namespaces that end with it.
+"""A Docker engine for one test: that of Debian 12, unpacked into the cache, in namespaces that end with it.
 
 The engine has its own network, so that its bridge and packet rules are not the machine's. slirp4netns connects it to
 the machine's. There it finds the machine's own loopback interface at the address `MACHINE`. Linux and root only.
@@ -18,6 +18,7 @@ from pathlib import Path
 from tests.support.waiting import wait_until
 from tools.cluster import cache, debian
 from tools.cluster.errors import ToolError
+from tools.cluster.onenode import cgroups
 from tools.cluster.processes import Process
 from tools.cluster.shell import run, search_path
 
@@ -142,7 +143,7 @@ def _wait_gone(first: Process, cgroup: str) -> None:
     """Wait for the end of the namespaces' first process, the last one to end, and remove the control groups."""
     wait_until(lambda: not first.alive(), "the engine has ended", _SECONDS)
     for group in Path("/sys/fs/cgroup").glob(f"**/{cgroup}"):
-        wait_until(partial(_is_removed, group), f"the control group {group} is empty", _SECONDS)
+        wait_until(partial(cgroups.try_remove, group), f"the control group {group} is empty", _SECONDS)
 
 
 def _children(pid: int) -> list[Process]:
@@ -158,17 +159,4 @@ def _answers(engine: Engine, unshare: subprocess.Popen[bytes]) -> bool:
         engine.docker("version", "--format", "{{.Server.Version}}")
     except ToolError:
         return False
-    return True
-
-
-def _is_removed(group: Path) -> bool:
-    for folder in sorted([path for path in group.rglob("*") if path.is_dir()], reverse=True):
-        try:
-            folder.rmdir()
-        except OSError:
-            return False
-    try:
-        group.rmdir()
-    except OSError:
-        return not group.exists()
     return True

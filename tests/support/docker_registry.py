@@ -1,4 +1,4 @@
-"""A container registry of a test's own: Debian's, with TLS, on this machine's loopback interface."""
+"""A container registry for one test: Debian's, with TLS, on this machine's loopback interface."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Registry:
         return found
 
     def answers(self) -> bool:
-        """Return whether it takes requests."""
+        """Return whether it answers requests."""
         try:
             self._get("")
         except urllib.error.URLError:

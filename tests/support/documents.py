@@ -1,4 +1,4 @@
-"""Documents that lead through commands: their blocks of code, as a reader would copy them, and where each one runs.
+"""Documents with commands: their blocks of code, as a reader copies them, and where each one runs.
 
 A comment states where blocks run. ``<!-- run: here -->`` means on this machine, without a Kubernetes;
 ``<!-- run: in Kubernetes -->`` means with one. Above a block, the comment is about that block. Anywhere else, it is
@@ -90,7 +90,7 @@ def blocks(document: pathlib.Path) -> list[Block]:
 
 
 def _place_of_page(text: str) -> str:
-    """Return the place that a comment away from all blocks states; empty when there is none."""
+    """Return the place of the comment that is not above a block, or an empty text."""
     for match in _PLACE.finditer(text):
         if not text[match.end() + 1 :].lstrip(" ").startswith("```"):
             return match[1]
@@ -98,7 +98,7 @@ def _place_of_page(text: str) -> str:
 
 
 def steps(document: pathlib.Path, place: str = IN_KUBERNETES) -> list[Step]:
-    """Return what a reader does in a place, in the order of the document.
+    """Return the steps of a reader in a place, in the order of the document.
 
     A block with a file name is that file. Another Python block is a program that runs. In blocks of type
     `console`, a line that begins with ``$`` is a command. The lines between two commands are output of the first one.
@@ -119,13 +119,13 @@ def steps(document: pathlib.Path, place: str = IN_KUBERNETES) -> list[Step]:
 def _commands(text: str) -> Iterator[Step]:
     for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
         lines = part.splitlines()
-        # A command that ends with a backslash goes on in the next line.
+        # A command that ends with a backslash continues in the next line.
         end = next(number for number, line in enumerate(lines) if not line.endswith("\\")) + 1
         yield Step(None, "\n".join(lines[:end]), tuple(line for line in lines[end:] if line))
 
 
 def alike(text: str) -> list[str]:
-    """Return the lines of a text, with what varies between runs made equal."""
+    """Return the lines of a text, with what differs between runs replaced."""
     for pattern, replacement in _VARYING:
         text = re.sub(pattern, replacement, text, flags=re.MULTILINE)
     return [line.rstrip() for line in text.splitlines()]

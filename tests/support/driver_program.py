@@ -1,4 +1,4 @@
-"""A person's program that has a cluster of its own, and does with it what it is told, line by line."""
+"""A program with a cluster of its own, which evaluates the expressions that a test sends, line by line."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import psutil
 
 from tests.support.programs.cluster_owner import MARK
 
-#: Of the program's lease.
+#: Duration of the program's lease (s).
 LEASE_SECONDS = 10
-#: Seconds for it to give its cluster back at its end.
+#: Time in which it must release its cluster at its end (s).
 _END_SECONDS = 30
 
 _PROGRAM = Path(__file__).with_name("programs") / "cluster_owner.py"
 
 
 class DriverProgram:
-    """The program, and what it says.
+    """The program and its answers.
 
     The names in its expressions are those of `tests.support.programs.cluster_owner`: `cluster`, `submit` (a function
     and its arguments, for a worker), `result`, `is_connected`, `first` (a result that it holds), and others.
@@ -40,9 +40,9 @@ class DriverProgram:
     @classmethod
     @contextmanager
     def start(cls, kind: str, kubeconfig: str | Path, namespace: str) -> Iterator[DriverProgram]:
-        """A program that gets a cluster of this kind with one worker.
+        """Start a program that gets a cluster of this kind with one worker.
 
-        At the end of the block it comes to its own end, and is killed only if it does not.
+        At the end of the block it ends by itself, and is killed only if it does not.
         """
         program = cls(kind, kubeconfig, namespace)
         try:
@@ -54,17 +54,17 @@ class DriverProgram:
             program._process.communicate()
 
     def wait_until_ready(self) -> None:
-        """Return when it has its cluster, and has done some work there."""
+        """Wait until it has its cluster, and has done some work there."""
         assert self.answer() == "3"
 
     def tell(self, expression: str) -> None:
-        """Have it evaluate this."""
+        """Send an expression to evaluate."""
         assert self._process.stdin is not None
         self._process.stdin.write(expression + "\n")
         self._process.stdin.flush()
 
     def answer(self) -> str:
-        """What came of the oldest expression that has not been asked for: its value as text, or its error."""
+        """Return the answer to the oldest expression without one: its value as text, or its error."""
         assert self._process.stdout is not None
         for line in self._process.stdout:
             if line.startswith(MARK):
@@ -72,22 +72,22 @@ class DriverProgram:
         raise AssertionError("the program ended without an answer")
 
     def ask(self, expression: str) -> str:
-        """What comes of this expression."""
+        """Send an expression, and return its answer."""
         self.tell(expression)
         return self.answer()
 
     def send_signal(self, number: int) -> None:
-        """Send it a signal."""
+        """Send the program a signal."""
         self._process.send_signal(number)
 
     def kill_with_agent(self) -> None:
-        """Kill it and its agent, so that nobody is left to say so."""
+        """Kill it and its agent, so that no process is left to report the end."""
         for process in (*self.agents(), psutil.Process(self._process.pid)):
             process.send_signal(signal.SIGKILL)
         self._process.wait()
 
     def agents(self) -> list[psutil.Process]:
-        """Its agents that run."""
+        """Return its agents that run."""
         children = psutil.Process(self._process.pid).children()
         return [
             one for one in children if one.status() != psutil.STATUS_ZOMBIE and "flowcluster.agent" in one.cmdline()

@@ -1,4 +1,4 @@
-"""The keeper's part in handing over credentials, on the fake API server: what it mounts, and what it answers."""
+"""The keeper's part in the handover of credentials, on the fake API server: its mounts and its answers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Keeper:
     """Answers requests as the keeper of the cluster does.
 
     Args:
-        world: where the cluster is.
+        world: the world of the cluster.
         folder: an empty folder for what the keeper's pod mounts.
     """
 
@@ -45,7 +45,7 @@ class Keeper:
             annotate(self._world, {handover.ANNOTATION_ANSWERS: text})
 
     async def serve(self, rounds: int = 6) -> None:
-        """Let operator, controllers and keeper work until nothing changes."""
+        """Let operator, controllers and keeper act until nothing changes."""
         for _ in range(rounds):
             await self._world.work()
             before = self._world.api.objects.version
@@ -55,12 +55,12 @@ class Keeper:
 
 
 def pods_of_keeper(world: World) -> list[Object]:
-    """The pods of the keeper."""
+    """Return the pods of the keeper."""
     return world.pods("keeper")
 
 
 def lease(world: World) -> Object | None:
-    """The root Lease of the cluster; None where it has none."""
+    """Return the root Lease of the cluster, or None."""
     found = [obj for obj in world.api.objects.all(LEASE) if obj["metadata"]["name"] == NAME]
     return found[0] if found else None
 
@@ -71,29 +71,29 @@ def annotate(world: World, annotations: dict[str, str | None]) -> None:
 
 
 def answer(world: World, *answers: CredentialAnswer) -> None:
-    """Write these answers in place of the keeper's."""
+    """Write these answers instead of the keeper's."""
     annotate(world, {handover.ANNOTATION_ANSWERS: handover.text_of(answers)})
 
 
 def requests(world: World) -> tuple[CredentialRequest, ...]:
-    """The requests in the root Lease."""
+    """Return the requests in the root Lease."""
     found = lease(world)
     return handover.requests_in(found) if found is not None else ()
 
 
 def credentials(world: World) -> dict[str, str]:
-    """The data of the Secret that the pods of the cluster mount."""
+    """Return the data of the Secret that the pods of the cluster mount."""
     (pod,) = pods_of_keeper(world)
     return _data(world, KEY.namespace, keys_in(pod["spec"]))
 
 
 def given(world: World, key: Key) -> dict[str, str]:
-    """The data of the Secret that the driver of a run mounts."""
+    """Return the data of the Secret that the driver of a run mounts."""
     return _data(world, key.namespace, keys_in(job(world, key)["spec"]["template"]["spec"]))
 
 
 def secrets_of(world: World, key: Key) -> list[Object]:
-    """The Secrets that the Lease of a run controls."""
+    """Return the Secrets that the Lease of a run controls."""
     leases = {obj["metadata"]["uid"]: obj for obj in world.api.objects.all(LEASE)}
     found = []
     for obj in world.api.objects.all(SECRET):

@@ -1,4 +1,4 @@
-"""Exceptions that break what handles them, as the code of users can raise them."""
+"""Exceptions that raise errors in the code that handles them, as the code of users can raise them."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def deep_group() -> Exception:
 
 
 def of_unknown_module() -> Exception:
-    """An exception whose class only this process can import."""
+    """Return an exception whose class only this process can import."""
     module = types.ModuleType("known_here_only")
     exec("class KnownHereOnly(Exception):\n    pass\n", vars(module))
     sys.modules[module.__name__] = module
@@ -154,13 +154,13 @@ def of_local_class() -> Exception:
 
 
 def lazy() -> Exception:
-    """An exception whose pickle asks for a class that is not there when it is read."""
+    """Return an exception whose pickle needs a class that is absent when it is read."""
     error = of_unknown_module()
     vars(error)["__notes__"] = [TextRaises()]
     return error
 
 
-#: Each with the name of its type. What a handler may do with one is in `state_of`.
+#: Each exception, with the name of its type first. `state_of` has how a handler treats it.
 ORDINARY: dict[str, Callable[[], BaseException]] = {
     "TextRaises": lambda: TextRaises("x"),
     "TextExits": lambda: TextExits("x"),
@@ -189,7 +189,7 @@ ORDINARY: dict[str, Callable[[], BaseException]] = {
     "FileNotFoundError": lambda: FileNotFoundError(2, "No such file", "data.csv"),
 }
 
-#: Those that are no `Exception`.
+#: Those that are not an `Exception`.
 OTHERS: dict[str, Callable[[], BaseException]] = {
     "Base": lambda: Base("x"),
     "SystemExit": lambda: SystemExit(CodeWithoutText()),

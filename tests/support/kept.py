@@ -1,4 +1,4 @@
-"""A keeper in this process, and the Lease that it exchanges with an operator: a fake API server holds that."""
+"""A keeper in this process, and its Lease, on a fake API server."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Kept:
     @classmethod
     @contextmanager
     def start(cls) -> Iterator[Kept]:
-        """An API server with the Lease, for the time of the block."""
+        """Run an API server with the Lease in the block."""
         loop = asyncio.new_event_loop()
         thread = threading.Thread(target=loop.run_forever, daemon=True)
         thread.start()
@@ -56,7 +56,7 @@ class Kept:
 
     @contextmanager
     def keeper(self, kind: str, address: str, credentials: Any = None) -> Iterator[None]:
-        """A keeper of the cluster at an address, for the time of the block."""
+        """Run a keeper of the cluster at an address in the block."""
         assignment = Assignment(NAMESPACE, CLUSTER, kind, address, HOLDER, credentials)
         client = OneLease(self.api.url, NAMESPACE, CLUSTER)
         task = asyncio.run_coroutine_threadsafe(keep(assignment, client), self._loop)
@@ -70,7 +70,7 @@ class Kept:
     def keeper_process(
         self, kind: str, address: str, credentials: Path | None, environment: Mapping[str, str]
     ) -> Iterator[subprocess.Popen[bytes]]:
-        """A keeper that is a process of its own, for the time of the block."""
+        """Run a keeper in a process of its own in the block."""
         program = Path(__file__).with_name("programs") / "keeper.py"
         arguments = [self.api.url, NAMESPACE, CLUSTER, kind, address, HOLDER, *filter(None, [credentials])]
         path = os.pathsep.join(filter(None, sys.path))
@@ -102,15 +102,15 @@ class Kept:
         return {} if demand is None else {"default": demand.workers, **dict(demand.groups)}
 
     def wait_for_demand(self, **groups: int) -> None:
-        """Return once the keeper reports these numbers for these groups."""
+        """Wait until the keeper reports these numbers for these groups."""
         wait_until(lambda: groups.items() <= self.demand().items(), f"the demand is {groups}; it is {self.demand()}")
 
     def wait(self, coroutine: Any) -> Any:
-        """Return what a coroutine returns on the loop of the API server."""
+        """Run a coroutine on the loop of the API server, and return its result."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(60)
 
     def on_loop(self, function: Any) -> Any:
-        """Return what a function returns there."""
+        """Call a function on that loop, and return its result."""
 
         async def call() -> Any:
             return function()

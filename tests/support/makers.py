@@ -1,4 +1,4 @@
-"""Objects as the API server would give them, made short: each maker has the usual case as its default."""
+"""Objects as the API server returns them. The default of each maker is the usual case."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a test and its tasks meet, in whatever process, container or pod the tasks run: at addresses of the test's."""
+"""Synchronization of a test with its tasks in any process, container or pod, by addresses of the test."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import threading
 from types import TracebackType
 from typing import Self
 
-#: Where tasks find the test: set where they are not all on one machine.
+#: Address of the test for tasks, if they are not all on one machine.
 HOST = os.environ.get("TESTS_HOST", "127.0.0.1")
 
 
 class Gate:
-    """Holds tasks up until the test lets them go on, without sleeping.
+    """Blocks tasks until the test releases them, without sleeping.
 
     Attributes:
         address: for `wait_at`.
@@ -25,7 +25,7 @@ class Gate:
         self.address = _text(self._listener.getsockname())
 
     def open(self) -> None:
-        """Let one task go on, which waits here now or will."""
+        """Release one task, which waits here now or later."""
         is_there = False
         while not is_there:
             visitor, _ = self._listener.accept()
@@ -33,7 +33,7 @@ class Gate:
                 is_there = not _is_gone(visitor)
 
     def close(self) -> None:
-        """Let all go on that still wait here."""
+        """Release all tasks that still wait here."""
         self._listener.close()
 
     def __enter__(self) -> Self:
@@ -51,25 +51,25 @@ def wait_at(address: str) -> None:
         try:
             gate.recv(1)
         except ConnectionResetError:
-            pass  # how it looks from here when the owner closes it
+            pass  # the owner has closed the gate
 
 
 class Desk(socketserver.TCPServer):
-    """Takes the notes of tasks.
+    """Receives the notes of tasks.
 
     Attributes:
         address: for `note`.
-        notes: all that were taken, in their order.
+        notes: all received notes, in their order.
     """
 
-    # All tasks of a test may come at once.
+    # All tasks of a test can connect at the same time.
     request_queue_size = 128
 
     def __init__(self) -> None:
         super().__init__((HOST, 0), _Clerk)
         self.address = _text(self.socket.getsockname())
         self.notes: list[str] = []
-        # How often it looks whether it shall end.
+        # Time between two checks of whether it must end.
         self._thread = threading.Thread(target=self.serve_forever, args=(0.02,), name="desk")
 
     def __enter__(self) -> Self:
@@ -93,7 +93,7 @@ class _Clerk(socketserver.StreamRequestHandler):
 
 
 def note(address: str, text: str) -> int:
-    """In a task: leave a note of one line at a desk; how often it has been left there, now included."""
+    """In a task: send a note of one line to a desk. Return how often it has received that, now included."""
     with socket.create_connection(_parts(address)) as desk, desk.makefile("rw") as lines:
         lines.write(f"{text}\n")
         lines.flush()
@@ -101,7 +101,7 @@ def note(address: str, text: str) -> int:
 
 
 def _is_gone(visitor: socket.socket) -> bool:
-    """Whether a task that came to a gate did not live to see it open."""
+    """Return whether a task that waited at a gate has ended before it was opened."""
     visitor.setblocking(False)
     try:
         return visitor.recv(1) == b""

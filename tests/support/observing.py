@@ -1,4 +1,4 @@
-"""A run to observe: what the operator knows of a run, and what the API server holds."""
+"""A run to observe: the operator's store and the objects on the API server."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FINISHED: Object = {"conditions": [{"type": "Finished", "status": "True", "reaso
 
 
 class Rig:
-    """What the operator knows, what is on the API server, and how to observe both."""
+    """The operator's store, the API server, and an observation of both."""
 
     def __init__(self, api: FakeApi, kube: Kube) -> None:
         self.api, self._kube = api, kube
@@ -40,7 +40,7 @@ class Rig:
             self.api.objects.create(BY_KIND[obj["kind"]], obj["metadata"]["namespace"], obj)
 
     def silent(self, obj: Object, seconds: float) -> None:
-        """Let the operator have seen the Lease's last renewal that long ago."""
+        """Record that the operator saw the Lease's last renewal that many seconds ago."""
         self.memory.silences.seconds(KEY, leases.read(obj).renewed, clock() - seconds)
 
     async def observe(self, *rejections: Rejection) -> Observed:
@@ -49,12 +49,12 @@ class Rig:
 
 
 def clock() -> float:
-    """The clock of the event loop, by which silences are measured."""
+    """Return the time of the event loop, by which silences are measured."""
     return asyncio.get_running_loop().time()
 
 
 def labelled_pod(component: str) -> Object:
-    """A pod of the run, as the API server returns it."""
+    """Return a pod of the run, as the API server returns it."""
     made = pod(component)
     owner = OF_JOB if component == names.COMPONENT_DRIVER else OF_CLUSTER
     metadata = {**made["metadata"], "namespace": KEY.namespace, "ownerReferences": [owner]}
@@ -62,12 +62,12 @@ def labelled_pod(component: str) -> Object:
 
 
 def child_run(**metadata: Any) -> Object:
-    """A run that the run `PARENT` owns, without a flow of its own."""
+    """Return a run that the run `PARENT` owns, without a flow of its own."""
     owner = {**names.reference(PARENT.name, PARENT.uid), "controller": True}
     return run(spec(flow=False), **{"ownerReferences": [owner], **metadata})
 
 
 def parent_run(status: Object | None = None) -> Object:
-    """The run that owns it."""
+    """Return the run that owns it."""
     made = run(spec(), status)
     return {**made, "metadata": {**made["metadata"], "name": PARENT.name, "uid": PARENT.uid}}

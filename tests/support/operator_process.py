@@ -1,4 +1,4 @@
-"""The operator as a process of the test's, behind the counting proxy, so that it can be killed at any write."""
+"""The operator as a process of the test, behind the counting proxy, so that it can be killed at any write."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _STOP_SECONDS = 10
 
 
 def free_port() -> int:
-    """A TCP port of the loopback interface that nobody listens on."""
+    """Return a TCP port of the loopback interface at which no process listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -31,11 +31,11 @@ class OperatorProcess:
     """Runs the operator for one namespace.
 
     Args:
-        folder: where its files are.
+        folder: for its files.
         kubeconfig: the cluster.
-        namespace: which the operator serves.
+        namespace: the namespace to serve.
         image: of drivers, schedulers and workers.
-        die_at: the write at which the first one is killed, 0 for never.
+        die_at: the write at which the first operator is killed, 0 for never.
         settings: further environment variables of the operator.
     """
 
@@ -100,7 +100,7 @@ class OperatorProcess:
             self._proxy.wait()
 
     def start(self) -> None:
-        """Start an operator; the proxy learns its pid."""
+        """Start an operator, and write its pid for the proxy."""
         with (self._folder / "operator.log").open("ab") as log:
             self._operator = subprocess.Popen(
                 [sys.executable, "-m", "flowcluster_operator"],
@@ -124,21 +124,21 @@ class OperatorProcess:
             self._operator.wait()
 
     def was_killed(self) -> bool:
-        """Whether the operator was ended by SIGKILL. Fails when it ended otherwise."""
+        """Return whether SIGKILL ended the operator. Fail when it ended otherwise."""
         code = self._operator.poll() if self._operator is not None else None
         assert code in (None, -signal.SIGKILL), self.log()
         return code is not None
 
     def writes(self) -> list[str]:
-        """The writes so far: method, path, HTTP status."""
+        """Return the writes so far: method, path, HTTP status."""
         return [line for line in self.requests() if line.split(" ", 1)[0] in {"POST", "PUT", "PATCH", "DELETE"}]
 
     def requests(self) -> list[str]:
-        """All requests so far, in the same words; a watch is one when it begins."""
+        """Return all requests so far, in the same form. A watch counts from its start."""
         return (self._folder / "requests.log").read_text().splitlines()
 
     def log(self) -> str:
-        """What the operators said."""
+        """Return the output of the operators."""
         return (self._folder / "operator.log").read_text()
 
     @staticmethod

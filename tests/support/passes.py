@@ -57,13 +57,13 @@ class RecordingQueue(Queue[Key]):
 
 
 class Passes:
-    """An operator's process, as far as it makes passes.
+    """The part of an operator's process that makes passes.
 
     Attributes:
-        store: what it knows.
-        memory: what it remembers of runs besides.
-        queue: what is due.
-        resync: lists everything, in place of the watches.
+        store: the known objects.
+        memory: other facts about runs.
+        queue: the runs that are due.
+        resync: lists everything, instead of the watches.
     """
 
     def __init__(self, kube: Kube, settings: Settings) -> None:
@@ -88,7 +88,7 @@ class Passes:
         return self.queue.later.get(due[0])
 
     def watch(self, objects: Objects) -> None:
-        """Learn what the watches would have brought by now; the runs in which something changed become due."""
+        """Store the changes that watches would have delivered. The runs that changed become due."""
         for resource in WATCHED:
             labels = "" if resource.kind in OWNERS else children_selector(self._settings)
             found = objects.select(resource, None, labels)
@@ -98,7 +98,7 @@ class Passes:
                 self.queue.add(key)
 
     async def settle(self) -> None:
-        """Wait until no run is due now. Raises what ended the passes, if they ended."""
+        """Wait until no run is due. If the passes have ended, raise their exception."""
         assert self._running is not None
         idle = asyncio.create_task(self.queue.idle.wait())
         await asyncio.wait({idle, self._running}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""What the operator decides, for its tests: plans, and what is in them."""
+"""The operator's plans, and parts of them, for tests."""
 
 from __future__ import annotations
 
@@ -25,34 +25,34 @@ from tests.support.makers import (
 
 
 def plan_for(seen: Observed) -> Plan:
-    """What is decided on `seen`."""
+    """Return the plan for `seen`."""
     return decide(seen, SETTINGS, NOW)
 
 
 def settled(seen: Observed) -> dict[str, Any]:
-    """The status after the plan for `seen`."""
+    """Return the status after the plan for `seen`."""
     status = plan_for(seen).status
     assert status is not None
     return status
 
 
 def kinds(plan: Plan) -> list[str]:
-    """Kinds of what is created."""
+    """Return the kinds of the created objects."""
     return [action.resource.kind for action in plan.actions if isinstance(action, Create)]
 
 
 def condition(status: dict[str, Any], kind: str) -> dict[str, Any]:
-    """The condition of this type."""
+    """Return the condition of this type."""
     return next(item for item in status["conditions"] if item["type"] == kind)
 
 
 def started(**more: Any) -> dict[str, Any]:
-    """A status of a run that was started `age` seconds ago."""
+    """Return the status of a run that was started `age` seconds ago."""
     return {"phase": "Starting", "startTime": ago(more.pop("age", 10)), **more}
 
 
 def secret_of(pod: dict[str, Any]) -> str:
-    """The Secret that a pod's containers have, all of them at the same place."""
+    """Return the Secret that all of a pod's containers mount at the same path."""
     (secret,) = (volume for volume in pod["volumes"] if "secret" in volume)
     for container in pod["containers"]:
         mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}

@@ -1,6 +1,6 @@
-"""Statuses of pods as Kubernetes 1.29 to 1.34 writes them, for each cause that holds a pod up.
+"""Statuses of pods as Kubernetes 1.29 to 1.34 writes them, for each cause that blocks a pod.
 
-The words are those of kube-scheduler, the kubelet, containerd and the controllers.
+The texts are those of kube-scheduler, the kubelet, containerd and the controllers.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ class Case:
     """One cause.
 
     Attributes:
-        changes: what the status of a pod has because of it; ``MAIN`` stands for the name of the main container.
-        words: what the message must have; ``{image}``, ``{resources}`` and ``{template}`` stand for fields of the part.
+        changes: the fields of a pod's status with this cause; ``MAIN`` stands for the name of the main container.
+        words: texts that the message must have; ``{image}``, ``{resources}`` and ``{template}`` stand for fields of the
+            part.
         reason: the reason in the status of the run.
     """
 
@@ -29,7 +30,7 @@ class Case:
 
 
 def unscheduled(message: str) -> Status:
-    """A pod that the scheduler found no node for."""
+    """Return the status of a pod for which the scheduler found no node."""
     tail = " preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling."
     return {
         "conditions": [
@@ -40,7 +41,7 @@ def unscheduled(message: str) -> Status:
 
 
 def waiting(reason: str, message: str = "", last: Status | None = None, name: str = "MAIN") -> Status:
-    """A container that waits, after its last end."""
+    """Return the status of a container that waits, after its last end."""
     status = {"name": name, "state": {"waiting": {"reason": reason, "message": message}}, "ready": False}
     if last is not None:
         status |= {"lastState": {"terminated": last}, "restartCount": 2}
@@ -48,7 +49,7 @@ def waiting(reason: str, message: str = "", last: Status | None = None, name: st
 
 
 def end(code: int, reason: str = "Error", message: str = "") -> Status:
-    """The end of a container."""
+    """Return the end of a container."""
     return {"exitCode": code, "reason": reason, "message": message, "finishedAt": ago(5)}
 
 
@@ -63,7 +64,7 @@ def beside(status: Status, name: str, field: str = "containerStatuses") -> Statu
 
 
 def failed(reason: str, message: str, **more: Any) -> Status:
-    """A pod that the kubelet or a controller ended."""
+    """Return the status of a pod that the kubelet or a controller ended."""
     return {"phase": "Failed", "reason": reason, "message": message, **more}
 
 
@@ -270,7 +271,7 @@ CASES: dict[str, Case] = {
 
 
 def blocked_pod(component: str, case: Case, **more: Any) -> Status:
-    """Return a pod of that component that the cause holds up."""
+    """Return a pod of that component that the cause blocks."""
     made = pod(component, {}, **more)
     made["status"] = _named({**made["status"], "phase": "Pending", **case.changes}, component)
     made["spec"] = {"containers": [{"name": component, "resources": {"limits": {"memory": "400Mi"}}}]}

@@ -1,4 +1,4 @@
-"""The contract suite in a pod: what is brought there, and the program that tries the promises of the pod's cluster."""
+"""The contract suite in a pod: its files, and the program that runs it on the pod's cluster."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from flowcluster.clusters import ray_access
 
 #: Distributions that the runtime image lacks.
 _LACKING = ("pytest", "pytest-timeout", "pluggy", "iniconfig")
-#: Files of theirs that matter, besides modules: they tell the version, and what is a plugin.
+#: Files of theirs, besides modules, that are needed: they have the version, and the plugins.
 _METADATA = ("METADATA", "entry_points.txt")
 _ROOT = Path(__file__).resolve().parents[2]
 _SUITE = ("tests/conftest.py", "tests/contract", "tests/support")
-#: Seconds for the pod to become a node of its cluster.
+#: Time in which the pod must become a node of its cluster (s).
 _JOIN_SECONDS = 60
-#: For one test: its tasks wait for processes that start in other pods.
+#: Time limit of one test (s): its tasks wait for processes that start in other pods.
 _TEST_SECONDS = 300
 
 
@@ -41,7 +41,7 @@ def archive() -> bytes:
 
 
 def _files() -> Iterator[tuple[Path, Path]]:
-    """Each file, and its name in the archive."""
+    """Yield each file and its name in the archive."""
     yield _ROOT / "pyproject.toml", Path("pyproject.toml")
     for part in _SUITE:
         top = _ROOT / part
@@ -64,7 +64,7 @@ def main(kind: str, address: str, *files: str) -> int:
     Returns:
         pytest's exit code.
     """
-    # Of the plugins that are installed only this one: pytest would rewrite flowcluster, which is imported already.
+    # Only this one of the installed plugins: pytest would rewrite flowcluster, which is imported already.
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     options = ["-v", "--color=no", "-p", "no:cacheprovider", "-p", "pytest_timeout", f"--timeout={_TEST_SECONDS}"]
     arguments = [*options, f"--{kind.lower()}-address", address, *(files or ["tests/contract"])]

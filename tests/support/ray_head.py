@@ -20,7 +20,7 @@ from tests.support.waiting import wait_until
 
 @dataclasses.dataclass(frozen=True)
 class RayThere:
-    """A head that somebody else started, as KubeRay does.
+    """A head that this process did not start, such as one of KubeRay.
 
     Attributes:
         address: for programs on a node of its cluster.
@@ -30,7 +30,7 @@ class RayThere:
 
     @property
     def client_address(self) -> str:
-        """For Ray clients."""
+        """The address for Ray clients."""
         return f"ray://{self.address.rpartition(':')[0]}:10001"
 
 
@@ -70,7 +70,7 @@ class RayHead:
     def start(
         cls, cpus: int, modules: Path | None = None, settings: Mapping[str, str] | None = None
     ) -> Iterator[RayHead]:
-        """A head that answers, for the time of the block.
+        """Run a head in the block, and wait until it answers.
 
         Its Python imports from the folder `modules` first; `settings` are Ray's, by environment variables.
         """
@@ -89,7 +89,7 @@ class RayHead:
         return "Ray runtime started" in self._log.read_text()
 
     def kill(self) -> None:
-        """End all its processes, at once."""
+        """Kill all its processes."""
         for process in self.processes():
             try:
                 os.kill(process, signal.SIGKILL)
@@ -98,7 +98,7 @@ class RayHead:
         self.process.wait()
 
     def processes(self) -> list[int]:
-        """Ids of its processes."""
+        """Return the pids of its processes."""
         found = []
         for directory in Path("/proc").glob("[0-9]*"):
             try:

@@ -1,4 +1,4 @@
-"""Who reaches which port of which pod, tried from inside pods."""
+"""Connections to ports of pods, tried from inside pods."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from tools.install import Installed
 
 Target = tuple[str, int]
 _PROGRAM = (ROOT / "tests" / "support" / "programs" / "connecting.py").read_text()
-#: In a line of /proc/net/tcp, the state of a socket that accepts connections.
+#: The state of a socket that accepts connections, in a line of /proc/net/tcp.
 _LISTENS = "0A"
-#: Ends of addresses of the loopback interface, there: 127.0.0.1, also as an IPv6 address, and ::1.
+#: Ends of the loopback interface's addresses in that file: 127.0.0.1, also as an IPv6 address, and ::1.
 _LOOPBACK = ("0100007F", "000000000000000001000000")
-#: A port on which no process of a run listens: a pod that a packet reaches answers that it is closed.
+#: A port on which no process of a run listens: a pod that receives a packet answers that it is closed.
 UNUSED_PORT = 9
 
 
 def start_stranger(world: World, image: str, name: str = "stranger") -> None:
-    """Start a pod that belongs to no run, and waits."""
+    """Start a pod that does not belong to a run and waits."""
     body = {
         "metadata": {"name": name, "labels": {"app": name}},
         "spec": {
@@ -46,7 +46,7 @@ def start_stranger(world: World, image: str, name: str = "stranger") -> None:
 
 
 def wait_for_stranger(world: World, name: str = "stranger") -> Any:
-    """Wait until such a pod runs; return it."""
+    """Wait until such a pod runs, and return it."""
 
     def running() -> Any:
         pod = world.core.read_namespaced_pod(name, world.namespace)
@@ -62,7 +62,7 @@ class Reach:
         self._kubectl, self._kubeconfig, self._namespace = installed.kubectl, installed.kubeconfig, namespace
 
     def run(self, pod: str, *command: str) -> str:
-        """Run a command in the first container of a pod; return what it prints."""
+        """Run a command in the first container of a pod, and return its output."""
         line = [*self._command("exec", pod), "--", *command]
         done = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr
@@ -70,7 +70,7 @@ class Reach:
 
     @contextmanager
     def forwarded(self, pod: str, port: int) -> Iterator[int]:
-        """In the block, the yielded port of this machine leads to a port of a pod through the API server."""
+        """Forward a port of this machine to a port of a pod, through the API server, in the block."""
         line = self._command("port-forward", f"pod/{pod}", f":{port}")
         with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
@@ -94,7 +94,7 @@ class Reach:
         }
 
     def attempts(self, pod: str, targets: Iterable[Target]) -> dict[Target, str]:
-        """Connect from a pod to each target; return ``open``, ``closed`` or ``no answer`` for each."""
+        """Connect from a pod to each target, and return ``open``, ``closed`` or ``no answer`` for each."""
         wanted = list(targets)
         answers = json.loads(self.run(pod, "python", "-c", _PROGRAM, json.dumps(wanted)))
         return dict(zip(wanted, answers, strict=True))

@@ -39,7 +39,7 @@ class SharedClusters:
         return list(self._api.list_namespaced_custom_object(*self._place)["items"])
 
     def get(self, name: str) -> Body | None:
-        """Return one; None where there is none of that name."""
+        """Return one, or None."""
         return next((item for item in self.all() if item["metadata"]["name"] == name), None)
 
     def status(self, name: str) -> Body:

@@ -1,4 +1,4 @@
-"""What generated tests draw from: text and JSON, with the characters and shapes that break parsers."""
+"""Strategies of generated tests: text and JSON, with the characters and shapes that break parsers."""
 
 from __future__ import annotations
 

@@ -11,17 +11,17 @@ from flowcluster import task
 
 @task
 def echo(value: Any) -> Any:
-    """What it is given."""
+    """Return the argument."""
     return value
 
 
 @task
 def where() -> int:
-    """The process that executes it."""
+    """Return the pid of the process that executes this task."""
     return os.getpid()
 
 
 @task
 def die() -> None:
-    """Its worker does not survive it."""
+    """Kill the worker."""
     os.kill(os.getpid(), signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""A way to a server that a test can break and mend: what is carried is not looked at."""
+"""A TCP proxy that a test can break and mend. It does not read what it transfers."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import yaml
 
 
 class TcpProxy:
-    """Carries connections from a local port to a server.
+    """Forwards connections from a local port to a server.
 
     Attributes:
-        port: the local one.
+        port: the local port.
     """
 
     def __init__(self, host: str, port: int) -> None:
@@ -35,7 +35,7 @@ class TcpProxy:
     @classmethod
     @contextmanager
     def to(cls, host: str, port: int) -> Iterator[TcpProxy]:
-        """A proxy for the time of the block."""
+        """Run a proxy in the block."""
         proxy = cls(host, port)
         try:
             yield proxy
@@ -46,14 +46,14 @@ class TcpProxy:
             proxy._listener.close()
 
     def cut(self) -> None:
-        """Break all connections, and take no others until `mend`."""
+        """Break all connections, and accept no others until `mend`."""
         with self._lock:
             self._is_broken = True
             for one in list(self._peers):
                 self._drop(one)
 
     def mend(self) -> None:
-        """Take connections again."""
+        """Accept connections again."""
         with self._lock:
             self._is_broken = False
 
@@ -100,7 +100,7 @@ class TcpProxy:
 
 @contextmanager
 def broken_path(kubeconfig: Path, path: Path) -> Iterator[tuple[TcpProxy, Path]]:
-    """A way to the API server that can be cut, and a kubeconfig that leads over it."""
+    """Run a proxy of the API server that can be cut, and write a kubeconfig that uses it."""
     config = yaml.safe_load(kubeconfig.read_text())
     (named,) = config["clusters"]
     server = urlsplit(named["cluster"]["server"])

@@ -137,7 +137,7 @@ _JSON = (
 
 
 def _put(owner: Any, steps: list[str], value: Any) -> None:
-    """Set the value at a path, as far as what is on the way lets it."""
+    """Set the value at a path, as far as the values on the way allow it."""
     for number, step in enumerate(steps):
         if not isinstance(owner, dict):
             return

@@ -1,4 +1,4 @@
-"""Images of a few bytes that every program takes for images: a layer with one file, in OCI layout."""
+"""Images of a few bytes that every program accepts: a layer with one file, in OCI layout."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TYPE = "application/vnd.oci.image"
 
 
 def make(folder: Path, refs: Sequence[str]) -> None:
-    """Make images of these names, which share a layer; each has a label `name` with its name."""
+    """Create images of these names, which share a layer. Each has a label `name` with its name."""
     (folder / "blobs" / "sha256").mkdir(parents=True)
     (folder / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
     manifests = []

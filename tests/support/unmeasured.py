@@ -1,4 +1,4 @@
-"""Programs of the tests whose coverage is not measured."""
+"""The environment of test programs whose coverage is not measured."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import os
 
 
 def environment() -> dict[str, str]:
-    """Return this process's environment, without what lets coverage measure a program that this process starts.
+    """Return this process's environment, without the variables with which coverage measures child processes.
 
-    It adds half of its time to the start of a program that imports Dask or Ray.
+    Coverage makes the start of a program that imports Dask or Ray half as long again.
     """
     return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_PROCESS_")}

@@ -1,4 +1,4 @@
-"""What dask-kubernetes, KubeRay, Kubernetes' controllers and kubelets make of objects on the fake API server.
+"""The actions of dask-kubernetes, KubeRay, Kubernetes' controllers and kubelets on the fake API server.
 
 Every pod runs and is Ready as soon as it exists. As the real one, dask-kubernetes acts on changes of a number of
 workers only, and loses those that come before kopf's mark is on the object. It removes none here: the operator never
@@ -38,7 +38,7 @@ class Upstream:
         self._seen: dict[str, int] = {}
 
     def act(self) -> None:
-        """Make what is missing now, and collect garbage."""
+        """Create what is missing, and collect garbage."""
         for kind, serve in {
             DASK_CLUSTER: self._serve_dask,
             DASK_WORKER_GROUP: self._serve_group,
@@ -87,7 +87,7 @@ class Upstream:
             self._ensure(DEPLOYMENT, group, name, labels, {"replicas": 1, "template": template})
 
     def _notices(self, obj: Object) -> bool:
-        """Whether dask-kubernetes acts on the number of workers: once for a new object, then on changes.
+        """Return whether dask-kubernetes acts on the number of workers: once for a new object, then on changes.
 
         The second act marks the object as handled. A number that came since the first is lost.
         """

@@ -1,4 +1,4 @@
-"""The one place where a test waits: for a condition, with a deadline."""
+"""Waiting of tests: for a condition, with a deadline."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def wait_until(condition: Callable[[], T], what: str, seconds: float = 60, every
     """Wait until `condition` returns something truthy, and return that.
 
     Args:
-        condition: What is looked at again and again.
-        what: What comes true, for the failure's message.
-        seconds: How long at most.
-        every: Seconds between two looks; by default from 0.03, growing to 0.3: what comes soon is seen soon, and a
-            long wait keeps no CPU busy.
+        condition: What is checked repeatedly.
+        what: Description of the condition, for the message of a failure.
+        seconds: Deadline (s).
+        every: Time between two checks (s). By default it grows from 0.03 to 0.3: an early change is seen early, and a
+            long wait uses little CPU.
 
     Raises:
-        AssertionError: it has not come true; the message has the last answer.
+        AssertionError: the condition is not true at the deadline. The message has the last answer.
     """
     deadline = time.monotonic() + seconds
     pause = every or _FIRST_PAUSE

@@ -1,4 +1,4 @@
-"""The tests' own eye on the cluster: what the API server lists, read with the official client."""
+"""The tests' own view of the cluster: the objects on the API server, read with the official client."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 SAMPLES = ROOT / "manifests" / "samples"
 #: Files with the flows of the end-to-end tests.
 FLOWS = ROOT / "tests" / "e2e" / "flows"
-#: Seconds from the end of a run until nothing of it may be left.
+#: Seconds from the end of a run until nothing of it must be left.
 LEFT_SECONDS = 30
 #: ConfigMaps that Kubernetes itself puts into every namespace.
 _FOREIGN = {"kube-root-ca.crt"}
@@ -43,7 +43,7 @@ class World:
         self._custom = client.CustomObjectsApi(self.api)
 
     def create_namespace(self) -> None:
-        """Make the namespace, in which only pods of the `restricted` profile may run."""
+        """Create the namespace, in which only pods of the `restricted` profile can run."""
         labels = {"pod-security.kubernetes.io/enforce": "restricted"}
         metadata = client.V1ObjectMeta(name=self.namespace, labels=labels)
         self.core.create_namespace(client.V1Namespace(metadata=metadata))
@@ -52,7 +52,7 @@ class World:
         )
 
     def delete_namespace(self) -> None:
-        """Ask for the namespace's deletion."""
+        """Request the namespace's deletion."""
         self.core.delete_namespace(self.namespace)
 
     def close(self) -> None:
@@ -60,7 +60,7 @@ class World:
         self.api.close()
 
     def apply_sample(self, name: str, **spec: Any) -> str:
-        """Create what is in a sample file, with fields of the FlowRun's spec replaced; the FlowRun's name."""
+        """Create the objects of a sample file, with fields of the spec replaced. Return the FlowRun's name."""
         documents = list(yaml.safe_load_all((SAMPLES / f"{name}.yaml").read_text()))
         for document in documents:
             if document["kind"] == "ConfigMap":
@@ -81,7 +81,7 @@ class World:
         return {"entrypoint": entrypoint, "source": self.code(FLOWS / file), **fields}
 
     def code(self, file: pathlib.Path, *beside: pathlib.Path) -> Body:
-        """Put files into a ConfigMap, unless it is there already; return the `source` that mounts it."""
+        """Put files into a ConfigMap, unless it exists, and return the `source` that mounts it."""
         name = file.stem.replace("_", "-")
         data = {one.name: one.read_text() for one in (file, *beside)}
         body = client.V1ConfigMap(metadata=client.V1ObjectMeta(name=name), data=data)
@@ -101,7 +101,7 @@ class World:
         return found
 
     def apply(self, document: Body) -> None:
-        """Create an object of a manifest; of a ServiceAccount that is there, replace the image pull secrets."""
+        """Create an object of a manifest. If it is a ServiceAccount that exists, replace its image pull secrets."""
         if document["kind"] == names.KIND:
             self.create(document)
         elif document["kind"] == "ServiceAccount":
@@ -113,11 +113,11 @@ class World:
             self.core.create_namespaced_resource_quota(self.namespace, document)
 
     def run(self, name: str) -> Body | None:
-        """A FlowRun; None when there is none of that name."""
+        """Return a FlowRun, or None."""
         return next((item for item in self.runs() if item["metadata"]["name"] == name), None)
 
     def runs(self) -> list[Body]:
-        """All FlowRuns of the namespace."""
+        """Return all FlowRuns of the namespace."""
         return self._list(names.GROUP, names.VERSION, names.PLURAL)
 
     def patch(self, name: str, spec: Body) -> None:
@@ -138,7 +138,7 @@ class World:
         self._custom.delete_namespaced_custom_object(names.GROUP, names.VERSION, self.namespace, names.PLURAL, name)
 
     def end(self, name: str, how: str) -> None:
-        """End a run by spec.cancel, and see that nothing but its record is left; or delete it."""
+        """End a run by `spec.cancel`, and check that only its record is left, or delete it."""
         if how == "delete":
             self.delete(name)
         else:
@@ -154,7 +154,7 @@ class World:
         self._leases.patch_namespaced_lease(lease, self.namespace, patch)
 
     def holder(self, name: str) -> str | None:
-        """Who renews the Lease of a run; None while nobody does, or there is none."""
+        """Return the holder of a run's Lease, or None without a holder or a Lease."""
         run = self.run(name)
         lease = names.child_name(name, run["metadata"]["uid"]) if run else ""
         found = next(
@@ -164,7 +164,7 @@ class World:
         return found.spec.holder_identity if found else None
 
     def may(self, account: str, verb: str, resource: str, name: str = "") -> bool:
-        """Whether a ServiceAccount may do this here; `resource` as in ``leases.coordination.k8s.io``.
+        """Return whether a ServiceAccount has this right here. `resource` is as in ``leases.coordination.k8s.io``.
 
         An account of another namespace is written ``NAMESPACE:NAME``.
         """
@@ -178,15 +178,15 @@ class World:
         return bool(self._authorization.create_subject_access_review(review).status.allowed)
 
     def leases(self) -> list[str]:
-        """Names of the namespace's Leases."""
+        """Return the names of the namespace's Leases."""
         return _names(self._leases.list_namespaced_lease(self.namespace))
 
     def status(self, name: str) -> Body:
-        """A FlowRun's status; empty before the operator saw it."""
+        """Return a FlowRun's status, which is empty before the operator has seen it."""
         return dict((self.run(name) or {}).get("status") or {})
 
     def wait_phase(self, name: str, *phases: str, seconds: float = 90) -> Body:
-        """Wait until the run is in one of `phases`; its status then."""
+        """Wait until the run is in one of `phases`, and return its status."""
         return (
             wait_until(
                 lambda: (status := self.status(name)).get("phase") in phases and status,
@@ -197,15 +197,15 @@ class World:
         )
 
     def dask_clusters(self) -> list[Body]:
-        """All DaskClusters of the namespace."""
+        """Return all DaskClusters of the namespace."""
         return self._list("kubernetes.dask.org", "v1", "daskclusters")
 
     def ray_clusters(self) -> list[Body]:
-        """All RayClusters of the namespace."""
+        """Return all RayClusters of the namespace."""
         return self._list("ray.io", "v1", "rayclusters")
 
     def dask_worker_groups(self) -> list[Body]:
-        """All DaskWorkerGroups of the namespace."""
+        """Return all DaskWorkerGroups of the namespace."""
         return self._list("kubernetes.dask.org", "v1", "daskworkergroups")
 
     def create_cluster(self, body: Body) -> None:
@@ -231,22 +231,22 @@ class World:
         self._custom.delete_namespaced_custom_object(*group, name)
 
     def pods(self, component: str = "") -> list[Any]:
-        """Pods of the namespace, of one component if given."""
+        """Return the pods of the namespace, of one component if given."""
         selector = f"{names.LABEL_COMPONENT}={component}" if component else ""
         return list(self.core.list_namespaced_pod(self.namespace, label_selector=selector).items)
 
     def live_workers(self) -> int:
-        """Number of the namespace's worker pods that are not being deleted."""
+        """Return the number of the namespace's worker pods that are not being deleted."""
         return sum(pod.metadata.deletion_timestamp is None for pod in self.pods("worker"))
 
     def everything(self) -> list[str]:
-        """Kind and name of everything in the namespace that a run or a SharedCluster may have left behind."""
+        """Return kind and name of everything in the namespace that a run or a SharedCluster can have left behind."""
         return list(self._left())
 
     def wait_empty(self, seconds: float) -> None:
-        """Wait until runs have left nothing behind. Fails with what is left then."""
+        """Wait until runs have left nothing behind. Fail with what is left at the deadline."""
         try:
-            # The first object that is found ends a look: a whole one is 15 requests.
+            # The first object that is found ends a check: a whole check is 15 requests.
             wait_until(lambda: next(self._left(), None) is None, "nothing is left", seconds)
         except AssertionError as error:
             raise AssertionError(f"after {seconds:g} s there is still {self.everything()}") from error
@@ -290,7 +290,7 @@ class World:
 
 @contextmanager
 def own_world(kubeconfig: pathlib.Path, user: str) -> Iterator[World]:
-    """In the block, a namespace with a name that begins like the user's; at the end it must hold records only."""
+    """Create a namespace whose name begins with `user`, for the block. At its end it must contain only records."""
     name = re.sub(r"[^a-z0-9]+", "-", user.lower())[:40].strip("-")
     here = World(kubeconfig, f"{name}-{secrets.token_hex(3)}")
     here.create_namespace()
@@ -330,7 +330,7 @@ class FlowRun:
     more: Body = dataclasses.field(default_factory=dict)
 
     def body(self) -> Body:
-        """The manifest."""
+        """Return the manifest."""
         spec: Body = dict(self.more)
         if self.flow is not None:
             spec["flow"] = self.flow

@@ -18,7 +18,7 @@ from tools.cluster.providers.choose import ENV_CONTEXT, ENV_KUBECONFIG, KINDS, c
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; 0 when it did what it says, 1 when not, 2 for a wrong command line."""
+    """Run one command, and return 0 for success, 1 for a failure, and 2 for a wrong command line."""
     options = _parser().parse_args(arguments)
     try:
         return _run(options)
@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; the same command takes it up again", file=sys.stderr)
+        print("interrupted; the same command continues", file=sys.stderr)
         return 130
 
 
@@ -67,7 +67,7 @@ def _run_on(provider: Provider, options: argparse.Namespace) -> int:
 
 
 def _status(provider: Provider, *, as_json: bool) -> int:
-    """Print what is known; 0 if the cluster is ready, 1 if not."""
+    """Print the status, and return 0 if the cluster is ready, else 1."""
     status = provider.status()
     if as_json:
         print(json.dumps(dataclasses.asdict(status), indent=2, default=str))
@@ -109,14 +109,14 @@ def _parser() -> argparse.ArgumentParser:
         "answers, a real one-node Kubernetes on this machine (Linux, root). $KUBECONFIG alone is never used.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("up", parents=[shared], help="start the cluster; at once when it runs")
-    down = commands.add_parser("down", parents=[shared], help="take the cluster away")
-    down.add_argument("--purge", action="store_true", help="also the images that are kept for the next time")
+    commands.add_parser("up", parents=[shared], help="start the cluster, unless it runs")
+    down = commands.add_parser("down", parents=[shared], help="remove the cluster")
+    down.add_argument("--purge", action="store_true", help="also remove the images that are kept for the next start")
     status = commands.add_parser("status", parents=[shared], help="provider, node, processes, audit log")
     status.add_argument("--json", action="store_true", help="for programs")
     restart = commands.add_parser("restart", parents=[shared], help="kill one process of the node and start it again")
     restart.add_argument("process", metavar="PROCESS", help="as `status` lists it, such as kube-apiserver")
-    enforce = commands.add_parser("enforce", parents=[shared], help="enforce NetworkPolicies, or do so no more")
+    enforce = commands.add_parser("enforce", parents=[shared], help="enforce NetworkPolicies, or stop that")
     enforce.add_argument("policies", choices=("on", "off"))
     commands.add_parser("kubeconfig", parents=[shared], help="print the path of the kubeconfig")
     images = commands.add_parser(

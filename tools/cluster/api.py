@@ -1,10 +1,10 @@
-"""The tool for Python code: test fixtures, benchmarks, scripts.
+"""The API of the tool for test fixtures, benchmarks and scripts.
 
 >>> cluster = ensure_up()
 >>> images = ensure_images(cluster)
 >>> subprocess.run([tool("kubectl"), "--kubeconfig", cluster.kubeconfig, "get", "nodes"])
 
-Nothing here ever stops a cluster, except :func:`take_down`, which is explicit about it.
+Of these functions, only `take_down` stops a cluster.
 """
 
 from __future__ import annotations
@@ -40,8 +40,9 @@ __all__ = [
 class Cluster:
     """A cluster that runs.
 
-    :ivar kubeconfig: its current context is the cluster, as an administrator.
-    :ivar audit_log: the API server's audit log (one JSON object a line, level Metadata), where it can be read.
+    Attributes:
+        kubeconfig: its current context is the cluster, as an administrator.
+        audit_log: the API server's audit log (one JSON object a line, level Metadata), if it can be read.
     """
 
     provider: Provider
@@ -52,9 +53,10 @@ class Cluster:
 def ensure_up(
     name: str = DEFAULT_NAME, *, provider: str = "", kubeconfig: Path | None = None, context: str = ""
 ) -> Cluster:
-    """The cluster, started if it does not run; parameters as for :func:`~tools.cluster.providers.choose.choose`.
+    """Return the cluster, started if it does not run. For parameters see `tools.cluster.providers.choose.choose`.
 
-    :raises ToolError: none can be had here, or it does not come up.
+    Raises:
+        ToolError: no provider fits this machine, or the cluster does not start.
     """
     chosen = choose(name, provider=provider, kubeconfig=kubeconfig, context=context)
     chosen.up()
@@ -62,14 +64,14 @@ def ensure_up(
 
 
 def take_down(cluster: Cluster, *, purge: bool = False) -> None:
-    """Take away what :func:`ensure_up` started; a cluster given by a kubeconfig is left alone."""
+    """Remove what `ensure_up` started. A cluster given by a kubeconfig is not changed."""
     cluster.provider.down(purge=purge)
 
 
 def enforce_policies(provider: Provider, enforced: bool) -> None:
     """Start or stop the enforcement of NetworkPolicies in a one-node cluster.
 
-    In another cluster, its network plugin enforces them or not; here it is left as it is.
+    In another cluster, the network plugin determines whether they are enforced, and this function does nothing.
 
     Raises:
         ToolError: the cluster does not run, or the enforcer does not start.
@@ -79,18 +81,18 @@ def enforce_policies(provider: Provider, enforced: bool) -> None:
 
 
 def build_images(names: Iterable[str] = INSTALLED) -> dict[str, Image]:
-    """Images by name (``operator``, ``runtime``, ...), built from the files as they are now."""
+    """Build images from the files as they are now, and return them by name (``operator``, ``runtime``, ...)."""
     return build.build(names)
 
 
 def ensure_images(cluster: Cluster, names: Iterable[str] = INSTALLED) -> dict[str, str]:
-    """Full references by name of images that are built and that pods of the cluster can use."""
+    """Build images and load them into the cluster. Return their full references by name."""
     images = build_images(names)
     return dict(zip(images, load(cluster.provider, images.values()), strict=True))
 
 
 def load(provider: Provider, images: Iterable[Image]) -> list[str]:
-    """Load images into a provider's cluster unless they are there; the names by which its pods can use them."""
+    """Load images into a provider's cluster unless they are there. Return the names by which its pods can use them."""
     present = provider.images() or set()
     references = []
     for image in images:
@@ -103,9 +105,10 @@ def load(provider: Provider, images: Iterable[Image]) -> list[str]:
 
 
 def find_image(text: str) -> list[Image]:
-    """The images that a command-line argument means: an archive's, or one that was built here by reference.
+    """Return the images of a command-line argument: those of an archive, or one that was built here, by its reference.
 
-    :raises ToolError: it is neither.
+    Raises:
+        ToolError: the argument is neither.
     """
     path = Path(text)
     if path.is_file():
@@ -117,5 +120,5 @@ def find_image(text: str) -> list[Image]:
 
 
 def tool(name: str) -> Path:
-    """The path of ``kubectl`` or ``helm``: the one on PATH if it fits, else the project's build."""
+    """Return the path of ``kubectl`` or ``helm``: the one on PATH if it fits, else the project's build."""
     return binaries.path_of(name)

@@ -1,4 +1,4 @@
-"""kubectl and helm for people, tests and scripts: the ones on PATH where they fit, else the project's builds."""
+"""kubectl and helm for users, tests and scripts: the ones on PATH if they fit, else the project's builds."""
 
 from __future__ import annotations
 
@@ -13,27 +13,28 @@ from tools.cluster import gotools
 from tools.cluster.errors import ToolError
 from tools.cluster.shell import run
 
+#: Minor versions by which kubectl and the API server may differ.
 KUBECTL_SKEW = 1
-"""Minor versions by which kubectl and the API server may differ."""
 
 
 @functools.cache
 def kubectl() -> Path:
-    """A kubectl within one minor version of the project's Kubernetes."""
+    """Return a kubectl within one minor version of the project's Kubernetes."""
     minor = int(gotools.module_version("kubernetes", "k8s.io/kubernetes").split(".")[1])
     return _suitable("kubectl", _kubectl_minor, lambda found: abs(found - minor) <= KUBECTL_SKEW)
 
 
 @functools.cache
 def helm() -> Path:
-    """A helm 3."""
+    """Return a helm 3."""
     return _suitable("helm", _helm_major, lambda found: found == 3)
 
 
 def path_of(name: str) -> Path:
-    """The path of a program by name.
+    """Return the path of a program by name.
 
-    :raises ToolError: it is none that this tool provides.
+    Raises:
+        ToolError: this tool does not provide that program.
     """
     tools = {"kubectl": kubectl, "helm": helm}
     if name not in tools:
@@ -48,7 +49,7 @@ def _suitable(name: str, version: Callable[[Path], int], fits: Callable[[int], b
             if fits(version(Path(on_path))):
                 return Path(on_path)
         except (ToolError, ValueError, KeyError, TypeError):
-            pass  # one that cannot even tell its version is not suitable
+            pass  # a program that cannot report its version is not suitable
     return gotools.program(name)
 
 

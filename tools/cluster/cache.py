@@ -1,4 +1,4 @@
-"""Where the tool keeps what it made: outside the checkout, keyed by content, never half-done."""
+"""The cache of what the tool builds: outside the checkout, keyed by content, with complete entries only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ENV_CACHE = "FLOWCLUSTER_CACHE"
 
 
 def root() -> Path:
-    """The cache directory: ``$FLOWCLUSTER_CACHE``, else ``flowcluster`` in the user's cache directory."""
+    """Return the cache directory: ``$FLOWCLUSTER_CACHE``, else ``flowcluster`` in the user's cache directory."""
     if chosen := os.environ.get(ENV_CACHE):
         return Path(chosen).expanduser().resolve()
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -25,7 +25,7 @@ def root() -> Path:
 
 
 def digest(parts: Iterable[str | bytes]) -> str:
-    """A hash (64 hex digits) of a sequence; where one part ends and the next begins counts too."""
+    """Return a hash (64 hex digits) of a sequence. The boundaries between its parts count too."""
     sha = hashlib.sha256()
     for part in parts:
         data = part.encode() if isinstance(part, str) else part
@@ -35,7 +35,7 @@ def digest(parts: Iterable[str | bytes]) -> str:
 
 
 def tree_digest(folder: Path, files: Iterable[Path] | None = None) -> str:
-    """A hash of the names, executable bits and contents of ``files`` (default: all files below ``folder``)."""
+    """Return a hash of the names, executable bits and contents of ``files`` (default: all files below ``folder``)."""
     chosen = [path for path in folder.rglob("*") if path.is_file()] if files is None else list(files)
     parts: list[str | bytes] = []
     for path in sorted(chosen):
@@ -45,9 +45,9 @@ def tree_digest(folder: Path, files: Iterable[Path] | None = None) -> str:
 
 @contextmanager
 def locked(path: Path, doing: str) -> Iterator[None]:
-    """Hold an exclusive lock while the body runs; a second process waits and says for what.
+    """Hold an exclusive lock while the body runs. A second process waits, and prints for what.
 
-    The kernel lets go of it when the holder dies, however it dies.
+    The kernel releases it when the holder ends, however it ends.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as handle:
@@ -60,10 +60,10 @@ def locked(path: Path, doing: str) -> Iterator[None]:
 
 
 def entry(kind: str, key: str, make: Callable[[Path], None], doing: str) -> Path:
-    """The folder ``<cache>/<kind>/<key>``, made by ``make`` if it is not there yet.
+    """Return the folder ``<cache>/<kind>/<key>``, filled by ``make`` if it does not exist yet.
 
-    ``make`` fills a temporary folder, which is then renamed: the entry is whole or absent, also when
-    this process is killed. Two processes that want the same entry make it once.
+    ``make`` fills a temporary folder, which is then renamed. So the entry is complete or absent, also when
+    this process is killed. Two processes that need the same entry make it once.
     """
     folder = root() / kind / key
     if folder.is_dir():

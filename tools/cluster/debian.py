@@ -1,4 +1,4 @@
-"""Debian packages that the tool calls upon: install what is missing, or say what to install."""
+"""Debian packages that the tool needs: install missing ones, or name them in the error."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ CNI_FOLDERS = (Path("/usr/lib/cni"), Path("/opt/cni/bin"))
 
 
 def ensure(wanted: Mapping[str, str], purpose: str) -> None:
-    """See to it that programs exist.
+    """Install the packages of missing programs.
 
-    :param wanted: program name, or absolute path, to the Debian package that holds it.
-    :param purpose: what needs them, for the error.
-    :raises ToolError: some are missing and this is no Debian, or this process is not root.
+    Args:
+        wanted: program name, or absolute path, to the Debian package that holds it.
+        purpose: what needs the programs, for the error.
+
+    Raises:
+        ToolError: some are missing, and this is not Debian or this process is not root.
     """
     missing = sorted({package for program, package in wanted.items() if not _found(program)})
     if not missing:
@@ -32,11 +35,11 @@ def ensure(wanted: Mapping[str, str], purpose: str) -> None:
         run(["apt-get", "install", "-qq", "--no-install-recommends", *missing], env=quiet)
     still = sorted(program for program in wanted if not _found(program))
     if still:
-        raise ToolError(f"installed {names}, yet {', '.join(still)} cannot be found: install it by hand.")
+        raise ToolError(f"installed {names}, but {', '.join(still)} cannot be found: install it by hand.")
 
 
 def cni_folder() -> Path:
-    """The folder with the container network plugins."""
+    """Return the folder with the container network plugins."""
     for folder in CNI_FOLDERS:
         if (folder / "ptp").exists():
             return folder

@@ -1,4 +1,4 @@
-"""The Docker engine, where there is one."""
+"""The Docker engine, if there is one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from tools.cluster.errors import ToolError
 from tools.cluster.shell import find, run, succeeds
 
-#: Up to the release before this one, Docker's command line has BuildKit built in. From this one on, buildx brings it.
+#: Before this release, Docker's command line has BuildKit built in. Since this release, buildx provides it.
 _FIRST_WITH_BUILDX = 23
 _HINT = (
     "Start the engine, or set DOCKER_HOST (or a context: `docker context ls`) to the one that runs. Where the socket "
@@ -18,7 +18,7 @@ _HINT = (
 
 @functools.cache
 def trouble() -> str:
-    """Return why no Docker engine answers on this machine, and what to do; empty when one answers."""
+    """Return why no Docker engine answers on this machine and what to do, or an empty text if one answers."""
     if find("docker") is None:
         return "There is no program `docker` on PATH."
     try:
@@ -29,7 +29,7 @@ def trouble() -> str:
 
 
 def engine_answers() -> bool:
-    """Return whether a Docker engine, not just its command line, answers on this machine."""
+    """Return whether a Docker engine, not only its command line, answers on this machine."""
     return not trouble()
 
 
@@ -37,10 +37,10 @@ def ensure_engine(purpose: str) -> None:
     """Check that a Docker engine answers.
 
     Args:
-        purpose: what needs it, for the error.
+        purpose: what needs the engine, for the error.
 
     Raises:
-        ToolError: none answers; the message has Docker's own words and what to do.
+        ToolError: no engine answers. The message has Docker's own text and what to do.
     """
     if found := trouble():
         raise ToolError(f"{purpose} needs a Docker engine, and none answers. {found}")
@@ -50,7 +50,7 @@ def ensure_buildkit() -> None:
     """Check that `docker build` can use BuildKit, which mounts secrets.
 
     Raises:
-        ToolError: the command line needs the plugin buildx for that and does not have it.
+        ToolError: the command line needs the plugin buildx and does not have it.
     """
     if succeeds(["docker", "buildx", "version"]):
         return

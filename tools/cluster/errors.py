@@ -1,10 +1,10 @@
-"""The one exception that a person is meant to read."""
+"""The exception with a message for the user."""
 
 from __future__ import annotations
 
 
 class ToolError(Exception):
-    """Something failed in a way that the reader can act on.
+    """A failure that the user can act on.
 
-    The message says what happened and what to do next; the command line prints it without a traceback.
+    The message has what happened and what to do. The command line prints it without a traceback.
     """

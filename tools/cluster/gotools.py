@@ -1,4 +1,4 @@
-"""The Go programs the tool needs, built once from pinned modules and kept in the cache."""
+"""The Go programs that the tool needs, built once from pinned modules and kept in the cache."""
 
 from __future__ import annotations
 
@@ -25,14 +25,15 @@ KUBERNETES_PROGRAMS = (
 
 @dataclass(frozen=True)
 class Module:
-    """One folder of ``tools/cluster/go`` and what is built from it.
+    """One folder of ``tools/cluster/go`` and the programs that are built from it.
 
-    :ivar programs: program name to the import path of its main package.
-    :ivar pinned: the module of go.mod whose version the programs report.
-    :ivar stamp: from that version, the variables which the linker sets, since a build outside a release
-        leaves them at a placeholder.
-    :ivar seconds: what a first build takes on two cores, for the reader who waits.
-    :ivar assets: folders of the pinned module that are kept beside the programs.
+    Attributes:
+        programs: program name to the import path of its main package.
+        pinned: the module of go.mod whose version the programs report.
+        stamp: returns, for that version, the variables that the linker sets. A build outside a release
+            leaves placeholders in them.
+        seconds: time of a first build on two cores, for the message to the user.
+        assets: folders of the pinned module that are kept beside the programs.
     """
 
     name: str
@@ -56,7 +57,7 @@ def _stamp_kubernetes(version: str) -> dict[str, str]:
 
 
 def _stamp_helm(version: str) -> dict[str, str]:
-    # The Kubernetes release that `helm template` and `helm lint` assume when they ask no cluster.
+    # The Kubernetes release that `helm template` and `helm lint` assume without a cluster.
     _major, minor, _patch = module_version("kubernetes", "k8s.io/kubernetes").removeprefix("v").split(".")
     package = "helm.sh/helm/v3"
     return {
@@ -98,7 +99,7 @@ _MODULE_OF = {program: module for module in MODULES.values() for program in modu
 
 
 def module_version(name: str, pinned: str) -> str:
-    """The version, such as ``v1.34.4``, that a module folder's go.mod requires of ``pinned``."""
+    """Return the version, such as ``v1.34.4``, that a module folder's go.mod requires of ``pinned``."""
     text = (golang.MODULES / name / "go.mod").read_text()
     found = re.search(rf"^(?:require\s+|\t){re.escape(pinned)} (v\S+)", text, re.MULTILINE)
     if not found:
@@ -107,7 +108,7 @@ def module_version(name: str, pinned: str) -> str:
 
 
 def announce(names: Iterable[str]) -> None:
-    """Print what the first run on a machine has to build of these modules, and how long that takes."""
+    """Print which of these modules the first run on a machine must build, and how long that takes."""
     machine = golang.machine()
     missing = [name for name in names if not (cache.root() / f"bin/{name}" / _key(MODULES[name], machine)).is_dir()]
     seconds = sum(MODULES[name].seconds for name in missing)
@@ -119,9 +120,11 @@ def announce(names: Iterable[str]) -> None:
 
 
 def built(name: str, platform: str = "") -> Path:
-    """The folder with a module's programs, built now if the cache does not have them.
+    """Return the folder with a module's programs, built now if the cache does not have them.
 
-    :param platform: what the programs are for, such as ``linux/arm64``; default: this machine.
+    Args:
+        name: the module.
+        platform: platform of the programs, such as ``linux/arm64``. Default: this machine.
     """
     module = MODULES[name]
     platform = platform or golang.machine()
@@ -146,13 +149,13 @@ def _ldflags(module: Module) -> str:
 
 
 def _key(module: Module, platform: str) -> str:
-    # The toolchain counts, so that a newer one is used on purpose and not by chance.
+    # The toolchain is a part of the key, so that a newer one is used on purpose and not by chance.
     parts = [cache.tree_digest(golang.MODULES / module.name), _ldflags(module), golang.version()]
     return cache.digest([*parts, *([platform] if platform != golang.machine() else [])])[:16]
 
 
 def _build(source: Path, package: str, target: Path, ldflags: str, platform: str) -> None:
-    """Build one program, counting the packages that the compiler names against all that the program consists of."""
+    """Build one program, and report the number of compiled packages out of all packages of the program."""
     hint = "The Go module proxy must be reachable for the first build."
     with step(f"building {target.name}") as here:
         here.reached = "downloading the source"
@@ -172,5 +175,5 @@ def _build(source: Path, package: str, target: Path, ldflags: str, platform: str
 
 
 def program(name: str, platform: str = "") -> Path:
-    """The path of one program, for example ``kubectl``; builds its module if need be; arguments as in `built`."""
+    """Return the path of one program, for example ``kubectl``. Build its module if needed. See `built`."""
     return built(_MODULE_OF[name].name, platform) / name

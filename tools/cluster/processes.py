@@ -1,4 +1,4 @@
-"""Processes told apart by pid and start time, so that a reused pid is never taken for ours."""
+"""Processes identified by pid and start time, so that a reused pid is never mistaken for one of ours."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ PROC = Path("/proc")
 
 
 def boot_id() -> str:
-    """What changes with every boot of the machine."""
+    """Return an id that changes with every boot of the machine."""
     return (PROC / "sys/kernel/random/boot_id").read_text().strip()
 
 
 @dataclass(frozen=True)
 class Process:
-    """One process of this machine, for good: pid, and start time in clock ticks since boot."""
+    """One process of this machine: its pid, and its start time in clock ticks since boot."""
 
     pid: int
     start: int
 
     @classmethod
     def of(cls, pid: int) -> Process | None:
-        """The process that has this pid now, or None when there is none (a zombie is none)."""
+        """Return the process that has this pid now, or None. A zombie does not count."""
         stat = _stat(pid)
         return None if stat is None or stat[0] == "Z" else cls(pid, int(stat[19]))
 
     def alive(self) -> bool:
-        """Whether this very process still runs."""
+        """Return whether this process still runs."""
         return Process.of(self.pid) == self
 
     def kill(self) -> None:
@@ -39,14 +39,14 @@ class Process:
             try:
                 os.kill(self.pid, signal.SIGKILL)
             except ProcessLookupError:
-                pass  # it ended between the look and the signal
+                pass  # it ended between the check and the signal
 
     def children(self) -> list[Process]:
-        """Its living direct children."""
+        """Return its living direct children."""
         return [process for process, parent in _table() if parent == self.pid]
 
     def descendants(self) -> list[Process]:
-        """Its living children, their children, and so on."""
+        """Return its living children, their children, and so on."""
         below: dict[int, list[Process]] = {}
         for process, parent in _table():
             below.setdefault(parent, []).append(process)
@@ -59,7 +59,7 @@ class Process:
         return found
 
     def inner_pid(self) -> int:
-        """The pid it has in its own process namespace; 0 when it is gone."""
+        """Return its pid in its own process namespace, or 0 if it has ended."""
         try:
             status = (PROC / str(self.pid) / "status").read_text()
         except OSError:
@@ -69,7 +69,7 @@ class Process:
 
 
 def _stat(pid: int) -> list[str] | None:
-    """The fields of /proc/PID/stat from the third (state) on: the second may hold anything."""
+    """Return the fields of /proc/PID/stat from the third (state) on: the second can contain any character."""
     try:
         text = (PROC / str(pid) / "stat").read_text()
     except OSError:

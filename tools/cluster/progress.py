@@ -18,7 +18,7 @@ def say(text: str) -> None:
 
 
 class Step:
-    """A step under way: ``reached`` is how far it is, for its next line of progress."""
+    """A step in progress: ``reached`` is its progress, for the next line."""
 
     reached = ""
 

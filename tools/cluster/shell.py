@@ -1,4 +1,4 @@
-"""Run other programs, with errors that show what they printed."""
+"""Run other programs, with errors that have their output."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ TAIL_LINES = 25
 
 
 def search_path() -> str:
-    """This process's PATH with the folders of system programs, which a user's own PATH may lack."""
+    """Return this process's PATH with the folders of system programs, which a user's own PATH can lack."""
     folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
     return os.pathsep.join(dict.fromkeys([*folders, "/usr/local/sbin", "/usr/sbin", "/sbin"]))
 
 
 def find(program: str) -> Path | None:
-    """Where a program is, looked for in :func:`search_path`; None when it is nowhere."""
+    """Return the path of a program in `search_path`, or None."""
     found = shutil.which(program, path=search_path())
     return Path(found) if found else None
 
@@ -38,9 +38,15 @@ def run(
 ) -> str:
     """Run a program to its end and return its standard output.
 
-    :param env: added to this process's environment.
-    :param hint: what the reader can do when it fails; becomes the last line of the error.
-    :raises ToolError: it is missing or exits non-zero; the message ends with the last lines it printed.
+    Args:
+        argv: program and arguments.
+        cwd: working directory.
+        stdin: standard input.
+        env: added to this process's environment.
+        hint: what the user can do when it fails, as the last line of the error.
+
+    Raises:
+        ToolError: it is missing or exits non-zero. The message ends with the last lines that it printed.
     """
     words = [str(word) for word in argv]
     try:
@@ -71,9 +77,15 @@ def follow(
 ) -> None:
     """Run a program to its end and pass each line that it prints, on stdout or stderr, to ``on_line``.
 
-    :param env: added to this process's environment.
-    :param hint: what the reader can do when it fails; becomes the last line of the error.
-    :raises ToolError: it exits non-zero; the message ends with the last lines it printed.
+    Args:
+        argv: program and arguments.
+        on_line: receives each line.
+        cwd: working directory.
+        env: added to this process's environment.
+        hint: what the user can do when it fails, as the last line of the error.
+
+    Raises:
+        ToolError: it exits non-zero. The message ends with the last lines that it printed.
     """
     words = [str(word) for word in argv]
     last: deque[str] = deque(maxlen=TAIL_LINES)
@@ -101,7 +113,7 @@ def _failed(words: Sequence[str], code: int, lines: Sequence[str], hint: str) ->
 
 
 def succeeds(argv: Sequence[str | Path]) -> bool:
-    """Whether a program exists and exits 0; what it prints is thrown away."""
+    """Return whether a program exists and exits 0. Its output is discarded."""
     words = [str(word) for word in argv]
     if find(words[0]) is None:
         return False
@@ -119,8 +131,15 @@ def wait_until(
 ) -> None:
     """Wait for a condition with a deadline.
 
-    :param explain: asked on time-out for what is known of the cause.
-    :raises ToolError: the condition was still false after ``seconds``.
+    Args:
+        condition: what must become true.
+        seconds: the deadline (s).
+        what: what is waited for, for the error.
+        every: time between two calls of the condition (s).
+        explain: returns, after a timeout, what is known of the cause.
+
+    Raises:
+        ToolError: the condition was still false after ``seconds``.
     """
     deadline = time.monotonic() + seconds
     while not condition():

@@ -1,1 +1,1 @@
-"""The checks and tests of the project: which parts there are, and how one run of some of them goes."""
+"""The checks and tests of the project: their parts, and the run of some of them."""

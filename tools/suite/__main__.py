@@ -1,8 +1,8 @@
 """Run parts of the checks and tests: ``python -m tools.suite PART …``.
 
-The parts run one after the other, each to its end, also after one that failed. A Kubernetes for the parts that need one
-is brought up beside the first ones, and the tests on the rig run beside those that run alone. At the end stand the
-seconds of the parts, the slowest tests and, with ``--coverage``, the branch coverage of all tests of the run, which
+The parts run one after the other, each to its end, also after one that failed. A Kubernetes for the parts that need it
+is started beside the first ones, and the tests on the rig run beside those of the part `alone`. At its end it prints
+the seconds of the parts, the slowest tests and, with ``--coverage``, the branch coverage of all tests of the run, which
 must reach the floor in pyproject.toml.
 """
 
@@ -27,7 +27,7 @@ class Run:
     """One run of some parts.
 
     Attributes:
-        seconds: of each part that has run, by its name.
+        seconds: duration of each part that has run, by its name.
         failed: names of the parts that failed.
     """
 
@@ -38,7 +38,7 @@ class Run:
         self.failed: list[str] = []
 
     def go(self) -> None:
-        """Run the parts, the installation of the cluster beside the first ones."""
+        """Run the parts, and the installation of the cluster beside the first ones."""
         BUILD.mkdir(parents=True, exist_ok=True)
         for report in BUILD.glob("*.xml"):
             report.unlink()
@@ -59,7 +59,7 @@ class Run:
             self._timed("coverage", coverage.report)
 
     def report(self) -> str:
-        """Return what is printed at the end."""
+        """Return the text that is printed at the end."""
         tests = [test for part in self._parts if part.is_tests for test in read_report(BUILD / f"{part.name}.xml")]
         ending = f"failed: {', '.join(self.failed)}" if self.failed else "all parts succeeded"
         return f"{times(self.seconds, tests)}\n\n{ending}"
@@ -102,18 +102,18 @@ class Run:
 
 
 def _finish(running: Sequence[Background]) -> bool:
-    """Wait for the end of commands and show what they print, one after the other; whether all succeeded."""
+    """Wait for the end of commands and show what they print, one after the other. Return whether all succeeded."""
     ended = [command.finish() for command in running]
     return all(ended)
 
 
 def main() -> int:
-    """Run the parts of the command line; 0 when all succeeded."""
+    """Run the parts of the command line, and return 0 if all succeeded."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="+", choices=PARTS, metavar="PART", help=f"some of {', '.join(PARTS)}")
     parser.add_argument("--coverage", action="store_true", help="measure the branch coverage of the tests")
     options = parser.parse_args()
-    # Each of the thousand processes of the tests would compile the SDK, and pytest each test module.
+    # With it, each of the thousand processes of the tests would compile the SDK, and pytest each test module.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     run = Run([PARTS[name] for name in options.parts], with_coverage=options.coverage)
     try:

@@ -11,25 +11,25 @@ from tempfile import NamedTemporaryFile
 
 from tools.suite.parts import ROOT
 
-#: Seconds between looks at what a command in the background has printed.
+#: Time between two reads of the output of a command in the background (s).
 _LOOK_SECONDS = 0.2
 
 
 def words(command: Sequence[str]) -> list[str]:
-    """Return a command line: of the environment's program of that name, else of the module."""
+    """Return the command line of the environment's program of that name, else of the module."""
     name, *arguments = command
     program = Path(sys.executable).with_name(name)
     return [str(program), *arguments] if program.exists() else [sys.executable, "-m", name, *arguments]
 
 
 def foreground(command: Sequence[str], environment: Mapping[str, str] | None = None) -> bool:
-    """Run a command whose output is shown as it comes; whether it succeeded."""
+    """Run a command, show its output immediately, and return whether it succeeded."""
     print(f"$ {shlex.join(command)}", flush=True)
     return subprocess.run(words(command), cwd=ROOT, env=environment, check=False).returncode == 0
 
 
 class Background:
-    """A command that runs beside others, and whose output is shown from when it is waited for."""
+    """A command that runs beside others. Its output is shown from the call of `finish` on."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self._command = command
@@ -39,7 +39,7 @@ class Background:
         )
 
     def finish(self) -> bool:
-        """Wait for its end and show what it printed and prints; whether it succeeded."""
+        """Wait for its end, show its output, and return whether it succeeded."""
         print(f"$ {shlex.join(self._command)}", flush=True)
         with self._output, Path(self._output.name).open("rb") as shown:
             code = None
@@ -47,7 +47,7 @@ class Background:
                 try:
                     code = self._process.wait(_LOOK_SECONDS)
                 except subprocess.TimeoutExpired:
-                    pass  # it goes on
+                    pass  # it still runs
                 sys.stdout.buffer.write(shown.read())
                 sys.stdout.buffer.flush()
         return code == 0

@@ -1,4 +1,4 @@
-"""Branch coverage of a run, of the processes that its tests start, too."""
+"""Branch coverage of a run, including the processes that its tests start."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from tools.suite.commands import words
 from tools.suite.parts import BUILD, ROOT
 
-#: Where each process leaves what it measured.
+#: Folder in which each process writes its data.
 _FOLDER = BUILD / "coverage"
 _JSON = BUILD / "coverage.json"
 
@@ -22,19 +22,19 @@ def measured(command: Sequence[str]) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """Return this process's environment, with the place of the data."""
+    """Return this process's environment, with the path of the data."""
     return {**os.environ, "COVERAGE_FILE": str(_FOLDER / "data")}
 
 
 def clear() -> None:
-    """Remove what earlier runs measured."""
+    """Delete the data of earlier runs."""
     _FOLDER.mkdir(parents=True, exist_ok=True)
     for old in _FOLDER.iterdir():
         old.unlink()
 
 
 def report() -> bool:
-    """Print the total and the modules below the floor; whether the total reaches the floor."""
+    """Print the total and the modules below the floor. Return whether the total reaches the floor."""
     if not (_coverage("combine", "--quiet", str(_FOLDER)) and _coverage("json", "--quiet", "-o", str(_JSON))):
         return False
     floor = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["coverage"]["report"]["fail_under"]

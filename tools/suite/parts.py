@@ -1,4 +1,4 @@
-"""The parts of a run: what each one executes."""
+"""The parts of a run, and the commands of each."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-#: Where a run on this Python leaves its reports and its coverage data.
+#: Folder of the reports and the coverage data of a run on this Python.
 BUILD = ROOT / "build" / "tests-{}.{}".format(*sys.version_info)
 #: Environment variable with the number of tests at a time on a cluster.
 ENV_AT_A_TIME = "FLOWCLUSTER_TESTS_AT_A_TIME"
 _CPUS = os.cpu_count() or 1
-#: Tests at a time: without a cluster; on one; and on one with an operator of each test's own.
+#: Tests at a time: without a cluster, on a cluster, and on a cluster with an operator for each test.
 #: On a cluster, tests wait for pods half of the time.
 WITHOUT, ON_A_CLUSTER, WITH_OPERATOR = _CPUS, int(os.environ.get(ENV_AT_A_TIME, min(_CPUS + 1, 8))), _CPUS
 
@@ -24,11 +24,11 @@ class Part:
 
     Attributes:
         name: as on the command line.
-        commands: a program of the environment, or a module, with its arguments; they run side by side.
+        commands: each a program of the environment, or a module, with its arguments. They run at the same time.
         is_tests: whether the only command is pytest, whose output is shown as it comes.
         is_measured: whether the coverage of the tests is measured, in a run that measures it.
-        needs_cluster: whether it starts when a Kubernetes with the chart in it is there.
-        beside: the part beside which it runs, in a run that has both: that one leaves CPUs idle.
+        needs_cluster: whether it needs a Kubernetes with the chart installed.
+        beside: the part that leaves CPUs idle and beside which this part runs, in a run that has both.
     """
 
     name: str
@@ -64,11 +64,12 @@ PARTS = {
                 ("ruff", "check", "."),
                 ("mypy",),
                 ("lint-imports", "--no-logo", "--no-cache"),
+                ("codespell",),
                 ("tools.generate", "--check"),
             ),
         ),
         _tests("unit", "tests/unit", at_a_time=WITHOUT),
-        # A part of the unit tests, for those who wait for it.
+        # A part of the unit tests that ends within a minute.
         _tests("pure", "--hypothesis-profile=quick", "-m", "not processes", "tests/unit", at_a_time=WITHOUT),
         _tests("contract", "-m", "not long", "tests/contract", at_a_time=WITHOUT),
         _tests(
@@ -80,12 +81,12 @@ PARTS = {
             needs_cluster=True,
         ),
         _tests("away", "-m", "away and not long", *_FOLDERS, at_a_time=WITH_OPERATOR, needs_cluster=True),
-        # All trials of the sample run side by side already. Other tests measure the operators that they start.
+        # The trials of the sample already run at the same time. Other tests measure the operators that they start.
         _tests("rig", "-m", "rig and not long", "tests/integration", is_measured=False, beside="alone"),
         _tests("alone", "-m", "alone and not long", *_FOLDERS, needs_cluster=True),
         Part("granted", (("tools.granted",),), needs_cluster=True),
         _tests("long", "-m", "long", "tests/contract", *_FOLDERS, needs_cluster=True),
-        # A Docker engine of its own, which ends with the tests.
+        # It starts a Docker engine of its own, which ends with the tests.
         _tests("docker", "tests/docker"),
         Part("soak", (("tests.bench.soak", "--quick"),), needs_cluster=True),
         *(Part(f"python{version}", (("tools.suite.pythons", version),)) for version in ("3.11", "3.12", "3.13")),

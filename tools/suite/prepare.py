@@ -1,4 +1,4 @@
-"""Prepare what tests on a Kubernetes need: ``python -m tools.suite.prepare``.
+"""Prepare tests on a Kubernetes: ``python -m tools.suite.prepare``.
 
 Programs and images are built here, as a build takes minutes on a new machine, and a test has a time limit.
 """
@@ -22,7 +22,7 @@ def prepare() -> None:
     """Install the chart on a Kubernetes, and build what single tests need beyond that.
 
     Raises:
-        ToolError: a step failed; the message says what to do.
+        ToolError: a step failed. The message has what to do.
     """
     install()
     cluster = api.ensure_up()

@@ -16,7 +16,7 @@ from tools.suite.parts import BUILD, ROOT
 
 
 def find(version: str) -> Path | None:
-    """Return an interpreter of a minor version: on PATH, else among pyenv's; None when there is none."""
+    """Return an interpreter of a minor version, on PATH or else among pyenv's, or None."""
     return next((path for path in _candidates(version) if _is(path, version)), None)
 
 
@@ -28,13 +28,13 @@ def _candidates(version: str) -> Iterator[Path]:
 
 
 def _is(interpreter: Path, version: str) -> bool:
-    """Whether it runs and is of that version: pyenv's shims exist for Pythons that are not switched on."""
+    """Return whether it runs and has that version: pyenv's shims exist for Pythons that are not selected."""
     ask = [str(interpreter), "-c", "import sys; print(*sys.version_info[:2], sep='.')"]
     return subprocess.run(ask, capture_output=True, text=True, check=False).stdout.strip() == version
 
 
 def main(version: str) -> int:
-    """Run the tests on that Python; make's exit code, 1 when there is no such Python."""
+    """Run the tests on that Python. Return make's exit code, or 1 if there is no such Python."""
     interpreter = find(version)
     if interpreter is None:
         print(

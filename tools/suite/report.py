@@ -1,4 +1,4 @@
-"""What a run prints at its end: how long its parts and its slowest tests took."""
+"""The report at the end of a run: the durations of its parts and of its slowest tests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Timed:
 
 
 def read_report(report: Path) -> list[Timed]:
-    """Return the tests of a JUnit report; none when there is no report, as pytest was stopped."""
+    """Return the tests of a JUnit report. There is no report if pytest was stopped."""
     if not report.exists():
         return []
     cases = ElementTree.parse(report).getroot().iter("testcase")

@@ -13,14 +13,14 @@ def now() -> float:
 
 @flow
 def connects(message: str) -> None:
-    """Print the message when the driver is connected, and never end."""
+    """Print the message when the driver is connected, then never end."""
     print(message, flush=True)
     threading.Event().wait()
 
 
 @flow
 def first(settle_seconds: float) -> float:
-    """Let the cluster settle; then return the seconds until a task runs."""
+    """Wait until the cluster has settled, then return the seconds until a task runs."""
     time.sleep(settle_seconds)
-    asked = time.time()
-    return now.submit().result() - asked
+    submitted = time.time()
+    return now.submit().result() - submitted

@@ -1,4 +1,4 @@
-"""Flows for a driver, and a driver for them."""
+"""Fixtures for tests of the driver: a file of flows, and a call of the driver."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ def flows() -> str:
 
 @pytest.fixture
 def drive(tmp_path: Path) -> Iterator[Callable[..., dict[str, Any]]]:
-    """Runs the driver in this process and gives the outcome that it left in its file."""
+    """Run the driver in this process, and return the outcome that it wrote into its file."""
     before = (list(sys.path), set(sys.modules), signal.getsignal(signal.SIGTERM))
 
     def drive(entrypoint: str, *parameters: str, **environment: str) -> dict[str, Any]:
         file = tmp_path / "outcome.json"
         file.unlink(missing_ok=True)
         outcome = driver.main(entrypoint, parameters, {"FLOWCLUSTER_OUTCOME_PATH": str(file), **environment}).outcome
-        told: dict[str, Any] = json.loads(file.read_text())
+        written: dict[str, Any] = json.loads(file.read_text())
 
-        assert outcome.exit_code == told["exitCode"]
-        return told
+        assert outcome.exit_code == written["exitCode"]
+        return written
 
     yield drive
     sys.path[:] = before[0]

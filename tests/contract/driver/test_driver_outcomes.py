@@ -1,4 +1,4 @@
-"""The operator's driver, in this process: outcomes, and what people read."""
+"""The operator's driver, in this process: outcomes, and the messages for users."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tests.support.frames import sdk_frames
 
 
 def test_completed_flow(drive: Any, flows: str, capfd: pytest.CaptureFixture[str]) -> None:
-    """Exit code 0, the counts of tasks, and the result as JSON."""
-    told = drive(f"{flows}:greetings", 'names=["a","b"]')
+    """The outcome has exit code 0, the counts of tasks, and the result as JSON."""
+    outcome = drive(f"{flows}:greetings", 'names=["a","b"]')
 
-    assert told == {
+    assert outcome == {
         "state": "Completed",
         "reason": "FlowCompleted",
         "message": "All states completed.",
@@ -28,27 +28,27 @@ def test_completed_flow(drive: Any, flows: str, capfd: pytest.CaptureFixture[str
 
 
 def parameters_file(folder: Path, text: str) -> dict[str, str]:
-    """The environment of a driver whose parameters are this text."""
+    """Return the environment of a driver whose parameters file contains this text."""
     file = folder / "parameters.json"
     file.write_text(text, encoding="utf-8" if text != "\xff" else "latin-1")
     return {"FLOWCLUSTER_PARAMETERS_PATH": str(file)}
 
 
-def test_command_line_wins_over_the_parameters_of_the_operator(drive: Any, flows: str, tmp_path: Path) -> None:
+def test_command_line_overrides_the_parameters_of_the_operator(drive: Any, flows: str, tmp_path: Path) -> None:
     given = parameters_file(tmp_path, '{"names": ["a"], "greeting": "not this"}')
-    told = drive(f"{flows}:greetings", "greeting=hi", **given)
+    outcome = drive(f"{flows}:greetings", "greeting=hi", **given)
 
-    assert told["result"] == '["hi a"]'
+    assert outcome["result"] == '["hi a"]'
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", '"text"', "\xff"])
 def test_driver_refuses_parameters_that_are_not_a_json_object(
     drive: Any, flows: str, tmp_path: Path, text: str
 ) -> None:
-    told = drive(f"{flows}:greetings", **parameters_file(tmp_path, text))
+    outcome = drive(f"{flows}:greetings", **parameters_file(tmp_path, text))
 
-    assert (told["reason"], told["exitCode"]) == ("InvalidParameters", 222)
-    assert "parameters.json" in told["message"]
+    assert (outcome["reason"], outcome["exitCode"]) == ("InvalidParameters", 222)
+    assert "parameters.json" in outcome["message"]
 
 
 @pytest.mark.parametrize(
@@ -65,21 +65,21 @@ def test_parameters_reach_the_flow_as_they_are_in_the_file(drive: Any, flows: st
 def test_flow_that_exits_does_not_look_like_one_that_did_not_start(
     drive: Any, tmp_path: Path, code: int, left: int
 ) -> None:
-    """The Job starts no other pod after 222."""
+    """The Job starts no other pod after exit code 222, so a flow that exits with it gets another one."""
     file = tmp_path / "exits.py"
     file.write_text(f"import sys\nfrom flowcluster import flow\n@flow\ndef ends():\n    sys.exit({code})\n")
-    told = drive(f"{file}:ends")
+    outcome = drive(f"{file}:ends")
 
-    assert (told["reason"], told["exitCode"]) == ("FlowExited", left)
+    assert (outcome["reason"], outcome["exitCode"]) == ("FlowExited", left)
 
 
 def test_run_takes_its_name_from_the_operator(drive: Any, flows: str) -> None:
-    """The flow run is named after the FlowRun."""
+    """The flow run has the name of the FlowRun."""
     assert drive(f"{flows}:named", FLOWCLUSTER_RUN_NAME="report-x7")["result"] == '"report-x7"'
 
 
 def test_async_flow_runs(drive: Any, flows: str) -> None:
-    """An async flow needs nothing else."""
+    """The driver runs an async flow like a sync one."""
     assert drive(f"{flows}:async_greetings", 'names=["a"]')["result"] == '["a"]'
 
 
@@ -102,10 +102,10 @@ def test_async_flow_runs(drive: Any, flows: str) -> None:
     ],
 )
 def test_every_end_has_its_reason(drive: Any, flows: str, entrypoint: str, expected: tuple[str, str, int]) -> None:
-    """State, reason and exit code for each way a run can end."""
-    told = drive(f"{flows}:{entrypoint}")
+    """State, reason and exit code are defined for each way in which a run can end."""
+    outcome = drive(f"{flows}:{entrypoint}")
 
-    assert (told["state"], told["reason"], told["exitCode"]) == expected
+    assert (outcome["state"], outcome["reason"], outcome["exitCode"]) == expected
 
 
 @pytest.mark.parametrize(
@@ -119,18 +119,18 @@ def test_every_end_has_its_reason(drive: Any, flows: str, entrypoint: str, expec
         ("function", "'function' in FILE is no flow but a function: decorate it with @flow."),
     ],
 )
-def test_message_is_one_sentence_for_people(
+def test_message_is_one_sentence_for_users(
     drive: Any, flows: str, entrypoint: str, message: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """What went wrong and where, in the outcome and at the end of stderr."""
-    told = drive(f"{flows}:{entrypoint}")
+    """The outcome and the last line of stderr name what failed and where."""
+    outcome = drive(f"{flows}:{entrypoint}")
 
-    assert told["message"] == message.replace("FILE", flows)
-    assert capfd.readouterr().err.splitlines()[-1] == f"{told['reason']}: {told['message']}"
+    assert outcome["message"] == message.replace("FILE", flows)
+    assert capfd.readouterr().err.splitlines()[-1] == f"{outcome['reason']}: {outcome['message']}"
 
 
 def test_counts_of_a_failed_flow(drive: Any, flows: str) -> None:
-    """Task runs are counted by how they ended."""
+    """Task runs are counted by their final state."""
     assert drive(f"{flows}:two_of_three")["tasks"] == {"total": 3, "completed": 2, "failed": 1}
 
 
@@ -146,14 +146,14 @@ def test_counts_of_a_failed_flow(drive: Any, flows: str) -> None:
 def test_file_that_cannot_be_imported(
     drive: Any, tmp_path: Path, source: str, reason: str, message: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """The reason tells that the user's file is to blame, and stderr has its traceback without ours."""
+    """The reason is ImportFailed, and stderr has the traceback of the user's file without the SDK's frames."""
     file = tmp_path / "broken_file.py"
     file.write_text(source)
-    told = drive(f"{file}:flow")
+    outcome = drive(f"{file}:flow")
     errors = capfd.readouterr().err
 
-    assert (told["reason"], told["exitCode"]) == (reason, 222)
-    assert message in told["message"]
+    assert (outcome["reason"], outcome["exitCode"]) == (reason, 222)
+    assert message in outcome["message"]
     assert sdk_frames(errors) == []
 
 
@@ -166,16 +166,16 @@ def test_file_that_cannot_be_imported(
         ("flows", "'flows' names no flow: write FILE.py:FUNCTION"),
     ],
 )
-def test_entrypoint_that_leads_nowhere(drive: Any, entrypoint: str, message: str) -> None:
-    """File, module, name and kind are each told apart."""
-    told = drive(entrypoint)
+def test_entrypoint_that_names_no_flow_is_refused(drive: Any, entrypoint: str, message: str) -> None:
+    """The message differs for a missing file, a missing module, a missing name and an object of another kind."""
+    outcome = drive(entrypoint)
 
-    assert told["reason"] == "EntrypointNotFound"
-    assert message in told["message"]
+    assert outcome["reason"] == "EntrypointNotFound"
+    assert message in outcome["message"]
 
 
-def test_file_may_have_the_name_of_a_module(drive: Any, tmp_path: Path) -> None:
-    """A flow file called json.py does not hide the json that others import, and finds its neighbours."""
+def test_flow_file_can_have_the_name_of_a_module(drive: Any, tmp_path: Path) -> None:
+    """A flow file called json.py does not hide the module json from other modules, and can import its neighbours."""
     (tmp_path / "neighbour_of_json.py").write_text("WORD = 'next door'")
     (tmp_path / "json.py").write_text(
         "from flowcluster import flow\nfrom neighbour_of_json import WORD\n@flow\ndef f():\n    return WORD\n"
@@ -200,7 +200,7 @@ def test_file_may_have_the_name_of_a_module(drive: Any, tmp_path: Path) -> None:
         ({"FLOWCLUSTER_PARAMETERS_PATH": "/no/such/file"}, "InvalidParameters", 222),
     ],
 )
-def test_environment_that_does_not_fit(
+def test_driver_reports_an_environment_that_it_cannot_use(
     drive: Any,
     flows: str,
     environment: dict[str, str],
@@ -208,20 +208,20 @@ def test_environment_that_does_not_fit(
     exit_code: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A kind that is not served, an address that nobody answers at, parameters that are no JSON."""
+    """An unknown kind of cluster, an address where no scheduler answers, and parameters that are not JSON."""
     monkeypatch.setenv("FLOWCLUSTER_CLUSTER_TIMEOUT", "0.1")
-    told = drive(f"{flows}:named", **environment)
+    outcome = drive(f"{flows}:named", **environment)
 
-    assert (told["reason"], told["exitCode"]) == (reason, exit_code)
+    assert (outcome["reason"], outcome["exitCode"]) == (reason, exit_code)
 
 
-def test_operators_cluster_replaces_the_flows_runner(drive: Any, flows: str, cluster: Any) -> None:
-    """The top-level flow runs on the run's own cluster, a subflow where it says; code of the file travels."""
-    told = drive(
+def test_cluster_of_the_operator_replaces_the_flows_runner(drive: Any, flows: str, cluster: Any) -> None:
+    """The top-level flow uses the run's cluster, a subflow its own runner. The workers get the code of the file."""
+    outcome = drive(
         f"{Path(flows).with_name('on_cluster.py')}:parent",
         FLOWCLUSTER_CLUSTER_KIND="Dask",
         FLOWCLUSTER_CLUSTER_ADDRESS=cluster.scheduler_address,
     )
-    on_cluster, in_child = json.loads(told["result"])
+    on_cluster, in_child = json.loads(outcome["result"])
 
     assert on_cluster != os.getpid() == in_child

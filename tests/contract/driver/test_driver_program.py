@@ -13,7 +13,7 @@ import pytest
 
 
 def program(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The command line as a user has it."""
+    """Run the command line as a user does."""
     return subprocess.run(
         [sys.executable, "-m", "flowcluster.cli.main", *arguments],
         capture_output=True,
@@ -23,14 +23,14 @@ def program(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
 
 
 def test_command_line_exits_with_the_outcome(flows: str) -> None:
-    """`flowcluster run FILE:FLOW -p key=value`: stdout is what the flow prints."""
+    """`flowcluster run FILE:FLOW -p key=value` writes to stdout only what the flow prints."""
     done = program("run", f"{flows}:greetings", "-p", 'names=["a"]', "-p", "greeting=hi")
 
     assert (done.returncode, done.stdout) == (0, "say hi a\n")
 
 
-def test_command_line_without_a_result_on_stdout(flows: str) -> None:
-    """An exit code of the flow is the process's own; stdout belongs to the flow."""
+def test_command_line_writes_no_result_to_stdout(flows: str) -> None:
+    """The process exits with the exit code of the flow, and stdout contains only what the flow prints."""
     done = program("run", f"{flows}:exits", "-p", "code=42", FLOWCLUSTER_LOGGING_LEVEL="CRITICAL")
 
     assert (done.returncode, done.stdout) == (42, "")
@@ -38,8 +38,8 @@ def test_command_line_without_a_result_on_stdout(flows: str) -> None:
 
 
 @pytest.mark.parametrize(("arguments", "text"), [(["run"], "Missing argument"), (["rum"], "No such command")])
-def test_wrong_usage_is_told_plainly(arguments: list[str], text: str) -> None:
-    """A wrong command line exits with 2 and says so in plain text."""
+def test_command_line_explains_wrong_usage_in_plain_text(arguments: list[str], text: str) -> None:
+    """A wrong command line exits with 2, and stderr has the reason in plain text."""
     done = program(*arguments)
 
     assert done.returncode == 2
@@ -47,17 +47,17 @@ def test_wrong_usage_is_told_plainly(arguments: list[str], text: str) -> None:
     assert not set("│╭╮") & set(done.stderr)
 
 
-def test_wrong_command_line_of_a_driver_is_told_to_the_operator(tmp_path: Path) -> None:
-    """Even a command line that no run could begin with leaves an outcome."""
+def test_driver_writes_an_outcome_when_its_command_line_is_wrong(tmp_path: Path) -> None:
+    """The operator reads the outcome also when the run could not start."""
     outcome = tmp_path / "outcome"
     done = program("run", "--no-such-option", FLOWCLUSTER_OUTCOME_PATH=str(outcome))
-    told = json.loads(outcome.read_text())
+    written = json.loads(outcome.read_text())
 
-    assert (done.returncode, told["reason"], told["exitCode"]) == (222, "InvalidCommand", 222)
+    assert (done.returncode, written["reason"], written["exitCode"]) == (222, "InvalidCommand", 222)
 
 
-def test_driver_stopped_while_it_imports(tmp_path: Path) -> None:
-    """SIGTERM during the import of the flow's file is a cancellation, not a broken file."""
+def test_driver_is_cancelled_when_it_is_stopped_while_it_imports(tmp_path: Path) -> None:
+    """SIGTERM during the import of the flow's file ends as Cancelled, not as ImportFailed."""
     outcome, pipe = tmp_path / "outcome", tmp_path / "pipe"
     os.mkfifo(pipe)
     (tmp_path / "slow.py").write_text(f"open({str(pipe)!r}, 'w').close()\nimport signal\nsignal.pause()\n")
@@ -77,7 +77,7 @@ def test_driver_stopped_while_it_imports(tmp_path: Path) -> None:
 
 
 def test_help_lists_the_commands() -> None:
-    """`--help` shows what there is."""
+    """`--help` lists every command."""
     done = program("--help")
 
     assert done.returncode == 0

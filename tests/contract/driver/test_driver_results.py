@@ -1,4 +1,4 @@
-"""Where the result of a flow in a pod goes."""
+"""Where the driver in a pod writes the result of its flow."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ import pytest
 @pytest.mark.parametrize(
     ("name", "why"), [("large", "more than 2048 bytes"), ("unspeakable", "cannot be written as JSON")]
 )
-def test_result_is_told_only_where_it_can_be(drive: Any, flows: str, name: str, why: str) -> None:
-    """A large result, or one that JSON cannot say, is left out with the reason; the flow completed all the same."""
-    told = drive(f"{flows}:{name}")
+def test_result_is_left_out_with_the_reason_when_the_record_cannot_hold_it(
+    drive: Any, flows: str, name: str, why: str
+) -> None:
+    """A large result, or one that is not JSON, is left out of the outcome. The flow is still completed."""
+    outcome = drive(f"{flows}:{name}")
 
-    assert (told["reason"], "result" in told) == ("FlowCompleted", False)
-    assert why in told["resultOmitted"]
+    assert (outcome["reason"], "result" in outcome) == ("FlowCompleted", False)
+    assert why in outcome["resultOmitted"]
 
 
 def of_operator(storage: str) -> dict[str, str]:
-    """What the operator tells a driver whose results go to a storage."""
+    """Return the environment that the operator gives a driver whose results go to a storage."""
     return {
         "FLOWCLUSTER_RESULT_STORAGE": storage,
         "FLOWCLUSTER_RUN_NAME": "run",
@@ -34,37 +36,37 @@ def of_operator(storage: str) -> dict[str, str]:
 
 
 def test_result_goes_to_the_storage_that_was_named(drive: Any, flows: str, tmp_path: Path) -> None:
-    """What the record cannot hold is there as a pickle, with the code of its class; the outcome says where."""
-    told = drive(f"{flows}:point", **of_operator(f"file://{tmp_path}/results/"))
+    """A result that does not fit the record is stored as a pickle, with the code of its class, at the outcome's URL."""
+    outcome = drive(f"{flows}:point", **of_operator(f"file://{tmp_path}/results/"))
     file = tmp_path / "results" / "team-run-1-2.pickle"
 
-    assert (told["reason"], told["resultUrl"]) == ("FlowCompleted", f"file://{file}")
-    assert "resultOmitted" not in told
+    assert (outcome["reason"], outcome["resultUrl"]) == ("FlowCompleted", f"file://{file}")
+    assert "resultOmitted" not in outcome
     sys.modules.pop("driver_outcomes")
     assert pickle.loads(file.read_bytes()).x == 3
 
 
 def test_small_result_needs_no_storage(drive: Any, flows: str, tmp_path: Path) -> None:
-    """The record has it; nothing is written."""
-    told = drive(f"{flows}:named", **of_operator(str(tmp_path / "results")))
+    """The record has the result, and nothing is written to the storage."""
+    outcome = drive(f"{flows}:named", **of_operator(str(tmp_path / "results")))
 
-    assert told["result"] == '"run"'
+    assert outcome["result"] == '"run"'
     assert not (tmp_path / "results").exists()
 
 
 def test_result_that_cannot_be_stored_fails_the_run(drive: Any, flows: str, tmp_path: Path) -> None:
-    """Who asked for the result in a storage is told that it is not there."""
+    """A run whose result was to be stored is Failed when it is not stored."""
     (tmp_path / "file").touch()
-    told = drive(f"{flows}:large", **of_operator(f"{tmp_path}/file"))
+    outcome = drive(f"{flows}:large", **of_operator(f"{tmp_path}/file"))
 
-    assert (told["state"], told["reason"], told["exitCode"]) == ("Failed", "ResultNotStored", 1)
-    assert f"{tmp_path}/file/team-run-1-2.pickle" in told["message"]
+    assert (outcome["state"], outcome["reason"], outcome["exitCode"]) == ("Failed", "ResultNotStored", 1)
+    assert f"{tmp_path}/file/team-run-1-2.pickle" in outcome["message"]
 
 
-def test_storage_that_nothing_serves_is_told_before_the_flow_begins(drive: Any, flows: str) -> None:
-    """A wrong URL costs no run, and its password is told to nobody."""
-    told = drive(f"{flows}:large", **of_operator("nowhere://me:secret@host/path"))
+def test_storage_without_a_file_system_is_refused_before_the_flow_starts(drive: Any, flows: str) -> None:
+    """A wrong URL is found before the flow runs, and the message does not contain its password."""
+    outcome = drive(f"{flows}:large", **of_operator("nowhere://me:secret@host/path"))
 
-    assert (told["reason"], told["exitCode"]) == ("InvalidResultStorage", 222)
-    assert "nowhere://host/path" in told["message"]
-    assert "secret" not in told["message"]
+    assert (outcome["reason"], outcome["exitCode"]) == ("InvalidResultStorage", 222)
+    assert "nowhere://host/path" in outcome["message"]
+    assert "secret" not in outcome["message"]

@@ -1,4 +1,4 @@
-"""A program that asks for a connection where something listens that is not a Ray head, and reports how that ended."""
+"""A program that connects to a server that is not a Ray head, and reports how that ended."""
 
 import os
 import socket

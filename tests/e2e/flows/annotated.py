@@ -18,7 +18,7 @@ RELEASED = "released"
 
 
 def wait_for_annotation(name: str, limit: float = LIMIT_SECONDS) -> None:
-    """Return when the run's own FlowRun, which its driver has the right to read, has an annotation of this name."""
+    """Wait until the run's own FlowRun, which its driver can read, has an annotation of this name."""
     flow_runs = FlowRuns(connect(Choice()))
     deadline = time.monotonic() + limit
     while name not in flow_runs.get(os.environ["FLOWCLUSTER_RUN_NAME"])["metadata"].get("annotations", {}):
@@ -48,7 +48,7 @@ def size(data: bytes) -> int:
 def sends(is_held: bool) -> int:
     """Send a million bytes to a task, after the annotation `end` if the flow is held.
 
-    On Ray, so many stay at the driver, and the worker fetches them from there.
+    On Ray, that many bytes stay at the driver, and the worker fetches them from there.
     """
     if is_held:
         wait_for_annotation("end", 600)

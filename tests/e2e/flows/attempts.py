@@ -1,4 +1,4 @@
-"""Flows that send requests to the API server, with whatever credentials their pods have."""
+"""Flows that send requests to the API server, with the credentials that their pods have."""
 
 import json
 import os
@@ -15,7 +15,7 @@ FOLDER = pathlib.Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
 def send(method: str, path: str, body: Any = None) -> int:
-    """Return the HTTP status of the answer."""
+    """Send a request, and return the HTTP status of the answer."""
     url = f"https://{os.environ['KUBERNETES_SERVICE_HOST']}:{os.environ['KUBERNETES_SERVICE_PORT']}{path}"
     headers = {"Content-Type": "application/merge-patch+json" if method == "PATCH" else "application/json"}
     if (FOLDER / "token").exists():
@@ -36,7 +36,7 @@ def own_lease() -> str:
 
 
 def filled_in(value: Any) -> Any:
-    """Put the names of this run into what the test wrote."""
+    """Replace the placeholders of the test with the names of this run."""
     words = {
         "RUN": os.environ.get("FLOWCLUSTER_RUN_NAME", "none"),
         "UID": os.environ.get("FLOWCLUSTER_RUN_UID", "none"),
@@ -49,7 +49,7 @@ def filled_in(value: Any) -> Any:
 
 
 def send_all(requests: dict[str, Any], refused: list[int]) -> dict[str, int]:
-    """Return the statuses that do not refuse: all of them would not fit into a result."""
+    """Return the statuses that are not a refusal: all statuses would not fit into a result."""
     answers = {what: send(*filled_in(request)) for what, request in requests.items()}
     return {what: status for what, status in answers.items() if status not in refused}
 

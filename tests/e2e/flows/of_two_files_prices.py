@@ -1,4 +1,4 @@
-"""What `of_two_files` imports."""
+"""A module that `of_two_files` imports."""
 
 from dataclasses import dataclass
 

@@ -20,7 +20,7 @@ def doubled(row: Row) -> Row:
 
 @task
 def in_pool(way: str, row: Row) -> Row:
-    # More processes than work: some wait for it when the pool ends.
+    # More processes than work: some wait for work when the pool ends.
     with multiprocessing.get_context(way).Pool(2) as pool:
         return pool.apply_async(doubled, [row]).get(60)
 

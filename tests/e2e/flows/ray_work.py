@@ -1,4 +1,4 @@
-"""Flows whose tasks ask Ray for resources, survive their worker, or report where they ran."""
+"""Flows whose tasks request resources from Ray, survive their worker, or report where they ran."""
 
 import os
 import threading
@@ -22,7 +22,7 @@ def places(count: int = 4) -> list[str]:
 
 @flow
 def demanding() -> list[Any]:
-    """Return where a task ran that asks for a GPU, and why a task cannot run that asks for too much."""
+    """Return where a task ran that requests a GPU, and why a task cannot run that requests too much."""
     with remote_options(num_gpus=1, resources={"desk": 1}):
         possible = place.submit()
     with remote_options(resources={"desk": 2}):

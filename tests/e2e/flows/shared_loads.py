@@ -5,7 +5,7 @@ import time
 
 from flowcluster import flow, get_dask_client, task
 
-#: Event for which runs wait that are to begin together, and topic of what tasks record.
+#: Event for which runs wait that start together, and topic of what tasks record.
 BEGIN, EXECUTED = "begin", "executed"
 
 

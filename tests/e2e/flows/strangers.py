@@ -11,7 +11,7 @@ from typing import Any
 from flowcluster import flow
 
 
-def with_keys(address: str, folder: str) -> Any:
+def with_credentials(address: str, folder: str) -> Any:
     from distributed import Client, Security
 
     ca, cert, key = (f"{folder}/{name}" for name in ("ca.crt", "tls.crt", "tls.key"))
@@ -46,13 +46,13 @@ def end_of(attempt: Callable[..., Any], *args: str | None) -> str:
 
 @flow
 def of_dask(address: str) -> dict[str, str]:
-    """Return what becomes of each attempt to use the Dask cluster whose scheduler is at this address."""
+    """Return the result of each attempt to use the Dask cluster whose scheduler is at this address."""
     own = os.environ["FLOWCLUSTER_KEYS"]
     return {
         "without TLS": end_of(plainly, address),
-        "with another run's keys": end_of(with_keys, address, own),
-        "with another run's certificate, trusting anybody": end_of(shaking_hands, address, own),
-        "without a certificate, trusting anybody": end_of(shaking_hands, address, None),
+        "with another run's keys": end_of(with_credentials, address, own),
+        "with another run's certificate, without verification": end_of(shaking_hands, address, own),
+        "without a certificate, without verification": end_of(shaking_hands, address, None),
     }
 
 
@@ -66,7 +66,7 @@ def status_of(url: str, data: bytes | None = None) -> int:
 
 @flow
 def of_ray(head: str) -> dict[str, int | str]:
-    """Return what becomes of each attempt to use the Ray cluster with this head."""
+    """Return the result of each attempt to use the Ray cluster with this head."""
     import ray
 
     try:

@@ -1,8 +1,8 @@
 """Break the operator's connection and the operator itself, at every write of a run's life, and compare.
 
-Each trial has one fault, and a namespace, an operator and a bystander that no other trial uses meanwhile. Its name is
+Each trial has one fault, and a namespace, an operator and a bystander that no other trial uses then. Its name is
 SCENARIO/KIND/FAULT, such as ``success/Dask/kill-after@POST-jobs``: SIGKILL after the operator has created the Job. All
-trials are judged by what the API server shows: the end of the record, what is left, what was created and deleted, and
+trials are checked by what the API server shows: the end of the record, what is left, what was created and deleted, and
 the bystander. The operator's output must not hold a traceback.
 """
 
@@ -30,7 +30,7 @@ _FURTHER_TRIES = 2
 
 
 def main() -> int:
-    """Run the chosen trials; 0 when none failed."""
+    """Run the chosen trials, and return 0 when none failed."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.support.chaos",
         description=__doc__,
@@ -42,7 +42,7 @@ def main() -> int:
     )
     parser.add_argument("--seed", type=int, default=_SEED, help="fixes the order of trials (default %(default)s)")
     parser.add_argument("--at-a-time", type=int, default=AT_A_TIME, help="trials side by side (default %(default)s)")
-    parser.add_argument("--all", action="store_true", help="run the trials, too, that are like another one")
+    parser.add_argument("--all", action="store_true", help="also run the trials that are equivalent to another one")
     parser.add_argument("--undisturbed", action="store_true", help="run lives without faults only")
     parser.add_argument("--operator", metavar="CHECKOUT", type=_folder, help="try the operator of another checkout")
     options = parser.parse_args()
@@ -86,7 +86,7 @@ def _line(judged: Judged, suite: Suite) -> str:
 
 
 def _cpu_seconds(rig: Rig) -> str:
-    """Return what limits the number of trials side by side."""
+    """Return the CPU seconds, which limit the number of simultaneous trials."""
     used = {process.name: process.cpu_seconds() for process in rig.processes.values()}
     used |= {"these tests": time.process_time(), "operators": rig.nursery.cpu_seconds()}
     return "CPU seconds: " + ", ".join(f"{name} {seconds:.0f}" for name, seconds in used.items())

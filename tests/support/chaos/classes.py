@@ -1,6 +1,7 @@
-"""Which trials are alike: in them, the same code of the operator handles the same fault in the same state.
+"""The equivalence classes of trials.
 
-Of trials that are alike, the plan has one. Each rule names the code of the operator that makes it true: a change of
+In one class, the same code of the operator handles the same fault in the same state. The plan has one trial of each
+class. Each rule names the code of the operator that makes it true: a change of
 that code can make the rule wrong.
 """
 
@@ -15,14 +16,14 @@ from collections.abc import Iterable, Iterator
 from flowcluster_api import names
 from tests.support.rig.faults import GROUPS, REASONS, FaultKind
 from tests.support.rig.owners import Owner
-from tests.support.rig.proxies import Write
+from tests.support.rig.writes import Write
 
 _ACCESS, _ORPHANS = ({f"DELETE-{plural}" for plural in GROUPS[group]} for group in ("DELETE-access", "DELETE-orphans"))
 #: Phases of owners that exist, and deletions that the operator makes for such an owner when its user has deleted it.
 _LIVE = ("Starting", "Running", "Ready")
 _SWEPT = {"DELETE-leases"} | _ACCESS | _ORPHANS - {"DELETE-deployments"}  # which it also deletes to have fewer workers
 _FINAL = ("Succeeded", "Failed", "Cancelled")
-#: What the state says of an owner whose user has deleted it, and of one whose user deletes it at this moment.
+#: Parts of the state of an owner that its user has deleted, and of one that its user deletes at this moment.
 _DELETED, _IS_DELETED_SOON = ", deleted", ", about to be deleted"
 #: Creations of cluster resources. In `_RACING`, the user deletes the run as soon as it has one.
 _CLUSTERS = ("POST-daskclusters", "POST-rayclusters")
@@ -40,7 +41,7 @@ _AT_WRITES = (
 
 @dataclasses.dataclass(frozen=True)
 class Call:
-    """A write by what the operator does. Two writes with equal calls are made by the same code in the same state.
+    """A write, by what the operator does. The same code in the same state makes two writes with equal calls.
 
     Attributes:
         kind: of cluster.
@@ -50,8 +51,8 @@ class Call:
         target: what is written, as `target_of` names it, or one of `GROUPS`.
         about: of a status, its phase and reason; of an Event, its reason.
         ordinal: of a status or a patch that is repeated in that state, 1 for the first time and 2 for all others. Other
-            writes that are repeated in one state are made side by side.
-        start: 2 while an owner starts again that was stopped; else 1.
+            writes that are repeated in one state are made at the same time.
+        start: 2 while an owner that was stopped starts again, else 1.
     """
 
     kind: str
@@ -121,7 +122,7 @@ def calls(scenario: str, kind: str, writes: Iterable[Write]) -> list[Call]:
 
 
 class CallFinder:
-    """Finds a write in a life by its call: how often a target is written before depends on how busy the machine is.
+    """Finds a write in a life by its call: the number of earlier writes to a target depends on the machine's load.
 
     Args:
         scenario: of the life.
@@ -140,12 +141,12 @@ class CallFinder:
 
 
 def alone(call: Call) -> Call:
-    """Return a call without what goes on beside its owner: writes for several owners arrive in any order."""
+    """Return a call without the state beside its owner: writes for several owners arrive in any order."""
     return dataclasses.replace(call, state=re.sub(r" on \w*|, in use", "", call.state))
 
 
 def handling(call: Call, status: int) -> str:
-    """Return what the operator does when a write is refused, as one word: statuses with one word are alike.
+    """Return what the operator does when a write is refused, as one word: statuses with one word are equivalent.
 
     429 and 5xx are `ApiUnavailable` (`Kube._error`): only the wait differs. 403 and 422 are `Refused` (`errors`), also
     where `apply` and `refusals` look further: the 422 of the trials has the words of an admission policy.
@@ -167,10 +168,10 @@ def handling(call: Call, status: int) -> str:
 
 
 class Classes:
-    """Sorts the faults of lives, one write after the other, by whether an earlier one is alike.
+    """Sorts the faults of lives, one write after the other, by whether an earlier one is equivalent.
 
     Args:
-        seed: of refusals that are alike, the status that is tried first depends on it.
+        seed: selects the status that is tried first among equivalent refusals.
     """
 
     def __init__(self, seed: int) -> None:
@@ -178,7 +179,7 @@ class Classes:
         self._known: set[tuple[object, ...]] = set()
 
     def faults(self, call: Call) -> Iterator[tuple[FaultKind, int, bool]]:
-        """Yield kind and status of each fault at a write, and whether no earlier one is alike."""
+        """Yield kind and status of each fault at a write, and whether no earlier one is equivalent."""
         is_event = call.target.startswith("POST-events")
         for kind in _AT_WRITES:
             yield kind, 0, self._is_new_at_event(call, kind) if is_event else self._add(kind, call)

@@ -1,4 +1,4 @@
-"""The verdict over a trial: its end, what is left and what was created, compared with the same life undisturbed."""
+"""The verdict on a trial: its end, what is left and what was created, compared with the same life without a fault."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from tests.support.chaos.life import STUCK, Result
 from tests.support.chaos.scenarios import expected_end, is_exact, needed_pods
 from tests.support.rig.faults import FaultKind
-from tests.support.rig.proxies import Write
+from tests.support.rig.writes import Write
 
 #: Writes that a fault may cause, as a multiple of those of the undisturbed life, and on top of that. A fault of 30 s
 #: that is answered by retries with backoff causes about ten.
@@ -24,10 +24,10 @@ _SINGLE = ("Lease", "Secret", "ConfigMap", "DaskCluster", "RayCluster", "Job", "
 
 
 def judge(result: Result, reference: Result) -> list[str]:
-    """Return what is wrong with a disturbed trial, one sentence each; empty when nothing is.
+    """Return the errors of a trial with a fault, one sentence each.
 
     No fault is a reason to create an object twice: the name of each child is fixed for its run. The exceptions are
-    those that `spare` counts. A fault is a reason to write again, but not for ever.
+    those that `spare` counts. A fault is a reason to repeat a write, but not for ever.
     """
     found = [*result.problems, *_left(result), *_late(result)]
     if any(problem.startswith(STUCK) for problem in result.problems):
@@ -49,7 +49,7 @@ def judge(result: Result, reference: Result) -> list[str]:
 
 
 def judge_reference(result: Result) -> list[str]:
-    """Return what is wrong with an undisturbed trial: another end than that of its life, more pods than it needs."""
+    """Return the errors of a trial without a fault: another end than that of its life, or more pods than it needs."""
     found = [*result.problems, *_left(result), *_late(result), *_surplus(result), *_second(result)]
     if any(problem.startswith(STUCK) for problem in result.problems):
         return found
@@ -70,7 +70,7 @@ def _surplus(result: Result) -> list[str]:
 
 
 def _late(result: Result) -> list[str]:
-    """Each pod that a run needs can be made once more by a controller that is late, not again and again."""
+    """Return the excess of late pods: a late controller can create each needed pod once more, but not repeatedly."""
     return [f"late: {excess}" for excess in _beyond_need(result, result.late, " for owners that were being deleted")]
 
 
@@ -85,7 +85,7 @@ def _beyond_need(result: Result, found: Mapping[str, int], where: str) -> list[s
 
 
 def _second(result: Result) -> list[str]:
-    """Of a life whose user deletes the run early, no number is exact: what exists by then is chance."""
+    """Return the second pods of a life whose user deletes the run early: its other numbers depend on timing."""
     if is_exact(result.scenario):
         return []
     spares = spare(result)

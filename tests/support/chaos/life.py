@@ -1,4 +1,4 @@
-"""One trial: one operator, one bystander, one run or shared cluster whose life a scenario plays, and one fault."""
+"""One trial: an operator, a bystander, a run or shared cluster whose life a scenario plays, and a fault."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tests.support.rig.faults import UNDISTURBED, Fault
 from tests.support.rig.kinds import OWNERS
 from tests.support.rig.ledger import Entry, View
 from tests.support.rig.operator import RigOperator
-from tests.support.rig.proxies import Write
 from tests.support.rig.rig import Rig
+from tests.support.rig.writes import Write
 
 _TRACEBACK = "Traceback (most recent call last)"
-#: How the sentence begins on a step that did not come true.
+#: Start of the sentence about a step that did not happen.
 STUCK = "stuck"
 #: Seconds without a write of the operator after which the run counts as settled.
 QUIET_SECONDS = 1.5
@@ -33,7 +33,7 @@ class Result:
     Attributes:
         scenario: its name.
         kind: ``Dask`` or ``Ray``.
-        fault: what happened on the way.
+        fault: the injected fault.
         hit: the write at which it happened; None when the operator made no such write.
         end: phase, reason, attempts and conditions of the record; empty when there is none.
         left: what was left besides the record.
@@ -41,7 +41,7 @@ class Result:
         deleted: number of objects that were deleted, likewise.
         late: number of objects that late controllers made, which do not count (`View.late`).
         writes: the operator's writes for the run.
-        problems: what is wrong without any comparison.
+        problems: the errors without any comparison.
         seconds: how long it took.
     """
 
@@ -72,8 +72,8 @@ _COMPARED = ("Accepted", "Finished", "ClusterDeleted", "Ready", "Stalled", "Reco
 class Place:
     """A namespace with an operator and a bystander, in which trials run one after the other.
 
-    A trial that begins where another one went well needs no new operator and no new bystander: they are two thirds of
-    its CPU time. One that went wrong leaves a place that is not used again.
+    A trial that starts after a successful one needs no new operator and no new bystander: they are two thirds of
+    its CPU time. The place of a failed trial is not used again.
 
     Args:
         rig: the rig.
@@ -105,12 +105,12 @@ class Place:
         fault: Fault = UNDISTURBED,
         at: Callable[[Write], bool] | None = None,
     ) -> Result:
-        """Play one scenario with one fault and return what came of it.
+        """Play one scenario with one fault and return the result.
 
         Args:
             scenario: its name.
             play: the scenario.
-            fault: what happens on the way.
+            fault: the fault to inject.
             at: at which write, as for `FaultProxy.arm`.
         """
         began, view, operator = time.monotonic(), self._view, self._operator
@@ -153,7 +153,7 @@ class Place:
         return result
 
     def _begin(self, trial: Trial) -> list[str]:
-        """Start the operator and the bystander unless they run; return what went wrong."""
+        """Start the operator and the bystander unless they run; return the errors."""
         if self._is_begun:
             return []
         self._is_begun = True
@@ -170,7 +170,7 @@ class Place:
 def _play(
     trial: Trial, operator: RigOperator, play: Callable[[Trial], None], at: Callable[[Write], bool] | None
 ) -> list[str]:
-    """Play the scenario beside a bystander; return what went wrong."""
+    """Play the scenario beside a bystander; return the errors."""
     problems: list[str] = []
     before = _children(trial, BYSTANDER)
     operator.arm(trial.fault, SUBJECT, at)
@@ -215,12 +215,12 @@ def _output_problems(operator: RigOperator) -> list[str]:
     return problems
 
 
-#: What must be gone when the status says that nothing is left. A Secret is deleted after its Lease.
+#: Kinds that must be gone when the status reports that nothing is left. A Secret is deleted after its Lease.
 _VERIFIED = ("Pod", "Job", "Lease", "DaskCluster", "RayCluster")
 
 
 def order_problems(uids: Sequence[str], entries: list[Entry]) -> list[str]:
-    """Return what was written too early: a child before the status, or an end before the end of what it is about."""
+    """Return what was written too early: a child before the status, or an end before the end of its subject."""
     problems = []
     for run in entries:
         if run.kind not in _OWNER_KINDS or run.uid not in uids:
@@ -232,7 +232,7 @@ def order_problems(uids: Sequence[str], entries: list[Entry]) -> list[str]:
             if not run.started or entry.since < run.started:
                 problems.append(f"order: {entry.label} was created before the status had a phase")
             if run.emptied and entry.kind in _VERIFIED and (not entry.is_gone or entry.version > run.emptied):
-                problems.append(f"order: {entry.label} was there when the status said that nothing is left")
+                problems.append(f"order: {entry.label} was there when the status reported that nothing is left")
     return problems
 
 

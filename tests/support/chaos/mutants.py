@@ -1,4 +1,4 @@
-"""Plant bugs into copies of the operator and see that chaos trials find them.
+"""Plant bugs into copies of the operator, and check that chaos trials find them.
 
 Run as ``python -m tests.support.chaos.mutants [FILE]``. FILE is YAML, a list of bugs; by default ``mutants.yaml``:
 
@@ -75,7 +75,7 @@ def planted(bug: Bug, folder: pathlib.Path) -> pathlib.Path:
 
 
 def is_found(bug: Bug, judged: Sequence[Judged]) -> bool:
-    """Whether a verdict has the problem by which the bug shows."""
+    """Return whether a verdict has the problem of the bug."""
     return any(bug.problem in problem for one in judged for problem in one.problems)
 
 
@@ -90,7 +90,7 @@ def _tried(bug: Bug, rig: Rig, folder: pathlib.Path) -> list[Judged]:
 
 
 def main() -> int:
-    """Try all bugs of the file; 0 when all were found."""
+    """Try all bugs of the file, and return 0 when all were found."""
     planned = bugs(*map(pathlib.Path, sys.argv[1:2]))
     # Half of the trials at a time: each bug has a reference, too.
     with tempfile.TemporaryDirectory() as folder, Rig() as rig, ThreadPoolExecutor(AT_A_TIME // 2) as pool:

@@ -1,4 +1,4 @@
-"""Which faults are injected into which lives: all of them, in an order that a seed fixes."""
+"""The plan of trials: all faults in all lives, in an order that a seed determines."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Planned:
 
     Attributes:
         life: the scenario, on a kind of cluster.
-        fault: what happens on the way.
+        fault: the fault to inject.
         call: at which call; None where the fault itself names the write.
         number: at which of the writes with that call, from 1.
     """
@@ -61,7 +61,7 @@ class Plan:
     """All faults at all writes of lives, in the order in which they are tried.
 
     Attributes:
-        unlike: of trials that are alike, one: what `make chaos` runs.
+        unlike: one trial of each equivalence class, which `make chaos` runs.
         rest: all others.
     """
 
@@ -69,7 +69,7 @@ class Plan:
     rest: tuple[Planned, ...]
 
     def __str__(self) -> str:
-        return f"{len(self.unlike)} trials of which no two are alike, {len(self.rest)} others"
+        return f"{len(self.unlike)} trials, one of each class, {len(self.rest)} others"
 
     def all(self) -> list[Planned]:
         """Return all of them."""
@@ -79,12 +79,12 @@ class Plan:
 def plan(references: dict[Life, Result], seed: int) -> Plan:
     """Return every fault at every write of every life.
 
-    Of trials that are alike, the first life has the one that is run. Lives in which the number of objects is exact are
-    the first: they are judged more strictly.
+    The first life of each equivalence class has the trial that is run. Lives with an exact number of objects are
+    the first: their verdict is stricter.
 
     Args:
         references: the undisturbed trials of the lives, the shorter lives first.
-        seed: fixes the order within both parts. Of refusals that are alike, it also chooses the status that is tried.
+        seed: determines the order within both parts, and the status that is tried among equivalent refusals.
     """
     classes = Classes(seed)
     unlike: list[Planned] = []
@@ -114,7 +114,7 @@ def chosen_lives(patterns: Sequence[str]) -> list[Life]:
     wanted = ["/".join(pattern.split("/")[:2]) for pattern in patterns]
     found = [life for life in LIVES if any(fnmatch.fnmatch(str(life), pattern) for pattern in wanted)]
     if not found:
-        raise ValueError(f"no life is named so; there are {', '.join(map(str, LIVES))}")
+        raise ValueError(f"no life has this name; there are {', '.join(map(str, LIVES))}")
     return found
 
 

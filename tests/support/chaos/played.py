@@ -1,4 +1,4 @@
-"""What a process in a pod would do: nothing runs on the rig's nodes, so the rig plays drivers and the autoscaler."""
+"""The actions of processes in pods: no container runs on the rig's nodes, so the rig plays drivers and autoscalers."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def end_container(client: Client, pod: Entry, name: str, outcome: Outcome) -> No
 
 
 def autoscale(client: Client, cluster: Entry, workers: list[Entry], replicas: int) -> None:
-    """Set the number of a RayCluster's workers as Ray's autoscaler does: it names those that go."""
+    """Set the number of a RayCluster's workers as Ray's autoscaler does: it names those to delete."""
     path = RAY_CLUSTER.path(cluster.meta["namespace"], cluster.name)
     group, surplus = "/spec/workerGroupSpecs/0", [pod.name for pod in workers][replicas:]
     steps: list[Body] = [

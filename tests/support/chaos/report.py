@@ -18,7 +18,7 @@ class Judged:
 
     Attributes:
         result: what the API server showed.
-        problems: what is wrong; empty when nothing is.
+        problems: the errors.
         is_reached: whether the fault happened: a life that makes fewer writes than its reference is not disturbed.
     """
 
@@ -32,14 +32,14 @@ class Judged:
         return "FAILED" if self.problems else "passed" if self.is_reached else "missed"
 
     def text(self) -> str:
-        """Return all that is known of the trial, for a failed test or a person."""
+        """Return all that is known of the trial, for a failed test or a user."""
         lines = [f"{self.result.name}: {self.word} after {self.result.seconds:.0f} s"]
         lines += [f"  at {self.result.hit}"] if self.result.hit is not None else []
         return "\n".join([*lines, *(f"  {problem}" for problem in self.problems)])
 
 
 def table(judged: Sequence[Judged], planned: int) -> str:
-    """Return the closing table: verdicts by life and by fault, and failures by what is wrong."""
+    """Return the closing table: verdicts by life and by fault, and failures by error."""
     lines = ["", f"{'':36}{'passed':>8}{'failed':>8}{'missed':>8}"]
     by_life: defaultdict[str, Counter[str]] = defaultdict(Counter)
     by_fault: defaultdict[str, Counter[str]] = defaultdict(Counter)
@@ -70,7 +70,7 @@ def _failures(judged: Sequence[Judged]) -> list[str]:
         for problem in one.problems:
             if not problem.startswith("status:"):
                 groups[_signature(problem)].append(one.result.name)
-    lines = ["what is wrong, and in which trials:"] if groups else []
+    lines = ["errors, and their trials:"] if groups else []
     for signature, names in sorted(groups.items(), key=lambda item: -len(item[1])):
         more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
         lines.append(f"{len(names):5}  {signature}\n         {', '.join(names[:_SHOWN_NAMES])}{more}")

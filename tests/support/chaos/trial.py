@@ -1,4 +1,4 @@
-"""What a scenario sees and does: the objects of its namespace, and what users, drivers and autoscalers write."""
+"""The view and the actions of a scenario: objects of its namespace, and writes of users, drivers and autoscalers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SUBJECT, BYSTANDER = "disturbed", "bystander"
 #: A Service of another party that carries the labels of the run under test: a copied manifest. It is not the run's.
 STRANGER = "stranger"
 _OWNER_KINDS = [kind.name for kind in OWNERS]
-#: Seconds for one step of a scenario, without what the fault itself takes. dask-kubernetes tries a step that failed
+#: Seconds for one step of a scenario, without the time of the fault itself. dask-kubernetes tries a step that failed
 #: again after 60 s.
 STEP_SECONDS = 90.0
 #: Seconds for which nothing of a run must be left. An upstream operator may still make a child, which garbage
@@ -35,16 +35,16 @@ WORK_SECONDS = 1.0
 
 
 class StepFailed(Exception):
-    """A step of the scenario did not come true in time; the message says which."""
+    """A step of the scenario did not happen in time. The message names it."""
 
 
 class Trial:
-    """The hands and eyes of a scenario.
+    """The view and the actions of a scenario.
 
     Args:
         rig: the rig.
         kind: ``Dask`` or ``Ray``.
-        fault: what happens on the way.
+        fault: the injected fault.
         view: the trial's namespace.
 
     Attributes:
@@ -204,7 +204,7 @@ class Trial:
         self.client.patch(path, patch)
 
     def scale_ray(self, replicas: int) -> None:
-        """Set the number of workers as Ray's autoscaler does: it runs in the head, of which nothing runs here.
+        """Set the number of workers as Ray's autoscaler does, which is a part of the head: no head runs here.
 
         Further worker groups stay as they are.
         """
@@ -241,7 +241,7 @@ class Trial:
     def left(self) -> list[Entry]:
         """Return the children that exist, without those of late controllers: garbage collection deletes these later.
 
-        `clear` waits for that.
+        `clear` waits for their deletion.
         """
         late = {entry.uid for entry in self.view.late()}
         return [entry for entry in self.children() if entry.uid not in late]

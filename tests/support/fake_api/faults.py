@@ -1,4 +1,4 @@
-"""What can go wrong with a request, and which requests it happens to."""
+"""The faults of a request, and the requests that they happen to."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Answer:
 
 @dataclasses.dataclass(frozen=True)
 class Drop:
-    """The server breaks the connection off, before or after it carried the request out."""
+    """The server closes the connection, before or after it has executed the request."""
 
     after_write: bool = False
 
@@ -46,7 +46,7 @@ class Hold:
 
     Attributes:
         arrived: set once the first request waits.
-        released: lets all requests go on.
+        released: lets all requests continue.
     """
 
     arrived: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
@@ -58,7 +58,7 @@ Fault = Answer | Drop | StaleList | Hold
 
 @dataclasses.dataclass
 class Injection:
-    """A fault, and the requests that it is for.
+    """A fault, and the requests that it applies to.
 
     Attributes:
         fault: what happens to them.
@@ -75,7 +75,7 @@ class Injection:
     times: int
 
     def happens_to(self, method: str, resource: Resource) -> bool:
-        """Whether the fault happens to this request. Counts the request."""
+        """Return whether the fault happens to this request, and count the request."""
         if (self.methods and method not in self.methods) or self.resource not in (None, resource):
             return False
         if self.skip > 0:

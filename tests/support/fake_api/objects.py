@@ -19,14 +19,14 @@ from tests.support.fake_api.failures import Failure
 from tests.support.fake_api.patches import field_selected, label_selected, merged, stepped
 
 FOREGROUND = "foregroundDeletion"
-#: Stands for a node that has to confirm the end of a pod: a deletion without a grace period does without it.
+#: Stands for a node that must confirm the end of a pod. A deletion without a grace period does not need it.
 NODE = "fake/node"
 _Place = tuple[Resource, str, str]
 T = TypeVar("T")
 
 
 def copied(obj: T) -> T:
-    """Return a copy of what JSON can hold."""
+    """Return a copy of a value that JSON can hold."""
     given: Any = obj
     copy: T = marshal.loads(marshal.dumps(given))  # takes about a quarter of the time that JSON takes
     return copy

@@ -82,7 +82,7 @@ class FakeApi:
         self._url = f"http://{host}:{port}"
 
     async def stop(self) -> None:
-        """Let requests go that are held, and close."""
+        """Release the requests that are held, and close."""
         for injection in self._injections:
             if isinstance(injection.fault, Hold):
                 injection.fault.released.set()
@@ -91,12 +91,12 @@ class FakeApi:
         await self._runner.cleanup()
 
     def end_watches(self) -> None:
-        """End all watches that are open, as an API server does now and then."""
+        """End all watches that are open, as an API server does from time to time."""
         self._ends += 1
         self._notify()
 
     def _notify(self) -> None:
-        """Have all watches look for changes."""
+        """Let all watches check for changes."""
         self._changed.set()
         self._changed = asyncio.Event()
 
@@ -149,7 +149,7 @@ class FakeApi:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The address at which it listens."""
         return self._url
 
     async def _serve(self, raw: web.Request) -> web.StreamResponse:

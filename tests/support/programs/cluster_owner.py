@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-#: Begins the lines that are answers: Ray prints others.
+#: Prefix of the lines that are answers: Ray prints others.
 MARK = "=>"
 
 
@@ -19,7 +19,7 @@ class Cluster(NamedTuple):
 
     Attributes:
         cluster: the cluster.
-        submit: has a worker call a function with arguments.
+        submit: lets a worker call a function with arguments.
         result: returns the result of what `submit` returned.
         is_connected: returns whether this program is connected to the cluster.
     """
@@ -59,7 +59,7 @@ def hold_interpreter(seconds: int) -> int:
 
 
 def last(seconds: float) -> None:
-    """Work that takes this time: no test can end it while the path to the cluster is broken."""
+    """Work for this time: no test can end it while the connection to the cluster is broken."""
     threading.Event().wait(seconds)
 
 

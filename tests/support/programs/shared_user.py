@@ -23,7 +23,7 @@ def wait() -> None:
 
 @task
 def submit_and_wait() -> None:
-    """Have another task wait."""
+    """Submit a task that waits."""
     wait.submit().result()
 
 
@@ -43,7 +43,7 @@ def leave_an_actor() -> None:
 
 @flow(task_runner=RUNNERS[kind](address=address), log_prints=True)
 def use() -> None:
-    """Leave what a run can leave, and wait."""
+    """Create everything that a run can leave behind, and wait."""
     leave_an_actor.submit().result()
     futures = [wait.submit(), submit_and_wait.submit()]
     for future in futures:

@@ -75,7 +75,7 @@ class ControlPlane:
         self._start("kube-scheduler", [kubernetes / "kube-scheduler", *common])
 
     def client_of(self, user: str) -> Client:
-        """Return a connection as a user, who has no rights but those that are bound."""
+        """Return a connection as a user, whose only rights are those of bindings."""
         pair = self._authority.issue(user.replace(":", "-"), user)
         return Client(self.server, self._authority.pair, pair)
 
@@ -128,7 +128,7 @@ class ControlPlane:
             "--service-account-issuer=https://kubernetes.default.svc",
             "--service-cluster-ip-range=10.96.0.0/12",
             "--authorization-mode=RBAC",
-            # The controller that takes the taints of new nodes off again does not run here.
+            # The controller that removes the taints of new nodes does not run here.
             "--disable-admission-plugins=TaintNodesByCondition",
             "--max-requests-inflight=2000",
             "--max-mutating-requests-inflight=1000",

@@ -1,8 +1,8 @@
-"""Run the stock dask-kubernetes operator as in a cluster, where names of Services resolve.
+"""Run the stock dask-kubernetes operator as in a cluster, in which names of Services resolve.
 
-Before dask-kubernetes removes workers, it asks the scheduler which. Where the scheduler's name does not resolve, it
-forwards a port, and blocks for 200 s while nothing listens there: no other cluster is served meanwhile. Here the names
-resolve, and connections are refused, as those to a scheduler that does not listen.
+Before dask-kubernetes removes workers, it queries the scheduler for their names. If the scheduler's name does not
+resolve, it forwards a port, and blocks for 200 s while no process listens there: no other cluster is served in that
+time. Here the names resolve, and connections are refused, as those to a scheduler that does not listen.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import sys
 from typing import Any
 
 _SERVICE = re.compile(r"[a-z0-9-]+-scheduler\.[a-z0-9-]+")
-#: Nothing listens there.
+#: No process listens at this port.
 _NOWHERE = ("127.0.0.1", 1)
 
 
 def main() -> None:
-    """Run it until a signal."""
+    """Run the operator until a signal."""
     genuine = socket.getaddrinfo
 
     def resolved(host: Any, port: Any, *more: Any, **options: Any) -> Any:

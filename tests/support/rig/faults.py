@@ -1,4 +1,4 @@
-"""What can go wrong between the operator and the API server, at a chosen write of the operator."""
+"""Faults between the operator and the API server, at a chosen write of the operator."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.support.rig.client import Body
 
 #: Seconds for which watches are cut or frozen, and for which the operator is away.
 LONG_SECONDS = 30.0
-#: HTTP statuses with which a write may be refused, and the reason in the Status object.
+#: HTTP statuses with which a write can be refused, and the reason in the Status object.
 REASONS = {
     403: "Forbidden",
     404: "NotFound",
@@ -18,12 +18,12 @@ REASONS = {
     429: "TooManyRequests",
     500: "InternalError",
 }
-#: Deletions that the operator makes in one branch, whatever is deleted. Which of them it makes for an owner whose user
-#: deletes it depends on how fast the garbage collector is: a fault can be at the first one that it makes.
+#: Deletions that the operator makes in one branch, for all kinds of objects. Which of them it makes for an owner whose
+#: user deletes it depends on how fast the garbage collector is: a fault can be at the first one that it makes.
 GROUPS = {
     #: In the background, since nothing depends on them.
     "DELETE-access": ("roles", "rolebindings", "serviceaccounts", "networkpolicies"),
-    #: What another object controls that is gone.
+    #: Objects that were controlled by another object, which is gone.
     "DELETE-orphans": (
         "daskclusters", "rayclusters", "jobs", "daskworkergroups", "deployments", "replicasets", "services", "pods",
     ),
@@ -36,9 +36,9 @@ class FaultKind(enum.StrEnum):
     NONE = "undisturbed"
     #: SIGKILL before the write reaches the API server; a new operator follows immediately.
     KILL_BEFORE = "kill-before"
-    #: SIGKILL when the API server has carried the write out; the answer is lost.
+    #: SIGKILL when the API server has executed the write; the answer is lost.
     KILL_AFTER = "kill-after"
-    #: The API server carries the write out, and the connection breaks before its answer arrives.
+    #: The API server executes the write, and the connection breaks before its answer arrives.
     DROP_ANSWER = "drop-answer"
     #: The write is refused with an HTTP status and does not reach the API server.
     REFUSE = "refuse"
@@ -92,7 +92,7 @@ class Fault:
 
     @staticmethod
     def parse(text: str) -> Fault:
-        """Return the fault that `str` writes so. Raises ValueError when it is none."""
+        """Return the fault of a text that `str` wrote. Raise ValueError for another text."""
         word, _, place = text.partition("@")
         kind, _, status = word.rpartition("-") if word.startswith("refuse-") else (word, "", "")
         if not place or place.isdecimal():
@@ -123,7 +123,7 @@ def target_of(method: str, path: str, about: str = "") -> str:
 def refusal(status: int, method: str, path: str) -> Body:
     """Return the Status object with which the API server refuses a request.
 
-    A 422 has the words of a ValidatingAdmissionPolicy, which may be changed. One of the API server's own validation is
+    A 422 has the text of a ValidatingAdmissionPolicy, which can be changed. One of the API server's own validation is
     final, since the same object would be refused again: the run ends, which unit tests cover.
     """
     message = f"{method} {path} is refused by the test"

@@ -1,4 +1,4 @@
-"""The kinds of objects that a run or a shared cluster may consist of, and where the API server keeps them."""
+"""The kinds of objects that a run or a shared cluster can consist of, and their paths on the API server."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ CRD = Kind("CustomResourceDefinition", "apiextensions.k8s.io/v1", "customresourc
 
 #: The cluster resource of each kind of cluster.
 CLUSTERS = {"Dask": DASK_CLUSTER, "Ray": RAY_CLUSTER}
-#: What users create, and what owns all other objects.
+#: Kinds that users create, and that own all other objects.
 OWNERS = (FLOW_RUN, SHARED_CLUSTER)
-#: Owners, and what may belong to one. Kubernetes Events are reports, not state.
+#: Owners, and kinds that can belong to one. Kubernetes Events are reports, not state.
 KINDS = (
     FLOW_RUN,
     SHARED_CLUSTER,
@@ -73,5 +73,5 @@ KINDS = (
     NETWORK_POLICY,
     Kind("PodDisruptionBudget", "policy/v1", "poddisruptionbudgets"),
 )
-#: What Kubernetes itself puts into every namespace.
+#: Objects that Kubernetes itself creates in every namespace.
 GIVEN = {("ConfigMap", "kube-root-ca.crt"), ("ServiceAccount", "default")}

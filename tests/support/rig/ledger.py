@@ -1,4 +1,4 @@
-"""What the API server reports of all objects, kept by namespace: which exist, and which were created and deleted."""
+"""The objects that the API server reports, by namespace: those that exist, were created and were deleted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.rig.kinds import FLOW_RUN, GIVEN, OWNERS, Kind
 _COMPONENT_LABELS = (names.LABEL_COMPONENT, "ray.io/node-type")
 _RETRY_SECONDS = 0.2
 _OWNERS = [kind.name for kind in OWNERS]
-#: What the controller of a kind makes for its objects, where it may be late.
+#: Kinds that the controller of a kind creates for its objects, and for which it can be late.
 _MADE_BY = {
     "DaskWorkerGroup": {"Deployment"},
     "Deployment": {"ReplicaSet"},
@@ -39,7 +39,7 @@ class Entry:
         since: resource version at which it was first reported. Those of all kinds grow together.
         doomed: resource version at which it was first reported as being deleted, or as gone; 0 before.
         started: of a FlowRun or SharedCluster, the resource version at which it first had a phase; 0 before.
-        emptied: of a FlowRun, the resource version at which its status first said that nothing is left; 0 before.
+        emptied: of a FlowRun, the resource version at which its status first reported that nothing is left; 0 before.
     """
 
     kind: str
@@ -87,7 +87,7 @@ class Entry:
 
 
 class View:
-    """The objects of one namespace. All methods may be called from any thread."""
+    """The objects of one namespace. All methods can be called from any thread."""
 
     def __init__(self, namespace: str, lock: threading.RLock) -> None:
         self.namespace, self._lock = namespace, lock
@@ -155,7 +155,7 @@ class View:
     def late(self) -> list[Entry]:
         """Return the objects that a controller made for an owner that was being deleted, and what belongs to them.
 
-        A controller that is late does so, and no write of the operator causes or prevents it. Deployments and
+        A late controller does so, and no write of the operator causes or prevents it. Deployments and
         ReplicaSets replace what they own when they notice its deletion before their own. dask-kubernetes handles the
         number of a new worker group twice: the second time, on a busy machine, it makes the workers again of a group
         that is being deleted, or is gone. KubeRay replaces the Service and the rights of a RayCluster when it notices
@@ -181,7 +181,7 @@ class View:
         )
 
     def take(self, kind: str, body: Body, *, is_gone: bool) -> None:
-        """Record the news of one object."""
+        """Record one report about an object."""
         meta = body["metadata"]
         if (kind, meta["name"]) in GIVEN:
             self._given.add(kind)
@@ -205,7 +205,7 @@ class View:
 
 
 def _line(entry: Entry, body: Body, change: str) -> str:
-    """Return one line on what the API server reported of an object."""
+    """Return one line about what the API server reported of an object."""
     meta, phase = body["metadata"], (body.get("status") or {}).get("phase") or ""
     words = [f"{time.monotonic():.2f}", change, str(entry), str(meta.get("resourceVersion", "")), phase]
     if "deletionTimestamp" in meta:
@@ -232,16 +232,16 @@ class Ledger:
             self._threads.append(thread)
 
     def stop(self) -> None:
-        """Begin no watch any more."""
+        """Start no more watches."""
         self._stopped.set()
 
     def join(self) -> None:
-        """Wait for the end of all watches. The API server must have ended."""
+        """Wait for the end of all watches. The API server must have ended before."""
         for thread in self._threads:
             thread.join()
 
     def is_synced(self) -> bool:
-        """Whether all kinds are being watched."""
+        """Return whether all kinds are being watched."""
         return len(self._synced) == len(self._kinds)
 
     def of(self, namespace: str) -> View:
@@ -250,7 +250,7 @@ class Ledger:
             return self._views.setdefault(namespace, View(namespace, self._lock))
 
     def forget(self, namespace: str) -> None:
-        """Free the memory of a namespace that no caller asks for any more."""
+        """Free the memory of a namespace that is not needed any more."""
         with self._lock:
             self._views.pop(namespace, None)
 

@@ -1,7 +1,7 @@
-"""A process that starts operators by forking: it has imported their libraries already, which takes a second of CPU.
+"""A process that starts operators by fork: it has already imported their libraries, which takes a second of CPU.
 
-So it has the operator's own modules of this checkout, which take another fifth. An operator of another checkout imports
-those after the fork, from its PYTHONPATH.
+It has also imported the operator's own modules of this checkout, which take another fifth. An operator of another
+checkout imports its modules after the fork, from its PYTHONPATH.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Forked(CpuAndMemory):
         self._is_started, self._has_ended = threading.Event(), threading.Event()
 
     def take(self, news: dict[str, int]) -> None:
-        """Take in what the nursery reports."""
+        """Store a report of the nursery."""
         if "pid" in news:
             self.pid = news["pid"]
             self._is_started.set()
@@ -85,7 +85,7 @@ class Nursery:
         self._reader.start()
 
     def stop(self) -> None:
-        """End it: its operators end with it."""
+        """End the process, and its operators with it."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()

@@ -1,4 +1,4 @@
-"""The operator as a process of a test, behind a proxy that can break its connection or end it at any write."""
+"""The operator as a process of a test, behind a proxy that can break its connection or kill it at any write."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ import yaml
 from tests.support.rig.faults import UNDISTURBED, Fault, FaultKind
 from tests.support.rig.nursery import Forked
 from tests.support.rig.process import Child
-from tests.support.rig.proxies import FaultProxy, Write
+from tests.support.rig.proxies import FaultProxy
 from tests.support.rig.rig import Rig
+from tests.support.rig.writes import Write
 from tests.support.waiting import wait_until
 from tests.support.world import ROOT
 
@@ -26,18 +27,18 @@ _RESTART_SECONDS = 0.2
 
 
 class RigOperator:
-    """An operator that serves one namespace, as a context manager; one that ends is started again.
+    """An operator that serves one namespace, as a context manager. An operator that ends is started again.
 
     Args:
         rig: the rig.
         namespace: the namespace to serve; empty means all.
         settings: environment variables over `SETTINGS`.
-        is_fresh: whether each operator is a new Python, as in production; else the nursery forks it, which is faster.
+        is_fresh: whether each operator is a new Python, as in production. Else the nursery forks it, which is faster.
         tree: the checkout whose operator is run; None for this one.
         name: of the folder with its log, where several operators serve one namespace.
 
     Attributes:
-        proxy: its way to the API server.
+        proxy: its connection to the API server.
         starts: how often it was started.
         unexpected: exit codes of operators that ended although no fault ended them.
     """
@@ -56,7 +57,7 @@ class RigOperator:
         self.proxy: FaultProxy = rig.proxies.open()
         self.proxy.kill = self._kill
         self._folder = folder = rig.folder / "operators" / (name or namespace or "all")
-        # The client of Kubernetes writes keys into temporary files, and an operator that is killed leaves them.
+        # The client of Kubernetes writes keys into temporary files, which an operator that is killed leaves behind.
         self._temporary = folder / "tmp"
         self._temporary.mkdir(parents=True, exist_ok=True)
         self._log = folder / "operator.log"
@@ -101,17 +102,17 @@ class RigOperator:
         self.proxy.arm(fault, subject, at)
 
     def disarm(self) -> None:
-        """Stop to number writes."""
+        """Stop numbering writes."""
         self.proxy.arm(UNDISTURBED, "")
 
     def reset(self) -> None:
-        """Begin with another trial: what was written and printed so far, and how operators ended, is forgotten."""
+        """Forget what was written and printed so far, and how operators ended, before another trial."""
         self.proxy.reset()
         self._away_seconds, self.unexpected = 0.0, []
         self._printed = self._log.stat().st_size if self._log.exists() else 0
 
     def is_quiet(self, seconds: float) -> bool:
-        """Whether an operator runs, and has written nothing for some time, and the fault is over."""
+        """Return whether an operator runs, has written nothing for some time, and the fault is over."""
         return not self.unrest(seconds)
 
     def unrest(self, seconds: float) -> str:
@@ -125,7 +126,7 @@ class RigOperator:
         return self._log.read_bytes()[self._printed :].decode(errors="replace")
 
     def keep(self, name: str, lines: list[str]) -> None:
-        """Write lines beside the operators' log, for a person who looks into a failure."""
+        """Write lines beside the operators' log, for the analysis of a failure."""
         (self._folder / f"{name}.log").write_text("".join(f"{line}\n" for line in lines))
 
     def cpu_seconds(self) -> float:
@@ -144,7 +145,7 @@ class RigOperator:
             process.signal_kill()
 
     def _supervise(self) -> None:
-        """Start the operator again and again. The processes are bound to this thread: it lives as long as they."""
+        """Start the operator each time it ends. The processes are bound to this thread, which lives as long as they."""
         while not self._ending.is_set():
             self._was_killed = False
             self.proxy.operator_started()

@@ -1,4 +1,4 @@
-"""Whose pass makes a request: the run or shared cluster that the operator reconciles when it writes."""
+"""The owner of a request: the run or shared cluster that the operator reconciles when it writes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.rig.kinds import OWNERS
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Owner:
-    """A FlowRun or a SharedCluster; the name of its kind and its UID."""
+    """A FlowRun or a SharedCluster, by the name of its kind and its UID."""
 
     kind: str
     uid: str

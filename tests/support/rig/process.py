@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 
 #: The checkout.
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-#: The kernel kills the child when the thread that started it ends, however that happens.
+#: The kernel kills the child when the thread that started it ends, for any reason.
 _BOUND = ("setpriv", "--pdeathsig", "KILL", "--")
 _STOP_SECONDS = 10.0
-#: Go programs collect garbage four times less often than by default: half of the API server's CPU time went there.
+#: Go programs collect garbage a quarter as often as by default, which took half of the API server's CPU time.
 _GO = {"GOGC": "400"}
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -26,7 +26,7 @@ def free_port() -> int:
 
 
 class CpuAndMemory:
-    """What a process uses.
+    """The usage of a process.
 
     Attributes:
         pid: its process ID.
@@ -76,7 +76,7 @@ class Child(CpuAndMemory):
         self.pid = self._process.pid
 
     def check(self) -> None:
-        """Raise AssertionError with the end of its log when the process has ended."""
+        """Raise AssertionError with the end of its log if the process has ended."""
         code = self._process.poll()
         assert code is None, f"{self.name} ended with {code}:\n{self.log()[-3000:]}"
 
@@ -98,7 +98,7 @@ class Child(CpuAndMemory):
         self._process.kill()
 
     def stop(self) -> None:
-        """End it with SIGTERM, and with SIGKILL when it does not end."""
+        """End it with SIGTERM, and with SIGKILL if it does not end."""
         self._process.terminate()
         try:
             self._process.wait(_STOP_SECONDS)

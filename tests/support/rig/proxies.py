@@ -4,114 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
-import json
 import ssl
-import threading
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import aiohttp
 from aiohttp import web
 
-from tests.support.rig.faults import UNDISTURBED, Fault, FaultKind, refusal, target_of
-from tests.support.rig.owners import Owner, OwnerBook
+from tests.support.rig.answers import broken, forwarded, is_list, refused
+from tests.support.rig.faults import UNDISTURBED, Fault, FaultKind, target_of
+from tests.support.rig.owners import OwnerBook
+from tests.support.rig.past_lists import PastLists
 from tests.support.rig.process import free_port
 from tests.support.rig.rights import is_forbidden
+from tests.support.rig.writes import WRITES, Write, about_of
 
-T = TypeVar("T")
-_WRITES = {"POST", "PUT", "PATCH", "DELETE"}
-_HOP = {"host", "content-length", "transfer-encoding", "connection", "accept-encoding"}
-#: Seconds from a new operator's first request in which listings are served from the past.
-_STALE_SECONDS = 4.0
 _LARGEST_BODY = 16 * 2**20
 
 
-@dataclasses.dataclass(frozen=True)
-class Write:
-    """A mutating request of an operator.
-
-    Attributes:
-        number: among the writes for the run under test, from 1; 0 for one that is not for that run.
-        method: HTTP method.
-        path: without query.
-        status: HTTP status of the answer that the operator got; 0 when it got none.
-        at: time of the monotonic clock.
-        about: of a status, its phase and reason; of an Event, its reason; else empty.
-        process: how often an operator had been started by then: another number means another process.
-        owner: the run or shared cluster whose pass makes the request; None when that is not known.
-    """
-
-    number: int
-    method: str
-    path: str
-    status: int = 0
-    at: float = 0.0
-    about: str = ""
-    process: int = 1
-    owner: Owner | None = None
-
-    @property
-    def target(self) -> str:
-        """What is written, as `target_of` names it."""
-        return target_of(self.method, self.path, self.about)
-
-    def __str__(self) -> str:
-        about = f" ({self.about})" if self.about else ""
-        return f"write {self.number}, {self.method} {self.path}{about} -> {self.status or 'no answer'}"
-
-
-class ProxyLoop:
-    """The event loop on which all proxies run, in a thread of its own.
-
-    Args:
-        server: address of the API server.
-        context: with the credentials; None for plain HTTP.
-    """
-
-    def __init__(self, server: str, context: ssl.SSLContext | None) -> None:
-        self.server, self._context = server, context
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="proxies")
-        self._is_started = False
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-        self._is_started = True
-
-    def stop(self) -> None:
-        """End the thread; open connections break."""
-        if not self._is_started:
-            return
-        asyncio.run_coroutine_threadsafe(self._cancel_all(), self._loop).result(10)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    def open(self) -> FaultProxy:
-        """Return a proxy that accepts connections."""
-        proxy = FaultProxy(self.server, self._context, self._loop)
-        self.call(proxy.open())
-        return proxy
-
-    def call(self, coroutine: Any) -> Any:
-        """Run a coroutine on the loop and return its result."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(30)
-
-    async def _cancel_all(self) -> None:
-        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
 class FaultProxy:
-    """One operator's way to the API server.
+    """One operator's connection to the API server.
 
     Attributes:
-        url: where the operator finds the API server.
+        url: address of the API server for the operator.
         writes: its mutating requests since `reset`, in the order of their answers.
         hit: the write at which the fault happened; None before.
         forbidden: the requests since `reset` that the operator has no right to.
@@ -130,9 +46,7 @@ class FaultProxy:
         self._fault, self._subject = UNDISTURBED, ""
         self._at: Callable[[Write], bool] | None = None
         self._count = self._deletes = self._at_target = 0
-        self._lists: dict[str, dict[str, str]] = {}
-        self._past: dict[str, tuple[bytes, dict[str, str]]] = {}
-        self._past_ends, self._is_new = 0.0, False
+        self._past, self._is_new = PastLists(), False
         self._processes = 0
         self._owners = OwnerBook()
         self._watches: dict[asyncio.Task[Any], str] = {}
@@ -145,26 +59,26 @@ class FaultProxy:
         """Forget the writes so far and the fault, which ends."""
         self.arm(UNDISTURBED, "")
         self.writes, self.hit, self.forbidden = [], None, []
-        self._past_ends = self._no_watches_until = self._frozen_until = 0.0
-        self._past.clear()
+        self._no_watches_until = self._frozen_until = 0.0
+        self._past.forget()
         self._loop.call_soon_threadsafe(self._thawed.set)
 
     def is_quiet(self, seconds: float) -> bool:
-        """Whether the fault is over, the operator watches as it did before, and has written nothing for some time."""
+        """Return whether the fault is over, all watches are open, and the operator has not written for some time."""
         return not self.unrest(seconds)
 
     def unrest(self, seconds: float) -> str:
-        """Return why the operator is not quiet; empty when it is."""
+        """Return why the operator is not quiet, or an empty text."""
         if self._is_new:
             return "the operator has made no request since it was started"
         if (watched := self._watched()) < self._needed_watches:
             return f"the operator watches {watched} of {self._needed_watches} kinds"
-        over = max(self._busy_at, self._no_watches_until, self._frozen_until, self._past_ends)
+        over = max(self._busy_at, self._no_watches_until, self._frozen_until, self._past.end)
         rest = time.monotonic() - over
         return "" if rest >= seconds else f"the last write, watch or fault ended {rest:.1f} s ago"
 
     def arm(self, fault: Fault, subject: str, at: Callable[[Write], bool] | None = None) -> None:
-        """Begin to number the writes whose path or body names `subject`, and inject the fault at one of them.
+        """Start to number the writes whose path or body names `subject`, and inject the fault at one of them.
 
         Args:
             fault: what happens.
@@ -221,24 +135,25 @@ class FaultProxy:
         try:
             return await self._answer(request, await request.read())
         except (ConnectionResetError, aiohttp.ClientError):
-            return _broken(request)  # the operator or the API server has closed the connection
+            return broken(request)  # the operator or the API server has closed the connection
 
     async def _answer(self, request: web.Request, body: bytes) -> web.StreamResponse:
         self.requests += 1
         if self._is_new:
-            self._past_ends, self._is_new = time.monotonic() + (_STALE_SECONDS if self._past else 0.0), False
+            self._past.serve()
+            self._is_new = False
             self._processes += 1
             for task in list(self._watches):  # of the operator that was killed
                 task.cancel()
             self._watches.clear()
-        if request.method in _WRITES:
+        if request.method in WRITES:
             return await self._write(request, body)
         if request.query.get("watch"):
             return await self._watch(request)
-        if past := self._from_the_past(request):
+        if past := self._past.answer(request.path_qs):
             return past
-        if _is_list(request.path):
-            self._lists[request.path_qs] = _forwarded(request)
+        if is_list(request.path):
+            self._past.see(request.path_qs, forwarded(request.headers))
         return await self._pass_on(request, body)
 
     async def _write(self, request: web.Request, body: bytes) -> web.StreamResponse:
@@ -250,10 +165,10 @@ class FaultProxy:
             if fault.kind is FaultKind.KILL_BEFORE:
                 self._record(number, request, body, 0, is_hit)
                 self.kill()
-                return _broken(request)
+                return broken(request)
             if fault.kind is FaultKind.REFUSE:
                 self._record(number, request, body, fault.status, is_hit)
-                return _refused(fault.status, request)
+                return refused(fault.status, request)
         status, headers, text = await self._ask(request, body)
         if is_forbidden(status, text):
             self.forbidden.append(f"{request.method} {request.path}")
@@ -264,11 +179,11 @@ class FaultProxy:
         if is_lost:
             if fault.kind is not FaultKind.DROP_ANSWER:
                 self.kill()
-            return _broken(request)
+            return broken(request)
         return web.Response(status=status, headers=headers, body=text)
 
     def _number(self, request: web.Request, body: bytes) -> int:
-        """Return the write's number; 0 when it is not for the run under test."""
+        """Return the write's number, or 0 if it is not for the run under test."""
         if not self._subject or not (self._subject in request.path or self._subject.encode() in body):
             return 0
         self._count += 1
@@ -296,7 +211,7 @@ class FaultProxy:
 
     def _noted(self, number: int, request: web.Request, body: bytes, status: int) -> Write:
         method, path = request.method, request.path
-        about, owner = _about(method, path, body), self._owners.owner_of(path, body)
+        about, owner = about_of(method, path, body), self._owners.owner_of(path, body)
         return Write(number, method, path, status, time.monotonic(), about, self._processes, owner)
 
     async def _before(self, fault: Fault, request: web.Request) -> None:
@@ -309,28 +224,11 @@ class FaultProxy:
             self._frozen_until = now + fault.seconds
             self._thawed.clear()
         elif fault.kind is FaultKind.STALE_LISTS:
-            await self._keep_past()
-
-    async def _keep_past(self) -> None:
-        """Keep what the operator lists, all of one version: listings of several moments contradict each other."""
-        version = ""
-        for path, headers in list(self._lists.items()):
-            exact = f"resourceVersion={version}&resourceVersionMatch=Exact" if version else ""
-            address = f"{path}{'&' if '?' in path else '?'}{exact}" if exact else path
-            status, answered, text = await self._fetch("GET", address, headers, None)
-            if status == 200:
-                version = version or json.loads(text)["metadata"]["resourceVersion"]
-                self._past[path] = text, answered
-
-    def _from_the_past(self, request: web.Request) -> web.Response | None:
-        if time.monotonic() > self._past_ends:
-            return None
-        text, headers = self._past.get(request.path_qs, (b"", {}))
-        return web.Response(body=text, headers=headers) if text else None
+            await self._past.keep(lambda path, headers: self._fetch("GET", path, headers, None))
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         if time.monotonic() < self._no_watches_until:
-            return _refused(500, request)
+            return refused(500, request)
         task = asyncio.ensure_future(self._pass_on(request, b""))
         self._watches[task] = request.path
         self._busy_at = time.monotonic()
@@ -338,7 +236,7 @@ class FaultProxy:
             return await task
         except asyncio.CancelledError:
             if task.cancelled():
-                return _broken(request)
+                return broken(request)
             raise
         finally:
             task.cancel()
@@ -348,9 +246,9 @@ class FaultProxy:
         """Forward a request and stream its answer: a watch ends when the API server or the operator ends it."""
         url = self._server + request.path_qs
         async with self._session.request(
-            request.method, url, headers=_forwarded(request), data=body or None
+            request.method, url, headers=forwarded(request.headers), data=body or None
         ) as upstream:
-            kept = {name: value for name, value in upstream.headers.items() if name.lower() not in _HOP}
+            kept = forwarded(upstream.headers)
             if upstream.status == 403:
                 self.forbidden.append(f"{request.method} {request.path_qs}")
             response = web.StreamResponse(status=upstream.status, headers=kept)
@@ -364,48 +262,15 @@ class FaultProxy:
             return response
 
     async def _ask(self, request: web.Request, body: bytes) -> tuple[int, dict[str, str], bytes]:
-        return await self._fetch(request.method, request.path_qs, _forwarded(request), body)
+        return await self._fetch(request.method, request.path_qs, forwarded(request.headers), body)
 
     async def _fetch(
         self, method: str, path: str, headers: dict[str, str], body: bytes | None
     ) -> tuple[int, dict[str, str], bytes]:
         async with self._session.request(method, self._server + path, headers=headers, data=body or None) as upstream:
-            kept = {name: value for name, value in upstream.headers.items() if name.lower() not in _HOP}
+            kept = forwarded(upstream.headers)
             return upstream.status, kept, await upstream.read()
 
 
 def _target(request: web.Request, body: bytes) -> str:
-    return target_of(request.method, request.path, _about(request.method, request.path, body))
-
-
-def _about(method: str, path: str, body: bytes) -> str:
-    """Return what a status or an Event reports."""
-    target = target_of(method, path)
-    if target == "PUT-status":
-        status = json.loads(body).get("status") or {}
-        return f"{status.get('phase')} {status.get('reason')}"
-    return str(json.loads(body).get("reason")) if target == "POST-events" else ""
-
-
-def _forwarded(request: web.Request) -> dict[str, str]:
-    return {name: value for name, value in request.headers.items() if name.lower() not in _HOP}
-
-
-def _is_list(path: str) -> bool:
-    """Whether a path is that of a collection of objects."""
-    parts = path.strip("/").split("/")
-    rest = parts[2:] if parts[0] == "api" else parts[3:] if parts[0] == "apis" else []
-    return len(rest) == 1 or (len(rest) == 3 and rest[0] == "namespaces")
-
-
-def _broken(request: web.Request) -> web.Response:
-    """Break the connection: of what the handler returns then, nothing is sent."""
-    if request.transport is not None:
-        request.transport.abort()
-    return web.Response()
-
-
-def _refused(status: int, request: web.Request) -> web.Response:
-    headers = {"Retry-After": "1"} if status == 429 else {}
-    text = json.dumps(refusal(status, request.method, request.path))
-    return web.Response(status=status, headers=headers, text=text, content_type="application/json")
+    return target_of(request.method, request.path, about_of(request.method, request.path, body))

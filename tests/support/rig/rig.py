@@ -22,7 +22,7 @@ from tests.support.rig.kinds import CRD, KINDS, NAMESPACE, NODE, OWNERS, Kind
 from tests.support.rig.ledger import Ledger, View
 from tests.support.rig.nursery import Nursery
 from tests.support.rig.process import Child, free_port
-from tests.support.rig.proxies import ProxyLoop
+from tests.support.rig.proxy_loop import ProxyLoop
 from tests.support.waiting import wait_until
 from tests.support.world import ROOT
 from tools.cluster import gotools
@@ -100,7 +100,7 @@ class Rig:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def client_of(self, user: str) -> Client:
-        """Return a connection as a user, who has no rights but those that are bound. It is closed with the rig."""
+        """Return a connection as a user, whose only rights are those of bindings. It is closed with the rig."""
         self._clients.append(self._control_plane.client_of(user))
         return self._clients[-1]
 

@@ -15,7 +15,7 @@ from tests.support.chaos.life import Result
 from tests.support.chaos.plan import LIVES, Life, Planned, chosen_lives, chosen_trials, plan
 from tests.support.rig.faults import REASONS, Fault, FaultKind
 from tests.support.rig.owners import Owner
-from tests.support.rig.proxies import Write
+from tests.support.rig.writes import Write
 
 RUN, NEXT_RUN, SHARED = Owner(names.KIND, "1"), Owner(names.KIND, "2"), Owner(names.SHARED_KIND, "3")
 CLUSTERS = {"Dask": "daskclusters", "Ray": "rayclusters"}
@@ -398,5 +398,5 @@ def test_name_of_one_trial_chooses_it_when_the_plan_does_not_have_it(name: str) 
 
 
 def test_unknown_life_is_refused() -> None:
-    with pytest.raises(ValueError, match="no life is named so"):
+    with pytest.raises(ValueError, match="no life has this name"):
         chosen_lives(["sucess/Dask"])

@@ -13,8 +13,8 @@ from tests.support.chaos.plan import Life, Planned, named
 from tests.support.chaos.report import Judged
 from tests.support.chaos.suite import Suite
 from tests.support.rig.faults import UNDISTURBED, Fault, FaultKind
-from tests.support.rig.proxies import Write
 from tests.support.rig.rig import Rig
+from tests.support.rig.writes import Write
 
 LIFE = Life("success", "Dask")
 END = {"phase": "Succeeded", "attempts": "1"}

@@ -17,7 +17,7 @@ from tests.support.chaos.scenarios import KINDS, SCENARIOS
 from tests.support.chaos.trial import SUBJECT
 from tests.support.rig.faults import REASONS, Fault, FaultKind
 from tests.support.rig.ledger import Entry
-from tests.support.rig.proxies import Write
+from tests.support.rig.writes import Write
 
 CREATED = Counter({"Pod driver": 1, "Pod scheduler": 1, "Pod worker": 2, "Job driver": 1})
 NAMESPACE = "/apis/x/v1/namespaces/n"
@@ -210,7 +210,7 @@ def of_run(kind: str, version: int, **versions: int) -> Entry:
     [
         (6, 9, []),
         (4, 9, ["order: Pod was created before the status had a phase"]),
-        (6, 11, ["order: Pod was there when the status said that nothing is left"]),
+        (6, 11, ["order: Pod was there when the status reported that nothing is left"]),
     ],
 )
 def test_child_that_exists_too_early_or_too_late_is_a_problem(

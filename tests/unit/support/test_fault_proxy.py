@@ -15,8 +15,10 @@ from flowcluster_operator.policies.refusals import final_refusal
 from flowcluster_operator.resources import JOB, LEASE
 from tests.support.fake_api import Answer, FakeApi
 from tests.support.rig.faults import REASONS, Fault, FaultKind, target_of
-from tests.support.rig.proxies import FaultProxy, ProxyLoop, Write
+from tests.support.rig.proxies import FaultProxy
+from tests.support.rig.proxy_loop import ProxyLoop
 from tests.support.rig.rights import OPERATOR
+from tests.support.rig.writes import Write
 
 SUBJECT = "subject"
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/n/leases"

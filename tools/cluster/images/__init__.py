@@ -1,4 +1,4 @@
-"""Build the project's images, by Docker where an engine answers, else by buildah.
+"""Build the project's images, with Docker if an engine answers, else with buildah.
 
-An image's tag is a hash of everything that goes into it, so a stale one can never be used by mistake.
+An image's tag is a hash of all its inputs, so a stale image can never be used by mistake.
 """

@@ -1,4 +1,4 @@
-"""Build what is not built yet."""
+"""Build the images that are not built yet."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from tools.cluster.providers.base import Image
 
 
 def build(names: Iterable[str] = specs.INSTALLED) -> dict[str, Image]:
-    """Images by name, each built from the files as they are now, unless it was before.
+    """Build images from the files as they are now, unless they are built already. Return them by name.
 
-    :raises ToolError: a name is unknown, or a build failed; the message ends with what it printed.
+    Raises:
+        ToolError: a name is unknown, or a build failed. The message ends with its output.
     """
     wanted = [specs.named(name) for name in names]
     with cache.locked(cache.root() / "images" / "lock", "building images"):
@@ -41,6 +42,6 @@ def _built(builder: Builder, spec: specs.Spec, base: specs.Base) -> Image:
 
 
 def find(ref: str) -> Image | None:
-    """The image of that name, if it was built here."""
+    """Return the image of that name, or None if it was not built here."""
     builder: Builder = Docker() if engine_answers() else Buildah()
     return builder.built(ref)

@@ -1,4 +1,4 @@
-"""Build with buildah, where there is no Docker engine; images go to the cache in OCI layout."""
+"""Build with buildah, for machines without a Docker engine. The images are in the cache, in OCI layout."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tools.cluster.providers.base import Image
 from tools.cluster.shell import follow, run, succeeds
 
 PROGRAMS = {"buildah": "buildah", "skopeo": "skopeo"}
+#: Hides the mounts of a build from the machine: the store mounts its own folder, and does not unmount it.
 PRIVATE = ("unshare", "--mount")
-"""Keeps what a build mounts off the machine: the store mounts its own folder and leaves that behind."""
 
 
 class Buildah:
@@ -30,7 +30,7 @@ class Buildah:
         self._layout = self._folder / "oci"
 
     def base(self) -> Base:
-        """The base image: the public one where it can be pulled, else a stand-in made from Debian packages."""
+        """Return the base image: the public one if it can be pulled, else a stand-in made from Debian packages."""
         base = base_image()
         if not self._has(base):
             if succeeds(self._buildah("pull", "--quiet", base)):
@@ -42,7 +42,7 @@ class Buildah:
         return Base(identity, run(self._buildah("inspect", "--type", "image", "--format", platform, base)).strip())
 
     def built(self, ref: str) -> Image | None:
-        """The image if the cache has it."""
+        """Return the image if the cache has it."""
         return Image(ref, self._layout) if layout.entry(self._layout, ref) else None
 
     def build(self, spec: Spec, base: Base, context: Path, ref: str, here: Step) -> Image:
@@ -59,7 +59,7 @@ class Buildah:
         return Image(ref, self._layout)
 
     def _export(self, ref: str) -> None:
-        """Add an image to the layout; layers that are there already cost nothing, as they are not compressed."""
+        """Add an image to the layout. Layers that are there already take no time, as they are not compressed."""
         self._layout.mkdir(parents=True, exist_ok=True)
         index = self._layout / "index.json"
         try:
@@ -88,11 +88,11 @@ class Buildah:
     def _driver(self) -> str:
         name = json.loads(run(self._buildah("info")))["store"]["GraphDriverName"]
         if not isinstance(name, str):
-            raise ToolError("buildah does not tell its storage driver: see `buildah info`.")
+            raise ToolError("buildah does not report its storage driver: see `buildah info`.")
         return name
 
 
 def _note(here: Step, line: str) -> None:
-    """Keep the step of the Dockerfile that is under way: ``[3/5] STEP 2/6: RUN pip install …``."""
+    """Record the current step of the Dockerfile: ``[3/5] STEP 2/6: RUN pip install …``."""
     if match := re.match(r"(?:\[\d+/\d+\] )?STEP \d+/\d+: .{0,40}", line):
         here.reached = match[0].strip()

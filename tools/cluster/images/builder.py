@@ -1,4 +1,4 @@
-"""What a way of building images can do."""
+"""The protocol of image builders."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tools.cluster.providers.base import Image
 
 
 class Builder(Protocol):
-    """Docker or buildah. Every method may raise ToolError."""
+    """Docker or buildah. Every method can raise ToolError."""
 
     def base(self) -> Base:
-        """The base image that builds start from; fetched if need be."""
+        """Return the base image of builds, fetched if needed."""
 
     def built(self, ref: str) -> Image | None:
-        """The image of that name if it was built before and is still there."""
+        """Return the image of that name if it was built before and still exists."""
 
     def build(self, spec: Spec, base: Base, context: Path, ref: str, here: Step) -> Image:
-        """Build an image from the files in ``context`` and name it; ``here`` is kept up with how far that is."""
+        """Build an image from the files in ``context`` and name it. Record the progress in ``here``."""

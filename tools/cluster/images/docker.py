@@ -1,4 +1,4 @@
-"""Build with the Docker engine; images stay in its store."""
+"""Build with the Docker engine, in whose store the images stay."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tools.cluster.progress import Step, step
 from tools.cluster.providers.base import Image
 from tools.cluster.shell import follow, run, succeeds
 
-#: Variables that BuildKit hands to each step as build arguments, and keeps in no layer and no history.
+#: Variables that BuildKit passes to each step as build arguments, and stores in no layer and no history.
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 #: By default, an engine with containerd's image store adds an attestation. The image is then an index that changes with
 #: each build, and an archive of it is not one image for a node.
@@ -25,7 +25,7 @@ class Docker:
     """The engine's own builder, cache and store."""
 
     def base(self) -> Base:
-        """The base image; pulled when the engine does not have it, or has it for another platform than it is to use."""
+        """Return the base image. Pull it when the engine does not have it for the platform that it must use."""
         name = base_image()
         wanted = os.environ.get("DOCKER_DEFAULT_PLATFORM", "").split("/")[:2]  # without the variant of the processor
         found = _inspected(name) if succeeds(["docker", "image", "inspect", name]) else None
@@ -36,11 +36,11 @@ class Docker:
         return found
 
     def built(self, ref: str) -> Image | None:
-        """The image if the engine's store has it."""
+        """Return the image if the engine's store has it."""
         return Image(ref) if succeeds(["docker", "image", "inspect", ref]) else None
 
     def build(self, spec: Spec, base: Base, context: Path, ref: str, here: Step) -> Image:
-        """``docker build``, with this machine's pip settings, certificates and proxies."""
+        """Run ``docker build`` with this machine's pip settings, certificates and proxies."""
         ensure_buildkit()
         target = ["--target", spec.target] if spec.target else []
         arguments = ["--build-arg", f"BASE={base_image()}"]
@@ -60,6 +60,6 @@ def _inspected(name: str) -> Base:
 
 
 def _note(here: Step, line: str) -> None:
-    """Keep the step of the Dockerfile that is under way: ``#12 [runtime 3/5] RUN pip install …``."""
+    """Record the current step of the Dockerfile: ``#12 [runtime 3/5] RUN pip install …``."""
     if match := re.match(r"#\d+ (\[.+?\] .{0,40})", line):
         here.reached = match[1].strip()

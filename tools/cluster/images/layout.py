@@ -1,4 +1,4 @@
-"""Images in one OCI layout folder: layers are kept once and uncompressed, whichever images share them."""
+"""Images in one OCI layout folder, which has each shared layer once and uncompressed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CONTAINERD_NAME = "io.containerd.image.name"
 
 
 def entry(folder: Path, ref: str) -> dict[str, Any] | None:
-    """The index entry of an image that is in the layout with all its blobs, else None."""
+    """Return the index entry of an image that is in the layout with all its blobs, else None."""
     try:
         index = json.loads((folder / "index.json").read_text())
     except (OSError, ValueError):
@@ -30,11 +30,16 @@ def entry(folder: Path, ref: str) -> dict[str, Any] | None:
 
 
 def write_archive(folder: Path, refs: Mapping[str, str], out: IO[bytes], *, without: Collection[str] = ()) -> None:
-    """Write images as one archive in OCI layout, with the list that makes ``docker load`` of any release read it.
+    """Write images as one archive in OCI layout, with the list that older releases of ``docker load`` need.
 
-    :param refs: the images' names in the layout, with those in the archive.
-    :param without: digests (``sha256:…``) of layers that the receiver has, which are left out.
-    :raises ToolError: the layout does not have one of the images.
+    Args:
+        folder: the layout.
+        out: receives the archive.
+        refs: the images' names in the layout, with those in the archive.
+        without: digests (``sha256:…``) of layers that the receiver has, which are not written.
+
+    Raises:
+        ToolError: the layout does not have one of the images.
     """
     manifests: list[dict[str, Any]] = []
     listed: list[dict[str, Any]] = []
@@ -57,7 +62,7 @@ def write_archive(folder: Path, refs: Mapping[str, str], out: IO[bytes], *, with
 
 
 def references(archive: Path) -> list[str]:
-    """The names of the images in an archive file, in Docker's or OCI's layout; empty when it tells none."""
+    """Return the names of the images in an archive file, in Docker's or OCI's layout, or an empty list."""
     names: list[str] = []
     with tarfile.open(archive) as tar:
         for member in tar:
@@ -73,7 +78,7 @@ def references(archive: Path) -> list[str]:
 
 
 def _referenced(folder: Path, item: dict[str, Any]) -> list[str]:
-    """The digests of an image's configuration and layers."""
+    """Return the digests of an image's configuration and layers."""
     try:
         manifest = json.loads(_blob(folder, item["digest"]).read_text())
     except OSError:

@@ -1,4 +1,4 @@
-"""This machine's settings for pip, for builds to use and images to forget."""
+"""This machine's settings for pip, which builds use and images do not contain."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from tools.cluster.errors import ToolError
 
 NAMES = ("index-url", "extra-index-url", "trusted-host", "cert", "proxy", "timeout")
 VARIABLES = {"timeout": "PIP_DEFAULT_TIMEOUT"}
-#: Where a step of a Dockerfile finds the secret `cert`.
+#: Path of the secret `cert` in a step of a Dockerfile.
 CERTIFICATES = "/run/secrets/cert"
-#: Bytes of the largest secret that BuildKit takes.
+#: Size of the largest secret that BuildKit accepts (bytes).
 LARGEST_SECRET = 500 * 1024
 #: Variables that pip reads when it has no setting `cert`.
 _CERTIFICATE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
@@ -29,10 +29,10 @@ _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-
 
 @contextmanager
 def secrets() -> Iterator[list[str]]:
-    """Yield the build arguments that hand over the settings; their files last as long as the body.
+    """Yield the build arguments that pass the settings. Their files exist as long as the body runs.
 
     The secret `pip` is a configuration file. The secret `cert` has the certificates that this machine trusts, so that a
-    build trusts an authority of the user's own network, too. It is left out where this machine has none.
+    build trusts an authority of the user's own network too. It is left out if this machine has none.
 
     Raises:
         ToolError: the certificates cannot be read, or are too large for a secret.
@@ -55,7 +55,7 @@ def secrets() -> Iterator[list[str]]:
 
 
 def _settings() -> dict[str, str]:
-    """Return what the environment sets, else what pip's configuration files set."""
+    """Return the settings of the environment, else those of pip's configuration files."""
     found: dict[str, str] = {}
     for line in _listed().splitlines():
         match = re.fullmatch(r"(?:global|install)\.([a-z-]+)='(.*)'", line.strip())
@@ -74,14 +74,14 @@ def _listed() -> str:
 
 
 def _certificates(chosen: str) -> bytes:
-    """Return the certificates that pip trusts on this machine, each once; empty where there are none.
+    """Return the certificates that pip trusts on this machine, each once, or nothing.
 
     Args:
-        chosen: The file or folder of pip's setting `cert`; empty when it has none.
+        chosen: The file or folder of pip's setting `cert`; empty without that setting.
     """
     path = chosen or next((value for name in _CERTIFICATE_VARIABLES if (value := os.environ.get(name))), "")
     if not path:
-        defaults = ssl.get_default_verify_paths()  # of the files and folders that OpenSSL looks for, those that exist
+        defaults = ssl.get_default_verify_paths()  # of the files and folders that OpenSSL reads, those that exist
         path = defaults.cafile or defaults.capath or ""
     if not path:
         return b""

@@ -1,4 +1,4 @@
-"""Push images to a registry, by Docker or by skopeo, or write them to one archive, for a network that has neither."""
+"""Push images to a registry with Docker or skopeo, or write them to one archive, for a network without both."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def push(image: Image, name: str) -> None:
     """Push an image to the registry that its new name begins with.
 
     Raises:
-        ToolError: The registry refuses it, or cannot be reached; the message says how to log in.
+        ToolError: The registry refuses it, or cannot be reached. The message names the login command.
     """
     host = name.partition("/")[0]
     if image.archive is None:
@@ -50,12 +50,12 @@ def push(image: Image, name: str) -> None:
 
 
 def save(images: Collection[Image], names: Sequence[str], archive: Path) -> None:
-    """Write images to one archive file, which ``docker load``, skopeo and containerd read.
+    """Write images to one archive file, which ``docker load``, skopeo and containerd can read.
 
     Args:
-        images: Built by one builder.
+        images: The images, all of one builder.
         names: Their names in the archive.
-        archive: The file; its folder is created when it is missing.
+        archive: The file. Its folder is created if it does not exist.
     """
     archive.parent.mkdir(parents=True, exist_ok=True)
     refs = dict(zip([image.ref for image in images], names, strict=True))

@@ -8,14 +8,14 @@ from tools.cluster.errors import ToolError
 
 #: Minor version, such as ``3.11``.
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
-#: Debian suites whose ``python3`` is of that minor version: a stand-in for the public image is made of their packages.
+#: Debian suites whose ``python3`` is of that minor version. A stand-in for the public image consists of their packages.
 _SUITES = {"3.11": "bookworm", "3.13": "trixie"}
-#: The suite of the public image of a Python that no Debian suite has.
+#: The suite of the public image, for a Python that no Debian suite has.
 _ANY_SUITE = "bookworm"
 
 
 def base_image(version: str = VERSION) -> str:
-    """Return the full name of the public image that builds start from."""
+    """Return the full name of the public base image."""
     return f"docker.io/library/python:{version}-slim-{_SUITES.get(version, _ANY_SUITE)}"
 
 
@@ -23,7 +23,7 @@ def debian_suite(version: str = VERSION) -> str:
     """Return the Debian suite that has this Python.
 
     Raises:
-        ToolError: no suite has it; the message says what to do.
+        ToolError: no suite has it. The message has what to do.
     """
     if version not in _SUITES:
         raise ToolError(

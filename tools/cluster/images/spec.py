@@ -1,4 +1,4 @@
-"""Which images there are, what goes into each, and the tag that follows from it."""
+"""The images, their inputs, and the tags that follow from these."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ TAG_DIGITS = 12
 
 @dataclass(frozen=True)
 class Base:
-    """The image that builds start from.
+    """The base image of builds.
 
-    :ivar identity: of its content.
-    :ivar platform: operating system and processor in Go's words, such as ``linux/arm64``: those of what is built.
+    Attributes:
+        identity: identifies its content.
+        platform: operating system and processor in Go's notation, such as ``linux/arm64``. Images have the same.
     """
 
     identity: str
@@ -31,10 +32,11 @@ class Base:
 class Spec:
     """One image.
 
-    :ivar dockerfile: relative to the repository's root, as are the inputs.
-    :ivar target: the stage to build; empty: the last one.
-    :ivar inputs: files and folders that the Dockerfile copies.
-    :ivar programs: Go programs that it copies from the folder ``bin``.
+    Attributes:
+        dockerfile: relative to the repository's root, as are the inputs.
+        target: the stage to build. Empty: the last one.
+        inputs: files and folders that the Dockerfile copies.
+        programs: Go programs that the Dockerfile copies from the folder ``bin``.
     """
 
     name: str
@@ -55,26 +57,26 @@ SPECS = {
         Spec("prefect", "tools/cluster/images/prefect/Dockerfile", ("requirements/prefect.lock", "sdk")),
     )
 }
-#: What an installation needs; the others are for single tests.
+#: Images of an installation. The others are for single tests.
 INSTALLED = ("operator", "runtime", "dask-operator", "kuberay")
 
 
 def named(name: str) -> Spec:
-    """The image of that name, or ToolError with the names there are."""
+    """Return the image of that name. Raise ToolError with the known names."""
     if name not in SPECS:
         raise ToolError(f"no image {name!r}: choose from {', '.join(SPECS)}.")
     return SPECS[name]
 
 
 def reference(spec: Spec, base: Base, root: Path = ROOT) -> str:
-    """The image's full name; its tag is a hash of the Dockerfile, the base and all inputs below ``root``."""
+    """Return the image's full name. Its tag is a hash of the Dockerfile, the base and all inputs below ``root``."""
     built = [gotools.program(name, base.platform).parent.name for name in spec.programs]
     digest = cache.digest([cache.tree_digest(root, _files(spec, root)), spec.target, base.identity, *built])
     return f"{REPOSITORY}/{spec.name}:{digest[:TAG_DIGITS]}"
 
 
 def snapshot(spec: Spec, base: Base, folder: Path) -> None:
-    """Copy the inputs into a folder, so that an edit during the build cannot get under the old tag."""
+    """Copy the inputs into a folder, so that an edit during the build cannot get into the image with the old tag."""
     for path in _files(spec, ROOT):
         copy = folder / path.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""A stand-in for the public Python image, from Debian packages, where no image registry can be reached."""
+"""A stand-in for the public Python image, from Debian packages, for machines that reach no image registry."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CMD ["python3"]
 
 
 def archive() -> Path:
-    """A tar file of the file system, with a Containerfile beside it that makes it an image."""
+    """Return a tar file of the file system. The Containerfile beside it makes it an image."""
     suite = debian_suite()
     debian.ensure({"mmdebstrap": "mmdebstrap"}, "a stand-in for the public Python image")
     command: list[str | Path] = [

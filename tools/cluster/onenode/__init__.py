@@ -1,5 +1,5 @@
-"""A real one-node Kubernetes for Linux and root, where no Docker engine is at hand.
+"""A real one-node Kubernetes on Linux, for root, without a Docker engine.
 
-All of it lives in namespaces of its own (process, mount, network, hostname, IPC): when their first
-process is killed, the kernel takes away every process, mount, interface and packet rule with it.
+It runs in namespaces of its own (process, mount, network, hostname, IPC). When their first
+process is killed, the kernel removes all their processes, mounts, interfaces and packet rules.
 """

@@ -12,7 +12,7 @@ UNIFIED = Path("/sys/fs/cgroup/cgroup.controllers")
 
 
 def create(layout: Layout) -> None:
-    """Make the group below which the kubelet puts its pods; it refuses to make that one itself."""
+    """Create the parent of the kubelet's control groups, which the kubelet itself does not create."""
     for hierarchy in _hierarchies():
         group = hierarchy / layout.cgroup
         if UNIFIED.exists():
@@ -20,10 +20,10 @@ def create(layout: Layout) -> None:
                 try:
                     (hierarchy / "cgroup.subtree_control").write_text(f"+{controller}")
                 except OSError:
-                    pass  # one that cannot be delegated; the kubelet names it if it needs it
+                    pass  # a controller that cannot be delegated; the kubelet names it if it needs it
         group.mkdir(exist_ok=True)
         for name in ("cpuset.cpus", "cpuset.mems"):
-            # In the old hierarchy a new group may use no processor and no memory until told so.
+            # In the old hierarchy, a new group can use no processor and no memory until these are set.
             if (group / name).exists() and not (group / name).read_text().strip():
                 inherited = hierarchy / name
                 if inherited.exists():
@@ -31,19 +31,23 @@ def create(layout: Layout) -> None:
 
 
 def remove(layout: Layout) -> int:
-    """Remove the group and all below it, in every hierarchy; how many there were.
+    """Remove the group and all groups below it in every hierarchy, and return their number.
 
-    :raises ToolError: a process is still in one of them.
+    Raises:
+        ToolError: one of them still has a process.
     """
     groups = [hierarchy / layout.cgroup for hierarchy in _hierarchies()]
     present = [group for group in groups if group.is_dir()]
     for group in present:
-        wait_until(partial(_removed, group), seconds=10, what=f"the end of control group {group}")
+        wait_until(partial(try_remove, group), seconds=10, what=f"the end of control group {group}")
     return len(present)
 
 
-def _removed(group: Path) -> bool:
-    """Try to remove a group, deepest first; whether it is gone. The kernel lags behind the processes' end."""
+def try_remove(group: Path) -> bool:
+    """Try to remove a group and those below it, and return whether it is gone.
+
+    The kernel lets a group be removed only some time after the end of its processes.
+    """
     for folder in sorted([path for path in group.rglob("*") if path.is_dir()], reverse=True):
         try:
             folder.rmdir()
@@ -59,6 +63,6 @@ def _removed(group: Path) -> bool:
 
 
 def _hierarchies() -> list[Path]:
-    """The roots of all mounted hierarchies."""
+    """Return the roots of all mounted hierarchies."""
     mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
     return list(dict.fromkeys(Path(mount[1]) for mount in mounts if mount[2] in ("cgroup", "cgroup2")))

@@ -1,4 +1,4 @@
-"""Bring the node up, look at it, take it down."""
+"""Start the node, return its status, and stop it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PROGRAMS = {
     "ctr": "containerd",
     "runc": "runc",
     "cni": "containernetworking-plugins",
-    "iptables": "iptables",  # for host ports alone
+    "iptables": "iptables",  # only for host ports
     "nft": "nftables",
     "ip": "iproute2",
     "sysctl": "procps",
@@ -33,14 +33,14 @@ PROGRAMS = {
     "nsenter": "util-linux",
     "mount": "mount",
 }
+#: Modules of programs of the node.
 BUILT = ("kubernetes", "etcd", "coredns", "pause")
-"""Modules of programs of the node."""
+#: Time in which a part of the cluster must start (s).
 START_SECONDS = 90.0
-"""How long a part of the cluster may take to come up before that counts as a failure."""
 
 
 class OneNode:
-    """A one-node Kubernetes on this machine, made of the project's own builds of the real programs."""
+    """A one-node Kubernetes on this machine, of the project's own builds of the real programs."""
 
     kind = "one-node"
 
@@ -49,11 +49,12 @@ class OneNode:
         self._node = Node(self._layout)
 
     def up(self) -> None:
-        """Start the node, or do nothing when it runs and is healthy.
+        """Start the node, or do nothing if it runs and is healthy.
 
-        Whatever an earlier run left half-finished is taken away first.
+        What an earlier run left incomplete is removed first.
 
-        :raises ToolError: this is not Linux, not root, or a part did not come up; its log's end is in the message.
+        Raises:
+            ToolError: this is not Linux, not root, or a part did not start. The message has the end of its log.
         """
         if sys.platform != "linux" or os.geteuid() != 0:
             raise ToolError("the one-node cluster needs Linux and root. Elsewhere: run Docker, or give --kubeconfig.")
@@ -64,7 +65,7 @@ class OneNode:
             for name in BUILT:
                 gotools.built(name)
             if self._layout.home.exists():
-                say("clearing away what an earlier run left")
+                say("removing what an earlier run left")
                 self._clear()
             try:
                 self._start()
@@ -74,7 +75,7 @@ class OneNode:
         return None
 
     def down(self, *, purge: bool = False) -> None:
-        """Take the node and all it holds away, images excepted unless ``purge``."""
+        """Remove the node and all that belongs to it, with its images only if ``purge``."""
         with cache.locked(self._layout.lock, f"starting or stopping {self._layout.name}"):
             if self._layout.home.exists() or containers.leftovers(self._layout):
                 with step(f"stopping {self._layout.name}"):
@@ -92,9 +93,9 @@ class OneNode:
             self._node.restart(name)
 
     def enforce_policies(self, enforced: bool) -> None:
-        """Start or stop the enforcement of NetworkPolicies; do nothing when that is done already.
+        """Start or stop the enforcement of NetworkPolicies, unless that is done already.
 
-        Connections that exist go on, whatever the policies say.
+        Existing connections continue, also against the policies.
 
         Raises:
             ToolError: the node does not run, or the program does not start.
@@ -112,7 +113,7 @@ class OneNode:
                 enforcer.add_rules(init)
 
     def status(self) -> Status:
-        """Ask every part for its health."""
+        """Query the health of every part."""
         layout = self._layout
         if self._node.init() is None:
             return Status(self.kind, layout.name, False, "not running: `up` starts it")
@@ -126,18 +127,18 @@ class OneNode:
         return Status(self.kind, layout.name, not problem, detail, layout.kubeconfig, layout.audit_log, processes)
 
     def kubeconfig(self) -> Path:
-        """The administrator's kubeconfig, remade by every start."""
+        """Return the administrator's kubeconfig, which every start writes again."""
         if self._node.init() is None:
             raise ToolError(f"{self._layout.name} is not running: `python -m tools.cluster up` starts it.")
         return self._layout.kubeconfig
 
     def images(self) -> set[str]:
-        """What containerd has."""
+        """Return the names of containerd's images."""
         self.kubeconfig()
         return containers.images(self._layout)
 
     def load(self, image: Image) -> str:
-        """Import an image's archive."""
+        """Import an image's archive, and return the image's name."""
         self.kubeconfig()
         if image.archive is None:
             with tempfile.TemporaryDirectory() as folder:
@@ -174,7 +175,7 @@ class OneNode:
         say(f"{layout.name} is up: node {layout.name} is ready, DNS answers. kubeconfig: {layout.kubeconfig}")
 
     def _await(self, what: str, condition: Callable[[], bool]) -> None:
-        """Wait for one part, and fail at once when any process died."""
+        """Wait for one part, and fail immediately when any process has ended."""
 
         def reached() -> bool:
             for name in self._node.processes():
@@ -184,9 +185,9 @@ class OneNode:
         wait_until(reached, seconds=START_SECONDS, what=what, explain=lambda: f"Logs: {self._layout.home / 'log'}")
 
     def _problem(self, living: list[str]) -> str:
-        """What is wrong with a node whose first process runs; empty when nothing is."""
+        """Return what is wrong with a node whose first process runs, or an empty text."""
         if missing := [name for name in (*services.STORE, *services.REST) if name not in living]:
-            return f"not running: {', '.join(missing)}. `up` starts it anew"
+            return f"not running: {', '.join(missing)}. `up` starts it again"
         address = self._node.recorded("address")
         api = services.reopen(self._layout, Link("", address))
         checks: dict[str, Callable[[], bool]] = {
@@ -199,7 +200,7 @@ class OneNode:
         return f"not ready: {', '.join(failing)}. Logs: {self._layout.home / 'log'}" if failing else ""
 
     def _clear(self) -> list[str]:
-        """Take everything but the images away; what that was, for a person."""
+        """Remove everything but the images, and return what that was, as texts for the user."""
         layout = self._layout
         counted = {
             "processes": self._node.kill(),

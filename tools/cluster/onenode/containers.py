@@ -1,4 +1,4 @@
-"""containerd from outside: load images, see which are there, and clear away what a dead node left."""
+"""containerd from outside of the node: load and list images, and remove what a dead node left."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def ctr(layout: Layout, *arguments: str | Path) -> str:
 
 
 def listening(layout: Layout) -> bool:
-    """Whether containerd accepts connections."""
+    """Return whether containerd accepts connections."""
     with socket.socket(socket.AF_UNIX) as client:
         try:
             client.connect(str(layout.socket))
@@ -41,7 +41,7 @@ def listening(layout: Layout) -> bool:
 
 
 def images(layout: Layout) -> set[str]:
-    """The names of all images that pods on the node can use."""
+    """Return the names of all images that pods on the node can use."""
     return set(ctr(layout, "images", "list", "--quiet").split())
 
 
@@ -51,45 +51,45 @@ def import_archive(layout: Layout, archive: Path) -> None:
 
 
 def import_layout(layout: Layout, folder: Path, ref: str) -> None:
-    """Load one image from a folder in OCI layout, handing over only the layers that containerd lacks."""
+    """Load one image from a folder in OCI layout, with only the layers that containerd lacks."""
     present = set(ctr(layout, "content", "list", "--quiet").split())
     command = ["ctr", "--address", str(layout.socket), "--namespace", "k8s.io", "images", "import", "-"]
-    with tempfile.TemporaryFile() as said:
-        reader = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=said, stderr=said)
+    with tempfile.TemporaryFile() as output:
+        reader = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=output)
         assert reader.stdin is not None
         try:
             write_archive(folder, {ref: ref}, reader.stdin, without=present)
             reader.stdin.close()
         except BrokenPipeError:
-            pass  # it gave up, and says why
+            pass  # it ended early, and printed why
         finally:
             code = reader.wait()
         if code != 0:
-            said.seek(0)
-            raise ToolError(f"containerd refused {ref}:\n{said.read().decode(errors='replace').strip()}")
+            output.seek(0)
+            raise ToolError(f"containerd refused {ref}:\n{output.read().decode(errors='replace').strip()}")
 
 
 def ensure_sandbox_image(layout: Layout) -> None:
-    """Load the image of every pod's first process, made here from the project's own ``pause`` program."""
+    """Load the image of every pod's first process, built from the project's own ``pause`` program."""
     if files.SANDBOX_IMAGE not in images(layout):
         import_archive(layout, _sandbox_archive(layout.home / "pause.tar"))
 
 
 def mark_used(layout: Layout) -> None:
-    """Note that containers may exist from now on."""
+    """Record that containers can exist from now on."""
     layout.images.mkdir(parents=True, exist_ok=True)
     _mark(layout).touch()
 
 
 def leftovers(layout: Layout) -> bool:
-    """Whether a node that no longer runs may have left containers."""
+    """Return whether a node that no longer runs can have left containers."""
     return _mark(layout).exists()
 
 
 def sweep(layout: Layout) -> int:
-    """Remove the containers that a killed node left behind, keeping the images; how many there were.
+    """Remove the containers that a killed node left, but not the images. Return the number of containers.
 
-    The node must not run: this starts a containerd of its own, which knows nothing of Kubernetes.
+    The node must not run: this function starts a containerd of its own, without its Kubernetes plugin.
     """
     if not leftovers(layout):
         return 0

@@ -1,11 +1,11 @@
 """NetworkPolicies on the node: packet rules put connections into a queue, and kube-network-policies decides.
 
-The kernel holds the first packet of each connection in a queue until the program accepts or drops it. Without the
-program, the kernel drops the packet: an enforcer that ended lets nothing through.
+The kernel keeps the first packet of each connection in a queue until the program accepts or drops it. Without the
+program, the kernel drops the packet: an enforcer that has ended allows no connection.
 
 The program makes such rules by itself with nftables' statement ``queue``, which some kernels lack
-(``CONFIG_NFT_QUEUE``). The rules here have the same effect by iptables' target ``NFQUEUE``, and are there on every
-kernel. Where both exist, the program decides twice.
+(``CONFIG_NFT_QUEUE``). The rules here have the same effect by iptables' target ``NFQUEUE``, which exists on every
+kernel. If both exist, the program decides twice.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pathlib import Path
 from tools.cluster.processes import PROC, Process
 from tools.cluster.shell import run
 
+#: The process, and its module in ``tools/cluster/go``.
 NAME = "network-policies"
-"""The process, and its module in ``tools/cluster/go``."""
 QUEUE = 100
 _CHAIN = "flowcluster-policies"
 #: Root on the node, such as the kubelet with its probes and the API server, reaches every pod. The address of a pod
@@ -38,7 +38,7 @@ _NO_RULES = f"""\
 -X {_CHAIN}
 COMMIT
 """
-#: Removes the program's own table, also where it never made one.
+#: Removes the program's own table, also if it never created one.
 _NO_TABLE = "table inet kube-network-policies {}\ndelete table inet kube-network-policies\n"
 
 
@@ -47,7 +47,7 @@ def command(program: Path, kubeconfig: Path, node: str) -> list[str | Path]:
 
     Args:
         program: the program.
-        kubeconfig: how it reaches the API server.
+        kubeconfig: of its connection to the API server.
         node: name of the node.
     """
     return [program, f"--kubeconfig={kubeconfig}", f"--hostname-override={node}", f"--nfqueue-id={QUEUE}"]
@@ -64,7 +64,7 @@ def listens(init: Process) -> bool:
 
 
 def is_on(init: Process) -> bool:
-    """Return whether the packet rules are there."""
+    """Return whether the packet rules exist."""
     return f"-A POSTROUTING -j {_CHAIN}" in run([*_inside(init), "iptables-save", "-t", "mangle"]).splitlines()
 
 
@@ -74,11 +74,11 @@ def add_rules(init: Process) -> None:
 
 
 def remove_rules(init: Process, stop: Callable[[], None]) -> None:
-    """Let every packet through again.
+    """Allow every packet again.
 
     Args:
         init: the first process of the node's namespaces.
-        stop: ends the program, which would make its own table again.
+        stop: ends the program, which would otherwise create its own table again.
     """
     if is_on(init):
         run([*_inside(init), "iptables-restore", "--noflush"], stdin=_NO_RULES)

@@ -1,4 +1,4 @@
-"""The configuration files of the node's programs, as data. JSON is valid YAML, so one format serves all."""
+"""The configuration files of the node's programs, as data. JSON is valid YAML, so all have one format."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PROXY_HEALTH_PORT = 10256
 
 
 def write(path: Path, content: dict[str, Any] | str, mode: int = 0o644) -> Path:
-    """Write a configuration file, folders included, and return its path."""
+    """Write a configuration file, with its folders, and return its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch(mode=mode)
     path.write_text(content if isinstance(content, str) else json.dumps(content, indent=2) + "\n")
@@ -24,7 +24,7 @@ def write(path: Path, content: dict[str, Any] | str, mode: int = 0o644) -> Path:
 
 
 def kubeconfig(server: str, cluster: str, authority: Pair, client: Pair) -> dict[str, Any]:
-    """A kubeconfig with everything inside, so that the file can be copied."""
+    """Return a kubeconfig that contains its certificates, so that the file can be copied."""
 
     def inline(path: Path) -> str:
         return base64.b64encode(path.read_bytes()).decode()
@@ -53,7 +53,7 @@ def kubeconfig(server: str, cluster: str, authority: Pair, client: Pair) -> dict
 
 
 def audit_policy() -> dict[str, Any]:
-    """Who asked for what with which program, for every request but health checks; never a body."""
+    """Return a policy that records user, request and program of every request but health checks, never a body."""
     return {
         "apiVersion": "audit.k8s.io/v1",
         "kind": "Policy",
@@ -66,7 +66,7 @@ def audit_policy() -> dict[str, Any]:
 
 
 def kubelet(layout: Layout, address: str, authority: Pair, server: Pair) -> dict[str, Any]:
-    """A kubelet that never evicts, never removes images, and takes as many pods as one node may."""
+    """Return the configuration of a kubelet that evicts no pod, removes no image, and runs as many pods as possible."""
     home = layout.home
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
@@ -101,7 +101,7 @@ def kubelet(layout: Layout, address: str, authority: Pair, server: Pair) -> dict
 
 
 def kube_proxy(kubeconfig_file: Path, address: str) -> dict[str, Any]:
-    """Services through nftables; the limits of connection tracking belong to the machine and stay as they are."""
+    """Return a configuration with nftables that does not change the machine's limits of connection tracking."""
     return {
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
@@ -116,10 +116,12 @@ def kube_proxy(kubeconfig_file: Path, address: str) -> dict[str, Any]:
 
 
 def containerd(layout: Layout, plugins: Path, *, kubernetes: bool = True) -> str:
-    """TOML of containerd.
+    """Return the TOML of containerd.
 
-    :param plugins: folder of the container network plugins.
-    :param kubernetes: False leaves out the part that the kubelet talks to, and so all memory of containers.
+    Args:
+        layout: of the node.
+        plugins: folder of the container network plugins.
+        kubernetes: False leaves out the plugin for the kubelet, and so its records of containers.
     """
     lines = [
         "version = 2",
@@ -134,7 +136,7 @@ def containerd(layout: Layout, plugins: Path, *, kubernetes: bool = True) -> str
     lines += [
         f"[{cri}]",
         f'sandbox_image = "{SANDBOX_IMAGE}"',
-        # Root in a container or a small virtual machine may lack the right to lower a process's OOM score.
+        # Root in a container or a small virtual machine can lack the right to lower a process's OOM score.
         "restrict_oom_score_adj = true",
         f"[{cri}.cni]",
         f'bin_dir = "{plugins}"',
@@ -148,7 +150,7 @@ def containerd(layout: Layout, plugins: Path, *, kubernetes: bool = True) -> str
 
 
 def pod_network(layout: Layout) -> dict[str, Any]:
-    """Each pod at the end of a link of its own: all traffic is routed, so Services work between any two pods."""
+    """Return a network with a link for each pod. All traffic is routed, so Services work between all pods."""
     return {
         "cniVersion": "1.0.0",
         "name": "pods",
@@ -168,7 +170,7 @@ def pod_network(layout: Layout) -> dict[str, Any]:
 
 
 def corefile(address: str, kubeconfig_file: Path) -> str:
-    """DNS for the cluster's own names, uncached, as kubeadm sets it up; other names are refused at once."""
+    """Return DNS for the cluster's names, uncached, as kubeadm configures it. Other names are refused immediately."""
     return f"""\
 .:53 {{
   bind {address}

@@ -1,10 +1,10 @@
-"""The first process of a node's namespaces: it starts what it is told to, and reaps.
+"""The first process of a node's namespaces: it starts processes on order, and reaps them.
 
-Run as a plain file by :mod:`tools.cluster.onenode.node`, so it uses the standard library alone. Each
+`tools.cluster.onenode.node` runs it as a plain file, so it uses only the standard library. Each
 line of its standard input, and of the pipe ``run/orders`` later, is a JSON object ``{"name", "argv", "env"}``; the
-process's output goes to
-``log/NAME.log`` below the home folder, its pid to ``run/NAME.pid``, and when it ends, how, to
-``run/NAME.exit``. Nothing is started anew by itself: a control plane that lost a part is for ``up`` to replace.
+process's output goes to ``log/NAME.log`` below the home folder, and its pid to ``run/NAME.pid``. When it ends, its
+status goes to ``run/NAME.exit``. Nothing is started again automatically: ``up`` replaces a control plane that lost a
+part.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from typing import Any
 
 
 def prepare_mounts(home: Path) -> None:
-    """Give the node its own /run, /var/log and /var/lib/kubelet; the namespace hides them from the machine."""
+    """Give the node its own /run, /var/log and /var/lib/kubelet; which the namespace hides from the machine."""
 
     def mount(*arguments: str | Path) -> None:
         subprocess.run(["mount", *map(str, arguments)], check=True)
 
-    # Pods may ask for mounts that propagate; the namespace itself was cut off from the machine's before.
+    # Pods can request mounts that propagate. The namespace itself is already separated from the machine's.
     mount("--make-rshared", "/")
     mount("-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run")
     mount("--bind", home / "kubelet", "/var/lib/kubelet")
@@ -33,7 +33,7 @@ def prepare_mounts(home: Path) -> None:
 
 
 def spawn(home: Path, order: dict[str, Any]) -> int:
-    """Start one process as ordered and return its pid."""
+    """Start the process of an order and return its pid."""
     name, argv, env = order["name"], order["argv"], order["env"]
     log = os.open(home / "log" / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     null = os.open(os.devnull, os.O_RDONLY)
@@ -58,7 +58,7 @@ def spawn(home: Path, order: dict[str, Any]) -> int:
 
 
 def reap(home: Path, names: dict[int, str]) -> None:
-    """Collect every child that ended, and note the end of those that were ordered."""
+    """Collect every child that ended, and record the end of those that were ordered."""
     while True:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG)
@@ -74,7 +74,7 @@ def reap(home: Path, names: dict[int, str]) -> None:
 
 
 def main() -> None:
-    """Serve orders until killed: nothing else ends a namespace's first process."""
+    """Execute orders until this process is killed: nothing else ends a namespace's first process."""
     home = Path(sys.argv[1])
     prepare_mounts(home)
     ended, wake = os.pipe()
@@ -83,7 +83,7 @@ def main() -> None:
     signal.signal(signal.SIGCHLD, lambda _signal, _frame: None)
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     os.mkfifo(home / "run" / "orders")
-    later = os.open(home / "run" / "orders", os.O_RDWR)  # for writing too: so it has no end
+    later = os.open(home / "run" / "orders", os.O_RDWR)  # opened for writing too, so that reading never ends
     os.write(1, b"ready\n")
 
     names: dict[int, str] = {}
@@ -95,7 +95,7 @@ def main() -> None:
             received = os.read(source, 65536)
             if not received:
                 if not names:
-                    return  # whoever made this namespace died before its first order
+                    return  # the process that created this namespace ended before its first order
                 sources = [later, ended]
             *lines, orders[source] = (orders[source] + received).split(b"\n")
             for line in lines:

@@ -16,18 +16,19 @@ SERVICES_FIRST = "10.96.0.1"
 PODS = "10.244.0.0/16"
 DOMAIN = "cluster.local"
 API_PORT = 6443
+#: Bytes: the kernel allows 107, and containerd appends to the path it is given.
 LONGEST_SOCKET_PATH = 100
-"""Bytes: the kernel allows 107, and containerd appends to the path it is given."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where one node keeps its things.
+    """The paths and names of one node.
 
-    Services and pods have the same addresses in every node, because each has a network of its own; only
-    the link to the machine differs (:mod:`tools.cluster.onenode.network`).
+    Services and pods have the same addresses in every node, because each has a network of its own. Only
+    the link to the machine differs (`tools.cluster.onenode.network`).
 
-    :raises ToolError: the name cannot be part of a host name, or the cache's path is too long.
+    Raises:
+        ToolError: the name cannot be part of a host name, or the cache's path is too long.
     """
 
     name: str
@@ -42,22 +43,22 @@ class Layout:
 
     @property
     def folder(self) -> Path:
-        """All that belongs to this node."""
+        """Folder of all files of this node."""
         return cache.root() / "clusters" / self.name
 
     @property
     def home(self) -> Path:
-        """What lives from ``up`` to ``down``."""
+        """Folder of the files that exist from ``up`` to ``down``."""
         return self.folder / "node"
 
     @property
     def images(self) -> Path:
-        """Root of containerd; outlives ``down``, so that images need not be loaded again."""
+        """Root of containerd. It is kept after ``down``, so that images do not have to be loaded again."""
         return self.folder / "containerd"
 
     @property
     def lock(self) -> Path:
-        """Held by whoever changes the node."""
+        """Lock of the process that changes the node."""
         return cache.root() / "clusters" / f"{self.name}.lock"
 
     @property
@@ -67,7 +68,7 @@ class Layout:
 
     @property
     def record(self) -> Path:
-        """What was started: see :mod:`tools.cluster.onenode.node`."""
+        """Record of what was started: see `tools.cluster.onenode.node`."""
         return self.home / "node.json"
 
     @property
@@ -77,12 +78,12 @@ class Layout:
 
     @property
     def audit_log(self) -> Path:
-        """One JSON object a line for every request that the API server answered."""
+        """The API server's audit log, with one JSON object a line for each answered request."""
         return self.home / "log" / "audit.log"
 
     @property
     def interface(self) -> str:
-        """The machine's end of the link to the node; at most 15 characters, as the kernel wants."""
+        """The machine's end of the link to the node: at most 15 characters, the kernel's limit."""
         return "fc" + hashlib.sha256(self.name.encode()).hexdigest()[:10]
 
     @property

@@ -16,8 +16,8 @@ from tools.cluster.onenode.layout import DEFAULT_NAME, PODS, SERVICES, Layout
 from tools.cluster.processes import Process
 from tools.cluster.shell import run, succeeds, wait_until
 
+#: Every node takes a /30 of it for the two ends of its link.
 LINKS = ipaddress.ip_network("10.97.0.0/16")
-"""Every node takes a /30 of it for the two ends of its link."""
 NODE_INTERFACE = "node0"
 MASQUERADE = f"""
 table ip flowcluster {{
@@ -38,7 +38,7 @@ class Link:
 
     @classmethod
     def number(cls, index: int) -> Link:
-        """The ``index``-th /30 of :data:`LINKS`."""
+        """Return the ``index``-th /30 of `LINKS`."""
         first = int(LINKS.network_address) + 4 * index
         return cls(str(ipaddress.ip_address(first + 1)), str(ipaddress.ip_address(first + 2)))
 
@@ -46,7 +46,9 @@ class Link:
 def connect(layout: Layout, init: Process) -> Link:
     """Join the machine and the node's network namespace, and prepare the latter for pods.
 
-    :param init: the first process of the node's namespaces.
+    Args:
+        layout: of the node.
+        init: the first process of the node's namespaces.
     """
     inside = ["nsenter", "--target", str(init.pid), "--net"]
     with cache.locked(cache.root() / "clusters" / "links.lock", "choosing an address for its node"):
@@ -60,7 +62,7 @@ def connect(layout: Layout, init: Process) -> Link:
         f"address add {link.node}/30 dev {NODE_INTERFACE}",
         f"link set {NODE_INTERFACE} up",
         # A connection needs a route before its address can be translated. This one leads nowhere else, so
-        # that a Service nobody serves is unreachable at once instead of being answered by a stranger.
+        # that a Service without endpoints is unreachable immediately, and no other host answers.
         f"route add {SERVICES} dev {NODE_INTERFACE}",
     ]
     run([*inside, "ip", "-batch", "-"], stdin="\n".join(batch))
@@ -70,12 +72,12 @@ def connect(layout: Layout, init: Process) -> Link:
 
 
 def present(layout: Layout) -> bool:
-    """Whether the machine has the node's interface."""
+    """Return whether the machine has the node's interface."""
     return succeeds(["ip", "link", "show", layout.interface])
 
 
 def disconnect(layout: Layout) -> bool:
-    """Remove the machine's end of the link; whether there was one."""
+    """Remove the machine's end of the link, and return whether there was one."""
     if not present(layout):
         return False
     # The kernel removes it with the node's network too, a moment after the last process there ended.
@@ -85,7 +87,7 @@ def disconnect(layout: Layout) -> bool:
 
 
 def _free_link(layout: Layout) -> Link:
-    """The first link that overlaps no route of this machine; wide ones, like a VPN's, don't count."""
+    """Return the first link that overlaps no route of this machine. Wide routes, like a VPN's, do not count."""
     routes = [
         network
         for route in json.loads(run(["ip", "-json", "-4", "route", "show", "table", "all"]))

@@ -1,4 +1,4 @@
-"""The node's namespaces: make them, start processes in them, list those, and take it all away."""
+"""The node's namespaces: create them, start and list processes in them, and remove all of it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ NAMESPACES = ("--mount", "--net", "--pid", "--ipc", "--uts", "--fork", "--kill-c
 
 
 class Node:
-    """One node's namespaces, this process's or an earlier one's.
+    """One node's namespaces, created by this process or by an earlier one.
 
-    What the machine has to remember lies in ``node.json``: the first process by pid and start time, and
-    the boot it belongs to. Nothing else is ever signalled.
+    The record is ``node.json``: the first process by pid and start time, and
+    the boot that it belongs to. No other process is ever signalled.
     """
 
     def __init__(self, layout: Layout) -> None:
@@ -30,7 +30,7 @@ class Node:
         self._orders = -1
 
     def init(self) -> Process | None:
-        """The namespaces' first process, or None when it does not run."""
+        """Return the namespaces' first process, or None when it does not run."""
         try:
             record = json.loads(self._layout.record.read_text())
         except (OSError, ValueError):
@@ -41,7 +41,7 @@ class Node:
         return process if process.alive() else None
 
     def recorded(self, key: str) -> str:
-        """What :meth:`record` noted under ``key``; empty when nothing was."""
+        """Return the value that `record` stored under ``key``, or an empty text."""
         try:
             return str(json.loads(self._layout.record.read_text()).get(key, ""))
         except (OSError, ValueError):
@@ -56,16 +56,17 @@ class Node:
         self._layout.record.write_text(json.dumps(known | facts))
 
     def start(self) -> Process:
-        """Make the namespaces and return their first process; it waits for :meth:`order`.
+        """Create the namespaces and return their first process, which waits for `order`.
 
-        :raises ToolError: this process may not make namespaces.
+        Raises:
+            ToolError: this process cannot create namespaces.
         """
         home = self._layout.home
         for folder in ("log", "run", "kubelet"):
             (home / folder).mkdir(parents=True, exist_ok=True)
         Path("/var/lib/kubelet").mkdir(exist_ok=True)  # the mount point; empty outside of the node
         orders_read, self._orders = os.pipe()
-        said_read, said_write = os.pipe()
+        answer_read, answer_write = os.pipe()
         log = os.open(home / "log" / "init.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         outer = os.posix_spawn(
             find("unshare") or "unshare",
@@ -73,15 +74,15 @@ class Node:
             {"PATH": search_path(), "LANG": "C.UTF-8"},
             file_actions=[
                 (os.POSIX_SPAWN_DUP2, orders_read, 0),
-                (os.POSIX_SPAWN_DUP2, said_write, 1),
+                (os.POSIX_SPAWN_DUP2, answer_write, 1),
                 (os.POSIX_SPAWN_DUP2, log, 2),
             ],
-            setsid=True,  # the reader's Ctrl-C is for the tool, not for the node
+            setsid=True,  # the user's Ctrl-C is for the tool, not for the node
         )
-        for descriptor in (orders_read, said_write, log):
+        for descriptor in (orders_read, answer_write, log):
             os.close(descriptor)
-        with os.fdopen(said_read, "rb") as said:
-            if said.readline() != b"ready\n":
+        with os.fdopen(answer_read, "rb") as answer:
+            if answer.readline() != b"ready\n":
                 _forget(outer)
                 raise ToolError(f"cannot make namespaces for the node:\n{self.log_tail('init')}")
         first = _only_child(outer)
@@ -89,9 +90,12 @@ class Node:
         return first
 
     def order(self, name: str, argv: Sequence[str | Path], env: Mapping[str, str] | None = None) -> None:
-        """Have one process started in the node.
+        """Start one process in the node.
 
-        :param name: names its log (``log/NAME.log``) and its line in :meth:`processes`.
+        Args:
+            name: names its log (``log/NAME.log``) and its line in `processes`.
+            argv: the command line.
+            env: added to the environment of the node's first process.
         """
         line = json.dumps({"name": name, "argv": [str(word) for word in argv], "env": dict(env or {})})
         try:
@@ -100,15 +104,16 @@ class Node:
             raise ToolError(f"the node died while {name} was started:\n{self.log_tail('init')}") from None
 
     def seal(self) -> None:
-        """No more orders; the node then no longer depends on this process."""
+        """End the orders. The node then no longer depends on this process."""
         if self._orders >= 0:
             os.close(self._orders)
             self._orders = -1
 
     def restart(self, name: str) -> None:
-        """Kill one process that was ordered, and start it again as it was.
+        """Kill one process that was ordered, and start it again with the same order.
 
-        :raises ToolError: there is none of that name, or it did not end.
+        Raises:
+            ToolError: there is none of that name, or it did not end.
         """
         process = self.processes().get(name)
         if process is None:
@@ -120,12 +125,12 @@ class Node:
         self.order_later(name, argv.split("\0")[:-1], {key: value for key, _, value in pairs})
 
     def order_later(self, name: str, argv: Sequence[str | Path], env: Mapping[str, str] | None = None) -> None:
-        """Have one process started in a node that is sealed; arguments as for `order`."""
+        """Start one process in a node that is sealed. The arguments are those of `order`."""
         order = {"name": name, "argv": [str(word) for word in argv], "env": dict(env or {})}
         (self._layout.home / "run" / "orders").write_text(json.dumps(order) + "\n")
 
     def stop(self, name: str) -> None:
-        """Kill one process and forget it; do nothing when there is none of that name.
+        """Kill one process and delete its record, if there is one of that name.
 
         Raises:
             ToolError: the process did not end.
@@ -138,26 +143,26 @@ class Node:
             (self._layout.home / "run" / f"{name}.{suffix}").unlink(missing_ok=True)
 
     def processes(self) -> dict[str, Process | None]:
-        """Every process that was ordered, by name; None for one that ended."""
+        """Return every process that was ordered, by name, or None for one that ended."""
         init = self.init()
         living = {child.inner_pid(): child for child in init.children()} if init else {}
         files = sorted((self._layout.home / "run").glob("*.pid"))
         return {file.stem: living.get(int(file.read_text() or -1)) for file in files}
 
     def ending(self, name: str) -> str:
-        """How a process ended: ``exit code 1`` or ``signal 9``; empty while it runs."""
+        """Return how a process ended, ``exit code 1`` or ``signal 9``, or an empty text while it runs."""
         try:
             return (self._layout.home / "run" / f"{name}.exit").read_text()
         except OSError:
             return ""
 
     def check(self, name: str) -> None:
-        """Raise :class:`ToolError` with its last log lines if a process ended."""
+        """Raise `ToolError` with its last log lines if a process ended."""
         if how := self.ending(name):
             raise ToolError(f"{name} ended ({how}):\n{self.log_tail(name)}")
 
     def log_tail(self, name: str, lines: int = 8) -> str:
-        """The last lines that a process printed, and where the rest is."""
+        """Return the last lines that a process printed, and the path of its log."""
         path = self._layout.home / "log" / f"{name}.log"
         try:
             text = path.read_text(errors="replace")
@@ -166,7 +171,7 @@ class Node:
         return "\n".join([*text.splitlines()[-lines:], f"(all of it: {path})"])
 
     def kill(self) -> int:
-        """End every process of the node, and with them its mounts and its network; how many they were."""
+        """End every process of the node, and so its mounts and its network. Return the number of processes."""
         self.seal()
         init = self.init()
         if init is None:
@@ -178,7 +183,7 @@ class Node:
 
 
 def _only_child(outer: int) -> Process:
-    """unshare(1) forks once: the child is the namespaces' first process."""
+    """Return the only child of unshare(1), which is the namespaces' first process."""
     parent = Process.of(outer)
     children = parent.children() if parent else []
     if len(children) != 1:
@@ -192,4 +197,4 @@ def _forget(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
     except (ProcessLookupError, ChildProcessError):
-        pass  # it is gone, which is what was wanted
+        pass  # it has ended already

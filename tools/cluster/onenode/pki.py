@@ -1,4 +1,4 @@
-"""The node's certificate authority and what it signs. Made anew by every ``up``, valid for a year."""
+"""The node's certificate authority and what it signs. Every ``up`` creates both again, valid for a year."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ CLOCK_SKEW = datetime.timedelta(hours=1)
 
 @dataclass(frozen=True)
 class Pair:
-    """A certificate and its private key, both files in PEM."""
+    """The PEM files of a certificate and of its private key."""
 
     certificate: Path
     key: Path
 
 
 class Authority:
-    """A certificate authority whose files lie in one folder.
+    """A certificate authority whose files are in one folder.
 
-    :param folder: created; its private keys are readable by their owner alone.
+    Args:
+        folder: is created. Only its owner can read its private keys.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -56,12 +57,13 @@ class Authority:
         self.pair = self._save("ca", builder.sign(self._key, hashes.SHA256()), self._key)
 
     def issue(self, file: str, user: str, group: str = "", hosts: Sequence[str] = ()) -> Pair:
-        """A certificate for a client, and with ``hosts`` for a server too.
+        """Create a certificate for a client, and with ``hosts`` for a server too.
 
-        :param file: stem of the files' names.
-        :param user: the name that Kubernetes sees (common name).
-        :param group: the group that Kubernetes sees (organization).
-        :param hosts: addresses and DNS names it serves.
+        Args:
+            file: stem of the files' names.
+            user: the user's name in Kubernetes (common name).
+            group: the user's group in Kubernetes (organization).
+            hosts: addresses and DNS names of the server.
         """
         key = ec.generate_private_key(ec.SECP256R1())
         purposes = [ExtendedKeyUsageOID.CLIENT_AUTH]
@@ -80,7 +82,7 @@ class Authority:
         return self._save(file, builder.sign(self._key, hashes.SHA256()), key)
 
     def signing_key(self, file: str) -> Pair:
-        """A bare key pair, for service account tokens; the "certificate" is the public key."""
+        """Create a key pair without a certificate, for service account tokens. The "certificate" is the public key."""
         key = ec.generate_private_key(ec.SECP256R1())
         public = key.public_key().public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo

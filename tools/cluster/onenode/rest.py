@@ -1,4 +1,4 @@
-"""The few requests that the tool itself makes, so that it depends on no client."""
+"""The few requests that the tool itself sends, so that it needs no client library."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ TIMEOUT_SECONDS = 5.0
 class Api:
     """A Kubernetes API server, as the administrator.
 
-    :param server: its address, ``https://HOST:PORT``.
-    :raises ssl.SSLError, OSError: a certificate cannot be read.
+    Args:
+        server: its address, ``https://HOST:PORT``.
+
+    Raises:
+        ssl.SSLError, OSError: a certificate cannot be read.
     """
 
     def __init__(self, server: str, authority: Pair, client: Pair) -> None:
@@ -28,11 +31,11 @@ class Api:
         self._context.load_cert_chain(client.certificate, client.key)
 
     def ready(self) -> bool:
-        """Whether it says so itself."""
+        """Return whether the API server reports that it is ready."""
         return self._ask("GET", "/readyz")[0] == 200
 
     def get(self, path: str) -> dict[str, Any] | None:
-        """An object, or None when it is absent or the server does not answer."""
+        """Return an object, or None if it is absent or the server does not answer."""
         status, body = self._ask("GET", path)
         if status != 200:
             return None
@@ -40,16 +43,17 @@ class Api:
         return found
 
     def create(self, path: str, item: dict[str, Any]) -> None:
-        """Create an object in the collection at ``path``; one that is there already is left alone.
+        """Create an object in the collection at ``path``, unless it exists.
 
-        :raises ToolError: it was refused.
+        Raises:
+            ToolError: it was refused.
         """
         status, body = self._ask("POST", path, json.dumps(item))
         if status not in (200, 201, 409):
             raise ToolError(f"POST {path} was refused with {status}: {body.decode(errors='replace')}")
 
     def _ask(self, verb: str, path: str, body: str | None = None) -> tuple[int, bytes]:
-        """Status and body of an answer; status 0 when there was none."""
+        """Return status and body of an answer, or status 0 if there is none."""
         connection = http.client.HTTPSConnection(self._host, self._port, timeout=TIMEOUT_SECONDS, context=self._context)
         headers = {"User-Agent": "flowcluster-tools", "Content-Type": "application/json"}
         try:
@@ -63,7 +67,7 @@ class Api:
 
 
 def answers(host: str, port: int, path: str) -> bool:
-    """Whether a plain HTTP health check says 200."""
+    """Return whether a plain HTTP health check answers 200."""
     connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_SECONDS)
     try:
         connection.request("GET", path)

@@ -1,4 +1,4 @@
-"""What runs on the node: each program's command line, with the certificates and files it needs."""
+"""The programs of the node: the command line of each, with the certificates and files that it needs."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tools.cluster.onenode.pki import Authority, Pair
 from tools.cluster.onenode.rest import Api
 
 ETCD = "http://127.0.0.1:2379"
+#: Started first: nothing else can work without them.
 STORE = ("etcd", "containerd", "kube-apiserver")
-"""Started first: nothing else can work without them."""
 REST = ("kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "coredns")
 
 
@@ -27,7 +27,7 @@ class Services:
 
 
 def prepare(layout: Layout, link: Link) -> Services:
-    """Write certificates and configuration for a node at ``link`` and return what to run."""
+    """Write certificates and configuration for a node at ``link``, and return the command lines."""
     home, server = layout.home, f"https://{link.node}:{API_PORT}"
     authority = Authority(home / "pki")
     admin = authority.issue("admin", "admin", "system:masters")
@@ -107,7 +107,7 @@ def _etcd(home: Path) -> list[str | Path]:
         f"--advertise-client-urls={ETCD}",
         "--listen-peer-urls=http://127.0.0.1:2380",
         "--log-level=warn",
-        "--unsafe-no-fsync",  # `down` throws the data away, so no crash of the machine can hurt it
+        "--unsafe-no-fsync",  # `down` deletes the data, so that a crash of the machine loses nothing
     ]
 
 
@@ -161,14 +161,14 @@ DNS_BINDING = {
 
 
 def grant(api: Api) -> None:
-    """Give the programs that Kubernetes has no built-in role for the rights they need."""
+    """Grant rights to the programs for which Kubernetes has no built-in role."""
     base = "/apis/rbac.authorization.k8s.io/v1"
     api.create(f"{base}/clusterroles", DNS_ROLE)
     api.create(f"{base}/clusterrolebindings", DNS_BINDING)
 
 
 def reopen(layout: Layout, link: Link) -> Api:
-    """The API of a node that an earlier run started; its certificates are still there."""
+    """Return the API of a node that an earlier run started, with the certificates of that run."""
     pki = layout.home / "pki"
     return Api(
         f"https://{link.node}:{API_PORT}",

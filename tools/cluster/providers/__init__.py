@@ -1,1 +1,1 @@
-"""The ways to a Kubernetes, one file each, behind the small protocol of :mod:`tools.cluster.providers.base`."""
+"""The providers of a Kubernetes, one file each, with the protocol of `tools.cluster.providers.base`."""

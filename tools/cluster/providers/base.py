@@ -1,4 +1,4 @@
-"""What every provider of a cluster can do."""
+"""The protocol of cluster providers."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from typing import Protocol
 class Image:
     """An image that was built here.
 
-    :ivar ref: its full name, ``docker.io/…:tag``.
-    :ivar archive: a file with it, or a folder in OCI layout, or None when it lies in the Docker engine's store.
+    Attributes:
+        ref: its full name, ``docker.io/…:tag``.
+        archive: a file with it, or a folder in OCI layout, or None when it is in the Docker engine's store.
     """
 
     ref: str
@@ -31,10 +32,11 @@ class Process:
 
 @dataclass(frozen=True)
 class Status:
-    """What is known of a cluster.
+    """The status of a cluster.
 
-    :ivar ready: it answers and its nodes accept pods.
-    :ivar detail: one line for a person: what it is, or what is wrong with it.
+    Attributes:
+        ready: it answers and its nodes accept pods.
+        detail: one line for the user: what it is, or what is wrong with it.
     """
 
     provider: str
@@ -47,26 +49,26 @@ class Status:
 
 
 class Provider(Protocol):
-    """A cluster that can be brought up and taken down. Every method may raise ToolError."""
+    """A cluster that can be started and removed. Every method can raise ToolError."""
 
     @property
     def kind(self) -> str:
         """``existing``, ``kind`` or ``one-node``."""
 
     def up(self) -> None:
-        """See to it that the cluster runs; at once when it already does."""
+        """Start the cluster, unless it runs."""
 
     def down(self, *, purge: bool = False) -> None:
-        """Take away what :meth:`up` made; with ``purge`` the images kept for the next time as well."""
+        """Remove what `up` created, with ``purge`` also the images that are kept for the next start."""
 
     def status(self) -> Status:
-        """Look without changing anything."""
+        """Return the status, without a change."""
 
     def kubeconfig(self) -> Path:
-        """A kubeconfig file whose current context is the cluster."""
+        """Return a kubeconfig file whose current context is the cluster."""
 
     def images(self) -> set[str] | None:
-        """The names of the images that pods can use without a registry; None when that cannot be told."""
+        """Return the names of the images that pods can use without a registry, or None if they are not known."""
 
     def load(self, image: Image) -> str:
-        """Give the cluster's nodes an image; the name by which they know it."""
+        """Load an image into the cluster's nodes, and return its name there."""

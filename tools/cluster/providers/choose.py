@@ -1,4 +1,4 @@
-"""Which provider serves: what was asked for, else what this machine can do."""
+"""The choice of a provider: the requested one, else what this machine supports."""
 
 from __future__ import annotations
 
@@ -26,15 +26,21 @@ def choose(
     kubeconfig: Path | None = None,
     context: str = "",
 ) -> Provider:
-    """The provider to use.
+    """Return the provider to use.
 
-    In this order: an explicit kubeconfig or context (the parameters, else ``FLOWCLUSTER_KUBECONFIG`` and
-    ``FLOWCLUSTER_CONTEXT``), kind where a Docker engine answers, one node where this is Linux and root.
-    ``KUBECONFIG`` alone never counts: tests create and delete things, and a cluster that merely happens
-    to be configured must not be what they do it to.
+    The order is: an explicit kubeconfig or context (the parameters, else ``FLOWCLUSTER_KUBECONFIG`` and
+    ``FLOWCLUSTER_CONTEXT``), kind if a Docker engine answers, one node on Linux as root.
+    ``KUBECONFIG`` is never used: tests create and delete objects, and must not do so on a cluster that
+    is configured for another purpose.
 
-    :param provider: one of :data:`KINDS` overrides the order.
-    :raises ToolError: nothing fits; the message lists the ways out.
+    Args:
+        name: of the cluster, for a provider that starts one.
+        kubeconfig: file with the cluster.
+        context: of the kubeconfig.
+        provider: one of `KINDS` overrides the order.
+
+    Raises:
+        ToolError: no provider fits. The message lists what to do.
     """
     if provider and provider not in KINDS:
         raise ToolError(f"--provider {provider!r}: use one of {', '.join(KINDS)}.")
@@ -50,7 +56,7 @@ def choose(
     if provider == "one-node" or (sys.platform == "linux" and os.geteuid() == 0):
         return OneNode(name)
     raise ToolError(
-        "no cluster can be had here. One of these is needed: a kubeconfig (--kubeconfig or "
+        "no cluster is available here. One of these is needed: a kubeconfig (--kubeconfig or "
         f"{ENV_KUBECONFIG}), a running Docker engine (for kind), or Linux and root (for one node). "
         f"No Docker engine answers: {trouble()}"
     )

@@ -1,4 +1,4 @@
-"""A cluster that somebody else runs: an explicit kubeconfig or context. Never started, never stopped."""
+"""A cluster that this tool did not start, by an explicit kubeconfig or context. It is never started or stopped."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ ENV_REGISTRY = "FLOWCLUSTER_REGISTRY"
 class Existing:
     """The cluster that a kubeconfig points to.
 
-    :param file: the kubeconfig; None: kubectl's own rules (``KUBECONFIG``, then the home directory).
-    :param context: one of its contexts; empty: its current one.
+    Args:
+        file: the kubeconfig; None: kubectl's own rules (``KUBECONFIG``, then the home directory).
+        context: one of its contexts; empty: its current one.
     """
 
     kind = "existing"
@@ -29,9 +30,10 @@ class Existing:
         self._context = context
 
     def up(self) -> None:
-        """See that it answers, nothing more.
+        """Check that it answers.
 
-        :raises ToolError: it does not.
+        Raises:
+            ToolError: it does not answer.
         """
         status = self.status()
         if not status.ready:
@@ -39,11 +41,11 @@ class Existing:
         say(status.detail)
 
     def down(self, *, purge: bool = False) -> None:
-        """Leave it alone: it is not this tool's."""
-        say("left alone: this cluster was given by a kubeconfig or context, so it is not this tool's to stop")
+        """Do nothing: this tool did not start the cluster."""
+        say("not stopped: this cluster was given by a kubeconfig or context, and this tool did not start it")
 
     def status(self) -> Status:
-        """Ask it for its version."""
+        """Query its version."""
         name = self._context or "current context"
         try:
             path = self.kubeconfig()
@@ -54,7 +56,7 @@ class Existing:
         return Status(self.kind, name, True, f"{name}: {version}", path)
 
     def kubeconfig(self) -> Path:
-        """The given file, or a copy whose current context is the one asked for."""
+        """Return the given file, or a copy whose current context is the requested one."""
         if self._file and not self._file.is_file():
             raise ToolError(f"there is no kubeconfig at {self._file}")
         if self._file and not self._context:
@@ -62,7 +64,7 @@ class Existing:
         argv: list[str | Path] = [binaries.kubectl(), "config", "view", "--raw", "--minify"]
         argv += ["--kubeconfig", self._file] if self._file else []
         argv += ["--context", self._context] if self._context else []
-        content = run(argv, hint="`kubectl config get-contexts` lists the contexts there are.")
+        content = run(argv, hint="`kubectl config get-contexts` lists the contexts.")
         key = cache.digest([str(self._file), self._context])[:16]
         path = cache.root() / "kubeconfigs" / key
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,10 +73,10 @@ class Existing:
         return path
 
     def images(self) -> None:
-        """Cannot be told."""
+        """Return None: the images are not known."""
 
     def load(self, image: Image) -> str:
-        """Push it to the registry that ``FLOWCLUSTER_REGISTRY`` names: its nodes pull from there."""
+        """Push it to the registry ``FLOWCLUSTER_REGISTRY``, from which the nodes pull."""
         registry = os.environ.get(ENV_REGISTRY, "")
         if not registry:
             raise ToolError(

@@ -1,4 +1,4 @@
-"""kind, where a Docker engine answers: its own commands, nothing added."""
+"""kind, if a Docker engine answers, by its own commands."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ NODE_READY = "120s"
 class Kind:
     """A kind cluster of one node.
 
-    :param name: the name that ``kind get clusters`` shows.
+    Args:
+        name: the name that ``kind get clusters`` shows.
     """
 
     kind = "kind"
@@ -29,12 +30,12 @@ class Kind:
         self._name = name
 
     def up(self) -> None:
-        """``kind create cluster``, unless there is one of this name that answers."""
+        """Run ``kind create cluster``, unless a cluster of this name answers."""
         with cache.locked(cache.root() / "clusters" / f"{self._name}.lock", f"starting or stopping {self._name}"):
             if self._exists():
                 if self.status().ready:
                     return say(f"{self._name} is up")
-                say(f"{self._name} exists but does not answer: making it anew")
+                say(f"{self._name} exists but does not answer: creating it again")
                 self._delete()
             with step(f"creating the kind cluster {self._name}"):
                 where: list[str | Path] = ["--name", self._name, "--kubeconfig", self._kubeconfig()]
@@ -42,7 +43,7 @@ class Kind:
         return say(f"{self._name} is up. kubeconfig: {self._kubeconfig()}")
 
     def down(self, *, purge: bool = False) -> None:
-        """``kind delete cluster``; its images go with it."""
+        """Run ``kind delete cluster``, which deletes its images too."""
         with cache.locked(cache.root() / "clusters" / f"{self._name}.lock", f"starting or stopping {self._name}"):
             if not self._exists():
                 return say(f"{self._name} is not running")
@@ -51,28 +52,28 @@ class Kind:
         return say(f"removed the kind cluster {self._name} and its images")
 
     def status(self) -> Status:
-        """Ask the API server for its health."""
+        """Query the health of the API server."""
         if not self._exists():
             return Status(self.kind, self._name, False, "not running: `up` creates it")
         path = self._write_kubeconfig()
         if not succeeds([binaries.kubectl(), "--kubeconfig", path, "--request-timeout=10s", "get", "--raw", "/readyz"]):
-            return Status(self.kind, self._name, False, "its API server does not answer: `up` makes it anew", path)
+            return Status(self.kind, self._name, False, "its API server does not answer: `up` creates it again", path)
         return Status(self.kind, self._name, True, f"kind cluster {self._name} answers", path)
 
     def kubeconfig(self) -> Path:
-        """The administrator's kubeconfig, as kind exports it."""
+        """Return the administrator's kubeconfig, as kind exports it."""
         if not self._exists():
             raise ToolError(f"{self._name} is not running: `python -m tools.cluster up` creates it.")
         return self._write_kubeconfig()
 
     def images(self) -> set[str]:
-        """What the node's containerd has."""
+        """Return the names of the images of the node's containerd."""
         node = f"{self._name}-control-plane"
         listed = run(["docker", "exec", node, "ctr", "--namespace", "k8s.io", "images", "list", "--quiet"])
         return set(listed.split())
 
     def load(self, image: Image) -> str:
-        """``kind load``, from the engine's store or from an archive."""
+        """Run ``kind load``, from the engine's store or from an archive."""
         if image.archive is None:
             run([_program(), "load", "docker-image", image.ref, "--name", self._name])
         elif image.archive.is_file():
@@ -102,7 +103,7 @@ class Kind:
 
 
 def _program() -> Path:
-    """The ``kind`` on PATH, else the project's own build of it."""
+    """Return the ``kind`` on PATH, else the project's own build of it."""
     ensure_engine("kind")
     on_path = shutil.which("kind")
     return Path(on_path) if on_path else gotools.program("kind")

@@ -1,1 +1,1 @@
-"""A package of flows and what they use."""
+"""A package of flows and of the modules that they use."""

@@ -1,4 +1,4 @@
-"""What the flows call."""
+"""Functions that the flows call."""
 
 from .units import Amount
 

@@ -1,4 +1,4 @@
-"""What the modules of the package share."""
+"""A class that the modules of the package share."""
 
 from dataclasses import dataclass
 

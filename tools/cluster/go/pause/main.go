@@ -1,5 +1,5 @@
 // Command pause is the sandbox process of a pod: it holds the pod's namespaces, reaps
-// orphans where the pod shares one process namespace, and ends when asked to.
+// orphans if the pod shares one process namespace, and ends on SIGTERM.
 package main
 
 import (
