@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from flowcluster_api import names
 from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.desired.driver_access import driver_access
-from flowcluster_operator.model import Key
+from flowcluster_operator.model.identity import RunId
 from flowcluster_operator.resources import ROLE
 
 Object = dict[str, Any]
@@ -134,7 +134,7 @@ def report(holder: str, rights: set[Right], needs: Used, excused: Iterable[Right
 
 def driver_rights() -> set[Right]:
     """Return what the operator grants to the driver of a run."""
-    key, spec = Key("any", "any", "any"), FlowRunSpec.model_validate({"flow": {"entrypoint": "any.py:flow"}})
+    key, spec = RunId("any", "any", "any"), FlowRunSpec.model_validate({"flow": {"entrypoint": "any.py:flow"}})
     return granted(create.body for create in driver_access(key, spec, None) if create.resource is ROLE)
 
 

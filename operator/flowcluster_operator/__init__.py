@@ -1,5 +1,5 @@
-"""The operator: turns FlowRuns into clusters and Jobs, and takes them away again.
+"""The operator: it creates clusters and Jobs for FlowRuns, and deletes them when the runs end.
 
-The way of the data: `handlers` (kopf events) → `store` (what was seen last) → `reconcile.observe` →
-`reconcile.decide` (pure) → `reconcile.apply`. Nothing flows back but through the API server.
+Data flows in one direction: `informer` (watches, and the last known state) → `reconcile.observe` → `reconcile.decide`
+(pure) → `reconcile.apply`. It flows back only through the API server.
 """

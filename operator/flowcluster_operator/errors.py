@@ -4,10 +4,10 @@ OperatorError
 ├── ApiError            the API server refused a request
 │   ├── NotFound        404
 │   ├── Conflict        409: exists already, or the precondition no longer holds
-│   └── Refused         400, 403, 422: it will not be accepted as it is
-├── ApiUnavailable      no answer, 429 or 5xx: worth trying again
+│   └── Refused         400, 403, 422: not allowed, or invalid
+├── ApiUnavailable      no answer, 429 or 5xx: worth a retry
 ├── SpecError           no child can be built from the spec
-│   └── TemplateError   a template in the spec has not the shape of a pod template
+│   └── TemplateError   a template in the spec does not have the shape of a pod template
 └── IllegalTransition   a bug: a phase that cannot follow another
 """
 
@@ -19,7 +19,7 @@ class OperatorError(Exception):
 
 
 class ApiError(OperatorError):
-    """The API server answered with an error: `status` is the HTTP status, `reason` Kubernetes' word for it."""
+    """The API server answered with an error: `status` is the HTTP status, `reason` that of Kubernetes."""
 
     def __init__(self, status: int, reason: str, message: str) -> None:
         super().__init__(message or reason)
@@ -40,7 +40,7 @@ class Refused(ApiError):
 
 
 class ApiUnavailable(OperatorError):
-    """The API server could not be asked, or asked to try later after `retry_after` seconds."""
+    """The API server did not answer, or requested a retry after `retry_after` seconds."""
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -48,7 +48,7 @@ class ApiUnavailable(OperatorError):
 
 
 class IllegalTransition(OperatorError):
-    """A phase was to follow another that it cannot follow; the message carries the run's story."""
+    """A phase cannot follow the present one; the message has the run's story."""
 
 
 class SpecError(OperatorError):
@@ -56,10 +56,10 @@ class SpecError(OperatorError):
 
 
 class TemplateError(SpecError):
-    """A template cannot be laid over ours; the message names the field."""
+    """A template cannot be merged into ours; the message names the field."""
 
 
 def api_error(status: int, reason: str, message: str) -> ApiError:
-    """The error class that fits an HTTP status."""
+    """Return the error of the class that fits an HTTP status."""
     kinds: dict[int, type[ApiError]] = {404: NotFound, 409: Conflict, 400: Refused, 403: Refused, 422: Refused}
     return kinds.get(status, ApiError)(status, reason, message)

@@ -1,6 +1,7 @@
-"""The operator's process: kopf starts and ends it, and events go into the store and wake their run.
+"""The operator's process: kopf starts and ends it, and watch events go into the store and wake their run.
 
-kopf handles no objects: `watches` brings FlowRuns and their children. So kopf adds no finalizer and no annotation.
+kopf handles no objects, as `informer.watches` watches FlowRuns and their children. So kopf adds no finalizer and no
+annotation.
 """
 
 from __future__ import annotations
@@ -16,20 +17,21 @@ from typing import Any
 
 import kopf
 
-from flowcluster_operator.classes import is_of_class
-from flowcluster_operator.kube import Kube, credentials
+from flowcluster_operator.informer.resync import Resync
+from flowcluster_operator.informer.store import Store
+from flowcluster_operator.informer.watches import Watches
+from flowcluster_operator.kube import Kube
+from flowcluster_operator.kube_config import credentials
+from flowcluster_operator.operator_class import is_of_class
 from flowcluster_operator.reconcile.loop import Reconciler
 from flowcluster_operator.resources import FLOW_RUN, OWNERS, Resource
-from flowcluster_operator.resync import Resync
 from flowcluster_operator.settings import Settings
-from flowcluster_operator.store import Store
-from flowcluster_operator.watches import Watches
 
 _logger = logging.getLogger(__name__)
 
 
 class Operator:
-    """Everything that lives as long as the operator's process."""
+    """The objects that live as long as the operator's process."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -39,7 +41,7 @@ class Operator:
         self.resync: Resync | None = None
 
     async def start(self) -> None:
-        """List everything once, then begin to reconcile: a decision needs the whole picture."""
+        """List everything once, then begin to reconcile: a decision needs all objects."""
         ready = asyncio.Event()
         self._running = asyncio.create_task(self._live(ready))
         waiter = asyncio.create_task(ready.wait())
@@ -50,7 +52,7 @@ class Operator:
         self._running.add_done_callback(_end_process)
 
     async def stop(self) -> None:
-        """End the passes that are under way at their next await: a pass may be cut anywhere."""
+        """Cancel the passes that are in flight at their next await: a pass can end anywhere."""
         if self._running is not None:
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)
@@ -73,7 +75,7 @@ class Operator:
             yield kube, self.reconciler, self.resync
 
     def seen(self, resource: Resource, kind: str, body: dict[str, Any]) -> None:
-        """Take in one watch event."""
+        """Store one watch event, and wake the runs that it changes."""
         if self.reconciler is None or (resource.kind in OWNERS and not is_of_class(body, self.settings)):
             return
         meta = body["metadata"]
@@ -91,9 +93,9 @@ class Operator:
 
 
 def _end_process(reconciling: asyncio.Task[None]) -> None:
-    """Nothing is reconciled any more: kopf alone would go on and look healthy, so the process ends as on SIGTERM."""
+    """End the process as on SIGTERM when the reconcile loop has ended: kopf would go on, and look healthy."""
     if not reconciling.cancelled():
-        _logger.critical("reconciling ended, so does the operator", exc_info=reconciling.exception())
+        _logger.critical("the reconcile loop ended: the operator ends", exc_info=reconciling.exception())
         os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -121,7 +123,7 @@ def _login(**_: Any) -> kopf.ConnectionInfo:
 
 
 def _configure(settings: kopf.OperatorSettings) -> None:
-    settings.posting.enabled = False  # kopf's own Events would tell of handlers, not of runs
+    settings.posting.enabled = False  # kopf's own Events are about handlers, not about runs
     settings.peering.standalone = True
     settings.scanning.disabled = True  # kopf watches no kind for us: it needs neither CRDs nor namespaces
     settings.watching.server_timeout = 300

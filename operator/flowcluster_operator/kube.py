@@ -1,22 +1,20 @@
 """The operator's Kubernetes client: the few verbs it uses, on plain dictionaries.
 
-The usual client libraries bring a class for every field of every kind, which alone takes more memory than
-this whole operator; aiohttp is here already, with kopf.
+The usual client libraries have a class for every kind, which takes more memory than this whole operator. aiohttp is
+installed already, with kopf.
 """
 
 from __future__ import annotations
 
 import builtins
-import dataclasses
 import json
-import ssl
 from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
-import kopf
 
 from flowcluster_operator.errors import ApiUnavailable, Conflict, OperatorError, Refused, api_error
+from flowcluster_operator.kube_config import credentials
 from flowcluster_operator.resources import Object, Resource
 
 FIELD_MANAGER = "flowcluster"
@@ -24,42 +22,16 @@ USER_AGENT = "flowcluster-operator"
 _TIMEOUT = aiohttp.ClientTimeout(total=30, connect=5)
 #: Connections: each one costs both sides a TLS handshake. Idle ones stay for the next burst of passes.
 _CONNECTIONS, _IDLE_SECONDS = 32, 75.0
-#: Seconds after which the API server ends a watch, and after which this side gives it up.
+#: Seconds after which the API server ends a watch. This side gives it up some seconds later.
 WATCH_SECONDS = 300
 _WATCH_TIMEOUT = aiohttp.ClientTimeout(total=WATCH_SECONDS + 30, connect=5)
-#: Objects of one page of a listing. The event loop stands still while a page is parsed: some 10 ms for whole pods.
+#: Objects of one page of a list. The event loop is blocked while a page is parsed: some 10 ms for whole pods.
 PAGE = 200
 _METADATA = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1,application/json"
 
 
-class Credentials(kopf.ConnectionInfo):
-    """How to reach the API server."""
-
-    def as_ssl_context(self) -> ssl.SSLContext:
-        """Return a context that accepts what kubectl accepts.
-
-        Python 3.13 also refuses certificates that lack optional fields, which authorities of clusters can lack.
-        """
-        context = super().as_ssl_context()
-        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-        return context
-
-
-def credentials() -> Credentials:
-    """Return the pod's ServiceAccount, else the user of the kubeconfig.
-
-    Raises:
-        kopf.LoginError: there is neither.
-    """
-    settings = kopf.OperatorSettings()
-    found = kopf.login_with_service_account(settings=settings) or kopf.login_with_kubeconfig(settings=settings)
-    if found is None:
-        raise kopf.LoginError("no ServiceAccount and no kubeconfig: set KUBECONFIG, or run in a cluster")
-    return Credentials(**{field.name: getattr(found, field.name) for field in dataclasses.fields(found)})
-
-
 class Kube:
-    """A connection to the API server. Used on the event loop, opened and closed as a context manager."""
+    """A connection to the API server, for one event loop. It is opened and closed as a context manager."""
 
     def __init__(self) -> None:
         self._info = credentials()
@@ -73,7 +45,7 @@ class Kube:
             timeout=_TIMEOUT,
             headers={"User-Agent": USER_AGENT},
         )
-        # Watches have a session of their own: they keep their connections, and must not wait for one.
+        # Watches have a session of their own: they hold their connections, and must not wait for a free one.
         self._watching = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=self._ssl, limit=0),
             timeout=_WATCH_TIMEOUT,
@@ -87,13 +59,17 @@ class Kube:
                 await session.close()
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Object:
-        """One object. Raises NotFound when there is none."""
+        """Read one object.
+
+        Raises:
+            NotFound: it does not exist.
+        """
         return await self._request("GET", resource.path(namespace, name))
 
     async def list(
         self, resource: Resource, namespace: str | None = None, *, labels: str = "", fields: str = "", limit: int = 0
     ) -> Object:
-        """A list of objects, with its resource version, each item with its kind."""
+        """List objects, with the resource version of the list, and the kind in each item."""
         query = {"labelSelector": labels, "fieldSelector": fields, "limit": str(limit) if limit else ""}
         query = {name: value for name, value in query.items() if value}
         found = await self._request("GET", resource.path(namespace), query=query)
@@ -111,11 +87,11 @@ class Kube:
             resource: the kind.
             namespace: None for all.
             labels: a selector; empty for all objects.
-            fields: the same for fields.
-            metadata_only: whether objects come without spec and status, which costs the API server and this side less.
+            fields: a field selector; empty for all objects.
+            metadata_only: whether the objects lack spec and status, which costs the API server and this side less.
 
         Raises:
-            ApiError: with status 410 when the version is too old to be continued.
+            ApiError: with status 410 when the version is too old to go on.
         """
         accept = _METADATA.format("List") if metadata_only else ""
         query = {"labelSelector": labels, "fieldSelector": fields, "limit": str(PAGE)}
@@ -135,8 +111,6 @@ class Kube:
         self, resource: Resource, namespace: str | None, *, labels: str, metadata_only: bool, version: str
     ) -> AsyncIterator[Object]:
         """Yield the changes of a collection after a resource version, until the API server ends the watch.
-
-        Args: as of `pages`, and the version.
 
         Raises:
             ApiError: the watch is refused, with status 410 when the version is too old.
@@ -169,15 +143,21 @@ class Kube:
             raise ApiUnavailable(f"GET {path}: {str(error) or type(error).__name__}") from error
 
     async def create(self, resource: Resource, namespace: str, body: Object) -> Object:
-        """Create an object. Raises Conflict when one of its name exists, Refused when it has a field that is not known.
+        """Create an object. Without strict validation, the API server would drop unknown fields and report nothing.
 
-        The API server would otherwise drop such a field and report nothing.
+        Raises:
+            Conflict: an object of that name exists.
+            Refused: it has an unknown field.
         """
         query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
         return await self._request("POST", resource.path(namespace), body, query)
 
     async def replace_status(self, resource: Resource, obj: Object) -> Object:
-        """Write an object's status. Raises Conflict when the object changed since it was read."""
+        """Write an object's status.
+
+        Raises:
+            Conflict: the object changed since it was read.
+        """
         meta = obj["metadata"]
         path = resource.path(meta["namespace"], meta["name"], "status")
         return await self._request("PUT", path, obj, {"fieldManager": FIELD_MANAGER})
@@ -187,8 +167,9 @@ class Kube:
     ) -> Object:
         """Patch exactly the object of that UID: by a merge patch, or by the steps of a JSON patch.
 
-        Raises Conflict when it is another one, or a step that tests finds something else; Refused when the object is
-        as expected and the patch is not accepted.
+        Raises:
+            Conflict: the object has another UID, or a test step fails.
+            Refused: the object is as expected, and the API server refuses the patch.
         """
         path, query = resource.path(namespace, name), {"fieldManager": FIELD_MANAGER}
         if isinstance(patch, dict):
@@ -198,7 +179,7 @@ class Kube:
         try:
             return await self._request("PATCH", path, steps, query, "application/json-patch+json")
         except Refused as error:
-            # A failed test is answered with 422, and so is the veto of an admission policy.
+            # The API server answers 422 for a failed test step, and also for a veto of an admission policy.
             if error.status != 422 or _holds(await self.get(resource, namespace, name), steps):
                 raise
             raise Conflict(error.status, error.reason, str(error)) from error
@@ -206,9 +187,12 @@ class Kube:
     async def delete(
         self, resource: Resource, namespace: str, name: str, uid: str, *, background: bool = False, forced: bool = False
     ) -> Object:
-        """Delete exactly the object of that UID. Raises Conflict when it is another one.
+        """Delete exactly the object of that UID.
 
         Its dependents are deleted before it, with `background` after it. With `forced`, a pod waits for no node.
+
+        Raises:
+            Conflict: the object has another UID.
         """
         policy, grace = "Background" if background else "Foreground", {"gracePeriodSeconds": 0} if forced else {}
         options = {"propagationPolicy": policy, "preconditions": {"uid": uid}, **grace}
@@ -243,15 +227,15 @@ class Kube:
         raise self._error(method, path, response, text)
 
     def _error(self, method: str, path: str, response: aiohttp.ClientResponse, text: str) -> OperatorError:
-        """Return the error that an answer stands for."""
+        """Return the exception for an answer with an error."""
         if response.status == 401:
-            self._info = credentials()  # a projected token is replaced while we run
+            self._info = credentials()  # the kubelet replaces a projected token while the operator runs
             return ApiUnavailable(f"{method} {path}: the API server did not accept our credentials")
         if response.status == 429 or response.status >= 500:
             wait = response.headers.get("Retry-After", "")
             _, message = _explanation(text)
-            words = f"{response.status}: {message}" if message else str(response.status)
-            return ApiUnavailable(f"{method} {path}: {words}", float(wait) if wait.isdigit() else None)
+            what = f"{response.status}: {message}" if message else str(response.status)
+            return ApiUnavailable(f"{method} {path}: {what}", float(wait) if wait.isdigit() else None)
         reason, message = _explanation(text)
         return api_error(response.status, reason, message)
 
@@ -259,12 +243,12 @@ class Kube:
 def _event(path: str, line: bytes) -> Object:
     event = _object(line)
     if event is None or not isinstance(event.get("object"), dict):
-        raise ApiUnavailable(f"GET {path}: the watch sent what is not an event: {line[:200]!r}")
+        raise ApiUnavailable(f"GET {path}: the watch sent something that is not an event: {line[:200]!r}")
     return event
 
 
 def _holds(obj: Object, steps: builtins.list[Object]) -> bool:
-    """Whether an object passes all steps of a JSON patch that test."""
+    """Return whether an object passes all test steps of a JSON patch."""
     for step in steps:
         if step["op"] != "test":
             continue

@@ -1,75 +1,77 @@
-"""What this process alone knows of runs: since when something has been as it is, and what it made and cannot read."""
+"""What only this process knows of runs: how long something has been as it is, and what it created and cannot read."""
 
 from __future__ import annotations
 
-from flowcluster_operator.event_limits import EventLimits
-from flowcluster_operator.handovers import Handovers
-from flowcluster_operator.model import Key
-from flowcluster_operator.reconcile.accounts import PullSecrets
-from flowcluster_operator.reconcile.events import EventLooks
-from flowcluster_operator.reconcile.references import References
-from flowcluster_operator.reports import Reports
-from flowcluster_operator.requests import Requests
-from flowcluster_operator.settling import Settling
-from flowcluster_operator.silences import Silences
-from flowcluster_operator.upstream import UpstreamActivity
+from flowcluster_operator.model.identity import RunId
+from flowcluster_operator.trackers.credential_exchanges import CredentialExchanges
+from flowcluster_operator.trackers.event_rate_limit import EventRateLimit
+from flowcluster_operator.trackers.event_reader import EventReader
+from flowcluster_operator.trackers.heartbeats import HeartbeatTracker
+from flowcluster_operator.trackers.pending_statuses import PendingStatuses
+from flowcluster_operator.trackers.referenced_clusters import ReferencedClusters
+from flowcluster_operator.trackers.replica_stability import ReplicaStabilityTracker
+from flowcluster_operator.trackers.upstream_activity import UpstreamActivity
+from flowcluster_operator.trackers.worker_requests import WorkerRequests
+
+#: Names of image pull secrets by ServiceAccount.
+PullSecrets = dict[str, tuple[str, ...]]
 
 
 class Memory:
-    """Nothing is lost with it but time: a new process begins to count anew, and tries again to make what is there.
+    """The state of the operator's process. It costs only time to lose it: a new process measures from its start.
 
     Attributes:
-        silences: of drivers.
+        heartbeats: of drivers and keepers.
         idleness: of runs, as their drivers report it.
-        settling: of numbers of workers.
-        requests: for workers, to upstream operators.
-        keys: UID of a run's Lease, and name of the Secret that this process created for that Lease.
+        stability: of the numbers of workers.
+        worker_requests: to upstream operators.
+        credentials: UID of a run's Lease, and name of the Secret that this process created for that Lease.
         parameters: UID of a run's Lease, and name of the ConfigMap that this process created for that Lease.
-        handovers: credentials of SharedClusters on their way to runs of other namespaces.
-        pull_secrets: names of image pull secrets, by account, for each run.
-        events: Events of what runs wait for.
-        references: clusters that runs use by `spec.cluster.ref`.
-        event_limits: of the Events that the operator writes.
-        reports: statuses that wait to be written.
-        upstream: when upstream operators began to serve clusters.
+        credential_exchanges: for runs that use SharedClusters of other namespaces.
+        pull_secrets: names of image pull secrets, by ServiceAccount, for each run.
+        events: Events of objects that runs wait for.
+        referenced_clusters: clusters that runs use by `spec.cluster.ref`.
+        event_rate: rate limit of the Events that the operator writes.
+        pending_statuses: statuses that wait to be written.
+        upstream_activity: when upstream operators began to serve clusters.
         verified: suspended runs of which the API server confirmed that nothing is left.
     """
 
     def __init__(self) -> None:
-        self.silences, self.settling, self.requests = Silences(), Settling(), Requests()
-        self.idleness = Silences()
-        self.events, self.event_limits, self.references = EventLooks(), EventLimits(), References()
-        self.reports, self.upstream = Reports(), UpstreamActivity()
-        self.handovers = Handovers()
-        self._clusters: dict[Key, str] = {}
-        self.keys: dict[Key, tuple[str, str]] = {}
-        self.parameters: dict[Key, tuple[str, str]] = {}
-        self.pull_secrets: dict[Key, PullSecrets] = {}
-        self.verified: set[Key] = set()
+        self.heartbeats, self.idleness = HeartbeatTracker(), HeartbeatTracker()
+        self.stability, self.worker_requests = ReplicaStabilityTracker(), WorkerRequests()
+        self.events, self.event_rate = EventReader(), EventRateLimit()
+        self.referenced_clusters, self.upstream_activity = ReferencedClusters(), UpstreamActivity()
+        self.pending_statuses, self.credential_exchanges = PendingStatuses(), CredentialExchanges()
+        self._clusters: dict[RunId, str] = {}
+        self.credentials: dict[RunId, tuple[str, str]] = {}
+        self.parameters: dict[RunId, tuple[str, str]] = {}
+        self.pull_secrets: dict[RunId, PullSecrets] = {}
+        self.verified: set[RunId] = set()
 
-    def meet(self, key: Key, cluster: str) -> None:
-        """Begin to count from the start when a run has a cluster of another UID, after a suspension or a loss.
+    def set_cluster(self, key: RunId, uid: str) -> None:
+        """Record the UID of a run's cluster. With another UID, after a suspension or a loss, measurements start again.
 
-        What was requested of the earlier cluster, and served to it, is no evidence for this one.
+        A request that the upstream operator served to the earlier cluster is no evidence for this one.
         """
-        if self._clusters.get(key, cluster) != cluster:
-            self.settling.forget(key)
-            self.requests.forget(key)
-        self._clusters[key] = cluster
+        if self._clusters.get(key, uid) != uid:
+            self.stability.forget(key)
+            self.worker_requests.forget(key)
+        self._clusters[key] = uid
 
-    def forget(self, key: Key) -> None:
-        """The run is gone."""
-        self.silences.forget(key)
+    def forget(self, key: RunId) -> None:
+        """Forget a run that is gone."""
+        self.heartbeats.forget(key)
         self.idleness.forget(key)
-        self.settling.forget(key)
+        self.stability.forget(key)
         self.events.forget(key)
-        self.event_limits.forget(key)
-        self.requests.forget(key)
-        self.reports.forget(key)
-        self.upstream.forget(key)
-        self.handovers.forget(key)
+        self.event_rate.forget(key)
+        self.worker_requests.forget(key)
+        self.pending_statuses.forget(key)
+        self.upstream_activity.forget(key)
+        self.credential_exchanges.forget(key)
         self._clusters.pop(key, None)
-        self.keys.pop(key, None)
+        self.credentials.pop(key, None)
         self.parameters.pop(key, None)
         self.pull_secrets.pop(key, None)
         self.verified.discard(key)

@@ -1,7 +1,7 @@
-"""What the Events of a pod add to its status. Pure.
+"""Causes from the Events of a pod, which its status lacks. Pure.
 
-While a node prepares a pod, the pod's status has only "ContainerCreating": the kubelet reports volumes that are missing
-and networks that fail as Events.
+While a node prepares a pod, the pod's status has only "ContainerCreating": the kubelet reports missing volumes and
+network failures as Events.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ import re
 from collections.abc import Iterable, Sequence
 
 from flowcluster_api import conditions as c
-from flowcluster_operator.model import Blocked, PodFacts
+from flowcluster_operator.model.pods import Blocked, PodFacts
 from flowcluster_operator.resources import Object
 
-#: The kubelet reports these once volumes and network are there: earlier failures are over.
+#: The kubelet reports these once volumes and network are ready: earlier failures are over.
 _PROGRESS = {"Pulling", "Pulled", "Created", "Started"}
-#: Warnings of a container that runs, of the scheduler, and of policies that only report: not what a node waits for.
+#: Warnings of a container that runs, of the scheduler, and of policies that only report: not why a node waits.
 _OTHER = {"Unhealthy", "BackOff", "FailedScheduling", "ProbeWarning", "DNSConfigForming", "PolicyViolation", "Failed"}
 #: The kubelet has not read the object yet, and tries again within a second.
 _TRANSIENT = re.compile(r'failed to sync (configmap|secret) cache|object "[^"]*"/"[^"]*" not registered')
-#: Which volumes it waits for, and not why; another Event has the cause.
+#: Events that name the volumes and not the cause; another Event has that.
 _VAGUE = re.compile(r"timed out waiting for the condition|context deadline exceeded")
 _PULL_SECRETS = "FailedToRetrieveImagePullSecret"
 
@@ -49,7 +49,7 @@ def _preparing(events: Sequence[Object]) -> Blocked | None:
 
 
 def _pulling(blocked: Blocked, events: Sequence[Object]) -> Blocked | None:
-    """The cause of a failed pull: older kubelets report only that they wait before the next one."""
+    """Return the cause of a failed pull: older kubelets report only that they wait before the next one."""
     if c.cause_class(blocked.reason) != "Image":
         return None
     message = blocked.message
@@ -66,7 +66,7 @@ def _last(events: Iterable[Object]) -> str:
 
 
 def event_time(event: Object) -> str:
-    """When an Event happened last; timestamps of Kubernetes, cut to seconds, sort as text."""
+    """Return when an Event happened last. Timestamps of Kubernetes, cut to seconds, sort as text."""
     series = (event.get("series") or {}).get("lastObservedTime")
     last = series or event.get("lastTimestamp") or event.get("eventTime") or event.get("firstTimestamp") or ""
     return str(last)[:19]

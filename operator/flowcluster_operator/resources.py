@@ -10,7 +10,7 @@ from flowcluster_api import names
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Resource:
-    """One kind: `group` is empty for the core group. There is one instance for each, which is compared by identity."""
+    """One kind: `group` is empty for the core group. Each kind has one instance, which is compared by identity."""
 
     group: str
     version: str
@@ -19,11 +19,11 @@ class Resource:
 
     @property
     def api_version(self) -> str:
-        """As in an object's apiVersion."""
+        """The apiVersion of its objects."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
     def path(self, namespace: str | None, name: str | None = None, subresource: str | None = None) -> str:
-        """URL path of a collection (no name) or an object."""
+        """Return the URL path of an object, or of the collection where there is no name."""
         root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
         parts = [root]
         if namespace:
@@ -52,23 +52,23 @@ NETWORK_POLICY = Resource("networking.k8s.io", "v1", "NetworkPolicy", "networkpo
 
 SECRET = Resource("", "v1", "Secret", "secrets")
 CONFIG_MAP = Resource("", "v1", "ConfigMap", "configmaps")
-#: What gives a driver its rights.
+#: Kinds that give a driver its rights.
 ACCESS = (SERVICE_ACCOUNT, ROLE, ROLE_BINDING)
 
-#: What is made of a cluster resource besides Deployments and pods. An upstream operator may do so while that is being
-#: deleted, and the garbage collector may miss it then.
+#: Kinds that are created for a cluster resource besides Deployments and pods. An upstream operator may create them
+#: while that is being deleted, and the garbage collector may miss them then.
 UPSTREAM_CHILDREN = (DASK_WORKER_GROUP, SERVICE, REPLICA_SET)
-#: What the operator watches: owners, and children by the labels of their owner.
+#: Kinds that the operator watches: owners, and children by the labels of their owner.
 WATCHED = (
     FLOW_RUN, SHARED_CLUSTER, DASK_CLUSTER, RAY_CLUSTER, JOB, POD, DEPLOYMENT, LEASE, NETWORK_POLICY, *UPSTREAM_CHILDREN
 )  # fmt: skip
-#: Annotation that kopf, and so dask-kubernetes, writes when it has handled a new object: it notices changes after that.
+#: Annotation that kopf, and so dask-kubernetes, writes when it has handled a new object. It notices changes only then.
 LAST_HANDLED = "kopf.zalando.org/last-handled-configuration"
-#: What users create, by kind: each object owns children.
+#: Kinds that users create: each object owns children.
 OWNERS = {resource.kind: resource for resource in (FLOW_RUN, SHARED_CLUSTER)}
 #: Resources of clusters.
 CLUSTERS = (DASK_CLUSTER, RAY_CLUSTER)
-#: What the operator creates for an owner of each kind, under names that the owner's name and UID decide.
+#: Kinds that the operator creates for an owner, by the owner's kind, with names that follow from its name and UID.
 ROOTS = {
     FLOW_RUN.kind: (*CLUSTERS, JOB, LEASE, *ACCESS),
     SHARED_CLUSTER.kind: (*CLUSTERS, DEPLOYMENT, LEASE, *ACCESS),

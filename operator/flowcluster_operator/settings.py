@@ -1,4 +1,4 @@
-"""What an administrator sets, read once from the environment when the operator starts."""
+"""The administrator's settings, read once from the environment when the operator starts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from flowcluster_api import __version__
 from flowcluster_api.v1alpha1.spec import OPERATOR_CLASS
-from flowcluster_operator.defaults import DefaultsError, run_defaults
+from flowcluster_operator.run_defaults import DefaultsError, run_defaults
 from flowcluster_operator.template_rules import TemplatePolicy
 
 _DEFAULT_POLICY = TemplatePolicy()
@@ -33,7 +33,7 @@ class Settings:
     operator_class: str = ""
     #: Name of this installation, as NAMESPACE/NAME; empty means that it shares runs with other installations.
     installation: str = ""
-    #: Workers that one run may have at most.
+    #: Workers that one run can have at most.
     max_workers: int = 100
     #: Workers that a child run can have at most, where its parent has no cluster of its own that limits them.
     child_max_workers: int = 10
@@ -45,20 +45,20 @@ class Settings:
     network_policies: bool = True
     #: DNS domain of the Kubernetes cluster.
     cluster_domain: str = "cluster.local"
-    #: Seconds that a driver may take to end after SIGTERM.
+    #: Seconds that a driver has to end after SIGTERM.
     driver_grace_seconds: int = 10
-    #: Seconds that scheduler and workers may take to end after SIGTERM. A worker whose scheduler goes at the same
-    #: time uses them up, and has nothing left to save.
+    #: Seconds that scheduler and workers have to end after SIGTERM. A worker whose scheduler ends at the same time
+    #: uses all of them, and has nothing left to save.
     cluster_grace_seconds: int = 3
-    #: Seconds after which a child that somebody else's finalizer holds is let go.
+    #: Seconds after which a child that the finalizer of another party holds counts as stuck.
     stuck_seconds: int = 30
-    #: Seconds between two full listings that correct what the watches missed.
+    #: Seconds between two full lists that correct what the watches missed.
     resync_seconds: int = 60
-    #: What pods of all runs get unless their FlowRun says otherwise: JSON, see `RunDefaults`.
+    #: Defaults for the pods of all runs, which their FlowRun overrides: JSON, see `RunDefaults`.
     run_defaults: str = ""
     #: Runs that are reconciled at the same time.
     concurrency: int = 16
-    #: Where the liveness endpoint listens; empty means nowhere.
+    #: Address of the liveness endpoint; empty means that there is none.
     liveness_endpoint: str = ""
 
     def __post_init__(self) -> None:
@@ -71,7 +71,11 @@ class Settings:
 
     @staticmethod
     def from_environment(environment: Mapping[str, str]) -> Settings:
-        """Read the settings. Raises SettingsError naming the variable when a value is not usable."""
+        """Read the settings.
+
+        Raises:
+            SettingsError: a value cannot be used; the message names the variable.
+        """
         values: dict[str, str | int | TemplatePolicy] = {}
         for field in dataclasses.fields(Settings):
             name = PREFIX + field.name.upper()

@@ -1,4 +1,4 @@
-"""Specs of SharedClusters: parsed, seen as that of a run, and its fields by their names. Pure."""
+"""Specs of SharedClusters: parsed, viewed as the spec of a run, and with their own field names in messages. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from flowcluster_api.v1alpha1 import Cluster, FlowRunSpec, SharedClusterSpec
 from flowcluster_operator.resources import Object
 from flowcluster_operator.specs import problem
 
-#: Words of policies that name fields of a FlowRun, and those for a SharedCluster. The order counts.
+#: Fields of a FlowRun in messages of policies, and the same fields of a SharedCluster. The order counts.
 _FIELDS = (
     ("spec.cluster.image, or spec.flow.image", "spec.image"),
     ("spec.cluster.", "spec."),
@@ -38,7 +38,7 @@ def view(spec: SharedClusterSpec) -> FlowRunSpec:
 
 
 def own_fields(text: str) -> str:
-    """Return a text of a policy with the fields of a SharedCluster in place of those of a FlowRun."""
+    """Return a message of a policy with the fields of a SharedCluster in place of those of a FlowRun."""
     for theirs, ours in _FIELDS:
         text = text.replace(theirs, ours)
     return text

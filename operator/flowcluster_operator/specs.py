@@ -1,6 +1,6 @@
 """Specs of FlowRuns as the API server returns them, parsed. Pure.
 
-The CRD's schema admits specs that the models refuse: it knows no Python patterns, and templates are opaque to it.
+The CRD's schema admits specs that the models refuse: it has no Python patterns, and no schema of templates.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import pydantic
 from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.resources import Object
 
-#: What an invalid spec still decides: how the run is stopped and how long its record is kept.
+#: Fields of an invalid spec that still count: how the run is stopped, and how long its record is kept.
 _KEPT = ("cancel", "suspend", "ttlSecondsAfterFinished", "startDeadlineSeconds", "activeDeadlineSeconds")
 
 
@@ -42,7 +42,7 @@ def _remainder(raw: Any) -> FlowRunSpec:
 
 
 def problem(error: pydantic.ValidationError) -> str:
-    """Return one line on the first field that is wrong."""
+    """Return one line on the first field that is invalid."""
     first = error.errors(include_url=False, include_context=False)[0]
     field = ".".join(str(part) for part in ("spec", *first["loc"]))
     return f"{field}: {first['msg']}, not {first['input']!r}"[:1000]

@@ -1,6 +1,6 @@
 """What pod templates of FlowRuns can contain: one table, and the settings by which an administrator widens it.
 
-The operator judges templates by this table (`flowcluster_operator.policies.templates`). `make generate` writes the same
+The operator checks templates by this table (`flowcluster_operator.policies.templates`). `make generate` writes the same
 table in CEL for the chart's ValidatingAdmissionPolicy (`tools.admission`). The rules cover the Pod Security profile
 ``baseline`` and what a tenant could use to gain rights or to leave its namespace.
 """
@@ -66,7 +66,7 @@ class TemplatePolicy:
     privileged: bool = False
     #: allowPrivilegeEscalation.
     privilege_escalation: bool = False
-    #: nodeName, which passes the scheduler and taints by.
+    #: nodeName, which bypasses the scheduler and taints.
     node_name: bool = False
     #: Tokens of ServiceAccounts in pods that have none otherwise.
     service_account_tokens: bool = False
@@ -77,7 +77,11 @@ class TemplatePolicy:
 
     @staticmethod
     def from_json(text: str) -> TemplatePolicy:
-        """Parse the chart's values `templates`. Raises ValueError, which names the value."""
+        """Parse the chart's values `templates`.
+
+        Raises:
+            ValueError: a value is invalid; the message names it.
+        """
         data = json.loads(text)
         if not isinstance(data, dict):
             raise ValueError("not an object")
@@ -94,7 +98,7 @@ class TemplatePolicy:
             elif isinstance(value, list) and all(isinstance(item, str) for item in value):
                 given[field.name] = tuple(value)
             else:
-                raise ValueError(f"{name} must be a list of texts")
+                raise ValueError(f"{name} must be a list of strings")
         return TemplatePolicy(**given)  # type: ignore[arg-type]
 
 
@@ -140,13 +144,13 @@ class Rule(NamedTuple):
 
 
 def camel_case(name: str) -> str:
-    """Name of a setting in the chart's values."""
+    """Return the name of a setting in the chart's values."""
     first, *others = name.split("_")
     return first + "".join(other.title() for other in others)
 
 
 def message(part: str, rule: Rule, path: str | None = None) -> str:
-    """Return the sentence that refuses a template.
+    """Return the message that refuses a template.
 
     Args:
         part: of the run.
@@ -169,21 +173,21 @@ def message(part: str, rule: Rule, path: str | None = None) -> str:
     return f"{field} has {what} that is not allowed; allowed: {allowed}" + (f", and more by {chart}" if chart else "")
 
 
-#: Paths of a rule that a sentence names at most.
+#: Paths of a rule that a message names at most.
 _NAMED = 3
 _HANDLERS = [f"{CONTAINERS}.{probe}" for probe in ("livenessProbe", "readinessProbe", "startupProbe")]
 _HANDLERS += [f"{CONTAINERS}.lifecycle.{hook}" for hook in ("postStart", "preStop")]
 
 
 def _both(field: str) -> tuple[str, str]:
-    """A field of the securityContext of a pod and of its containers."""
+    """Return the paths of a field of the securityContext, of a pod and of its containers."""
     return f"spec.securityContext.{field}", f"{CONTAINERS}.securityContext.{field}"
 
 
 RULES: tuple[Rule, ...] = (
     Rule(("",), ("metadata", "spec"), keys=True),
     Rule(("metadata",), ("labels", "annotations", "name", "creationTimestamp"), keys=True),
-    # Null, too, names an account: `default`.
+    # Null names an account, too: `default`.
     Rule(("spec.serviceAccountName", "spec.serviceAccount"), listed="service_accounts", null=False),
     Rule(
         ("spec.automountServiceAccountToken",),

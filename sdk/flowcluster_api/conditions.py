@@ -48,9 +48,9 @@ SHARED_PHASE_MOVES: dict[str, frozenset[str]] = {
 ACCEPTED = "Accepted"
 #: Scheduler or head and the minimum of workers are Ready.
 CLUSTER_READY = "ClusterReady"
-#: The driver's container runs or ran; where the driver runs elsewhere: it has been heard.
+#: The driver's container runs or ran; where the driver runs elsewhere: it has sent a heartbeat.
 FLOW_STARTED = "FlowStarted"
-#: The run is over, well or not; the reason says which.
+#: The run is over; the reason has its outcome.
 FINISHED = "Finished"
 #: Nothing that belonged to the run is left on the API server.
 CLUSTER_DELETED = "ClusterDeleted"
@@ -80,11 +80,11 @@ CREATING = "Creating"  # the run starts: the operator creates its cluster and it
 WAITING = "Waiting"  # nothing is wrong, and not everything is there yet
 CLUSTER_USABLE = "ClusterUsable"  # the cluster can take work
 FLOW_RUNNING = "FlowRunning"  # the driver's container was started
-NO_CLUSTER = "NoCluster"  # the run asked for none
+NO_CLUSTER = "NoCluster"  # the spec has none
 SUCCEEDED = "Succeeded"  # the flow completed
 CANCELLED = "Cancelled"  # spec.cancel was set
 DRIVER_CONNECTED = "DriverConnected"  # a driver that runs elsewhere renews the run's Lease
-DRIVER_LOST = "DriverLost"  # the Job or its pod was removed by somebody else, or the Lease was not renewed
+DRIVER_LOST = "DriverLost"  # the Job or its pod was removed by another client, or the Lease was not renewed
 PARENT_ENDED = "ParentEnded"  # the run that it was a part of is over
 ATTEMPT_ENDED = "AttemptEnded"  # a driver's pod ended, and another one follows
 DRIVER_CRASHED = "DriverCrashed"  # the process ended without an outcome
@@ -93,7 +93,7 @@ CLUSTER_LOST = "ClusterLost"  # scheduler or head went away with all its state
 START_DEADLINE_EXCEEDED = "StartDeadlineExceeded"  # not usable in time, and no better cause is known
 DEADLINE_EXCEEDED = "DeadlineExceeded"  # spec.activeDeadlineSeconds passed
 IDLE_TIMEOUT_EXCEEDED = "IdleTimeoutExceeded"  # nothing ran on the cluster for spec.idleTimeoutSeconds
-CLUSTER_OPERATOR_SILENT = "ClusterOperatorSilent"  # nobody acts on the DaskCluster
+CLUSTER_OPERATOR_SILENT = "ClusterOperatorSilent"  # no operator acts on the DaskCluster
 CLUSTER_KIND_MISSING = "ClusterKindMissing"  # the API server does not know DaskCluster or RayCluster
 JOB_SUSPENDED = "JobSuspended"  # another party has suspended the driver's Job, as queues of Jobs do
 REJECTED = "Rejected"  # the API server refused a child: quota, admission, a wrong template

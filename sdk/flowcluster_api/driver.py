@@ -1,4 +1,4 @@
-"""What the operator tells a driver it starts (environment) and what the driver tells back (outcome).
+"""The interface of a driver that the operator starts: its environment, and the outcome that it reports.
 
 For its outcome a driver needs no Kubernetes rights: it writes one small JSON document to the container's termination
 message, which the kubelet copies into the pod's status.
@@ -19,9 +19,9 @@ ENV_NAMESPACE = "FLOWCLUSTER_NAMESPACE"
 ENV_RUN_UID = "FLOWCLUSTER_RUN_UID"
 #: Name of the driver's pod.
 ENV_POD_NAME = "FLOWCLUSTER_POD_NAME"
-#: Seconds for which the driver may say nothing in the run's Lease.
+#: Seconds within which the driver must renew the run's Lease.
 ENV_LEASE_DURATION = "FLOWCLUSTER_LEASE_DURATION"
-#: Image of clusters that code asks for without naming one; the operator says the driver's own.
+#: Image of clusters that code requests without naming one: the operator sets the driver's own.
 ENV_IMAGE = "FLOWCLUSTER_IMAGE"
 #: Class of the operator that handles FlowRuns which Python code or ``flowcluster submit`` creates without naming one.
 ENV_OPERATOR_CLASS = "FLOWCLUSTER_OPERATOR_CLASS"
@@ -46,7 +46,8 @@ ENV_CLUSTER_IDLE_TIMEOUT = "FLOWCLUSTER_CLUSTER_IDLE_TIMEOUT"
 ENV_KEYS = "FLOWCLUSTER_KEYS"
 #: Ray's token, in that folder; named as KubeRay wants it in a Secret.
 TOKEN_FILE = "auth_token"
-#: Port at which the relay beside a Ray head gives its Python's version and the token to whoever the API server let in.
+#: Port at which the relay beside a Ray head sends its Python version and the token, to clients that the API server
+#: admits.
 TOKEN_PORT = 8791
 #: File that receives the outcome; the container's ``terminationMessagePath``.
 ENV_OUTCOME_PATH = "FLOWCLUSTER_OUTCOME_PATH"
@@ -86,8 +87,8 @@ class Outcome:
 
     `reason` is one CamelCase word (``FlowFailed``, ``EntrypointNotFound``, ``InvalidParameters``,
     ``FlowExited``, ...), `message` one sentence for a person, `result` the flow's return value as
-    JSON where it is small and can be written as JSON. Where it is not, `result_url` says where the
-    value was stored, or `result_omitted` why nobody has it.
+    JSON where it is small and can be written as JSON. Where it is not, `result_url` has where the
+    value was stored, or `result_omitted` why it was not.
     """
 
     state: OutcomeState
@@ -105,13 +106,13 @@ class Outcome:
         `reason`, `result_url` and `result_omitted` must be short enough. A character that UTF-8 does not have, as in
         the name of a file that is not UTF-8, becomes a question mark.
         """
-        told = self
-        if len(_dump(told).encode()) > OUTCOME_LIMIT and self.result is not None:
-            told = dataclasses.replace(self, result=None, result_omitted="the message left no room for it")
-        text, message = _dump(told), self.message
+        outcome = self
+        if len(_dump(outcome).encode()) > OUTCOME_LIMIT and self.result is not None:
+            outcome = dataclasses.replace(self, result=None, result_omitted="the message left no room for it")
+        text, message = _dump(outcome), self.message
         while len(text.encode()) > OUTCOME_LIMIT and message:
             message = message[: len(message) * 3 // 4]
-            text = _dump(dataclasses.replace(told, message=message + "…"))
+            text = _dump(dataclasses.replace(outcome, message=message + "…"))
         return text
 
     @staticmethod
@@ -137,7 +138,7 @@ class Outcome:
         )
 
 
-#: Fields of an `Outcome` that are left out where there is nothing to say, and their names in JSON.
+#: Fields of an `Outcome` that JSON lacks where they are None, and their names there.
 _TEXTS = {"result": "result", "result_url": "resultUrl", "result_omitted": "resultOmitted"}
 _LIMITS = {"result": RESULT_LIMIT, "result_url": RESULT_LIMIT, "result_omitted": REASON_LIMIT}
 
@@ -150,8 +151,8 @@ def _dump(outcome: Outcome) -> str:
         "exitCode": outcome.exit_code,
         "tasks": dataclasses.asdict(outcome.tasks),
     }
-    told = {name: getattr(outcome, field) for field, name in _TEXTS.items()}
-    data |= {name: text for name, text in told.items() if text is not None}
+    texts = {name: getattr(outcome, field) for field, name in _TEXTS.items()}
+    data |= {name: text for name, text in texts.items() if text is not None}
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     # What Unicode cannot encode, such as a byte of a file's name in an error's message, becomes a question mark.
     return text.encode(errors="replace").decode()

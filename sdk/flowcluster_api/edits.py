@@ -27,7 +27,7 @@ class Edit(enum.Enum):
     #: A larger value at any time, a smaller one as with `SUSPENDED`.
     RAISED = "It can only be raised while the run is live."
     #: Of a SharedCluster: fields that its pods are built from.
-    REPLACES = "An edit replaces the cluster when spec.upgrade says so."
+    REPLACES = "An edit replaces the cluster, at the time that spec.upgrade sets."
     #: Until the operator has accepted the run.
     FIXED = "It cannot change once the run is accepted."
     #: Not even before: the operator of another class does not see the run, and cannot take it over.

@@ -25,7 +25,8 @@ ENV_LEASE = "FLOWCLUSTER_LEASE"
 ENV_SHARED_CLUSTER = "FLOWCLUSTER_SHARED_CLUSTER"
 ENV_SHARED_CLUSTER_UID = "FLOWCLUSTER_SHARED_CLUSTER_UID"
 
-#: Seconds between two renewals of the Lease, and seconds of silence after which status says that scaling has stopped.
+#: Seconds between two renewals of the Lease, and seconds without one after which status reports that scaling has
+#: stopped.
 RENEW_SECONDS, SILENT_SECONDS = 10, 60
 #: A run without a share has as many times its equal part of the cluster's threads in flight: while one task runs, the
 #: next one waits at the scheduler.

@@ -1,8 +1,8 @@
-"""What a driver that runs elsewhere tells the operator: its signs of life, and how it ended.
+"""The Lease of a run: heartbeats of its driver, what the driver reports, and how it ended.
 
 The operator makes a Lease (``coordination.k8s.io/v1``) for each run that has no ``spec.flow``, named like the
 run's other children. The driver renews it; it is the only object that a driver writes. How old a renewal is, the
-operator judges by its own clock, from the moment at which it saw that one: the clocks need not agree.
+operator measures by its own clock, from when it first saw that renewal: the clocks do not have to agree.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ANNOTATION_DEMAND = f"{names.GROUP}/demand"
 #: user keep the run's Lease. The creator of a FlowRun can name any user: that gives away no more than this Lease.
 ANNOTATION_USER = f"{names.GROUP}/driver-user"
 
-#: Seconds of silence after which a driver counts as gone, where the FlowRun does not say.
+#: Seconds without a heartbeat after which a driver counts as gone, where the FlowRun has no value.
 DURATION = 60
 
 #: Renewals in the time of one duration. A driver that is stopped for 0.8 of it may just have been about to renew.
@@ -37,7 +37,7 @@ RETIRED_AT_A_TIME = 100
 
 
 class Demand(NamedTuple):
-    """What a driver needs of its cluster.
+    """The workers that a driver requests.
 
     Attributes:
         workers: that have something to do.
@@ -57,7 +57,7 @@ class Demand(NamedTuple):
 
     @staticmethod
     def from_json(text: str) -> Demand | None:
-        """What stands in a Lease; None if it is no demand."""
+        """Parse the annotation; None for another text."""
         try:
             data = json.loads(text)
             workers, retired, groups = data["workers"], data.get("retired") or (), data.get("groups") or {}
@@ -77,14 +77,14 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-class Signs(NamedTuple):
-    """What a Lease says of its driver.
+class LeaseState(NamedTuple):
+    """The fields and annotations of a Lease.
 
     Attributes:
-        holder: who renews it; None before anybody did.
-        renewed: the time of the last renewal by the driver's clock, as it stands there.
+        holder: the holder identity; None before the first renewal.
+        renewed: the time of the last renewal by the driver's clock, as text.
         outcome: how the driver ended; None while it goes on.
-        demand: what it needs; None while it does not say.
+        demand: the workers that it requests; None while it does not report them.
         progress: its work; None while it does not report it.
     """
 
@@ -95,8 +95,8 @@ class Signs(NamedTuple):
     progress: Progress | None = None
 
 
-def read(lease: Mapping[str, Any]) -> Signs:
-    """Return the signs in a Lease object. An outcome, a demand or a progress that cannot be read is none."""
+def read(lease: Mapping[str, Any]) -> LeaseState:
+    """Return the state in a Lease object. An outcome, a demand or a progress that cannot be read is None."""
     spec: Mapping[str, Any] = lease.get("spec") or {}
     annotations = lease["metadata"].get("annotations") or {}
     text, demand = annotations.get(ANNOTATION_OUTCOME), annotations.get(ANNOTATION_DEMAND)
@@ -105,7 +105,7 @@ def read(lease: Mapping[str, Any]) -> Signs:
         outcome = driver.Outcome.from_json(text) if text else None
     except ValueError:
         outcome = None
-    return Signs(
+    return LeaseState(
         spec.get("holderIdentity"),
         spec.get("renewTime"),
         outcome,
@@ -136,5 +136,5 @@ def renewal(
 
 
 def release(outcome: driver.Outcome) -> dict[str, Any]:
-    """The merge patch that ends a lease at once."""
+    """Return the merge patch that ends a lease immediately."""
     return {"metadata": {"annotations": {ANNOTATION_OUTCOME: outcome.to_json()}}}

@@ -56,7 +56,7 @@ COMPONENT_TEST = "test"
 OWNER_LABELS = {KIND: LABEL_RUN, SHARED_KIND: LABEL_SHARED}
 
 #: What leads a cluster, by its kind.
-LEADERS = {"Dask": COMPONENT_SCHEDULER, "Ray": COMPONENT_HEAD}
+HEAD_COMPONENTS = {"Dask": COMPONENT_SCHEDULER, "Ray": COMPONENT_HEAD}
 
 #: Characters of a child's name, 53 with KubeRay. dask-kubernetes appends `-default-worker-` and ten characters to it
 #: and the result must still be a label value of at most 63.

@@ -1,4 +1,4 @@
-"""What each worker of a run's Ray cluster offers to tasks, in Ray's names: known before any worker is there."""
+"""Resources that each worker of a run's Ray cluster offers to tasks, by Ray's names: known before a worker runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from flowcluster_api import names
 
-#: Amounts by resource; None where only the worker itself will know.
+#: Amounts by resource; None where only the worker itself knows it.
 Offers = dict[str, float | None]
 
 #: Environment variable of the run's driver and of its Ray workers: offers as JSON.
@@ -16,10 +16,10 @@ ENV = "FLOWCLUSTER_CLUSTER_OFFERS"
 
 
 def offers(workers: Mapping[str, Any]) -> Offers:
-    """What a worker made by ``spec.cluster.workers`` offers; a resource that is not named is not there.
+    """Return the resources of a worker of ``spec.cluster.workers``. A worker lacks a resource that is not named.
 
     GPUs are counted as KubeRay counts them: limits whose names end with ``gpu``. A template that changes the worker's
-    resources may bring any number of them.
+    resources can add any number of them.
     """
     # Not at the top: every program that imports the SDK imports this module, and `fractions` takes milliseconds.
     from flowcluster_api import quantities
@@ -41,7 +41,12 @@ def _has_other_resources(workers: Mapping[str, Any]) -> bool:
     return any(item.get("name") == names.COMPONENT_WORKER and item.get("resources") for item in items)
 
 
-def told(environment: Mapping[str, str]) -> Offers | None:
-    """The offers that `environment` tells of; None if it does not."""
+def to_env(workers: Mapping[str, Any]) -> str:
+    """Return the value of `ENV` for workers of ``spec.cluster.workers``."""
+    return json.dumps(offers(workers))
+
+
+def from_env(environment: Mapping[str, str]) -> Offers | None:
+    """Return the offers in an environment; None where it has none."""
     text = environment.get(ENV)
     return None if text is None else json.loads(text)

@@ -7,7 +7,7 @@ from typing import Any
 
 from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.desired.dask_cluster import dask_cluster
-from flowcluster_operator.model import Key
+from flowcluster_operator.model.identity import RunId
 from flowcluster_operator.settings import Settings
 
 
@@ -15,7 +15,7 @@ def cluster(namespace: str, image: str, workers: int = 0, keys: str = "") -> dic
     """Return the DaskCluster of a run, with the TLS keys in that Secret."""
     spec = FlowRunSpec.model_validate({"cluster": {"kind": "Dask"}})
     return dask_cluster(
-        Key(namespace, "bare", secrets.token_hex(4)), spec, Settings(default_image=image), workers, keys
+        RunId(namespace, "bare", secrets.token_hex(4)), spec, Settings(default_image=image), workers, keys
     )
 
 

@@ -23,7 +23,7 @@ from functools import partial
 
 from flowcluster_api import names
 from flowcluster_api.driver import EXIT_COMPLETED, Outcome
-from flowcluster_operator.facts import parse_time
+from flowcluster_operator.timestamps import parse_time
 from tests.support.chaos import played
 from tests.support.rig.client import Body
 from tests.support.rig.faults import UNDISTURBED

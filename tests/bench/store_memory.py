@@ -108,7 +108,7 @@ def fill(path: str, runs: str, records: str) -> None:
         _say(f"{records} records: {(_resident() - filled) / int(records) / 1024:.1f} KiB a record")
 
     asyncio.run(story())
-    assert len(operator.store.keys()) == int(runs) + int(records)
+    assert len(operator.store.run_ids()) == int(runs) + int(records)
     total = _resident() / 2**20
     _say(f"in all: {total:.0f} MiB (bound {_BOUND}{'' if total <= _BOUND else ', MISSED'})")
 

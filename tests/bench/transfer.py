@@ -17,7 +17,7 @@ from pathlib import Path
 from distributed import Client, LocalCluster
 from distributed.security import Security
 
-from flowcluster_operator.keys import new_keys
+from flowcluster_operator.new_credentials import new_credentials
 from tests.bench.common import Table, medians, options
 
 MIB = 256
@@ -37,7 +37,7 @@ _bytes.__module__ = _next.__module__ = "__main__"
 
 def keys(folder: Path) -> Security:
     """Return the TLS keys of one run, for all its parts."""
-    for name, content in new_keys("bench").items():
+    for name, content in new_credentials("bench").items():
         (folder / name).write_bytes(base64.b64decode(content))
     certificate, key = str(folder / "tls.crt"), str(folder / "tls.key")
     roles = {f"tls_{role}_{what}": path for role in ("scheduler", "worker", "client")

@@ -11,8 +11,8 @@ import pytest
 
 from flowcluster.clusters import DaskKubernetesCluster, RayKubernetesCluster
 from flowcluster_api import names
+from flowcluster_operator.desired.credentials import DASK, with_credentials
 from flowcluster_operator.desired.pods import CONTAINER_SECURITY
-from flowcluster_operator.desired.tls import DASK, with_keys
 from tests.support.pod_suite import archive
 from tests.support.waiting import wait_until
 from tests.support.world import World
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.timeout(1200)
 
 CLUSTERS: dict[str, Any] = {"Dask": DaskKubernetesCluster, "Ray": RayKubernetesCluster}
 #: Component of the scheduler or head, by the cluster's kind.
-LEADERS = {"Dask": "scheduler", "Ray": "head"}
+HEAD_COMPONENTS = {"Dask": "scheduler", "Ray": "head"}
 #: Environment variables by which a driver uses its run's credentials; Ray's are in `flowcluster.clusters.ray_access`.
 CREDENTIALS: dict[str, dict[str, str]] = {"Dask": DASK, "Ray": {}}
 #: The files of the suite with the most important promises, for `make test`.
@@ -88,7 +88,10 @@ def driver(image: str, kind: str, address: str, credentials: str, files: tuple[s
             {"name": "shm", "emptyDir": {"medium": "Memory"}},
         ],
     }
-    return {"metadata": {"name": "suite", "labels": LABELS}, "spec": with_keys(pod, credentials, CREDENTIALS[kind])}
+    return {
+        "metadata": {"name": "suite", "labels": LABELS},
+        "spec": with_credentials(pod, credentials, CREDENTIALS[kind]),
+    }
 
 
 def let_in(world: World, run: str) -> None:
@@ -133,7 +136,7 @@ def test_contract_suite_passes_in_pods(
         image=image,
         n_workers=1,
         workers=workers,
-        scheduler={"template": with_suite(LEADERS[kind])},
+        scheduler={"template": with_suite(HEAD_COMPONENTS[kind])},
         kubeconfig=str(installed.kubeconfig),
         namespace=world.namespace,
     ) as cluster:

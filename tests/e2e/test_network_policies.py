@@ -78,7 +78,7 @@ class Fenced:
 
     def leader(self, kind: str) -> Any:
         """Return the scheduler's or head's pod of one of the runs."""
-        return self.pods(kind)[names.LEADERS[kind]]
+        return self.pods(kind)[names.HEAD_COMPONENTS[kind]]
 
     def service(self, kind: str) -> Target:
         """Return the name and the port of the Service of the scheduler or head of one of the runs."""
@@ -145,7 +145,7 @@ def test_pods_of_a_run_reach_each_other(fenced: Fenced, kind: str) -> None:
     targets = fenced.targets(kind)
     leader = {port for host, port in targets if host == fenced.leader(kind).status.pod_ip}
     assert leader >= LEADER_PORTS[kind]
-    assert sorted(pods) == sorted(["driver", names.LEADERS[kind], "worker"])
+    assert sorted(pods) == sorted(["driver", names.HEAD_COMPONENTS[kind], "worker"])
 
     for pod in pods.values():
         answers = fenced.reach.attempts(pod.metadata.name, targets)

@@ -124,7 +124,7 @@ def test_lost_scheduler_ends_the_runs_on_it_and_serves_the_next_ones(
         by_reference(world, "again", "shared_work.py:holds_until_lost", flow={"backoffLimit": 1})
         for name in ("lost", "again"):
             wait_until(functools.partial(busy, world, name), f"the task of {name} runs", 120)
-        (leader,) = world.pods(names.LEADERS[kind])
+        (leader,) = world.pods(names.HEAD_COMPONENTS[kind])
         world.core.delete_namespaced_pod(leader.metadata.name, world.namespace, grace_period_seconds=0)
 
         assert world.wait_phase("lost", "Failed", seconds=30)["reason"] == "ClusterLost"

@@ -198,7 +198,7 @@ def test_lost_scheduler_is_rebuilt_about_as_quickly_as_the_first_one_was_started
         scheduler = clusters.scheduler("team")
         by_reference(world, "lost", "shared_work.py:holds")
         wait_until(lambda: tasks_of(world, "lost").get("running"), "the task of lost runs", 120)
-        (leader,) = world.pods(names.LEADERS[kind])
+        (leader,) = world.pods(names.HEAD_COMPONENTS[kind])
         world.core.delete_namespaced_pod(leader.metadata.name, world.namespace, grace_period_seconds=0)
         deleted = time.monotonic()
 

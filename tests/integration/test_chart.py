@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flowcluster_operator.defaults import run_defaults
+from flowcluster_operator.run_defaults import run_defaults
 from flowcluster_operator.settings import Settings
 from flowcluster_operator.template_rules import TemplatePolicy
 from tests.support.manifests import documents_in

@@ -305,7 +305,7 @@ def test_status_names_the_quota_that_refuses_the_next_attempt(stories: dict[str,
     stories["refused_attempt"].result()
 
 
-@pytest.mark.long  # it waits for 30 s; tests/unit/operator/test_outlived.py has the decisions
+@pytest.mark.long  # it waits for 30 s; tests/unit/operator/test_lingering_containers.py has the decisions
 def test_attempt_follows_a_failed_one_although_a_container_beside_the_driver_runs_on(rig: Rig) -> None:
     sidecar(rig)
 

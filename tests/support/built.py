@@ -7,15 +7,16 @@ from typing import Any
 
 from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.backends.ray import RayBackend
+from flowcluster_operator.desired.credentials import credentials_secret
 from flowcluster_operator.desired.dask_cluster import dask_cluster, scheduler_address
 from flowcluster_operator.desired.driver_access import driver_access
 from flowcluster_operator.desired.driver_job import driver_job
-from flowcluster_operator.desired.lease import lease
 from flowcluster_operator.desired.network_policy import network_policies
-from flowcluster_operator.desired.parameters import parameters
+from flowcluster_operator.desired.parameters_config_map import parameters
 from flowcluster_operator.desired.ray_cluster import ray_cluster
-from flowcluster_operator.desired.tls import keys
-from flowcluster_operator.model import Parent, Scale
+from flowcluster_operator.desired.root_lease import root_lease
+from flowcluster_operator.model.references import Parent
+from flowcluster_operator.model.workers import Scale
 from flowcluster_operator.resources import Object
 from flowcluster_operator.settings import Settings
 from tests.support.makers import KEY, KEYS, SETTINGS, of_lease, spec
@@ -128,7 +129,7 @@ _OF_LEASE: dict[str, Callable[[], list[Object]]] = {
         CHANGED,
     ),
     "parameters": lambda: _parameters(_parsed(FULL_FLOW)),
-    "keys": lambda: [keys(KEY)],
+    "keys": lambda: [credentials_secret(KEY)],
     "driver-access": lambda: _access(_parsed()),
     "driver-access-own-account": lambda: _access(
         _parsed({"entrypoint": "a.py:b", "template": {"spec": {"serviceAccountName": "reporter"}}})
@@ -146,6 +147,6 @@ def _controlled(build: Callable[[], list[Object]]) -> Callable[[], list[Object]]
 
 
 BUILT: dict[str, Callable[[], list[Object]]] = {
-    "lease": lambda: [lease(KEY)],
+    "lease": lambda: [root_lease(KEY)],
     **{name: _controlled(build) for name, build in _OF_LEASE.items()},
 }

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from flowcluster_api import child_runs
-from flowcluster_operator.model import Amend, Observed
+from flowcluster_operator.model.observed import Observed
+from flowcluster_operator.model.plan import PatchObject
 from flowcluster_operator.policies.child_runs import requested
 from flowcluster_operator.resources import LEASE
 from flowcluster_operator.settings import Settings
@@ -30,7 +31,7 @@ def asking(*patches: dict[str, Any], **more: Any) -> Observed:
     return observed(more.pop("body", spec()), status=status, pods=READY_PODS, **{**SETTLED, "lease": held, **more})
 
 
-def answered(held: dict[str, Any], action: Amend) -> dict[str, Any]:
+def answered(held: dict[str, Any], action: PatchObject) -> dict[str, Any]:
     """The Lease after the operator has answered in it."""
     assert isinstance(action.patch, list)
     return stepped(held, action.patch)
@@ -39,7 +40,7 @@ def answered(held: dict[str, Any], action: Amend) -> dict[str, Any]:
 def refusal_in(seen: Observed, settings: Settings = SETTINGS) -> str:
     """Why the request in the Lease is refused."""
     (action,) = requested(seen, settings)
-    assert isinstance(action, Amend)
+    assert isinstance(action, PatchObject)
     assert action.resource is LEASE
     assert seen.lease is not None
     (request,) = child_runs.read(answered(seen.lease, action)).values()

@@ -14,8 +14,8 @@ from typing import Any
 import dask
 import distributed
 
-from flowcluster_operator.desired.tls import DASK_TLS_ONLY, FOLDER
-from flowcluster_operator.keys import new_keys
+from flowcluster_operator.desired.credentials import DASK_TLS_ONLY, FOLDER
+from flowcluster_operator.new_credentials import new_credentials
 from tests.support import unmeasured
 from tests.support.ray_head import free_ports
 from tests.support.waiting import wait_until
@@ -30,7 +30,7 @@ class DaskProcesses:
     """
 
     def __init__(self, folder: Path) -> None:
-        for name, data in new_keys("test").items():
+        for name, data in new_credentials("test").items():
             (folder / name).write_bytes(base64.b64decode(data))
         variables = {name: value.replace(FOLDER, str(folder)) for name, value in DASK_TLS_ONLY.items()}
         path = os.pathsep.join(filter(None, sys.path))  # the scheduler and the workers import functions of the tests

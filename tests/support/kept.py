@@ -92,7 +92,7 @@ class Kept:
         patch = keeper.patch(self._instructions)
         self.on_loop(lambda: self.api.objects.merge(LEASE, NAMESPACE, CLUSTER, patch))
 
-    def signs(self) -> lease.Signs:
+    def signs(self) -> lease.LeaseState:
         """Return what the keeper has written."""
         return lease.read(self.on_loop(lambda: self.api.objects.get(LEASE, NAMESPACE, CLUSTER)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from typing import Any
 
@@ -11,15 +12,18 @@ from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.desired.dask_cluster import dask_cluster
 from flowcluster_operator.desired.driver_access import driver_access
 from flowcluster_operator.desired.driver_job import driver_job
-from flowcluster_operator.desired.lease import lease as desired_lease
 from flowcluster_operator.desired.metadata import controlled_by, lease_reference
-from flowcluster_operator.facts import pod_facts, timestamp
-from flowcluster_operator.model import Key, Observed, Parent, Reference
+from flowcluster_operator.desired.root_lease import root_lease as desired_lease
+from flowcluster_operator.model.identity import RunId
+from flowcluster_operator.model.observed import Observed, Remains
+from flowcluster_operator.model.references import Parent, Reference
+from flowcluster_operator.pod_status import pod_facts
 from flowcluster_operator.resources import LAST_HANDLED
 from flowcluster_operator.settings import Settings
+from flowcluster_operator.timestamps import timestamp
 
 NOW = dt.datetime(2026, 1, 1, 12, 0, 0, tzinfo=dt.UTC)
-KEY = Key("team", "greetings", "0c7f6a52-0000-4000-8000-000000000001")
+KEY = RunId("team", "greetings", "0c7f6a52-0000-4000-8000-000000000001")
 #: The defaults, except that runs have no network policies: their tests are in test_network_policy.py.
 SETTINGS = Settings(network_policies=False)
 LEASE_UID = "uid-Lease"
@@ -166,3 +170,9 @@ def observed(body: dict[str, Any] | None = None, **more: Any) -> Observed:
         more["reference"] = Reference(referenced, leaders, more.pop("has_service", True))
     parsed = FlowRunSpec.model_validate(flow_run["spec"])
     return Observed(key=KEY, run=flow_run, spec=parsed, pods=pods, **more)
+
+
+def remains(seen: Observed, run: dict[str, Any] | None = None) -> Remains:
+    """What a pass sees of a run once its FlowRun is deleted: `run` while it has finalizers."""
+    fields = {field.name: getattr(seen, field.name) for field in dataclasses.fields(Remains)}
+    return Remains(**{**fields, "run": run})

@@ -7,17 +7,19 @@ from typing import Any
 
 from flowcluster_api import lease as leases
 from flowcluster_api import names
+from flowcluster_operator.informer.store import Store
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.memory import Memory
-from flowcluster_operator.model import Key, Observed, Rejection
+from flowcluster_operator.model.failures import Rejection
+from flowcluster_operator.model.identity import RunId
+from flowcluster_operator.model.observed import Observed, Remains
 from flowcluster_operator.reconcile.observe import observe
 from flowcluster_operator.resources import BY_KIND, Object
-from flowcluster_operator.store import Store
 from tests.support.fake_api import FakeApi
 from tests.support.makers import KEY, NOW, OF_CLUSTER, OF_JOB, pod, run, spec
 
 NAME = names.child_name(KEY.name, KEY.uid)
-PARENT = Key(KEY.namespace, "parent", "uid-parent")
+PARENT = RunId(KEY.namespace, "parent", "uid-parent")
 FINISHED: Object = {"conditions": [{"type": "Finished", "status": "True", "reason": "Succeeded", "message": ""}]}
 
 
@@ -41,10 +43,16 @@ class Rig:
 
     def silent(self, obj: Object, seconds: float) -> None:
         """Record that the operator saw the Lease's last renewal that many seconds ago."""
-        self.memory.silences.seconds(KEY, leases.read(obj).renewed, clock() - seconds)
+        self.memory.heartbeats.silent_for(KEY, leases.read(obj).renewed, clock() - seconds)
 
     async def observe(self, *rejections: Rejection) -> Observed:
         """Observe the run at `NOW`."""
+        found = await self.remains(*rejections)
+        assert isinstance(found, Observed)
+        return found
+
+    async def remains(self, *rejections: Rejection) -> Observed | Remains:
+        """Observe the run at `NOW`, or what is left of it."""
         return await observe(KEY, self.store, self._kube, self.memory, rejections, NOW)
 
 

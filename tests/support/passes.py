@@ -6,20 +6,20 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from flowcluster_operator.classes import children_selector, is_of_class
+from flowcluster_operator.informer.resync import Resync
+from flowcluster_operator.informer.store import Store
 from flowcluster_operator.kube import Kube
-from flowcluster_operator.model import Key
+from flowcluster_operator.model.identity import RunId
+from flowcluster_operator.operator_class import children_selector, is_of_class
 from flowcluster_operator.reconcile.loop import Reconciler
-from flowcluster_operator.reconcile.queue import Queue
 from flowcluster_operator.resources import OWNERS, WATCHED
-from flowcluster_operator.resync import Resync
 from flowcluster_operator.settings import Settings
-from flowcluster_operator.store import Store
+from flowcluster_operator.workqueue import Queue
 from tests.support.fake_api import Objects
 from tests.support.makers import KEY
 
 
-class RecordingQueue(Queue[Key]):
+class RecordingQueue(Queue[RunId]):
     """A queue whose timers never fire.
 
     Attributes:
@@ -29,15 +29,15 @@ class RecordingQueue(Queue[Key]):
 
     def __init__(self) -> None:
         super().__init__()
-        self.later: dict[Key, float] = {}
+        self.later: dict[RunId, float] = {}
         self.idle = asyncio.Event()
 
-    def add(self, key: Key) -> None:
+    def add(self, key: RunId) -> None:
         """See `Queue.add`."""
         self.idle.clear()
         super().add(key)
 
-    def add_later(self, key: Key, seconds: float) -> None:
+    def add_later(self, key: RunId, seconds: float) -> None:
         """See `Queue.add_later`."""
         self.cancel_timer(key)
         if seconds > 0:
@@ -45,11 +45,11 @@ class RecordingQueue(Queue[Key]):
         else:
             self.add(key)
 
-    def cancel_timer(self, key: Key) -> None:
+    def cancel_timer(self, key: RunId) -> None:
         """See `Queue.cancel_timer`."""
         self.later.pop(key, None)
 
-    async def take(self) -> Key:
+    async def take(self) -> RunId:
         """See `Queue.take`."""
         if not self._waiting and not self._active:
             self.idle.set()
@@ -75,7 +75,7 @@ class Passes:
         self.resync = Resync(settings, self.store, kube, self.queue)
         self._running: asyncio.Task[None] | None = None
 
-    async def make(self, *keys: Key) -> float | None:
+    async def make(self, *keys: RunId) -> float | None:
         """Make passes over these runs, or over `KEY`, until none is due now.
 
         Returns:

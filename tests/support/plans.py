@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from flowcluster_operator.model import (
-    Create,
-    Observed,
-    Plan,
-)  # fmt: skip
+from flowcluster_operator.model.observed import Observed, Remains
+from flowcluster_operator.model.plan import Create, Plan
 from flowcluster_operator.reconcile.decide import decide
 from tests.support.makers import (
     KEYS,
@@ -24,7 +21,7 @@ from tests.support.makers import (
 )  # fmt: skip
 
 
-def plan_for(seen: Observed) -> Plan:
+def plan_for(seen: Observed | Remains) -> Plan:
     """Return the plan for `seen`."""
     return decide(seen, SETTINGS, NOW)
 
@@ -63,7 +60,7 @@ def secret_of(pod: dict[str, Any]) -> str:
 
 READY_PODS = [pod("scheduler"), pod("worker", uid="w1"), pod("worker", uid="w2")]
 ACCESS_KINDS = ["Role", "RoleBinding", "ServiceAccount"]
-RIGHTS: dict[str, Any] = {"lease": lease(), "access": access(), "keys": KEYS}
+RIGHTS: dict[str, Any] = {"lease": lease(), "access": access(), "credentials": KEYS}
 CHILDREN: dict[str, Any] = {"cluster": cluster(), "job": job(), "deployments": (deployment(),), **RIGHTS}
 FINISHED = {
     "phase": "Stopping",

@@ -135,7 +135,7 @@ CASES: dict[str, Case] = {
         "Unschedulable",
     ),
     "pods of a node": Case(
-        unscheduled("0/3 nodes are available: 3 Too many pods."), ("as many pods as they may",), "Unschedulable"
+        unscheduled("0/3 nodes are available: 3 Too many pods."), ("as many pods as they can",), "Unschedulable"
     ),
     "cordoned nodes": Case(
         unscheduled("0/3 nodes are available: 3 node(s) were unschedulable."), ("uncordon",), "Unschedulable"

@@ -10,24 +10,27 @@ from flowcluster_api import names
 from flowcluster_api.lease import Demand
 from flowcluster_api.progress import Progress
 from flowcluster_operator.backends.registry import BACKENDS
-from flowcluster_operator.desired.keeper import keeper_access, keeper_deployment
-from flowcluster_operator.desired.lease import lease as desired_lease
+from flowcluster_operator.desired.keeper_deployment import keeper_access, keeper_deployment
 from flowcluster_operator.desired.metadata import controlled_by, lease_reference
 from flowcluster_operator.desired.network_policy import shared_network_policy
-from flowcluster_operator.facts import pod_facts
-from flowcluster_operator.model import Create, DriverSigns, Key, Observed, Plan
-from flowcluster_operator.policies.shared.keeper import instructing
-from flowcluster_operator.policies.shared.parts import worker_parts
+from flowcluster_operator.desired.root_lease import root_lease as desired_lease
+from flowcluster_operator.model.heartbeat import DriverHeartbeat
+from flowcluster_operator.model.identity import RunId
+from flowcluster_operator.model.observed import Observed
+from flowcluster_operator.model.plan import Create, Plan
+from flowcluster_operator.model.shared import GroupFacts, SharedInvalid, SharedObserved, SharedRemains, User
+from flowcluster_operator.pod_status import pod_facts
+from flowcluster_operator.policies.shared.keeper_instructions import update_instructions
+from flowcluster_operator.policies.shared.worker_groups import worker_groups
 from flowcluster_operator.reconcile.decide_shared import decide_shared
-from flowcluster_operator.reconcile.missing_shared import cluster_objects
+from flowcluster_operator.reconcile.missing_shared_children import cluster_objects
 from flowcluster_operator.resources import LAST_HANDLED
 from flowcluster_operator.settings import Settings
-from flowcluster_operator.shared_model import GroupFacts, SharedObserved, User
 from flowcluster_operator.shared_specs import parse, view
-from tests.support.makers import NOW, SETTINGS, ago, stored
+from tests.support.makers import NOW, SETTINGS, ago, remains, stored
 
 Body = dict[str, Any]
-KEY = Key("platform", "analytics", "0c7f6a52-0000-4000-8000-00000000000a", names.SHARED_KIND)
+KEY = RunId("platform", "analytics", "0c7f6a52-0000-4000-8000-00000000000a", names.SHARED_KIND)
 NAME = names.child_name(KEY.name, KEY.uid)
 SECRET = f"{NAME}-x7k2p"
 USER = User("uid-run", "report", "team")
@@ -111,21 +114,21 @@ def bare(body: Body | None = None, status: Body | None = None, **base: Any) -> S
     own = {name: base.pop(name) for name in ("users", "keeper", "groups", "requests") if name in base}
     made = base.pop("run", None) or shared(body, status)
     parsed, invalid = parse(made)
+    assert parsed is not None, invalid
     pods = tuple(pod_facts(item) for item in base.pop("pods", ()))
     seen = Observed(
-        key=KEY, run=made, spec=view(parsed) if parsed else None, invalid=invalid, pods=pods,
+        key=KEY, run=made, spec=view(parsed), pods=pods,
         **{"written": made.get("status") or {}, **base},
     )  # fmt: skip
-    own.setdefault("groups", tuple(GroupFacts(group) for group in parsed.worker_groups) if parsed else ())
+    own.setdefault("groups", tuple(GroupFacts(group) for group in parsed.worker_groups))
     return SharedObserved(seen, parsed, **own)
 
 
 def objects(body: Body | None = None, settings: Settings = SETTINGS) -> tuple[Body, list[Body]]:
     """The cluster resource of a spec, and its DaskWorkerGroups, after the upstream operator has handled them."""
     seen = bare(body)
-    assert seen.spec is not None
     backend = BACKENDS[seen.spec.kind]
-    made, groups = cluster_objects(seen, settings, backend, worker_parts(seen, backend, settings), SECRET)
+    made, groups = cluster_objects(seen, settings, backend, worker_groups(seen, backend, settings), SECRET)
     mark: Body = {"annotations": {LAST_HANDLED: "{}"}} if seen.spec.kind == "Dask" else {}
     return stored(of_lease(made), **mark), [
         stored(of_lease(group), uid=f"uid-{group['metadata']['name']}", **mark) for group in groups
@@ -141,10 +144,9 @@ def serving(body: Body | None = None, built: Body | None = None, **more: Any) ->
         more: fields of `Observed` and of `SharedObserved`.
     """
     seen = bare(body)
-    assert seen.spec is not None
     made, groups = objects(built or body)
     kind = seen.spec.kind
-    leader = names.LEADERS[kind]
+    leader = names.HEAD_COMPONENTS[kind]
     status: Body = {
         "phase": "Ready", "kind": kind, "name": NAME, "startTime": ago(400), "readyTime": ago(390), "restarts": 0,
         "scheduler": {"pod": f"{leader}-pod-{leader}", "uid": f"pod-{leader}", "restarts": 0},
@@ -160,22 +162,19 @@ def serving(body: Body | None = None, built: Body | None = None, **more: Any) ->
         "deployments": (deployment(), *workers) if is_dask else (),
         "pods": [pod(leader), pod("worker"), *(pod("worker", group=item.group.name) for item in facts)],
         "lease": lease(),
-        "keys": SECRET,
+        "credentials": SECRET,
         "access": tuple(stored(of_lease(create.body)) for create in keeper_access(KEY)),
         "network_policies": (stored(of_lease(shared_network_policy(KEY, seen.spec.allowed_namespaces))),),
-        "driver": DriverSigns("keeper-1", None, 1.0, 0.0),
+        "driver": DriverHeartbeat("keeper-1", None, 1.0, 0.0),
     }
-    assert seen.base.spec is not None
     fields["keeper"] = stored(of_lease(keeper_deployment(KEY, seen.base.spec, SETTINGS, SECRET, "address")))
     return informed(bare(body, **{**fields, **more}))
 
 
 def informed(seen: SharedObserved) -> SharedObserved:
     """The cluster with a keeper that has its instructions already."""
-    if seen.spec is None:
-        return seen
     backend = BACKENDS[seen.spec.kind]
-    amend = instructing(seen, worker_parts(seen, backend, SETTINGS))
+    amend = update_instructions(seen, worker_groups(seen, backend, SETTINGS))
     if amend is None or seen.base.lease is None:
         return seen
     assert isinstance(amend.patch, dict)
@@ -185,7 +184,12 @@ def informed(seen: SharedObserved) -> SharedObserved:
     return dataclasses.replace(seen, base=dataclasses.replace(seen.base, lease=informed_lease))
 
 
-def plan_for(seen: SharedObserved, settings: Settings = SETTINGS) -> Plan:
+def gone(seen: SharedObserved, run: Body | None = None) -> SharedRemains:
+    """The cluster once its SharedCluster is deleted: `run` while it has finalizers."""
+    return SharedRemains(remains(seen.base, run))
+
+
+def plan_for(seen: SharedObserved | SharedInvalid | SharedRemains, settings: Settings = SETTINGS) -> Plan:
     """What is decided on `seen`."""
     return decide_shared(seen, settings, NOW)
 
@@ -202,13 +206,12 @@ def created(plan: Plan) -> list[str]:
     return [action.resource.kind for action in plan.actions if isinstance(action, Create)]
 
 
-def idle(seconds: int = 10_000, confirmed: float = 10.0, silent: float = 1.0) -> DriverSigns:
+def idle(seconds: int = 10_000, confirmed: float = 10.0, silent_for: float = 1.0) -> DriverHeartbeat:
     """A keeper that reports that nothing has run for that long."""
-    return DriverSigns("keeper-1", None, silent, 0.0, Demand(0), Progress(None, seconds), confirmed)
+    return DriverHeartbeat("keeper-1", None, silent_for, 0.0, Demand(0), Progress(None, seconds), confirmed)
 
 
 def with_status(seen: SharedObserved, status: Body) -> SharedObserved:
     """The cluster after its status was written."""
-    assert seen.base.run is not None
     run = {**seen.base.run, "status": status}
     return dataclasses.replace(seen, base=dataclasses.replace(seen.base, run=run, written=status))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flowcluster_api import keeper as keepers
 from flowcluster_api import names
-from flowcluster_operator.model import Key
+from flowcluster_operator.model.identity import RunId
 from flowcluster_operator.resources import (
     BY_KIND,
     FLOW_RUN,
@@ -19,7 +19,7 @@ from tests.support.shared import KEY, NAME
 from tests.support.shared_world import World
 
 
-def job(world: World, key: Key) -> Object:
+def job(world: World, key: RunId) -> Object:
     """The Job of a run."""
     name = names.child_name(key.name, key.uid)
     return next(obj for obj in world.api.objects.all(JOB) if obj["metadata"]["name"] == name)
@@ -40,7 +40,7 @@ def users(world: World) -> tuple[keepers.LiveRun, ...]:
     return found.runs
 
 
-def end(world: World, key: Key, code: int = 0) -> None:
+def end(world: World, key: RunId, code: int = 0) -> None:
     """Let the driver of a run end."""
     (pod,) = [
         pod
@@ -69,5 +69,5 @@ def lose(world: World, kind: str, how: str) -> None:
     elif how == "resource":
         world.api.objects.delete(BY_KIND[f"{kind}Cluster"], KEY.namespace, NAME)
     else:
-        (leader,) = world.pods(names.LEADERS[kind])
+        (leader,) = world.pods(names.HEAD_COMPONENTS[kind])
         world.upstream.replace_pod(leader)

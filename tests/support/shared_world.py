@@ -10,7 +10,7 @@ from flowcluster_api import names
 from flowcluster_api.lease import Demand
 from flowcluster_api.progress import Progress
 from flowcluster_operator.kube import Kube
-from flowcluster_operator.model import Key
+from flowcluster_operator.model.identity import RunId
 from flowcluster_operator.resources import FLOW_RUN, LEASE, OWNERS, POD, SHARED_CLUSTER, Object
 from flowcluster_operator.settings import Settings
 from tests.support.fake_api import FakeApi
@@ -65,20 +65,20 @@ class World:
         meta = {"name": KEY.name, "uid": KEY.uid}
         self.api.objects.create(SHARED_CLUSTER, KEY.namespace, {"metadata": meta, "spec": body or spec()})
 
-    def use(self, name: str = "report", namespace: str = KEY.namespace, **more: Any) -> Key:
+    def use(self, name: str = "report", namespace: str = KEY.namespace, **more: Any) -> RunId:
         """Apply a FlowRun that names the cluster."""
         ref = {"name": KEY.name, **more.pop("ref", {})}
         body = {"flow": {"entrypoint": "flow.py:main"}, "cluster": {"ref": ref}, **more}
         body = {field: value for field, value in body.items() if value is not None}
         meta = {"name": name, "uid": f"uid-{name}"}
         self.api.objects.create(FLOW_RUN, namespace, {"metadata": meta, "spec": body})
-        return Key(namespace, name, meta["uid"])
+        return RunId(namespace, name, meta["uid"])
 
-    def edit(self, patch: Object, key: Key = KEY) -> None:
+    def edit(self, patch: Object, key: RunId = KEY) -> None:
         """Edit the spec of the SharedCluster, or of a FlowRun."""
         self.api.objects.merge(OWNERS[key.kind], key.namespace, key.name, {"spec": patch})
 
-    def status(self, key: Key = KEY) -> Object:
+    def status(self, key: RunId = KEY) -> Object:
         """The status of the SharedCluster, or of a FlowRun."""
         found: Object = self.api.objects.get(OWNERS[key.kind], key.namespace, key.name).get("status") or {}
         return found

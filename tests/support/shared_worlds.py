@@ -11,13 +11,10 @@ from flowcluster_api import conditions as c
 from flowcluster_api.handover import CredentialRequest
 from flowcluster_api.lease import Demand
 from flowcluster_api.progress import Progress
-from flowcluster_operator.model import (
-    DriverSigns,
-    Rejection,
-    Settled,
-    Trouble,
-)
-from flowcluster_operator.shared_model import SharedObserved
+from flowcluster_operator.model.failures import Rejection, RepeatedFailure
+from flowcluster_operator.model.heartbeat import DriverHeartbeat
+from flowcluster_operator.model.shared import SharedObserved
+from flowcluster_operator.model.workers import ReplicaStability
 from flowcluster_operator.shared_specs import parse, view
 from tests.support.makers import ago
 from tests.support.shared import (
@@ -112,7 +109,7 @@ PODS = st.lists(
     unique_by=lambda item: str(item["metadata"]["uid"]),
 )
 KEEPERS = st.none() | st.builds(
-    DriverSigns,
+    DriverHeartbeat,
     st.sampled_from([None, "keeper-1"]),
     st.none(),
     st.sampled_from([0.0, 59.9, 61.0]),
@@ -125,11 +122,11 @@ KEEPERS = st.none() | st.builds(
 
 USERS = st.sampled_from([(), (USER,), (USER, USER._replace(uid="uid-2", threads=4))])
 REQUESTS = st.sampled_from([(), (CredentialRequest(USER.uid, "key"),)])
-TROUBLES = st.sampled_from([None, Trouble(c.API_ERROR, "429", 60.0)])
+TROUBLES = st.sampled_from([None, RepeatedFailure(c.API_ERROR, "429", 60.0)])
 #: What differs from a cluster that is Ready.
 CHANGES: st.SearchStrategy[Body] = st.fixed_dictionaries(
     {"driver": KEEPERS, "users": USERS, "requests": REQUESTS},
-    optional={"pods": PODS, "trouble": TROUBLES, "keeper": st.none()},
+    optional={"pods": PODS, "failure": TROUBLES, "keeper": st.none()},
 )
 
 
@@ -145,17 +142,17 @@ def worlds(draw: st.DrawFn) -> SharedObserved:
         "status": draw(STATUS | st.none()),
         "driver": draw(KEEPERS),
         "pods": draw(PODS),
-        "settled": draw(st.sampled_from([Settled(), Settled(0, 0)])),
+        "stability": draw(st.sampled_from([ReplicaStability(), ReplicaStability(0, 0)])),
         "verified_gone": draw(st.booleans()),
         "users": draw(USERS),
         "rejections": draw(
             st.sampled_from([(), (Rejection("RayCluster", "x", 404, "no"),), (Rejection("Lease", "x", 403, "no"),)])
         ),
-        "trouble": draw(TROUBLES),
+        "failure": draw(TROUBLES),
         "lease": draw(st.sampled_from([None, lease(), lease(None)])),
         "orphans": draw(st.sampled_from([(), (deployment("worker", number=9),)])),
         "cluster": draw(st.sampled_from([None, {**made, "metadata": {**made["metadata"], **draw(METADATA)}}])),
-        "keys": draw(st.sampled_from([None, SECRET])),
+        "credentials": draw(st.sampled_from([None, SECRET])),
         "keeper": draw(st.sampled_from([None, {"kind": "Deployment"}])),
     }
     return bare(body, **fields)
@@ -163,10 +160,9 @@ def worlds(draw: st.DrawFn) -> SharedObserved:
 
 def rebased(seen: SharedObserved, body: Body) -> SharedObserved:
     """A cluster that was built from one spec, after an edit to another one."""
-    assert seen.base.run is not None
     run = {**seen.base.run, "spec": body}
-    parsed, invalid = parse(run)
+    parsed, _ = parse(run)
     assert parsed is not None
     groups = bare(body).groups
-    base = dataclasses.replace(seen.base, run=run, spec=view(parsed), invalid=invalid)
+    base = dataclasses.replace(seen.base, run=run, spec=view(parsed))
     return dataclasses.replace(seen, base=base, spec=parsed, groups=groups)

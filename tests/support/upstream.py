@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from flowcluster_operator.facts import timestamp
 from flowcluster_operator.resources import (
     BY_KIND,
     DASK_CLUSTER,
@@ -23,6 +22,7 @@ from flowcluster_operator.resources import (
     Object,
     Resource,
 )  # fmt: skip
+from flowcluster_operator.timestamps import timestamp
 from tests.support.fake_api import Objects
 
 _GROUP = "dask.org/workergroup-name"

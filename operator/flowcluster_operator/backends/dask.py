@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
+from flowcluster_api import names, ports
 from flowcluster_api.v1alpha1 import FlowRunSpec, WorkerGroup
-from flowcluster_operator.backends.base import Sizes
+from flowcluster_operator.backends.base import Scalable
+from flowcluster_operator.desired.credentials import credentials_in
 from flowcluster_operator.desired.dask_cluster import (
-    DASHBOARD_PORT,
     LABEL_CLUSTER_NAME,
     LABEL_DASK_COMPONENT,
-    SCHEDULER_PORT,
     dask_cluster,
     dask_worker_group,
     scheduler_address,
     scheduler_host,
     scheduler_service,
 )  # fmt: skip
-from flowcluster_operator.desired.tls import keys_in
-from flowcluster_operator.model import Group, Key, Observed, Scale
+from flowcluster_operator.model.identity import RunId
+from flowcluster_operator.model.observed import Observed
+from flowcluster_operator.model.workers import Group, Scale
 from flowcluster_operator.resources import DASK_CLUSTER, DASK_WORKER_GROUP, LAST_HANDLED, Object, Resource
 from flowcluster_operator.settings import Settings
 
@@ -28,42 +29,50 @@ class DaskBackend:
 
     kind = "Dask"
     resource: Resource = DASK_CLUSTER
-    replaces_leader = True
+    replaces_head = True
     scales_itself = False
+    #: dask-kubernetes writes Events when it fails to create a Deployment; it takes some seconds for many clusters.
+    podless_seconds = 5.0
 
     def build(
-        self, key: Key, spec: FlowRunSpec, settings: Settings, scale: Scale, keys: str, groups: Sequence[Group] = ()
+        self,
+        key: RunId,
+        spec: FlowRunSpec,
+        settings: Settings,
+        scale: Scale,
+        credentials: str,
+        groups: Sequence[Group] = (),
     ) -> Object:
         """See `Backend.build`."""
-        return dask_cluster(key, spec, settings, scale.target, keys)
+        return dask_cluster(key, spec, settings, scale.target, credentials)
 
     def build_groups(
-        self, key: Key, spec: FlowRunSpec, settings: Settings, keys: str, groups: Sequence[Group]
+        self, key: RunId, spec: FlowRunSpec, settings: Settings, credentials: str, groups: Sequence[Group]
     ) -> list[Object]:
         """See `Backend.build_groups`."""
         named = [(WorkerGroup(**dict(group.workers) | {"name": group.name}), group.scale.target) for group in groups]
-        return [dask_worker_group(key, spec, group, settings, target, keys) for group, target in named]
+        return [dask_worker_group(key, spec, group, settings, target, credentials) for group, target in named]
 
-    def group_sizes(self, number: int, name: str) -> Sizes:
-        """See `Backend.group_sizes`."""
-        return _WorkerGroupSizes()
+    def scalable_group(self, number: int, name: str) -> Scalable:
+        """See `Backend.scalable_group`."""
+        return _ScalableWorkerGroup()
 
-    def address(self, name: str, namespace: str, settings: Settings, keys: str | None) -> str:
+    def address(self, name: str, namespace: str, settings: Settings, credentials: str | None) -> str:
         """See `Backend.address`."""
-        if keys:
+        if credentials:
             return scheduler_address(name, namespace, settings)
-        return f"tcp://{scheduler_host(name, namespace, settings)}:{SCHEDULER_PORT}"
+        return f"tcp://{scheduler_host(name, namespace, settings)}:{ports.DASK_SCHEDULER}"
 
-    def keys(self, cluster: Object) -> str | None:
-        """See `Backend.keys`."""
-        return keys_in(cluster["spec"]["worker"]["spec"])
+    def credentials(self, cluster: Object) -> str | None:
+        """See `Backend.credentials`."""
+        return credentials_in(cluster["spec"]["worker"]["spec"])
 
     def dashboard(self, name: str, namespace: str, settings: Settings) -> str:
         """See `Backend.dashboard`."""
-        return f"http://{scheduler_host(name, namespace, settings)}:{DASHBOARD_PORT}/status"
+        return f"http://{scheduler_host(name, namespace, settings)}:{ports.DASK_DASHBOARD}/status"
 
-    def leader_selector(self, name: str) -> str:
-        """See `Backend.leader_selector`."""
+    def head_selector(self, name: str) -> str:
+        """See `Backend.head_selector`."""
         return f"{LABEL_CLUSTER_NAME}={name},{LABEL_DASK_COMPONENT}=scheduler"
 
     def members(self, name: str) -> None:
@@ -73,16 +82,16 @@ class DaskBackend:
         """See `Backend.service`."""
         return scheduler_service(name)
 
-    def workers(self, cluster: Object) -> int:
-        """See `Backend.workers`."""
+    def requested_workers(self, cluster: Object) -> int:
+        """See `Backend.requested_workers`."""
         return int(cluster["spec"]["worker"].get("replicas", 0))
 
-    def sized(self, cluster: Object, scale: Scale) -> Object:
-        """See `Backend.sized`."""
+    def scale_patch(self, cluster: Object, scale: Scale) -> Object:
+        """See `Backend.scale_patch`."""
         return {"spec": {"worker": {"replicas": scale.target}}}
 
-    def acted_on(self, observed: Observed) -> bool:
-        """The scheduler's Deployment is the first thing that dask-kubernetes makes."""
+    def upstream_has_started(self, observed: Observed) -> bool:
+        """See `Scalable.upstream_has_started`: the scheduler's Deployment is the first object of dask-kubernetes."""
         return bool(observed.deployments)
 
     def notices_numbers(self, cluster: Object) -> bool:
@@ -90,27 +99,36 @@ class DaskBackend:
         return _is_handled(cluster)
 
     def invalid(self, cluster: Object) -> str | None:
-        """dask-kubernetes knows one error, a name that it cannot use, and gives no text for it."""
+        """See `Backend.invalid`: dask-kubernetes has one error, an invalid name, without a message."""
         if (cluster.get("status") or {}).get("phase") == "Error":
             return f"dask-kubernetes refuses DaskCluster {cluster['metadata']['name']} (phase Error)"
         return None
 
+    def without_pods(
+        self, cluster: Object, components: Collection[str], has_deployments: bool, groups: Sequence[Object]
+    ) -> list[Object]:
+        """See `Backend.without_pods`: worker groups lack pods when there is a scheduler and none of their workers."""
+        if not has_deployments:
+            return [cluster]
+        lacks_workers = names.COMPONENT_WORKER not in components and self.requested_workers(cluster) > 0
+        return list(groups) if lacks_workers else []
 
-class _WorkerGroupSizes:
-    """Implements `Sizes` for a DaskWorkerGroup."""
+
+class _ScalableWorkerGroup:
+    """Implements `Scalable` for a DaskWorkerGroup."""
 
     resource: Resource = DASK_WORKER_GROUP
 
-    def workers(self, cluster: Object) -> int:
-        """See `Sizes.workers`."""
+    def requested_workers(self, cluster: Object) -> int:
+        """See `Scalable.requested_workers`."""
         return int(cluster["spec"]["worker"].get("replicas", 0))
 
-    def sized(self, cluster: Object, scale: Scale) -> Object:
-        """See `Sizes.sized`."""
+    def scale_patch(self, cluster: Object, scale: Scale) -> Object:
+        """See `Scalable.scale_patch`."""
         return {"spec": {"worker": {"replicas": scale.target}}}
 
-    def acted_on(self, observed: Observed) -> bool:
-        """Whether the group exists: dask-kubernetes makes nothing of a group without workers."""
+    def upstream_has_started(self, observed: Observed) -> bool:
+        """Return whether the group exists: dask-kubernetes creates nothing for a group without workers."""
         return observed.cluster is not None
 
     def notices_numbers(self, cluster: Object) -> bool:
@@ -119,10 +137,10 @@ class _WorkerGroupSizes:
 
 
 def _is_handled(obj: Object) -> bool:
-    """Return whether dask-kubernetes has made the parts of a new object, and so acts on another number of workers.
+    """Return whether dask-kubernetes has created the parts of a new object, and so acts on another number of workers.
 
-    kopf takes a number that comes earlier for a part of the creation, until it has written its mark. Of 12 clusters
-    whose number changed as soon as they had a scheduler, all kept no workers; of 12 whose number changed after the
-    mark, none.
+    Until kopf has written its annotation, it takes another number for a part of the creation. Of 12 clusters whose
+    number changed as soon as they had a scheduler, all kept no workers; of 12 whose number changed after the
+    annotation, none.
     """
     return LAST_HANDLED in (obj["metadata"].get("annotations") or {})

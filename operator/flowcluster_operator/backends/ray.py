@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
+from flowcluster_api import names, ports
 from flowcluster_api.v1alpha1 import FlowRunSpec
-from flowcluster_operator.backends.base import Sizes
+from flowcluster_operator.backends.base import Scalable
 from flowcluster_operator.desired.ray_cluster import (
-    DASHBOARD_PORT,
-    GCS_PORT,
     GROUP,
     head_host,
     head_service,
     ray_cluster,
 )
-from flowcluster_operator.model import Group, Key, Observed, Scale
+from flowcluster_operator.model.identity import RunId
+from flowcluster_operator.model.observed import Observed
+from flowcluster_operator.model.workers import Group, Scale
 from flowcluster_operator.resources import RAY_CLUSTER, Object, Resource
 from flowcluster_operator.settings import Settings
 
@@ -27,31 +28,38 @@ class RayBackend:
 
     kind = "Ray"
     resource: Resource = RAY_CLUSTER
-    replaces_leader = False
+    replaces_head = False
     scales_itself = True
+    podless_seconds = 1.0
 
     def build(
-        self, key: Key, spec: FlowRunSpec, settings: Settings, scale: Scale, keys: str, groups: Sequence[Group] = ()
+        self,
+        key: RunId,
+        spec: FlowRunSpec,
+        settings: Settings,
+        scale: Scale,
+        credentials: str,
+        groups: Sequence[Group] = (),
     ) -> Object:
         """See `Backend.build`."""
-        return ray_cluster(key, spec, settings, scale, keys, groups)
+        return ray_cluster(key, spec, settings, scale, credentials, groups)
 
     def build_groups(
-        self, key: Key, spec: FlowRunSpec, settings: Settings, keys: str, groups: Sequence[Group]
+        self, key: RunId, spec: FlowRunSpec, settings: Settings, credentials: str, groups: Sequence[Group]
     ) -> list[Object]:
         """See `Backend.build_groups`: they are in the RayCluster."""
         return []
 
-    def group_sizes(self, number: int, name: str) -> Sizes:
-        """See `Backend.group_sizes`."""
-        return _GroupSizes(number + 1, name)
+    def scalable_group(self, number: int, name: str) -> Scalable:
+        """See `Backend.scalable_group`."""
+        return _ScalableGroup(number + 1, name)
 
-    def address(self, name: str, namespace: str, settings: Settings, keys: str | None) -> str:
-        """See `Backend.address`: of the head's GCS, for who joins the cluster as a node of it."""
-        return f"{head_host(name, namespace, settings)}:{GCS_PORT}"
+    def address(self, name: str, namespace: str, settings: Settings, credentials: str | None) -> str:
+        """See `Backend.address`: of the head's GCS, as drivers join the cluster as nodes."""
+        return f"{head_host(name, namespace, settings)}:{ports.RAY_GCS}"
 
-    def keys(self, cluster: Object) -> str | None:
-        """See `Backend.keys`: where the token is; without a name for it, KubeRay takes the cluster's own."""
+    def credentials(self, cluster: Object) -> str | None:
+        """See `Backend.credentials`: the Secret of the token. KubeRay uses the cluster's name where it has none."""
         auth = cluster["spec"].get("authOptions")
         if not auth or auth.get("mode") == "disabled":
             return None
@@ -59,10 +67,10 @@ class RayBackend:
 
     def dashboard(self, name: str, namespace: str, settings: Settings) -> str:
         """See `Backend.dashboard`."""
-        return f"http://{head_host(name, namespace, settings)}:{DASHBOARD_PORT}"
+        return f"http://{head_host(name, namespace, settings)}:{ports.RAY_DASHBOARD}"
 
-    def leader_selector(self, name: str) -> str:
-        """See `Backend.leader_selector`: KubeRay's own labels."""
+    def head_selector(self, name: str) -> str:
+        """See `Backend.head_selector`: KubeRay's own labels."""
         return f"{_LABEL_CLUSTER}={name},ray.io/node-type=head"
 
     def members(self, name: str) -> dict[str, str]:
@@ -73,46 +81,52 @@ class RayBackend:
         """See `Backend.service`."""
         return head_service(name)
 
-    def workers(self, cluster: Object) -> int:
-        """See `Sizes.workers`: what the autoscaler has written there."""
-        return _OWN_WORKERS.workers(cluster)
+    def requested_workers(self, cluster: Object) -> int:
+        """See `Scalable.requested_workers`: what the autoscaler has written there."""
+        return _OWN_WORKERS.requested_workers(cluster)
 
-    def sized(self, cluster: Object, scale: Scale) -> list[Object]:
-        """See `Sizes.sized`: a JSON patch of the bounds, as the autoscaler writes the number into the same group."""
-        return _OWN_WORKERS.sized(cluster, scale)
+    def scale_patch(self, cluster: Object, scale: Scale) -> list[Object]:
+        """See `Scalable.scale_patch`: a JSON patch of the bounds, as the autoscaler writes the same group."""
+        return _OWN_WORKERS.scale_patch(cluster, scale)
 
-    def acted_on(self, observed: Observed) -> bool:
-        """KubeRay writes conditions in its first pass, also where it fails to make a pod."""
-        return _OWN_WORKERS.acted_on(observed)
+    def upstream_has_started(self, observed: Observed) -> bool:
+        """See `Scalable.upstream_has_started`: KubeRay writes conditions in its first pass, also where it fails."""
+        return _OWN_WORKERS.upstream_has_started(observed)
 
     def notices_numbers(self, cluster: Object) -> bool:
-        """See `Sizes.notices_numbers`."""
+        """See `Scalable.notices_numbers`."""
         return _OWN_WORKERS.notices_numbers(cluster)
 
     def invalid(self, cluster: Object) -> str | None:
-        """Why KubeRay makes no pod; what it thinks of a spec it tells in Events alone."""
+        """See `Backend.invalid`: why KubeRay creates no pod. It reports errors in a spec only in Events."""
         for condition in (cluster.get("status") or {}).get("conditions") or []:
             if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
                 return f"no pod for the cluster: {condition.get('message') or condition.get('reason')}"
         return None
 
+    def without_pods(
+        self, cluster: Object, components: Collection[str], has_deployments: bool, groups: Sequence[Object]
+    ) -> list[Object]:
+        """See `Backend.without_pods`."""
+        return [] if names.COMPONENT_HEAD in components else [cluster]
 
-class _GroupSizes:
-    """Implements `Sizes` for one of the worker groups in a RayCluster."""
+
+class _ScalableGroup:
+    """Implements `Scalable` for one of the worker groups in a RayCluster."""
 
     resource: Resource = RAY_CLUSTER
 
     def __init__(self, index: int, name: str) -> None:
         self._index, self._name = index, name
 
-    def workers(self, cluster: Object) -> int:
-        """See `Sizes.workers`."""
+    def requested_workers(self, cluster: Object) -> int:
+        """See `Scalable.requested_workers`."""
         group = cluster["spec"]["workerGroupSpecs"][self._index]
         within = min(group.get("replicas", 0), group["maxReplicas"])
         return int(max(within, group["minReplicas"]))
 
-    def sized(self, cluster: Object, scale: Scale) -> list[Object]:
-        """See `Sizes.sized`. The patch fails where another group has this place."""
+    def scale_patch(self, cluster: Object, scale: Scale) -> list[Object]:
+        """See `Scalable.scale_patch`. The patch fails where another group has this index."""
         group, path = cluster["spec"]["workerGroupSpecs"][self._index], f"/spec/workerGroupSpecs/{self._index}"
         wanted = {"minReplicas": scale.minimum, "maxReplicas": scale.maximum}
         changes = [
@@ -122,13 +136,13 @@ class _GroupSizes:
         ]
         return [{"op": "test", "path": f"{path}/groupName", "value": self._name}, *changes] if changes else []
 
-    def acted_on(self, observed: Observed) -> bool:
-        """See `Sizes.acted_on`."""
-        return bool(observed.leaders()) or bool(((observed.cluster or {}).get("status") or {}).get("conditions"))
+    def upstream_has_started(self, observed: Observed) -> bool:
+        """See `Scalable.upstream_has_started`."""
+        return bool(observed.head_pods()) or bool(((observed.cluster or {}).get("status") or {}).get("conditions"))
 
     def notices_numbers(self, cluster: Object) -> bool:
-        """KubeRay compares the number with what is there in each of its passes."""
+        """See `Scalable.notices_numbers`: KubeRay compares the number with the workers in each of its passes."""
         return True
 
 
-_OWN_WORKERS = _GroupSizes(0, GROUP)
+_OWN_WORKERS = _ScalableGroup(0, GROUP)

@@ -1,8 +1,8 @@
-"""The token by which Ray's autoscaler changes its RayCluster: in its own container only.
+"""The token by which Ray's autoscaler changes its RayCluster. Only its own container has it.
 
-The autoscaler runs in the pod of the Ray head, beside code of users. KubeRay's Role lets its account patch every pod
-and every RayCluster of the namespace. The pod therefore mounts no token by itself; a volume that only the autoscaler's
-container mounts holds one.
+The autoscaler runs in the pod of the Ray head, beside users' code. KubeRay's Role lets its account patch every pod
+and every RayCluster of the namespace. So the pod mounts no token of its account; a volume has one that only the
+autoscaler's container mounts.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 from flowcluster_operator.errors import TemplateError
 
 _VOLUME = "flowcluster-autoscaler-token"
-#: Where clients in a pod look for the token.
+#: Path where clients in a pod read the token.
 _PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
-#: What the kubelet asks for, too: an hour and some seconds. It replaces the token in time.
+#: The kubelet's own validity of tokens: an hour and some seconds. It replaces the token in time.
 _SECONDS = 3607
 
 #: For the autoscaler's container.

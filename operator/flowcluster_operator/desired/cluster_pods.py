@@ -1,4 +1,4 @@
-"""The pod templates of a cluster: what its parts have in common, of whatever kind it is."""
+"""The pod templates of a cluster, with what its parts have in common on every kind."""
 
 from __future__ import annotations
 
@@ -7,26 +7,33 @@ from typing import Any
 
 from flowcluster_api import names
 from flowcluster_api.v1alpha1 import Scheduler, Workers
+from flowcluster_operator.desired.credentials import with_credentials
 from flowcluster_operator.desired.overlay import lay_over
-from flowcluster_operator.desired.tls import with_keys
-from flowcluster_operator.model import Key
+from flowcluster_operator.model.identity import RunId
 from flowcluster_operator.settings import Settings
 
 
 def cluster_template(
-    key: Key,
+    key: RunId,
     part: Scheduler | Workers | None,
     field: str,
     containers: list[dict[str, Any]],
     settings: Settings,
-    keys: str,
+    credentials: str,
     environment: Mapping[str, str],
     group: str = "",
 ) -> dict[str, Any]:
-    """Return the PodTemplateSpec of the part at ``spec.cluster.FIELD``; the first container gives it its name.
+    """Return the PodTemplateSpec of one part of a cluster.
 
-    Its pods have the credentials in the Secret `keys`, and `environment` to use them. Those of a further worker group
-    have the label of that `group`.
+    Args:
+        key: the owner.
+        part: the part's spec; None for its defaults.
+        field: where the part is in ``spec.cluster``.
+        containers: of its pods. The first one is the main container, and has the name of the component.
+        settings: of the operator.
+        credentials: name of the Secret with the credentials, which all containers mount.
+        environment: variables that make the containers use the credentials.
+        group: further worker group of the pods; empty for all other parts.
 
     Raises:
         TemplateError: the template is not of the shape of a PodTemplateSpec.
@@ -42,6 +49,6 @@ def cluster_template(
     }
     template = {
         "metadata": {"labels": labels},
-        "spec": with_keys(pod, keys, environment),
+        "spec": with_credentials(pod, credentials, environment),
     }
     return lay_over(template, part.template if part else {}, f"spec.cluster.{field}.template")

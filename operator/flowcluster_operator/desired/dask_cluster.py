@@ -1,49 +1,55 @@
-"""The DaskCluster of a run, as the stock dask-kubernetes operator reads it."""
+"""The DaskCluster of a run, for the stock dask-kubernetes operator."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from flowcluster_api import names, quantities
+from flowcluster_api import names, ports, quantities
 from flowcluster_api.literals import literal
 from flowcluster_api.v1alpha1 import FlowRunSpec, Scheduler, WorkerGroup, Workers
 from flowcluster_operator.desired.cluster_pods import cluster_template
-from flowcluster_operator.desired.dask_programs import Option, Program, completed
+from flowcluster_operator.desired.credentials import DASK_TLS_ONLY
+from flowcluster_operator.desired.dask_command_lines import Option, Program, completed
 from flowcluster_operator.desired.metadata import child_metadata
-from flowcluster_operator.desired.offered import check_names
 from flowcluster_operator.desired.pods import cluster_image, container
-from flowcluster_operator.desired.relay import TLS_MARK, relay
+from flowcluster_operator.desired.relay_container import TLS_MARK, relay
 from flowcluster_operator.desired.sidecars import with_plain_sidecars
-from flowcluster_operator.desired.tls import DASK_TLS_ONLY
-from flowcluster_operator.model import Key
+from flowcluster_operator.desired.worker_resources import check_names
+from flowcluster_operator.model.identity import RunId
 from flowcluster_operator.resources import DASK_CLUSTER, DASK_WORKER_GROUP, Object
 from flowcluster_operator.settings import Settings
 
-SCHEDULER_PORT, DASHBOARD_PORT, WORKER_HTTP_PORT = 8786, 8787, 8788
 #: dask-kubernetes' own labels, by which its Service selects.
 LABEL_CLUSTER_NAME, LABEL_DASK_COMPONENT = "dask.org/cluster-name", "dask.org/component"
 
 
 def scheduler_service(name: str) -> str:
-    """Name of the Service that dask-kubernetes makes for a DaskCluster's scheduler."""
+    """Return the name of the Service that dask-kubernetes creates for a DaskCluster's scheduler."""
     return f"{name}-scheduler"
 
 
 def scheduler_host(name: str, namespace: str, settings: Settings) -> str:
-    """DNS name of that Service."""
+    """Return the DNS name of that Service."""
     return f"{scheduler_service(name)}.{namespace}.svc.{settings.cluster_domain}"
 
 
 def scheduler_address(name: str, namespace: str, settings: Settings) -> str:
-    """Where the scheduler of a DaskCluster of ours takes connections."""
-    return f"tls://{scheduler_host(name, namespace, settings)}:{SCHEDULER_PORT}"
+    """Return the address of the scheduler of a DaskCluster that the operator created."""
+    return f"tls://{scheduler_host(name, namespace, settings)}:{ports.DASK_SCHEDULER}"
 
 
-def dask_cluster(key: Key, spec: FlowRunSpec, settings: Settings, replicas: int, keys: str) -> Object:
-    """The DaskCluster with `replicas` workers, whose parts know each other by the keys in that Secret.
+def dask_cluster(key: RunId, spec: FlowRunSpec, settings: Settings, replicas: int, credentials: str) -> Object:
+    """Return the DaskCluster.
 
-    No idleTimeout and no DaskAutoscaler: an idle check of dask-kubernetes can hold up the start of every
-    other cluster for minutes, and its autoscaler may remove a worker that is busy.
+    It has no idleTimeout and no DaskAutoscaler: an idle check of dask-kubernetes can hold up the start of every other
+    cluster for minutes, and its autoscaler can remove a worker that is busy.
+
+    Args:
+        key: the owner.
+        spec: of the run.
+        settings: of the operator.
+        replicas: number of workers.
+        credentials: name of the Secret with the credentials, by which its parts trust each other.
     """
     assert spec.cluster is not None
     metadata = child_metadata(key, names.COMPONENT_CLUSTER)
@@ -51,12 +57,12 @@ def dask_cluster(key: Key, spec: FlowRunSpec, settings: Settings, replicas: int,
     scheduler, workers = spec.cluster.scheduler, spec.cluster.workers
     address = scheduler_address(metadata["name"], key.namespace, settings)
     lead, work = _scheduler_program(), _worker_program(workers or Workers(), address)
-    doors = [f"{TLS_MARK}{SCHEDULER_PORT}", str(DASHBOARD_PORT)]
-    beside = [relay(image, doors, settings)] if spec.flow is None else []
+    targets = [f"{TLS_MARK}{ports.DASK_SCHEDULER}", str(ports.DASK_DASHBOARD)]
+    beside = [relay(image, targets, settings)] if spec.flow is None else []
     leading = [_scheduler(scheduler, image, settings, lead), *beside]
     working = [_worker(workers, image, settings, work, address)]
-    lead_template = cluster_template(key, scheduler, "scheduler", leading, settings, keys, DASK_TLS_ONLY)
-    work_template = cluster_template(key, workers, "workers", working, settings, keys, DASK_TLS_ONLY)
+    lead_template = cluster_template(key, scheduler, "scheduler", leading, settings, credentials, DASK_TLS_ONLY)
+    work_template = cluster_template(key, workers, "workers", working, settings, credentials, DASK_TLS_ONLY)
     return {
         "apiVersion": DASK_CLUSTER.api_version,
         "kind": DASK_CLUSTER.kind,
@@ -76,7 +82,7 @@ def dask_cluster(key: Key, spec: FlowRunSpec, settings: Settings, replicas: int,
 
 
 def dask_worker_group(
-    key: Key, spec: FlowRunSpec, group: WorkerGroup, settings: Settings, replicas: int, keys: str
+    key: RunId, spec: FlowRunSpec, group: WorkerGroup, settings: Settings, replicas: int, credentials: str
 ) -> Object:
     """Return the DaskWorkerGroup of further workers, which join the scheduler of the owner's DaskCluster."""
     metadata = child_metadata(key, names.COMPONENT_CLUSTER)
@@ -84,7 +90,7 @@ def dask_worker_group(
     address = scheduler_address(cluster, key.namespace, settings)
     program = _worker_program(group, address)
     containers = [_worker(group, cluster_image(spec, settings), settings, program, address)]
-    template = cluster_template(key, group, field, containers, settings, keys, DASK_TLS_ONLY, group.name)
+    template = cluster_template(key, group, field, containers, settings, credentials, DASK_TLS_ONLY, group.name)
     labels = {**metadata["labels"], names.LABEL_WORKER_GROUP: group.name}
     return {
         "apiVersion": DASK_WORKER_GROUP.api_version,
@@ -101,7 +107,7 @@ def dask_worker_group(
 
 
 def _fitted(template: dict[str, Any], component: str, program: Program, field: str) -> dict[str, Any]:
-    """A pod template that a user's was laid over, as DaskCluster and the cluster need it."""
+    """Return a pod template, merged with the user's, as DaskCluster and the cluster need it."""
     where = f"{field}.spec.containers[{component}]"
     containers = [
         completed(item, program, where) if item.get("name") == component else item
@@ -114,8 +120,8 @@ def _fitted(template: dict[str, Any], component: str, program: Program, field: s
 def _scheduler_program() -> Program:
     options: list[Option] = [
         (("--protocol",), ["--protocol", "tls"]),
-        (("--port",), ["--port", str(SCHEDULER_PORT)]),
-        (("--dashboard-address",), ["--dashboard-address", f":{DASHBOARD_PORT}"]),
+        (("--port",), ["--port", str(ports.DASK_SCHEDULER)]),
+        (("--dashboard-address",), ["--dashboard-address", f":{ports.DASK_DASHBOARD}"]),
     ]
     return Program("scheduler", [], options, frozenset({"--protocol", "--port", "--dashboard-address"}))
 
@@ -126,11 +132,11 @@ def _worker_program(workers: Workers, address: str) -> Program:
         (("--no-nanny", "--nanny", "--nworkers"), ["--no-nanny"]),
         (("--name",), ["--name", "$(DASK_WORKER_NAME)"]),
         (("--nthreads",), ["--nthreads", str(workers.threads)]),
-        (("--dashboard-address",), ["--dashboard-address", f":{WORKER_HTTP_PORT}"]),
+        (("--dashboard-address",), ["--dashboard-address", f":{ports.DASK_WORKER_HTTP}"]),
     ]
     memory = ((workers.resources and workers.resources.limits) or {}).get("memory")
     if memory is not None:
-        # In bytes: the one form that Dask and Kubernetes read alike.
+        # In bytes: the only form that Dask and Kubernetes read in the same way.
         options.append((("--memory-limit",), ["--memory-limit", str(quantities.whole(memory))]))
     if workers.task_resources:
         check_names(workers, "=, \t\n")  # Dask splits the option's value at these
@@ -143,8 +149,8 @@ def _scheduler(part: Scheduler | None, image: str, settings: Settings, program: 
     return {
         **container(names.COMPONENT_SCHEDULER, image, program.args(), settings, part.resources if part else None),
         "ports": [
-            {"name": "tcp-comm", "containerPort": SCHEDULER_PORT, "protocol": "TCP"},
-            {"name": "http-dashboard", "containerPort": DASHBOARD_PORT, "protocol": "TCP"},
+            {"name": "tcp-comm", "containerPort": ports.DASK_SCHEDULER, "protocol": "TCP"},
+            {"name": "http-dashboard", "containerPort": ports.DASK_DASHBOARD, "protocol": "TCP"},
         ],
         "readinessProbe": _probe("http-dashboard"),
     }
@@ -153,15 +159,15 @@ def _scheduler(part: Scheduler | None, image: str, settings: Settings, program: 
 def _worker(part: Workers | None, image: str, settings: Settings, program: Program, address: str) -> dict[str, Any]:
     return {
         **container(names.COMPONENT_WORKER, image, program.args(), settings, part.resources if part else None),
-        # For command lines of users that name no scheduler. dask-kubernetes would set it without TLS.
+        # For users' command lines without a scheduler address. dask-kubernetes would set it without TLS.
         "env": [{"name": "DASK_SCHEDULER_ADDRESS", "value": address}],
-        "ports": [{"name": "http-worker", "containerPort": WORKER_HTTP_PORT, "protocol": "TCP"}],
+        "ports": [{"name": "http-worker", "containerPort": ports.DASK_WORKER_HTTP, "protocol": "TCP"}],
         "readinessProbe": _probe("http-worker"),
     }
 
 
 def _probe(port: str) -> dict[str, Any]:
-    # By name: DaskCluster's schema takes no number here, though a pod does.
+    # By name: DaskCluster's schema takes no number here, unlike that of a pod.
     return {"httpGet": {"path": "/health", "port": port}, "periodSeconds": 1, "timeoutSeconds": 5}
 
 
@@ -170,7 +176,7 @@ def _service(name: str) -> dict[str, Any]:
         "type": "ClusterIP",
         "selector": {LABEL_CLUSTER_NAME: name, LABEL_DASK_COMPONENT: "scheduler"},
         "ports": [
-            {"name": "tcp-comm", "port": SCHEDULER_PORT, "targetPort": "tcp-comm", "protocol": "TCP"},
-            {"name": "http-dashboard", "port": DASHBOARD_PORT, "targetPort": "http-dashboard", "protocol": "TCP"},
+            {"name": "tcp-comm", "port": ports.DASK_SCHEDULER, "targetPort": "tcp-comm", "protocol": "TCP"},
+            {"name": "http-dashboard", "port": ports.DASK_DASHBOARD, "targetPort": "http-dashboard", "protocol": "TCP"},
         ],
     }

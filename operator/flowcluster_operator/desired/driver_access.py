@@ -1,4 +1,4 @@
-"""The rights of a driver that the operator started: to read its FlowRun, and to keep the Lease of its run.
+"""The rights of a driver: to read its FlowRun, and to renew the Lease of its run.
 
 The driver requests child runs, with a cluster for a part of its flow, in that Lease (`flowcluster_api.child_runs`): it
 has no right to create or change a FlowRun. It gets the same rights to a child run by the child run's own Role.
@@ -12,25 +12,27 @@ from flowcluster_api import lease as leases
 from flowcluster_api import names
 from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.desired.metadata import child_metadata
-from flowcluster_operator.model import Create, Key, Parent
+from flowcluster_operator.model.identity import RunId
+from flowcluster_operator.model.plan import Create
+from flowcluster_operator.model.references import Parent
 from flowcluster_operator.resources import LEASE, ROLE, ROLE_BINDING, SERVICE_ACCOUNT, Object
 
 
-def driver_account(key: Key, spec: FlowRunSpec) -> str:
-    """The ServiceAccount of a run's driver: the run's own, or the one that its template names."""
+def driver_account(key: RunId, spec: FlowRunSpec) -> str:
+    """Return the ServiceAccount of a run's driver: the run's own, or the one that its template names."""
     pod = ((spec.flow and spec.flow.template) or {}).get("spec")
     named = pod.get("serviceAccountName") if isinstance(pod, dict) else None
     return named if isinstance(named, str) and named else names.driver_name(key.name, key.uid)
 
 
-def driver_access(key: Key, spec: FlowRunSpec, parent: Parent | None, user: str | None = None) -> list[Create]:
-    """Return what has to exist before the run's driver starts.
+def driver_access(key: RunId, spec: FlowRunSpec, parent: Parent | None, user: str | None = None) -> list[Create]:
+    """Return the account and the rights that have to exist before the run's driver starts.
 
     Args:
         key: the run.
         spec: of the run.
-        parent: of the run; its driver keeps a child run without a flow.
-        user: name of the user that runs the driver of a run that has neither.
+        parent: of the run; its driver drives a child run without a flow.
+        user: name of the user that runs the driver of a run without flow and parent.
     """
     if spec.flow is not None:
         subject = _account(key, driver_account(key, spec))
@@ -66,7 +68,7 @@ def driver_user(run: Object) -> str | None:
 _USER_LIMIT = 1024
 
 
-def _account(key: Key, name: str) -> Object:
+def _account(key: RunId, name: str) -> Object:
     return {"kind": SERVICE_ACCOUNT.kind, "name": name, "namespace": key.namespace}
 
 
@@ -74,11 +76,11 @@ def _flow_run(name: str) -> dict[str, Any]:
     return {"apiGroups": [names.GROUP], "resources": [names.PLURAL], "resourceNames": [name], "verbs": ["get"]}
 
 
-def _role(key: Key, rules: list[dict[str, Any]]) -> Object:
+def _role(key: RunId, rules: list[dict[str, Any]]) -> Object:
     return _object(ROLE, key) | {"rules": rules}
 
 
-def _binding(key: Key, subject: Object) -> Object:
+def _binding(key: RunId, subject: Object) -> Object:
     name = names.driver_name(key.name, key.uid)
     return _object(ROLE_BINDING, key) | {
         "roleRef": {"apiGroup": ROLE.group, "kind": ROLE.kind, "name": name},
@@ -86,6 +88,6 @@ def _binding(key: Key, subject: Object) -> Object:
     }
 
 
-def _object(resource: Any, key: Key) -> Object:
+def _object(resource: Any, key: RunId) -> Object:
     metadata = {**child_metadata(key, names.COMPONENT_DRIVER), "name": names.driver_name(key.name, key.uid)}
     return {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata}

@@ -6,26 +6,26 @@ from typing import Any
 
 from flowcluster_api import driver, lease, names, offers
 from flowcluster_api.literals import literal
-from flowcluster_api.v1alpha1 import Flow, FlowRunSpec
+from flowcluster_api.v1alpha1 import Flow, FlowRunSpec, Workers
+from flowcluster_operator.desired.credentials import DASK, with_credentials
 from flowcluster_operator.desired.metadata import child_metadata
-from flowcluster_operator.desired.offered import offered
 from flowcluster_operator.desired.overlay import lay_over
-from flowcluster_operator.desired.parameters import with_parameters
+from flowcluster_operator.desired.parameters_config_map import with_parameters
 from flowcluster_operator.desired.pods import container, flow_image
-from flowcluster_operator.desired.tls import DASK, with_keys
-from flowcluster_operator.model import Key
+from flowcluster_operator.errors import SpecError
+from flowcluster_operator.model.identity import RunId
 from flowcluster_operator.resources import JOB, Object
 from flowcluster_operator.settings import Settings
 
-#: Where a ConfigMap with code is mounted: the driver's working directory.
+#: Path where a ConfigMap with code is mounted: the driver's working directory.
 CODE_PATH = "/flow"
 _OUTCOME_PATH = "/dev/termination-log"
 #: Seconds that a driver waits for its cluster at least. The operator ends a run at its start deadline, which a user can
-#: raise while the driver waits; the driver's own limit is for a cluster that is ready and that it does not reach.
+#: raise while the driver waits. The driver's own limit is for a cluster that is ready and that it cannot reach.
 _LEAST_WAIT_SECONDS = 3600
 #: The first rule that fits a failed pod decides.
 _FAILURE_RULES: list[dict[str, Any]] = [
-    # A flow that cannot be started is not started again: the next attempt would read the same manifest.
+    # A flow that cannot be started is not tried again: the next attempt would read the same manifest.
     {
         "action": "FailJob",
         "onExitCodes": {
@@ -34,16 +34,16 @@ _FAILURE_RULES: list[dict[str, Any]] = [
             "values": [driver.EXIT_NOT_STARTED],
         },
     },
-    # A drain of its node, a preemption or an eviction is no failure of the flow: backoffLimit does not count it.
+    # A drain of its node, a preemption or an eviction is not a failure of the flow: backoffLimit does not count it.
     {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
 ]
 
 
 def driver_job(
-    key: Key,
+    key: RunId,
     spec: FlowRunSpec,
     settings: Settings,
-    keys: str,
+    credentials: str,
     address: str | None,
     adapts: bool | None = None,
     parameters: str | None = None,
@@ -52,22 +52,23 @@ def driver_job(
     credentials_of: str | None = None,
     is_open: bool = False,
 ) -> Object:
-    """The Job of a run that has a flow.
+    """Return the Job of a run that has a flow.
 
     Args:
         key: the run.
         spec: its spec.
         settings: the operator's.
-        keys: name of the Secret with the run's keys.
-        address: where its cluster will answer; None without one.
+        credentials: name of the Secret with the run's credentials.
+        address: of its cluster; None where it has none.
         adapts: whether its workers follow the work from the start; None where the driver cannot change their number.
         parameters: name of the ConfigMap with the flow's parameters; None where it has none.
         backoff_limit: failed attempts that others follow; None for that of the spec.
         uses: UID of the SharedCluster that it uses; None where it uses none.
-        credentials_of: name of the Secret of that cluster whose content `keys` has, where that is in another namespace.
+        credentials_of: name of that cluster's Secret that `credentials` is a copy of, where it is in another namespace.
         is_open: whether its cluster has no credentials.
     """
-    assert spec.flow is not None
+    if spec.flow is None:
+        raise SpecError("spec.flow: a run without a flow has no driver")
     metadata = child_metadata(key, names.COMPONENT_DRIVER)
     pod: dict[str, Any] = {
         "restartPolicy": "Never",
@@ -89,7 +90,7 @@ def driver_job(
     labels = metadata["labels"] if uses is None else {**metadata["labels"], names.LABEL_USES: uses}
     template = {
         "metadata": {"labels": labels},
-        "spec": with_keys(pod, keys, DASK),
+        "spec": with_credentials(pod, credentials, DASK),
     }
     return {
         "apiVersion": JOB.api_version,
@@ -104,14 +105,14 @@ def driver_job(
 
 
 def _copied(metadata: Object, credentials_of: str | None) -> Object:
-    """Return the metadata of the Job with the name of the Secret that its own one is a copy of."""
+    """Return the metadata of the Job, with the name of the Secret that the run's own one is a copy of."""
     if credentials_of is None:
         return metadata
     return {**metadata, "labels": {**metadata["labels"], names.LABEL_CREDENTIALS_OF: credentials_of}}
 
 
 def _container(
-    key: Key,
+    key: RunId,
     spec: FlowRunSpec,
     flow: Flow,
     settings: Settings,
@@ -142,7 +143,9 @@ def _container(
         if spec.idle_timeout_seconds is not None and spec.cluster.kind == "Dask" and spec.cluster.ref is None:
             environment[driver.ENV_CLUSTER_IDLE_TIMEOUT] = str(spec.idle_timeout_seconds)
         if _joins(spec) and spec.cluster.ref is None:
-            environment[offers.ENV] = literal(offered(spec.cluster.workers))
+            environment[offers.ENV] = literal(
+                offers.to_env((spec.cluster.workers or Workers()).model_dump(by_alias=True))
+            )
     body["env"] = [{"name": name, "value": value} for name, value in environment.items()]
     pod_name = {"fieldRef": {"fieldPath": "metadata.name"}}
     body["env"].append({"name": driver.ENV_POD_NAME, "valueFrom": pod_name})
@@ -161,5 +164,5 @@ def _container(
 
 
 def _joins(spec: FlowRunSpec) -> bool:
-    """Whether the driver becomes a node of its cluster: a Ray node keeps objects in shared memory."""
+    """Return whether the driver becomes a node of its cluster: a Ray node keeps objects in shared memory."""
     return spec.cluster is not None and spec.cluster.kind == "Ray"

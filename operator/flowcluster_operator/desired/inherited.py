@@ -1,7 +1,7 @@
 """What children of a run inherit: from the FlowRun, from ServiceAccounts, and from the administrator's defaults.
 
-Admission policies ask for labels of a team or a cost centre on every object. Nothing that a template or a builder gave
-is changed.
+Admission policies can require labels of a team or a cost centre on every object. Values of a template or a builder stay
+as they are.
 """
 
 from __future__ import annotations
@@ -12,22 +12,23 @@ from typing import Any
 
 from flowcluster_api import names
 from flowcluster_api.v1alpha1 import FlowRunSpec
-from flowcluster_operator.defaults import RunDefaults
-from flowcluster_operator.model import Create
+from flowcluster_operator.model.plan import Create
 from flowcluster_operator.resources import DASK_CLUSTER, DASK_WORKER_GROUP, DEPLOYMENT, JOB, RAY_CLUSTER, Object
+from flowcluster_operator.run_defaults import RunDefaults
 from flowcluster_operator.template_rules import RULES
 
-#: Prefixes of labels and annotations by which tools recognise the objects that they manage: children are not theirs.
+#: Prefixes of labels and annotations by which tools recognise the objects that they manage. They do not manage
+#: children.
 _OF_TOOLS = (
     f"{names.GROUP}/", "kubectl.kubernetes.io/", "kueue.x-k8s.io/", "argocd.argoproj.io/", "meta.helm.sh/", "helm.sh/",
     "kustomize.toolkit.fluxcd.io/", "helm.toolkit.fluxcd.io/", "applyset.kubernetes.io/", "config.kubernetes.io/",
     "kopf.zalando.org/", "ray.io/", "dask.org/", "kubernetes.dask.org/", "batch.kubernetes.io/",
 )  # fmt: skip
-#: Prefixes of annotations that change what a pod can do. A template can have them within the administrator's rules; the
-#: metadata of a FlowRun is not judged by those.
+#: Prefixes of annotations that change what a pod can do. A template can have them within the administrator's rules, and
+#: these rules do not check the metadata of a FlowRun.
 _JUDGED = tuple(rule.prefix for rule in RULES if rule.prefix)
 _OF_TOOLS_EXACTLY = {names.LABEL_MANAGED_BY, "app.kubernetes.io/instance"}
-#: KubeRay's Service selects the head by its own value of this label, which a label of the pod template would replace.
+#: KubeRay's Service selects the head by its own value of this label. A label of the pod template would replace it.
 _SELECTED = "app.kubernetes.io/created-by"
 #: The account of pods that name none. Drivers and Ray heads have one of their own, without pull secrets.
 DEFAULT_ACCOUNT = "default"
@@ -55,13 +56,13 @@ def accounts(spec: FlowRunSpec) -> list[str]:
     return sorted({_account(template) for template in _templates(spec).values()})
 
 
-def inheriting(create: Create, from_run: Inheritance) -> Create:
+def with_inherited(create: Create, from_run: Inheritance) -> Create:
     """Return the child with what it inherits."""
     body = create.body
     metadata = _with_metadata(body["metadata"], from_run)
     if body["kind"] == JOB.kind:
         template = _pod_template(body["spec"]["template"], "driver", from_run)
-        # Policies look at Jobs, too: they get what the template gives to their pods.
+        # Policies check Jobs, too: they get the labels and annotations that the template gives to their pods.
         metadata = _of_class(_filled(body["metadata"], template["metadata"]), from_run.spec.operator_class)
         body = {**body, "spec": {**body["spec"], "template": template}}
     elif body["kind"] == DASK_CLUSTER.kind:
@@ -87,7 +88,7 @@ def _ray(spec: Object, metadata: Object, from_run: Inheritance) -> Object:
     head = spec["headGroupSpec"]
     head = {**head, "template": _without(_pod_template(head["template"], "scheduler", from_run), _SELECTED)}
     if labels := _inherited(from_run, "labels"):
-        # Otherwise KubeRay's own Service, which has this spec and none of the labels of its RayCluster.
+        # KubeRay's own Service has this spec, and none of the labels of its RayCluster.
         headless = {"clusterIP": "None", "publishNotReadyAddresses": True}
         head["headService"] = {"metadata": {"labels": labels}, "spec": headless}
     groups = [
@@ -109,7 +110,7 @@ def _without(template: Object, label: str) -> Object:
 
 
 def _pod_template(template: Object, part: str, from_run: Inheritance) -> Object:
-    """A pod template with what its pods inherit; `part` is driver, scheduler, workers or keeper."""
+    """Return a pod template with what its pods inherit; `part` is driver, scheduler, workers or keeper."""
     defaults, spec = from_run.defaults, template["spec"]
     more: Object = {}
     if secrets := _secrets(spec, part, from_run):
@@ -126,7 +127,7 @@ def _pod_template(template: Object, part: str, from_run: Inheritance) -> Object:
 
 
 def _secrets(spec: Object, part: str, from_run: Inheritance) -> list[Object]:
-    """The pod's pull secrets. Kubernetes adds those of its account only to pods that name none."""
+    """Return the pod's pull secrets. Kubernetes adds those of its account only to pods that name none."""
     given: list[Object] = spec.get("imagePullSecrets") or []
     account = _account(_templates(from_run.spec).get(part) or {})
     wanted = [*from_run.defaults.imagePullSecrets, *from_run.pull_secrets.get(account, ())]
@@ -135,7 +136,7 @@ def _secrets(spec: Object, part: str, from_run: Inheritance) -> list[Object]:
 
 
 def _with_resources(container: Object, defaults: RunDefaults) -> Object:
-    """A container with the default amounts of resources that it gives neither requests nor limits of."""
+    """Return a container with the default amounts of resources of which it has neither requests nor limits."""
     wanted = defaults.resources.get(container["name"])
     if not wanted:
         return container
@@ -154,7 +155,7 @@ def _with_metadata(metadata: Object, from_run: Inheritance) -> Object:
 
 
 def _of_class(metadata: Object, operator_class: str | None) -> Object:
-    """Metadata with the label by which the operator of that class finds the object; a template cannot change it."""
+    """Return metadata with the label of the operator class. Templates cannot change it: the operator watches by it."""
     labels = {name: value for name, value in metadata.get("labels", {}).items() if name != names.LABEL_OPERATOR_CLASS}
     if operator_class is not None:
         labels[names.LABEL_OPERATOR_CLASS] = operator_class
@@ -162,7 +163,7 @@ def _of_class(metadata: Object, operator_class: str | None) -> Object:
 
 
 def _filled(metadata: Object, more: Object) -> Object:
-    """Metadata with labels and annotations that it does not have yet."""
+    """Return metadata with labels and annotations that it does not have yet."""
     filled = {**metadata}
     for field in ("labels", "annotations"):
         if values := {**(more.get(field) or {}), **(metadata.get(field) or {})}:
@@ -182,7 +183,7 @@ def _of_people(values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def _templates(spec: FlowRunSpec) -> dict[str, Object]:
-    """The users' templates of the parts that the run has."""
+    """Return the users' templates of the parts that the run has."""
     cluster = spec.cluster if spec.cluster is not None and spec.cluster.ref is None else None
     found: dict[str, Object] = {"driver": spec.flow.template} if spec.flow is not None else {}
     if cluster is not None:

@@ -1,18 +1,18 @@
-"""Names, labels and ownership of children: the one place that decides them.
+"""Names, labels and ownership of children: only this module decides them.
 
 An owner is a FlowRun or a SharedCluster. It owns an object when a chain of *controller* owner references leads from the
-object to it. All objects of a chain are in one namespace, as Kubernetes demands. Labels prove nothing: anyone can copy
-them.
+object to it. All objects of a chain are in one namespace, as Kubernetes requires. Labels prove nothing: any client can
+copy them.
 
 The owner controls its Lease, and the Lease controls all other objects that the operator creates: one DELETE of the
 Lease deletes the cluster, the driver or keeper, and its rights. The chain of these objects does not depend on the
-Lease, as the driver or keeper can change it: their own name and reference are the proof.
+Lease, as the driver or keeper can change it: their own names and references are the proof.
 """
 
 from __future__ import annotations
 
 from flowcluster_api import names
-from flowcluster_operator.model import Key
+from flowcluster_operator.model.identity import RunId
 from flowcluster_operator.resources import (
     ACCESS,
     DASK_WORKER_GROUP,
@@ -24,13 +24,13 @@ from flowcluster_operator.resources import (
     Resource,
 )  # fmt: skip
 
-#: What follows the name of a run in those of its network policies.
+#: Suffixes of the names of a run's network policies.
 POLICY_SUFFIXES = ("", "-parent", "-host")
-#: What has the name of the keeper of a shared cluster.
+#: Kinds whose objects have the name of the keeper of a shared cluster.
 _OF_KEEPER = (*ACCESS, DEPLOYMENT)
 
 
-def child_metadata(key: Key, component: str) -> Object:
+def child_metadata(key: RunId, component: str) -> Object:
     """Return the metadata of a child, without its controller."""
     return {
         "name": names.child_name(key.name, key.uid),
@@ -39,20 +39,20 @@ def child_metadata(key: Key, component: str) -> Object:
     }
 
 
-def root_name(resource: Resource, key: Key) -> str:
+def root_name(resource: Resource, key: RunId) -> str:
     """Return the name of the object of that kind that the operator creates for the owner."""
     if key.kind == names.SHARED_KIND:
         return (names.keeper_name if resource in _OF_KEEPER else names.child_name)(key.name, key.uid)
     return (names.driver_name if resource in ACCESS else names.child_name)(key.name, key.uid)
 
 
-def owner_reference(key: Key) -> Object:
+def owner_reference(key: RunId) -> Object:
     """Return the reference that makes the FlowRun or SharedCluster the controller of a child."""
     return {**names.reference(key.name, key.uid, key.kind), "controller": True, "blockOwnerDeletion": True}
 
 
 def lease_reference(lease: Object) -> Object:
-    """Return the reference that makes the run's Lease the controller of a child: the Lease stays until that is gone."""
+    """Return the reference that makes the run's Lease the controller of a child. The Lease outlives the child."""
     return {
         "apiVersion": LEASE.api_version,
         "kind": LEASE.kind,
@@ -69,37 +69,37 @@ def controlled_by(body: Object, reference: Object) -> Object:
 
 
 def controller(obj: Object) -> Object | None:
-    """Return the reference to the object that controls `obj`; None when no object does. There is at most one."""
+    """Return the reference to the object that controls `obj`, at most one; None when no object does."""
     owners: list[Object] = obj["metadata"].get("ownerReferences") or []
     return next((owner for owner in owners if owner.get("controller") is True), None)
 
 
-def controlling_run(obj: Object) -> Key | None:
+def controlling_run(obj: Object) -> RunId | None:
     """Return the run whose FlowRun is the direct controller of `obj`, which may be a FlowRun itself."""
     owner = controlling_owner(obj)
     return owner if owner is not None and owner.kind == names.KIND else None
 
 
-def controlling_owner(obj: Object) -> Key | None:
+def controlling_owner(obj: Object) -> RunId | None:
     """Return the owner that is the direct controller of `obj`."""
     owner = controller(obj)
     if owner is None or owner.get("kind") not in names.OWNER_LABELS:
         return None
     if str(owner.get("apiVersion")).partition("/")[0] != names.GROUP:
         return None
-    return Key(obj["metadata"]["namespace"], owner["name"], owner["uid"], owner["kind"])
+    return RunId(obj["metadata"]["namespace"], owner["name"], owner["uid"], owner["kind"])
 
 
 def is_controlled_alike(obj: Object, other: Object) -> bool:
-    """Whether two objects have the same controller: kind, name and UID agree."""
+    """Return whether two objects have the same controller: kind, name and UID agree."""
     owner, wanted = controller(obj), controller(other)
     if owner is None or wanted is None:
         return False
     return all(owner.get(field) == wanted.get(field) for field in ("kind", "name", "uid"))
 
 
-def owned_by(obj: Object, key: Key) -> bool:
-    """Whether the FlowRun or SharedCluster is the direct controller of `obj`: namespace, name, UID and kind agree."""
+def owned_by(obj: Object, key: RunId) -> bool:
+    """Return whether the FlowRun or SharedCluster is the direct controller of `obj`, with the same identity."""
     return controlling_owner(obj) == key
 
 
@@ -111,21 +111,21 @@ def controlling_lease(obj: Object) -> tuple[str, str] | None:
     return (owner["name"], owner["uid"]) if str(owner.get("apiVersion")).partition("/")[0] == LEASE.group else None
 
 
-def owner_of(resource: Resource, obj: Object) -> Key | None:
-    """Return the owner of what the operator creates: its direct controller, or that of the Lease that controls it."""
+def owner_of(resource: Resource, obj: Object) -> RunId | None:
+    """Return the owner of an object that the operator created: its direct controller, or that of its Lease."""
     return controlling_owner(obj) or _owner_of_lease(resource, obj)
 
 
-def labelled_owners(obj: Object) -> list[Key]:
+def labelled_owners(obj: Object) -> list[RunId]:
     """Return the owners that the labels of an object name, at most one of each kind. They prove nothing."""
     meta = obj["metadata"]
     labels = meta.get("labels") or {}
     uid = labels.get(names.LABEL_RUN_UID)
     named = [(kind, labels.get(label)) for kind, label in names.OWNER_LABELS.items()]
-    return [Key(meta["namespace"], name, uid, kind) for kind, name in named if uid and name]
+    return [RunId(meta["namespace"], name, uid, kind) for kind, name in named if uid and name]
 
 
-def _owner_of_lease(resource: Resource, obj: Object) -> Key | None:
+def _owner_of_lease(resource: Resource, obj: Object) -> RunId | None:
     """Return the owner whose Lease controls an object that the operator created.
 
     The object's name and that of its controller are the proof: both contain a hash of the owner's UID, which the labels
@@ -141,8 +141,8 @@ def _owner_of_lease(resource: Resource, obj: Object) -> Key | None:
     return None
 
 
-def _names_of_lease(resource: Resource, key: Key, obj: Object) -> list[str]:
-    """Return the names that an object of that kind can have which the Lease of the owner controls."""
+def _names_of_lease(resource: Resource, key: RunId, obj: Object) -> list[str]:
+    """Return the names that an object of that kind can have if the owner's Lease controls it."""
     if resource is NETWORK_POLICY:
         suffixes = POLICY_SUFFIXES if key.kind == names.KIND else ("",)
         return [f"{root_name(resource, key)}{suffix}" for suffix in suffixes]

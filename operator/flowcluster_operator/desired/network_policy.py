@@ -1,11 +1,11 @@
-"""Which pods reach those of a run or a shared cluster: its own, those of a parent, and of runs that use its cluster.
+"""Network policies: the pods of a run, of its parent, and of runs that use its cluster can reach its pods.
 
 Network policies add up. A run whose driver uses pods of another run therefore opens those pods by a policy of its own,
-which is deleted with it. That policy names the other run, too: where it is the only one, it must not close pods to
-their own run.
+which is deleted with it. That policy names the other run, too: where it is the only one, it must not block the other
+run's own pods.
 
 The policies are for ingress only. Port-forwards pass, because they end on the loopback address of the pod. Probes pass,
-because a policy never closes a pod to its own node.
+because a policy never blocks the pod's own node.
 """
 
 from __future__ import annotations
@@ -13,23 +13,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from flowcluster_api import names
-from flowcluster_operator.desired.fingerprint import digest
 from flowcluster_operator.desired.metadata import child_metadata
-from flowcluster_operator.model import Create, Key
+from flowcluster_operator.desired.template_hash import digest
+from flowcluster_operator.model.identity import RunId
+from flowcluster_operator.model.plan import Create
 from flowcluster_operator.resources import NETWORK_POLICY, Object
 
-#: Parts of a cluster that drivers of other runs connect to.
-_CLUSTER = (*names.LEADERS.values(), names.COMPONENT_WORKER)
+#: Components to which drivers of other runs connect.
+_CLUSTER = (*names.HEAD_COMPONENTS.values(), names.COMPONENT_WORKER)
 
 #: The label of every namespace with its name, which the API server sets and no client can change.
 _NAMESPACE_NAME = "kubernetes.io/metadata.name"
 
 
 def network_policies(
-    key: Key,
+    key: RunId,
     parent: str | None = None,
     host: str | None = None,
-    shared: Key | None = None,
+    shared: RunId | None = None,
     members: Mapping[str, str] | None = None,
 ) -> list[Create]:
     """Return the policies of a run.
@@ -56,7 +57,7 @@ def network_policies(
     return [Create(NETWORK_POLICY, policy) for policy in policies]
 
 
-def shared_network_policy(key: Key, namespaces: Sequence[str]) -> Object:
+def shared_network_policy(key: RunId, namespaces: Sequence[str]) -> Object:
     """Return the policy of a shared cluster: its pods, and those of the runs that use it, reach its pods.
 
     A label has a hash of the namespaces: the operator keeps only metadata of network policies.
@@ -87,8 +88,8 @@ def shared_network_policy(key: Key, namespaces: Sequence[str]) -> Object:
     }
 
 
-def _in(namespace: str, key: Key) -> Object:
-    """Return the part of a peer that leads to another namespace than the run's."""
+def _in(namespace: str, key: RunId) -> Object:
+    """Return the part of a peer that selects another namespace than the run's."""
     return {} if namespace == key.namespace else {"namespaceSelector": {"matchLabels": {_NAMESPACE_NAME: namespace}}}
 
 
@@ -98,7 +99,7 @@ def _pods_of(*uids: str) -> Object:
 
 
 def _policy(
-    key: Key, suffix: str, labels: dict[str, str], components: Sequence[str] | None, peers: list[Object]
+    key: RunId, suffix: str, labels: dict[str, str], components: Sequence[str] | None, peers: list[Object]
 ) -> Object:
     metadata = child_metadata(key, names.COMPONENT_CLUSTER)
     selector: Object = {"matchLabels": labels}

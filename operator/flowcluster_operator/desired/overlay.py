@@ -1,4 +1,4 @@
-"""Lay a person's PodTemplateSpec over ours, as `kubectl patch` does with a strategic merge."""
+"""Merge a user's PodTemplateSpec into ours, as `kubectl patch` does with a strategic merge."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from flowcluster_operator.errors import TemplateError
 
-#: What identifies an item of a list, by the list's field. Lists that are not here are replaced.
+#: The field that identifies an item of a list, by the list's field. Other lists are replaced.
 _MERGE_KEYS = {
     "containers": "name",
     "initContainers": "name",
@@ -24,9 +24,15 @@ _APPENDED = {"tolerations", "envFrom"}
 
 
 def lay_over(base: dict[str, Any], over: dict[str, Any], path: str) -> dict[str, Any]:
-    """A pod template with a person's laid over it; the labels by which the run knows its pods stay.
+    """Return a pod template with a user's merged into it. The labels stay by which the run finds its pods.
 
-    Raises TemplateError, which begins with `path`, when `over` has not the shape of a PodTemplateSpec.
+    Args:
+        base: our template.
+        over: the user's template.
+        path: the field of the user's template; messages begin with it.
+
+    Raises:
+        TemplateError: `over` does not have the shape of a PodTemplateSpec.
     """
     for part in ("metadata", "spec"):
         if not isinstance(over.get(part, {}), dict):
@@ -52,15 +58,17 @@ def _objects(items: Any, path: str) -> list[dict[str, Any]]:
 
 
 def _with_last_lines(container: dict[str, Any]) -> dict[str, Any]:
-    """A container that leaves the end of its log in its pod's status when it fails: it names the cause of a crash."""
+    """Return a container that writes the end of its log into its pod's status when it fails: the cause of a crash."""
     return {**container, _POLICY: container.get(_POLICY, "FallbackToLogsOnError")}
 
 
 def overlay(base: Any, over: Any, field: str = "") -> Any:
-    """`over` laid over `base`: objects merge by field, lists by the key that identifies their items.
+    """Return `base` with `over` merged into it: objects merge by field, lists by the key that identifies their items.
 
-    A null in `over` removes the field, as in a merge patch. Neither argument is changed. Raises TemplateError
-    for a keyed list with an item that is not an object, or has no key.
+    A null in `over` removes the field, as in a merge patch. Neither argument is changed.
+
+    Raises:
+        TemplateError: an item of a keyed list is not an object, or has no key.
     """
     if isinstance(base, dict) and isinstance(over, dict):
         merged = {**base}

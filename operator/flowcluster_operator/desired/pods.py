@@ -1,4 +1,4 @@
-"""What the pods of drivers, schedulers and workers have in common."""
+"""Containers and images of the pods of drivers, schedulers and workers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CONTAINER_SECURITY: dict[str, Any] = {
 def container(
     name: str, image: str, args: list[str] | None, settings: Settings, resources: Resources | None = None
 ) -> dict[str, Any]:
-    """A container of ours, without its own parts (env, ports, probes)."""
+    """Return a container with what all containers of the operator have: no env, ports or probes."""
     body: dict[str, Any] = {"name": name, "image": image, "securityContext": CONTAINER_SECURITY}
     if args is not None:
         body["args"] = args
@@ -32,10 +32,10 @@ def container(
 
 
 def flow_image(spec: FlowRunSpec, settings: Settings) -> str:
-    """The driver's image."""
+    """Return the driver's image."""
     return (spec.flow and spec.flow.image) or settings.default_image
 
 
 def cluster_image(spec: FlowRunSpec, settings: Settings) -> str:
-    """The image of scheduler and workers: the driver's unless the spec says otherwise, so that they agree."""
+    """Return the image of scheduler and workers: by default the driver's, so that they agree."""
     return (spec.cluster and spec.cluster.image) or flow_image(spec, settings)

@@ -1,40 +1,40 @@
-"""The RayCluster of a run, as the stock KubeRay operator reads it."""
+"""The RayCluster of a run, for the stock KubeRay operator."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from flowcluster_api import names, offers
+from flowcluster_api import names, offers, ports
 from flowcluster_api.driver import TOKEN_FILE, TOKEN_PORT
 from flowcluster_api.literals import literal
 from flowcluster_api.v1alpha1 import FlowRunSpec, Scheduler, Workers
 from flowcluster_operator.desired.autoscaler_token import TOKEN_MOUNT, with_autoscaler_token
 from flowcluster_operator.desired.cluster_pods import cluster_template
+from flowcluster_operator.desired.credentials import FOLDER
 from flowcluster_operator.desired.metadata import child_metadata
-from flowcluster_operator.desired.offered import offered, start_options
 from flowcluster_operator.desired.pods import CONTAINER_SECURITY, cluster_image, container
-from flowcluster_operator.desired.relay import FILE_MARK, relay
-from flowcluster_operator.desired.tls import FOLDER
-from flowcluster_operator.model import Group, Key, Scale
+from flowcluster_operator.desired.relay_container import FILE_MARK, relay
+from flowcluster_operator.desired.worker_resources import start_options
+from flowcluster_operator.model.identity import RunId
+from flowcluster_operator.model.workers import Group, Scale
 from flowcluster_operator.resources import RAY_CLUSTER, Object
 from flowcluster_operator.settings import Settings
 
-GCS_PORT, CLIENT_PORT, DASHBOARD_PORT, AGENT_PORT = 6379, 10001, 8265, 52365
 #: The group of the workers of `spec.cluster.workers`.
 GROUP = "workers"
-#: What KubeRay may count on; it is not told the image's own version, which nobody knows before it runs.
+#: The oldest Ray version that images can have. The image's own version is not known before it runs.
 OLDEST = "2.54.0"
-#: Seconds without anything to do after which the autoscaler lets a worker go.
+#: Seconds after which the autoscaler removes an idle worker.
 IDLE_SECONDS = 10
 
-#: A head that is gone is not replaced by one that knows nothing of the run.
+#: KubeRay does not replace a lost head: another one would have no state of the run.
 _ONE_HEAD = {"ray.io/disable-provisioned-head-restart": "true"}
 _AUTOSCALER = {
     "version": "v2",
     "upscalingMode": "Default",
     "idleTimeoutSeconds": IDLE_SECONDS,
-    # It looks every five seconds otherwise.
+    # Its default is five seconds.
     "env": [{"name": "AUTOSCALER_UPDATE_INTERVAL_S", "value": "1"}],
     "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}},
     "securityContext": CONTAINER_SECURITY,
@@ -43,37 +43,45 @@ _AUTOSCALER = {
 
 
 def head_service(name: str) -> str:
-    """Name of the Service that KubeRay makes for a RayCluster's head."""
+    """Return the name of the Service that KubeRay creates for a RayCluster's head."""
     return f"{name}-head-svc"
 
 
 def head_host(name: str, namespace: str, settings: Settings) -> str:
-    """DNS name of that Service."""
+    """Return the DNS name of that Service."""
     return f"{head_service(name)}.{namespace}.svc.{settings.cluster_domain}"
 
 
 def ray_cluster(
-    key: Key, spec: FlowRunSpec, settings: Settings, scale: Scale, keys: str, groups: Sequence[Group] = ()
+    key: RunId, spec: FlowRunSpec, settings: Settings, scale: Scale, credentials: str, groups: Sequence[Group] = ()
 ) -> Object:
-    """The RayCluster with so many workers, which lets in who knows the token in that Secret.
+    """Return the RayCluster.
 
     Ray's own autoscaler sets the number of workers within the bounds. It is a container of the head's pod and cannot be
-    added later: it is there also where the bounds are equal, as a user can edit them. Tasks run on workers only.
+    added later. So it exists also where the bounds are equal, as a user can edit them. Tasks run on workers only.
+
+    Args:
+        key: the owner.
+        spec: of the run.
+        settings: of the operator.
+        scale: bounds and target of the workers of `spec.cluster.workers`.
+        credentials: name of the Secret with the token that clients need.
+        groups: further worker groups.
     """
     assert spec.cluster is not None
     metadata = child_metadata(key, names.COMPONENT_CLUSTER)
     image = cluster_image(spec, settings)
     scheduler, workers = spec.cluster.scheduler, spec.cluster.workers or Workers()
-    doors = [str(CLIENT_PORT), str(DASHBOARD_PORT), f"{FILE_MARK}{TOKEN_PORT}:{FOLDER}/{TOKEN_FILE}"]
-    leading = [_head(scheduler, image, settings), *([relay(image, doors, settings)] if spec.flow is None else [])]
-    head = cluster_template(key, scheduler, "scheduler", leading, settings, keys, {})
+    targets = [str(ports.RAY_CLIENT), str(ports.RAY_DASHBOARD), f"{FILE_MARK}{TOKEN_PORT}:{FOLDER}/{TOKEN_FILE}"]
+    leading = [_head(scheduler, image, settings), *([relay(image, targets, settings)] if spec.flow is None else [])]
+    head = cluster_template(key, scheduler, "scheduler", leading, settings, credentials, {})
     return {
         "apiVersion": RAY_CLUSTER.api_version,
         "kind": RAY_CLUSTER.kind,
         "metadata": {**metadata, "annotations": _ONE_HEAD},
         "spec": {
             "rayVersion": OLDEST,
-            "authOptions": {"mode": "token", "secretName": keys},
+            "authOptions": {"mode": "token", "secretName": credentials},
             "enableInTreeAutoscaling": True,
             "autoscalerOptions": _autoscaler(settings),
             "headGroupSpec": {
@@ -81,15 +89,15 @@ def ray_cluster(
                 "template": _once(with_autoscaler_token(head)),
             },
             "workerGroupSpecs": [
-                _group(key, spec, workers, scale, settings, keys),
-                *(_group(key, spec, group.workers, group.scale, settings, keys, group.name) for group in groups),
+                _group(key, spec, workers, scale, settings, credentials),
+                *(_group(key, spec, group.workers, group.scale, settings, credentials, group.name) for group in groups),
             ],
         },
     }
 
 
 def _group(
-    key: Key, spec: FlowRunSpec, workers: Workers, scale: Scale, settings: Settings, keys: str, name: str = ""
+    key: RunId, spec: FlowRunSpec, workers: Workers, scale: Scale, settings: Settings, credentials: str, name: str = ""
 ) -> Object:
     """Return a group of workers; without a name, that of `spec.cluster.workers`."""
     containers = [_worker(spec, workers, cluster_image(spec, settings), settings)]
@@ -100,7 +108,7 @@ def _group(
         "minReplicas": scale.minimum,
         "maxReplicas": scale.maximum,
         "rayStartParams": start_options(workers),
-        "template": _once(cluster_template(key, workers, field, containers, settings, keys, {}, name)),
+        "template": _once(cluster_template(key, workers, field, containers, settings, credentials, {}, name)),
     }
 
 
@@ -110,7 +118,7 @@ def _autoscaler(settings: Settings) -> Object:
 
 
 def _once(template: dict[str, Any]) -> dict[str, Any]:
-    """Return a template whose pods are replaced and not started again."""
+    """Return a template whose containers are not restarted: KubeRay replaces their pods."""
     return {**template, "spec": {**template["spec"], "restartPolicy": "Never"}}
 
 
@@ -122,17 +130,17 @@ def _head(part: Scheduler | None, image: str, settings: Settings) -> dict[str, A
 def _worker(spec: FlowRunSpec, workers: Workers, image: str, settings: Settings) -> dict[str, Any]:
     body = container(names.COMPONENT_WORKER, image, None, settings, workers.resources)
     environment = {
-        offers.ENV: literal(offered(workers)),
-        # It asks for its head every second or two. KubeRay's own init container gives up at no time; after the
-        # twenty attempts of `ray start`, a worker would fail while the head's image is pulled.
+        offers.ENV: literal(offers.to_env(workers.model_dump(by_alias=True))),
+        # A worker queries its head every second or two. KubeRay's own init container never gives up; after the twenty
+        # attempts of `ray start`, a worker would fail while the head's image is pulled.
         "RAY_NUM_REDIS_GET_RETRIES": str(spec.start_deadline_seconds),
     }
     more = [{"name": name, "value": value} for name, value in environment.items()]
     return {**body, "env": [*_ENVIRONMENT, *more], **_PROBES}
 
 
-_HEALTH = {"httpGet": {"path": "/api/healthz", "port": AGENT_PORT}}
-#: KubeRay's own begin after ten seconds, and look every five.
+_HEALTH = {"httpGet": {"path": "/api/healthz", "port": ports.RAY_AGENT}}
+#: KubeRay's own probes begin after ten seconds, with a period of five.
 _PROBES = {
     "readinessProbe": {**_HEALTH, "periodSeconds": 1, "timeoutSeconds": 2, "failureThreshold": 10},
     "livenessProbe": {
@@ -140,7 +148,7 @@ _PROBES = {
     },
 }  # fmt: skip
 _ENVIRONMENT = [{"name": "RAY_USAGE_STATS_ENABLED", "value": "0"}, {"name": "PYTHONUNBUFFERED", "value": "1"}]
-#: The head's proxy of clients forks a server for each of them. gRPC has fork handlers there, which crash
-#: about one child in eight before it becomes that server: its client is refused ("Starting Ray client server failed")
-#: or waits half a minute for nobody. Measured with Ray 2.60 and four clients at once: 3 of 24 before, 0 of 90 now.
+#: The head's proxy of clients forks a server for each client. gRPC has fork handlers there, which crash about one child
+#: process in eight before it becomes that server: its client is refused ("Starting Ray client server failed") or waits
+#: half a minute in vain. Measured with Ray 2.60 and four concurrent clients: 3 of 24 before, 0 of 90 now.
 _NO_FORK_HANDLERS = {"name": "GRPC_ENABLE_FORK_SUPPORT", "value": "0"}

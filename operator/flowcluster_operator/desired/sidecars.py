@@ -1,8 +1,8 @@
 """Native sidecars in pods of Dask clusters.
 
-DaskCluster's schema is that of Kubernetes 1.21: it knows no `restartPolicy` of init containers, by which Kubernetes
-1.29 and later recognise a sidecar. dask-kubernetes makes Deployments, whose containers are always started again: there,
-a container is a sidecar.
+DaskCluster's schema is that of Kubernetes 1.21. It has no `restartPolicy` of init containers, by which Kubernetes 1.29
+and later recognise a sidecar. dask-kubernetes creates Deployments, which always restart their containers: there, a
+container is a sidecar.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from flowcluster_operator.errors import TemplateError
 
 
 def with_plain_sidecars(template: dict[str, Any], field: str) -> dict[str, Any]:
-    """Return the pod template with sidecars among its containers.
+    """Return the pod template with its sidecars as containers.
 
     Raises:
         TemplateError: an init container follows a sidecar, which it would have beside it in Kubernetes.
@@ -25,7 +25,7 @@ def with_plain_sidecars(template: dict[str, Any], field: str) -> dict[str, Any]:
     if after := [item for item in given[first:] if not _is_sidecar(item)]:
         raise TemplateError(
             f"{field}.spec.initContainers: {after[0].get('name')} follows {given[first].get('name')}, which has "
-            "restartPolicy Always. DaskCluster knows no such sidecars, and they start after all init containers: put "
+            "restartPolicy Always. DaskCluster has no such sidecars, and they start after all init containers: put "
             "them last"
         )
     sidecars = [{name: value for name, value in item.items() if name != "restartPolicy"} for item in given[first:]]

@@ -1,1 +1,1 @@
-"""Rules, one a file: pure functions from an `Observed` run to a verdict. No I/O, no clock, no kopf."""
+"""Policies, one a file: pure functions from an `Observed` run to a decision. No I/O, no clock, no kopf."""

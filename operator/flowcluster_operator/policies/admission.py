@@ -1,4 +1,4 @@
-"""Whether a run can have what its spec asks for; decided before anything of it exists."""
+"""Whether a run can have what its spec requests. The operator decides that before it creates the run's children."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from flowcluster_api import conditions as c
 from flowcluster_api import names
 from flowcluster_api.v1alpha1 import FlowRunSpec
-from flowcluster_operator.model import Observed
+from flowcluster_operator.model.observed import Observed
 from flowcluster_operator.policies.parent_bounds import beyond
 from flowcluster_operator.policies.templates import broken_rule
 from flowcluster_operator.settings import Settings
@@ -23,9 +23,8 @@ class Refusal(NamedTuple):
 def not_allowed(observed: Observed, settings: Settings) -> Refusal | None:
     """Return why the run must not get the children that it still lacks; None if it can.
 
-    Children that exist are not judged again: a stricter policy is for runs that start after it.
+    Children that exist are not checked again: a stricter policy applies to runs that start after it.
     """
-    assert observed.spec is not None
     if observed.cluster is None and observed.job is None and (problem := _foreign(observed, settings)):
         return Refusal(c.CHILD_RUN_NOT_ALLOWED, problem)
     for part, template in _templates(observed.spec).items():
@@ -36,9 +35,7 @@ def not_allowed(observed: Observed, settings: Settings) -> Refusal | None:
 
 
 def _foreign(observed: Observed, settings: Settings) -> str | None:
-    """Why a run that names a FlowRun as its owner is not a child run of that one."""
-    assert observed.run is not None
-    assert observed.spec is not None
+    """Return why a run that names a FlowRun as its owner is not a child run of that one; None if it is."""
     owners = observed.run["metadata"].get("ownerReferences") or []
     parents = [owner for owner in owners if owner.get("kind") == names.KIND]
     if not parents:

@@ -1,7 +1,7 @@
-"""What to do about a cause, by the words in which Kubernetes reports it.
+"""Advice on a cause, such as Unschedulable, by the message in which Kubernetes reports it.
 
-The words are those of kube-scheduler's filter plugins, of the kubelet (images, volumes, containers), of containerd and
-of the API server's admission plugins.
+The messages are those of kube-scheduler's filter plugins, of the kubelet (images, volumes, containers), of containerd
+and of the API server's admission plugins.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from flowcluster_api import conditions as c
-from flowcluster_operator.model import Blocked
-from flowcluster_operator.policies.parts import Part
+from flowcluster_operator.model.pods import Blocked
+from flowcluster_operator.policies.spec_fields import SpecFields
 
-#: A pattern, and the advice where it is found. `{}` fields: those of `Part`, `where`, and the pattern's groups.
+#: A pattern, and the advice on messages that match it. Its `{}` fields are those of `SpecFields`, `where`, and the
+#: pattern's groups.
 Rule = tuple[str, str]
 
 _OBJECTS: Sequence[Rule] = (
@@ -58,10 +59,10 @@ _SCHEDULING: Sequence[Rule] = (
         "lower {extended} in {resources}, or add nodes that have it and its device plugin",
     ),
     (r"Insufficient (cpu|memory|ephemeral-storage)", "lower the requests in {resources}, or add nodes"),
-    (r"Too many pods", "the nodes hold as many pods as they may: add nodes"),
+    (r"Too many pods", "the nodes hold as many pods as they can: add nodes"),
     (r"free ports", "remove hostPort or hostNetwork from {template}"),
     (r"volume node affinity conflict", "its volume is bound to other nodes: correct the claim in {template}"),
-    (r"exceed max volume count", "the nodes have as many volumes attached as they may: add nodes"),
+    (r"exceed max volume count", "the nodes have as many volumes attached as they can: add nodes"),
     (r"node\(s\) were unschedulable", "the nodes are cordoned: uncordon them, or add nodes"),
     (r"no nodes available", "the cluster has no nodes: add some"),
     (r"resourceclaim|ResourceClaim", "correct resourceClaims in {template}"),
@@ -117,7 +118,7 @@ _VOLUMES: Sequence[Rule] = (
 _REFUSED: Sequence[Rule] = (
     (
         r"must specify (limits|requests)",
-        "the namespace's quota asks for them: give each of these containers all of them, in {resources} and {template}",
+        "the namespace's quota requires them: give each of these containers all of them, in {resources} and {template}",
     ),
     (r"exceeded quota", "lower {resources}, delete other pods, or have the namespace's quota raised"),
     (
@@ -127,7 +128,7 @@ _REFUSED: Sequence[Rule] = (
     (r"violates PodSecurity", "correct securityContext, volumes or ports in {template}"),
     (
         r"admission webhook .* denied|ValidatingAdmissionPolicy .* denied",
-        "a policy of this cluster forbids it: change {template} as it asks, or ask your administrator",
+        "a policy of this cluster forbids it: change {template} as it requires, or ask your administrator",
     ),
     (
         r"unknown field",
@@ -156,68 +157,68 @@ _PULL = frozenset(reason for reason, kind in c.CAUSE_CLASSES.items() if kind == 
 _NETWORK = frozenset({"FailedCreatePodSandBox", "NetworkNotReady", "FailedPodSandBoxStatus"})
 _MOUNT = frozenset(reason for reason, kind in c.CAUSE_CLASSES.items() if kind == "Volumes")
 _CRASH = frozenset(reason for reason, kind in c.CAUSE_CLASSES.items() if kind == "Container")
-#: The kubelet refused a pod that the scheduler had placed: the node filled up in between, or changed.
+#: The kubelet refused a pod that the scheduler had placed: the node's resources were used up in between, or changed.
 _ADMISSION = re.compile(r"OutOf\w+|NodeAffinity|NodePorts|UnexpectedAdmissionError|TopologyAffinityError")
 
 
 class _Place(NamedTuple):
-    part: Part
+    fields: SpecFields
     container: str
 
-    def fields(self) -> dict[str, str]:
-        where = f"container {self.container} of {self.part.template}" if self.container else self.part.template
-        return {**self.part._asdict(), "where": where}
+    def values(self) -> dict[str, str]:
+        where = f"container {self.container} of {self.fields.template}" if self.container else self.fields.template
+        return {**self.fields._asdict(), "where": where}
 
 
-def advice(blocked: Blocked, part: Part, component: str, pod: str) -> str:
-    """Return what to do about what blocks a pod: the field to change, or whom to ask.
+def advice(blocked: Blocked, fields: SpecFields, component: str, pod: str) -> str:
+    """Return what to do about the cause that blocks a pod: the field to change, or whom to ask.
 
     Args:
         blocked: the cause.
-        part: the fields of the part that the pod belongs to.
+        fields: of the part that the pod belongs to.
         component: name of the main container.
         pod: name of the pod.
     """
     is_main = blocked.container in ("", component)
-    found = _found(blocked, _Place(part if is_main else _beside(part, blocked.container), blocked.container))
+    found = _found(blocked, _Place(fields if is_main else _beside(fields, blocked.container), blocked.container))
     return "; ".join(found) if found else f"see kubectl describe pod {pod}"
 
 
-def crash_advice(words: str, part: Part) -> str | None:
-    """Return what to do about a main container that ended with these words; None where they fit no rule."""
-    found = _first(words, _CONTAINERS, _Place(part, ""))
+def crash_advice(words: str, fields: SpecFields) -> str | None:
+    """Return what to do about a main container that ended with this message; None where no rule matches."""
+    found = _first(words, _CONTAINERS, _Place(fields, ""))
     return found[0] if found else None
 
 
-def refusal_advice(message: str, part: Part | None) -> str | None:
+def refusal_advice(message: str, fields: SpecFields | None) -> str | None:
     """Return what to do about an object that the API server refused; None where nothing better is known.
 
     Args:
-        message: the API server's words.
-        part: the fields that the object is built from; None for an object that has nothing of the spec.
+        message: of the API server.
+        fields: that the object is built from; None for an object that has nothing of the spec.
     """
-    if part is None:
+    if fields is None:
         return next((words for pattern, words in _REFUSED_OBJECT if re.search(pattern, message)), None)
-    found = _first(message, [*_OBJECTS, *_REFUSED], _Place(part, ""))
+    found = _first(message, [*_OBJECTS, *_REFUSED], _Place(fields, ""))
     return found[0] if found else None
 
 
-def _beside(part: Part, container: str) -> Part:
-    """The fields of a container that is not the main one."""
-    where = f"container {container} of {part.template}"
-    return part._replace(image="its image", resources=f"resources of {where}", program="its program")
+def _beside(fields: SpecFields, container: str) -> SpecFields:
+    """Return the fields of a container that is not the main one."""
+    where = f"container {container} of {fields.template}"
+    return fields._replace(image="its image", resources=f"resources of {where}", program="its program")
 
 
 def _found(blocked: Blocked, place: _Place) -> list[str]:
     reason, message, _ = blocked
     text = f"{reason}: {message}"
     if reason in _PULL:
-        return _first(text, _PULLING, place) or [f"check {place.part.image}"]
+        return _first(text, _PULLING, place) or [f"check {place.fields.image}"]
     if reason in ("Unschedulable", "SchedulingGated"):
-        default = ["lower the requests in {resources}, or add nodes".format(**place.fields())]
+        default = ["lower the requests in {resources}, or add nodes".format(**place.values())]
         return _first(text, _OBJECTS, place) or _all(text, _SCHEDULING, place) or default
     if reason == c.OUT_OF_MEMORY:
-        return [f"raise limits.memory in {place.part.resources}"]
+        return [f"raise limits.memory in {place.fields.resources}"]
     if reason == "Evicted":
         return _first(text, _EVICTED, place)
     if reason in _NETWORK:
@@ -225,7 +226,7 @@ def _found(blocked: Blocked, place: _Place) -> list[str]:
     if reason in _MOUNT:
         return _first(text, [*_OBJECTS, *_VOLUMES], place)
     if reason in _CRASH:
-        return _first(text, [*_OBJECTS, *_CONTAINERS], place) or ["check {image}, and {where}".format(**place.fields())]
+        return _first(text, [*_OBJECTS, *_CONTAINERS], place) or ["check {image}, and {where}".format(**place.values())]
     if _ADMISSION.fullmatch(reason):
         return ["its node has no room for it any more: another pod takes its place, or add nodes"]
     return _first(text, [*_OBJECTS, *_REFUSED], place)
@@ -237,4 +238,4 @@ def _first(text: str, rules: Sequence[Rule], place: _Place) -> list[str]:
 
 def _all(text: str, rules: Sequence[Rule], place: _Place) -> list[str]:
     found = ((re.search(pattern, text), words) for pattern, words in rules)
-    return [words.format(**{**place.fields(), **match.groupdict()}) for match, words in found if match]
+    return [words.format(**{**place.values(), **match.groupdict()}) for match, words in found if match]

@@ -1,9 +1,9 @@
-"""Child runs that a run's driver requests: created, changed and ended within the bounds of the run."""
+"""Child runs that a run's driver requests: the operator creates, changes and cancels them within the run's bounds."""
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -12,28 +12,50 @@ from flowcluster_api import conditions as c
 from flowcluster_api.child_runs import Request
 from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.desired.metadata import owner_reference
-from flowcluster_operator.model import Action, Amend, Create, Observed
+from flowcluster_operator.model.observed import Observed
+from flowcluster_operator.model.plan import Action, Create, PatchObject
 from flowcluster_operator.policies.parent_bounds import beyond, most_workers
 from flowcluster_operator.resources import FLOW_RUN, LEASE, Object
 from flowcluster_operator.settings import Settings
 
+#: Characters of a refusal.
+_MESSAGE_LIMIT = 1024
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
-def requested(observed: Observed, settings: Settings) -> tuple[Action, ...]:
-    """Return what to do next about the requests of the run's driver: one step for each of them.
+class _Pending(NamedTuple):
+    """A request for a child run.
 
-    A request that is fulfilled is removed in the pass after its step, so a pass that was interrupted is repeated.
+    Attributes:
+        name: of the child run.
+        request: as the driver wrote it.
+        lease: of the run, which has the request.
     """
-    assert observed.spec is not None
+
+    name: str
+    request: Request
+    lease: Object
+
+    def answer(self, refused: str | None = None) -> Action:
+        """Return the patch that removes the request, or refuses it with this message."""
+        meta = self.lease["metadata"]
+        message = refused if refused is None else refused[:_MESSAGE_LIMIT]
+        return PatchObject(LEASE, meta["name"], meta["uid"], child_runs.answer(self.name, self.request, message))
+
+
+def requested(observed: Observed, settings: Settings) -> tuple[Action, ...]:
+    """Return the next step for each request of the run's driver.
+
+    A fulfilled request is removed in the pass after its step, so that an interrupted pass is repeated.
+    """
     if observed.lease is None or observed.spec.flow is None:
         return ()
     children = {obj["metadata"]["name"]: obj for obj in observed.child_runs}
-    # Created in the same pass: they count together.
+    # Child runs that are created in the same pass count together.
     live = sum(not is_finished(obj) for obj in children.values())
     actions: list[Action] = []
     for name, request in child_runs.read(observed.lease).items():
-        action = _step(name, request, children.get(name), observed, settings, live)
+        action = _step(_Pending(name, request, observed.lease), children.get(name), observed, settings, live)
         live += isinstance(action, Create)
         if action is not None:
             actions.append(action)
@@ -46,35 +68,35 @@ def is_finished(flow_run: Object) -> bool:
     return any(item["type"] == c.FINISHED and item["status"] == "True" for item in conditions)
 
 
-def _step(
-    name: str, request: Request, child: Object | None, observed: Observed, settings: Settings, live: int
-) -> Action | None:
+def _step(pending: _Pending, child: Object | None, observed: Observed, settings: Settings, live: int) -> Action | None:
+    request = pending.request
     if request.refused is not None:
         return None  # the driver reads and removes it
     if request.cancel:
-        done = child is None or child["spec"].get("cancel") is True
-        return _answer(name, request, observed) if done else _patch(child, {"cancel": True})
+        if child is None or child["spec"].get("cancel") is True:
+            return pending.answer()
+        return _patch(child, {"cancel": True})
     if request.bounds is not None:
-        return _resize(name, request, child, observed, settings)
+        return _resize(pending, request.bounds, child, observed, settings)
     if request.spec is None:
-        return _answer(name, request, observed, "the request cannot be read")
+        return pending.answer("the request cannot be read")
     if child is not None:
-        return _answer(name, request, observed)
-    return _create(name, request, request.spec, observed, settings, live)
+        return pending.answer()
+    return _create(pending, request.spec, observed, settings, live)
 
 
 def _create(
-    name: str, request: Request, request_spec: Object, observed: Observed, settings: Settings, live: int
+    pending: _Pending, request_spec: Object, observed: Observed, settings: Settings, live: int
 ) -> Action | None:
-    assert observed.spec is not None
+    name = pending.name
     refusals = [item.message for item in observed.rejections if (item.kind, item.name) == (FLOW_RUN.kind, name)]
     if refusals:
-        return _answer(name, request, observed, refusals[0])
+        return pending.answer(refusals[0])
     if not _NAME.fullmatch(name):
-        return _answer(name, request, observed, "a FlowRun cannot have that name")
+        return pending.answer("a FlowRun cannot have that name")
     if live >= settings.child_runs:
         message = f"the run has {live} child runs already, the most that the administrator allows (childRuns.maximum)"
-        return _answer(name, request, observed, message)
+        return pending.answer(message)
     spec = _of_class(_bounded(request_spec, observed.spec, settings), observed.spec.operator_class)
     try:
         parsed = FlowRunSpec.model_validate(spec)
@@ -82,9 +104,9 @@ def _create(
             "spec.flow: a child run has none" if parsed.flow is not None else beyond(parsed, observed.spec, settings)
         )
     except (ValidationError, ValueError) as error:
-        return _answer(name, request, observed, f"invalid spec: {error}")
+        return pending.answer(f"invalid spec: {error}")
     if exceeds is not None:
-        return _answer(name, request, observed, exceeds)
+        return pending.answer(exceeds)
     metadata = {
         "name": name,
         "namespace": observed.key.namespace,
@@ -95,7 +117,7 @@ def _create(
 
 
 def _bounded(request_spec: Object, parent: FlowRunSpec, settings: Settings) -> Object:
-    """Lower an upper bound to the parent's, and take the parent's resources, priority and share where it names none."""
+    """Lower a maximum to the parent's; add the parent's resources, priority and share where the request has none."""
     cluster = request_spec.get("cluster")
     if not isinstance(cluster, dict):
         return request_spec
@@ -127,42 +149,30 @@ def _like_parent(ref: Any, parent: FlowRunSpec) -> Any:
 
 
 def _of_class(spec: Object, operator_class: str | None) -> Object:
-    """A child run is handled by the operator that handles its parent."""
+    """Return the spec with the operator class of the parent: one operator handles both."""
     rest = {field: value for field, value in spec.items() if field != "operatorClass"}
     return rest if operator_class is None else rest | {"operatorClass": operator_class}
 
 
-def _resize(name: str, request: Request, child: Object | None, observed: Observed, settings: Settings) -> Action | None:
-    assert observed.spec is not None
-    assert request.bounds is not None
+def _resize(
+    pending: _Pending, bounds: tuple[int, int | None], child: Object | None, observed: Observed, settings: Settings
+) -> Action | None:
     if child is None:
-        return _answer(name, request, observed, "the run has no such child run")
-    minimum, maximum = request.bounds
+        return pending.answer("the run has no such child run")
+    minimum, maximum = bounds
     limit = most_workers(observed.spec, settings)
     if minimum > limit:
-        return _answer(name, request, observed, f"more than {limit} workers, the most that its parent allows")
+        return pending.answer(f"more than {limit} workers, the most that its parent allows")
     wanted = {"minimum": minimum, "maximum": limit if maximum is None else min(maximum, limit)}
     workers = (child["spec"].get("cluster") or {}).get("workers") or {}
     if all(workers.get(field) == value for field, value in wanted.items()):
-        return _answer(name, request, observed)
-    refusals = [item for item in observed.rejections if (item.kind, item.name) == (FLOW_RUN.kind, name)]
+        return pending.answer()
+    refusals = [item for item in observed.rejections if (item.kind, item.name) == (FLOW_RUN.kind, pending.name)]
     if refusals or wanted["minimum"] > wanted["maximum"]:
-        return _answer(name, request, observed, "the least number of workers is greater than the most")
+        return pending.answer("the least number of workers is greater than the most")
     return _patch(child, {"cluster": {"workers": wanted}})
 
 
-def _patch(child: Object | None, spec: dict[str, Any]) -> Action:
-    assert child is not None
+def _patch(child: Object, spec: dict[str, Any]) -> Action:
     meta = child["metadata"]
-    return Amend(FLOW_RUN, meta["name"], meta["uid"], {"spec": spec})
-
-
-def _answer(name: str, request: Request, observed: Observed, refused: str | None = None) -> Action:
-    assert observed.lease is not None
-    meta = observed.lease["metadata"]
-    message = refused if refused is None else refused[:_MESSAGE_LIMIT]
-    return Amend(LEASE, meta["name"], meta["uid"], child_runs.answer(name, request, message))
-
-
-#: Characters of a refusal.
-_MESSAGE_LIMIT = 1024
+    return PatchObject(FLOW_RUN, meta["name"], meta["uid"], {"spec": spec})

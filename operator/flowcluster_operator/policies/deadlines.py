@@ -7,15 +7,16 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from flowcluster_api.v1alpha1 import FlowRunSpec
-from flowcluster_operator.facts import parse_time
 from flowcluster_operator.resources import Object
+from flowcluster_operator.timestamps import parse_time
 
 
 class Passed(NamedTuple):
     """A deadline that has passed.
 
     Attributes:
-        is_start: whether it is that of the start, which counts until the run is ready; else that of the whole run.
+        is_start: whether it is the deadline of the start, which counts until the run is ready. If not, it is that of
+            the whole run.
         message: half a sentence with the seconds and the field.
     """
 
@@ -27,9 +28,12 @@ def passed(status: Object, spec: FlowRunSpec, now: dt.datetime) -> Passed | None
     """Return the deadline that has passed, that of the whole run first; None while there is time."""
     for is_start, limit, left in _deadlines(status, spec, now):
         if left <= 0:
-            words = "not started within {} s (spec.startDeadlineSeconds)" if is_start else ""
-            words = words or "still going after {} s (spec.activeDeadlineSeconds)"
-            return Passed(is_start, words.format(limit))
+            text = (
+                "not started within {} s (spec.startDeadlineSeconds)"
+                if is_start
+                else "still going after {} s (spec.activeDeadlineSeconds)"
+            )
+            return Passed(is_start, text.format(limit))
     return None
 
 
@@ -39,10 +43,10 @@ def seconds_left(status: Object, spec: FlowRunSpec, now: dt.datetime) -> list[fl
 
 
 def _deadlines(status: Object, spec: FlowRunSpec, now: dt.datetime) -> Iterator[tuple[bool, int, float]]:
-    """Yield of each deadline whether it is that of the start, its limit, and the seconds until it passes.
+    """Yield for each deadline whether it is that of the start, its limit, and the seconds until it passes.
 
-    A run that begins again after the loss of its cluster has the time of a start for that, from the loss and from when
-    the next cluster is begun. Its whole time goes on.
+    A run that starts again after the loss of its cluster has a new start deadline. It counts from the loss, and again
+    from when the next cluster is created. The deadline of the whole run goes on.
     """
     if "startTime" not in status:
         return

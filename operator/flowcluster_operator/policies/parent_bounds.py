@@ -1,4 +1,4 @@
-"""Whether a child run stays within its parent: flow code must not get what its own pod does not have."""
+"""Whether a child run stays within the bounds of its parent: flow code must not get more rights than its own pod."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from flowcluster_api import quantities
 from flowcluster_api.v1alpha1 import FlowRunSpec, Workers
 from flowcluster_api.v1alpha1.spec import ClusterRef, Resources
 from flowcluster_operator.desired.pods import cluster_image, flow_image
+from flowcluster_operator.policies.scale_target import upper_bound
 from flowcluster_operator.settings import Settings
 
 Template = dict[str, Any]
@@ -32,11 +33,7 @@ def most_workers(parent: FlowRunSpec, settings: Settings) -> int:
     cluster = parent.cluster
     if cluster is None or cluster.ref is not None:
         return min(settings.child_max_workers, settings.max_workers)
-    return min(_maximum(cluster.workers or Workers()), settings.max_workers)
-
-
-def _maximum(workers: Workers) -> int:
-    return workers.maximum if workers.maximum is not None else max(workers.minimum, 1)
+    return min(upper_bound(cluster.workers or Workers()), settings.max_workers)
 
 
 def _flow_beyond(child: FlowRunSpec, parent: FlowRunSpec, settings: Settings) -> str | None:
@@ -118,7 +115,7 @@ def _workers_beyond(child: FlowRunSpec, parent: FlowRunSpec, settings: Settings)
         return None
     workers, limit = child.cluster.workers or Workers(), most_workers(parent, settings)
     # A maximum that only exceeds what the administrator allows every run is lowered for every run.
-    if min(max(_maximum(workers), workers.minimum), settings.max_workers) > limit:
+    if min(max(upper_bound(workers), workers.minimum), settings.max_workers) > limit:
         return f"spec.cluster.workers: more than {limit}, the most that its parent allows"
     return None
 

@@ -1,4 +1,4 @@
-"""Children that the API server refused. One that it will never accept ends the run, naming the field of its spec."""
+"""Children that the API server refused. A refusal that no retry changes ends the run, with the field of its spec."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from flowcluster_api import conditions as c
-from flowcluster_operator.model import Create, Observed, Rejection
+from flowcluster_operator.model.failures import Rejection
+from flowcluster_operator.model.observed import Observed
+from flowcluster_operator.model.plan import Create
 from flowcluster_operator.resources import DASK_CLUSTER, FLOW_RUN, JOB, RAY_CLUSTER, Object
 
-#: Where a child has the fields of which template.
+#: For each kind of child: where it has the fields of a template, and the field of that template in the spec.
 _FIELDS: dict[str, list[tuple[str, str]]] = {
     JOB.kind: [("spec.template.", "spec.flow.template.")],
     DASK_CLUSTER.kind: [
@@ -25,12 +27,12 @@ _FIELDS: dict[str, list[tuple[str, str]]] = {
 _UNKNOWN = re.compile(r'unknown field "([^"]+)"')
 _PATH = re.compile(r"\bspec\.[\w.\[\]-]*[\w\]]")
 _STEP = re.compile(r"([\w-]+)|\[(\d+)\]")
-#: Policies of a cluster answer with the same statuses, and may change.
+#: Admission policies answer with the same statuses, and can change.
 _POLICY = re.compile(r"denied (the )?request|denied by")
 
 
 def is_refused(observed: Observed) -> bool:
-    """Whether the API server refused a child of the run a moment ago. Child runs do not count: their parent goes on."""
+    """Return whether the API server refused a child of the run a moment ago, other than a child run."""
     return any(rejection.kind != FLOW_RUN.kind for rejection in observed.rejections)
 
 
@@ -61,12 +63,12 @@ def final_refusal(rejections: Sequence[Rejection], creates: Sequence[Create], sp
 
 
 def _translated(rejection: Rejection, body: Object) -> str:
-    """The message with fields of the spec in place of those of the child."""
+    """Return the message with fields of the spec in place of those of the child."""
     return _PATH.sub(lambda match: _named(match[0], rejection.kind, body), rejection.message)
 
 
 def _of_template(path: str, kind: str, body: Object, spec: Object) -> str | None:
-    """The field of the spec that a field of a child comes from; None if the user's template does not have it."""
+    """Return the field of the spec that a child's field comes from; None if the user's template does not have it."""
     name = _named(path, kind, body)
     for _, field in _FIELDS[kind]:
         if name.startswith(field):
@@ -77,7 +79,7 @@ def _of_template(path: str, kind: str, body: Object, spec: Object) -> str | None
 
 
 def _named(path: str, kind: str, body: Object) -> str:
-    """A field of a child as a field of the spec, with items of lists by their names."""
+    """Return a field of a child as a field of the spec, with items of lists by their names."""
     for prefix, field in _FIELDS[kind]:
         if path.startswith(prefix):
             inside: Any = _value(body, prefix.rstrip("."))
@@ -86,12 +88,12 @@ def _named(path: str, kind: str, body: Object) -> str:
 
 
 def _by_name(path: str, value: Any) -> str:
-    words = ""
+    name_path = ""
     for name, index in _STEP.findall(path):
         value = _step(value, name, index)
         label = value.get("name") if index and isinstance(value, dict) else None
-        words += f"[{label or index}]" if index else f".{name}"
-    return words.lstrip(".")
+        name_path += f"[{label or index}]" if index else f".{name}"
+    return name_path.lstrip(".")
 
 
 def _value(obj: Any, path: str) -> Any:

@@ -1,4 +1,4 @@
-"""Whether a pod template contains only what the administrator allows."""
+"""Whether a pod template has only what the administrator allows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class _WrongShapeError(Exception):
 def broken_rule(part: str, template: dict[str, Any], policy: TemplatePolicy) -> str | None:
     """Return why the template of that part of the run is not allowed; None if it is.
 
-    A template of the wrong shape breaks every rule that has to look into it.
+    A template of the wrong shape breaks every rule that reads its fields.
     """
     for rule in RULES:
         for path in rule.paths if part in rule.parts else ():
@@ -25,7 +25,7 @@ def broken_rule(part: str, template: dict[str, Any], policy: TemplatePolicy) -> 
 
 
 def passes(rule: Rule, path: str, template: dict[str, Any], policy: TemplatePolicy) -> bool:
-    """Return whether one field keeps a rule. It must agree with the CEL expressions of `tools.admission`."""
+    """Return whether one field complies with a rule. It must agree with the CEL expressions of `tools.admission`."""
     if rule.unless and getattr(policy, rule.unless):
         return True
     allowed = (*rule.values, *(getattr(policy, rule.listed) if rule.listed else ()))
@@ -88,5 +88,5 @@ def _text(key: Any) -> str:
 
 
 def _is_in(value: Any, allowed: tuple[Any, ...]) -> bool:
-    """Whether a value is among others. Unlike in Python, false is not 0."""
+    """Return whether a value is among others. Unlike in Python, false is not 0."""
     return any(value == other and isinstance(value, bool) == isinstance(other, bool) for other in allowed)

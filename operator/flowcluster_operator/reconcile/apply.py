@@ -1,4 +1,4 @@
-"""Carry a plan out: children, then the status, then events. Each answer goes into the store at once."""
+"""Apply a plan: write the children, then the status, then Events. Each answer goes into the store immediately."""
 
 from __future__ import annotations
 
@@ -9,83 +9,70 @@ import logging
 from flowcluster_api import names
 from flowcluster_operator.desired.metadata import is_controlled_alike
 from flowcluster_operator.errors import ApiError, ApiUnavailable, Conflict, NotFound, Refused
-from flowcluster_operator.facts import timestamp
-from flowcluster_operator.keys import new_keys
+from flowcluster_operator.informer.store import Store
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.memory import Memory
-from flowcluster_operator.model import (
-    Action,
-    Create,
-    Delete,
-    DropFinalizers,
-    Emit,
-    Key,
-    Observed,
-    Plan,
-    Rejection,
-    SetWorkers,
-)  # fmt: skip
+from flowcluster_operator.model.failures import Rejection
+from flowcluster_operator.model.identity import RunId
+from flowcluster_operator.model.plan import Action, Create, Delete, DropFinalizers, Emit, PatchObject, Plan, SetWorkers
+from flowcluster_operator.new_credentials import new_credentials
+from flowcluster_operator.reconcile.write_status import write_status
 from flowcluster_operator.resources import (
     CONFIG_MAP,
     DASK_WORKER_GROUP,
     EVENT,
-    OWNERS,
     ROLE_BINDING,
     SECRET,
     Object,
     Resource,
 )  # fmt: skip
-from flowcluster_operator.store import Store
+from flowcluster_operator.timestamps import timestamp
 
 _logger = logging.getLogger(__name__)
 
 
 async def apply(
-    plan: Plan, observed: Observed, store: Store, memory: Memory, kube: Kube, now: dt.datetime
+    plan: Plan, key: RunId, owner: Object | None, store: Store, memory: Memory, kube: Kube, now: dt.datetime
 ) -> list[Rejection]:
-    """Carry out `plan`: all actions at the same time, then the status, then the events.
+    """Apply a plan: all actions concurrently, then the status, then the Events.
 
-    No write goes on after the return. The status is written also when an action failed, because it says what was
+    No write goes on after the return. The status is written also when an action failed, because it has what was
     observed.
+
+    Args:
+        plan: what to do.
+        key: the run or shared cluster.
+        owner: its FlowRun or SharedCluster, as it was observed; None when that does not exist any more.
+        store: takes the answers.
+        memory: of the operator.
+        kube: the client.
+        now: the time of the pass.
 
     Returns:
         The children that the API server refused to create.
 
     Raises:
         Conflict: the FlowRun or SharedCluster changed since it was observed.
-        NotFound: the API server does not know yet what it was sent before, or the FlowRun or SharedCluster is gone.
+        NotFound: the API server does not know an earlier write yet, or the FlowRun or SharedCluster is gone.
         ApiUnavailable, Refused: an action failed; where several did, the error of the first one in the plan.
     """
     outcomes = await asyncio.gather(
-        *(_act(action, observed.key, store, memory, kube) for action in plan.actions), return_exceptions=True
+        *(_act(action, key, store, memory, kube) for action in plan.actions), return_exceptions=True
     )
-    if plan.status is not None and observed.run is not None:
-        await _write_status(observed.key, {**observed.run, "status": plan.status}, store, kube)
-        memory.reports.wrote(observed.key, asyncio.get_running_loop().time())
-    clock = asyncio.get_running_loop().time()
+    clock = asyncio.get_running_loop().time
+    if plan.status is not None and owner is not None:
+        await write_status(key, owner, plan.status, store, kube)
+        memory.pending_statuses.record_write(key, clock())
     for event in plan.events:
-        if memory.event_limits.admits(observed.key, event, clock):
-            await _emit(event, observed, kube, now)
+        if memory.event_rate.admits(key, event, clock()):
+            await _emit(event, key, kube, now)
     for outcome in outcomes:
         if isinstance(outcome, BaseException):
             raise outcome
     return [outcome for outcome in outcomes if isinstance(outcome, Rejection)]
 
 
-async def _write_status(key: Key, owner: Object, store: Store, kube: Kube) -> None:
-    resource, meta = OWNERS[key.kind], owner["metadata"]
-    meta = {field: meta[field] for field in ("name", "namespace", "uid", "resourceVersion")}
-    # The API server takes only the status: the spec, with its parameters, can be large.
-    body = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": meta, "status": owner["status"]}
-    try:
-        written = await kube.replace_status(resource, body)
-    except (Conflict, NotFound):
-        store.doubt(meta["uid"])  # the next pass reads it: the watch may be late
-        raise
-    store.put(resource, written)
-
-
-async def _act(action: Action, key: Key, store: Store, memory: Memory, kube: Kube) -> Rejection | None:
+async def _act(action: Action, key: RunId, store: Store, memory: Memory, kube: Kube) -> Rejection | None:
     if isinstance(action, Create) and action.resource in (SECRET, CONFIG_MAP):
         return await _create_of_lease(action, key, memory, kube)
     if isinstance(action, Create):
@@ -94,13 +81,13 @@ async def _act(action: Action, key: Key, store: Store, memory: Memory, kube: Kub
     if (
         isinstance(action, SetWorkers)
         and action.is_retry
-        and not memory.requests.claim(key, now, _group(action, key, store))
+        and not memory.worker_requests.claim(key, now, _group(action, key, store))
     ):
-        return None  # the plan has the run looked at again
+        return None  # the plan has a requeue time
     try:
         answer = await _change(action, key, kube)
     except (Conflict, NotFound):
-        # A proxy in front of the API server can answer 404, too. What is forgotten here is never deleted.
+        # A proxy in front of the API server can answer 404, too. An object that the store forgets is never deleted.
         if await _exists(action, key, store, kube):
             raise
         return None  # the object is gone; a namesake may have taken its place
@@ -111,25 +98,25 @@ async def _act(action: Action, key: Key, store: Store, memory: Memory, kube: Kub
     return None
 
 
-def _group(action: SetWorkers, key: Key, store: Store) -> str:
+def _group(action: SetWorkers, key: RunId, store: Store) -> str:
     """Return the further worker group whose workers an action requests; empty for the cluster's own workers."""
     if action.resource is not DASK_WORKER_GROUP or (found := store.child(key, action.uid)) is None:
         return ""
     return str((found["metadata"].get("labels") or {}).get(names.LABEL_WORKER_GROUP, ""))
 
 
-async def _change(action: Delete | SetWorkers | DropFinalizers, key: Key, kube: Kube) -> Object:
+async def _change(action: Delete | PatchObject | DropFinalizers, key: RunId, kube: Kube) -> Object:
     where = (action.resource, key.namespace, action.name, action.uid)
     if isinstance(action, Delete):
         return await kube.delete(*where, background=action.background, forced=action.forced)
-    if isinstance(action, SetWorkers):
+    if isinstance(action, PatchObject):
         return await kube.patch(*where, action.patch)
     left = {"finalizers": list(action.left), "resourceVersion": action.version}
     return await kube.patch(*where, {"metadata": left})
 
 
-async def _exists(action: Delete | SetWorkers | DropFinalizers, key: Key, store: Store, kube: Kube) -> bool:
-    """Read an object again whose state was not as expected. The next pass decides on what is stored here."""
+async def _exists(action: Delete | PatchObject | DropFinalizers, key: RunId, store: Store, kube: Kube) -> bool:
+    """Read an object again whose state was not as expected, for the next pass; return whether it exists."""
     try:
         found = (await kube.list(action.resource, key.namespace, fields=f"metadata.name={action.name}"))["items"]
     except NotFound:  # the kind is not installed any more
@@ -143,7 +130,7 @@ async def _exists(action: Delete | SetWorkers | DropFinalizers, key: Key, store:
     return False
 
 
-async def _create(action: Create, key: Key, store: Store, kube: Kube) -> Rejection | None:
+async def _create(action: Create, key: RunId, store: Store, kube: Kube) -> Rejection | None:
     resource, body = action.resource, action.body
     name = body["metadata"]["name"]
     try:
@@ -159,11 +146,11 @@ async def _create(action: Create, key: Key, store: Store, kube: Kube) -> Rejecti
     return None
 
 
-async def _create_of_lease(action: Create, key: Key, memory: Memory, kube: Kube) -> Rejection | None:
+async def _create_of_lease(action: Create, key: RunId, memory: Memory, kube: Kube) -> Rejection | None:
     """Create the Secret or the ConfigMap of a run, which its Lease owns, and remember the name.
 
-    Nothing is looked up: the operator has no right to read either. When an earlier pass did not live to see the answer,
-    what it created stays unused until the Lease is deleted.
+    The operator has no right to read either. When an earlier pass ended before the answer, the object that it created
+    stays unused until the Lease is deleted.
     """
     resource, body = action.resource, action.body
     name, known = names.child_name(key.name, key.uid), memory.parameters
@@ -171,37 +158,37 @@ async def _create_of_lease(action: Create, key: Key, memory: Memory, kube: Kube)
         if resource is SECRET:
             data = await _credentials(action, key, name, memory)
             if data is None:
-                return None  # they were forgotten since the decision: the next pass waits for others
-            body, known = {**body, "data": data}, memory.keys
+                return None  # they were forgotten since the decision: the next pass requests others
+            body, known = {**body, "data": data}, memory.credentials
         made = await kube.create(resource, key.namespace, body)
     except (Refused, NotFound) as error:
         return Rejection(resource.kind, name, error.status, str(error))
     (owner,) = body["metadata"]["ownerReferences"]
     known[key] = owner["uid"], made["metadata"]["name"]
-    if action.is_handed_over:
-        memory.handovers.finish(key)
+    if action.is_exchanged:
+        memory.credential_exchanges.finish(key)
     return None
 
 
-async def _credentials(action: Create, key: Key, name: str, memory: Memory) -> dict[str, str] | None:
+async def _credentials(action: Create, key: RunId, name: str, memory: Memory) -> dict[str, str] | None:
     """Return the data of a Secret: new credentials, or those of a SharedCluster of another namespace."""
-    if not action.is_handed_over:
-        return await asyncio.to_thread(new_keys, name)
-    found = memory.handovers.of(key)
+    if not action.is_exchanged:
+        return await asyncio.to_thread(new_credentials, name)
+    found = memory.credential_exchanges.of(key)
     return found.data if found is not None else None
 
 
-async def _find(resource: Resource, name: str, key: Key, kube: Kube) -> Object | None:
+async def _find(resource: Resource, name: str, key: RunId, kube: Kube) -> Object | None:
     try:
         return await kube.get(resource, key.namespace, name)
     except NotFound:
         return None
 
 
-def _adopt(action: Create, found: Object, key: Key, store: Store, conflict: Conflict) -> Rejection | None:
-    """Take an object of that name if its controller is that of the object to be created.
+def _adopt(action: Create, found: Object, key: RunId, store: Store, conflict: Conflict) -> Rejection | None:
+    """Adopt an object of that name if it has the controller of the object to create; reject the create otherwise.
 
-    An earlier pass created it and did not see the answer.
+    An earlier pass created the object, and ended before the answer.
     """
     if is_controlled_alike(found, action.body):
         store.put(action.resource, found)
@@ -212,8 +199,8 @@ def _adopt(action: Create, found: Object, key: Key, store: Store, conflict: Conf
     return Rejection(kind, name, conflict.status, message)
 
 
-async def _emit(event: Emit, observed: Observed, kube: Kube, now: dt.datetime) -> None:
-    key, stamp = observed.key, timestamp(now)
+async def _emit(event: Emit, key: RunId, kube: Kube, now: dt.datetime) -> None:
+    stamp = timestamp(now)
     body: Object = {
         "apiVersion": EVENT.api_version,
         "kind": EVENT.kind,
@@ -237,5 +224,5 @@ async def _emit(event: Emit, observed: Observed, kube: Kube, now: dt.datetime) -
     try:
         await kube.create(EVENT, key.namespace, body)
     except (ApiError, ApiUnavailable) as error:
-        # The story in status has it too; an event is not worth another pass.
-        _logger.warning("event %s for %s/%s was not written: %s", event.reason, key.namespace, key.name, error)
+        # The story in status has it, too: an Event is not worth another pass.
+        _logger.warning("%s/%s: Event %s was not written: %s", key.namespace, key.name, event.reason, error)

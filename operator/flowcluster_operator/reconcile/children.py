@@ -1,71 +1,72 @@
-"""The children that an owner has now: in the store, or on the API server where the store lacks them."""
+"""The present children of an owner: from the store, or from the API server where the store lacks them."""
 
 from __future__ import annotations
 
 from flowcluster_operator.backends.registry import BACKENDS
 from flowcluster_operator.desired.metadata import controlling_lease, owned_by, root_name
 from flowcluster_operator.errors import NotFound
+from flowcluster_operator.informer.store import Store
 from flowcluster_operator.kube import Kube
-from flowcluster_operator.model import Key, identity
+from flowcluster_operator.model.identity import RunId, name_and_uid
 from flowcluster_operator.resources import CLUSTERS, JOB, LEASE, OWNERS, Object, Resource
-from flowcluster_operator.store import Store
 
 
-def owned(store: Store, resource: Resource, key: Key) -> Object | None:
-    """Return the object of that kind that the owner has now: the owner controls its Lease, and the Lease the others.
+def owned(store: Store, resource: Resource, key: RunId) -> Object | None:
+    """Return the owner's object of that kind. The owner controls its Lease, and the Lease controls the others.
 
-    Its name counts: a driver can give its own Lease another owner. What an earlier Lease controlled is being deleted.
+    The name must match, too: a driver can give its own Lease another owner. Objects of an earlier Lease do not count:
+    they are being deleted.
     """
     name = root_name(resource, key)
     found = [obj for obj in store.children(key, resource) if obj["metadata"]["name"] == name]
     return next((obj for obj in found if _is_own(resource, obj, store, key)), None)
 
 
-def _is_own(resource: Resource, obj: Object, store: Store, key: Key) -> bool:
-    """Whether the controller of an object is the one that the operator gives to the run's object of that kind."""
+def _is_own(resource: Resource, obj: Object, store: Store, key: RunId) -> bool:
+    """Return whether an object has the controller that the operator gives to the run's object of that kind."""
     return owned_by(obj, key) if resource is LEASE else _is_of_lease(obj, store, key)
 
 
-def _is_of_lease(obj: Object, store: Store, key: Key) -> bool:
-    """Whether the owner's Lease controls an object."""
+def _is_of_lease(obj: Object, store: Store, key: RunId) -> bool:
+    """Return whether the owner's Lease controls an object."""
     if (owner := controlling_lease(obj)) is None or owner[0] != root_name(LEASE, key):
         return False
     lease = store.child(key, owner[1])
-    return lease is not None and owned_by(lease, key) and identity(lease) == owner
+    return lease is not None and owned_by(lease, key) and name_and_uid(lease) == owner
 
 
-def has_had_children(store: Store, key: Key, status: Object) -> bool:
-    """Whether the run needs its Lease: it has objects that the Lease controls, or its status names some."""
+def has_had_children(store: Store, key: RunId, status: Object) -> bool:
+    """Return whether the run needs its Lease: it has objects that the Lease controls, or its status names some."""
     named = (status.get("cluster") or {}).get("name") or (status.get("flow") or {}).get("job")
     return bool(named) or any(store.children(key, resource) for resource in (*CLUSTERS, JOB))
 
 
-def own_cluster(store: Store, key: Key) -> Object | None:
-    """Return the cluster resource of the owner, of whichever kind."""
+def own_cluster(store: Store, key: RunId) -> Object | None:
+    """Return the cluster resource of the owner, of any kind."""
     found = (owned(store, backend.resource, key) for backend in BACKENDS.values())
     return next((cluster for cluster in found if cluster is not None), None)
 
 
-async def confirm_gone(store: Store, kube: Kube, resource: Resource, key: Key, name: str) -> Object | None:
+async def confirm_gone(store: Store, kube: Kube, resource: Resource, key: RunId, name: str) -> Object | None:
     """Read a child that the store does not have; None when it does not exist, or is not the owner's."""
     try:
         found = await kube.get(resource, key.namespace, name)
     except NotFound:
         return None
     if not _is_own(resource, found, store, key):
-        return None  # of another owner, or of a stranger
+        return None  # of another owner, or of another party
     store.put(resource, found)
     return found
 
 
-async def read_owner(store: Store, kube: Kube, key: Key) -> Object | None:
+async def read_owner(store: Store, kube: Kube, key: RunId) -> Object | None:
     """Return a FlowRun or SharedCluster from the store, or read it; None when it does not exist."""
     known = store.owner(key)
     return known if known is not None else await confirm_owner(store, kube, key)
 
 
-async def confirm_owner(store: Store, kube: Kube, key: Key) -> Object | None:
-    """Read a FlowRun or SharedCluster, whatever the store has; None when it does not exist, or is a namesake."""
+async def confirm_owner(store: Store, kube: Kube, key: RunId) -> Object | None:
+    """Read a FlowRun or SharedCluster, also if the store has it; None when it does not exist, or has another UID."""
     resource = OWNERS[key.kind]
     try:
         found = await kube.get(resource, key.namespace, key.name)
@@ -79,6 +80,6 @@ async def confirm_owner(store: Store, kube: Kube, key: Key) -> Object | None:
     return found
 
 
-async def recorded(store: Store, kube: Kube, key: Key, resource: Resource, name: str | None) -> Object | None:
+async def recorded(store: Store, kube: Kube, key: RunId, resource: Resource, name: str | None) -> Object | None:
     """Read a child that the status names and the store lacks: only the API server knows that it is lost."""
     return await confirm_gone(store, kube, resource, key, name) if name else None

@@ -1,61 +1,50 @@
-"""The whole story on one page: a key is due → observe → decide → apply → due again when the plan says so."""
+"""The reconcile loop: a run is due → observe → decide → apply → it is due again when the plan has a requeue time."""
 
 from __future__ import annotations
 
 import asyncio
 import datetime as dt
 import logging
-import random
-from typing import NamedTuple
 
 from flowcluster_api import conditions as c
 from flowcluster_api import names
-from flowcluster_operator.classes import handles, signed
 from flowcluster_operator.errors import ApiError, ApiUnavailable, Conflict, NotFound, OperatorError
+from flowcluster_operator.informer.store import Store
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.memory import Memory
-from flowcluster_operator.model import Key, Observed, Plan, Rejection, Trouble
+from flowcluster_operator.model.failures import Rejection, RepeatedFailure
+from flowcluster_operator.model.identity import RunId
+from flowcluster_operator.model.observed import Observed, Remains
+from flowcluster_operator.model.plan import Plan
+from flowcluster_operator.model.shared import SharedInvalid, SharedObserved, SharedRemains
+from flowcluster_operator.operator_class import handles, with_installation
 from flowcluster_operator.reconcile.apply import apply
-from flowcluster_operator.reconcile.current import is_current
+from flowcluster_operator.reconcile.backoff import FIRST_CONFLICT_DELAY, Backoff
 from flowcluster_operator.reconcile.decide import decide
+from flowcluster_operator.reconcile.decide_failing import decide_failing, decide_failing_shared
 from flowcluster_operator.reconcile.decide_shared import decide_shared
-from flowcluster_operator.reconcile.failing import failing, failing_shared
+from flowcluster_operator.reconcile.intervals import RETRY_SECONDS, SHOWN_SECONDS
 from flowcluster_operator.reconcile.observe import observe
 from flowcluster_operator.reconcile.observe_shared import observe_shared
-from flowcluster_operator.reconcile.pauses import RETRY_SECONDS, SHOWN_SECONDS
-from flowcluster_operator.reconcile.queue import Queue
+from flowcluster_operator.reconcile.verify_owner import is_current
 from flowcluster_operator.settings import Settings
-from flowcluster_operator.shared_model import SharedObserved
 from flowcluster_operator.specs import parse
-from flowcluster_operator.store import Store
+from flowcluster_operator.workqueue import Queue
 
 _logger = logging.getLogger(__name__)
-#: Seconds that a pass that failed waits at most before it is made again.
-_MAX_BACKOFF = 10.0
-#: Seconds that it waits at most the first time: after an error, and after a conflict, which passes sooner.
-_FIRST_ERROR, _FIRST_CONFLICT = 0.4, 0.05
-#: From here on the wait is `_MAX_BACKOFF` in any case. A float holds no more than 1,023 doublings.
-_MAX_DOUBLINGS = 16
 
-
-class _Failures(NamedTuple):
-    """Passes that failed one after the other: why the last one did, when the first one did, and how many."""
-
-    reason: str
-    message: str
-    since: float
-    number: int
+_SharedObservation = SharedObserved | SharedInvalid | SharedRemains
 
 
 class Reconciler:
-    """Works off the queue with `settings.concurrency` passes at a time."""
+    """Takes runs from the queue, with `settings.concurrency` passes at a time."""
 
     def __init__(self, settings: Settings, store: Store, kube: Kube) -> None:
         self._settings, self._store, self._kube = settings, store, kube
-        self._failures: dict[Key, _Failures] = {}
-        self._rejections: dict[Key, tuple[dt.datetime, list[Rejection]]] = {}
+        self._backoff = Backoff()
+        self._rejections: dict[RunId, tuple[dt.datetime, list[Rejection]]] = {}
         self._memory = Memory()
-        self.queue: Queue[Key] = Queue()
+        self.queue: Queue[RunId] = Queue()
 
     async def run(self) -> None:
         """Reconcile until cancelled."""
@@ -73,59 +62,63 @@ class Reconciler:
             if wait is not None:
                 self.queue.add_later(key, wait)
 
-    async def _pass(self, key: Key) -> float | None:
-        """Make one pass; return seconds until the next one, None for never. No error of a run may stop the others."""
+    async def _pass(self, key: RunId) -> float | None:
+        """Make one pass; return the seconds until the next one, None for never. No error of a run stops the others."""
+        run, clock = f"{key.namespace}/{key.name}", asyncio.get_running_loop().time
         try:
             wait = await self._reconcile(key)
         except (Conflict, NotFound) as error:
             # Another client wrote in between, or the API server does not know an object of ours yet.
-            return self._backoff(key, c.API_ERROR, str(error), first=_FIRST_CONFLICT)
+            return self._backoff.next_delay(key, c.API_ERROR, str(error), clock(), first=FIRST_CONFLICT_DELAY)
         except ApiUnavailable as error:
-            wait = self._backoff(key, c.API_ERROR, str(error), error.retry_after)
-            _logger.warning("%s/%s: %s; again in %.1f s", key.namespace, key.name, error, wait)
+            wait = self._backoff.next_delay(key, c.API_ERROR, str(error), clock(), at_least=error.retry_after)
+            _logger.warning("%s: %s; retry in %.1f s", run, error, wait)
             return wait
         except OperatorError as error:
-            wait = self._backoff(key, c.API_ERROR if isinstance(error, ApiError) else c.RECONCILE_ERROR, str(error))
-            _logger.error("%s/%s: %s; again in %.1f s", key.namespace, key.name, error, wait)
+            reason = c.API_ERROR if isinstance(error, ApiError) else c.RECONCILE_ERROR
+            wait = self._backoff.next_delay(key, reason, str(error), clock())
+            _logger.error("%s: %s; retry in %.1f s", run, error, wait)
             return wait
         except Exception as error:
-            wait = self._backoff(key, c.RECONCILE_ERROR, f"{type(error).__name__}: {error}")
-            _logger.exception("%s/%s: a bug; again in %.1f s", key.namespace, key.name, wait)
+            wait = self._backoff.next_delay(key, c.RECONCILE_ERROR, f"{type(error).__name__}: {error}", clock())
+            _logger.exception("%s: a bug; retry in %.1f s", run, wait)
             return wait
-        self._failures.pop(key, None)
+        self._backoff.reset(key)
         return wait
 
-    async def _reconcile(self, key: Key) -> float | None:
+    async def _reconcile(self, key: RunId) -> float | None:
         known = self._store.owner(key)
         if known is not None and not handles(known, self._settings):
             self._leave(key)
             return None
         now = dt.datetime.now(dt.UTC)
-        trouble = self._trouble(key)
+        failure = self._backoff.failure(key, asyncio.get_running_loop().time())
         try:
-            outlook = self._store.outlook(key)
-            seen = await self._seen(key, now, trouble)
-            observed = seen.base if isinstance(seen, SharedObserved) else seen
+            peer_view = self._store.peer_view(key)
+            seen = await self._observe(key, now, failure)
+            observed = seen if isinstance(seen, Remains) else seen.base
             if observed.run is not None and not handles(observed.run, self._settings):
                 self._leave(key)  # only its children were known
                 return None
-            plan = signed(self._decided(seen, now), self._settings)
-            plan = self._memory.reports.paced(key, plan, observed.written or {}, asyncio.get_running_loop().time())
+            plan = with_installation(self._decide(seen, now), self._settings)
+            written = (observed.written if isinstance(observed, Observed) else None) or {}
+            clock = asyncio.get_running_loop().time()
+            plan = self._memory.pending_statuses.rate_limited(key, plan, written, clock)
         except Exception:
-            await self._report(key, trouble, now)
+            await self._report(key, failure, now)
             raise
         if not await is_current(plan, observed, self._store, self._memory, self._kube):
             return 0.0  # decide again
         revision = self._store.revision(key)
-        rejections = await apply(plan, observed, self._store, self._memory, self._kube, now)
+        rejections = await apply(plan, key, observed.run, self._store, self._memory, self._kube, now)
         if self._store.revision(key) != revision:
-            self._wake(key)  # the pass decided on what was before its writes, and no watch event follows from them
-        for due in self._store.affected(key, outlook):
+            self._wake(key)  # the pass decided on the state before its writes, and no watch event follows from them
+        for due in self._store.affected_peers(key, peer_view):
             self.queue.add(due)
         if rejections:
-            # Those that are known stay: a pass that leaves a refused child out may create another kind.
+            # Earlier ones stay: a pass that leaves a refused child out may create another kind.
             again = {(rejection.kind, rejection.name) for rejection in rejections}
-            earlier = [item for item in observed.rejections if (item.kind, item.name) not in again]
+            earlier = [item for item in self._refused(key, now) if (item.kind, item.name) not in again]
             self._rejections[key] = (now, [*earlier, *rejections])
         if plan.requeue is None:
             self.queue.cancel_timer(key)
@@ -134,59 +127,49 @@ class Reconciler:
                 self._memory.forget(key)
         return plan.requeue
 
-    async def _seen(self, key: Key, now: dt.datetime, trouble: Trouble | None) -> Observed | SharedObserved:
-        """Return the world as far as one run or shared cluster is concerned."""
-        look = observe_shared if key.kind == names.SHARED_KIND else observe
-        return await look(key, self._store, self._kube, self._memory, self._refused(key, now), now, trouble)
+    async def _observe(
+        self, key: RunId, now: dt.datetime, failure: RepeatedFailure | None
+    ) -> Observed | Remains | _SharedObservation:
+        """Return everything about one run or shared cluster that a decision can read."""
+        refused = self._refused(key, now)
+        if key.kind == names.SHARED_KIND:
+            return await observe_shared(key, self._store, self._kube, self._memory, refused, now, failure)
+        return await observe(key, self._store, self._kube, self._memory, refused, now, failure)
 
-    def _decided(self, seen: Observed | SharedObserved, now: dt.datetime) -> Plan:
-        if isinstance(seen, SharedObserved):
-            return decide_shared(seen, self._settings, now)
-        return decide(seen, self._settings, now)
+    def _decide(self, seen: Observed | Remains | _SharedObservation, now: dt.datetime) -> Plan:
+        if isinstance(seen, Remains):
+            return decide(seen, self._settings, now)
+        return decide_shared(seen, self._settings, now)
 
-    def _leave(self, key: Key) -> None:
+    def _leave(self, key: RunId) -> None:
         """Leave a run or a shared cluster to the operator that handles it."""
         self.queue.cancel_timer(key)
         self._rejections.pop(key, None)
         self._memory.forget(key)
 
-    def _wake(self, key: Key) -> None:
+    def _wake(self, key: RunId) -> None:
         for due in (key, *self._store.child_runs(key)):
             self.queue.add(due)
 
-    async def _report(self, key: Key, trouble: Trouble | None, now: dt.datetime) -> None:
+    async def _report(self, key: RunId, failure: RepeatedFailure | None, now: dt.datetime) -> None:
         """Write into status why the last passes failed in the same way as this one."""
         owner = self._store.owner(key)
-        if owner is None or trouble is None or trouble.seconds < SHOWN_SECONDS:
+        if owner is None or failure is None or failure.seconds < SHOWN_SECONDS:
             return
         try:
-            is_shared = key.kind == names.SHARED_KIND
-            plan = failing_shared(owner, trouble, now) if is_shared else failing(owner, parse(owner)[0], trouble, now)
-            plan = signed(plan, self._settings)
-            await apply(plan, Observed(key=key, run=owner), self._store, self._memory, self._kube, now)
+            if key.kind == names.SHARED_KIND:
+                plan = decide_failing_shared(owner, failure, now)
+            else:
+                plan = decide_failing(owner, parse(owner)[0], failure, now)
+            plan = with_installation(plan, self._settings)
+            await apply(plan, key, owner, self._store, self._memory, self._kube, now)
         except Exception as error:
             _logger.warning("%s/%s: the status was not written: %s", key.namespace, key.name, error)
 
-    def _trouble(self, key: Key) -> Trouble | None:
-        known = self._failures.get(key)
-        if known is None:
-            return None
-        return Trouble(known.reason, known.message, asyncio.get_running_loop().time() - known.since)
-
-    def _refused(self, key: Key, now: dt.datetime) -> list[Rejection]:
-        """What was refused a moment ago; later it is forgotten, and so tried again."""
+    def _refused(self, key: RunId, now: dt.datetime) -> list[Rejection]:
+        """Return the children that the API server refused a moment ago. Older refusals are dropped, for a retry."""
         when, rejections = self._rejections.get(key, (now, []))
         if (now - when).total_seconds() >= RETRY_SECONDS:
             del self._rejections[key]
             return []
         return rejections
-
-    def _backoff(
-        self, key: Key, reason: str, message: str, at_least: float | None = None, first: float = _FIRST_ERROR
-    ) -> float:
-        known = self._failures.get(key)
-        since = known.since if known else asyncio.get_running_loop().time()
-        failures = self._failures[key] = _Failures(reason, message, since, known.number + 1 if known else 1)
-        doublings = min(failures.number - 1, _MAX_DOUBLINGS)
-        wait: float = min(first * 2.0**doublings, _MAX_BACKOFF) * random.uniform(0.5, 1.0)
-        return max(wait, min(at_least or 0, _MAX_BACKOFF))

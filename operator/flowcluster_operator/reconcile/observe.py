@@ -1,43 +1,34 @@
-"""Gather everything that a decision about one run may need: from the store, and rarely from the API server.
+"""Observe one run: gather what a decision about it can read, from the store, and rarely from the API server.
 
-The API server is asked only where the store cannot know: whether something that is missing is really gone,
-and for Events, which nobody watches.
+The API server is queried only where the store cannot know: whether a missing object is gone, and for Events, which the
+operator does not watch.
 """
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import datetime as dt
 from collections.abc import Sequence
 
 from flowcluster_api import conditions as c
-from flowcluster_api import lease as leases
 from flowcluster_api import names
 from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.backends.base import Backend
 from flowcluster_operator.backends.registry import backend_of
+from flowcluster_operator.desired.credentials import credentials_in
 from flowcluster_operator.desired.driver_access import driver_account
 from flowcluster_operator.desired.metadata import controlling_run, root_name
-from flowcluster_operator.desired.tls import keys_in
-from flowcluster_operator.facts import pod_facts
+from flowcluster_operator.informer.store import Store
 from flowcluster_operator.kube import Kube
-from flowcluster_operator.memory import Memory
-from flowcluster_operator.model import (
-    DriverSigns,
-    Key,
-    Observed,
-    Parent,
-    PodFacts,
-    Reference,
-    Rejection,
-    Trouble,
-)  # fmt: skip
-from flowcluster_operator.policies.ending import is_dormant, is_suspended
-from flowcluster_operator.policies.idleness import reports_idle
-from flowcluster_operator.policies.lease import expected
-from flowcluster_operator.policies.resizing import live_workers
-from flowcluster_operator.reconcile.accounts import PullSecrets, pull_secrets
+from flowcluster_operator.memory import Memory, PullSecrets
+from flowcluster_operator.model.failures import Rejection, RepeatedFailure
+from flowcluster_operator.model.identity import RunId
+from flowcluster_operator.model.observed import Observed, Remains
+from flowcluster_operator.model.pods import PodFacts
+from flowcluster_operator.model.references import Parent, Reference
+from flowcluster_operator.pod_status import pod_facts
+from flowcluster_operator.policies.dormancy import is_dormant, is_suspended
+from flowcluster_operator.policies.replicas import live_workers
 from flowcluster_operator.reconcile.children import (
     confirm_gone,
     has_had_children,
@@ -46,120 +37,137 @@ from flowcluster_operator.reconcile.children import (
     read_owner,
     recorded,
 )
-from flowcluster_operator.reconcile.events import completed, podless, preparing, waiting_for_pods, warned
-from flowcluster_operator.reconcile.reading import (
-    confirmed_idle,
+from flowcluster_operator.reconcile.observe_common import (
     of_lease,
-    own_keys,
-    read_leader,
+    own_credentials,
+    read_head,
+    remains_of,
     verified_dormant,
-    with_numbers,
+    with_worker_numbers,
 )
-from flowcluster_operator.reconcile.references import FRESH_SECONDS
-from flowcluster_operator.reconcile.shared_reference import shared_reference, with_kind
-from flowcluster_operator.reconcile.verify import nothing_left
-from flowcluster_operator.resources import (
-    ACCESS,
-    DASK_WORKER_GROUP,
-    DEPLOYMENT,
-    JOB,
-    LEASE,
-    NETWORK_POLICY,
-    POD,
-    UPSTREAM_CHILDREN,
-    Object,
-)  # fmt: skip
+from flowcluster_operator.reconcile.observe_driver import observe_driver
+from flowcluster_operator.reconcile.pull_secrets import pull_secrets
+from flowcluster_operator.reconcile.referenced_shared_cluster import shared_reference, with_kind
+from flowcluster_operator.reconcile.verify_deleted import nothing_left
+from flowcluster_operator.reconcile.waiting_objects import completed, podless, preparing, waiting_for_pods, warnings
+from flowcluster_operator.resources import DASK_WORKER_GROUP, DEPLOYMENT, JOB, LEASE, POD, Object
 from flowcluster_operator.specs import parse
-from flowcluster_operator.status import is_true
-from flowcluster_operator.store import Store
+from flowcluster_operator.status.draft import is_true
+from flowcluster_operator.trackers.referenced_clusters import FRESH_SECONDS
 
 
 async def observe(
-    key: Key,
+    key: RunId,
     store: Store,
     kube: Kube,
     memory: Memory,
     rejections: Sequence[Rejection],
     now: dt.datetime,
-    trouble: Trouble | None = None,
-) -> Observed:
-    """Return the world as far as one run is concerned."""
+    failure: RepeatedFailure | None = None,
+) -> Observed | Remains:
+    """Observe one run.
+
+    Args:
+        key: the run.
+        store: the local copy of the API server's objects.
+        kube: the client.
+        memory: of the operator.
+        rejections: children that the API server refused a moment ago.
+        now: the time of the pass.
+        failure: why the last passes failed; None where the last one succeeded.
+
+    Returns:
+        What a decision can read; `Remains` once the FlowRun is deleted.
+    """
     run = await read_owner(store, kube, key)
-    spec, invalid = parse(run) if run else (None, None)
-    written: Object = (run or {}).get("status") or {}
-    status = memory.reports.latest(key, written)
-    if run is not None and status is not written:
+    if run is None:
+        return await _remains(key, None, store, kube, memory)
+    spec, invalid = parse(run)
+    written: Object = run.get("status") or {}
+    status = memory.pending_statuses.latest(key, written)
+    if status is not written:
         run = {**run, "status": status}
-    over = is_true(status, c.FINISHED)
-    is_live = run is not None and not over
-    uses_shared = spec is not None and spec.cluster is not None and spec.cluster.uses_shared
+    if "deletionTimestamp" in run["metadata"]:
+        return await _remains(key, run, store, kube, memory)
+    is_live = not is_true(status, c.FINISHED)
+    uses_shared = spec.cluster is not None and spec.cluster.uses_shared
     reference = Reference()
-    if spec is not None and uses_shared:
-        if run is not None and is_live:
+    if uses_shared:
+        if is_live:
             reference = await shared_reference(store, kube, memory, key, run, spec)
         spec = with_kind(spec, reference, status)
-    backend = backend_of(spec.cluster if spec else None)
-    is_guest = spec is not None and spec.cluster is not None and spec.cluster.ref is not None
+    backend = backend_of(spec.cluster)
+    uses_existing_cluster = spec.cluster is not None and spec.cluster.ref is not None
     if is_live and owned(store, LEASE, key) is None and has_had_children(store, key, status):
         await confirm_gone(store, kube, LEASE, key, root_name(LEASE, key))
     cluster, job = own_cluster(store, key), owned(store, JOB, key)
-    if is_live and backend is not None and not is_guest:
+    if is_live and backend is not None and not uses_existing_cluster:
         known = (status.get("cluster") or {}).get("name")
         cluster = cluster or await recorded(store, kube, key, backend.resource, known)
     if is_live:
         job = job or await recorded(store, kube, key, JOB, (status.get("flow") or {}).get("job"))
     if is_live and job is not None:
         await _read_last_pod(store, kube, key, job)
-    if is_live and not is_guest and (leader := (status.get("cluster") or {}).get("scheduler")):
-        await read_leader(store, kube, key, leader)
+    if is_live and not uses_existing_cluster and (head := (status.get("cluster") or {}).get("scheduler")):
+        await read_head(store, kube, key, head)
     pods = [pod_facts(pod) for pod in store.children(key, POD)]
     deployments, groups = bool(store.children(key, DEPLOYMENT)), store.children(key, DASK_WORKER_GROUP)
     lacking = podless(cluster, job, pods, deployments, groups) if is_live else []
     waits = [*waiting_for_pods(lacking), *preparing(pods)] if is_live else []
     events = await memory.events.read(kube, key, waits, now)
     parent = await _parent(store, kube, key, run)
-    lease, driver = await _driver(store, kube, memory, key, spec, parent)
+    lease, driver = await observe_driver(store, kube, memory, key, spec, parent)
     if is_live and not uses_shared:
         reference = await _reference(kube, memory, key, spec, backend, pods)
-    verified = await _verified(store, kube, memory, key, status)  # what it finds is in the store for what follows
+    verified = await _verified(store, kube, memory, key, status)  # the store has what it finds for what follows
+    remains = remains_of(store, key, run, cluster, job, lease, completed(pods, events))
     observed = Observed(
-        key=key,
-        run=run,
-        written=written,
+        **remains,
         spec=spec,
+        written=written,
         invalid=invalid,
-        cluster=cluster,
-        job=job,
-        lease=lease,
         driver=driver,
-        access=tuple(obj for resource in ACCESS if (obj := owned(store, resource, key)) is not None),
-        network_policies=tuple(store.children(key, NETWORK_POLICY)),
-        stray_leases=tuple(
-            obj for obj in store.children(key, LEASE) if obj["metadata"]["name"] != root_name(LEASE, key)
-        ),
-        keys=own_keys(memory, key, lease, cluster, job),
+        credentials=own_credentials(memory, key, lease, cluster, job),
         parameters=of_lease(memory.parameters.get(key), lease),
         parent=parent,
         child_runs=tuple(found for child in store.child_runs(key) if (found := store.owner(child)) is not None),
-        deployments=tuple(store.children(key, DEPLOYMENT)),
-        upstream_children=tuple(obj for resource in UPSTREAM_CHILDREN for obj in store.children(key, resource)),
-        orphans=tuple(store.orphans(key)),
-        pods=completed(pods, events),
-        warnings=warned(lacking, events, pods),
-        events_due=memory.events.next_look(key, now),
+        warnings=warnings(lacking, events, pods),
+        events_due=memory.events.next_read(key, now),
         rejections=tuple(rejections),
         uses_shared=uses_shared,
         reference=reference,
         verified_gone=verified,
-        trouble=trouble,
+        failure=failure,
     )
     if is_live:
         observed = dataclasses.replace(observed, pull_secrets=await _pull_secrets(observed, kube, memory))
-    return with_numbers(observed, backend, memory, live_workers(observed))
+    return with_worker_numbers(observed, backend, memory, live_workers(observed))
 
 
-async def _verified(store: Store, kube: Kube, memory: Memory, key: Key, status: Object) -> bool:
-    """Whether the API server has nothing of a run that must have nothing: it is over, suspended or begins again."""
+async def _remains(key: RunId, run: Object | None, store: Store, kube: Kube, memory: Memory) -> Remains:
+    """Return the objects of a run whose FlowRun is deleted; the API server confirms those that its status names."""
+    status: Object = (run or {}).get("status") or {}
+    if run is not None and not is_true(status, c.FINISHED):
+        await _confirm_children(key, run, status, store, kube)
+    await _verified(store, kube, memory, key, status)  # the store has what it finds
+    cluster, job, lease = own_cluster(store, key), owned(store, JOB, key), owned(store, LEASE, key)
+    pods = [pod_facts(pod) for pod in store.children(key, POD)]
+    return Remains(**remains_of(store, key, run, cluster, job, lease, pods))
+
+
+async def _confirm_children(key: RunId, run: Object, status: Object, store: Store, kube: Kube) -> None:
+    if owned(store, LEASE, key) is None and has_had_children(store, key, status):
+        await confirm_gone(store, kube, LEASE, key, root_name(LEASE, key))
+    spec, _ = parse(run)
+    backend = backend_of(spec.cluster)
+    if backend is not None and spec.cluster is not None and spec.cluster.ref is None:
+        name = (status.get("cluster") or {}).get("name")
+        _ = own_cluster(store, key) or await recorded(store, kube, key, backend.resource, name)
+    _ = owned(store, JOB, key) or await recorded(store, kube, key, JOB, (status.get("flow") or {}).get("job"))
+
+
+async def _verified(store: Store, kube: Kube, memory: Memory, key: RunId, status: Object) -> bool:
+    """Return whether the API server has nothing of a run that must have nothing: it is over, or dormant."""
     over = is_true(status, c.FINISHED)
     if is_true(status, c.CLUSTER_DELETED) or not (over or is_dormant(status)):
         memory.verified.discard(key)
@@ -171,7 +179,7 @@ async def _verified(store: Store, kube: Kube, memory: Memory, key: Key, status: 
     return await verified_dormant(store, kube, memory, key, kind)
 
 
-async def _read_last_pod(store: Store, kube: Kube, key: Key, job: Object) -> None:
+async def _read_last_pod(store: Store, kube: Kube, key: RunId, job: Object) -> None:
     """Read the driver's pods when the Job has ended and no pod that ended is known: the watch may be late."""
     conditions = (job.get("status") or {}).get("conditions") or []
     if not any(item["type"] in ("Complete", "Failed") and item["status"] == "True" for item in conditions):
@@ -185,68 +193,37 @@ async def _read_last_pod(store: Store, kube: Kube, key: Key, job: Object) -> Non
 
 
 async def _pull_secrets(observed: Observed, kube: Kube, memory: Memory) -> PullSecrets:
-    """Return image pull secrets by account while the Job or the cluster of a run is to be created, else none."""
-    assert observed.spec is not None
-    assert observed.run is not None
+    """Return image pull secrets by ServiceAccount while the Job or the cluster of a run is missing, else none."""
     spec, key = observed.spec, observed.key
     if observed.lease is None or is_suspended(observed.run.get("status") or {}):
         memory.pull_secrets.pop(key, None)  # the next start reads them again
         return {}
-    has_own = spec.cluster is not None and not observed.is_guest
+    has_own = spec.cluster is not None and not observed.uses_existing_cluster
     lacks_pods = (has_own and observed.cluster is None) or (spec.flow is not None and observed.job is None)
-    has_keys = observed.keys is not None or observed.parent is not None or observed.is_guest
-    return await pull_secrets(kube, memory.pull_secrets, key, spec) if lacks_pods and has_keys else {}
+    has_credentials = observed.credentials is not None or observed.parent is not None or observed.uses_existing_cluster
+    return await pull_secrets(kube, memory.pull_secrets, key, spec) if lacks_pods and has_credentials else {}
 
 
-async def _parent(store: Store, kube: Kube, key: Key, run: Object | None) -> Parent | None:
-    above = controlling_run(run) if run else None
-    if above is None:
+async def _parent(store: Store, kube: Kube, key: RunId, run: Object) -> Parent | None:
+    parent = controlling_run(run)
+    if parent is None:
         return None
-    found = await read_owner(store, kube, above)
+    found = await read_owner(store, kube, parent)
     if found is None:
         return None  # garbage collection deletes this run, too
     spec = parse(found)[0]
-    job = owned(store, JOB, above)
-    keys = keys_in(job["spec"]["template"]["spec"]) if job else None
+    job = owned(store, JOB, parent)
+    credentials = credentials_in(job["spec"]["template"]["spec"]) if job else None
     is_over = is_true(found.get("status") or {}, c.FINISHED)
-    return Parent(above.name, driver_account(above, spec), keys, is_over, above.uid, spec)
-
-
-async def _driver(
-    store: Store, kube: Kube, memory: Memory, key: Key, spec: FlowRunSpec | None, parent: Parent | None
-) -> tuple[Object | None, DriverSigns | None]:
-    """Return the run's Lease, and what it reports.
-
-    A long silence is confirmed by the API server, which a watch may lag; so are that a run is idle for too long, and
-    that there is no outcome of a run whose parent is over.
-    """
-    silences = memory.silences
-    lease, asked = owned(store, LEASE, key), 0.0
-    if lease is None or spec is None:
-        return lease, None
-    clock = asyncio.get_running_loop().time
-    signs = leases.read(lease)
-    silent = silences.seconds(key, signs.renewed, clock())
-    limit = expected(spec, signs.holder)
-    is_late = limit is not None and silent >= limit
-    is_idle = reports_idle(spec, signs.progress)
-    if is_late or is_idle or (parent is not None and parent.is_over and signs.outcome is None):
-        lease = await confirm_gone(store, kube, LEASE, key, lease["metadata"]["name"])
-        if lease is None:
-            return None, None
-        signs = leases.read(lease)
-        silent = silences.seconds(key, signs.renewed, clock())
-        asked = silences.asked(key, clock()) if limit is not None and silent >= limit else 0.0
-    idle = confirmed_idle(memory, key, is_idle and reports_idle(spec, signs.progress), clock())
-    return lease, DriverSigns(signs.holder, signs.outcome, silent, asked, signs.demand, signs.progress, idle)
+    return Parent(parent.name, driver_account(parent, spec), credentials, is_over, parent.uid, spec)
 
 
 async def _reference(
-    kube: Kube, memory: Memory, key: Key, spec: FlowRunSpec | None, backend: Backend | None, pods: Sequence[PodFacts]
+    kube: Kube, memory: Memory, key: RunId, spec: FlowRunSpec, backend: Backend | None, pods: Sequence[PodFacts]
 ) -> Reference:
-    if spec is None or spec.cluster is None or spec.cluster.ref is None or backend is None:
+    if spec.cluster is None or spec.cluster.ref is None or backend is None:
         return Reference()
     # A driver that ended may have lost its cluster a moment ago.
     has_ended = any(pod.component == names.COMPONENT_DRIVER and pod.ended is not None for pod in pods)
     fresh = 0.0 if has_ended else FRESH_SECONDS
-    return await memory.references.read(kube, backend, key.namespace, spec.cluster.ref.name, fresh=fresh)
+    return await memory.referenced_clusters.read(kube, backend, key.namespace, spec.cluster.ref.name, fresh=fresh)

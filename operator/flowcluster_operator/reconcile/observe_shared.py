@@ -1,4 +1,4 @@
-"""Gather what a decision about one shared cluster may need: from the store, and rarely from the API server."""
+"""Observe one shared cluster: gather what a decision about it can read, rarely from the API server."""
 
 from __future__ import annotations
 
@@ -15,14 +15,18 @@ from flowcluster_api.v1alpha1 import SharedClusterSpec, WorkerGroup
 from flowcluster_operator.backends.base import Backend
 from flowcluster_operator.backends.registry import BACKENDS
 from flowcluster_operator.desired.metadata import root_name
-from flowcluster_operator.facts import pod_facts
+from flowcluster_operator.informer.store import Store
 from flowcluster_operator.kube import Kube
-from flowcluster_operator.memory import Memory
-from flowcluster_operator.model import DriverSigns, Key, Observed, Rejection, Trouble
-from flowcluster_operator.policies.resizing import live_workers
-from flowcluster_operator.policies.shared.existing import exists, is_new
-from flowcluster_operator.policies.shared.upgrading import IDLE_SECONDS
-from flowcluster_operator.reconcile.accounts import PullSecrets, pull_secrets
+from flowcluster_operator.memory import Memory, PullSecrets
+from flowcluster_operator.model.failures import Rejection, RepeatedFailure
+from flowcluster_operator.model.heartbeat import DriverHeartbeat
+from flowcluster_operator.model.identity import RunId
+from flowcluster_operator.model.observed import Observed, Remains
+from flowcluster_operator.model.shared import GroupFacts, SharedInvalid, SharedObserved, SharedRemains, User
+from flowcluster_operator.pod_status import pod_facts
+from flowcluster_operator.policies.replicas import live_workers
+from flowcluster_operator.policies.shared.phases import exists, is_new
+from flowcluster_operator.policies.shared.upgrade import IDLE_SECONDS
 from flowcluster_operator.reconcile.children import (
     confirm_gone,
     has_had_children,
@@ -31,92 +35,96 @@ from flowcluster_operator.reconcile.children import (
     read_owner,
     recorded,
 )
-from flowcluster_operator.reconcile.events import completed, podless, preparing, waiting_for_pods, warned
-from flowcluster_operator.reconcile.reading import (
-    confirmed_idle,
-    own_keys,
-    read_leader,
+from flowcluster_operator.reconcile.observe_common import (
+    idle_confirmed_for,
+    own_credentials,
+    read_head,
+    remains_of,
     verified_dormant,
-    with_numbers,
-)  # fmt: skip
-from flowcluster_operator.reconcile.shared_reference import copied_from
+    with_worker_numbers,
+)
+from flowcluster_operator.reconcile.pull_secrets import pull_secrets
+from flowcluster_operator.reconcile.referenced_shared_cluster import copied_from
+from flowcluster_operator.reconcile.waiting_objects import completed, podless, preparing, waiting_for_pods, warnings
 from flowcluster_operator.resources import (
-    ACCESS,
     DASK_WORKER_GROUP,
     DEPLOYMENT,
     JOB,
     LEASE,
-    NETWORK_POLICY,
     POD,
-    UPSTREAM_CHILDREN,
     Object,
 )  # fmt: skip
-from flowcluster_operator.shared_model import GroupFacts, SharedObserved, User
+from flowcluster_operator.shared_cluster_use import NamespacedName, allows, has_same_operator, name_of
 from flowcluster_operator.shared_specs import parse, view
-from flowcluster_operator.sharing import Place, allows, has_same_operator, place_of
-from flowcluster_operator.status import is_true
-from flowcluster_operator.store import Store
+from flowcluster_operator.status.draft import is_true
 
 
 async def observe_shared(
-    key: Key,
+    key: RunId,
     store: Store,
     kube: Kube,
     memory: Memory,
     rejections: Sequence[Rejection],
     now: dt.datetime,
-    trouble: Trouble | None = None,
-) -> SharedObserved:
-    """Return the world as far as one shared cluster is concerned."""
+    failure: RepeatedFailure | None = None,
+) -> SharedObserved | SharedInvalid | SharedRemains:
+    """Observe one shared cluster.
+
+    Args:
+        key: the shared cluster.
+        store: the local copy of the API server's objects.
+        kube: the client.
+        memory: of the operator.
+        rejections: children that the API server refused a moment ago.
+        now: the time of the pass.
+        failure: why the last passes failed; None where the last one succeeded.
+
+    Returns:
+        What a decision can read; `SharedRemains` once the SharedCluster is deleted, `SharedInvalid` while its spec is
+        invalid.
+    """
     shared = await read_owner(store, kube, key)
-    spec, invalid = parse(shared) if shared else (None, None)
-    written: Object = (shared or {}).get("status") or {}
-    status = memory.reports.latest(key, written)
-    if shared is not None and status is not written:
+    if shared is None or "deletionTimestamp" in shared["metadata"]:
+        status: Object = (shared or {}).get("status") or {}
+        await _verified(store, kube, memory, key, status, is_gone=shared is None)
+        return SharedRemains(_remains(store, key, shared), await _tests(store, kube, key))
+    spec, invalid = parse(shared)
+    written: Object = shared.get("status") or {}
+    status = memory.pending_statuses.latest(key, written)
+    if status is not written:
         shared = {**shared, "status": status}
-    is_live, backend = shared is not None and exists(status), BACKENDS[spec.kind] if spec is not None else None
-    verified = await _verified(store, kube, memory, key, status, is_gone=shared is None)
-    users = await _users(store, kube, shared) if shared is not None else ()
+    if spec is None:
+        return SharedInvalid(_remains(store, key, shared), shared, written, invalid or "the spec is invalid")
+    is_live, backend = exists(status), BACKENDS[spec.kind]
+    verified = await _verified(store, kube, memory, key, status, is_gone=False)
+    users = await _users(store, kube, shared)
     cluster = await _cluster(store, kube, key, backend, status) if is_live else own_cluster(store, key)
-    if is_live and (leader := status.get("scheduler")):
-        await read_leader(store, kube, key, leader)
-    keeper = owned(store, DEPLOYMENT, key)
-    deployments = tuple(obj for obj in store.children(key, DEPLOYMENT) if not _is_keeper(obj, key))
+    if is_live and (head := status.get("scheduler")):
+        await read_head(store, kube, key, head)
+    deployments = _deployments(store, key)
     pods = [pod_facts(pod) for pod in store.children(key, POD)]
     lacking = podless(cluster, None, pods, bool(deployments)) if is_live else []
     waits = [*waiting_for_pods(lacking), *preparing(pods)] if is_live else []
     events = await memory.events.read(kube, key, waits, now)
     lease, driver = await _keeper(store, kube, memory, key, spec, status, has_users=bool(users))
+    remains = remains_of(store, key, shared, cluster, None, lease, completed(pods, events))
     base = Observed(
-        key=key,
-        run=shared,
+        **remains | {"deployments": deployments},
+        spec=view(spec),
         written=written,
-        spec=view(spec) if spec is not None else None,
-        invalid=invalid,
-        cluster=cluster,
-        lease=lease,
         driver=driver,
-        access=tuple(obj for resource in ACCESS if (obj := owned(store, resource, key)) is not None),
-        network_policies=tuple(store.children(key, NETWORK_POLICY)),
-        stray_leases=tuple(
-            obj for obj in store.children(key, LEASE) if obj["metadata"]["name"] != root_name(LEASE, key)
-        ),
-        keys=own_keys(memory, key, lease, cluster, None),
-        deployments=deployments,
-        upstream_children=tuple(obj for resource in UPSTREAM_CHILDREN for obj in store.children(key, resource)),
-        orphans=tuple(store.orphans(key)),
-        pods=completed(pods, events),
-        warnings=warned(lacking, events),
-        events_due=memory.events.next_look(key, now),
+        credentials=own_credentials(memory, key, lease, cluster, None),
+        warnings=warnings(lacking, events),
+        events_due=memory.events.next_read(key, now),
         rejections=tuple(rejections),
         verified_gone=verified,
-        trouble=trouble,
+        failure=failure,
     )
-    base = with_numbers(base, backend, memory, live_workers(SharedObserved(base).of_group(None)))
+    seen = SharedObserved(base, spec, _groups(store, key, spec), users, owned(store, DEPLOYMENT, key))
+    base = with_worker_numbers(base, backend, memory, live_workers(seen.of_group(None)))
+    groups = tuple(_with_worker_numbers(seen, facts, memory) for facts in seen.groups)
     requests = _requests(store, memory, base, users if is_live else ())
-    tests = await _tests(store, kube, key, shared)
-    seen = SharedObserved(base, spec, _groups(store, key, spec), users, keeper, requests, tests)
-    seen = dataclasses.replace(seen, groups=tuple(_with_numbers(seen, facts, memory) for facts in seen.groups))
+    seen = dataclasses.replace(seen, base=base, groups=groups, requests=requests)
     if not is_live:
         memory.pull_secrets.pop(key, None)  # the next start reads them again
         return seen
@@ -124,12 +132,26 @@ async def observe_shared(
     return dataclasses.replace(seen, base=dataclasses.replace(seen.base, pull_secrets=secrets))
 
 
-async def _cluster(store: Store, kube: Kube, key: Key, backend: Backend | None, status: Object) -> Object | None:
+def _remains(store: Store, key: RunId, shared: Object | None) -> Remains:
+    """Return the objects of a shared cluster that is deleted, or whose spec is invalid."""
+    pods = [pod_facts(pod) for pod in store.children(key, POD)]
+    cluster, lease = own_cluster(store, key), owned(store, LEASE, key)
+    remains = remains_of(store, key, shared, cluster, None, lease, pods)
+    return Remains(**remains | {"deployments": _deployments(store, key)})
+
+
+def _deployments(store: Store, key: RunId) -> tuple[Object, ...]:
+    """Return the Deployments of scheduler and workers: all but that of the keeper."""
+    name = root_name(DEPLOYMENT, key)
+    return tuple(obj for obj in store.children(key, DEPLOYMENT) if obj["metadata"]["name"] != name)
+
+
+async def _cluster(store: Store, kube: Kube, key: RunId, backend: Backend, status: Object) -> Object | None:
     """Return the cluster resource. What is missing is read before it counts as lost."""
     if owned(store, LEASE, key) is None and has_had_children(store, key, {"cluster": {"name": status.get("name")}}):
         await confirm_gone(store, kube, LEASE, key, root_name(LEASE, key))
     known = own_cluster(store, key)
-    if known is None and backend is not None:
+    if known is None:
         return await recorded(store, kube, key, backend.resource, status.get("name"))
     return known
 
@@ -137,7 +159,7 @@ async def _cluster(store: Store, kube: Kube, key: Key, backend: Backend | None, 
 async def _users(store: Store, kube: Kube, shared: Object) -> tuple[User, ...]:
     """Return the FlowRuns that use the cluster or wait for it, by namespace and name."""
     users = []
-    for key, use in list(store.uses(place_of(shared)).items()):
+    for key, use in list(store.uses(name_of(shared)).items()):
         if not use.is_live or not allows(shared, key.namespace):
             continue
         if (run := await read_owner(store, kube, key)) is not None:
@@ -147,13 +169,12 @@ async def _users(store: Store, kube: Kube, shared: Object) -> tuple[User, ...]:
     return tuple(sorted(users, key=lambda user: (user.namespace, user.name, user.uid)))
 
 
-async def _tests(store: Store, kube: Kube, key: Key, shared: Object | None) -> tuple[Object, ...]:
-    """Return the pods of `helm test` for a SharedCluster that is being deleted or gone; none while it lives.
+async def _tests(store: Store, kube: Kube, key: RunId) -> tuple[Object, ...]:
+    """Return the pods of `helm test` for a SharedCluster that is deleted.
 
     They have its name only, so a successor of that name keeps them.
     """
-    is_live = shared is not None and "deletionTimestamp" not in shared["metadata"]
-    if is_live or store.shared_key(Place(key.namespace, key.name)) not in (None, key):
+    if store.shared_key(NamespacedName(key.namespace, key.name)) not in (None, key):
         return ()
     selector = f"{names.LABEL_SHARED}={key.name},{names.LABEL_COMPONENT}={names.COMPONENT_TEST}"
     return tuple((await kube.list(POD, key.namespace, labels=selector))["items"])
@@ -162,34 +183,40 @@ async def _tests(store: Store, kube: Kube, key: Key, shared: Object | None) -> t
 def _requests(store: Store, memory: Memory, base: Observed, users: Sequence[User]) -> tuple[CredentialRequest, ...]:
     """Return the requests for credentials to have in the Lease: for runs of other namespaces without a Secret."""
     if base.lease is not None:
-        memory.handovers.read(base.key, base.lease)
+        memory.credential_exchanges.read(base.key, base.lease)
     needing = []
     for user in users:
-        run = Key(user.namespace, user.name, user.uid)
-        if user.needs_credentials and owned(store, JOB, run) is None and copied_from(store, memory, run) != base.keys:
+        run = RunId(user.namespace, user.name, user.uid)
+        if (
+            user.needs_credentials
+            and owned(store, JOB, run) is None
+            and copied_from(store, memory, run) != base.credentials
+        ):
             needing.append(run)
     now = asyncio.get_running_loop().time()
-    return memory.handovers.requests(base.key, base.keys or "", needing if base.keys is not None else (), now)
+    return memory.credential_exchanges.requests(
+        base.key, base.credentials or "", needing if base.credentials is not None else (), now
+    )
 
 
 async def _keeper(
     store: Store,
     kube: Kube,
     memory: Memory,
-    key: Key,
-    spec: SharedClusterSpec | None,
+    key: RunId,
+    spec: SharedClusterSpec,
     status: Object,
     *,
     has_users: bool,
-) -> tuple[Object | None, DriverSigns | None]:
-    """Return the cluster's Lease, and what its keeper reports.
+) -> tuple[Object | None, DriverHeartbeat | None]:
+    """Return the cluster's Lease, and the last heartbeat of its keeper.
 
-    The API server confirms idleness while a shutdown or an upgrade may follow from it. The silence of a keeper ends
-    nothing, so it is not confirmed.
+    The API server confirms idleness while a shutdown or an upgrade may follow from it. It does not confirm that
+    heartbeats are missing: that ends nothing.
     """
     lease = owned(store, LEASE, key)
-    if lease is None or spec is None:
-        return lease, None
+    if lease is None:
+        return None, None
     clock = asyncio.get_running_loop().time
     limit = None if has_users else _idle_limit(spec, status)
     is_idle = _is_idle(lease, limit)
@@ -198,10 +225,16 @@ async def _keeper(
         if lease is None:
             return None, None
         is_idle = _is_idle(lease, limit)
-    signs = leases.read(lease)
-    silent = memory.silences.seconds(key, signs.renewed, clock())
-    idle = confirmed_idle(memory, key, is_idle, clock())
-    return lease, DriverSigns(signs.holder, signs.outcome, silent, 0.0, signs.demand, signs.progress, idle)
+    state = leases.read(lease)
+    return lease, DriverHeartbeat(
+        holder=state.holder,
+        outcome=state.outcome,
+        silent_for=memory.heartbeats.silent_for(key, state.renewed, clock()),
+        confirmed_for=0.0,
+        demand=state.demand,
+        progress=state.progress,
+        idle_confirmed_for=idle_confirmed_for(memory, key, is_idle, clock()),
+    )
 
 
 def _idle_limit(spec: SharedClusterSpec, status: Object) -> int | None:
@@ -213,13 +246,13 @@ def _idle_limit(spec: SharedClusterSpec, status: Object) -> int | None:
 
 
 def _is_idle(lease: Object, limit: int | None) -> bool:
-    """Whether the keeper reports to be idle for so many seconds."""
+    """Return whether the keeper reports to be idle for that many seconds."""
     progress = leases.read(lease).progress
     return limit is not None and progress is not None and progress.idle is not None and progress.idle >= limit
 
 
-async def _verified(store: Store, kube: Kube, memory: Memory, key: Key, status: Object, *, is_gone: bool) -> bool:
-    """Whether the API server has nothing of a cluster that must not exist now."""
+async def _verified(store: Store, kube: Kube, memory: Memory, key: RunId, status: Object, *, is_gone: bool) -> bool:
+    """Return whether the API server has nothing of a cluster that must not exist now."""
     if is_gone or exists(status) or is_new(status):
         memory.verified.discard(key)
         store.forget_gone(key)
@@ -227,35 +260,35 @@ async def _verified(store: Store, kube: Kube, memory: Memory, key: Key, status: 
     return await verified_dormant(store, kube, memory, key, status.get("kind"))
 
 
-def _is_keeper(deployment: Object, key: Key) -> bool:
-    return bool(deployment["metadata"]["name"] == root_name(DEPLOYMENT, key))
-
-
-def _groups(store: Store, key: Key, spec: SharedClusterSpec | None) -> tuple[GroupFacts, ...]:
+def _groups(store: Store, key: RunId, spec: SharedClusterSpec) -> tuple[GroupFacts, ...]:
     """Return the further worker groups, with the DaskWorkerGroups that exist."""
-    there = {obj["metadata"]["name"]: obj for obj in store.children(key, DASK_WORKER_GROUP)}
+    existing = {obj["metadata"]["name"]: obj for obj in store.children(key, DASK_WORKER_GROUP)}
     cluster = names.child_name(key.name, key.uid)
 
     def facts(group: WorkerGroup) -> GroupFacts:
-        return GroupFacts(group, there.get(names.group_name(cluster, group.name)))
+        return GroupFacts(group, existing.get(names.group_name(cluster, group.name)))
 
-    return tuple(facts(group) for group in spec.worker_groups) if spec is not None else ()
+    return tuple(facts(group) for group in spec.worker_groups)
 
 
-def _with_numbers(seen: SharedObserved, facts: GroupFacts, memory: Memory) -> GroupFacts:
-    """Return the facts of a group, with how long its numbers of workers have been at rest."""
+def _with_worker_numbers(seen: SharedObserved, facts: GroupFacts, memory: Memory) -> GroupFacts:
+    """Return the facts of a group, with how long its numbers of workers have been stable."""
     if facts.resource is None:
         return facts
-    requested = BACKENDS["Dask"].group_sizes(0, facts.group.name).workers(facts.resource)
-    live, now = len(live_workers(seen.of_group(facts))), asyncio.get_running_loop().time()
-    numbers = seen.base.key, live, requested, now, facts.group.name
-    return dataclasses.replace(facts, settled=memory.settling.see(*numbers), served=memory.requests.see(*numbers))
+    key, group, now = seen.base.key, facts.group.name, asyncio.get_running_loop().time()
+    requested = BACKENDS[seen.spec.kind].scalable_group(0, group).requested_workers(facts.resource)
+    live = len(live_workers(seen.of_group(facts)))
+    return dataclasses.replace(
+        facts,
+        stability=memory.stability.record(key, live, requested, now, group),
+        request=memory.worker_requests.record(key, live, requested, now, group),
+    )
 
 
 async def _pull_secrets(seen: SharedObserved, kube: Kube, memory: Memory) -> PullSecrets:
     """Return image pull secrets by account while a part of the cluster is to be created, else none."""
     base = seen.base
     lacks_pods = base.cluster is None or seen.keeper is None or not is_true(base.written or {}, c.CLUSTER_READY)
-    if base.spec is None or base.lease is None or base.keys is None or not lacks_pods:
+    if base.lease is None or base.credentials is None or not lacks_pods:
         return {}
     return await pull_secrets(kube, memory.pull_secrets, base.key, base.spec)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from flowcluster.errors import KubernetesError
+from flowcluster_api.bounds import default_maximum
 
 #: Seconds between two looks at the FlowRun.
 BOUNDS_SECONDS = 10.0
@@ -18,7 +19,7 @@ def bounds_in(flow_run: Mapping[str, Any]) -> dict[str, int]:
     minimum = workers.get("minimum", 0)
     return {
         "minimum": minimum,
-        "maximum": workers.get("maximum", max(minimum, 1)),
+        "maximum": workers.get("maximum", default_maximum(minimum)),
         "threads": workers.get("threads", 1),
     }
 

@@ -117,7 +117,7 @@ def _with_cluster(flow: Flow[..., Any], environment: Mapping[str, str], presence
     kind = environment.get(api.ENV_CLUSTER_KIND)
     if not kind:
         return flow
-    if kind not in names.LEADERS:
+    if kind not in names.HEAD_COMPONENTS:
         raise Problem("ClusterKindUnsupported", f"This version runs flows on clusters of Dask and Ray, not of {kind}.")
     address = environment.get(api.ENV_CLUSTER_ADDRESS)
     if not address:

@@ -12,7 +12,7 @@ from flowcluster.clusters import ray_access
 from flowcluster.clusters.address import timeout_seconds
 from flowcluster.task_runners import DaskTaskRunner, RayTaskRunner
 from flowcluster_api import driver
-from flowcluster_api.offers import Offers, told
+from flowcluster_api.offers import Offers, from_env
 
 
 class OwnDaskCluster(DaskTaskRunner):
@@ -61,7 +61,7 @@ class OwnRayCluster(RayTaskRunner):
             self._access = access.pop_all()
 
     def _offers(self) -> Offers | None:
-        return told(os.environ)
+        return from_env(os.environ)
 
     def close(self, cancel: bool = False) -> None:
         """Disconnect, and leave the cluster."""

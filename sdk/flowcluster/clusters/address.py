@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from flowcluster.errors import ClusterUnreachable
 from flowcluster_api.driver import ENV_CLUSTER_TIMEOUT
+from flowcluster_api.ports import DASK_SCHEDULER, RAY_CLIENT, RAY_GCS
 
 logger = logging.getLogger("flowcluster.cluster")
 
@@ -24,11 +25,9 @@ INTERVAL, REPORT_INTERVAL = 0.1, 10.0
 #: Seconds to wait for a cluster that exists, if nothing else is asked for.
 DEFAULT_TIMEOUT = 60.0
 
-_DEFAULT_PORT = 8786
 _TCP_SCHEMES = ("tcp", "tls", "ucx", "ucxx")
 #: Schemes that people write for a scheduler, by which Dask does not know it.
 _WEB_SCHEMES = {"http": "tcp", "https": "tls"}
-_RAY_PORT, _RAY_CLIENT_PORT = 6379, 10001
 
 
 def split(address: str) -> tuple[str, int] | None:
@@ -46,8 +45,8 @@ def split(address: str) -> tuple[str, int] | None:
     if scheme not in (*_TCP_SCHEMES, *_WEB_SCHEMES):
         return None
     if not host:
-        raise ValueError(f"{address!r} is no address of a Dask scheduler, such as tcp://HOST:{_DEFAULT_PORT}.")
-    return host, port or _DEFAULT_PORT
+        raise ValueError(f"{address!r} is no address of a Dask scheduler, such as tcp://HOST:{DASK_SCHEDULER}.")
+    return host, port or DASK_SCHEDULER
 
 
 def for_client(address: str) -> str:
@@ -76,10 +75,10 @@ def split_ray(address: str) -> tuple[str, int] | None:
         is_of_dask = scheme in _TCP_SCHEMES
         other = f" For a Dask scheduler use DaskTaskRunner(address={address!r})." if is_of_dask else ""
         raise ValueError(
-            f"{address!r} is no address of a Ray head, such as ray://{host or 'HOST'}:{_RAY_CLIENT_PORT}, or "
-            f"{host or 'HOST'}:{_RAY_PORT} on a machine of the cluster.{other}"
+            f"{address!r} is no address of a Ray head, such as ray://{host or 'HOST'}:{RAY_CLIENT}, or "
+            f"{host or 'HOST'}:{RAY_GCS} on a machine of the cluster.{other}"
         )
-    return host, port or (_RAY_CLIENT_PORT if scheme else _RAY_PORT)
+    return host, port or (RAY_CLIENT if scheme else RAY_GCS)
 
 
 def _parts(url: str) -> tuple[str, str | None, int | None]:

@@ -17,11 +17,11 @@ from flowcluster.clusters.address import wait_for
 from flowcluster.clusters.claim import RELEASED, Claim
 from flowcluster.context import activity
 from flowcluster.errors import ClusterLost
+from flowcluster_api.ports import DASK_DASHBOARD, DASK_SCHEDULER
 
 logger = logging.getLogger("flowcluster.cluster")
 
 #: Ports of a scheduler's pod, and seconds for a connection to it.
-SCHEDULER_PORT, DASHBOARD_PORT = 8786, 8787
 CONNECT_SECONDS = 30.0
 
 
@@ -99,10 +99,10 @@ class ClaimedDaskCluster(Cluster):  # type: ignore[misc]
             self._dashboard = status["cluster"]["dashboard"]
             wait_for(address, CONNECT_SECONDS)
             return address
-        ports = self._claim.forward(status["cluster"]["scheduler"]["pod"], [SCHEDULER_PORT, DASHBOARD_PORT])
-        self._dashboard = str(format_dashboard_link("127.0.0.1", ports[DASHBOARD_PORT]))
+        ports = self._claim.forward(status["cluster"]["scheduler"]["pod"], [DASK_SCHEDULER, DASK_DASHBOARD])
+        self._dashboard = str(format_dashboard_link("127.0.0.1", ports[DASK_DASHBOARD]))
         # The relay at the other end has the credentials. The API server decides which clients reach it.
-        return f"tcp://127.0.0.1:{ports[SCHEDULER_PORT]}"
+        return f"tcp://127.0.0.1:{ports[DASK_SCHEDULER]}"
 
     async def _close(self) -> None:
         if self.status == Status.closed:

@@ -18,11 +18,11 @@ from flowcluster.clusters.versions import check_python, check_ray
 from flowcluster.context import activity
 from flowcluster.errors import ClusterError, ClusterLost
 from flowcluster_api.driver import TOKEN_PORT
+from flowcluster_api.ports import RAY_CLIENT, RAY_DASHBOARD
 
 logger = logging.getLogger("flowcluster.cluster")
 
 #: Ports of a head's pod.
-CLIENT_PORT, DASHBOARD_PORT = 10001, 8265
 #: Seconds to join the cluster, and for an answer of its dashboard.
 JOIN_SECONDS, ANSWER_SECONDS = 60.0, 10.0
 
@@ -79,13 +79,13 @@ class ClaimedRayCluster:
             self._resources.enter_context(ray_access.inside(status["address"], JOIN_SECONDS))
             self.address, self._dashboard = status["address"], status["dashboard"]
         else:
-            ports = self._claim.forward(status["scheduler"]["pod"], [CLIENT_PORT, DASHBOARD_PORT, TOKEN_PORT])
+            ports = self._claim.forward(status["scheduler"]["pod"], [RAY_CLIENT, RAY_DASHBOARD, TOKEN_PORT])
             python, token = _all_from(ports[TOKEN_PORT]).split("\n", 1)
             check_python(python, platform.python_version(), self._claim.remedy)
-            self._dashboard = f"http://127.0.0.1:{ports[DASHBOARD_PORT]}"
+            self._dashboard = f"http://127.0.0.1:{ports[RAY_DASHBOARD]}"
             self._check_ray(token)
             self._resources.enter_context(ray_access.authenticated(token))
-            self.address = f"ray://127.0.0.1:{ports[CLIENT_PORT]}"
+            self.address = f"ray://127.0.0.1:{ports[RAY_CLIENT]}"
         self._resources.callback(ray_access.disconnect, self.address)
 
     def _check_ray(self, token: str) -> None:

@@ -102,7 +102,7 @@ def cluster_spec(
     spec: Object = {"kind": kind, "workers": worker}
     if image is not None:
         spec["image"] = image
-    if leader := with_env(scheduler, names.LEADERS[kind], env):
+    if leader := with_env(scheduler, names.HEAD_COMPONENTS[kind], env):
         spec["scheduler"] = leader
     return spec
 

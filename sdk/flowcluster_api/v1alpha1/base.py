@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
-#: Schema note for an object whose fields Kubernetes shall keep without knowing them.
+#: Schema note for an object whose unknown fields Kubernetes must keep.
 OPAQUE: dict[str, Any] = {"x-kubernetes-preserve-unknown-fields": True}
 
 #: Words that CEL keeps for itself. Source: the language definition of CEL.

@@ -70,13 +70,13 @@ class SharedClusterSpec(ApiModel):
         ),
     )
 
-    kind: Literal["Dask", "Ray"] = Field(description="What the cluster is.")
+    kind: Literal["Dask", "Ray"] = Field(description="Kind of the cluster.")
     image: Image | None = Field(
         default=None,
         description="Image of scheduler, workers and keeper; it needs flowcluster. Default: the runtime image that the "
         "administrator set.",
     )
-    workers: Workers | None = Field(default=None, description="The workers: how many, and what each may use.")
+    workers: Workers | None = Field(default=None, description="The workers: how many, and the resources of each.")
     worker_groups: list[WorkerGroup] = Field(
         default_factory=list,
         json_schema_extra={
@@ -88,7 +88,7 @@ class SharedClusterSpec(ApiModel):
     )
     scheduler: Scheduler | None = Field(default=None, description="The Dask scheduler or the Ray head.")
     suspend: bool = Field(
-        default=False, description="While true, nothing of the cluster exists. Runs on it end as ClusterLost."
+        default=False, description="While true, the cluster does not exist. Runs on it end as ClusterLost."
     )
     idle_shutdown_seconds: Annotated[int, Field(ge=10, le=31_536_000)] | None = Field(
         default=None,
@@ -121,9 +121,9 @@ class GroupCounts(WorkerCounts):
 class SharedClusterStatus(ApiModel):
     """How the cluster is."""
 
-    phase: SharedPhase | None = Field(default=None, description="Where in its life the cluster is.")
+    phase: SharedPhase | None = Field(default=None, description="The present phase of the cluster.")
     reason: str | None = Field(default=None, max_length=REASON_LIMIT, description="Why, in one CamelCase word.")
-    message: Message | None = Field(default=None, description="Why, in a line that a person can act on.")
+    message: Message | None = Field(default=None, description="Why, in one line that a user can act on.")
     conditions: list[Condition] = Field(
         default_factory=list,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"], "maxItems": 16},
@@ -131,8 +131,8 @@ class SharedClusterStatus(ApiModel):
     )
     kind: str | None = Field(default=None, description="Dask or Ray.")
     name: str | None = Field(default=None, description="Name of the DaskCluster or RayCluster, while there is one.")
-    address: str | None = Field(default=None, description="Where a driver in this Kubernetes reaches it.")
-    dashboard: str | None = Field(default=None, description="Its dashboard, inside this Kubernetes.")
+    address: str | None = Field(default=None, description="Address for drivers in this Kubernetes cluster.")
+    dashboard: str | None = Field(default=None, description="URL of its dashboard, inside this Kubernetes cluster.")
     scheduler: SchedulerIdentity | None = Field(default=None, description="Its scheduler or head, once Ready.")
     workers: list[GroupCounts] = Field(
         default_factory=list,
@@ -146,13 +146,15 @@ class SharedClusterStatus(ApiModel):
     runs: int | None = Field(default=None, description="FlowRuns that are on the cluster now.")
     restarts: int | None = Field(default=None, description="How often a lost cluster was rebuilt.")
     quick_losses: int | None = Field(
-        default=None, description="Losses one after the other, each within minutes of the cluster becoming Ready."
+        default=None, description="Consecutive losses, each within minutes of the cluster becoming Ready."
     )
     display: Display | None = Field(default=None, description="What the columns of kubectl get show.")
-    start_time: Time | None = Field(default=None, description="When the cluster that exists now was begun.")
+    start_time: Time | None = Field(default=None, description="When the operator began to create the present cluster.")
     ready_time: Time | None = Field(default=None, description="When it was usable.")
     lost_time: Time | None = Field(default=None, description="When it was lost, until another one is usable.")
-    observed_generation: int | None = Field(default=None, description="The generation of the spec that was judged.")
+    observed_generation: int | None = Field(
+        default=None, description="The generation of the spec that the operator observed."
+    )
     operator: str | None = Field(
         default=None,
         max_length=253,

@@ -1,4 +1,4 @@
-"""The spec of a FlowRun: what a person asks for. Descriptions are what `kubectl explain` prints."""
+"""The spec of a FlowRun: what a user requests. `kubectl explain` prints the descriptions."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Resources(ApiModel):
     """Requests and limits of a container, as in a pod."""
 
     requests: Quantities | None = Field(default=None, description="What the scheduler reserves, e.g. cpu: 500m.")
-    limits: Quantities | None = Field(default=None, description="What the container may use at most.")
+    limits: Quantities | None = Field(default=None, description="The most that the container can use.")
 
 
 class Flow(ApiModel):
@@ -80,7 +80,7 @@ class Flow(ApiModel):
     template: dict[str, Any] = Field(
         default_factory=dict,
         json_schema_extra=OPAQUE,
-        description="PodTemplateSpec laid over the driver's pod: env, serviceAccountName, resources, volumes, "
+        description="PodTemplateSpec merged into the driver's pod: env, serviceAccountName, resources, volumes, "
         "nodeSelector. The container to change is called driver.",
     )
     backoff_limit: int = Field(
@@ -111,13 +111,13 @@ class Workers(ApiModel):
     task_resources: dict[str, float] = Field(
         default_factory=dict,
         json_schema_extra={"maxProperties": 32},
-        description="What one worker offers to tasks that ask for it (dask.annotate(resources=...), "
+        description="What one worker offers to tasks that request it (dask.annotate(resources=...), "
         "remote_options(resources=...)), e.g. GPU: 1.",
     )
     template: dict[str, Any] = Field(
         default_factory=dict,
         json_schema_extra=OPAQUE,
-        description="PodTemplateSpec laid over each worker's pod. The container to change is called worker.",
+        description="PodTemplateSpec merged into each worker's pod. The container to change is called worker.",
     )
 
 
@@ -128,7 +128,7 @@ class Scheduler(ApiModel):
     template: dict[str, Any] = Field(
         default_factory=dict,
         json_schema_extra=OPAQUE,
-        description="PodTemplateSpec laid over its pod. The container to change is called scheduler, or head on Ray.",
+        description="PodTemplateSpec merged into its pod. The container to change is called scheduler, or head on Ray.",
     )
 
 
@@ -153,7 +153,7 @@ class ClusterRef(ApiModel):
 
     kind: Literal["SharedCluster", "DaskCluster", "RayCluster"] | None = Field(
         default=None,
-        description="What name is of. Default: a SharedCluster; where cluster.kind is given, a DaskCluster or "
+        description="Kind of the cluster. Default: a SharedCluster; where cluster.kind is given, a DaskCluster or "
         "RayCluster.",
     )
     name: Name = Field(
@@ -178,7 +178,7 @@ WHOLE_ON_RAY = (
     "self.kind != 'Ray' || !has(self.workers) || !has(self.workers.taskResources) || "
     "self.workers.taskResources.all(name, self.workers.taskResources[name] == "
     "double(int(self.workers.taskResources[name])))",
-    "workers.taskResources: on Ray, a worker offers whole numbers alone",
+    "workers.taskResources: on Ray, a worker offers whole numbers only",
 )
 
 
@@ -207,12 +207,12 @@ class Cluster(ApiModel):
     )
 
     kind: Literal["Dask", "Ray"] | None = Field(
-        default=None, description="What the cluster is. Left out where ref names a SharedCluster, which has the kind."
+        default=None, description="Kind of the cluster. Absent where ref names a SharedCluster, which has the kind."
     )
     image: Image | None = Field(
         default=None, description="Image of scheduler and workers. Default: the flow's, so that they cannot differ."
     )
-    workers: Workers | None = Field(default=None, description="The workers: how many, and what each may use.")
+    workers: Workers | None = Field(default=None, description="The workers: how many, and the resources of each.")
     scheduler: Scheduler | None = Field(default=None, description="The Dask scheduler or the Ray head.")
     ref: ClusterRef | None = Field(
         default=None,
@@ -260,7 +260,7 @@ class FlowRunSpec(ApiModel):
         "while the run is suspended.",
     )
     active_deadline_seconds: Seconds | None = Field(
-        default=None, description="Seconds that the whole run may take, from its start."
+        default=None, description="Seconds that the whole run can take, from its start."
     )
     idle_timeout_seconds: Seconds | None = Field(
         default=None,
@@ -269,11 +269,13 @@ class FlowRunSpec(ApiModel):
     )
     lease_duration_seconds: Annotated[int, Field(ge=10, le=3600)] | None = Field(
         default=None,
-        description="Seconds of silence after which a driver that runs elsewhere counts as gone. If given, "
+        description="Seconds without a heartbeat after which a driver that runs elsewhere counts as gone. If given, "
         "from the run's start on; by default 60, once a driver has renewed the run's Lease.",
     )
     ttl_seconds_after_finished: int = Field(
         default=86_400, ge=0, le=31_536_000, description="Seconds that the record of a finished run is kept."
     )
-    suspend: bool = Field(default=False, description="While true, nothing of the run exists.")
+    suspend: bool = Field(
+        default=False, description="While true, the operator creates nothing for the run, and deletes what exists."
+    )
     cancel: bool = Field(default=False, description="Stop the run and keep its record.")

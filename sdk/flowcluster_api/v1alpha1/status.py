@@ -1,4 +1,4 @@
-"""The status of a FlowRun: what the operator saw. Nobody else writes it."""
+"""The status of a FlowRun: what the operator observed. No other client writes it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ class Condition(ApiModel):
     reason: str = Field(max_length=REASON_LIMIT, description="Why, in one CamelCase word.")
     message: Message = Field(default="", description="Why, in a sentence.")
     last_transition_time: Time = Field(description="When status changed last.")
-    observed_generation: int | None = Field(default=None, description="The generation of the spec that was judged.")
+    observed_generation: int | None = Field(
+        default=None, description="The generation of the spec that the operator observed."
+    )
 
 
 class WorkerCounts(ApiModel):
@@ -35,9 +37,9 @@ class WorkerCounts(ApiModel):
 
     minimum: int = Field(default=0, description="From the spec.")
     maximum: int = Field(default=0, description="From the spec, after the administrator's limit.")
-    target: int = Field(default=0, description="Wanted now.")
-    requested: int = Field(default=0, description="Asked of the cluster resource.")
-    ready: int = Field(default=0, description="Seen Ready.")
+    target: int = Field(default=0, description="Requested by the driver, within minimum and maximum.")
+    requested: int = Field(default=0, description="Written to the cluster resource.")
+    ready: int = Field(default=0, description="Observed as Ready.")
 
 
 class SchedulerIdentity(ApiModel):
@@ -55,11 +57,11 @@ class ClusterStatus(ApiModel):
     name: str | None = Field(
         default=None, description="Name of the DaskCluster or RayCluster. Absent while the run is suspended."
     )
-    address: str | None = Field(default=None, description="Where a driver in this Kubernetes reaches it.")
-    dashboard: str | None = Field(default=None, description="Its dashboard, inside this Kubernetes.")
+    address: str | None = Field(default=None, description="Address for drivers in this Kubernetes cluster.")
+    dashboard: str | None = Field(default=None, description="URL of its dashboard, inside this Kubernetes cluster.")
     workers: WorkerCounts = Field(default=WorkerCounts(), description="Its workers.")
     scheduler: SchedulerIdentity | None = Field(default=None, description="Its scheduler or head, once Ready.")
-    peak_workers: int = Field(default=0, description="The most workers that were Ready at once.")
+    peak_workers: int = Field(default=0, description="The most workers that were Ready at the same time.")
     worker_seconds: int = Field(default=0, description="Seconds of Ready workers, added up until workersTime.")
     workers_time: Time | None = Field(default=None, description="When the number of Ready workers changed last.")
 
@@ -69,8 +71,8 @@ class TaskRunCounts(ApiModel):
 
     total: int = Field(default=0, description="Created.")
     running: int = Field(default=0, description="Started and not ended.")
-    completed: int = Field(default=0, description="Ended well.")
-    failed: int = Field(default=0, description="Ended otherwise.")
+    completed: int = Field(default=0, description="Ended successfully.")
+    failed: int = Field(default=0, description="Ended without success.")
 
 
 class PodIdentity(ApiModel):
@@ -81,7 +83,7 @@ class PodIdentity(ApiModel):
 
 
 class FlowStatus(ApiModel):
-    """The flow, as its driver tells."""
+    """The flow, as its driver reports it."""
 
     job: str | None = Field(default=None, description="Name of the Job, if the operator started the driver.")
     attempts: int = Field(default=0, description="Pods that were started for it, also those that are gone.")
@@ -121,42 +123,46 @@ class StoryEntry(ApiModel):
 class Display(ApiModel):
     """Pairs of numbers as `kubectl get` shows them: a printer column can show one field only."""
 
-    workers: str | None = Field(default=None, max_length=32, description="Ready and wanted workers, e.g. 2/2.")
+    workers: str | None = Field(default=None, max_length=32, description="Ready and target workers, e.g. 2/2.")
     tasks: str | None = Field(default=None, max_length=32, description="Completed and all task runs, e.g. 8/8.")
 
 
 class FlowRunStatus(ApiModel):
     """How the run goes."""
 
-    phase: Phase | None = Field(default=None, description="Where in its life the run is.")
+    phase: Phase | None = Field(default=None, description="The present phase of the run.")
     final_phase: Literal["Succeeded", "Failed", "Cancelled"] | None = Field(
         default=None, description="The phase in which the run will be, or is, once nothing of it is left."
     )
     reason: str | None = Field(default=None, max_length=REASON_LIMIT, description="Why, in one CamelCase word.")
-    message: Message | None = Field(default=None, description="Why, in a line that a person can act on.")
+    message: Message | None = Field(default=None, description="Why, in one line that a user can act on.")
     conditions: list[Condition] = Field(
         default_factory=list,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"], "maxItems": 16},
         description="Aspects of the run, each with its reason.",
     )
     cluster: ClusterStatus | None = Field(default=None, description="The run's cluster.")
-    flow: FlowStatus | None = Field(default=None, description="The flow, as its driver tells.")
+    flow: FlowStatus | None = Field(default=None, description="The flow, as its driver reports it.")
     display: Display | None = Field(default=None, description="What the columns of kubectl get show.")
-    start_time: Time | None = Field(default=None, description="When cluster and driver were asked for.")
+    start_time: Time | None = Field(default=None, description="When the operator began to create cluster and driver.")
     lost_time: Time | None = Field(
         default=None,
-        description="When the cluster was lost, until what was left of it is gone and another one is begun.",
+        description="When the cluster was lost; removed when another one is created.",
     )
-    rebuild_time: Time | None = Field(default=None, description="When the cluster that replaces a lost one was begun.")
+    rebuild_time: Time | None = Field(default=None, description="When the operator began to replace a lost cluster.")
     ready_time: Time | None = Field(default=None, description="When the cluster was usable and the flow started.")
     finish_time: Time | None = Field(default=None, description="When the run was over.")
-    cluster_deleted_time: Time | None = Field(default=None, description="When nothing was left of it.")
-    observed_generation: int | None = Field(default=None, description="The generation of the spec that was judged.")
+    cluster_deleted_time: Time | None = Field(
+        default=None, description="When the operator verified that nothing of the run is left."
+    )
+    observed_generation: int | None = Field(
+        default=None, description="The generation of the spec that the operator observed."
+    )
     operator: str | None = Field(
         default=None,
         max_length=253,
         description="The installation of the operator that handles the run, as NAMESPACE/NAME. Other installations "
-        "leave the run alone.",
+        "ignore the run.",
     )
     story: list[StoryEntry] = Field(
         default_factory=list, json_schema_extra={"maxItems": STORY_LIMIT}, description="What happened, oldest first."

@@ -123,5 +123,5 @@ def needed_pods(scenario: str, kind: str) -> dict[str, int]:
     clusters = 1 if scenario == "shared-use" else 2
     workers = _MANY[kind] if scenario == "shared-use" else clusters * _FEW
     drivers = {} if scenario == "shared-suspend" else {"Pod driver": 1}
-    leaders = {f"Pod {component}": clusters for component in (names.LEADERS[kind], names.COMPONENT_KEEPER)}
+    leaders = {f"Pod {component}": clusters for component in (names.HEAD_COMPONENTS[kind], names.COMPONENT_KEEPER)}
     return {**drivers, **leaders, "Pod worker": workers}

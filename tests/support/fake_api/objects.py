@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from flowcluster_api import names
-from flowcluster_operator.facts import timestamp
 from flowcluster_operator.resources import Object, Resource
+from flowcluster_operator.timestamps import timestamp
 from tests.support.fake_api.defaults import stored_status
 from tests.support.fake_api.failures import Failure
 from tests.support.fake_api.patches import field_selected, label_selected, merged, stepped

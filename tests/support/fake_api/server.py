@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
-from flowcluster_operator.keys import new_keys
+from flowcluster_operator.new_credentials import new_credentials
 from flowcluster_operator.resources import (
     BY_KIND,
     CONFIG_MAP,
@@ -236,7 +236,7 @@ class FakeApi:
 @functools.cache
 def _ca() -> str:
     """Return a certificate: a client that has none loads those of the system, which takes 60 ms."""
-    return new_keys("fake")["ca.crt"]
+    return new_credentials("fake")["ca.crt"]
 
 
 def _listed(request: Request, objects: Objects) -> Object:

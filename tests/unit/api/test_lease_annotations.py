@@ -59,7 +59,7 @@ def test_renewal_is_read_as_it_was_written(holder: str, duration: int, demand: D
         EMPTY, lease.renewal(holder, duration, "2026-01-01T12:00:00.000001Z", "2026-01-01T11:00:00Z", demand)
     )
 
-    assert lease.read(renewed) == lease.Signs(holder, "2026-01-01T12:00:00.000001Z", None, demand)
+    assert lease.read(renewed) == lease.LeaseState(holder, "2026-01-01T12:00:00.000001Z", None, demand)
 
 
 @given(DEMANDS, OUTCOMES)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from flowcluster_api.relay import ANSWER, ENV_KEYS, HELLO, MARK, Connection, Relay, target
-from flowcluster_operator.keys import new_keys
+from flowcluster_operator.new_credentials import new_credentials
 
 MEGABYTES = 24
 Server = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -161,7 +161,7 @@ def test_a_port_that_is_no_target_is_refused() -> None:
 
 def test_the_far_end_shows_the_keys_of_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who comes through the relay needs none to speak with a server that wants to see a certificate."""
-    for name, content in new_keys("run").items():
+    for name, content in new_credentials("run").items():
         (tmp_path / name).write_bytes(base64.b64decode(content))
     monkeypatch.setenv(ENV_KEYS, str(tmp_path))
     wants_to_see = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(tmp_path / "ca.crt"))

@@ -82,7 +82,7 @@ def kube(loop_runner: asyncio.Runner, login: object) -> Iterator[Kube]:
 @pytest.fixture
 def world(loop_runner: asyncio.Runner, api: FakeApi, kube: Kube, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """A Kubernetes with upstream operators, and an operator that writes each status immediately."""
-    monkeypatch.setattr("flowcluster_operator.reports.pause", lambda status: 0.0)
+    monkeypatch.setattr("flowcluster_operator.trackers.pending_statuses.interval", lambda status: 0.0)
     world = World(api, kube)
     loop_runner.run(world.begin())
     yield world

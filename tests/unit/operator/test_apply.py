@@ -9,14 +9,16 @@ import pytest
 
 from flowcluster_api import names
 from flowcluster_api.v1alpha1 import FlowRunSpec
+from flowcluster_operator.desired.credentials import credentials_secret
 from flowcluster_operator.desired.driver_access import driver_access
 from flowcluster_operator.desired.metadata import controlled_by, lease_reference, owner_reference
-from flowcluster_operator.desired.tls import keys
 from flowcluster_operator.errors import ApiUnavailable, Conflict, NotFound, Refused
+from flowcluster_operator.informer.projection import projected
+from flowcluster_operator.informer.store import Store
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.memory import Memory
-from flowcluster_operator.model import Create, Delete, DropFinalizers, Emit, Observed, Plan, Rejection, SetWorkers
-from flowcluster_operator.projection import projected
+from flowcluster_operator.model.failures import Rejection
+from flowcluster_operator.model.plan import Create, Delete, DropFinalizers, Emit, Plan, SetWorkers
 from flowcluster_operator.reconcile.apply import apply
 from flowcluster_operator.resources import (
     BY_KIND,
@@ -33,7 +35,6 @@ from flowcluster_operator.resources import (
     Object,
     Resource,
 )
-from flowcluster_operator.store import Store
 from tests.support.fake_api import Answer, Drop, FakeApi, Hold
 from tests.support.makers import KEY, LEASE_UID, NOW, cluster, job, lease, of_lease, run, spec
 
@@ -60,8 +61,7 @@ class Rig:
 
     async def carry_out(self, *actions: Any, **plan: Any) -> list[Rejection]:
         """Apply a plan of these actions, to the run as it was observed."""
-        observed = Observed(key=KEY, run=self.run)
-        return await apply(Plan(actions, **plan), observed, self.store, self.memory, self._kube, NOW)
+        return await apply(Plan(actions, **plan), KEY, self.run, self.store, self.memory, self._kube, NOW)
 
     def known(self, resource: Resource, body: Object) -> Object:
         """Create an object that the operator knows."""
@@ -184,16 +184,16 @@ class TestCreate:
 
 class TestCreateKeys:
     async def test_create_keys_fills_the_secret(self, rig: Rig) -> None:
-        await rig.carry_out(Create(SECRET, of_lease(keys(KEY))))
+        await rig.carry_out(Create(SECRET, of_lease(credentials_secret(KEY))))
 
         (secret,) = rig.api.objects.all(SECRET)
         assert sorted(secret["data"]) == ["auth_token", "ca.crt", "tls.crt", "tls.key"]
-        assert rig.memory.keys == {KEY: (LEASE_UID, secret["metadata"]["name"])}
+        assert rig.memory.credentials == {KEY: (LEASE_UID, secret["metadata"]["name"])}
 
     async def test_create_keys_reads_no_secret(self, rig: Rig) -> None:
         """The operator has no right to."""
-        await rig.carry_out(Create(SECRET, of_lease(keys(KEY))))
-        await rig.carry_out(Create(SECRET, of_lease(keys(KEY))))
+        await rig.carry_out(Create(SECRET, of_lease(credentials_secret(KEY))))
+        await rig.carry_out(Create(SECRET, of_lease(credentials_secret(KEY))))
 
         assert rig.api.seen(resource=SECRET) == ["POST Secret"] * 2
 
@@ -201,8 +201,8 @@ class TestCreateKeys:
         """Another client may have created it, with contents that it knows."""
         planted = {"metadata": {"name": NAME, "namespace": KEY.namespace}, "data": {"tls.key": "known"}}
         rig.api.objects.create(SECRET, KEY.namespace, planted)
-        await rig.carry_out(Create(SECRET, of_lease(keys(KEY))))
-        _, name = rig.memory.keys[KEY]
+        await rig.carry_out(Create(SECRET, of_lease(credentials_secret(KEY))))
+        _, name = rig.memory.credentials[KEY]
 
         assert name.startswith(f"{NAME}-")
         assert rig.api.objects.get(SECRET, KEY.namespace, name)["data"].keys() > {"tls.key"}
@@ -211,16 +211,16 @@ class TestCreateKeys:
         rig.api.inject(Answer(409, "already exists"), "POST", SECRET)
 
         with pytest.raises(Conflict):
-            await rig.carry_out(Create(SECRET, of_lease(keys(KEY))))
-        assert rig.memory.keys == {}
+            await rig.carry_out(Create(SECRET, of_lease(credentials_secret(KEY))))
+        assert rig.memory.credentials == {}
 
     async def test_create_keys_returns_a_rejection_when_the_secret_is_refused(self, rig: Rig) -> None:
         rig.api.inject(Answer(403, "exceeded quota"), "POST", SECRET)
 
-        assert await rig.carry_out(Create(SECRET, of_lease(keys(KEY)))) == [
+        assert await rig.carry_out(Create(SECRET, of_lease(credentials_secret(KEY)))) == [
             Rejection("Secret", NAME, 403, "exceeded quota")
         ]
-        assert rig.memory.keys == {}
+        assert rig.memory.credentials == {}
 
 
 class TestDelete:
@@ -318,7 +318,7 @@ class TestSetWorkers:
     async def test_set_workers_repeats_no_request_while_another_run_does(self, rig: Rig) -> None:
         made = rig.known(DASK_CLUSTER, cluster())
         retry = SetWorkers(DASK_CLUSTER, NAME, uid(made), {"spec": {"worker": {"replicas": 0}}}, is_retry=True)
-        rig.memory.requests.claim(KEY._replace(name="other"), asyncio.get_running_loop().time())
+        rig.memory.worker_requests.claim(KEY._replace(name="other"), asyncio.get_running_loop().time())
         await rig.carry_out(retry)
 
         assert rig.api.seen("PATCH") == []
@@ -430,4 +430,4 @@ class TestEvents:
         rig.api.inject(Answer(status), "POST", EVENT)
 
         assert await rig.carry_out(events=(CREATED,)) == []
-        assert "event Created for team/greetings" in caplog.text
+        assert "team/greetings: Event Created" in caplog.text

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from flowcluster_api import driver, relay
+from flowcluster_api import driver, ports, relay
 from flowcluster_api.v1alpha1 import FlowRunSpec
-from flowcluster_operator.desired import relay as made
+from flowcluster_operator.desired import relay_container as made
 from flowcluster_operator.desired.dask_cluster import dask_cluster
 from flowcluster_operator.desired.overlay import overlay
 from flowcluster_operator.settings import Settings, SettingsError
@@ -28,7 +28,7 @@ def test_driver_and_workers_run_the_same_image() -> None:
 
 def test_the_relay_is_called_by_its_own_words() -> None:
     """It runs as a program, which imports nothing: what it shares with others is written there once more."""
-    assert (made.PORT, made.TLS_MARK, made.FILE_MARK) == (relay.PORT, relay.TLS_MARK, relay.FILE_MARK)
+    assert (ports.RELAY, made.TLS_MARK, made.FILE_MARK) == (relay.PORT, relay.TLS_MARK, relay.FILE_MARK)
     assert driver.ENV_KEYS == relay.ENV_KEYS
 
 

@@ -9,13 +9,15 @@ import pytest
 
 from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.desired.ray_cluster import ray_cluster
-from flowcluster_operator.model import Blocked, Rejection, Scale, Warned
+from flowcluster_operator.informer.projection import projected
+from flowcluster_operator.model.failures import Rejection, WarningEvent
+from flowcluster_operator.model.pods import Blocked
+from flowcluster_operator.model.workers import Scale
 from flowcluster_operator.policies.advice import advice
 from flowcluster_operator.policies.causes import BUSY_SECONDS, SILENCE_SECONDS, cause
-from flowcluster_operator.policies.parts import part_of
-from flowcluster_operator.projection import projected
+from flowcluster_operator.policies.spec_fields import fields_of
 from flowcluster_operator.resources import JOB
-from flowcluster_operator.upstream import UpstreamActivity
+from flowcluster_operator.trackers.upstream_activity import UpstreamActivity
 from tests.support.makers import (
     KEY,
     KEYS,
@@ -68,7 +70,7 @@ def seen(component: str, *pods: dict[str, Any], **status: Any) -> Any:
 def test_cause_of_a_pod_reaches_the_status_with_the_field_to_change(name: str, component: str) -> None:
     case = CASES[name]
     found = cause(seen(component, blocked_pod(component, case)), None, NOW)
-    part = part_of(component, PARTS[component][0])
+    part = fields_of(component, PARTS[component][0])
 
     assert found is not None
     assert (found.reason, found.part) == (case.reason, component)
@@ -279,13 +281,13 @@ REFUSALS = {
 @pytest.mark.parametrize("name", REFUSALS)
 def test_refused_pod_of_a_driver_names_the_field(name: str) -> None:
     message, words = REFUSALS[name]
-    warnings = (Warned("Job", "x", "FailedCreate", f"Error creating: {message}"),)
+    warnings = (WarningEvent("Job", "x", "FailedCreate", f"Error creating: {message}"),)
     found = cause(observed(status=started(), pods=READY_PODS, **{**CHILDREN, "warnings": warnings}), None, NOW)
 
     assert found is not None
     assert (found.reason, found.part) == ("FailedCreate", "driver")
     for word in words:
-        assert word.format(**part_of("driver", "Dask")._asdict()) in found.message
+        assert word.format(**fields_of("driver", "Dask")._asdict()) in found.message
 
 
 @pytest.mark.parametrize("kind", ["Lease", "Secret", "ServiceAccount", "Role", "RoleBinding", "NetworkPolicy"])
@@ -312,14 +314,14 @@ def test_refused_pod_of_a_deployment_names_the_field(name: str, component: str) 
     assert found is not None
     assert (found.reason, found.part) == ("FailedCreate", component)
     for word in words:
-        assert word.format(**part_of(component, "Dask")._asdict()) in found.message
+        assert word.format(**fields_of(component, "Dask")._asdict()) in found.message
 
 
 def test_deployment_that_dask_kubernetes_cannot_make_is_named() -> None:
     """A template that DaskCluster admits, and Deployment does not: the answer is in an Event only."""
     text = "Handler 'daskcluster_create_components' failed with an exception. Will retry.\nTraceback:"
     answer = 'kr8s.ServerError: Deployment.apps "x" is invalid: spec.template.spec.containers[0].ports: Duplicate value'
-    warnings = (Warned("DaskCluster", "x", "Logging", f"{text}\n{answer}"),)
+    warnings = (WarningEvent("DaskCluster", "x", "Logging", f"{text}\n{answer}"),)
     found = cause(observed(status=started(), **{**CHILDREN, "deployments": (), "warnings": warnings}), None, NOW)
 
     assert found is not None
@@ -330,7 +332,7 @@ def test_deployment_that_dask_kubernetes_cannot_make_is_named() -> None:
 def test_worker_that_dask_kubernetes_cannot_make_is_named() -> None:
     text = "Handler 'daskworkergroup_replica_update/spec.worker.replicas' failed with an exception. Will retry."
     answer = 'kr8s.ServerError: deployments.apps "x" is forbidden: exceeded quota: team, requested: count/deployments=1'
-    warnings = (Warned("DaskWorkerGroup", "x", "Logging", f"{text}\nTraceback:\n{answer}"),)
+    warnings = (WarningEvent("DaskWorkerGroup", "x", "Logging", f"{text}\nTraceback:\n{answer}"),)
     seen = observed(status=started(), pods=[pod("scheduler"), pod("driver")], **{**CHILDREN, "warnings": warnings})
     found = cause(seen, None, NOW)
 
@@ -380,7 +382,7 @@ def test_pod_that_is_ready_holds_nothing_up() -> None:
 
 def test_volume_of_the_code_names_the_field_of_the_source() -> None:
     words = 'MountVolume.SetUp failed for volume "code" : configmap "absent-code" not found'
-    found = advice(Blocked("FailedMount", words), part_of("driver", None), "driver", "pod-1")
+    found = advice(Blocked("FailedMount", words), fields_of("driver", None), "driver", "pod-1")
 
     assert "spec.flow.source.configMap.name" in found
 
@@ -406,15 +408,15 @@ class TestSilence:
 
     def test_activity_is_that_of_the_last_cluster_that_began_to_be_served(self) -> None:
         activity, other, ray = UpstreamActivity(), KEY._replace(uid="other"), KEY._replace(uid="ray")
-        before = activity.see("Dask", KEY, "a", False, 100)
-        activity.see("Dask", other, "b", True, 101)
-        activity.see("Ray", ray, "c", True, 102)
-        activity.see("Dask", other, "b", True, 103)
+        before = activity.record("Dask", KEY, "a", False, 100)
+        activity.record("Dask", other, "b", True, 101)
+        activity.record("Ray", ray, "c", True, 102)
+        activity.record("Dask", other, "b", True, 103)
 
-        assert (before, activity.see("Dask", KEY, "a", False, 104)) == (math.inf, 3)
+        assert (before, activity.record("Dask", KEY, "a", False, 104)) == (math.inf, 3)
 
     def test_activity_begins_again_with_another_cluster_of_the_run(self) -> None:
         activity = UpstreamActivity()
-        activity.see("Dask", KEY, "a", True, 100)
+        activity.record("Dask", KEY, "a", True, 100)
 
-        assert activity.see("Dask", KEY, "b", True, 105) == 0
+        assert activity.record("Dask", KEY, "b", True, 105) == 0

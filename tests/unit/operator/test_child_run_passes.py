@@ -11,7 +11,7 @@ import pytest
 from flowcluster_api import child_runs
 from flowcluster_operator.desired.metadata import owner_reference
 from flowcluster_operator.kube import Kube
-from flowcluster_operator.model import Key
+from flowcluster_operator.model.identity import RunId
 from flowcluster_operator.resources import DASK_CLUSTER, FLOW_RUN, LEASE, Object
 from tests.support.fake_api import Answer, Drop, FakeApi
 from tests.support.makers import KEY, SETTINGS, run, spec
@@ -64,7 +64,7 @@ async def test_child_run_exists_and_starts_after_its_request(api: FakeApi, passe
     assert made is not None
     assert made["metadata"]["ownerReferences"] == [owner_reference(KEY)]
     assert child_runs.read(lease(api)) == {}
-    await passes.make(Key(KEY.namespace, "part", made["metadata"]["uid"]))
+    await passes.make(RunId(KEY.namespace, "part", made["metadata"]["uid"]))
     started = child(api)
     assert started is not None
     assert started["status"]["phase"] == "Starting"

@@ -14,7 +14,10 @@ from flowcluster_api import conditions as c
 from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.desired.driver_access import driver_access
 from flowcluster_operator.desired.metadata import owner_reference
-from flowcluster_operator.model import Amend, Create, Observed, Parent, Rejection
+from flowcluster_operator.model.failures import Rejection
+from flowcluster_operator.model.observed import Observed
+from flowcluster_operator.model.plan import Create, PatchObject
+from flowcluster_operator.model.references import Parent
 from flowcluster_operator.policies.child_runs import requested
 from flowcluster_operator.policies.parent_bounds import beyond
 from flowcluster_operator.resources import FLOW_RUN, LEASE
@@ -74,7 +77,7 @@ def test_request_is_removed_once_its_child_run_exists() -> None:
     seen = asking(child_runs.create("part", PART), child_runs=(child(),))
     (action,) = requested(seen, SETTINGS)
 
-    assert isinstance(action, Amend)
+    assert isinstance(action, PatchObject)
     assert seen.lease is not None
     assert child_runs.read(answered(seen.lease, action)) == {}
 
@@ -138,11 +141,11 @@ def test_number_of_child_runs_is_limited() -> None:
     requests = [child_runs.create(f"part-{number}", PART) for number in range(3)]
     actions = requested(asking(*requests, child_runs=(child("first"),)), limited)
 
-    assert [type(action) for action in actions] == [Create, Amend, Amend]
+    assert [type(action) for action in actions] == [Create, PatchObject, PatchObject]
     finished = child("first")
     finished["status"] = {"conditions": [{"type": "Finished", "status": "True", "reason": "Succeeded"}]}
     actions = requested(asking(*requests, child_runs=(finished,)), limited)
-    assert [type(action) for action in actions] == [Create, Create, Amend]
+    assert [type(action) for action in actions] == [Create, Create, PatchObject]
 
 
 def test_upper_bound_of_workers_is_lowered_to_that_of_the_parent() -> None:
@@ -193,12 +196,12 @@ def test_bounds_of_a_child_run_follow_a_request_and_stay_within_the_parent() -> 
     seen = asking(child_runs.resize("part", 0, 10_000), child_runs=(child(),))
     (action,) = requested(seen, SETTINGS)
 
-    assert isinstance(action, Amend)
+    assert isinstance(action, PatchObject)
     assert (action.resource, action.name, action.uid) == (FLOW_RUN, "part", "uid-part")
     assert action.patch == {"spec": {"cluster": {"workers": {"minimum": 0, "maximum": 2}}}}
     resized = child(body=part(minimum=0, maximum=2))
     (action,) = requested(asking(child_runs.resize("part", 0, 10_000), child_runs=(resized,)), SETTINGS)
-    assert isinstance(action, Amend)
+    assert isinstance(action, PatchObject)
     assert action.resource is LEASE
 
 
@@ -209,12 +212,12 @@ def test_bounds_beyond_the_parent_are_refused(bounds: tuple[int, int], words: st
 
 def test_child_run_is_cancelled_by_a_request() -> None:
     (action,) = requested(asking(child_runs.cancel("part"), child_runs=(child(),)), SETTINGS)
-    assert isinstance(action, Amend)
+    assert isinstance(action, PatchObject)
     assert (action.resource, action.patch) == (FLOW_RUN, {"spec": {"cancel": True}})
 
     for children in ((), (child(body={**PART, "cancel": True}),)):
         (action,) = requested(asking(child_runs.cancel("part"), child_runs=children), SETTINGS)
-        assert isinstance(action, Amend)
+        assert isinstance(action, PatchObject)
         assert action.resource is LEASE
 
 

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from flowcluster_operator.facts import timestamp
 from flowcluster_operator.kube import Kube
-from flowcluster_operator.model import Delete, Observed, Plan
+from flowcluster_operator.model.observed import Observed
+from flowcluster_operator.model.plan import Delete, Plan
 from flowcluster_operator.policies.dead_node import UNCONFIRMED_SECONDS
 from flowcluster_operator.resources import BY_KIND, FLOW_RUN, POD, Object
+from flowcluster_operator.timestamps import timestamp
 from tests.support import shared
 from tests.support.fake_api import NODE, FakeApi
 from tests.support.makers import (

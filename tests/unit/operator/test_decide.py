@@ -12,19 +12,14 @@ import pytest
 from flowcluster_api.driver import REASON_LIMIT
 from flowcluster_operator.desired.metadata import controlled_by, owner_reference
 from flowcluster_operator.errors import IllegalTransition
-from flowcluster_operator.model import (
-    Delete,
-    DropFinalizers,
-    Observed,
-    Rejection,
-    Settled,
-    Warned,
-)  # fmt: skip
+from flowcluster_operator.model.failures import Rejection, WarningEvent
+from flowcluster_operator.model.plan import Delete, DropFinalizers
+from flowcluster_operator.model.workers import ReplicaStability
 from flowcluster_operator.policies.teardown import DASK_KUBERNETES_FINALIZER
 from flowcluster_operator.reconcile.decide import decide
-from flowcluster_operator.reconcile.pauses import LOOK_SECONDS, RETRY_SECONDS
+from flowcluster_operator.reconcile.intervals import CHECK_SECONDS, RETRY_SECONDS
 from flowcluster_operator.resources import FLOW_RUN
-from flowcluster_operator.status import Draft
+from flowcluster_operator.status.draft import Draft
 from tests.support.makers import (
     KEY,
     NOW,
@@ -39,6 +34,7 @@ from tests.support.makers import (
     observed,
     outcome,
     pod,
+    remains,
     run,
     spec,
     stored,
@@ -86,7 +82,7 @@ class TestCauses:
                 ["Job x", "exceeded quota"],
             ),
             (
-                {"warnings": (Warned("Job", "x", "FailedCreate", "forbidden by policy"),)},
+                {"warnings": (WarningEvent("Job", "x", "FailedCreate", "forbidden by policy"),)},
                 "FailedCreate",
                 ["driver", "forbidden by policy"],
             ),
@@ -276,9 +272,11 @@ class TestEnd:
     def test_the_start_deadline_does_not_count_once_the_run_was_ready(self) -> None:
         """A worker that is lost later is waited for without hurry."""
         pods = [*READY_PODS[:2], pod("driver")]
-        seen = observed(status=started(age=5000, readyTime=ago(4000)), pods=pods, settled=Settled(0), **CHILDREN)
+        seen = observed(
+            status=started(age=5000, readyTime=ago(4000)), pods=pods, stability=ReplicaStability(0), **CHILDREN
+        )
 
-        assert plan_for(seen).requeue == LOOK_SECONDS
+        assert plan_for(seen).requeue == CHECK_SECONDS
 
     def test_the_active_deadline_ends_a_running_run(self) -> None:
         """spec.activeDeadlineSeconds counts from the start of the run."""
@@ -386,7 +384,7 @@ class TestTeardown:
         late = stored({"kind": "DaskWorkerGroup", "metadata": {"name": "late", "namespace": KEY.namespace}})
         seen = observed(status=FINISHED, upstream_children=(late,), orphans=(late,))
 
-        for found in (seen, dataclasses.replace(seen, run=None, spec=None)):
+        for found in (seen, remains(seen)):
             (action,) = plan_for(found).actions
             assert isinstance(action, Delete)
             assert (action.resource.kind, action.name) == ("DaskWorkerGroup", "late")
@@ -418,15 +416,15 @@ class TestTeardown:
     def test_children_of_a_run_that_is_gone_are_deleted(self) -> None:
         """What outlived its FlowRun is swept up."""
         left = (cluster(), job(), *access())
-        with_lease = plan_for(Observed(key=KEY, run=None, **CHILDREN)).actions
-        without_lease = plan_for(Observed(key=KEY, run=None, orphans=left)).actions
+        with_lease = plan_for(remains(observed(**CHILDREN))).actions
+        without_lease = plan_for(remains(observed(orphans=left))).actions
 
         assert [type(action) for action in with_lease] == [Delete]
         assert [type(action) for action in without_lease] == [Delete] * len(left)
 
     def test_nothing_is_created_for_a_run_that_is_being_deleted(self) -> None:
         """A FlowRun that is going gets no children any more."""
-        seen = observed(run=run(deletionTimestamp=ago(1)))
+        seen = remains(observed(), run(deletionTimestamp=ago(1)))
 
         assert plan_for(seen).actions == ()
 

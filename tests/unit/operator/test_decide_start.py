@@ -12,11 +12,9 @@ from flowcluster_api.driver import Outcome
 from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.desired.dask_cluster import dask_cluster
 from flowcluster_operator.desired.driver_access import driver_access
-from flowcluster_operator.model import (
-    Create,
-    DriverSigns,
-    Parent,
-)  # fmt: skip
+from flowcluster_operator.model.heartbeat import DriverHeartbeat
+from flowcluster_operator.model.plan import Create
+from flowcluster_operator.model.references import Parent
 from tests.support.makers import (
     KEY,
     KEYS,
@@ -56,8 +54,8 @@ class TestStart:
             plan_for(observed()),
             plan_for(observed(lease=lease())),
             plan_for(observed(**there)),
-            plan_for(observed(**there, keys=KEYS)),
-            plan_for(observed(lease=lease(), access=(account, role), keys=KEYS, cluster=cluster(), job=job())),
+            plan_for(observed(**there, credentials=KEYS)),
+            plan_for(observed(lease=lease(), access=(account, role), credentials=KEYS, cluster=cluster(), job=job())),
         ]
 
         assert [kinds(plan) for plan in plans] == [
@@ -71,7 +69,7 @@ class TestStart:
 
     def test_rights_that_somebody_took_away_stay_away(self) -> None:
         """A driver that was heard had them: nobody gives them back behind an administrator's back."""
-        heard = DriverSigns(holder="run-x/1", outcome=None, silent=1, asked=0)
+        heard = DriverHeartbeat(holder="run-x/1", outcome=None, silent_for=1, confirmed_for=0)
         gone = CHILDREN | {"access": ()}
 
         assert kinds(plan_for(observed(status=started(), **gone))) == ["ServiceAccount"]
@@ -134,7 +132,7 @@ class TestStart:
         assert kinds(plan_for(observed(body, parent=parent, lease=lease()))) == ["DaskCluster", "Role"]
         (made,) = plan_for(observed(body, parent=parent, access=rights, lease=lease())).actions
         assert isinstance(made, Create)
-        assert secret_of(made.body["spec"]["worker"]["spec"]) == parent.keys
+        assert secret_of(made.body["spec"]["worker"]["spec"]) == parent.credentials
         assert rights[1]["subjects"][0]["name"] == parent.account
 
     def test_a_run_beneath_one_without_keys_makes_no_pods(self) -> None:
@@ -161,7 +159,7 @@ class TestStart:
     def test_a_run_beneath_another_one_ends_with_it(self) -> None:
         """Nobody is left to want it; what its driver said before counts more."""
         body, parent = spec(flow=False), Parent("above", "above-1a2b3c", "above-4d5e6f", is_over=True)
-        heard = DriverSigns(holder="above-x", outcome=None, silent=1, asked=0)
+        heard = DriverHeartbeat(holder="above-x", outcome=None, silent_for=1, confirmed_for=0)
         said = heard._replace(outcome=Outcome.from_json(outcome()))
         children = {"cluster": cluster(), "lease": lease(), "deployments": (deployment(),), "parent": parent}
 
@@ -178,7 +176,7 @@ class TestStart:
 
         assert kinds(plan_for(observed(body))) == ["Lease"]
         assert kinds(plan_for(observed(body, lease=lease()))) == ["Secret"]
-        assert kinds(plan_for(observed(body, lease=lease(), keys=KEYS))) == ["DaskCluster"]
+        assert kinds(plan_for(observed(body, lease=lease(), credentials=KEYS))) == ["DaskCluster"]
 
     def test_a_referenced_cluster_is_used_and_not_created(self) -> None:
         """spec.cluster.ref gives the driver that cluster's address and makes none."""
@@ -197,7 +195,7 @@ class TestStart:
         """The driver is let in by the keys of the run that spec.cluster.ref leads to, and there are no others."""
         body = spec(workers=None, cluster={"kind": "Dask", "ref": {"name": "theirs"}})
         theirs = dask_cluster(KEY, FlowRunSpec(**spec()), SETTINGS, 1, "keys-of-theirs")
-        (create,) = plan_for(observed(body, referenced=theirs, **RIGHTS | {"keys": None})).actions
+        (create,) = plan_for(observed(body, referenced=theirs, **RIGHTS | {"credentials": None})).actions
 
         assert isinstance(create, Create)
         pod = create.body["spec"]["template"]["spec"]
@@ -210,7 +208,10 @@ class TestStart:
     def test_children_belong_to_the_run(self) -> None:
         """Garbage collection can remove what a run has without the operator: the Lease, and what that controls."""
         (first,) = plan_for(observed()).actions
-        others = [*plan_for(observed(lease=lease())).actions, *plan_for(observed(lease=lease(), keys=KEYS)).actions]
+        others = [
+            *plan_for(observed(lease=lease())).actions,
+            *plan_for(observed(lease=lease(), credentials=KEYS)).actions,
+        ]
         others += plan_for(observed(**RIGHTS)).actions
         owners = []
         for action in (first, *others):

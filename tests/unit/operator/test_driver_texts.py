@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from flowcluster_api import lease as leases
 from flowcluster_api.v1alpha1 import FlowRunStatus
-from flowcluster_operator.model import DriverSigns
+from flowcluster_operator.model.heartbeat import DriverHeartbeat
 from tests.support.makers import cluster, deployment, ended, lease, observed, pod, spec
 from tests.support.plans import CHILDREN, READY_PODS, condition, settled, started
 from tests.support.strategies import CLEAN_TEXT, json_values
@@ -41,7 +41,7 @@ def test_end_of_a_pod_can_be_written_whatever_its_driver_left(text: str, code: i
 @given(OUTCOMES)
 def test_end_of_a_driver_elsewhere_can_be_written_whatever_its_lease_says(text: str) -> None:
     signs = leases.read({"metadata": {"annotations": {leases.ANNOTATION_OUTCOME: text}}, "spec": {}})
-    driver = DriverSigns("laptop", signs.outcome, 1, 0)
+    driver = DriverHeartbeat("laptop", signs.outcome, 1, 0)
     children = {"cluster": cluster(), "deployments": (deployment(),), "lease": lease("laptop")}
     status = settled(observed(spec(flow=False), status=started(), pods=READY_PODS, driver=driver, **children))
 

@@ -9,7 +9,8 @@ import pytest
 from flowcluster.clusters.manifest import driven_by
 from flowcluster_api import names
 from flowcluster_api.lease import ANNOTATION_USER
-from flowcluster_operator.model import Create, Observed
+from flowcluster_operator.model.observed import Observed
+from flowcluster_operator.model.plan import Create
 from flowcluster_operator.resources import ROLE, ROLE_BINDING
 from tests.support.makers import KEY, KEYS, access, cluster, lease, observed, run, spec, stored
 from tests.support.plans import kinds, plan_for, started
@@ -20,7 +21,7 @@ USER = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "alice@
 
 def beginning(body: dict[str, Any], annotations: dict[str, str], **more: Any) -> Observed:
     made = driven_by(annotations.get(ANNOTATION_USER), run(body, started()))
-    return observed(run=made, lease=lease(), keys=KEYS, **more)
+    return observed(run=made, lease=lease(), credentials=KEYS, **more)
 
 
 def created(seen: Observed, kind: Any) -> dict[str, Any]:

@@ -14,10 +14,13 @@ from flowcluster_api.progress import Progress
 from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.backends.ray import RayBackend
 from flowcluster_operator.desired.ray_cluster import ray_cluster
-from flowcluster_operator.model import Amend, DriverSigns, Observed, Plan, Scale
+from flowcluster_operator.model.heartbeat import DriverHeartbeat
+from flowcluster_operator.model.observed import Observed
+from flowcluster_operator.model.plan import PatchObject, Plan
+from flowcluster_operator.model.shared import SharedObserved, User
+from flowcluster_operator.model.workers import Scale
 from flowcluster_operator.resources import JOB
-from flowcluster_operator.shared_model import SharedObserved, User
-from flowcluster_operator.sharing import use_of
+from flowcluster_operator.shared_cluster_use import use_of
 from tests.support import shared
 from tests.support.makers import (
     KEY,
@@ -59,17 +62,17 @@ def over(body: Body) -> Observed:
 
 
 def silent(body: Body) -> Observed:
-    return live(body, driver=DriverSigns("driver-1/1", None, 100.0, 10.0))
+    return live(body, driver=DriverHeartbeat("driver-1/1", None, 100.0, 10.0))
 
 
 def busy(body: Body) -> Observed:
     """A run whose driver needs more workers than it may have."""
-    return live(body, driver=DriverSigns("driver-1/1", None, 0.0, 0.0, Demand(5)), cluster=_asking(1))
+    return live(body, driver=DriverHeartbeat("driver-1/1", None, 0.0, 0.0, Demand(5)), cluster=_asking(1))
 
 
 def idle(body: Body) -> Observed:
     """A run whose driver reports that nothing has run for 100 seconds."""
-    return live(body, driver=DriverSigns("driver-1/1", None, 0.0, 0.0, None, Progress(None, 100), 10.0))
+    return live(body, driver=DriverHeartbeat("driver-1/1", None, 0.0, 0.0, None, Progress(None, 100), 10.0))
 
 
 def user(body: Body) -> SharedObserved:
@@ -151,7 +154,7 @@ def test_edited_backoff_limit_reaches_the_job(before: int, after: int) -> None:
     made = job(edited("flow.backoffLimit", before))
     plan = plan_for(live(edited("flow.backoffLimit", after), job=made))
 
-    assert [action.patch for action in plan.actions if isinstance(action, Amend) and action.resource is JOB] == [
+    assert [action.patch for action in plan.actions if isinstance(action, PatchObject) and action.resource is JOB] == [
         {"spec": {"backoffLimit": after}}
     ]
 
@@ -165,7 +168,7 @@ def test_edited_backoff_limit_leaves_a_job_alone_that_is_over(end: Body) -> None
     pods = [*READY[:2], pod("driver", ended(0, outcome()))] if "conditions" in end else READY
     plan = plan_for(live(edited("flow.backoffLimit", 2), job=made, pods=pods))
 
-    assert not any(isinstance(action, Amend) for action in plan.actions)
+    assert not any(isinstance(action, PatchObject) for action in plan.actions)
 
 
 @pytest.mark.parametrize("bounds", [(1, 1), (0, 3), (2, 2)])
@@ -187,6 +190,6 @@ def test_ray_cluster_of_equal_bounds_follows_an_edited_maximum() -> None:
     body = spec(workers=None, cluster={"kind": "Ray", "workers": {"minimum": 1, "maximum": 2}})
     for limit, equal in ((100, 1), (1, 1)):
         made = stored(ray_cluster(KEY, FlowRunSpec.model_validate(body), SETTINGS, Scale(equal, equal, equal), KEYS))
-        patch = RayBackend().sized(made, Scale(1, min(2, limit), 1))
+        patch = RayBackend().scale_patch(made, Scale(1, min(2, limit), 1))
         assert made["spec"]["enableInTreeAutoscaling"] is True
         assert [step["value"] for step in patch if step["op"] == "replace"] == ([2] if limit > 1 else [])

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import pytest
 
 from flowcluster_api import names
-from flowcluster_operator.desired.tls import keys, keys_in
-from flowcluster_operator.facts import timestamp
+from flowcluster_operator.desired.credentials import credentials_in, credentials_secret
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.resources import BY_KIND, DASK_CLUSTER, FLOW_RUN, JOB, LEASE, SECRET, Object
+from flowcluster_operator.timestamps import timestamp
 from tests.support.fake_api import Answer, Drop, FakeApi
 from tests.support.makers import KEY, SETTINGS, access, cluster, job, lease, of_lease, run, spec
 from tests.support.passes import Passes
@@ -87,7 +87,7 @@ def assert_started(api: FakeApi) -> None:
     (dask,), (job,), (lease,) = (api.objects.all(resource) for resource in (DASK_CLUSTER, JOB, LEASE))
     secrets = {secret["metadata"]["name"]: secret for secret in api.objects.all(SECRET)}
     pods = (dask["spec"]["scheduler"]["spec"], dask["spec"]["worker"]["spec"], job["spec"]["template"]["spec"])
-    (used,) = {keys_in(pod) for pod in pods}
+    (used,) = {credentials_in(pod) for pod in pods}
     assert used in secrets
     # A Secret whose creation was not answered is not used, and goes with the Lease.
     for secret in secrets.values():
@@ -102,7 +102,7 @@ def started(api: FakeApi, **wish: bool) -> None:
     api.objects.create(FLOW_RUN, KEY.namespace, run(spec(**wish or {"cancel": True}), status))
     for child in (lease(), cluster(), job(), *access()):
         api.objects.create(BY_KIND[child["kind"]], KEY.namespace, child)
-    api.objects.create(SECRET, KEY.namespace, of_lease(keys(KEY)))
+    api.objects.create(SECRET, KEY.namespace, of_lease(credentials_secret(KEY)))
     assert children(api) == CHILDREN
 
 

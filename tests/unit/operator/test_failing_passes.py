@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
-from flowcluster_operator.facts import timestamp
 from flowcluster_operator.kube import Kube
-from flowcluster_operator.reconcile import decide as decide_module
 from flowcluster_operator.reconcile import loop as loop_module
+from flowcluster_operator.reconcile import run_pass as run_pass_module
 from flowcluster_operator.resources import (
     BY_KIND,
     DASK_CLUSTER,
@@ -26,6 +25,7 @@ from flowcluster_operator.resources import (
     Object,
 )
 from flowcluster_operator.settings import Settings
+from flowcluster_operator.timestamps import timestamp
 from tests.support.fake_api import Answer, FakeApi
 from tests.support.makers import KEY, access, cluster, job, lease, run, spec
 from tests.support.passes import Passes
@@ -38,7 +38,7 @@ PASSES = 5
 @pytest.fixture
 def passes(loop_runner: asyncio.Runner, kube: Kube, monkeypatch: pytest.MonkeyPatch) -> Iterator[Passes]:
     """An operator whose second failure in a row counts as lasting."""
-    for module in (decide_module, loop_module):
+    for module in (run_pass_module, loop_module):
         monkeypatch.setattr(module, "SHOWN_SECONDS", 0.0)
     passes = Passes(kube, Settings())
     running = passes.running()

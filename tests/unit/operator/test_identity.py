@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowcluster_api import names
+from flowcluster_operator.desired.credentials import credentials_secret
 from flowcluster_operator.desired.network_policy import network_policies
-from flowcluster_operator.desired.tls import keys
+from flowcluster_operator.informer.projection import projected
+from flowcluster_operator.informer.store import Store
 from flowcluster_operator.kube import Kube
-from flowcluster_operator.model import Key
-from flowcluster_operator.projection import projected
+from flowcluster_operator.model.identity import RunId
 from flowcluster_operator.resources import (
     BY_KIND,
     DEPLOYMENT,
@@ -30,7 +31,6 @@ from flowcluster_operator.resources import (
     Object,
 )
 from flowcluster_operator.settings import Settings
-from flowcluster_operator.store import Store
 from tests.support.fake_api import FakeApi
 from tests.support.makers import KEY, access, cluster, deployment, job, lease, of_lease, run, spec
 from tests.support.observing import NAME, child_run, labelled_pod
@@ -92,7 +92,7 @@ class TestChain:
 
         assert store.children(KEY, POD) == [WORKER_POD]
         assert store.children(KEY, REPLICA_SET) == [REPLICAS]
-        assert store.keys() == [KEY]
+        assert store.run_ids() == [KEY]
 
     @given(st.permutations(CHAIN[1:]))
     def test_last_link_to_arrive_wakes_the_run(self, order: list[Object]) -> None:
@@ -140,10 +140,10 @@ class TestChain:
             edited(first, 6, ownerReferences=[reference(second)]), edited(second, 6, ownerReferences=[reference(first)])
         )
 
-        assert store.keys() == []
+        assert store.run_ids() == []
 
     def test_child_run_belongs_to_itself_and_to_its_parent(self) -> None:
-        above = Key(KEY.namespace, "parent", "uid-parent")
+        above = RunId(KEY.namespace, "parent", "uid-parent")
         store = filled(child_run(), job())
 
         assert (store.child_runs(above), store.children(above, JOB)) == ([KEY], [])
@@ -157,7 +157,7 @@ class TestStrangers:
         store = filled(*CHAIN)
 
         assert store.put(BY_KIND[kind], made(kind, "stranger", None, namespace)) == set()
-        assert store.keys() == [KEY]
+        assert store.run_ids() == [KEY]
 
     @pytest.mark.parametrize("above", [run(), cluster(), REPLICAS], ids=lambda obj: obj["kind"])
     def test_owner_in_another_namespace_is_no_owner(self, above: Object) -> None:
@@ -224,7 +224,7 @@ class TestLease:
         """The name is the proof that a restarted operator has: it contains a hash of the run's UID."""
         store = filled(made)
 
-        assert store.keys() == [KEY]
+        assert store.run_ids() == [KEY]
         assert store.orphans(KEY) == store.children(KEY, BY_KIND[made["kind"]])
 
     @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ class TestLease:
         ],
     )
     def test_object_without_the_names_of_the_run_belongs_to_no_run(self, change: Object) -> None:
-        assert filled(edited(job(), 6, **change)).keys() == []
+        assert filled(edited(job(), 6, **change)).run_ids() == []
 
     def test_object_that_a_lease_controls_belongs_to_no_run_under_another_name(self) -> None:
         """Every driver could otherwise give its pods to another run, by the owner of its Lease."""
@@ -258,7 +258,7 @@ class TestLease:
         taken = edited(lease(), 6, ownerReferences=[reference(other)] if owner == "another run" else [])
         objects = [run(), other, cluster(), job(), GROUP, WORKER, labelled_pod("driver")]
         store = filled(*([taken, *objects] if is_first else [*objects, taken]))
-        theirs = Key(KEY.namespace, "other", "uid-other")
+        theirs = RunId(KEY.namespace, "other", "uid-other")
         is_root = owner == "none" and not is_first  # what it controls is then deleted with it
         roots = ["Lease"] if is_root else ["DaskCluster", "Job"]
 
@@ -288,13 +288,13 @@ class TestLease:
         copied = edited(lease(), 6, **{"ownerReferences": [], "uid": "uid-copied", **change})
         store = filled(run(), cluster(), copied)
 
-        assert store.keys() == [KEY]
+        assert store.run_ids() == [KEY]
         assert store.children(KEY, LEASE) == []
 
     def test_lease_without_owners_belongs_to_its_run_when_that_is_gone(self) -> None:
         """Its children are the proof."""
         assert [obj["kind"] for obj in filled(job(), edited(lease(), 6, ownerReferences=[])).orphans(KEY)] == ["Lease"]
-        assert filled(edited(lease(), 6, ownerReferences=[])).keys() == []
+        assert filled(edited(lease(), 6, ownerReferences=[])).run_ids() == []
 
     @pytest.mark.parametrize("changed", [("ownerReferences",), ("ownerReferences", "labels")], ids=" and ".join)
     @pytest.mark.parametrize("restarts", [True, False])
@@ -303,7 +303,7 @@ class TestLease:
     ) -> None:
         """Neither the Lease nor the Secret, which garbage collection deletes with it."""
         place(api, run(), lease(), cluster(), job(), *access())
-        api.objects.create(SECRET, KEY.namespace, of_lease(keys(KEY)))
+        api.objects.create(SECRET, KEY.namespace, of_lease(credentials_secret(KEY)))
         async with Passes(kube, Settings()).running() as first:
             await work(api, first, 2)
             api.objects.merge(LEASE, KEY.namespace, NAME, {"metadata": dict.fromkeys(changed)})
@@ -327,7 +327,7 @@ class TestLease:
     def test_network_policies_belong_to_the_run(self, number: int) -> None:
         policy = edited(of_lease(network_policies(KEY, "parent", "host")[number].body), 6, uid="uid-policy")
 
-        assert filled(policy).keys() == [KEY]
+        assert filled(policy).run_ids() == [KEY]
 
 
 class TestOrphans:
@@ -337,7 +337,7 @@ class TestOrphans:
     ) -> None:
         """`kubectl delete --cascade=orphan` takes the references away, before or after the operator looks."""
         place(api, run(), lease(), cluster(), job(), *access(), deployment(), labelled_pod("driver"))
-        api.objects.create(SECRET, KEY.namespace, of_lease(keys(KEY)))
+        api.objects.create(SECRET, KEY.namespace, of_lease(credentials_secret(KEY)))
         await work(api, passes, 1)
         api.objects.delete(FLOW_RUN, KEY.namespace, KEY.name, {"propagationPolicy": "Orphan"})
         if number:

@@ -14,9 +14,11 @@ from flowcluster_api.progress import ANNOTATION_PROGRESS, Progress, Tasks
 from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.desired.driver_job import driver_job
 from flowcluster_operator.kube import Kube
-from flowcluster_operator.model import DriverSigns, Observed, Plan
+from flowcluster_operator.model.heartbeat import DriverHeartbeat
+from flowcluster_operator.model.observed import Observed
+from flowcluster_operator.model.plan import Plan
 from flowcluster_operator.policies.idleness import CONFIRMED_SECONDS
-from flowcluster_operator.reconcile import observe as observe_module
+from flowcluster_operator.reconcile import observe_driver as observe_driver_module
 from flowcluster_operator.reconcile.decide import decide
 from flowcluster_operator.resources import LEASE, Object
 from tests.support.fake_api import FakeApi
@@ -41,8 +43,8 @@ from tests.support.plans import CHILDREN, READY_PODS
 TIMEOUT = 300
 DRIVER = pod("driver")
 HOLDER = f"{DRIVER['metadata']['name']}/7"
-IDLE = DriverSigns(
-    HOLDER, None, 1, 0, None, Progress(Tasks(5, 0, 5, 0), TIMEOUT), idle_confirmed=CONFIRMED_SECONDS
+IDLE = DriverHeartbeat(
+    HOLDER, None, 1, 0, None, Progress(Tasks(5, 0, 5, 0), TIMEOUT), idle_confirmed_for=CONFIRMED_SECONDS
 )  # fmt: skip
 RUNNING: Object = {"phase": "Running", "startTime": ago(900), "readyTime": ago(890)}
 DEPLOYMENTS = (deployment(), *(deployment("worker", number=number) for number in (1, 2)))
@@ -53,7 +55,7 @@ def body(**fields: Any) -> dict[str, Any]:
     return {**spec(), "idleTimeoutSeconds": TIMEOUT, **fields}
 
 
-def seen(signs: DriverSigns | None = IDLE, fields: Any = None, **more: Any) -> Observed:
+def seen(signs: DriverHeartbeat | None = IDLE, fields: Any = None, **more: Any) -> Observed:
     """A run whose driver reports that."""
     world: dict[str, Any] = {
         **CHILDREN,
@@ -65,7 +67,7 @@ def seen(signs: DriverSigns | None = IDLE, fields: Any = None, **more: Any) -> O
     return observed(fields or body(), driver=signs, **world)
 
 
-def plan(signs: DriverSigns | None = IDLE, fields: Any = None, **more: Any) -> Plan:
+def plan(signs: DriverHeartbeat | None = IDLE, fields: Any = None, **more: Any) -> Plan:
     return decide(seen(signs, fields, **more), SETTINGS, NOW)
 
 
@@ -92,7 +94,7 @@ def test_idle_cluster_of_a_driver_elsewhere_is_cancelled() -> None:
     assert (status["phase"], status["finalPhase"], status["reason"]) == ("Stopping", "Cancelled", "IdleTimeoutExceeded")
 
 
-def reporting(**changes: Any) -> DriverSigns:
+def reporting(**changes: Any) -> DriverHeartbeat:
     return IDLE._replace(**changes)
 
 
@@ -103,7 +105,7 @@ RAY = {"kind": "Ray", "workers": {"minimum": 2, "maximum": 4}}
 GOING: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "no timeout": (IDLE, {**spec()}, {}),
     "idle for less long": (reporting(progress=Progress(None, TIMEOUT - 1)), None, {}),
-    "idleness not confirmed": (reporting(idle_confirmed=CONFIRMED_SECONDS - 1), None, {}),
+    "idleness not confirmed": (reporting(idle_confirmed_for=CONFIRMED_SECONDS - 1), None, {}),
     "driver without a Lease": (None, None, {}),
     "driver that reports nothing": (reporting(progress=None), None, {}),
     "driver that reports its counts only": (reporting(progress=Progress(Tasks(5, 0, 5, 0))), None, {}),
@@ -143,7 +145,7 @@ def test_run_that_works_or_may_work_goes_on(case: str) -> None:
         (IDLE, {"child_runs": (OVER,)}),
     ],
 )
-def test_run_without_work_ends(signs: DriverSigns, more: dict[str, Any]) -> None:
+def test_run_without_work_ends(signs: DriverHeartbeat, more: dict[str, Any]) -> None:
     assert phase(plan(signs, **more)) == "Stopping"
 
 
@@ -174,7 +176,7 @@ def test_outcome_of_the_flow_wins_over_its_idleness(state: Any, final: str) -> N
 
 
 def test_idleness_is_looked_at_again_soon_until_it_is_confirmed() -> None:
-    made = plan(reporting(idle_confirmed=0.0))
+    made = plan(reporting(idle_confirmed_for=0.0))
 
     assert made.requeue is not None
     assert made.requeue <= 1
@@ -217,10 +219,10 @@ class TestConfirmation:
                 "metadata": {"annotations": each["metadata"]["annotations"]}, "spec": each["spec"],
             })  # fmt: skip
             with monkeypatch.context() as patched:
-                patched.setattr(observe_module, "asyncio", frozen_at(next(clock)))
+                patched.setattr(observe_driver_module, "asyncio", frozen_at(next(clock)))
                 driver = (await rig.observe()).driver
             assert driver is not None
-            found.append(driver.idle_confirmed)
+            found.append(driver.idle_confirmed_for)
             rig.known(rig.api.objects.get(LEASE, KEY.namespace, each["metadata"]["name"]))
         return found
 

@@ -10,11 +10,11 @@ import pytest
 
 from flowcluster_api import names
 from flowcluster_api.v1alpha1 import FlowRunSpec
-from flowcluster_operator.defaults import RunDefaults, run_defaults
-from flowcluster_operator.desired.inherited import Inheritance, accounts, inheriting
+from flowcluster_operator.desired.inherited import Inheritance, accounts, with_inherited
 from flowcluster_operator.kube import Kube
-from flowcluster_operator.model import Create
+from flowcluster_operator.model.plan import Create
 from flowcluster_operator.resources import BY_KIND, CONFIG_MAP, SECRET, SERVICE_ACCOUNT, Object
+from flowcluster_operator.run_defaults import RunDefaults, run_defaults
 from flowcluster_operator.settings import Settings, SettingsError
 from flowcluster_operator.template_rules import RULES
 from tests.support.built import BUILT, FULL_CLUSTER, FULL_FLOW
@@ -46,7 +46,7 @@ def child(name: str, metadata: Any = None, defaults: RunDefaults | None = None, 
     """The objects of a golden file with what they inherit."""
     known = {**BY_KIND, "Secret": SECRET, "ConfigMap": CONFIG_MAP}
     source = Inheritance(metadata or {}, SPEC, defaults or RunDefaults(), secrets)
-    return [inheriting(Create(known[body["kind"]], body), source).body for body in BODIES[name]]
+    return [with_inherited(Create(known[body["kind"]], body), source).body for body in BODIES[name]]
 
 
 def pod_templates(value: Any) -> Iterator[Object]:
@@ -141,7 +141,7 @@ def test_pull_secrets_of_the_account_that_a_template_names_are_its_own() -> None
     flow = {"entrypoint": "a.py:b", "template": {"spec": {"serviceAccountName": "reporter"}}}
     spec = FlowRunSpec.model_validate({"flow": flow, "cluster": {"kind": "Dask"}})
     source = Inheritance({}, spec, RunDefaults(), {"default": ("login",), "reporter": ("own",)})
-    create = inheriting(Create(BY_KIND["Job"], BODIES["driver-job"][0]), source)
+    create = with_inherited(Create(BY_KIND["Job"], BODIES["driver-job"][0]), source)
 
     assert accounts(spec) == ["default", "reporter"]
     assert create.body["spec"]["template"]["spec"]["imagePullSecrets"] == [{"name": "own"}]
@@ -168,7 +168,7 @@ def test_head_has_no_label_that_the_service_of_kuberay_does_not_select(name: str
     defaults = RunDefaults(labels=label if given == "defaults" else {})
     metadata = {"labels": label} if given == "run" else {}
     source = Inheritance(metadata, SPEC, defaults, {})
-    spec = inheriting(Create(BY_KIND["RayCluster"], built), source).body["spec"]
+    spec = with_inherited(Create(BY_KIND["RayCluster"], built), source).body["spec"]
     found = [group["template"]["metadata"]["labels"] for group in (spec["headGroupSpec"], *spec["workerGroupSpecs"])]
 
     assert [labels.get("app.kubernetes.io/created-by") for labels in found] == [None, "ann"]
@@ -201,7 +201,7 @@ class TestAccounts:
         account = {"metadata": {"name": "default"}, "imagePullSecrets": [{"name": "login"}]}
         rig.api.objects.create(SERVICE_ACCOUNT, KEY.namespace, account)
         rig.known(run(), lease())
-        rig.memory.keys[KEY] = (LEASE_UID, KEYS)
+        rig.memory.credentials[KEY] = (LEASE_UID, KEYS)
         found = [(await rig.observe()).pull_secrets for _ in range(3)]
 
         assert found == [{"default": ("login",)}] * 3
@@ -209,14 +209,14 @@ class TestAccounts:
 
     async def test_account_that_does_not_exist_has_no_pull_secrets(self, rig: Rig) -> None:
         rig.known(run(), lease())
-        rig.memory.keys[KEY] = (LEASE_UID, KEYS)
+        rig.memory.credentials[KEY] = (LEASE_UID, KEYS)
 
         assert (await rig.observe()).pull_secrets == {}
         assert rig.api.seen("GET", SERVICE_ACCOUNT)
 
     async def test_pull_secrets_are_not_read_when_nothing_is_to_be_created(self, rig: Rig) -> None:
         rig.known(run(status=started()), lease(), cluster(), job())
-        rig.memory.keys[KEY] = (LEASE_UID, KEYS)
+        rig.memory.credentials[KEY] = (LEASE_UID, KEYS)
         await rig.observe()
 
         assert rig.api.seen("GET", SERVICE_ACCOUNT) == []
@@ -233,7 +233,7 @@ class TestAccounts:
 
     async def test_pull_secrets_are_read_again_after_a_suspension(self, rig: Rig) -> None:
         rig.memory.pull_secrets[KEY] = {"default": ("earlier",)}
-        rig.memory.keys[KEY] = (LEASE_UID, KEYS)
+        rig.memory.credentials[KEY] = (LEASE_UID, KEYS)
         rig.known(run(status={"phase": "Suspended"}))
         await rig.observe()
         rig.known(run(status=started()), lease())

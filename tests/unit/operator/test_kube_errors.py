@@ -13,7 +13,8 @@ import pytest
 
 from flowcluster_operator import kube as kube_module
 from flowcluster_operator.errors import ApiError, ApiUnavailable, Conflict, NotFound, Refused
-from flowcluster_operator.kube import Kube, credentials
+from flowcluster_operator.kube import Kube
+from flowcluster_operator.kube_config import credentials
 from flowcluster_operator.resources import JOB, POD, Object
 from tests.support.fake_api import Answer, Drop, FakeApi, Hold
 

@@ -12,11 +12,13 @@ import pytest
 
 from flowcluster_api import names
 from flowcluster_operator.kube import Kube
-from flowcluster_operator.model import Key, Observed, Plan
+from flowcluster_operator.model.identity import RunId
+from flowcluster_operator.model.observed import Observed
+from flowcluster_operator.model.plan import Plan
 from flowcluster_operator.reconcile import loop as loop_module
 from flowcluster_operator.reconcile.decide import decide
+from flowcluster_operator.reconcile.intervals import CHECK_SECONDS, RETRY_SECONDS
 from flowcluster_operator.reconcile.loop import Reconciler
-from flowcluster_operator.reconcile.pauses import LOOK_SECONDS, RETRY_SECONDS
 from flowcluster_operator.resources import DASK_CLUSTER, FLOW_RUN, JOB, LEASE, ROLE_BINDING, Object, Resource
 from flowcluster_operator.settings import Settings
 from tests.support.fake_api import Answer, Drop, FakeApi, Hold
@@ -59,13 +61,13 @@ def another(number: int, body: Object | None = None) -> Object:
     return {**made, "metadata": {**made["metadata"], "name": f"other-{number}", "uid": f"uid-other-{number}"}}
 
 
-def create(api: FakeApi, body: Object | None = None) -> Key:
+def create(api: FakeApi, body: Object | None = None) -> RunId:
     """Create a FlowRun on the API server."""
     made = api.objects.create(FLOW_RUN, KEY.namespace, body or run())
-    return Key(KEY.namespace, made["metadata"]["name"], made["metadata"]["uid"])
+    return RunId(KEY.namespace, made["metadata"]["name"], made["metadata"]["uid"])
 
 
-def status(api: FakeApi, key: Key = KEY) -> Object:
+def status(api: FakeApi, key: RunId = KEY) -> Object:
     """The status of a run."""
     found: Object = api.objects.get(FLOW_RUN, key.namespace, key.name).get("status") or {}
     return found
@@ -112,7 +114,7 @@ class TestPass:
     async def test_run_is_due_again_when_its_plan_says(self, api: FakeApi, passes: Passes) -> None:
         create(api)
 
-        assert await passes.make() == LOOK_SECONDS
+        assert await passes.make() == CHECK_SECONDS
 
     async def test_run_is_never_due_again_when_it_is_gone(self, api: FakeApi, passes: Passes) -> None:
         create(api)
@@ -126,13 +128,13 @@ class TestPass:
     async def test_run_is_forgotten_when_it_is_gone(self, api: FakeApi, passes: Passes) -> None:
         create(api)
         await passes.make()
-        known = set(passes.memory.keys)
+        known = set(passes.memory.credentials)
         api.objects.delete(FLOW_RUN, KEY.namespace, KEY.name)
         api.objects.collect_garbage()
         passes.watch(api.objects)
         await passes.make()
 
-        assert (known, set(passes.memory.keys)) == ({KEY}, set())
+        assert (known, set(passes.memory.credentials)) == ({KEY}, set())
 
     async def test_passes_end_when_they_are_cancelled(self, api: FakeApi, kube: Kube) -> None:
         """An operator that stops waits for no answer."""

@@ -10,10 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flowcluster_api import conditions as c
-from flowcluster_operator.desired.lease import lease as desired_lease
-from flowcluster_operator.facts import pod_facts
-from flowcluster_operator.model import Create, Delete, DriverSigns, Observed, Parent, Plan
-from flowcluster_operator.policies.retries import DISRUPTED_CLUSTERS
+from flowcluster_operator.desired.root_lease import root_lease as desired_lease
+from flowcluster_operator.model.heartbeat import DriverHeartbeat
+from flowcluster_operator.model.observed import Observed
+from flowcluster_operator.model.plan import Create, Delete, Plan
+from flowcluster_operator.model.references import Parent
+from flowcluster_operator.pod_status import pod_facts
+from flowcluster_operator.policies.backoff_limit import DISRUPTED_CLUSTERS
 from flowcluster_operator.reconcile.decide import decide
 from flowcluster_operator.resources import JOB
 from flowcluster_operator.specs import parse
@@ -163,7 +166,7 @@ def test_run_whose_driver_is_elsewhere_ends_with_its_cluster(parent: Parent | No
     """That driver has to learn that what it computed is gone."""
     status = using()
     del status["flow"]
-    driver = DriverSigns("me", None, 0.0, 0.0)
+    driver = DriverHeartbeat("me", None, 0.0, 0.0)
     seen = observed(
         spec(flow=False), status=status, cluster=cluster(), lease=lease("me"), driver=driver, parent=parent,
         pods=[pod("scheduler", restarts=1)],
@@ -219,7 +222,7 @@ def test_next_cluster_is_begun_when_nothing_is_left() -> None:
 @pytest.mark.parametrize(("limit", "left"), [(1, 0), (3, 2)])
 def test_job_of_the_next_cluster_has_the_attempts_that_are_left(limit: int, left: int) -> None:
     status = started(flow={"attempts": 1, "endedAttempts": 1, "failedAttempts": 1, "lostClusters": 1})
-    plan = plan_for(observed(body(limit), status=status, lease=lease(), access=access(), keys=KEYS))
+    plan = plan_for(observed(body(limit), status=status, lease=lease(), access=access(), credentials=KEYS))
     (made,) = (action.body for action in plan.actions if isinstance(action, Create) and action.resource is JOB)
 
     assert made["spec"]["backoffLimit"] == left
@@ -288,7 +291,7 @@ class Life:
             key=KEY, run=flow_run, spec=parsed, cluster=cluster() if self.cluster else None,
             job=self._judged(made) if self.job else None,
             lease=lease() if self.lease else None, access=access() if self.lease else (),
-            keys=KEYS if self.lease else None,
+            credentials=KEYS if self.lease else None,
             deployments=(deployment(), *(deployment("worker", number=n) for n in (1, 2))) if self.cluster else (),
             pods=tuple(pod_facts(item) for item in self.pods), verified_gone=is_empty,
         )  # fmt: skip

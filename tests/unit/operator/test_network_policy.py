@@ -12,9 +12,11 @@ from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.backends.ray import RayBackend
 from flowcluster_operator.desired.metadata import child_metadata, controlled_by, lease_reference, owner_reference
 from flowcluster_operator.desired.network_policy import network_policies, shared_network_policy
+from flowcluster_operator.informer.projection import projected
 from flowcluster_operator.kube import Kube
-from flowcluster_operator.model import Create, Key, Parent
-from flowcluster_operator.projection import projected
+from flowcluster_operator.model.identity import RunId
+from flowcluster_operator.model.plan import Create
+from flowcluster_operator.model.references import Parent
 from flowcluster_operator.reconcile.decide import decide
 from flowcluster_operator.resources import FLOW_RUN, NETWORK_POLICY, Object
 from flowcluster_operator.settings import Settings, SettingsError
@@ -27,13 +29,13 @@ from tests.support.plans import started as started_status
 FENCED = dataclasses.replace(SETTINGS, network_policies=True)
 OWN, PARENT, HOST, STRANGER = (
     KEY,
-    Key("team", "whole", "uid-whole"),
-    Key("team", "host", "uid-host"),
-    Key("a", "b", "c"),
+    RunId("team", "whole", "uid-whole"),
+    RunId("team", "host", "uid-host"),
+    RunId("a", "b", "c"),
 )
 
 
-def labels(key: Key, component: str) -> dict[str, str]:
+def labels(key: RunId, component: str) -> dict[str, str]:
     return names.child_labels(key.name, key.uid, component)
 
 
@@ -86,7 +88,7 @@ def test_run_on_the_cluster_of_another_one_reaches_that_cluster() -> None:
 @pytest.mark.parametrize("namespace", ["team", "platform"])
 def test_run_on_a_shared_cluster_reaches_it_and_is_reached_by_it(namespace: str) -> None:
     """The namespace of a peer is part of the policy, so only pods of the same namespace are compared here."""
-    cluster = Key(namespace, "analytics", "uid-analytics", names.SHARED_KIND)
+    cluster = RunId(namespace, "analytics", "uid-analytics", names.SHARED_KIND)
     (policy,) = bodies(network_policies(OWN, shared=cluster))
     of_cluster = shared_network_policy(cluster, [OWN.namespace])
     user = {**labels(OWN, "driver"), names.LABEL_USES: cluster.uid}

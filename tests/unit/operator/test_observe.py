@@ -8,12 +8,14 @@ import pytest
 
 from flowcluster_api import names
 from flowcluster_operator.backends.dask import DaskBackend
-from flowcluster_operator.desired.lease import lease as desired_lease
 from flowcluster_operator.desired.metadata import lease_reference
+from flowcluster_operator.desired.root_lease import root_lease as desired_lease
 from flowcluster_operator.errors import ApiUnavailable
+from flowcluster_operator.informer.projection import projected
 from flowcluster_operator.kube import Kube
-from flowcluster_operator.model import Rejection, Settled
-from flowcluster_operator.projection import projected
+from flowcluster_operator.model.failures import Rejection
+from flowcluster_operator.model.observed import Observed
+from flowcluster_operator.model.workers import ReplicaStability
 from flowcluster_operator.resources import BY_KIND, DASK_CLUSTER, DEPLOYMENT, FLOW_RUN, JOB, LEASE, POD, Object
 from tests.support.fake_api import Answer, FakeApi
 from tests.support.makers import KEY, KEYS, LEASE_UID, access, cluster, deployment, job, lease, run, spec, stored
@@ -45,20 +47,20 @@ class TestStore:
         assert sorted(obj["kind"] for obj in found.access) == ["Role", "RoleBinding", "ServiceAccount"]
         assert found.deployments == (projected(DEPLOYMENT, deployment()),)
         assert [item.name for item in found.pods] == ["worker-1"]
-        assert found.keys == KEYS
+        assert found.credentials == KEYS
 
     async def test_observe_finds_the_secret_that_this_process_created(self, rig: Rig) -> None:
         rig.known(run(), lease())
-        rig.memory.keys[KEY] = (LEASE_UID, "made")
+        rig.memory.credentials[KEY] = (LEASE_UID, "made")
 
-        assert (await rig.observe()).keys == "made"
+        assert (await rig.observe()).credentials == "made"
 
     async def test_observe_finds_no_secret_of_an_earlier_lease(self, rig: Rig) -> None:
         """A run that was suspended has a new Lease, and its former Secret is gone."""
         rig.known(run(), lease())
-        rig.memory.keys[KEY] = ("uid-earlier", "made")
+        rig.memory.credentials[KEY] = ("uid-earlier", "made")
 
-        assert (await rig.observe()).keys is None
+        assert (await rig.observe()).credentials is None
 
     async def test_observe_takes_no_cluster_that_the_run_does_not_own(self, rig: Rig) -> None:
         """Labels can be copied."""
@@ -74,32 +76,32 @@ class TestStore:
 
     async def test_observe_counts_how_long_the_number_of_workers_is_at_rest(self, rig: Rig) -> None:
         rig.known(run(), lease(), cluster(), deployment("worker", number=1))
-        requested = DaskBackend().workers(cluster())
-        rig.memory.settling.see(KEY, 1, requested + 1, clock() - 50)
-        rig.memory.settling.see(KEY, 1, requested, clock() - 30)
-        found = (await rig.observe()).settled
+        requested = DaskBackend().requested_workers(cluster())
+        rig.memory.stability.record(KEY, 1, requested + 1, clock() - 50)
+        rig.memory.stability.record(KEY, 1, requested, clock() - 30)
+        found = (await rig.observe()).stability
 
-        assert found.same == pytest.approx(30, abs=10)
-        assert found.lowered == pytest.approx(30, abs=10)
+        assert found.unchanged_for == pytest.approx(30, abs=10)
+        assert found.lowered_for == pytest.approx(30, abs=10)
 
     async def test_observe_counts_from_the_start_when_the_run_has_another_cluster(self, rig: Rig) -> None:
         """The cluster of a run that was suspended and resumed has the same name. Nothing was served to it yet."""
         rig.known(run(), lease(), cluster(), *(deployment("worker", number=number) for number in (1, 2)))
-        rig.memory.settling.see(KEY, 2, DaskBackend().workers(cluster()), clock() - 50)
+        rig.memory.stability.record(KEY, 2, DaskBackend().requested_workers(cluster()), clock() - 50)
         before = await rig.observe()
         for child in (cluster(), *(deployment("worker", number=number) for number in (1, 2))):
             rig.store.remove(BY_KIND[child["kind"]], child["metadata"]["uid"])
         rig.known(cluster(uid="another"))
         after = await rig.observe()
 
-        assert (before.served.is_served, after.served.is_served) == (True, False)
-        assert before.settled.same == pytest.approx(50, abs=10)
-        assert after.settled.same == pytest.approx(0, abs=10)
+        assert (before.request.is_served, after.request.is_served) == (True, False)
+        assert before.stability.unchanged_for == pytest.approx(50, abs=10)
+        assert after.stability.unchanged_for == pytest.approx(0, abs=10)
 
     async def test_observe_counts_no_rest_when_there_is_no_cluster(self, rig: Rig) -> None:
         rig.known(run())
 
-        assert (await rig.observe()).settled == Settled()
+        assert (await rig.observe()).stability == ReplicaStability()
 
 
 class TestMissing:
@@ -112,14 +114,15 @@ class TestMissing:
         assert rig.store.owner(KEY) == found.run
 
     async def test_observe_finds_no_run_when_it_is_gone(self, rig: Rig) -> None:
-        found = await rig.observe()
+        found = await rig.remains()
 
-        assert (found.run, found.spec) == (None, None)
+        assert found.run is None
+        assert not isinstance(found, Observed)
 
     async def test_observe_finds_no_run_when_a_namesake_took_its_place(self, rig: Rig) -> None:
         rig.there(run(uid="another"))
 
-        assert (await rig.observe()).run is None
+        assert (await rig.remains()).run is None
 
     async def test_observe_raises_unavailable_when_the_api_server_cannot_confirm(self, rig: Rig) -> None:
         """An unanswered question is no proof that a run is gone."""
@@ -180,14 +183,14 @@ class TestMissing:
         rig.there(labelled_pod("scheduler"), lease())
         found = await rig.observe()
 
-        assert [item.uid for item in found.leaders()] == ["pod-scheduler"]
+        assert [item.uid for item in found.head_pods()] == ["pod-scheduler"]
         assert found.lease is not None
 
     async def test_observe_finds_no_scheduler_and_no_lease_when_they_are_gone(self, rig: Rig) -> None:
         rig.known(run(status={"cluster": self.LEADER}), cluster())
         found = await rig.observe()
 
-        assert (found.leaders(), found.lease) == ([], None)
+        assert (found.head_pods(), found.lease) == ([], None)
 
     async def test_observe_reads_no_scheduler_when_the_store_has_it(self, rig: Rig) -> None:
         rig.known(run(status={"cluster": self.LEADER}), cluster(), lease(), labelled_pod("scheduler"))
@@ -220,7 +223,7 @@ class TestParent:
 
         assert parent is not None
         assert (parent.name, parent.account) == ("parent", names.driver_name(PARENT.name, PARENT.uid))
-        assert (parent.keys, parent.is_over) == (None, False)
+        assert (parent.credentials, parent.is_over) == (None, False)
 
     async def test_observe_finds_the_keys_of_the_parent(self, rig: Rig) -> None:
         name = names.child_name(PARENT.name, PARENT.uid)
@@ -231,7 +234,7 @@ class TestParent:
         parent = (await rig.observe()).parent
 
         assert parent is not None
-        assert parent.keys == KEYS
+        assert parent.credentials == KEYS
 
     async def test_observe_finds_that_the_parent_is_over(self, rig: Rig) -> None:
         rig.known(child_run(), parent_run(FINISHED))

@@ -8,7 +8,7 @@ from flowcluster_api import lease as leases
 from flowcluster_api.lease import Demand
 from flowcluster_api.progress import ANNOTATION_PROGRESS, Progress, Tasks
 from flowcluster_operator.kube import Kube
-from flowcluster_operator.policies.lease import ASKED_SECONDS
+from flowcluster_operator.policies.heartbeat import CONFIRMED_SECONDS
 from tests.support.fake_api import FakeApi
 from tests.support.makers import KEY, lease, outcome, run, spec
 from tests.support.observing import FINISHED, Rig, child_run, clock, parent_run
@@ -66,7 +66,7 @@ class TestDriver:
         driver = (await rig.observe()).driver
 
         assert driver is not None
-        assert driver.silent < 10
+        assert driver.silent_for < 10
 
     async def test_observe_reads_the_lease_when_the_silence_is_too_long(self, rig: Rig) -> None:
         held = lease("laptop")
@@ -76,19 +76,19 @@ class TestDriver:
         driver = (await rig.observe()).driver
 
         assert driver is not None
-        assert driver.silent < 10
+        assert driver.silent_for < 10
 
     async def test_observe_counts_how_long_the_api_server_confirms_the_silence(self, rig: Rig) -> None:
         held = lease("laptop")
         rig.known(run(self.BODY), held)
         rig.there(held)
         rig.silent(held, 61)
-        for seconds in (ASKED_SECONDS, ASKED_SECONDS / 2, 0):
-            rig.memory.silences.asked(KEY, clock() - seconds)
+        for seconds in (CONFIRMED_SECONDS, CONFIRMED_SECONDS / 2, 0):
+            rig.memory.heartbeats.confirmed_for(KEY, clock() - seconds)
         driver = (await rig.observe()).driver
 
         assert driver is not None
-        assert driver.asked >= ASKED_SECONDS
+        assert driver.confirmed_for >= CONFIRMED_SECONDS
 
     async def test_observe_sends_no_request_when_the_driver_was_silent_for_a_short_time(self, rig: Rig) -> None:
         held = lease("laptop")
@@ -97,7 +97,7 @@ class TestDriver:
         driver = (await rig.observe()).driver
 
         assert driver is not None
-        assert driver.silent == pytest.approx(50, abs=5)
+        assert driver.silent_for == pytest.approx(50, abs=5)
         assert rig.api.requests == []
 
     async def test_observe_sends_no_request_when_no_driver_is_expected(self, rig: Rig) -> None:

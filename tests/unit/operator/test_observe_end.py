@@ -12,9 +12,10 @@ from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.desired.metadata import child_metadata, controlled_by, lease_reference, owner_reference
 from flowcluster_operator.desired.ray_cluster import ray_cluster
 from flowcluster_operator.errors import ApiUnavailable
+from flowcluster_operator.informer.projection import projected
 from flowcluster_operator.kube import Kube
-from flowcluster_operator.model import Scale, Warned
-from flowcluster_operator.projection import projected
+from flowcluster_operator.model.failures import WarningEvent
+from flowcluster_operator.model.workers import Scale
 from flowcluster_operator.resources import (
     ACCESS,
     BY_KIND,
@@ -83,7 +84,7 @@ class TestWarnings:
         rig.known(run(), lease(), job())
         self.happened(rig, self.event(job()), self.event(job(), kind="Normal"), self.event(other, 2))
 
-        assert (await rig.observe()).warnings == (Warned("Job", NAME, "FailedCreate", "forbidden by policy"),)
+        assert (await rig.observe()).warnings == (WarningEvent("Job", NAME, "FailedCreate", "forbidden by policy"),)
 
     async def test_observe_reads_the_warnings_of_a_ray_cluster_without_a_head(self, rig: Rig) -> None:
         body = spec(flow=False, workers=None, cluster={"kind": "Ray"})
@@ -109,7 +110,7 @@ class TestWarnings:
         rig.known(run(), lease(), made, group, deployment(), *map(labelled_pod, there))
         self.happened(rig, self.event(group))
 
-        expected = [Warned("DaskWorkerGroup", f"{NAME}-default", "FailedCreate", "forbidden by policy")]
+        expected = [WarningEvent("DaskWorkerGroup", f"{NAME}-default", "FailedCreate", "forbidden by policy")]
         assert list((await rig.observe()).warnings) == expected * is_read
 
     async def test_observe_reads_no_warnings_of_a_job_with_a_pod(self, rig: Rig) -> None:

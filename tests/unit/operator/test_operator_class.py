@@ -12,15 +12,15 @@ import pytest
 
 from flowcluster_api import names
 from flowcluster_api.v1alpha1 import FlowRunSpec
-from flowcluster_operator.classes import handles, is_of_class
-from flowcluster_operator.defaults import RunDefaults
-from flowcluster_operator.desired.inherited import Inheritance, inheriting
+from flowcluster_operator.desired.inherited import Inheritance, with_inherited
 from flowcluster_operator.handlers import Operator
 from flowcluster_operator.kube import Kube
-from flowcluster_operator.model import Create, Plan
+from flowcluster_operator.model.plan import Create, Plan
+from flowcluster_operator.operator_class import handles, is_of_class
 from flowcluster_operator.policies.parent_bounds import beyond
 from flowcluster_operator.reconcile.loop import Reconciler
 from flowcluster_operator.resources import BY_KIND, CONFIG_MAP, FLOW_RUN, JOB, SECRET, Object
+from flowcluster_operator.run_defaults import RunDefaults
 from flowcluster_operator.settings import Settings, SettingsError
 from tests.support.built import BUILT
 from tests.support.fake_api import FakeApi
@@ -141,7 +141,7 @@ async def test_operator_knows_nothing_of_the_children_of_another_class(api: Fake
         await theirs.resync.once()
 
     assert api.objects.all(JOB) != []
-    assert theirs.store.keys() == []
+    assert theirs.store.run_ids() == []
 
 
 async def test_passes_leave_a_run_alone_of_which_only_a_child_was_known(api: FakeApi, kube: Kube) -> None:
@@ -160,7 +160,7 @@ def test_watch_events_of_runs_of_another_class_are_not_kept() -> None:
     for name in CLASSES:
         ours.seen(FLOW_RUN, "ADDED", of_class(name, name=f"of-{name}", uid=f"uid-of-{name}"))
 
-    known = ours.store.keys()
+    known = ours.store.run_ids()
     assert [key.name for key in known] == ["of-a"]
 
 
@@ -234,7 +234,7 @@ def test_children_carry_the_class_of_their_run(name: str, operator_class: str, t
                 **metadata.get("labels", {}),
                 **({names.LABEL_OPERATOR_CLASS: theirs} if theirs else {}),
             }
-        child = inheriting(Create(known[body["kind"]], body), source).body
+        child = with_inherited(Create(known[body["kind"]], body), source).body
         found = [child["metadata"], *(template["metadata"] for template in pod_templates(child))]
 
         assert {each["labels"].get(names.LABEL_OPERATOR_CLASS) for each in found} == {operator_class or None}

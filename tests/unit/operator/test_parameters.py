@@ -16,7 +16,7 @@ from flowcluster_api import driver
 from flowcluster_api.literals import literal
 from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.desired.driver_job import driver_job
-from flowcluster_operator.desired.parameters import parameters
+from flowcluster_operator.desired.parameters_config_map import parameters
 from flowcluster_operator.errors import SpecError
 from flowcluster_operator.resources import CONFIG_MAP, FLOW_RUN, JOB
 from tests.support.built import BUILT
@@ -105,12 +105,12 @@ class TestOrder:
 
     def plans(self, **more: Any) -> list[str]:
         role, binding, account = access()
-        there = {"lease": lease(), "access": (role, binding, account), "keys": KEYS}
+        there = {"lease": lease(), "access": (role, binding, account), "credentials": KEYS}
         return kinds(plan_for(observed(self.BODY, **{**there, **more})))
 
     def test_parameters_are_there_before_the_driver(self) -> None:
         assert self.plans() == ["ConfigMap"]
-        assert self.plans(keys=None) == ["Secret", "ConfigMap"]
+        assert self.plans(credentials=None) == ["Secret", "ConfigMap"]
         assert self.plans(parameters=KEYS) == ["DaskCluster", "Job"]
 
     def test_parameters_are_not_made_again_when_the_job_is_there(self) -> None:
@@ -118,7 +118,7 @@ class TestOrder:
         assert self.plans(job=job(self.BODY)) == ["DaskCluster"]
 
     def test_run_without_parameters_has_no_config_map(self) -> None:
-        assert kinds(plan_for(observed(lease=lease(), access=access(), keys=KEYS))) == ["DaskCluster", "Job"]
+        assert kinds(plan_for(observed(lease=lease(), access=access(), credentials=KEYS))) == ["DaskCluster", "Job"]
 
     @pytest.fixture
     def passes(self, kube: Any, loop_runner: Any) -> Iterator[Passes]:

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from flowcluster_operator.facts import pod_facts
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.pod_events import with_events
+from flowcluster_operator.pod_status import pod_facts
 from flowcluster_operator.policies.causes import cause
-from flowcluster_operator.reconcile.events import FIRST_PAUSE, LONGEST_PAUSE, EventLooks, preparing
 from flowcluster_operator.reconcile.observe import observe
+from flowcluster_operator.reconcile.waiting_objects import preparing
 from flowcluster_operator.resources import EVENT, Object
+from flowcluster_operator.trackers.event_reader import FIRST_PAUSE, LONGEST_PAUSE, EventReader
 from tests.support.fake_api import Answer, FakeApi
 from tests.support.makers import KEY, NOW, ago, cluster, job, lease, observed, pod, run, spec
 from tests.support.observing import Rig, labelled_pod
@@ -168,7 +169,7 @@ class TestListings:
         assert (rig.api.requests, seen.events_due) == ([], None)
 
     async def test_pauses_between_listings_grow(self, api: FakeApi, kube: Kube) -> None:
-        looks, waiting = EventLooks(), preparing([pod_facts(creating())])
+        looks, waiting = EventReader(), preparing([pod_facts(creating())])
         times: list[float] = []
         for tenth in range(1000):
             before = len(api.requests)
@@ -190,7 +191,7 @@ class TestListings:
     async def test_runs_of_one_namespace_share_a_listing(self, api: FakeApi, kube: Kube) -> None:
         api.objects.create(EVENT, KEY.namespace, event("FailedMount", "no volume", uid="pod-7"))
         api.objects.create(EVENT, KEY.namespace, event("FailedMount", "no network", uid="pod-8"))
-        looks = EventLooks()
+        looks = EventReader()
 
         async def read(number: int) -> list[str]:
             waiting = preparing([pod_facts(creating(uid=f"pod-{number}"))])
@@ -203,12 +204,12 @@ class TestListings:
         assert len(api.seen("GET", EVENT)) == 1
 
     async def test_object_that_waits_since_after_a_listing_is_in_the_next_one(self, api: FakeApi, kube: Kube) -> None:
-        looks = EventLooks()
+        looks = EventReader()
         await looks.read(kube, KEY, preparing([pod_facts(creating())]), NOW)
         other = KEY._replace(uid="other")
         waiting = preparing([pod_facts(creating(uid="pod-2"))])
         await looks.read(kube, other, waiting, NOW)
-        wait = looks.next_look(other, NOW)
+        wait = looks.next_read(other, NOW)
         api.objects.create(EVENT, KEY.namespace, event("FailedMount", "no volume", uid="pod-2"))
         found = await looks.read(kube, other, waiting, NOW + dt.timedelta(seconds=FIRST_PAUSE))
 
@@ -216,7 +217,7 @@ class TestListings:
         assert [item["message"] for item in found["pod-2"]] == ["no volume"]
 
     async def test_namespaces_are_listed_apart(self, api: FakeApi, kube: Kube) -> None:
-        looks = EventLooks()
+        looks = EventReader()
         for namespace in ("a", "b"):
             await looks.read(kube, KEY._replace(namespace=namespace), preparing([pod_facts(creating())]), NOW)
 

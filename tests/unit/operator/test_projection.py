@@ -8,11 +8,12 @@ import pytest
 
 from flowcluster_api import names
 from flowcluster_operator.backends.registry import BACKENDS
-from flowcluster_operator.classes import handles
-from flowcluster_operator.desired.tls import keys_in
-from flowcluster_operator.facts import pod_facts
-from flowcluster_operator.policies.retries import limiting
-from flowcluster_operator.projection import projected
+from flowcluster_operator.desired.credentials import credentials_in
+from flowcluster_operator.informer.projection import projected
+from flowcluster_operator.informer.store import Store
+from flowcluster_operator.operator_class import handles
+from flowcluster_operator.pod_status import pod_facts
+from flowcluster_operator.policies.backoff_limit import update_backoff_limit
 from flowcluster_operator.resources import (
     DASK_CLUSTER,
     DASK_WORKER_GROUP,
@@ -25,7 +26,6 @@ from flowcluster_operator.resources import (
     Resource,
 )  # fmt: skip
 from flowcluster_operator.settings import Settings
-from flowcluster_operator.store import Store
 from tests.support import shared
 from tests.support.makers import KEY, KEYS, ago, cluster, deployment, job, observed, run, spec
 from tests.support.observing import labelled_pod
@@ -59,12 +59,12 @@ def test_projection_has_what_backends_read_of_clusters(made: dict[str, Any]) -> 
     backend = BACKENDS["Dask" if made["kind"] == "DaskCluster" else "Ray"]
     kept = projected(backend.resource, made)
 
-    assert backend.keys(kept) == backend.keys(made) == KEYS
-    assert backend.workers(kept) == backend.workers(made)
+    assert backend.credentials(kept) == backend.credentials(made) == KEYS
+    assert backend.requested_workers(kept) == backend.requested_workers(made)
 
 
 def test_projection_has_the_credentials_of_a_job() -> None:
-    assert keys_in(projected(JOB, job())["spec"]["template"]["spec"]) == KEYS
+    assert credentials_in(projected(JOB, job())["spec"]["template"]["spec"]) == KEYS
 
 
 @pytest.mark.parametrize("resource", WATCHED, ids=lambda item: item.kind)
@@ -125,8 +125,10 @@ def test_projection_of_a_job_leads_to_the_same_limit_of_attempts(limits: tuple[i
     made = job(body)
     made["spec"]["backoffLimit"] = limits[1]
 
-    assert limiting(observed(body, job=projected(JOB, made))) == limiting(observed(body, job=made))
-    assert bool(limiting(observed(body, job=made)).actions) is (limits[0] != limits[1])
+    assert update_backoff_limit(observed(body, job=projected(JOB, made))) == update_backoff_limit(
+        observed(body, job=made)
+    )
+    assert bool(update_backoff_limit(observed(body, job=made)).actions) is (limits[0] != limits[1])
 
 
 @pytest.mark.parametrize("field", ["finishTime", "phase", "conditions"])

@@ -13,8 +13,10 @@ from flowcluster_operator.backends.ray import RayBackend
 from flowcluster_operator.desired.autoscaler_token import TOKEN_MOUNT
 from flowcluster_operator.desired.driver_job import driver_job
 from flowcluster_operator.desired.ray_cluster import ray_cluster
-from flowcluster_operator.model import Rejection, Scale, SetWorkers, Warned
-from flowcluster_operator.policies.bounds import rebounding
+from flowcluster_operator.model.failures import Rejection, WarningEvent
+from flowcluster_operator.model.plan import SetWorkers
+from flowcluster_operator.model.workers import Scale
+from flowcluster_operator.policies.autoscaler_bounds import update_bounds
 from tests.support.makers import KEY, KEYS, SETTINGS, ended, job, observed, pod, spec, stored
 from tests.support.plans import RIGHTS, kinds, plan_for, secret_of, settled, started
 
@@ -112,12 +114,12 @@ def test_who_submits_tasks_knows_what_workers_offer() -> None:
         driver_job(KEY, FlowRunSpec.model_validate(spec(workers=None, cluster=one)), SETTINGS, KEYS, "head:6379")
         for one in (cluster, {"kind": "Ray", "ref": {"name": "shared"}})
     )
-    told = offers.told(environment(group["template"]["spec"]))
+    told = offers.from_env(environment(group["template"]["spec"]))
 
     assert told is not None
     assert (told["CPU"], told["desk"], told["GPU"], told["memory"]) == (2, 1, 0, None)
-    assert offers.told(environment(own["spec"]["template"]["spec"])) == told
-    assert offers.told(environment(guest["spec"]["template"]["spec"])) is None
+    assert offers.from_env(environment(own["spec"]["template"]["spec"])) == told
+    assert offers.from_env(environment(guest["spec"]["template"]["spec"])) is None
 
 
 @pytest.mark.parametrize(
@@ -178,7 +180,7 @@ def test_a_lost_head_is_a_lost_cluster(head: list[dict[str, Any]]) -> None:
 def test_why_there_is_no_head() -> None:
     """What KubeRay tells by a condition, or by an Event alone, is the run's message; so is that there is no KubeRay."""
     refused = {"conditions": [{"type": "ReplicaFailure", "status": "True", "message": "violates PodSecurity"}]}
-    warned = Warned("RayCluster", "c", "InvalidRayClusterSpec", "rayVersion is not good")
+    warned = WarningEvent("RayCluster", "c", "InvalidRayClusterSpec", "rayVersion is not good")
     missing = Rejection("RayCluster", "c", 404, "not found")
 
     assert "violates PodSecurity" in settled(there(status=refused))["message"]
@@ -203,7 +205,7 @@ def test_a_container_beside_the_head_that_failed_is_told() -> None:
 
 def patch(found: Any, scale: Scale) -> dict[str, int]:
     """The fields that the step towards `scale` sets."""
-    actions = rebounding(found, RayBackend(), scale).actions
+    actions = update_bounds(found, RayBackend(), scale).actions
     if not actions:
         return {}
     (action,) = actions
@@ -254,4 +256,4 @@ def test_the_token_of_somebody_elses_cluster(auth: dict[str, Any] | None, secret
     """The driver gets it from where KubeRay does; one without a token is joined as it is."""
     shared = {"metadata": {"name": "shared"}, "spec": {"authOptions": auth} if auth else {}}
 
-    assert RayBackend().keys(shared) == secret
+    assert RayBackend().credentials(shared) == secret

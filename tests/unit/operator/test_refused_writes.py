@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import pytest
 
 from flowcluster_operator.errors import ApiError, ApiUnavailable, Conflict, NotFound
+from flowcluster_operator.informer.store import Store
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.memory import Memory
-from flowcluster_operator.model import Action, Create, Delete, Emit, Observed, Plan, SetWorkers
+from flowcluster_operator.model.plan import Action, Create, Delete, Emit, Plan, SetWorkers
 from flowcluster_operator.reconcile.apply import apply
 from flowcluster_operator.resources import (
     CONFIG_MAP,
@@ -30,7 +31,6 @@ from flowcluster_operator.resources import (
     Object,
     Resource,
 )
-from flowcluster_operator.store import Store
 from tests.support.chaos.classes import Call, handling
 from tests.support.fake_api import Answer, FakeApi
 from tests.support.makers import KEY, NOW, lease, of_lease, run
@@ -102,7 +102,7 @@ async def outcome(written: Written, status: int, api: FakeApi, kube: Kube, owner
     rejections = []
     try:
         planned = plan(written, there["metadata"]["uid"] if there else "")
-        rejections = await apply(planned, Observed(key=KEY, run=owner), store, Memory(), kube, NOW)
+        rejections = await apply(planned, KEY, owner, store, Memory(), kube, NOW)
     except (Conflict, NotFound):
         error = "another pass follows soon"  # `loop.Reconciler._pass`
     except (ApiError, ApiUnavailable) as raised:

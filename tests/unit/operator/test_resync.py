@@ -9,22 +9,22 @@ import pytest
 
 from flowcluster_api import names
 from flowcluster_operator import kube as kube_module
-from flowcluster_operator import resync as resync_module
+from flowcluster_operator.informer import resync as resync_module
+from flowcluster_operator.informer.projection import projected
+from flowcluster_operator.informer.resync import Resync
+from flowcluster_operator.informer.store import Store
 from flowcluster_operator.kube import Kube
-from flowcluster_operator.model import Key
-from flowcluster_operator.projection import projected
-from flowcluster_operator.reconcile.queue import Queue
+from flowcluster_operator.model.identity import RunId
 from flowcluster_operator.resources import FLOW_RUN, JOB, OWNERS, POD, RAY_CLUSTER, WATCHED, Object
-from flowcluster_operator.resync import Resync
 from flowcluster_operator.settings import Settings
-from flowcluster_operator.store import Store
+from flowcluster_operator.workqueue import Queue
 from tests.support.fake_api import Answer, Drop, FakeApi, Hold, StaleList
 from tests.support.makers import KEY, job, run
 
 NAME = names.child_name(KEY.name, KEY.uid)
 
 
-class CollectingQueue(Queue[Key]):
+class CollectingQueue(Queue[RunId]):
     """A queue that shows what is due.
 
     Attributes:
@@ -33,9 +33,9 @@ class CollectingQueue(Queue[Key]):
 
     def __init__(self) -> None:
         super().__init__()
-        self.due: list[Key] = []
+        self.due: list[RunId] = []
 
-    def add(self, key: Key) -> None:
+    def add(self, key: RunId) -> None:
         """See `Queue.add`."""
         self.due.append(key)
 
@@ -48,7 +48,7 @@ class Rig:
         self.resync = Resync(settings, self.store, kube, self.queue)
         api.objects.collects_garbage = False  # children are here without their run
 
-    async def refresh(self) -> list[Key]:
+    async def refresh(self) -> list[RunId]:
         """List everything; the runs that become due."""
         self.queue.due.clear()
         await self.resync.once()

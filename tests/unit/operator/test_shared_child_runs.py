@@ -9,7 +9,7 @@ import pytest
 
 from flowcluster_api import child_runs
 from flowcluster_api.v1alpha1 import FlowRunSpec
-from flowcluster_operator.model import Create
+from flowcluster_operator.model.plan import Create
 from flowcluster_operator.policies.child_runs import requested
 from tests.support.child_requests import asking, refusal_in
 from tests.support.makers import SETTINGS, spec

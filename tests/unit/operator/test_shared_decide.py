@@ -11,8 +11,12 @@ from flowcluster_api import conditions as c
 from flowcluster_api import keeper as keepers
 from flowcluster_api.keeper import Bounds, Instructions, LiveRun
 from flowcluster_api.lease import Demand
-from flowcluster_operator.model import Amend, Delete, DriverSigns, Rejection, Settled, SetWorkers
-from flowcluster_operator.policies.resizing import PATIENCE_SECONDS
+from flowcluster_operator.model.failures import Rejection
+from flowcluster_operator.model.heartbeat import DriverHeartbeat
+from flowcluster_operator.model.plan import Delete, PatchObject, SetWorkers
+from flowcluster_operator.model.shared import SharedInvalid
+from flowcluster_operator.model.workers import ReplicaStability
+from flowcluster_operator.policies.replicas import PATIENCE_SECONDS
 from flowcluster_operator.resources import DASK_CLUSTER, DASK_WORKER_GROUP, LEASE, RAY_CLUSTER
 from flowcluster_operator.settings import Settings
 from tests.support.makers import SETTINGS, ago
@@ -25,6 +29,7 @@ from tests.support.shared import (
     bare,
     created,
     deployment,
+    gone,
     informed,
     lease,
     objects,
@@ -59,8 +64,8 @@ def test_children_are_created_in_their_order(kind: str) -> None:
     status = {**STARTING, "kind": kind}
     first = bare(body, status)
     second = bare(body, status, lease=lease(None))
-    third = bare(body, status, lease=lease(None), keys=SECRET)
-    fourth = bare(body, status, lease=lease(None), keys=SECRET, cluster=objects(body)[0])
+    third = bare(body, status, lease=lease(None), credentials=SECRET)
+    fourth = bare(body, status, lease=lease(None), credentials=SECRET, cluster=objects(body)[0])
 
     assert created(plan_for(first)) == ["Lease"]
     assert created(plan_for(second)) == ["Secret"]
@@ -71,7 +76,7 @@ def test_children_are_created_in_their_order(kind: str) -> None:
 
 
 def test_network_policy_is_created_when_the_operator_makes_them() -> None:
-    seen = bare(status=STARTING, lease=lease(None), keys=SECRET)
+    seen = bare(status=STARTING, lease=lease(None), credentials=SECRET)
 
     assert "NetworkPolicy" in created(plan_for(seen, Settings()))
     assert "NetworkPolicy" not in created(plan_for(seen, SETTINGS))
@@ -80,7 +85,7 @@ def test_network_policy_is_created_when_the_operator_makes_them() -> None:
 def test_children_belong_to_the_lease_and_are_not_created_when_it_is_being_deleted() -> None:
     body = {**lease(None), "metadata": {**lease(None)["metadata"], "deletionTimestamp": ago(1)}}
 
-    assert created(plan_for(bare(status=STARTING, lease=body, keys=SECRET))) == []
+    assert created(plan_for(bare(status=STARTING, lease=body, credentials=SECRET))) == []
 
 
 @BOTH
@@ -104,7 +109,7 @@ def test_cluster_is_ready_when_its_scheduler_and_the_minimum_of_each_group_are(k
 def test_kind_that_is_not_installed_is_reported_in_the_first_pass() -> None:
     refused = Rejection("RayCluster", NAME, 404, "the server could not find the requested resource")
     seen = bare(
-        spec("Ray"), {**STARTING, "kind": "Ray"}, lease=lease(None), keys=SECRET, rejections=(refused,),
+        spec("Ray"), {**STARTING, "kind": "Ray"}, lease=lease(None), credentials=SECRET, rejections=(refused,),
     )  # fmt: skip
     status = status_after(seen)
 
@@ -142,8 +147,8 @@ def test_failed_cluster_starts_when_its_spec_is_corrected() -> None:
 
 
 def test_invalid_spec_leaves_what_exists_as_it_is() -> None:
-    seen = serving(run=shared({"kind": "Spark"}, {"phase": "Ready"}))
-    plan = plan_for(seen)
+    owner = shared({"kind": "Spark"}, {"phase": "Ready"})
+    plan = plan_for(SharedInvalid(gone(serving(), owner).base, owner, None, "spec.kind: unknown, not 'Spark'"))
 
     assert plan.actions == ()
     assert plan.status is not None
@@ -166,7 +171,7 @@ def test_runs_on_the_cluster_are_counted_and_given_to_the_keeper() -> None:
     user = USER._replace(priority=5, threads=4)
     seen = dataclasses.replace(serving(), users=(user,))
     plan = plan_for(seen)
-    (amend,) = [action for action in plan.actions if isinstance(action, Amend)]
+    (amend,) = [action for action in plan.actions if isinstance(action, PatchObject)]
     assert isinstance(amend.patch, dict)
 
     assert plan.status is not None
@@ -179,17 +184,17 @@ def test_runs_on_the_cluster_are_counted_and_given_to_the_keeper() -> None:
 def test_instructions_for_thousands_of_runs_fit_into_the_lease_and_are_written_once(number: int) -> None:
     users = tuple(USER._replace(uid=f"uid-{n}", priority=n % 201 - 100, threads=n + 1) for n in range(number))
     seen = dataclasses.replace(serving(), users=users)
-    (amend,) = [action for action in plan_for(seen).actions if isinstance(action, Amend)]
+    (amend,) = [action for action in plan_for(seen).actions if isinstance(action, PatchObject)]
     found = keepers.read(amend.patch) if isinstance(amend.patch, dict) else None
     again = plan_for(informed(seen))
 
     assert found is not None
     assert len(found.runs) == min(number, keepers.room(found.groups))
-    assert [action for action in again.actions if isinstance(action, Amend)] == []
+    assert [action for action in again.actions if isinstance(action, PatchObject)] == []
 
 
 def test_each_group_follows_its_own_demand() -> None:
-    signs = DriverSigns("keeper-1", None, 1.0, 0.0, Demand(3, (), (("gpu", 2),)))
+    signs = DriverHeartbeat("keeper-1", None, 1.0, 0.0, Demand(3, (), (("gpu", 2),)))
     plan = plan_for(serving(spec(**GROUPS), driver=signs))
     steps = {action.resource: action.patch for action in plan.actions if type(action) is SetWorkers}
 
@@ -199,19 +204,21 @@ def test_each_group_follows_its_own_demand() -> None:
     }
 
 
-@pytest.mark.parametrize("settled", [Settled(0), Settled(PATIENCE_SECONDS)], ids=["new", "unmarked"])
+@pytest.mark.parametrize("settled", [ReplicaStability(0), ReplicaStability(PATIENCE_SECONDS)], ids=["new", "unmarked"])
 @pytest.mark.parametrize("handled", [(), ("",), ("gpu",), ("", "gpu")], ids=["none", "own", "further", "both"])
-def test_number_of_a_group_changes_when_dask_kubernetes_notices_it(handled: tuple[str, ...], settled: Settled) -> None:
-    signs = DriverSigns("keeper-1", None, 1.0, 0.0, Demand(3, (), (("gpu", 2),)))
-    seen = serving(spec(**GROUPS), driver=signs, settled=settled)
+def test_number_of_a_group_changes_when_dask_kubernetes_notices_it(
+    handled: tuple[str, ...], settled: ReplicaStability
+) -> None:
+    signs = DriverHeartbeat("keeper-1", None, 1.0, 0.0, Demand(3, (), (("gpu", 2),)))
+    seen = serving(spec(**GROUPS), driver=signs, stability=settled)
     (facts,) = seen.groups
     assert facts.resource is not None
-    seen = dataclasses.replace(seen, groups=(dataclasses.replace(facts, settled=settled),))
+    seen = dataclasses.replace(seen, groups=(dataclasses.replace(facts, stability=settled),))
     for name, obj in (("", seen.base.cluster), ("gpu", facts.resource)):
         if name not in handled and obj is not None:
             del obj["metadata"]["annotations"]
     plan = plan_for(seen)
-    expected = {"", "gpu"} if settled.same else set(handled)
+    expected = {"", "gpu"} if settled.unchanged_for else set(handled)
 
     steps = {action.resource for action in plan.actions if type(action) is SetWorkers}
     assert steps == {DASK_CLUSTER if name == "" else DASK_WORKER_GROUP for name in expected}
@@ -220,7 +227,7 @@ def test_number_of_a_group_changes_when_dask_kubernetes_notices_it(handled: tupl
 
 
 def test_demand_beyond_the_bounds_and_the_limit_of_the_administrator_is_clamped() -> None:
-    signs = DriverSigns("keeper-1", None, 1.0, 0.0, Demand(1000, (), (("gpu", 1000),)))
+    signs = DriverHeartbeat("keeper-1", None, 1.0, 0.0, Demand(1000, (), (("gpu", 1000),)))
     seen = serving(spec(workers={"minimum": 1, "maximum": 50}, **GROUPS), driver=signs)
     limited = plan_for(seen, dataclasses.replace(SETTINGS, max_workers=7))
     steps = {
@@ -233,7 +240,7 @@ def test_demand_beyond_the_bounds_and_the_limit_of_the_administrator_is_clamped(
 
 
 def test_only_workers_that_have_retired_are_removed() -> None:
-    signs = DriverSigns("keeper-1", None, 1.0, 0.0, Demand(0, ("worker-w2",), ()))
+    signs = DriverHeartbeat("keeper-1", None, 1.0, 0.0, Demand(0, ("worker-w2",), ()))
     workers = [deployment("worker", number=number) for number in (1, 2, 3)]
     pods = [pod("scheduler"), *(pod("worker", uid=f"w{n}", name=f"worker-w{n}-x") for n in (1, 2, 3))]
     plan = plan_for(serving(driver=signs, deployments=(deployment(), *workers), pods=pods))
@@ -258,12 +265,12 @@ def test_bounds_of_ray_groups_are_edited_live_in_their_place() -> None:
     ("signs", "reason"),
     [
         (None, c.WAITING),
-        (DriverSigns(None, None, 1.0, 0.0), c.WAITING),
-        (DriverSigns("keeper-1", None, 1.0, 0.0), c.KEEPER_CONNECTED),
-        (DriverSigns("keeper-1", None, 61.0, 10.0), c.KEEPER_SILENT),
+        (DriverHeartbeat(None, None, 1.0, 0.0), c.WAITING),
+        (DriverHeartbeat("keeper-1", None, 1.0, 0.0), c.KEEPER_CONNECTED),
+        (DriverHeartbeat("keeper-1", None, 61.0, 10.0), c.KEEPER_SILENT),
     ],
 )
-def test_silence_of_the_keeper_is_reported_and_ends_nothing(signs: DriverSigns | None, reason: str) -> None:
+def test_silence_of_the_keeper_is_reported_and_ends_nothing(signs: DriverHeartbeat | None, reason: str) -> None:
     plan = plan_for(serving(driver=signs))
     assert plan.status is not None
 
@@ -273,11 +280,11 @@ def test_silence_of_the_keeper_is_reported_and_ends_nothing(signs: DriverSigns |
 
 
 def test_workers_stay_when_the_keeper_is_silent() -> None:
-    signs = DriverSigns("keeper-1", None, 10_000.0, 10.0, Demand(2))
+    signs = DriverHeartbeat("keeper-1", None, 10_000.0, 10.0, Demand(2))
     body = spec()
     made = objects(body)[0]
     made["spec"]["worker"]["replicas"] = 2
     workers = [deployment("worker", number=number) for number in (1, 2)]
     seen = serving(body, driver=signs, cluster=made, deployments=(deployment(), *workers))
 
-    assert [action for action in plan_for(seen).actions if type(action) is not Amend] == []
+    assert [action for action in plan_for(seen).actions if type(action) is not PatchObject] == []

@@ -37,7 +37,7 @@ def is_complete(world: World) -> bool:
 def without_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     """A pass that failed is made again soon: a refused child, too."""
     monkeypatch.setattr("flowcluster_operator.reconcile.loop.RETRY_SECONDS", 1e-6)
-    monkeypatch.setattr("flowcluster_operator.reconcile.decide_shared.RETRY_SECONDS", 1.0)
+    monkeypatch.setattr("flowcluster_operator.reconcile.decide_shared_live.RETRY_SECONDS", 1.0)
 
 
 async def test_numbers_of_writes_are_those_of_undisturbed_lives(world: World) -> None:

@@ -9,13 +9,13 @@ import pytest
 
 from flowcluster_api import names
 from flowcluster_operator.backends.registry import BACKENDS
-from flowcluster_operator.desired.keeper import keeper_access, keeper_deployment
-from flowcluster_operator.desired.lease import lease as desired_lease
+from flowcluster_operator.desired.credentials import credentials_secret
+from flowcluster_operator.desired.keeper_deployment import keeper_access, keeper_deployment
 from flowcluster_operator.desired.metadata import controller, owned_by
 from flowcluster_operator.desired.network_policy import shared_network_policy
-from flowcluster_operator.desired.tls import keys
-from flowcluster_operator.policies.shared.parts import worker_parts
-from flowcluster_operator.reconcile.missing_shared import cluster_objects
+from flowcluster_operator.desired.root_lease import root_lease as desired_lease
+from flowcluster_operator.policies.shared.worker_groups import worker_groups
+from flowcluster_operator.reconcile.missing_shared_children import cluster_objects
 from flowcluster_operator.resources import Object
 from flowcluster_operator.settings import Settings
 from tests.support.built import CHANGED, FULL_CLUSTER, RESOURCES, TEMPLATE
@@ -34,15 +34,13 @@ FULL: dict[str, Any] = {**FULL_CLUSTER, "workerGroups": [GPU, {"name": "large-me
 def cluster(body: dict[str, Any], settings: Settings = SETTINGS) -> list[Object]:
     """The cluster resource, and worker groups that are objects of their own."""
     seen = bare(body)
-    assert seen.spec is not None
     backend = BACKENDS[seen.spec.kind]
-    made, groups = cluster_objects(seen, settings, backend, worker_parts(seen, backend, settings), SECRET)
+    made, groups = cluster_objects(seen, settings, backend, worker_groups(seen, backend, settings), SECRET)
     return [made, *groups]
 
 
 def keeper(kind: str, address: str) -> list[Object]:
     seen = bare(spec(kind))
-    assert seen.base.spec is not None
     return [keeper_deployment(KEY, seen.base.spec, SETTINGS, SECRET, address)]
 
 
@@ -51,7 +49,7 @@ OF_LEASE: dict[str, Callable[[], list[Object]]] = {
     "dask-cluster-full": lambda: cluster({**spec(), **FULL}, CHANGED),
     "ray-cluster": lambda: cluster(spec("Ray")),
     "ray-cluster-full": lambda: cluster({**spec("Ray"), **FULL}, CHANGED),
-    "keys": lambda: [keys(KEY)],
+    "keys": lambda: [credentials_secret(KEY)],
     "keeper-dask": lambda: keeper("Dask", "tls://analytics:8786"),
     "keeper-ray": lambda: keeper("Ray", "analytics:6379"),
     "keeper-access": lambda: [create.body for create in keeper_access(KEY)],

@@ -12,10 +12,12 @@ from flowcluster_api import keeper as keepers
 from flowcluster_api import names
 from flowcluster_api.lease import Demand
 from flowcluster_api.progress import Progress
-from flowcluster_operator.model import Amend, Create, Delete, DriverSigns, Key, SetWorkers
+from flowcluster_operator.model.heartbeat import DriverHeartbeat
+from flowcluster_operator.model.identity import RunId
+from flowcluster_operator.model.plan import Create, Delete, PatchObject, SetWorkers
+from flowcluster_operator.model.shared import SharedObserved, User
 from flowcluster_operator.resources import LEASE, SECRET
 from flowcluster_operator.settings import Settings
-from flowcluster_operator.shared_model import SharedObserved, User
 from tests.support.makers import stored
 from tests.support.plans import condition
 from tests.support.shared import GROUPS, KEY, USER, bare, deployment, plan_for, pod, spec
@@ -38,13 +40,13 @@ class Kubernetes:
         self.objects: dict[str, Body] = {}
         self.has_secret = False
         self.users: tuple[User, ...] = ()
-        self.signs: DriverSigns | None = None
+        self.signs: DriverHeartbeat | None = None
         self.generation = 0
 
     def seen(self) -> SharedObserved:
         """What a pass observes now."""
         kind = self.spec["kind"]
-        leader = names.LEADERS[kind]
+        leader = names.HEAD_COMPONENTS[kind]
         cluster = self.objects.get(f"{kind}Cluster")
         numbers = self._numbers(cluster) if cluster is not None else {}
         pods, deployments = [], []
@@ -58,7 +60,7 @@ class Kubernetes:
                 deployments.append(deployment("worker", group=group, number=index))
         seen = bare(
             self.spec, self.status, pods=pods, deployments=tuple(deployments) if kind == "Dask" else (),
-            cluster=cluster, lease=self.objects.get("Lease"), keys=SECRET_NAME if self.has_secret else None,
+            cluster=cluster, lease=self.objects.get("Lease"), credentials=SECRET_NAME if self.has_secret else None,
             access=tuple(body for name, body in self.objects.items() if name in _ACCESS),
             network_policies=tuple(body for kind, body in self.objects.items() if kind == "NetworkPolicy"),
             keeper=self.objects.get("Deployment"), users=self.users, driver=self.signs,
@@ -103,7 +105,7 @@ class Kubernetes:
         elif isinstance(action, Delete) and action.resource is LEASE:
             self.objects, self.has_secret, self.signs = {}, False, None
             self.generation += 1
-        elif isinstance(action, Amend) and action.resource is LEASE:
+        elif isinstance(action, PatchObject) and action.resource is LEASE:
             assert isinstance(action.patch, dict)
             meta = self.objects["Lease"]["metadata"]
             meta["annotations"] = action.patch["metadata"]["annotations"]
@@ -120,8 +122,8 @@ def started(kind: str, **more: Any) -> Kubernetes:
     return world
 
 
-def idle() -> DriverSigns:
-    return DriverSigns("keeper-1", None, 1.0, 0.0, Demand(0), Progress(None, 10_000), 10.0)
+def idle() -> DriverHeartbeat:
+    return DriverHeartbeat("keeper-1", None, 1.0, 0.0, Demand(0), Progress(None, 10_000), 10.0)
 
 
 @BOTH
@@ -196,11 +198,11 @@ def test_lost_scheduler_of_dask_is_replaced_in_place() -> None:
 
 def test_groups_of_dask_follow_the_demand_of_the_keeper() -> None:
     world = started("Dask")
-    world.signs = DriverSigns("keeper-1", None, 1.0, 0.0, Demand(3, (), (("gpu", 2),)))
+    world.signs = DriverHeartbeat("keeper-1", None, 1.0, 0.0, Demand(3, (), (("gpu", 2),)))
     status = world.make_passes()
 
     assert [(group["name"], group["ready"]) for group in status["workers"]] == [("default", 3), ("gpu", 2)]
 
 
 def test_keys_of_both_kinds_differ() -> None:
-    assert Key(*KEY[:3]) != KEY
+    assert RunId(*KEY[:3]) != KEY

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import pytest
 
 from flowcluster_api import conditions as c
-from flowcluster_operator.model import Delete, Trouble
+from flowcluster_operator.model.failures import RepeatedFailure
+from flowcluster_operator.model.plan import Delete
 from flowcluster_operator.resources import LEASE
 from tests.support.makers import ago
 from tests.support.shared import (
     NAME,
     bare,
+    gone,
     lease,
     objects,
     plan_for,
@@ -115,9 +116,7 @@ def test_loss_after_long_service_is_not_a_quick_one() -> None:
 
 
 def test_deleted_cluster_is_left_to_garbage_collection() -> None:
-    seen = serving()
-    gone = dataclasses.replace(seen, spec=None, base=dataclasses.replace(seen.base, run=None, spec=None))
-    plan = plan_for(gone)
+    plan = plan_for(gone(serving()))
 
     assert plan.status is None
     assert [(action.resource, action.name) for action in plan.actions if isinstance(action, Delete)] == [(LEASE, NAME)]
@@ -126,13 +125,11 @@ def test_deleted_cluster_is_left_to_garbage_collection() -> None:
 def test_lease_of_another_owner_is_not_deleted() -> None:
     foreign = lease()
     foreign["metadata"]["ownerReferences"][0]["kind"] = "FlowRun"
-    seen = bare(lease=foreign)
-    gone = dataclasses.replace(seen, spec=None, base=dataclasses.replace(seen.base, run=None, spec=None))
 
-    assert plan_for(gone).actions == ()
+    assert plan_for(gone(bare(lease=foreign))).actions == ()
 
 
 def test_failing_passes_are_reported() -> None:
-    status = status_after(serving(trouble=Trouble(c.API_ERROR, "429", 60.0)))
+    status = status_after(serving(failure=RepeatedFailure(c.API_ERROR, "429", 60.0)))
 
     assert (status["reason"], status["message"]) == (c.API_ERROR, "429")

@@ -8,7 +8,7 @@ from flowcluster_api import conditions as c
 from flowcluster_api import keeper as keepers
 from flowcluster_api import names
 from flowcluster_operator.reconcile import loop as loop_module
-from flowcluster_operator.reconcile.pauses import RETRY_SECONDS
+from flowcluster_operator.reconcile.intervals import RETRY_SECONDS
 from flowcluster_operator.resources import (
     DASK_CLUSTER,
     DEPLOYMENT,
@@ -89,7 +89,7 @@ async def test_deleted_cluster_leaves_nothing(world: World, kind: str) -> None:
     await world.work()
 
     assert world.kinds() == set()
-    assert world.passes.memory.keys == {}
+    assert world.passes.memory.credentials == {}
 
 
 @BOTH
@@ -108,7 +108,7 @@ async def test_orphaned_cluster_is_deleted_with_all_it_has(world: World, kind: s
 async def test_edited_image_replaces_an_idle_cluster(
     world: World, kind: str, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flowcluster_operator.policies.shared.upgrading.CONFIRMED_SECONDS", 0.0)
+    monkeypatch.setattr("flowcluster_operator.policies.shared.upgrade.CONFIRMED_SECONDS", 0.0)
     world.create(spec(kind, upgrade=mode))
     await world.work()
     before = world.api.objects.all(DASK_CLUSTER if kind == "Dask" else DEPLOYMENT)
@@ -139,7 +139,7 @@ async def test_edited_image_waits_for_the_runs_on_the_cluster(world: World) -> N
 async def test_lost_scheduler_is_replaced_and_counted(world: World, kind: str) -> None:
     world.create(spec(kind))
     await world.work()
-    (leader,) = world.pods(names.LEADERS[kind])
+    (leader,) = world.pods(names.HEAD_COMPONENTS[kind])
     world.upstream.replace_pod(leader)
     await world.work(16)
     status = world.status()
@@ -186,7 +186,7 @@ async def test_invalid_spec_fails_and_an_edit_leads_out(world: World) -> None:
 
 
 async def test_status_shows_why_writes_fail(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flowcluster_operator.reconcile.decide_shared.SHOWN_SECONDS", 0.0)
+    monkeypatch.setattr("flowcluster_operator.reconcile.run_pass.SHOWN_SECONDS", 0.0)
     world.create()
     world.api.inject(Answer(500, "etcd is away"), "POST", LEASE, times=2)
     await world.work()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flowcluster_api import conditions as c
-from flowcluster_operator.desired.tls import keys_in
+from flowcluster_operator.desired.credentials import credentials_in
 from flowcluster_operator.resources import (
     BY_KIND,
     SECRET,
@@ -47,7 +47,7 @@ async def test_run_begins_again_on_the_next_cluster_within_its_limit(world: Worl
     assert (status["phase"], status["flow"]["lostClusters"]) == ("Running", 1)
     assert job(world, key)["metadata"]["uid"] != before
     assert status["cluster"]["scheduler"] == world.status()["scheduler"]
-    assert keys_in(job(world, key)["spec"]["template"]["spec"]) in [
+    assert credentials_in(job(world, key)["spec"]["template"]["spec"]) in [
         obj["metadata"]["name"] for obj in world.api.objects.all(SECRET)
     ]
 

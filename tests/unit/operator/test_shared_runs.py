@@ -7,7 +7,7 @@ import pytest
 from flowcluster_api import conditions as c
 from flowcluster_api import driver, names
 from flowcluster_api import keeper as keepers
-from flowcluster_operator.desired.tls import keys_in
+from flowcluster_operator.desired.credentials import credentials_in
 from flowcluster_operator.resources import (
     FLOW_RUN,
     JOB,
@@ -41,7 +41,7 @@ async def test_run_runs_on_the_cluster(world: World, kind: str) -> None:
     assert used["scheduler"] == shared["scheduler"]
     assert environment[driver.ENV_CLUSTER_ADDRESS] == shared["address"]
     assert environment[driver.ENV_CLUSTER_KIND] == kind
-    assert keys_in(made["spec"]) in [obj["metadata"]["name"] for obj in world.api.objects.all(SECRET)]
+    assert credentials_in(made["spec"]) in [obj["metadata"]["name"] for obj in world.api.objects.all(SECRET)]
     assert driver.ENV_CLUSTER_ADAPTS not in environment
     assert made["metadata"]["labels"][names.LABEL_USES] == KEY.uid
     assert (shared["runs"], instructed(world)) == (1, [key.uid])
@@ -181,7 +181,7 @@ async def test_run_keeps_its_cluster_while_the_state_of_that_is_in_doubt(world: 
 
 @BOTH
 async def test_run_wakes_a_cluster_that_was_shut_down(world: World, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flowcluster_operator.policies.shared.sleeping.CONFIRMED_SECONDS", 0.0)
+    monkeypatch.setattr("flowcluster_operator.policies.shared.idle_shutdown.CONFIRMED_SECONDS", 0.0)
     world.create(spec(kind, idleShutdownSeconds=600))
     await world.work()
     world.report(idle=700)
@@ -206,7 +206,7 @@ async def test_driver_starts_beside_a_cluster_that_wakes(world: World) -> None:
     await world.passes.settle()
 
     assert world.status()["phase"] == "Starting"
-    assert keys_in(job(world, key)["spec"]["template"]["spec"]) in [
+    assert credentials_in(job(world, key)["spec"]["template"]["spec"]) in [
         obj["metadata"]["name"] for obj in world.api.objects.all(SECRET)
     ]
 
@@ -248,7 +248,7 @@ class TestOtherNamespaces:
     async def test_run_without_the_grant_does_not_wake_the_cluster(
         self, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("flowcluster_operator.policies.shared.sleeping.CONFIRMED_SECONDS", 0.0)
+        monkeypatch.setattr("flowcluster_operator.policies.shared.idle_shutdown.CONFIRMED_SECONDS", 0.0)
         world.create(spec(idleShutdownSeconds=600))
         await world.work()
         world.report(idle=700)

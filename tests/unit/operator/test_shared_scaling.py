@@ -8,6 +8,7 @@ import pytest
 
 from flowcluster_api.lease import Demand
 from flowcluster_operator.kube import Kube
+from flowcluster_operator.model.shared import SharedObserved
 from flowcluster_operator.reconcile.observe_shared import observe_shared
 from flowcluster_operator.resources import (
     DASK_CLUSTER,
@@ -90,9 +91,10 @@ async def test_request_of_a_group_is_served_by_workers_of_that_group_only(world:
         await world.passes.settle()
     store, memory = world.passes.store, world.passes.memory
     seen = await observe_shared(KEY, store, kube, memory, (), dt.datetime.now(dt.UTC))
+    assert isinstance(seen, SharedObserved)
     (gpu,) = seen.groups
 
-    assert (seen.of_group(None).served.is_served, gpu.served.is_served) == (not group, bool(group))
+    assert (seen.of_group(None).request.is_served, gpu.request.is_served) == (not group, bool(group))
 
 
 async def test_worker_group_of_the_cluster_is_adopted_by_dask_kubernetes(world: World) -> None:

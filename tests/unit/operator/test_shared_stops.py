@@ -9,9 +9,10 @@ import pytest
 
 from flowcluster_api import conditions as c
 from flowcluster_api.lease import Demand
-from flowcluster_operator.model import Amend, Delete, DriverSigns
-from flowcluster_operator.policies.shared.allowing import may_use
+from flowcluster_operator.model.heartbeat import DriverHeartbeat
+from flowcluster_operator.model.plan import Delete, PatchObject
 from flowcluster_operator.resources import LEASE, NETWORK_POLICY
+from flowcluster_operator.shared_cluster_use import allows
 from tests.support.makers import ago
 from tests.support.plans import condition
 from tests.support.shared import (
@@ -24,6 +25,7 @@ from tests.support.shared import (
     lease,
     plan_for,
     serving,
+    shared,
     spec,
     status_after,
     with_status,
@@ -65,7 +67,7 @@ def test_cluster_that_is_idle_for_long_is_shut_down_with_its_scheduler(demand: D
     [
         (idle(599), ()),
         (idle(600, confirmed=1.0), ()),
-        (idle(600, silent=61.0), ()),
+        (idle(600, silent_for=61.0), ()),
         (idle(600)._replace(demand=Demand(2)), ()),
         (idle(600)._replace(demand=Demand(0, (), (("gpu", 1),))), ()),
         (idle(600)._replace(progress=None), ()),
@@ -73,7 +75,9 @@ def test_cluster_that_is_idle_for_long_is_shut_down_with_its_scheduler(demand: D
         (None, ()),
     ],
 )
-def test_cluster_is_not_shut_down_when_it_works_or_may_work(signs: DriverSigns | None, users: tuple[Any, ...]) -> None:
+def test_cluster_is_not_shut_down_when_it_works_or_may_work(
+    signs: DriverHeartbeat | None, users: tuple[Any, ...]
+) -> None:
     seen = serving(spec(idleShutdownSeconds=600), driver=signs, users=users)
 
     assert status_after(seen)["phase"] == "Ready"
@@ -108,8 +112,8 @@ def test_upgrade_waits_for_runs_and_says_so_while_the_cluster_stays_ready() -> N
     assert condition(status, c.READY)["status"] == "True"
 
 
-@pytest.mark.parametrize("signs", [None, idle(0), idle(confirmed=0.0), idle(silent=100.0)])
-def test_upgrade_waits_when_the_keeper_does_not_report_idleness(signs: DriverSigns | None) -> None:
+@pytest.mark.parametrize("signs", [None, idle(0), idle(confirmed=0.0), idle(silent_for=100.0)])
+def test_upgrade_waits_when_the_keeper_does_not_report_idleness(signs: DriverHeartbeat | None) -> None:
     status = status_after(serving(OTHER_IMAGE, spec(), driver=signs))
 
     assert (status["phase"], status["reason"]) == ("Ready", c.UPGRADE_PENDING)
@@ -173,7 +177,7 @@ def test_grant_of_a_namespace_changes_the_network_policy_live() -> None:
     seen = serving(body)
     old = serving().base.network_policies
     plan = plan_for(dataclasses.replace(seen, base=dataclasses.replace(seen.base, network_policies=old)))
-    (amend,) = [action for action in plan.actions if isinstance(action, Amend)]
+    (amend,) = [action for action in plan.actions if isinstance(action, PatchObject)]
 
     assert amend.resource is NETWORK_POLICY
     assert "team" in str(amend.patch)
@@ -183,7 +187,4 @@ def test_grant_of_a_namespace_changes_the_network_policy_live() -> None:
     ("namespace", "is_allowed"), [("platform", True), ("team", True), ("other", False), ("", False)]
 )
 def test_runs_of_other_namespaces_need_the_grant(namespace: str, is_allowed: bool) -> None:
-    parsed = bare(spec(allowedNamespaces=["team"])).spec
-    assert parsed is not None
-
-    assert may_use(parsed, "platform", namespace) is is_allowed
+    assert allows(shared(spec(allowedNamespaces=["team"])), namespace) is is_allowed

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowcluster_api.v1alpha1 import SharedClusterSpec
-from flowcluster_operator.policies.shared.allowing import broken_template
+from flowcluster_operator.policies.shared.admission import broken_template
 from flowcluster_operator.settings import Settings
 from flowcluster_operator.template_rules import TemplatePolicy
 from tests.support.cel_rules import refusing

@@ -9,20 +9,16 @@ from hypothesis import HealthCheck, given, settings
 
 from flowcluster_api import conditions as c
 from flowcluster_operator.backends.registry import BACKENDS
-from flowcluster_operator.model import (
-    Create,
-    Delete,
-    Observed,
-    Plan,
-    SetWorkers,
-)
-from flowcluster_operator.policies.shared.parts import worker_parts
-from flowcluster_operator.projection import projected
+from flowcluster_operator.informer.projection import projected
+from flowcluster_operator.model.observed import Observed
+from flowcluster_operator.model.plan import Create, Delete, Plan, SetWorkers
+from flowcluster_operator.model.shared import SharedObserved
+from flowcluster_operator.policies.shared.worker_groups import worker_groups
 from flowcluster_operator.resources import BY_KIND, DASK_WORKER_GROUP
-from flowcluster_operator.shared_model import SharedObserved
 from tests.support.makers import SETTINGS, ago
 from tests.support.shared import (
     bare,
+    gone,
     plan_for,
     shared,
     spec,
@@ -38,7 +34,6 @@ def phase(status: Body | None) -> str:
 
 def after(seen: SharedObserved, plan: Plan) -> SharedObserved:
     """The cluster after the status of a plan was written."""
-    assert seen.base.run is not None
     run = {**seen.base.run, "status": plan.status}
     return dataclasses.replace(seen, base=dataclasses.replace(seen.base, run=run, written=plan.status))
 
@@ -49,7 +44,6 @@ MANY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCh
 @MANY
 @given(worlds())
 def test_decision_is_legal_in_every_world(seen: SharedObserved) -> None:
-    assert seen.base.run is not None
     plan = plan_for(seen)
     before = phase(seen.base.run.get("status"))
     following = phase(plan.status or seen.base.run.get("status"))
@@ -89,9 +83,7 @@ def test_texts_name_fields_of_a_shared_cluster_in_every_world(seen: SharedObserv
 @given(worlds())
 def test_requested_workers_stay_within_their_bounds_in_every_world(seen: SharedObserved) -> None:
     plan = plan_for(seen)
-    if seen.spec is None:
-        return
-    parts = worker_parts(seen, BACKENDS[seen.spec.kind], SETTINGS)
+    parts = worker_groups(seen, BACKENDS[seen.spec.kind], SETTINGS)
     most = max(max(part.scale.maximum, part.scale.minimum) for part in parts)
     for action in plan.actions:
         if type(action) is SetWorkers and isinstance(action.patch, dict):
@@ -108,13 +100,12 @@ def test_nothing_is_created_beside_deletions_of_the_cluster_in_every_world(seen:
     creates = [action for action in plan.actions if isinstance(action, Create)]
 
     assert not (roots and creates)
-    assert not (creates and phase(plan.status or (seen.base.run or {}).get("status")) in ("Suspended", "Sleeping"))
+    assert not (creates and phase(plan.status or seen.base.run.get("status")) in ("Suspended", "Sleeping"))
 
 
 @MANY
 @given(worlds())
 def test_users_keep_the_cluster_awake_in_every_world(seen: SharedObserved) -> None:
-    assert seen.base.run is not None
     before, following = phase(seen.base.run.get("status")), phase(plan_for(seen).status)
 
     assert not (seen.users and following == "Sleeping" and before != "Sleeping")
@@ -149,6 +140,6 @@ def test_each_worker_belongs_to_one_group(pods: list[Body]) -> None:
 
 
 def test_cluster_that_is_being_deleted_gets_no_children() -> None:
-    plan = plan_for(bare(run=shared(spec(), None, deletionTimestamp=ago(1))))
+    plan = plan_for(gone(bare(), shared(spec(), None, deletionTimestamp=ago(1))))
 
     assert (plan.actions, plan.status) == ((), None)

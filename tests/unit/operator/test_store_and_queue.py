@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flowcluster_operator.reconcile.queue import Queue
+from flowcluster_operator.informer.store import Store
 from flowcluster_operator.resources import (
     DASK_CLUSTER,
     DEPLOYMENT,
@@ -17,7 +17,7 @@ from flowcluster_operator.resources import (
     SERVICE,
     Resource,
 )
-from flowcluster_operator.store import Store
+from flowcluster_operator.workqueue import Queue
 from tests.support.makers import KEY, cluster, deployment, job, run
 
 

@@ -10,11 +10,12 @@ import pytest
 
 from flowcluster_api import conditions as c
 from flowcluster_api.v1alpha1 import FlowRunSpec
-from flowcluster_operator.model import Observed, Trouble, Warned
-from flowcluster_operator.policies.ending import driver_end
-from flowcluster_operator.policies.retries import EVICTIONS
-from flowcluster_operator.reconcile.failing import failing
-from flowcluster_operator.status import Draft
+from flowcluster_operator.model.failures import RepeatedFailure, WarningEvent
+from flowcluster_operator.model.observed import Observed
+from flowcluster_operator.policies.backoff_limit import EVICTIONS
+from flowcluster_operator.policies.driver_end import driver_end
+from flowcluster_operator.reconcile.decide_failing import decide_failing
+from flowcluster_operator.status.draft import Draft
 from tests.support.makers import NOW, ended, job, observed, outcome, pod, run, spec
 from tests.support.plans import CHILDREN, READY_PODS, plan_for, settled, started
 from tests.support.pod_statuses import CASES, blocked_pod
@@ -36,7 +37,7 @@ class TestCauses:
         reasons = [reason for reason, found in c.CAUSE_CLASSES.items() if found == kind]
         made = draft()
         for number, reason in enumerate(itertools.islice(itertools.cycle(reasons), 20)):
-            made.tell(reason, f"text {number}", warning=True, part="worker")
+            made.add_to_story(reason, f"text {number}", warning=True, part="worker")
 
         assert texts(made) == ["text 19"]
         assert len(made.events) == 1
@@ -44,26 +45,26 @@ class TestCauses:
     def test_causes_of_two_parts_that_alternate_are_two_entries(self) -> None:
         made = draft()
         for number in range(10):
-            made.tell("ErrImagePull", f"driver {number}", part="driver")
-            made.tell("ImagePullBackOff", f"worker {number}", part="worker")
+            made.add_to_story("ErrImagePull", f"driver {number}", part="driver")
+            made.add_to_story("ImagePullBackOff", f"worker {number}", part="worker")
 
         assert texts(made) == ["driver 9", "worker 9"]
         assert len(made.events) == 2
 
     def test_cause_that_comes_back_after_the_run_got_on_is_another_entry(self) -> None:
         made = draft()
-        made.tell("Unschedulable", "no node", part="worker")
-        made.tell(c.CLUSTER_USABLE, "ready")
-        made.tell("Unschedulable", "no node for two", part="worker")
+        made.add_to_story("Unschedulable", "no node", part="worker")
+        made.add_to_story(c.CLUSTER_USABLE, "ready")
+        made.add_to_story("Unschedulable", "no node for two", part="worker")
 
         assert texts(made) == ["no node", "ready", "no node for two"]
 
     def test_cause_with_the_same_text_is_not_added_after_the_run_got_on(self) -> None:
         """A container that was killed shows so for as long as it lives."""
         made = draft()
-        made.tell(c.OUT_OF_MEMORY, "killed", part="worker")
-        made.tell(c.CLUSTER_USABLE, "ready")
-        made.tell(c.OUT_OF_MEMORY, "killed", part="worker")
+        made.add_to_story(c.OUT_OF_MEMORY, "killed", part="worker")
+        made.add_to_story(c.CLUSTER_USABLE, "ready")
+        made.add_to_story(c.OUT_OF_MEMORY, "killed", part="worker")
 
         assert texts(made) == ["killed", "ready"]
 
@@ -131,7 +132,7 @@ class TestAttempts:
         made = job()
         made["spec"]["backoffLimit"] = 5
         message = 'Error creating: pods "x-" is forbidden: exceeded quota: team'
-        warnings = (Warned("Job", "x", "FailedCreate", message),) if refused else ()
+        warnings = (WarningEvent("Job", "x", "FailedCreate", message),) if refused else ()
         before = settled(retried(started(), attempt(1), job=made))
         plan = plan_for(retried(before, attempt(1, ended(1, FAILED)), job=made, warnings=warnings))
         status = plan.status or {}
@@ -225,9 +226,9 @@ def test_story_has_passes_that_fail_once_while_their_words_differ() -> None:
     """Each attempt has other words, such as a time or the number of a request."""
     body = run(status=settled(observed(status=started(), **CHILDREN)))
     for number in range(3):
-        trouble = Trouble("ApiError", f"request {number} timed out", 60)
-        body["status"] = failing(body, FlowRunSpec.model_validate(body["spec"]), trouble, NOW).status
-        seen = dataclasses.replace(observed(status=body["status"], **CHILDREN), trouble=trouble)
+        trouble = RepeatedFailure("ApiError", f"request {number} timed out", 60)
+        body["status"] = decide_failing(body, FlowRunSpec.model_validate(body["spec"]), trouble, NOW).status
+        seen = dataclasses.replace(observed(status=body["status"], **CHILDREN), failure=trouble)
         body["status"] = plan_for(seen).status or body["status"]
 
     (entry,) = (entry for entry in body["status"]["story"] if entry["reason"] == "ApiError")

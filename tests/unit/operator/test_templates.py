@@ -17,7 +17,9 @@ from flowcluster_operator.desired.dask_cluster import dask_cluster, scheduler_ad
 from flowcluster_operator.desired.driver_job import driver_job
 from flowcluster_operator.desired.ray_cluster import ray_cluster
 from flowcluster_operator.errors import TemplateError
-from flowcluster_operator.model import Create, Rejection, Scale
+from flowcluster_operator.model.failures import Rejection
+from flowcluster_operator.model.plan import Create
+from flowcluster_operator.model.workers import Scale
 from flowcluster_operator.policies.refusals import final_refusal
 from flowcluster_operator.resources import DASK_CLUSTER, JOB, RAY_CLUSTER, Object
 from tests.support.built import BUILT

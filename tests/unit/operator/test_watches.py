@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 
 from flowcluster_api import names
-from flowcluster_operator import resync as resync_module
-from flowcluster_operator import watches as watches_module
 from flowcluster_operator.handlers import Operator
+from flowcluster_operator.informer import resync as resync_module
+from flowcluster_operator.informer import watches as watches_module
+from flowcluster_operator.informer.resync import Resync
+from flowcluster_operator.informer.watches import Watches
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.reconcile.loop import Reconciler
 from flowcluster_operator.resources import DASK_CLUSTER, FLOW_RUN, JOB, OWNERS, POD, RAY_CLUSTER, WATCHED
-from flowcluster_operator.resync import Resync
 from flowcluster_operator.settings import Settings
-from flowcluster_operator.watches import Watches
 from tests.support.fake_api import Answer, Drop, FakeApi
 from tests.support.makers import KEY, job, run
 

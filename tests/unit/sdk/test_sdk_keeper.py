@@ -28,8 +28,8 @@ from flowcluster.runners.dask import plugin as session_plugin
 from flowcluster.runners.sharing import Share
 from flowcluster_api import names, tags
 from flowcluster_api.keeper import Bounds, Instructions, LiveRun, digest_of
-from flowcluster_operator.desired.keeper import keeper_deployment
-from flowcluster_operator.model import Key
+from flowcluster_operator.desired.keeper_deployment import keeper_deployment
+from flowcluster_operator.model.identity import RunId
 from flowcluster_operator.resources import LEASE
 from flowcluster_operator.settings import Settings
 from tests.support.fake_api import FakeApi
@@ -149,7 +149,7 @@ def test_keeper_reads_what_the_operator_gives_to_its_pod() -> None:
     from flowcluster_api.v1alpha1 import FlowRunSpec
 
     spec = FlowRunSpec.model_validate({"cluster": {"kind": "Dask"}})
-    key = Key("team", "analytics", "uid", names.SHARED_KIND)
+    key = RunId("team", "analytics", "uid", names.SHARED_KIND)
     pod = keeper_deployment(key, spec, Settings(), "secret", "tls://there:8786")["spec"]["template"]["spec"]
     given = {item["name"]: item.get("value", "keeper-pod") for item in pod["containers"][0]["env"]}
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from flowcluster_operator.model import Create, Rejection
+from flowcluster_operator.model.failures import Rejection
+from flowcluster_operator.model.plan import Create
 from flowcluster_operator.policies.refusals import final_refusal
 from flowcluster_operator.resources import JOB, LEASE
 from tests.support.fake_api import Answer, FakeApi

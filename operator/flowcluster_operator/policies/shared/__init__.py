@@ -1,1 +1,1 @@
-"""Decisions on shared clusters: one policy a file. What a run decides alike is in the folder above."""
+"""Policies for shared clusters, one a file. Policies that runs share with them are in the folder above."""

@@ -1,52 +1,50 @@
-"""What the keeper of a shared cluster reports, and whether it is there at all. Its silence ends nothing."""
+"""What the keeper of a shared cluster reports, and whether its heartbeats have stopped. That ends nothing."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 from flowcluster_api import conditions as c
-from flowcluster_api import handover, names
-from flowcluster_api.keeper import SILENT_SECONDS, Bounds, LiveRun, listable, patch, read
+from flowcluster_api import names
+from flowcluster_api.keeper import SILENT_SECONDS
 from flowcluster_api.lease import Demand
 from flowcluster_api.v1alpha1 import Workers
-from flowcluster_operator.model import Amend, Scale
-from flowcluster_operator.policies.shared.parts import WorkerPart
-from flowcluster_operator.resources import LEASE
-from flowcluster_operator.shared_model import SharedObserved
+from flowcluster_operator.model.shared import SharedObserved
+from flowcluster_operator.model.workers import Scale
 
 
-class Verdict(NamedTuple):
-    """Whether the number of workers follows the work, and why."""
+class Scaling(NamedTuple):
+    """The condition `Scaling`: whether the number of workers follows the work, and why."""
 
     holds: bool
     reason: str
     message: str
 
 
-def scaling(seen: SharedObserved, scales_itself: bool, bounds: list[Scale]) -> Verdict:
+def scaling(seen: SharedObserved, scales_itself: bool, bounds: list[Scale]) -> Scaling:
     """Return the condition `Scaling`.
 
     Args:
         seen: the cluster.
-        scales_itself: whether the cluster finds out by itself how many workers it needs.
+        scales_itself: whether the cluster's own autoscaler sets the number of workers.
         bounds: of all worker groups.
     """
     if all(each.minimum == each.maximum for each in bounds):
-        return Verdict(True, c.FIXED_SIZE, "minimum and maximum of workers are equal")
+        return Scaling(True, c.FIXED_SIZE, "minimum and maximum of workers are equal")
     if scales_itself:
-        return Verdict(True, c.CURRENT, "the autoscaler of Ray sets the number of workers")
-    signs = seen.base.driver
-    if signs is None or signs.holder is None:
-        words = f"waiting for the keeper{_blocked(seen)}, which reports how many workers the work needs"
-        return Verdict(False, c.WAITING, words)
+        return Scaling(True, c.CURRENT, "the autoscaler of Ray sets the number of workers")
+    keeper = seen.base.driver
+    if keeper is None or keeper.holder is None:
+        message = f"waiting for the keeper{_blocked(seen)}, which reports how many workers the work needs"
+        return Scaling(False, c.WAITING, message)
     if is_silent(seen):
-        return Verdict(
+        return Scaling(
             False,
             c.KEEPER_SILENT,
-            f"no heartbeat of the keeper {signs.holder} for {SILENT_SECONDS} s{_blocked(seen)}: the number of workers "
+            f"no heartbeat of the keeper {keeper.holder} for {SILENT_SECONDS} s{_blocked(seen)}: the number of workers "
             "stays",
         )
-    return Verdict(True, c.KEEPER_CONNECTED, f"the keeper {signs.holder} reports how many workers the work needs")
+    return Scaling(True, c.KEEPER_CONNECTED, f"the keeper {keeper.holder} reports how many workers the work needs")
 
 
 def _blocked(seen: SharedObserved) -> str:
@@ -58,60 +56,30 @@ def _blocked(seen: SharedObserved) -> str:
 
 
 def is_silent(seen: SharedObserved) -> bool:
-    """Return whether what the keeper reported is too old to act on."""
-    signs = seen.base.driver
-    return signs is None or signs.holder is None or signs.silent >= SILENT_SECONDS
+    """Return whether the keeper's last heartbeat is too old to act on its report."""
+    keeper = seen.base.driver
+    return keeper is None or keeper.holder is None or keeper.silent_for >= SILENT_SECONDS
 
 
 def next_silence(seen: SharedObserved) -> float | None:
-    """Return seconds until the keeper counts as silent, if it does not renew the Lease before."""
-    signs = seen.base.driver
-    return None if signs is None or is_silent(seen) else SILENT_SECONDS - signs.silent
+    """Return the seconds until the keeper counts as silent, if it does not renew the Lease before."""
+    keeper = seen.base.driver
+    return None if keeper is None or is_silent(seen) else SILENT_SECONDS - keeper.silent_for
 
 
 def idle_seconds(seen: SharedObserved) -> int | None:
     """Return the seconds for which nothing has run, as the keeper reports; None where it does not report, or cannot."""
-    signs = seen.base.driver
-    if signs is None or is_silent(seen) or signs.progress is None:
+    keeper = seen.base.driver
+    if keeper is None or is_silent(seen) or keeper.progress is None:
         return None
-    return None if _has_demand(seen, signs.demand) else signs.progress.idle
+    return None if _has_demand(seen, keeper.demand) else keeper.progress.idle
 
 
 def _has_demand(seen: SharedObserved, demand: Demand | None) -> bool:
-    """Whether the keeper requests more than the minimum of a worker group, which it requests without work, too."""
-    if demand is None or seen.spec is None:
+    """Return whether the keeper requests more than the minimum of a group, which it requests without work, too."""
+    if demand is None:
         return False
     minima = {"": (seen.spec.workers or Workers()).minimum} | {
         item.name: item.minimum for item in seen.spec.worker_groups
     }
     return any(number > minima.get(name, 0) for name, number in (("", demand.workers), *demand.groups))
-
-
-def instructing(seen: SharedObserved, parts: list[WorkerPart]) -> Amend | None:
-    """Return the change of the Lease by which the keeper learns what holds now; None where the Lease has that.
-
-    One write has both for a new run of another namespace: its place in the list, and the request for its credentials.
-    """
-    lease = seen.base.lease
-    if lease is None or "deletionTimestamp" in lease["metadata"]:
-        return None
-    groups = tuple((part.name, _bounds(part)) for part in parts)
-    runs = [LiveRun.of(user.uid, user.priority, user.threads) for user in seen.users]
-    known = read(lease)
-    wanted = listable(groups, runs, known.digests if known is not None else ())
-    is_known = known is not None and known.to_json() == wanted.to_json()
-    annotations = {} if is_known else dict(patch(wanted)["metadata"]["annotations"])
-    requests = handover.text_of(seen.requests)
-    if requests != handover.text_in(lease, handover.ANNOTATION_REQUESTS):
-        annotations[handover.ANNOTATION_REQUESTS] = requests
-    if not annotations:
-        return None
-    change = {"metadata": {"annotations": annotations}}
-    return Amend(LEASE, lease["metadata"]["name"], lease["metadata"]["uid"], change)
-
-
-def _bounds(part: WorkerPart) -> Bounds:
-    spec = part.seen.spec
-    workers = spec.cluster.workers if spec is not None and spec.cluster is not None else None
-    offered = tuple(sorted(workers.task_resources.items())) if workers is not None else ()
-    return Bounds(part.scale.minimum, part.scale.maximum, part.threads, offered)

@@ -1,4 +1,4 @@
-"""Whether a shared cluster is lost, and how another one takes its place."""
+"""Whether a shared cluster is lost, and when another one is created."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import datetime as dt
 from typing import NamedTuple
 
 from flowcluster_operator.backends.base import Backend
-from flowcluster_operator.facts import parse_time
-from flowcluster_operator.policies.cluster_lost import cluster_lost, lease_lost
+from flowcluster_operator.model.shared import SharedObserved
+from flowcluster_operator.policies.scheduler_or_head_lost import cluster_lost, lease_lost
 from flowcluster_operator.resources import Object
-from flowcluster_operator.shared_model import SharedObserved
+from flowcluster_operator.timestamps import parse_time
 
-#: Seconds for which the upstream operator can put another scheduler in the place of a lost one.
+#: Seconds within which the upstream operator has to replace a lost scheduler.
 IN_PLACE_SECONDS = 60.0
-#: A loss so soon after the cluster became Ready is one of several that may follow each other.
+#: A loss within that many seconds after the cluster became Ready counts as one of several that follow each other.
 QUICK_SECONDS = 300.0
-#: Seconds until the cluster is begun again after the second quick loss, and at most. Each further one doubles it.
+#: Seconds until the cluster is created again after the second quick loss, and at most. Each further one doubles it.
 _FIRST_PAUSE, _LONGEST_PAUSE = 10.0, 300.0
 
 
@@ -38,7 +38,7 @@ def lost(seen: SharedObserved, status: Object, backend: Backend, now: dt.datetim
         return Loss(message, in_place=False)
     if message := cluster_lost(base, known):
         is_there = base.cluster is not None and "deletionTimestamp" not in base.cluster["metadata"]
-        return Loss(message, in_place=backend.replaces_leader and is_there)
+        return Loss(message, in_place=backend.replaces_head and is_there)
     left = in_place_left(status, now)
     if left is not None and left <= 0:
         return Loss(f"no scheduler has taken the place of the lost one for {IN_PLACE_SECONDS:g} s", in_place=False)
@@ -46,23 +46,23 @@ def lost(seen: SharedObserved, status: Object, backend: Backend, now: dt.datetim
 
 
 def in_place_left(status: Object, now: dt.datetime) -> float | None:
-    """Return seconds that the upstream operator still has to replace a lost scheduler; None where it does not."""
+    """Return the seconds that the upstream operator still has to replace a lost scheduler; None where it does not."""
     if status.get("phase") != "Rebuilding" or "lostTime" not in status or status.get("scheduler"):
         return None
     return IN_PLACE_SECONDS - (now - parse_time(status["lostTime"])).total_seconds()
 
 
 def quick_losses(status: Object, now: dt.datetime) -> int:
-    """Return how many losses have followed each other quickly, with the one that is recorded now."""
+    """Return how many losses have followed each other quickly, including the one that is recorded now."""
     since = status.get("readyTime")
     is_quick = since is not None and (now - parse_time(since)).total_seconds() < QUICK_SECONDS
     return int(status.get("quickLosses") or 0) + 1 if is_quick else 1
 
 
 def pause_left(status: Object, now: dt.datetime) -> float:
-    """Return seconds until a lost cluster is begun again.
+    """Return the seconds until a lost cluster is created again.
 
-    A head that its first task kills must not be built again and again.
+    A head that its first task kills must not be created again and again.
     """
     number = min(int(status.get("quickLosses") or 0), 16)
     if number < 2 or "lostTime" not in status:

@@ -18,7 +18,7 @@ from flowcluster.runners.losses import find_loss, known_loss
 from flowcluster.runners.ray.options import current
 from flowcluster.runners.users import run_uid
 from flowcluster.states import State
-from flowcluster_api.offers import Offers, told
+from flowcluster_api.offers import Offers, from_env
 
 if TYPE_CHECKING:
     from flowcluster.clusters.temporary import ClusterClass
@@ -212,7 +212,7 @@ class OnWorker(RayTaskRunner):
         return RayTaskRunner.__name__
 
     def _offers(self) -> Offers | None:
-        return told(os.environ)
+        return from_env(os.environ)
 
 
 def on_worker(run: str | None = None) -> RayTaskRunner:

@@ -1,0 +1,16 @@
+"""Resource versions: which state of an object is newer, and whether two states differ in more."""
+
+from __future__ import annotations
+
+from flowcluster_operator.resources import Object
+
+
+def is_same(known: Object, obj: Object) -> bool:
+    """Return whether two states of an object differ only in their resource version."""
+    version = obj["metadata"].get("resourceVersion")
+    return {**known, "metadata": {**known["metadata"], "resourceVersion": version}} == obj
+
+
+def version_of(obj: Object) -> int:
+    """Return the resource version. Those of one kind grow: the API server guarantees that they compare as numbers."""
+    return int(obj["metadata"].get("resourceVersion", 0))

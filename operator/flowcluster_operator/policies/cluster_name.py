@@ -1,0 +1,20 @@
+"""The name of the cluster that a run uses."""
+
+from __future__ import annotations
+
+from flowcluster_operator.backends.base import Backend
+from flowcluster_operator.desired.metadata import root_name
+from flowcluster_operator.model.observed import Observed
+
+
+def cluster_name(observed: Observed, backend: Backend) -> str:
+    """Return the name of the cluster that the run uses: its own, or the one that the spec names.
+
+    The name of a SharedCluster's cluster is known once that exists; it is empty before.
+    """
+    if observed.uses_shared:
+        return str(observed.referenced["metadata"]["name"]) if observed.referenced is not None else ""
+    cluster = observed.spec.cluster
+    if cluster is not None and cluster.ref is not None:
+        return cluster.ref.name
+    return root_name(backend.resource, observed.key)

@@ -1,0 +1,69 @@
+"""The task runs of a flow that goes on, as its driver counts them: the counts in the status, and when they change."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import NamedTuple
+
+from flowcluster_operator.model.observed import Observed
+from flowcluster_operator.policies.heartbeat import is_holder_running
+from flowcluster_operator.resources import Object
+from flowcluster_operator.timestamps import parse_time, timestamp
+
+#: Seconds between two changes of the counts in the status, at least: a driver reports more often where
+#: spec.leaseDurationSeconds is short.
+INTERVAL_SECONDS = 10
+_INTERVAL, _SECOND = dt.timedelta(seconds=INTERVAL_SECONDS), dt.timedelta(seconds=1)
+
+
+class Counted(NamedTuple):
+    """What changes.
+
+    Attributes:
+        changes: fields of ``status.flow`` with their new values.
+        requeue: seconds until counts that are known already can be written; None where there are none.
+    """
+
+    changes: Object
+    requeue: float | None = None
+
+
+def counted(observed: Observed, flow: Object, now: dt.datetime) -> Counted:
+    """Return the new counts of a flow that goes on.
+
+    Args:
+        observed: the run.
+        flow: ``status.flow`` as it was written last.
+        now: the time.
+    """
+    tasks = reported(observed)
+    if tasks is None and not is_holder_running(observed):
+        tasks = _none_running(flow)
+    if tasks is None or tasks == flow.get("tasks"):
+        return Counted({})
+    left = parse_time(flow["tasksTime"]) + _INTERVAL - now if "tasksTime" in flow else dt.timedelta(0)
+    if dt.timedelta(0) < left <= _INTERVAL + _SECOND:  # a longer time is of a clock that was set since
+        return Counted({}, left.total_seconds())
+    # Rounded up: a time that is cut to seconds would let the next change come too early.
+    return Counted({"tasks": tasks, "tasksTime": timestamp(now + _SECOND - dt.timedelta(microseconds=1))})
+
+
+def final_counts(observed: Observed, flow: Object) -> Object | None:
+    """Return the counts of a flow that does not go on: the last ones that are known, with no task run running."""
+    tasks = reported(observed)
+    return _none_running(flow if tasks is None else {"tasks": tasks})
+
+
+def _none_running(flow: Object) -> Object | None:
+    return {**flow["tasks"], "running": 0} if flow.get("tasks") else None
+
+
+def reported(observed: Observed) -> Object | None:
+    """Return what the driver of the current attempt reports; None before it has created a task run.
+
+    Until then, the status keeps the counts of an earlier attempt.
+    """
+    progress = observed.driver.progress if observed.driver is not None else None
+    if progress is None or progress.tasks is None or not progress.tasks.total or not is_holder_running(observed):
+        return None
+    return progress.tasks._asdict()

@@ -1,0 +1,1 @@
+"""The status of FlowRuns and SharedClusters: the only place that writes its fields."""

@@ -1,0 +1,183 @@
+"""The next status of a FlowRun or SharedCluster, built from its last one. Pure: the time is an argument.
+
+`Draft` is the only place that writes phases, conditions and the story, so that each keeps its rules: a phase moves
+along `PHASE_MOVES` only, a condition keeps its transition time while it keeps its value, and the story has each thing
+once.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flowcluster_api import conditions as c
+from flowcluster_api.v1alpha1.status import MESSAGE_LIMIT, STORY_LIMIT
+from flowcluster_operator.errors import IllegalTransition
+from flowcluster_operator.model.plan import Emit
+from flowcluster_operator.resources import Object
+from flowcluster_operator.timestamps import timestamp
+
+
+def is_true(status: Object, condition: str) -> bool:
+    """Return whether a condition is True in `status`."""
+    return any(item["type"] == condition and item["status"] == "True" for item in status.get("conditions") or [])
+
+
+class Draft:
+    """The status that a pass will write.
+
+    Args:
+        run: the FlowRun, with the status to go on from.
+        now: the time of the pass.
+        written: the status on the API server, where that is another one.
+        moves: the phases that can follow each phase.
+        wording: changes each text before it is written.
+
+    Attributes:
+        written: the status on the API server.
+    """
+
+    def __init__(
+        self,
+        run: Object,
+        now: dt.datetime,
+        written: Object | None = None,
+        moves: Mapping[str, frozenset[str]] = c.PHASE_MOVES,
+        wording: Callable[[str], str] = str,
+    ) -> None:
+        known: Object = run.get("status") or {}
+        self.written = known if written is None else written
+        self.now = now
+        self._moves, self._wording = moves, wording
+        self._generation = run["metadata"].get("generation")
+        self.status: dict[str, Any] = _copied(known)
+        self.events: list[Emit] = []
+
+    def phase(self, phase: c.Phase | c.SharedPhase) -> None:
+        """Move to `phase`.
+
+        Raises:
+            IllegalTransition: the run cannot move there from its present phase.
+        """
+        current = self.status.get("phase") or "Pending"
+        if phase != current and phase not in self._moves[current]:
+            story = "; ".join(f"{entry['time']} {entry['reason']}" for entry in self.status.get("story") or [])
+            raise IllegalTransition(f"{current} cannot become {phase}; the run's story: {story}")
+        self.status["phase"] = phase
+
+    def explain(self, reason: str, message: str) -> None:
+        """Set reason and message: the one-line cause."""
+        self.status["reason"], self.status["message"] = reason, self._short(message)
+
+    def condition(self, kind: str, value: bool, reason: str, message: str = "") -> None:
+        """Set one condition."""
+        text = "True" if value else "False"
+        items = self.status.setdefault("conditions", [])
+        known = next((item for item in items if item["type"] == kind), None)
+        new = {
+            "type": kind,
+            "status": text,
+            "reason": reason,
+            "message": self._short(message),
+            "lastTransitionTime": timestamp(self.now),
+            "observedGeneration": self._generation,
+        }
+        if known is None:
+            items.append(new)
+            return
+        if known["status"] == text:
+            new["lastTransitionTime"] = known["lastTransitionTime"]
+        known.update(new)
+
+    def forget(self, *kinds: str) -> None:
+        """Remove conditions that do not apply any more."""
+        self.status["conditions"] = [item for item in self.status.get("conditions") or [] if item["type"] not in kinds]
+
+    def add_to_story(
+        self, reason: str, message: str, *, warning: bool = False, part: str = "", has_event: bool = True
+    ) -> None:
+        """Add an entry to the story, and emit it as a Kubernetes Event.
+
+        An entry that the story has already is not added again. A cause is the same as an earlier one of the same part
+        and class if only causes followed that one, or if the text is the same. It refreshes the entry and emits no
+        Event: Kubernetes alternates between the reasons of one cause.
+
+        Args:
+            reason: one CamelCase word.
+            message: one sentence.
+            warning: whether the Event is a warning.
+            part: of a cause, the part of the run that it is about.
+            has_event: whether an Event is emitted.
+        """
+        story: list[dict[str, Any]] = self.status.setdefault("story", [])
+        entry = {"time": timestamp(self.now), "reason": reason, "message": self._short(message)}
+        if part:
+            entry["part"] = part
+        known = _same_cause(story, entry) if part else _repeated(story, entry)
+        if known is not None:
+            known.update(reason=reason, message=entry["message"])
+            return
+        story.append(entry)
+        del story[:-STORY_LIMIT]
+        if has_event:
+            self.events.append(Emit("Warning" if warning else "Normal", reason, entry["message"]))
+
+    def announce(self, reason: str, message: str) -> None:
+        """Emit one Kubernetes Event for several entries of the story."""
+        self.events.append(Emit("Normal", reason, self._short(message)))
+
+    def stamp(self, field: str) -> None:
+        """Set a time field, once."""
+        self.status.setdefault(field, timestamp(self.now))
+
+    def summarise(self, state: str, reason: str, message: str) -> None:
+        """Set the three conditions that kstatus reads: `state` is progressing, ready or failed."""
+        self.condition(c.RECONCILING, state == "progressing", reason, message)
+        self.condition(c.READY, state == "ready", reason, message)
+        self.condition(c.STALLED, state == "failed", reason, message)
+
+    def _short(self, message: str) -> str:
+        text = self._wording(message)
+        return text if len(text) <= MESSAGE_LIMIT else text[: MESSAGE_LIMIT - 1] + "…"
+
+    def changed(self) -> Object | None:
+        """Return the new status; None when it is the one on the API server."""
+        if self.status == self.written:
+            return None
+        if self._generation is not None:
+            self.status["observedGeneration"] = self._generation
+        return self.status
+
+
+def _copied(value: Any) -> Any:
+    """Copy a JSON value: several times faster than `copy.deepcopy`, and each pass copies a status."""
+    if isinstance(value, dict):
+        return {name: _copied(item) for name, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, list) else value
+
+
+def _repeated(story: list[dict[str, Any]], entry: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the last entry, if it has the same reason and message."""
+    last: dict[str, Any] | None = story[-1] if story else None
+    return last if last is not None and _text(last) == _text(entry) else None
+
+
+def _same_cause(story: list[dict[str, Any]], entry: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the entry of the same cause; None where there is none."""
+    only_causes_since = True
+    known: dict[str, Any]
+    for known in reversed(story):
+        only_causes_since = only_causes_since and "part" in known
+        same_text = _text(known) == _text(entry)
+        if _cause(known) == _cause(entry) and (only_causes_since or same_text):
+            return known
+    return None
+
+
+def _text(entry: dict[str, Any]) -> tuple[str, str]:
+    return entry["reason"], entry.get("message") or ""
+
+
+def _cause(entry: dict[str, Any]) -> tuple[str | None, str]:
+    return entry.get("part"), c.cause_class(entry["reason"])
