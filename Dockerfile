@@ -10,7 +10,8 @@ ARG BASE=docker.io/library/python:3.11-slim-bookworm
 
 FROM ${BASE} AS base
 # The public base image ships without compiled modules, and no user but root could write them later. A cluster can run
-# the image as any user, who must be able to enter the working directory; on Debian 13, useradd makes it for its owner.
+# the image as any user, and that user must be able to enter the working directory. On Debian 13, useradd creates home
+# directories that only their owner can enter.
 RUN python3 -m compileall -q -x '/(test|tests|idlelib|lib2to3|turtledemo|ensurepip|config-[^/]*)/' \
       "$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')" \
  && useradd --uid 1000 --user-group --create-home --home-dir /home/flow --shell /bin/sh flow \
