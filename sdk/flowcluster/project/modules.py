@@ -19,7 +19,7 @@ from contextvars import ContextVar
 from types import CodeType, ModuleType
 from typing import Any
 
-from flowcluster.project.shared import PREFIX, Project, Reference, Source, compiled, public
+from flowcluster.project.source import PREFIX, Project, Reference, Source, compiled, public
 
 #: Projects that a worker keeps although no task uses them.
 KEPT = 8

@@ -7,8 +7,8 @@ import sys
 from typing import NamedTuple
 
 from flowcluster.project import files
-from flowcluster.project.finding import Search
-from flowcluster.project.shared import Source
+from flowcluster.project.discovery import Search
+from flowcluster.project.source import Source
 
 
 class Files(NamedTuple):

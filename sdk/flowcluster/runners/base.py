@@ -3,19 +3,42 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Collection, Coroutine
-from typing import Any, ClassVar, Self
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from typing import Any, ClassVar, Protocol, Self
 
-from flowcluster import guarding, states
+from flowcluster import states
+from flowcluster._util import guarding
+from flowcluster._util.portal import Portal
+from flowcluster._util.waiting import drive
 from flowcluster.context import RunInfo
 from flowcluster.errors import ClusterError
 from flowcluster.futures import RunFuture
-from flowcluster.options import TaskSpec
-from flowcluster.portal import Portal
-from flowcluster.project.shared import Reference
+from flowcluster.project.source import Reference
 from flowcluster.states import State
-from flowcluster.waiting import drive
 from flowcluster_api.driver import Outcome
+
+
+class Task(Protocol):
+    """What a runner reads of a task. The engine's `TaskSpec` has it."""
+
+    @property
+    def name(self) -> str:
+        """Name of the task."""
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """What the task runs."""
+
+    @property
+    def is_async(self) -> bool:
+        """Whether the function is a coroutine function."""
+
+    @property
+    def resources(self) -> Mapping[str, float] | None:
+        """Amounts of its worker's resources that an execution takes up, by name."""
+
+    def for_worker(self) -> Task:
+        """Return the task without what only the flow's process uses."""
 
 
 class TaskCall:
@@ -94,7 +117,7 @@ class TaskPayload:
 
     def __init__(
         self,
-        spec: TaskSpec,
+        spec: Task,
         flow_run_name: str,
         flow_name: str,
         process: str,

@@ -11,8 +11,9 @@ import pickle
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from flowcluster import errors, guarding, pickling
-from flowcluster.project.shared import cleaned
+from flowcluster import errors
+from flowcluster._util import guarding, pickling
+from flowcluster.project.source import cleaned
 
 #: Levels of groups within groups, causes of causes, and so on, that are pickled.
 _DEPTH = 10

@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 from flowcluster import flow, task
 from flowcluster.context import RunInfo, TaskContext
 from flowcluster.engine.parameters import by_name
-from flowcluster.options import TaskSpec
+from flowcluster.engine.task_spec import TaskSpec
 from flowcluster.runners.base import TaskPayload
 from flowcluster.task_runners import ConcurrentTaskRunner
 from flowcluster.tasks import task_input_hash

@@ -17,10 +17,12 @@ from typing import Any
 
 import pytest
 
-from flowcluster import by_value, context, pickling, task, task_pickles
-from flowcluster.engine.hashing import Hasher
-from flowcluster.project import finding, modules
-from flowcluster.project.shared import PREFIX, Project, Reference, Source, cleaned, public
+from flowcluster import context, task
+from flowcluster._util import pickling
+from flowcluster.engine.caching.hashing import Hasher
+from flowcluster.project import by_value, discovery, modules
+from flowcluster.project.source import PREFIX, Project, Reference, Source, cleaned, public
+from flowcluster.runners import task_pickles
 from flowcluster.runners.base import TaskPayload
 
 
@@ -44,7 +46,7 @@ def write(folder: Path, **files: str) -> None:
 
 
 def found() -> dict[str, Source]:
-    project = finding.find(())
+    project = discovery.find(())
     return {} if project is None else project.sources
 
 
@@ -143,7 +145,7 @@ class TestFinding:
         (folder / "elsewhere").mkdir()
         monkeypatch.chdir(folder / "elsewhere")
 
-        project = finding.find({"script_of_test"})
+        project = discovery.find({"script_of_test"})
 
         assert project is not None
         assert project.sources["beside"].path == str(folder / "real" / "beside.py")
@@ -169,7 +171,7 @@ class TestFinding:
         monkeypatch.setitem(sys.modules, "session_of_test", session)
         exec(f"from flowcluster import task\n{code}", vars(session))
 
-        project = finding.find({"session_of_test"})
+        project = discovery.find({"session_of_test"})
 
         assert project is not None
         assert "beside" in project.sources
@@ -224,7 +226,7 @@ class TestFinding:
     def test_large_file_does_not_belong_when_no_statement_imports_it(
         self, folder: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(finding, "FILE_LIMIT", 10)
+        monkeypatch.setattr(discovery, "FILE_LIMIT", 10)
         write(folder, shop_slash___in__="", shop_slash_small="a = 1\n", shop_slash_large="a = 12345678\n")
         importlib.import_module("shop")
 
@@ -238,16 +240,16 @@ class TestFinding:
     ) -> None:
         write(folder, beside=f"VALUE = '{'x' * 2_000_000}'\n")
         importlib.import_module("beside")
-        monkeypatch.setattr(finding, "LIMIT", finding.MIB)
+        monkeypatch.setattr(discovery, "LIMIT", discovery.MIB)
 
         with pytest.raises(ValueError, match=r"1 MiB to workers; the largest are beside \(1\.9 MiB\).*package"):
-            finding.find(())
+            discovery.find(())
 
     def test_module_belongs_when_a_function_of_a_session_without_a_file_imports_it(self, folder: Path) -> None:
         write(folder, beside="", unused="")
         session = (
-            "from flowcluster.project import finding\ndef run():\n    import beside\n"
-            "print(sorted(finding.find(()).sources))"
+            "from flowcluster.project import discovery\ndef run():\n    import beside\n"
+            "print(sorted(discovery.find(()).sources))"
         )
         command = [sys.executable, "-c", session]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -257,9 +259,9 @@ class TestFinding:
     def test_digest_changes_with_a_file(self, folder: Path) -> None:
         write(folder, beside="VALUE = 1\n")
         importlib.import_module("beside")
-        first, again = finding.find(()), finding.find(())
+        first, again = discovery.find(()), discovery.find(())
         write(folder, beside="VALUE = 22\n")
-        second = finding.find(())
+        second = discovery.find(())
         assert first
         assert again
         assert second
@@ -494,7 +496,7 @@ def test_worker_reads_what_the_flow_process_pickled(folder: Path, worker: None) 
     """Classes come back as the flow process's own ones, from names that only workers use."""
     write(folder, beside="class Item: pass\n")
     own = importlib.import_module("beside").Item
-    project = finding.find(())
+    project = discovery.find(())
     assert project
 
     sent = pickling.dumps(own)
@@ -527,7 +529,7 @@ def test_digest_of_code_on_a_worker_is_that_in_the_flow_process(
         return [Hasher().digest(thing, "it") for thing in (*things, item, script["run"])]
 
     in_flow = digests()
-    project = finding.find(())
+    project = discovery.find(())
     assert project
     monkeypatch.setattr(modules, "_homes", set())
     for name in ("beside", "shop", "shop.rates"):

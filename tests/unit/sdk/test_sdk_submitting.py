@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 
 from flowcluster import Flow, flow
-from flowcluster.cli.watching import _Story
-from flowcluster.clusters.declared import declared
+from flowcluster.cli.watch import _Story
 from flowcluster.errors import ParameterError, SubmittedRunFailed
 from flowcluster.kube.choice import Choice
-from flowcluster.kube.driver_log import Unrepeated
-from flowcluster.kube.submitted import phase_at_end
-from flowcluster.packing import ARCHIVE, LIMIT, Place, packed, place_at, place_of
-from flowcluster.submitting import prepare
+from flowcluster.submit.driver_log import LineDeduplicator
+from flowcluster.submit.handle import phase_at_end
+from flowcluster.submit.packing import ARCHIVE, LIMIT, FlowLocation, location_at, location_of, packed
+from flowcluster.submit.prepare import prepare
+from flowcluster.submit.runner_cluster import cluster_of_runner
 from flowcluster.task_runners import ConcurrentTaskRunner, DaskTaskRunner, RayTaskRunner
 from flowcluster_api.driver import ENV_OPERATOR_CLASS, PARAMETERS_LIMIT
 
@@ -40,10 +40,10 @@ def on_kubernetes(cluster_kwargs: Any = None, adapt_kwargs: Any = None, **more: 
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
+def place(tmp_path: Path) -> FlowLocation:
     """A file with a flow."""
     (tmp_path / "flows.py").write_text("from flowcluster import flow\n")
-    return Place(str(tmp_path / "flows.py"), "greetings", is_file=True)
+    return FlowLocation(str(tmp_path / "flows.py"), "greetings", is_file=True)
 
 
 class TestObjects:
@@ -54,26 +54,26 @@ class TestObjects:
         [(None, {}, None), ("", {}, None), ("blue", {}, "blue"), ("blue", {"operatorClass": "red"}, "red")],
     )
     def test_operator_class_is_that_of_the_spec_or_of_the_environment(
-        self, place: Place, monkeypatch: pytest.MonkeyPatch, variable: str | None, spec: Any, found: str | None
+        self, place: FlowLocation, monkeypatch: pytest.MonkeyPatch, variable: str | None, spec: Any, found: str | None
     ) -> None:
         monkeypatch.delenv(ENV_OPERATOR_CLASS, raising=False)
         if variable is not None:
             monkeypatch.setenv(ENV_OPERATOR_CLASS, variable)
-        objects = prepare(greetings, {"names": []}, place=place, spec=spec)
+        objects = prepare(greetings, {"names": []}, location=place, spec=spec)
 
         assert objects.flow_run["spec"].get("operatorClass") == found
 
     @pytest.mark.parametrize(
         "given", [{"image": "a\udc80"}, {"name": "a\udc80"}, {"spec": {"flow": {"template": {"a\udc80": 1}}}}]
     )
-    def test_text_that_utf8_does_not_have_is_refused(self, place: Place, given: Any) -> None:
+    def test_text_that_utf8_does_not_have_is_refused(self, place: FlowLocation, given: Any) -> None:
         """The API server would replace the character."""
         with pytest.raises(ValueError, match=r"'a.udc80' has a character"):
-            prepare(greetings, {"names": []}, place=place, **given)
+            prepare(greetings, {"names": []}, location=place, **given)
 
-    def test_the_file_goes_along(self, place: Place) -> None:
+    def test_the_file_goes_along(self, place: FlowLocation) -> None:
         """The FlowRun mounts a ConfigMap that has the file; both are named after the flow."""
-        made = prepare(greetings, {"names": ["ford"]}, place=place)
+        made = prepare(greetings, {"names": ["ford"]}, location=place)
         assert made.config_map is not None
         spec = made.flow_run["spec"]
 
@@ -87,21 +87,21 @@ class TestObjects:
         assert made.flow_run["metadata"]["name"].startswith("greetings-")
         assert made.config_map["metadata"]["name"].startswith(made.flow_run["metadata"]["name"])
 
-    def test_each_submission_has_names_of_its_own(self, place: Place) -> None:
+    def test_each_submission_has_names_of_its_own(self, place: FlowLocation) -> None:
         """Also the ConfigMap of a run whose name was given: one of an earlier run may still be there."""
-        one, other = (prepare(greetings, {"names": []}, place=place, name="daily") for _ in range(2))
+        one, other = (prepare(greetings, {"names": []}, location=place, name="daily") for _ in range(2))
         assert one.config_map is not None
         assert other.config_map is not None
 
         assert one.flow_run["metadata"] == other.flow_run["metadata"] == {"name": "daily"}
         assert one.config_map["metadata"]["name"] != other.config_map["metadata"]["name"]
 
-    def test_all_that_a_person_says_arrives(self, place: Place) -> None:
+    def test_all_that_a_person_says_arrives(self, place: FlowLocation) -> None:
         """Image, name, namespace, workers and other fields of the spec stand where the FlowRun has them."""
         made = prepare(
             greetings,
             {"names": (), "times": 3},
-            place=place,
+            location=place,
             image="registry/flows:1",
             name="daily",
             workers=(1, 4),
@@ -116,14 +116,14 @@ class TestObjects:
         assert spec["cluster"] == {"kind": "Dask", "workers": {"minimum": 1, "maximum": 4}}
         assert spec["ttlSecondsAfterFinished"] == 60
 
-    def test_driver_and_workers_are_told_where_results_go(self, place: Place) -> None:
+    def test_driver_and_workers_are_told_where_results_go(self, place: FlowLocation) -> None:
         """As an environment variable, beside what the spec's own templates say."""
         container = {"name": "driver", "env": [{"name": "A", "value": "1"}]}
         template = {"spec": {"containers": [container]}}
         made = prepare(
             greetings,
             {"names": []},
-            place=place,
+            location=place,
             workers=2,
             result_storage="s3://results",
             spec={"flow": {"template": template}},
@@ -138,42 +138,46 @@ class TestObjects:
 
     def test_a_module_is_in_the_image(self) -> None:
         """Nothing is packed for it, and without an image it is refused."""
-        place = place_at("package.flows:greetings")
-        made = prepare(greetings, {"names": []}, place=place, image="registry/flows:1")
+        place = location_at("package.flows:greetings")
+        made = prepare(greetings, {"names": []}, location=place, image="registry/flows:1")
 
         assert made.config_map is None
         assert made.flow_run["spec"]["flow"]["entrypoint"] == "package.flows:greetings"
         with pytest.raises(ValueError, match=r"package\.flows is a module.*image"):
-            prepare(greetings, {"names": []}, place=place)
+            prepare(greetings, {"names": []}, location=place)
 
-    def test_the_image_of_the_environment_is_the_default(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_image_of_the_environment_is_the_default(
+        self, place: FlowLocation, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """FLOWCLUSTER_IMAGE, as for clusters from Python."""
         monkeypatch.setenv("FLOWCLUSTER_IMAGE", "registry/mine:1")
 
-        assert prepare(greetings, {"names": []}, place=place).flow_run["spec"]["flow"]["image"] == "registry/mine:1"
+        assert prepare(greetings, {"names": []}, location=place).flow_run["spec"]["flow"]["image"] == "registry/mine:1"
 
 
 class TestParameters:
     """Of the flow: checked by its annotations, sent as JSON."""
 
     @pytest.mark.parametrize(("given", "word"), [({}, "names"), ({"names": 1}, "names"), ({"nam": []}, "nam")])
-    def test_what_the_flow_does_not_take_is_refused(self, place: Place, given: dict[str, Any], word: str) -> None:
+    def test_what_the_flow_does_not_take_is_refused(
+        self, place: FlowLocation, given: dict[str, Any], word: str
+    ) -> None:
         """In the words of a call, before anything is created."""
         with pytest.raises(ParameterError, match=f"'{word}'"):
-            prepare(greetings, given, place=place)
+            prepare(greetings, given, location=place)
 
     @pytest.mark.parametrize("value", [object(), float("nan")])
-    def test_what_json_cannot_say_is_refused(self, place: Place, value: object) -> None:
+    def test_what_json_cannot_say_is_refused(self, place: FlowLocation, value: object) -> None:
         """By the parameter's name."""
         untyped: Flow[..., Any] = Flow(flow(lambda names: names).spec)
 
         with pytest.raises(ValueError, match="'names' cannot be written as JSON"):
-            prepare(untyped, {"names": value}, place=place)
+            prepare(untyped, {"names": value}, location=place)
 
-    def test_too_many_bytes_are_refused(self, place: Place) -> None:
+    def test_too_many_bytes_are_refused(self, place: FlowLocation) -> None:
         """Linux would not start the driver."""
         with pytest.raises(ValueError, match=f"{PARAMETERS_LIMIT} can be passed"):
-            prepare(greetings, {"names": ["x" * PARAMETERS_LIMIT]}, place=place)
+            prepare(greetings, {"names": ["x" * PARAMETERS_LIMIT]}, location=place)
 
 
 class TestPacking:
@@ -183,8 +187,8 @@ class TestPacking:
         """A script that submits its own flow packs itself."""
         script = tmp_path / "script.py"
         script.write_text(
-            "from flowcluster import flow\nfrom flowcluster.packing import place_of\n"
-            "@flow\ndef f(): pass\nprint(*place_of(f))\n"
+            "from flowcluster import flow\nfrom flowcluster.submit.packing import location_of\n"
+            "@flow\ndef f(): pass\nprint(*location_of(f))\n"
         )
         shown = subprocess.check_output([sys.executable, str(script)], text=True)
 
@@ -193,7 +197,7 @@ class TestPacking:
     def test_a_flow_that_has_no_name_is_refused(self) -> None:
         """The driver could not find it, nor the options that it has."""
         with pytest.raises(ValueError, match="cannot be found by name"):
-            place_of(greetings.with_options(retries=1))
+            location_of(greetings.with_options(retries=1))
 
     def test_modules_that_the_file_imports_go_along(self, tmp_path: Path) -> None:
         """Those beside it as keys of the ConfigMap, and packages as a whole, in an archive."""
@@ -202,7 +206,7 @@ class TestPacking:
             (tmp_path / name).write_text("import tax\n" if name == "prices.py" else "")
         file = tmp_path / "flows.py"
         file.write_text("import json, os.path\nimport prices\ndef f():\n    from helpers.more import x\n")
-        made = prepare(greetings, {"names": []}, place=Place(str(file), "greetings", is_file=True))
+        made = prepare(greetings, {"names": []}, location=FlowLocation(str(file), "greetings", is_file=True))
         assert made.config_map is not None
         archive = zipfile.ZipFile(io.BytesIO(base64.b64decode(made.config_map["binaryData"][ARCHIVE])))
 
@@ -265,7 +269,7 @@ class TestPacking:
         """Bytes that are no UTF-8 go along as bytes."""
         file = tmp_path / "flows.py"
         file.write_bytes("# coding: latin-1\nNAME = 'é'\n".encode("latin-1"))
-        made = prepare(greetings, {"names": []}, place=Place(str(file), "greetings", is_file=True))
+        made = prepare(greetings, {"names": []}, location=FlowLocation(str(file), "greetings", is_file=True))
         assert made.config_map is not None
 
         assert made.config_map["binaryData"]["flows.py"].startswith("IyBjb2Rpbmc6")
@@ -277,14 +281,14 @@ class TestClusters:
     def test_a_runner_that_stays_here_asks_for_none(self) -> None:
         """Threads, a local cluster and one by its address are the flow's own affair."""
         for runner in (ConcurrentTaskRunner(), DaskTaskRunner(), DaskTaskRunner(address="tcp://somewhere:8786")):
-            assert declared(runner, None).spec == {}
+            assert cluster_of_runner(runner, None).spec == {}
 
     def test_workers_follow_the_work_by_default(self) -> None:
         """As many as the administrator allows, as with the class itself; the class and its name are the same."""
         from flowcluster.clusters import DaskKubernetesCluster
 
         for named in (CLASS, DaskKubernetesCluster):
-            spec = declared(on_kubernetes(cluster_class=named), None).spec
+            spec = cluster_of_runner(on_kubernetes(cluster_class=named), None).spec
             assert spec["cluster"]["workers"] == {"minimum": 0, "maximum": 10_000}
 
     @pytest.mark.parametrize(
@@ -299,7 +303,7 @@ class TestClusters:
     )
     def test_numbers_of_workers(self, cluster_kwargs: Any, adapt_kwargs: Any, workers: Any, bounds: Any) -> None:
         """What adapts wins over a number, and what is said at submission over both."""
-        found = declared(on_kubernetes(cluster_kwargs, adapt_kwargs), workers).spec["cluster"]["workers"]
+        found = cluster_of_runner(on_kubernetes(cluster_kwargs, adapt_kwargs), workers).spec["cluster"]["workers"]
 
         assert (found["minimum"], found["maximum"]) == bounds
 
@@ -307,7 +311,7 @@ class TestClusters:
         """The class says the kind; its environment goes to the head, too."""
         cluster_class = "flowcluster.clusters.RayKubernetesCluster"
         runner = RayTaskRunner(cluster_class=cluster_class, cluster_kwargs={"n_workers": 2, "env": {"A": "1"}})
-        cluster = declared(runner, None).spec["cluster"]
+        cluster = cluster_of_runner(runner, None).spec["cluster"]
 
         assert (cluster["kind"], cluster["workers"]["minimum"], cluster["workers"]["maximum"]) == ("Ray", 2, 2)
         assert cluster["scheduler"]["template"]["spec"]["containers"][0]["name"] == "head"
@@ -315,7 +319,7 @@ class TestClusters:
     @pytest.mark.parametrize(("runner", "kind"), [(RayTaskRunner(), "Ray"), (ConcurrentTaskRunner(), "Dask")])
     def test_workers_are_of_the_runners_kind(self, runner: Any, kind: str) -> None:
         """A number of workers alone makes a cluster that the flow's tasks were meant for."""
-        cluster = declared(runner, 2).spec["cluster"]
+        cluster = cluster_of_runner(runner, 2).spec["cluster"]
 
         assert cluster == {"kind": kind, "workers": {"minimum": 2, "maximum": 2}}
 
@@ -330,7 +334,7 @@ class TestClusters:
             "name": "mine",
             "namespace": "team",
         }
-        found = declared(on_kubernetes(kwargs), None)
+        found = cluster_of_runner(on_kubernetes(kwargs), None)
         cluster = found.spec["cluster"]
 
         assert (found.name, found.choice) == ("mine", Choice(namespace="team"))
@@ -352,13 +356,13 @@ class TestClusters:
     def test_what_a_flow_run_cannot_say_is_refused_by_name(self, runner: DaskTaskRunner, named: str) -> None:
         """Nothing that a person wrote is ignored."""
         with pytest.raises(ValueError, match=named):
-            declared(runner, None)
+            cluster_of_runner(runner, None)
 
     @pytest.mark.parametrize("workers", [-1, (3, 2), (0, -1)])
     def test_numbers_that_cannot_be_meant(self, workers: Any) -> None:
         """They are refused with the number."""
         with pytest.raises(ValueError, match="workers"):
-            declared(ConcurrentTaskRunner(), workers)
+            cluster_of_runner(ConcurrentTaskRunner(), workers)
 
 
 class TestLog:
@@ -382,7 +386,7 @@ class TestLog:
     @pytest.mark.parametrize("broken", [(0,), (1,), (2, 3), (4, 4), (5, 6, 7), (8, 9), tuple(range(10))])
     def test_each_line_is_told_once(self, broken: tuple[int, ...]) -> None:
         """Wherever the connection breaks: equal lines count, and so do those that changed places."""
-        lines, told = Unrepeated(), list[bytes]()
+        lines, told = LineDeduplicator(), list[bytes]()
         for end in (*broken, len(self.LINES)):
             since = lines.reopened()
             # What the log has by then, from the second on that was asked for.
@@ -393,7 +397,7 @@ class TestLog:
 
     def test_what_the_kubelet_says_is_not_the_drivers(self) -> None:
         """A line without a time comes from the node."""
-        assert not Unrepeated().is_new(b"unable to retrieve container logs for containerd://1\n")
+        assert not LineDeduplicator().is_new(b"unable to retrieve container logs for containerd://1\n")
 
 
 class TestRecord:
@@ -422,12 +426,12 @@ class TestRecord:
         created = {"time": "2026-01-01T12:00:00Z", "reason": "Created", "message": "created Job x"}
         runs = {"time": "2026-01-01T12:00:09Z", "reason": "FlowRunning", "message": "the driver was started"}
         waiting = {"phase": "Starting", "reason": "Waiting", "message": "waiting for the driver", "story": [created]}
-        story.tell({}, 1.0)
-        story.tell({}, 6.0)
-        story.tell({}, 7.0)
-        story.tell(waiting, 8.0)
-        story.tell(waiting, 9.0)
-        story.tell({"phase": "Running", **runs, "message": "the flow runs", "story": [created, runs]}, 10.0)
+        story.show({}, 1.0)
+        story.show({}, 6.0)
+        story.show({}, 7.0)
+        story.show(waiting, 8.0)
+        story.show(waiting, 9.0)
+        story.show({"phase": "Running", **runs, "message": "the flow runs", "story": [created, runs]}, 10.0)
 
         assert [line.split(" ", 1)[1] for line in told.getvalue().splitlines()] == [
             "Pending   Unnoticed: no operator has taken notice of the run yet: does it run?",
@@ -443,7 +447,7 @@ class TestRecord:
         entry = {"time": "2026-01-01T12:00:01Z", "part": "driver"}
         for number, reason in enumerate(["ErrImagePull", "ImagePullBackOff"] * 3):
             text = {"reason": reason, "message": f"text {number}"}
-            story.tell({"phase": "Starting", **text, "story": [entry | text]}, float(number))
+            story.show({"phase": "Starting", **text, "story": [entry | text]}, float(number))
 
         assert told.getvalue() == "12:00:01 Starting  ErrImagePull: text 0\n"
 
