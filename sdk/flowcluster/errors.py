@@ -16,7 +16,7 @@
         │   ├── SubmittedRunFailed  it ran on Kubernetes and failed, for the reason in its record
         │   └── ResultGone          it completed, but its result was lost with the run's cluster
         ├── RunTimedOut             a run took longer than its timeout_seconds (also a TimeoutError)
-        ├── RemoteError             stands for an exception that could not be sent from a worker
+        ├── RemoteError             replaces an exception that could not be sent from a worker
         └── ClusterError
             ├── ClusterUnreachable  nothing answered at the cluster's address in time
             ├── ClusterLost         the cluster was lost while the flow ran
@@ -102,7 +102,7 @@ class RunTimedOut(FlowclusterError, TimeoutError):
 
 
 class RemoteError(FlowclusterError):
-    """Stands for an exception that could not be sent from a worker to the driver; its text is kept."""
+    """Replaces an exception that could not be sent from a worker to the driver. It has the exception's text."""
 
 
 class RemoteTraceback(Exception):

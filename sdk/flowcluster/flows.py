@@ -43,7 +43,7 @@ R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
 
-#: What a flow's function may return that its call does not: the call returns the results.
+#: What a flow's function can return. A call of the flow returns the results in place of the futures.
 Futures = RunFuture[Any] | list[TaskFuture[Any]]
 
 

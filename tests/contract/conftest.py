@@ -190,7 +190,7 @@ def quick_keeper(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
     """Return the log lines so far, as a terminal shows them, without the time."""
-    from flowcluster._output.logs import RunFormatter
+    from flowcluster._output.run_formatter import RunFormatter
 
     caplog.set_level(logging.INFO, "flowcluster")
     formatter = RunFormatter()

@@ -19,7 +19,7 @@ _OWN = "flowcluster"
 
 
 class OwnLevel(int):
-    """A level that the SDK gave a logger, and may change.
+    """A level that the SDK has set, and can change.
 
     Any other level is the application's, also a level of the same value that the application sets later.
     """

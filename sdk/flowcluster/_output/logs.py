@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from flowcluster import context
 from flowcluster._output import library_logs, terminal
-from flowcluster._output.tracebacks import format_trimmed, with_code
+from flowcluster._output.run_formatter import RunFormatter
+from flowcluster._output.tracebacks import with_code
 from flowcluster._util import guarding, texts
 from flowcluster.project.source import public
 
@@ -40,7 +41,7 @@ else:
 
 
 class RunLogger(_Adapter):
-    """A logger whose lines carry the names of their flow run and task run, as attributes of the record."""
+    """A logger whose records have the names of their flow run and task run as attributes."""
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
         """Add the run's names to what the caller gave as ``extra``."""
@@ -48,7 +49,7 @@ class RunLogger(_Adapter):
         return msg, kwargs
 
     def isEnabledFor(self, level: int) -> bool:
-        """Return whether lines of this level are shown, although the run's own code may have configured logging."""
+        """Return whether lines of this level are shown, also after code of the run has configured logging."""
         if self.logger.disabled:
             configure()
         return super().isEnabledFor(level)
@@ -91,32 +92,6 @@ class _EngineLogger(RunLogger):
 def flow_logger(run_name: str, flow_name: str, **more: Any) -> RunLogger:
     """Return the logger for the engine's lines about a flow run. `more` are further attributes of its records."""
     return _EngineLogger(flow_runs, {"flow_run_name": run_name, "flow_name": flow_name, **more})
-
-
-class RunFormatter(logging.Formatter):
-    """Formats a line: time with milliseconds, level, the run or part of the SDK that logs, and the text."""
-
-    default_time_format = "%H:%M:%S"
-    default_msec_format = "%s.%03d"
-
-    def formatMessage(self, record: logging.LogRecord) -> str:
-        """Return the line, without a traceback."""
-        if name := getattr(record, "task_run_name", None):
-            source = f"Task run '{name}'"
-        elif name := getattr(record, "flow_run_name", None):
-            source = f"Flow run '{name}'"
-        else:
-            return self._line(record, record.name, record.message)
-        # A library's line belongs to the run, and names the library.
-        text = f"{record.name}: {record.message}" if library_logs.is_foreign(record.name) else record.message
-        return self._line(record, source, text)
-
-    def _line(self, record: logging.LogRecord, source: str, text: str) -> str:
-        return f"{self.formatTime(record)} | {record.levelname:<7} | {source} - {text}"
-
-    def formatException(self, ei: Any) -> str:
-        """Return the traceback without the SDK's own frames."""
-        return format_trimmed(ei[1]) if isinstance(ei[1], BaseException) else super().formatException(ei)
 
 
 class _Console(logging.Handler):

@@ -42,7 +42,7 @@ class Agent:
     """The agent of one driver.
 
     Args:
-        job: what the agent does for that driver.
+        job: what the agent does.
     """
 
     def __init__(self, job: protocol.AgentJob) -> None:
@@ -93,7 +93,7 @@ class Agent:
 
         Args:
             is_serving: whether the scheduler still accepts connections. If it does not, the operator soon reports the
-                cause: the agent waits for that report for `EXPLAIN_SECONDS`.
+                cause, for which the agent waits up to `EXPLAIN_SECONDS`.
         """
         until = asyncio.get_running_loop().time() + EXPLAIN_SECONDS
         while not self._is_lost:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from flowcluster.agent.protocol import Counted
 from flowcluster_api.progress import Progress, Tasks
 
-#: Seconds of idleness after which new work is reported immediately: the operator may be about to end the run.
+#: Seconds of idleness after which new work is reported immediately: the operator can be about to end the run.
 WAKE_SECONDS = 10.0
 
 

@@ -3,8 +3,7 @@
 A run is identified by its UID. The ids of its clients contain the UID (`flowcluster_api.tags`), and sessions of the SDK
 pass it to their own plugin. That plugin takes part by three methods: `runs_present`, `release_run` and `share_changed`.
 
-The plugin is sent by value, because the scheduler's image does not have to contain flowcluster. Hence this module
-imports only what every scheduler has.
+It is sent by value: the scheduler's image does not have to contain flowcluster, so only Dask is imported.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ def require_guard(starts: str) -> None:
     main = sys.modules["__main__"]
     path = getattr(main, "__file__", None)
     if path == _STDIN and not os.path.exists(path):
-        # Processes that are spawned would look for that file. Its functions are sent by value, as those of a notebook.
+        # Spawned processes would search that file. Its functions are sent by value, as those of a notebook.
         del main.__file__
         return
     if not path or (line := _line_of(main, path)) is None or _is_guarded(path, line):

@@ -18,7 +18,7 @@ logger = logging.getLogger("flowcluster.cluster")
 FIRST_WAIT, LONGEST_WAIT = 0.2, 2.0
 #: Seconds in which an operator must notice a new FlowRun. An operator that was away for five minutes still serves it.
 UNNOTICED_SECONDS = 360.0
-#: Seconds without an operator's notice after which the progress report says so.
+#: Seconds without an operator's notice after which the progress report has a hint.
 REPORTED_SECONDS = 10.0
 #: Seconds for which the API server can be unreachable in the meantime.
 AWAY_SECONDS = 60.0

@@ -42,7 +42,7 @@ async def final_state(run: FlowRun, value: Any, strategy: WaitStrategy) -> State
 
 
 def state_of_tally(tally: Tally) -> State:
-    """Return the state for a tally; if the loss of the cluster is the first cause, the state for that."""
+    """Return the state for a tally. A lost cluster as the first cause has a state of its own."""
     state = tally.state()
     if isinstance(state.data, errors.ClusterError) and not state.is_completed():
         return state_without_cluster(state.data)

@@ -42,8 +42,8 @@ class FlowSpec:
         runner: a task runner that is not open; each run opens its own duplicate.
         validate: whether parameters are converted to the types of the function's annotations.
         retry_delays: seconds before each retry; the last one is repeated.
-        timeout: seconds that one execution may take.
-        run_name: template of the runs' names, or a function that gives one.
+        timeout: seconds that one execution can take.
+        run_name: template of the runs' names, or a function that returns one.
     """
 
     function: Callable[..., Any]

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-# The Task or Flow that was made of a spec. Weak, as one may be made for one call.
+# The Task or Flow that was made of a spec. Weak, as one can be made for one call.
 _made: weakref.WeakKeyDictionary[Any, weakref.ref[Any]] = weakref.WeakKeyDictionary()
 
 #: The class that is made of the specs of a class.

@@ -16,7 +16,7 @@ class UserCalls:
     """The calls of one flow run. The thread that reports an end of a task run serves all other runs."""
 
     def __init__(self) -> None:
-        # Garbage collection can call code of users, which may come here again, in any thread that holds the lock.
+        # Garbage collection can call code of users, which can lead here again, in any thread that holds the lock.
         self._lock: Any = threading.RLock()
         self._pool: ThreadPool | None = None
         self._running = 0

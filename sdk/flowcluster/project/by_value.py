@@ -1,16 +1,16 @@
-"""Modules that other processes cannot import: what they define is sent with its code."""
+"""Modules that other processes cannot import, such as scripts. What they define is sent by value, with its code."""
 
 from __future__ import annotations
 
 import sys
 from typing import Any
 
-#: Names of such modules, for instance of a script given by its file.
+#: Names of such modules, for example of a script that was loaded by its path.
 scripts: set[str] = set()
 
 
 def travels_by_value(module: str) -> bool:
-    """Return whether other processes cannot import `module` by this name."""
+    """Return whether other processes cannot import `module` by its name."""
     if module == "__main__" or module in scripts:
         return True
     # Imported here: only runs that leave the process need it.
@@ -20,9 +20,9 @@ def travels_by_value(module: str) -> bool:
 
 
 def is_lost(thing: Any) -> bool:
-    """Return whether a class or function is of a script, and its name does not lead to it in this process.
+    """Return whether a class or function belongs to a script, and cannot be found by its name in this process.
 
-    On a worker, what a script defines is there by value. Its ``__main__`` is another one.
+    A worker has what a script defines by value. The worker's own ``__main__`` is another module.
     """
     name, qualified = getattr(thing, "__module__", None), getattr(thing, "__qualname__", "<")
     if type(name) is not str or "<" in qualified:

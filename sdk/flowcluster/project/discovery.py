@@ -1,7 +1,8 @@
-"""Which modules are the project's: those whose files lie below the script's folder or the working directory.
+"""Discovery of a project's modules: those whose files lie below the script's folder or the working directory.
 
-Not those of installed packages, of Python itself and of folders that begin with a dot. A module belongs to the project
-when it is loaded, when an import statement of the script or of another such module names it, or when its package does.
+Installed packages, Python's own modules and folders that begin with a dot are excluded. A module belongs to the project
+when it is loaded, when an import statement of the script or of another such module names it, or when its package
+belongs to the project.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from flowcluster.project import files, modules
 from flowcluster.project.source import PREFIX, Project, Source, public
 
 MIB = 1024 * 1024
-#: Bytes that the files of a project can have, and that a file can have which no statement imports.
+#: Bytes that the files of a project can have in total, and that a file can have that no statement imports.
 LIMIT, FILE_LIMIT = 10 * MIB, MIB
 
-#: Folders beside those of the script that hold modules of the project, such as that of unpacked code.
+#: Further folders with modules of the project, such as the folder of unpacked code.
 roots: set[str] = set()
 
 _OWN = frozenset({"flowcluster", "flowcluster_api", "__main__", "__mp_main__"})
@@ -34,18 +35,23 @@ _lock = threading.Lock()
 
 
 def here(scripts: Iterable[str]) -> Project | None:
-    """The project of the code that runs here, also inside a task on a worker; None if it has no modules.
+    """Return the project of the current code, also inside a task on a worker; None if it has no modules.
 
-    Raises ValueError if the project is too large.
+    Raises:
+        ValueError: the project is too large.
     """
     current = modules.current()
     return current[0] if current is not None else find(scripts)
 
 
 def find(scripts: Iterable[str]) -> Project | None:
-    """The project of this process; None if it has no modules. `scripts` are names of modules that are sent by value.
+    """Return the project of this process; None if it has no modules.
 
-    Raises ValueError if the project is too large.
+    Args:
+        scripts: names of modules that are sent by value.
+
+    Raises:
+        ValueError: the project is too large.
     """
     by_value = frozenset({"__main__", *scripts})
     with _lock:
@@ -70,20 +76,20 @@ def _all_roots(scripts: frozenset[str]) -> set[str]:
         path = getattr(module, "__file__", None)
         if path and not _is_foreign(os.path.abspath(path)):
             package = getattr(module, "__package__", None) or ""
-            # Python imports what is beside the file that a link leads to.
+            # Python imports modules beside the file that a link leads to.
             found |= {_folder_of(place, package) for place in (os.path.abspath(path), os.path.realpath(path))}
     return found
 
 
 def _folder_of(path: str, package: str) -> str:
-    """The folder of a script; of a module in a package, as in ``python -m shop.report``, that of the package."""
+    """Return the folder of a script; for a module in a package, as in ``python -m shop.report``, the package's."""
     for _ in package.split(".") if package else ():
         path = os.path.dirname(path)
     return os.path.dirname(path)
 
 
 def _is_foreign(path: str) -> bool:
-    """Whether a file is of Python itself or of an installed package."""
+    """Return whether a file belongs to Python itself or to an installed package."""
     return path.startswith(_PYTHON) or not files.FOREIGN.isdisjoint(path.split(os.sep))
 
 
@@ -91,13 +97,13 @@ class Search:
     """Collects the modules of a project.
 
     Attributes:
-        sources: what was found, by the names of the modules.
+        sources: the modules that were found, by name.
         leads_above: whether a relative import leads above the folder of the packed file.
 
     Args:
-        folders: those that the files of a project lie below.
+        folders: folders that contain the files of the project.
         scripts: names of modules that are sent by value.
-        path: where modules are looked for; None: where this process looks for them.
+        path: where modules are searched, like ``sys.path``; None for the search of this process.
     """
 
     def __init__(self, folders: set[str], scripts: frozenset[str], path: list[str] | None = None) -> None:
@@ -112,7 +118,7 @@ class Search:
         self.leads_above = False
 
     def add(self, name: str) -> None:
-        """Collect a module and what it needs. Raises ValueError if they are too large."""
+        """Collect a module and those that it imports. Raises ValueError if they are too large."""
         self._add_named(name)
         self.follow()
 
@@ -126,7 +132,7 @@ class Search:
         self.follow()
 
     def follow(self) -> None:
-        """Add what is imported by what was added."""
+        """Add the modules that the added ones import."""
         while self._todo:
             self.imports_of(*self._todo.pop())
         if self._size > LIMIT:
@@ -134,7 +140,7 @@ class Search:
         self._add_spare()
 
     def is_ours(self, path: str) -> bool:
-        """Whether a file lies in the project."""
+        """Return whether a file lies in the project."""
         return any(
             path.startswith(folder) and not any(part.startswith(".") for part in path[len(folder) :].split(os.sep)[:-1])
             for folder in self._folders
@@ -146,7 +152,7 @@ class Search:
             if self.is_ours(os.path.abspath(path)):
                 self.imports_of(path, getattr(module, "__package__", None) or "", files.read(path))
             return
-        # An interactive session, such as a notebook: only what it defines is known.
+        # An interactive session, such as a notebook, has no file: only what it defines is known.
         for value in list(vars(module).values()):
             for each in (value, *(list(vars(value).values()) if isinstance(value, type) else ())):
                 for name in _names_in(_code_of(each)):
@@ -177,7 +183,7 @@ class Search:
             spec = self._spec(top)
             if spec is None or not self._add_spec(top, spec):
                 return
-        # Of a package with an __init__.py all is there already or spare; of another folder only what is named.
+        # All modules of a package with an __init__.py are added or spare; of another folder only those that are named.
         for depth, part in enumerate(rest, 1):
             parent, child = ".".join([top, *rest[: depth - 1]]), ".".join([top, *rest[:depth]])
             if child in self.sources:
@@ -186,7 +192,7 @@ class Search:
                 return
 
     def _is_beside(self, top: str) -> bool:
-        """Whether the project may have a module of this name, such as a package ``test``, in place of Python's."""
+        """Return whether the project can have a module of this name, such as ``test``, in place of Python's."""
         places = (os.path.join(folder, top) for folder in self._folders)
         return any(os.path.isfile(f"{place}.py") or os.path.isdir(place) for place in places)
 
@@ -201,7 +207,7 @@ class Search:
     def _add_spec(self, name: str, spec: Any) -> bool:
         if spec.origin and spec.origin.endswith(".py") and self.is_ours(os.path.abspath(spec.origin)):
             if not os.path.isfile(spec.origin):
-                return False  # it is in an archive, such as a zip file
+                return False  # the module is in an archive, such as a zip file
             self._add(name, os.path.abspath(spec.origin), is_package=spec.submodule_search_locations is not None)
             return True
         if spec.origin is None and spec.submodule_search_locations is not None:
@@ -243,7 +249,7 @@ class Search:
             self._spare.update(files.modules_below(name, os.path.dirname(path)))
 
     def imports_of(self, path: str, package: str, text: bytes) -> None:
-        """Add what the import statements in a file name."""
+        """Add the modules that the import statements in a file name."""
         for base, names in files.imports_in(text):
             if base.startswith("."):
                 level = len(base) - len(base.lstrip("."))
@@ -257,7 +263,7 @@ class Search:
                 self._add_named(f"{base}.{name}" if base else name)
 
     def _add_spare(self) -> None:
-        """Add the other modules of the project's packages, as long as there is room."""
+        """Add the other modules of the project's packages, within the limits."""
         for name, path in sorted(self._spare.items()):
             if name in self.sources:
                 continue
@@ -269,7 +275,7 @@ class Search:
 
 
 def _code_of(value: Any) -> Any:
-    """The code of a function, a task, a flow or a method; anything else for other values."""
+    """Return the code of a function, a task, a flow or a method; another object for other values."""
     function = value.fget if isinstance(value, property) else getattr(value, "fn", value)
     return getattr(getattr(function, "__func__", function), "__code__", None)
 

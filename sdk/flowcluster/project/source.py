@@ -1,4 +1,4 @@
-"""The source of a project's modules, as it travels from the flow's process to workers."""
+"""The source of a project's modules, as it is sent from the flow's process to workers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Reference(NamedTuple):
 
     Attributes:
         digest: of the project's modules.
-        place: name under which workers get the project from the cluster.
+        place: name by which workers get the project from the cluster.
     """
 
     digest: str
@@ -51,11 +51,11 @@ class Project:
     """The modules of a project.
 
     Attributes:
-        digest: the same for the same names and files.
+        digest: equal for equal names and files.
         sources: the modules by their full names, parents before children.
         scripts: names of modules that are sent by value, such as ``__main__``; what their functions import can be a
             module of the project.
-        packed: all of that as bytes.
+        packed: these attributes as bytes.
     """
 
     def __init__(self, sources: Mapping[str, Source], scripts: frozenset[str]) -> None:
@@ -69,7 +69,7 @@ class Project:
 
     @staticmethod
     def unpacked(packed: bytes) -> Project:
-        """The project whose `packed` this is."""
+        """Return the project from its `packed` bytes."""
         project = Project.__new__(Project)
         project.packed = packed
         project.digest, magic, sources, project.scripts = pickle.loads(zlib.decompress(packed))
@@ -84,12 +84,12 @@ class Project:
         return PREFIX + self.digest
 
     def has(self, name: str) -> bool:
-        """Whether the first part of a module's name is the project's."""
+        """Return whether the project has the first part of a module's name."""
         return name.partition(".")[0] in self.sources
 
 
 def compiled(source: Source, name: str) -> CodeType:
-    """The code of a module. Raises SyntaxError if its file does not compile."""
+    """Return the code of a module. Raises SyntaxError if its file does not compile."""
     if source.code:
         code: CodeType = marshal.loads(source.code)
         return code
@@ -97,10 +97,10 @@ def compiled(source: Source, name: str) -> CodeType:
 
 
 def public(name: str) -> str:
-    """The name that a module of a project has in the flow's process; any other name as it is."""
+    """Return the name that a module of a project has in the flow's process; any other name unchanged."""
     return name.partition(".")[2] if name.startswith(PREFIX) else name
 
 
 def cleaned(text: str) -> str:
-    """A text with the names that modules have in the flow's process."""
+    """Return a text with the names that modules have in the flow's process."""
     return _ROOT.sub("", text) if PREFIX in text else text

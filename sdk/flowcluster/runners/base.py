@@ -49,7 +49,7 @@ class TaskCall:
         payload: what all runs of the task have in common; it can be pickled, and a runner sends it once.
         key: of the run within its flow run; begins with the task's name.
         info: name of the task run, and which execution of it this is.
-        args, kwargs: arguments of the task function; a `Slot` stands for each of `upstream`.
+        args, kwargs: arguments of the task function; a `Slot` is in the place of each result of `upstream`.
         upstream: handles, made by the same runner, of the runs whose results belong into the slots.
         started: the runner calls it when the execution begins, if it learns of that.
     """
@@ -108,7 +108,7 @@ class TaskPayload:
         topic: where a worker sends log lines; None for nowhere. The runner sets it.
         level: least level of the log lines that a worker sends.
         loggers: loggers of libraries whose lines belong to the run too.
-        log_prints: whether what the task prints goes to its run's logger.
+        log_prints: whether the task's prints go to its run's logger.
         process: id of the driver's process, which a worker compares with its own.
         project: how workers get the project's modules; None without any. The runner sets it.
         runner_on_worker: makes, on a worker, an open runner for what the task itself submits; None in the flow's

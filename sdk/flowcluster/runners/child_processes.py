@@ -1,11 +1,11 @@
 """Processes that code of tasks starts with multiprocessing.
 
-- They end with the process that started them. multiprocessing ends them when that process ends by itself, and not when
-  it is killed, as by ``kill -9``.
-- They import the modules of the project, which a worker has from the flow's process.
-- Functions and classes of the script reach them, and come back. A worker has these by value, and under their names
-  those of its own ``__main__``, or nothing. A process that cannot read its task ends, and a pool starts the next one.
-- Signals end them, and have no effect on the process that forked them. See `fork_signals`.
+- They end with the process that started them. multiprocessing ends them only when that process ends by itself, and not
+  when it is killed, as by ``kill -9``.
+- They can import the modules of the project, which a worker got from the flow's process.
+- Functions and classes of the script can be sent to them and back. A worker has these by value, and cannot find them by
+  their names. Otherwise a process that cannot load its task would end, and a pool would start the next one.
+- Signals end them, and have no effect on the process that forked them: see `fork_signals`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from flowcluster.project.source import Reference
 from flowcluster.runners import task_pickles
 
 _KEY = "flowcluster"
-#: Seconds between two looks whether multiprocessing knows the parent of a process that was spawned.
+#: Seconds between two checks whether multiprocessing knows the parent of a spawned process.
 _LOOK = 0.05
 
 
@@ -39,13 +39,14 @@ class _Mark:
 
     def __reduce__(self) -> tuple[Any, ...]:
         here = modules.current()
-        # The last one is that of the new process. A pool that starts it later does so in a thread of no task.
+        # The last one is the project of the new process. A pool can start the process later, in a thread without a
+        # task.
         projects = sorted(modules.in_use(), key=lambda project: here is not None and project is here[0])
         return _spawned, ([(project.digest, project.packed) for project in projects],)
 
 
 def prepare() -> None:
-    """Let processes that multiprocessing starts here from now on, and those that they start, be as described above."""
+    """Apply the above to processes that multiprocessing starts from now on, and to those that they start."""
     _send_code()
     fork_signals.prepare()
     config: dict[str, Any] = multiprocessing.current_process()._config  # type: ignore[attr-defined]
@@ -73,12 +74,12 @@ def _packed(packed: bytes, place: str) -> bytes:
     return packed
 
 
-#: The projects of this process, if it was spawned; to its end.
+#: The projects of a spawned process, until its end.
 _projects = contextlib.ExitStack()
 
 
 def _send_code() -> None:
-    """Let multiprocessing send functions and classes by value whose names do not lead to them."""
+    """Let multiprocessing send functions and classes by value that cannot be found by their names."""
     kind: Any = reduction.ForkingPickler
     if "reducer_override" not in vars(kind):
         kind.reducer_override = lambda _, thing: _reduced(thing)
@@ -97,7 +98,7 @@ def _loaded(data: bytes) -> Any:
 
 
 class _Watch:
-    """The process that ends with its parent, by its id; another one has been forked from it since."""
+    """The id of the process that watches its parent. A process that is forked later has another id."""
 
     process: int | None = None
 
@@ -113,7 +114,7 @@ def _exit_after_parent() -> None:
     while parent is None:  # this process is being spawned
         time.sleep(_LOOK)
         parent = multiprocessing.parent_process()
-    # Other libraries' ways to start processes, such as loky's, do not show when the parent ends.
+    # Processes of other libraries, such as loky's, cannot observe the end of the parent.
     if parent._sentinel is not None:
         parent.join()
         os._exit(1)

@@ -1,9 +1,8 @@
 """Pickles that the code of tasks writes and reads by itself, such as files of models.
 
-On a worker, `pickle` by itself would write the names that only this worker has for the project's modules, and would not
-find the names that are the same everywhere. Here it writes and finds the latter. What a script defines has a name that
-leads to nothing on a worker, or to another class: it is written by value, and found among what the task's function
-uses.
+On a worker, `pickle` would write the worker's own names of the project's modules, and would not find their public
+names. This module lets it write and find the public names. An object of a script cannot be found by its name on a
+worker: it is written by value, and found among the globals of the task's function.
 """
 
 from __future__ import annotations
@@ -29,11 +28,11 @@ _find_class: Callable[[Any, str, str], Any] = pickle._Unpickler.find_class
 
 
 def install() -> None:
-    """Let `pickle` know the code of projects and scripts, from now on, in tasks."""
+    """Let `pickle` handle the code of projects and scripts, from now on, in tasks."""
     if pickle.Pickler is Pickler:
         return
     ours = {"dumps": dumps, "dump": dump, "loads": loads, "load": load, "Pickler": Pickler, "Unpickler": Unpickler}
-    # `_pickle` is where these are from: what a script has imported arrives as a name in that module.
+    # `_pickle` defines these: a function that a script has imported is sent as a name in that module.
     for name in ("pickle", "_pickle", "shelve"):
         if name in sys.modules:
             vars(sys.modules[name]).update(
@@ -50,7 +49,7 @@ def _is_in_task() -> bool:
 
 
 def _reduced(thing: Any) -> Any:
-    """Return how to rebuild a class or function; of the project, also where there is no flowcluster."""
+    """Return how to rebuild a class or function. One of the project can also be loaded without flowcluster."""
     kind = type(thing)
     if not issubclass(kind, type | types.FunctionType | functools._lru_cache_wrapper) or not _is_in_task():
         return NotImplemented
@@ -60,7 +59,7 @@ def _reduced(thing: Any) -> Any:
 
 
 def _found(unpickler: Any, find: Callable[[Any, str, str], Any], module: str, name: str) -> Any:
-    """Return the class or function of that name, by `find` where it is neither of the project nor of the script."""
+    """Return the class or function of this name, by `find` if it belongs neither to the project nor to the script."""
     here = modules.current()
     if here is not None and (module.startswith(PREFIX) or here[0].has(module)):
         return modules.resolve("", public(module), name)
@@ -73,7 +72,7 @@ def _found(unpickler: Any, find: Callable[[Any, str, str], Any], module: str, na
 
 
 def _of_script(module: str, name: str) -> Any:
-    """What the function of the current task uses under that name, if the function is of that script."""
+    """Return the global of this name of the current task's function, if the function belongs to this script."""
     run = context.current.get()
     if not isinstance(run, context.TaskContext):
         return None
@@ -82,15 +81,15 @@ def _of_script(module: str, name: str) -> Any:
 
 
 class Pickler(pickle.Pickler):
-    """Writes the names of the project's modules that are the same everywhere."""
+    """Writes the public names of the project's modules."""
 
     def reducer_override(self, obj: Any) -> Any:
-        """Return how to rebuild the object, as for ``object.__reduce__``; called by pickle for each object."""
+        """Return how to rebuild an object, as ``object.__reduce__`` does. pickle calls this for each object."""
         return _reduced(obj)
 
 
 class Unpickler(pickle.Unpickler):
-    """Finds these names in the project of the current task."""
+    """Finds the public names in the project of the current task."""
 
     def find_class(self, module: str, name: str, /) -> Any:
         """Return the class or function of that name."""
@@ -99,7 +98,7 @@ class Unpickler(pickle.Unpickler):
 
 @functools.wraps(pickle.dumps)
 def dumps(obj: Any, protocol: int | None = None, **options: Any) -> bytes:
-    """As `pickle.dumps`."""
+    """Do what `pickle.dumps` does."""
     if not _is_in_task():
         return _dumps(obj, protocol, **options)
     file = io.BytesIO()
@@ -109,7 +108,7 @@ def dumps(obj: Any, protocol: int | None = None, **options: Any) -> bytes:
 
 @functools.wraps(pickle.dump)
 def dump(obj: Any, file: Any, protocol: int | None = None, **options: Any) -> None:
-    """As `pickle.dump`."""
+    """Do what `pickle.dump` does."""
     if not _is_in_task():
         _dump(obj, file, protocol, **options)
     else:
@@ -118,11 +117,11 @@ def dump(obj: Any, file: Any, protocol: int | None = None, **options: Any) -> No
 
 @functools.wraps(pickle.loads)
 def loads(data: Any, /, **options: Any) -> Any:
-    """As `pickle.loads`."""
+    """Do what `pickle.loads` does."""
     return Unpickler(io.BytesIO(data), **options).load() if _is_in_task() else _loads(data, **options)
 
 
 @functools.wraps(pickle.load)
 def load(file: Any, **options: Any) -> Any:
-    """As `pickle.load`."""
+    """Do what `pickle.load` does."""
     return Unpickler(file, **options).load() if _is_in_task() else _load(file, **options)

@@ -125,7 +125,7 @@ class ThreadPool:
 
     @contextmanager
     def _place(self) -> Iterator[None]:
-        """In the block, do not count the thread, whose function waits for others: those can need a thread."""
+        """Do not count the thread for the time of the block, in which it waits for others: those can need a thread."""
         with self._lock:
             self._blocked += 1
             self._counting -= 1

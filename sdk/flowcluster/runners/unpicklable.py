@@ -1,4 +1,4 @@
-"""What keeps a function from being sent to another process, in words."""
+"""Diagnosis of values that cannot be pickled, for error messages."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 from flowcluster._util import pickling
 
-#: How far to look: from a function to what that uses, and so on.
+#: Depth of the search: from a function to what it uses, and so on.
 _DEPTH = 5
 
 
 def culprit(value: Any) -> str | None:
-    """What in a value, or in what a function uses, cannot be pickled; None if it is not found.
+    """Return which part of a value, or of what a function uses, cannot be pickled; None if it is not found.
 
-    For example ``the global 'db', whose attribute 'connection' has the type Connection``.
+    For example ``the global 'db' and there the attribute 'connection' of type 'Connection'``.
     """
     found = _culprit(value, _DEPTH, set())
     return f"{' '.join(found)}" if found else None
@@ -35,7 +35,7 @@ def _culprit(value: Any, depth: int, seen: set[int]) -> list[str] | None:
 
 
 def _parts(value: Any) -> Iterator[tuple[str, Any]]:
-    """What pickling a value leads to, each with its name."""
+    """Yield the parts of a value that are pickled with it, each with its description."""
     if hasattr(value, "fn") and hasattr(value, "spec"):  # a task or flow
         value = value.fn
     if isinstance(value, types.MethodType):
@@ -69,7 +69,7 @@ def _used_by(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
 
 
 def _names(code: types.CodeType) -> Iterator[str]:
-    """The names that code may use as globals, also in functions inside of it."""
+    """Yield the names that code can use as globals, also in functions inside of it."""
     yield from code.co_names
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):

@@ -127,7 +127,7 @@ def fill(arguments: Any, upstream: Sequence[Any]) -> Any:
     """Return the arguments with results of upstream runs in their slots.
 
     Raises:
-        _UpstreamFailed: a run did not complete, and its slot does not allow for that.
+        _UpstreamFailed: a run did not complete, and its slot does not allow failures.
     """
     if not upstream:
         return arguments

@@ -14,6 +14,7 @@ import pytest
 
 from flowcluster import context
 from flowcluster._output import logs
+from flowcluster._output.run_formatter import RunFormatter
 from flowcluster.engine.task_spec import TaskSpec
 from flowcluster.runners.base import TaskPayload
 
@@ -36,7 +37,7 @@ def test_line_tells_time_level_and_speaker(attributes: dict[str, Any], speaker: 
     """`HH:MM:SS.mmm | LEVEL   | speaker - text`."""
     made = record("said %s", "hi", **attributes)
     made.created, made.msecs = 0.123, 123.0
-    line = logs.RunFormatter().format(made)
+    line = RunFormatter().format(made)
 
     assert line[8:].startswith(".123 | INFO    | ")
     assert line.endswith(f" | {speaker} - said hi")

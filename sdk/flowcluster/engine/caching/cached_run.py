@@ -1,6 +1,6 @@
 """Results that runs of a task share, by the key that the task's ``cache_key_fn`` returns.
 
-A result is looked up and stored where the task is executed, so neither arguments nor results are sent for that.
+A result is looked up and stored where the task is executed, so neither arguments nor results are sent.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class CachedRun:
 
 
 def task_input_hash(run: TaskContext, arguments: dict[str, Any]) -> str:
-    """For ``cache_key_fn``: return the same key for the same code of a task with equal arguments.
+    """Return a key that is equal for the same code of a task with equal arguments. Use it as ``cache_key_fn``.
 
     The code is the function's with its defaults and captured variables, and what it refers to: global variables,
     functions and classes of the project, recursively; functions and classes of installed packages count by their

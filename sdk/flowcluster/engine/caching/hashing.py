@@ -1,8 +1,8 @@
 """Digests of values and code, for cache keys.
 
-A digest is equal in each process, for any seed of hashes and any order of keys. Values are hashed with their types,
-functions of a project with all that they refer to, and functions of installed packages by their names. A value without
-content, such as a lock or a connection, cannot be hashed.
+A digest is equal in each process, for any seed of hashes and order of keys. Values are hashed with their types,
+functions of a project with all that they refer to, and functions of installed packages by name. A lock, for example,
+has no content to hash.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _BY_NAME = (
     types.MethodWrapperType,
 )
 
-#: Bytes from which a value's digest stands for the value.
+#: Bytes from which a value is replaced by its digest.
 _LONG = 64
 
 #: Attributes of classes that differ between processes, or have the location of the class and not its behaviour.
@@ -60,11 +60,7 @@ class Hasher:
         self._lowest = sys.maxsize
 
     def digest(self, value: Any, where: str) -> bytes:
-        """Return the digest of a value.
-
-        Args:
-            value: the value.
-            where: the path to the value, for messages.
+        """Return the digest of a value; `where` is the path to the value, for messages.
 
         Raises:
             CannotHash: the value, or one in it, cannot be hashed.

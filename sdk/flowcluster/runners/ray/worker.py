@@ -1,7 +1,7 @@
 """A task run in the process of a Ray worker: how the worker gets it, and what it returns.
 
 It returns two objects: a report of the end, which Ray sends to the driver immediately because it is small, and the
-result, which stays on the node until the flow or a run needs it. A small result goes with the report.
+result, which stays on the node until the flow or a run needs it. The report contains a small result.
 """
 
 from __future__ import annotations
