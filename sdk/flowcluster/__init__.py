@@ -11,11 +11,11 @@
 
 from __future__ import annotations
 
-from flowcluster.annotations import allow_failure, opaque, quote, unmapped
+from flowcluster._output.logs import get_run_logger
 from flowcluster.context import get_run_context, tags
 from flowcluster.flows import Flow, flow
 from flowcluster.futures import Future
-from flowcluster.logs import get_run_logger
+from flowcluster.marks import allow_failure, opaque, quote, unmapped
 from flowcluster.runners.dask.client import get_dask_client
 from flowcluster.runners.ray.options import remote_options
 from flowcluster.tasks import Task, task

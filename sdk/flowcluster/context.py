@@ -1,4 +1,4 @@
-"""Which flow run or task run the code belongs to that is being executed."""
+"""The run context: the flow run or task run to which the current code belongs."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from typing import Any, NamedTuple
 
 from flowcluster import errors
 
-#: Identifies this process, also to workers of a cluster on other machines.
+#: Identifies this process, also for workers on other machines.
 PROCESS = os.urandom(16).hex()
 
 
 class RunInfo(NamedTuple):
-    """One execution of a task run, as it travels to where it is carried out.
+    """One execution of a task run, as it is sent to the place of the execution.
 
     Attributes:
         name: name of the task run.
         attempt: 1 for the first execution, one more with each retry.
-        tags: words that the caller attached to it.
+        tags: words that the caller attached to the run.
     """
 
     name: str
@@ -31,19 +31,19 @@ class RunInfo(NamedTuple):
 
     @property
     def run_count(self) -> int:
-        """The same as `attempt`, by the name that flow runs and `get_run_context()` have for it."""
+        """The attempt, under the name that flow runs and `get_run_context()` use."""
         return self.attempt
 
 
 class Counts(NamedTuple):
-    """Task runs of a flow run, by how far they are.
+    """Counts of the task runs of a flow run, by their progress.
 
     Attributes:
-        total: created.
-        running: that are executed.
-        completed: ended well.
-        failed: ended with an error.
-        unfinished: that have not ended, with those of subflows.
+        total: runs that were created.
+        running: runs that are being executed.
+        completed: runs that have completed.
+        failed: runs that have failed or crashed.
+        unfinished: runs that have not ended, with those of subflows.
     """
 
     total: int
@@ -54,7 +54,7 @@ class Counts(NamedTuple):
 
 
 class FlowContext:
-    """A flow run as the code inside it sees it.
+    """A flow run, as code inside of it uses it.
 
     Attributes:
         name: name of the run.
@@ -62,12 +62,12 @@ class FlowContext:
         is_async: whether the flow function is a coroutine function.
         runner: the run's task runner.
         run_count: 1 in the first execution of the run, one more with each retry.
-        parameters: what the flow function is called with, by name.
+        parameters: the parameters of the flow function, by name.
         tags: the words attached to the run.
-        log_prints: whether what it prints goes to its logger.
-        printed: what it printed since the last line's end, to be logged with the rest of that line.
-        stdout: ``sys.stdout`` at its start; what its code puts in place of that collects what it prints.
-        topic: where its log lines are sent to, if a task on a worker called it; else None.
+        log_prints: whether its prints go to its logger.
+        printed: the beginning of a printed line whose end was not printed yet.
+        stdout: ``sys.stdout`` at its start. A stream by which its code replaces that collects its prints.
+        topic: where its log lines are sent, if a task on a worker called it; else None.
     """
 
     def __init__(self, name: str, flow_name: str, is_async: bool, runner: object, log_prints: bool = False) -> None:
@@ -84,22 +84,22 @@ class FlowContext:
         self.topic: str | None = None
 
     def counts(self) -> Counts:
-        """Return the task runs of the run by how far they are."""
+        """Return the counts of the run's task runs."""
         raise NotImplementedError
 
 
 class TaskContext:
-    """A task run as the code inside it sees it, be it in the flow's process or on a worker.
+    """A task run, as code inside of it uses it, in the flow's process or on a worker.
 
     Attributes:
         info: name, attempt and tags.
         spec: the task's options.
-        flow_run_name, flow_name: of the run that it belongs to.
-        flow: the flow run itself; None on a worker.
-        topic: where the run's log lines are sent to; None in the flow's process.
+        flow_run_name, flow_name: names of its flow run and flow.
+        flow: the flow run; None on a worker.
+        topic: where the run's log lines are sent; None in the flow's process.
         level: least level of those lines.
         log_prints, printed, stdout: as for a flow run.
-        nested: what keeps the runs that the task submits, once it submits one.
+        nested: the record of the runs that the task submits; None before it submits one.
     """
 
     __slots__ = (
@@ -153,30 +153,34 @@ class TaskContext:
         return self.info.tags
 
 
-#: Is told what takes long, by code that waits for a cluster on behalf of a flow run; None outside of any.
+#: Called with the current activity, as text, by code that waits for the cluster of a flow run; None without a flow run.
 activity: ContextVar[Callable[[str], None] | None] = ContextVar("flowcluster_activity", default=None)
 
-#: Words that the code around a submission attaches to the task run.
+#: Words that the code around a submission attaches to the task run, by `tags`.
 tags_here: ContextVar[tuple[str, ...]] = ContextVar("flowcluster_tags", default=())
 
-#: The innermost run that the code belongs to; a task run hides its flow run.
+#: The innermost run to which the code belongs; inside a task that is the task run.
 current: ContextVar[FlowContext | TaskContext | None] = ContextVar("flowcluster_run", default=None)
 
 
 def flow_run() -> FlowContext | None:
-    """The flow run whose function is being executed; None inside a task and outside of any run."""
+    """Return the flow run whose function is being executed; None inside a task and outside of any run."""
     run = current.get()
     return run if isinstance(run, FlowContext) else None
 
 
 def flow_of_task() -> FlowContext | None:
-    """The flow run that the code belongs to, also inside a task; None on a worker and outside of any run."""
+    """Return the flow run to which the code belongs, also inside a task; None on a worker and outside of any run."""
     run = current.get()
     return run.flow if isinstance(run, TaskContext) else run
 
 
 def get_run_context() -> FlowContext | TaskContext:
-    """The current run. Raises `NoFlowRunError` outside of any."""
+    """Return the current run.
+
+    Raises:
+        NoFlowRunError: no run is current.
+    """
     run = current.get()
     if run is None:
         raise errors.NoFlowRunError(
@@ -186,7 +190,7 @@ def get_run_context() -> FlowContext | TaskContext:
 
 
 def hint_for_threads() -> str:
-    """How a thread gets to know its flow run, for messages in threads that do not; empty in the main thread."""
+    """Return how to pass the context to a thread, for error messages in threads; empty in the main thread."""
     if threading.current_thread() is threading.main_thread():
         return ""
     return (
@@ -196,13 +200,13 @@ def hint_for_threads() -> str:
 
 
 def united(tags: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:
-    """Both, each word once, in order."""
+    """Return both tuples as one, in order, each word once."""
     return tuple(dict.fromkeys((*tags, *more))) if more else tags
 
 
 @contextmanager
 def tags(*words: str) -> Iterator[None]:
-    """Attach words to the task runs submitted or called, and to the flows called, in the block."""
+    """Attach words to the task runs that are submitted or called in the block, and to the runs of flows."""
     token = tags_here.set(united(tags_here.get(), words))
     try:
         yield

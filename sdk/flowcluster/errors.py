@@ -5,26 +5,26 @@
     Exception
     └── FlowclusterError
         ├── ParameterError          a flow was called with wrong parameters (also a TypeError)
-        ├── NoFlowRunError          something was asked for that exists only in a flow run
+        ├── NoFlowRunError          code outside of a flow run requires a flow run
         ├── MapError                the arguments of ``.map`` do not fit together (also a ValueError)
         ├── StateError              the run has no result
         │   ├── UnfinishedRun       it has not ended yet
-        │   ├── UpstreamFailed      it never started: something that it waits for did not complete
-        │   ├── FailedRun           it failed, and no exception says why
-        │   ├── CrashedRun          it was broken off from outside, and no exception says why
+        │   ├── UpstreamFailed      it never started: a run that it waits for did not complete
+        │   ├── FailedRun           it failed without an exception
+        │   ├── CrashedRun          it was broken off from outside, without an exception
         │   ├── CancelledRun        it was cancelled
         │   ├── SubmittedRunFailed  it ran on Kubernetes and failed, for the reason in its record
-        │   └── ResultGone          it completed, but its result left with the run's cluster
+        │   └── ResultGone          it completed, but its result was lost with the run's cluster
         ├── RunTimedOut             a run took longer than its timeout_seconds (also a TimeoutError)
-        ├── RemoteError             stands for an exception that could not be sent from a worker
+        ├── RemoteError             replaces an exception that could not be sent from a worker
         └── ClusterError
             ├── ClusterUnreachable  nothing answered at the cluster's address in time
-            ├── ClusterLost         the cluster went away while the flow ran
-            ├── ClusterNotStarted   Kubernetes or the operator could not give the run a cluster
+            ├── ClusterLost         the cluster was lost while the flow ran
+            ├── ClusterNotStarted   Kubernetes or the operator could not start a cluster for the run
             └── KubernetesError     the Kubernetes API server refused something, or cannot be reached
                 └── NotFound        there is no such object
     SystemExit
-    └── Terminated                  the process was asked to stop (SIGTERM)
+    └── Terminated                  the process received SIGTERM
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class ParameterError(FlowclusterError, TypeError):
 
 
 class NoFlowRunError(FlowclusterError, RuntimeError):
-    """Something was asked for that exists only inside a flow run."""
+    """Code outside of a flow run requires a flow run."""
 
 
 class MapError(FlowclusterError, ValueError):
@@ -47,7 +47,7 @@ class MapError(FlowclusterError, ValueError):
 
 
 class StateError(FlowclusterError):
-    """The run has no result to give."""
+    """The run has no result."""
 
 
 class UnfinishedRun(StateError):
@@ -55,15 +55,15 @@ class UnfinishedRun(StateError):
 
 
 class UpstreamFailed(StateError):
-    """The run never started, because something that it waits for did not complete."""
+    """The run never started, because a run that it waits for did not complete."""
 
 
 class FailedRun(StateError):
-    """The run failed, and no exception says why."""
+    """The run failed without an exception."""
 
 
 class CrashedRun(StateError):
-    """The run was broken off from outside, and no exception says why."""
+    """The run was broken off from outside, without an exception."""
 
 
 class CancelledRun(StateError):
@@ -86,7 +86,7 @@ class SubmittedRunFailed(StateError):
 
 
 class ResultGone(StateError):
-    """The run completed, but its result left with the run's cluster."""
+    """The run completed, but its result was lost with the run's cluster."""
 
 
 class RunTimedOut(FlowclusterError, TimeoutError):
@@ -102,7 +102,7 @@ class RunTimedOut(FlowclusterError, TimeoutError):
 
 
 class RemoteError(FlowclusterError):
-    """Stands for an exception that could not be sent from a worker to the driver; its text is kept."""
+    """Replaces an exception that could not be sent from a worker to the driver. It has the exception's text."""
 
 
 class RemoteTraceback(Exception):
@@ -110,7 +110,7 @@ class RemoteTraceback(Exception):
 
     Attributes:
         text: the traceback, without frames of the SDK.
-        location: the line of the user's code that it leads to, if it leads to one.
+        location: the innermost line of the user's code in it; None if there is none.
         owner: identity of that exception.
     """
 
@@ -126,7 +126,7 @@ class RemoteTraceback(Exception):
 
 
 class ClusterError(FlowclusterError):
-    """Something is wrong with the cluster, not with the flow."""
+    """The cluster, and not the flow, caused the error."""
 
 
 class ClusterUnreachable(ClusterError):
@@ -134,11 +134,11 @@ class ClusterUnreachable(ClusterError):
 
 
 class ClusterLost(ClusterError):
-    """The cluster went away while the flow ran: what was running or kept there is gone."""
+    """The cluster was lost while the flow ran, with its task runs and results."""
 
 
 class ClusterNotStarted(ClusterError):
-    """The run was given no cluster.
+    """The run got no cluster.
 
     Attributes:
         reason: the cause in one CamelCase word, as in the FlowRun's status.
@@ -158,7 +158,7 @@ class NotFound(KubernetesError):
 
 
 class Terminated(SystemExit):
-    """The process was asked to stop by SIGTERM; left alone it ends the process with 128 + 15."""
+    """The process received SIGTERM. If it is not handled, it ends the process with exit code 128 + 15."""
 
     def __init__(self) -> None:
         super().__init__(143)

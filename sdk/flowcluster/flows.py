@@ -1,4 +1,4 @@
-"""``@flow``."""
+"""``@flow``: a function whose calls are flow runs."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from typing import (
 )
 
 from flowcluster import context
-from flowcluster.annotations import Mark
-from flowcluster.described import Described
-from flowcluster.engine import flow_run
+from flowcluster._util.functions import Binding, copy_names, look_up, reference_to, unwrapped
+from flowcluster.engine import run_loop
+from flowcluster.engine.described import Described
+from flowcluster.engine.flow_run import FlowRun
 from flowcluster.engine.flow_spec import FlowOptions, FlowSpec
 from flowcluster.engine.inputs import WaitFor
-from flowcluster.engine.run import FlowRun
-from flowcluster.functions import Binding, copy_names, look_up, reference_to, unwrapped
+from flowcluster.engine.spec_registry import makes_from, register
 from flowcluster.futures import RunFuture, TaskFuture
-from flowcluster.options import is_maker, known_as
+from flowcluster.marks import Mark
 from flowcluster.states import State
 from flowcluster.task_runners import TaskRunner
 
 if TYPE_CHECKING:
-    from flowcluster.kube.submitted import SubmittedRun
+    from flowcluster.submit.handle import SubmittedRun
 
 __all__ = ["Flow", "FlowOptions", "flow"]
 
@@ -43,11 +43,11 @@ R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
 
-#: What a flow's function may return that its call does not: the call returns the results.
+#: What a flow's function can return. A call of the flow returns the results in place of the futures.
 Futures = RunFuture[Any] | list[TaskFuture[Any]]
 
 
-@is_maker(FlowSpec)
+@makes_from(FlowSpec)
 class Flow(Described, Generic[P, R_co]):
     """A function whose call is a flow run. Made by `flow`.
 
@@ -56,8 +56,8 @@ class Flow(Described, Generic[P, R_co]):
     Attributes:
         fn: the function.
         name: name of the flow.
-        task_runner: what runs the tasks that the function submits.
-        spec: all of it, for the engine.
+        task_runner: runs the tasks that the function submits.
+        spec: function and options, for the engine.
     """
 
     __name__: str
@@ -67,16 +67,16 @@ class Flow(Described, Generic[P, R_co]):
         self.spec = spec
         self._binding = binding
         copy_names(spec.function, self)
-        known_as(spec, self)
+        register(spec, self)
 
     @property
     def fn(self) -> Callable[P, R_co]:
-        """The flow's function itself; a call of it is no flow run."""
+        """The flow's function itself. A call of it is not a flow run."""
         return self.spec.function
 
     @property
     def task_runner(self) -> TaskRunner:
-        """The runner that each run opens a duplicate of."""
+        """The task runner, of which each run opens a duplicate."""
         return self.spec.runner
 
     # The overlaps that are ignored do not occur, as a flow cannot have a parameter `return_state`. A result type `Any`
@@ -140,22 +140,24 @@ class Flow(Described, Generic[P, R_co]):
     @overload
     def __call__(self, upstream: RunFuture[Any] | Mark[Any], /, *args: Any, **kwargs: Any) -> R_co: ...
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        """Run the flow and give what its function returned, with results in place of futures.
+        """Run the flow, and return what its function returned, with results in place of futures.
 
-        An async flow gives a coroutine, unless a sync flow calls it. A subflow starts when what is in
-        `wait_for` has completed. Raises the exception of the
-        function, or of the first task that did not complete; with `return_state`, gives the final
-        state instead. Raises `ParameterError` for wrong parameters.
+        An async flow returns a coroutine, unless a sync flow calls it. A subflow starts when the runs in `wait_for`
+        have completed. With `return_state`, return the final state, and raise neither of the errors below.
+
+        Raises:
+            ParameterError: the parameters are wrong.
+            BaseException: whatever the function raised, or the first task that did not complete.
         """
         return_state, wait_for = kwargs.pop("return_state", False), kwargs.pop("wait_for", ())
         if self.spec.is_async and not _in_sync_flow():
             return self._call_async(args, kwargs, wait_for, return_state)
-        return _outcome(flow_run.run_blocking(self.spec, args, kwargs, wait_for=wait_for), return_state)
+        return _outcome(run_loop.run_blocking(self.spec, args, kwargs, wait_for=wait_for), return_state)
 
     async def _call_async(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], wait_for: WaitFor, return_state: bool
     ) -> Any:
-        return _outcome(await flow_run.run_async(self.spec, args, kwargs, wait_for=wait_for), return_state)
+        return _outcome(await run_loop.run_async(self.spec, args, kwargs, wait_for=wait_for), return_state)
 
     def submit_to_kubernetes(
         self,
@@ -171,35 +173,37 @@ class Flow(Described, Generic[P, R_co]):
         context: str | None = None,
         namespace: str | None = None,
     ) -> SubmittedRun:
-        """Have flowcluster's operator run this flow in Kubernetes, as a FlowRun of its own; does not wait for it.
+        """Submit this flow to Kubernetes as a FlowRun, which flowcluster's operator runs. Does not wait for its end.
 
-        The file that the flow is in goes along; a flow of a package needs an image that has it. If the task runner
-        makes a `DaskKubernetesCluster` or a `RayKubernetesCluster`, the run gets what this one would ask for. With a
+        The flow's file is sent, too; a flow of a package needs an image that has the package. If the task runner makes
+        a `DaskKubernetesCluster` or a `RayKubernetesCluster`, the run gets such a cluster. With a
         `SharedKubernetesCluster`, the run uses that SharedCluster.
 
         Args:
-            parameters: of the flow, by name; what JSON can say.
-            image: of the driver, and of its cluster; by default ``FLOWCLUSTER_IMAGE``, or what the operator's
+            parameters: of the flow, by name; values that JSON can express.
+            image: of the driver, and of its cluster; by default ``FLOWCLUSTER_IMAGE``, or the image that the operator's
                 administrator set.
-            name: of the FlowRun; by default the flow's, made unique.
-            workers: of a cluster for this run: exactly so many, or at least and at most. It is of Ray for a
-                `RayTaskRunner`, else of Dask.
+            name: of the FlowRun; by default the flow's name with a unique suffix.
+            workers: the number of workers of a cluster for this run, or their minimum and maximum. The cluster is of
+                Ray for a `RayTaskRunner`, else of Dask.
             cluster: ``NAME`` or ``NAME/NAMESPACE`` of a SharedCluster that the run uses, whatever its task runner is.
             result_storage: fsspec URL of a folder that the driver, and you, can reach, for a result that is too large
                 for the FlowRun.
-            spec: laid over the FlowRun's spec, for all else: ``{"activeDeadlineSeconds": 3600}``.
+            spec: merged into the FlowRun's spec, for other fields: ``{"activeDeadlineSeconds": 3600}``.
             kubeconfig: path of the kubeconfig file; by default as for kubectl.
             context: name of a context in it; by default its current one.
             namespace: where the FlowRun is created; by default that of the context.
 
-        Raises `ParameterError` for parameters that the flow does not take and ValueError for what cannot be submitted,
-        both before anything is created; `KubernetesError` if the API server refuses it or cannot be reached.
+        Raises:
+            ParameterError: the flow does not accept the parameters. Nothing was created.
+            ValueError: something else cannot be submitted. Nothing was created.
+            KubernetesError: the API server refuses the FlowRun or cannot be reached.
         """
         from flowcluster.kube.choice import Choice
-        from flowcluster.kube.submission import submit
-        from flowcluster.submitting import prepare
+        from flowcluster.submit.manifests import submit
+        from flowcluster.submit.prepare import prepare
 
-        wanted = prepare(
+        request = prepare(
             self,
             parameters or {},
             image=image,
@@ -210,14 +214,14 @@ class Flow(Described, Generic[P, R_co]):
             spec=spec,
             choice=Choice(kubeconfig, context, namespace),
         )
-        return submit(wanted)
+        return submit(request)
 
     @overload
     def __get__(self, instance: None, owner: type) -> Self: ...
     @overload
     def __get__(self: Flow[Concatenate[Any, Q], T], instance: object, owner: type | None = None) -> Flow[Q, T]: ...
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        """A flow in a class is a method: its function gets the instance, or the class, as its first argument."""
+        """Bind a flow in a class, as a method: its function gets the instance, or the class, as its first argument."""
         first = owner or type(instance) if self._binding is Binding.CLASS else instance
         if first is None or self._binding is Binding.NOTHING:
             return self
@@ -225,7 +229,7 @@ class Flow(Described, Generic[P, R_co]):
         return Flow(dataclasses.replace(self.spec, function=function), Binding.NOTHING)
 
     def with_options(self, **options: Unpack[FlowOptions]) -> Flow[P, R_co]:
-        """The same flow with other options, as `FlowOptions` lists them; this one stays as it is."""
+        """Return a copy of the flow with other options, which `FlowOptions` lists."""
         return Flow(self.spec.having(options), self._binding)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -243,7 +247,9 @@ def flow(**options: Unpack[FlowOptions]) -> Callable[[Callable[P, R]], Flow[P, R
 def flow(function: Callable[..., Any] | None = None, /, **options: Unpack[FlowOptions]) -> Any:
     """Turn a function, sync or async, into a flow. `FlowOptions` lists the options.
 
-    Raises TypeError for what cannot be a flow; TypeError or ValueError, naming it, for a wrong option.
+    Raises:
+        TypeError: the function cannot be a flow, or an option has the wrong type; the message names it.
+        ValueError: an option has a wrong value; the message names it.
     """
     if function is None:
         return lambda function: _made(function, options)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def flowcluster_harness() -> Iterator[TaskRunner]:
-    """Every flow of the test pickles what goes to its tasks and back, in this process, and starts no cluster."""
+    """Run all flows of the test in this process, without clusters, and pickle arguments and results as on a cluster."""
     from flowcluster.testing import replaced_task_runners
 
     with replaced_task_runners() as runner:

@@ -1,7 +1,7 @@
 """States of flow runs and task runs.
 
-A state says how far a run is (`type`), under which name and with which message it is shown, and,
-once the run has ended, what came out of it.
+A state has the progress of a run (`type`), a name and a message for people, and after the end of the run its result or
+its exception.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import enum
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Generic, Literal, overload
 
-from flowcluster import errors, guarding
+from flowcluster import errors
+from flowcluster._util import guarding
 
 if TYPE_CHECKING:
     # `typing.TypeVar` has defaults only from Python 3.13 on. The default lets a bare `State` mean `State[Any]`.
@@ -25,10 +26,10 @@ else:
 
 
 class StateType(enum.StrEnum):
-    """How far a run is."""
+    """The progress of a run."""
 
     PENDING = "PENDING"
-    """Waits for a worker or for other runs; also a run that could never start (named ``NotReady``)."""
+    """It waits for a worker or for other runs; also a run that could not start (named ``NotReady``)."""
     RUNNING = "RUNNING"
     """Its function is being executed."""
     COMPLETED = "COMPLETED"
@@ -38,32 +39,36 @@ class StateType(enum.StrEnum):
     CRASHED = "CRASHED"
     """It was broken off: ``sys.exit``, a lost worker, a lost cluster."""
     CANCELLED = "CANCELLED"
-    """Somebody asked for its end."""
+    """Its end was requested."""
 
 
-#: Types that a run does not leave again.
+#: Types of final states.
 FINAL = frozenset({StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED})
 
 
 class Remote(abc.ABC):
-    """A result that is kept elsewhere, for instance by a worker, until somebody asks for it."""
+    """A result that is kept elsewhere, for example by a worker, until it is fetched."""
 
     __slots__ = ()
 
     @abc.abstractmethod
     def fetch(self) -> Any:
-        """Bring the result here. Raises `ResultGone` or `ClusterLost` when it does not exist any more."""
+        """Return the result.
+
+        Raises:
+            ResultGone: the result does not exist any more.
+            ClusterLost: the cluster with the result was lost.
+        """
 
 
 class State(Generic[R_co]):
-    """How a run stands.
+    """The state of a run.
 
     Attributes:
-        type: how far the run is.
-        name: the word that people see; differs from the type for instance for ``NotReady``.
+        type: the progress of the run.
+        name: the name for people; it differs from the type for example for ``NotReady``.
         message: one sentence, or None.
-        data: the result of a completed run (or a `Remote` that stands for it), the exception of one
-            that did not complete.
+        data: the result of a completed run, or a `Remote` in its place; the exception of a run that did not complete.
     """
 
     __slots__ = ("data", "message", "name", "type")
@@ -75,31 +80,31 @@ class State(Generic[R_co]):
         self.data = data
 
     def is_pending(self) -> bool:
-        """Whether the run waits, or could never start."""
+        """Return whether the run waits, or could not start."""
         return self.type is StateType.PENDING
 
     def is_running(self) -> bool:
-        """Whether the run's function is being executed."""
+        """Return whether the run's function is being executed."""
         return self.type is StateType.RUNNING
 
     def is_completed(self) -> bool:
-        """Whether the run ended well."""
+        """Return whether the run has completed."""
         return self.type is StateType.COMPLETED
 
     def is_failed(self) -> bool:
-        """Whether the run's function raised an exception."""
+        """Return whether the run's function raised an exception."""
         return self.type is StateType.FAILED
 
     def is_crashed(self) -> bool:
-        """Whether the run was broken off from outside."""
+        """Return whether the run was broken off from outside."""
         return self.type is StateType.CRASHED
 
     def is_cancelled(self) -> bool:
-        """Whether the run was cancelled."""
+        """Return whether the run was cancelled."""
         return self.type is StateType.CANCELLED
 
     def is_final(self) -> bool:
-        """Whether the run has ended."""
+        """Return whether the run has ended."""
         return self.type in FINAL
 
     @overload
@@ -107,10 +112,14 @@ class State(Generic[R_co]):
     @overload
     def result(self, raise_on_failure: bool) -> R_co | BaseException: ...
     def result(self, raise_on_failure: bool = True) -> Any:
-        """What the run returned.
+        """Return the result of the run.
 
-        Raises the run's exception when it did not complete, or returns it if `raise_on_failure` is
-        false. Raises `UnfinishedRun` while the run goes on.
+        Args:
+            raise_on_failure: whether to raise the exception of a run that did not complete. Otherwise it is returned.
+
+        Raises:
+            UnfinishedRun: the run has not ended.
+            BaseException: the exception of a run that did not complete.
         """
         data = self.data
         if self.type is StateType.COMPLETED:
@@ -121,7 +130,7 @@ class State(Generic[R_co]):
         return error
 
     def exception(self) -> BaseException:
-        """Why the run has no result; only for a run that did not complete."""
+        """Return the exception of a run that did not complete."""
         if isinstance(self.data, BaseException):
             return self.data
         text = self.message or f"The run is in state {self}."
@@ -142,42 +151,42 @@ class State(Generic[R_co]):
 
 
 def pending(message: str | None = None) -> State:
-    """A run that waits for its turn."""
+    """Return the state of a run that waits."""
     return State(StateType.PENDING, message)
 
 
 def upstream_not_ready(name: str) -> State:
-    """A run that will never start, because the run `name` that it waits for did not complete."""
+    """Return the state of a run that will never start, because the upstream run `name` did not complete."""
     return State(StateType.PENDING, f"Upstream task run '{name}' did not reach a 'COMPLETED' state.", name="NotReady")
 
 
 def awaiting_retry(retry: int, retries: int, seconds: float) -> State:
-    """A run that failed and waits for its next execution."""
+    """Return the state of a run that failed and waits for its next execution."""
     return State(StateType.PENDING, f"Retry {retry} of {retries} starts in {seconds:g} s.", name="AwaitingRetry")
 
 
 def running() -> State:
-    """A run whose function is being executed."""
+    """Return the state of a run whose function is being executed."""
     return State(StateType.RUNNING)
 
 
 def completed(data: Any = None, message: str | None = None, name: str | None = None) -> State:
-    """A run whose function returned `data`."""
+    """Return the state of a run whose function returned `data`."""
     return State(StateType.COMPLETED, message, data, name)
 
 
 def failed(message: str | None, error: BaseException | None = None) -> State:
-    """A run whose function raised `error`."""
+    """Return the state of a run whose function raised `error`."""
     return State(StateType.FAILED, message, error)
 
 
 def crashed(message: str, error: BaseException | None = None) -> State:
-    """A run that was broken off by `error`."""
+    """Return the state of a run that `error` broke off."""
     return State(StateType.CRASHED, message, error)
 
 
 def cancelled(message: str, error: BaseException | None = None) -> State:
-    """A run that was cancelled."""
+    """Return the state of a run that was cancelled."""
     return State(StateType.CANCELLED, message, error)
 
 
@@ -187,7 +196,7 @@ def describe(error: BaseException) -> str:
 
 
 def total(states: Iterable[State]) -> State:
-    """One state for many: completed if all are, else with the count of those that are not."""
+    """Return one state for many: completed if all are, else with the number of those that are not."""
     tally = Tally()
     for state in states:
         tally.add(state)
@@ -195,7 +204,7 @@ def total(states: Iterable[State]) -> State:
 
 
 class Tally:
-    """Counts states as runs end; keeps only the first that did not complete."""
+    """Counts states as runs end, and keeps the first one that did not complete."""
 
     __slots__ = ("cancelled", "completed", "failed", "first", "total")
 
@@ -213,12 +222,12 @@ class Tally:
             self.failed += 1
         elif state.type is StateType.CANCELLED:
             self.cancelled += 1
-        # What never started says only that something else failed: the cause goes before the echo.
+        # A run that never started is a consequence of another failure, which replaces it.
         if self.first is None or (self.first.type is StateType.PENDING and state.type is not StateType.PENDING):
             self.first = state
 
     def state(self) -> State:
-        """The state of whoever waits for all that was counted."""
+        """Return one state for all that were counted."""
         if self.first is None:
             return completed(message="All states completed.")
         error = self.first.exception()

@@ -1,4 +1,4 @@
-"""The task runners to choose from: ``@flow(task_runner=...)``."""
+"""The task runners for ``@flow(task_runner=...)``."""
 
 from __future__ import annotations
 

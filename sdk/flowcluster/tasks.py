@@ -1,4 +1,4 @@
-"""``@task``."""
+"""``@task``: a function whose calls in a flow are task runs."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, Generic, Literal, Never, ParamSpec, Self, TypeVar, Unpack, overload
 
 from flowcluster import context, errors
-from flowcluster.annotations import Mark
-from flowcluster.described import Described
-from flowcluster.engine import direct_call, mapping, nested, submission
-from flowcluster.engine.caching import task_input_hash
+from flowcluster._util.functions import Binding, copy_names, look_up, reference_to, refuse_lost_class, unwrapped
+from flowcluster._util.waiting import Blocking, Suspending, drive
+from flowcluster.engine import direct_call, mapping, nested_runs, pending_task
+from flowcluster.engine.caching.cached_run import task_input_hash
+from flowcluster.engine.described import Described
+from flowcluster.engine.flow_run import FlowRun
 from flowcluster.engine.inputs import WaitFor
-from flowcluster.engine.retrying import exponential_backoff
-from flowcluster.engine.run import FlowRun
-from flowcluster.functions import Binding, copy_names, look_up, reference_to, refuse_lost_class, unwrapped
+from flowcluster.engine.retries import exponential_backoff
+from flowcluster.engine.spec_registry import makes_from, register
+from flowcluster.engine.task_spec import TaskOptions, TaskSpec
 from flowcluster.futures import AsyncTaskFuture, FutureList, RunFuture, TaskFuture
-from flowcluster.options import TaskOptions, TaskSpec, is_maker, known_as
+from flowcluster.marks import Mark
 from flowcluster.states import State
-from flowcluster.waiting import Blocking, Suspending, drive
 
 __all__ = ["Task", "TaskOptions", "exponential_backoff", "task", "task_input_hash"]
 
@@ -30,7 +31,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 
-@is_maker(TaskSpec)
+@makes_from(TaskSpec)
 class Task(Described, Generic[P, R_co]):
     """A function whose calls in a flow are task runs. Made by `task`.
 
@@ -40,7 +41,7 @@ class Task(Described, Generic[P, R_co]):
     Attributes:
         fn: the function.
         name: name of the task.
-        spec: both, for the engine.
+        spec: function and options, for the engine.
     """
 
     __name__: str
@@ -54,11 +55,11 @@ class Task(Described, Generic[P, R_co]):
         self._owner = owner
         self._is_checked = bool(owner) or binding is not Binding.INSTANCE
         copy_names(spec.function, self)
-        known_as(spec, self)
+        register(spec, self)
 
     @property
     def fn(self) -> Callable[P, R_co]:
-        """The task's function itself; a call of it is no task run."""
+        """The task's function itself. A call of it is not a task run."""
         return types.MethodType(self.spec.function, *self._owner) if self._owner else self.spec.function
 
     # A result type `Any` matches the first overload of each kind: without those for `Never`, it would match those for
@@ -87,14 +88,17 @@ class Task(Described, Generic[P, R_co]):
     @overload
     def __call__(self, upstream: RunFuture[Any] | Mark[Any], /, *args: Any, **kwargs: Any) -> R_co: ...
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        """Run the task here and now, without the flow's task runner, and give what its function returned.
+        """Run the task immediately, without the flow's task runner, and return what its function returned.
 
-        Futures among the arguments are waited for and replaced by their results. An async task gives
-        a coroutine, unless a sync flow or a sync task calls it. Outside of a flow, and inside a task, this is a
-        regular call of the function, once what it waits for has ended: no task run, no retries, no time limit.
+        Futures among the arguments are awaited and replaced by their results. An async task returns a coroutine, unless
+        a sync flow or a sync task calls it. Outside of a flow, and inside a task, this is a regular call of the
+        function when what it waits for has ended: without a task run, retries and a time limit.
 
-        Raises the function's exception, or `UpstreamFailed`; with `return_state`, gives the final
-        state instead.
+        With `return_state`, return the final state, and raise neither of the errors below.
+
+        Raises:
+            UpstreamFailed: a run that it waits for did not complete.
+            BaseException: whatever the function raises.
         """
         args = (*self._owner, *args)
         run = context.flow_run()
@@ -104,11 +108,11 @@ class Task(Described, Generic[P, R_co]):
         assert isinstance(run, FlowRun)
         if self.spec.is_async and run.is_async:
             return self._call_async(run, args, kwargs, wait_for, return_state)
-        state = drive(direct_call.call(run, self.spec, args, kwargs, wait_for, Blocking()))
+        state = drive(direct_call.call_task(run, self.spec, args, kwargs, wait_for, Blocking()))
         return state if return_state else state.result()
 
     async def _call_async(self, run: FlowRun, args: Any, kwargs: Any, wait_for: WaitFor, return_state: bool) -> Any:
-        state = await direct_call.call(run, self.spec, args, kwargs, wait_for, Suspending())
+        state = await direct_call.call_task(run, self.spec, args, kwargs, wait_for, Suspending())
         return state if return_state else state.result()
 
     @overload
@@ -120,19 +124,21 @@ class Task(Described, Generic[P, R_co]):
     @overload
     def submit(self, /, *args: Any, wait_for: WaitFor = (), **kwargs: Any) -> TaskFuture[R_co]: ...
     def submit(self, /, *args: Any, wait_for: WaitFor = (), **kwargs: Any) -> Any:
-        """Hand a run of the task to the flow's task runner and give its future, without waiting.
+        """Submit a run of the task to the flow's task runner, and return its future without waiting.
 
-        Futures among the arguments, also inside of lists, tuples, sets, dicts and dataclasses, are
-        replaced by their results before the function is called; those in `wait_for` only have to
-        complete before. If one does not complete, the run never starts and ends as ``NotReady``.
+        Futures among the arguments, also inside of lists, tuples, sets, dicts and dataclasses, are replaced by their
+        results before the function is called. Futures in `wait_for` must complete before. If one does not complete, the
+        run never starts and ends as ``NotReady``.
 
-        In a sync flow the future's methods block; an async task submitted by an async flow gives a
-        future whose methods are awaited. Submitted inside a task, the run belongs to the task's run,
-        which ends when it has ended. Raises `NoFlowRunError` outside of a flow run.
+        In a sync flow the future's methods block. If an async flow submits an async task, the future's methods are
+        awaited. A run that is submitted inside a task belongs to the task's run, which ends after it.
+
+        Raises:
+            NoFlowRunError: the code is not in a flow run.
         """
         return_state = kwargs.pop("return_state", False)
         run = self._submitter("submit")
-        future: Any = submission.submit(run, self.spec, (*self._owner, *args), kwargs, wait_for)
+        future: Any = pending_task.submit(run, self.spec, (*self._owner, *args), kwargs, wait_for)
         return future.wait() if return_state else future
 
     @overload
@@ -146,25 +152,28 @@ class Task(Described, Generic[P, R_co]):
     @overload
     def map(self, /, *args: Any, wait_for: WaitFor = (), **kwargs: Any) -> FutureList[TaskFuture[R_co]]: ...
     def map(self, /, *args: Any, wait_for: WaitFor = (), **kwargs: Any) -> FutureList[Any]:
-        """Submit one run per item of the arguments that can be iterated, and give the futures in order.
+        """Submit one run for each item of the arguments that can be iterated, and return the futures in order.
 
-        Strings, bytes and what is wrapped in `unmapped` go to every run as they are; a future among
-        the arguments is waited for and its result is mapped over. Raises `MapError` when nothing can
-        be iterated or lengths differ.
+        Every run gets strings, bytes and `unmapped` values unchanged. A future among the arguments is awaited, and its
+        result is mapped over.
+
+        Raises:
+            MapError: no argument can be iterated, or lengths differ.
+            NoFlowRunError: the code is not in a flow run.
         """
         return_state = kwargs.pop("return_state", False)
         run = self._submitter("map")
         order = list(wait_for) if not isinstance(wait_for, RunFuture) else wait_for
-        # What the task is a method of may be large: a part of the spec travels once, an argument with each item.
+        # The instance of a method can be large: as a part of the spec it is sent once, as an argument with each item.
         spec = dataclasses.replace(self.spec, function=self.fn) if self._owner else self.spec
         futures = FutureList(
-            submission.submit(run, spec, item_args, item_kwargs, order)
+            pending_task.submit(run, spec, item_args, item_kwargs, order)
             for item_args, item_kwargs in mapping.calls(args, kwargs)
         )
         return _states(futures) if return_state else futures
 
     def _submitter(self, method: str) -> FlowRun:
-        """The flow run that the code belongs to or, inside a task, what keeps the runs that the task submits."""
+        """Return the flow run to which the code belongs or, inside a task, the record of the task's nested runs."""
         if not self._is_checked:
             refuse_lost_class(self)
             self._is_checked = True
@@ -172,7 +181,7 @@ class Task(Described, Generic[P, R_co]):
         if isinstance(run, FlowRun):
             return run
         if isinstance(run, context.TaskContext):
-            return nested.runs_of(run)
+            return nested_runs.runs_of(run)
         raise errors.NoFlowRunError(
             f"{self.name}.{method}() works only in a flow or a task of a flow; {self.name}() calls the function itself."
             f"{context.hint_for_threads()}"
@@ -183,7 +192,7 @@ class Task(Described, Generic[P, R_co]):
     @overload
     def __get__(self: Task[Concatenate[Any, Q], T], instance: object, owner: type | None = None) -> Task[Q, T]: ...
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        """A task in a class is a method: its function gets the instance, or the class, as its first argument."""
+        """Bind a task in a class, as a method: its function gets the instance, or the class, as its first argument."""
         first = owner or type(instance) if self._binding is Binding.CLASS else instance
         if first is None or self._binding is Binding.NOTHING or self._owner:
             return self
@@ -192,7 +201,7 @@ class Task(Described, Generic[P, R_co]):
         return bound
 
     def with_options(self, **options: Unpack[TaskOptions]) -> Task[P, R_co]:
-        """The same task with other options, as `TaskOptions` lists them; this one stays as it is."""
+        """Return a copy of the task with other options, which `TaskOptions` lists."""
         return Task(self.spec.having(options), self._binding, self._owner)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -210,7 +219,9 @@ def task(**options: Unpack[TaskOptions]) -> Callable[[Callable[P, R]], Task[P, R
 def task(function: Callable[..., Any] | None = None, /, **options: Unpack[TaskOptions]) -> Any:
     """Turn a function, sync or async, into a task. `TaskOptions` lists the options.
 
-    Raises TypeError for what cannot be a task; TypeError or ValueError, naming it, for a wrong option.
+    Raises:
+        TypeError: the function cannot be a task, or an option has the wrong type; the message names it.
+        ValueError: an option has a wrong value; the message names it.
     """
     if function is None:
         return lambda function: _made(function, options)
@@ -223,7 +234,7 @@ def _made(function: Any, options: TaskOptions) -> Task[..., Any]:
 
 
 def _states(futures: FutureList[Any]) -> Any:
-    """The final states of the runs of a ``.map``; of an async task, a coroutine that gives them."""
+    """Return the final states of the runs of a ``.map``; for an async task, a coroutine that returns them."""
     if not any(isinstance(future, AsyncTaskFuture) for future in futures):
         return [future.wait() for future in futures]
 

@@ -1,6 +1,6 @@
-"""Tools for tests of flows: what would fail on a cluster fails here, in one process.
+"""Tools for tests of flows: code that would fail on a cluster fails in one process.
 
-`flowcluster.pytest_plugin` makes pytest fixtures of them.
+`flowcluster.pytest_plugin` has pytest fixtures for them.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
-from flowcluster import guarding, logs, pickling, states
-from flowcluster.engine import flow_run
+from flowcluster import states
+from flowcluster._output import logs
+from flowcluster._util import guarding, pickling
+from flowcluster.engine import run_loop
 from flowcluster.runners import arguments, worker_body
 from flowcluster.runners.base import TaskCall, TaskPayload, TaskRunner
 from flowcluster.runners.concurrent import ConcurrentTaskRunner, Execution
@@ -25,13 +27,13 @@ __all__ = ["PicklingTaskRunner", "replaced_task_runners"]
 
 
 class PicklingTaskRunner(ConcurrentTaskRunner):
-    """Executes tasks in threads of this process, and pickles what goes there and back as on a Dask or Ray cluster.
+    """Executes tasks in threads of this process, with arguments and results pickled as on a Dask or Ray cluster.
 
-    Each task has a copy of its function, of the globals that the function takes from a script or test, and of its
-    arguments; the flow gets a copy of the result or exception. What cannot be pickled fails as on a cluster.
+    Each task has a copy of its function, of the globals that the function uses of a script or test, and of its
+    arguments. The flow gets a copy of the result or exception. What cannot be pickled fails as on a cluster.
 
     Args:
-        max_workers: how many tasks may run at the same time.
+        max_workers: tasks that run at the same time at most.
     """
 
     concurrency: ClassVar[str] = "concurrently, with pickled arguments and results"
@@ -42,7 +44,7 @@ class PicklingTaskRunner(ConcurrentTaskRunner):
         super().__init__(max_workers)
 
     def open(self) -> None:
-        """Get ready; no thread is started yet."""
+        """Prepare for calls. This starts no thread."""
         super().open()
         self._codes = weakref.WeakKeyDictionary()
 
@@ -75,7 +77,7 @@ class _RemoteExecution(Execution):
         self.arguments = sent
 
     def __call__(self) -> None:
-        """Execute the copy, and give the copy of its result to `done`."""
+        """Execute the copy, and call `done` with a copy of its state."""
         self.started()
         # A worker has none of the context variables of the code that submits.
         result = contextvars.Context().run(
@@ -85,7 +87,7 @@ class _RemoteExecution(Execution):
 
 
 def _received(run_name: str, result: Any) -> State:
-    """The final state of a run, after what it left was pickled and loaded."""
+    """Return the final state of a run, after its result was pickled and loaded."""
     name = None
     if type(result) is NamedResult:
         name, result = result
@@ -103,15 +105,15 @@ def _received(run_name: str, result: Any) -> State:
 
 
 def _no_forwarding() -> logs.ForwardHandler:
-    raise AssertionError("log lines are at home in this process")
+    raise AssertionError("log lines are not sent within a process")
 
 
 def _no_fetch(place: str) -> bytes:
-    raise AssertionError("the project's modules are at home in this process")
+    raise AssertionError("the project's modules are not sent within a process")
 
 
 def _opened() -> PicklingTaskRunner:
-    """The runner for what a task submits itself."""
+    """Return an open runner for the runs that a task submits."""
     runner = PicklingTaskRunner()
     runner.open()
     return runner
@@ -119,14 +121,14 @@ def _opened() -> PicklingTaskRunner:
 
 @contextmanager
 def replaced_task_runners(task_runner: TaskRunner | None = None) -> Iterator[TaskRunner]:
-    """In the block, every flow uses this task runner instead of its own, and no flow starts or joins a cluster.
+    """Replace the task runners of all flows for the time of the block, so that no flow starts or joins a cluster.
 
     Args:
-        task_runner: the one to use; a `PicklingTaskRunner` by default.
+        task_runner: the runner to use; a `PicklingTaskRunner` by default.
     """
     runner = task_runner or PicklingTaskRunner()
-    before, flow_run.replacement = flow_run.replacement, runner
+    before, run_loop.replacement = run_loop.replacement, runner
     try:
         yield runner
     finally:
-        flow_run.replacement = before
+        run_loop.replacement = before

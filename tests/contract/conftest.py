@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from flowcluster.agent.messages import Adapt
+from flowcluster.agent.protocol import Adapt
 from flowcluster.task_runners import TaskRunner
 from tests.contract.kinds import ELSEWHERE, SLOW, cluster_elsewhere, kinds_for, make
 from tests.support.meeting import Desk, Gate, wait_at
@@ -184,13 +184,13 @@ def quick_keeper(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flowcluster_api.keeper.RENEW_SECONDS", 1)
     monkeypatch.setattr("flowcluster.agent.keeper.heartbeat.READ_SECONDS", 0.2)
     quick = functools.partial(Adapt, interval=0.2, down_delay=1.0, idle_seconds=1.0)
-    monkeypatch.setattr("flowcluster.agent.keeper.dask_side.Adapt", quick)
+    monkeypatch.setattr("flowcluster.agent.keeper.dask_cluster.Adapt", quick)
 
 
 @pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
     """Return the log lines so far, as a terminal shows them, without the time."""
-    from flowcluster.logs import RunFormatter
+    from flowcluster._output.run_formatter import RunFormatter
 
     caplog.set_level(logging.INFO, "flowcluster")
     formatter = RunFormatter()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from flowcluster import flow, task
-from flowcluster.engine.flow_run import run_async
+from flowcluster.engine.run_loop import run_async
 from flowcluster.errors import UpstreamFailed
 from flowcluster.futures import AsyncTaskFuture, TaskFuture
 from flowcluster.task_runners import ConcurrentTaskRunner, SequentialTaskRunner, TaskRunner

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from flowcluster import words
+from flowcluster._util import words
 from tests.support import unmeasured
 
 GOLDEN = Path(__file__).parent / "golden"

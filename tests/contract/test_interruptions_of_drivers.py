@@ -60,7 +60,7 @@ def test_signal_that_another_thread_receives_interrupts_the_main_thread() -> Non
     """Ctrl-C ends a wait in the main thread, whichever thread the kernel delivers the signal to."""
     program = (
         "import os, signal, threading\n"
-        "from flowcluster.waiting import wait_blocking\n"
+        "from flowcluster._util.waiting import wait_blocking\n"
         "def take():\n"
         "    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"

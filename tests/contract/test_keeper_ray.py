@@ -40,8 +40,8 @@ def head() -> Iterator[RayHead]:
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Allow a busy machine more time to answer, and let keepers query the head at shorter intervals."""
-    monkeypatch.setattr("flowcluster.agent.keeper.ray_side.TIMEOUT", 30.0)
-    monkeypatch.setattr("flowcluster.agent.keeper.ray_side.INTERVAL", 0.2)
+    monkeypatch.setattr("flowcluster.agent.keeper.ray_cluster.TIMEOUT", 30.0)
+    monkeypatch.setattr("flowcluster.agent.keeper.ray_cluster.INTERVAL", 0.2)
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def user(request: pytest.FixtureRequest, uid: str, head: RayHead, gate: Gate) ->
 
 def held(head: RayHead) -> dict[str, tuple[int, int]]:
     """Return, by run, how many jobs and actors it has at the head. A run with only other entries there has zeros."""
-    from flowcluster.agent.keeper.ray_side import Head
+    from flowcluster.agent.keeper.ray_cluster import Head
 
     async def look() -> dict[str, tuple[int, int]]:
         async with grpc.aio.insecure_channel(head.address) as channel:

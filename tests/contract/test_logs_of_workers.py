@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from flowcluster import flow, get_run_logger, library_logs, task
+from flowcluster import flow, get_run_logger, task
+from flowcluster._output import library_logs
 from flowcluster.task_runners import DaskTaskRunner, SequentialTaskRunner, TaskRunner
 from tests.contract.kinds import make
 from tests.support import unmeasured
@@ -197,7 +198,7 @@ def test_traceback_is_logged_once_when_the_exception_reaches_parent_flows(runner
     shown = [line for line in lines() if "Encountered exception during execution" in line]
 
     assert [line.count("Traceback (most recent") for line in shown] == [1, 0, 0] * 2
-    assert shown[1].endswith(" - Encountered exception during execution, as told above: ValueError: boom")
+    assert shown[1].endswith(" - Encountered exception during execution, as logged above: ValueError: boom")
 
 
 def test_scheduler_deletes_the_log_lines_of_a_closed_client(cluster: Any) -> None:

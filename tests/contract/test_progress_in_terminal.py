@@ -207,7 +207,7 @@ def test_piped_stderr_gets_no_escape(gate: Any) -> None:
     program = (
         f"import sys, threading; sys.path.insert(0, {str(FLOWS.parent)!r})\n"
         "from shown import waits\n"
-        "import flowcluster.engine.progress as progress\n"
+        "import flowcluster.engine.progress_display as progress\n"
         "progress.DELAY = 0\n"
         f"waits({gate.address!r}, return_state=True)\n"
         "print(*[name for name in ('rich', 'curses') if name in sys.modules])\n"

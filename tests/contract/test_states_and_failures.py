@@ -52,7 +52,7 @@ def test_result_raises_the_tasks_exception(runner: TaskRunner) -> None:
 
 def test_exception_keeps_the_line_that_raised_it(runner: TaskRunner) -> None:
     """The traceback of a task's exception has the line of the task, also from a worker."""
-    from flowcluster.tracebacks import format_trimmed
+    from flowcluster._output.tracebacks import format_trimmed
 
     def body() -> None:
         fail.submit()

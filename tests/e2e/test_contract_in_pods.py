@@ -23,7 +23,7 @@ pytestmark = pytest.mark.timeout(1200)
 CLUSTERS: dict[str, Any] = {"Dask": DaskKubernetesCluster, "Ray": RayKubernetesCluster}
 #: Component of the scheduler or head, by the cluster's kind.
 HEAD_COMPONENTS = {"Dask": "scheduler", "Ray": "head"}
-#: Environment variables by which a driver uses its run's credentials; Ray's are in `flowcluster.clusters.ray_access`.
+#: Environment variables by which a driver uses its run's credentials; Ray's are in `flowcluster.clusters.ray.access`.
 CREDENTIALS: dict[str, dict[str, str]] = {"Dask": DASK, "Ray": {}}
 #: The files of the suite with the most important promises, for `make test`.
 MOST_TELLING = ("submitting", "nested_submit", "task_runners")

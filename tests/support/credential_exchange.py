@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from pathlib import Path
 
-from flowcluster.agent.keeper.sealer import Sealer
+from flowcluster.agent.keeper.credentials import CredentialSealer
 from flowcluster_api import handover
 from flowcluster_api.handover import CredentialAnswer, CredentialRequest
 from flowcluster_operator.desired.credentials import credentials_in
@@ -27,7 +27,7 @@ class Keeper:
 
     def __init__(self, world: World, folder: Path) -> None:
         self._world, self._folder = world, folder
-        self._sealer = Sealer(folder, KEY.uid)
+        self._sealer = CredentialSealer(folder, KEY.uid)
 
     def mount(self) -> None:
         """Put the credentials into the folder as the kubelet does."""

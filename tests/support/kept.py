@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from flowcluster.agent.keeper.assignment import Assignment
-from flowcluster.agent.keeper.keeping import keep
-from flowcluster.kube.one_lease import OneLease
+from flowcluster.agent.keeper.keep_cluster import keep
+from flowcluster.kube.lease_client import OneLease
 from flowcluster_api import keeper, lease
 from flowcluster_api.keeper import Bounds, Instructions, LiveRun
 from flowcluster_operator.resources import LEASE

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from flowcluster.clusters import ray_access
+from flowcluster.clusters.ray import access
 
 #: Distributions that the runtime image lacks.
 _LACKING = ("pytest", "pytest-timeout", "pluggy", "iniconfig")
@@ -72,7 +72,7 @@ def main(kind: str, address: str, *files: str) -> int:
         return int(pytest.main(arguments))
     import ray
 
-    with ray_access.inside(address, _JOIN_SECONDS):
+    with access.inside(address, _JOIN_SECONDS):
         try:
             return int(pytest.main(arguments))
         finally:

@@ -10,22 +10,22 @@ import sys
 import threading
 from typing import Any
 
-from flowcluster.agent import messages
+from flowcluster.agent import protocol
 from flowcluster.agent.activity import Activity
-from flowcluster.agent.bounds import until_edited
-from flowcluster.agent.driver import Driver
-from flowcluster.agent.lease import LOOK_SECONDS, RETRY_SECONDS, LeaseKeeper
+from flowcluster.agent.driver_process import DriverProcess
+from flowcluster.agent.lease_renewal import LOOK_SECONDS, RETRY_SECONDS, LeaseRenewer
 from flowcluster.agent.tunnel import Tunnel
+from flowcluster.agent.worker_bounds import wait_until_scaling_is_needed
 from flowcluster.errors import FlowclusterError, KubernetesError
 from flowcluster.kube.access import connect
 from flowcluster.kube.flow_runs import FlowRuns
 from flowcluster_api.driver import Outcome
 
-#: Seconds for connecting and for an answer: a renewal that hangs is better made anew.
+#: Seconds to connect and to wait for an answer. A renewal that hangs is better repeated.
 _TIMEOUT = (2.0, 3.0)
-#: Seconds for the operator to say why the scheduler's pod has gone.
+#: Seconds in which the operator can report why the scheduler's pod does not exist any more.
 EXPLAIN_SECONDS = 10.0
-#: Seconds for connections to end when the agent does.
+#: Seconds in which connections can end when the agent ends.
 CLOSE_SECONDS = 2.0
 #: Bytes that are read from the driver at a time.
 _CHUNK = 65_536
@@ -39,15 +39,19 @@ _VANISHED = Outcome(
 
 
 class Agent:
-    """One driver's agent."""
+    """The agent of one driver.
 
-    def __init__(self, job: messages.Job) -> None:
+    Args:
+        job: what the agent does.
+    """
+
+    def __init__(self, job: protocol.AgentJob) -> None:
         self._access = connect(job.choice)
-        self._driver = Driver(job.pid)
+        self._driver = DriverProcess(job.pid)
         self._job = job
         self._flow_runs = FlowRuns(self._access, _TIMEOUT)
         self._activity = Activity(job.kind == "Dask", lambda: self._lease.wake())
-        self._lease = LeaseKeeper(job, self._flow_runs, self._driver, self._activity.progress)
+        self._lease = LeaseRenewer(job, self._flow_runs, self._driver, self._activity.progress)
         self._scaling: asyncio.Task[Any] | None = None
         self._tunnel: Tunnel | None = None
         self._is_lost = False
@@ -58,7 +62,7 @@ class Agent:
         loop = asyncio.get_running_loop()
         threading.Thread(target=feed, args=[loop, self._stdin], name="flowcluster-stdin", daemon=True).start()
         keeping = asyncio.create_task(self._keep())
-        if self._job.adapts:  # what that takes is imported while the cluster starts
+        if self._job.adapts:  # import the modules for scaling while the cluster starts
             getting_ready = asyncio.to_thread(importlib.import_module, f"{__package__}.scaling")
             self._scaling = asyncio.create_task(getting_ready)
         listening = asyncio.create_task(self._listen())
@@ -69,7 +73,7 @@ class Agent:
         if self._scaling is not None:
             self._scaling.cancel()
         if self._job.ends:
-            await self._release(outcome or _VANISHED.to_json(), is_heard=outcome is not None)
+            await self._release(outcome or _VANISHED.to_json(), driver_waits=outcome is not None)
         if self._tunnel is not None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._tunnel.close(), CLOSE_SECONDS)
@@ -77,17 +81,19 @@ class Agent:
     async def _keep(self) -> None:
         self._lose(await self._lease.keep())
 
-    def _lose(self, lost: messages.Lost) -> None:
+    def _lose(self, lost: protocol.Lost) -> None:
         if not self._is_lost:
             self._is_lost = True
-            tell(lost)
+            send(lost)
             if self._tunnel:
                 self._tunnel.cut()
 
     async def _explain(self, is_serving: bool) -> None:
-        """A connection to the scheduler ends: let the driver know first if the run is over.
+        """Report the end of the run to the driver, if it is over, before a connection to the scheduler ends.
 
-        Where the scheduler itself is gone, the operator will soon say so.
+        Args:
+            is_serving: whether the scheduler still accepts connections. If it does not, the operator soon reports the
+                cause, for which the agent waits up to `EXPLAIN_SECONDS`.
         """
         until = asyncio.get_running_loop().time() + EXPLAIN_SECONDS
         while not self._is_lost:
@@ -99,66 +105,66 @@ class Agent:
                 await asyncio.sleep(LOOK_SECONDS)
 
     async def _listen(self) -> str | None:
-        """Do what the driver asks; the outcome that it leaves, None if it ended without one."""
+        """Process the driver's requests. Return the outcome that it sends; None if it ended without one."""
         while line := (await self._stdin.readline()).decode():
-            message = messages.read(line)
-            if isinstance(message, messages.Release):
+            message = protocol.read(line)
+            if isinstance(message, protocol.Release):
                 return message.outcome
-            if isinstance(message, messages.Adapt):
+            if isinstance(message, protocol.Adapt):
                 self._adapt(message)
-            if isinstance(message, messages.Counted):
+            if isinstance(message, protocol.Counted):
                 self._activity.counted(message)
-            if isinstance(message, messages.Forward):
+            if isinstance(message, protocol.Forward):
                 access = self._access._replace(namespace=message.namespace or self._access.namespace)
                 self._tunnel = Tunnel(access, message.pod, self._explain)
                 try:
-                    tell(messages.Forwarding(await self._tunnel.open(message.ports)))
+                    send(protocol.Forwarding(await self._tunnel.open(message.ports)))
                 except (FlowclusterError, OSError) as error:
-                    tell(messages.Forwarding({}, str(error)))
+                    send(protocol.Forwarding({}, str(error)))
         return None
 
-    def _adapt(self, wanted: messages.Adapt) -> None:
+    def _adapt(self, request: protocol.Adapt) -> None:
         if self._scaling is not None:
             self._scaling.cancel()
-        self._scaling = asyncio.create_task(self._scale(wanted))
+        self._scaling = asyncio.create_task(self._scale(request))
 
-    async def _scale(self, wanted: messages.Adapt) -> None:
-        if wanted.when_edited:
-            await until_edited(lambda: self._flow_runs.get(self._job.run))
-            # It imports Dask. The Lease is renewed meanwhile.
+    async def _scale(self, request: protocol.Adapt) -> None:
+        if request.when_edited:
+            await wait_until_scaling_is_needed(lambda: self._flow_runs.get(self._job.run))
+            # The import loads Dask. The Lease is renewed in the meantime.
             await asyncio.to_thread(importlib.import_module, f"{__package__}.scaling")
         from flowcluster.agent.scaling import Scaling
 
         scaling = Scaling(
-            wanted,
+            request,
             self._job.run,
             self._flow_runs,
             self._lease.publish,
-            lambda text: tell(messages.Trouble(text)),
+            lambda text: send(protocol.Trouble(text)),
             self._activity.looked,
         )
         await scaling.run()
 
     async def _watch(self) -> None:
-        while not self._driver.is_gone():  # noqa: ASYNC110 - the process table tells nobody by itself
+        while not self._driver.is_gone():  # noqa: ASYNC110 - the process table sends no events
             await asyncio.sleep(LOOK_SECONDS)
 
-    async def _release(self, outcome: str, is_heard: bool) -> None:
-        """End the lease. For a driver that waits it is tried once more at most, else until the lease has run out."""
+    async def _release(self, outcome: str, driver_waits: bool) -> None:
+        """End the lease. Repeat that once if the driver waits for it, else until the lease has expired."""
         loop = asyncio.get_running_loop()
-        until = loop.time() + (2 * RETRY_SECONDS if is_heard else self._job.duration)
+        until = loop.time() + (2 * RETRY_SECONDS if driver_waits else self._job.duration)
         while True:
             try:
                 await self._lease.release(outcome)
-                return tell(messages.Released())
+                return send(protocol.Released())
             except KubernetesError as error:
                 if loop.time() > until:
-                    return tell(messages.Released(str(error)))
+                    return send(protocol.Released(str(error)))
             await asyncio.sleep(RETRY_SECONDS)
 
 
 def feed(loop: asyncio.AbstractEventLoop, reader: asyncio.StreamReader) -> None:
-    """Give the reader what the driver writes, in a thread: event loops on Windows cannot wait for such a pipe."""
+    """Feed what the driver writes to the reader. Runs in a thread: event loops on Windows cannot wait for a pipe."""
     descriptor = sys.stdin.fileno()
     with contextlib.suppress(OSError, RuntimeError):  # the loop is closed
         while data := os.read(descriptor, _CHUNK):
@@ -166,19 +172,19 @@ def feed(loop: asyncio.AbstractEventLoop, reader: asyncio.StreamReader) -> None:
         loop.call_soon_threadsafe(reader.feed_eof)
 
 
-def tell(message: messages.Message) -> None:
-    """Say it to the driver, if that is still there to hear it."""
+def send(message: protocol.Message) -> None:
+    """Send a message to the driver. Do nothing if the driver has ended."""
     with contextlib.suppress(OSError, ValueError):
-        sys.stdout.write(messages.write(message))
+        sys.stdout.write(protocol.write(message))
         sys.stdout.flush()
 
 
 async def main(job: str) -> None:
-    """Do what is written in `job`."""
-    await Agent(messages.Job.from_json(job)).run()
+    """Run the agent for a job in the form of `AgentJob.to_json`."""
+    await Agent(protocol.AgentJob.from_json(job)).run()
 
 
 if __name__ == "__main__":
     asyncio.run(main(sys.argv[1]))
-    # At once: the driver waits for it, and taking down what was imported takes a second.
+    # Immediately: the driver waits for this, and a regular exit takes a second after these imports.
     os._exit(0)

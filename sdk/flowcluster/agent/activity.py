@@ -1,4 +1,4 @@
-"""What the driver does, as its agent reports it with each heartbeat: task runs, and how long nothing has run."""
+"""The activity that an agent reports with each heartbeat: counts of task runs, and seconds of idleness."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from flowcluster.agent.messages import Counted
+from flowcluster.agent.protocol import Counted
 from flowcluster_api.progress import Progress, Tasks
 
-#: Seconds of idleness after which new work is reported immediately: the operator may be about to end the run.
+#: Seconds of idleness after which new work is reported immediately: the operator can be about to end the run.
 WAKE_SECONDS = 10.0
 
 
 class _Source(NamedTuple):
-    """What one source of work has shown.
+    """The last observation of one source of work.
 
     Attributes:
-        marker: changes whenever something ran, also between two looks.
-        busy: the time when something ran last.
-        seen: the time of the last look.
+        marker: a value that changes whenever something ran, also between two observations.
+        busy: the time when something was last observed to run.
+        seen: the time of the last observation.
     """
 
     marker: object
@@ -28,15 +28,15 @@ class _Source(NamedTuple):
 
 
 class Activity:
-    """Puts together what the driver counts and what its Dask scheduler shows.
+    """Combines the driver's counts of task runs with the work at its Dask scheduler.
 
-    A source that was not looked at for a while may have new work: nothing counts as idle after its last look.
+    A source can have new work since its last observation, so idleness counts up to that observation only.
 
     Args:
         needs_scheduler: whether the run has a Dask cluster. Clients use it without task runs, so that its scheduler has
-            to be looked at. Elsewhere the driver's counts suffice.
-        wake: is called when something runs after `WAKE_SECONDS` of idleness.
-        clock: returns seconds.
+            to be observed. For other runs the driver's counts suffice.
+        wake: called when something runs after `WAKE_SECONDS` of idleness.
+        clock: returns the time in seconds.
     """
 
     def __init__(
@@ -48,22 +48,27 @@ class Activity:
         self._sources: dict[str, _Source] = {}
 
     def counted(self, counts: Counted) -> None:
-        """Take in the counts of the driver."""
+        """Record the counts of the driver."""
         self._counts = counts
         self._see("driver", counts.unfinished > 0, (counts.total, counts.completed, counts.failed))
 
     def looked(self, is_busy: bool, transitions: int) -> None:
-        """Take in a look at the scheduler: whether it has work, and how many transitions its tasks have made."""
+        """Record an observation of the scheduler.
+
+        Args:
+            is_busy: whether it has work.
+            transitions: how many transitions its tasks have made.
+        """
         self._see("scheduler", is_busy, transitions)
 
     def progress(self) -> Progress | None:
-        """Return what to report; None before there is something."""
+        """Return what to report; None before the first observation."""
         counts, idle = self._counts, self.idle()
         tasks = Tasks(counts.total, counts.running, counts.completed, counts.failed) if counts is not None else None
         return None if tasks is None and idle is None else Progress(tasks, idle)
 
     def idle(self) -> int | None:
-        """Return the seconds for which nothing has run; None while work may run unseen."""
+        """Return the seconds of idleness; None while work can run unobserved."""
         if self._needed not in self._sources:
             return None
         seen = min(source.seen for source in self._sources.values())

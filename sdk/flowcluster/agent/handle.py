@@ -1,4 +1,4 @@
-"""The driver's side of its agent."""
+"""The driver's handle of its agent process."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from flowcluster import platforms
-from flowcluster.agent import messages
-from flowcluster.agent.messages import Adapt, Counted, Forward, Forwarding, Job, Lost, Released, Trouble
+from flowcluster._util import platforms
+from flowcluster.agent import protocol
+from flowcluster.agent.protocol import Adapt, AgentJob, Counted, Forward, Forwarding, Lost, Released, Trouble
 from flowcluster.context import Counts
 from flowcluster.errors import KubernetesError
 from flowcluster_api.driver import Outcome
 
 logger = logging.getLogger("flowcluster.cluster")
 
-#: Seconds for an answer: the agent itself waits for the API server, and starts within one.
+#: Seconds to wait for an answer. The agent itself waits for the API server, and starts within a second.
 ANSWER_SECONDS = 20.0
-#: Seconds before an agent that died is replaced: what ended it may end the next one too.
+#: Seconds before an agent that died is replaced: its cause of death can end the next one, too.
 RESTART_SECONDS = 0.5
 #: Seconds between two counts of task runs, and the share of the time that counting takes at most.
 COUNT_SECONDS, _COUNT_SHARE = 1.0, 0.02
@@ -33,21 +33,21 @@ COUNT_SECONDS, _COUNT_SHARE = 1.0, 0.02
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
-class Agent:
-    """Starts the agent, asks it for things, and starts it again should it die.
+class AgentHandle:
+    """Starts the agent, sends it requests, and starts another one if it dies.
 
     Args:
-        job: what it is for.
-        on_lost: is called, on a thread of this object, when the run was ended by somebody else.
-        count: returns the task runs of the flow, or None while there is none; called on a thread of this object.
+        job: what the agent does.
+        on_lost: called on a thread of this object when the run has ended and not by this driver.
+        count: returns the task runs of the flow, or None while there is no flow; called on a thread of this object.
     """
 
     def __init__(
-        self, job: Job, on_lost: Callable[[Lost], None], count: Callable[[], Counts | None] | None = None
+        self, job: AgentJob, on_lost: Callable[[Lost], None], count: Callable[[], Counts | None] | None = None
     ) -> None:
         self._job, self._on_lost = job, on_lost
         self._answers: queue.Queue[Forwarding | Released] = queue.Queue()
-        self._lock, self._asking = threading.Lock(), threading.Lock()
+        self._lock, self._sending = threading.Lock(), threading.Lock()
         self._pid = os.getpid()
         self._forward: Forward | None = None
         self._adapt: Adapt | None = None
@@ -58,34 +58,40 @@ class Agent:
             threading.Thread(target=self._count, args=[count], name="flowcluster-counts", daemon=True).start()
 
     def forward(self, pod: str, ports: list[int], namespace: str | None = None) -> dict[int, int]:
-        """Return local ports, by the ports of a pod that they lead to.
+        """Forward ports of a pod to local ports.
 
         Args:
-            pod: its name.
-            ports: of the pod.
-            namespace: of the pod, where that is not the run's.
+            pod: name of the pod.
+            ports: ports of the pod.
+            namespace: of the pod, if that is not the run's.
+
+        Returns:
+            The local ports, by the ports of the pod.
 
         Raises:
-            KubernetesError: no path leads to the pod.
+            KubernetesError: the pod cannot be reached.
         """
-        wanted = Forward(pod, dict.fromkeys(ports, 0), namespace)
-        self._ask(wanted)
+        request = Forward(pod, dict.fromkeys(ports, 0), namespace)
+        self._send(request)
         answer = self._answer()
         if not isinstance(answer, Forwarding) or answer.error:
             raise KubernetesError(f"The cluster cannot be reached from here: {getattr(answer, 'error', answer)}")
-        # A new agent has to listen where clients know the cluster to be.
-        self._forward = dataclasses.replace(wanted, ports=answer.ports)
+        # Another agent has to listen on the ports that clients already know.
+        self._forward = dataclasses.replace(request, ports=answer.ports)
         return answer.ports
 
-    def adapt(self, wanted: Adapt) -> None:
-        """Have the operator told what the cluster needs, from now on in this way."""
-        self._adapt = wanted
-        self._ask(wanted)
+    def adapt(self, request: Adapt) -> None:
+        """Let the agent report to the operator how many workers the cluster needs, from now on as requested."""
+        self._adapt = request
+        self._send(request)
 
     def release(self, outcome: Outcome) -> str | None:
-        """Give the cluster back; why it is kept until its lease has run out, if it is.
+        """Release the cluster.
 
-        Does nothing in a process that was forked: the cluster is its parent's.
+        Do nothing in a process that was forked: the cluster is its parent's.
+
+        Returns:
+            Why the cluster could not be released, so that it is kept until its lease expires; None if it was released.
         """
         if os.getpid() != self._pid:
             return None
@@ -93,7 +99,7 @@ class Agent:
             self._is_over = True
         self._ending.set()
         try:
-            self._ask(messages.Release(outcome.to_json()))
+            self._send(protocol.Release(outcome.to_json()))
             answer = self._answer()
         except KubernetesError as error:
             return str(error)
@@ -102,36 +108,36 @@ class Agent:
         return answer.error
 
     def stop(self) -> None:
-        """End the agent, and leave the Lease as it is."""
+        """End the agent, and leave the Lease unchanged."""
         with self._lock:
             self._is_over = True
         self._ending.set()
-        self._hang_up()
+        self._close_pipe()
 
     def _count(self, count: Callable[[], Counts | None]) -> None:
-        """Send the counts to the agent, also while they stay the same: it must know how old they are."""
+        """Send the counts to the agent, also while they do not change: the agent must know how old they are."""
         pause = COUNT_SECONDS
         while not self._ending.wait(pause):
             started = time.monotonic()
             counts = count()
-            # With very many open task runs they are counted less often.
+            # With many unfinished task runs, counting takes longer and is done less often.
             pause = max(COUNT_SECONDS, (time.monotonic() - started) / _COUNT_SHARE)
             if counts is None:
                 continue
-            with contextlib.suppress(KubernetesError, ValueError):  # it ended: another one is being started
+            with contextlib.suppress(KubernetesError, ValueError):  # the agent ended: another one is being started
                 if self._has_room():
-                    self._ask(Counted(*counts))
+                    self._send(Counted(*counts))
 
     def _has_room(self) -> bool:
-        """Whether a message can be written without waiting: an agent that is stopped reads none."""
+        """Return whether a message can be written without waiting. An agent that is stopped reads none."""
         assert self._process.stdin is not None
         return platforms.has_room(self._process.stdin.fileno())
 
-    def _ask(self, message: messages.Message) -> None:
+    def _send(self, message: protocol.Message) -> None:
         try:
-            with self._asking:
+            with self._sending:
                 assert self._process.stdin is not None
-                self._process.stdin.write(messages.write(message))
+                self._process.stdin.write(protocol.write(message))
                 self._process.stdin.flush()
         except OSError as error:
             raise KubernetesError("The agent that keeps the run's Lease has ended.") from error
@@ -143,8 +149,8 @@ class Agent:
             raise KubernetesError("The agent that keeps the run's Lease does not answer.") from None
 
     def _started(self) -> subprocess.Popen[str]:
-        # Not from the working directory, in which a file may be called like a module; where no Ctrl-C in a
-        # terminal reaches it.
+        # -P: a file in the working directory can have the name of a module. Ctrl-C in a terminal must not reach the
+        # agent.
         path = os.pathsep.join([str(_PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", f"{_PACKAGE.name}.agent", self._job.to_json()],
@@ -161,7 +167,7 @@ class Agent:
         assert process.stdout is not None
         with process.stdout as lines:
             for line in lines:
-                self._hear(messages.read(line))
+                self._receive(protocol.read(line))
         process.wait()
         time.sleep(RESTART_SECONDS)
         with self._lock:
@@ -170,12 +176,12 @@ class Agent:
             logger.warning("The agent that keeps the run's Lease has ended (%s); starting another", process.returncode)
             self._process = self._started()
         if self._forward is not None:
-            self._ask(self._forward)
+            self._send(self._forward)
             self._answer()
         if self._adapt is not None:
-            self._ask(self._adapt)
+            self._send(self._adapt)
 
-    def _hear(self, message: messages.Message) -> None:
+    def _receive(self, message: protocol.Message) -> None:
         if isinstance(message, Lost):
             with self._lock:
                 expected, self._is_over = self._is_over, True
@@ -186,16 +192,16 @@ class Agent:
         elif isinstance(message, Forwarding | Released):
             self._answers.put(message)
 
-    def _hang_up(self) -> None:
+    def _close_pipe(self) -> None:
         assert self._process.stdin is not None
         try:
             self._process.stdin.close()
         except OSError:
-            pass  # it ended before all was written
+            pass  # the agent ended before all was written
 
     def _end(self) -> None:
-        self._hang_up()
+        self._close_pipe()
         try:
             self._process.wait(1)
         except subprocess.TimeoutExpired:
-            pass  # it goes on trying to end the lease, and ends then
+            pass  # the agent continues to try to end the lease, and ends after that

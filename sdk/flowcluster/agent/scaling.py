@@ -1,4 +1,4 @@
-"""From the work at a scheduler to the demand in the Lease."""
+"""Scaling of a run's Dask cluster: from the work at its scheduler to the demand in the Lease."""
 
 from __future__ import annotations
 
@@ -7,56 +7,65 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from flowcluster.agent import scheduler_side
-from flowcluster.agent.attending import MANY_FAILURES, attend
-from flowcluster.agent.bounds import BOUNDS_SECONDS, bounds_in
-from flowcluster.agent.messages import Adapt
-from flowcluster.agent.scheduler_side import NAME, Group, ScalingPlugin
-from flowcluster.agent.smoothed import Smoothed
+from flowcluster.agent import scaling_plugin
+from flowcluster.agent.protocol import Adapt
+from flowcluster.agent.scaling_plugin import NAME, Group, ScalingPlugin
+from flowcluster.agent.scheduler_polling import MANY_FAILURES, poll_scheduler
+from flowcluster.agent.smoothing import SmoothedDemand
+from flowcluster.agent.worker_bounds import BOUNDS_SECONDS, bounds_in
 from flowcluster.errors import KubernetesError
 from flowcluster.kube.flow_runs import FlowRuns
 from flowcluster_api.lease import Demand
 
 
 class Scaling:
-    """Looks at the scheduler in intervals and publishes what changes."""
+    """Polls the scheduler and publishes the demand when it changes.
+
+    Args:
+        request: the scheduler's address and the tempo.
+        run: name of the FlowRun, which has the bounds.
+        flow_runs: client for the run's namespace.
+        publish: called with each demand.
+        complain: called with a failure, as text.
+        note: called with each observation: whether the scheduler has work, and the transitions of its tasks.
+    """
 
     def __init__(
         self,
-        wanted: Adapt,
+        request: Adapt,
         run: str,
         flow_runs: FlowRuns,
         publish: Callable[[Demand], None],
         complain: Callable[[str], None],
         note: Callable[[bool, int], None],
     ) -> None:
-        self._wanted, self._run, self._flow_runs = wanted, run, flow_runs
+        self._request, self._run, self._flow_runs = request, run, flow_runs
         self._publish, self._complain, self._note = publish, complain, note
-        self._demand = Smoothed(wanted.up_delay, wanted.down_delay)
+        self._demand = SmoothedDemand(request.up_delay, request.down_delay)
         self._bounds: dict[str, int] = {}
         self._bounds_due = 0.0
 
     async def run(self) -> None:
-        """Look until cancelled. A look that fails is repeated."""
-        address, interval = self._wanted.address, self._wanted.interval
-        await attend(address, interval, {NAME: (ScalingPlugin(), scheduler_side)}, self._look, self._report)
+        """Poll until cancelled. A poll that fails is repeated."""
+        address, interval = self._request.address, self._request.interval
+        await poll_scheduler(address, interval, {NAME: (ScalingPlugin(), scaling_plugin)}, self._poll, self._report)
 
     def _report(self, failures: int, error: Exception) -> None:
-        # The Lease informs the driver if the cluster is gone; a single look that fails loses nothing.
+        # If the cluster is lost, the driver learns it from the Lease. A single poll that fails has no effect.
         if failures == MANY_FAILURES:
             self._complain(f"The cluster does not grow or shrink: its scheduler does not answer ({error!r})")
 
-    async def _look(self, scheduler: Any) -> None:
+    async def _poll(self, scheduler: Any) -> None:
         await self._refresh_bounds()
         if not self._bounds:
             return
         every = Group("", "", self._bounds["minimum"], self._bounds["maximum"], self._bounds["threads"], {})
         seen = await getattr(scheduler, f"{NAME}-look")(
-            groups=[every], target_duration=self._wanted.target_duration, idle_seconds=self._wanted.idle_seconds
+            groups=[every], target_duration=self._request.target_duration, idle_seconds=self._request.idle_seconds
         )
         self._note(seen["is_busy"], seen["transitions"])
         demand = self._demand.follow(seen["demand"][""], time.monotonic())
-        # Within the bounds, as the operator keeps to them in any case: each change is a write to the Lease.
+        # Clamped to the bounds, which the operator observes in any case: each change is a write to the Lease.
         workers = min(max(demand, self._bounds["minimum"]), self._bounds["maximum"])
         self._publish(Demand(workers, tuple(seen["retired"])))
 

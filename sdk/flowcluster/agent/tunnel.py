@@ -1,4 +1,4 @@
-"""Local ports that lead to ports of a pod, by connections that survive an API server that restarts."""
+"""Local ports that forward to ports of a pod. Their connections survive a restart of the API server."""
 
 from __future__ import annotations
 
@@ -8,17 +8,21 @@ from collections.abc import Awaitable, Callable
 
 from flowcluster.errors import KubernetesError, NotFound
 from flowcluster.kube.access import Access
-from flowcluster.kube.forward import Path, all_closed, open_path
+from flowcluster.kube.port_forward import Path, all_closed, open_path
 from flowcluster_api.relay import ANSWER, END, FRAME, HELLO, MARK, PORT, Connection
 
-#: Seconds between two attempts to open a path, at first and at most.
+#: Seconds between two attempts to open a path: at first, and at most.
 FIRST_WAIT, LONGEST_WAIT = 0.1, 2.0
 
 
 class Tunnel:
-    """Listens on local ports, and carries each connection to the relay in a pod, and so to a port there.
+    """Listens on local ports, and forwards each connection to the relay in a pod, which leads to a port there.
 
-    `before_end` is awaited with whether the pod still serves a port, before a connection ends that was not ended here.
+    Args:
+        access: leads to the pod's namespace.
+        pod: name of the pod.
+        before_end: awaited before a connection ends that this side did not end, with whether the pod still accepts
+            connections to the port.
     """
 
     def __init__(self, access: Access, pod: str, before_end: Callable[[bool], Awaitable[None]]) -> None:
@@ -28,9 +32,17 @@ class Tunnel:
         self._carrying: set[asyncio.Task[None]] = set()
 
     async def open(self, ports: dict[int, int]) -> dict[int, int]:
-        """Listen for each port of the pod on a local one, any if it is 0; which ones.
+        """Listen on local ports.
 
-        Raises `KubernetesError` if no path leads to the pod, `OSError` if a local port is taken.
+        Args:
+            ports: local ports, by the ports of the pod; 0 for any free local port.
+
+        Returns:
+            The local ports, by the ports of the pod.
+
+        Raises:
+            KubernetesError: the pod cannot be reached.
+            OSError: a local port is in use.
         """
         (await open_path(self._access, self._pod, PORT)).close()
         opened = {}
@@ -41,14 +53,14 @@ class Tunnel:
         return opened
 
     def cut(self) -> None:
-        """End all connections, and take no new ones."""
+        """End all connections, and accept no others."""
         for server in self._servers:
             server.close()
         for connection in self._connections:
             connection.close()
 
     async def close(self) -> None:
-        """End everything, and wait until it has ended."""
+        """End all connections, and wait until they have ended."""
         self.cut()
         for carrying in self._carrying:
             carrying.cancel()
@@ -71,7 +83,7 @@ class Tunnel:
         return accept
 
     async def _carry(self, connection: Connection, port: int) -> None:
-        """Carry a connection over one path after the other, until either side ends it or the pod is gone."""
+        """Forward a connection over one path after the other, until either side ends it or the pod is deleted."""
         identity, is_new, wait = os.urandom(16), True, FIRST_WAIT
         while not connection.over.is_set():
             try:
@@ -101,7 +113,7 @@ class Tunnel:
         await self._before_end(await self._serves(port))
 
     async def _serves(self, port: int) -> bool:
-        """Whether the pod takes new connections at a port."""
+        """Return whether the pod accepts connections to a port."""
         try:
             path = await open_path(self._access, self._pod, PORT)
         except KubernetesError:
@@ -118,7 +130,7 @@ class Tunnel:
 
 
 async def _greet(path: Path, identity: bytes, port: int, is_new: bool, received: int) -> int | None:
-    """How many bytes have arrived at the far end; None if the connection has ended there."""
+    """Return how many bytes have arrived at the relay; None if the connection has ended there."""
     path.write(HELLO.pack(MARK, identity, port, is_new, received))
     await path.drain()
     is_known, confirmed = ANSWER.unpack(await path.readexactly(ANSWER.size))

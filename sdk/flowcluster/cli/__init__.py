@@ -1,1 +1,1 @@
-"""The command line. Only here anything is printed for people, and only here the process exits."""
+"""The command line. Only this package prints for people, and only this package exits the process."""

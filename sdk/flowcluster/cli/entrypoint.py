@@ -1,4 +1,4 @@
-"""Finding the flow that an entrypoint names: ``FILE.py:FUNCTION`` or ``package.module:FUNCTION``."""
+"""Load the flow that an entrypoint names: ``FILE.py:FUNCTION`` or ``package.module:FUNCTION``."""
 
 from __future__ import annotations
 
@@ -11,22 +11,27 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from flowcluster import by_value, errors, packing, states
-from flowcluster.cli.problems import Problem
+from flowcluster import errors, states
+from flowcluster._util.suggestions import closest
+from flowcluster.cli.startup_error import StartupError
 from flowcluster.flows import Flow
-from flowcluster.project import files
-from flowcluster.suggestions import closest
+from flowcluster.project import by_value, files
+from flowcluster.submit import packing
 from flowcluster.tasks import Task
 
 
 def load(entrypoint: str) -> Flow[..., Any]:
-    """The flow. Raises `Problem` (``EntrypointNotFound``, ``ImportFailed``)."""
+    """Return the flow.
+
+    Raises:
+        StartupError: it cannot be found or imported (``EntrypointNotFound``, ``ImportFailed``).
+    """
     where, _, name = entrypoint.rpartition(":")
     if not where or not name:
         shown = (
             f"{entrypoint}:FUNCTION" if entrypoint.endswith(".py") else "FILE.py:FUNCTION or package.module:FUNCTION"
         )
-        raise Problem("EntrypointNotFound", f"'{entrypoint}' names no flow: write {shown}.")
+        raise StartupError("EntrypointNotFound", f"'{entrypoint}' names no flow: write {shown}.")
     _unpack()
     module = _file(where) if where.endswith(".py") else _module(where)
     found: Any = module
@@ -35,13 +40,15 @@ def load(entrypoint: str) -> Flow[..., Any]:
             found = getattr(found, part)
         except AttributeError:
             text = f"{where} has no '{name}'{closest(name, _flows(module))}; its flows: {_listed(module)}."
-            raise Problem("EntrypointNotFound", text) from None
+            raise StartupError("EntrypointNotFound", text) from None
     if isinstance(found, Task):
         text = f"'{name}' in {where} is a task, and only a flow can run by itself; its flows: {_listed(module)}."
-        raise Problem("EntrypointNotFound", text)
+        raise StartupError("EntrypointNotFound", text)
     if not isinstance(found, Flow):
         kind = type(found).__name__
-        raise Problem("EntrypointNotFound", f"'{name}' in {where} is no flow but a {kind}: decorate it with @flow.")
+        raise StartupError(
+            "EntrypointNotFound", f"'{name}' in {where} is no flow but a {kind}: decorate it with @flow."
+        )
     return found
 
 
@@ -53,7 +60,7 @@ def _unpack() -> None:
             f"The packages that came with {packing.ARCHIVE} could not be unpacked: {error.strerror}. Give the driver a "
             "folder for temporary files, such as an emptyDir at /tmp in spec.flow.template."
         )
-        raise Problem("ImportFailed", text) from error
+        raise StartupError("ImportFailed", text) from error
 
 
 def _flows(module: ModuleType) -> list[str]:
@@ -69,7 +76,7 @@ def _file(path: str) -> ModuleType:
         directory, name = os.path.split(path)
         beside = [os.path.join(directory, file) for file in _sources(directory)]
         text = f"There is no file {path}{closest(path, beside)}; looked from {os.getcwd()}."
-        raise Problem("EntrypointNotFound", text)
+        raise StartupError("EntrypointNotFound", text)
     path = os.path.abspath(path)
     name = os.path.splitext(os.path.basename(path))[0]
     if name in sys.modules or name in sys.stdlib_module_names:
@@ -80,7 +87,7 @@ def _file(path: str) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    # As Python does it for a script: its neighbours can be imported, also those of the file that a link leads to.
+    # As for a script, modules beside the file can be imported; also those beside the file that a link leads to.
     sys.path[:0] = dict.fromkeys(os.path.dirname(each) for each in (path, os.path.realpath(path)))
     sys.modules[name] = module
     by_value.scripts.add(name)
@@ -94,9 +101,9 @@ def _file(path: str) -> ModuleType:
 
 
 def _package_of(path: str) -> str | None:
-    """Name of the package that holds a file with relative imports, which is importable then; None for other files.
+    """Return the package of a file with relative imports, and make it importable; None for other files.
 
-    A folder without ``__init__.py`` becomes a package of its own, whose name is not taken.
+    A folder without ``__init__.py`` becomes a package with an unused name.
     """
     with open(path, "rb") as file:
         if not _RELATIVE.search(file.read()):
@@ -126,7 +133,7 @@ _RELATIVE = re.compile(rb"^[ \t]*from[ \t]+\.", re.MULTILINE)
 def _sources(directory: str) -> list[str]:
     try:
         return [name for name in os.listdir(directory or ".") if name.endswith(".py")]
-    except (OSError, ValueError):  # no folder, or a path that no folder can have
+    except (OSError, ValueError):  # it is not a folder, or no folder can have this path
         return []
 
 
@@ -140,7 +147,7 @@ def _module(name: str) -> ModuleType:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
             here = [file.removesuffix(".py") for file in _sources("")]
             text = f"There is no module {name}{closest(name, here)}; looked from {os.getcwd()}."
-            raise Problem("EntrypointNotFound", text) from None
+            raise StartupError("EntrypointNotFound", text) from None
         raise _import_failed(name, error) from error
     except errors.Terminated:
         raise
@@ -148,7 +155,9 @@ def _module(name: str) -> ModuleType:
         raise _import_failed(name, error) from error
 
 
-def _import_failed(where: str, error: BaseException) -> Problem:
+def _import_failed(where: str, error: BaseException) -> StartupError:
     if isinstance(error, SystemExit):
-        return Problem("ImportFailed", f"{where} called sys.exit({error.code!r}) while it was imported.", cause=error)
-    return Problem("ImportFailed", f"{where} could not be imported: {states.describe(error)}", cause=error)
+        return StartupError(
+            "ImportFailed", f"{where} called sys.exit({error.code!r}) while it was imported.", cause=error
+        )
+    return StartupError("ImportFailed", f"{where} could not be imported: {states.describe(error)}", cause=error)

@@ -1,4 +1,4 @@
-"""``flowcluster``: the command line's entry point and its list of commands."""
+"""``flowcluster``: the entry point of the command line, and its commands."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def commands(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Holds what is asked of the program itself, and not of a command."""
+    """Process the options of the program itself."""
 
 
 Entrypoint = Annotated[str, typer.Argument(metavar="FILE:FLOW", help="FILE.py:FUNCTION or package.module:FUNCTION.")]
@@ -82,14 +82,14 @@ def run(
     with n if the flow called sys.exit(n).
     """
     # Imported here: other commands and --help need none of it.
-    from flowcluster.cli import driver
+    from flowcluster.cli import run_command
 
     if not json:
-        raise typer.Exit(driver.main(entrypoint, parameter or [], os.environ).outcome.exit_code)
+        raise typer.Exit(run_command.main(entrypoint, parameter or [], os.environ).outcome.exit_code)
     from flowcluster.cli import report
 
     with report.stdout_of_our_own() as stdout:
-        ending = driver.main(entrypoint, parameter or [], os.environ)
+        ending = run_command.main(entrypoint, parameter or [], os.environ)
         print(report.document(*ending), file=stdout)
     raise typer.Exit(ending.outcome.exit_code)
 
@@ -117,8 +117,8 @@ def submit(
         _option(
             "--workers",
             metavar="N|MIN:MAX",
-            help="A cluster for the run, with so many workers: of Ray for a RayTaskRunner, else of Dask. By default "
-            "the flow's task runner decides.",
+            help="A cluster for the run with this number of workers: of Ray for a RayTaskRunner, else of Dask. By "
+            "default the flow's task runner decides.",
         ),
     ] = None,
     cluster: Annotated[
@@ -157,33 +157,33 @@ def submit(
 ) -> None:
     """Run a flow in Kubernetes, as a FlowRun.
 
-    The file goes along, with the modules of its project; package.module:FUNCTION needs an --image that has it. Exits
-    with 0 once the run was created, 2 if it could not be. With --watch: 0 if the flow completed, 1 if it did not, 3 if
+    The file is sent with the modules of its project; package.module:FUNCTION needs an --image that has it. Exits
+    with 0 when the run was created, 2 if it could not be. With --watch: 0 if the flow completed, 1 if it did not, 3 if
     it was cancelled, 4 if the FlowRun was deleted, 7 if the API server was away for a minute, 130 after Ctrl-C; the
-    run goes on after the last two.
+    run continues after the last two.
     """
     if dry_run and watch:
         raise typer.BadParameter("--dry-run creates nothing that could be watched.", param_hint="--watch")
-    from flowcluster.cli import report, submit
+    from flowcluster.cli import report, submit_command
     from flowcluster.kube.choice import Choice
 
     choice = Choice(kubeconfig, context, namespace)
-    wanted = submit.Wanted(
+    args = submit_command.SubmitArgs(
         entrypoint, parameter or [], image, name, workers, cluster, result_storage, choice, watch, dry_run, json
     )
     if not json and not dry_run:
-        raise typer.Exit(submit.main(wanted, sys.stdout))
+        raise typer.Exit(submit_command.main(args, sys.stdout))
     with report.stdout_of_our_own() as stdout:
-        code = submit.main(wanted, stdout)
+        code = submit_command.main(args, stdout)
     raise typer.Exit(code)
 
 
 def main() -> None:
-    """Entry point of the program."""
+    """Run the program."""
     try:
         app(prog_name="flowcluster")
     except SystemExit as end:
-        if end.code == api.EXIT_USAGE and "flowcluster.cli.driver" not in sys.modules:
+        if end.code == api.EXIT_USAGE and "flowcluster.cli.run_command" not in sys.modules:
             path = os.environ.get(api.ENV_OUTCOME_PATH)
             if path:
                 _tell_operator(path, "The driver's command line is wrong; its log says how.")
@@ -192,11 +192,11 @@ def main() -> None:
 
 
 def _tell_operator(path: str, message: str) -> None:
-    """Leave an outcome where the operator waits for one although no run began."""
-    from flowcluster.cli import driver
+    """Write an outcome for the operator, which waits for one although no run began."""
+    from flowcluster.cli import run_command
 
     outcome = api.Outcome(state="Failed", reason="InvalidCommand", message=message, exit_code=api.EXIT_NOT_STARTED)
-    driver.write(outcome, path)
+    run_command.write(outcome, path)
 
 
 if __name__ == "__main__":

@@ -9,18 +9,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-from flowcluster import exact_json, texts
-from flowcluster.engine.run import FlowRun
+from flowcluster._util import exact_json, texts
+from flowcluster.engine.flow_run import FlowRun
 from flowcluster_api.driver import Outcome
 
 
 def document(outcome: Outcome, run: FlowRun | None, seconds: float) -> str:
-    """The document, in one line.
+    """Return the document, in one line.
 
     Args:
-        outcome: how the run ended.
-        run: the flow run; None if there was none, as its flow was not found for instance.
-        seconds: how long it lasted.
+        outcome: the outcome of the run.
+        run: the flow run; None if no run began, for example because the flow was not found.
+        seconds: duration of the run.
     """
     shown: dict[str, Any] = {
         "state": outcome.state,
@@ -47,9 +47,10 @@ def _tasks(run: FlowRun | None) -> dict[str, int]:
 
 
 def _plain(value: object) -> Any:
-    """The value in terms of JSON: models, dataclasses, sets, dates and the like as pydantic writes them.
+    """Return a value as JSON has it: pydantic converts models, dataclasses, sets, dates and the like.
 
-    Raises ValueError for what JSON cannot say, or would change.
+    Raises:
+        ValueError: JSON cannot hold the value, or would change it.
     """
     from pydantic_core import to_jsonable_python
 
@@ -61,9 +62,9 @@ def _plain(value: object) -> Any:
 
 @contextmanager
 def stdout_of_our_own() -> Iterator[TextIO]:
-    """In the block, what anybody writes to stdout goes to stderr, except through the file that is given.
+    """Redirect stdout to stderr for the time of the block; the block's value is a file that writes to stdout.
 
-    By its number and not by ``sys.stdout``, so that workers and other programs that tasks start keep to it.
+    The file descriptor is redirected, not ``sys.stdout``, so that this holds for workers and other programs, too.
     """
     sys.stdout.flush()
     own = os.dup(1)

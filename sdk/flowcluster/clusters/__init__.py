@@ -1,8 +1,8 @@
-"""Clusters: how a runner gets one for the time of a flow run, or finds one that exists.
+"""Cluster classes for the time of a flow run, also for code without flows.
 
-`DaskKubernetesCluster` and `RayKubernetesCluster` create a cluster; `SharedKubernetesCluster` and
-`SharedRayKubernetesCluster` use one that many share. The classes are imported when their names are used, as they need
-packages that nothing else does.
+`DaskKubernetesCluster` and `RayKubernetesCluster` create a cluster. `SharedKubernetesCluster` and
+`SharedRayKubernetesCluster` use a cluster that many runs share. The classes are imported when their names are used, as
+they need packages that no other part of the SDK needs.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Waiting until something answers at the address of a cluster: a Dask scheduler, or a Ray head.
+"""Addresses of clusters, and waiting until a Dask scheduler or a Ray head answers at one.
 
-By plain TCP, before the real client dials: asked for a name that does not exist yet, it backs off for
-many seconds, while a pod's name appears within two or three.
+The wait uses plain TCP, before the real client connects: if a name does not exist yet, the client backs off for many
+seconds, while a pod's name appears within two or three.
 """
 
 from __future__ import annotations
@@ -22,20 +22,21 @@ logger = logging.getLogger("flowcluster.cluster")
 #: Seconds between two attempts, and between two log lines about them.
 INTERVAL, REPORT_INTERVAL = 0.1, 10.0
 
-#: Seconds to wait for a cluster that exists, if nothing else is asked for.
+#: Seconds to wait for an existing cluster by default.
 DEFAULT_TIMEOUT = 60.0
 
 _TCP_SCHEMES = ("tcp", "tls", "ucx", "ucxx")
-#: Schemes that people write for a scheduler, by which Dask does not know it.
+#: Schemes that users write for a scheduler, and the schemes that Dask knows instead.
 _WEB_SCHEMES = {"http": "tcp", "https": "tls"}
 
 
 def split(address: str) -> tuple[str, int] | None:
-    """Host and port of a scheduler's address; None for a scheme that is not TCP.
+    """Return host and port of a scheduler's address; None for a scheme that is not TCP.
 
-    ``http://HOST`` means the scheduler on that host, and ``https://HOST`` one that speaks TLS.
+    ``http://HOST`` means the scheduler on that host, and ``https://HOST`` a scheduler that uses TLS.
 
-    Raises ValueError for an address that no scheduler can have.
+    Raises:
+        ValueError: no scheduler can have this address.
     """
     if "://" not in address:
         address = f"tcp://{address}"
@@ -50,9 +51,10 @@ def split(address: str) -> tuple[str, int] | None:
 
 
 def for_client(address: str) -> str:
-    """A scheduler's address as Dask takes it: with a scheme that Dask knows, and with a port.
+    """Return a scheduler's address for Dask: with a scheme that Dask knows, and with a port.
 
-    Raises ValueError as `split` does.
+    Raises:
+        ValueError: no scheduler can have this address.
     """
     target = split(address)
     if target is None:
@@ -64,9 +66,10 @@ def for_client(address: str) -> str:
 
 
 def split_ray(address: str) -> tuple[str, int] | None:
-    """Host and port of a Ray head's address; None for "auto", which Ray itself resolves.
+    """Return host and port of a Ray head's address; None for "auto", which Ray itself resolves.
 
-    Raises ValueError for an address that no Ray head can have.
+    Raises:
+        ValueError: no Ray head can have this address.
     """
     if address == "auto":
         return None
@@ -82,7 +85,7 @@ def split_ray(address: str) -> tuple[str, int] | None:
 
 
 def _parts(url: str) -> tuple[str, str | None, int | None]:
-    """Scheme, host and port; no host where they cannot be made out."""
+    """Return scheme, host and port; no host if the URL is invalid."""
     scheme = url.partition("://")[0].lower() if "://" in url else ""
     try:
         parts = urlsplit(url)
@@ -92,7 +95,11 @@ def _parts(url: str) -> tuple[str, str | None, int | None]:
 
 
 def timeout_seconds() -> float:
-    """Seconds to wait for a cluster that exists. Raises ValueError if the environment does not tell a number."""
+    """Return the seconds to wait for an existing cluster.
+
+    Raises:
+        ValueError: the environment variable is not a number.
+    """
     text = os.environ.get(ENV_CLUSTER_TIMEOUT, "")
     try:
         return float(text) if text else DEFAULT_TIMEOUT
@@ -101,7 +108,7 @@ def timeout_seconds() -> float:
 
 
 def wait_for_ray(address: str, timeout: float) -> None:
-    """`wait_for`, for the address of a Ray head."""
+    """Do what `wait_for` does, for the address of a Ray head."""
     if target := split_ray(address):
         wait_for(address, timeout, target=target, what="Ray head")
 
@@ -116,11 +123,19 @@ def wait_for(
     sleep: Callable[[float], None] = time.sleep,
     connect: Callable[[str, int, float], None] | None = None,
 ) -> None:
-    """Return as soon as something listens at `address`, within `timeout` seconds.
+    """Return as soon as a process listens at `address`.
 
-    `target` is the host and port that the address means, by default as the address of a Dask scheduler;
-    `what` is expected there. Raises `ClusterUnreachable` with what to check. `now`, `sleep` and `connect`
-    are for tests.
+    Args:
+        address: of the cluster.
+        timeout: seconds to wait.
+        target: host and port; by default those of `address` as the address of a Dask scheduler.
+        what: what listens there, for error messages.
+        now: returns the time in seconds, for tests.
+        sleep: waits for some seconds, for tests.
+        connect: opens and closes a connection to host and port within some seconds, for tests.
+
+    Raises:
+        ClusterUnreachable: no process answered in time; the message contains what to check.
     """
     target = target or split(address)
     if target is None:

@@ -7,12 +7,12 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from flowcluster.clusters.starting import UNNOTICED_SECONDS
+from flowcluster.clusters.readiness import UNNOTICED_SECONDS
 from flowcluster.errors import ClusterNotStarted, KubernetesError
 from flowcluster.kube.flow_runs import FlowRuns
 from flowcluster_api import child_runs, driver, names
 
-#: Seconds between two looks for an answer.
+#: Seconds between two reads of the Lease while a request has no answer.
 LOOK_SECONDS = 0.2
 
 Object = dict[str, Any]
@@ -20,6 +20,10 @@ Object = dict[str, Any]
 
 class ChildRequests:
     """Requests child runs of one run.
+
+    Args:
+        flow_runs: client for the run's namespace.
+        environment: environment variables of the driver.
 
     Attributes:
         lease: name of the run's Lease.
@@ -31,11 +35,11 @@ class ChildRequests:
         self.lease = names.child_name(environment[driver.ENV_RUN_NAME], self._uid)
 
     def create(self, manifest: Object) -> Object:
-        """Request the FlowRun of that manifest; return it once it exists.
+        """Request a child run, and return its FlowRun when it exists.
 
         Raises:
             KubernetesError: the operator refuses it, for the reason in the message, or the API server does not answer.
-            ClusterNotStarted: no operator takes notice.
+            ClusterNotStarted: no operator processes the request.
         """
         metadata = manifest["metadata"]
         name = metadata.get("name") or metadata["generateName"] + secrets.token_hex(3)
@@ -52,7 +56,7 @@ class ChildRequests:
         return found
 
     def resize(self, name: str, minimum: int, maximum: int | None) -> None:
-        """Request other bounds of a child run's workers. Raises as `create` does."""
+        """Request other bounds for a child run's workers. Raises what `create` raises."""
         self._flow_runs.patch_lease(self.lease, child_runs.resize(name, minimum, maximum))
         self._wait(name, f"change child run {name}")
 

@@ -1,4 +1,4 @@
-"""A cluster on Kubernetes that this process asked for: its FlowRun, and the agent that keeps it."""
+"""The claim of this process on a cluster on Kubernetes: its FlowRun, and the agent that renews its lease."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from flowcluster.agent.handle import Agent
-from flowcluster.agent.lease import how_ended
-from flowcluster.agent.messages import Adapt, Job, Lost
+from flowcluster._output.waiting_line import WaitingLine
+from flowcluster.agent.handle import AgentHandle
+from flowcluster.agent.lease_renewal import how_ended
+from flowcluster.agent.protocol import Adapt, AgentJob, Lost
 from flowcluster.clusters.child_requests import ChildRequests
-from flowcluster.clusters.manifest import Object, driven_by
-from flowcluster.clusters.shared import described
-from flowcluster.clusters.starting import wait_until_usable
+from flowcluster.clusters.manifest import Object, with_lease_user
+from flowcluster.clusters.readiness import wait_until_usable
+from flowcluster.clusters.shared_ref import describe_ref
 from flowcluster.clusters.versions import Remedy, own_image, shared_image
-from flowcluster.clusters.waiting_line import WaitingLine
 from flowcluster.context import Counts, FlowContext, flow_of_task
 from flowcluster.errors import ClusterError, ClusterLost, KubernetesError
 from flowcluster.kube.access import Access, connect
@@ -37,13 +37,16 @@ _QUERY_PAUSE = 0.2
 
 
 class Claim:
-    """Asks for what `manifest` says, and has it kept until it is released or this process has ended.
+    """Requests a cluster by a FlowRun, and keeps it until it is released or this process has ended.
 
-    `adapts` says that its workers will follow the work from the start.
+    Args:
+        manifest: of the FlowRun.
+        choice: the Kubernetes to use.
+        adapts: whether its workers follow the work from the start.
 
     Attributes:
-        name: of the FlowRun, once it exists.
-        lost: that it was ended by somebody else, and why, once it was.
+        name: of the FlowRun; empty before it exists.
+        lost: the loss of the cluster, with its cause; None while the cluster exists.
     """
 
     def __init__(self, manifest: Object, choice: Choice, adapts: bool) -> None:
@@ -58,32 +61,36 @@ class Claim:
         self._given_up = threading.Event()
         self._requests: ChildRequests | None = None
         self._flow_runs: FlowRuns | None = None
-        self._agent: Agent | None = None
+        self._agent: AgentHandle | None = None
         self._keeper: weakref.finalize | None = None  # type: ignore[type-arg]
 
     @property
     def ref(self) -> Object | None:
-        """The ``spec.cluster.ref`` of a run on a SharedCluster; None for a run with a cluster of its own."""
+        """Return ``spec.cluster.ref`` of a run on a SharedCluster; None for a run with a cluster of its own."""
         ref: Object | None = self.manifest["spec"]["cluster"].get("ref")
         return ref
 
     @property
     def remedy(self) -> Remedy:
-        """What to do where the cluster's image does not fit this process."""
+        """Return what to do if the cluster's image does not fit this process."""
         if self.ref is not None:
-            return shared_image(described(self.ref))
+            return shared_image(describe_ref(self.ref))
         return own_image(self.manifest["spec"]["cluster"].get("image") or "the operator's default")
 
     @property
     def is_known(self) -> bool:
-        """Whether the cluster lets this process in by itself: it is in a pod that has the run's keys."""
+        """Return whether this process, in a pod with the run's credentials, can connect without a port-forward."""
         return self._requests is not None and driver.ENV_KEYS in os.environ
 
     def bring_up(self, report: Callable[[str], None] | None) -> Object:
-        """Create the FlowRun and wait until its cluster can be used; its status then.
+        """Create the FlowRun, wait until its cluster is usable, and return its status.
 
-        `report` is told how far it is; without one, a line in the terminal shows it. Raises `KubernetesError` or
-        `ClusterNotStarted`.
+        Args:
+            report: called with the progress, as text; without it, a line in the terminal shows the progress.
+
+        Raises:
+            KubernetesError: the API server refuses the FlowRun or cannot be reached.
+            ClusterNotStarted: there will be no cluster; the message names the cause.
         """
         access = connect(self._choice)
         self._flow_runs = FlowRuns(access)
@@ -93,82 +100,95 @@ class Claim:
         if self._requests is not None:
             created = self._requests.create(self.manifest)
         else:
-            created = self._flow_runs.create(driven_by(self._flow_runs.user(), self.manifest))
+            created = self._flow_runs.create(with_lease_user(self._flow_runs.user(), self.manifest))
         self.name, self._uid = created["metadata"]["name"], created["metadata"]["uid"]
         on_lost = weakref.WeakMethod(self._on_lost)
-        self._agent = agent = Agent(self._job(access), lambda lost: (on_lost() or _ignore)(lost), self._count)
-        # At the interpreter's exit, too.
+        self._agent = agent = AgentHandle(self._job(access), lambda lost: (on_lost() or _ignore)(lost), self._count)
+        # Also called at the interpreter's exit.
         self._keeper = weakref.finalize(self, _release_abandoned, agent)
         with contextlib.ExitStack() as showing:
-            tell = report or showing.enter_context(WaitingLine(self.name)).tell
-            return wait_until_usable(self._flow_runs, created, self._given_up, tell)
+            show = report or showing.enter_context(WaitingLine(self.name)).show
+            return wait_until_usable(self._flow_runs, created, self._given_up, show)
 
     @property
     def uid(self) -> str | None:
-        """UID of the FlowRun; None before there is one."""
+        """UID of the FlowRun; None before it exists."""
         return self._uid or None
 
     def forward(self, pod: str, ports: list[int]) -> dict[int, int]:
-        """Return local ports, by the ports of the cluster's pod that they lead to.
+        """Forward ports of a pod of the cluster, and return the local ports by the ports of the pod.
 
         Raises:
-            KubernetesError: the API server forwards none.
+            KubernetesError: the pod cannot be reached.
         """
         return self._started()[1].forward(pod, ports, (self.ref or {}).get("namespace"))
 
-    def resize(self, minimum: int, maximum: int | None, wanted: Adapt | None = None) -> None:
-        """Write other bounds into the FlowRun, and have the operator told what the cluster needs in this way, if any.
+    def resize(self, minimum: int, maximum: int | None, request: Adapt | None = None) -> None:
+        """Change the bounds of workers in the FlowRun.
 
-        Raises `KubernetesError` if the API server refuses it, `ClusterError` before there is a FlowRun.
+        Args:
+            minimum: the minimum of workers.
+            maximum: the maximum of workers.
+            request: how the agent reports the demand from now on; None if it does not.
+
+        Raises:
+            KubernetesError: the API server refuses the bounds or cannot be reached.
+            ClusterError: there is no FlowRun yet.
         """
         flow_runs, agent = self._started()
         if self._requests is not None:
             self._requests.resize(self.name, minimum, maximum)
         else:
             flow_runs.patch(self.name, {"cluster": {"workers": {"minimum": minimum, "maximum": maximum}}})
-        if wanted is not None:  # after it, as the agent looks for the bounds at once
-            agent.adapt(wanted)
+        if request is not None:  # after the patch, as the agent reads the bounds immediately
+            agent.adapt(request)
 
-    def look(self, wanted: Adapt) -> None:
-        """Report to the operator what runs on the cluster, whose number of workers changes only by edits."""
-        self._started()[1].adapt(wanted)
+    def observe(self, request: Adapt) -> None:
+        """Let the agent report the work of a cluster whose number of workers changes only by edits."""
+        self._started()[1].adapt(request)
 
     def ready_workers(self) -> int:
-        """How many workers are ready.
+        """Return the number of ready workers.
 
-        Raises `KubernetesError` if the API server does not say, `ClusterError` before there is a FlowRun.
+        Raises:
+            KubernetesError: the API server refuses the request or cannot be reached.
+            ClusterError: there is no FlowRun yet.
         """
         status = self._started()[0].get(self.name).get("status") or {}
-        workers = (status.get("cluster") or {}).get("workers") or {}  # a run that is suspended has none
+        workers = (status.get("cluster") or {}).get("workers") or {}  # a suspended run has no cluster
         return int(workers.get("ready", 0))
 
     def story(self) -> str:
-        """What has happened to the FlowRun, a line each; nothing before there is one."""
+        """Return the story of the FlowRun, one entry a line; empty before the FlowRun exists."""
         if self._flow_runs is None or not self.name:
             return ""
         status = self._flow_runs.get(self.name).get("status") or {}
         return "\n".join(f"{item['time']} {item['reason']}: {item['message']}" for item in status.get("story") or [])
 
     def give_up(self, error: BaseException) -> None:
-        """Release what there is of it, after `error`."""
+        """Release what exists of the claim, because of `error`."""
         self._given_up.set()
         message = f"the driver gave up: {type(error).__name__}: {error}".removesuffix(": ")
         self.release(Outcome(state="Cancelled", reason="Cancelled", message=message, exit_code=1))
 
     def release(self, outcome: Outcome) -> None:
-        """Give it back, with what its record shall say of the work that it was for. Never raises."""
+        """Release the cluster. Never raises.
+
+        Args:
+            outcome: the end of the work, for the FlowRun's record.
+        """
         if self._agent is None or self._keeper is None or self._keeper.detach() is None:
             return
         if problem := self._agent.release(outcome):
-            logger.warning("FlowRun %s could not be released, and goes with its lease: %s", self.name, problem)
+            logger.warning("FlowRun %s could not be released, and ends when its lease expires: %s", self.name, problem)
 
-    def _started(self) -> tuple[FlowRuns, Agent]:
+    def _started(self) -> tuple[FlowRuns, AgentHandle]:
         if self._flow_runs is None or self._agent is None:
             raise ClusterError("The cluster has not been started.")
         return self._flow_runs, self._agent
 
-    def _job(self, access: Access) -> Job:
-        return Job(
+    def _job(self, access: Access) -> AgentJob:
+        return AgentJob(
             choice=self._choice._replace(namespace=access.namespace),
             run=self.name,
             uid=self._uid,
@@ -182,11 +202,11 @@ class Claim:
         )
 
     def find_loss(self) -> ClusterLost | None:
-        """Query the API server whether the run has ended; return how, or None if it has not, or does not answer.
+        """Query the API server whether the run has ended, and return the loss; None if the run has not ended.
 
-        The loss of a worker or of the scheduler can reach the driver before its agent looks at the FlowRun again. Many
-        can be lost together: queries at the same time, and within a fraction of a second after an answer, return what
-        that answer was.
+        Return None if the API server does not answer, too. The driver can observe the loss of a worker or of the
+        scheduler before its agent reads the FlowRun again. Many can be lost together: queries at the same time, and
+        within a fraction of a second after an answer, return the same answer.
         """
         with self._querying:
             if self.lost is None and self._flow_runs is not None and time.monotonic() >= self._next_query:
@@ -200,17 +220,16 @@ class Claim:
     def _on_lost(self, lost: Lost) -> None:
         if self.lost is not None:
             return
-        what = "its cluster gone" if self.ref is None else f"with it its use of {described(self.ref)}"
+        what = "its cluster is lost" if self.ref is None else f"with it its use of {describe_ref(self.ref)}"
         self.lost = ClusterLost(f"FlowRun {self.name} is over, and {what}. {lost.reason}: {lost.message}")
         logger.error(str(self.lost))
 
 
-def _release_abandoned(agent: Agent) -> None:
+def _release_abandoned(agent: AgentHandle) -> None:
     """Release a cluster that the program dropped, or did not release before its end.
 
-    A garbage collection calls this in any thread, also in one that holds a lock of the agent, or that reads its
-    answers. Hence the release has a thread of its own, for which Python's exit waits. After that, the exit itself calls
-    this.
+    A garbage collection calls this in any thread, also in a thread that holds a lock of the agent or reads its answers.
+    Hence the release has a thread of its own, for which Python's exit waits. At the exit itself, this thread releases.
     """
     if threading.main_thread().is_alive():
         threading.Thread(target=agent.release, args=[RELEASED], name="flowcluster-release").start()
@@ -219,7 +238,7 @@ def _release_abandoned(agent: Agent) -> None:
 
 
 def _counting(run: FlowContext | None) -> Callable[[], Counts | None] | None:
-    """Return what counts the task runs of a flow run while it exists; None for a cluster outside of any."""
+    """Return a function that counts the task runs of a flow run while that exists; None without a flow run."""
     if run is None:
         return None
     reference = weakref.ref(run)
@@ -232,4 +251,4 @@ def _counting(run: FlowContext | None) -> Callable[[], Counts | None] | None:
 
 
 def _ignore(lost: Lost) -> Any:
-    """Nobody is there any more to be told."""
+    """Do nothing: the claim does not exist any more."""

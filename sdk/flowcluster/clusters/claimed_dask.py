@@ -1,4 +1,4 @@
-"""A Dask cluster on Kubernetes that a Python object uses by a FlowRun: the run's own, or a shared one."""
+"""The base of Dask clusters on Kubernetes: an object that claims a cluster by a FlowRun, its own or a shared one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ClaimedDaskCluster(Cluster):  # type: ignore[misc]
         quiet: as for other clusters of Dask.
 
     Attributes:
-        outcome: how the work ended that it was for. The FlowRun's record holds it once the cluster is closed.
+        outcome: how the work on the cluster ended, for the FlowRun's record. It is written when the cluster is closed.
 
     Raises:
         KubernetesError: the API server refuses the FlowRun or cannot be reached.
@@ -61,14 +61,14 @@ class ClaimedDaskCluster(Cluster):  # type: ignore[misc]
                 raise
 
     def _check(self, status: dict[str, Any]) -> None:
-        """Raise what is wrong with the cluster of a FlowRun with this ``status.cluster``."""
+        """Raise an error if this class cannot use the cluster with this ``status.cluster``."""
 
     async def _attach(self) -> None:
-        """Follow what the scheduler knows of its workers."""
+        """Follow the scheduler's information about its workers."""
         await super()._start()
 
     async def _connected(self, address: str) -> None:
-        """Begin what follows once the scheduler answers at `address`."""
+        """Continue the start when the scheduler has answered at `address`."""
 
     async def _start(self) -> None:
         if self.status is not Status.created:
@@ -90,7 +90,7 @@ class ClaimedDaskCluster(Cluster):  # type: ignore[misc]
             raise
 
     def _bring_up(self) -> str:
-        """Create the FlowRun and wait for its cluster; return the scheduler's address from here."""
+        """Create the FlowRun and wait for its cluster; return the scheduler's address as seen from this machine."""
         status = self._claim.bring_up(self._report)
         self.name = self._claim.name
         self._check(status["cluster"])
@@ -101,7 +101,7 @@ class ClaimedDaskCluster(Cluster):  # type: ignore[misc]
             return address
         ports = self._claim.forward(status["cluster"]["scheduler"]["pod"], [DASK_SCHEDULER, DASK_DASHBOARD])
         self._dashboard = str(format_dashboard_link("127.0.0.1", ports[DASK_DASHBOARD]))
-        # The relay at the other end has the credentials. The API server decides which clients reach it.
+        # The relay in the pod has the credentials. The API server decides which clients reach it.
         return f"tcp://127.0.0.1:{ports[DASK_SCHEDULER]}"
 
     async def _close(self) -> None:
@@ -131,7 +131,7 @@ class ClaimedDaskCluster(Cluster):  # type: ignore[misc]
         return logs
 
     def logs(self, cluster: bool = True, scheduler: bool = True, workers: bool = True) -> Any:
-        """Return what scheduler and workers logged, and the FlowRun's story: texts by name."""
+        """Return the logs of scheduler and workers, and the FlowRun's story: texts by name."""
         return self.get_logs(cluster, scheduler, workers)
 
     @property

@@ -1,4 +1,4 @@
-"""A Ray cluster on Kubernetes that a Python object uses by a FlowRun: the run's own, or a shared one."""
+"""The base of Ray clusters on Kubernetes: an object that claims a cluster by a FlowRun, its own or a shared one."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import urllib.request
 from types import TracebackType
 from typing import Any, Self
 
-from flowcluster.clusters import ray_access
 from flowcluster.clusters.claim import RELEASED, Claim
+from flowcluster.clusters.ray import access
 from flowcluster.clusters.versions import check_python, check_ray
 from flowcluster.context import activity
 from flowcluster.errors import ClusterError, ClusterLost
@@ -30,8 +30,8 @@ JOIN_SECONDS, ANSWER_SECONDS = 60.0, 10.0
 class ClaimedRayCluster:
     """Uses the Ray cluster of a claim until this object is closed.
 
-    As long as it is open, Ray in this process shows the cluster's token: ``ray.init(cluster.address)`` is all that is
-    needed. What is still connected to it when it is closed is shut down.
+    While it is open, Ray in this process sends the cluster's token: ``ray.init(cluster.address)`` connects. Closing it
+    shuts down a Ray that is still connected.
 
     Args:
         claim: of the FlowRun that requests the cluster.
@@ -39,7 +39,7 @@ class ClaimedRayCluster:
 
     Attributes:
         address: for ``ray.init``.
-        outcome: how the work ended that it was for. The FlowRun's record holds it once the cluster is closed.
+        outcome: how the work on the cluster ended, for the FlowRun's record. It is written when the cluster is closed.
 
     Raises:
         KubernetesError: the API server refuses the FlowRun or cannot be reached.
@@ -58,7 +58,7 @@ class ClaimedRayCluster:
             self._start()
 
     def _check(self, status: dict[str, Any]) -> None:
-        """Raise what is wrong with the cluster of a FlowRun with this ``status.cluster``."""
+        """Raise an error if this class cannot use the cluster with this ``status.cluster``."""
 
     def _start(self) -> None:
         if self._is_open:
@@ -72,11 +72,11 @@ class ClaimedRayCluster:
         self._is_open = True
 
     def _bring_up(self) -> None:
-        """Create the FlowRun, wait for its cluster, find a way to it."""
+        """Create the FlowRun, wait for its cluster, and make it reachable."""
         status = self._claim.bring_up(self._report)["cluster"]
         self._check(status)
-        if self._claim.is_known and ray_access.token_here() is not None:
-            self._resources.enter_context(ray_access.inside(status["address"], JOIN_SECONDS))
+        if self._claim.is_known and access.token_here() is not None:
+            self._resources.enter_context(access.inside(status["address"], JOIN_SECONDS))
             self.address, self._dashboard = status["address"], status["dashboard"]
         else:
             ports = self._claim.forward(status["scheduler"]["pod"], [RAY_CLIENT, RAY_DASHBOARD, TOKEN_PORT])
@@ -84,9 +84,9 @@ class ClaimedRayCluster:
             check_python(python, platform.python_version(), self._claim.remedy)
             self._dashboard = f"http://127.0.0.1:{ports[RAY_DASHBOARD]}"
             self._check_ray(token)
-            self._resources.enter_context(ray_access.authenticated(token))
+            self._resources.enter_context(access.authenticated(token))
             self.address = f"ray://127.0.0.1:{ports[RAY_CLIENT]}"
-        self._resources.callback(ray_access.disconnect, self.address)
+        self._resources.callback(access.disconnect, self.address)
 
     def _check_ray(self, token: str) -> None:
         import ray
@@ -107,7 +107,7 @@ class ClaimedRayCluster:
 
     @property
     def scheduler_address(self) -> str:
-        """The address, under the name that it has for Dask clusters."""
+        """The address, under the name that Dask clusters use."""
         return self.address
 
     @property
@@ -121,7 +121,7 @@ class ClaimedRayCluster:
         return self._claim.lost
 
     def logs(self) -> dict[str, str]:
-        """Return the FlowRun's story: texts by name. What tasks print comes to the driver by itself."""
+        """Return the FlowRun's story: texts by name. Ray itself sends what tasks print to the driver."""
         return {"Cluster": self._claim.story()}
 
     def close(self) -> None:
@@ -158,6 +158,6 @@ class ClaimedRayCluster:
 
 
 def _all_from(port: int) -> str:
-    """What comes over a connection to this port."""
+    """Return what a connection to this local port sends until it is closed."""
     with socket.create_connection(("127.0.0.1", port), ANSWER_SECONDS) as stream, stream.makefile("rb") as content:
         return content.read().decode()

@@ -1,4 +1,4 @@
-"""A Dask cluster on Kubernetes for the time that a Python object lives."""
+"""A Dask cluster on Kubernetes that exists as long as a Python object is open."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from flowcluster.agent.messages import Adapt
-from flowcluster.clusters.adapting import Adapting, adapting, check_number
+from flowcluster.agent.protocol import Adapt
+from flowcluster.clusters.adapt import AdaptRequest, check_number, parse_adapt
 from flowcluster.clusters.claim import Claim
 from flowcluster.clusters.claimed_dask import ClaimedDaskCluster
 from flowcluster.clusters.manifest import Spec, cluster_run, cluster_spec, default_image
@@ -16,27 +16,29 @@ from flowcluster_api import lease
 
 
 class DaskKubernetesCluster(ClaimedDaskCluster):
-    """Asks flowcluster's operator for a Dask cluster, and keeps it until this object is closed.
+    """Requests a Dask cluster from flowcluster's operator, and keeps it until this object is closed.
 
-    It is a FlowRun without a flow: ``kubectl get flowruns`` shows it. It goes when it is closed, when this process
-    ends, however it ends, and when nothing is heard of this process for `lease_duration_seconds`.
+    The cluster is a FlowRun without a flow: ``kubectl get flowruns`` shows it. The operator deletes the cluster when
+    this object is closed, when this process ends in any way, and when the lease has not been renewed for
+    `lease_duration_seconds`.
 
     Args:
-        name: of the FlowRun. By default that of the flow run, followed by something that makes it unique.
+        name: of the FlowRun. By default the name of the flow run with a unique suffix.
         image: of scheduler and workers; by default ``FLOWCLUSTER_IMAGE``, or what the operator's administrator set.
-        n_workers: exactly so many. By default as many as the work needs, from none to the administrator's limit.
+        n_workers: the number of workers. By default as many as the work needs, from 0 to the administrator's limit.
         resources: requests and limits of each worker, as in a pod.
         env: environment variables of scheduler and workers.
         workers, scheduler: ``spec.cluster.workers`` and ``spec.cluster.scheduler`` of the FlowRun, for all else.
-        start_deadline_seconds: until the scheduler and `n_workers` workers are ready; 600 by default.
-        active_deadline_seconds: after which the cluster goes in any case.
-        idle_timeout_seconds: after which the cluster goes when nothing has run on it.
-        ttl_seconds_after_finished: for which the record of the FlowRun is kept; a day by default.
-        kubeconfig, context, namespace: where, by the rules of kubectl if they are not given.
-        asynchronous: whether it is used by code on an event loop, with ``async with``.
+        start_deadline_seconds: seconds until the scheduler and `n_workers` workers must be ready; 600 by default.
+        active_deadline_seconds: seconds after which the cluster is deleted in any case.
+        idle_timeout_seconds: seconds of idleness after which the cluster is deleted.
+        ttl_seconds_after_finished: seconds for which the record of the FlowRun is kept; a day by default.
+        kubeconfig, context, namespace: where the FlowRun is created; by default as for kubectl.
+        asynchronous: whether code on an event loop uses it, with ``async with``.
 
-    Raises `KubernetesError` if the API server refuses the FlowRun or cannot be reached, `ClusterNotStarted` with the
-    cause if there will be no cluster.
+    Raises:
+        KubernetesError: the API server refuses the FlowRun or cannot be reached.
+        ClusterNotStarted: there will be no cluster; the message names the cause.
     """
 
     def __init__(
@@ -76,28 +78,32 @@ class DaskKubernetesCluster(ClaimedDaskCluster):
 
     async def _connected(self, address: str) -> None:
         if self._adapts:
-            await self._resize(adapting(address, {}, {}))
+            await self._resize(parse_adapt(address, {}, {}))
         else:
             can_idle = "idleTimeoutSeconds" in self._claim.manifest["spec"]
-            await asyncio.to_thread(self._claim.look, Adapt(address, when_edited=not can_idle))
+            await asyncio.to_thread(self._claim.observe, Adapt(address, when_edited=not can_idle))
 
     def scale(self, n: int) -> Any:
-        """Have `n` workers, no more and no fewer.
+        """Scale the cluster to `n` workers.
 
-        Raises ValueError for what is no number of workers, `KubernetesError` if the API server refuses it.
+        Raises:
+            ValueError: `n` is not a valid number of workers.
+            KubernetesError: the API server refuses the change or cannot be reached.
         """
         check_number(n)
-        wanted = Adapt(self.scheduler_address, down_delay=0.0, idle_seconds=0.0)
-        return self.sync(self._resize, Adapting(n, n, wanted))
+        request = Adapt(self.scheduler_address, down_delay=0.0, idle_seconds=0.0)
+        return self.sync(self._resize, AdaptRequest(n, n, request))
 
     def adapt(self, **kwargs: Any) -> Any:
-        """Have as many workers as the work needs, from now on; see `flowcluster.clusters.adapting` for the words.
+        """Let the number of workers follow the work from now on. `flowcluster.clusters.adapt` has the arguments.
 
-        Raises TypeError for a word that is not known, ValueError for a value that cannot be meant, `KubernetesError`
-        if the API server refuses it.
+        Raises:
+            TypeError: an argument does not exist; the message names it.
+            ValueError: an argument has an invalid value; the message names it.
+            KubernetesError: the API server refuses the change or cannot be reached.
         """
         worker = self._claim.manifest["spec"]["cluster"]["workers"]
-        return self.sync(self._resize, adapting(self.scheduler_address, worker, kwargs))
+        return self.sync(self._resize, parse_adapt(self.scheduler_address, worker, kwargs))
 
-    async def _resize(self, new: Adapting) -> None:
-        await asyncio.to_thread(self._claim.resize, new.minimum, new.maximum, new.wanted)
+    async def _resize(self, new: AdaptRequest) -> None:
+        await asyncio.to_thread(self._claim.resize, new.minimum, new.maximum, new.agent)

@@ -11,23 +11,23 @@ from typing import Any
 
 from flowcluster.errors import ClusterNotStarted
 
-#: What Python says is the file of a script from standard input.
+#: The name that Python gives to the file of a script from standard input.
 _STDIN = "<stdin>"
 
 
 def require_guard(starts: str) -> None:
-    """Raise `ClusterNotStarted` if the flow run was called by a line of the script that workers would run again.
+    """Raise `ClusterNotStarted` if a line of the script that worker processes would run again starts the flow run.
 
-    Worker processes import the script that the program began with. A line at its top level that starts a flow run would
-    start one in each of them, before they can work.
+    Worker processes import the program's script. A line at its top level that starts a flow run would start another
+    flow run in each of them, before they can work.
 
     Args:
-        starts: what starts the processes.
+        starts: what starts the processes, for the message.
     """
     main = sys.modules["__main__"]
     path = getattr(main, "__file__", None)
     if path == _STDIN and not os.path.exists(path):
-        # Processes that are spawned would look for that file. Its functions are sent by value, as those of a notebook.
+        # Spawned processes would search that file. Its functions are sent by value, as those of a notebook.
         del main.__file__
         return
     if not path or (line := _line_of(main, path)) is None or _is_guarded(path, line):
@@ -40,7 +40,7 @@ def require_guard(starts: str) -> None:
 
 
 def _line_of(main: Any, path: str) -> int | None:
-    """The line at the script's top level that is being executed."""
+    """Return the line at the script's top level that is being executed; None if there is none."""
     frame: FrameType | None = sys._current_frames().get(threading.main_thread().ident or 0)
     while frame is not None:
         if frame.f_code.co_name == "<module>" and frame.f_globals is vars(main) and frame.f_code.co_filename == path:
@@ -50,7 +50,7 @@ def _line_of(main: Any, path: str) -> int | None:
 
 
 def _is_guarded(path: str, line: int) -> bool:
-    """Whether the script looks at its name in, or before, the statement in that line, or cannot be read."""
+    """Return whether the script reads ``__name__`` in or before the statement in that line, or cannot be read."""
     try:
         with open(path, "rb") as file:
             body = ast.parse(file.read(), path).body
@@ -66,7 +66,7 @@ def _is_guarded(path: str, line: int) -> bool:
 
 
 def starts_local_processes(make: Any, kwargs: Any) -> bool:
-    """Whether a cluster class is Dask's for this machine, with workers that are processes which import the script."""
+    """Return whether a cluster class is Dask's LocalCluster with worker processes that import the script."""
     import dask
     import distributed
 

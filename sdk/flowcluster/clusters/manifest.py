@@ -1,4 +1,4 @@
-"""The FlowRun that asks for a cluster, made from what a person gives in Python."""
+"""Manifests of FlowRuns that request a cluster, made from arguments in Python."""
 
 from __future__ import annotations
 
@@ -16,24 +16,30 @@ Spec = Mapping[str, Any]
 
 
 def flow_run(name: str, spec: Object, *, is_exact: bool) -> Object:
-    """The manifest of a FlowRun; unless `is_exact`, the API server appends something to make the name unique."""
+    """Return the manifest of a FlowRun. Unless `is_exact`, the API server appends a unique suffix to the name."""
     metadata = {"name": name} if is_exact else {"generateName": f"{slug(name)}-"}
     return {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": metadata, "spec": spec}
 
 
-def of_class(spec: Object) -> Object:
+def with_operator_class(spec: Object) -> Object:
     """Return the spec of a FlowRun with the operator class that the environment names, unless the spec names one."""
     named = os.environ.get(driver.ENV_OPERATOR_CLASS)
     return {"operatorClass": named} | spec if named else spec
 
 
 def default_image() -> str | None:
-    """The image of whoever names none; None: what the operator's administrator set."""
+    """Return the image for a run that names none; None for the image that the operator's administrator set."""
     return os.environ.get(driver.ENV_IMAGE) or None
 
 
-def driven_by(user: str | None, body: Object) -> Object:
-    """Return the manifest of a FlowRun whose Lease that user keeps; without a name, the user needs rights to Leases."""
+def with_lease_user(user: str | None, body: Object) -> Object:
+    """Return the manifest of a FlowRun whose Lease this user renews.
+
+    Args:
+        user: name by which the API server knows the user; None if it does not report that. Then the user needs rights
+            to Leases.
+        body: the manifest.
+    """
     if user is None:
         return body
     annotations = (body["metadata"].get("annotations") or {}) | {lease.ANNOTATION_USER: user}
@@ -52,8 +58,8 @@ def cluster_run(
 ) -> Object:
     """Return the manifest of the FlowRun without a flow that requests `cluster`, the ``spec.cluster`` of it.
 
-    Without a name the FlowRun gets that of the flow run, be it ours or Prefect's; outside of any, the cluster's kind or
-    the name of the SharedCluster.
+    Without a name, the FlowRun has the name of the flow run, also of a flow run of Prefect. Without a flow run, it has
+    the cluster's kind or the name of the SharedCluster.
     """
     spec = {
         "cluster": cluster,
@@ -64,7 +70,7 @@ def cluster_run(
         **({"ttlSecondsAfterFinished": ttl_seconds_after_finished} if ttl_seconds_after_finished is not None else {}),
     }
     otherwise = cluster["kind"].lower() if "kind" in cluster else cluster["ref"]["name"]
-    return flow_run(name or _run_name(otherwise), of_class(spec), is_exact=name is not None)
+    return flow_run(name or _run_name(otherwise), with_operator_class(spec), is_exact=name is not None)
 
 
 def _run_name(otherwise: str) -> str:
@@ -84,9 +90,10 @@ def cluster_spec(
     workers: Spec | None,
     scheduler: Spec | None,
 ) -> Object:
-    """``spec.cluster`` of a cluster that begins with `n_workers` workers, none if that is None.
+    """Return ``spec.cluster`` of a cluster that begins with `n_workers` workers; with 0 if that is None.
 
-    Raises ValueError naming an argument that cannot be meant.
+    Raises:
+        ValueError: an argument is invalid; the message names it.
     """
     number = 0 if n_workers is None else n_workers
     if not isinstance(number, int) or isinstance(number, bool) or number < 0:
@@ -108,7 +115,7 @@ def cluster_spec(
 
 
 def with_env(part: Spec | None, component: str, env: Mapping[str, str] | None) -> Object:
-    """Workers, scheduler or flow with environment variables in the container of that name."""
+    """Return workers, scheduler or flow with environment variables in the container of this name."""
     body = dict(part or {})
     if not env:
         return body
@@ -128,6 +135,6 @@ def _variables(env: Mapping[str, str]) -> list[Object]:
 
 
 def slug(name: str) -> str:
-    """What a FlowRun may be called that is to remind of `name`: at most 50 characters."""
+    """Return a valid name of a FlowRun that resembles `name`: at most 50 characters."""
     text = "".join(character if character.isalnum() and character.isascii() else "-" for character in name.lower())
     return text.strip("-")[:50].strip("-") or "flow-run"

@@ -1,4 +1,4 @@
-"""A Ray cluster on Kubernetes for the time of one flow run, or of anything else in this process."""
+"""A Ray cluster on Kubernetes that exists as long as a Python object is open."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from flowcluster.clusters.adapting import UNLIMITED, bounds, check_number
+from flowcluster.clusters.adapt import UNLIMITED, check_number, parse_bounds
 from flowcluster.clusters.claim import Claim
 from flowcluster.clusters.claimed_ray import ClaimedRayCluster
 from flowcluster.clusters.manifest import Spec, cluster_run, cluster_spec, default_image
@@ -14,39 +14,40 @@ from flowcluster.kube.choice import Choice
 from flowcluster_api import lease
 from flowcluster_api.offers import offers
 
-#: Seconds between two looks at the cluster's workers.
+#: Seconds between two reads of the cluster's status.
 LOOK_SECONDS = 0.5
 
 
 class RayKubernetesCluster(ClaimedRayCluster):
-    """Asks flowcluster's operator for a Ray cluster, and keeps it until this object is closed.
+    """Requests a Ray cluster from flowcluster's operator, and keeps it until this object is closed.
 
-    It is a FlowRun without a flow: ``kubectl get flowruns`` shows it. It goes when it is closed, when this process
-    ends, however it ends, and when nothing is heard of this process for `lease_duration_seconds`. As long as it is
-    open, Ray in this process shows the cluster's token: ``ray.init(cluster.address)`` is all that is needed. What is
-    still connected to it when it is closed is shut down.
+    The cluster is a FlowRun without a flow: ``kubectl get flowruns`` shows it. The operator deletes the cluster when
+    this object is closed, when this process ends in any way, and when the lease has not been renewed for
+    `lease_duration_seconds`. While this object is open, Ray in this process sends the cluster's token:
+    ``ray.init(cluster.address)`` connects. Closing it shuts down a Ray that is still connected.
 
     Args:
-        name: of the FlowRun. By default that of the flow run, followed by something that makes it unique.
+        name: of the FlowRun. By default the name of the flow run with a unique suffix.
         image: of head and workers, with Ray in it; by default ``FLOWCLUSTER_IMAGE``, or what the operator's
             administrator set.
-        n_workers: exactly so many. By default as many as the work needs, from none to the administrator's limit.
+        n_workers: the number of workers. By default as many as the work needs, from 0 to the administrator's limit.
         resources: requests and limits of each worker, as in a pod.
         env: environment variables of head and workers.
         workers, scheduler: ``spec.cluster.workers`` and, for the head, ``spec.cluster.scheduler`` of the FlowRun.
-        start_deadline_seconds: until the head and `n_workers` workers are ready; 600 by default.
-        active_deadline_seconds: after which the cluster goes in any case.
-        idle_timeout_seconds: after which the cluster goes when no task of the flow that made it has run, and it has no
+        start_deadline_seconds: seconds until the head and `n_workers` workers must be ready; 600 by default.
+        active_deadline_seconds: seconds after which the cluster is deleted in any case.
+        idle_timeout_seconds: seconds after which the cluster is deleted when no task of its flow has run and it has no
             more workers than its minimum. Outside of a flow it has no effect.
-        ttl_seconds_after_finished: for which the record of the FlowRun is kept; a day by default.
-        kubeconfig, context, namespace: where, by the rules of kubectl if they are not given.
-        asynchronous: whether it is used by code on an event loop, with ``async with`` or ``await``.
-
-    Raises `KubernetesError` if the API server refuses the FlowRun or cannot be reached, `ClusterNotStarted` with the
-    cause if there will be no cluster.
+        ttl_seconds_after_finished: seconds for which the record of the FlowRun is kept; a day by default.
+        kubeconfig, context, namespace: where the FlowRun is created; by default as for kubectl.
+        asynchronous: whether code on an event loop uses it, with ``async with`` or ``await``.
 
     Attributes:
-        offers: what each worker has for tasks: amounts by resource, None where only the worker itself knows.
+        offers: the resources that each worker has for tasks: amounts by name, None where only the worker knows it.
+
+    Raises:
+        KubernetesError: the API server refuses the FlowRun or cannot be reached.
+        ClusterNotStarted: there will be no cluster; the message names the cause.
     """
 
     def __init__(
@@ -86,30 +87,39 @@ class RayKubernetesCluster(ClaimedRayCluster):
         )
 
     def scale(self, n: int) -> None:
-        """Have `n` workers, no more and no fewer; those too many go when they have had nothing to do for a while.
+        """Scale the cluster to `n` workers. Surplus workers are removed when they have been idle for a while.
 
-        Raises ValueError for what is no number of workers, `KubernetesError` if the API server refuses it.
+        Raises:
+            ValueError: `n` is not a valid number of workers.
+            KubernetesError: the API server refuses the change or cannot be reached.
         """
         check_number(n)
         self._claim.resize(n, n)
 
     def adapt(self, **kwargs: Any) -> None:
-        """Have as many workers as the work needs, from now on.
+        """Let the number of workers follow the work from now on.
 
         The number stays between `minimum` and `maximum`, or between the workers that have `minimum_cores` or
-        `minimum_memory` and those that have `maximum_cores` or `maximum_memory`. The tempo is Ray's own.
+        `minimum_memory` and those that have `maximum_cores` or `maximum_memory`. Ray itself has the tempo.
 
-        Raises TypeError for a word that is not known, ValueError for a value that cannot be meant, `KubernetesError`
-        if the API server refuses it.
+        Raises:
+            TypeError: an argument does not exist; the message names it.
+            ValueError: an argument has an invalid value; the message names it.
+            KubernetesError: the API server refuses the change or cannot be reached.
         """
         worker = self._claim.manifest["spec"]["cluster"]["workers"]
-        low, high, left = bounds(worker, kwargs)
+        low, high, left = parse_bounds(worker, kwargs)
         if left:
             raise TypeError(f"adapt() of a Ray cluster does not know {', '.join(map(repr, sorted(left)))}.")
         self._claim.resize(low, high)
 
     def wait_for_workers(self, n_workers: int, timeout: float | None = None) -> None:
-        """Return when so many workers are ready. Raises TimeoutError after `timeout` seconds."""
+        """Wait until `n_workers` workers are ready.
+
+        Raises:
+            TimeoutError: they were not ready after `timeout` seconds.
+            ClusterLost: the cluster was lost.
+        """
         end = None if timeout is None else time.monotonic() + timeout
         while (ready := self._claim.ready_workers()) < n_workers:
             if self.lost is not None:

@@ -1,4 +1,4 @@
-"""A shared Dask cluster, used by this process for the time that a Python object lives."""
+"""A shared Dask cluster that this process uses as long as a Python object is open."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from distributed.objects import SchedulerInfo
 from flowcluster.clusters.claim import Claim
 from flowcluster.clusters.claimed_dask import ClaimedDaskCluster
 from flowcluster.clusters.manifest import cluster_run
-from flowcluster.clusters.shared import check_kind, fixed_size, shared_ref
+from flowcluster.clusters.shared_ref import check_kind, fixed_size, shared_ref
 from flowcluster.kube.choice import Choice
 from flowcluster_api import lease, tags
 
-#: Seconds between two looks at the cluster's workers.
+#: Seconds between two polls of the cluster's workers.
 REFRESH_SECONDS = 5.0
 
 
 class SharedKubernetesCluster(ClaimedDaskCluster):
     """Uses a SharedCluster of Dask until this object is closed.
 
-    It is a FlowRun without a flow: ``kubectl get flowruns`` shows it. A SharedCluster that was shut down as nothing
-    used it starts again. What this process holds on the cluster is released when the object is closed, when the process
-    ends, however it ends, and when it is silent for `lease_duration_seconds`. The cluster goes on.
+    The use is a FlowRun without a flow: ``kubectl get flowruns`` shows it. A SharedCluster that was shut down because
+    it was not used starts again. What this process holds on the cluster is released when the object is closed, when the
+    process ends in any way, and when the lease has not been renewed for `lease_duration_seconds`. The cluster remains.
 
     Args:
         name: of the SharedCluster; ``NAME/NAMESPACE`` for one of another namespace, which must allow `namespace`.
         priority: of its tasks among those of other runs, from -100 to 100; a larger number is scheduled first.
-        share: what it can use of the cluster: ``{"threads": 4}`` for four tasks in flight at most.
-        run_name: of the FlowRun. By default that of the flow run, or else of the SharedCluster, made unique.
-        start_deadline_seconds: until the cluster is usable; 600 by default.
-        active_deadline_seconds: after which the FlowRun ends in any case.
-        lease_duration_seconds: of silence, after which this process counts as gone.
-        ttl_seconds_after_finished: for which the record of the FlowRun is kept; a day by default.
-        kubeconfig, context, namespace: where the FlowRun is created, by the rules of kubectl if they are not given.
+        share: its share of the cluster: ``{"threads": 4}`` for at most four tasks in flight.
+        run_name: of the FlowRun. By default the name of the flow run or of the SharedCluster, with a unique suffix.
+        start_deadline_seconds: seconds until the cluster must be usable; 600 by default.
+        active_deadline_seconds: seconds after which the FlowRun ends in any case.
+        lease_duration_seconds: seconds without a renewal after which the operator judges this process to be lost.
+        ttl_seconds_after_finished: seconds for which the record of the FlowRun is kept; a day by default.
+        kubeconfig, context, namespace: where the FlowRun is created; by default as for kubectl.
         asynchronous: whether code on an event loop uses it, with ``async with``.
 
     Raises:
@@ -86,7 +86,7 @@ class SharedKubernetesCluster(ClaimedDaskCluster):
         check_kind(status["kind"], "Dask", self._ref)
 
     async def _attach(self) -> None:
-        """Look at the workers in intervals.
+        """Poll the workers in intervals.
 
         A scheduler of Dask sends changes of its workers to one cluster object only, and its metadata hold the name of
         one. A second client would take the place of the first one.
@@ -98,7 +98,7 @@ class SharedKubernetesCluster(ClaimedDaskCluster):
     async def _keep_refreshing(self) -> None:
         while self.status is Status.running:
             await asyncio.sleep(REFRESH_SECONDS)
-            with contextlib.suppress(OSError):  # the scheduler is away; the FlowRun ends if it is lost
+            with contextlib.suppress(OSError):  # the scheduler does not answer; the FlowRun ends if it is lost
                 await self._refresh()
 
     async def _refresh(self) -> None:
@@ -128,7 +128,7 @@ class SharedKubernetesCluster(ClaimedDaskCluster):
 
 
 def _awaiting_client() -> Client | None:
-    """Return the client that awaits the cluster which it is for, before it gives its id to the scheduler."""
+    """Return the client that awaits its cluster, before it sends its id to the scheduler."""
     frame: FrameType | None = sys._getframe()
     while frame is not None:
         if frame.f_code is Client._start.__code__:
@@ -138,7 +138,7 @@ def _awaiting_client() -> Client | None:
 
 
 def _tag(client: Client, uid: str) -> None:
-    """Put the UID of a FlowRun into the id of a client: what the client leaves is released with the FlowRun.
+    """Put the UID of a FlowRun into the id of a client, so that what the client leaves is released with the FlowRun.
 
     A client can have a name, which is a part of its id. ``Client(cluster)`` has none.
     """

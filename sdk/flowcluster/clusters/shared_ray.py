@@ -1,15 +1,15 @@
-"""A shared Ray cluster, used by this process for the time that a Python object lives."""
+"""A shared Ray cluster that this process uses as long as a Python object is open."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from flowcluster.clusters import ray_access
 from flowcluster.clusters.claim import Claim
 from flowcluster.clusters.claimed_ray import ClaimedRayCluster
 from flowcluster.clusters.manifest import cluster_run
-from flowcluster.clusters.shared import check_kind, fixed_size, shared_ref
+from flowcluster.clusters.ray import access
+from flowcluster.clusters.shared_ref import check_kind, fixed_size, shared_ref
 from flowcluster.kube.choice import Choice
 from flowcluster_api import lease
 
@@ -17,23 +17,23 @@ from flowcluster_api import lease
 class SharedRayKubernetesCluster(ClaimedRayCluster):
     """Uses a SharedCluster of Ray until this object is closed.
 
-    It is a FlowRun without a flow: ``kubectl get flowruns`` shows it. A SharedCluster that was shut down as nothing
-    used it starts again. What this process holds on the cluster is released when the object is closed, when the process
-    ends, however it ends, and when it is silent for `lease_duration_seconds`. The cluster goes on.
+    The use is a FlowRun without a flow: ``kubectl get flowruns`` shows it. A SharedCluster that was shut down because
+    it was not used starts again. What this process holds on the cluster is released when the object is closed, when the
+    process ends in any way, and when the lease has not been renewed for `lease_duration_seconds`. The cluster remains.
 
-    As long as it is open, Ray in this process shows the cluster's token: ``ray.init(cluster.address)`` is all that is
-    needed. What is still connected to it when it is closed is shut down.
+    While it is open, Ray in this process sends the cluster's token: ``ray.init(cluster.address)`` connects. Closing it
+    shuts down a Ray that is still connected.
 
     Args:
         name: of the SharedCluster; ``NAME/NAMESPACE`` for one of another namespace, which must allow `namespace`.
         priority: of its tasks among those of other runs, from -100 to 100; a larger number is scheduled first.
-        share: what it can use of the cluster: ``{"threads": 4}`` for four tasks in flight at most.
-        run_name: of the FlowRun. By default that of the flow run, or else of the SharedCluster, made unique.
-        start_deadline_seconds: until the cluster is usable; 600 by default.
-        active_deadline_seconds: after which the FlowRun ends in any case.
-        lease_duration_seconds: of silence, after which this process counts as gone.
-        ttl_seconds_after_finished: for which the record of the FlowRun is kept; a day by default.
-        kubeconfig, context, namespace: where the FlowRun is created, by the rules of kubectl if they are not given.
+        share: its share of the cluster: ``{"threads": 4}`` for at most four tasks in flight.
+        run_name: of the FlowRun. By default the name of the flow run or of the SharedCluster, with a unique suffix.
+        start_deadline_seconds: seconds until the cluster must be usable; 600 by default.
+        active_deadline_seconds: seconds after which the FlowRun ends in any case.
+        lease_duration_seconds: seconds without a renewal after which the operator judges this process to be lost.
+        ttl_seconds_after_finished: seconds for which the record of the FlowRun is kept; a day by default.
+        kubeconfig, context, namespace: where the FlowRun is created; by default as for kubectl.
         asynchronous: whether code on an event loop uses it, with ``async with`` or ``await``.
 
     Raises:
@@ -78,7 +78,7 @@ class SharedRayKubernetesCluster(ClaimedRayCluster):
     def _bring_up(self) -> None:
         super()._bring_up()
         assert self.run_uid is not None
-        self._resources.enter_context(ray_access.tagged(self.run_uid))
+        self._resources.enter_context(access.tagged(self.run_uid))
 
     @property
     def run_uid(self) -> str | None:

@@ -1,4 +1,4 @@
-"""A cluster for the time of one flow run, made by any class or function that makes one."""
+"""A cluster for the time of one flow run, made by any class or function that returns a cluster."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from flowcluster.portal import Portal
+from flowcluster._util.portal import Portal
 
 #: The attribute with a cluster's address, by kind.
 _ADDRESSES = {"Dask": "scheduler_address", "Ray": "address"}
 
-#: Paths of the class for shared clusters of Dask, and of the one for Ray that stands for it in a runner for Ray. The
-#: first one is a name for both kinds, and on Ray it needs no Dask.
+#: Paths of the class for shared Dask clusters, and of the class for Ray that replaces it in a runner for Ray. The first
+#: path serves both kinds, and needs no Dask on Ray.
 _SHARED = (f"{__package__}.SharedKubernetesCluster", f"{__package__}.shared_dask.SharedKubernetesCluster")
 _SHARED_ON_RAY = f"{__package__}.SharedRayKubernetesCluster"
 
@@ -27,7 +27,7 @@ def find_class(cluster_class: ClusterClass, kind: str = "Dask") -> Callable[...,
     """Return the class or function that makes clusters of a kind, imported if it is given by its dotted name.
 
     Raises:
-        ValueError: the name leads nowhere.
+        ValueError: there is no such class or function.
     """
     if kind == "Ray" and (cluster_class if isinstance(cluster_class, str) else path_of(cluster_class)) in _SHARED:
         cluster_class = _SHARED_ON_RAY
@@ -51,10 +51,18 @@ def temporary_cluster(
     adapt_kwargs: Mapping[str, Any],
     kind: str = "Dask",
 ) -> Iterator[Any]:
-    """Make a cluster of that kind, let it adapt if `adapt_kwargs` says how, and close it at the end of the block.
+    """Make a cluster, and close it at the end of the block.
 
-    What only coroutines can open and close gets an event loop for as long as it lives. Raises TypeError
-    for what is no cluster, or cannot adapt.
+    A cluster that only coroutines can open and close gets an event loop as long as it lives.
+
+    Args:
+        cluster_class: class or function that returns a cluster, or its dotted name.
+        cluster_kwargs: arguments of the class or function.
+        adapt_kwargs: arguments of the cluster's ``adapt``, which is called if there are any.
+        kind: Dask or Ray.
+
+    Raises:
+        TypeError: what was made is not a cluster of this kind, or cannot adapt.
     """
     make = find_class(cluster_class, kind)
     name = path_of(make)
@@ -74,17 +82,17 @@ def temporary_cluster(
 
 
 def is_async_only(kind: type) -> bool:
-    """Whether clusters of this class have no methods for code without an event loop."""
+    """Return whether clusters of this class can only be used on an event loop."""
     return not hasattr(kind, "__enter__") and (hasattr(kind, "__aenter__") or hasattr(kind, "__await__"))
 
 
 def _entered(
     make: Callable[..., Any], kwargs: Mapping[str, Any], name: str, kind: str, portal: Portal, resources: ExitStack
 ) -> Any:
-    """The cluster, up and running; `resources` will close it."""
+    """Return the open cluster; `resources` closes it."""
 
     async def made() -> Any:
-        # Called on the loop as well: such a cluster may look for it in its constructor.
+        # Called on the loop, too: the constructor of such a cluster can require a running loop.
         cluster = make(**kwargs)
         return await cluster if inspect.iscoroutine(cluster) else cluster
 
@@ -114,7 +122,7 @@ def _adapt(cluster: Any, kwargs: Mapping[str, Any], portal: Portal) -> None:
         return
     adapting = cluster.adapt(**kwargs)
     if inspect.isawaitable(adapting):
-        # On the cluster's own event loop, as whatever the coroutine uses belongs to it.
+        # On the cluster's own event loop, to which what the coroutine uses belongs.
         if hasattr(cluster, "sync"):
             cluster.sync(_awaited, adapting)
         else:
@@ -131,7 +139,7 @@ async def _called(function: Callable[[], Any]) -> Any:
 
 
 def path_of(make: Callable[..., Any]) -> str:
-    """Module and name of a class or function, or what else tells people which one it is."""
+    """Return module and name of a class or function, or its representation if it has no name."""
     if isinstance(make, functools.partial):
         return path_of(make.func)
     name = getattr(make, "__qualname__", None)

@@ -1,4 +1,4 @@
-"""Whether driver and cluster can understand each other: Python and the packages that write what both read."""
+"""Comparison of versions in driver and cluster: of Python, and of the packages by which they communicate."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from flowcluster.errors import ClusterNotStarted
 
 _PACKAGES = ("dask", "distributed", "cloudpickle")
 
-#: Returns what to do so that the cluster's image has something, such as "Python 3.12".
+#: Returns what to do so that the cluster's image contains something, such as "Python 3.12".
 Remedy = Callable[[str], str]
 
 
@@ -24,7 +24,7 @@ def shared_image(cluster: str) -> Remedy:
 
 
 def check(here: Mapping[str, Any], there: Mapping[str, Any], remedy: Remedy) -> Iterator[str]:
-    """Yield a sentence for each difference that can do harm.
+    """Yield a sentence for each difference that can cause errors.
 
     Args:
         here: of this process, as ``distributed.versions`` returns it.
@@ -32,7 +32,7 @@ def check(here: Mapping[str, Any], there: Mapping[str, Any], remedy: Remedy) -> 
         remedy: of the cluster.
 
     Raises:
-        ClusterNotStarted: no task could run, as functions of one Python cannot be read by another.
+        ClusterNotStarted: no task could run, because one Python cannot read the functions of the other.
     """
     check_python(str(there["host"]["python"]), str(here["host"]["python"]), remedy)
     for package in _PACKAGES:
@@ -56,7 +56,7 @@ def check_python(theirs: str, mine: str, remedy: Remedy) -> None:
 
 
 def check_ray(theirs: str, mine: str, remedy: Remedy) -> None:
-    """Raise `ClusterNotStarted` if the cluster's Ray and this one differ at all."""
+    """Raise `ClusterNotStarted` if the versions of Ray differ."""
     if mine != theirs:
         raise ClusterNotStarted(
             f"The cluster runs Ray {theirs} and this process Ray {mine}, which do not understand each other. Install "

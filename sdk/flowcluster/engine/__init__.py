@@ -1,4 +1,4 @@
-"""The run loop: what happens between the call of a flow and its final state.
+"""The engine: what happens between the call of a flow or task and the final state of its run.
 
-Knows runs, states and runners; nothing here knows what kind of cluster a runner uses.
+It uses runs, states and runners, and does not depend on the kind of cluster that a runner uses.
 """

@@ -1,9 +1,9 @@
 """Conversion of one value by one annotation, as pydantic does it, with three differences.
 
 - A container keeps its class: a defaultdict that is given for ``dict[str, int]`` keeps its factory.
-- An iterable stays as it is, so that it can be iterated twice and pickled; the items of a list, tuple or set are
-  converted. pydantic gives an iterator that works once.
-- An annotation that pydantic cannot check (a Protocol, ``Self``) lets every value pass.
+- An iterable is not replaced, so that it can be iterated twice and pickled; the items of a list, tuple or set are
+  converted. pydantic returns an iterator that works once.
+- An annotation that pydantic cannot check (a Protocol, ``Self``) accepts every value.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-#: Containers that pydantic replaces by its own choice of class: their instances keep theirs.
+#: Containers that pydantic replaces by a class of its own choice. Here their instances keep their class.
 _CONTAINERS: frozenset[Any] = frozenset(
     {
         *(list, dict, set, frozenset, tuple, collections.deque),
@@ -32,7 +32,7 @@ _ITERABLES: frozenset[Any] = frozenset(
     {collections.abc.Iterable, collections.abc.Generator, collections.abc.Collection, collections.abc.Reversible}
 )
 
-#: Classes whose items can be looked at as often as one likes.
+#: Classes whose items can be iterated more than once.
 _COLLECTIONS = (list, tuple, set, frozenset, collections.deque)
 
 _UNCHECKED = frozenset({Any, object, typing.Self})
@@ -41,7 +41,7 @@ _SCALARS = (int, float, str, bool, bytes)
 
 
 class Converter:
-    """Converts values by one annotation; imports pydantic only for a value that is not of the very type.
+    """Converts values by one annotation. It imports pydantic only for a value that is not of the annotated type.
 
     Attributes:
         hint: the annotation, as an object.
@@ -52,7 +52,12 @@ class Converter:
         self._validate: Callable[[Any], Any] | None = None
 
     def convert(self, value: Any) -> Any:
-        """The value in the annotation's type. Raises pydantic's ValidationError, and what a user's validator raises."""
+        """Return the value in the annotation's type.
+
+        Raises:
+            pydantic.ValidationError: the value does not fit.
+            Exception: whatever a user's validator raises.
+        """
         if type(value) is self.hint:
             return value
         if self._validate is None:
@@ -61,7 +66,7 @@ class Converter:
 
 
 def _validator(hint: Any) -> Callable[[Any], Any]:
-    # pydantic raises whatever its parts raise for an annotation that it does not know.
+    # For an annotation that it does not know, pydantic raises errors of any type.
     try:
         return _checking(_rewritten(hint))
     except Exception:
@@ -77,7 +82,7 @@ def _checking(hint: Any) -> Callable[[Any], Any]:
     try:
         adapter = pydantic.TypeAdapter[Any](hint, config={"arbitrary_types_allowed": True})
     except pydantic.PydanticUserError:
-        # Models and dataclasses bring a configuration of their own and take no other.
+        # Models and dataclasses have their own configuration, and accept no other.
         adapter = pydantic.TypeAdapter[Any](hint)
     return adapter.validate_python
 
@@ -87,7 +92,7 @@ def _same(value: Any) -> Any:
 
 
 def _rewritten(hint: Any) -> Any:
-    """The annotation with marks for pydantic where it would do otherwise."""
+    """Return the annotation with validators where pydantic would convert in another way."""
     while hasattr(hint, "__supertype__"):  # a NewType
         hint = hint.__supertype__
     origin, args = typing.get_origin(hint), typing.get_args(hint)
@@ -100,7 +105,7 @@ def _rewritten(hint: Any) -> Any:
 
 
 def _inside(hint: Any) -> Any:
-    """The annotation with its arguments rewritten."""
+    """Return the annotation with its arguments rewritten."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     bare = origin or hint
     if _is_unchecked(bare):
@@ -129,7 +134,7 @@ def _is_unchecked(bare: Any) -> bool:
 
 
 def _marked(hint: Any, bare: Any) -> Any:
-    """The annotation with a validator around that of pydantic, if its values have to keep something."""
+    """Return the annotation with a validator around pydantic's, if its values keep their class."""
     import pydantic
 
     try:
@@ -160,12 +165,12 @@ def _keeping(kind: type) -> Callable[[Any, Callable[[Any], Any]], Any]:
         is_bounded = isinstance(value, collections.deque) and isinstance(result, collections.deque)
         return _like(value, result) if is_bounded else keep(value, lambda _: result)
 
-    # pydantic forgets the bound of a deque that is given for a Sequence.
+    # pydantic drops the bound of a deque that is given for a Sequence.
     return keep_deque if issubclass(collections.deque, kind) else keep
 
 
 def _like(value: Any, result: Any) -> Any:
-    """The converted items in `result`, in a container such as `value`."""
+    """Return the converted items of `result` in a container like `value`."""
     try:
         if _is_unchanged(value, result):
             return value
@@ -176,7 +181,7 @@ def _like(value: Any, result: Any) -> Any:
             made.clear()
             made.extend(result) if isinstance(made, list | collections.deque) else made.update(result)
             return made
-    except Exception:  # a class that is not made as its base is
+    except Exception:  # a class with another constructor than its base
         return result
     return result
 
@@ -196,12 +201,12 @@ def _is_same(one: Any, other: Any) -> bool:
 
 
 def _is_old_model(bare: Any) -> bool:
-    """Whether this is a model of pydantic's version 1, which version 2 brings along."""
+    """Return whether this is a model of pydantic's version 1, which version 2 contains."""
     return isinstance(bare, type) and any(base.__module__ == "pydantic.v1.main" for base in bare.__mro__)
 
 
 def _typed_dict(hint: Any) -> Any:
-    """The same for pydantic, which refuses the one of the standard library before Python 3.12."""
+    """Return a copy for pydantic, which refuses the TypedDict of the standard library before Python 3.12."""
     from typing_extensions import TypedDict
 
     fields = {}

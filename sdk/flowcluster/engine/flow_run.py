@@ -1,265 +1,272 @@
-"""One flow run from start to end: names, runner, function, waiting for what it submitted, final state."""
+"""The record of one flow run: its task runs, their states, and its log lines."""
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import logging
+import threading
+import weakref
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any
 
-from flowcluster import child_processes, context, errors, guarding, logs, names, prints, states
-from flowcluster.engine import hooks, inputs, parameters, progress, retrying, run_names, timeouts
-from flowcluster.engine.conclusion import conclude, without_cluster
-from flowcluster.engine.execution import Args, Kwargs, state_of
-from flowcluster.engine.flow_spec import FlowSpec
-from flowcluster.engine.outcomes import outcome_of
-from flowcluster.engine.run import FlowRun
-from flowcluster.engine.signals import Termination, sigterm_interrupts
-from flowcluster.portal import run_on_new_loop
-from flowcluster.runners.base import TaskRunner
-from flowcluster.states import State
-from flowcluster.tracebacks import first_time
-from flowcluster.waiting import Blocking, Colour, Suspending, drive
-
-#: Called with each outermost flow run when it begins.
-on_begin: list[Callable[[FlowRun], None]] = []
-#: For tests: the task runner that all flows of this process use in place of their own.
-replacement: TaskRunner | None = None
+from flowcluster import context, states
+from flowcluster._output import library_logs, logs
+from flowcluster._output.tracebacks import first_time
+from flowcluster._util import guarding
+from flowcluster.engine.in_flight import InFlightLimit
+from flowcluster.engine.task_spec import TaskSpec
+from flowcluster.engine.user_calls import UserCalls
+from flowcluster.errors import Terminated
+from flowcluster.futures import RunFuture
+from flowcluster.runners.base import TaskPayload, TaskRunner
+from flowcluster.states import State, StateType, Tally
 
 
-def run_blocking(
-    spec: FlowSpec, args: Args, kwargs: Kwargs, run_name: str | None = None, wait_for: inputs.WaitFor = ()
-) -> FlowRun:
-    """Run a flow, sync or async, to its end; never raises what the flow raised."""
-    if spec.is_async:
-        record = run_on_new_loop(run(spec, args, kwargs, Suspending(), run_name, wait_for))
-        # No other code holds that loop: this is how it passes Ctrl-C on.
-        if type(record.interrupt).__name__ == "CancelledError":
-            record.interrupt = KeyboardInterrupt()
-        if type(record.late_interrupt).__name__ == "CancelledError":
-            record.late_interrupt = KeyboardInterrupt()
-        return record
-    return drive(run(spec, args, kwargs, Blocking(), run_name, wait_for))
+class _Execution:
+    """One execution of a flow run's function: the key of what all runs of a task in it have in common."""
 
 
-async def run_async(
-    spec: FlowSpec, args: Args, kwargs: Kwargs, run_name: str | None = None, wait_for: inputs.WaitFor = ()
-) -> FlowRun:
-    """Run an async flow to its end on the running event loop; never raises what the flow raised."""
-    return await run(spec, args, kwargs, Suspending(), run_name, wait_for)
+class FlowRun(context.FlowContext):
+    """A flow run, from its call to its final state.
 
-
-async def run(
-    spec: FlowSpec, args: Args, kwargs: Kwargs, colour: Colour, run_name: str | None, wait_for: inputs.WaitFor
-) -> FlowRun:
-    """The core of both: `colour` is all that differs."""
-    logs.configure()
-    parent = context.flow_run()
-    assert parent is None or isinstance(parent, FlowRun)
-    if run_name:
-        spec = dataclasses.replace(spec, run_name=None)  # nothing else names the run
-    run = FlowRun(run_name or names.run_name(), spec.name, spec.is_async, _new_runner(spec), parent, spec.log_prints)
-    caller = context.current.get()
-    if caller is not None and caller.topic is not None:
-        run.send_logs_to(caller.topic)
-    progress.began(run)
-    if parent is None:
-        for callback in on_begin:
-            callback(run)
-    token = context.current.set(run)
-    tags = context.tags_here.set(context.united(run.tags, spec.tags))
-    run.tags = context.tags_here.get()
-    prints.install(run.log_prints)
-    child_processes.prepare()
-    try:
-        with nullcontext(Termination()) if parent else sigterm_interrupts(on_loop=spec.is_async) as termination:
-            run.state = await _guarded(run, spec, args, kwargs, colour, wait_for, termination)
-        if isinstance(run.interrupt, GeneratorExit):
-            colour = Blocking()
-        if called := spec.hooks_for(run.state.type):
-            await colour.call(lambda: hooks.call_all(called, spec, run, run.state, run.logger))
-    except BaseException as error:
-        if not run.state.is_final():
-            raise
-        run.late_interrupt = error
-    finally:
-        guarding.quietly(prints.ended, run)
-        context.tags_here.reset(tags)
-        context.current.reset(token)
-        progress.ended(run)
-    if parent:
-        parent.count(run.state)
-    run.logger.log(logging.INFO if run.state.is_completed() else logging.ERROR, "Finished in state %s", str(run.state))
-    return run
-
-
-async def _guarded(
-    run: FlowRun,
-    spec: FlowSpec,
-    args: Args,
-    kwargs: Kwargs,
-    colour: Colour,
-    wait_for: inputs.WaitFor,
-    termination: Termination,
-) -> State:
-    """The final state, after the runner was closed, whatever happened."""
-    try:
-        state = await _prepared(run, spec, args, kwargs, colour, wait_for)
-    except BaseException as error:
-        state = _interrupted(run, errors.Terminated() if termination.received else error)
-    # A coroutine that is being closed may not suspend any more.
-    if isinstance(run.interrupt, GeneratorExit):
-        colour = Blocking()
-    elif run.interrupt is not None:
-        await _user_code_ended(run, colour)
-    run.state = state
-    run.runner.outcome = functools.partial(outcome_of, run)
-    await _close(run, colour, cancel=run.interrupt is not None or state.name == "TimedOut")
-    return state
-
-
-async def _user_code_ended(run: FlowRun, colour: Colour) -> None:
-    """Wait for callbacks and hooks of task runs, which no thread would call after the end of the process.
-
-    A second interrupt ends the wait.
+    Attributes:
+        parent: the flow run whose function called this one, if any.
+        runner: the run's own, opened task runner.
+        state: the state of the run; final when the engine returns the run.
+        tally: the states of its task runs and subflow runs, counted as they end.
+        interrupt: what broke the run off and must be raised in its caller: SystemExit, KeyboardInterrupt, the
+            cancellation of its coroutine.
+        late_interrupt: the same after the run's end, for example in a hook. It does not change the run's state.
+        exit: the first ``sys.exit`` of a task.
+        raised: the exception that ended the run before its function returned, if there was one.
+        has_started: whether the flow function was called.
+        logger: for lines about the run.
+        verbose: whether lines of level INFO are enabled.
+        extra: attributes of all log records about the run.
     """
-    try:
-        await colour.wait(run.when_user_code_ended)
-    except BaseException as error:
-        run.interrupt = error
-        run.logger.warning("Callbacks or hooks of task runs had not ended.")
 
+    runner: TaskRunner
 
-async def _close(run: FlowRun, colour: Colour, cancel: bool) -> None:
-    try:
-        await colour.call(lambda: run.runner.close(cancel=cancel))
-    except Exception:
-        # The flow's outcome stands; what could not be closed is for a person to look at.
-        run.logger.exception("'%s' could not be closed:", run.runner.name)
+    def __init__(
+        self,
+        name: str,
+        flow_name: str,
+        is_async: bool,
+        runner: TaskRunner,
+        parent: FlowRun | None = None,
+        log_prints: bool | None = None,
+    ) -> None:
+        if log_prints is None:
+            log_prints = parent.log_prints if parent else False
+        super().__init__(name, flow_name, is_async, runner, log_prints)
+        self.parent = parent
+        self.state = states.pending()
+        self.tally = Tally()
+        self.interrupt: BaseException | None = None
+        self.late_interrupt: BaseException | None = None
+        self.exit: SystemExit | None = None
+        self.raised: Exception | None = None
+        self.has_started = False
+        self.logger = logs.flow_logger(name, flow_name)
+        self.verbose = logs.flow_runs.isEnabledFor(logging.INFO)
+        # Counted over the whole tree of runs: the name of a task run is unique in it.
+        self._numbers: dict[str, int] = parent._numbers if parent else {}
+        self._prefix = ""
+        self.extra: dict[str, Any] = {}
+        # Garbage collection can call code of users, which can lead here again, in any thread that holds the lock.
+        self._lock: Any = parent._lock if parent else threading.RLock()
+        self._unfinished: set[RunFuture[Any]] = set()
+        self._finishing = 0
+        self._idle: list[Callable[[], None]] = []
+        self._execution = _Execution()
+        #: All runs of the tree, as long as they exist.
+        self._tree: weakref.WeakSet[FlowRun] = parent._tree if parent else weakref.WeakSet()
+        with self._lock:
+            self._tree.add(self)
+        self._in_flight = InFlightLimit(None)
+        #: Calls of hooks, conditions and callbacks of the user.
+        self.user_calls = UserCalls()
 
+    def rename(self, name: str) -> None:
+        """Give the run another name, before its first name is used."""
+        self.name = name
+        self.logger = logs.flow_logger(name, self.flow_name, **self.extra)
 
-async def _prepared(
-    run: FlowRun, spec: FlowSpec, args: Args, kwargs: Kwargs, colour: Colour, wait_for: inputs.WaitFor
-) -> State:
-    """Bind the parameters, give the run its name, then execute it."""
-    problem: Exception | None = None
-    try:
-        args, kwargs = await _inputs(args, kwargs, colour, wait_for)
-        bound = parameters.bind(spec.name, spec.function, args, kwargs, convert=spec.validate)
-        args, kwargs = bound.args, bound.kwargs
-        run.parameters = parameters.with_defaults(bound)
-        if spec.run_name is not None:
-            run.rename(run_names.render("flow_run_name", spec.run_name, run.parameters))
-    except Exception as error:
-        problem = error
-    _announce(run)
-    if isinstance(problem, inputs.NotReady):
-        return problem.state
-    if problem is not None:
-        return _failed(run, problem)
-    return await _with_retries(run, spec, args, kwargs, colour)
+    def send_logs_to(self, topic: str) -> None:
+        """Send all lines about the run, from any thread, to the driver of the task that called the flow."""
+        self.topic = topic
+        self.extra = logs.sent_to(topic)
+        self.logger = logs.flow_logger(self.name, self.flow_name, **self.extra)
 
+    def begin_again(self) -> None:
+        """Prepare a retry, after all task runs of the last execution have ended."""
+        self.run_count += 1
+        self.tally = Tally()
+        self.raised = None
+        self.state = states.running()
+        self._execution = _Execution()
 
-def _new_runner(spec: FlowSpec) -> TaskRunner:
-    return (replacement or spec.runner).duplicate()
+    def next_name(self, spec: TaskSpec) -> str:
+        """Return the name of another run of a task: the task's name, its key and the next number."""
+        stem = f"{spec.name}-{spec.key}"
+        with self._lock:
+            number = self._numbers.get(stem, 0)
+            self._numbers[stem] = number + 1
+        return f"{stem}-{self._prefix}{number}"
 
+    def payload_of(self, spec: TaskSpec) -> TaskPayload:
+        """Return what all runs of a task have in common: the same object each time, so that runners send it once."""
+        # The task holds it, not the flow run: a task that the flow makes for a few runs is released after them.
+        payloads = spec.payloads()
+        known: TaskPayload | None = payloads.get(self._execution)
+        # Several threads can call this at a time: all get the object of the first one.
+        payload: TaskPayload = known or payloads.setdefault(self._execution, self._new_payload(spec))
+        return payload
 
-def _announce(run: FlowRun) -> None:
-    if run.parent:
-        run.parent.logger.info("Created subflow run '%s' for flow '%s'", run.name, run.flow_name)
-        return
-    created = "Created flow run '%s' for flow '%s'"
-    guarding.quietly(logs.engine.info, created, run.name, run.flow_name, extra=run.extra)
-    run.logger.info("Starting '%s'; submitted tasks will be run %s...", run.runner.name, run.runner.concurrency)
-
-
-async def _with_retries(run: FlowRun, spec: FlowSpec, args: Args, kwargs: Kwargs, colour: Colour) -> State:
-    while True:
-        state = await _execute(run, spec, args, kwargs, colour)
-        if run.run_count > spec.retries or run.exit is not None:
-            return state
-        lost = isinstance(state.data, errors.ClusterError)
-        if not lost and not retrying.is_retriable(state):
-            return state
-        delay = await retrying.delay_after(spec, run.run_count, run, state, run.logger, colour)
-        if delay is None:
-            return state
-        run.logger.warning(
-            "Ended in state %s; retry %d of %d starts in %g s.", state, run.run_count, spec.retries, delay
+    def _new_payload(self, spec: TaskSpec) -> TaskPayload:
+        level = int(logs.task_runs.getEffectiveLevel())  # a worker does not need the class
+        payload = TaskPayload(
+            spec,
+            self.name,
+            self.flow_name,
+            context.PROCESS,
+            level,
+            self.logs_prints_of(spec),
+            library_logs.extra_loggers(),
         )
-        if lost:
-            # Only a fresh cluster can do better.
-            await _close(run, colour, cancel=True)
-            run.runner = _new_runner(spec)
-        await colour.sleep(delay)
-        run.begin_again()
+        payload.topic = self.topic
+        return payload
+
+    def logs_prints_of(self, spec: TaskSpec) -> bool:
+        """Return whether prints of a task go to the loggers of its runs."""
+        return self.log_prints if spec.log_prints is None else spec.log_prints
+
+    def fit_in_flight_limit(self) -> None:
+        """Set the limit of runs in flight to the bound of the open runner, also when that changes."""
+        self._in_flight.resize(self.runner.bound(self._in_flight.resize))
+
+    def launch(self, start: Callable[[], None]) -> None:
+        """Call `start`, which passes a run to the runner, when the limit of runs in flight allows it."""
+        self._in_flight.enter(start)
+
+    def release_slot(self) -> None:
+        """Record that a run that `launch` started is not in flight any more."""
+        self._in_flight.leave()
+
+    def chains(self, future: RunFuture[Any]) -> bool:
+        """Return whether the runner itself can wait for this future, and pass its result to another run."""
+        if future.handle is None or not self.runner.chains(future.handle):
+            return False
+        return future.state.is_completed() if future.is_settled else future.is_firm
+
+    def cancel(self, future: RunFuture[Any]) -> bool:
+        """End a task run as cancelled. Return False if it has already ended."""
+        handle = future.handle
+        if not self.finish(future, states.cancelled("Task run was cancelled.")):
+            return False
+        if handle is not None:
+            self.runner.cancel(handle)
+        return True
+
+    def track(self, future: RunFuture[Any]) -> None:
+        """Add a task run that begins. The flow run does not end before it."""
+        with self._lock:
+            self._unfinished.add(future)
+
+    def finish(self, future: RunFuture[Any], state: State) -> bool:
+        """End a task run in this state, from any thread. Return False if it has already ended."""
+        with self._lock:
+            if future not in self._unfinished:
+                return False
+            self._unfinished.remove(future)
+            self._finishing += 1
+            self.tally.add(state)
+        try:
+            if state.type is StateType.CRASHED and self.exit is None and _is_exit(state.data):
+                self.exit = state.data
+            if self.verbose or not state.is_completed():
+                guarding.quietly(self._log_end, future.name, state)
+        finally:
+            future.settle(state)
+            if future.has_listeners:
+                self.call_user_code(lambda: self._notify(future))
+            else:
+                self._has_finished()
+        return True
+
+    def call_user_code(self, function: Callable[[], None]) -> None:
+        """Call `function`, which calls code of the user and must not raise, in a thread that no other run depends on.
+
+        A runner that executes tasks in the flow's own thread uses that thread for the call, too.
+        """
+        if self.runner.is_inline:
+            function()
+        else:
+            self.user_calls.submit(function)
+
+    def _notify(self, future: RunFuture[Any]) -> None:
+        try:
+            future.notify()
+        finally:
+            self._has_finished()
+
+    def _has_finished(self) -> None:
+        with self._lock:
+            self._finishing -= 1
+            idle = [] if self._unfinished or self._finishing else self._idle
+            if idle:
+                self._idle = []
+        for callback in idle:
+            callback()
+
+    def counts(self) -> context.Counts:
+        """Return the counts of the run's own task runs and subflow runs, and of unfinished runs in its tree."""
+        with self._lock:
+            left = list(self._unfinished)
+            tally = self.tally
+            total, completed, failed = tally.total + len(left), tally.completed, tally.failed
+            unfinished = sum(len(run._unfinished) for run in list(self._tree))
+        running = self.runner.running(left) if left else 0
+        return context.Counts(total, running or 0, completed, failed, unfinished)
+
+    def unfinished_runs(self) -> list[RunFuture[Any]]:
+        """Return the task runs that have not ended."""
+        with self._lock:
+            return list(self._unfinished)
+
+    def when_idle(self, callback: Callable[[], None]) -> None:
+        """Call back when all task runs have ended, immediately if they have."""
+        with self._lock:
+            if self._unfinished or self._finishing:
+                self._idle.append(callback)
+                return
+        callback()
+
+    def count(self, state: State) -> None:
+        """Count the end of a subflow run."""
+        with self._lock:
+            self.tally.add(state)
+
+    def abandon(self, reason: str) -> int:
+        """End all unfinished task runs as cancelled, and return their number."""
+        left = self.unfinished_runs()
+        for future in left:
+            self.finish(future, states.cancelled(reason))
+        return len(left)
+
+    def names_of(self, task_run: str) -> dict[str, Any]:
+        """Return the attributes of the engine's log records about a task run."""
+        return {"task_run_name": task_run, "flow_run_name": self.name, "flow_name": self.flow_name, **self.extra}
+
+    def _log_end(self, name: str, state: State) -> None:
+        extra = self.names_of(name)
+        if state.is_completed():
+            # As text: a handler that keeps records must not keep results.
+            logs.task_runs.info("Finished in state %s", str(state), extra=extra)
+            return
+        if state.is_failed() and isinstance(state.data, Exception) and first_time(state.data):
+            logs.task_runs.error("Encountered exception during execution:", exc_info=state.data, extra=extra)
+        logs.task_runs.error("Finished in state %s", state, extra=extra)
 
 
-async def _execute(run: FlowRun, spec: FlowSpec, args: Args, kwargs: Kwargs, colour: Colour) -> State:
-    """Call the flow function once, and wait for what it submitted."""
-    value: Any = None
-    state: State | None = None
-    try:
-        if not run.runner.is_open:
-            await colour.call(run.runner.open)
-        run.fit_window()
-        run.has_started = True
-        value = await timeouts.call(spec, run.name, args, kwargs)
-    except Exception as error:
-        state = _failed(run, error.error if isinstance(error, timeouts.Stopped) else error)
-        if state.name == "TimedOut":
-            run.abandon("The flow run that submitted it took too long.")
-    # Also after an exception: what was submitted is never lost.
-    await colour.wait(run.when_idle)
-    if run.exit is not None:
-        raise run.exit  # sys.exit in a task means the whole program, wherever the task ran
-    if state is not None:
-        return state
-    try:
-        return await conclude(run, value, colour)
-    except Exception as error:
-        return _failed(run, error)  # a returned result could not be fetched
-
-
-def _failed(run: FlowRun, error: Exception) -> State:
-    """The state of a run that an ordinary exception ended, before, in or after its function."""
-    run.raised = error
-    if isinstance(error, errors.ParameterError) and not run.has_started:
-        return states.failed(f"Invalid parameters: {error}", error)
-    if not isinstance(error, errors.ClusterError) and (lost := run.runner.trouble()):
-        lost.__cause__ = error
-        error = lost
-    if isinstance(error, errors.ClusterError):
-        return without_cluster(error)
-    state = state_of(error, "Flow run", run.name)
-    if first_time(error):
-        run.logger.error("Encountered exception during execution:", exc_info=error)
-    else:  # a task's or a subflow's, which the flow function did not catch
-        run.logger.error("Encountered exception during execution, as told above: %s", states.describe(error))
-    return state
-
-
-async def _inputs(args: Args, kwargs: Kwargs, colour: Colour, wait_for: inputs.WaitFor) -> tuple[Args, Kwargs]:
-    """A subflow's arguments with the results of the parent's futures. Raises `NotReady`."""
-    order = inputs.listed(wait_for)
-    futures = inputs.futures_in((args, kwargs))
-    await inputs.ended([*futures, *inputs.futures_in(order)], colour)
-    inputs.check(order)
-    if futures:
-        args, kwargs = await colour.call(lambda: inputs.values_of((args, kwargs)))
-    return args, kwargs
-
-
-def _interrupted(run: FlowRun, error: BaseException) -> State:
-    """The state of a run that something other than an ordinary exception broke off."""
-    run.interrupt = error
-    left = run.abandon("The flow run was interrupted.")
-    if left:
-        run.logger.warning("%d task runs had not ended; they are stopped, or left behind.", left)
-    if isinstance(error, errors.Terminated):
-        return states.cancelled("Flow run was stopped by SIGTERM.", error)
-    if isinstance(error, KeyboardInterrupt):
-        return states.cancelled("Flow run was interrupted (KeyboardInterrupt).", error)
-    return state_of(error, "Flow run")
+def _is_exit(error: Any) -> bool:
+    return isinstance(error, SystemExit) and not isinstance(error, Terminated)

@@ -6,9 +6,10 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from flowcluster import checks, names
-from flowcluster.functions import check_function, is_coroutine_function
-from flowcluster.options import COMMON, Hook, RunOptions, Table, fields_of
+from flowcluster._util import names
+from flowcluster._util.functions import check_function, is_coroutine_function
+from flowcluster.engine import option_checks
+from flowcluster.engine.options import COMMON, Hook, RunOptions, Table, fields_of
 from flowcluster.runners.base import TaskRunner
 from flowcluster.runners.concurrent import ConcurrentTaskRunner
 from flowcluster.states import StateType
@@ -41,8 +42,8 @@ class FlowSpec:
         runner: a task runner that is not open; each run opens its own duplicate.
         validate: whether parameters are converted to the types of the function's annotations.
         retry_delays: seconds before each retry; the last one is repeated.
-        timeout: seconds that one execution may take.
-        run_name: template of the runs' names, or a function that gives one.
+        timeout: seconds that one execution can take.
+        run_name: template of the runs' names, or a function that returns one.
     """
 
     function: Callable[..., Any]
@@ -67,7 +68,12 @@ class FlowSpec:
 
     @staticmethod
     def of(function: Callable[..., Any], options: FlowOptions) -> FlowSpec:
-        """The spec of a function. Raises TypeError or ValueError, naming the option, if it cannot be a flow."""
+        """Return the spec of a function.
+
+        Raises:
+            TypeError: the function cannot be a flow, or an option has the wrong type; the message names it.
+            ValueError: an option has a wrong value; the message names it.
+        """
         check_function(function, "flow")
         spec = FlowSpec(
             function=function,
@@ -78,13 +84,13 @@ class FlowSpec:
         return spec.having(options)
 
     def having(self, options: FlowOptions) -> FlowSpec:
-        """The same flow with other options. Raises TypeError or ValueError, which name the option."""
+        """Return the flow with other options. Raises TypeError or ValueError, which name the option."""
         if not options:
             return self
         return dataclasses.replace(self, **fields_of("flow", options, _OPTIONS, self.retries))
 
     def hooks_for(self, kind: StateType) -> tuple[Hook, ...]:
-        """The functions to be called after a run that ended in a state of this type."""
+        """Return the hooks for a run that ended in a state of this type."""
         return {
             StateType.COMPLETED: self.on_completion,
             StateType.FAILED: self.on_failure,
@@ -103,8 +109,8 @@ def _runner(option: str, value: Any) -> TaskRunner:
 _OPTIONS: Table = {
     **COMMON,
     "task_runner": ("runner", _runner),
-    "validate_parameters": ("validate", checks.flag),
-    "flow_run_name": ("run_name", checks.optional(checks.name_template)),
-    "on_crashed": ("on_crashed", checks.functions),
-    "on_cancellation": ("on_cancellation", checks.functions),
+    "validate_parameters": ("validate", option_checks.flag),
+    "flow_run_name": ("run_name", option_checks.optional(option_checks.name_template)),
+    "on_crashed": ("on_crashed", option_checks.functions),
+    "on_cancellation": ("on_cancellation", option_checks.functions),
 }

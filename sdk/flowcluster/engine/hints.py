@@ -1,4 +1,4 @@
-"""The annotations of a function's parameters, as objects, whatever stands for the function."""
+"""Converters for the annotated parameters of a function, also of partials, methods and callable objects."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from flowcluster._util.functions import base_of
 from flowcluster.engine.conversion import Converter
-from flowcluster.functions import base_of
 
-# By function, and not by annotation: unions that are equal can differ in their order. Weak, as a function may be made
-# for one call.
+# By function, and not by annotation: equal unions can differ in their order. Weak, as a function can be made for one
+# call.
 _known: weakref.WeakKeyDictionary[Any, dict[str, Converter]] = weakref.WeakKeyDictionary()
 
 
 def converters(function: Callable[..., Any]) -> dict[str, Converter]:
-    """A converter for each annotated parameter; a parameter whose annotation is not an object at run time has none."""
+    """Return a converter for each annotated parameter, except those whose annotation cannot be evaluated."""
     base = base_of(function)
     try:
         found = _known.get(base)
@@ -40,12 +40,12 @@ def _converters(function: Any) -> dict[str, Converter]:
     try:
         hints = typing.get_type_hints(function, include_extras=True)
     except Exception:
-        # An annotation that is text is evaluated. It may name what exists for type checkers only, or just describe the
-        # parameter. The other parameters are still checked.
+        # A text as annotation is evaluated. It can name what exists only for type checkers, or describe the parameter.
+        # The other parameters are still checked.
         for name in names:
             try:
-                alone = _Annotated({name: annotations[name]})
-                hints |= typing.get_type_hints(alone, _globals(function), include_extras=True)
+                single = _Annotated({name: annotations[name]})
+                hints |= typing.get_type_hints(single, _globals(function), include_extras=True)
             except Exception:
                 continue
     return {
@@ -54,7 +54,7 @@ def _converters(function: Any) -> dict[str, Converter]:
 
 
 class _Annotated:
-    """One annotation alone, in the form that `typing.get_type_hints` takes."""
+    """One annotation, in the form that `typing.get_type_hints` accepts."""
 
     def __init__(self, annotations: dict[str, Any]) -> None:
         self.__annotations__ = annotations

@@ -1,4 +1,4 @@
-"""Functions of users that are called about a run: hooks at its end, and conditions."""
+"""Calls of users' hooks at the end of a run, and of users' conditions."""
 
 from __future__ import annotations
 
@@ -6,27 +6,28 @@ from collections.abc import Iterable
 from types import CoroutineType
 from typing import Any
 
-from flowcluster import guarding
-from flowcluster.logs import RunLogger
-from flowcluster.options import Hook, thing_of
-from flowcluster.portal import run_on_new_loop
+from flowcluster._output.logs import RunLogger
+from flowcluster._util import guarding
+from flowcluster._util.portal import run_on_new_loop
+from flowcluster.engine.options import Hook
+from flowcluster.engine.spec_registry import thing_of
 from flowcluster.states import State
 
 
-def call(function: Hook, spec: Any, run: Any, state: State) -> Any:
-    """Call `function`, sync or async, with (task or flow, run, state); return or raise what it returns or raises."""
+def call_hook(function: Hook, spec: Any, run: Any, state: State) -> Any:
+    """Call `function`, sync or async, with (task or flow, run, state), and return what it returns."""
     value = function(thing_of(spec), run, state)
     return run_on_new_loop(value) if isinstance(value, CoroutineType) else value
 
 
-def call_all(hooks: Iterable[Hook], spec: Any, run: Any, state: State, logger: RunLogger) -> None:
-    """Call each with (task or flow, run, state). What one raises is logged; the run's state stays as it is.
+def call_hooks(hooks: Iterable[Hook], spec: Any, run: Any, state: State, logger: RunLogger) -> None:
+    """Call each hook with (task or flow, run, state). An exception of a hook is logged, and does not change the state.
 
     Raises only what a signal raised.
     """
     for hook in hooks:
         try:
-            call(hook, spec, run, state)
+            call_hook(hook, spec, run, state)
         except BaseException as error:
             if guarding.is_interrupt(error):
                 raise

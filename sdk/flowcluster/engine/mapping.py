@@ -6,21 +6,25 @@ import itertools
 from collections.abc import Iterable, Iterator, Sized
 from typing import Any
 
-from flowcluster.annotations import Mark, allow_failure, unmapped
+from flowcluster._util.waiting import wait_blocking
 from flowcluster.errors import MapError
 from flowcluster.futures import RunFuture
+from flowcluster.marks import Mark, allow_failure, unmapped
 from flowcluster.states import State
-from flowcluster.waiting import wait_blocking
 
 
 def calls(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
-    """The arguments of each call. Raises `MapError` when nothing can be iterated or lengths differ."""
+    """Yield the arguments of each call.
+
+    Raises:
+        MapError: no argument can be iterated, or lengths differ.
+    """
     places: dict[int | str, Any] = dict(enumerate(args))
     places.update(kwargs)
     mapped = {place: found for place, value in places.items() if (found := _mapped(value)) is not None}
     if not mapped:
         raise MapError("map needs at least one argument that can be iterated and is not unmapped.")
-    # An iterator that does not end is of another length than a list beside it: it is not read any further than that.
+    # An iterator without an end differs in length from a list: at most one item more than the list has is read.
     known = [length for items, _ in mapped.values() if (length := _length(items)) is not None]
     least = min(known, default=None)
     columns = {place: _column(items, is_allowed, least) for place, (items, is_allowed) in mapped.items()}
@@ -42,7 +46,7 @@ def calls(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[tuple[tuple
 
 
 def _not_mapped(value: Any) -> Any:
-    """An argument as every call gets it: without the mark `unmapped`, which may be inside of another one."""
+    """Return an argument for every call: without the mark `unmapped`, which can be inside of another mark."""
     if isinstance(value, unmapped):
         return value.value
     if isinstance(value, Mark) and isinstance(value.value, unmapped):
@@ -51,9 +55,9 @@ def _not_mapped(value: Any) -> Any:
 
 
 def _mapped(value: Any) -> tuple[Iterable[Any], bool] | None:
-    """What an argument gives an item of to each call, and whether failures are allowed in it.
+    """Return the items of an argument that is mapped over, and whether failures are allowed in them.
 
-    None if every call gets the argument as it is.
+    Return None if every call gets the whole argument.
     """
     if isinstance(value, allow_failure):
         inner = _mapped(value.value)
@@ -70,14 +74,14 @@ def _mapped(value: Any) -> tuple[Iterable[Any], bool] | None:
 
 
 def _is_iterable(value: Any) -> bool:
-    """Whether a value has items. A pydantic model has fields, and an array without dimensions has one value."""
+    """Return whether a value has items. A pydantic model has fields, an array without dimensions has one value."""
     if not isinstance(value, Iterable) or hasattr(type(value), "__pydantic_fields__"):
         return False
     return getattr(value, "shape", None) != ()
 
 
 def _length(items: Iterable[Any]) -> int | None:
-    """How many items there are; None for what does not know it, such as a generator or a progress bar around one."""
+    """Return the number of items; None if it is not known, as of a generator or a progress bar around one."""
     try:
         return len(items) if isinstance(items, Sized) else None
     except TypeError:
@@ -85,7 +89,7 @@ def _length(items: Iterable[Any]) -> int | None:
 
 
 def _column(items: Iterable[Any], is_allowed: bool, least: int | None) -> list[Any]:
-    """The items as a list; of those that do not have a length, one more than `least` at most."""
+    """Return the items as a list; without a known length, at most one more than `least`."""
     if least is not None and _length(items) is None:
         items = itertools.islice(items, least + 1)
     return [allow_failure(item) for item in items] if is_allowed else list(items)

@@ -1,4 +1,4 @@
-"""Parameters of a flow: bound to its function's signature, checked and converted by its annotations."""
+"""Parameters of a flow: binding to the signature of its function, and conversion by annotations."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 from flowcluster import states
+from flowcluster._util.suggestions import closest
 from flowcluster.engine import hints
 from flowcluster.engine.conversion import Converter
 from flowcluster.errors import ParameterError
-from flowcluster.suggestions import closest
 
 
 def bind(
@@ -23,9 +23,10 @@ def bind(
     kwargs: dict[str, Any],
     convert: bool = True,
 ) -> inspect.BoundArguments:
-    """The parameters of one call; with `convert` in the types that the function is annotated with.
+    """Return the parameters of one call; with `convert`, in the types of the function's annotations.
 
-    Raises `ParameterError`, which names the parameter.
+    Raises:
+        ParameterError: a parameter is unknown, missing or wrong; the message names it.
     """
     signature = _signature(function)
     if not args and not kwargs and not signature.parameters:
@@ -42,16 +43,16 @@ def bind(
 
 
 def by_name(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """All parameters of a task's call by their names. Raises TypeError if they do not fit."""
+    """Return all parameters of a task's call by name. Raises TypeError if they do not fit."""
     if isinstance(function, types.MethodType):
-        # What it is a method of is one of them, however the task was called.
+        # The instance or class is one of them, however the task was called.
         method: types.MethodType = function
         function, args = method.__func__, (method.__self__, *args)
     return with_defaults(_signature(function).bind(*args, **kwargs))
 
 
 def with_defaults(bound: inspect.BoundArguments) -> dict[str, Any]:
-    """All parameters of a call by their names."""
+    """Return all parameters of a call by name."""
     given = bound.arguments
     if len(given) == len(bound.signature.parameters):
         return given
@@ -61,7 +62,7 @@ def with_defaults(bound: inspect.BoundArguments) -> dict[str, Any]:
 
 
 def accepts(function: Callable[..., Any], name: str, value: Any) -> bool:
-    """Whether `value` fits the annotation of the function's parameter `name`, if that has one."""
+    """Return whether `value` fits the annotation of the function's parameter `name`; True without an annotation."""
     converters = hints.converters(function)
     try:
         if name in converters:
@@ -96,7 +97,7 @@ def _convert_all(flow_name: str, parameter: inspect.Parameter, converter: Conver
 
 
 def _is_whole(converter: Converter) -> bool:
-    """Whether the annotation of ``*args`` or ``**kwargs`` is for all of them, as ``**kwargs: Unpack[Options]`` is."""
+    """Return whether an annotation is for ``*args`` or ``**kwargs`` as a whole, as ``**kwargs: Unpack[Options]``."""
     return typing.get_origin(converter.hint) is typing.Unpack
 
 
@@ -124,12 +125,12 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:60]}…"
 
 
-# Weak: a function may be made for one call, and hold large values.
+# Weak: a function can be made for one call, and hold large values.
 _signatures: weakref.WeakKeyDictionary[types.FunctionType, inspect.Signature] = weakref.WeakKeyDictionary()
 
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature:
-    # Only of plain functions is the signature kept: others cannot always be hashed or referenced weakly.
+    # Only for plain functions: others cannot always be hashed or referenced weakly.
     if type(function) is not types.FunctionType:
         return inspect.signature(function)
     found = _signatures.get(function)

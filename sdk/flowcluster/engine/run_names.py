@@ -1,4 +1,4 @@
-"""Names of runs that the user chose: templates over the arguments, and functions."""
+"""Names of runs by the user's choice: templates over the arguments, and functions."""
 
 from __future__ import annotations
 
@@ -11,9 +11,15 @@ Template = str | Callable[[], str]
 
 
 def render(option: str, template: Template, values: Mapping[str, Any]) -> str:
-    """The name that a template gives with `values`, or that a function gives.
+    """Return the name that a template or a function results in.
 
-    Raises ValueError, which names the option and what is wrong with it.
+    Args:
+        option: name of the option, for messages.
+        template: the template or function.
+        values: arguments by name.
+
+    Raises:
+        ValueError: the option is wrong, for the reason in the message.
     """
     if not isinstance(template, str):
         name = template()
@@ -33,7 +39,7 @@ def render(option: str, template: Template, values: Mapping[str, Any]) -> str:
 
 
 def used_by(template: Template) -> frozenset[str]:
-    """The arguments that a template names."""
+    """Return the names of the arguments in a template."""
     return _named_in(template) if isinstance(template, str) else frozenset()
 
 

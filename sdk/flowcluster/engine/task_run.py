@@ -1,34 +1,36 @@
-"""One task run, whichever way it is executed: its name, its retries and its end."""
+"""One task run, called directly or submitted: its name, its retries and its end."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from flowcluster import context, guarding, logs, nesting, states
+from flowcluster import context, states
+from flowcluster._output import logs
+from flowcluster._util import guarding
 from flowcluster.context import RunInfo
-from flowcluster.engine import hooks, inputs, parameters, retrying, run_names
-from flowcluster.engine.execution import Args, Kwargs
-from flowcluster.engine.run import FlowRun
-from flowcluster.futures import AsyncTaskFuture, RunFuture, TaskFuture
-from flowcluster.options import TaskSpec
+from flowcluster.engine import hooks, inputs, parameters, retries, run_names
+from flowcluster.engine.flow_run import FlowRun
+from flowcluster.engine.task_execution import Args, Kwargs
+from flowcluster.engine.task_spec import TaskSpec
+from flowcluster.futures import AsyncTaskFuture, RunFuture, TaskFuture, nesting
 from flowcluster.states import State, StateType
 
 
 class TaskRun:
-    """What the engine knows about a task run until it ends.
+    """The engine's record of a task run until its end.
 
     Attributes:
         run: the flow run that it belongs to.
         spec: the task.
-        args, kwargs: the arguments as the caller gave them, with containers of futures as they were then.
-        order: what else has to complete before.
+        args, kwargs: the arguments as the caller gave them, with copies of containers of futures.
+        order: what else must complete before the run.
         upstream: the futures among the arguments.
         is_plain: whether nothing in the arguments has to be replaced.
-        key: tells it apart from all others of the flow run.
+        key: unique in the flow run.
         info: name, number of the execution, tags.
-        retries: how many executions there may be after the first.
-        future: the handle that its caller has.
-        is_nameless: whether its name depends on results that it still waits for.
+        retries: how many executions can follow the first.
+        future: the caller's handle.
+        is_nameless: whether its name depends on results that do not exist yet.
     """
 
     __slots__ = (
@@ -42,9 +44,9 @@ class TaskRun:
         self.args = args
         self.kwargs = kwargs
         self.order = order
-        self.upstream, self.is_plain = inputs.look_at_call(args, kwargs)
+        self.upstream, self.is_plain = inputs.find_futures_in_call(args, kwargs)
         if self.upstream:
-            # A list that the caller goes on to fill would get futures that the run does not wait for, even its own one.
+            # The caller can add futures to a list later, for which the run does not wait; even its own future.
             self.args, self.kwargs = args, kwargs = nesting.snapshot((args, kwargs))
         self.key = name = run.next_name(spec)
         self.is_nameless = False
@@ -74,21 +76,21 @@ class TaskRun:
         return run_names.render("task_run_name", self.spec.run_name, values)
 
     def take_name(self, args: Args, kwargs: Kwargs) -> None:
-        """Name the run after its arguments, now that they are known. Raises ValueError if that is impossible."""
+        """Name the run by its arguments, which are known now. Raises ValueError if that is impossible."""
         if self.is_nameless:
             self.is_nameless = False
             self.future.name = name = self._rendered_name(args, kwargs)
             self.info = self.info._replace(name=name)
 
     def next_delay(self, state: State) -> float | None:
-        """Seconds until the next execution, after one that ended in `state`; None if that is the final one.
+        """Return the seconds until the next execution after one that ended in `state`; None if that state is final.
 
-        Counts the next execution, and tells about it.
+        Count the next execution, and log it.
         """
         info, future = self.info, self.future
-        if info.attempt > self.retries or future.is_settled or not retrying.is_retriable(state):
+        if info.attempt > self.retries or future.is_settled or not retries.is_retriable(state):
             return None
-        delay = retrying.delay(self.spec, info.attempt, info, state, self.run.logger)
+        delay = retries.retry_delay(self.spec, info.attempt, info, state, self.run.logger)
         if delay is None:
             return None
         # The next execution has a handle of its own.
@@ -107,21 +109,21 @@ class TaskRun:
         return delay
 
     def has_user_code(self, state: State) -> bool:
-        """Whether `next_delay` or `end` calls code of the user for this state."""
+        """Return whether `next_delay` or `end` calls code of the user for this state."""
         spec = self.spec
         if state.type is StateType.COMPLETED:
             return bool(spec.on_completion)
         return spec.retry_condition is not None or bool(spec.on_failure)
 
     def end(self, state: State) -> None:
-        """Make `state` its final one, once the hooks have been called. Raises only what a signal raised."""
+        """Call the hooks, then end the run in `state`. Raises only what a signal raised."""
         spec = self.spec
         try:
             if self.future.is_settled:
-                return  # it was cancelled, or given up: it does not end in this state
+                return  # it was cancelled: it does not end in this state
             if spec.on_completion and state.is_completed():
-                hooks.call_all(spec.on_completion, spec, self.info, state, self.run.logger)
+                hooks.call_hooks(spec.on_completion, spec, self.info, state, self.run.logger)
             if spec.on_failure and (state.is_failed() or state.is_crashed()):
-                hooks.call_all(spec.on_failure, spec, self.info, state, self.run.logger)
+                hooks.call_hooks(spec.on_failure, spec, self.info, state, self.run.logger)
         finally:
-            self.run.closed(self.future, state)
+            self.run.finish(self.future, state)

@@ -1,8 +1,7 @@
-"""Calling functions for a limited time.
+"""Calls of functions with a time limit.
 
-A thread cannot be stopped from outside. A function with a time limit therefore gets a thread of its
-own, which is left behind when the time is over: its caller goes on at once, and an exception ends the
-function as soon as it executes Python code again.
+A thread cannot be stopped from outside. So a function with a time limit gets a thread of its own, which is abandoned
+when the time is over: its caller continues immediately, and an exception ends the function at its next step in Python.
 """
 
 from __future__ import annotations
@@ -14,8 +13,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Generic, Protocol, TypeVar
 
+from flowcluster._util.waiting import current_slot, occupying_slot
 from flowcluster.errors import RunTimedOut
-from flowcluster.waiting import current_place, occupying
 
 T = TypeVar("T")
 
@@ -25,7 +24,7 @@ class Limited(Protocol):
 
     @property
     def function(self) -> Callable[..., Any]:
-        """What is to be called."""
+        """The function to call."""
 
     @property
     def is_async(self) -> bool:
@@ -33,11 +32,11 @@ class Limited(Protocol):
 
     @property
     def timeout(self) -> float | None:
-        """Seconds that it may take."""
+        """The limit in seconds."""
 
 
 class Stopped(Exception):
-    """Carries a StopIteration of a sync function: leaving a coroutine, Python turns that into a RuntimeError."""
+    """Holds a StopIteration of a sync function, which Python would turn into a RuntimeError in a coroutine."""
 
     def __init__(self, error: StopIteration) -> None:
         super().__init__(error)
@@ -45,14 +44,16 @@ class Stopped(Exception):
 
 
 class Abandoned(BaseException):
-    """Ends a function for which nobody waits any more."""
+    """Ends a function whose caller does not wait any more."""
 
 
-async def call(spec: Limited, run_name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """What the function of a task or flow gives or raises. Suspends only if it is a coroutine function.
+async def call_with_limit(spec: Limited, run_name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call the function of a task or flow, and return what it returns. Suspends only for a coroutine function.
 
-    Raises `RunTimedOut` for the run `run_name` if it takes longer than the spec allows, and `Stopped` for a
-    StopIteration of the function.
+    Raises:
+        RunTimedOut: it took longer than the limit of the spec; it names the run `run_name`.
+        Stopped: the function raised StopIteration.
+        BaseException: whatever else the function raises.
     """
     if spec.is_async:
         coroutine = spec.function(*args, **kwargs)
@@ -66,7 +67,7 @@ async def call(spec: Limited, run_name: str, args: tuple[Any, ...], kwargs: dict
 
 
 def call_within(seconds: float, run_name: str, function: Callable[[], T]) -> T:
-    """What `function` gives or raises. Raises `RunTimedOut` for the run if it takes longer than `seconds`."""
+    """Call `function` in a thread, and return what it returns. Raises `RunTimedOut` after `seconds`."""
     work = _Call(function)
     work.thread.start()
     try:
@@ -89,7 +90,7 @@ class _Call(Generic[T]):
 
     def __init__(self, function: Callable[[], T]) -> None:
         self._function = function
-        self._place = current_place()
+        self._slot = current_slot()
         self._context = contextvars.copy_context()
         self._lock = threading.Lock()
         self._is_over = False
@@ -101,11 +102,11 @@ class _Call(Generic[T]):
         try:
             self._context.run(self._work)
         except Abandoned:
-            pass  # it came when the function had just ended
+            pass  # the function had just ended
 
     def _work(self) -> None:
         try:
-            with occupying(self._place):
+            with occupying_slot(self._slot):
                 self.value = self._function()
         except BaseException as error:
             self.raised = error
@@ -125,16 +126,18 @@ class _Call(Generic[T]):
         import ctypes
 
         with self._lock:
-            # Not later: another thread may get the identity of one that has ended.
+            # Not later: another thread can get the identity of a thread that has ended.
             if not self._is_over and self.thread.ident is not None:
                 thread = ctypes.c_ulong(self.thread.ident)
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, ctypes.py_object(Abandoned))
 
 
 async def await_within(seconds: float, run_name: str, awaitable: Awaitable[T]) -> T:
-    """Return what `awaitable` gives; it is cancelled after `seconds`.
+    """Return the result of `awaitable`, which is cancelled after `seconds`.
 
-    Raises what it raises, and `RunTimedOut` if it took longer, also where it blocked the loop and was not cancelled.
+    Raises:
+        RunTimedOut: it took longer, also if it blocked the loop and was not cancelled.
+        BaseException: whatever else it raises.
     """
     import asyncio
 

@@ -1,1 +1,1 @@
-"""Kubernetes as the SDK uses it: which cluster is meant, the FlowRun and its Lease, and ways to a pod's ports."""
+"""Clients for Kubernetes: choice of the cluster, FlowRuns and Leases, and port-forwards."""

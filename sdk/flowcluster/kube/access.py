@@ -1,4 +1,4 @@
-"""Which Kubernetes is meant, by the rules of kubectl: what is given, else the kubeconfig, else the pod's own."""
+"""Access to a Kubernetes by the rules of kubectl: the given one, else that of the kubeconfig, else the pod's own."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _DEFAULT_KUBECONFIG = "~/.kube/config"
 
 
 class Access(NamedTuple):
-    """How to reach it.
+    """Access to a Kubernetes.
 
     Attributes:
         api: the official client's connection.
-        namespace: where to look and to create.
+        namespace: the namespace to use.
         is_inside: whether this process runs in a pod of that Kubernetes, and reaches its Services by name.
     """
 
@@ -33,14 +33,14 @@ class Access(NamedTuple):
 
 
 def connect(choice: Choice) -> Access:
-    """Return the access that is chosen.
+    """Return the access to the chosen Kubernetes.
 
     Raises:
-        KubernetesError: there is no such configuration, or none at all.
+        KubernetesError: there is no such configuration.
     """
     paths = choice.kubeconfig or os.environ.get("KUBECONFIG") or _DEFAULT_KUBECONFIG
-    is_asked_for = bool(choice.kubeconfig or choice.context)
-    if not is_asked_for and not _any_exists(paths) and (TOKEN_FOLDER / "token").exists():
+    is_given = bool(choice.kubeconfig or choice.context)
+    if not is_given and not _any_exists(paths) and (TOKEN_FOLDER / "token").exists():
         return _inside(choice)
     try:
         api = config.new_client_from_config(paths, choice.context, persist_config=False)
@@ -53,15 +53,15 @@ def connect(choice: Choice) -> Access:
 
 
 def headers(access: Access) -> dict[str, str]:
-    """Credentials for one request. With each anew: they may be short-lived."""
+    """Return the credentials for one request. Call it for each request: credentials can be short-lived."""
     found = access.api.configuration.auth_settings().values()
     return {item["key"]: item["value"] for item in found if item["in"] == "header" and item["value"]}
 
 
 def proxy_of(access: Access) -> str | None:
-    """The proxy for connections to the API server; None if there is none, or NO_PROXY excepts that server.
+    """Return the proxy for connections to the API server; None without one, or if NO_PROXY excludes the server.
 
-    By the rule of the official client, for connections that are not made by it.
+    This is the rule of the official client, for connections that it does not make.
     """
     settings = access.api.configuration
     if not settings.proxy or should_bypass_proxies(settings.host, no_proxy=settings.no_proxy or ""):

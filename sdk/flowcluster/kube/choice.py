@@ -1,21 +1,21 @@
-"""What a person says about which Kubernetes is meant. Light: a process that only says it imports no client."""
+"""The user's choice of a Kubernetes. The module imports no client, so processes that only pass it on stay small."""
 
 from __future__ import annotations
 
 import pathlib
 from typing import NamedTuple
 
-#: Where a pod finds what it may use, if it may use any.
+#: The folder with the ServiceAccount token of a pod, if it has one.
 TOKEN_FOLDER = pathlib.Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
 class Choice(NamedTuple):
-    """None is left to the rules of `flowcluster.kube.access`.
+    """The choice of a Kubernetes. The rules of `flowcluster.kube.access` decide about None.
 
     Attributes:
         kubeconfig: path of the file, or several as in ``KUBECONFIG``.
-        context: a name in it.
-        namespace: where to look and to create.
+        context: name of a context in it.
+        namespace: the namespace to use.
     """
 
     kubeconfig: str | None = None

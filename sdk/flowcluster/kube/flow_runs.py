@@ -1,4 +1,4 @@
-"""FlowRuns and what goes with them, Leases and ConfigMaps with code, on the API server."""
+"""Client for FlowRuns, their Leases, and their ConfigMaps with code."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import urllib3
 from kubernetes import client
 
-from flowcluster import texts
+from flowcluster._util import texts
 from flowcluster.errors import KubernetesError, NotFound
 from flowcluster.kube.access import Access
 from flowcluster_api import names
@@ -23,13 +23,18 @@ _LEASES = ("coordination.k8s.io", "v1")
 
 
 class FlowRuns:
-    """What the SDK does with the FlowRuns of one namespace.
+    """Client for the FlowRuns of one namespace.
 
-    Every method raises `KubernetesError` with what the API server said, `NotFound` if the object is not there.
+    Every method raises `KubernetesError` with the message of the API server, and `NotFound` if the object does not
+    exist.
+
+    Args:
+        access: the Kubernetes and namespace.
+        timeout: seconds to connect, and to wait for an answer.
     """
 
     def __init__(self, access: Access, timeout: tuple[float, float] = TIMEOUT) -> None:
-        # Not again by itself: whoever asks decides whether, and how soon.
+        # Without retries of urllib3: the caller decides whether and when to repeat a request.
         access.api.rest_client.pool_manager.connection_pool_kw["retries"] = urllib3.Retry(0, redirect=3)
         self._access = access
         self._api = client.CustomObjectsApi(access.api)
@@ -51,7 +56,7 @@ class FlowRuns:
         return str(answer.status.user_info.username)
 
     def create(self, body: Object) -> Object:
-        """Create a FlowRun; the object as it is stored."""
+        """Create a FlowRun, and return the stored object."""
         if (text := texts.first_not_utf8(body)) is not None:
             # The API server would replace the character.
             raise KubernetesError(f"Cannot create a FlowRun: {text!r} has a character that UTF-8 does not have.")
@@ -62,11 +67,11 @@ class FlowRuns:
             self.namespace,
             names.PLURAL,
             body,
-            field_validation="Strict",  # what the API server does not know it would drop
+            field_validation="Strict",  # else the API server drops unknown fields
         )
 
     def get(self, name: str) -> Object:
-        """The FlowRun of that name."""
+        """Return the FlowRun of this name."""
         return self._call(
             f"read FlowRun {name}",
             self._api.get_namespaced_custom_object,
@@ -77,7 +82,7 @@ class FlowRuns:
         )
 
     def find(self, name: str, uid: str) -> Object | None:
-        """Return the FlowRun of that name and UID; None where there is none, or another of its name."""
+        """Return the FlowRun of this name and UID; None if it does not exist, or if another one has the name."""
         try:
             run = self.get(name)
         except NotFound:
@@ -107,7 +112,7 @@ class FlowRuns:
         )
 
     def delete(self, name: str, uid: str) -> Object:
-        """Delete exactly this FlowRun; what belongs to it is collected after it."""
+        """Delete exactly this FlowRun. Garbage collection deletes what it owns."""
         return self._call(
             f"delete FlowRun {name}",
             self._api.delete_namespaced_custom_object,
@@ -159,19 +164,19 @@ class FlowRuns:
             return method(*args, **options, _request_timeout=self._timeout)
         except client.ApiException as error:
             kind = NotFound if error.status == 404 else KubernetesError
-            raise kind(f"Kubernetes would not {what}: {_said(error)}") from error
+            raise kind(f"Kubernetes would not {what}: {_explain(error)}") from error
         except urllib3.exceptions.HTTPError as error:
             cause = getattr(error, "reason", None) or error
             raise KubernetesError(f"The API server at {self._host} cannot be reached: {cause}") from error
 
 
 def is_out_of_reach(error: KubernetesError) -> bool:
-    """Whether an object does not exist, or the client has no right to it: the operator grants some of them later."""
+    """Return whether an object does not exist, or the client has no right to it, which the operator can grant later."""
     return isinstance(error.__cause__, client.ApiException) and error.__cause__.status in (403, 404)
 
 
-def _said(error: client.ApiException) -> str:
-    """The API server's own words, and what to do where they do not say it."""
+def _explain(error: client.ApiException) -> str:
+    """Return the API server's message, with the remedy if the message has none."""
     try:
         message = str(json.loads(error.body)["message"])
     except (TypeError, ValueError, KeyError):

@@ -1,4 +1,4 @@
-"""The files of a project's modules: their contents, what they import, and what lies below their folders."""
+"""The files of a project's modules: their contents, their import statements, and the files of a package."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NAME = re.compile(rb"[.\w]+")
 
 
 def imports_in(text: bytes) -> Iterator[tuple[str, list[str]]]:
-    """Names of modules in import statements, and the names that are imported from them."""
+    """Yield names of modules in import statements, each with the names that are imported from it."""
     for base, names, plain, called in _IMPORT.findall(text):
         if plain:
             for part in plain.split(b","):
@@ -33,7 +33,7 @@ def imports_in(text: bytes) -> Iterator[tuple[str, list[str]]]:
 
 
 def modules_below(package: str, folder: str) -> Iterator[tuple[str, str]]:
-    """Names and paths of the modules in a package."""
+    """Yield names and paths of the modules in a package."""
     for path, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if name.isidentifier() and name not in FOREIGN]
         inner = os.path.relpath(path, folder)
@@ -45,7 +45,7 @@ def modules_below(package: str, folder: str) -> Iterator[tuple[str, str]]:
 
 
 def package_of(path: str) -> tuple[str, str]:
-    """The folder above the packages that hold a file, and the dotted name of the innermost; empty if none does."""
+    """Return the folder above the packages of a file, and the dotted name of its package; empty without a package."""
     top, names = os.path.dirname(os.path.abspath(path)), list[str]()
     while os.path.isfile(os.path.join(top, "__init__.py")) and os.path.basename(top).isidentifier():
         names.insert(0, os.path.basename(top))
@@ -57,7 +57,7 @@ _texts: dict[str, tuple[tuple[int, int], bytes]] = {}
 
 
 def read(path: str) -> bytes:
-    """The content of a file, read again only when it has changed."""
+    """Return the content of a file, which is read again only when it has changed."""
     status = os.stat(path)
     stamp = status.st_mtime_ns, status.st_size
     known = _texts.get(path)
@@ -68,7 +68,7 @@ def read(path: str) -> bytes:
 
 
 def compiled_code(path: str, text: bytes) -> bytes:
-    """The marshalled code that Python keeps for a file; empty if there is none for this content."""
+    """Return the marshalled code in Python's cache for a file; empty if the cache has none for this content."""
     try:
         with open(importlib.util.cache_from_source(path), "rb") as file:
             data = file.read()

@@ -1,7 +1,7 @@
 """Import of a project's modules in a process that does not have their files.
 
-Each version of a project is below a package of its own, such as ``_flowcluster_1f0c….prices``: two versions do not meet
-in ``sys.modules``. Import statements in the project's code lead to its own version.
+Each version of a project is below a package of its own, such as ``_flowcluster_1f0c….prices``: ``sys.modules`` can have
+two versions. Import statements in the project's code lead to its own version.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from contextvars import ContextVar
 from types import CodeType, ModuleType
 from typing import Any
 
-from flowcluster.project.shared import PREFIX, Project, Reference, Source, compiled, public
+from flowcluster.project.source import PREFIX, Project, Reference, Source, compiled, public
 
-#: Projects that a worker keeps although no task uses them.
+#: Projects that a worker keeps while no task uses them.
 KEPT = 8
 
-#: The project of the task that is executed, and how to get it from the cluster.
+#: The project of the current task, and its reference.
 _current: ContextVar[tuple[Project, Reference] | None] = ContextVar("flowcluster_project", default=None)
 
 _loaded: dict[str, Project] = {}
 _users: dict[str, int] = {}
 _lock = threading.RLock()
 
-#: Digests of the projects whose modules this process imports by their own names, and the names of the newest one.
+#: Digests of the projects that come from this process, and the names of the newest one's modules.
 _homes: set[str] = set()
 _names: frozenset[str] = frozenset()
 
-#: Called with nothing when a project is dropped.
+#: Functions without arguments that are called when a project is dropped.
 on_drop: list[Callable[[], None]] = []
 
 _import = builtins.__import__
@@ -43,7 +43,7 @@ _import_module = importlib.import_module
 
 
 def found(project: Project) -> None:
-    """In the flow's process: these modules are this process's own ones."""
+    """Record, in the flow's process, that a project comes from this process."""
     global _names
     with _lock:
         _homes.add(project.digest)
@@ -52,20 +52,22 @@ def found(project: Project) -> None:
 
 
 def is_home(digest: str) -> bool:
-    """Whether this process is the one that a project comes from."""
+    """Return whether a project comes from this process."""
     return digest in _homes
 
 
 def current() -> tuple[Project, Reference] | None:
-    """On a worker: the project of the current task, and how workers get it; None elsewhere."""
+    """Return the project of the current task on a worker, and its reference; None in other processes."""
     return _current.get()
 
 
 @contextmanager
 def using(reference: Reference | None, fetch: Callable[[str], bytes]) -> Iterator[None]:
-    """In the block, a task of that project is executed; `fetch` gives the packed project of a place.
+    """Make a project the current one for the time of the block, in which one of its tasks is executed.
 
-    Raises what `fetch` raises.
+    Args:
+        reference: the project; None for a task without a project.
+        fetch: returns the packed project with this name on the cluster. What it raises is raised.
     """
     if reference is None or is_home(reference.digest):
         token = _current.set(None)
@@ -85,7 +87,7 @@ def using(reference: Reference | None, fetch: Callable[[str], bytes]) -> Iterato
 
 
 def in_use() -> list[Project]:
-    """On a worker: the projects whose tasks are executed."""
+    """Return the projects whose tasks are being executed on this worker."""
     with _lock:
         return [project for digest, project in _loaded.items() if _users.get(digest)]
 
@@ -115,7 +117,7 @@ def _drop_old() -> None:
 
 
 def import_module(name: str, digest: str = "") -> ModuleType:
-    """The module of the current task's project, or of the project `digest`; else the one that Python finds."""
+    """Import a module of the current task's project, or of the project `digest`; else the module that Python finds."""
     here = _current.get()
     project = here[0] if here is not None and here[0].has(name) else _loaded.get(digest)
     if project is not None and project.has(name):
@@ -124,7 +126,7 @@ def import_module(name: str, digest: str = "") -> ModuleType:
 
 
 def resolve(digest: str, module: str, qualified: str) -> Any:
-    """What a pickle means by the name of something in a project; an empty name means the module itself."""
+    """Return the object that a pickle names in a project. An empty name means the module itself."""
     thing: Any = import_module(module, digest)
     for part in qualified.split(".") if qualified else ():
         thing = getattr(thing, part)
@@ -132,7 +134,7 @@ def resolve(digest: str, module: str, qualified: str) -> Any:
 
 
 def reference_to(thing: Any) -> tuple[str, str, str] | None:
-    """The arguments of `resolve` for a module, class or function of a project; None for anything else."""
+    """Return the arguments of `resolve` for a module, class or function of a project; None for other objects."""
     name: Any
     qualified: Any
     if isinstance(thing, ModuleType):
@@ -159,16 +161,13 @@ def reference_to(thing: Any) -> tuple[str, str, str] | None:
 
 
 def sources_for(importer: str, name: str) -> Mapping[str, Source] | None:
-    """Return the modules of the project that has the module `name`, where the module `importer` imports it.
-
-    None if that is not a project which came to this process.
-    """
+    """Return the modules of the project whose module `importer` imports by `name`; None if none was sent here."""
     project = _project_of(importer, name)
     return project.sources if project is not None else None
 
 
 def also_as_loaded(loggers: Sequence[str]) -> tuple[str, ...]:
-    """Names of loggers, and those that the current task's project has in their place: ``__name__`` is another here."""
+    """Return names of loggers, and their names in the current task's project, where ``__name__`` has a prefix."""
     here = _current.get()
     if here is None or not loggers:
         return tuple(loggers)
@@ -194,7 +193,7 @@ class _Loader(importlib.abc.InspectLoader):
 
 
 class _Alias(importlib.abc.Loader):
-    """Gives, in the flow's process, a project's module under the name that it has on workers."""
+    """Provides a project's module, in the flow's process, under the name that it has on workers."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -244,7 +243,7 @@ def _add_finder() -> None:
 
 
 def _route_imports() -> None:
-    """Let imports of projects' code lead to their own modules, from now on."""
+    """Let import statements of projects' code lead to their own modules from now on."""
     _add_finder()
     builtins.__import__ = _routed_import
     importlib.import_module = _routed_import_module
@@ -263,7 +262,7 @@ def _routed_import(
     if type(importer) is not str:
         return _import(name, globals, locals, fromlist or (), level)
     absolute: str | None = name
-    if level:  # A module of a project has its parents in sys.modules; a function of a script has not.
+    if level:  # A module of a project has its parents in sys.modules; a function of a script does not.
         package = globals.get("__package__")
         is_below = importer.startswith(PREFIX) or not package
         absolute = None if is_below else importlib.util.resolve_name("." * level + name, str(package))
@@ -288,12 +287,12 @@ def _routed_import_module(name: str, package: str | None = None) -> ModuleType:
 
 
 def _project_of(importer: str, name: str) -> Project | None:
-    """The project whose module is meant where the module `importer` imports `name`; None if it is no project's."""
+    """Return the project whose module `name` the module `importer` imports; None if it belongs to no project."""
     if importer.startswith(PREFIX):
         project = _loaded.get(importer[len(PREFIX) :].partition(".")[0])
         return project if project is not None and project.has(name) else None
     if (here := _current.get()) is not None:
         return here[0] if importer in here[0].scripts and here[0].has(name) else None
-    # A thread that a function of a script started: unknown to which run it belongs, unless there is one project only.
+    # A thread of a function of a script: its run is not known, so there must be only one such project.
     owners = [one for one in list(_loaded.values()) if importer in one.scripts and one.has(name)]
     return owners[0] if len(owners) == 1 else None

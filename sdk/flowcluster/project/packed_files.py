@@ -1,4 +1,4 @@
-"""The modules that go along with the file of a flow that is submitted to Kubernetes."""
+"""The modules that are packed with the file of a flow for a submission to Kubernetes."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import sys
 from typing import NamedTuple
 
 from flowcluster.project import files
-from flowcluster.project.finding import Search
-from flowcluster.project.shared import Source
+from flowcluster.project.discovery import Search
+from flowcluster.project.source import Source
 
 
 class Files(NamedTuple):
-    """What a file needs.
+    """The modules that a file needs.
 
     Attributes:
-        sources: modules, by their names.
-        module: name of the file as one of them, if it can only be imported as a part of its package; else empty.
+        sources: modules, by name.
+        module: name of the file as a module, if it can only be imported as a part of its package; else empty.
     """
 
     sources: dict[str, Source]
@@ -24,9 +24,10 @@ class Files(NamedTuple):
 
 
 def files_for(script: str) -> Files:
-    """The modules that the import statements of the file `script` lead to, by the rule for a flow run's project.
+    """Return the modules to which the import statements of a file lead, by the rule for a flow run's project.
 
-    Raises ValueError if the file imports from above its folder and is in no package.
+    Raises:
+        ValueError: the file imports from above its folder, and is not in a package.
     """
     folders = [os.path.dirname(path) for path in (os.path.abspath(script), os.path.realpath(script))]
     here = os.path.abspath(os.getcwd())

@@ -6,7 +6,9 @@ import inspect
 import pickle
 from typing import Any
 
-from flowcluster import pickling, states, unpicklable
+from flowcluster import states
+from flowcluster._util import pickling
+from flowcluster.runners import unpicklable
 from flowcluster.runners.base import TaskCall
 
 #: Types whose values need no cloudpickle, which takes ten times as long.

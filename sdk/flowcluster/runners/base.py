@@ -3,19 +3,42 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Collection, Coroutine
-from typing import Any, ClassVar, Self
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from typing import Any, ClassVar, Protocol, Self
 
-from flowcluster import guarding, states
+from flowcluster import states
+from flowcluster._util import guarding
+from flowcluster._util.portal import Portal
+from flowcluster._util.waiting import drive
 from flowcluster.context import RunInfo
 from flowcluster.errors import ClusterError
 from flowcluster.futures import RunFuture
-from flowcluster.options import TaskSpec
-from flowcluster.portal import Portal
-from flowcluster.project.shared import Reference
+from flowcluster.project.source import Reference
 from flowcluster.states import State
-from flowcluster.waiting import drive
 from flowcluster_api.driver import Outcome
+
+
+class Task(Protocol):
+    """What a runner reads of a task. The engine's `TaskSpec` has it."""
+
+    @property
+    def name(self) -> str:
+        """Name of the task."""
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """What the task runs."""
+
+    @property
+    def is_async(self) -> bool:
+        """Whether the function is a coroutine function."""
+
+    @property
+    def resources(self) -> Mapping[str, float] | None:
+        """Amounts of its worker's resources that an execution takes up, by name."""
+
+    def for_worker(self) -> Task:
+        """Return the task without what only the flow's process uses."""
 
 
 class TaskCall:
@@ -26,7 +49,7 @@ class TaskCall:
         payload: what all runs of the task have in common; it can be pickled, and a runner sends it once.
         key: of the run within its flow run; begins with the task's name.
         info: name of the task run, and which execution of it this is.
-        args, kwargs: arguments of the task function; a `Slot` stands for each of `upstream`.
+        args, kwargs: arguments of the task function; a `Slot` is in the place of each result of `upstream`.
         upstream: handles, made by the same runner, of the runs whose results belong into the slots.
         started: the runner calls it when the execution begins, if it learns of that.
     """
@@ -85,7 +108,7 @@ class TaskPayload:
         topic: where a worker sends log lines; None for nowhere. The runner sets it.
         level: least level of the log lines that a worker sends.
         loggers: loggers of libraries whose lines belong to the run too.
-        log_prints: whether what the task prints goes to its run's logger.
+        log_prints: whether the task's prints go to its run's logger.
         process: id of the driver's process, which a worker compares with its own.
         project: how workers get the project's modules; None without any. The runner sets it.
         runner_on_worker: makes, on a worker, an open runner for what the task itself submits; None in the flow's
@@ -94,7 +117,7 @@ class TaskPayload:
 
     def __init__(
         self,
-        spec: TaskSpec,
+        spec: Task,
         flow_run_name: str,
         flow_name: str,
         process: str,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from flowcluster import states
-from flowcluster.portal import Portal
+from flowcluster._util.portal import Portal
 from flowcluster.runners.base import TaskCall, TaskRunner
 from flowcluster.runners.threads import Job, ThreadPool
 from flowcluster.states import State

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from flowcluster import errors, states
-from flowcluster.project.shared import cleaned
+from flowcluster._output.tracebacks import format_trimmed, location, with_code
+from flowcluster.project.source import cleaned
 from flowcluster.runners import pickled_exceptions
 from flowcluster.states import State, StateType
-from flowcluster.tracebacks import format_trimmed, location, with_code
 
 
 class NamedResult(NamedTuple):

@@ -1,8 +1,8 @@
 """Pickling exceptions on workers, and unpickling them in the driver.
 
 `pickle` itself rebuilds an exception by a call of its class with the arguments that ``Exception`` got. That fails, or
-gives another text, where the class's own constructor takes other arguments. Besides, distributed changes how exceptions
-are pickled.
+results in another text, if the class's own constructor has other parameters. Besides, distributed changes how
+exceptions are pickled.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import pickle
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from flowcluster import errors, guarding, pickling
-from flowcluster.project.shared import cleaned
+from flowcluster import errors
+from flowcluster._util import guarding, pickling
+from flowcluster.project.source import cleaned
 
 #: Levels of groups within groups, causes of causes, and so on, that are pickled.
 _DEPTH = 10

@@ -22,8 +22,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 
-from flowcluster import guarding, platforms, waiting
-from flowcluster.waiting import occupying
+from flowcluster._util import guarding, platforms, waiting
+from flowcluster._util.waiting import occupying_slot
 
 logger = logging.getLogger("flowcluster.task_runner")
 
@@ -125,7 +125,7 @@ class ThreadPool:
 
     @contextmanager
     def _place(self) -> Iterator[None]:
-        """In the block, do not count the thread, whose function waits for others: those can need a thread."""
+        """Do not count the thread for the time of the block, in which it waits for others: those can need a thread."""
         with self._lock:
             self._blocked += 1
             self._counting -= 1
@@ -173,7 +173,7 @@ class ThreadPool:
 
     def _main(self) -> None:
         try:
-            with occupying(self._place):
+            with occupying_slot(self._place):
                 job = self._due.get()
                 while job is not None:
                     _run(job)

@@ -12,11 +12,13 @@ import pickle
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from flowcluster import child_processes, context, logs, prints, states, task_pickles
+from flowcluster import context, states
+from flowcluster._output import logs, prints
 from flowcluster.context import RunInfo
-from flowcluster.nesting import Slot, replace
+from flowcluster.futures.nesting import Slot, replace
 from flowcluster.project import modules
-from flowcluster.project.shared import Reference, public
+from flowcluster.project.source import Reference, public
+from flowcluster.runners import child_processes, task_pickles
 from flowcluster.runners.code_cache import CodeCache
 from flowcluster.runners.failure import NamedResult, TaskFailure
 from flowcluster.states import State
@@ -97,7 +99,7 @@ def _run_body(is_async: bool, execution: Coroutine[Any, Any, State]) -> State:
         import asyncio
 
         return asyncio.run(execution)
-    from flowcluster.waiting import drive
+    from flowcluster._util.waiting import drive
 
     return drive(execution)
 
@@ -125,7 +127,7 @@ def fill(arguments: Any, upstream: Sequence[Any]) -> Any:
     """Return the arguments with results of upstream runs in their slots.
 
     Raises:
-        _UpstreamFailed: a run did not complete, and its slot does not allow for that.
+        _UpstreamFailed: a run did not complete, and its slot does not allow failures.
     """
     if not upstream:
         return arguments

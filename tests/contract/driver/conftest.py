@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from flowcluster import by_value
-from flowcluster.cli import driver
-from flowcluster.engine import signals
+from flowcluster.cli import run_command
+from flowcluster.engine import sigterm
+from flowcluster.project import by_value
 
 FLOWS = Path(__file__).parents[1] / "flows"
 
@@ -32,7 +32,9 @@ def drive(tmp_path: Path) -> Iterator[Callable[..., dict[str, Any]]]:
     def drive(entrypoint: str, *parameters: str, **environment: str) -> dict[str, Any]:
         file = tmp_path / "outcome.json"
         file.unlink(missing_ok=True)
-        outcome = driver.main(entrypoint, parameters, {"FLOWCLUSTER_OUTCOME_PATH": str(file), **environment}).outcome
+        outcome = run_command.main(
+            entrypoint, parameters, {"FLOWCLUSTER_OUTCOME_PATH": str(file), **environment}
+        ).outcome
         written: dict[str, Any] = json.loads(file.read_text())
 
         assert outcome.exit_code == written["exitCode"]
@@ -44,5 +46,5 @@ def drive(tmp_path: Path) -> Iterator[Callable[..., dict[str, Any]]]:
         if name in by_value.scripts:
             del sys.modules[name]
     by_value.scripts.clear()
-    signals.on_sigterm.clear()
+    sigterm.on_sigterm.clear()
     signal.signal(signal.SIGTERM, before[2])

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from flowcluster.agent.keeper.assignment import Assignment
-from flowcluster.agent.keeper.keeping import keep
-from flowcluster.kube.one_lease import OneLease
+from flowcluster.agent.keeper.keep_cluster import keep
+from flowcluster.kube.lease_client import OneLease
 
 server, namespace, lease, kind, address, holder, *credentials = sys.argv[1:]
 assignment = Assignment(namespace, lease, kind, address, holder, Path(credentials[0]) if credentials else None)

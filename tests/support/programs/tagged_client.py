@@ -10,7 +10,7 @@ from typing import Any
 
 import ray
 
-from flowcluster.clusters import ray_access
+from flowcluster.clusters.ray import access
 
 address, uid, number = sys.argv[1:]
 
@@ -20,7 +20,7 @@ def wait() -> None:
     time.sleep(3600)
 
 
-with ray_access.tagged(uid):
+with access.tagged(uid):
     ray.init(address, log_to_driver=False)
     task: Any = ray.remote(wait)
     tasks = [task.remote() for _ in range(int(number))]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flowcluster.clusters.manifest import driven_by
+from flowcluster.clusters.manifest import with_lease_user
 from flowcluster_api import names
 from flowcluster_api.lease import ANNOTATION_USER
 from flowcluster_operator.model.observed import Observed
@@ -20,7 +20,7 @@ USER = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "alice@
 
 
 def beginning(body: dict[str, Any], annotations: dict[str, str], **more: Any) -> Observed:
-    made = driven_by(annotations.get(ANNOTATION_USER), run(body, started()))
+    made = with_lease_user(annotations.get(ANNOTATION_USER), run(body, started()))
     return observed(run=made, lease=lease(), credentials=KEYS, **more)
 
 
@@ -54,4 +54,4 @@ def test_run_with_a_flow_grants_nothing_to_a_user() -> None:
 
 
 def test_manifest_without_a_user_stays_as_it_is() -> None:
-    assert driven_by(None, run()) == run()
+    assert with_lease_user(None, run()) == run()

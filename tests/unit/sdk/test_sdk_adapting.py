@@ -6,9 +6,20 @@ from typing import Any
 
 import pytest
 
-from flowcluster.agent.messages import Adapt, Forward, Forwarding, Job, Lost, Release, Released, Trouble, read, write
-from flowcluster.agent.smoothed import Smoothed
-from flowcluster.clusters.adapting import UNLIMITED, adapting
+from flowcluster.agent.protocol import (
+    Adapt,
+    AgentJob,
+    Forward,
+    Forwarding,
+    Lost,
+    Release,
+    Released,
+    Trouble,
+    read,
+    write,
+)
+from flowcluster.agent.smoothing import SmoothedDemand
+from flowcluster.clusters.adapt import UNLIMITED, parse_adapt
 from flowcluster.clusters.manifest import cluster_spec, flow_run
 from flowcluster.clusters.versions import check, check_ray, own_image
 from flowcluster.errors import ClusterNotStarted
@@ -18,7 +29,7 @@ WORKER = {"threads": 2, "resources": {"limits": {"memory": "4Gi"}}}
 
 
 def bounds(**given: Any) -> tuple[int, int]:
-    found = adapting("tcp://s:1", WORKER, given)
+    found = parse_adapt("tcp://s:1", WORKER, given)
     return found.minimum, found.maximum
 
 
@@ -34,9 +45,11 @@ def test_bounds() -> None:
 
 def test_tempo() -> None:
     """Seconds, or texts as Dask takes them."""
-    found = adapting("tcp://s:1", {}, {"interval": "500ms", "wait_count": 4, "target_duration": "10s", "up_delay": 1})
-    assert found.wanted == Adapt("tcp://s:1", 0.5, 10.0, 1.0, 5.0, 2.0)
-    assert adapting("tcp://s:1", {}, {"idle": "1 minute"}).wanted.idle_seconds == 60
+    found = parse_adapt(
+        "tcp://s:1", {}, {"interval": "500ms", "wait_count": 4, "target_duration": "10s", "up_delay": 1}
+    )
+    assert found.agent == Adapt("tcp://s:1", 0.5, 10.0, 1.0, 5.0, 2.0)
+    assert parse_adapt("tcp://s:1", {}, {"idle": "1 minute"}).agent.idle_seconds == 60
 
 
 @pytest.mark.parametrize(
@@ -57,18 +70,18 @@ def test_tempo() -> None:
 def test_what_cannot_be_meant_is_named(given: dict[str, Any], words: str) -> None:
     """Nothing is ignored."""
     with pytest.raises((TypeError, ValueError), match=words):
-        adapting("tcp://s:1", WORKER, given)
+        parse_adapt("tcp://s:1", WORKER, given)
 
 
 def test_memory_without_a_limit_is_refused() -> None:
     """Nobody knows how many workers that would be."""
     with pytest.raises(ValueError, match="memory limit"):
-        adapting("tcp://s:1", {}, {"maximum_memory": "1GiB"})
+        parse_adapt("tcp://s:1", {}, {"maximum_memory": "1GiB"})
 
 
 def test_demand_rises_at_once_and_falls_late() -> None:
     """A dip in the work costs no worker; what lasts is followed."""
-    demand = Smoothed(0, 5)
+    demand = SmoothedDemand(0, 5)
     seen = [
         demand.follow(wanted, now) for now, wanted in enumerate([0, 4, 1, 4, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0])
     ]
@@ -77,7 +90,7 @@ def test_demand_rises_at_once_and_falls_late() -> None:
 
 def test_demand_can_rise_late() -> None:
     """A burst that is over before the delay brings no worker."""
-    demand = Smoothed(2, 0)
+    demand = SmoothedDemand(2, 0)
     assert [demand.follow(wanted, now) for now, wanted in enumerate([0, 5, 0, 5, 5, 5, 3])] == [0, 0, 0, 0, 0, 5, 3]
 
 
@@ -103,8 +116,8 @@ def test_messages_survive_the_way(message: Any) -> None:
 
 def test_a_job_survives_the_way() -> None:
     """Which Kubernetes is meant, too."""
-    job = Job(Choice("a", None, "b"), "run", "uid", "lease", 60, "me", 1)
-    assert Job.from_json(job.to_json()) == job
+    job = AgentJob(Choice("a", None, "b"), "run", "uid", "lease", 60, "me", 1)
+    assert AgentJob.from_json(job.to_json()) == job
 
 
 def test_a_manifest_from_python() -> None:

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from flowcluster.agent.bounds import bounds_in, until_edited
-from flowcluster.agent.messages import Adapt
-from flowcluster.cli import presence
-from flowcluster.cli.presence import Presence, presence_of
-from flowcluster.cli.problems import Problem
+from flowcluster.agent.protocol import Adapt
+from flowcluster.agent.worker_bounds import bounds_in, wait_until_scaling_is_needed
+from flowcluster.cli import pod_agent
+from flowcluster.cli.pod_agent import PodAgent, pod_agent_of
+from flowcluster.cli.startup_error import StartupError
 from flowcluster.errors import KubernetesError
 from flowcluster_api import driver as api
 
@@ -55,7 +55,7 @@ def test_wait_ends_with_the_first_look_at_edited_bounds(looks: list[Any], used: 
             raise look
         return flow_run(minimum=look[0], maximum=look[1])
 
-    asyncio.run(asyncio.wait_for(until_edited(read, 0.0), 10))
+    asyncio.run(asyncio.wait_for(wait_until_scaling_is_needed(read, 0.0), 10))
 
     assert len(looks) - len(list(left)) == used
 
@@ -65,7 +65,7 @@ def test_wait_ends_with_the_first_look_at_an_idle_timeout() -> None:
     looks[1]["spec"]["idleTimeoutSeconds"] = 60
     left = iter(looks)
 
-    asyncio.run(asyncio.wait_for(until_edited(lambda: next(left), 0.0), 10))
+    asyncio.run(asyncio.wait_for(wait_until_scaling_is_needed(lambda: next(left), 0.0), 10))
 
     assert len(list(left)) == 1
 
@@ -89,28 +89,28 @@ class Recorded:
 @pytest.fixture
 def agents(monkeypatch: pytest.MonkeyPatch) -> list[Recorded]:
     Recorded.made = []
-    monkeypatch.setattr(presence, "Agent", Recorded)
+    monkeypatch.setattr(pod_agent, "AgentHandle", Recorded)
     return Recorded.made
 
 
 @pytest.fixture
-def made(agents: list[Recorded], monkeypatch: pytest.MonkeyPatch) -> Iterator[Presence]:
-    """The presence of a driver of a fixed number of workers."""
-    monkeypatch.setattr(presence, "_lack", lambda: None)
-    found = presence_of({**ENVIRONMENT, api.ENV_CLUSTER_ADAPTS: api.ADAPTS_WHEN_EDITED})
+def made(agents: list[Recorded], monkeypatch: pytest.MonkeyPatch) -> Iterator[PodAgent]:
+    """The agent of a driver with a fixed number of workers."""
+    monkeypatch.setattr(pod_agent, "_lack", lambda: None)
+    found = pod_agent_of({**ENVIRONMENT, api.ENV_CLUSTER_ADAPTS: api.ADAPTS_WHEN_EDITED})
     assert found is not None
     yield found
     found.stop()
 
 
-def test_wish_that_waits_for_an_edit_begins_no_agent(made: Presence, agents: list[Recorded]) -> None:
+def test_wish_that_waits_for_an_edit_begins_no_agent(made: PodAgent, agents: list[Recorded]) -> None:
     """An agent takes a second of a CPU while scheduler and workers start."""
     made.adapt(Adapt("tcp://s:1", when_edited=True))
 
     assert agents == []
 
 
-def test_agent_that_begins_later_gets_the_wish(made: Presence, agents: list[Recorded]) -> None:
+def test_agent_that_begins_later_gets_the_wish(made: PodAgent, agents: list[Recorded]) -> None:
     wanted = Adapt("tcp://s:1", when_edited=True)
     made.adapt(wanted)
     made._begin()
@@ -118,7 +118,7 @@ def test_agent_that_begins_later_gets_the_wish(made: Presence, agents: list[Reco
     assert [agent.wanted for agent in agents] == [[wanted]]
 
 
-def test_agent_that_has_begun_gets_the_wish(made: Presence, agents: list[Recorded]) -> None:
+def test_agent_that_has_begun_gets_the_wish(made: PodAgent, agents: list[Recorded]) -> None:
     wanted = Adapt("tcp://s:1", when_edited=True)
     made._begin()
     made.adapt(wanted)
@@ -129,8 +129,8 @@ def test_agent_that_has_begun_gets_the_wish(made: Presence, agents: list[Recorde
 def test_image_without_an_agent_is_a_problem_only_where_the_workers_follow_the_work(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(presence, "_lack", lambda: "the image lacks kubernetes")
+    monkeypatch.setattr(pod_agent, "_lack", lambda: "the image lacks kubernetes")
 
-    assert presence_of({**ENVIRONMENT, api.ENV_CLUSTER_ADAPTS: api.ADAPTS_WHEN_EDITED}) is None
-    with pytest.raises(Problem, match="cannot follow the work"):
-        presence_of({**ENVIRONMENT, api.ENV_CLUSTER_ADAPTS: api.ADAPTS_NOW})
+    assert pod_agent_of({**ENVIRONMENT, api.ENV_CLUSTER_ADAPTS: api.ADAPTS_WHEN_EDITED}) is None
+    with pytest.raises(StartupError, match="cannot follow the work"):
+        pod_agent_of({**ENVIRONMENT, api.ENV_CLUSTER_ADAPTS: api.ADAPTS_NOW})

@@ -11,8 +11,6 @@ import functools
 import json
 import os
 import pathlib
-import subprocess
-import sys
 import textwrap
 import threading
 import types
@@ -25,12 +23,10 @@ import wrapt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowcluster import flow, task
 from flowcluster.context import RunInfo, TaskContext
 from flowcluster.engine.parameters import by_name
-from flowcluster.options import TaskSpec
+from flowcluster.engine.task_spec import TaskSpec
 from flowcluster.runners.base import TaskPayload
-from flowcluster.task_runners import ConcurrentTaskRunner
 from flowcluster.tasks import task_input_hash
 
 
@@ -377,139 +373,3 @@ def test_nesting_without_end_is_refused() -> None:
 
     with pytest.raises(TypeError, match="nested too deeply"):
         key_of(takes, value)
-
-
-PROGRAM = """
-import functools
-from flowcluster import flow, task
-from flowcluster.tasks import task_input_hash
-import beside
-
-class Row:
-    def __init__(self, *fields): self.fields = set(fields)
-
-executed = []
-
-@task(cache_key_fn=task_input_hash)
-def compute(value):
-    from beside import late
-    executed.append(1)
-    return [(lambda y: y)(x) for x in sorted(value.fields)] and {"a", "b"} and beside.helper(1)
-
-@flow
-def main():
-    compute.submit(Row("x", "y", "z")).result()
-
-main()
-print(len(executed))
-"""
-
-
-@pytest.mark.processes
-def test_other_processes_hit_until_a_helper_is_edited(tmp_path: pathlib.Path) -> None:
-    """With another seed of hashes; the helper is a function of another file of the project."""
-    (tmp_path / "program.py").write_text(PROGRAM)
-    beside = tmp_path / "beside.py"
-
-    def executed(seed: str) -> str:
-        environment = {
-            **os.environ,
-            "FLOWCLUSTER_RESULT_STORAGE": f"{tmp_path}/results",
-            "PYTHONHASHSEED": seed,
-            "PYTHONDONTWRITEBYTECODE": "1",
-        }
-        command = [sys.executable, str(tmp_path / "program.py")]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
-
-    beside.write_text("def helper(x): return x + 1\ndef late(): pass\n")
-    first = [executed("1"), executed("2")]
-    beside.write_text("def helper(x): return x + 2\ndef late(): pass\n")
-    second = executed("3")
-    beside.write_text("def helper(x): return x + 2\ndef late(): return 1\n")
-
-    assert (first, second, executed("4")) == (["1", "0"], "1", "1")
-
-
-def test_runs_with_one_key_at_the_same_time_execute_once(tmp_path: pathlib.Path) -> None:
-    """Also async ones, and where the first has to wait for a task that it submits."""
-    executed: list[str] = []
-    options: Any = {"cache_key_fn": lambda run, arguments: run.task_name, "result_storage": str(tmp_path)}
-    all_submitted = threading.Event()
-
-    @task
-    def child() -> int:
-        return 1
-
-    @task(**options)
-    def parent() -> int:
-        all_submitted.wait(20)
-        executed.append("parent")
-        return child.submit().result()
-
-    @task(**options)
-    async def later() -> int:
-        import asyncio
-
-        executed.append("later")
-        await asyncio.sleep(0.01)
-        return 2
-
-    @flow(task_runner=ConcurrentTaskRunner(max_workers=2))
-    def body() -> Any:
-        futures = [each.submit() for each in (parent, later) for _ in range(6)]
-        all_submitted.set()
-        return [future.result() for future in futures], {future.state.name for future in futures}
-
-    results, names = body()
-    assert results == [1] * 6 + [2] * 6
-    assert sorted(executed) == ["later", "parent"]
-    assert names == {"Completed", "Cached"}
-    assert not list(tmp_path.glob("*.lock"))
-
-
-def test_runs_with_one_key_execute_each_when_the_first_fails_or_cannot_be_stored(tmp_path: pathlib.Path) -> None:
-    executed: list[str] = []
-    options: Any = {"cache_key_fn": lambda run, arguments: arguments["way"], "result_storage": str(tmp_path)}
-
-    @task(**options)
-    def work(way: str) -> Any:
-        executed.append(way)
-        if way == "fails":
-            raise ValueError(way)
-        return threading.Lock()
-
-    @flow(task_runner=ConcurrentTaskRunner(max_workers=4))
-    def body() -> Any:
-        futures = [work.submit(way) for way in ("fails", "unstored") for _ in range(3)]
-        return [future.wait(20).name for future in futures]  # type: ignore[union-attr]
-
-    assert body() == ["Failed"] * 3 + ["Completed"] * 3
-    assert sorted(executed) == ["fails"] * 3 + ["unstored"] * 3
-
-
-LOCKING = """
-import sys, time
-from flowcluster import flow, task
-
-@task(cache_key_fn=lambda run, arguments: "one key", result_storage=sys.argv[1])
-def compute():
-    with open(sys.argv[1] + "/executed", "a") as file:
-        file.write("x")
-    time.sleep(0.3)
-    return 1
-
-@flow
-def main():
-    compute.submit().result()
-
-main()
-"""
-
-
-@pytest.mark.processes
-def test_processes_that_share_a_folder_execute_one_key_once(tmp_path: pathlib.Path) -> None:
-    command = [sys.executable, "-c", LOCKING, str(tmp_path)]
-    processes = [subprocess.Popen(command, stderr=subprocess.DEVNULL) for _ in range(3)]
-
-    assert [process.wait(60) for process in processes] == [0] * 3
-    assert (tmp_path / "executed").read_text() == "x"

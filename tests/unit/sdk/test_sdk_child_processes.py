@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from flowcluster import child_processes
 from flowcluster.project import modules
-from flowcluster.project.shared import PREFIX, Project, Reference, Source
+from flowcluster.project.source import PREFIX, Project, Reference, Source
+from flowcluster.runners import child_processes
 
 WAYS = ("fork", "spawn", "forkserver")
 

@@ -25,7 +25,7 @@ import typing
 
 import wrapt
 
-from flowcluster import pickling
+from flowcluster._util import pickling
 from tests.support import importable
 
 

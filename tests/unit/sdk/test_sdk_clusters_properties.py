@@ -11,11 +11,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from flowcluster.agent.messages import (
+from flowcluster.agent.protocol import (
     Adapt,
+    AgentJob,
     Forward,
     Forwarding,
-    Job,
     Lost,
     Message,
     Release,
@@ -25,7 +25,7 @@ from flowcluster.agent.messages import (
     write,
 )
 from flowcluster.clusters import address
-from flowcluster.clusters.adapting import UNLIMITED, adapting, bounds
+from flowcluster.clusters.adapt import UNLIMITED, parse_adapt, parse_bounds
 from flowcluster.kube.choice import Choice
 
 T = TypeVar("T")
@@ -100,19 +100,21 @@ class TestBounds:
     @example({"resources": {"limits": {"memory": "4Gi"}}}, {"maximum_memory": math.inf})
     @example({}, {"minimum_cores": 20_000})
     def test_words_are_in_order_or_one_of_them_is_named(self, worker: dict[str, Any], given: dict[str, Any]) -> None:
-        found = value_or_error(lambda: adapting("tcp://s:1", worker, given))
+        found = value_or_error(lambda: parse_adapt("tcp://s:1", worker, given))
         if isinstance(found, ValueError):
             assert "is greater than maximum" in str(found) or any(name in str(found) for name in given)
         else:
             assert 0 <= found.minimum <= found.maximum <= UNLIMITED
-            assert found.wanted.interval > 0
-            assert found.wanted.target_duration > 0
-            assert min(found.wanted.up_delay, found.wanted.down_delay, found.wanted.idle_seconds) >= 0
+            assert found.agent.interval > 0
+            assert found.agent.target_duration > 0
+            assert min(found.agent.up_delay, found.agent.down_delay, found.agent.idle_seconds) >= 0
 
     @given(st.integers(1, 64), st.integers(0, 9_900), st.integers(0, 9_900))
     def test_cores_are_as_many_workers_as_have_them(self, threads: int, least: int, most: int) -> None:
         least, most = min(least, most), max(least, most) + threads
-        low, high, left = bounds({"threads": threads}, {"minimum_cores": least, "maximum_cores": most, "other": 1})
+        low, high, left = parse_bounds(
+            {"threads": threads}, {"minimum_cores": least, "maximum_cores": most, "other": 1}
+        )
 
         assert (low - 1) * threads < least <= low * threads
         assert high * threads <= most < (high + 1) * threads
@@ -122,7 +124,7 @@ class TestBounds:
     def test_memory_is_as_many_workers_as_have_it(self, size: int, least: int, more: int) -> None:
         worker = {"resources": {"limits": {"memory": f"{size}Gi"}}}
         given = {"minimum_memory": f"{least} GiB", "maximum_memory": f"{least + more + size} GiB"}
-        low, high, _ = bounds(worker, given)
+        low, high, _ = parse_bounds(worker, given)
 
         assert (low - 1) * size < least <= low * size
         assert high * size <= least + more + size < (high + 1) * size
@@ -131,7 +133,9 @@ class TestBounds:
     def test_memory_limit_is_read_as_kubernetes_reads_it(self, size: int) -> None:
         for suffix, factor in (("", 1), ("k", 10**3), ("M", 10**6), ("Ki", 2**10), ("Mi", 2**20), ("000m", 1)):
             worker = {"resources": {"limits": {"memory": f"{size}{suffix}"}}}
-            low, high, _ = bounds(worker, {"minimum_memory": 3 * size * factor, "maximum_memory": 7 * size * factor})
+            low, high, _ = parse_bounds(
+                worker, {"minimum_memory": 3 * size * factor, "maximum_memory": 7 * size * factor}
+            )
 
             assert (low, high) == (3, 7)
 
@@ -139,11 +143,11 @@ class TestBounds:
     def test_numbers_of_workers_are_themselves(self, one: int, other: int) -> None:
         least, most = min(one, other), max(one, other)
 
-        assert bounds({}, {"minimum": least, "maximum": most}) == (least, most, {})
-        assert bounds({}, {"minimum": float(least), "maximum": None}) == (least, UNLIMITED, {})
+        assert parse_bounds({}, {"minimum": least, "maximum": most}) == (least, most, {})
+        assert parse_bounds({}, {"minimum": float(least), "maximum": None}) == (least, UNLIMITED, {})
         if least < most:
             with pytest.raises(ValueError, match="greater than maximum"):
-                bounds({}, {"minimum": most, "maximum": least})
+                parse_bounds({}, {"minimum": most, "maximum": least})
 
 
 TEXTS = st.text()
@@ -159,7 +163,7 @@ MESSAGES: st.SearchStrategy[Message] = st.one_of(
     st.builds(Released, st.none() | TEXTS),
 )
 JOBS = st.builds(
-    Job,
+    AgentJob,
     choice=st.builds(Choice, st.none() | TEXTS, st.none() | TEXTS, st.none() | TEXTS),
     run=TEXTS,
     uid=TEXTS,
@@ -183,5 +187,5 @@ class TestMessages:
         assert read(line) == message
 
     @given(JOBS)
-    def test_job_is_read_back(self, job: Job) -> None:
-        assert Job.from_json(job.to_json()) == job
+    def test_job_is_read_back(self, job: AgentJob) -> None:
+        assert AgentJob.from_json(job.to_json()) == job

@@ -14,21 +14,21 @@ from typing import Any
 import pytest
 
 from flowcluster import flow, task
-from flowcluster.agent import handle, messages
+from flowcluster.agent import handle, protocol
 from flowcluster.agent.activity import Activity
-from flowcluster.agent.driver import Driver
-from flowcluster.agent.handle import Agent
-from flowcluster.agent.lease import LeaseKeeper
-from flowcluster.agent.messages import Counted, Job
-from flowcluster.cli import driver
+from flowcluster.agent.driver_process import DriverProcess
+from flowcluster.agent.handle import AgentHandle
+from flowcluster.agent.lease_renewal import LeaseRenewer
+from flowcluster.agent.protocol import AgentJob, Counted
+from flowcluster.cli import run_command
 from flowcluster.context import Counts, get_run_context
-from flowcluster.engine import flow_run, signals
+from flowcluster.engine import run_loop, sigterm
 from flowcluster.kube.choice import Choice
 from flowcluster_api.lease import Demand
 from flowcluster_api.progress import ANNOTATION_PROGRESS, Progress, Tasks
 from tests.support.waiting import wait_until
 
-JOB = Job(Choice(None, None, "team"), "run", "uid", "lease", 60, "me", 1)
+JOB = AgentJob(Choice(None, None, "team"), "run", "uid", "lease", 60, "me", 1)
 
 
 @task
@@ -91,11 +91,11 @@ class TestFlowRun:
             return "done"
 
         outermost: list[Any] = []
-        flow_run.on_begin.append(outermost.append)
+        run_loop.on_begin.append(outermost.append)
         try:
             outer()
         finally:
-            flow_run.on_begin.remove(outermost.append)
+            run_loop.on_begin.remove(outermost.append)
 
         assert len(outermost) == 1
         assert seen == [Counts(0, 0, 0, 0, 2), Counts(1, 0, 1, 0, 0)]
@@ -107,16 +107,16 @@ def test_driver_of_a_run_watches_its_flow_run(tmp_path: Path, monkeypatch: pytes
         "@flow\ndef counting():\n    return one.submit().result()\n"
     )
     watched: list[Any] = []
-    presence = SimpleNamespace(watch=watched.append, stop=lambda: None)
-    monkeypatch.setattr(driver, "presence_of", lambda environment: presence)
+    agent = SimpleNamespace(watch=watched.append, stop=lambda: None)
+    monkeypatch.setattr(run_command, "pod_agent_of", lambda environment: agent)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
-    monkeypatch.setattr(signals, "on_sigterm", [])
+    monkeypatch.setattr(sigterm, "on_sigterm", [])
     monkeypatch.setattr(sys, "path", list(sys.path))
-    ending = driver.main(f"{tmp_path / 'counted_flows.py'}:counting", [], {})
+    ending = run_command.main(f"{tmp_path / 'counted_flows.py'}:counting", [], {})
 
     assert watched == [ending.run]
     assert watched[0].counts() == Counts(1, 0, 1, 0, 0)
-    assert flow_run.on_begin == []
+    assert run_loop.on_begin == []
 
 
 class Recording:
@@ -133,7 +133,7 @@ class Recording:
         self.patches.append(patch)
 
 
-class Awake(Driver):
+class Awake(DriverProcess):
     """A driver that is never stopped."""
 
     def is_stopped(self) -> bool:
@@ -143,7 +143,7 @@ class Awake(Driver):
 class TestLease:
     def test_each_renewal_reports_the_progress(self) -> None:
         api, progress = Recording(), iter([None, Progress(Tasks(1, 1)), Progress(Tasks(1, 0, 1))])
-        keeper = LeaseKeeper(JOB, api, Awake(1), lambda: next(progress))  # type: ignore[arg-type]
+        keeper = LeaseRenewer(JOB, api, Awake(1), lambda: next(progress))  # type: ignore[arg-type]
 
         async def renew() -> None:
             keeping = asyncio.create_task(keeper.keep())
@@ -164,7 +164,7 @@ class TestLease:
 
     def test_new_counts_alone_cause_no_renewal(self) -> None:
         api, activity = Recording(), Activity(False, lambda: None)
-        keeper = LeaseKeeper(JOB, api, Awake(1), activity.progress)  # type: ignore[arg-type]
+        keeper = LeaseRenewer(JOB, api, Awake(1), activity.progress)  # type: ignore[arg-type]
 
         async def count() -> None:
             keeping = asyncio.create_task(keeper.keep())
@@ -197,23 +197,23 @@ def pipe(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     read, write = os.pipe()
     monkeypatch.setattr(handle, "COUNT_SECONDS", 0.001)
-    monkeypatch.setattr(Agent, "_started", lambda self: FakeProcess(os.fdopen(write, "w")))
+    monkeypatch.setattr(AgentHandle, "_started", lambda self: FakeProcess(os.fdopen(write, "w")))
     with os.fdopen(read) as reader:
         yield reader
 
 
 class TestAgent:
     def test_driver_sends_its_counts_again_and_again(self, pipe: Any) -> None:
-        agent = Agent(JOB, lambda lost: None, lambda: Counts(5, 1, 3, 1, 1))
-        received = [messages.read(pipe.readline()) for _ in range(3)]
+        agent = AgentHandle(JOB, lambda lost: None, lambda: Counts(5, 1, 3, 1, 1))
+        received = [protocol.read(pipe.readline()) for _ in range(3)]
         agent.stop()
 
         assert received == [Counted(5, 1, 3, 1, 1)] * 3
 
     def test_driver_sends_nothing_before_there_are_counts(self, pipe: Any) -> None:
         counts = iter([None, None, Counts(1, 0, 0, 0, 1)])
-        agent = Agent(JOB, lambda lost: None, lambda: next(counts, None))
-        received = messages.read(pipe.readline())
+        agent = AgentHandle(JOB, lambda lost: None, lambda: next(counts, None))
+        received = protocol.read(pipe.readline())
         agent.stop()
 
         assert received == Counted(1, 0, 0, 0, 1)
@@ -227,7 +227,7 @@ class TestAgent:
             number += 1
             return Counts(number, 0, 0, 0, 0)
 
-        agent = Agent(JOB, lambda lost: None, count)
+        agent = AgentHandle(JOB, lambda lost: None, count)
         wait_until(lambda: not agent._has_room(), "the pipe is full")
         before = number
         wait_until(lambda: number > before + 5, "the driver still counts")

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from flowcluster import child_processes
+from flowcluster.runners import child_processes
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.processes

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from flowcluster import by_value, flow, pickling, task
+from flowcluster import flow, task
+from flowcluster._util import pickling
+from flowcluster.project import by_value
 from flowcluster.task_runners import ConcurrentTaskRunner, DaskTaskRunner, SequentialTaskRunner
 
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from flowcluster import by_value, packing
 from flowcluster.cli import entrypoint
-from flowcluster.cli.problems import Problem
-from flowcluster.project import finding
+from flowcluster.cli.startup_error import StartupError
+from flowcluster.project import by_value, discovery
+from flowcluster.submit import packing
 
 FLOW = "from {} import RATE\nfrom flowcluster import flow\n@flow\ndef run():\n    return RATE\n"
 
@@ -25,7 +25,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setattr(by_value, "scripts", set())
-    monkeypatch.setattr(finding, "roots", set())
+    monkeypatch.setattr(discovery, "roots", set())
     before = set(sys.modules)
     yield tmp_path
     for name in set(sys.modules) - before:
@@ -46,7 +46,7 @@ def test_file_with_relative_imports_is_loaded_as_a_module_of_its_folder(folder: 
     package = "shop_of_test" if is_package else "shop_of_test_folder"
     assert flow.fn.__module__ == f"{package}.flow_of_test"
     assert sys.modules[f"{package}.tax"].RATE == 0.19
-    project = finding.find(by_value.scripts)
+    project = discovery.find(by_value.scripts)
     assert project is not None
     assert f"{package}.tax" in project.sources
 
@@ -63,7 +63,7 @@ def test_packed_package_is_imported_from_its_archive(folder: Path, tmp_path_fact
     flow = entrypoint.load("flow_of_test.py:run")
 
     assert flow.fn() == 0.19
-    project = finding.find(by_value.scripts)
+    project = discovery.find(by_value.scripts)
     assert project is not None
     assert {"shop_of_test", "shop_of_test.tax"} <= set(project.sources)
 
@@ -102,5 +102,5 @@ def test_packed_package_that_cannot_be_unpacked_is_reported_with_what_to_do(
     (folder / packing.ARCHIVE).touch()
     monkeypatch.setattr(tempfile, "mkdtemp", no_folder)
 
-    with pytest.raises(Problem, match=r"No usable temporary directory .* emptyDir at /tmp"):
+    with pytest.raises(StartupError, match=r"No usable temporary directory .* emptyDir at /tmp"):
         entrypoint.load("flow_of_test.py:run")

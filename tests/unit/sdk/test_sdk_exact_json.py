@@ -12,12 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowcluster import exact_json, flow
+from flowcluster import flow
+from flowcluster._util import exact_json
 from flowcluster.cli.report import document
-from flowcluster.engine import flow_run
-from flowcluster.engine.outcomes import outcome_of, to_json
-from flowcluster.packing import Place
-from flowcluster.submitting import prepare
+from flowcluster.engine import run_loop
+from flowcluster.engine.outcome import outcome_of, to_json
+from flowcluster.submit.packing import FlowLocation
+from flowcluster.submit.prepare import prepare
 
 
 @dataclasses.dataclass
@@ -85,7 +86,7 @@ def test_document_for_programs_is_strict_json(value: Any, text: str, around: Any
     def answer() -> Any:
         return around(value)
 
-    run = flow_run.run_blocking(answer.spec, (), {})
+    run = run_loop.run_blocking(answer.spec, (), {})
     shown = document(outcome_of(run), run, 1.0)
 
     shown.encode()
@@ -100,7 +101,7 @@ def takes(value: Any = None, by_year: dict[int, Any] | None = None) -> None:
     pass
 
 
-PLACE = Place("package.module", "takes", is_file=False)
+PLACE = FlowLocation("package.module", "takes", is_file=False)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +116,7 @@ PLACE = Place("package.module", "takes", is_file=False)
 )
 def test_parameter_that_json_changes_is_refused_by_name(value: Any, text: str) -> None:
     with pytest.raises(ValueError, match=r"Parameter 'value' cannot be written as JSON") as caught:
-        prepare(takes, {"value": value}, place=PLACE, image="image")
+        prepare(takes, {"value": value}, location=PLACE, image="image")
 
     assert f"value{text}" in str(caught.value) or "surrogates" in str(caught.value)
 
@@ -125,12 +126,12 @@ def test_parameter_that_contains_itself_is_refused_by_name() -> None:
     value.append(value)
 
     with pytest.raises(ValueError, match=r"Parameter 'value' cannot be written as JSON"):
-        prepare(takes, {"value": value}, place=PLACE, image="image")
+        prepare(takes, {"value": value}, location=PLACE, image="image")
 
 
 def test_keys_that_the_annotation_converts_back_are_taken() -> None:
-    made = prepare(takes, {"by_year": {2042: 1}, "value": [2**63 - 1, -(2**63)]}, place=PLACE, image="image")
+    made = prepare(takes, {"by_year": {2042: 1}, "value": [2**63 - 1, -(2**63)]}, location=PLACE, image="image")
 
     assert made.flow_run["spec"]["flow"]["parameters"] == {"by_year": {"2042": 1}, "value": [2**63 - 1, -(2**63)]}
     with pytest.raises(ValueError, match=r"Parameter 'by_year' .*\['2042'\] is nan"):
-        prepare(takes, {"by_year": {2042: math.nan}}, place=PLACE, image="image")
+        prepare(takes, {"by_year": {2042: math.nan}}, location=PLACE, image="image")

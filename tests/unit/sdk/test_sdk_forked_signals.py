@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from flowcluster import forked_signals
-from flowcluster.engine import signals
+from flowcluster._util import fork_signals
+from flowcluster.engine import sigterm
 
 FORK: Any = multiprocessing.get_context("fork")
 
@@ -68,7 +68,7 @@ def of_package(name: str) -> Any:
 @pytest.mark.parametrize(
     "handler",
     [
-        signals.terminate,
+        sigterm.terminate,
         of_package("distributed._signals"),
         of_package("ray._private.worker"),
         of_package("uvloop.loop"),
@@ -77,14 +77,14 @@ def of_package(name: str) -> Any:
     ids=["flowcluster", "distributed", "ray", "uvloop", "asyncio"],
 )
 def test_forked_process_ends_by_sigterm_when_the_handler_is_of_its_parent(handler: Any) -> None:
-    forked_signals.prepare()
+    fork_signals.prepare()
 
     with handled_by(handler):
         assert end_by_sigterm() == -signal.SIGTERM
 
 
 def test_forked_process_keeps_the_handler_of_the_application() -> None:
-    forked_signals.prepare()
+    fork_signals.prepare()
     receiver, sender = FORK.Pipe(duplex=False)
 
     with handled_by(application):
@@ -98,7 +98,7 @@ def test_forked_process_keeps_the_handler_of_the_application() -> None:
 
 
 def test_signal_of_a_forked_process_does_not_reach_the_event_loop_of_its_parent() -> None:
-    forked_signals.prepare()
+    fork_signals.prepare()
     received: list[str] = []
 
     async def fork() -> int | None:
@@ -138,10 +138,10 @@ def test_signal_that_arrives_during_the_fork_ends_the_forked_process(thread: str
     program = """
     import os, signal, sys, threading
     os.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), signal.SIGTERM))
-    from flowcluster import forked_signals
-    from flowcluster.engine import signals
-    signal.signal(signal.SIGTERM, signals.terminate)
-    forked_signals.prepare()
+    from flowcluster._util import fork_signals
+    from flowcluster.engine import sigterm
+    signal.signal(signal.SIGTERM, sigterm.terminate)
+    fork_signals.prepare()
     def fork():
         child = os.fork()
         if not child:
@@ -164,10 +164,10 @@ def test_signal_that_arrives_while_the_main_thread_forks_reaches_its_process() -
     program = """
     import os, signal, threading
     os.register_at_fork(before=lambda: os.kill(os.getpid(), signal.SIGTERM))
-    from flowcluster import forked_signals
-    from flowcluster.engine import signals
-    signal.signal(signal.SIGTERM, signals.terminate)
-    forked_signals.prepare()
+    from flowcluster._util import fork_signals
+    from flowcluster.engine import sigterm
+    signal.signal(signal.SIGTERM, sigterm.terminate)
+    fork_signals.prepare()
     try:
         if not os.fork():
             os._exit(0)

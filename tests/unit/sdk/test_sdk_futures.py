@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from flowcluster import flow, states, task
+from flowcluster._util.waiting import drive, wait_async, wait_blocking, when_all
 from flowcluster.futures import AsyncTaskFuture, TaskFuture
 from flowcluster.states import StateType
-from flowcluster.waiting import drive, wait_async, wait_blocking, when_all
 
 
 def test_first_end_counts() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowcluster.agent.scheduler_side import Group, ScalingPlugin
+from flowcluster.agent.scaling_plugin import Group, ScalingPlugin
 
 HOME = Group("", "mine-default", 0, 10, 2, {})
 GPU = Group("gpu", "mine-gpu", 0, 4, 4, {"GPU": 2.0})

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from flowcluster.agent.keeper import heartbeat as heartbeat_module
+from flowcluster.agent.keeper.credentials import CredentialSealer
 from flowcluster.agent.keeper.heartbeat import Heartbeat
-from flowcluster.agent.keeper.sealer import Sealer
-from flowcluster.kube.one_lease import OneLease
+from flowcluster.kube.lease_client import OneLease
 from flowcluster_api import handover, keeper
 from flowcluster_api.handover import CredentialAnswer, CredentialRequest
 from flowcluster_api.keeper import Instructions, LiveRun
@@ -41,8 +41,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def sealer(folder: Path) -> Sealer:
-    return Sealer(folder, CLUSTER)
+def sealer(folder: Path) -> CredentialSealer:
+    return CredentialSealer(folder, CLUSTER)
 
 
 def lease(*requests: CredentialRequest, runs: tuple[str, ...] | None = None) -> Object:
@@ -57,14 +57,14 @@ def answers(text: str | None) -> tuple[CredentialAnswer, ...]:
     return handover.answers_in({"metadata": {"annotations": {handover.ANNOTATION_ANSWERS: text}}})
 
 
-def test_answer_opens_with_the_key_of_the_request(sealer: Sealer) -> None:
+def test_answer_opens_with_the_key_of_the_request(sealer: CredentialSealer) -> None:
     (answer,) = answers(sealer.answers(lease(REQUEST)))
 
     assert (answer.run, answer.key, answer.problem) == (*REQUEST, "")
     assert open_sealed(answer.sealed, KEY, REQUEST.run, CLUSTER) == DATA
 
 
-def test_answer_stays_as_it_is_while_the_request_does(sealer: Sealer) -> None:
+def test_answer_stays_as_it_is_while_the_request_does(sealer: CredentialSealer) -> None:
     """Each write of it would wake the operator."""
     other = CredentialRequest("other", public_text(new_key()))
     first, both = sealer.answers(lease(REQUEST)), sealer.answers(lease(REQUEST, other))
@@ -73,7 +73,7 @@ def test_answer_stays_as_it_is_while_the_request_does(sealer: Sealer) -> None:
     assert answers(first)[0] in answers(both)
 
 
-def test_another_key_of_the_same_run_has_another_answer(sealer: Sealer) -> None:
+def test_another_key_of_the_same_run_has_another_answer(sealer: CredentialSealer) -> None:
     sealer.answers(lease(REQUEST))
     again = new_key()
     (answer,) = answers(sealer.answers(lease(CredentialRequest(REQUEST.run, public_text(again)))))
@@ -81,19 +81,19 @@ def test_another_key_of_the_same_run_has_another_answer(sealer: Sealer) -> None:
     assert open_sealed(answer.sealed, again, REQUEST.run, CLUSTER) == DATA
 
 
-def test_answers_go_with_their_requests(sealer: Sealer) -> None:
+def test_answers_go_with_their_requests(sealer: CredentialSealer) -> None:
     sealer.answers(lease(REQUEST))
 
     assert sealer.answers(lease()) is None
     assert sealer._sealed == {}
 
 
-def test_run_that_the_instructions_do_not_list_has_no_answer(sealer: Sealer) -> None:
+def test_run_that_the_instructions_do_not_list_has_no_answer(sealer: CredentialSealer) -> None:
     assert sealer.answers(lease(REQUEST, runs=("another",))) is None
     assert sealer.answers({"metadata": {}}) is None
 
 
-def test_one_request_that_is_broken_disturbs_no_other(sealer: Sealer) -> None:
+def test_one_request_that_is_broken_disturbs_no_other(sealer: CredentialSealer) -> None:
     found = answers(sealer.answers(lease(CredentialRequest("broken", "x"), REQUEST)))
     problems = {answer.run: answer.problem for answer in found}
 
@@ -101,7 +101,7 @@ def test_one_request_that_is_broken_disturbs_no_other(sealer: Sealer) -> None:
     assert "base64" in problems["broken"]
 
 
-def test_image_without_the_package_is_named(sealer: Sealer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_image_without_the_package_is_named(sealer: CredentialSealer, monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 
     def without(name: str, *args: Any, **kwargs: Any) -> Any:
@@ -120,7 +120,7 @@ def test_image_without_the_package_is_named(sealer: Sealer, monkeypatch: pytest.
 def test_credentials_that_are_not_there_are_named_and_sealed_later(
     folder: Path, change: Callable[[Path], None] | None
 ) -> None:
-    sealer = Sealer(folder if change else None, CLUSTER)
+    sealer = CredentialSealer(folder if change else None, CLUSTER)
     if change is not None:
         change(folder)
     (answer,) = answers(sealer.answers(lease(REQUEST)))
@@ -138,7 +138,7 @@ class Beating:
     def __init__(self, folder: Path) -> None:
         self.api = FakeApi()
         self.folder = folder
-        self.sealer = Sealer(folder, CLUSTER)
+        self.sealer = CredentialSealer(folder, CLUSTER)
 
     def request(self, *requests: CredentialRequest) -> None:
         """Write requests as the operator does."""

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from flowcluster import flow
 from flowcluster.agent.activity import WAKE_SECONDS, Activity
-from flowcluster.agent.messages import Counted
-from flowcluster.agent.scheduler_side import ScalingPlugin
-from flowcluster.cli.driver import _with_cluster
+from flowcluster.agent.protocol import Counted
+from flowcluster.agent.scaling_plugin import ScalingPlugin
+from flowcluster.cli.run_command import _with_cluster
 from flowcluster.clusters.manifest import cluster_run
 from flowcluster_api import driver
 from flowcluster_api.progress import Progress, Tasks
@@ -167,10 +167,10 @@ def test_driver_in_a_pod_has_its_scheduler_looked_at_where_the_operator_needs_th
         return None
 
     cluster = {driver.ENV_CLUSTER_KIND: "Dask", driver.ENV_CLUSTER_ADDRESS: "tcp://scheduler:8786"}
-    presence: Any = object()
-    runner: Any = _with_cluster(empty, cluster | environment, presence).task_runner
+    pod_agent: Any = object()
+    runner: Any = _with_cluster(empty, cluster | environment, pod_agent).task_runner
 
-    assert (runner.presence is presence) is is_looked_at
+    assert (runner.pod_agent is pod_agent) is is_looked_at
 
 
 @pytest.mark.parametrize(("timeout", "waits"), [({}, True), ({driver.ENV_CLUSTER_IDLE_TIMEOUT: "300"}, False)])
@@ -183,7 +183,7 @@ def test_scheduler_of_a_fixed_cluster_is_looked_at_from_the_start_only_when_the_
 
     cluster = {driver.ENV_CLUSTER_KIND: "Dask", driver.ENV_CLUSTER_ADDRESS: "tcp://scheduler:8786"}
     fixed = {driver.ENV_CLUSTER_ADAPTS: driver.ADAPTS_WHEN_EDITED}
-    presence: Any = object()
-    runner: Any = _with_cluster(empty, cluster | fixed | timeout, presence).task_runner
+    pod_agent: Any = object()
+    runner: Any = _with_cluster(empty, cluster | fixed | timeout, pod_agent).task_runner
 
     assert runner._when_edited is waits

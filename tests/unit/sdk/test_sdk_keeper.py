@@ -15,15 +15,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowcluster.agent import runs_side
+from flowcluster.agent import shared_runs_plugin
 from flowcluster.agent.keeper.assignment import Assignment
-from flowcluster.agent.keeper.dask_side import groups_of
-from flowcluster.agent.keeper.departures import READINGS, Departures
+from flowcluster.agent.keeper.dask_cluster import groups_of
+from flowcluster.agent.keeper.ended_runs import READINGS, EndedRuns
 from flowcluster.agent.keeper.shares import shares_of
-from flowcluster.agent.runs_side import RunsPlugin
-from flowcluster.agent.scheduler_side import Group
+from flowcluster.agent.scaling_plugin import Group
+from flowcluster.agent.shared_runs_plugin import SharedRunsPlugin
 from flowcluster.errors import KubernetesError, NotFound
-from flowcluster.kube.one_lease import OneLease
+from flowcluster.kube.lease_client import OneLease
 from flowcluster.runners.dask import plugin as session_plugin
 from flowcluster.runners.sharing import Share
 from flowcluster_api import names, tags
@@ -44,7 +44,7 @@ LOOKS = st.lists(st.tuples(st.frozensets(UIDS), st.frozensets(UIDS), st.integers
 def test_run_is_over_only_after_readings_that_do_not_list_it(
     looks: list[tuple[frozenset[str], frozenset[str], int]],
 ) -> None:
-    departures, reading = Departures(), 0
+    departures, reading = EndedRuns(), 0
     listed_by_reading: dict[int, frozenset[str]] = {}
     first_seen: dict[str, int] = {}
     for present, listed, readings in looks:
@@ -63,7 +63,7 @@ def test_run_is_over_only_after_readings_that_do_not_list_it(
 
 
 def test_run_that_was_listed_is_over_after_two_readings_without_it() -> None:
-    departures = Departures()
+    departures = EndedRuns()
 
     found = [departures.over(["a"], [digest_of("a")] if reading < 3 else [], reading) for reading in (1, 2, 3, 3, 4)]
 
@@ -71,7 +71,7 @@ def test_run_that_was_listed_is_over_after_two_readings_without_it() -> None:
 
 
 def test_run_that_connects_before_it_is_listed_is_not_over() -> None:
-    departures = Departures()
+    departures = EndedRuns()
 
     found = [departures.over(["a"], [digest_of("a")] if reading > 2 else [], reading) for reading in (1, 2, 3, 4)]
 
@@ -96,7 +96,7 @@ def test_run_with_a_share_has_that() -> None:
 
 @given(st.text())
 def test_scheduler_finds_a_run_by_the_digest_in_the_instructions(uid: str) -> None:
-    assert runs_side._digest_of(uid) == digest_of(uid)
+    assert shared_runs_plugin._digest_of(uid) == digest_of(uid)
 
 
 def test_groups_have_the_names_of_their_workers() -> None:
@@ -114,7 +114,7 @@ PLAIN_ID = "eb8a4ee2-ea16-11f1-89c3-02fc00000001"
 
 @given(st.uuids(), st.sampled_from([None, "mine", "run.of-mine", "a-run.b"]))
 def test_scheduler_reads_the_run_in_the_id_of_a_client(uid: uuid.UUID, name: str | None) -> None:
-    plugin = RunsPlugin(tags.DASK_MARK, tags.DASK_REST)
+    plugin = SharedRunsPlugin(tags.DASK_MARK, tags.DASK_REST)
     client = f"Client-{tags.dask_client_name(str(uid), name)}-{PLAIN_ID}"
 
     assert plugin.run_of(client) == str(uid)
@@ -122,12 +122,12 @@ def test_scheduler_reads_the_run_in_the_id_of_a_client(uid: uuid.UUID, name: str
 
 @pytest.mark.parametrize("client", [None, "", f"Client-{PLAIN_ID}", f"Client-worker-{PLAIN_ID}"])
 def test_client_without_a_run_has_none(client: str | None) -> None:
-    assert RunsPlugin(tags.DASK_MARK, tags.DASK_REST).run_of(client) is None
+    assert SharedRunsPlugin(tags.DASK_MARK, tags.DASK_REST).run_of(client) is None
 
 
 def test_plugin_of_sessions_knows_the_plugin_of_the_keeper() -> None:
     """Both are sent to schedulers by value, so neither can import the other."""
-    assert session_plugin._RUNS == runs_side.NAME
+    assert session_plugin._RUNS == shared_runs_plugin.NAME
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_pod_without_a_token_reports_that(api: FakeApi, tmp_path: Path) -> None:
 def test_keeper_does_without_the_official_client_of_kubernetes(kind: str) -> None:
     """It takes 40 MiB of the 100 that a keeper can have."""
     pytest.importorskip({"dask": "distributed"}.get(kind, kind))
-    modules = ["flowcluster.agent.keeper.keeping", f"flowcluster.agent.keeper.{kind}_side"]
+    modules = ["flowcluster.agent.keeper.keep_cluster", f"flowcluster.agent.keeper.{kind}_cluster"]
     program = f"import {', '.join(modules)}, sys; print('kubernetes' in sys.modules)"
     path = os.pathsep.join(filter(None, sys.path))
     command = [sys.executable, "-c", program]

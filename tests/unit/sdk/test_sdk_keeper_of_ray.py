@@ -10,8 +10,8 @@ import pytest
 pytest.importorskip("ray")
 
 from flowcluster.agent.activity import Activity
-from flowcluster.agent.keeper import ray_side
-from flowcluster.agent.keeper.ray_side import Holdings, Load, RaySide
+from flowcluster.agent.keeper import ray_cluster
+from flowcluster.agent.keeper.ray_cluster import Holdings, Load, RayKeeper
 from flowcluster_api.keeper import Instructions, LiveRun
 
 
@@ -66,14 +66,14 @@ def test_tasks_that_a_released_run_submits_later_are_dropped(
     has_waiting: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     head, heartbeat = FakeHead(), FakeHeartbeat()
-    monkeypatch.setattr(ray_side, "Head", lambda channel, metadata: head)
+    monkeypatch.setattr(ray_cluster, "Head", lambda channel, metadata: head)
 
     async def look(times: int) -> None:
         for _ in range(times):
             heartbeat.reading += 1
-            await side._look(None)
+            await side._poll(None)
 
-    side = RaySide("head:6379", None, heartbeat, Activity(True, lambda: None))  # type: ignore[arg-type]
+    side = RayKeeper("head:6379", None, heartbeat, Activity(True, lambda: None))  # type: ignore[arg-type]
     asyncio.run(look(3))
     assert list(head.jobs) == ["live"]
     head.has_waiting, head.dropped = has_waiting, []

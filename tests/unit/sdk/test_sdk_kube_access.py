@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from flowcluster.kube import forward
+from flowcluster.kube import port_forward
 from flowcluster.kube.access import connect
 from flowcluster.kube.choice import Choice
 from tests.support.tls import https_server, incomplete_pair, shake_hands
@@ -55,4 +55,4 @@ def test_every_connection_trusts_a_custom_authority(
         access = connect(Choice(kubeconfig=str(tmp_path / "kubeconfig")))
 
         assert access.api.call_api("GET", f"{address}/version").status == 200
-        shake_hands(forward._trust(access.api.configuration), certificate, key, "127.0.0.1")
+        shake_hands(port_forward._trust(access.api.configuration), certificate, key, "127.0.0.1")

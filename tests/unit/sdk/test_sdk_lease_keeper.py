@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from kubernetes import client
 
-from flowcluster.agent.driver import Driver
-from flowcluster.agent.lease import LeaseKeeper
-from flowcluster.agent.messages import Job
+from flowcluster.agent.driver_process import DriverProcess
+from flowcluster.agent.lease_renewal import LeaseRenewer
+from flowcluster.agent.protocol import AgentJob
 from flowcluster.errors import KubernetesError
 from flowcluster.kube.choice import Choice
 from flowcluster_api import child_runs
@@ -43,9 +43,9 @@ class Refusing:
         return RUN
 
 
-def keeper(api: Refusing, parent_lease: str | None = None) -> LeaseKeeper:
-    job = Job(Choice(None, None, "team"), "run", "uid", "lease", 60, "me", 1, parent_lease=parent_lease)
-    return LeaseKeeper(job, api, Driver(1))  # type: ignore[arg-type]
+def keeper(api: Refusing, parent_lease: str | None = None) -> LeaseRenewer:
+    job = AgentJob(Choice(None, None, "team"), "run", "uid", "lease", 60, "me", 1, parent_lease=parent_lease)
+    return LeaseRenewer(job, api, DriverProcess(1))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("status", [403, 404])

@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
-from flowcluster import context, logs
-from flowcluster.options import TaskSpec
+from flowcluster import context
+from flowcluster._output import logs
+from flowcluster._output.run_formatter import RunFormatter
+from flowcluster.engine.task_spec import TaskSpec
 from flowcluster.runners.base import TaskPayload
 
 
@@ -35,7 +37,7 @@ def test_line_tells_time_level_and_speaker(attributes: dict[str, Any], speaker: 
     """`HH:MM:SS.mmm | LEVEL   | speaker - text`."""
     made = record("said %s", "hi", **attributes)
     made.created, made.msecs = 0.123, 123.0
-    line = logs.RunFormatter().format(made)
+    line = RunFormatter().format(made)
 
     assert line[8:].startswith(".123 | INFO    | ")
     assert line.endswith(f" | {speaker} - said hi")
@@ -165,7 +167,7 @@ def test_worker_sends_lines_whatever_its_process_has_configured() -> None:
     program = """
 import logging
 logging.basicConfig(level="WARNING")
-from flowcluster import logs
+from flowcluster._output import logs
 logs.forward(logs.ForwardHandler(print), logging.INFO, ())
 print(logs.task_runs.isEnabledFor(logging.INFO))
 logs.configure()
@@ -195,7 +197,8 @@ def test_worker_sends_lines_after_code_of_a_task_configures_logging(configuratio
     """Of loggers from before and after, of the engine, and of a flow that the task calls."""
     program = f"""
 import logging.config
-from flowcluster import flow, get_run_logger, logs
+from flowcluster import flow, get_run_logger
+from flowcluster._output import logs
 handler = logs.ForwardHandler(lambda topic, record: print(record["msg"]))
 logs.forward(handler, logging.INFO, ())
 to = logs.sent_to("driver")

@@ -11,9 +11,10 @@ from typing import Any, cast
 
 import pytest
 
-from flowcluster import Flow, Task, flow, pickling, task
-from flowcluster.functions import is_coroutine_function
-from flowcluster.options import TaskSpec
+from flowcluster import Flow, Task, flow, task
+from flowcluster._util import pickling
+from flowcluster._util.functions import is_coroutine_function
+from flowcluster.engine.task_spec import TaskSpec
 from flowcluster.states import State
 from flowcluster.task_runners import SequentialTaskRunner, TaskRunner
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from flowcluster import names
-from flowcluster.words import ADJECTIVES, ANIMALS
+from flowcluster._util import names
+from flowcluster._util.words import ADJECTIVES, ANIMALS
 
 
 def test_run_names_are_an_adjective_and_an_animal() -> None:

@@ -18,12 +18,14 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from flowcluster import by_value, names, packing
+from flowcluster._util import names
+from flowcluster._util.words import ADJECTIVES, ANIMALS
 from flowcluster.cli import entrypoint, parameters
-from flowcluster.cli.problems import Problem
+from flowcluster.cli.startup_error import StartupError
 from flowcluster.engine import run_names
 from flowcluster.flows import Flow
-from flowcluster.words import ADJECTIVES, ANIMALS
+from flowcluster.project import by_value
+from flowcluster.submit import packing
 
 IDENTIFIERS = st.from_regex(r"[a-z_][a-z0-9_]{0,11}", fullmatch=True).filter(lambda name: not keyword.iskeyword(name))
 #: Names of files and folders, on any file system.
@@ -164,7 +166,7 @@ class TestParameters:
         for understand in understood:
             try:
                 assert isinstance(understand(), dict)
-            except Problem as problem:
+            except StartupError as problem:
                 refused = problem.reason
             else:
                 continue
@@ -204,7 +206,7 @@ class TestEntrypoints:
             flow = entrypoint.load(f"{file}:{name}")
             assert isinstance(flow, Flow)
             assert flow() == str(file)
-            assert packing.place_of(flow) == packing.place_at(f"{file}:{name}") == (str(file), name, True)
+            assert packing.location_of(flow) == packing.location_at(f"{file}:{name}") == (str(file), name, True)
 
     @given(st.text())
     @example("\0/flow.py:f")
@@ -212,14 +214,14 @@ class TestEntrypoints:
     @example(".relative:f")
     @example("a..b:f")
     def test_what_leads_to_no_flow_is_a_problem(self, text: str) -> None:
-        with imports_undone(), pytest.raises(Problem) as caught:
+        with imports_undone(), pytest.raises(StartupError) as caught:
             entrypoint.load(text)
 
         assert caught.value.reason in ("EntrypointNotFound", "ImportFailed")
 
     @given(st.text(min_size=1), st.text(st.characters(exclude_characters=":"), min_size=1))
     def test_entrypoint_is_split_at_its_last_colon(self, where: str, name: str) -> None:
-        assert packing.place_at(f"{where}:{name}") == (where, name, where.endswith(".py"))
+        assert packing.location_at(f"{where}:{name}") == (where, name, where.endswith(".py"))
 
 
 class TestPacking:

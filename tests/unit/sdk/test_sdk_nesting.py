@@ -13,10 +13,10 @@ import attrs
 import pydantic
 import pytest
 
-from flowcluster import allow_failure, opaque, quote, shapes, states
+from flowcluster import allow_failure, opaque, quote, states
 from flowcluster.engine import inputs
-from flowcluster.futures import TaskFuture
-from flowcluster.nesting import Slot, replace, snapshot
+from flowcluster.futures import TaskFuture, containers
+from flowcluster.futures.nesting import Slot, replace, snapshot
 
 
 def settled(value: Any) -> TaskFuture[Any]:
@@ -306,7 +306,7 @@ PAIRS: dict[str, Callable[[Any], Any]] = {
 
 def parts_of(pair: Any) -> tuple[Any, Any]:
     """Return both values of what `PAIRS` makes."""
-    parts = pair.values() if isinstance(pair, dict) else shapes.shape_of(type(pair)).parts(pair)  # type: ignore[union-attr]
+    parts = pair.values() if isinstance(pair, dict) else containers.shape_of(type(pair)).parts(pair)  # type: ignore[union-attr]
     one, other, *_ = parts
     return one, other
 

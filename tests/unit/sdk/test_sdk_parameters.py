@@ -14,7 +14,7 @@ import pydantic
 import pytest
 
 from flowcluster.cli import parameters as assignments
-from flowcluster.cli.problems import Problem
+from flowcluster.cli.startup_error import StartupError
 from flowcluster.engine import parameters, run_names
 from flowcluster.errors import ParameterError
 
@@ -74,7 +74,7 @@ def test_value_is_read_from_a_file(tmp_path: Path) -> None:
 )
 def test_wrong_assignments_are_refused(given: str, text: str) -> None:
     """What is no assignment, or names a file that cannot be read, is told."""
-    with pytest.raises(Problem, match=text) as caught:
+    with pytest.raises(StartupError, match=text) as caught:
         assignments.parse([given])
     assert caught.value.reason == "InvalidParameters"
 
@@ -84,14 +84,14 @@ def test_broken_file_is_named(tmp_path: Path) -> None:
     file = tmp_path / "broken.json"
     file.write_text("{")
 
-    with pytest.raises(Problem, match=r"Parameter 'x': .*broken\.json is not JSON: .*line 1"):
+    with pytest.raises(StartupError, match=r"Parameter 'x': .*broken\.json is not JSON: .*line 1"):
         assignments.parse([f"x=@{file}"])
 
 
 @pytest.mark.parametrize(("text", "problem"), [("{", "X is not JSON"), ("[1]", "X must be a JSON object")])
 def test_parameters_from_outside_must_be_an_object(text: str, problem: str) -> None:
     """All parameters at once are one JSON object."""
-    with pytest.raises(Problem, match=problem):
+    with pytest.raises(StartupError, match=problem):
         assignments.from_json(text, "X")
 
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 import pytest
 
 from flowcluster import states
+from flowcluster._output.tracebacks import format_trimmed, location
 from flowcluster.errors import RemoteError, RemoteTraceback
 from flowcluster.runners.failure import TaskFailure
-from flowcluster.tracebacks import format_trimmed, location
 
 
 class Refused(Exception):

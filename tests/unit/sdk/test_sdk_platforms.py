@@ -15,15 +15,15 @@ import pytest
 
 import flowcluster
 import flowcluster_api
-from flowcluster import platforms
+from flowcluster._util import platforms
 from flowcluster.agent.__main__ import feed
 from tests.unit.sdk.test_sdk_windows import WITHOUT_POSIX
 
 PACKAGES = [Path(str(package.__file__)).parent for package in (flowcluster, flowcluster_api)]
 #: Where the SDK may use what a platform lacks.
-PLATFORMS = PACKAGES[0] / "platforms.py"
+PLATFORMS = PACKAGES[0] / "_util" / "platforms.py"
 #: What a keeper sends by value to a scheduler, which runs in a pod: its image does not have to have `platforms`.
-SENT = {PACKAGES[0] / "agent" / "runs_side.py": ["ctypes.CDLL"]}
+SENT = {PACKAGES[0] / "agent" / "shared_runs_plugin.py": ["ctypes.CDLL"]}
 
 #: Modules that not all platforms have, or whose functions do not do the same on all of them.
 MODULES = {
@@ -153,9 +153,9 @@ WINDOWS = (
     + WITHOUT_POSIX
     + """
 del select.poll
-from flowcluster import platforms
-from flowcluster.agent.driver import Driver
-from flowcluster.engine.claims import FileLock
+from flowcluster._util import platforms
+from flowcluster.agent.driver_process import DriverProcess
+from flowcluster.engine.caching.claims import FileLock
 """
 )
 
@@ -200,7 +200,7 @@ def test_agent_on_windows_sees_whether_its_driver_has_ended() -> None:
     """A process keeps the id of its parent there."""
     other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     program = """
-driver, me, other = Driver(int(sys.argv[1])), Driver(os.getpid()), Driver(2**22 + 1)
+driver, me, other = DriverProcess(int(sys.argv[1])), DriverProcess(os.getpid()), DriverProcess(2**22 + 1)
 print(driver.is_gone(), me.is_gone(), other.is_gone(), flush=True)
 input()
 print(driver.is_gone(), flush=True)

@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from flowcluster import states, terminal
-from flowcluster.engine.progress_line import Shown, duration, line
+from flowcluster import states
+from flowcluster._output import terminal
+from flowcluster._output.progress_line import ProgressCounts, duration, progress_line
 
 
 @pytest.fixture
@@ -134,56 +135,59 @@ def test_row_outlives_its_terminal(tty: tuple[int, int]) -> None:
     assert row.width == 0
 
 
-def plain(*runs: Shown, width: int = 120, unicode: bool = True) -> str:
-    return line(list(runs), 0, width, False, unicode)
+def plain(*runs: ProgressCounts, width: int = 120, unicode: bool = True) -> str:
+    return progress_line(list(runs), 0, width, False, unicode)
 
 
 def test_line_tells_how_the_run_stands() -> None:
     """Name, bar, ended of all, running, waiting, failed, workers, time; what is nought is left out."""
-    full = Shown("olivine-swan", 12.3, done=12, completed=11, failed=1, unfinished=28, running=4, workers=2)
+    full = ProgressCounts("olivine-swan", 12.3, done=12, completed=11, failed=1, unfinished=28, running=4, workers=2)
 
     assert plain(full) == (
         "⠋ olivine-swan ━━━━━━────────────── 12/40 · 4 running · 24 waiting · 1 failed · 2 workers · 0:12"
     )
     assert plain(full, unicode=False).startswith("| olivine-swan ######.............. 12/40 - 4 running")
-    assert plain(Shown("a-b", 3)) == "⠋ a-b · 0:03"
-    assert plain(Shown("a-b", 3, done=2, completed=2)) == "⠋ a-b ━━━━━━━━━━━━━━━━━━━━ 2/2 · 0:03"
+    assert plain(ProgressCounts("a-b", 3)) == "⠋ a-b · 0:03"
+    assert plain(ProgressCounts("a-b", 3, done=2, completed=2)) == "⠋ a-b ━━━━━━━━━━━━━━━━━━━━ 2/2 · 0:03"
 
 
 def test_line_tells_what_it_knows_and_no_more() -> None:
     """Where nobody knows what is executed, tasks are unfinished; ends that are no failures have their own words."""
     assert "3/5 · 2 unfinished · 1 cancelled · 2 not started · 0:03" in plain(
-        Shown("a-b", 3, done=3, cancelled=1, unfinished=2, running=None)
+        ProgressCounts("a-b", 3, done=3, cancelled=1, unfinished=2, running=None)
     )
-    assert plain(Shown("a-b", 3, activity="creating a Dask cluster (3 s)")) == (
+    assert plain(ProgressCounts("a-b", 3, activity="creating a Dask cluster (3 s)")) == (
         "⠋ a-b · creating a Dask cluster (3 s) · 0:03"
     )
     # Counted while it changes: more running than unfinished is not shown.
-    assert "1 running · 0 waiting" in plain(Shown("a-b", 3, unfinished=1, running=2))
+    assert "1 running · 0 waiting" in plain(ProgressCounts("a-b", 3, unfinished=1, running=2))
 
 
 def test_line_keeps_to_its_row() -> None:
     """It gets shorter with the terminal, and a name cannot move the cursor."""
-    shown = Shown("olivine-swan", 3, done=1, completed=1, unfinished=1)
+    shown = ProgressCounts("olivine-swan", 3, done=1, completed=1, unfinished=1)
 
     for width in range(100):
         assert len(plain(shown, width=width)) <= width
     assert "━" * 10 + "─" * 10 in plain(shown, width=100)
     assert "━" * 3 + "─" * 3 in plain(shown, width=57)
-    assert plain(Shown("a\x1b[2Jb\n", 3)) == "⠋ a?[2Jb? · 0:03"
+    assert plain(ProgressCounts("a\x1b[2Jb\n", 3)) == "⠋ a?[2Jb? · 0:03"
 
 
 def test_line_is_coloured_where_that_is_wanted() -> None:
     """Failures are red; without colours there is no escape in the text."""
-    shown = Shown("a-b", 3, done=1, failed=1, unfinished=1)
+    shown = ProgressCounts("a-b", 3, done=1, failed=1, unfinished=1)
 
-    assert "\x1b[31m · 1 failed\x1b[0m" in line([shown], 0, 100, True, True)
+    assert "\x1b[31m · 1 failed\x1b[0m" in progress_line([shown], 0, 100, True, True)
     assert "\x1b" not in plain(shown)
 
 
 def test_line_sums_flow_runs_up() -> None:
     """Several outermost runs at a time share the line."""
-    one, other = Shown("a-b", 3, done=1, completed=1, running=0), Shown("c-d", 9, unfinished=2, running=1, workers=1)
+    one, other = (
+        ProgressCounts("a-b", 3, done=1, completed=1, running=0),
+        ProgressCounts("c-d", 9, unfinished=2, running=1, workers=1),
+    )
 
     assert plain(one, other, width=80).endswith(" 1/3 · 1 running · 1 waiting · 1 worker · 0:09")
     assert plain(one, other).startswith("⠋ 2 flow runs ")
@@ -200,8 +204,8 @@ def test_counts_can_be_taken_back() -> None:
     tally = states.Tally()
     for state in (states.completed(), states.failed("no"), states.cancelled("no")):
         tally.add(state)
-    shown = Shown("a-b", 0)
+    shown = ProgressCounts("a-b", 0)
     shown.add(tally)
     assert (shown.done, shown.completed, shown.failed, shown.cancelled) == (3, 1, 1, 1)
     shown.add(tally, -1)
-    assert shown == Shown("a-b", 0)
+    assert shown == ProgressCounts("a-b", 0)

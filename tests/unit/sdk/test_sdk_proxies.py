@@ -11,7 +11,7 @@ client = pytest.importorskip("kubernetes.client")
 
 from flowcluster.errors import KubernetesError  # noqa: E402
 from flowcluster.kube.access import Access, proxy_of  # noqa: E402
-from flowcluster.kube.forward import open_path  # noqa: E402
+from flowcluster.kube.port_forward import open_path  # noqa: E402
 
 
 def access(host: str, proxy: str | None = None) -> Access:

@@ -8,7 +8,7 @@ ray = pytest.importorskip("ray")
 
 from ray.job_config import JobConfig  # noqa: E402
 
-from flowcluster.clusters.ray_client import address_with_job_config, with_metadata  # noqa: E402
+from flowcluster.clusters.ray.client import address_with_job_config, with_metadata  # noqa: E402
 
 
 @pytest.mark.parametrize(

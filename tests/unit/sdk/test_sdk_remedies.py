@@ -11,15 +11,16 @@ from typing import Any
 
 import pytest
 
-from flowcluster import logs, task
+from flowcluster import task
+from flowcluster._output import logs
 from flowcluster.clusters.main_guard import starts_local_processes
 from flowcluster.context import RunInfo
-from flowcluster.engine.execution import execute
+from flowcluster.engine.task_execution import execute_task
 from flowcluster.errors import ClusterNotStarted
 from flowcluster.runners import arguments, worker_body
 from flowcluster.runners.base import TaskCall, TaskPayload
+from flowcluster.runners.unpicklable import culprit
 from flowcluster.task_runners import DaskTaskRunner, RayTaskRunner
-from flowcluster.unpicklable import culprit
 
 LOCK = threading.Lock()
 
@@ -88,7 +89,7 @@ def ignore(value: object) -> None:
 def test_module_that_a_worker_lacks_is_reported_with_what_to_do(used: Any, values: tuple[Any, ...]) -> None:
     payload = TaskPayload(used.spec, "run", "flow", "another process", 20)
     payload.topic = "topic"
-    call = TaskCall(execute, payload, "key", RunInfo("run-0"), values, {}, [], lambda: None)
+    call = TaskCall(execute_task, payload, "key", RunInfo("run-0"), values, {}, [], lambda: None)
     handler = logs.ForwardHandler(lambda *_: None)
 
     failure = worker_body.run_task(
@@ -202,8 +203,8 @@ def test_what_a_function_uses_and_cannot_travel_is_found(
 ) -> None:
     import cloudpickle
 
-    from flowcluster import by_value, pickling
-    from flowcluster.project import modules
+    from flowcluster._util import pickling
+    from flowcluster.project import by_value, modules
 
     monkeypatch.setattr(modules, "_names", frozenset())  # no earlier test has made this module a project's
     monkeypatch.setattr(by_value, "scripts", {__name__})

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flowcluster.portal import Portal, run_on_new_loop
+from flowcluster._util.portal import Portal, run_on_new_loop
 from flowcluster.runners.threads import ThreadPool
 from flowcluster.task_runners import ConcurrentTaskRunner, DaskTaskRunner, RayTaskRunner, SequentialTaskRunner
 from tests.support.waiting import wait_until

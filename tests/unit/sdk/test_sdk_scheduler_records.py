@@ -11,10 +11,10 @@ from distributed.spans import Span, SpansSchedulerExtension
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowcluster.agent import runs_side
-from flowcluster.agent.runs_side import Records
+from flowcluster.agent import shared_runs_plugin
+from flowcluster.agent.shared_runs_plugin import Records
 
-MOST = runs_side._MOST_GROUPS
+MOST = shared_runs_plugin._MOST_GROUPS
 
 
 class Recording:

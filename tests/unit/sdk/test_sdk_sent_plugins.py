@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flowcluster import pickling
+from flowcluster._util import pickling
 
 pytest.importorskip("distributed")
 
@@ -31,22 +31,24 @@ def of_sessions() -> bytes:
 
 
 def of_keeper() -> bytes:
-    from flowcluster.agent import runs_side
+    from flowcluster.agent import shared_runs_plugin
     from flowcluster_api import tags
 
-    return pickling.dumps_by_value(runs_side.RunsPlugin(tags.DASK_MARK, tags.DASK_REST), runs_side)
+    return pickling.dumps_by_value(
+        shared_runs_plugin.SharedRunsPlugin(tags.DASK_MARK, tags.DASK_REST), shared_runs_plugin
+    )
 
 
 def of_agent() -> bytes:
-    from flowcluster.agent import scheduler_side
+    from flowcluster.agent import scaling_plugin
 
-    return pickling.dumps_by_value(scheduler_side.ScalingPlugin(), scheduler_side)
+    return pickling.dumps_by_value(scaling_plugin.ScalingPlugin(), scaling_plugin)
 
 
 @pytest.mark.processes
 @pytest.mark.parametrize(
     ("sent", "classes"),
-    [(of_sessions, ["SchedulerSide", "WorkerSide"]), (of_keeper, ["RunsPlugin"]), (of_agent, ["ScalingPlugin"])],
+    [(of_sessions, ["SchedulerSide", "WorkerSide"]), (of_keeper, ["SharedRunsPlugin"]), (of_agent, ["ScalingPlugin"])],
 )
 def test_plugin_is_read_without_flowcluster(sent: Callable[[], bytes], classes: list[Any]) -> None:
     ran = subprocess.run([sys.executable, "-c", READ], input=sent(), capture_output=True, check=False)

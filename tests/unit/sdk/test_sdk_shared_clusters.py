@@ -14,19 +14,19 @@ from hypothesis import strategies as st
 
 from flowcluster import clusters, flow
 from flowcluster.agent import __main__ as agent_program
-from flowcluster.agent import messages
-from flowcluster.agent.messages import Lost
-from flowcluster.clusters import ray_access
+from flowcluster.agent import protocol
+from flowcluster.agent.protocol import Lost
 from flowcluster.clusters.claim import Claim
-from flowcluster.clusters.declared import declared
 from flowcluster.clusters.manifest import cluster_run
-from flowcluster.clusters.shared import check_kind, shared_ref
+from flowcluster.clusters.ray import access
+from flowcluster.clusters.shared_ref import check_kind, shared_ref
 from flowcluster.clusters.temporary import find_class
 from flowcluster.errors import ClusterError
 from flowcluster.kube.access import Access
 from flowcluster.kube.choice import Choice
-from flowcluster.packing import Place
-from flowcluster.submitting import prepare
+from flowcluster.submit.packing import FlowLocation
+from flowcluster.submit.prepare import prepare
+from flowcluster.submit.runner_cluster import cluster_of_runner
 from flowcluster.task_runners import ConcurrentTaskRunner, DaskTaskRunner, RayTaskRunner
 from flowcluster_api import tags
 from flowcluster_api.v1alpha1 import FlowRunSpec
@@ -105,7 +105,7 @@ def test_record_is_kept_for_the_time_that_is_given(seconds: int | None, found: d
     kwargs = {"name": "analytics", "ttl_seconds_after_finished": seconds}
     runner = DaskTaskRunner(cluster_class=DASK, cluster_kwargs=kwargs)
 
-    for spec in (made["spec"], declared(runner, None).spec):
+    for spec in (made["spec"], cluster_of_runner(runner, None).spec):
         assert {name: value for name, value in spec.items() if name.startswith("ttl")} == found
 
 
@@ -188,12 +188,12 @@ def test_agent_forwards_from_the_namespace_that_is_given(
     async def listen() -> None:
         agent = object.__new__(agent_program.Agent)
         agent._access, agent._stdin = Access(None, "team", False), asyncio.StreamReader()
-        agent._stdin.feed_data(messages.write(messages.Forward("pod", {8786: 0}, given_namespace)).encode())
+        agent._stdin.feed_data(protocol.write(protocol.Forward("pod", {8786: 0}, given_namespace)).encode())
         agent._stdin.feed_eof()
         await agent._listen()
 
     monkeypatch.setattr(agent_program, "Tunnel", RecordedTunnel)
-    monkeypatch.setattr(agent_program, "tell", lambda message: None)
+    monkeypatch.setattr(agent_program, "send", lambda message: None)
     asyncio.run(listen())
 
     assert namespaces == [found]
@@ -228,7 +228,7 @@ def test_runner_on_a_shared_cluster_becomes_a_reference(kind: str, named: Any) -
         "start_deadline_seconds": 30,
         "namespace": "team",
     }
-    found = declared(RUNNERS[kind](cluster_class=named, cluster_kwargs=kwargs), None)
+    found = cluster_of_runner(RUNNERS[kind](cluster_class=named, cluster_kwargs=kwargs), None)
 
     assert found.spec["cluster"] == {"ref": shared_ref("analytics/data", 5, {"threads": 4})}
     assert (found.name, found.choice, found.spec["startDeadlineSeconds"]) == ("daily", Choice(namespace="team"), 30)
@@ -249,15 +249,15 @@ def test_argument_is_refused_when_a_flow_run_on_a_shared_cluster_cannot_have_it(
     kwargs: Any, adapt_kwargs: Any, workers: Any, named: str
 ) -> None:
     with pytest.raises(ValueError, match=named):
-        declared(DaskTaskRunner(cluster_class=DASK, cluster_kwargs=kwargs, adapt_kwargs=adapt_kwargs), workers)
+        cluster_of_runner(DaskTaskRunner(cluster_class=DASK, cluster_kwargs=kwargs, adapt_kwargs=adapt_kwargs), workers)
 
 
 def test_named_cluster_replaces_that_of_the_runner() -> None:
     own = DaskTaskRunner(cluster_class="flowcluster.clusters.DaskKubernetesCluster", cluster_kwargs={"n_workers": 2})
     for runner in (own, ConcurrentTaskRunner()):
-        assert declared(runner, None, "analytics").spec == {"cluster": {"ref": {"name": "analytics"}}}
+        assert cluster_of_runner(runner, None, "analytics").spec == {"cluster": {"ref": {"name": "analytics"}}}
     with pytest.raises(ValueError, match="either"):
-        declared(own, 2, "analytics")
+        cluster_of_runner(own, 2, "analytics")
 
 
 @pytest.mark.parametrize("storage", [None, "s3://results"])
@@ -267,7 +267,7 @@ def test_submitted_run_leaves_the_shared_cluster_as_it_is(storage: str | None, t
     made = prepare(
         greetings,
         {},
-        place=Place(str(file), "greetings", is_file=True),
+        location=FlowLocation(str(file), "greetings", is_file=True),
         image="registry/flows:1",
         cluster="analytics",
         result_storage=storage,
@@ -287,7 +287,7 @@ def test_job_of_ray_is_tagged_with_the_run_only_in_the_block(
     monkeypatch.delenv(name, raising=False)
     if before is not None:
         monkeypatch.setenv(name, before)
-    with ray_access.tagged("uid"):
+    with access.tagged("uid"):
         config = json.loads(os.environ[name])
         metadata = config.pop("metadata")
         assert (metadata.pop(tags.RAY_METADATA), metadata) == ("uid", {"a": "b"} if before else {})

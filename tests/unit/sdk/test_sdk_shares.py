@@ -28,9 +28,9 @@ LEFT = {"part": 5, "own": {digest_of(OWN): [7, 3]}}
 )
 def test_run_on_dask_has_a_bound(run: str, part: int | None, threads: tuple[int, ...], share: Any) -> None:
     pytest.importorskip("distributed")
-    from flowcluster.agent.runs_side import RunsPlugin
+    from flowcluster.agent.shared_runs_plugin import SharedRunsPlugin
 
-    plugin = RunsPlugin("-run-", 4)
+    plugin = SharedRunsPlugin("-run-", 4)
     plugin.part, plugin.own = part, {digest_of(OWN): (7, 3)} if part is not None else {}
     plugin.scheduler = SimpleNamespace(workers={n: SimpleNamespace(nthreads=count) for n, count in enumerate(threads)})
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from kubernetes import client
 
-from flowcluster.clusters import child_requests, starting
+from flowcluster.clusters import child_requests, readiness
 from flowcluster.clusters.child_requests import ChildRequests
 from flowcluster.errors import ClusterNotStarted, KubernetesError
 from flowcluster_api import child_runs, driver
@@ -64,7 +64,7 @@ class Operator:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    for module in (starting, child_requests):
+    for module in (readiness, child_requests):
         monkeypatch.setattr(module, "time", made)
     return made
 
@@ -73,7 +73,7 @@ def wait(clock: Clock, operator: Operator, start_deadline: int = 600) -> tuple[d
     created = {"metadata": {"name": "run"}, "spec": {"startDeadlineSeconds": start_deadline}}
     reports: list[str] = []
     given_up = SimpleNamespace(wait=clock.wait)
-    return starting.wait_until_usable(operator, created, given_up, reports.append), reports  # type: ignore[arg-type]
+    return readiness.wait_until_usable(operator, created, given_up, reports.append), reports  # type: ignore[arg-type]
 
 
 def test_program_gets_its_cluster_when_the_operator_was_away_for_five_minutes(clock: Clock) -> None:
@@ -90,7 +90,7 @@ def test_program_without_an_operator_fails_within_the_start_deadline(clock: Cloc
         wait(clock, Operator(clock, float("inf")), start_deadline)
 
     assert raised.value.reason == "Unnoticed"
-    assert clock.now <= min(start_deadline, starting.UNNOTICED_SECONDS) + starting.LONGEST_WAIT
+    assert clock.now <= min(start_deadline, readiness.UNNOTICED_SECONDS) + readiness.LONGEST_WAIT
 
 
 class Revoking(Operator):
@@ -106,7 +106,7 @@ def test_program_whose_right_to_read_the_run_ends_is_sent_to_its_status(clock: C
     with pytest.raises(ClusterNotStarted, match=r"FlowRun run can no longer be read.*kubectl describe flowrun run"):
         wait(clock, Revoking(clock, 20))
 
-    assert 20 + starting.REVOKED_SECONDS <= clock.now <= 20 + starting.REVOKED_SECONDS + 2 * starting.LONGEST_WAIT
+    assert 20 + readiness.REVOKED_SECONDS <= clock.now <= 20 + readiness.REVOKED_SECONDS + 2 * readiness.LONGEST_WAIT
 
 
 def test_driver_gets_its_child_run_when_the_operator_was_away_for_five_minutes(clock: Clock) -> None:

@@ -9,10 +9,11 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowcluster import flow, tags, task, texts
+from flowcluster import flow, tags, task
+from flowcluster._util import texts
 from flowcluster.cli import report
 from flowcluster.context import get_run_context
-from flowcluster.engine.caching import task_input_hash
+from flowcluster.engine.caching.cached_run import task_input_hash
 from flowcluster_api.driver import Outcome
 from tests.support.strategies import TEXT
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from flowcluster import flow, task
+from flowcluster._util.waiting import wait_blocking
 from flowcluster.runners.threads import Job, ThreadPool
 from flowcluster.task_runners import ConcurrentTaskRunner
-from flowcluster.waiting import wait_blocking
 from tests.support.waiting import wait_until
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import flowcluster
-from flowcluster.tracebacks import is_ours, location
+from flowcluster._output.tracebacks import is_ours, location
 from tests.support.frames import sdk_frames
 
 SDK = Path(flowcluster.__file__).parents[1]

@@ -17,7 +17,7 @@ from flowcluster import allow_failure, opaque, quote, states, unmapped
 from flowcluster.engine import inputs, mapping
 from flowcluster.errors import MapError
 from flowcluster.futures import FutureList, TaskFuture, as_completed, wait
-from flowcluster.nesting import replace
+from flowcluster.futures.nesting import replace
 from flowcluster.runners import worker_body
 from flowcluster.runners.failure import TaskFailure
 from flowcluster.states import State
@@ -196,7 +196,7 @@ class TestNesting:
     @given(PLAIN)
     def test_value_without_futures_is_the_same_object(self, value: Any) -> None:
         assert inputs.values_of(value) is value
-        assert inputs.look(value) == ([], True)
+        assert inputs.find_futures(value) == ([], True)
 
     @given(CASES, st.sampled_from([states.pending(), states.failed("no"), states.upstream_not_ready("first-0")]))
     def test_future_that_did_not_complete_is_named(self, case: Case, state: State) -> None:

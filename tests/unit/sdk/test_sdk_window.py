@@ -7,14 +7,14 @@ from collections.abc import Callable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowcluster.engine.window import Window
+from flowcluster.engine.in_flight import InFlightLimit
 
 STEPS = st.lists(st.one_of(st.just("enter"), st.just("leave"), st.none(), st.integers(1, 5)), max_size=60)
 
 
 @given(STEPS)
 def test_window_lets_runs_in_by_their_order_and_never_beyond_its_limit(steps: list[str | int | None]) -> None:
-    window, limit = Window(2), 2
+    window, limit = InFlightLimit(2), 2
     begun: list[int] = []
     entered = left = 0
 
@@ -40,7 +40,7 @@ def test_window_lets_runs_in_by_their_order_and_never_beyond_its_limit(steps: li
 
 
 def test_run_that_ends_while_it_starts_lets_the_next_one_in() -> None:
-    window, ended = Window(1), list[int]()
+    window, ended = InFlightLimit(1), list[int]()
 
     def start(number: int) -> Callable[[], None]:
         def begin() -> None:

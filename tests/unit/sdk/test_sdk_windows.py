@@ -41,7 +41,7 @@ sys.platform = "win32"
 
 FLOWS = """
 from flowcluster import flow, task
-from flowcluster import platforms
+from flowcluster._util import platforms
 
 @task(cache_key_fn=lambda *_: "key", retries=1)
 def double(number):

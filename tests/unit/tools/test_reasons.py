@@ -43,7 +43,7 @@ def of_operator() -> set[str]:
 def of_drivers() -> Iterator[str]:
     """The reasons in the outcomes that the SDK's code builds. `flowcluster submit` is no driver."""
     for path in (ROOT / "sdk/flowcluster").rglob("*.py"):
-        if path.name == "submit.py":
+        if path.name == "submit_command.py":
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call):
@@ -51,7 +51,7 @@ def of_drivers() -> Iterator[str]:
 
 
 def _reasons(call: ast.Call) -> Iterator[str]:
-    place = {"Problem": 0, "outcome": 1}.get(getattr(call.func, "id", ""))
+    place = {"StartupError": 0, "outcome": 1}.get(getattr(call.func, "id", ""))
     named = [item.value for item in call.keywords if item.arg == "reason"]
     is_outcome = getattr(call.func, "id", getattr(call.func, "attr", "")) in ("Outcome", "replace")
     found = [*(call.args[place : place + 1] if place is not None else ()), *(named if is_outcome else ())]

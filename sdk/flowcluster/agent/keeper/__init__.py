@@ -1,5 +1,5 @@
-"""The keeper of a SharedCluster: a process of its own in the cluster, ``python -m flowcluster.agent.keeper``.
+"""The keeper of a SharedCluster: a process in a pod of the cluster, ``python -m flowcluster.agent.keeper``.
 
-It reports demand and idleness in the cluster's Lease, has idle workers retire, and releases what runs left there that
-are over. It reads there what the operator wants: `flowcluster_api.keeper`.
+It reports demand and idleness in the cluster's Lease, retires idle workers, and releases what ended runs left. It reads
+the operator's instructions in the same Lease: `flowcluster_api.keeper`.
 """

@@ -9,14 +9,14 @@ import signal
 import sys
 
 from flowcluster.agent.keeper.assignment import Assignment
-from flowcluster.agent.keeper.keeping import keep
-from flowcluster.kube.one_lease import OneLease
+from flowcluster.agent.keeper.keep_cluster import keep
+from flowcluster.kube.lease_client import OneLease
 
 
 def main() -> None:
     """Keep the cluster that the environment names, until this process is stopped."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    # As the first process of a container it would ignore the signal.
+    # The first process of a container ignores signals without a handler.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     assignment = Assignment.from_env(os.environ)
     asyncio.run(keep(assignment, OneLease.from_pod(assignment.namespace, assignment.lease)))

@@ -1,4 +1,4 @@
-"""What a keeper is for, from the environment of its pod."""
+"""The cluster that a keeper serves, from the environment of its pod."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from flowcluster_api import driver, keeper
 
 
 class Assignment(NamedTuple):
-    """What a keeper is for.
+    """The cluster that a keeper serves.
 
     Attributes:
         namespace: of the SharedCluster.
         lease: name of its root Lease, and of its DaskCluster or RayCluster.
         kind: Dask or Ray.
-        address: where the scheduler or the head takes connections.
+        address: of the scheduler, or of the head's GCS.
         holder: the name by which the keeper renews the Lease.
         credentials: folder with the credentials of the cluster; None where it needs none.
         cluster: UID of the SharedCluster.
@@ -32,7 +32,11 @@ class Assignment(NamedTuple):
 
     @classmethod
     def from_env(cls, environment: Mapping[str, str]) -> Self:
-        """Return what these variables contain. Raises KeyError with the name of one that is missing."""
+        """Return the assignment in these environment variables.
+
+        Raises:
+            KeyError: a variable is missing; the argument is its name.
+        """
         credentials = environment.get(driver.ENV_KEYS)
         return cls(
             environment[driver.ENV_NAMESPACE],

@@ -1,4 +1,4 @@
-"""The keeper's way to the operator and back: the Lease of the cluster."""
+"""The heartbeat of a keeper: the cluster's Lease, in which keeper and operator exchange all they have to."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from flowcluster.errors import KubernetesError
-from flowcluster.kube.one_lease import OneLease
+from flowcluster.kube.lease_client import OneLease
 from flowcluster_api import handover, keeper, lease
 from flowcluster_api.keeper import Instructions
 from flowcluster_api.progress import Progress
@@ -25,8 +25,8 @@ class Heartbeat:
     """Renews the Lease, reads the instructions in it, and answers requests for credentials.
 
     Args:
-        client: of the Lease.
-        holder: the name by which it is renewed.
+        client: client for the Lease.
+        holder: the name by which the keeper renews it.
         progress: returns what to report with each renewal.
         answer: returns the answers to the requests in the Lease, as the text of their annotation; None for none.
 
@@ -45,29 +45,29 @@ class Heartbeat:
         self.instructions: Instructions | None = None
         self.reading = 0
         self._client, self._holder, self._progress, self._answer = client, holder, progress, answer
-        #: Annotations to write with the next renewal: answers that the Lease does not have, or has no more.
+        #: Annotations to write with the next renewal: answers that the Lease does not have, or does not have any more.
         self._answers: dict[str, str | None] = {}
         self._acquired = _now()
         self._demand: lease.Demand | None = None
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
         self._has_failed = False
 
     def publish(self, demand: lease.Demand) -> None:
-        """Report what the work needs, immediately if it has changed."""
+        """Report the demand, immediately if it has changed."""
         if demand != self._demand:
             self._demand = demand
-            self._news.set()
+            self._changed.set()
 
     def wake(self) -> None:
-        """Renew immediately: there is work again."""
-        self._news.set()
+        """Renew the Lease immediately, because there is work again."""
+        self._changed.set()
 
     async def run(self) -> None:
         """Renew and read until cancelled. A request that fails is repeated."""
         due = 0.0
         while True:
             try:
-                if self._news.is_set() or time.monotonic() >= due:
+                if self._changed.is_set() or time.monotonic() >= due:
                     await self._renew()
                     due = time.monotonic() + keeper.RENEW_SECONDS
                 else:
@@ -81,12 +81,12 @@ class Heartbeat:
                 continue
             try:
                 async with asyncio.timeout(READ_SECONDS):
-                    await self._news.wait()
+                    await self._changed.wait()
             except TimeoutError:
                 pass
 
     async def _renew(self) -> None:
-        self._news.clear()
+        self._changed.clear()
         duration = keeper.SILENT_SECONDS
         patch = lease.renewal(self._holder, duration, _now(), self._acquired, self._demand, self._progress())
         if self._answers:
@@ -94,11 +94,16 @@ class Heartbeat:
         try:
             self._read(await asyncio.to_thread(self._client.patch, patch), sent=self._answers)
         except KubernetesError:
-            self._news.set()
+            self._changed.set()
             raise
 
     def _read(self, found: dict[str, Any], sent: dict[str, str | None] | None = None) -> None:
-        """Take in what the Lease contains. Answers that were `sent` and are not in it wait for the next reading."""
+        """Read instructions and requests in the Lease.
+
+        Args:
+            found: the Lease.
+            sent: annotations that were just written. Those that another client has removed wait for the next reading.
+        """
         instructions = keeper.read(found)
         if instructions is not None:
             self.instructions = instructions
@@ -107,7 +112,7 @@ class Heartbeat:
         is_there = handover.text_in(found, handover.ANNOTATION_ANSWERS) == answers
         self._answers = {} if is_there else {handover.ANNOTATION_ANSWERS: answers}
         if self._answers and self._answers != sent:
-            self._news.set()
+            self._changed.set()
 
 
 def _annotations(patch: dict[str, Any]) -> dict[str, Any]:

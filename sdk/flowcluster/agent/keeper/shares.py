@@ -1,4 +1,4 @@
-"""What each run can use of a cluster. Pure."""
+"""The share of each run in a shared cluster. Without I/O and clocks."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from flowcluster_api.keeper import SPARE, Instructions
 
 
 class Shares(NamedTuple):
-    """What runs can use.
+    """The shares of runs.
 
     Attributes:
         part: tasks in flight of a run without a share of its own: an equal part of the largest number of threads that
             the cluster can have.
-        own: by digest, priority and bound on tasks in flight of the runs that have another priority than 0, or a share.
-            There can be thousands of runs, and most have neither.
+        own: priority and bound of tasks in flight, by the digest of the run, for runs with another priority than 0 or
+            with a share. There can be thousands of runs, and most have neither.
     """
 
     part: int
@@ -22,7 +22,7 @@ class Shares(NamedTuple):
 
 
 def shares_of(instructions: Instructions) -> Shares:
-    """Return what the runs in the instructions can use."""
+    """Return the shares of the runs in the instructions."""
     threads = sum(bounds.maximum * bounds.threads for _, bounds in instructions.groups)
     part = max(SPARE * threads // max(len(instructions.runs), 1), 1)
     own = {run.digest: (run.priority, run.threads or part) for run in instructions.runs if run.priority or run.threads}

@@ -6,7 +6,7 @@ from typing import Any
 
 import dask
 
-from flowcluster import texts
+from flowcluster._util import texts
 from flowcluster.runners.base import TaskCall
 from flowcluster.runners.sharing import Share
 

@@ -8,9 +8,8 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from flowcluster import by_value
-from flowcluster.project import finding
-from flowcluster.project.shared import Reference
+from flowcluster.project import by_value, discovery
+from flowcluster.project.source import Reference
 from flowcluster.runners.arguments import dump_code
 from flowcluster.runners.base import TaskCall, TaskPayload, TaskRunner
 from flowcluster.runners.dask.registration import put_code
@@ -75,7 +74,7 @@ class CodeRegistry:
     def _reference(self) -> Reference | None:
         """Return how workers get the project. It is sent with the first task: all tasks of a session see the same."""
         if not self._is_project_sent:
-            if project := finding.here(by_value.scripts):
+            if project := discovery.here(by_value.scripts):
                 place = f"project-{project.digest}-{self._session}"
                 put_code(self._client, place, project.packed)
                 self._project = Reference(project.digest, place)

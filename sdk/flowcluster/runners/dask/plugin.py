@@ -42,7 +42,8 @@ ID_LENGTH, ID_MARK = 16, "fc"
 #: up only if it had begun on a worker that died.
 _NEVER = -1_000_000_000
 
-#: Name of the plugin of a SharedCluster's keeper, which has the FlowRuns on the cluster: `flowcluster.agent.runs_side`.
+#: Name of the plugin of a SharedCluster's keeper, which has the FlowRuns on the cluster. It is defined in
+#: `flowcluster.agent.shared_runs_plugin`.
 _RUNS = "flowcluster-runs"
 #: Ids of sessions of FlowRuns that are over, which the plugin keeps.
 _LIMIT = 10_000

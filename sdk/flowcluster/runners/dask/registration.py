@@ -8,7 +8,8 @@ from typing import Any
 
 from distributed.diagnostics.plugin import SchedulerPlugin
 
-from flowcluster import pickling, states
+from flowcluster import states
+from flowcluster._util import pickling
 from flowcluster.errors import ClusterUnreachable
 from flowcluster.runners.dask import messages, plugin, worker_plugin
 from flowcluster.runners.dask.plugin import NAME, SchedulerSide

@@ -12,11 +12,12 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from flowcluster import context, extras
+from flowcluster import context
+from flowcluster._util import extras
 from flowcluster.errors import ClusterLost, ClusterUnreachable
 from flowcluster.runners.dask.session_runner import SessionRunner
+from flowcluster.runners.flow_run_uid import run_uid
 from flowcluster.runners.losses import find_loss, known_loss
-from flowcluster.runners.users import run_uid
 
 if TYPE_CHECKING:
     from flowcluster.clusters.temporary import ClusterClass

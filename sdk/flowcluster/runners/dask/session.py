@@ -11,7 +11,9 @@ from typing import Any
 
 import distributed
 
-from flowcluster import guarding, logs, states, texts
+from flowcluster import states
+from flowcluster._output import logs
+from flowcluster._util import guarding, texts
 from flowcluster.errors import ClusterLost
 from flowcluster.runners.base import TaskCall, TaskRunner
 from flowcluster.runners.dask.annotations import annotations_for

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from flowcluster import guarding
+from flowcluster._util import guarding
 from flowcluster.runners.dask.messages import Cancelled, Message, from_list
 from flowcluster.runners.dask.plugin import ID_LENGTH, NAME
 

@@ -14,14 +14,15 @@ from distributed.protocol import dask_serialize, serialize
 from distributed.utils import sync
 from distributed.worker import get_worker, thread_state
 
-from flowcluster import logs, pickling, texts
+from flowcluster._output import logs
+from flowcluster._util import pickling, texts
+from flowcluster._util.waiting import occupying_slot
 from flowcluster.context import RunInfo
 from flowcluster.runners import worker_body
 from flowcluster.runners.code_cache import CodeCache
 from flowcluster.runners.dask.messages import Outcome
 from flowcluster.runners.dask.plugin import NAME
 from flowcluster.runners.failure import NamedResult, TaskFailure, unsendable
-from flowcluster.waiting import occupying
 
 #: Results up to this size, in bytes when pickled, go to the driver with the message about the run's end.
 SMALL = 16_384
@@ -57,7 +58,7 @@ def execute(code: str, call: bytes, upstream: list[Any]) -> Any:
         parts, arguments = pickle.loads(call)
         info = RunInfo(*parts)
         leave = functools.partial(_leave, worker, key, info)
-        with occupying(_place):
+        with occupying_slot(_place):
             return worker_body.run_task(
                 _code(code), info, arguments, lambda: [_value(one) for one in upstream], _forwarding, _fetch, leave
             )

@@ -15,7 +15,7 @@ from itertools import islice
 from queue import SimpleQueue
 from typing import Any
 
-from flowcluster import guarding
+from flowcluster._util import guarding
 from flowcluster.runners.ray.connection import Connection
 from flowcluster.runners.ray.result import RayResult
 

@@ -140,7 +140,7 @@ class ConnectionThread:
         execute Ray's program (seen with Ray 2.60). The head then refuses the client, and accepts it in a later
         attempt. Heads of flowcluster's operator run without these handlers; others have them.
         """
-        from flowcluster.clusters.ray_client import address_with_job_config
+        from flowcluster.clusters.ray.client import address_with_job_config
 
         arguments = dict(self._arguments)
         if "job_config" in arguments:

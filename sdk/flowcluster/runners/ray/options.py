@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any
 
-from flowcluster.options import TaskSpec
+from flowcluster.runners.base import Task
 from flowcluster_api.offers import Offers
 
 #: Ray's own resources, and the options that request them.
@@ -69,7 +69,7 @@ def current() -> Mapping[str, Any]:
     return _options.get()
 
 
-def options_for(spec: TaskSpec) -> Mapping[str, Any]:
+def options_for(spec: Task) -> Mapping[str, Any]:
     """Return the options of a run that is submitted now: the task's resources, and the options of the blocks around."""
     of_task: dict[str, Any] = {}
     for name, amount in (getattr(spec, "resources", None) or {}).items():

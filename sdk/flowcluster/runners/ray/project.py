@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 
-from flowcluster import by_value
-from flowcluster.project import finding
-from flowcluster.project.shared import Reference
+from flowcluster.project import by_value, discovery
+from flowcluster.project.source import Reference
 
 _NAMESPACE = b"flowcluster-projects"
 
@@ -26,7 +25,7 @@ class SentProject:
     def reference(self) -> Reference | None:
         """Return how workers get the project; None without a project. Raises ValueError if it is too large."""
         if not self._is_sent:
-            if project := finding.here(by_value.scripts):
+            if project := discovery.here(by_value.scripts):
                 from ray.experimental import internal_kv
 
                 place = f"{self._topic}/{project.digest}"

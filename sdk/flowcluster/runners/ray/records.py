@@ -15,7 +15,8 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from flowcluster import logs, texts
+from flowcluster._output import logs
+from flowcluster._util import texts
 
 #: Seconds after which a record is sent before the end of its run, and between two readings by the driver.
 INTERVAL = 1.0

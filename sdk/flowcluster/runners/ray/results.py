@@ -9,7 +9,7 @@ from __future__ import annotations
 import pickle
 from typing import Any
 
-from flowcluster import pickling
+from flowcluster._util import pickling
 from flowcluster.runners.arguments import PLAIN
 
 #: Bytes from which on a buffer stays outside of the pickle.

@@ -11,12 +11,13 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from flowcluster import context, extras
+from flowcluster import context
+from flowcluster._util import extras
 from flowcluster.errors import ClusterError, ClusterLost
 from flowcluster.runners.base import TaskCall, TaskRunner
+from flowcluster.runners.flow_run_uid import run_uid
 from flowcluster.runners.losses import find_loss, known_loss
 from flowcluster.runners.ray.options import current
-from flowcluster.runners.users import run_uid
 from flowcluster.states import State
 from flowcluster_api.offers import Offers, from_env
 

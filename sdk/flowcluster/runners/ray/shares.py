@@ -36,6 +36,6 @@ def share_of(run: str | None) -> Share:
 
 def tagged(job_config: Any, run: str) -> Any:
     """Return the configuration of a Ray job, given or new, with the UID of the run that it is of."""
-    from flowcluster.clusters.ray_client import with_metadata
+    from flowcluster.clusters.ray.client import with_metadata
 
     return with_metadata(job_config, {tags.RAY_METADATA: run})

@@ -1,7 +1,7 @@
 """A task run in the process of a Ray worker: how the worker gets it, and what it returns.
 
 It returns two objects: a report of the end, which Ray sends to the driver immediately because it is small, and the
-result, which stays on the node until the flow or a run needs it. A small result goes with the report.
+result, which stays on the node until the flow or a run needs it. The report contains a small result.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from flowcluster import logs, texts
+from flowcluster._output import logs
+from flowcluster._util import texts
+from flowcluster._util.waiting import occupying_slot
 from flowcluster.context import RunInfo
 from flowcluster.runners import worker_body
 from flowcluster.runners.failure import NamedResult, TaskFailure, unsendable
@@ -23,7 +25,6 @@ from flowcluster.runners.ray.records import outbox, run_key
 from flowcluster.runners.ray.reports import EndReport
 from flowcluster.runners.ray.results import pack, unpack
 from flowcluster.runners.ray.waiting import place
-from flowcluster.waiting import occupying
 
 #: Results up to this size, in bytes when packed, go to the driver with the report.
 SMALL = 2_048
@@ -51,7 +52,7 @@ def execute(code: bytes, call: bytes, upstream: tuple[Any, ...]) -> tuple[bytes,
     info = RunInfo(*parts)
     before = _written()
     outbox.begin(run_key(topic, info.name, info.attempt))
-    with occupying(place):
+    with occupying_slot(place):
         result, name = _result(code, info, arguments, upstream)
     written = _written()
     records, batches = outbox.end()

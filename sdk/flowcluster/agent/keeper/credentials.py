@@ -1,0 +1,64 @@
+"""The keeper's answers to requests for credentials: it seals the cluster's credentials to the key of a request."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from flowcluster_api import handover, keeper
+from flowcluster_api.handover import CredentialAnswer, CredentialRequest
+
+logger = logging.getLogger("flowcluster.keeper")
+
+
+class CredentialSealer:
+    """Answers the requests in a Lease.
+
+    A request has one answer as long as the process lives, so that the annotation does not change. The keeper writes it
+    again when another client changes it. Only runs that the instructions list get an answer.
+
+    Args:
+        folder: the folder with the credentials; None where the cluster has none.
+        cluster: UID of the SharedCluster.
+    """
+
+    def __init__(self, folder: Path | None, cluster: str) -> None:
+        self._folder, self._cluster = folder, cluster
+        self._sealed: dict[CredentialRequest, CredentialAnswer] = {}
+
+    def answers(self, lease: Mapping[str, Any]) -> str | None:
+        """Return the text of the annotation with the answers; None where no request is in the Lease."""
+        instructions = keeper.read(lease)
+        listed = instructions.digests if instructions is not None else frozenset()
+        requests = [request for request in handover.requests_in(lease) if keeper.digest_of(request.run) in listed]
+        self._sealed = {request: answer for request, answer in self._sealed.items() if request in requests}
+        return handover.text_of([self._answer(request) for request in requests])
+
+    def _answer(self, request: CredentialRequest) -> CredentialAnswer:
+        if (known := self._sealed.get(request)) is not None:
+            return known
+        try:
+            sealed = self._seal(request)
+        except (ImportError, OSError, ValueError) as error:
+            return CredentialAnswer(*request, "", _problem(error))
+        logger.info("Sealed the credentials for the run with UID %s", request.run)
+        self._sealed[request] = CredentialAnswer(*request, sealed)
+        return self._sealed[request]
+
+    def _seal(self, request: CredentialRequest) -> str:
+        # Imported here: clusters whose runs are all in their own namespace do not need the package and its memory.
+        from flowcluster_api.sealing import SealError, seal
+
+        if self._folder is None:
+            raise SealError("the cluster has no credentials")
+        content = {name: (self._folder / name).read_bytes() for name in handover.FILES}
+        return seal(content, request.key, request.run, self._cluster)
+
+
+def _problem(error: Exception) -> str:
+    """Return why nothing was sealed. The text contains nothing of the credentials."""
+    if isinstance(error, ImportError):
+        return f'the cluster\'s image lacks the package {error.name}: pip install "flowcluster[dask]" or "[ray]"'
+    return str(error)

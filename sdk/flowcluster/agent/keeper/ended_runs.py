@@ -1,0 +1,35 @@
+"""Which runs on a shared cluster have ended. Without I/O and clocks."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from flowcluster_api.keeper import digest_of
+
+#: Consecutive readings of the instructions that must not list a run.
+READINGS = 2
+
+
+class EndedRuns:
+    """Compares the runs that have something on the cluster with those that the operator lists.
+
+    A run can connect before the keeper reads that it is listed. So only readings count that are later than the first
+    observation of the run and than the last reading that listed it.
+    """
+
+    def __init__(self) -> None:
+        #: By digest of a run, the last reading that listed it, or the first one after its first observation.
+        self._last: dict[str, int] = {}
+
+    def over(self, present: Collection[str], listed: Collection[str], reading: int) -> list[str]:
+        """Return the UIDs of the runs to be released.
+
+        Args:
+            present: UIDs of the runs that have something on the cluster.
+            listed: digests of the runs in the instructions.
+            reading: the number of the reading that `listed` is from. Numbers increase.
+        """
+        by_digest = {digest_of(uid): uid for uid in present}
+        unlisted = {digest: self._last.get(digest, reading) for digest in by_digest if digest not in listed}
+        self._last = unlisted | dict.fromkeys(listed, reading)
+        return sorted(by_digest[digest] for digest, last in unlisted.items() if reading - last >= READINGS)

@@ -1,0 +1,40 @@
+"""One keeper: its heartbeat and its work at the cluster, side by side."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+
+from flowcluster.agent.activity import Activity
+from flowcluster.agent.keeper.assignment import Assignment
+from flowcluster.agent.keeper.credentials import CredentialSealer
+from flowcluster.agent.keeper.heartbeat import Heartbeat
+from flowcluster.kube.lease_client import OneLease
+
+logger = logging.getLogger("flowcluster.keeper")
+
+
+async def keep(assignment: Assignment, lease: OneLease) -> None:
+    """Serve a cluster until cancelled.
+
+    Args:
+        assignment: the cluster.
+        lease: client for its root Lease.
+    """
+    activity = Activity(True, lambda: heartbeat.wake())
+    sealer = CredentialSealer(assignment.credentials, assignment.cluster)
+    heartbeat = Heartbeat(lease, assignment.holder, activity.progress, sealer.answers)
+    logger.info("Keeping the %s cluster at %s", assignment.kind, assignment.address)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(heartbeat.run())
+        # The import takes a second. The Lease is renewed in the meantime.
+        await asyncio.to_thread(importlib.import_module, f"{__package__}.{assignment.kind.lower()}_cluster")
+        if assignment.kind == "Dask":
+            from flowcluster.agent.keeper.dask_cluster import DaskKeeper
+
+            await DaskKeeper(assignment.address, assignment.lease, heartbeat, activity.looked).run()
+        else:
+            from flowcluster.agent.keeper.ray_cluster import RayKeeper
+
+            await RayKeeper(assignment.address, assignment.credentials, heartbeat, activity).run()

@@ -1,0 +1,1 @@
+"""Cached results of tasks, and the cache keys by which runs find them."""

@@ -1,0 +1,45 @@
+"""Name, description and version of a task or a flow, for people."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, Protocol
+
+
+class _Spec(Protocol):
+    """What a TaskSpec and a FlowSpec have in common."""
+
+    @property
+    def function(self) -> Callable[..., Any]: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def description(self) -> str | None: ...
+    @property
+    def version(self) -> str | None: ...
+
+
+class Described:
+    """The common base of Task and Flow.
+
+    Attributes:
+        spec: its function and options.
+    """
+
+    spec: _Spec
+
+    @property
+    def name(self) -> str:
+        """Name of the task or flow."""
+        return self.spec.name
+
+    @property
+    def description(self) -> str | None:
+        """Description for people: the option, or the function's docstring."""
+        return self.spec.description if self.spec.description is not None else inspect.getdoc(self.spec.function)
+
+    @property
+    def version(self) -> str | None:
+        """The option of that name."""
+        return self.spec.version

@@ -1,0 +1,38 @@
+"""Which task or flow a user knows a spec by. Hooks and conditions of users get the task or the flow itself."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+# The Task or Flow that was made of a spec. Weak, as one can be made for one call.
+_made: weakref.WeakKeyDictionary[Any, weakref.ref[Any]] = weakref.WeakKeyDictionary()
+
+#: The class that is made of the specs of a class.
+_makers: dict[type, Callable[[Any], Any]] = {}
+
+
+def makes_from(spec: type) -> Callable[[type[T]], type[T]]:
+    """Decorate the class that is made of specs of the class `spec`."""
+
+    def add(cls: type[T]) -> type[T]:
+        _makers[spec] = cls
+        return cls
+
+    return add
+
+
+def register(spec: Any, thing: Any) -> None:
+    """Record the Task or Flow that was made of a spec. The first one counts."""
+    if spec not in _made:
+        _made[spec] = weakref.ref(thing)
+
+
+def thing_of(spec: Any) -> Any:
+    """Return the Task or Flow that has the spec; a new one if the registered one no longer exists."""
+    known = _made.get(spec)
+    thing = None if known is None else known()
+    return _makers[type(spec)](spec) if thing is None and type(spec) in _makers else thing or spec

@@ -1,0 +1,1 @@
+"""Submit a flow to Kubernetes as a FlowRun: prepare and pack it, create its objects, follow the run."""
