@@ -64,11 +64,9 @@ def test_commands_of_the_page_print_what_it_shows(world: World, folder: Path, pa
     finally:
         for run in world.runs():  # their records own the ConfigMaps with the code that was submitted
             world.delete(run["metadata"]["name"])
-        subprocess.run(
-            [folder / "bin" / "kubectl", "delete", "sharedclusters", "--all", "--wait=false"],
-            env=environment,
-            check=False,
-        )
+        # Also the records of the releases that a page installs and keeps.
+        for left in ("helm list --short | xargs -r helm uninstall", "kubectl delete sharedclusters --all --wait=false"):
+            subprocess.run(["bash", "-c", left], env=environment, check=False)
     world.wait_empty(60)
 
 
