@@ -161,7 +161,7 @@ def test_parameter_annotated_as_text_takes_numbers_as_text(
             ["flows_here.py:greetings", "-p", "nam=x"],  # codespell:ignore nam
             "unknown parameter 'nam' (did you mean 'name'?); it takes: name, ",
         ),
-        (["flows_here.py:greetings", "-p", "name"], "'-p name' is no parameter: write -p name=value."),
+        (["flows_here.py:greetings", "-p", "name"], "'-p name' is not a parameter: write -p name=value."),
         (["flows_here.py:greetings"], "Flow 'greetings': parameter 'name' is missing."),
         (
             ["flows_here.py:greetings", "-p", "name=x", "-p", "times=many"],

@@ -185,8 +185,14 @@ class NoAdapt(NoAddress):
 @pytest.mark.parametrize(
     ("cluster_class", "message"),
     [
-        (lambda: 5, r"of type int, is no Dask cluster: it is no context manager, sync or async, and has no 'close'"),
-        (NoAddress, r"NoAddress` returned, of type NoAddress, is no Dask cluster: it has no text 'scheduler_address'"),
+        (
+            lambda: 5,
+            r"of type int, is not a Dask cluster: it is not a context manager, sync or async, and has no 'close'",
+        ),
+        (
+            NoAddress,
+            r"NoAddress` returned, of type NoAddress, is not a Dask cluster: it has no text 'scheduler_address'",
+        ),
         (NoAdapt, r"cannot adapt: it has no method 'adapt'; drop adapt_kwargs"),
     ],
 )

@@ -72,7 +72,10 @@ def test_function_names_runs() -> None:
     ("template", "message"),
     [
         # codespell:ignore-next-line tabel
-        ("load-{tabel}", "task_run_name 'load-{tabel}' names 'tabel', which is no argument; there are: table, part."),
+        (
+            "load-{tabel}",
+            "task_run_name 'load-{tabel}' names 'tabel', which is not an argument; there are: table, part.",
+        ),
         ("{part:x.y}", "task_run_name '{part:x.y}' cannot be filled in"),
         (lambda: 3, "task_run_name must give a string that is not empty, not 3."),
     ],
@@ -90,7 +93,7 @@ def test_submit_raises_when_the_run_name_template_cannot_be_filled_in(template: 
 
 def test_invalid_run_name_template_is_refused() -> None:
     """The decorator raises for a brace that is not closed."""
-    with pytest.raises(ValueError, match="task_run_name is no template"):
+    with pytest.raises(ValueError, match="task_run_name is not a template"):
         task(task_run_name="load-{table")(print)
 
 

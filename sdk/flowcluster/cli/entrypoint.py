@@ -47,7 +47,7 @@ def load(entrypoint: str) -> Flow[..., Any]:
     if not isinstance(found, Flow):
         kind = type(found).__name__
         raise StartupError(
-            "EntrypointNotFound", f"'{name}' in {where} is no flow but a {kind}: decorate it with @flow."
+            "EntrypointNotFound", f"'{name}' in {where} is not a flow but a {kind}: decorate it with @flow."
         )
     return found
 

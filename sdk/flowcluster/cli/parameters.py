@@ -32,7 +32,7 @@ def parse(assignments: Iterable[str]) -> dict[str, Any]:
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         if not equals or not name.isidentifier():
-            raise StartupError("InvalidParameters", f"'-p {assignment}' is no parameter: write -p name=value.")
+            raise StartupError("InvalidParameters", f"'-p {assignment}' is not a parameter: write -p name=value.")
         parameters[name] = _from_file(name, text[1:]) if text.startswith("@") else _value(text)
     return parameters
 

@@ -46,7 +46,7 @@ def split(address: str) -> tuple[str, int] | None:
     if scheme not in (*_TCP_SCHEMES, *_WEB_SCHEMES):
         return None
     if not host:
-        raise ValueError(f"{address!r} is no address of a Dask scheduler, such as tcp://HOST:{DASK_SCHEDULER}.")
+        raise ValueError(f"{address!r} is not an address of a Dask scheduler, such as tcp://HOST:{DASK_SCHEDULER}.")
     return host, port or DASK_SCHEDULER
 
 
@@ -78,7 +78,7 @@ def split_ray(address: str) -> tuple[str, int] | None:
         is_of_dask = scheme in _TCP_SCHEMES
         other = f" For a Dask scheduler use DaskTaskRunner(address={address!r})." if is_of_dask else ""
         raise ValueError(
-            f"{address!r} is no address of a Ray head, such as ray://{host or 'HOST'}:{RAY_CLIENT}, or "
+            f"{address!r} is not an address of a Ray head, such as ray://{host or 'HOST'}:{RAY_CLIENT}, or "
             f"{host or 'HOST'}:{RAY_GCS} on a machine of the cluster.{other}"
         )
     return host, port or (RAY_CLIENT if scheme else RAY_GCS)

@@ -73,7 +73,7 @@ def temporary_cluster(
         cluster = _entered(make, cluster_kwargs, name, kind, portal, resources)
         where = _ADDRESSES[kind]
         if not isinstance(getattr(cluster, where, None), str):
-            raise TypeError(f"{_what(cluster, name)} is no {kind} cluster: it has no text {where!r}.")
+            raise TypeError(f"{_what(cluster, name)} is not a {kind} cluster: it has no text {where!r}.")
         if adapt_kwargs:
             if not callable(getattr(cluster, "adapt", None)):
                 raise TypeError(f"{_what(cluster, name)} cannot adapt: it has no method 'adapt'; drop adapt_kwargs.")
@@ -110,7 +110,8 @@ def _entered(
     close = getattr(cluster, "close", None)
     if not callable(close):
         raise TypeError(
-            f"{_what(cluster, name)} is no {kind} cluster: it is no context manager, sync or async, and has no 'close'."
+            f"{_what(cluster, name)} is not a {kind} cluster: it is not a context manager, sync or async, and has no "
+            "'close'."
         )
     resources.callback(lambda: portal.run(_called(close)))
     return cluster

@@ -148,7 +148,7 @@ def name_template(option: str, value: Any) -> str | Callable[[], str]:
     try:
         list(string.Formatter().parse(text(option, value)))
     except ValueError as error:
-        raise ValueError(f"{option} is no template, such as 'load-{{table}}': {value!r} ({error}).") from None
+        raise ValueError(f"{option} is not a template, such as 'load-{{table}}': {value!r} ({error}).") from None
     return str(value)
 
 

@@ -30,7 +30,9 @@ def render(option: str, template: Template, values: Mapping[str, Any]) -> str:
         name = template.format(**values)
     except KeyError as error:
         known = ", ".join(values) or "none"
-        raise ValueError(f"{option} {template!r} names {error}, which is no argument; there are: {known}.") from None
+        raise ValueError(
+            f"{option} {template!r} names {error}, which is not an argument; there are: {known}."
+        ) from None
     except (AttributeError, IndexError, TypeError, ValueError) as error:
         raise ValueError(f"{option} {template!r} cannot be filled in: {error}.") from error
     if not name:

@@ -116,7 +116,7 @@ def test_every_end_has_its_reason(drive: Any, flows: str, entrypoint: str, expec
         ("exits", "the flow called sys.exit(3)"),
         ("exits_in_task", "the flow called sys.exit(4)"),
         ("greetings", "Flow 'greetings': parameter 'names' is missing."),
-        ("function", "'function' in FILE is no flow but a function: decorate it with @flow."),
+        ("function", "'function' in FILE is not a flow but a function: decorate it with @flow."),
     ],
 )
 def test_message_is_one_sentence_for_users(
@@ -162,7 +162,7 @@ def test_file_that_cannot_be_imported(
     [
         ("no/such/file.py:flow", "There is no file no/such/file.py"),
         ("no_such_package.module:flow", "There is no module no_such_package.module"),
-        ("json:dumps", "'dumps' in json is no flow but a function"),
+        ("json:dumps", "'dumps' in json is not a flow but a function"),
         ("flows", "'flows' names no flow: write FILE.py:FUNCTION"),
     ],
 )

@@ -1,6 +1,6 @@
 """Log records on their way from Ray workers to the driver.
 
-Most of them go with the report of a run's end, which costs nothing. Those of a run that takes longer are put into the
+The report of a run's end contains most of them, which costs nothing. Those of a run that takes longer are put into the
 key-value store of Ray's head once a second, and the driver reads them there as often. That needs no further process,
 and works through a Ray client, too. A run that takes longer and logs nothing sends one batch without records, so that
 the driver knows that it is executed.
@@ -94,7 +94,7 @@ class Outbox:
         try:
             internal_kv._internal_kv_put(key.encode(), batch, namespace=_NAMESPACE)
         except Exception:
-            return False  # they go with the report, if that arrives
+            return False  # the report contains them, if it arrives
         self._number += 1
         self._batches += 1
         self._is_unreported = False
