@@ -26,7 +26,7 @@ HEAD_COMPONENTS = {"Dask": "scheduler", "Ray": "head"}
 #: Environment variables by which a driver uses its run's credentials; Ray's are in `flowcluster.clusters.ray.access`.
 CREDENTIALS: dict[str, dict[str, str]] = {"Dask": DASK, "Ray": {}}
 #: The files of the suite with the most important promises, for `make test`.
-MOST_TELLING = ("submitting", "nested_submit", "task_runners")
+MOST_TELLING = ("submitting", "mapping_and_chains", "nested_submit", "task_runners")
 #: Kind, files, and about as many tests as they have for a cluster: fewer mean that pytest left some out.
 #: On Dask, `make test` runs the same tests on a cluster of processes.
 SUITES = [
