@@ -30,6 +30,7 @@ class Tunnel:
         self._servers: list[asyncio.Server] = []
         self._connections: set[Connection] = set()
         self._carrying: set[asyncio.Task[None]] = set()
+        self._is_closed = False
 
     async def open(self, ports: dict[int, int]) -> dict[int, int]:
         """Listen on local ports.
@@ -61,6 +62,7 @@ class Tunnel:
 
     async def close(self) -> None:
         """End all connections, and wait until they have ended."""
+        self._is_closed = True
         self.cut()
         for carrying in self._carrying:
             carrying.cancel()
@@ -69,6 +71,9 @@ class Tunnel:
 
     def _accepting(self, port: int):  # type: ignore[no-untyped-def]
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            if self._is_closed:
+                writer.close()
+                return
             connection = Connection(reader, writer, lambda: self._explain(port))
             self._connections.add(connection)
             carrying = asyncio.create_task(self._carry(connection, port))
@@ -97,8 +102,10 @@ class Tunnel:
                 continue
             try:
                 confirmed = await _greet(path, identity, port, is_new, connection.received)
-            except (OSError, EOFError):
+            except BaseException as error:  # also when the tunnel is closed meanwhile
                 path.close()
+                if not isinstance(error, OSError | EOFError):
+                    raise
                 await asyncio.sleep(wait)
                 wait = min(2 * wait, LONGEST_WAIT)
                 continue
