@@ -54,7 +54,7 @@ class Rig:
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        for connection in [*self.near, *self.relay._known.values()]:
+        for connection in [*self.near, *self.relay._connections.values()]:
             connection.close()
         self.cut()
         await self._stack.aclose()
@@ -125,7 +125,7 @@ def test_an_end_closes_the_other_end() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
         writer.write(b"hello")
         assert await reader.readexactly(5) == b"hello"
-        (far,) = rig.relay._known.values()
+        (far,) = rig.relay._connections.values()
         writer.close()
         await far.over.wait()
         await rig.near[0].over.wait()
@@ -160,7 +160,7 @@ def test_a_port_that_is_no_target_is_refused() -> None:
 
 
 def test_the_far_end_shows_the_keys_of_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who comes through the relay needs none to speak with a server that wants to see a certificate."""
+    """A client of the relay needs no certificate of its own for a server that requires one."""
     for name, content in new_credentials("run").items():
         (tmp_path / name).write_bytes(base64.b64decode(content))
     monkeypatch.setenv(ENV_KEYS, str(tmp_path))

@@ -52,7 +52,7 @@ def test_other_uids_do_not_open(run: str, cluster: str) -> None:
 def test_tampered_byte_does_not_open(place: int, change: int) -> None:
     """Whether it is of the sender's key, of the nonce, of the content or of the tag.
 
-    X25519 ignores the highest bit of a public key. The key itself is authenticated, so that bit is no exception.
+    X25519 ignores the highest bit of a public key. The key itself is authenticated, so that bit is protected too.
     """
     message = bytearray(base64.b64decode(SEALED))
     message[place] ^= change

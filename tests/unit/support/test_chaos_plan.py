@@ -399,4 +399,4 @@ def test_name_of_one_trial_chooses_it_when_the_plan_does_not_have_it(name: str) 
 
 def test_unknown_life_is_refused() -> None:
     with pytest.raises(ValueError, match="no life has this name"):
-        chosen_lives(["sucess/Dask"])
+        chosen_lives(["sucess/Dask"])  # codespell:ignore sucess
