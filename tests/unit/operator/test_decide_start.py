@@ -67,13 +67,13 @@ class TestStart:
         ]
         assert {plan.requeue for plan in plans} == {0}
 
-    def test_rights_that_somebody_took_away_stay_away(self) -> None:
-        """A driver that was heard had them: nobody gives them back behind an administrator's back."""
-        heard = DriverHeartbeat(holder="run-x/1", outcome=None, silent_for=1, confirmed_for=0)
+    def test_rights_are_not_created_again_when_a_driver_had_them(self) -> None:
+        """A driver that has sent a heartbeat had its rights: an administrator has deleted them."""
+        heartbeat = DriverHeartbeat(holder="run-x/1", outcome=None, silent_for=1, confirmed_for=0)
         gone = CHILDREN | {"access": ()}
 
         assert kinds(plan_for(observed(status=started(), **gone))) == ["ServiceAccount"]
-        assert kinds(plan_for(observed(status=started(), driver=heard, **gone))) == []
+        assert kinds(plan_for(observed(status=started(), driver=heartbeat, **gone))) == []
 
     @pytest.mark.parametrize(
         ("body", "creating", "message"),
@@ -123,7 +123,7 @@ class TestStart:
         assert role["kind"] == "Role"
         assert binding["subjects"][0]["name"] == "reporter"
 
-    def test_a_run_beneath_another_one_is_kept_by_the_driver_of_that(self) -> None:
+    def test_lease_of_a_child_run_is_renewed_by_the_driver_of_its_parent(self) -> None:
         """The rights to it belong to its parent's driver."""
         body, parent = spec(flow=False), Parent("above", "above-1a2b3c", "above-4d5e6f", is_over=False)
         rights = access(body, parent)
@@ -135,15 +135,15 @@ class TestStart:
         assert secret_of(made.body["spec"]["worker"]["spec"]) == parent.credentials
         assert rights[1]["subjects"][0]["name"] == parent.account
 
-    def test_a_run_beneath_one_without_keys_makes_no_pods(self) -> None:
-        """The run above has lost its own and is about to end: nobody could use the cluster."""
+    def test_child_run_creates_no_pods_when_its_parent_has_no_credentials(self) -> None:
+        """The parent has lost its credentials and is about to end: no driver could use the cluster."""
         parent = Parent("above", "above-1a2b3c", None, is_over=False)
         seen = observed(spec(flow=False), parent=parent, access=access(spec(flow=False), parent), lease=lease())
 
         assert kinds(plan_for(seen)) == []
 
-    def test_a_run_has_keys_of_its_own(self) -> None:
-        """All of its pods have them, from a Secret that goes with its Lease, under a name that the API server chose."""
+    def test_run_has_its_own_credentials(self) -> None:
+        """All of its pods mount a Secret. The Lease controls it, and the API server has chosen its name."""
         (made,) = plan_for(observed(lease=lease(), access=access())).actions
         assert isinstance(made, Create)
         (owner,) = made.body["metadata"]["ownerReferences"]
@@ -156,19 +156,19 @@ class TestStart:
         pods = [dask["scheduler"]["spec"], dask["worker"]["spec"], driver["template"]["spec"]]
         assert [secret_of(item) for item in pods] == [KEYS] * 3
 
-    def test_a_run_beneath_another_one_ends_with_it(self) -> None:
-        """Nobody is left to want it; what its driver said before counts more."""
+    def test_child_run_ends_when_its_parent_has_ended(self) -> None:
+        """An outcome that its driver has reported before takes precedence."""
         body, parent = spec(flow=False), Parent("above", "above-1a2b3c", "above-4d5e6f", is_over=True)
-        heard = DriverHeartbeat(holder="above-x", outcome=None, silent_for=1, confirmed_for=0)
-        said = heard._replace(outcome=Outcome.from_json(outcome()))
+        running = DriverHeartbeat(holder="above-x", outcome=None, silent_for=1, confirmed_for=0)
+        completed = running._replace(outcome=Outcome.from_json(outcome()))
         children = {"cluster": cluster(), "lease": lease(), "deployments": (deployment(),), "parent": parent}
 
-        cut = settled(observed(body, status=started(), driver=heard, **children))
-        closed = settled(observed(body, status=started(), driver=said, **children))
+        stopped = settled(observed(body, status=started(), driver=running, **children))
+        succeeded = settled(observed(body, status=started(), driver=completed, **children))
 
-        assert (cut["phase"], cut["reason"]) == ("Stopping", "ParentEnded")
-        assert settled(observed(body, status=cut, verified_gone=True))["phase"] == "Cancelled"
-        assert closed["reason"] == "Succeeded"
+        assert (stopped["phase"], stopped["reason"]) == ("Stopping", "ParentEnded")
+        assert settled(observed(body, status=stopped, verified_gone=True))["phase"] == "Cancelled"
+        assert succeeded["reason"] == "Succeeded"
 
     def test_a_run_without_a_flow_gets_a_cluster_only(self) -> None:
         """No driver is made where the driver runs elsewhere, but a Lease by which it can show that it lives."""
@@ -252,8 +252,9 @@ class TestStart:
             ({"terminated": {"exitCode": 0}}, {"status": "True"}, "starting"),
         ],
     )
-    def test_how_far_the_scheduler_is(self, state: dict[str, Any], scheduled: dict[str, str], stage: str) -> None:
-        """Who waits reads what for."""
+    def test_message_names_the_stage_of_a_scheduler_that_is_not_ready(
+        self, state: dict[str, Any], scheduled: dict[str, str], stage: str
+    ) -> None:
         scheduler = pod("scheduler", state, scheduled=scheduled)
         status = settled(observed(status=started(), pods=[scheduler, *READY_PODS[1:], pod("driver")], **CHILDREN))
 

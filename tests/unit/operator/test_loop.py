@@ -98,7 +98,7 @@ class TestPass:
         assert api.requests == []
 
     async def test_child_run_is_due_when_a_pass_ends_its_parent(self, api: FakeApi, passes: Passes) -> None:
-        """Without a watch event: what a pass writes is no news to the store when the watch reports it."""
+        """No watch event triggers it: the store has what a pass writes before the watch reports it."""
         create(api)
         owner = {**names.reference(KEY.name, KEY.uid), "controller": True}
         body = another(1, spec(flow=False))

@@ -11,7 +11,7 @@ from flowcluster_operator.handlers import _configure, _end_process
 
 
 def test_the_process_ends_when_reconciling_does() -> None:
-    """A bug that stops all passes ends the process: an operator that only looks healthy serves nobody."""
+    """A bug that stops all passes ends the process. Otherwise the operator would look healthy and serve no run."""
 
     async def breaks() -> None:
         raise RuntimeError("a bug")

@@ -1,4 +1,4 @@
-"""Ray clusters: what KubeRay is asked for, and what is made of what it says."""
+"""Ray clusters: the RayCluster that the operator requests, and how it reads KubeRay's answers."""
 
 from __future__ import annotations
 
@@ -106,19 +106,19 @@ def environment(pod_spec: dict[str, Any]) -> dict[str, str]:
     return {item["name"]: item.get("value", "") for item in pod_spec["containers"][0]["env"]}
 
 
-def test_who_submits_tasks_knows_what_workers_offer() -> None:
-    """The driver and the workers are told, before any worker is there; on somebody else's cluster nobody knows."""
+def test_driver_and_workers_get_the_offers_of_workers() -> None:
+    """They need them before a worker exists. An existing cluster has no known offers."""
     cluster = {"kind": "Ray", "workers": {"minimum": 0, "maximum": 1, "threads": 2, "taskResources": {"desk": 1}}}
     (group,) = built(cluster)["workerGroupSpecs"]
     own, guest = (
         driver_job(KEY, FlowRunSpec.model_validate(spec(workers=None, cluster=one)), SETTINGS, KEYS, "head:6379")
         for one in (cluster, {"kind": "Ray", "ref": {"name": "shared"}})
     )
-    told = offers.from_env(environment(group["template"]["spec"]))
+    offered = offers.from_env(environment(group["template"]["spec"]))
 
-    assert told is not None
-    assert (told["CPU"], told["desk"], told["GPU"], told["memory"]) == (2, 1, 0, None)
-    assert offers.from_env(environment(own["spec"]["template"]["spec"])) == told
+    assert offered is not None
+    assert (offered["CPU"], offered["desk"], offered["GPU"], offered["memory"]) == (2, 1, 0, None)
+    assert offers.from_env(environment(own["spec"]["template"]["spec"])) == offered
     assert offers.from_env(environment(guest["spec"]["template"]["spec"])) is None
 
 
@@ -177,17 +177,17 @@ def test_a_lost_head_is_a_lost_cluster(head: list[dict[str, Any]]) -> None:
     assert settled(there(run_status=status, pods=[*head, *READY_PODS[1:], pod("driver")]))["reason"] == "ClusterLost"
 
 
-def test_why_there_is_no_head() -> None:
-    """What KubeRay tells by a condition, or by an Event alone, is the run's message; so is that there is no KubeRay."""
+def test_message_explains_why_there_is_no_head() -> None:
+    """KubeRay reports the cause by a condition, or only by an Event. It can also be that KubeRay is not installed."""
     refused = {"conditions": [{"type": "ReplicaFailure", "status": "True", "message": "violates PodSecurity"}]}
     warned = WarningEvent("RayCluster", "c", "InvalidRayClusterSpec", "rayVersion is not good")
     missing = Rejection("RayCluster", "c", 404, "not found")
 
     assert "violates PodSecurity" in settled(there(status=refused))["message"]
     assert settled(there(warnings=(warned,)))["reason"] == "InvalidRayClusterSpec"
-    told = settled(observed(spec(workers=None, cluster=RAY), job=job(), rejections=(missing,), **RIGHTS))
-    assert told["reason"] == "ClusterKindMissing"
-    assert "kuberay-operator.enabled" in told["message"]
+    status = settled(observed(spec(workers=None, cluster=RAY), job=job(), rejections=(missing,), **RIGHTS))
+    assert status["reason"] == "ClusterKindMissing"
+    assert "kuberay-operator.enabled" in status["message"]
 
 
 def test_a_container_beside_the_head_that_failed_is_told() -> None:

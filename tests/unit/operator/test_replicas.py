@@ -48,7 +48,7 @@ def seen(
 
 
 def step(found: Observed, target: int) -> tuple[list[str] | int | None, float | None]:
-    """Names of the workers that go, or the number asked for; and when to look again."""
+    """Return the names of deleted workers, or the requested number; and the seconds until the next pass."""
     sizing = next_replicas(found, DaskBackend(), Scale(0, 10, target))
     return _short(sizing.actions), sizing.requeue
 
@@ -85,8 +85,8 @@ def test_workers_that_have_retired_go_and_the_number_follows() -> None:
     assert step(seen(3, 4, stability=ReplicaStability(SEEN_SECONDS, math.inf)), 2) == (3, SEEN_SECONDS)
 
 
-def test_workers_that_never_started_go_first() -> None:
-    """Nothing is lost with them: the youngest first, as many as are too many, though nobody retired them."""
+def test_workers_that_never_started_are_deleted_first() -> None:
+    """They have no results, so they do not have to retire: the youngest are deleted, as many as are too many."""
     assert step(seen(4, 4, started=1), 2) == (["worker-w4", "worker-w3"], 0)
     assert step(seen(4, 4, started=1, retired=("worker-w1",)), 2) == (["worker-w1", "worker-w4"], 0)
 
@@ -123,7 +123,7 @@ def test_a_cluster_that_nobody_has_begun_to_make_is_left_alone() -> None:
 @pytest.mark.parametrize("flow", [False, True], ids=["driver elsewhere", "driver in a pod"])
 @pytest.mark.parametrize(("needed", "target"), [(None, 1), (0, 1), (3, 3), (9, 4)])
 def test_the_target_is_what_is_needed_within_the_bounds(needed: int | None, target: int, flow: bool) -> None:
-    """The minimum, as long as the driver has not said what it needs; never more than the maximum."""
+    """It is the minimum until the driver reports a demand, and never more than the maximum."""
     workers = {"minimum": 1, "maximum": 7}
     demand = None if needed is None else Demand(needed)
     found = observed(
@@ -149,8 +149,8 @@ def test_since_when_the_numbers_are_at_rest() -> None:
 @pytest.mark.parametrize(
     "text", ["", "5", "{}", '{"workers": "5"}', '{"workers": true}', '{"workers": 1, "retired": 3}']
 )
-def test_what_is_no_demand_is_none(text: str) -> None:
-    """Anybody can write an annotation."""
+def test_demand_is_none_when_the_annotation_is_invalid(text: str) -> None:
+    """Each client with rights to the Lease can write the annotation."""
     assert Demand.from_json(text) is None
 
 
