@@ -57,7 +57,7 @@ def test_outcome_keeps_what_is_short_when_it_is_shortened(outcome: Outcome) -> N
 
 
 @given(outcomes(SHORT, LONG.filter(lambda text: len(text.encode(errors="replace")) > OUTCOME_LIMIT)))
-def test_outcome_says_why_there_is_no_result_when_that_is_too_long(outcome: Outcome) -> None:
+def test_outcome_has_a_reason_for_the_missing_result_when_that_is_too_long(outcome: Outcome) -> None:
     read = Outcome.from_json(outcome.to_json())
 
     assert read.result is None

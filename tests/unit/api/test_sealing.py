@@ -77,8 +77,8 @@ def test_part_of_a_sealed_text_does_not_open(length: int) -> None:
 
 
 @pytest.mark.parametrize("public", ["", "x", encoded(b"short"), encoded(bytes(32)), encoded(bytes(33)), "ä"])
-def test_text_that_is_no_public_key_is_refused(public: str) -> None:
-    """A key of zeros makes every secret zero."""
+def test_text_that_is_not_a_public_key_is_refused(public: str) -> None:
+    """With a key of zeros, each shared secret is zero."""
     with pytest.raises(SealError):
         seal(FILES, public, "run", "cluster")
 

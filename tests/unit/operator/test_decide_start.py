@@ -46,8 +46,8 @@ from tests.support.plans import (
 
 
 class TestStart:
-    def test_what_pods_need_is_there_before_they_are(self) -> None:
-        """A new run gets its Lease, then its driver's account and its keys, then cluster and driver side by side."""
+    def test_lease_and_rights_and_credentials_are_created_before_pods(self) -> None:
+        """A run gets its Lease, then its driver's account and its credentials, then cluster and driver together."""
         role, _, account = access()
         there: dict[str, Any] = {"lease": lease(), "access": (account,)}
         plans = [
@@ -98,8 +98,8 @@ class TestStart:
             ("Creating", creating.format(names.child_name(KEY.name, KEY.uid)))
         ]
 
-    def test_a_run_without_a_cluster_gets_a_driver_only(self) -> None:
-        """No cluster is made for a run that asks for none."""
+    def test_run_without_a_cluster_gets_only_a_driver(self) -> None:
+        """The operator creates no cluster for a run whose spec has none."""
         body = spec(workers=None)
 
         assert kinds(plan_for(observed(body))) == ["Lease"]
@@ -114,8 +114,8 @@ class TestStart:
         assert named == {"leases": ([run], ["get", "patch"]), "flowruns": ([KEY.name], ["get"])}
         assert binding["subjects"] == [{"kind": "ServiceAccount", "name": own, "namespace": KEY.namespace}]
 
-    def test_a_driver_keeps_the_account_that_its_template_names(self) -> None:
-        """It gets the rights to its Lease, and no account is made."""
+    def test_driver_keeps_the_account_that_its_template_names(self) -> None:
+        """That account gets the rights to the Lease, and the operator creates no account."""
         body = spec()
         body["flow"]["template"] = {"spec": {"serviceAccountName": "reporter"}}
         role, binding = (create.body for create in driver_access(KEY, FlowRunSpec(**body), None))
@@ -170,16 +170,16 @@ class TestStart:
         assert settled(observed(body, status=stopped, verified_gone=True))["phase"] == "Cancelled"
         assert succeeded["reason"] == "Succeeded"
 
-    def test_a_run_without_a_flow_gets_a_cluster_only(self) -> None:
-        """No driver is made where the driver runs elsewhere, but a Lease by which it can show that it lives."""
+    def test_run_without_a_flow_gets_only_a_cluster_and_a_lease(self) -> None:
+        """Its driver runs elsewhere, and renews the Lease."""
         body = spec(flow=False)
 
         assert kinds(plan_for(observed(body))) == ["Lease"]
         assert kinds(plan_for(observed(body, lease=lease()))) == ["Secret"]
         assert kinds(plan_for(observed(body, lease=lease(), credentials=KEYS))) == ["DaskCluster"]
 
-    def test_a_referenced_cluster_is_used_and_not_created(self) -> None:
-        """spec.cluster.ref gives the driver that cluster's address and makes none."""
+    def test_referenced_cluster_is_used_and_not_created(self) -> None:
+        """With `spec.cluster.ref`, the driver gets that cluster's address, and the operator creates no cluster."""
         body = spec(workers=None, cluster={"kind": "Dask", "ref": {"name": "shared"}})
         shared = {"metadata": {"name": "shared"}, "spec": {"worker": {"spec": {"containers": []}}}}
         (create,) = plan_for(observed(body, referenced=shared, **RIGHTS)).actions
@@ -228,7 +228,7 @@ class TestStart:
 
         assert kinds(plan_for(observed(lease=going))) == []
 
-    def test_the_run_is_running_when_cluster_and_driver_are(self) -> None:
+    def test_run_is_running_when_cluster_and_driver_are_ready(self) -> None:
         """Running means that the minimum of workers is Ready and the driver started."""
         status = settled(observed(status=started(), pods=[*READY_PODS, pod("driver")], **CHILDREN))
 
@@ -237,7 +237,7 @@ class TestStart:
         assert status["cluster"]["address"].startswith("tls://greetings-")
         assert status["display"]["workers"] == "2/2"
 
-    def test_the_run_is_starting_while_a_worker_is_missing(self) -> None:
+    def test_run_is_starting_while_a_worker_is_missing(self) -> None:
         """One Ready worker of two is not a usable cluster."""
         status = settled(observed(status=started(), pods=[*READY_PODS[:2], pod("driver")], **CHILDREN))
 
@@ -260,8 +260,8 @@ class TestStart:
 
         assert status["message"] == f"waiting for the scheduler ({stage})"
 
-    def test_a_settled_run_is_not_written_again(self) -> None:
-        """The same world gives the same status, and so no write."""
+    def test_status_is_not_written_again_when_nothing_has_changed(self) -> None:
+        """The same observed state gives the same status, and so no write."""
         seen = observed(status=started(), pods=[*READY_PODS, pod("driver")], **CHILDREN)
         again = dataclasses.replace(seen, run=run(status=settled(seen)))
 
@@ -271,8 +271,8 @@ class TestStart:
         ("template", "words"),
         [({"spec": "x"}, "spec.flow.template.spec"), ({"spec": {"containers": ["x"]}}, "containers")],
     )
-    def test_a_template_that_is_none_fails_the_run(self, template: dict[str, Any], words: str) -> None:
-        """What the schema cannot check is refused by the operator, which names the field."""
+    def test_run_fails_when_a_template_is_invalid(self, template: dict[str, Any], words: str) -> None:
+        """The operator refuses what the schema cannot check, and names the field."""
         body = spec(flow=False) | {"flow": {"entrypoint": "a.py:b", "template": template}}
         status = settled(observed(body))
 

@@ -135,7 +135,7 @@ def rebuilding(limit: int = 1, *, age: float = 10, **more: Any) -> Observed:
     return observed(given, status=status, **children)
 
 
-def test_what_is_left_is_deleted_before_another_cluster_is_begun() -> None:
+def test_children_of_a_lost_cluster_are_deleted_before_another_one_is_created() -> None:
     plan = plan_for(rebuilding())
 
     assert [action.resource.kind for action in plan.actions if isinstance(action, Delete)] == ["Lease"]
@@ -144,7 +144,7 @@ def test_what_is_left_is_deleted_before_another_cluster_is_begun() -> None:
 
 
 @pytest.mark.parametrize("end", [FAILED, ended(0, outcome())])
-def test_end_of_the_driver_that_is_deleted_is_of_no_account(end: Body) -> None:
+def test_end_of_a_driver_that_is_being_deleted_is_ignored(end: Body) -> None:
     plan = plan_for(rebuilding(pods=[pod("driver", end)]))
 
     assert (plan.status or {}).get("phase") != "Stopping"
