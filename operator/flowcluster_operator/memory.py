@@ -52,7 +52,7 @@ class Memory:
     def set_cluster(self, key: RunId, uid: str) -> None:
         """Record the UID of a run's cluster. With another UID, after a suspension or a loss, measurements start again.
 
-        A request that the upstream operator served to the earlier cluster is no evidence for this one.
+        That the upstream operator served a request for the earlier cluster does not show that it serves this one.
         """
         if self._clusters.get(key, uid) != uid:
             self.stability.forget(key)

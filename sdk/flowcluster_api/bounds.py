@@ -1,8 +1,8 @@
-"""Bounds of workers, as operator and SDK apply them."""
+"""Default bounds of workers, for operator and SDK."""
 
 from __future__ import annotations
 
 
 def default_maximum(minimum: int) -> int:
-    """Return the maximum of workers where a spec has none: the minimum, and at least one worker."""
+    """Return the maximum of workers for a spec without one: the minimum, and at least one worker."""
     return max(minimum, 1)

@@ -1,8 +1,8 @@
-"""How the driver of a run requests a child run: a cluster of its own for a part of the flow.
+"""How the driver of a run requests a child run: a separate cluster for a part of the flow.
 
-A driver has no right to create or change FlowRuns. It writes a request into the Lease of its own run, as one annotation
-for each child run. The operator creates the child run, or changes it, within the bounds of the parent, and removes the
-annotation. Where it refuses, it writes the reason into the annotation; the driver removes it.
+A driver has no right to create or change FlowRuns. It writes a request into the Lease of its own run: one annotation
+for each child run. The operator creates or changes the child run within the bounds of the parent, and removes the
+annotation. Where the operator refuses, it writes the reason into the annotation, and the driver removes the annotation.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from typing import Any, NamedTuple
 
 from flowcluster_api import names
 
-#: Begins the annotations; the name of the child run follows.
+#: Prefix of the annotations; the name of the child run follows.
 PREFIX = f"child.{names.GROUP}/"
-#: Characters of a request that the operator reads.
+#: Maximum characters of a request that the operator reads.
 REQUEST_LIMIT = 16_384
 
 
 class Request(NamedTuple):
-    """What a driver wants of one child run. Exactly one field is set; none for a request that cannot be read.
+    """A driver's request about one child run. One field besides `text` is set; none where the text cannot be parsed.
 
     Attributes:
         text: the annotation's value.
-        spec: create it, with this spec.
-        bounds: least and largest number of its workers from now on.
-        cancel: end it.
-        refused: the operator's answer: why it does not.
+        spec: create the child run with this spec.
+        bounds: set its minimum and maximum of workers; the maximum can be None.
+        cancel: end the child run.
+        refused: the operator's answer: why it refuses the request.
     """
 
     text: str
@@ -43,7 +43,7 @@ def create(name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def resize(name: str, minimum: int, maximum: int | None) -> dict[str, Any]:
-    """Return the merge patch of the parent's Lease that requests another number of workers."""
+    """Return the merge patch of the parent's Lease that requests other bounds of workers."""
     return _annotated(name, {"bounds": [minimum, maximum]})
 
 
@@ -58,7 +58,13 @@ def withdraw(name: str) -> dict[str, Any]:
 
 
 def answer(name: str, request: Request, refused: str | None) -> list[dict[str, Any]]:
-    """Return the JSON patch that removes a request, or refuses it; it fails where the request has changed."""
+    """Return the JSON patch that removes a request or refuses it. It fails if the request has changed meanwhile.
+
+    Args:
+        name: of the child run.
+        request: the request that the operator has handled.
+        refused: why the operator refuses it; None where it does not.
+    """
     path = "/metadata/annotations/" + (PREFIX + name).replace("~", "~0").replace("/", "~1")
     test = {"op": "test", "path": path, "value": request.text}
     if refused is None:

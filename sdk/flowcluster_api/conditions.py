@@ -1,7 +1,7 @@
-"""Phases, condition types and reasons: the words in the status of a FlowRun or SharedCluster, a sentence each.
+"""Phases, condition types and reasons in the status of a FlowRun or SharedCluster, each explained in a sentence.
 
-A reason that has no constant here comes from elsewhere: from Kubernetes (``Unschedulable``,
-``ImagePullBackOff``, ...) or from the driver's outcome.
+Other reasons come from Kubernetes (``Unschedulable``, ``ImagePullBackOff``, ...) or from the driver's outcome, and have
+no constant here.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ Phase = Literal["Pending", "Suspended", "Starting", "Running", "Stopping", "Succ
 PHASES: tuple[str, ...] = get_args(Phase)
 FINAL_PHASES: frozenset[str] = frozenset({"Succeeded", "Failed", "Cancelled"})
 
-#: Legal moves between phases. A phase may always stay as it is.
+#: Legal moves between phases. A phase can always stay as it is.
 PHASE_MOVES: dict[str, frozenset[str]] = {
     "Pending": frozenset({"Suspended", "Starting", "Stopping"}),
     "Suspended": frozenset({"Starting", "Stopping"}),
@@ -29,7 +29,7 @@ SharedPhase = Literal[
 ]  # fmt: skip
 SHARED_PHASES: tuple[str, ...] = get_args(SharedPhase)
 
-#: Legal moves between phases of a SharedCluster. It ends by its deletion only, so every phase leads on: an edit of the
+#: Legal moves between phases of a SharedCluster. It ends only when it is deleted, so no phase is final: an edit of the
 #: spec leads out of `Failed`.
 _STOPPED = frozenset({"Suspended", "Failed"})
 SHARED_PHASE_MOVES: dict[str, frozenset[str]] = {
@@ -43,12 +43,12 @@ SHARED_PHASE_MOVES: dict[str, frozenset[str]] = {
     "Failed": frozenset({"Suspended", "Starting", "Ready", "Rebuilding", "Upgrading", "Sleeping"}),
 }
 
-# Condition types. All are positive: True is what one waits for.
-#: The spec makes sense to the operator.
+# Condition types. All are positive: `kubectl wait` waits for True.
+#: The operator can act on the spec.
 ACCEPTED = "Accepted"
 #: Scheduler or head and the minimum of workers are Ready.
 CLUSTER_READY = "ClusterReady"
-#: The driver's container runs or ran; where the driver runs elsewhere: it has sent a heartbeat.
+#: The driver's container runs or ran. A driver that runs elsewhere has sent a heartbeat.
 FLOW_STARTED = "FlowStarted"
 #: The run is over; the reason has its outcome.
 FINISHED = "Finished"
@@ -67,52 +67,52 @@ READY = "Ready"
 #: Ended badly; the reason is Finished's.
 STALLED = "Stalled"
 
-# Reasons of ours.
+# Reasons that the operator sets.
 SPEC_ACCEPTED = "SpecAccepted"  # the spec is valid and served by this operator
-INVALID_TEMPLATE = "InvalidTemplate"  # a template in the spec is none
+INVALID_TEMPLATE = "InvalidTemplate"  # a template in the spec is not a valid pod template
 INVALID_SPEC = "InvalidSpec"  # no cluster or driver can be made from the spec
 RECONCILE_ERROR = "ReconcileError"  # the operator's passes over the run fail
-API_ERROR = "ApiError"  # the API server refuses or does not answer what the run needs
+API_ERROR = "ApiError"  # the API server refuses a request that the run needs, or does not answer it
 TEMPLATE_NOT_ALLOWED = "TemplateNotAllowed"  # a template contains what the administrator does not allow
 CHILD_RUN_NOT_ALLOWED = "ChildRunNotAllowed"  # a child run exceeds its parent, or has none
 SUSPENDED = "Suspended"  # spec.suspend is true: nothing exists
 CREATING = "Creating"  # the run starts: the operator creates its cluster and its driver's Job
-WAITING = "Waiting"  # nothing is wrong, and not everything is there yet
-CLUSTER_USABLE = "ClusterUsable"  # the cluster can take work
+WAITING = "Waiting"  # nothing is wrong, and some children are not ready yet
+CLUSTER_USABLE = "ClusterUsable"  # the cluster can run tasks
 FLOW_RUNNING = "FlowRunning"  # the driver's container was started
-NO_CLUSTER = "NoCluster"  # the spec has none
+NO_CLUSTER = "NoCluster"  # the spec has no cluster
 SUCCEEDED = "Succeeded"  # the flow completed
 CANCELLED = "Cancelled"  # spec.cancel was set
 DRIVER_CONNECTED = "DriverConnected"  # a driver that runs elsewhere renews the run's Lease
 DRIVER_LOST = "DriverLost"  # the Job or its pod was removed by another client, or the Lease was not renewed
-PARENT_ENDED = "ParentEnded"  # the run that it was a part of is over
+PARENT_ENDED = "ParentEnded"  # the parent of this child run is over
 ATTEMPT_ENDED = "AttemptEnded"  # a driver's pod ended, and another one follows
 DRIVER_CRASHED = "DriverCrashed"  # the process ended without an outcome
 OUT_OF_MEMORY = "OutOfMemory"  # a container was killed at its memory limit
-CLUSTER_LOST = "ClusterLost"  # scheduler or head went away with all its state
+CLUSTER_LOST = "ClusterLost"  # scheduler or head ended, and all its state with it
 START_DEADLINE_EXCEEDED = "StartDeadlineExceeded"  # not usable in time, and no better cause is known
 DEADLINE_EXCEEDED = "DeadlineExceeded"  # spec.activeDeadlineSeconds passed
 IDLE_TIMEOUT_EXCEEDED = "IdleTimeoutExceeded"  # nothing ran on the cluster for spec.idleTimeoutSeconds
 CLUSTER_OPERATOR_SILENT = "ClusterOperatorSilent"  # no operator acts on the DaskCluster
 CLUSTER_KIND_MISSING = "ClusterKindMissing"  # the API server does not know DaskCluster or RayCluster
 JOB_SUSPENDED = "JobSuspended"  # another party has suspended the driver's Job, as queues of Jobs do
-REJECTED = "Rejected"  # the API server refused a child: quota, admission, a wrong template
-CLUSTER_NOT_FOUND = "ClusterNotFound"  # spec.cluster.ref names nothing
+REJECTED = "Rejected"  # the API server refused a child: quota, admission, an invalid template
+CLUSTER_NOT_FOUND = "ClusterNotFound"  # the cluster that spec.cluster.ref names does not exist
 CLUSTER_NOT_READY = "ClusterNotReady"  # the scheduler or head of the cluster that spec.cluster.ref names is not Ready
 IDLE_SHUTDOWN = "IdleShutdown"  # nothing ran on a shared cluster for spec.idleShutdownSeconds: nothing of it exists
-WAKING = "Waking"  # a run wants a shared cluster that was shut down
-UPGRADING = "Upgrading"  # a shared cluster is replaced, as its image or a template changed
-UPGRADE_PENDING = "UpgradePending"  # it will be, when nothing runs on it
-CURRENT = "Current"  # a shared cluster is what its spec describes
-REBUILT = "Rebuilt"  # another scheduler or head has taken the place of the lost one
+WAKING = "Waking"  # a run names a shared cluster that was shut down
+UPGRADING = "Upgrading"  # a shared cluster is being replaced, because its image or a template changed
+UPGRADE_PENDING = "UpgradePending"  # a shared cluster will be replaced when nothing runs on it
+CURRENT = "Current"  # a shared cluster matches its spec
+REBUILT = "Rebuilt"  # another scheduler or head has replaced the lost one
 KEEPER_CONNECTED = "KeeperConnected"  # the keeper of a shared cluster reports its demand
-KEEPER_SILENT = "KeeperSilent"  # it does not: the number of workers stays, and it hands out no credentials
+KEEPER_SILENT = "KeeperSilent"  # the keeper does not report: the number of workers stays, no credentials are sealed
 FIXED_SIZE = "FixedSize"  # minimum and maximum are equal
 CLEANING_UP = "CleaningUp"  # children are being deleted
-NOTHING_LEFT = "NothingLeft"  # all children are verified gone
+NOTHING_LEFT = "NothingLeft"  # the operator has verified that no child exists
 
-#: Classes of causes: while a class holds a part of a run up, Kubernetes may alternate between its reasons. A reason
-#: that is not here is a class of its own.
+#: Classes of causes. While one problem blocks a part of a run, Kubernetes can alternate between the reasons of a class.
+#: A reason that is not listed is a class of its own.
 CAUSE_CLASSES: dict[str, str] = {
     reason: kind
     for kind, reasons in {
@@ -146,7 +146,7 @@ def cause_class(reason: str) -> str:
 
 
 def final_phase(reason: str) -> Phase:
-    """The phase in which a run ends whose condition `FINISHED` has this reason."""
+    """Return the phase in which a run ends when its condition `FINISHED` has this reason."""
     if reason == SUCCEEDED:
         return "Succeeded"
     return "Cancelled" if reason in (CANCELLED, PARENT_ENDED) else "Failed"

@@ -8,7 +8,7 @@ from flowcluster_api import edits, names
 from flowcluster_api.v1alpha1 import FlowRunSpec, FlowRunStatus, SharedClusterSpec, SharedClusterStatus
 from flowcluster_api.v1alpha1.base import ApiModel
 
-#: Kept from pydantic's JSON schema: the words that a structural schema knows.
+#: Keywords of a structural schema. All others of pydantic's JSON schema are dropped.
 _KEPT = {
     "type", "description", "default", "enum", "format", "pattern", "minimum", "maximum", "minLength", "maxLength",
     "minItems", "maxItems", "maxProperties", "required", "anyOf",
@@ -16,7 +16,7 @@ _KEPT = {
 
 
 def flow_run_crd() -> dict[str, Any]:
-    """Return the whole CRD, ready to be written as YAML. The same models give the same document."""
+    """Return the CRD of FlowRun. The same models always give the same document."""
     return _crd(names.KIND, names.PLURAL, names.SHORT_NAME, _COLUMNS, _ROOTS[names.KIND])
 
 
@@ -92,7 +92,7 @@ _SHARED_COLUMNS = [
 
 
 class _Root(NamedTuple):
-    """What the schema of a kind is made from: its description, and the models of spec and status."""
+    """The sources of a kind's schema: its description, and the models of spec and status."""
 
     description: str
     spec: type[ApiModel]
@@ -149,7 +149,7 @@ def _without_defaults(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _structural(document: dict[str, Any]) -> dict[str, Any]:
-    """A pydantic schema without references, titles, nulls and what else Kubernetes refuses."""
+    """Return a pydantic schema without references, titles, nulls and everything else that Kubernetes refuses."""
     definitions = document.get("$defs", {})
 
     def convert(node: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""The interface of a driver that the operator starts: its environment, and the outcome that it reports.
+"""The interface of a driver that the operator starts: its environment variables, and the outcome that it reports.
 
-For its outcome a driver needs no Kubernetes rights: it writes one small JSON document to the container's termination
-message, which the kubelet copies into the pod's status.
+A driver needs no Kubernetes rights to report its outcome. It writes one small JSON document to the container's
+termination message, which the kubelet copies into the pod's status.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
-#: Name of the FlowRun, which becomes the name of the flow run.
+#: Name of the FlowRun; the flow run gets the same name.
 ENV_RUN_NAME = "FLOWCLUSTER_RUN_NAME"
 #: Namespace of the FlowRun.
 ENV_NAMESPACE = "FLOWCLUSTER_NAMESPACE"
@@ -21,51 +21,51 @@ ENV_RUN_UID = "FLOWCLUSTER_RUN_UID"
 ENV_POD_NAME = "FLOWCLUSTER_POD_NAME"
 #: Seconds within which the driver must renew the run's Lease.
 ENV_LEASE_DURATION = "FLOWCLUSTER_LEASE_DURATION"
-#: Image of clusters that code requests without naming one: the operator sets the driver's own.
+#: Default image of the clusters that Python code requests: the operator sets the driver's own image.
 ENV_IMAGE = "FLOWCLUSTER_IMAGE"
-#: Class of the operator that handles FlowRuns which Python code or ``flowcluster submit`` creates without naming one.
+#: Default operator class of the FlowRuns that Python code or ``flowcluster submit`` creates.
 ENV_OPERATOR_CLASS = "FLOWCLUSTER_OPERATOR_CLASS"
-#: File with the flow's parameters, one JSON object; absent when there are none.
+#: Path of a file with the flow's parameters as one JSON object; absent when there are none.
 ENV_PARAMETERS_PATH = "FLOWCLUSTER_PARAMETERS_PATH"
-#: ``Dask`` or ``Ray``: kind of the run's cluster; absent when the run has none.
+#: Kind of the run's cluster, ``Dask`` or ``Ray``; absent when the run has no cluster.
 ENV_CLUSTER_KIND = "FLOWCLUSTER_CLUSTER_KIND"
 #: Address of the run's cluster, for instance ``tls://NAME-scheduler.NAMESPACE.svc:8786``.
 ENV_CLUSTER_ADDRESS = "FLOWCLUSTER_CLUSTER_ADDRESS"
-#: Set where the run uses a Ray cluster of others that has no token. The driver's own is for its child runs.
+#: Set where the run uses an existing RayCluster that has no token. The driver's own token is for its child runs.
 ENV_CLUSTER_OPEN = "FLOWCLUSTER_CLUSTER_OPEN"
-#: Seconds that the driver waits for that address to answer.
+#: Seconds for which the driver waits until that address answers.
 ENV_CLUSTER_TIMEOUT = "FLOWCLUSTER_CLUSTER_TIMEOUT"
-#: Set where the driver reports what it needs of the cluster: from its start, as the number of workers follows the work,
-#: or once an edit of the FlowRun has changed their bounds or added an idle timeout.
+#: Set where the driver reports its demand for workers. ``true``: from its start, because the number of workers follows
+#: the work. ``when-edited``: once an edit of the FlowRun has changed their bounds or added an idle timeout.
 ENV_CLUSTER_ADAPTS = "FLOWCLUSTER_CLUSTER_ADAPTS"
 ADAPTS_NOW, ADAPTS_WHEN_EDITED = "true", "when-edited"
-#: Seconds after which the run ends when nothing runs on its Dask cluster; absent where it does not. The driver then
-#: looks at the scheduler, also where the number of workers is fixed.
+#: Seconds without a task on its Dask cluster after which the run ends; absent without an idle timeout. If set, the
+#: driver observes the scheduler, also where the number of workers is fixed.
 ENV_CLUSTER_IDLE_TIMEOUT = "FLOWCLUSTER_CLUSTER_IDLE_TIMEOUT"
-#: Folder with the run's keys (``ca.crt``, ``tls.crt``, ``tls.key``), in all of its pods.
+#: Folder with the run's credentials (``ca.crt``, ``tls.crt``, ``tls.key``), in each of its pods.
 ENV_KEYS = "FLOWCLUSTER_KEYS"
-#: Ray's token, in that folder; named as KubeRay wants it in a Secret.
+#: File with Ray's token, in that folder. KubeRay requires this name in a Secret.
 TOKEN_FILE = "auth_token"
-#: Port at which the relay beside a Ray head sends its Python version and the token, to clients that the API server
+#: Port on which the relay beside a Ray head sends its Python version and the token, to clients that the API server
 #: admits.
 TOKEN_PORT = 8791
-#: File that receives the outcome; the container's ``terminationMessagePath``.
+#: Path of the file into which the driver writes its outcome: the container's ``terminationMessagePath``.
 ENV_OUTCOME_PATH = "FLOWCLUSTER_OUTCOME_PATH"
 
-#: Bytes of JSON that a flow's parameters can have: they travel in a ConfigMap, which holds 1 MiB.
+#: Maximum bytes of a flow's parameters as JSON: a ConfigMap contains them, which has 1 MiB at most.
 PARAMETERS_LIMIT = 1_000_000
-#: Bytes of a termination message that the kubelet keeps.
+#: Maximum bytes of a termination message that the kubelet keeps.
 OUTCOME_LIMIT = 4096
-#: Characters that a FlowRun's status holds of a reason, or of why there is no result; and of a result or its address.
+#: Maximum characters in a FlowRun's status: of a reason, or of why there is no result; and of a result or its address.
 REASON_LIMIT, RESULT_LIMIT = 1024, 4096
-#: The largest number that counts: what is larger was not counted.
+#: The largest valid count. A larger number cannot come from counting.
 _LARGEST = 2**31 - 1
 
-#: How the driver's process exits: the flow ended well, the flow did not, or it could not be started
-#: (unknown entrypoint, wrong parameter). A flow that calls ``sys.exit(n)`` exits with its own n.
+#: Exit codes of the driver's process: the flow completed, the flow failed, the flow could not be started (unknown
+#: entrypoint, invalid parameter), the flow was cancelled. A flow that calls ``sys.exit(n)`` exits with its own n.
 EXIT_COMPLETED, EXIT_FAILED, EXIT_USAGE, EXIT_CANCELLED = 0, 1, 2, 3
-#: How a driver that the operator started exits in place of `EXIT_USAGE`: its Job starts no other pod then. Flows and
-#: programs exit with 2 for reasons of their own, and those are tried again.
+#: Exit code, instead of `EXIT_USAGE`, of a driver that the operator started: the Job starts no other pod after it.
+#: Flows and other programs can exit with 2 for reasons of their own, and the Job retries those.
 EXIT_NOT_STARTED = 222
 
 OutcomeState = Literal["Completed", "Failed", "Crashed", "Cancelled"]
@@ -74,7 +74,7 @@ _STATES = ("Completed", "Failed", "Crashed", "Cancelled")
 
 @dataclasses.dataclass(frozen=True)
 class TaskCounts:
-    """How many task runs the flow had, by how they ended."""
+    """Counts of the flow's task runs, by how they ended."""
 
     total: int = 0
     completed: int = 0
@@ -83,12 +83,17 @@ class TaskCounts:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a flow run ended, in the driver's words.
+    """How a flow run ended, as its driver reports it.
 
-    `reason` is one CamelCase word (``FlowFailed``, ``EntrypointNotFound``, ``InvalidParameters``,
-    ``FlowExited``, ...), `message` one sentence for a person, `result` the flow's return value as
-    JSON where it is small and can be written as JSON. Where it is not, `result_url` has where the
-    value was stored, or `result_omitted` why it was not.
+    Attributes:
+        state: of the flow run.
+        reason: one CamelCase word: ``FlowFailed``, ``EntrypointNotFound``, ``InvalidParameters``, ``FlowExited``, ...
+        message: one sentence for the user.
+        exit_code: of the driver's process.
+        tasks: the flow's task runs.
+        result: the flow's return value as JSON, where it is small and JSON can express it.
+        result_url: where else the return value was stored.
+        result_omitted: why the return value is in neither of these.
     """
 
     state: OutcomeState
@@ -101,10 +106,11 @@ class Outcome:
     result_omitted: str | None = None
 
     def to_json(self) -> str:
-        """The outcome as JSON of at most `OUTCOME_LIMIT` bytes: the result goes first, then the message's end.
+        """Return the outcome as JSON of at most `OUTCOME_LIMIT` bytes.
 
-        `reason`, `result_url` and `result_omitted` must be short enough. A character that UTF-8 does not have, as in
-        the name of a file that is not UTF-8, becomes a question mark.
+        If it is longer, it omits the result, and then cuts off the end of the message. `reason`, `result_url` and
+        `result_omitted` must be short enough. A question mark replaces a character that UTF-8 cannot encode, as in the
+        name of a file that is not UTF-8.
         """
         outcome = self
         if len(_dump(outcome).encode()) > OUTCOME_LIMIT and self.result is not None:
@@ -117,10 +123,10 @@ class Outcome:
 
     @staticmethod
     def from_json(text: str) -> Outcome:
-        """Parse what a driver wrote.
+        """Parse a termination message. Texts that are too long for a FlowRun's status are cut off or omitted.
 
-        Raises ValueError when the text is not an outcome: it may be the tail of a log, or anything
-        that a user's program wrote there. What a FlowRun's status cannot hold is cut off or left out.
+        Raises:
+            ValueError: the text is not an outcome. It can be the tail of a log, or any text of the user's program.
         """
         try:
             data = json.loads(text)
@@ -154,7 +160,7 @@ def _dump(outcome: Outcome) -> str:
     texts = {name: getattr(outcome, field) for field, name in _TEXTS.items()}
     data |= {name: text for name, text in texts.items() if text is not None}
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    # What Unicode cannot encode, such as a byte of a file's name in an error's message, becomes a question mark.
+    # A question mark replaces what UTF-8 cannot encode, such as a byte of a file's name in an error's message.
     return text.encode(errors="replace").decode()
 
 

@@ -1,11 +1,11 @@
-"""Which fields of a FlowRun's spec can be edited, and when: one decision for each field, and the rules that follow.
+"""When each field of a spec can be edited, and the CEL rules that enforce it.
 
-Every edit either acts on the live run, or the API server refuses it and names the field. The CRD is generated from this
-table: its CEL rules, and what `kubectl explain` prints.
+Each edit either acts on the live run, or the API server refuses it and names the field. The CRDs are generated from the
+tables in this module: their CEL rules, and the sentences that `kubectl explain` prints.
 
-A suspended run follows what users know from Jobs: the sizes and the placement of its pods can be edited, as nothing of
-the run exists and all of it is created from the spec when the run resumes. What the run *is* stays: its record has
-attempts and a story, which belong to that flow and that kind of cluster.
+A suspended run follows the rules of a suspended Job: the sizes and the placement of its pods can be edited. Nothing of
+the run exists then, and the operator creates all of it from the spec when the run resumes. The flow and the kind of
+cluster stay: the attempts and the story in the run's record belong to them.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ class Edit(enum.Enum):
     ACTS = "An edit acts on the live run."
     #: While nothing of the run exists: before the operator starts it, and in the phase Suspended.
     SUSPENDED = "It cannot change while the run is live; it can while the run is suspended."
-    #: A larger value at any time, a smaller one as with `SUSPENDED`.
+    #: A larger value at any time; a smaller one when `SUSPENDED` allows it.
     RAISED = "It can only be raised while the run is live."
-    #: Of a SharedCluster: fields that its pods are built from.
+    #: Fields of a SharedCluster from which its pods are built.
     REPLACES = "An edit replaces the cluster, at the time that spec.upgrade sets."
     #: Until the operator has accepted the run.
     FIXED = "It cannot change once the run is accepted."
-    #: Not even before: the operator of another class does not see the run, and cannot take it over.
+    #: Not even before the run is accepted: the operator of another class does not see the run, and cannot adopt it.
     NEVER = "It cannot change."
 
 
-#: By path, for every leaf of the spec. `flow.backoffLimit` and the bounds of workers are changed on the child objects;
-#: the operator reads the other fields that act in each pass.
+#: Decisions by path, for every leaf of a FlowRun's spec. The operator writes an edit of `flow.backoffLimit` and of the
+#: bounds of workers into the child objects. It reads the other fields with `ACTS` in each pass.
 EDITS: dict[str, Edit] = {
     "flow.image": Edit.FIXED,
     "flow.entrypoint": Edit.FIXED,
@@ -72,8 +72,8 @@ EDITS: dict[str, Edit] = {
     "cancel": Edit.ACTS,
 }
 
-#: The same for a SharedCluster; `[]` stands for each item of a list. What its pods are built from can be edited: the
-#: cluster has no end at which an edit could wait.
+#: The same for a SharedCluster; `[]` stands for each item of a list. The fields from which its pods are built can be
+#: edited: the cluster does not end by itself, so there is no later time for such an edit.
 SHARED_EDITS: dict[str, Edit] = {
     "kind": Edit.FIXED,
     "image": Edit.REPLACES,
@@ -105,7 +105,7 @@ SHARED_EDITS: dict[str, Edit] = {
 #: Decisions by the kind of the object.
 DECISIONS: dict[str, dict[str, Edit]] = {names.KIND: EDITS, names.SHARED_KIND: SHARED_EDITS}
 
-#: What the absence of a field means, where the schema has no default.
+#: The values that fields without a default in the schema have when they are absent.
 _ABSENT: dict[str, Any] = {"leaseDurationSeconds": lease.DURATION}
 
 _IS_ACCEPTED = "has(oldSelf.status) && has(oldSelf.status.phase)"
@@ -122,7 +122,7 @@ _NOUNS = {names.KIND: "run", names.SHARED_KIND: "cluster"}
 
 
 def rules(schema: dict[str, Any], kind: str = names.KIND) -> list[dict[str, str]]:
-    """Return the transition rules of a kind, each with the message that names the field.
+    """Return the CEL transition rules of a kind, each with a message that names the field.
 
     Args:
         schema: the structural schema of the spec.
@@ -139,7 +139,12 @@ def rules(schema: dict[str, Any], kind: str = names.KIND) -> list[dict[str, str]
 
 
 def explain(schema: dict[str, Any], kind: str = names.KIND) -> None:
-    """Add to the description of each leaf of the spec's schema when it can be edited."""
+    """Add to the description of each leaf of a spec's schema a sentence about when it can be edited.
+
+    Args:
+        schema: the structural schema of the spec, which is changed.
+        kind: FlowRun or SharedCluster.
+    """
     for path, edit in DECISIONS[kind].items():
         leaf = _leaf(path, schema)
         if leaf is not None:
@@ -151,10 +156,10 @@ def _sentence(edit: Edit, kind: str) -> str:
 
 
 def _unchanged(path: str, edit: Edit, schema: dict[str, Any]) -> str:
-    """Return the CEL expression that holds while the field keeps its value.
+    """Return the CEL expression that is true while the field keeps its value.
 
-    Where a default is known, its absence equals the default: the API server adds defaults to an object that an edit of
-    another field creates.
+    An absent field equals its default, where it has one: when an edit of another field creates the parent object, the
+    API server adds the defaults to it.
     """
     leaf = _leaf(path, schema) or {}
     default = leaf.get("default", _ABSENT.get(path))

@@ -1,9 +1,9 @@
-"""What the operator and the keeper of a SharedCluster exchange: both write into the cluster's root Lease.
+"""The instructions that the operator gives the keeper of a SharedCluster, in the cluster's root Lease.
 
-The keeper has rights to that Lease only. It renews it, and reports demand and idleness as a driver does
-(`flowcluster_api.lease`, `flowcluster_api.progress`). The operator writes the other direction: which bounds hold, and
-which runs are on the cluster. Both are levels and no events: what is not in the list any more is over, also when the
-keeper was away at that moment. `flowcluster_api.handover` has what they exchange about credentials.
+The keeper has rights to that Lease only. It renews the Lease, and reports demand and idleness as a driver does
+(`flowcluster_api.lease`, `flowcluster_api.progress`). The operator writes into the same Lease the bounds of workers and
+the runs that are on the cluster. Both sides write the present state, not events: a run that is no longer listed is
+over, even if the keeper was down when the list changed. `flowcluster_api.handover` has their exchange of credentials.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ ENV_SHARED_CLUSTER_UID = "FLOWCLUSTER_SHARED_CLUSTER_UID"
 #: Seconds between two renewals of the Lease, and seconds without one after which status reports that scaling has
 #: stopped.
 RENEW_SECONDS, SILENT_SECONDS = 10, 60
-#: A run without a share has as many times its equal part of the cluster's threads in flight: while one task runs, the
-#: next one waits at the scheduler.
+#: A run without a share has this many tasks in flight for each thread of its equal part of the cluster: while one task
+#: runs, the next one waits at the scheduler.
 SPARE = 2
-#: Characters of instructions that a keeper reads.
+#: Maximum characters of instructions that a keeper reads.
 _LIMIT = 200_000
-#: Characters of instructions up to which the operator adds runs. All annotations of an object have 256 KiB at most:
+#: Characters of instructions up to which the operator adds runs. All annotations of an object have 256 KiB at most, and
 #: answers to requests for credentials need 95 KiB of them (`flowcluster_api.handover`).
 _TARGET = 150_000
 #: Bytes of one run in the instructions: digest, priority and threads.
@@ -42,11 +42,11 @@ _ROW = _DIGEST + _PRIORITY + _THREADS
 
 
 class Bounds(NamedTuple):
-    """Bounds of one worker group, and what each of its workers has.
+    """Bounds of one worker group, and the size of each of its workers.
 
     Attributes:
-        minimum: of workers.
-        maximum: of workers.
+        minimum: number of workers.
+        maximum: number of workers.
         threads: of each worker.
         resources: amounts that each worker offers to tasks, in pairs of name and amount, ordered by name.
     """
@@ -57,7 +57,7 @@ class Bounds(NamedTuple):
     resources: tuple[tuple[str, float], ...] = ()
 
     def to_list(self) -> list[Any]:
-        """Return it as JSON has it; resources are absent where there are none."""
+        """Return the bounds as a JSON array; it has no resources where there are none."""
         numbers: list[Any] = [self.minimum, self.maximum, self.threads]
         return [*numbers, dict(sorted(self.resources))] if self.resources else numbers
 
@@ -67,16 +67,16 @@ class Bounds(NamedTuple):
         minimum, maximum, threads, *more = values
         offered = more[0] if more else {}
         if len(more) > 1 or not isinstance(offered, dict):
-            raise ValueError(f"{values!r} is not what a worker group has")
+            raise ValueError(f"{values!r} are not bounds of a worker group")
         resources = tuple((str(name), _amount(amount)) for name, amount in sorted(offered.items()))
         return Bounds(_whole(minimum), _whole(maximum), _whole(threads), resources)
 
 
 def digest_of(uid: str) -> str:
-    """Return what stands for the UID of a FlowRun in instructions, in hexadecimal.
+    """Return the digest of a FlowRun's UID that instructions contain, in hexadecimal.
 
-    Of 10,000 live runs, two have the same digest with a probability of 2 in 10 million. Their shares would be mixed up,
-    and what the first one leaves would be released with the other.
+    Of 10,000 live runs, two have the same digest with a probability of 2 in 10 million. Each of the two could then get
+    the other's share, and the keeper would release what the first one left only when both are over.
     """
     return hashlib.sha256(uid.encode()).digest()[:_DIGEST].hex()
 
@@ -113,11 +113,11 @@ class LiveRun(NamedTuple):
 
 
 class Instructions(NamedTuple):
-    """What holds now.
+    """The present bounds and runs of a SharedCluster.
 
     Attributes:
         groups: bounds by the name of the worker group; the workers of `spec.workers` have the empty name.
-        runs: the runs on the cluster. The keeper releases what any other run left there.
+        runs: the runs on the cluster. The keeper releases what all other runs left there.
     """
 
     groups: tuple[tuple[str, Bounds], ...] = ()
@@ -150,13 +150,13 @@ class Instructions(NamedTuple):
 
 
 def read(lease: Mapping[str, Any]) -> Instructions | None:
-    """Return the instructions in a Lease; None before there are any that can be read."""
+    """Return the instructions in a Lease; None where it has none, or they cannot be read."""
     text = (lease["metadata"].get("annotations") or {}).get(ANNOTATION_INSTRUCTIONS)
     return Instructions.from_json(text) if isinstance(text, str) else None
 
 
 def room(groups: tuple[tuple[str, Bounds], ...] = ()) -> int:
-    """Return how many runs instructions list, of a cluster with such groups: about 11,000."""
+    """Return how many runs the instructions of a cluster with these groups can list: about 11,000."""
     return (_TARGET - len(Instructions(groups).to_json())) * 3 // 4 // _ROW
 
 
@@ -165,8 +165,8 @@ def listable(
 ) -> Instructions:
     """Return the instructions for a cluster that runs use or wait for.
 
-    Runs that are listed stay: the keeper would release what they have. Others are added, in their order, while the
-    annotation has `room` for them.
+    Runs that are listed already stay: otherwise the keeper would release what they have. Other runs are added, in their
+    order, while the annotation has `room` for them.
 
     Args:
         groups: bounds by the name of the worker group.
@@ -179,7 +179,7 @@ def listable(
 
 
 def patch(instructions: Instructions) -> dict[str, Any]:
-    """Return the merge patch of the Lease that carries instructions."""
+    """Return the merge patch that writes instructions into the Lease."""
     return {"metadata": {"annotations": {ANNOTATION_INSTRUCTIONS: instructions.to_json()}}}
 
 

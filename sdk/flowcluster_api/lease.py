@@ -1,8 +1,8 @@
-"""The Lease of a run: heartbeats of its driver, what the driver reports, and how it ended.
+"""The Lease of a run: heartbeats, reports and the outcome of its driver.
 
-The operator makes a Lease (``coordination.k8s.io/v1``) for each run that has no ``spec.flow``, named like the
-run's other children. The driver renews it; it is the only object that a driver writes. How old a renewal is, the
-operator measures by its own clock, from when it first saw that renewal: the clocks do not have to agree.
+The operator creates a Lease (``coordination.k8s.io/v1``), with the name of the run's other children, for each run
+without ``spec.flow``. The driver renews it; it is the only object that a driver writes. The operator measures the age
+of a renewal by its own clock, from the time when it first observed that renewal. So the clocks do not have to agree.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from typing import Any, NamedTuple
 from flowcluster_api import driver, names
 from flowcluster_api.progress import ANNOTATION_PROGRESS, Progress
 
-#: Annotation that ends the lease: the driver's `Outcome` as JSON.
+#: Annotation with the driver's `Outcome` as JSON: it ends the lease.
 ANNOTATION_OUTCOME = f"{names.GROUP}/outcome"
 
 #: Annotation with the driver's `Demand` as JSON.
 ANNOTATION_DEMAND = f"{names.GROUP}/demand"
 
-#: Annotation of a FlowRun without a flow: the name by which the API server knows its driver. The operator lets that
-#: user keep the run's Lease. The creator of a FlowRun can name any user: that gives away no more than this Lease.
+#: Annotation of a FlowRun without a flow: the name by which the API server knows its driver. The operator grants that
+#: user access to the run's Lease, and to no other object. So the creator of a FlowRun can name any user.
 ANNOTATION_USER = f"{names.GROUP}/driver-user"
 
-#: Seconds without a heartbeat after which a driver counts as gone, where the FlowRun has no value.
+#: Seconds without a heartbeat after which a driver counts as gone, where the FlowRun does not set them.
 DURATION = 60
 
-#: Renewals in the time of one duration. A driver that is stopped for 0.8 of it may just have been about to renew.
+#: Renewals within one duration. A driver that is stopped for 0.8 of the duration can have been about to renew.
 RENEWALS = 6
 
 
-#: Workers that have retired in one report. The others follow when these are gone: the annotations of a Lease have
-#: 256 KiB at most, and a cluster can have 10,000 workers.
+#: Maximum retired workers in one report. The driver reports the others when these are gone: the annotations of a Lease
+#: have 256 KiB at most, and a cluster can have 10,000 workers.
 RETIRED_AT_A_TIME = 100
 
 
@@ -40,10 +40,11 @@ class Demand(NamedTuple):
     """The workers that a driver requests.
 
     Attributes:
-        workers: that have something to do.
-        retired: names of workers that have given away what they had and take nothing more: they may be removed.
-        groups: the same number as `workers` for each further worker group, in pairs of name and number. Only a
-            SharedCluster has such groups.
+        workers: number of workers that the work needs.
+        retired: names of retired workers: they have handed over their results and accept no tasks, so the operator can
+            remove them.
+        groups: the number of workers for each further worker group, in pairs of name and number. Only a SharedCluster
+            has such groups.
     """
 
     workers: int
@@ -51,13 +52,13 @@ class Demand(NamedTuple):
     groups: tuple[tuple[str, int], ...] = ()
 
     def to_json(self) -> str:
-        """Return the text of the annotation, with the first of the workers that have retired."""
+        """Return the text of the annotation, with the first `RETIRED_AT_A_TIME` retired workers."""
         data = {"workers": self.workers, "retired": self.retired[:RETIRED_AT_A_TIME]}
         return json.dumps(data | ({"groups": dict(self.groups)} if self.groups else {}), separators=(",", ":"))
 
     @staticmethod
     def from_json(text: str) -> Demand | None:
-        """Parse the annotation; None for another text."""
+        """Parse an annotation; return None for a text that is not a demand."""
         try:
             data = json.loads(text)
             workers, retired, groups = data["workers"], data.get("retired") or (), data.get("groups") or {}
@@ -83,9 +84,9 @@ class LeaseState(NamedTuple):
     Attributes:
         holder: the holder identity; None before the first renewal.
         renewed: the time of the last renewal by the driver's clock, as text.
-        outcome: how the driver ended; None while it goes on.
+        outcome: how the driver ended; None while it runs.
         demand: the workers that it requests; None while it does not report them.
-        progress: its work; None while it does not report it.
+        progress: the driver's progress; None while it does not report it.
     """
 
     holder: str | None
@@ -96,7 +97,7 @@ class LeaseState(NamedTuple):
 
 
 def read(lease: Mapping[str, Any]) -> LeaseState:
-    """Return the state in a Lease object. An outcome, a demand or a progress that cannot be read is None."""
+    """Return the state in a Lease object. An outcome, a demand or a progress that cannot be parsed is None."""
     spec: Mapping[str, Any] = lease.get("spec") or {}
     annotations = lease["metadata"].get("annotations") or {}
     text, demand = annotations.get(ANNOTATION_OUTCOME), annotations.get(ANNOTATION_DEMAND)

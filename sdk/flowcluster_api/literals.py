@@ -1,12 +1,12 @@
-"""Text that a container must get as it is."""
+"""Escaping for text in a container's fields."""
 
 from __future__ import annotations
 
 
 def literal(text: str) -> str:
-    """Return `text` as it must be written in `env`, `args` or `command` of a container.
+    """Escape `text` so that the container gets it unchanged from its `env`, `args` or `command`.
 
-    The kubelet expands ``$(NAME)`` there, and replaces ``$$`` by ``$``: see
+    The kubelet expands ``$(NAME)`` in these fields, and replaces ``$$`` by ``$``: see
     https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/.
     """
     return text.replace("$", "$$")

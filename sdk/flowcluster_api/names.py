@@ -1,7 +1,7 @@
-"""Group, labels and the names of what belongs to a run or to a shared cluster.
+"""The API group, and the labels and names of objects that belong to a run or to a shared cluster.
 
-Names carry a hash of the owner's UID, so that an owner never meets the children of an earlier one of the same name
-while those are still being deleted.
+Names contain a hash of the owner's UID. So a new owner has other names than the children of a deleted owner of the same
+name, which can still exist for some time.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ MANAGED_BY = "flowcluster"
 LABEL_RUN = f"{GROUP}/flow-run"
 #: Name of the SharedCluster that a child belongs to; in place of `LABEL_RUN`.
 LABEL_SHARED = f"{GROUP}/shared-cluster"
-#: UID of that owner. It narrows what the operator watches, and proves nothing: anyone can copy a label.
+#: UID of that owner. The operator selects by it what it watches. It does not prove ownership: anyone can copy a label.
 LABEL_RUN_UID = f"{GROUP}/uid"
-#: Which part of the run an object is: one of the `COMPONENT_*` values.
+#: The part of the run that an object is: one of the `COMPONENT_*` values.
 LABEL_COMPONENT = f"{GROUP}/component"
 
-#: On pods and Deployments of workers: the worker group that they belong to; absent for the workers of `spec.workers`.
+#: On pods and Deployments of workers: their worker group; absent for the workers of `spec.workers`.
 LABEL_WORKER_GROUP = f"{GROUP}/worker-group"
-#: On the DaskCluster or RayCluster of a SharedCluster: a hash of the fields that it was built from.
+#: On the DaskCluster or RayCluster of a SharedCluster: a hash of the fields from which the operator built it.
 LABEL_TEMPLATE = f"{GROUP}/template"
 #: On driver pods of other runs: UID of the SharedCluster that they use. Its network policy admits them.
 LABEL_USES = f"{GROUP}/uses"
-#: On the Job of a run that uses a SharedCluster of another namespace: name of the Secret there whose content the run's
-#: own Secret has.
+#: On the Job of a run that uses a SharedCluster of another namespace: name of the Secret in that namespace from which
+#: the run's own Secret was copied.
 LABEL_CREDENTIALS_OF = f"{GROUP}/credentials-of"
 #: Class of the operator that handles the run, on its children; absent where the run names none.
 LABEL_OPERATOR_CLASS = f"{GROUP}/operator-class"
@@ -55,23 +55,23 @@ COMPONENT_TEST = "test"
 #: The label with the name of the owner, by the owner's kind.
 OWNER_LABELS = {KIND: LABEL_RUN, SHARED_KIND: LABEL_SHARED}
 
-#: What leads a cluster, by its kind.
+#: The component of the pod that leads a cluster, by the cluster's kind.
 HEAD_COMPONENTS = {"Dask": COMPONENT_SCHEDULER, "Ray": COMPONENT_HEAD}
 
-#: Characters of a child's name, 53 with KubeRay. dask-kubernetes appends `-default-worker-` and ten characters to it
-#: and the result must still be a label value of at most 63.
+#: Maximum characters of a child's name, 53 with KubeRay. dask-kubernetes appends `-default-worker-` and ten characters,
+#: and the result must be a label value of at most 63.
 CHILD_NAME_LIMIT = 37
 #: Ten digits are 40 bits: two of 1,000 runs with one stem share a name with a probability of 5e-7.
 _HASH_LENGTH = 10
-#: Characters of a worker group in the name of its DaskWorkerGroup, as many as `default` has.
+#: Maximum characters of a worker group in the name of its DaskWorkerGroup: the length of `default`.
 _GROUP_LENGTH = 7
 
 
-@functools.lru_cache(maxsize=4096)  # a pass of the operator needs it some ten times
+@functools.lru_cache(maxsize=4096)  # each pass of the operator calls it about ten times
 def child_name(run_name: str, run_uid: str) -> str:
-    """The name of the run's cluster and Job: a DNS label of at most `CHILD_NAME_LIMIT` characters.
+    """Return the name of the run's cluster and Job: a DNS label of at most `CHILD_NAME_LIMIT` characters.
 
-    The same run always gives the same name; another run, also of the same name, another one.
+    The name is always the same for one run, and differs between two runs of the same name.
     """
     digest = hashlib.sha256(run_uid.encode()).hexdigest()[:_HASH_LENGTH]
     stem = re.sub(r"[^a-z0-9-]+", "-", run_name.lower())[: CHILD_NAME_LIMIT - _HASH_LENGTH - 1].strip("-")
@@ -81,20 +81,23 @@ def child_name(run_name: str, run_uid: str) -> str:
 
 
 def driver_name(run_name: str, run_uid: str) -> str:
-    """The name of the driver's account and its rights. KubeRay names those of its autoscaler like the cluster."""
+    """Return the name of the driver's ServiceAccount, Role and RoleBinding.
+
+    It is not the name of the cluster: KubeRay gives that to those of its autoscaler.
+    """
     return f"{child_name(run_name, run_uid)}-{COMPONENT_DRIVER}"
 
 
 def keeper_name(cluster_name: str, cluster_uid: str) -> str:
-    """Return the name of the keeper of a shared cluster, of its account and of its rights."""
+    """Return the name of a shared cluster's keeper, and of its ServiceAccount, Role and RoleBinding."""
     return f"{child_name(cluster_name, cluster_uid)}-{COMPONENT_KEEPER}"
 
 
 def group_name(cluster: str, group: str) -> str:
     """Return the name of the DaskWorkerGroup of a worker group.
 
-    dask-kubernetes appends `-worker-` and ten characters to it, and the result must still be a label value. A longer
-    name of a group is replaced by a hash.
+    dask-kubernetes appends `-worker-` and ten characters, and the result must be a label value. So a hash replaces a
+    group name of more than seven characters.
 
     Args:
         cluster: name of the DaskCluster.
@@ -106,7 +109,14 @@ def group_name(cluster: str, group: str) -> str:
 
 
 def child_labels(name: str, uid: str, component: str, kind: str = KIND) -> dict[str, str]:
-    """Return the labels that every child carries of an owner of this kind, name and UID."""
+    """Return the labels of a child.
+
+    Args:
+        name: of the owner.
+        uid: of the owner.
+        component: one of the `COMPONENT_*` values.
+        kind: of the owner.
+    """
     return {
         LABEL_MANAGED_BY: MANAGED_BY,
         OWNER_LABELS[kind]: name,
@@ -116,5 +126,5 @@ def child_labels(name: str, uid: str, component: str, kind: str = KIND) -> dict[
 
 
 def reference(name: str, uid: str, kind: str = KIND) -> dict[str, str]:
-    """Return what stands in the ``ownerReferences`` of what a FlowRun, or another owner of ours, owns."""
+    """Return an item of ``ownerReferences`` that refers to a FlowRun or SharedCluster."""
     return {"apiVersion": API_VERSION, "kind": kind, "name": name, "uid": uid}

@@ -1,4 +1,7 @@
-"""Resources that each worker of a run's Ray cluster offers to tasks, by Ray's names: known before a worker runs."""
+"""The resources that each worker of a run's Ray cluster offers to tasks, by Ray's names.
+
+They follow from the spec, so the driver knows them before a worker runs.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +11,23 @@ from typing import Any
 
 from flowcluster_api import names
 
-#: Amounts by resource; None where only the worker itself knows it.
+#: Amounts by resource; None for an amount that only the worker itself can measure.
 Offers = dict[str, float | None]
 
-#: Environment variable of the run's driver and of its Ray workers: offers as JSON.
+#: Offers as JSON: an environment variable of the run's driver and of its Ray workers.
 ENV = "FLOWCLUSTER_CLUSTER_OFFERS"
 
 
 def offers(workers: Mapping[str, Any]) -> Offers:
-    """Return the resources of a worker of ``spec.cluster.workers``. A worker lacks a resource that is not named.
+    """Return the resources of each worker. A worker does not have a resource that is not listed.
 
-    GPUs are counted as KubeRay counts them: limits whose names end with ``gpu``. A template that changes the worker's
-    resources can add any number of them.
+    The number of GPUs is the sum of all limits whose names end with ``gpu``, as in KubeRay. It is None where the
+    template changes the worker's resources: that can add any number of GPUs.
+
+    Args:
+        workers: ``spec.cluster.workers``.
     """
-    # Not at the top: every program that imports the SDK imports this module, and `fractions` takes milliseconds.
+    # Not at the top: each program that imports the SDK imports this module, and `fractions` takes milliseconds.
     from flowcluster_api import quantities
 
     found: Offers = {"CPU": float(workers.get("threads") or 1), "memory": None, "object_store_memory": None}

@@ -1,6 +1,6 @@
-"""What a driver reports of its work with each heartbeat, as an annotation of the run's Lease.
+"""The progress that a driver reports with each heartbeat, in an annotation of the run's Lease.
 
-The operator does not trust it: what cannot be right is clipped where it is read.
+The operator does not trust the report: parsing replaces or lowers impossible counts.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from flowcluster_api import names
 
 #: Annotation with the driver's `Progress` as JSON.
 ANNOTATION_PROGRESS = f"{names.GROUP}/progress"
-#: The largest number that counts: a larger one was not counted.
+#: The largest valid count. A larger number cannot come from counting.
 LARGEST = 2**31 - 1
 
 _TASKS = ("total", "running", "completed", "failed")
 
 
 class Tasks(NamedTuple):
-    """Task runs of a flow that goes on.
+    """Counts of the task runs of a running flow.
 
     Attributes:
         total: created; at least the sum of the others.
         running: started and not ended.
-        completed: ended well.
+        completed: ended without an error.
         failed: ended with an error.
     """
 
@@ -36,12 +36,12 @@ class Tasks(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """The work of a driver at the time of one heartbeat.
+    """The progress of a driver at the time of one heartbeat.
 
     Attributes:
         tasks: the task runs of its flow; None where it has no flow.
-        idle: seconds for which nothing has run on the run's cluster, by the driver's clock; None where the driver does
-            not see all work there.
+        idle: seconds for which no task has run on the run's cluster, by the driver's clock; None where the driver
+            cannot observe all work on the cluster.
     """
 
     tasks: Tasks | None = None

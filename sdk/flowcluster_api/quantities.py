@@ -12,7 +12,7 @@ _POWERS_OF_TEN = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T":
 _POWERS_OF_TWO = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
 _FACTORS = {suffix: Fraction(10) ** power for suffix, power in _POWERS_OF_TEN.items()}
 _FACTORS |= {suffix: Fraction(2) ** power for suffix, power in _POWERS_OF_TWO.items()}
-#: Kubernetes takes a larger quantity for this one.
+#: The largest quantity. Kubernetes replaces a larger one by it.
 LARGEST = 2**63 - 1
 
 
@@ -20,10 +20,10 @@ def exact(quantity: str | int) -> Fraction:
     """Return a quantity as an exact number.
 
     Args:
-        quantity: as it stands in a manifest.
+        quantity: as in a manifest.
 
     Raises:
-        ValueError: it is not a quantity.
+        ValueError: the text is not a quantity.
     """
     text = str(quantity)
     match = _QUANTITY.fullmatch(text)
@@ -32,7 +32,7 @@ def exact(quantity: str | int) -> Fraction:
     number, exponent, suffix = match.groups()
     value = Fraction(number) * _FACTORS[suffix or ""]
     if exponent:
-        # With more digits than the number has, and forty besides, it is past `LARGEST`, or next to zero.
+        # An exponent beyond the number's digits plus forty puts the value past `LARGEST` or next to zero.
         most = len(text) + 40
         value *= Fraction(10) ** max(min(int(exponent), most), -most)
     return max(min(value, Fraction(LARGEST)), Fraction(-LARGEST))

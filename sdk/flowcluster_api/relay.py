@@ -1,14 +1,18 @@
-"""A TCP connection that outlives the path it takes.
+"""TCP connections that survive a broken port-forward.
 
-Outside of Kubernetes, a driver reaches its cluster by a port-forward, whose path leads through the API server: when
-that restarts, the path breaks, and a Dask scheduler forgets all that a client had there as soon as the client's
-connection ends. So both ends keep what the other has not confirmed, and go on over a new path where the last one
-broke off. The near end is in the driver's agent; the far end is this file, run as a program beside the scheduler or
-head: ``python -c SOURCE PORT TARGET [TARGET ...]``. It needs nothing but the standard library.
+A driver outside Kubernetes reaches its cluster by a port-forward. Its network path leads through the API server and
+breaks when that restarts. A Dask scheduler forgets all that a client had there as soon as the client's connection
+ends. So each end of the relay keeps the bytes that the other end has not confirmed, and both resume over a new path
+where the last one broke off.
 
-A target written ``tls:PORT`` wants to see a certificate. The far end shows the run's own: whoever reaches it was let
-through by the API server. Over one written ``file:PORT:PATH`` comes a line with the version of this Python, which is
-the cluster's, and then that file.
+The near end is in the driver's agent. The far end is this file. It runs as a program in a container beside the
+scheduler or head, and needs only the standard library: ``python -c SOURCE PORT TARGET [TARGET ...]``. Targets:
+
+- ``PORT``: a port of the pod.
+- ``tls:PORT``: a port that requires a client certificate. The far end presents the run's own: the API server has
+  authorized each client that reaches the far end.
+- ``file:PORT:PATH``: the far end itself serves this port. It sends a line with the version of its Python, which is the
+  cluster's, and then the content of the file.
 """
 
 from __future__ import annotations
@@ -25,58 +29,56 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
-#: What the near end says first on a new path: a mark, the connection's identity, the port that it leads to, whether
-#: it is new, and the bytes that have arrived at the near end.
+#: First message of the near end on a new path: a mark, the connection's identity, its target port, whether it is new,
+#: and how many bytes have arrived at the near end.
 HELLO = struct.Struct("!4s16sH?Q")
 MARK = b"fcr1"
-#: The answer: whether the far end knows the connection, and the bytes that have arrived there.
+#: The far end's answer: whether it knows the connection, and how many bytes have arrived there.
 ANSWER = struct.Struct("!?Q")
-#: After that both send frames: what it is and its length; then a `POSITION`, or data.
+#: Afterwards both ends send frames. A frame begins with its kind and length; a `POSITION` or data follows.
 FRAME, POSITION = struct.Struct("!BI"), struct.Struct("!Q")
 DATA, CONFIRM, END, PING = range(4)
-#: Where the far end listens in its pod.
+#: The port on which the far end listens in its pod.
 PORT = 8790
-#: What a target begins with that speaks TLS, or that is a file.
+#: Prefixes of targets that use TLS, or that are files.
 TLS_MARK, FILE_MARK = "tls:", "file:"
-#: What names the folder with the run's keys (`driver.ENV_KEYS`).
+#: Environment variable with the folder of the run's credentials (`driver.ENV_KEYS`).
 ENV_KEYS = "FLOWCLUSTER_KEYS"
 
-#: Bytes of a frame at most, and bytes that one end sends ahead of what the other has confirmed.
+#: Maximum bytes of a frame, and maximum bytes that one end sends and keeps before the other confirms them.
 CHUNK, WINDOW = 2**18, 2**23
-#: Seconds between signs of life on a quiet path, and seconds without any after which a path counts as broken.
+#: Seconds between pings on an idle path, and seconds without any frame after which a path counts as broken.
 PING_SECONDS, SILENT_SECONDS = 5.0, 20.0
-#: Seconds for which the far end keeps a connection that has no path.
+#: Seconds for which the far end keeps a connection without a path.
 KEPT_SECONDS = 900.0
 
 
 class Reader(Protocol):
-    """What is read of an `asyncio.StreamReader`."""
+    """The part of `asyncio.StreamReader` that a `Connection` uses."""
 
     async def readexactly(self, n: int) -> bytes:
-        """Exactly `n` bytes. Raises `EOFError` or `OSError` when they do not come."""
+        """Return exactly `n` bytes. Raise `EOFError` or `OSError` when the path ends earlier."""
 
 
 class Writer(Protocol):
-    """What is used of an `asyncio.StreamWriter`."""
+    """The part of `asyncio.StreamWriter` that a `Connection` uses."""
 
     def write(self, data: bytes) -> None:
-        """Send later."""
+        """Buffer data, which is sent later."""
 
     async def drain(self) -> None:
-        """Wait until more may be written."""
+        """Wait until the buffer has room again."""
 
     def close(self) -> None:
-        """Send what was written, and no more."""
+        """Send what is buffered, then close."""
 
 
 class Connection:
-    """One end of a connection: a TCP stream here, carried over one path after the other.
+    """One end of a connection: a local TCP stream that one path after the other carries.
 
     Attributes:
         received: bytes that have arrived from the other end.
         over: set once either end has closed its stream.
-
-    `before_end` is awaited when the other end has closed its stream, before the one here is.
     """
 
     def __init__(
@@ -85,21 +87,34 @@ class Connection:
         writer: asyncio.StreamWriter,
         before_end: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        """Start to read the local stream.
+
+        Args:
+            reader: of the local stream.
+            writer: of the local stream.
+            before_end: awaited once the other end has closed its stream, before the local stream is closed.
+        """
         self.received = 0
         self._before_end = before_end
         self.over = asyncio.Event()
         self._reader, self._writer = reader, writer
-        self._kept: deque[bytes] = deque()
+        self._unconfirmed: deque[bytes] = deque()
         self._unsent: deque[bytes] = deque()
         self._confirmed = self._read = 0
         self._ended = False
-        self._news, self._room = asyncio.Event(), asyncio.Event()
-        self._reading = asyncio.create_task(self._keep_what_comes())
+        self._must_send, self._has_room = asyncio.Event(), asyncio.Event()
+        self._reading = asyncio.create_task(self._read_local())
 
     async def carry(self, reader: Reader, writer: Writer, confirmed: int) -> None:
-        """Use a path until it breaks or the connection is over; `confirmed` bytes have arrived at the other end."""
+        """Use a path until it breaks or the connection is over.
+
+        Args:
+            reader: of the path.
+            writer: of the path; closed on return.
+            confirmed: bytes that have arrived at the other end.
+        """
         self._confirm(confirmed)
-        self._unsent = self._kept.copy()
+        self._unsent = self._unconfirmed.copy()
         tasks = [asyncio.create_task(self._send(writer)), asyncio.create_task(self._receive(reader, writer))]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -113,55 +128,55 @@ class Connection:
                 raise end
 
     def close(self) -> None:
-        """Close the stream here."""
+        """Close the local stream."""
         self._reading.cancel()
         self._writer.close()
         self.over.set()
 
-    async def _keep_what_comes(self) -> None:
+    async def _read_local(self) -> None:
         with contextlib.suppress(OSError):
             while data := await self._reader.read(CHUNK):
-                self._kept.append(data)
+                self._unconfirmed.append(data)
                 self._unsent.append(data)
                 self._read += len(data)
-                self._news.set()
+                self._must_send.set()
                 while self._read - self._confirmed > WINDOW:
-                    self._room.clear()
-                    await self._room.wait()
+                    self._has_room.clear()
+                    await self._has_room.wait()
         self._ended = True
-        self._news.set()
+        self._must_send.set()
 
     def _confirm(self, position: int) -> None:
-        while self._kept and self._confirmed + len(self._kept[0]) <= position:
-            self._confirmed += len(self._kept.popleft())
-        if self._kept and position > self._confirmed:
-            self._kept[0] = self._kept[0][position - self._confirmed :]
+        while self._unconfirmed and self._confirmed + len(self._unconfirmed[0]) <= position:
+            self._confirmed += len(self._unconfirmed.popleft())
+        if self._unconfirmed and position > self._confirmed:
+            self._unconfirmed[0] = self._unconfirmed[0][position - self._confirmed :]
             self._confirmed = position
-        self._room.set()
+        self._has_room.set()
 
     async def _send(self, writer: Writer) -> None:
-        told, has_ended = self.received, False
+        reported, has_sent_end = self.received, False
         while True:
-            self._news.clear()
+            self._must_send.clear()
             while self._unsent:
-                data = self._next()
+                data = self._next_chunk()
                 writer.write(FRAME.pack(DATA, len(data)) + data)
                 await writer.drain()
-            if self.received > told:
-                told = self.received
-                writer.write(FRAME.pack(CONFIRM, POSITION.size) + POSITION.pack(told))
-            if self._ended and not has_ended and not self._unsent:
-                has_ended = True
+            if self.received > reported:
+                reported = self.received
+                writer.write(FRAME.pack(CONFIRM, POSITION.size) + POSITION.pack(reported))
+            if self._ended and not has_sent_end and not self._unsent:
+                has_sent_end = True
                 writer.write(FRAME.pack(END, 0))
             await writer.drain()
             try:
                 async with asyncio.timeout(PING_SECONDS):
-                    await self._news.wait()
+                    await self._must_send.wait()
             except TimeoutError:
                 writer.write(FRAME.pack(PING, 0))
 
-    def _next(self) -> bytes:
-        """What to send next: small pieces together."""
+    def _next_chunk(self) -> bytes:
+        """Return the data of the next frame: small pieces are joined."""
         pieces = [self._unsent.popleft()]
         size = len(pieces[0])
         while self._unsent and size + len(self._unsent[0]) <= CHUNK:
@@ -177,8 +192,8 @@ class Connection:
             if kind == DATA:
                 self._writer.write(data)
                 self.received += length
-                self._news.set()
-                with contextlib.suppress(OSError):  # nobody reads here any more: the end is on its way
+                self._must_send.set()
+                with contextlib.suppress(OSError):  # the local peer has closed its stream: this end sends END soon
                     await self._writer.drain()
             elif kind == CONFIRM:
                 self._confirm(*POSITION.unpack(data))
@@ -186,56 +201,60 @@ class Connection:
                 if self._before_end and not self._ended:
                     await self._before_end()
                 self.close()
-                writer.write(FRAME.pack(END, 0))  # the other end need not wait for more
+                writer.write(FRAME.pack(END, 0))  # so the other end does not wait for more
                 await writer.drain()
                 return
 
 
 class Relay:
-    """The far end: opens a connection to a port of this pod when asked to, and keeps it between paths."""
+    """The far end: opens connections to ports of its pod on request, and keeps each one between paths."""
 
     def __init__(self, targets: Mapping[int, ssl.SSLContext | None]) -> None:
         self._targets = targets
-        self._known: dict[bytes, Connection] = {}
-        self._carried: dict[bytes, asyncio.Task[None]] = {}
+        self._connections: dict[bytes, Connection] = {}
+        self._paths: dict[bytes, asyncio.Task[None]] = {}
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Deal with a new path, for `asyncio.start_server`."""
+        """Handle a new path, as a callback of `asyncio.start_server`."""
         with contextlib.suppress(OSError, EOFError):
             mark, identity, port, is_new, confirmed = HELLO.unpack(await reader.readexactly(HELLO.size))
             if mark == MARK and port in self._targets:
                 connection = await self._find(identity, port, is_new)
                 writer.write(ANSWER.pack(connection is not None, connection.received if connection else 0))
                 if connection is not None:
-                    carried = asyncio.create_task(connection.carry(reader, writer, confirmed))
-                    self._carried[identity] = carried
-                    await asyncio.wait([carried])
-                    await self._wait_for_another(identity, connection, carried)
+                    path = asyncio.create_task(connection.carry(reader, writer, confirmed))
+                    self._paths[identity] = path
+                    await asyncio.wait([path])
+                    await self._wait_for_another(identity, connection, path)
         writer.close()
 
     async def _find(self, identity: bytes, port: int, is_new: bool) -> Connection | None:
-        if earlier := self._carried.get(identity):
+        if earlier := self._paths.get(identity):
             earlier.cancel()
             await asyncio.wait([earlier])
-        if is_new and identity not in self._known:
+        if is_new and identity not in self._connections:
             stream = await asyncio.open_connection("127.0.0.1", port, ssl=self._targets[port])
-            self._known[identity] = Connection(*stream)
-        return self._known.get(identity)
+            self._connections[identity] = Connection(*stream)
+        return self._connections.get(identity)
 
-    async def _wait_for_another(self, identity: bytes, connection: Connection, carried: asyncio.Task[None]) -> None:
+    async def _wait_for_another(self, identity: bytes, connection: Connection, path: asyncio.Task[None]) -> None:
         if not connection.over.is_set():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(KEPT_SECONDS):
                     await connection.over.wait()
-            if self._carried.get(identity) is not carried and not connection.over.is_set():
+            if self._paths.get(identity) is not path and not connection.over.is_set():
                 return  # another path took over in the meantime
         connection.close()
-        self._known.pop(identity, None)
-        self._carried.pop(identity, None)
+        self._connections.pop(identity, None)
+        self._paths.pop(identity, None)
 
 
 async def target(text: str) -> tuple[int, ssl.SSLContext | None]:
-    """The port that the command line means, and how to speak to it; a file is served there from now on."""
+    """Return the port of a target, and its TLS context if it uses TLS. Start to serve a target that is a file.
+
+    Args:
+        text: a target of the command line.
+    """
     if text.startswith(FILE_MARK):
         port, _, path = text.removeprefix(FILE_MARK).partition(":")
         await _serve(path, int(port))
@@ -246,23 +265,28 @@ async def target(text: str) -> tuple[int, ssl.SSLContext | None]:
 
 
 async def _serve(path: str, port: int) -> None:
-    def give(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def send(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(f"{platform.python_version()}\n".encode() + Path(path).read_bytes())
         writer.close()
 
-    await asyncio.start_server(give, "127.0.0.1", port)
+    await asyncio.start_server(send, "127.0.0.1", port)
 
 
 def _tls(folder: str) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=f"{folder}/ca.crt")
-    # All of a run have the same certificate, which names no host.
+    # All pods of a run have the same certificate, which names no host.
     context.check_hostname = False
     context.load_cert_chain(f"{folder}/tls.crt", f"{folder}/tls.key")
     return context
 
 
 async def main(port: int, texts: list[str]) -> None:
-    """Serve on a port of this pod's own address, which only a port-forward reaches."""
+    """Serve on the loopback address of the pod, which only a port-forward reaches.
+
+    Args:
+        port: to listen on.
+        texts: targets of the command line.
+    """
     relay = Relay(dict([await target(text) for text in texts]))
     server = await asyncio.start_server(relay.serve, "127.0.0.1", port)
     async with server:

@@ -1,9 +1,9 @@
-"""Sealing credentials to a public key, and opening them: X25519, HKDF and ChaCha20-Poly1305 of `cryptography`.
+"""Seal credentials to a public key, and open them: X25519, HKDF and ChaCha20-Poly1305 of `cryptography`.
 
-The sender's key pair is made for one message and forgotten. The UIDs of run and cluster are authenticated with it: what
-was sealed for one run, or by the keeper of one cluster, opens for no other.
+The sender makes a new key pair for each message and does not keep it. The message authenticates the UIDs of run and
+cluster: it cannot be opened as a message for another run, or from the keeper of another cluster.
 
-Operator and keeper import this module; the rest of the SDK does without `cryptography`.
+Only operator and keeper import this module; the rest of the SDK does not need `cryptography`.
 """
 
 from __future__ import annotations
@@ -23,33 +23,33 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from flowcluster_api.handover import CREDENTIALS_LIMIT, FILES
 
-#: What keys are derived for. Another form of the message needs another text.
+#: Context of the key derivation. Another format of the message needs another text.
 _PURPOSE = b"flowcluster.dev/sealed-credentials/v1"
 _PUBLIC_BYTES, _NONCE_BYTES, _KEY_BYTES = 32, 12, 32
 
 
 class SealError(ValueError):
-    """Credentials cannot be sealed or opened. The message contains nothing of them."""
+    """Credentials cannot be sealed or opened. The error's message contains no part of them."""
 
 
 def new_key() -> X25519PrivateKey:
-    """Return another private key."""
+    """Return a new private key."""
     return X25519PrivateKey.generate()
 
 
 def public_text(private: X25519PrivateKey) -> str:
-    """Return the public key that belongs to a private key, in base64."""
+    """Return the public key of a private key, in base64."""
     return _text(private.public_key().public_bytes_raw())
 
 
 def seal(credentials: Mapping[str, bytes], public: str, run: str, cluster: str) -> str:
-    """Return credentials that the holder of a private key can open.
+    """Return sealed credentials, which only the holder of the reader's private key can open.
 
     Args:
-        credentials: content by file, of all of `FILES`.
-        public: key of the reader, in base64.
-        run: UID of the FlowRun that they are for.
-        cluster: UID of the SharedCluster that they are of.
+        credentials: content by file, for all of `FILES`.
+        public: the reader's public key, in base64.
+        run: UID of the FlowRun that gets the credentials.
+        cluster: UID of the SharedCluster whose credentials these are.
 
     Raises:
         SealError: the key is not a public key, or the credentials are too large or incomplete.
@@ -70,9 +70,9 @@ def open_sealed(sealed: str, private: X25519PrivateKey, run: str, cluster: str) 
 
     Args:
         sealed: what `seal` returned.
-        private: key of the reader.
-        run: UID of the FlowRun that they are for.
-        cluster: UID of the SharedCluster that they are of.
+        private: the reader's private key.
+        run: UID of the FlowRun that gets the credentials.
+        cluster: UID of the SharedCluster whose credentials these are.
 
     Raises:
         SealError: the text was sealed to another key, for another run or by another cluster, or was changed.
@@ -88,7 +88,7 @@ def open_sealed(sealed: str, private: X25519PrivateKey, run: str, cluster: str) 
 
 
 def _credentials(plain: bytes) -> dict[str, str]:
-    """Return the content of a message, which nothing but the sender's honesty vouches for."""
+    """Parse and check the plain text of a message. Decryption does not prove that its sender is honest."""
     try:
         data: Any = json.loads(plain) if len(plain) <= CREDENTIALS_LIMIT else None
     except (ValueError, RecursionError):
@@ -120,7 +120,7 @@ def _text(content: bytes) -> str:
 
 
 def _bytes(text: str) -> bytes:
-    """Return what a text in base64 stands for; each content has one text."""
+    """Decode a text in base64; refuse a text that is not the canonical encoding of its content."""
     try:
         content = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):

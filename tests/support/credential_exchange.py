@@ -12,7 +12,7 @@ from flowcluster_operator.desired.credentials import credentials_in
 from flowcluster_operator.desired.metadata import controller
 from flowcluster_operator.model.identity import RunId
 from flowcluster_operator.resources import LEASE, SECRET, Object
-from tests.support.shared import KEY, NAME
+from tests.support.shared import KEY, NAME, spec
 from tests.support.shared_users import job
 from tests.support.shared_world import World
 
@@ -52,6 +52,25 @@ class Keeper:
             self.act()
             if self._world.api.objects.version == before:
                 return
+
+
+def granting(kind: str = "Dask", **more: object) -> Object:
+    """Return the spec of a SharedCluster that the namespace `tenant` can use."""
+    return spec(kind, allowedNamespaces=["tenant"], **more)
+
+
+def guest(world: World, name: str = "report", **more: object) -> RunId:
+    """Apply a FlowRun of the namespace `tenant`, with a flow."""
+    return world.use(name, "tenant", ref={"namespace": KEY.namespace}, **more)
+
+
+async def waiting(world: World) -> RunId:
+    """Apply a run whose credentials are requested, on a cluster whose keeper does not answer."""
+    world.create(granting())
+    await world.work()
+    key = guest(world)
+    await world.work()
+    return key
 
 
 def pods_of_keeper(world: World) -> list[Object]:

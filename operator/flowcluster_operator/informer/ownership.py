@@ -115,7 +115,7 @@ class Ownership:
             if owner is None or above is None or not _refers(owner, entry.obj, above) or owner["uid"] in seen:
                 return None
             if above.resource is LEASE:
-                return None  # a Lease is no proof
+                return None  # a Lease does not prove ownership
             if (proven := self._owners.get(owner["uid"])) is not None and above.resource.kind not in OWNERS:
                 return proven
             seen.add(owner["uid"])

@@ -7,8 +7,8 @@ from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.model.observed import Observed
 
 #: Seconds for which the API server must have confirmed that there is no heartbeat before a driver counts as gone. A
-#: driver renews its Lease within two seconds of reaching the API server again: an API server that was away is no reason
-#: to end the runs that it served.
+#: driver renews its Lease within two seconds of reaching the API server again: the operator does not end runs because
+#: the API server was down.
 CONFIRMED_SECONDS = 4.0
 _FIELD, _START_FIELD = "(spec.leaseDurationSeconds)", "(spec.startDeadlineSeconds)"
 

@@ -72,7 +72,7 @@ def _templates_beyond(child: FlowRunSpec, parent: FlowRunSpec) -> str | None:
     for field, template in _templates(child).items():
         rest = _without_env(template)
         if rest and rest not in known:
-            return f"{field} has more than plain environment variables, and is no template of the parent"
+            return f"{field} has more than plain environment variables, and is not a template of the parent"
     return None
 
 

@@ -1,4 +1,4 @@
-"""What all models of the contract share: camelCase on the wire, and the schema notes that Kubernetes reads."""
+"""The base of all models of the API: camelCase names in JSON, and the schema extensions that Kubernetes reads."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
-#: Schema note for an object whose unknown fields Kubernetes must keep.
+#: Schema extension for an object whose unknown fields Kubernetes must keep.
 OPAQUE: dict[str, Any] = {"x-kubernetes-preserve-unknown-fields": True}
 
-#: Words that CEL keeps for itself. Source: the language definition of CEL.
+#: Reserved words of CEL. Source: the language definition of CEL.
 RESERVED = {
     *("as", "break", "const", "continue", "else", "false", "for", "function", "if", "import", "in", "let", "loop"),
     *("namespace", "null", "package", "return", "true", "var", "void", "while"),
@@ -18,19 +18,23 @@ RESERVED = {
 
 
 class ApiModel(BaseModel):
-    """A part of the resource. Unknown fields are ignored: a newer CRD may carry more than this code knows."""
+    """A part of the resource. Fields that a newer CRD adds are ignored."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True)
 
 
 def cel_field(name: str) -> str:
-    """Return how a CEL rule names a field: one whose name is a reserved word stands between double underscores.
+    """Return the name of a field in a CEL rule: a reserved word is put between double underscores.
 
-    By the name itself, some API servers refuse the rule, and others take the costs of the field for unlimited.
+    With the unescaped name, some API servers refuse the rule, and others estimate its cost as unlimited.
     """
     return f"__{name}__" if name in RESERVED else name
 
 
 def rules(*pairs: tuple[str, str]) -> dict[str, Any]:
-    """CEL rules for `json_schema_extra`: pairs of an expression and the message that refuses it."""
+    """Return CEL rules for `json_schema_extra`.
+
+    Args:
+        pairs: an expression, and the message of the API server where the expression is false.
+    """
     return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in pairs]}

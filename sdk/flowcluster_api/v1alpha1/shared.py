@@ -1,4 +1,4 @@
-"""The spec and the status of a SharedCluster. Descriptions are what `kubectl explain` prints."""
+"""The spec and the status of a SharedCluster. `kubectl explain` prints the descriptions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from flowcluster_api.v1alpha1.status import (
     WorkerCounts,
 )
 
-#: Further worker groups that one cluster can have.
+#: Maximum number of further worker groups.
 GROUP_LIMIT = 16
 #: Names that Dask and Ray clusters use for their own groups.
 RESERVED_GROUPS = ("default", "head", "headgroup", "scheduler", "worker", "workers")

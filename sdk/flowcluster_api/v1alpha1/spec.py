@@ -13,9 +13,9 @@ Name = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-
 Image = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^\S+$")]
 Seconds = Annotated[int, Field(ge=1, le=31_536_000)]
 QUANTITY = r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?[0-9]+))?$"
-#: A DNS label: the class is the value of a label of all children.
+#: A DNS label: each child has the class as the value of a label.
 OPERATOR_CLASS = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
-#: Of a namespace: a DNS label.
+#: Name of a namespace: a DNS label.
 Namespace = Annotated[str, Field(min_length=1, max_length=63, pattern=OPERATOR_CLASS)]
 Quantities = Annotated[
     dict[str, Any],
@@ -172,7 +172,7 @@ class ClusterRef(ApiModel):
     share: Share | None = Field(default=None, description="How much of the SharedCluster the run can use.")
 
 
-#: Kind of the cluster that a reference to an object of this kind leads to.
+#: Kind of the cluster, by the kind of the object that `ref` names.
 REFERENCED_KINDS: dict[str, Literal["Dask", "Ray"]] = {"DaskCluster": "Dask", "RayCluster": "Ray"}
 WHOLE_ON_RAY = (
     "self.kind != 'Ray' || !has(self.workers) || !has(self.workers.taskResources) || "
@@ -223,7 +223,7 @@ class Cluster(ApiModel):
     @model_validator(mode="before")
     @classmethod
     def _of_kind(cls, data: Any) -> Any:
-        """Return the fields with the kind that follows from the reference; refuse a cluster without a kind."""
+        """Add the kind that follows from the reference; refuse a cluster without a kind."""
         if not isinstance(data, dict) or data.get("kind") is not None:
             return data
         ref = data.get("ref")
@@ -235,7 +235,7 @@ class Cluster(ApiModel):
 
     @property
     def uses_shared(self) -> bool:
-        """Whether `ref` names a SharedCluster: a DaskCluster or RayCluster has its kind beside it."""
+        """Whether `ref` names a SharedCluster: with a DaskCluster or RayCluster, `kind` is set."""
         return self.ref is not None and self.kind is None
 
 

@@ -10,9 +10,9 @@ from flowcluster_api.conditions import Phase
 from flowcluster_api.driver import REASON_LIMIT, RESULT_LIMIT
 from flowcluster_api.v1alpha1.base import ApiModel
 
-#: Story entries that are kept: the oldest go first.
+#: Maximum story entries: the operator removes the oldest.
 STORY_LIMIT = 30
-#: Characters of a message in status.
+#: Maximum characters of a message that the operator writes into status.
 MESSAGE_LIMIT = 1024
 
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
@@ -169,5 +169,5 @@ class FlowRunStatus(ApiModel):
     )
 
     def to_dict(self) -> dict[str, Any]:
-        """As the API server stores it: camelCase, without what is not set."""
+        """Return the status as the API server stores it: camelCase, without unset fields."""
         return self.model_dump(by_alias=True, exclude_none=True, mode="json")

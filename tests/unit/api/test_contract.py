@@ -14,8 +14,8 @@ from flowcluster_api.driver import OUTCOME_LIMIT, Outcome, TaskCounts
 from tools.generate import ROOT, generated
 
 
-def test_an_outcome_survives_the_way_to_the_operator() -> None:
-    """What a driver writes is what the operator reads."""
+def test_outcome_is_equal_after_writing_and_parsing() -> None:
+    """A driver writes it and the operator parses it."""
     sent = Outcome(
         state="Failed", reason="FlowFailed", message="no", exit_code=1, tasks=TaskCounts(3, 2, 1), result="[1]"
     )
@@ -26,14 +26,14 @@ def test_an_outcome_survives_the_way_to_the_operator() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "Traceback", "[]", "{}", '{"state": "Done"}', json.dumps("Completed")])
-def test_what_is_no_outcome_is_refused(text: str) -> None:
-    """The tail of a log, or what a user's program wrote, is not taken for an outcome."""
+def test_invalid_outcome_is_refused(text: str) -> None:
+    """A termination message can be the tail of a log, or any text of the user's program."""
     with pytest.raises(ValueError, match="not"):
         Outcome.from_json(text)
 
 
-def test_a_long_outcome_fits_into_a_termination_message() -> None:
-    """The kubelet cuts at 4096 bytes: the result goes first, then the end of the message."""
+def test_long_outcome_fits_into_a_termination_message() -> None:
+    """The kubelet cuts it at 4096 bytes, so the outcome omits the result, and then the end of the message."""
     sent = Outcome(state="Completed", reason="FlowCompleted", message="é" * 9000, exit_code=0, result="x" * 9000)
     text = sent.to_json()
 

@@ -54,7 +54,7 @@ def test_text_of_instructions_does_not_depend_on_their_order(sent: Instructions,
 
 
 @given(CLEAN_TEXT | json_values().map(str))
-def test_text_that_is_no_instructions_is_read_as_none_or_as_instructions(text: str) -> None:
+def test_every_text_is_parsed_as_none_or_as_instructions(text: str) -> None:
     assert isinstance(keeper.read(lease({keeper.ANNOTATION_INSTRUCTIONS: text})), Instructions | None)
 
 

@@ -64,7 +64,7 @@ def test_renewal_is_read_as_it_was_written(holder: str, duration: int, demand: D
 
 @given(DEMANDS, OUTCOMES)
 def test_release_keeps_what_was_renewed_before(demand: Demand, outcome: Outcome) -> None:
-    """The operator learns who drove the run, and what it needed, also at its end."""
+    """The operator learns the driver's identity and demand, also at its end."""
     renewed = merged(EMPTY, lease.renewal("laptop", 60, "2026-01-01T12:00:00Z", "2026-01-01T11:00:00Z", demand))
 
     assert lease.read(merged(renewed, lease.release(outcome))) == lease.read(renewed)._replace(outcome=outcome)

@@ -57,7 +57,7 @@ def test_outcome_keeps_what_is_short_when_it_is_shortened(outcome: Outcome) -> N
 
 
 @given(outcomes(SHORT, LONG.filter(lambda text: len(text.encode(errors="replace")) > OUTCOME_LIMIT)))
-def test_outcome_says_why_there_is_no_result_when_that_is_too_long(outcome: Outcome) -> None:
+def test_outcome_has_a_reason_for_the_missing_result_when_that_is_too_long(outcome: Outcome) -> None:
     read = Outcome.from_json(outcome.to_json())
 
     assert read.result is None
@@ -67,10 +67,10 @@ def test_outcome_says_why_there_is_no_result_when_that_is_too_long(outcome: Outc
 
 def test_outcome_can_be_written_when_its_message_is_not_utf_8() -> None:
     """Python reads the name of a file that is not UTF-8 as halves of characters."""
-    message = b"no such file: caf\xe9.csv".decode(errors="surrogateescape")
+    message = b"no such file: b\xe9b\xe9.csv".decode(errors="surrogateescape")
     outcome = Outcome(state="Failed", reason="FlowFailed", message=message, exit_code=1)
 
-    assert Outcome.from_json(outcome.to_json()).message == "no such file: caf?.csv"
+    assert Outcome.from_json(outcome.to_json()).message == "no such file: b?b?.csv"
 
 
 @given(TEXT | json_values().map(json.dumps) | st.fixed_dictionaries({"state": STATES | json_values()}).map(json.dumps))

@@ -43,7 +43,7 @@ def test_progress_is_none_or_sound_whatever_the_text_is(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["[" * 5000, '{"total":' + "1" * 5000 + "}", "1", "[]", "null", "NaN"])
-def test_progress_is_none_when_the_text_is_no_object(text: str) -> None:
+def test_progress_is_none_when_the_text_is_not_an_object(text: str) -> None:
     assert Progress.from_json(text) is None
 
 

@@ -28,13 +28,13 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
     writer.close()
 
 
-async def last_words(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def send_and_close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     writer.write(bytes(3_000_000))
     writer.close()
 
 
 class Rig:
-    """A server behind a relay, and the near end before it, with a path that can be cut."""
+    """A server behind a relay, and a near end whose path the test can break."""
 
     def __init__(self, server: Server, tls: ssl.SSLContext | None = None) -> None:
         self._server, self._tls = server, tls
@@ -54,7 +54,7 @@ class Rig:
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        for connection in [*self.near, *self.relay._known.values()]:
+        for connection in [*self.near, *self.relay._connections.values()]:
             connection.close()
         self.cut()
         await self._stack.aclose()
@@ -90,8 +90,8 @@ def with_rig(test: Callable[[Rig], Awaitable[None]], server: Server = echo, tls:
     asyncio.run(run())
 
 
-def test_nothing_is_lost_or_repeated_when_paths_break() -> None:
-    """However often the path is cut, at whatever byte, what comes back is what was sent."""
+def test_bytes_are_not_lost_or_repeated_when_paths_break() -> None:
+    """A path can break any number of times, at any byte."""
 
     async def test(rig: Rig) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
@@ -118,14 +118,13 @@ def test_nothing_is_lost_or_repeated_when_paths_break() -> None:
     with_rig(test)
 
 
-def test_an_end_closes_the_other_end() -> None:
-    """A client that leaves takes its connection to the server along."""
+def test_relay_closes_the_server_connection_when_the_client_closes_its_own() -> None:
 
     async def test(rig: Rig) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
         writer.write(b"hello")
         assert await reader.readexactly(5) == b"hello"
-        (far,) = rig.relay._known.values()
+        (far,) = rig.relay._connections.values()
         writer.close()
         await far.over.wait()
         await rig.near[0].over.wait()
@@ -133,8 +132,8 @@ def test_an_end_closes_the_other_end() -> None:
     with_rig(test)
 
 
-def test_a_server_s_last_words_arrive() -> None:
-    """What the server sent before it closed arrives before the end of the stream, though the path broke in between."""
+def test_last_bytes_of_a_server_arrive_before_the_end_of_the_stream() -> None:
+    """Also when the path breaks in between."""
 
     async def test(rig: Rig) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
@@ -144,11 +143,11 @@ def test_a_server_s_last_words_arrive() -> None:
         assert came == 3_000_000
         writer.close()
 
-    with_rig(test, last_words)
+    with_rig(test, send_and_close)
 
 
-def test_a_port_that_is_no_target_is_refused() -> None:
-    """The relay leads to the cluster's own ports and nowhere else."""
+def test_relay_refuses_a_port_that_is_not_a_target() -> None:
+    """It connects only to the cluster's own ports."""
 
     async def test(rig: Rig) -> None:
         there, back = await asyncio.open_connection("127.0.0.1", rig._far_port)
@@ -159,8 +158,8 @@ def test_a_port_that_is_no_target_is_refused() -> None:
     with_rig(test)
 
 
-def test_the_far_end_shows_the_keys_of_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who comes through the relay needs none to speak with a server that wants to see a certificate."""
+def test_far_end_presents_the_certificate_of_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client of the relay needs no certificate of its own for a server that requires one."""
     for name, content in new_credentials("run").items():
         (tmp_path / name).write_bytes(base64.b64decode(content))
     monkeypatch.setenv(ENV_KEYS, str(tmp_path))

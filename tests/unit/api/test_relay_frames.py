@@ -23,7 +23,7 @@ CUTS = st.lists(st.integers(0, 120), max_size=6)
 
 
 class Sink:
-    """The stream that a connection writes to, where it ends.
+    """The local stream to which a connection writes.
 
     Attributes:
         data: what has arrived.
@@ -94,7 +94,7 @@ class Path:
 
 
 def end_of(pieces: list[bytes], sink: Sink) -> tuple[Connection, asyncio.StreamReader]:
-    """One end, whose own stream brings these pieces and takes what comes."""
+    """Return one end. Its local stream sends these pieces and accepts what arrives."""
     stream = asyncio.StreamReader()
     for piece in pieces:
         stream.feed_data(piece)
@@ -103,7 +103,7 @@ def end_of(pieces: list[bytes], sink: Sink) -> tuple[Connection, asyncio.StreamR
 
 
 async def transfer(sent: list[bytes], answered: list[bytes], cuts: list[int]) -> tuple[bytes, bytes]:
-    """Send in both directions over paths that break; what arrives at the far and at the near end."""
+    """Send in both directions over paths that break; return what arrives at the far end and at the near end."""
     there, back = Sink(len(b"".join(sent))), Sink(len(b"".join(answered)))
     (near, stream), (far, _) = end_of(sent, back), end_of(answered, there)
     complete: asyncio.Future[Any] = asyncio.gather(there.complete.wait(), back.complete.wait())
@@ -138,7 +138,7 @@ def test_bytes_arrive_once_and_in_order_wherever_paths_break(
 
 @given(st.integers(0, 255).filter(lambda kind: kind > relay.PING), st.binary(max_size=20))
 def test_frames_of_an_unknown_kind_are_skipped(kind: int, data: bytes) -> None:
-    """A newer near end may send more kinds."""
+    """A newer near end can send further kinds."""
 
     async def story() -> bytes:
         sink, path = Sink(3), Path(10**9)

@@ -52,7 +52,7 @@ def test_other_uids_do_not_open(run: str, cluster: str) -> None:
 def test_tampered_byte_does_not_open(place: int, change: int) -> None:
     """Whether it is of the sender's key, of the nonce, of the content or of the tag.
 
-    X25519 ignores the highest bit of a public key. The key itself is authenticated, so that bit is no exception.
+    X25519 ignores the highest bit of a public key. The key itself is authenticated, so that bit is protected too.
     """
     message = bytearray(base64.b64decode(SEALED))
     message[place] ^= change
@@ -77,8 +77,8 @@ def test_part_of_a_sealed_text_does_not_open(length: int) -> None:
 
 
 @pytest.mark.parametrize("public", ["", "x", encoded(b"short"), encoded(bytes(32)), encoded(bytes(33)), "ä"])
-def test_text_that_is_no_public_key_is_refused(public: str) -> None:
-    """A key of zeros makes every secret zero."""
+def test_text_that_is_not_a_public_key_is_refused(public: str) -> None:
+    """With a key of zeros, each shared secret is zero."""
     with pytest.raises(SealError):
         seal(FILES, public, "run", "cluster")
 

@@ -26,8 +26,8 @@ def test_driver_and_workers_run_the_same_image() -> None:
     assert built["spec"]["worker"]["spec"]["containers"][0]["image"] == "mine:1"
 
 
-def test_the_relay_is_called_by_its_own_words() -> None:
-    """It runs as a program, which imports nothing: what it shares with others is written there once more."""
+def test_operator_and_relay_have_equal_constants() -> None:
+    """The relay runs from its source text and cannot import the constants, so it repeats them."""
     assert (ports.RELAY, made.TLS_MARK, made.FILE_MARK) == (relay.PORT, relay.TLS_MARK, relay.FILE_MARK)
     assert driver.ENV_KEYS == relay.ENV_KEYS
 
@@ -49,12 +49,12 @@ def test_the_relay_is_called_by_its_own_words() -> None:
         ({"args": ["a"]}, {"args": ["b"]}, {"args": ["b"]}),
     ],
 )
-def test_an_overlay_merges_as_kubectl_patch_does(base: object, over: object, merged: object) -> None:
+def test_overlay_merges_as_kubectl_patch_does(base: object, over: object, merged: object) -> None:
     """Objects merge, keyed lists merge by key, other lists are replaced, null removes."""
     assert overlay(base, over) == merged
 
 
-def test_a_setting_that_makes_no_sense_is_named() -> None:
-    """A wrong environment variable is refused by its name."""
+def test_invalid_setting_raises_an_error_with_its_name() -> None:
+    """The error names the environment variable."""
     with pytest.raises(SettingsError, match="FLOWCLUSTER_MAX_WORKERS"):
         Settings.from_environment({"FLOWCLUSTER_MAX_WORKERS": "many"})

@@ -82,7 +82,7 @@ def test_request_is_removed_once_its_child_run_exists() -> None:
     assert child_runs.read(answered(seen.lease, action)) == {}
 
 
-def test_pass_looks_again_at_once_after_a_request() -> None:
+def test_next_pass_is_due_immediately_after_a_request() -> None:
     plan = plan_for(asking(child_runs.create("part", PART)))
 
     assert [type(action) for action in plan.actions] == [Create]
@@ -273,7 +273,7 @@ def test_child_run_within_its_parent_starts() -> None:
         (with_flow(image="evil:1"), OWNER, PARENT, "spec.flow.image"),
     ],
 )
-def test_flow_run_that_names_an_owner_and_is_no_child_run_is_refused(
+def test_flow_run_that_names_an_owner_and_is_not_a_child_run_is_refused(
     body: dict[str, Any], owner: dict[str, Any], parent: Parent | None, words: str
 ) -> None:
     plan = plan_for(beginning(body, owner, parent))

@@ -12,43 +12,32 @@ from flowcluster_api import conditions as c
 from flowcluster_api import handover, names
 from flowcluster_api.handover import CredentialAnswer
 from flowcluster_api.sealing import new_key, public_text, seal
-from flowcluster_operator.model.identity import RunId
-from flowcluster_operator.resources import FLOW_RUN, JOB, LEASE, NETWORK_POLICY, SECRET, Object
-from tests.support.credential_exchange import Keeper, annotate, answer, credentials, given, lease, requests, secrets_of
-from tests.support.fake_api import Answer, Drop
+from flowcluster_operator.resources import FLOW_RUN, JOB, LEASE, NETWORK_POLICY, SECRET
+from tests.support.credential_exchange import (
+    Keeper,
+    annotate,
+    answer,
+    credentials,
+    given,
+    granting,
+    guest,
+    lease,
+    requests,
+    secrets_of,
+    waiting,
+)
 from tests.support.makers import ago
 from tests.support.plans import condition
-from tests.support.shared import KEY, NAME, spec
+from tests.support.shared import KEY, NAME
 from tests.support.shared_users import end, instructed, job
 from tests.support.shared_world import World
 
 BOTH = pytest.mark.parametrize("kind", ["Dask", "Ray"])
-WRITES = "POST PUT PATCH DELETE"
-#: Writes of a run from its first pass to `Running`, with those of the cluster: statuses, Events, children, requests.
-WRITES_OF_RUN = 16
 
 
 @pytest.fixture
 def keeper(world: World, tmp_path: Path) -> Keeper:
     return Keeper(world, tmp_path)
-
-
-def granting(kind: str = "Dask", **more: object) -> Object:
-    return spec(kind, allowedNamespaces=["tenant"], **more)
-
-
-def guest(world: World, name: str = "report", **more: object) -> RunId:
-    """Apply a FlowRun of another namespace, with a flow."""
-    return world.use(name, "tenant", ref={"namespace": KEY.namespace}, **more)
-
-
-async def waiting(world: World) -> RunId:
-    """A run whose credentials are requested, on a cluster whose keeper does not answer."""
-    world.create(granting())
-    await world.work()
-    key = guest(world)
-    await world.work()
-    return key
 
 
 def decoded(world: World) -> dict[str, bytes]:
@@ -310,81 +299,6 @@ async def test_replaced_cluster_ends_a_run_that_started_with_the_old_credentials
 
     assert (world.status(key)["phase"], world.status(key)["flow"]["lostClusters"]) == ("Running", 1)
     assert given(world, key) == credentials(world) != before
-
-
-async def test_operator_that_begins_again_makes_another_request(world: World, keeper: Keeper) -> None:
-    key = await waiting(world)
-    before = requests(world)
-    keeper.act()  # to the key of the operator that ends now
-    await world.end()
-    await world.begin_again()
-    await world.work()
-    assert secrets_of(world, key) == []
-    assert before != requests(world) != ()
-
-    await keeper.serve()
-    assert (world.status(key)["phase"], given(world, key)) == ("Running", credentials(world))
-
-
-async def test_operator_that_begins_again_needs_no_request_for_a_run_that_runs(world: World, keeper: Keeper) -> None:
-    world.create(granting())
-    key = guest(world)
-    await keeper.serve()
-    await world.end()
-    await world.begin_again()
-    await world.work()
-
-    assert (world.status(key)["phase"], requests(world)) == ("Running", ())
-
-
-@pytest.fixture
-def without_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pass that failed is made again soon: a refused child, too."""
-    monkeypatch.setattr("flowcluster_operator.reconcile.loop.RETRY_SECONDS", 1e-6)
-    monkeypatch.setattr("flowcluster_operator.reconcile.decide_live.RETRY_SECONDS", 1.0)
-
-
-async def test_number_of_writes_is_that_of_an_undisturbed_run(world: World, keeper: Keeper) -> None:
-    world.create(granting())
-    await world.work()
-    world.api.requests.clear()
-    guest(world)
-    await keeper.serve()
-    made = [request for request in world.api.requests if request.method in WRITES]
-
-    assert len(made) == WRITES_OF_RUN, [str(item) for item in made]
-
-
-@pytest.mark.usefixtures("without_backoff")
-@pytest.mark.parametrize("number", range(WRITES_OF_RUN))
-async def test_run_runs_when_the_operator_ends_at_a_write(world: World, keeper: Keeper, number: int) -> None:
-    world.create(granting())
-    await world.work()
-    world.api.inject(Drop(after_write=True), WRITES, skip=number, times=None)
-    key = guest(world)
-    for _ in range(2):
-        await world.work(1)
-        keeper.act()
-    await world.end()
-    world.api.heal()
-    await world.begin_again()
-    await keeper.serve(12)
-
-    assert (world.status(key)["phase"], given(world, key)) == ("Running", credentials(world))
-    assert requests(world) == ()
-
-
-@pytest.mark.usefixtures("without_backoff")
-@pytest.mark.parametrize("fault", [Answer(500), Answer(403, "denied by a policy")], ids=["error", "403"])
-@pytest.mark.parametrize("number", range(WRITES_OF_RUN))
-async def test_run_runs_when_a_write_fails(world: World, keeper: Keeper, fault: Answer, number: int) -> None:
-    world.create(granting())
-    await world.work()
-    world.api.inject(fault, WRITES, skip=number)
-    key = guest(world)
-    await keeper.serve(12)
-
-    assert (world.status(key)["phase"], given(world, key)) == ("Running", credentials(world))
 
 
 async def test_client_without_a_flow_needs_no_credentials(world: World) -> None:

@@ -49,7 +49,7 @@ AGES = (None, -20.0, UNCONFIRMED_SECONDS - 1, UNCONFIRMED_SECONDS + 1)
 
 
 def deleted(component: str, age: float | None, *, is_forced: bool = False, state: Object | None = None) -> Object:
-    """A pod whose grace period ended so many seconds ago."""
+    """Return a pod whose grace period ended `age` seconds ago; None for a pod that is not being deleted."""
     made = pod(component, state, uid=f"uid-{component}")
     if age is not None:
         made["metadata"] |= {"deletionTimestamp": ago(age), "deletionGracePeriodSeconds": 0 if is_forced else 30}

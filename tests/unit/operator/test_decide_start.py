@@ -46,8 +46,8 @@ from tests.support.plans import (
 
 
 class TestStart:
-    def test_what_pods_need_is_there_before_they_are(self) -> None:
-        """A new run gets its Lease, then its driver's account and its keys, then cluster and driver side by side."""
+    def test_lease_and_rights_and_credentials_are_created_before_pods(self) -> None:
+        """A run gets its Lease, then its driver's account and its credentials, then cluster and driver together."""
         role, _, account = access()
         there: dict[str, Any] = {"lease": lease(), "access": (account,)}
         plans = [
@@ -67,13 +67,13 @@ class TestStart:
         ]
         assert {plan.requeue for plan in plans} == {0}
 
-    def test_rights_that_somebody_took_away_stay_away(self) -> None:
-        """A driver that was heard had them: nobody gives them back behind an administrator's back."""
-        heard = DriverHeartbeat(holder="run-x/1", outcome=None, silent_for=1, confirmed_for=0)
+    def test_rights_are_not_created_again_when_a_driver_had_them(self) -> None:
+        """A driver that has sent a heartbeat had its rights: an administrator has deleted them."""
+        heartbeat = DriverHeartbeat(holder="run-x/1", outcome=None, silent_for=1, confirmed_for=0)
         gone = CHILDREN | {"access": ()}
 
         assert kinds(plan_for(observed(status=started(), **gone))) == ["ServiceAccount"]
-        assert kinds(plan_for(observed(status=started(), driver=heard, **gone))) == []
+        assert kinds(plan_for(observed(status=started(), driver=heartbeat, **gone))) == []
 
     @pytest.mark.parametrize(
         ("body", "creating", "message"),
@@ -98,8 +98,8 @@ class TestStart:
             ("Creating", creating.format(names.child_name(KEY.name, KEY.uid)))
         ]
 
-    def test_a_run_without_a_cluster_gets_a_driver_only(self) -> None:
-        """No cluster is made for a run that asks for none."""
+    def test_run_without_a_cluster_gets_only_a_driver(self) -> None:
+        """The operator creates no cluster for a run whose spec has none."""
         body = spec(workers=None)
 
         assert kinds(plan_for(observed(body))) == ["Lease"]
@@ -114,8 +114,8 @@ class TestStart:
         assert named == {"leases": ([run], ["get", "patch"]), "flowruns": ([KEY.name], ["get"])}
         assert binding["subjects"] == [{"kind": "ServiceAccount", "name": own, "namespace": KEY.namespace}]
 
-    def test_a_driver_keeps_the_account_that_its_template_names(self) -> None:
-        """It gets the rights to its Lease, and no account is made."""
+    def test_driver_keeps_the_account_that_its_template_names(self) -> None:
+        """That account gets the rights to the Lease, and the operator creates no account."""
         body = spec()
         body["flow"]["template"] = {"spec": {"serviceAccountName": "reporter"}}
         role, binding = (create.body for create in driver_access(KEY, FlowRunSpec(**body), None))
@@ -123,7 +123,7 @@ class TestStart:
         assert role["kind"] == "Role"
         assert binding["subjects"][0]["name"] == "reporter"
 
-    def test_a_run_beneath_another_one_is_kept_by_the_driver_of_that(self) -> None:
+    def test_lease_of_a_child_run_is_renewed_by_the_driver_of_its_parent(self) -> None:
         """The rights to it belong to its parent's driver."""
         body, parent = spec(flow=False), Parent("above", "above-1a2b3c", "above-4d5e6f", is_over=False)
         rights = access(body, parent)
@@ -135,15 +135,15 @@ class TestStart:
         assert secret_of(made.body["spec"]["worker"]["spec"]) == parent.credentials
         assert rights[1]["subjects"][0]["name"] == parent.account
 
-    def test_a_run_beneath_one_without_keys_makes_no_pods(self) -> None:
-        """The run above has lost its own and is about to end: nobody could use the cluster."""
+    def test_child_run_creates_no_pods_when_its_parent_has_no_credentials(self) -> None:
+        """The parent has lost its credentials and is about to end: no driver could use the cluster."""
         parent = Parent("above", "above-1a2b3c", None, is_over=False)
         seen = observed(spec(flow=False), parent=parent, access=access(spec(flow=False), parent), lease=lease())
 
         assert kinds(plan_for(seen)) == []
 
-    def test_a_run_has_keys_of_its_own(self) -> None:
-        """All of its pods have them, from a Secret that goes with its Lease, under a name that the API server chose."""
+    def test_run_has_its_own_credentials(self) -> None:
+        """All of its pods mount a Secret. The Lease controls it, and the API server has chosen its name."""
         (made,) = plan_for(observed(lease=lease(), access=access())).actions
         assert isinstance(made, Create)
         (owner,) = made.body["metadata"]["ownerReferences"]
@@ -156,30 +156,30 @@ class TestStart:
         pods = [dask["scheduler"]["spec"], dask["worker"]["spec"], driver["template"]["spec"]]
         assert [secret_of(item) for item in pods] == [KEYS] * 3
 
-    def test_a_run_beneath_another_one_ends_with_it(self) -> None:
-        """Nobody is left to want it; what its driver said before counts more."""
+    def test_child_run_ends_when_its_parent_has_ended(self) -> None:
+        """An outcome that its driver has reported before takes precedence."""
         body, parent = spec(flow=False), Parent("above", "above-1a2b3c", "above-4d5e6f", is_over=True)
-        heard = DriverHeartbeat(holder="above-x", outcome=None, silent_for=1, confirmed_for=0)
-        said = heard._replace(outcome=Outcome.from_json(outcome()))
+        running = DriverHeartbeat(holder="above-x", outcome=None, silent_for=1, confirmed_for=0)
+        completed = running._replace(outcome=Outcome.from_json(outcome()))
         children = {"cluster": cluster(), "lease": lease(), "deployments": (deployment(),), "parent": parent}
 
-        cut = settled(observed(body, status=started(), driver=heard, **children))
-        closed = settled(observed(body, status=started(), driver=said, **children))
+        stopped = settled(observed(body, status=started(), driver=running, **children))
+        succeeded = settled(observed(body, status=started(), driver=completed, **children))
 
-        assert (cut["phase"], cut["reason"]) == ("Stopping", "ParentEnded")
-        assert settled(observed(body, status=cut, verified_gone=True))["phase"] == "Cancelled"
-        assert closed["reason"] == "Succeeded"
+        assert (stopped["phase"], stopped["reason"]) == ("Stopping", "ParentEnded")
+        assert settled(observed(body, status=stopped, verified_gone=True))["phase"] == "Cancelled"
+        assert succeeded["reason"] == "Succeeded"
 
-    def test_a_run_without_a_flow_gets_a_cluster_only(self) -> None:
-        """No driver is made where the driver runs elsewhere, but a Lease by which it can show that it lives."""
+    def test_run_without_a_flow_gets_only_a_cluster_and_a_lease(self) -> None:
+        """Its driver runs elsewhere, and renews the Lease."""
         body = spec(flow=False)
 
         assert kinds(plan_for(observed(body))) == ["Lease"]
         assert kinds(plan_for(observed(body, lease=lease()))) == ["Secret"]
         assert kinds(plan_for(observed(body, lease=lease(), credentials=KEYS))) == ["DaskCluster"]
 
-    def test_a_referenced_cluster_is_used_and_not_created(self) -> None:
-        """spec.cluster.ref gives the driver that cluster's address and makes none."""
+    def test_referenced_cluster_is_used_and_not_created(self) -> None:
+        """With `spec.cluster.ref`, the driver gets that cluster's address, and the operator creates no cluster."""
         body = spec(workers=None, cluster={"kind": "Dask", "ref": {"name": "shared"}})
         shared = {"metadata": {"name": "shared"}, "spec": {"worker": {"spec": {"containers": []}}}}
         (create,) = plan_for(observed(body, referenced=shared, **RIGHTS)).actions
@@ -228,7 +228,7 @@ class TestStart:
 
         assert kinds(plan_for(observed(lease=going))) == []
 
-    def test_the_run_is_running_when_cluster_and_driver_are(self) -> None:
+    def test_run_is_running_when_cluster_and_driver_are_ready(self) -> None:
         """Running means that the minimum of workers is Ready and the driver started."""
         status = settled(observed(status=started(), pods=[*READY_PODS, pod("driver")], **CHILDREN))
 
@@ -237,7 +237,7 @@ class TestStart:
         assert status["cluster"]["address"].startswith("tls://greetings-")
         assert status["display"]["workers"] == "2/2"
 
-    def test_the_run_is_starting_while_a_worker_is_missing(self) -> None:
+    def test_run_is_starting_while_a_worker_is_missing(self) -> None:
         """One Ready worker of two is not a usable cluster."""
         status = settled(observed(status=started(), pods=[*READY_PODS[:2], pod("driver")], **CHILDREN))
 
@@ -252,15 +252,16 @@ class TestStart:
             ({"terminated": {"exitCode": 0}}, {"status": "True"}, "starting"),
         ],
     )
-    def test_how_far_the_scheduler_is(self, state: dict[str, Any], scheduled: dict[str, str], stage: str) -> None:
-        """Who waits reads what for."""
+    def test_message_names_the_stage_of_a_scheduler_that_is_not_ready(
+        self, state: dict[str, Any], scheduled: dict[str, str], stage: str
+    ) -> None:
         scheduler = pod("scheduler", state, scheduled=scheduled)
         status = settled(observed(status=started(), pods=[scheduler, *READY_PODS[1:], pod("driver")], **CHILDREN))
 
         assert status["message"] == f"waiting for the scheduler ({stage})"
 
-    def test_a_settled_run_is_not_written_again(self) -> None:
-        """The same world gives the same status, and so no write."""
+    def test_status_is_not_written_again_when_nothing_has_changed(self) -> None:
+        """The same observed state gives the same status, and so no write."""
         seen = observed(status=started(), pods=[*READY_PODS, pod("driver")], **CHILDREN)
         again = dataclasses.replace(seen, run=run(status=settled(seen)))
 
@@ -270,8 +271,8 @@ class TestStart:
         ("template", "words"),
         [({"spec": "x"}, "spec.flow.template.spec"), ({"spec": {"containers": ["x"]}}, "containers")],
     )
-    def test_a_template_that_is_none_fails_the_run(self, template: dict[str, Any], words: str) -> None:
-        """What the schema cannot check is refused by the operator, which names the field."""
+    def test_run_fails_when_a_template_is_invalid(self, template: dict[str, Any], words: str) -> None:
+        """The operator refuses what the schema cannot check, and names the field."""
         body = spec(flow=False) | {"flow": {"entrypoint": "a.py:b", "template": template}}
         status = settled(observed(body))
 

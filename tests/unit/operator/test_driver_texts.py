@@ -39,7 +39,7 @@ def test_end_of_a_pod_can_be_written_whatever_its_driver_left(text: str, code: i
 
 
 @given(OUTCOMES)
-def test_end_of_a_driver_elsewhere_can_be_written_whatever_its_lease_says(text: str) -> None:
+def test_end_of_a_driver_elsewhere_can_be_written_for_every_text_in_its_lease(text: str) -> None:
     signs = leases.read({"metadata": {"annotations": {leases.ANNOTATION_OUTCOME: text}}, "spec": {}})
     driver = DriverHeartbeat("laptop", signs.outcome, 1, 0)
     children = {"cluster": cluster(), "deployments": (deployment(),), "lease": lease("laptop")}

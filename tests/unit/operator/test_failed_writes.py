@@ -89,7 +89,7 @@ def assert_started(api: FakeApi) -> None:
     pods = (dask["spec"]["scheduler"]["spec"], dask["spec"]["worker"]["spec"], job["spec"]["template"]["spec"])
     (used,) = {credentials_in(pod) for pod in pods}
     assert used in secrets
-    # A Secret whose creation was not answered is not used, and goes with the Lease.
+    # A Secret whose creation was not answered is not used, and is deleted together with the Lease.
     for secret in secrets.values():
         assert secret["metadata"]["ownerReferences"][0]["uid"] == lease["metadata"]["uid"]
 

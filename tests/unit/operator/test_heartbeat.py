@@ -1,4 +1,4 @@
-"""When a driver that runs elsewhere counts as gone. No API server: values in, a verdict out."""
+"""When a driver counts as lost. The tests call the policy with values, without an API server."""
 
 from __future__ import annotations
 
@@ -16,54 +16,56 @@ from flowcluster_operator.trackers.heartbeats import HeartbeatTracker
 from tests.support.makers import KEY, NOW, SETTINGS, ago, cluster, deployment, ended, job, lease, observed, pod, spec
 from tests.support.plans import RIGHTS
 
-HEARD = DriverHeartbeat(holder="laptop", outcome=None, silent_for=5, confirmed_for=0)
+ALIVE = DriverHeartbeat(holder="laptop", outcome=None, silent_for=5, confirmed_for=0)
 
 
-def seen(signs: DriverHeartbeat, **more: Any) -> Observed:
-    """A run that works, whose driver gives these signs."""
+def seen(heartbeat: DriverHeartbeat, **more: Any) -> Observed:
+    """Return a running run with this heartbeat of its driver."""
     body = spec(flow=False, **more)
     status = {"phase": "Running", "startTime": ago(300), "readyTime": ago(290)}
     pods = [pod("scheduler"), pod("worker", uid="w1"), pod("worker", uid="w2")]
     deployments = (deployment(), *(deployment("worker", number=number) for number in (1, 2)))
     return observed(
-        body, status=status, cluster=cluster(), deployments=deployments, pods=pods, lease=lease(), driver=signs
+        body, status=status, cluster=cluster(), deployments=deployments, pods=pods, lease=lease(), driver=heartbeat
     )
 
 
-def status(signs: DriverHeartbeat, **more: Any) -> dict[str, Any]:
-    found = decide(seen(signs, **more), SETTINGS, NOW).status
+def status(heartbeat: DriverHeartbeat, **more: Any) -> dict[str, Any]:
+    found = decide(seen(heartbeat, **more), SETTINGS, NOW).status
     assert found is not None
     return found
 
 
-def test_a_driver_that_is_heard_goes_on() -> None:
-    """The run stays, the record says who drives it, and the next look is when its silence would be too long."""
-    plan = decide(seen(HEARD), SETTINGS, NOW)
+def test_run_continues_while_its_driver_sends_heartbeats() -> None:
+    """The story names the driver, and the next pass is when its silence would be too long."""
+    plan = decide(seen(ALIVE), SETTINGS, NOW)
 
     assert plan.status is not None
     assert plan.status["phase"] == "Running"
     assert "laptop drives the run" in [entry["message"] for entry in plan.status["story"]]
-    assert plan.requeue == leases.DURATION - HEARD.silent_for
+    assert plan.requeue == leases.DURATION - ALIVE.silent_for
 
 
 @pytest.mark.parametrize(
-    ("signs", "more", "phase"),
+    ("heartbeat", "more", "phase"),
     [
-        (HEARD._replace(silent_for=61, confirmed_for=CONFIRMED_SECONDS), {}, "Stopping"),
-        (HEARD._replace(silent_for=61, confirmed_for=CONFIRMED_SECONDS - 1), {}, "Running"),
-        (HEARD._replace(silent_for=61, confirmed_for=CONFIRMED_SECONDS), {"leaseDurationSeconds": 90}, "Running"),
-        (HEARD._replace(silent_for=11, confirmed_for=CONFIRMED_SECONDS), {"leaseDurationSeconds": 10}, "Stopping"),
-        (HEARD._replace(silent_for=599, confirmed_for=999, holder=None), {}, "Running"),
+        (ALIVE._replace(silent_for=61, confirmed_for=CONFIRMED_SECONDS), {}, "Stopping"),
+        (ALIVE._replace(silent_for=61, confirmed_for=CONFIRMED_SECONDS - 1), {}, "Running"),
+        (ALIVE._replace(silent_for=61, confirmed_for=CONFIRMED_SECONDS), {"leaseDurationSeconds": 90}, "Running"),
+        (ALIVE._replace(silent_for=11, confirmed_for=CONFIRMED_SECONDS), {"leaseDurationSeconds": 10}, "Stopping"),
+        (ALIVE._replace(silent_for=599, confirmed_for=999, holder=None), {}, "Running"),
         (
-            HEARD._replace(silent_for=11, confirmed_for=CONFIRMED_SECONDS, holder=None),
+            ALIVE._replace(silent_for=11, confirmed_for=CONFIRMED_SECONDS, holder=None),
             {"leaseDurationSeconds": 10},
             "Stopping",
         ),
     ],
 )
-def test_silence_ends_a_run(signs: DriverHeartbeat, more: dict[str, Any], phase: str) -> None:
-    """Longer than the lease, confirmed by the API server for a while, and only where somebody is expected."""
-    after = status(signs, **more)
+def test_run_ends_when_its_driver_is_silent_for_the_lease_duration(
+    heartbeat: DriverHeartbeat, more: dict[str, Any], phase: str
+) -> None:
+    """The API server must confirm the silence. Without an explicit duration, the Lease must have been renewed once."""
+    after = status(heartbeat, **more)
 
     assert after["phase"] == phase
     if phase == "Stopping":
@@ -78,7 +80,7 @@ def test_run_whose_lease_no_driver_ever_renewed_ends_at_the_start_deadline(
     """Its driver ended before it could renew the Lease, or never existed: the cluster would live for ever."""
     plan = decide(
         seen(
-            HEARD._replace(silent_for=silent, confirmed_for=CONFIRMED_SECONDS, holder=None),
+            ALIVE._replace(silent_for=silent, confirmed_for=CONFIRMED_SECONDS, holder=None),
             startDeadlineSeconds=limit,
         ),
         SETTINGS,
@@ -118,10 +120,10 @@ def test_driver_whose_deletion_its_node_does_not_confirm_is_lost(
     if "gone" in driver:
         made["metadata"]["deletionTimestamp"] = ago(driver["gone"])
     running = {"phase": "Running", "startTime": ago(300), "readyTime": ago(290), "flow": {"job": "j"}}
-    signs = HEARD._replace(holder=renews, silent_for=0)
+    heartbeat = ALIVE._replace(holder=renews, silent_for=0)
     children = {"cluster": cluster(), "deployments": (deployment(),), "job": job(), **RIGHTS}
     ready = [pod("scheduler"), pod("worker", uid="w1"), pod("worker", uid="w2")]
-    plan = decide(observed(status=running, pods=[*ready, made], driver=signs, **children), SETTINGS, NOW)
+    plan = decide(observed(status=running, pods=[*ready, made], driver=heartbeat, **children), SETTINGS, NOW)
 
     assert ((plan.status or {}).get("phase") == "Stopping") is is_lost
     if is_lost:
@@ -141,19 +143,22 @@ def test_driver_whose_deletion_its_node_does_not_confirm_is_lost(
         ("driver-1/7", [pod("driver", ended(1)), pod("driver", {"waiting": {}}, uid="2", age=1)], "Running"),
         ("driver-1/7", [pod("driver", ended(1)), pod("driver", uid="2", age=1)], "Running"),
     ],
-    ids=["its pod runs", "never heard", "the next attempt has not begun", "the next attempt has begun"],
+    ids=["its pod runs", "no heartbeat", "the next attempt has not begun", "the next attempt has begun"],
 )
-def test_silence_in_a_pod(holder: str | None, pods: list[dict[str, Any]], phase: str) -> None:
-    """A driver that the operator started is lost if it was heard before, and its pod runs as far as anybody knows."""
+def test_driver_in_a_pod_is_lost_when_it_stops_sending_heartbeats(
+    holder: str | None, pods: list[dict[str, Any]], phase: str
+) -> None:
+    """It must have sent a heartbeat before, and its pod must run as far as the API server knows."""
     body = spec()
     body["flow"]["backoffLimit"] = 1
     running = {"phase": "Running", "startTime": ago(300), "readyTime": ago(290)}
-    signs = HEARD._replace(holder=holder, silent_for=61, confirmed_for=CONFIRMED_SECONDS)
-    world = seen(signs)
+    heartbeat = ALIVE._replace(holder=holder, silent_for=61, confirmed_for=CONFIRMED_SECONDS)
+    world = seen(heartbeat)
     children = {"cluster": world.cluster, "deployments": world.deployments, "job": job(body), **RIGHTS}
     ready = [pod("scheduler"), pod("worker", uid="w1"), pod("worker", uid="w2")]
 
-    after = decide(observed(body, status=running, pods=[*ready, *pods], driver=signs, **children), SETTINGS, NOW).status
+    found = observed(body, status=running, pods=[*ready, *pods], driver=heartbeat, **children)
+    after = decide(found, SETTINGS, NOW).status
 
     assert after is not None
     assert after["phase"] == phase
@@ -162,18 +167,16 @@ def test_silence_in_a_pod(holder: str | None, pods: list[dict[str, Any]], phase:
 @pytest.mark.parametrize(
     ("state", "reason"), [("Completed", "Succeeded"), ("Failed", "FlowFailed"), ("Cancelled", "Cancelled")]
 )
-def test_a_driver_says_how_it_ended(state: Any, reason: str) -> None:
-    """Its own words are the outcome, at once."""
+def test_run_ends_immediately_with_the_outcome_in_its_lease(state: Any, reason: str) -> None:
     word = "FlowCompleted" if state == "Completed" else reason
-    outcome = Outcome(state=state, reason=word, message="as it says", exit_code=0)
-    after = status(HEARD._replace(outcome=outcome))
+    outcome = Outcome(state=state, reason=word, message="as reported", exit_code=0)
+    after = status(ALIVE._replace(outcome=outcome))
 
-    assert (after["phase"], after["reason"], after["message"]) == ("Stopping", reason, "as it says")
+    assert (after["phase"], after["reason"], after["message"]) == ("Stopping", reason, "as reported")
 
 
-def test_the_lease_goes_with_the_run() -> None:
-    """What is deleted at the end includes the Lease."""
-    world = seen(HEARD)
+def test_lease_is_deleted_when_the_run_is_over() -> None:
+    world = seen(ALIVE)
     finished = {
         "phase": "Stopping",
         "finishTime": ago(1),
@@ -185,28 +188,28 @@ def test_the_lease_goes_with_the_run() -> None:
     assert [action.resource.kind for action in decide(over, SETTINGS, NOW).actions] == ["Lease"]
 
 
-def test_silence_is_counted_from_what_this_process_heard() -> None:
-    """A renewal counts from when it was first seen; what its time says does not matter."""
-    silences = HeartbeatTracker()
+def test_silence_is_measured_from_when_the_operator_first_observed_a_renewal() -> None:
+    """The time in the renewal does not matter: it is by the driver's clock."""
+    tracker = HeartbeatTracker()
 
-    assert silences.silent_for(KEY, "2001-01-01T00:00:00Z", 0) == 0
-    assert silences.silent_for(KEY, "2001-01-01T00:00:00Z", 40) == 40
-    assert silences.silent_for(KEY, "2001-01-01T00:00:09Z", 50) == 0
-
-
-def test_asking_counts_without_a_gap_only() -> None:
-    """An API server that could not be asked for a while leaves the driver its time to be heard again."""
-    silences = HeartbeatTracker()
-    silences.silent_for(KEY, None, 0)
-
-    assert [silences.confirmed_for(KEY, at) for at in (60, 61, 62.5)] == [0, 1, 2.5]
-    assert [silences.confirmed_for(KEY, at) for at in (80, 81)] == [0, 1]
-    silences.silent_for(KEY, "2001-01-01T00:00:09Z", 82)
-    assert silences.confirmed_for(KEY, 82) == 0
+    assert tracker.silent_for(KEY, "2001-01-01T00:00:00Z", 0) == 0
+    assert tracker.silent_for(KEY, "2001-01-01T00:00:00Z", 40) == 40
+    assert tracker.silent_for(KEY, "2001-01-01T00:00:09Z", 50) == 0
 
 
-def test_what_is_no_outcome_does_not_end_a_run() -> None:
-    """Anybody can write an annotation."""
+def test_confirmation_of_silence_begins_again_after_a_gap() -> None:
+    """After an outage of the API server, the driver has time to renew its Lease."""
+    tracker = HeartbeatTracker()
+    tracker.silent_for(KEY, None, 0)
+
+    assert [tracker.confirmed_for(KEY, at) for at in (60, 61, 62.5)] == [0, 1, 2.5]
+    assert [tracker.confirmed_for(KEY, at) for at in (80, 81)] == [0, 1]
+    tracker.silent_for(KEY, "2001-01-01T00:00:09Z", 82)
+    assert tracker.confirmed_for(KEY, 82) == 0
+
+
+def test_annotation_that_is_not_an_outcome_is_ignored() -> None:
+    """Each client with rights to the Lease can write the annotation."""
     body = lease("laptop")
     body["metadata"]["annotations"] = {leases.ANNOTATION_OUTCOME: "nonsense"}
 

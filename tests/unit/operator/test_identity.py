@@ -160,7 +160,7 @@ class TestStrangers:
         assert store.run_ids() == [KEY]
 
     @pytest.mark.parametrize("above", [run(), cluster(), REPLICAS], ids=lambda obj: obj["kind"])
-    def test_owner_in_another_namespace_is_no_owner(self, above: Object) -> None:
+    def test_owner_in_another_namespace_does_not_count(self, above: Object) -> None:
         store = filled(*CHAIN)
         woken = store.put(POD, made("Pod", "stranger", above, "evil"))
 
@@ -169,7 +169,7 @@ class TestStrangers:
         assert all(store.owner(key) is None for key in woken)
 
     @pytest.mark.parametrize("change", [{"controller": False}, {"name": "x"}, {"kind": "Job"}, {"apiVersion": "x/v1"}])
-    def test_reference_that_does_not_agree_is_no_owner(self, change: Object) -> None:
+    def test_reference_that_does_not_match_its_owner_does_not_count(self, change: Object) -> None:
         store = filled(*CHAIN)
         store.put(POD, edited(made("Pod", "stranger", None), 6, ownerReferences=[{**reference(REPLICAS), **change}]))
 

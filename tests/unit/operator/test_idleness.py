@@ -242,7 +242,7 @@ class TestConfirmation:
         """What the operator finds when it was away may be old: a driver that reaches the API server says more."""
         assert (await self.confirmed(rig, [self.held(10**6)], monkeypatch)) == [0]
 
-    async def test_a_run_that_is_not_idle_costs_no_request(self, rig: Rig) -> None:
+    async def test_run_that_is_not_idle_needs_no_request(self, rig: Rig) -> None:
         rig.known(self.held(TIMEOUT - 1), job())
         await rig.observe()
 

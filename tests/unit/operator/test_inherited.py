@@ -26,7 +26,7 @@ from tests.support.plans import started
 SPEC = FlowRunSpec.model_validate({"flow": FULL_FLOW, "cluster": {"kind": "Dask", **FULL_CLUSTER}})
 RESOURCES = {"requests": {"cpu": "1"}, "limits": {"cpu": "2", "memory": "3Gi"}}
 DEFAULTS = RunDefaults(
-    labels={"cost": "default", "team": "nobody", "site": "north"},
+    labels={"cost": "default", "team": "none", "site": "north"},
     annotations={"policy": "default"},
     imagePullSecrets=["everywhere"],
     nodeSelector={"disk": "any", "pool": "runs"},

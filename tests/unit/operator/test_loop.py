@@ -98,7 +98,7 @@ class TestPass:
         assert api.requests == []
 
     async def test_child_run_is_due_when_a_pass_ends_its_parent(self, api: FakeApi, passes: Passes) -> None:
-        """Without a watch event: what a pass writes is no news to the store when the watch reports it."""
+        """No watch event triggers it: the store has what a pass writes before the watch reports it."""
         create(api)
         owner = {**names.reference(KEY.name, KEY.uid), "controller": True}
         body = another(1, spec(flow=False))
@@ -111,7 +111,7 @@ class TestPass:
 
         assert status(api, child)["reason"] == "ParentEnded"
 
-    async def test_run_is_due_again_when_its_plan_says(self, api: FakeApi, passes: Passes) -> None:
+    async def test_run_is_due_again_after_the_requeue_of_its_plan(self, api: FakeApi, passes: Passes) -> None:
         create(api)
 
         assert await passes.make() == CHECK_SECONDS
@@ -295,7 +295,7 @@ class TestConflicts:
 
 
 class TestRejections:
-    async def test_run_says_what_was_refused(self, api: FakeApi, passes: Passes) -> None:
+    async def test_status_names_what_was_refused(self, api: FakeApi, passes: Passes) -> None:
         create(api)
         api.inject(Answer(403, "exceeded quota"), "POST", DASK_CLUSTER, times=None)
         await passes.make()
@@ -303,7 +303,7 @@ class TestRejections:
         assert status(api)["reason"] == "Rejected"
         assert "exceeded quota" in status(api)["message"]
 
-    async def test_refused_child_is_not_created_again_at_once(
+    async def test_refused_child_is_not_created_again_immediately(
         self, api: FakeApi, passes: Passes, clock: SimpleNamespace
     ) -> None:
         create(api)

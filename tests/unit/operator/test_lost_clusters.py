@@ -6,86 +6,38 @@ import dataclasses
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from flowcluster_api import conditions as c
-from flowcluster_operator.desired.root_lease import root_lease as desired_lease
 from flowcluster_operator.model.heartbeat import DriverHeartbeat
 from flowcluster_operator.model.observed import Observed
-from flowcluster_operator.model.plan import Create, Delete, Plan
+from flowcluster_operator.model.plan import Create, Delete
 from flowcluster_operator.model.references import Parent
 from flowcluster_operator.pod_status import pod_facts
 from flowcluster_operator.policies.backoff_limit import DISRUPTED_CLUSTERS
-from flowcluster_operator.reconcile.decide import decide
 from flowcluster_operator.resources import JOB
-from flowcluster_operator.specs import parse
-from tests.support.fake_api.defaults import stored_status
+from tests.support.lost_clusters import FAILED, LOSSES, Body, body, disrupted, lost, using
 from tests.support.makers import (
     KEY,
     KEYS,
-    NOW,
-    SETTINGS,
     access,
     ago,
     cluster,
-    deployment,
     ended,
     job,
     lease,
     observed,
     outcome,
     pod,
-    run,
     spec,
     stored,
 )
 from tests.support.plans import CHILDREN, plan_for, settled, started
 
-Body = dict[str, Any]
-FAILED = ended(1, outcome("Failed", "FlowFailed", "no", 1))
-DRAINED = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "a drain"}
-
-
-def disrupted(made: Body) -> Body:
-    made["status"]["conditions"].append(DRAINED)
-    return made
-
-
-def body(limit: int, **more: Any) -> Body:
-    return {**spec(**more), "flow": {"entrypoint": "a.py:b", "backoffLimit": limit}}
-
-
-def using(**flow: Any) -> Body:
-    """The status of a run that uses its cluster."""
-    scheduler = {"pod": "scheduler-1", "uid": "pod-scheduler", "restarts": 0}
-    return started(
-        age=500, phase="Running", readyTime=ago(400),
-        cluster={"kind": "Dask", "name": "c", "scheduler": scheduler, "peakWorkers": 2, "workerSeconds": 9},
-        flow={"job": "j", **flow},
-    )  # fmt: skip
-
-
-LOSSES: dict[str, Body] = {
-    "restarted": {"pods": [pod("scheduler", restarts=1)]},
-    "gone": {"pods": []},
-    "leaves": {"pods": [pod("scheduler", deleted=True)]},
-    "deleted": {"pods": [pod("scheduler")], "cluster": None},
-    "being deleted": {"pods": [pod("scheduler")], "cluster": cluster(deletionTimestamp=ago(1))},
-    "no Lease": {"pods": [pod("scheduler")], "lease": None},
-}
-
-
 #: A Lease that a client has deleted in the foreground.
 GOING = lease()
+
+
 GOING["metadata"] |= {"deletionTimestamp": ago(1), "finalizers": ["foregroundDeletion"]}
-
-
-def lost(how: str, limit: int, status: Body | None = None, *drivers: Body, **more: Any) -> Observed:
-    change = LOSSES[how]
-    pods = [*change["pods"], *(drivers or [pod("driver")])]
-    children = {**CHILDREN, "job": job(body(limit)), **change, "pods": pods, **more}
-    return observed(body(limit), status=status or using(), **children)
 
 
 @pytest.mark.parametrize("how", LOSSES)
@@ -150,7 +102,7 @@ def test_flow_that_succeeded_before_the_loss_has_succeeded() -> None:
 
 @pytest.mark.parametrize("lost_before", range(DISRUPTED_CLUSTERS + 1))
 def test_cluster_lost_to_a_drain_does_not_count_for_some_times(lost_before: int) -> None:
-    """As with drivers: a node that is drained is no failure of the flow."""
+    """As with drivers: the drain of a node is not a failure of the flow."""
     scheduler = disrupted(pod("scheduler", deleted=True))
     seen = lost("leaves", 0, using(lostClusters=lost_before))
     status = settled(dataclasses.replace(seen, pods=(pod_facts(scheduler), pod_facts(pod("driver")))))
@@ -183,7 +135,7 @@ def rebuilding(limit: int = 1, *, age: float = 10, **more: Any) -> Observed:
     return observed(given, status=status, **children)
 
 
-def test_what_is_left_is_deleted_before_another_cluster_is_begun() -> None:
+def test_children_of_a_lost_cluster_are_deleted_before_another_one_is_created() -> None:
     plan = plan_for(rebuilding())
 
     assert [action.resource.kind for action in plan.actions if isinstance(action, Delete)] == ["Lease"]
@@ -192,7 +144,7 @@ def test_what_is_left_is_deleted_before_another_cluster_is_begun() -> None:
 
 
 @pytest.mark.parametrize("end", [FAILED, ended(0, outcome())])
-def test_end_of_the_driver_that_is_deleted_is_of_no_account(end: Body) -> None:
+def test_end_of_a_driver_that_is_being_deleted_is_ignored(end: Body) -> None:
     plan = plan_for(rebuilding(pods=[pod("driver", end)]))
 
     assert (plan.status or {}).get("phase") != "Stopping"
@@ -258,162 +210,8 @@ def test_run_that_is_suspended_while_it_begins_again_resumes_with_its_counts() -
     assert (resumed["phase"], resumed["flow"]["failedAttempts"]) == ("Starting", 1)
 
 
-class Life:
-    """A run, simulated: what the operator decides happens, and so does what the API server and the Job do."""
-
-    def __init__(self, limit: int) -> None:
-        self.spec, self.limit = body(limit), limit
-        self.status: Body | None = None
-        self.cluster = self.job = self.lease = False
-        self.pods: list[Body] = []
-        self.drivers = self.clusters = 0
-
-    @property
-    def phase(self) -> str:
-        return str((self.status or {}).get("phase"))
-
-    def settle(self) -> None:
-        """Make passes until none follows immediately."""
-        for _ in range(40):
-            plan = self._pass()
-            if not plan.actions and plan.status is None:
-                return
-        raise AssertionError(f"passes do not end: {self.status}")
-
-    def observed(self) -> Observed:
-        flow_run = run(self.spec, self.status)
-        parsed, _ = parse(flow_run)
-        is_empty = not (self.cluster or self.job or self.lease)
-        made = job(self.spec)
-        if self.job:
-            made["spec"]["backoffLimit"] = self.limit
-        return Observed(
-            key=KEY, run=flow_run, spec=parsed, cluster=cluster() if self.cluster else None,
-            job=self._judged(made) if self.job else None,
-            lease=lease() if self.lease else None, access=access() if self.lease else (),
-            credentials=KEYS if self.lease else None,
-            deployments=(deployment(), *(deployment("worker", number=n) for n in (1, 2))) if self.cluster else (),
-            pods=tuple(pod_facts(item) for item in self.pods), verified_gone=is_empty,
-        )  # fmt: skip
-
-    def _judged(self, made: Body) -> Body:
-        is_failed = self._counted() > self.limit
-        return {**made, "status": {"conditions": [{"type": "Failed", "status": "True"}] if is_failed else []}}
-
-    def _counted(self) -> int:
-        facts = [pod_facts(item) for item in self._of("driver")]
-        return sum(item.ended is not None and item.disrupted is None for item in facts)
-
-    def _of(self, component: str) -> list[Body]:
-        return [item for item in self.pods if item["metadata"]["name"].startswith(component)]
-
-    def _pass(self) -> Plan:
-        plan = decide(self.observed(), SETTINGS, NOW)
-        if plan.status is not None:
-            self.status = stored_status(plan.status)
-        for action in plan.actions:
-            if isinstance(action, Create):
-                self._create(action)
-            elif isinstance(action, Delete):
-                self.cluster = self.job = self.lease = False
-                self.pods = []
-        return plan
-
-    def _create(self, action: Create) -> None:
-        if action.resource.kind == desired_lease(KEY)["kind"]:
-            self.lease = True
-        if action.resource.kind == "DaskCluster":
-            self.cluster, self.clusters = True, self.clusters + 1
-            self.pods += [pod("scheduler", uid=f"s{self.clusters}"), *(pod("worker", uid=f"w{n}") for n in (1, 2))]
-        if action.resource is JOB:
-            self.job, self.limit = True, action.body["spec"]["backoffLimit"]
-            self.start_driver()
-
-    def start_driver(self) -> None:
-        self.drivers += 1
-        self.pods.append(pod("driver", uid=f"d{self.drivers}", age=1000 - self.drivers))
-
-    def end_driver(self, state: Body, *, drained: bool = False) -> None:
-        """End the driver that runs; the Job starts another one if it has attempts left."""
-        if not (drivers := self._of("driver")):
-            return
-        last = drivers[-1]
-        last["status"]["containerStatuses"][0]["state"] = state
-        if drained:
-            disrupted(last)
-        self.settle()
-        if self.job and self._counted() <= self.limit:
-            self.start_driver()
-
-    def expected(self, event: str, flow: Body) -> int | None:
-        """Return the attempts that count after this event; None where it loses no cluster."""
-        if event not in ("lose", "drain", "delete"):
-            return None
-        earlier = [pod_facts(item) for item in self._of("driver")[:-1]]
-        failed = sum(item.ended is not None and item.disrupted is None for item in earlier)
-        is_free = event == "drain" and flow.get("lostClusters", 0) < DISRUPTED_CLUSTERS
-        return int(flow.get("failedAttempts", 0)) + failed + (0 if is_free else 1)
-
-    def lose(self, *, drained: bool = False) -> None:
-        """Restart the scheduler, or drain its node."""
-        for item in self._of("scheduler"):
-            item["status"]["containerStatuses"][0]["restartCount"] = 1
-            if drained:
-                disrupted(item)
-
-
-EVENTS = st.lists(
-    st.sampled_from(["lose", "lose", "drain", "fail", "evict driver", "delete", "suspend", "resume", "pass"]),
-    max_size=25,
-)
-
-
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.integers(0, 3), EVENTS)
-def test_counts_are_right_in_every_sequence_and_the_run_ends(limit: int, events: list[str]) -> None:
-    life = Life(limit)
-    life.settle()
-    for event in [*events, "resume", *["lose"] * (limit + 1)]:
-        if life.phase in {"Stopping", *c.FINAL_PHASES}:
-            break
-        before = dict((life.status or {}).get("flow") or {})
-        expected = life.expected(event, before) if life.cluster else None
-        match event:
-            case "lose":
-                life.lose()
-            case "drain":
-                life.lose(drained=True)
-            case "fail":
-                life.end_driver(FAILED)
-            case "evict driver":
-                life.end_driver(ended(143), drained=True)
-            case "delete":
-                life.cluster = False
-                life.pods = [item for item in life.pods if item["metadata"]["name"].startswith("driver")]
-            case "suspend" | "resume":
-                life.spec = {**life.spec, "suspend": event == "suspend"}
-        life.settle()
-        flow = (life.status or {}).get("flow") or {}
-        assert flow.get("attempts", 0) >= before.get("attempts", 0)
-        assert flow.get("failedAttempts", 0) <= limit
-        assert flow.get("lostClusters", 0) <= limit + DISRUPTED_CLUSTERS
-        if life.job:
-            assert life.limit == limit - flow.get("failedAttempts", 0)
-        if expected is not None and expected <= limit:
-            assert (flow["failedAttempts"], flow["lostClusters"]) == (expected, before.get("lostClusters", 0) + 1)
-        elif expected is not None:
-            assert (life.phase, (life.status or {}).get("reason")) == ("Failed", c.CLUSTER_LOST)
-
-    status = life.status or {}
-    flow = status.get("flow") or {}
-    assert life.phase in c.FINAL_PHASES
-    assert flow["attempts"] == life.drivers
-    assert life.clusters <= 1 + flow.get("lostClusters", 0) + events.count("resume") + 1
-    assert (life.cluster, life.job, life.lease) == (False, False, False)
-
-
 class TestLease:
-    """The Lease controls all that a run has, so its deletion deletes that, too."""
+    """The Lease controls all children of a run, so its deletion also deletes them."""
 
     @pytest.mark.parametrize("status", [started(), using()])
     @pytest.mark.parametrize("left", [{"orphans": (cluster(), job())}, {"lease": GOING, "cluster": cluster()}])

@@ -1,4 +1,4 @@
-"""Who reaches the pods of a run, as network policies state it and Kubernetes adds them up."""
+"""Which pods reach the pods of a run: the union of all network policies that select a pod."""
 
 from __future__ import annotations
 

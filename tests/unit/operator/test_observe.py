@@ -125,7 +125,7 @@ class TestMissing:
         assert (await rig.remains()).run is None
 
     async def test_observe_raises_unavailable_when_the_api_server_cannot_confirm(self, rig: Rig) -> None:
-        """An unanswered question is no proof that a run is gone."""
+        """A request without an answer does not prove that a run is gone."""
         rig.api.inject(Answer(503), times=None)
 
         with pytest.raises(ApiUnavailable):

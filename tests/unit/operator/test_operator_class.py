@@ -56,9 +56,9 @@ def writes(api: FakeApi) -> list[str]:
     return [f"{item.method} {item.resource.kind}" for item in api.requests if item.method in WRITES]
 
 
-@pytest.mark.parametrize(("mine", "asked"), PAIRS)
-def test_operator_handles_the_runs_of_its_own_class(mine: str, asked: str) -> None:
-    assert handles(of_class(asked), operator(mine)) is (mine == asked)
+@pytest.mark.parametrize(("mine", "its_class"), PAIRS)
+def test_operator_handles_the_runs_of_its_own_class(mine: str, its_class: str) -> None:
+    assert handles(of_class(its_class), operator(mine)) is (mine == its_class)
 
 
 @pytest.mark.parametrize(
@@ -84,9 +84,9 @@ def test_settings_refuse_a_class_that_is_not_a_dns_label(name: str) -> None:
         Settings.from_environment({"FLOWCLUSTER_OPERATOR_CLASS": name})
 
 
-@pytest.mark.parametrize(("mine", "asked"), [pair for pair in PAIRS if len({*pair}) > 1])
+@pytest.mark.parametrize(("mine", "its_class"), [pair for pair in PAIRS if len({*pair}) > 1])
 async def test_operator_writes_nothing_of_a_run_of_another_class(
-    api: FakeApi, kube: Kube, mine: str, asked: str
+    api: FakeApi, kube: Kube, mine: str, its_class: str
 ) -> None:
     """In every stage of its life: new, over and past its time, cancelled, being deleted."""
     over = {
@@ -96,11 +96,13 @@ async def test_operator_writes_nothing_of_a_run_of_another_class(
         ],
     }  # fmt: skip
     bodies = [
-        of_class(asked, name="new", uid="uid-new"),
-        of_class(asked, over, name="over", uid="uid-over"),
-        of_class(asked, name="deleted", uid="uid-deleted", deletionTimestamp="2020-01-01T00:00:00Z", finalizers=["x"]),
+        of_class(its_class, name="new", uid="uid-new"),
+        of_class(its_class, over, name="over", uid="uid-over"),
+        of_class(
+            its_class, name="deleted", uid="uid-deleted", deletionTimestamp="2020-01-01T00:00:00Z", finalizers=["x"]
+        ),
     ]
-    bodies.append({**of_class(asked, name="cancelled", uid="uid-cancelled")})
+    bodies.append({**of_class(its_class, name="cancelled", uid="uid-cancelled")})
     bodies[-1]["spec"]["cancel"] = True
     for body in bodies:
         api.objects.create(FLOW_RUN, KEY.namespace, body)
@@ -114,14 +116,14 @@ async def test_operator_writes_nothing_of_a_run_of_another_class(
     assert writes(api) == []
 
 
-@pytest.mark.parametrize("asked", CLASSES)
-async def test_only_the_operator_of_its_class_deletes_what_a_run_left(api: FakeApi, kube: Kube, asked: str) -> None:
+@pytest.mark.parametrize("its_class", CLASSES)
+async def test_only_the_operator_of_its_class_deletes_what_a_run_left(api: FakeApi, kube: Kube, its_class: str) -> None:
     """The FlowRun, which names the class, is gone: the label of the children has it."""
     api.objects.collects_garbage = False
-    api.objects.create(FLOW_RUN, KEY.namespace, of_class(asked))
+    api.objects.create(FLOW_RUN, KEY.namespace, of_class(its_class))
     deleted = {}
     async with operators(kube, *(operator(name) for name in CLASSES)) as all_three:
-        await all_three[CLASSES.index(asked)].make()
+        await all_three[CLASSES.index(its_class)].make()
         api.objects.delete(FLOW_RUN, KEY.namespace, KEY.name)
         snapshot = api.objects.snapshot()
         for name, passes in zip(CLASSES, all_three, strict=True):
@@ -131,7 +133,7 @@ async def test_only_the_operator_of_its_class_deletes_what_a_run_left(api: FakeA
             await passes.settle()
             deleted[name] = "DELETE Job" in writes(api)
 
-    assert [name for name, was_deleted in deleted.items() if was_deleted] == [asked]
+    assert [name for name, was_deleted in deleted.items() if was_deleted] == [its_class]
 
 
 async def test_operator_knows_nothing_of_the_children_of_another_class(api: FakeApi, kube: Kube) -> None:

@@ -10,8 +10,8 @@ import kopf
 from flowcluster_operator.handlers import _configure, _end_process
 
 
-def test_the_process_ends_when_reconciling_does() -> None:
-    """A bug that stops all passes ends the process: an operator that only looks healthy serves nobody."""
+def test_process_ends_when_reconciling_ends() -> None:
+    """A bug that stops all passes ends the process. Otherwise the operator would look healthy and serve no run."""
 
     async def breaks() -> None:
         raise RuntimeError("a bug")

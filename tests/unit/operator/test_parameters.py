@@ -128,7 +128,7 @@ class TestOrder:
         yield made
         loop_runner.run(running.__aexit__(None, None, None))
 
-    async def test_config_map_goes_with_the_lease(self, api: FakeApi, passes: Passes) -> None:
+    async def test_config_map_is_deleted_together_with_the_lease(self, api: FakeApi, passes: Passes) -> None:
         passes.store.put(FLOW_RUN, api.objects.create(FLOW_RUN, KEY.namespace, flow_run(self.BODY)))
         await passes.make()
         (made,) = api.objects.all(CONFIG_MAP)

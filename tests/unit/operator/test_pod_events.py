@@ -181,7 +181,7 @@ class TestListings:
         assert pauses[-1] == LONGEST_PAUSE
         assert len(times) < 15
 
-    async def test_one_pass_lists_events_of_many_pods_at_once(self, rig: Rig) -> None:
+    async def test_one_pass_lists_events_of_many_pods_together(self, rig: Rig) -> None:
         pods = [creating("worker", uid=f"w{number}", name=f"w{number}") for number in range(20)]
         rig.known(run(status=started()), cluster(), *pods)
         await rig.observe()

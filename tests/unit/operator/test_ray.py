@@ -1,4 +1,4 @@
-"""Ray clusters: what KubeRay is asked for, and what is made of what it says."""
+"""Ray clusters: the RayCluster that the operator requests, and how it reads KubeRay's answers."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def test_ray_scales_itself_also_where_the_bounds_are_equal() -> None:
         assert scaled["autoscalerOptions"]["version"] == "v2"
 
 
-def test_only_who_knows_the_token_is_let_in() -> None:
-    """It is in the run's keys, which all of its pods have."""
+def test_ray_cluster_requires_the_token_of_the_run() -> None:
+    """The token is in the run's credentials, which all of its pods mount."""
     for body in (built(), built(ADAPTIVE, flow=False, scale=Scale(0, 4, 0))):
         assert body["authOptions"] == {"mode": "token", "secretName": KEYS}
         for template in (body["headGroupSpec"]["template"], body["workerGroupSpecs"][0]["template"]):
@@ -89,8 +89,8 @@ def test_template_that_takes_the_token_of_the_autoscaler_fails_the_run(pod_spec:
     assert TOKEN_MOUNT["name"] in status["message"]
 
 
-def test_what_workers_offer_to_tasks() -> None:
-    """Threads are CPUs; a GPU is Ray's own word; all else is a resource, quoted for KubeRay's shell."""
+def test_workers_offer_threads_as_cpus_and_task_resources() -> None:
+    """Threads are CPUs, and GPU is a resource of Ray. The others are custom resources, quoted for KubeRay's shell."""
     workers = {"minimum": 1, "maximum": 1, "threads": 3, "taskResources": {"GPU": 2, "desk": 4}}
     (group,) = built({"kind": "Ray", "workers": workers})["workerGroupSpecs"]
     params = group["rayStartParams"]
@@ -106,19 +106,19 @@ def environment(pod_spec: dict[str, Any]) -> dict[str, str]:
     return {item["name"]: item.get("value", "") for item in pod_spec["containers"][0]["env"]}
 
 
-def test_who_submits_tasks_knows_what_workers_offer() -> None:
-    """The driver and the workers are told, before any worker is there; on somebody else's cluster nobody knows."""
+def test_driver_and_workers_get_the_offers_of_workers() -> None:
+    """They need them before a worker exists. An existing cluster has no known offers."""
     cluster = {"kind": "Ray", "workers": {"minimum": 0, "maximum": 1, "threads": 2, "taskResources": {"desk": 1}}}
     (group,) = built(cluster)["workerGroupSpecs"]
     own, guest = (
         driver_job(KEY, FlowRunSpec.model_validate(spec(workers=None, cluster=one)), SETTINGS, KEYS, "head:6379")
         for one in (cluster, {"kind": "Ray", "ref": {"name": "shared"}})
     )
-    told = offers.from_env(environment(group["template"]["spec"]))
+    offered = offers.from_env(environment(group["template"]["spec"]))
 
-    assert told is not None
-    assert (told["CPU"], told["desk"], told["GPU"], told["memory"]) == (2, 1, 0, None)
-    assert offers.from_env(environment(own["spec"]["template"]["spec"])) == told
+    assert offered is not None
+    assert (offered["CPU"], offered["desk"], offered["GPU"], offered["memory"]) == (2, 1, 0, None)
+    assert offers.from_env(environment(own["spec"]["template"]["spec"])) == offered
     assert offers.from_env(environment(guest["spec"]["template"]["spec"])) is None
 
 
@@ -169,29 +169,29 @@ def test_ready_means_that_head_and_workers_are() -> None:
     ],
     ids=["gone", "being deleted", "ended", "another one"],
 )
-def test_a_lost_head_is_a_lost_cluster(head: list[dict[str, Any]]) -> None:
-    """All state was there: the run fails, whatever takes its place."""
+def test_run_ends_as_cluster_lost_when_its_head_is_lost(head: list[dict[str, Any]]) -> None:
+    """All state is lost with the head, so a new head does not help the run."""
     known = {"kind": "Ray", "name": "c", "scheduler": {"pod": "c-head-1", "uid": "known", "restarts": 0}}
     status = started(cluster=known)
 
     assert settled(there(run_status=status, pods=[*head, *READY_PODS[1:], pod("driver")]))["reason"] == "ClusterLost"
 
 
-def test_why_there_is_no_head() -> None:
-    """What KubeRay tells by a condition, or by an Event alone, is the run's message; so is that there is no KubeRay."""
+def test_message_explains_why_there_is_no_head() -> None:
+    """KubeRay reports the cause by a condition, or only by an Event. It can also be that KubeRay is not installed."""
     refused = {"conditions": [{"type": "ReplicaFailure", "status": "True", "message": "violates PodSecurity"}]}
     warned = WarningEvent("RayCluster", "c", "InvalidRayClusterSpec", "rayVersion is not good")
     missing = Rejection("RayCluster", "c", 404, "not found")
 
     assert "violates PodSecurity" in settled(there(status=refused))["message"]
     assert settled(there(warnings=(warned,)))["reason"] == "InvalidRayClusterSpec"
-    told = settled(observed(spec(workers=None, cluster=RAY), job=job(), rejections=(missing,), **RIGHTS))
-    assert told["reason"] == "ClusterKindMissing"
-    assert "kuberay-operator.enabled" in told["message"]
+    status = settled(observed(spec(workers=None, cluster=RAY), job=job(), rejections=(missing,), **RIGHTS))
+    assert status["reason"] == "ClusterKindMissing"
+    assert "kuberay-operator.enabled" in status["message"]
 
 
-def test_a_container_beside_the_head_that_failed_is_told() -> None:
-    """Without its autoscaler a head never becomes Ready, and says nothing of it itself."""
+def test_status_names_a_failed_container_beside_the_head() -> None:
+    """Without its autoscaler, a head never becomes Ready, and its own container does not report why."""
     head = pod("head", phase="Running")
     beside = {"name": "autoscaler", "state": ended(1, "AssertionError: no int")}
     head["status"]["containerStatuses"].append(beside)
@@ -223,8 +223,8 @@ def test_only_the_bounds_are_set_where_ray_scales_itself() -> None:
     assert patch(found, Scale(2, 6, 2)) == {"minReplicas": 2, "maxReplicas": 6}
 
 
-def test_the_upper_bound_follows_workers_that_leave() -> None:
-    """Lowered below what is there, the autoscaler would stop workers that are busy."""
+def test_upper_bound_is_lowered_only_as_workers_end() -> None:
+    """With a bound below the number of workers, the autoscaler would stop busy workers."""
     workers = [pod("worker", uid=f"w{number}") for number in range(3)]
     found = there(ADAPTIVE, Scale(0, 4, 3), pods=[pod("head"), *workers])
 
@@ -243,8 +243,8 @@ def test_bounds_that_were_equal_are_set_as_others_are() -> None:
     assert patch(found, Scale(1, 1, 1)) == {"minReplicas": 1}
 
 
-def test_nothing_is_changed_before_kuberay_has_looked() -> None:
-    """It may be away, or refuse the cluster: then bounds are no matter."""
+def test_bounds_are_not_written_before_kuberay_has_acted_on_the_cluster() -> None:
+    """KubeRay can be down, or refuse the cluster: then the bounds have no effect."""
     assert patch(there(ADAPTIVE, Scale(0, 4, 0)), Scale(1, 4, 1)) == {}
 
 
@@ -252,8 +252,8 @@ def test_nothing_is_changed_before_kuberay_has_looked() -> None:
     ("auth", "secret"),
     [(None, None), ({"mode": "disabled"}, None), ({"mode": "token"}, "shared"), ({"secretName": "mine"}, "mine")],
 )
-def test_the_token_of_somebody_elses_cluster(auth: dict[str, Any] | None, secret: str | None) -> None:
-    """The driver gets it from where KubeRay does; one without a token is joined as it is."""
+def test_driver_gets_the_token_of_a_referenced_cluster(auth: dict[str, Any] | None, secret: str | None) -> None:
+    """The driver gets the token from the same Secret as KubeRay. It joins a cluster without a token as it is."""
     shared = {"metadata": {"name": "shared"}, "spec": {"authOptions": auth} if auth else {}}
 
     assert RayBackend().credentials(shared) == secret

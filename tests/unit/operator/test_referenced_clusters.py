@@ -230,7 +230,7 @@ class TestReads:
         assert (await reads.read(kube, DaskBackend(), KEY.namespace, "shared")).cluster is not None
         assert (await reads.read(kube, DaskBackend(), KEY.namespace, "shared", fresh=0.0)).cluster is None
 
-    async def test_failed_read_is_no_loss(self, api: FakeApi, kube: Kube) -> None:
+    async def test_failed_read_does_not_count_as_a_loss(self, api: FakeApi, kube: Kube) -> None:
         exist(api)
         reads = ReferencedClusters()
         api.inject(Answer(503), "GET", POD)

@@ -48,7 +48,7 @@ def seen(
 
 
 def step(found: Observed, target: int) -> tuple[list[str] | int | None, float | None]:
-    """Names of the workers that go, or the number asked for; and when to look again."""
+    """Return the names of deleted workers, or the requested number; and the seconds until the next pass."""
     sizing = next_replicas(found, DaskBackend(), Scale(0, 10, target))
     return _short(sizing.actions), sizing.requeue
 
@@ -66,14 +66,14 @@ def _short(actions: tuple[Action, ...]) -> list[str] | int | None:
     return [action.name for action in deletes]
 
 
-def test_growth_is_asked_for_in_one_step() -> None:
-    """From nothing to all that is needed, also while earlier workers are still being made."""
+def test_workers_are_requested_in_one_step() -> None:
+    """The operator requests all workers together, also while earlier workers are still being created."""
     assert step(seen(0, 0), 5) == (5, None)
     assert step(seen(1, 3, stability=ReplicaStability(0, math.inf)), 5) == (5, None)
 
 
-def test_what_is_enough_is_left_alone() -> None:
-    """Neither a cluster of the right size nor one with running workers too many is touched."""
+def test_replicas_stay_when_there_are_enough_workers() -> None:
+    """The cluster has the right size, or too many workers that run."""
     assert step(seen(2, 2), 2) == (None, None)
     assert step(seen(4, 4), 2) == (None, None)
 
@@ -85,14 +85,14 @@ def test_workers_that_have_retired_go_and_the_number_follows() -> None:
     assert step(seen(3, 4, stability=ReplicaStability(SEEN_SECONDS, math.inf)), 2) == (3, SEEN_SECONDS)
 
 
-def test_workers_that_never_started_go_first() -> None:
-    """Nothing is lost with them: the youngest first, as many as are too many, though nobody retired them."""
+def test_workers_that_never_started_are_deleted_first() -> None:
+    """They have no results, so they do not have to retire: the youngest are deleted, as many as are too many."""
     assert step(seen(4, 4, started=1), 2) == (["worker-w4", "worker-w3"], 0)
     assert step(seen(4, 4, started=1, retired=("worker-w1",)), 2) == (["worker-w1", "worker-w4"], 0)
 
 
-def test_a_number_that_was_lowered_is_not_raised_at_once() -> None:
-    """dask-kubernetes sees no change in a number that went down and came back before it looked."""
+def test_lowered_number_is_not_raised_before_dask_kubernetes_has_seen_it() -> None:
+    """dask-kubernetes does not notice a number that is lowered and raised again before it looks."""
     assert step(seen(2, 2, stability=ReplicaStability(5, 0.25)), 3) == (None, SEEN_SECONDS - 0.25)
     assert step(seen(2, 2, stability=ReplicaStability(5, SEEN_SECONDS)), 3) == (3, None)
 
@@ -108,22 +108,22 @@ def test_number_is_raised_when_fewer_workers_are_requested_than_exist_and_all_ar
     assert step(seen(2, 0, stability=ReplicaStability(5, 0.25)), target)[0] is None
 
 
-def test_workers_that_are_not_made_are_asked_for_anew() -> None:
-    """A number that the upstream operator does not act on has to change first."""
+def test_missing_workers_are_requested_again_by_another_number() -> None:
+    """The upstream operator acts only on a number that changes."""
     assert step(seen(1, 3, stability=ReplicaStability(4, math.inf)), 3) == (None, MADE_SECONDS - 4)
     assert step(seen(1, 3, stability=ReplicaStability(MADE_SECONDS, math.inf)), 3) == (1, SEEN_SECONDS)
 
 
-def test_a_cluster_that_nobody_has_begun_to_make_is_left_alone() -> None:
-    """There is nothing to be compared with the number yet."""
+def test_replicas_stay_while_the_upstream_operator_has_not_begun() -> None:
+    """There are no workers to compare with the number yet."""
     found = observed(spec(flow=False), cluster=cluster(), stability=REST)
     assert next_replicas(found, DaskBackend(), Scale(0, 10, 2)).actions == ()
 
 
 @pytest.mark.parametrize("flow", [False, True], ids=["driver elsewhere", "driver in a pod"])
 @pytest.mark.parametrize(("needed", "target"), [(None, 1), (0, 1), (3, 3), (9, 4)])
-def test_the_target_is_what_is_needed_within_the_bounds(needed: int | None, target: int, flow: bool) -> None:
-    """The minimum, as long as the driver has not said what it needs; never more than the maximum."""
+def test_target_is_the_demand_within_the_bounds(needed: int | None, target: int, flow: bool) -> None:
+    """It is the minimum until the driver reports a demand, and never more than the maximum."""
     workers = {"minimum": 1, "maximum": 7}
     demand = None if needed is None else Demand(needed)
     found = observed(
@@ -149,13 +149,13 @@ def test_since_when_the_numbers_are_at_rest() -> None:
 @pytest.mark.parametrize(
     "text", ["", "5", "{}", '{"workers": "5"}', '{"workers": true}', '{"workers": 1, "retired": 3}']
 )
-def test_what_is_no_demand_is_none(text: str) -> None:
-    """Anybody can write an annotation."""
+def test_demand_is_none_when_the_annotation_is_invalid(text: str) -> None:
+    """Each client with rights to the Lease can write the annotation."""
     assert Demand.from_json(text) is None
 
 
-def test_a_demand_survives_the_way() -> None:
-    """What the agent writes is what the operator reads."""
+def test_demand_is_equal_after_writing_and_parsing() -> None:
+    """The agent writes it and the operator parses it."""
     demand: Any = Demand(3, ("a", "b"))
     assert Demand.from_json(demand.to_json()) == demand
 

@@ -1,4 +1,4 @@
-"""Which FlowRuns name which SharedCluster, and who is due when one of both changes."""
+"""Which FlowRuns name which SharedCluster, and which objects get a pass when one of them changes."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ STARTING: Body = {"phase": "Starting", "kind": "Dask", "startTime": ago(5), "res
 # Created.
 
 
-def test_status_says_starting_before_anything_is_created() -> None:
+def test_status_has_the_phase_starting_before_children_are_created() -> None:
     plan = plan_for(bare())
 
     assert plan.actions == ()

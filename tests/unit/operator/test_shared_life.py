@@ -162,7 +162,7 @@ def test_idle_cluster_is_shut_down_and_wakes_for_a_run_twenty_times(kind: str) -
 
 @BOTH
 @pytest.mark.parametrize("mode", ["WhenIdle", "Now"])
-def test_edited_image_replaces_the_cluster_when_its_mode_says_so(kind: str, mode: str) -> None:
+def test_edited_image_replaces_the_cluster_according_to_its_mode(kind: str, mode: str) -> None:
     world = started(kind, upgrade=mode)
     before = world.objects[f"{kind}Cluster"]
     world.spec["image"], world.users = "analytics:2", (USER,)

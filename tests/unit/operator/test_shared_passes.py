@@ -212,8 +212,8 @@ async def test_status_shows_why_passes_fail(world: World, monkeypatch: pytest.Mo
     assert world.status()["phase"] == "Ready"
 
 
-async def test_status_says_why_the_keeper_does_not_run(world: World) -> None:
-    """An image without flowcluster has a cluster of its minimum size."""
+async def test_status_names_why_the_keeper_does_not_run(world: World) -> None:
+    """Without flowcluster in the image, the cluster has its minimum of workers."""
     world.create()
     await world.work()
     (keeper,) = world.pods(names.COMPONENT_KEEPER)

@@ -102,7 +102,7 @@ def test_sleeping_cluster_wakes_for_a_run_only_when_nothing_of_it_is_left() -> N
 OTHER_IMAGE = spec(image="analytics:2")
 
 
-def test_upgrade_waits_for_runs_and_says_so_while_the_cluster_stays_ready() -> None:
+def test_upgrade_waits_for_runs_and_is_in_status_while_the_cluster_stays_ready() -> None:
     seen = dataclasses.replace(serving(OTHER_IMAGE, spec(), driver=idle()), users=(USER,))
     status = status_after(seen)
 
@@ -120,7 +120,7 @@ def test_upgrade_waits_when_the_keeper_does_not_report_idleness(signs: DriverHea
 
 
 @pytest.mark.parametrize("mode", ["WhenIdle", "Now"])
-def test_cluster_is_replaced_when_its_mode_says_so(mode: str) -> None:
+def test_cluster_is_replaced_according_to_its_mode(mode: str) -> None:
     body = {**OTHER_IMAGE, "upgrade": mode}
     seen = serving(body, spec(), driver=idle(), users=(USER,) if mode == "Now" else ())
     status = status_after(seen)

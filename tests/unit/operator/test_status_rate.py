@@ -101,7 +101,7 @@ class TestReports:
         assert reports.latest(KEY, other) == other
 
     @pytest.mark.parametrize("step", ["wrote", "withdrawn", "forgotten"])
-    def test_nothing_waits_any_more(self, reports: PendingStatuses, step: str) -> None:
+    def test_no_status_is_pending_any_more(self, reports: PendingStatuses, step: str) -> None:
         reports.rate_limited(KEY, REPORT, STARTING, 103)
         if step == "wrote":
             reports.record_write(KEY, 104)

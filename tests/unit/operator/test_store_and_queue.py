@@ -25,8 +25,8 @@ def versioned(obj: dict[str, Any], version: int) -> dict[str, Any]:
     return {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(version)}}
 
 
-def test_an_older_event_does_not_replace_a_newer_answer() -> None:
-    """A watch event that was under way during our write does not bring the old world back."""
+def test_older_event_does_not_replace_a_newer_answer() -> None:
+    """A watch event that was in flight during a write does not restore the old object."""
     store = Store()
     store.put(FLOW_RUN, versioned(run(status={"phase": "Running"}), 7))
     store.put(FLOW_RUN, versioned(run(status={"phase": "Starting"}), 6))
@@ -46,8 +46,8 @@ def test_answer_does_not_bring_back_an_object_whose_deletion_a_watch_reported() 
     assert store.children(KEY, JOB) == []
 
 
-def test_a_listing_removes_what_a_watch_missed() -> None:
-    """An object that a full listing lacks is gone, and its run is due."""
+def test_listing_removes_objects_whose_deletion_the_watch_missed() -> None:
+    """An object that a full listing does not have is gone, and its run gets a pass."""
     store = Store()
     store.put(JOB, job())
 
@@ -55,7 +55,7 @@ def test_a_listing_removes_what_a_watch_missed() -> None:
     assert store.children(KEY, JOB) == []
 
 
-def test_a_listing_does_not_remove_what_was_written_after_it() -> None:
+def test_listing_does_not_remove_objects_that_were_written_after_it() -> None:
     """An object that is newer than the listing stays."""
     store = Store()
     store.put(JOB, versioned(job(), 101))
@@ -87,8 +87,8 @@ def test_store_keeps_no_managed_fields(resource: Resource) -> None:
     assert "managedFields" not in known["metadata"]
 
 
-def test_a_key_that_is_woken_during_its_pass_is_due_again() -> None:
-    """No wake-up is lost, and no key is worked on twice at a time."""
+def test_key_that_is_woken_during_its_pass_is_due_again() -> None:
+    """No wake-up is lost, and no key has two passes at the same time."""
 
     async def story() -> list[str]:
         queue: Queue[str] = Queue()

@@ -35,7 +35,7 @@ def signs(*tasks: int, holder: str | None = HOLDER, **more: Any) -> DriverHeartb
 def after(
     status: dict[str, Any], driver: DriverHeartbeat | None, seconds: float = 0, pods: Any = None, **more: Any
 ) -> dict[str, Any] | None:
-    """The status that a pass writes so many seconds after `NOW`; None for no write."""
+    """Return the status that a pass writes `seconds` after `NOW`; None for no write."""
     pods = [*READY_PODS, DRIVER] if pods is None else pods
     body = more.pop("body", None)
     seen = observed(body, status=status, driver=driver, pods=pods, **{**SETTLED, **more})
@@ -183,7 +183,7 @@ class TestEnd:
 
 @given(st.dictionaries(st.sampled_from(["total", "running", "completed", "failed"]), st.integers()))
 def test_status_holds_only_counts_that_the_api_server_accepts(tasks: dict[str, int]) -> None:
-    """A driver can write anything into its Lease. An integer of more than 64 bits is no integer to the API server."""
+    """A driver can write anything into its Lease. The API server refuses an integer of more than 64 bits."""
     progress = Progress.from_json(str(tasks).replace("'", '"'))
     driver = DriverHeartbeat(HOLDER, None, 1, 0, None, LeaseState(HOLDER, None, None, None, progress).progress)
     status = after(running(), driver) or running()

@@ -96,7 +96,7 @@ def test_operator_and_admission_policy_agree(part: str, template: Template, poli
 def test_operator_allows_no_template_that_the_admission_policy_denies(
     part: str, template: Template, policy: TemplatePolicy
 ) -> None:
-    """Also of one that is no pod template: in a text or a number, Kubernetes' CEL finds no field and breaks no rule."""
+    """Also an invalid pod template: Kubernetes' CEL finds no field in a text or a number, so no rule is broken."""
     if broken_rule(part, template, policy) is None:
         assert denied(part, spec_with(part, template), policy) == []
 

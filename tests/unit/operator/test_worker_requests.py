@@ -81,7 +81,7 @@ class TestRequests:
         assert not requests.record(KEY, 0, 2, 0).is_served
         assert not requests.record(KEY, 1, 2, 1).is_served
         assert requests.record(KEY, 2, 2, 2).is_served
-        assert requests.record(KEY, 1, 2, 3).is_served, "a worker that is gone later is no new request"
+        assert requests.record(KEY, 1, 2, 3).is_served, "the loss of a worker does not make a new request"
         assert not requests.record(KEY, 1, 3, 4).is_served
 
     def test_request_is_not_served_by_lowering_the_number(self) -> None:
@@ -94,10 +94,10 @@ class TestRequests:
     def test_request_is_overtaken_when_a_clearly_newer_one_was_served(self) -> None:
         requests, third = WorkerRequests(), RunId("team", "third", "uid-third")
         requests.record(KEY, 0, 2, 0)
-        for key, asked in ((OTHER, 5), (third, 15)):
-            requests.record(key, 0, 2, asked)
-            requests.record(key, 2, 2, asked + 1)
-            assert requests.record(KEY, 0, 2, asked + 2).is_overtaken is (asked == 15)
+        for key, time in ((OTHER, 5), (third, 15)):
+            requests.record(key, 0, 2, time)
+            requests.record(key, 2, 2, time + 1)
+            assert requests.record(KEY, 0, 2, time + 2).is_overtaken is (time == 15)
 
     def test_one_request_is_repeated_at_a_time(self) -> None:
         requests = WorkerRequests()

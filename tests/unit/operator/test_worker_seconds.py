@@ -30,6 +30,5 @@ def test_fractions_of_a_second_are_not_lost() -> None:
     assert 3 <= known["workerSeconds"] <= 6
 
 
-def test_a_run_that_just_goes_on_changes_nothing() -> None:
-    """The same number of workers is no reason to write."""
+def test_status_is_not_written_while_the_number_of_workers_stays() -> None:
     assert used({"workers": {"ready": 2}, "workerSeconds": 7}, 2, NOW) == {}

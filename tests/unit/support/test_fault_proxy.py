@@ -118,17 +118,17 @@ def test_fault_with_a_target_happens_at_that_write_in_any_order(proxy: FaultProx
 
 
 def test_fault_happens_at_the_first_write_that_the_caller_chooses(proxy: FaultProxy, ask: Ask) -> None:
-    asked: list[str] = []
+    seen: list[str] = []
 
     def is_second(write: Write) -> bool:
-        asked.append(write.target)
-        return len(asked) == 2
+        seen.append(write.target)
+        return len(seen) == 2
 
     proxy.arm(Fault(FaultKind.REFUSE, 1, 500, "POST-jobs"), SUBJECT, is_second)
     statuses = [ask("POST", LEASES, f"{name}-1")[0] for name in ("other", SUBJECT, f"{SUBJECT}-2", f"{SUBJECT}-3")]
 
     assert statuses == [201, 201, 500, 201]
-    assert asked == ["POST-leases"] * 2
+    assert seen == ["POST-leases"] * 2
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def test_run_and_shared_cluster_of_one_name_are_kept_apart() -> None:
     assert (seen.phases("namesake"), seen.phases("namesake", SHARED_CLUSTER)) == (["Running"], ["Ready"])
 
 
-def test_what_kubernetes_puts_into_a_namespace_is_not_counted() -> None:
+def test_objects_that_kubernetes_creates_in_each_namespace_are_not_counted() -> None:
     seen = view()
     seen.take("ServiceAccount", body("default", "1"), is_gone=False)
 

@@ -49,7 +49,7 @@ def test_only_requests_of_the_user_count() -> None:
     assert used(events, OPERATOR) == Used({PODS_LIST, status}, set())
 
 
-def test_forbidden_request_is_no_use() -> None:
+def test_forbidden_request_does_not_use_a_right() -> None:
     assert used([event(PODS_DELETE, decision="forbid")], OPERATOR) == Used(set(), {PODS_DELETE})
 
 

@@ -86,7 +86,7 @@ def test_images_keep_their_names_without_a_registry(docker: FakeDocker, tmp_path
     assert [call for call in docker.calls if call.startswith(("push", "tag"))] == []
 
 
-def test_nothing_is_built_for_a_registry_of_another_form(docker: FakeDocker, tmp_path: Path) -> None:
+def test_no_image_is_built_when_the_registry_is_invalid(docker: FakeDocker, tmp_path: Path) -> None:
     with pytest.raises(ToolError, match="HOST/PATH"):
         publish(tmp_path, "https://registry.example.com/team")
 

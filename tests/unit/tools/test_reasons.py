@@ -28,20 +28,20 @@ OF_EXCEPTIONS = {"ClusterLost", "ClusterUnreachable"}
 
 
 def explained(title: str) -> set[str]:
-    """The reasons in the tables of a section."""
+    """Return the reasons in the tables of a section."""
     section = (ROOT / "docs/reference/reasons.md").read_text().partition(f"## {title}")[2].partition("\n## ")[0]
     rows = [line for line in section.splitlines() if line.startswith("| `") and "REASON" not in line]
     return {reason for row in rows for reason in re.findall(r"`([A-Z]\w+)`", row.split("|")[1])}
 
 
 def of_operator() -> set[str]:
-    """The reasons that are constants of the contract between operator and SDK: each has a comment."""
-    lines = (ROOT / "sdk/flowcluster_api/conditions.py").read_text().partition("# Reasons of ours.")[2]
+    """Return the reasons that are constants in `flowcluster_api.conditions`."""
+    lines = (ROOT / "sdk/flowcluster_api/conditions.py").read_text().partition("# Reasons that the operator sets.")[2]
     return set(re.findall(r'^[A-Z_]+ = "(\w+)"', lines.partition("CAUSE_CLASSES")[0], re.MULTILINE))
 
 
 def of_drivers() -> Iterator[str]:
-    """The reasons in the outcomes that the SDK's code builds. `flowcluster submit` is no driver."""
+    """Return the reasons of the outcomes that the SDK's code builds. `flowcluster submit` does not run a driver."""
     for path in (ROOT / "sdk/flowcluster").rglob("*.py"):
         if path.name == "submit_command.py":
             continue
