@@ -73,7 +73,7 @@ def test_address_and_new_cluster_exclude_each_other(more: dict[str, Any]) -> Non
 
 def test_asynchronous_is_refused() -> None:
     """The runner sets whether the client is asynchronous."""
-    with pytest.raises(ValueError, match="leave it out of client_kwargs"):
+    with pytest.raises(ValueError, match="Remove it from client_kwargs"):
         DaskTaskRunner(client_kwargs={"asynchronous": True})
 
 
