@@ -149,7 +149,7 @@ def test_flow_fails_when_no_scheduler_answers_at_the_address(monkeypatch: pytest
     state = body(return_state=True)
 
     assert state.is_crashed()
-    with pytest.raises(ClusterUnreachable, match=r"Nothing answered at tcp://127\.0\.0\.1:9 within 0\.2 s"):
+    with pytest.raises(ClusterUnreachable, match=r"No process answered at tcp://127\.0\.0\.1:9 within 0\.2 s"):
         state.result()
 
 

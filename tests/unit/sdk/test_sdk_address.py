@@ -117,7 +117,7 @@ def test_waiting_is_logged_every_ten_seconds(caplog: pytest.LogCaptureFixture) -
 @pytest.mark.parametrize(
     ("error", "advice"),
     [
-        (None, "nothing listens on that port"),
+        (None, "no process listens on that port"),
         (socket.gaierror(-2, "Name or service not known"), "name sched is right"),
         (TimeoutError("timed out"), "network policy"),
     ],
