@@ -130,7 +130,7 @@ class ClusterError(FlowclusterError):
 
 
 class ClusterUnreachable(ClusterError):
-    """Nothing answered at the cluster's address in time."""
+    """No process answered at the address of the cluster in time."""
 
 
 class ClusterLost(ClusterError):

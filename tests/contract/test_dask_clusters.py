@@ -193,7 +193,7 @@ class NoAdapt(NoAddress):
             NoAddress,
             r"NoAddress` returned, of type NoAddress, is not a Dask cluster: it has no text 'scheduler_address'",
         ),
-        (NoAdapt, r"cannot adapt: it has no method 'adapt'; drop adapt_kwargs"),
+        (NoAdapt, r"cannot adapt: it has no method 'adapt'. Remove adapt_kwargs"),
     ],
 )
 def test_flow_fails_when_cluster_class_does_not_return_a_cluster(cluster_class: Any, message: str) -> None:

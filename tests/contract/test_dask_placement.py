@@ -99,9 +99,9 @@ def test_task_fails_immediately_when_no_worker_has_its_resources(cluster: Any) -
 
     failed, other, after = body()
 
-    assert failed.startswith("Failed('No worker of the cluster can run this task: it asks for resources 3 GPU, and the")
+    assert failed.startswith("Failed('No worker of the cluster can run this task: it requests resources 3 GPU, and the")
     assert "tcp://127.0.0.1:" in failed
-    assert failed.endswith(": none. Ask for less, or start workers with these resources.')")
+    assert failed.endswith(": none. Request less, or start workers with these resources.')")
     assert (other, after) == (1, "NotReady")
 
 
@@ -123,4 +123,4 @@ def test_resources_are_checked_when_the_first_worker_connects() -> None:
             client.cluster.scale(1)
         return str(waiting.wait(30))
 
-    assert "asks for resources 1 GPU" in body()
+    assert "requests resources 1 GPU" in body()

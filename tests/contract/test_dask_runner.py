@@ -73,7 +73,7 @@ def test_address_and_new_cluster_exclude_each_other(more: dict[str, Any]) -> Non
 
 def test_asynchronous_is_refused() -> None:
     """The runner sets whether the client is asynchronous."""
-    with pytest.raises(ValueError, match="leave it out of client_kwargs"):
+    with pytest.raises(ValueError, match="Remove it from client_kwargs"):
         DaskTaskRunner(client_kwargs={"asynchronous": True})
 
 
@@ -149,7 +149,7 @@ def test_flow_fails_when_no_scheduler_answers_at_the_address(monkeypatch: pytest
     state = body(return_state=True)
 
     assert state.is_crashed()
-    with pytest.raises(ClusterUnreachable, match=r"Nothing answered at tcp://127\.0\.0\.1:9 within 0\.2 s"):
+    with pytest.raises(ClusterUnreachable, match=r"No process answered at tcp://127\.0\.0\.1:9 within 0\.2 s"):
         state.result()
 
 

@@ -199,7 +199,7 @@ def test_lost_scheduler_ends_the_flow(doomed_cluster: Any, flows: Path, tmp_path
     written = json.loads(outcome.read_text())
 
     assert (program.process.returncode, written["state"], written["reason"]) == (1, "Crashed", "ClusterLost")
-    assert written["message"].startswith(f"The Dask scheduler at {address} went away while the flow ran")
+    assert written["message"].startswith(f"The Dask scheduler at {address} was lost while the flow ran")
     assert "Traceback" not in errors
 
 
@@ -230,4 +230,4 @@ def test_lost_ray_head_ends_the_flow(flows: Path, tmp_path: Path) -> None:
 
     for address, program in programs.items():
         assert program.process.returncode == 1
-        assert f"ClusterLost: The Ray head at {address} went away while the flow ran" in errors[address]
+        assert f"ClusterLost: The Ray head at {address} was lost while the flow ran" in errors[address]

@@ -75,7 +75,7 @@ def test_task_fails_immediately_when_no_node_can_meet_its_request(own_ray: None)
 
     state, possible = body()
 
-    assert state.startswith("Failed('No node of the Ray cluster can ever run this task, which asks for 1 CPU, 1 GPU. ")
+    assert state.startswith("Failed('No node of the Ray cluster can ever run this task, which requests 1 CPU, 1 GPU. ")
     assert "No node has more than 0 GPU" in state
     assert possible == 2
 

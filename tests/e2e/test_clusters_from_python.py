@@ -89,7 +89,7 @@ def test_block_of_a_cluster_creates_and_releases_it(kind: str, world: World, whe
     assert not ray.is_initialized()
     world.wait_empty(20)
     status = status_of_only(world)
-    assert (status["phase"], status["message"]) == ("Succeeded", "the driver gave the cluster back")
+    assert (status["phase"], status["message"]) == ("Succeeded", "the driver released the cluster")
 
 
 def test_dask_cluster_can_be_used_on_an_event_loop(where: dict[str, Any]) -> None:

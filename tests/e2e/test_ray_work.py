@@ -40,7 +40,7 @@ def test_tasks_scale_up_the_workers_that_they_request(world: World) -> None:
     where, message = result(world)
 
     assert "-worker-" in where
-    assert "asks for 1 CPU, 2 desk. No node has more than 1 desk, and no worker that it starts will" in message
+    assert "requests 1 CPU, 2 desk. No node has more than 1 desk, and no worker that it starts will" in message
 
 
 def test_tasks_are_retried_when_their_worker_is_killed(world: World) -> None:

@@ -21,19 +21,19 @@ from flowcluster.kube.access import connect
 from flowcluster.kube.flow_runs import FlowRuns
 from flowcluster_api.driver import Outcome
 
-#: Seconds to connect and to wait for an answer. A renewal that hangs is better repeated.
+#: Seconds to connect and to wait for an answer. It is better to repeat a renewal that hangs.
 _TIMEOUT = (2.0, 3.0)
 #: Seconds in which the operator can report why the scheduler's pod does not exist any more.
 EXPLAIN_SECONDS = 10.0
 #: Seconds in which connections can end when the agent ends.
 CLOSE_SECONDS = 2.0
-#: Bytes that are read from the driver at a time.
+#: Largest number of bytes that are read from the driver at a time.
 _CHUNK = 65_536
 
 _VANISHED = Outcome(
     state="Crashed",
     reason="DriverLost",
-    message="the driver's process ended without giving its cluster back",
+    message="the driver's process ended without releasing its cluster",
     exit_code=1,
 )
 
@@ -42,7 +42,7 @@ class Agent:
     """The agent of one driver.
 
     Args:
-        job: what the agent does.
+        job: of the agent.
     """
 
     def __init__(self, job: protocol.AgentJob) -> None:
@@ -58,7 +58,7 @@ class Agent:
         self._stdin = asyncio.StreamReader()
 
     async def run(self) -> None:
-        """Serve until the driver releases its cluster, or ends."""
+        """Serve until the driver releases its cluster or ends."""
         loop = asyncio.get_running_loop()
         threading.Thread(target=feed, args=[loop, self._stdin], name="flowcluster-stdin", daemon=True).start()
         keeping = asyncio.create_task(self._keep())
@@ -92,8 +92,8 @@ class Agent:
         """Report the end of the run to the driver, if it is over, before a connection to the scheduler ends.
 
         Args:
-            is_serving: whether the scheduler still accepts connections. If it does not, the operator soon reports the
-                cause, for which the agent waits up to `EXPLAIN_SECONDS`.
+            is_serving: whether the scheduler still accepts connections. If it does not, the operator reports the cause
+                soon. The agent waits up to `EXPLAIN_SECONDS` for the cause.
         """
         until = asyncio.get_running_loop().time() + EXPLAIN_SECONDS
         while not self._is_lost:
@@ -105,7 +105,7 @@ class Agent:
                 await asyncio.sleep(LOOK_SECONDS)
 
     async def _listen(self) -> str | None:
-        """Process the driver's requests. Return the outcome that it sends; None if it ended without one."""
+        """Process the driver's requests. Return the outcome that the driver sends; None if it ended without one."""
         while line := (await self._stdin.readline()).decode():
             message = protocol.read(line)
             if isinstance(message, protocol.Release):
@@ -150,7 +150,7 @@ class Agent:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _release(self, outcome: str, driver_waits: bool) -> None:
-        """End the lease. Repeat that once if the driver waits for it, else until the lease has expired."""
+        """End the lease. Retry once if the driver waits for the end, else until the lease has expired."""
         loop = asyncio.get_running_loop()
         until = loop.time() + (2 * RETRY_SECONDS if driver_waits else self._job.duration)
         while True:
@@ -164,7 +164,7 @@ class Agent:
 
 
 def feed(loop: asyncio.AbstractEventLoop, reader: asyncio.StreamReader) -> None:
-    """Feed what the driver writes to the reader. Runs in a thread: event loops on Windows cannot wait for a pipe."""
+    """Feed the driver's output to the reader. Runs in a thread: event loops on Windows cannot wait for a pipe."""
     descriptor = sys.stdin.fileno()
     with contextlib.suppress(OSError, RuntimeError):  # the loop is closed
         while data := os.read(descriptor, _CHUNK):
@@ -186,5 +186,5 @@ async def main(job: str) -> None:
 
 if __name__ == "__main__":
     asyncio.run(main(sys.argv[1]))
-    # Immediately: the driver waits for this, and a regular exit takes a second after these imports.
+    # Exit immediately: the driver waits for the exit, and a regular exit takes a second after these imports.
     os._exit(0)

@@ -17,8 +17,8 @@ class _Source(NamedTuple):
     """The last observation of one source of work.
 
     Attributes:
-        marker: a value that changes whenever something ran, also between two observations.
-        busy: the time when something was last observed to run.
+        marker: a value that changes with each piece of work, even between two observations.
+        busy: the time of the last observation of work.
         seen: the time of the last observation.
     """
 
@@ -33,9 +33,9 @@ class Activity:
     A source can have new work since its last observation, so idleness counts up to that observation only.
 
     Args:
-        needs_scheduler: whether the run has a Dask cluster. Clients use it without task runs, so that its scheduler has
-            to be observed. For other runs the driver's counts suffice.
-        wake: called when something runs after `WAKE_SECONDS` of idleness.
+        needs_scheduler: whether the run has a Dask cluster. Clients can use it without task runs, so its scheduler has
+            to be observed. For other runs the driver's counts are sufficient.
+            wake: called when there is work after `WAKE_SECONDS` of idleness.
         clock: returns the time in seconds.
     """
 
@@ -57,12 +57,12 @@ class Activity:
 
         Args:
             is_busy: whether it has work.
-            transitions: how many transitions its tasks have made.
+            transitions: number of transitions of its tasks.
         """
         self._see("scheduler", is_busy, transitions)
 
     def progress(self) -> Progress | None:
-        """Return what to report; None before the first observation."""
+        """Return the progress to report; None before the first observation."""
         counts, idle = self._counts, self.idle()
         tasks = Tasks(counts.total, counts.running, counts.completed, counts.failed) if counts is not None else None
         return None if tasks is None and idle is None else Progress(tasks, idle)

@@ -10,7 +10,7 @@ from flowcluster._util import platforms
 class DriverProcess:
     """The process that started the agent.
 
-    The end of the pipe does not suffice as a sign: a process that the driver forked keeps the pipe open.
+    The end of the pipe is not a sufficient sign: a process that the driver forked keeps the pipe open.
 
     Args:
         pid: id of the process.
@@ -18,11 +18,11 @@ class DriverProcess:
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
-        # psutil records when the process began: another process can get the same id later.
+        # psutil records the start of the process: another process can get the same id later.
         self._process = psutil.Process(pid) if psutil.pid_exists(pid) else None
 
     def is_gone(self) -> bool:
-        """Return whether the driver has ended. Another process is this one's parent then."""
+        """Return whether the driver has ended. Then this process has another parent."""
         if (is_parent := platforms.has_parent(self._pid)) is not None:
             return not is_parent
         return self._process is None or not self._process.is_running()

@@ -23,23 +23,23 @@ from flowcluster_api.driver import Outcome
 
 logger = logging.getLogger("flowcluster.cluster")
 
-#: Seconds to wait for an answer. The agent itself waits for the API server, and starts within a second.
+#: Seconds to wait for an answer. The agent starts within a second, and itself waits for the API server.
 ANSWER_SECONDS = 20.0
-#: Seconds before an agent that died is replaced: its cause of death can end the next one, too.
+#: Seconds before a crashed agent is replaced: the cause of the crash can end the next one, too.
 RESTART_SECONDS = 0.5
-#: Seconds between two counts of task runs, and the share of the time that counting takes at most.
+#: Seconds between two counts of task runs, and the largest share of the time for counting.
 COUNT_SECONDS, _COUNT_SHARE = 1.0, 0.02
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 class AgentHandle:
-    """Starts the agent, sends it requests, and starts another one if it dies.
+    """Starts the agent, sends it requests, and starts another one if it crashes.
 
     Args:
-        job: what the agent does.
-        on_lost: called on a thread of this object when the run has ended and not by this driver.
-        count: returns the task runs of the flow, or None while there is no flow; called on a thread of this object.
+        job: of the agent.
+        on_lost: called in a thread of this object when the run has ended, but this driver has not ended it.
+        count: returns the task runs of the flow, or None while there is no flow. Called in a thread of this object.
     """
 
     def __init__(
@@ -76,22 +76,22 @@ class AgentHandle:
         answer = self._answer()
         if not isinstance(answer, Forwarding) or answer.error:
             raise KubernetesError(f"The cluster cannot be reached from here: {getattr(answer, 'error', answer)}")
-        # Another agent has to listen on the ports that clients already know.
+        # A later agent has to listen on the ports that clients already use.
         self._forward = dataclasses.replace(request, ports=answer.ports)
         return answer.ports
 
     def adapt(self, request: Adapt) -> None:
-        """Let the agent report to the operator how many workers the cluster needs, from now on as requested."""
+        """Let the agent report the demand of workers to the operator with these parameters from now on."""
         self._adapt = request
         self._send(request)
 
     def release(self, outcome: Outcome) -> str | None:
         """Release the cluster.
 
-        Do nothing in a process that was forked: the cluster is its parent's.
+        Do nothing in a forked process: its parent has the cluster.
 
         Returns:
-            Why the cluster could not be released, so that it is kept until its lease expires; None if it was released.
+            Why the cluster could not be released, so that it exists until its lease expires; None if it was released.
         """
         if os.getpid() != self._pid:
             return None
@@ -115,21 +115,21 @@ class AgentHandle:
         self._close_pipe()
 
     def _count(self, count: Callable[[], Counts | None]) -> None:
-        """Send the counts to the agent, also while they do not change: the agent must know how old they are."""
+        """Send the counts to the agent, even while they do not change: the agent must know their age."""
         pause = COUNT_SECONDS
         while not self._ending.wait(pause):
             started = time.monotonic()
             counts = count()
-            # With many unfinished task runs, counting takes longer and is done less often.
+            # With many unfinished task runs, counting takes longer. So it is less frequent.
             pause = max(COUNT_SECONDS, (time.monotonic() - started) / _COUNT_SHARE)
             if counts is None:
                 continue
-            with contextlib.suppress(KubernetesError, ValueError):  # the agent ended: another one is being started
+            with contextlib.suppress(KubernetesError, ValueError):  # the agent ended: this object starts another one
                 if self._has_room():
                     self._send(Counted(*counts))
 
     def _has_room(self) -> bool:
-        """Return whether a message can be written without waiting. An agent that is stopped reads none."""
+        """Return whether a message can be written without blocking. A stopped agent reads no messages."""
         assert self._process.stdin is not None
         return platforms.has_room(self._process.stdin.fileno())
 
@@ -149,8 +149,8 @@ class AgentHandle:
             raise KubernetesError("The agent that keeps the run's Lease does not answer.") from None
 
     def _started(self) -> subprocess.Popen[str]:
-        # -P: a file in the working directory can have the name of a module. Ctrl-C in a terminal must not reach the
-        # agent.
+        # With -P, a file in the working directory with the name of a module does not replace the module. Ctrl-C in a
+        # terminal must not reach the agent.
         path = os.pathsep.join([str(_PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", f"{_PACKAGE.name}.agent", self._job.to_json()],
@@ -197,11 +197,11 @@ class AgentHandle:
         try:
             self._process.stdin.close()
         except OSError:
-            pass  # the agent ended before all was written
+            pass  # the agent ended before it read all data
 
     def _end(self) -> None:
         self._close_pipe()
         try:
             self._process.wait(1)
         except subprocess.TimeoutExpired:
-            pass  # the agent continues to try to end the lease, and ends after that
+            pass  # the agent retries the end of the lease, and then exits

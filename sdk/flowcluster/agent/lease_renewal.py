@@ -1,4 +1,4 @@
-"""Renewal of a run's Lease while its driver lives, and its release at the end."""
+"""Renew a run's Lease while its driver runs, and release it at the end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from flowcluster_api import child_runs, conditions, lease
 from flowcluster_api.driver import Outcome
 from flowcluster_api.progress import Progress
 
-#: Seconds between two checks of the driver, and between attempts that failed.
+#: Seconds between two checks of the driver, and after a failed attempt.
 LOOK_SECONDS, RETRY_SECONDS = 0.5, 1.0
 #: Seconds between two attempts while the operator has not created the Lease: at first, and at most.
 FIRST_MISSING, LONGEST_MISSING = 0.5, 5.0
@@ -28,13 +28,13 @@ _OVER = {"Stopping", *conditions.FINAL_PHASES}
 class LeaseRenewer:
     """Renews one Lease.
 
-    Each renewal reports the driver's progress. A new demand is reported immediately, and so is work after idleness.
+    Each renewal reports the driver's progress. It reports a new demand and work after idleness immediately.
 
     Args:
         job: the run and its Lease.
         flow_runs: client for the run's namespace.
         driver: the process that uses the cluster.
-        progress: returns what to report with each renewal.
+        progress: returns the progress to report with each renewal.
     """
 
     def __init__(
@@ -61,9 +61,9 @@ class LeaseRenewer:
         self._changed.set()
 
     async def keep(self) -> Lost:
-        """Renew the Lease in time, until the run has ended and not by this driver. Return how it ended.
+        """Renew the Lease in time, until the run has ended without this driver. Return how it ended.
 
-        While the driver is stopped, the Lease is not renewed: a driver that is stopped for longer than the duration of
+        Do not renew the Lease while the driver is stopped: a driver that is stopped for longer than the duration of
         the lease loses its run.
         """
         due, missing = 0.0, FIRST_MISSING
@@ -80,8 +80,8 @@ class LeaseRenewer:
                         due = time.monotonic() + missing
                         missing = min(1.2 * missing, LONGEST_MISSING)
                     else:
-                        # The run cannot be ended in the meantime: either the operator does not reach the API server
-                        # either, or it reads the Lease there before it judges the driver to be silent.
+                        # The operator cannot end the run in the meantime. Either it does not reach the API server, too,
+                        # or it reads the Lease there before it judges the driver to be silent.
                         due = time.monotonic() + RETRY_SECONDS
             if self._changed.is_set():  # the change could not be reported
                 await asyncio.sleep(LOOK_SECONDS)
@@ -103,14 +103,14 @@ class LeaseRenewer:
         try:
             await asyncio.to_thread(self._flow_runs.patch_lease, self._job.lease, ending)
         except KubernetesError as error:
-            if self._job.parent_lease is not None:  # the Lease, or the right to it, may not exist yet
+            if self._job.parent_lease is not None:  # the Lease, or the permission for it, can be missing yet
                 request = child_runs.cancel(self._job.run)
                 await asyncio.to_thread(self._flow_runs.patch_lease, self._job.parent_lease, request)
                 return
             if not is_out_of_reach(error):
                 raise
             run = await self._run()
-            if run is not None and not _is_over(run):  # the operator has created nothing yet
+            if run is not None and not _is_over(run):  # the operator has not created the Lease yet
                 await asyncio.to_thread(self._flow_runs.patch, self._job.run, {"cancel": True})
 
     async def _renew(self) -> None:

@@ -14,16 +14,16 @@ from flowcluster.kube.choice import Choice
 
 @dataclasses.dataclass(frozen=True)
 class AgentJob:
-    """What an agent does.
+    """The job of an agent.
 
     Attributes:
         choice: the Kubernetes to use, as configured in the driver.
         run, uid: name and UID of the FlowRun.
         lease: name of its Lease.
         duration: seconds without a renewal after which the operator judges the driver to be lost.
-        holder: name of the process that renews the Lease, for people.
+        holder: name of the process that renews the Lease, for users.
         pid: id of the driver's process.
-        adapts: whether an `Adapt` request will follow.
+        adapts: whether an `Adapt` request follows.
         ends: whether the agent writes the driver's end into the Lease. The kubelet reports the end of a driver that the
             operator started.
         kind: Dask or Ray, the kind of the run's cluster; None without a cluster.
@@ -70,15 +70,15 @@ class Forward:
 
 @dataclasses.dataclass(frozen=True)
 class Adapt:
-    """Request of the driver: report to the operator how many workers the cluster needs. The FlowRun has the bounds.
+    """Request of the driver: report the demand of workers to the operator. The FlowRun has the bounds.
 
     Attributes:
         address: of the scheduler, as seen from this machine.
         interval: seconds between two polls of the scheduler.
-        target_duration: seconds in which all tasks of known duration are to be done.
+        target_duration: seconds in which all tasks of known duration should end.
         up_delay, down_delay: seconds for which more or fewer workers must be needed before the demand changes.
         idle_seconds: seconds for which a worker must have had no work before it retires.
-        when_edited: whether to begin only when the bounds differ from each other or from their first values, or the run
+        when_edited: whether to start only when the bounds differ from each other or from their first values, or the run
             has an idle timeout.
     """
 
@@ -119,7 +119,7 @@ class Forwarding:
 
 @dataclasses.dataclass(frozen=True)
 class Lost:
-    """Report of the agent: the run has ended, and not by this driver."""
+    """Report of the agent: the run has ended, but this driver has not ended it."""
 
     reason: str
     message: str
@@ -134,7 +134,7 @@ class Trouble:
 
 @dataclasses.dataclass(frozen=True)
 class Released:
-    """Last message of the agent: the lease was ended, or the error for which it lasts until it expires."""
+    """Last message of the agent: the lease has ended, or the error because of which it lasts until it expires."""
 
     error: str | None = None
 

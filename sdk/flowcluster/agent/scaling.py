@@ -22,7 +22,7 @@ class Scaling:
     """Polls the scheduler and publishes the demand when it changes.
 
     Args:
-        request: the scheduler's address and the tempo.
+        request: the scheduler's address, the interval and the delays.
         run: name of the FlowRun, which has the bounds.
         flow_runs: client for the run's namespace.
         publish: called with each demand.
@@ -51,7 +51,7 @@ class Scaling:
         await poll_scheduler(address, interval, {NAME: (ScalingPlugin(), scaling_plugin)}, self._poll, self._report)
 
     def _report(self, failures: int, error: Exception) -> None:
-        # If the cluster is lost, the driver learns it from the Lease. A single poll that fails has no effect.
+        # If the cluster is lost, the agent reports that from the FlowRun. A single failed poll has no effect.
         if failures == MANY_FAILURES:
             self._complain(f"The cluster does not grow or shrink: its scheduler does not answer ({error!r})")
 

@@ -1,6 +1,6 @@
-"""The plugin in a Dask scheduler that counts the work: how many workers it needs, and which can be removed.
+"""The plugin in a Dask scheduler that counts the work: the number of needed workers, and the removable workers.
 
-The plugin is sent by value, because the scheduler's image does not have to contain flowcluster. Hence this module
+The agent sends the plugin by value, because the scheduler's image does not have to contain flowcluster. So this module
 imports only distributed.
 """
 
@@ -18,13 +18,13 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 
 NAME = "flowcluster-scaling"
 
-#: States of tasks that run, or could run if a thread were free.
+#: States of tasks that run, or could run with a free thread.
 _READY = ("processing", "queued", "no-worker")
 #: Share of the workers' memory above which twice as many workers are needed, as in Dask's own adaptive scaling.
 _FULL = 0.6
 #: The text that dask-kubernetes puts between the name of a DaskWorkerGroup and the rest of a worker's name.
 _WORKER = "-worker-"
-#: The number of tasks that fit if they require none of a resource, and the rounding error of a sum of many fractions.
+#: The number of fitting tasks without requirements, and the rounding error of a sum of many fractions.
 _MANY, _ROUNDING = 1_000_000, 1e-9
 
 
@@ -33,7 +33,7 @@ class Group(NamedTuple):
 
     Attributes:
         name: the group's name in the demand.
-        owner: the beginning of its workers' names, before `_WORKER`. Other workers belong to the first group.
+        owner: the prefix of its workers' names, before `_WORKER`. Other workers belong to the first group.
         minimum: the minimum of workers.
         maximum: the maximum of workers.
         threads: threads of each worker, for the time before the first worker exists.
@@ -49,10 +49,10 @@ class Group(NamedTuple):
 
 
 class ScalingPlugin(SchedulerPlugin):  # type: ignore[misc] # distributed is not typed
-    """Counts the work and retires workers that have none.
+    """Counts the work and retires workers without work.
 
-    A worker that retires accepts no tasks, completes those that it has, and copies its results to other workers. It
-    stays connected until its pod is deleted: if it were closed here, Kubernetes would restart it.
+    A retiring worker accepts no tasks, completes its tasks, and copies its results to other workers. It stays connected
+    until its pod is deleted: if the plugin closed it, Kubernetes would restart it.
     """
 
     name = NAME
@@ -68,11 +68,11 @@ class ScalingPlugin(SchedulerPlugin):  # type: ignore[misc] # distributed is not
     def look(self, groups: list[list[Any]], target_duration: float, idle_seconds: float) -> dict[str, Any]:
         """Return the demand, the names of retired workers, and whether there is work.
 
-        Further workers begin to retire if there are more than the work needs, or than the maximum of their group.
+        Retire further workers if there are more than the work needs, or more than the maximum of their group.
 
         Args:
             groups: fields of each `Group`, at least one.
-            target_duration: seconds in which all tasks of known duration are to be done.
+            target_duration: seconds in which all tasks of known duration should end.
             idle_seconds: seconds for which a worker must have had no work before it retires.
         """
         now = time.monotonic()
@@ -99,17 +99,16 @@ class ScalingPlugin(SchedulerPlugin):  # type: ignore[misc] # distributed is not
         }
 
     def _is_busy(self) -> bool:
-        """Return whether tasks run or could run. Calls of actors' methods do not pass through the scheduler."""
+        """Return whether tasks run or could run. The scheduler does not observe calls of actors' methods."""
         prefixes = self.scheduler.task_prefixes.values()
         has_tasks = any(prefix.states.get(state, 0) for prefix in prefixes for state in _READY)
         return has_tasks or any(ws.actors for ws in self.scheduler.workers.values())
 
     def _demand(self, parts: list[Group], members: dict[str, list[Any]], target_duration: float) -> dict[str, int]:
-        """Return the workers that each group needs.
+        """Return the number of workers that each group needs.
 
-        A task of unknown duration counts as one thread, other tasks by the time that they take in total. A task that
-        requires resources counts for the first group that offers them, any other task for the first group that can have
-        workers.
+        A task of unknown duration counts as one thread. Other tasks count by their total time. A task that requires
+        resources counts for the first group that has them, any other task for the first group that can have workers.
         """
         threads = {part.name: _threads(part, members[part.name]) for part in parts}
         home = next((part for part in parts if part.maximum > 0), parts[0]).name
@@ -143,7 +142,7 @@ class ScalingPlugin(SchedulerPlugin):  # type: ignore[misc] # distributed is not
         return asking
 
     def _load(self, prefix: str, ready: int, target_duration: float) -> float:
-        """Return how many threads tasks of one prefix need."""
+        """Return the number of threads that tasks of one prefix need."""
         if ready <= 0:
             return 0
         average = self.scheduler.task_prefixes[prefix].duration_average
@@ -154,7 +153,7 @@ class ScalingPlugin(SchedulerPlugin):  # type: ignore[misc] # distributed is not
         self._idle_since = {address: self._idle_since.get(address, now) for address in idle}
 
     def _surplus(self, active: list[Any], wanted: int, maximum: int, idle_before: float) -> list[Any]:
-        """Return workers to retire: idle ones beyond `wanted`, those with least data first; beyond `maximum`, any."""
+        """Return workers to retire: idle ones beyond `wanted`, with the least data first, and any beyond `maximum`."""
         by_cost = sorted(active, key=lambda ws: (len(ws.processing), bool(ws.actors), ws.nbytes))
         long_idle = [ws for ws in by_cost if self._idle_since.get(ws.address, math.inf) <= idle_before]
         chosen = long_idle[: max(len(active) - wanted, 0)]
@@ -173,7 +172,7 @@ class ScalingPlugin(SchedulerPlugin):  # type: ignore[misc] # distributed is not
                 del self._retiring[address]
             elif task.done():
                 if task.cancelled() or task.exception() or ws.status is not Status.closing_gracefully:
-                    del self._retiring[address]  # its results could not be moved: it continues to work
+                    del self._retiring[address]  # its results could not be moved: the worker continues
                 elif not ws.processing:
                     names.append(str(ws.name))
         return sorted(names)
@@ -194,7 +193,7 @@ def _threads(part: Group, workers: list[Any]) -> int:
 
 
 def _offered(part: Group, workers: list[Any]) -> dict[str, float]:
-    """Return what a worker of a group offers, as configured or as the workers report it."""
+    """Return the resources of a worker of a group, as configured or as the workers report them."""
     offered = dict(part.resources)
     for ws in workers:
         for name, amount in ws.resources.items():
@@ -203,12 +202,12 @@ def _offered(part: Group, workers: list[Any]) -> dict[str, float]:
 
 
 def _fitting(offered: dict[str, float], resources: frozenset[tuple[str, float]]) -> int:
-    """Return how many tasks with these requirements a worker can run at a time, apart from its threads."""
+    """Return the number of tasks with these requirements that a worker can run at a time, apart from its threads."""
     return min(int(offered.get(name, 0) / need) if need else _MANY for name, need in resources)
 
 
 def _workers_for(workers: int, active: list[Any]) -> int:
-    """Return the workers that the work needs, or more if the existing ones run out of memory."""
+    """Return the number of workers that the work needs, or more if the existing ones run out of memory."""
     limit = sum(ws.memory_limit or 0 for ws in active)
     if limit and sum(ws.nbytes for ws in active) > _FULL * limit:
         return max(workers, 2 * len(active))

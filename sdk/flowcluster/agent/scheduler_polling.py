@@ -1,4 +1,4 @@
-"""Polling a Dask scheduler through plugins that the agent or the keeper registers there."""
+"""Poll a Dask scheduler through plugins that the agent or the keeper registers there."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from distributed.security import Security
 
 from flowcluster._util import pickling
 
-#: Polls that must fail one after the other before a caller reports that.
+#: Number of consecutive failed polls after which a caller reports the failure.
 MANY_FAILURES = 5
 
 
@@ -25,15 +25,15 @@ async def poll_scheduler(
 ) -> None:
     """Call `poll` in intervals until cancelled.
 
-    The plugins are sent by value: the scheduler's image does not have to contain flowcluster. A scheduler that
-    restarted gets them again.
+    This function sends the plugins by value: the scheduler's image does not have to contain flowcluster. A restarted
+    scheduler gets them again.
 
     Args:
         address: of the scheduler.
         interval: seconds between two polls.
         plugins: by name, each with the module that defines it.
         poll: called with the connection to the scheduler.
-        failed: called with the number of polls that failed one after the other, and the last error.
+        failed: called with the number of consecutive failed polls, and the last error.
     """
     failures = 0
     while True:

@@ -1,4 +1,4 @@
-"""The plugin in a shared Dask scheduler that releases what ended runs left there.
+"""The plugin in a shared Dask scheduler that releases data and tasks of ended runs.
 
 A run is identified by its UID. The ids of its clients contain the UID (`flowcluster_api.tags`), and sessions of the SDK
 pass it to their own plugin. That plugin takes part by three methods: `runs_present`, `release_run` and `share_changed`.
@@ -20,10 +20,10 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 
 NAME = "flowcluster-runs"
 
-#: Calls by which one client would end the work of all other clients.
+#: Calls with which one client would end the work of all other clients.
 _REFUSED = ("terminate", "restart", "restart_workers")
-#: What outlives its client: the extension of the scheduler and its table, by the beginning of the name of the pseudo
-#: client that holds its keys.
+#: Entries that exist longer than their client: the extension of the scheduler and its table, by the prefix of the name
+#: of the pseudo client that holds their keys.
 _TABLES = {
     "published": ("publish", "datasets"),
     "variable": ("variables", "variables"),
@@ -35,19 +35,19 @@ _UNATTENDED = "fire-and-forget"
 _SPARE, _DIGEST = 2, 6
 #: UIDs of ended runs that the plugin remembers.
 _LIMIT = 10_000
-#: Seconds from the release of a run until freed memory is given back to the system.
+#: Seconds from the release of a run until freed memory is returned to the system.
 _TRIM_SECONDS = 1.0
 #: Task groups without tasks that the scheduler's records can hold, and that they hold after a clean-up.
 _MOST_GROUPS, _LEAST_GROUPS = 500, 250
 
-#: Priority of a run's tasks, and its tasks in flight at most; None without a bound.
+#: Priority of a run's tasks, and largest number of its tasks in flight; None without a limit.
 Share = tuple[int, int | None]
-#: What outlives its client: a key of `_TABLES`, and the name.
+#: An entry that exists longer than its client: a key of `_TABLES`, and the name.
 _Item = tuple[str, Any]
 
 
 class SharedRunsPlugin(SchedulerPlugin):  # type: ignore[misc] # distributed is not typed
-    """Records the run of each client, what outlives the clients of a run, and the share of each run.
+    """Records the run of each client, entries that exist longer than the clients of a run, and the share of each run.
 
     Args:
         mark: the text before the UID of the run in the id of a client.
@@ -64,7 +64,7 @@ class SharedRunsPlugin(SchedulerPlugin):  # type: ignore[misc] # distributed is 
         """Add the handlers that the keeper calls, and record from now on."""
         self.scheduler = scheduler
         self.clients: dict[str, set[str]] = {}  # UID of a run → its clients so far
-        self.left: dict[_Item, set[str]] = {}  # what outlives its client → UIDs of the runs that share it
+        self.left: dict[_Item, set[str]] = {}  # entry → UIDs of the runs that share it
         self.unattended: dict[Any, str] = {}  # key of ``fire_and_forget`` → UID
         self.over: dict[str, None] = {}
         self.part: int | None = None
@@ -83,7 +83,7 @@ class SharedRunsPlugin(SchedulerPlugin):  # type: ignore[misc] # distributed is 
         scheduler.client_desires_keys = scheduler.stream_handlers["client-desires-keys"] = self._desired
 
     def look(self, part: int, own: Mapping[str, Any]) -> list[str]:
-        """Take over the shares of runs, and return the runs that have something here.
+        """Set the shares of runs, and return the runs that have clients, tasks or data here.
 
         Args:
             part: see `flowcluster.agent.keeper.shares.Shares`.
@@ -105,8 +105,8 @@ class SharedRunsPlugin(SchedulerPlugin):  # type: ignore[misc] # distributed is 
     def share_of(self, run: str) -> Share:
         """Return the share of a run.
 
-        Before the keeper's first call, that is the share of a run that is the only one. Without a bound, its first
-        tasks could all be scheduled before those of others.
+        Before the keeper's first call, that is the share of a single run. Without a limit, its first tasks could all be
+        scheduled before those of others.
         """
         if (share := self.own.get(_digest_of(run))) is not None:
             return share
@@ -115,7 +115,7 @@ class SharedRunsPlugin(SchedulerPlugin):  # type: ignore[misc] # distributed is 
         return 0, max(_SPARE * sum(worker.nthreads for worker in self.scheduler.workers.values()), _SPARE)
 
     def release(self, runs: list[str]) -> str:
-        """Release all that these runs have here. Disconnect their clients, and refuse them from now on."""
+        """Release all tasks and data of these runs. Disconnect their clients, and refuse them from now on."""
         for uid in runs:
             self.over[uid] = None
             self._call("release_run", uid)
@@ -155,7 +155,7 @@ class SharedRunsPlugin(SchedulerPlugin):  # type: ignore[misc] # distributed is 
             self.clients.setdefault(uid, set()).add(client)
 
     def remove_client(self, scheduler: Any, client: str) -> None:
-        """Drop the events of a client that disconnects. The scheduler calls this; it would keep them for an hour."""
+        """Drop the events of a disconnected client. The scheduler calls this. It would keep the events for an hour."""
         if self.run_of(client) is not None:
             scheduler._broker._topics.pop(client, None)
 
@@ -181,7 +181,7 @@ class SharedRunsPlugin(SchedulerPlugin):  # type: ignore[misc] # distributed is 
             self._record(free, {uid})
 
     def _desired(self, keys: Any, client: str) -> None:
-        """Record the runs of keys that a client, or a pseudo client, wants. Called for each such request."""
+        """Record the runs of keys that a client or a pseudo client wants. Called for each such request."""
         holder, _, name = client.partition("-")
         if client == _UNATTENDED:
             self.unattended |= {key: uid for key in keys for uid in self._owners(key)}
@@ -216,7 +216,7 @@ class SharedRunsPlugin(SchedulerPlugin):  # type: ignore[misc] # distributed is 
         del self.left[item]
 
     def _call(self, method: str, *arguments: Any) -> list[Any]:
-        """Call this method of all plugins that have it, and return what they return."""
+        """Call this method of all plugins that have it, and return their results."""
         return [getattr(plugin, method)(*arguments) for plugin in self._others() if hasattr(plugin, method)]
 
     def _others(self) -> Iterator[Any]:
@@ -227,7 +227,7 @@ class Records:
     """The scheduler's records of finished work for its dashboard: spans and computations, with their task groups.
 
     The scheduler never deletes a span, nor a group of a span or computation. A flow that waits for each of its tasks
-    adds a group and a span with each one.
+    adds a group and a span for each task.
 
     Args:
         scheduler: the scheduler. From now on, its extension for spans ignores metrics of deleted spans, which would
@@ -242,7 +242,7 @@ class Records:
             self._spans.heartbeat = self._heartbeat
 
     def clean_up(self) -> None:
-        """Delete the oldest groups without tasks, and spans without groups, if there are many."""
+        """Delete the oldest groups without tasks, and spans without groups, if there are many of them."""
         if self._spans is None:
             return
         live, spans = self._scheduler.task_groups, self._spans.spans
@@ -274,12 +274,12 @@ class Records:
             stream.recent_message_log.clear()
 
     def _heartbeat(self, ws: Any, data: Mapping[Any, float]) -> None:
-        """Pass on a worker's metrics, which have as keys tuples whose second item is the id of a span."""
+        """Pass on a worker's metrics. Their keys are tuples whose second item is the id of a span."""
         self._add_metrics(ws, {key: value for key, value in data.items() if key[1] in self._spans.spans})
 
 
 def _digest_of(uid: str) -> str:
-    """Return what `flowcluster_api.keeper.digest_of` returns."""
+    """Return the digest of `flowcluster_api.keeper.digest_of`."""
     return hashlib.sha256(uid.encode()).digest()[:_DIGEST].hex()
 
 
@@ -288,13 +288,13 @@ def _without(gone: set[str], spans: list[Any]) -> list[Any]:
 
 
 def _trim() -> None:
-    """Return freed memory to the system. glibc keeps what lies between blocks that are in use."""
+    """Return freed memory to the system. glibc keeps freed memory between blocks in use."""
     with contextlib.suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def _refuse(**arguments: Any) -> None:
     raise PermissionError(
-        "This Dask cluster is a SharedCluster: a client cannot restart or stop it, because other runs are on it. Its "
+        "This Dask cluster is a SharedCluster: a client cannot restart or stop it, because other runs use it. Its "
         "administrator can, by spec.suspend or by an upgrade."
     )

@@ -1,4 +1,4 @@
-"""How fast a demand follows the work. Without I/O and clocks."""
+"""Smooth the demand: it follows the work with delays. Without I/O and clocks."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class SmoothedDemand:
     def follow(self, needed: int, now: float) -> int:
         """Return the demand after another observation.
 
-        It rises to the least number that was needed in the last `up_delay` seconds, and falls to the largest number
-        that was needed in the last `down_delay` seconds.
+        It rises to the least needed number of the last `up_delay` seconds, and falls to the largest needed number of
+        the last `down_delay` seconds.
 
         Args:
-            needed: the workers that are needed now.
+            needed: the number of workers that the work needs now.
             now: the time in seconds.
         """
         up, down = self._delays
@@ -38,4 +38,4 @@ class SmoothedDemand:
     def _recent(self, since: float) -> list[tuple[float, int]]:
         recent = [item for item in self._history if item[0] > since]
         earlier = [item for item in self._history if item[0] <= since]
-        return [*earlier[-1:], *recent]  # the number at the beginning of the period counts
+        return [*earlier[-1:], *recent]  # the number at the start of the period counts

@@ -1,4 +1,4 @@
-"""Local ports that forward to ports of a pod. Their connections survive a restart of the API server."""
+"""Forward local ports to ports of a pod. The connections survive a restart of the API server."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ FIRST_WAIT, LONGEST_WAIT = 0.1, 2.0
 
 
 class Tunnel:
-    """Listens on local ports, and forwards each connection to the relay in a pod, which leads to a port there.
+    """Listens on local ports, and forwards each connection to the relay in a pod. The relay connects to a port there.
 
     Args:
-        access: leads to the pod's namespace.
+        access: to the pod's namespace.
         pod: name of the pod.
-        before_end: awaited before a connection ends that this side did not end, with whether the pod still accepts
-            connections to the port.
+        before_end: awaited before the end of a connection that this side did not end. The argument is whether the pod
+            still accepts connections to the port.
     """
 
     def __init__(self, access: Access, pod: str, before_end: Callable[[bool], Awaitable[None]]) -> None:
@@ -137,7 +137,7 @@ class Tunnel:
 
 
 async def _greet(path: Path, identity: bytes, port: int, is_new: bool, received: int) -> int | None:
-    """Return how many bytes have arrived at the relay; None if the connection has ended there."""
+    """Return the number of bytes that the relay has received; None if the connection has ended there."""
     path.write(HELLO.pack(MARK, identity, port, is_new, received))
     await path.drain()
     is_known, confirmed = ANSWER.unpack(await path.readexactly(ANSWER.size))

@@ -1,4 +1,4 @@
-"""The fields of a FlowRun that users can edit while the run is live, as an agent reads them: bounds of workers."""
+"""Read the bounds of workers of a FlowRun. Users can edit them while the run is live."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def bounds_in(flow_run: Mapping[str, Any]) -> dict[str, int]:
 async def wait_until_scaling_is_needed(read: Callable[[], Mapping[str, Any]], seconds: float = BOUNDS_SECONDS) -> None:
     """Wait until the agent has to poll the scheduler.
 
-    That is the case when the bounds differ from each other or from their first values, or when the run has an idle
-    timeout.
+    The agent has to poll when the bounds differ from each other or from their first values, or when the run has an
+    idle timeout.
 
     Args:
-        read: returns the FlowRun. It runs in a thread; a read that raises `KubernetesError` is repeated.
+        read: returns the FlowRun. It runs in a thread. A read that raises `KubernetesError` is repeated.
         seconds: seconds between two reads.
     """
     first = None

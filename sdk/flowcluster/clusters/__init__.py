@@ -1,8 +1,8 @@
-"""Cluster classes for the time of a flow run, also for code without flows.
+"""Cluster classes for flow runs, and for code without flows.
 
 `DaskKubernetesCluster` and `RayKubernetesCluster` create a cluster. `SharedKubernetesCluster` and
-`SharedRayKubernetesCluster` use a cluster that many runs share. The classes are imported when their names are used, as
-they need packages that no other part of the SDK needs.
+`SharedRayKubernetesCluster` use a cluster that many runs share. This module imports the classes when their names are
+used, because they need packages that no other part of the SDK needs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The arguments of ``adapt``: bounds and tempo, with Dask's names where Dask has them."""
+"""The arguments of ``adapt``: bounds and durations, with Dask's names where Dask has them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from flowcluster.agent.protocol import Adapt
 #: More workers than any operator allows: the administrator's limit applies.
 UNLIMITED = 10_000
 
-#: Arguments of Dask's own adaptive scaling that this one refuses, with the reason.
+#: Arguments of Dask's own adaptive scaling that `parse_adapt` refuses, with the reasons.
 _REFUSED = {
-    "Adaptive": "the operator scales the cluster, not a class of Dask's",
+    "Adaptive": "the operator scales the cluster, not a class of Dask",
     "worker_key": "a pod holds one worker",
     "cluster": "it is this one",
 }
@@ -28,14 +28,16 @@ class AdaptRequest(NamedTuple):
 
 
 def parse_adapt(address: str, worker: Mapping[str, Any], given: Mapping[str, Any]) -> AdaptRequest:
-    """Return what ``adapt(**given)`` requests.
+    """Return the request of ``adapt(**given)``.
 
     ``minimum`` and ``maximum`` are numbers of workers. ``minimum_cores``, ``maximum_cores``, ``minimum_memory`` and
     ``maximum_memory`` mean the workers that have that many threads or that much memory. No maximum, or None, means the
-    limit that the operator's administrator set. Durations are seconds, or texts such as ``"500ms"``: ``interval``
-    between two polls of the scheduler, ``target_duration`` in which all work of known duration is to be done,
-    ``up_delay`` and ``down_delay`` for which more or fewer workers must be needed, ``idle`` for which a worker must
-    have had no work before it is removed. Dask's ``wait_count`` is that time in intervals.
+    limit of the operator's administrator.
+
+    Durations are seconds, or texts such as ``"500ms"``. ``interval`` is the time between two polls of the scheduler.
+    All work of known duration should end within ``target_duration``. More or fewer workers must be needed for
+    ``up_delay`` or ``down_delay`` before the number changes. A worker must have had no work for ``idle`` before it is
+    removed. Dask's ``wait_count`` is ``idle`` in intervals.
 
     Args:
         address: of the scheduler, as seen from this machine.
@@ -48,7 +50,7 @@ def parse_adapt(address: str, worker: Mapping[str, Any], given: Mapping[str, Any
     """
     for name, why in _REFUSED.items():
         if name in given:
-            raise TypeError(f"adapt() takes no {name!r} here: {why}.")
+            raise TypeError(f"adapt() does not accept {name!r} here: {why}.")
     low, high, left = parse_bounds(worker, given)
     interval = _seconds("interval", left.pop("interval", None), 1.0)
     wait_count = _count("wait_count", left.pop("wait_count", None))
@@ -149,5 +151,5 @@ def _memory(worker: Mapping[str, Any]) -> float | None:
     text, name = str(limit), "resources['limits']['memory']"
     if text.endswith("m"):  # thousandths, a suffix that only Kubernetes has
         return _bytes(name, text[:-1]) / 1000 or None
-    # Kubernetes writes Gi where Dask writes GiB, and both mean the same by G.
+    # Kubernetes writes Gi where Dask writes GiB. G means the same in both.
     return _bytes(name, text + "B" if text[-1:].isalpha() else text) or None

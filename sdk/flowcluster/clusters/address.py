@@ -1,7 +1,7 @@
-"""Addresses of clusters, and waiting until a Dask scheduler or a Ray head answers at one.
+"""Parse addresses of clusters, and wait until a Dask scheduler or a Ray head answers at one.
 
-The wait uses plain TCP, before the real client connects: if a name does not exist yet, the client backs off for many
-seconds, while a pod's name appears within two or three.
+The wait uses plain TCP before the real client connects. If a name does not exist yet, the client backs off for many
+seconds, but a pod's name appears within two or three.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ INTERVAL, REPORT_INTERVAL = 0.1, 10.0
 DEFAULT_TIMEOUT = 60.0
 
 _TCP_SCHEMES = ("tcp", "tls", "ucx", "ucxx")
-#: Schemes that users write for a scheduler, and the schemes that Dask knows instead.
+#: Schemes that users write for a scheduler, and Dask's schemes for them.
 _WEB_SCHEMES = {"http": "tcp", "https": "tls"}
 
 
@@ -36,7 +36,7 @@ def split(address: str) -> tuple[str, int] | None:
     ``http://HOST`` means the scheduler on that host, and ``https://HOST`` a scheduler that uses TLS.
 
     Raises:
-        ValueError: no scheduler can have this address.
+        ValueError: the address is invalid for a scheduler.
     """
     if "://" not in address:
         address = f"tcp://{address}"
@@ -54,7 +54,7 @@ def for_client(address: str) -> str:
     """Return a scheduler's address for Dask: with a scheme that Dask knows, and with a port.
 
     Raises:
-        ValueError: no scheduler can have this address.
+        ValueError: the address is invalid for a scheduler.
     """
     target = split(address)
     if target is None:
@@ -69,7 +69,7 @@ def split_ray(address: str) -> tuple[str, int] | None:
     """Return host and port of a Ray head's address; None for "auto", which Ray itself resolves.
 
     Raises:
-        ValueError: no Ray head can have this address.
+        ValueError: the address is invalid for a Ray head.
     """
     if address == "auto":
         return None
@@ -85,7 +85,7 @@ def split_ray(address: str) -> tuple[str, int] | None:
 
 
 def _parts(url: str) -> tuple[str, str | None, int | None]:
-    """Return scheme, host and port; no host if the URL is invalid."""
+    """Return scheme, host and port; None as the host if the URL is invalid."""
     scheme = url.partition("://")[0].lower() if "://" in url else ""
     try:
         parts = urlsplit(url)
@@ -129,7 +129,7 @@ def wait_for(
         address: of the cluster.
         timeout: seconds to wait.
         target: host and port; by default those of `address` as the address of a Dask scheduler.
-        what: what listens there, for error messages.
+        what: the kind of process that listens there, for error messages.
         now: returns the time in seconds, for tests.
         sleep: waits for some seconds, for tests.
         connect: opens and closes a connection to host and port within some seconds, for tests.
@@ -167,7 +167,7 @@ def _advice(address: str, host: str, what: str, timeout: float, cause: OSError) 
     if isinstance(cause, socket.gaierror):
         check = f"Check that the name {host} is right and resolves from here."
     elif isinstance(cause, ConnectionRefusedError):
-        check = f"The host answers but nothing listens on that port: check the port, and that the {what} runs."
+        check = f"The host answers but no process listens on that port: check the port, and that the {what} runs."
     else:
-        check = f"Check that the {what} runs, and that no firewall or network policy is in the way."
-    return f"Nothing answered at {address} within {timeout:g} s ({cause}). {check}"
+        check = f"Check that the {what} runs, and that no firewall or network policy blocks the connection."
+    return f"No process answered at {address} within {timeout:g} s ({cause}). {check}"

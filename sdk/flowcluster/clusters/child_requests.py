@@ -45,7 +45,7 @@ class ChildRequests:
         name = metadata.get("name") or metadata["generateName"] + secrets.token_hex(3)
         self._flow_runs.patch_lease(self.lease, child_runs.create(name, manifest["spec"]))
         self._wait(name, f"create child run {name}")
-        # The operator grants the right to read it while it starts.
+        # The operator grants the permission to read the child run while it starts.
         end = time.monotonic() + UNNOTICED_SECONDS
         while (found := self._flow_runs.find_readable(name)) is None:
             if time.monotonic() > end:
@@ -56,7 +56,7 @@ class ChildRequests:
         return found
 
     def resize(self, name: str, minimum: int, maximum: int | None) -> None:
-        """Request other bounds for a child run's workers. Raises what `create` raises."""
+        """Request other bounds for a child run's workers. The errors are those of `create`."""
         self._flow_runs.patch_lease(self.lease, child_runs.resize(name, minimum, maximum))
         self._wait(name, f"change child run {name}")
 
@@ -70,7 +70,7 @@ class ChildRequests:
             if time.monotonic() > end:
                 self._flow_runs.patch_lease(self.lease, child_runs.withdraw(name))
                 raise ClusterNotStarted(
-                    f"No operator took notice of the request to {what}: check that flowcluster's operator runs and "
+                    f"No operator has answered the request to {what}: check that flowcluster's operator runs and "
                     "serves this namespace.",
                     "Unnoticed",
                 )

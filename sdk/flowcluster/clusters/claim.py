@@ -31,7 +31,7 @@ from flowcluster_api.driver import Outcome
 
 logger = logging.getLogger("flowcluster.cluster")
 
-RELEASED = Outcome(state="Completed", reason="ClusterReleased", message="the driver gave the cluster back", exit_code=0)
+RELEASED = Outcome(state="Completed", reason="ClusterReleased", message="the driver released the cluster", exit_code=0)
 #: Seconds between two queries for the loss of a cluster.
 _QUERY_PAUSE = 0.2
 
@@ -72,7 +72,7 @@ class Claim:
 
     @property
     def remedy(self) -> Remedy:
-        """Return what to do if the cluster's image does not fit this process."""
+        """Return the remedy for an image of the cluster that does not fit this process."""
         if self.ref is not None:
             return shared_image(describe_ref(self.ref))
         return own_image(self.manifest["spec"]["cluster"].get("image") or "the operator's default")
@@ -86,11 +86,11 @@ class Claim:
         """Create the FlowRun, wait until its cluster is usable, and return its status.
 
         Args:
-            report: called with the progress, as text; without it, a line in the terminal shows the progress.
+            report: called with the progress, as text. Without it, a line in the terminal shows the progress.
 
         Raises:
             KubernetesError: the API server refuses the FlowRun or cannot be reached.
-            ClusterNotStarted: there will be no cluster; the message names the cause.
+            ClusterNotStarted: the cluster cannot start; the message names the cause.
         """
         access = connect(self._choice)
         self._flow_runs = FlowRuns(access)
@@ -129,7 +129,7 @@ class Claim:
         Args:
             minimum: the minimum of workers.
             maximum: the maximum of workers.
-            request: how the agent reports the demand from now on; None if it does not.
+            request: parameters of the agent's reports of the demand; None for no reports.
 
         Raises:
             KubernetesError: the API server refuses the bounds or cannot be reached.
@@ -166,7 +166,7 @@ class Claim:
         return "\n".join(f"{item['time']} {item['reason']}: {item['message']}" for item in status.get("story") or [])
 
     def give_up(self, error: BaseException) -> None:
-        """Release what exists of the claim, because of `error`."""
+        """Release the existing part of the claim, because of `error`."""
         self._given_up.set()
         message = f"the driver gave up: {type(error).__name__}: {error}".removesuffix(": ")
         self.release(Outcome(state="Cancelled", reason="Cancelled", message=message, exit_code=1))
@@ -205,8 +205,8 @@ class Claim:
         """Query the API server whether the run has ended, and return the loss; None if the run has not ended.
 
         Return None if the API server does not answer, too. The driver can observe the loss of a worker or of the
-        scheduler before its agent reads the FlowRun again. Many can be lost together: queries at the same time, and
-        within a fraction of a second after an answer, return the same answer.
+        scheduler before its agent reads the FlowRun again. Many workers can be lost together: queries at the same time,
+        and within a fraction of a second after an answer, return the same answer.
         """
         with self._querying:
             if self.lost is None and self._flow_runs is not None and time.monotonic() >= self._next_query:
@@ -228,8 +228,8 @@ class Claim:
 def _release_abandoned(agent: AgentHandle) -> None:
     """Release a cluster that the program dropped, or did not release before its end.
 
-    A garbage collection calls this in any thread, also in a thread that holds a lock of the agent or reads its answers.
-    Hence the release has a thread of its own, for which Python's exit waits. At the exit itself, this thread releases.
+    A garbage collection calls this in any thread, even in a thread that holds a lock of the agent or reads its answers.
+    So the release has a thread of its own, for which Python's exit waits. At the exit itself, this thread releases.
     """
     if threading.main_thread().is_alive():
         threading.Thread(target=agent.release, args=[RELEASED], name="flowcluster-release").start()

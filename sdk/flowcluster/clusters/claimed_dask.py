@@ -1,4 +1,4 @@
-"""The base of Dask clusters on Kubernetes: an object that claims a cluster by a FlowRun, its own or a shared one."""
+"""The base of Dask clusters on Kubernetes: an object that claims its own or a shared cluster by a FlowRun."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from flowcluster_api.ports import DASK_DASHBOARD, DASK_SCHEDULER
 
 logger = logging.getLogger("flowcluster.cluster")
 
-#: Ports of a scheduler's pod, and seconds for a connection to it.
+#: Seconds for a connection to the scheduler.
 CONNECT_SECONDS = 30.0
 
 
@@ -30,17 +30,17 @@ class ClaimedDaskCluster(Cluster):  # type: ignore[misc]
 
     Args:
         claim: of the FlowRun that requests the cluster.
-        name: of the FlowRun, if it has one already.
+        name: of the FlowRun, if it already has one.
         asynchronous: whether code on an event loop uses it, with ``async with``.
         loop: the event loop, as for other clusters of Dask.
         quiet: as for other clusters of Dask.
 
     Attributes:
-        outcome: how the work on the cluster ended, for the FlowRun's record. It is written when the cluster is closed.
+        outcome: end of the work on the cluster, for the FlowRun's record. `close` writes it.
 
     Raises:
         KubernetesError: the API server refuses the FlowRun or cannot be reached.
-        ClusterNotStarted: there will be no cluster; the message names the cause.
+        ClusterNotStarted: the cluster cannot start; the message names the cause.
     """
 
     def __init__(self, claim: Claim, *, name: str | None, asynchronous: bool, loop: Any, quiet: bool) -> None:
@@ -90,7 +90,7 @@ class ClaimedDaskCluster(Cluster):  # type: ignore[misc]
             raise
 
     def _bring_up(self) -> str:
-        """Create the FlowRun and wait for its cluster; return the scheduler's address as seen from this machine."""
+        """Create the FlowRun, wait for its cluster, and return the scheduler's address as seen from this machine."""
         status = self._claim.bring_up(self._report)
         self.name = self._claim.name
         self._check(status["cluster"])
@@ -101,7 +101,7 @@ class ClaimedDaskCluster(Cluster):  # type: ignore[misc]
             return address
         ports = self._claim.forward(status["cluster"]["scheduler"]["pod"], [DASK_SCHEDULER, DASK_DASHBOARD])
         self._dashboard = str(format_dashboard_link("127.0.0.1", ports[DASK_DASHBOARD]))
-        # The relay in the pod has the credentials. The API server decides which clients reach it.
+        # The relay in the pod has the credentials. The API server authorizes the clients that connect to it.
         return f"tcp://127.0.0.1:{ports[DASK_SCHEDULER]}"
 
     async def _close(self) -> None:
@@ -111,7 +111,7 @@ class ClaimedDaskCluster(Cluster):  # type: ignore[misc]
         await asyncio.to_thread(self._claim.release, self.outcome)
 
     def close(self, timeout: float | None = None) -> Any:
-        """Release the FlowRun. The operator then deletes what the run has of its own."""
+        """Release the FlowRun. The operator then deletes the run's own objects."""
         closing = super().close(timeout)
         if not self.asynchronous:
             self._loop_runner.stop()
@@ -136,14 +136,14 @@ class ClaimedDaskCluster(Cluster):  # type: ignore[misc]
 
     @property
     def lost(self) -> ClusterLost | None:
-        """The loss of the cluster, with its cause; None while the cluster exists."""
+        """Return the loss of the cluster, with its cause; None while the cluster exists."""
         return self._claim.lost
 
     def find_loss(self) -> ClusterLost | None:
-        """Query the API server whether the cluster is lost; return why, or None while it exists."""
+        """Query the API server for the loss of the cluster. Return the loss; None while the cluster exists."""
         return self._claim.find_loss()
 
     @property
     def dashboard_link(self) -> str:
-        """URL of the scheduler's dashboard, for a browser where this process runs."""
+        """Return the URL of the scheduler's dashboard for a browser on this machine."""
         return self._dashboard

@@ -1,4 +1,4 @@
-"""The base of Ray clusters on Kubernetes: an object that claims a cluster by a FlowRun, its own or a shared one."""
+"""The base of Ray clusters on Kubernetes: an object that claims its own or a shared cluster by a FlowRun."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ from flowcluster_api.ports import RAY_CLIENT, RAY_DASHBOARD
 
 logger = logging.getLogger("flowcluster.cluster")
 
-#: Ports of a head's pod.
-#: Seconds to join the cluster, and for an answer of its dashboard.
+#: Seconds to join the cluster, and to wait for a response of its dashboard.
 JOIN_SECONDS, ANSWER_SECONDS = 60.0, 10.0
 
 
@@ -39,11 +38,11 @@ class ClaimedRayCluster:
 
     Attributes:
         address: for ``ray.init``.
-        outcome: how the work on the cluster ended, for the FlowRun's record. It is written when the cluster is closed.
+        outcome: end of the work on the cluster, for the FlowRun's record. `close` writes it.
 
     Raises:
         KubernetesError: the API server refuses the FlowRun or cannot be reached.
-        ClusterNotStarted: there will be no cluster; the message names the cause.
+        ClusterNotStarted: the cluster cannot start; the message names the cause.
     """
 
     def __init__(self, claim: Claim, *, asynchronous: bool) -> None:
@@ -102,30 +101,30 @@ class ClaimedRayCluster:
 
     @property
     def name(self) -> str:
-        """Name of the FlowRun."""
+        """Return the name of the FlowRun."""
         return self._claim.name
 
     @property
     def scheduler_address(self) -> str:
-        """The address, under the name that Dask clusters use."""
+        """Return the address, under the name that Dask clusters use."""
         return self.address
 
     @property
     def dashboard_link(self) -> str:
-        """URL of Ray's dashboard, for a browser where this process runs; the dashboard requires the token."""
+        """Return the URL of Ray's dashboard for a browser on this machine. The dashboard requires the token."""
         return self._dashboard
 
     @property
     def lost(self) -> ClusterLost | None:
-        """The loss of the cluster, with its cause; None while the cluster exists."""
+        """Return the loss of the cluster, with its cause; None while the cluster exists."""
         return self._claim.lost
 
     def logs(self) -> dict[str, str]:
-        """Return the FlowRun's story: texts by name. Ray itself sends what tasks print to the driver."""
+        """Return the FlowRun's story: texts by name. Ray itself sends the output of tasks to the driver."""
         return {"Cluster": self._claim.story()}
 
     def close(self) -> None:
-        """Release the FlowRun. The operator then deletes what the run has of its own."""
+        """Release the FlowRun. The operator then deletes the run's own objects."""
         if self._is_open:
             self._is_open = False
             try:
@@ -135,7 +134,7 @@ class ClaimedRayCluster:
 
     def __enter__(self) -> Self:
         if not self._is_open:
-            raise ClusterError("The cluster has been closed; make another one.")
+            raise ClusterError("The cluster is closed. Create another one.")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -158,6 +157,6 @@ class ClaimedRayCluster:
 
 
 def _all_from(port: int) -> str:
-    """Return what a connection to this local port sends until it is closed."""
+    """Return all data of a connection to this local port."""
     with socket.create_connection(("127.0.0.1", port), ANSWER_SECONDS) as stream, stream.makefile("rb") as content:
         return content.read().decode()

@@ -24,11 +24,11 @@ class DaskKubernetesCluster(ClaimedDaskCluster):
 
     Args:
         name: of the FlowRun. By default the name of the flow run with a unique suffix.
-        image: of scheduler and workers; by default ``FLOWCLUSTER_IMAGE``, or what the operator's administrator set.
-        n_workers: the number of workers. By default as many as the work needs, from 0 to the administrator's limit.
+        image: of scheduler and workers; by default ``FLOWCLUSTER_IMAGE``, or the image of the operator's administrator.
+        n_workers: the number of workers. By default, it follows the work, from 0 to the administrator's limit.
         resources: requests and limits of each worker, as in a pod.
         env: environment variables of scheduler and workers.
-        workers, scheduler: ``spec.cluster.workers`` and ``spec.cluster.scheduler`` of the FlowRun, for all else.
+        workers, scheduler: other fields of ``spec.cluster.workers`` and ``spec.cluster.scheduler`` of the FlowRun.
         start_deadline_seconds: seconds until the scheduler and `n_workers` workers must be ready; 600 by default.
         active_deadline_seconds: seconds after which the cluster is deleted in any case.
         idle_timeout_seconds: seconds of idleness after which the cluster is deleted.
@@ -38,7 +38,7 @@ class DaskKubernetesCluster(ClaimedDaskCluster):
 
     Raises:
         KubernetesError: the API server refuses the FlowRun or cannot be reached.
-        ClusterNotStarted: there will be no cluster; the message names the cause.
+        ClusterNotStarted: the cluster cannot start; the message names the cause.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The guard that a script needs before processes of its own import it: ``if __name__ == "__main__":``."""
+"""The guard of a script whose own worker processes import it: ``if __name__ == "__main__":``."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def require_guard(starts: str) -> None:
     flow run in each of them, before they can work.
 
     Args:
-        starts: what starts the processes, for the message.
+        starts: name of the runner that starts the processes, for the message.
     """
     main = sys.modules["__main__"]
     path = getattr(main, "__file__", None)
     if path == _STDIN and not os.path.exists(path):
-        # Spawned processes would search that file. Its functions are sent by value, as those of a notebook.
+        # Spawned processes would search for that file. The SDK sends its functions by value, like those of a notebook.
         del main.__file__
         return
     if not path or (line := _line_of(main, path)) is None or _is_guarded(path, line):

@@ -1,4 +1,4 @@
-"""Manifests of FlowRuns that request a cluster, made from arguments in Python."""
+"""Make manifests of FlowRuns that request a cluster from arguments in Python."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def flow_run(name: str, spec: Object, *, is_exact: bool) -> Object:
 
 
 def with_operator_class(spec: Object) -> Object:
-    """Return the spec of a FlowRun with the operator class that the environment names, unless the spec names one."""
+    """Return the spec of a FlowRun with the operator class of the environment, unless the spec has one."""
     named = os.environ.get(driver.ENV_OPERATOR_CLASS)
     return {"operatorClass": named} | spec if named else spec
 
 
 def default_image() -> str | None:
-    """Return the image for a run that names none; None for the image that the operator's administrator set."""
+    """Return the image for a run without an image; None for the default image of the operator's administrator."""
     return os.environ.get(driver.ENV_IMAGE) or None
 
 
@@ -36,8 +36,8 @@ def with_lease_user(user: str | None, body: Object) -> Object:
     """Return the manifest of a FlowRun whose Lease this user renews.
 
     Args:
-        user: name by which the API server knows the user; None if it does not report that. Then the user needs rights
-            to Leases.
+        user: name of the user at the API server; None if the API server does not report it. Then the user needs
+            permissions for Leases.
         body: the manifest.
     """
     if user is None:
@@ -58,8 +58,8 @@ def cluster_run(
 ) -> Object:
     """Return the manifest of the FlowRun without a flow that requests `cluster`, the ``spec.cluster`` of it.
 
-    Without a name, the FlowRun has the name of the flow run, also of a flow run of Prefect. Without a flow run, it has
-    the cluster's kind or the name of the SharedCluster.
+    Without a name, the FlowRun has the name of the flow run, which can be a flow run of Prefect. Without a flow run, it
+    has the cluster's kind or the name of the SharedCluster as its name.
     """
     spec = {
         "cluster": cluster,
@@ -90,7 +90,7 @@ def cluster_spec(
     workers: Spec | None,
     scheduler: Spec | None,
 ) -> Object:
-    """Return ``spec.cluster`` of a cluster that begins with `n_workers` workers; with 0 if that is None.
+    """Return ``spec.cluster`` of a cluster that starts with `n_workers` workers, or with 0 if that is None.
 
     Raises:
         ValueError: an argument is invalid; the message names it.
@@ -100,7 +100,7 @@ def cluster_spec(
         raise ValueError(f"n_workers must be a whole number, 0 or more, not {n_workers!r}.")
     for field in ("minimum", "maximum"):
         if field in (workers or {}):
-            raise ValueError(f"workers[{field!r}]: say it by n_workers, scale or adapt instead.")
+            raise ValueError(f"workers[{field!r}]: use n_workers, scale or adapt instead.")
     if resources is not None and "resources" in (workers or {}):
         raise ValueError("Give either resources or workers['resources'], not both.")
     worker = with_env(workers, names.COMPONENT_WORKER, env) | {"minimum": number, "maximum": number}
@@ -115,7 +115,7 @@ def cluster_spec(
 
 
 def with_env(part: Spec | None, component: str, env: Mapping[str, str] | None) -> Object:
-    """Return workers, scheduler or flow with environment variables in the container of this name."""
+    """Return workers, scheduler or flow with environment variables in the container with this name."""
     body = dict(part or {})
     if not env:
         return body

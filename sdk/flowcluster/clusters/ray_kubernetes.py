@@ -28,26 +28,27 @@ class RayKubernetesCluster(ClaimedRayCluster):
 
     Args:
         name: of the FlowRun. By default the name of the flow run with a unique suffix.
-        image: of head and workers, with Ray in it; by default ``FLOWCLUSTER_IMAGE``, or what the operator's
-            administrator set.
-        n_workers: the number of workers. By default as many as the work needs, from 0 to the administrator's limit.
+        image: of head and workers, with Ray in it; by default ``FLOWCLUSTER_IMAGE``, or the image of the operator's
+            administrator.
+            n_workers: the number of workers. By default, it follows the work, from 0 to the administrator's limit.
         resources: requests and limits of each worker, as in a pod.
         env: environment variables of head and workers.
         workers, scheduler: ``spec.cluster.workers`` and, for the head, ``spec.cluster.scheduler`` of the FlowRun.
         start_deadline_seconds: seconds until the head and `n_workers` workers must be ready; 600 by default.
         active_deadline_seconds: seconds after which the cluster is deleted in any case.
         idle_timeout_seconds: seconds after which the cluster is deleted when no task of its flow has run and it has no
-            more workers than its minimum. Outside of a flow it has no effect.
+            more workers than its minimum. Outside a flow it has no effect.
         ttl_seconds_after_finished: seconds for which the record of the FlowRun is kept; a day by default.
         kubeconfig, context, namespace: where the FlowRun is created; by default as for kubectl.
         asynchronous: whether code on an event loop uses it, with ``async with`` or ``await``.
 
     Attributes:
-        offers: the resources that each worker has for tasks: amounts by name, None where only the worker knows it.
+        offers: the resources that each worker has for tasks: amounts by name; None if only the worker itself has the
+            amount.
 
     Raises:
         KubernetesError: the API server refuses the FlowRun or cannot be reached.
-        ClusterNotStarted: there will be no cluster; the message names the cause.
+        ClusterNotStarted: the cluster cannot start; the message names the cause.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class RayKubernetesCluster(ClaimedRayCluster):
         )
 
     def scale(self, n: int) -> None:
-        """Scale the cluster to `n` workers. Surplus workers are removed when they have been idle for a while.
+        """Scale the cluster to `n` workers. Ray removes surplus workers when they have been idle for a while.
 
         Raises:
             ValueError: `n` is not a valid number of workers.
@@ -100,7 +101,7 @@ class RayKubernetesCluster(ClaimedRayCluster):
         """Let the number of workers follow the work from now on.
 
         The number stays between `minimum` and `maximum`, or between the workers that have `minimum_cores` or
-        `minimum_memory` and those that have `maximum_cores` or `maximum_memory`. Ray itself has the tempo.
+        `minimum_memory` and those that have `maximum_cores` or `maximum_memory`. Ray itself sets the delays.
 
         Raises:
             TypeError: an argument does not exist; the message names it.

@@ -1,4 +1,4 @@
-"""Waiting until the cluster of a FlowRun is usable, with the reason why it is not usable yet."""
+"""Wait until the cluster of a FlowRun is usable, and report why it is not usable yet."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ logger = logging.getLogger("flowcluster.cluster")
 
 #: Seconds between two reads of the FlowRun: at first, and at most.
 FIRST_WAIT, LONGEST_WAIT = 0.2, 2.0
-#: Seconds in which an operator must notice a new FlowRun. An operator that was away for five minutes still serves it.
+#: Seconds in which an operator must observe a new FlowRun. An operator that was down for five minutes still serves it.
 UNNOTICED_SECONDS = 360.0
-#: Seconds without an operator's notice after which the progress report has a hint.
+#: Seconds without an operator's status after which the progress report has a hint.
 REPORTED_SECONDS = 10.0
-#: Seconds for which the API server can be unreachable in the meantime.
+#: Seconds for which the API server can be unreachable during the wait.
 AWAY_SECONDS = 60.0
-#: Seconds for which the API server can refuse to show the FlowRun: one of several replicas can learn of a right late.
+#: Seconds for which the API server can refuse to show the FlowRun: one of several replicas can apply a permission late.
 REVOKED_SECONDS = 10.0
 
 Object = dict[str, Any]
@@ -40,8 +40,8 @@ def wait_until_usable(
         report: called with the progress, as text, whenever it changes.
 
     Raises:
-        ClusterNotStarted: there will be no cluster, for the cause in the message, or `given_up` was set.
-        KubernetesError: the API server cannot be reached for long.
+        ClusterNotStarted: the cluster cannot start, for the cause in the message, or `given_up` was set.
+        KubernetesError: the API server could not be reached for `AWAY_SECONDS`.
     """
     name, reported, wait = created["metadata"]["name"], "", FIRST_WAIT
     noticed_by = min(UNNOTICED_SECONDS, (created.get("spec") or {}).get("startDeadlineSeconds") or UNNOTICED_SECONDS)
@@ -56,8 +56,9 @@ def wait_until_usable(
             silent = time.monotonic() - answered
             if is_out_of_reach(error) and silent > REVOKED_SECONDS:
                 raise ClusterNotStarted(
-                    f"FlowRun {name} can no longer be read, as if it had ended before its cluster was ready: the right "
-                    f"of a driver to read a child run ends with it. See: kubectl describe flowrun {name}",
+                    f"FlowRun {name} can no longer be read. It probably ended before its cluster was ready, because "
+                    "the permission of a driver to read a child run ends with the child run. See: kubectl describe "
+                    f"flowrun {name}",
                     "Unreadable",
                 ) from error
             if silent > AWAY_SECONDS:
@@ -71,7 +72,7 @@ def wait_until_usable(
         if status.get("phase") == "Running":
             return status
         if given_up.wait(wait):
-            raise ClusterNotStarted(f"FlowRun {name} was given up before its cluster was ready.", "Cancelled")
+            raise ClusterNotStarted(f"FlowRun {name} was cancelled before its cluster was ready.", "Cancelled")
         wait = min(1.05 * wait, LONGEST_WAIT)
 
 
@@ -80,12 +81,12 @@ def _progress(name: str, status: Object, seconds: float, noticed_by: float) -> s
 
     Args:
         name: of the FlowRun.
-        status: of the FlowRun, empty before an operator has noticed it.
+        status: of the FlowRun, empty before an operator has observed it.
         seconds: since the FlowRun was created.
-        noticed_by: seconds within which an operator has to notice it.
+        noticed_by: seconds within which an operator has to observe it.
 
     Raises:
-        ClusterNotStarted: there will be no cluster.
+        ClusterNotStarted: the cluster cannot start.
     """
     phase, reason = status.get("phase"), status.get("reason") or "Unknown"
     message = status.get("message") or ""

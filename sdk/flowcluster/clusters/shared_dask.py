@@ -28,8 +28,9 @@ class SharedKubernetesCluster(ClaimedDaskCluster):
     """Uses a SharedCluster of Dask until this object is closed.
 
     The use is a FlowRun without a flow: ``kubectl get flowruns`` shows it. A SharedCluster that was shut down because
-    it was not used starts again. What this process holds on the cluster is released when the object is closed, when the
-    process ends in any way, and when the lease has not been renewed for `lease_duration_seconds`. The cluster remains.
+    it was not used starts again. The keeper releases the tasks and data of this process when the object is closed, when
+    the process ends in any way, and when the lease has not been renewed for `lease_duration_seconds`. The cluster
+    remains.
 
     Args:
         name: of the SharedCluster; ``NAME/NAMESPACE`` for one of another namespace, which must allow `namespace`.
@@ -44,7 +45,7 @@ class SharedKubernetesCluster(ClaimedDaskCluster):
         asynchronous: whether code on an event loop uses it, with ``async with``.
 
     Raises:
-        ValueError: an argument that no FlowRun can have.
+        ValueError: an argument is invalid in a FlowRun.
         KubernetesError: the API server refuses the FlowRun or cannot be reached.
         ClusterNotStarted: the cluster cannot be used; the message names the cause.
         ClusterError: the SharedCluster is of Ray.
@@ -88,8 +89,8 @@ class SharedKubernetesCluster(ClaimedDaskCluster):
     async def _attach(self) -> None:
         """Poll the workers in intervals.
 
-        A scheduler of Dask sends changes of its workers to one cluster object only, and its metadata hold the name of
-        one. A second client would take the place of the first one.
+        A Dask scheduler sends changes of its workers to one cluster object only, and its metadata contain the name of
+        one cluster object. A second client would replace the first one.
         """
         await self._refresh()
         self.status = Status.running
@@ -106,7 +107,7 @@ class SharedKubernetesCluster(ClaimedDaskCluster):
 
     @property
     def run_uid(self) -> str | None:
-        """UID of the FlowRun, with which the work of this process is tagged; None before there is one."""
+        """Return the UID of the FlowRun, the tag of this process's work; None before the FlowRun exists."""
         return self._claim.uid
 
     def __await__(self) -> Any:
@@ -119,11 +120,11 @@ class SharedKubernetesCluster(ClaimedDaskCluster):
         return started().__await__()
 
     def scale(self, n: int) -> Any:
-        """Raise `ClusterError`: the workers of a SharedCluster are not this client's."""
+        """Raise `ClusterError`: a client cannot change the workers of a SharedCluster."""
         raise fixed_size(self._ref, "scale")
 
     def adapt(self, **kwargs: Any) -> Any:
-        """Raise `ClusterError`: the workers of a SharedCluster are not this client's."""
+        """Raise `ClusterError`: a client cannot change the workers of a SharedCluster."""
         raise fixed_size(self._ref, "adapt")
 
 
@@ -138,9 +139,9 @@ def _awaiting_client() -> Client | None:
 
 
 def _tag(client: Client, uid: str) -> None:
-    """Put the UID of a FlowRun into the id of a client, so that what the client leaves is released with the FlowRun.
+    """Put the UID of a FlowRun into the id of a client, so that the keeper releases the client's data with the FlowRun.
 
-    A client can have a name, which is a part of its id. ``Client(cluster)`` has none.
+    A client can have a name, which is a part of its id. ``Client(cluster)`` has no name.
     """
     if tags.DASK_MARK in client.id:
         return

@@ -18,8 +18,9 @@ class SharedRayKubernetesCluster(ClaimedRayCluster):
     """Uses a SharedCluster of Ray until this object is closed.
 
     The use is a FlowRun without a flow: ``kubectl get flowruns`` shows it. A SharedCluster that was shut down because
-    it was not used starts again. What this process holds on the cluster is released when the object is closed, when the
-    process ends in any way, and when the lease has not been renewed for `lease_duration_seconds`. The cluster remains.
+    it was not used starts again. The keeper releases the tasks and data of this process when the object is closed, when
+    the process ends in any way, and when the lease has not been renewed for `lease_duration_seconds`. The cluster
+    remains.
 
     While it is open, Ray in this process sends the cluster's token: ``ray.init(cluster.address)`` connects. Closing it
     shuts down a Ray that is still connected.
@@ -37,7 +38,7 @@ class SharedRayKubernetesCluster(ClaimedRayCluster):
         asynchronous: whether code on an event loop uses it, with ``async with`` or ``await``.
 
     Raises:
-        ValueError: an argument that no FlowRun can have.
+        ValueError: an argument is invalid in a FlowRun.
         KubernetesError: the API server refuses the FlowRun or cannot be reached.
         ClusterNotStarted: the cluster cannot be used; the message names the cause.
         ClusterError: the SharedCluster is of Dask.
@@ -82,13 +83,13 @@ class SharedRayKubernetesCluster(ClaimedRayCluster):
 
     @property
     def run_uid(self) -> str | None:
-        """UID of the FlowRun, with which the work of this process is tagged; None before there is one."""
+        """Return the UID of the FlowRun, the tag of this process's work; None before the FlowRun exists."""
         return self._claim.uid
 
     def scale(self, n: int) -> Any:
-        """Raise `ClusterError`: the workers of a SharedCluster are not this client's."""
+        """Raise `ClusterError`: a client cannot change the workers of a SharedCluster."""
         raise fixed_size(self._ref, "scale")
 
     def adapt(self, **kwargs: Any) -> Any:
-        """Raise `ClusterError`: the workers of a SharedCluster are not this client's."""
+        """Raise `ClusterError`: a client cannot change the workers of a SharedCluster."""
         raise fixed_size(self._ref, "adapt")

@@ -1,4 +1,4 @@
-"""A cluster for the time of one flow run, made by any class or function that returns a cluster."""
+"""A cluster that exists as long as one flow run, created by any class or function that returns a cluster."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ClusterClass = str | Callable[..., Any]
 
 
 def find_class(cluster_class: ClusterClass, kind: str = "Dask") -> Callable[..., Any]:
-    """Return the class or function that makes clusters of a kind, imported if it is given by its dotted name.
+    """Return the class or function that creates clusters of a kind. Import it if it is given by its dotted name.
 
     Raises:
         ValueError: there is no such class or function.
@@ -51,18 +51,18 @@ def temporary_cluster(
     adapt_kwargs: Mapping[str, Any],
     kind: str = "Dask",
 ) -> Iterator[Any]:
-    """Make a cluster, and close it at the end of the block.
+    """Create a cluster, and close it at the end of the block.
 
-    A cluster that only coroutines can open and close gets an event loop as long as it lives.
+    A cluster that only coroutines can open and close gets an event loop as long as it exists.
 
     Args:
         cluster_class: class or function that returns a cluster, or its dotted name.
         cluster_kwargs: arguments of the class or function.
-        adapt_kwargs: arguments of the cluster's ``adapt``, which is called if there are any.
+        adapt_kwargs: arguments of the cluster's ``adapt``. Without them, ``adapt`` is not called.
         kind: Dask or Ray.
 
     Raises:
-        TypeError: what was made is not a cluster of this kind, or cannot adapt.
+        TypeError: the created object is not a cluster of this kind, or cannot adapt.
     """
     make = find_class(cluster_class, kind)
     name = path_of(make)
@@ -76,13 +76,13 @@ def temporary_cluster(
             raise TypeError(f"{_what(cluster, name)} is not a {kind} cluster: it has no text {where!r}.")
         if adapt_kwargs:
             if not callable(getattr(cluster, "adapt", None)):
-                raise TypeError(f"{_what(cluster, name)} cannot adapt: it has no method 'adapt'; drop adapt_kwargs.")
+                raise TypeError(f"{_what(cluster, name)} cannot adapt: it has no method 'adapt'. Remove adapt_kwargs.")
             _adapt(cluster, adapt_kwargs, portal)
         yield cluster
 
 
 def is_async_only(kind: type) -> bool:
-    """Return whether clusters of this class can only be used on an event loop."""
+    """Return whether clusters of this class can be used only on an event loop."""
     return not hasattr(kind, "__enter__") and (hasattr(kind, "__aenter__") or hasattr(kind, "__await__"))
 
 
@@ -92,7 +92,7 @@ def _entered(
     """Return the open cluster; `resources` closes it."""
 
     async def made() -> Any:
-        # Called on the loop, too: the constructor of such a cluster can require a running loop.
+        # Call the constructor on the loop, too: the constructor of such a cluster can require a running loop.
         cluster = make(**kwargs)
         return await cluster if inspect.iscoroutine(cluster) else cluster
 
@@ -123,7 +123,7 @@ def _adapt(cluster: Any, kwargs: Mapping[str, Any], portal: Portal) -> None:
         return
     adapting = cluster.adapt(**kwargs)
     if inspect.isawaitable(adapting):
-        # On the cluster's own event loop, to which what the coroutine uses belongs.
+        # Use the cluster's own event loop, to which the objects of the coroutine belong.
         if hasattr(cluster, "sync"):
             cluster.sync(_awaited, adapting)
         else:
@@ -148,4 +148,4 @@ def path_of(make: Callable[..., Any]) -> str:
 
 
 def _what(cluster: Any, name: str) -> str:
-    return f"What `{name}` returned, of type {type(cluster).__name__},"
+    return f"The object that `{name}` returned, of type {type(cluster).__name__},"

@@ -1,4 +1,4 @@
-"""Comparison of versions in driver and cluster: of Python, and of the packages by which they communicate."""
+"""Compare the versions of driver and cluster: Python, and the packages by which they communicate."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from flowcluster.errors import ClusterNotStarted
 
 _PACKAGES = ("dask", "distributed", "cloudpickle")
 
-#: Returns what to do so that the cluster's image contains something, such as "Python 3.12".
+#: Returns the action after which the cluster's image contains something, such as "Python 3.12".
 Remedy = Callable[[str], str]
 
 
 def own_image(image: str) -> Remedy:
-    """Return the remedy for a cluster that this process creates, with its image now."""
+    """Return the remedy for a cluster that this process creates with this image."""
     return lambda what: f"give an image with {what} (image=...; now {image})"
 
 
@@ -32,7 +32,7 @@ def check(here: Mapping[str, Any], there: Mapping[str, Any], remedy: Remedy) -> 
         remedy: of the cluster.
 
     Raises:
-        ClusterNotStarted: no task could run, because one Python cannot read the functions of the other.
+        ClusterNotStarted: no task can run, because one Python cannot read the functions of the other.
     """
     check_python(str(there["host"]["python"]), str(here["host"]["python"]), remedy)
     for package in _PACKAGES:
@@ -59,7 +59,7 @@ def check_ray(theirs: str, mine: str, remedy: Remedy) -> None:
     """Raise `ClusterNotStarted` if the versions of Ray differ."""
     if mine != theirs:
         raise ClusterNotStarted(
-            f"The cluster runs Ray {theirs} and this process Ray {mine}, which do not understand each other. Install "
+            f"The cluster runs Ray {theirs} and this process Ray {mine}, which are not compatible. Install "
             f"ray=={theirs} here, or {remedy(f'Ray {mine}')}.",
             "VersionMismatch",
         )

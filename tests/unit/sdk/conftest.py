@@ -18,7 +18,7 @@ from flowcluster.runners import task_pickles
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A project's folder, which is the working directory and in which modules are found."""
+    """Return a project's folder, which is the working directory and in `sys.path`."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     before = set(sys.modules)
@@ -29,7 +29,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """This process is as after its start, and again when the test has ended."""
+    """Reset the state of this process before and after the test."""
     import builtins
 
     monkeypatch.setattr(builtins, "__import__", builtins.__import__)
@@ -37,7 +37,7 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
     for name in ("_loaded", "_users"):
         monkeypatch.setattr(modules, name, {})
-    # Else `task_pickles.install` does nothing after a test of another file that has called it.
+    # Else `task_pickles.install` does nothing after a test of another file has called it.
     monkeypatch.setattr(pickle, "Pickler", task_pickles.Pickler.__base__)
     for module in (pickle, sys.modules["_pickle"], shelve):
         for name in ("dumps", "dump", "loads", "load", "Pickler", "Unpickler"):

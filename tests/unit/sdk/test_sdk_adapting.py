@@ -1,4 +1,4 @@
-"""The words of ``adapt``, and the tempo at which demand is told. Pure."""
+"""Arguments of ``adapt``, the smoothing of demand, and messages between driver and agent. Pure."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def bounds(**given: Any) -> tuple[int, int]:
     return found.minimum, found.maximum
 
 
-def test_bounds() -> None:
-    """In workers, threads or memory; no maximum is the administrator's."""
+def test_bounds_are_given_in_workers_threads_or_memory() -> None:
+    """Without a maximum, the limit of the administrator holds."""
     assert bounds() == (0, UNLIMITED)
     assert bounds(minimum=1, maximum=None) == (1, UNLIMITED)
     assert bounds(minimum=1, maximum=float("inf")) == (1, UNLIMITED)
@@ -43,8 +43,7 @@ def test_bounds() -> None:
     assert bounds(maximum=3, maximum_cores=20) == (0, 3)
 
 
-def test_tempo() -> None:
-    """Seconds, or texts as Dask takes them."""
+def test_durations_are_seconds_or_texts_of_dask() -> None:
     found = parse_adapt(
         "tcp://s:1", {}, {"interval": "500ms", "wait_count": 4, "target_duration": "10s", "up_delay": 1}
     )
@@ -57,6 +56,7 @@ def test_tempo() -> None:
     [
         ({"worker_key": id}, "worker_key"),
         ({"Adaptive": object}, "Adaptive"),
+        # codespell:ignore-next-line maximun
         ({"maximun": 3}, "maximun"),
         ({"minimum": -1}, "minimum"),
         ({"maximum": 1.5}, "maximum"),
@@ -67,20 +67,19 @@ def test_tempo() -> None:
         ({"maximum_cores": "2"}, "maximum_cores"),
     ],
 )
-def test_what_cannot_be_meant_is_named(given: dict[str, Any], words: str) -> None:
-    """Nothing is ignored."""
+def test_invalid_argument_of_adapt_is_refused_by_name(given: dict[str, Any], words: str) -> None:
     with pytest.raises((TypeError, ValueError), match=words):
         parse_adapt("tcp://s:1", WORKER, given)
 
 
 def test_memory_without_a_limit_is_refused() -> None:
-    """Nobody knows how many workers that would be."""
+    """Without a limit, the memory cannot be converted to a number of workers."""
     with pytest.raises(ValueError, match="memory limit"):
         parse_adapt("tcp://s:1", {}, {"maximum_memory": "1GiB"})
 
 
-def test_demand_rises_at_once_and_falls_late() -> None:
-    """A dip in the work costs no worker; what lasts is followed."""
+def test_demand_rises_immediately_and_falls_after_a_delay() -> None:
+    """A short dip in the work removes no worker; a lasting one does."""
     demand = SmoothedDemand(0, 5)
     seen = [
         demand.follow(wanted, now) for now, wanted in enumerate([0, 4, 1, 4, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0])
@@ -88,8 +87,8 @@ def test_demand_rises_at_once_and_falls_late() -> None:
     assert seen == [0, 4, 4, 4, 4, 4, 4, 4, 4, 1, 1, 1, 1, 1, 1, 0, 0]
 
 
-def test_demand_can_rise_late() -> None:
-    """A burst that is over before the delay brings no worker."""
+def test_demand_rises_after_a_delay_when_one_is_given() -> None:
+    """A burst that is shorter than the delay starts no worker."""
     demand = SmoothedDemand(2, 0)
     assert [demand.follow(wanted, now) for now, wanted in enumerate([0, 5, 0, 5, 5, 5, 3])] == [0, 0, 0, 0, 0, 5, 3]
 
@@ -109,19 +108,18 @@ def test_demand_can_rise_late() -> None:
         Released(),
     ],
 )
-def test_messages_survive_the_way(message: Any) -> None:
-    """What one side writes is what the other reads."""
+def test_message_is_read_as_it_was_written(message: Any) -> None:
     assert read(write(message)) == message
 
 
-def test_a_job_survives_the_way() -> None:
-    """Which Kubernetes is meant, too."""
+def test_agent_job_is_read_as_it_was_written() -> None:
+    """The job names the Kubernetes cluster, too."""
     job = AgentJob(Choice("a", None, "b"), "run", "uid", "lease", 60, "me", 1)
     assert AgentJob.from_json(job.to_json()) == job
 
 
-def test_a_manifest_from_python() -> None:
-    """Environment variables reach both containers, beside what a template says; the name is made unique."""
+def test_arguments_become_a_manifest() -> None:
+    """Both containers get the environment variables, besides the fields of a template. The name is made unique."""
     worker = {
         "threads": 2,
         "template": {"spec": {"nodeSelector": {"a": "b"}, "containers": [{"name": "worker", "tty": 1}]}},
@@ -150,8 +148,8 @@ def test_a_manifest_from_python() -> None:
         ({"resources": {}, "workers": {"resources": {}}}, "resources"),
     ],
 )
-def test_a_wrong_argument_is_named(given: dict[str, Any], words: str) -> None:
-    """Before anything is asked of Kubernetes."""
+def test_invalid_argument_of_a_cluster_is_refused_by_name(given: dict[str, Any], words: str) -> None:
+    """The SDK checks before it sends a request to Kubernetes."""
     given = {"image": None, "n_workers": 0, "resources": None, "env": None, "workers": None, "scheduler": None} | given
     with pytest.raises(ValueError, match=words):
         cluster_spec("Dask", **given)
@@ -162,8 +160,8 @@ def versions(python: str = "3.11.7.final.0", **packages: str) -> dict[str, Any]:
     return {"host": {"python": python}, "packages": known}
 
 
-def test_other_versions_are_told_with_the_cure() -> None:
-    """Another Python cannot work; another package may."""
+def test_other_versions_are_reported_with_the_remedy() -> None:
+    """Another version of Python is an error, another version of a package a warning."""
     assert list(check(versions(), versions("3.11.2.final.0"), own_image("x:1"))) == []
     (difference,) = check(versions(), versions(dask="2"), own_image("x:1"))
     assert "dask==2" in difference
@@ -171,8 +169,8 @@ def test_other_versions_are_told_with_the_cure() -> None:
         list(check(versions(), versions("3.12.1.final.0"), own_image("x:1")))
 
 
-def test_another_ray_cannot_work() -> None:
-    """Of Ray, even the patch level has to be the same."""
+def test_another_version_of_ray_is_an_error() -> None:
+    """Even the patch level of Ray has to be the same."""
     check_ray("2.60.0", "2.60.0", own_image("x:1"))
     with pytest.raises(ClusterNotStarted, match=r"Ray 2\.60\.1 .*ray==2\.60\.1 .*image with Ray 2\.60\.0"):
         check_ray("2.60.1", "2.60.0", own_image("x:1"))

@@ -15,7 +15,7 @@ from flowcluster.task_runners import DaskTaskRunner, RayTaskRunner
 
 
 class World:
-    """A clock, and a host that answers from some time on."""
+    """A clock, and a host that starts to answer at a given time."""
 
     def __init__(self, answers_at: float, error: OSError | None = None) -> None:
         self.time = 100.0
@@ -49,8 +49,8 @@ class World:
         ("inproc://1.2.3.4/5/6", None),
     ],
 )
-def test_addresses_are_understood(text: str, target: tuple[str, int] | None) -> None:
-    """Scheme and port may be left out; what is not TCP cannot be waited for."""
+def test_address_is_split_into_host_and_port(text: str, target: tuple[str, int] | None) -> None:
+    """Scheme and port are optional. The SDK cannot wait for an address that is not TCP."""
     assert address.split(text) == target
 
 
@@ -89,22 +89,22 @@ def test_address_of_another_kind_is_refused_with_what_to_write(make: Any, text: 
 
 
 @pytest.mark.parametrize("text", ["http://", "tcp://", "tcp://host:port"])
-def test_wrong_addresses_are_refused(text: str) -> None:
-    """An address that no scheduler can have is refused with an example of one that it can."""
+def test_invalid_address_is_refused(text: str) -> None:
+    """The error shows an example of a valid address."""
     with pytest.raises(ValueError, match="tcp://HOST:8786"):
         address.split(text)
 
 
 def test_waiting_ends_with_the_first_answer() -> None:
-    """One attempt every tenth of a second until something listens."""
+    """The SDK tries to connect every tenth of a second until a process listens."""
     world = World(answers_at=0.25)
     world.wait(60)
 
     assert world.attempts == [0.0, 0.1, 0.2, 0.3]
 
 
-def test_waiting_is_told_once_in_a_while(caplog: pytest.LogCaptureFixture) -> None:
-    """The first line comes after a second, then one every ten seconds."""
+def test_waiting_is_logged_every_ten_seconds(caplog: pytest.LogCaptureFixture) -> None:
+    """The first line comes after one second."""
     caplog.set_level(logging.INFO, "flowcluster")
     World(answers_at=15).wait(60)
 
@@ -117,13 +117,13 @@ def test_waiting_is_told_once_in_a_while(caplog: pytest.LogCaptureFixture) -> No
 @pytest.mark.parametrize(
     ("error", "advice"),
     [
-        (None, "nothing listens on that port"),
+        (None, "no process listens on that port"),
         (socket.gaierror(-2, "Name or service not known"), "name sched is right"),
         (TimeoutError("timed out"), "network policy"),
     ],
 )
 def test_deadline_says_what_to_check(error: OSError | None, advice: str) -> None:
-    """After the deadline the error tells how long, the last cause and what to look at."""
+    """The error after the deadline contains the duration, the last cause and what to check."""
     with pytest.raises(ClusterUnreachable, match=r"within 2 s") as caught:
         World(answers_at=99, error=error).wait(2)
 
@@ -134,6 +134,6 @@ def test_deadline_says_what_to_check(error: OSError | None, advice: str) -> None
     ("text", "target"),
     [("ray://head", ("head", 10001)), ("ray://head:1", ("head", 1)), ("head:6379", ("head", 6379)), ("auto", None)],
 )
-def test_address_of_a_ray_head(text: str, target: tuple[str, int] | None) -> None:
-    """A Ray client's port is another one than that of programs on the cluster's machines."""
+def test_ray_address_is_split_into_host_and_port(text: str, target: tuple[str, int] | None) -> None:
+    """Ray clients use another port than programs on the cluster's machines."""
     assert address.split_ray(text) == target

@@ -1,4 +1,4 @@
-"""When the agent of a run with a fixed number of workers begins to report what the cluster needs."""
+"""When the agent of a run with a fixed number of workers begins to report the demand."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_wait_ends_with_the_first_look_at_an_idle_timeout() -> None:
 
 
 class Recorded:
-    """An agent that records what it is asked for."""
+    """An agent that records its requests."""
 
     made: list[Recorded]
 
@@ -103,14 +103,14 @@ def made(agents: list[Recorded], monkeypatch: pytest.MonkeyPatch) -> Iterator[Po
     found.stop()
 
 
-def test_wish_that_waits_for_an_edit_begins_no_agent(made: PodAgent, agents: list[Recorded]) -> None:
-    """An agent takes a second of a CPU while scheduler and workers start."""
+def test_request_that_waits_for_an_edit_starts_no_agent(made: PodAgent, agents: list[Recorded]) -> None:
+    """An agent uses a CPU for a second while scheduler and workers start."""
     made.adapt(Adapt("tcp://s:1", when_edited=True))
 
     assert agents == []
 
 
-def test_agent_that_begins_later_gets_the_wish(made: PodAgent, agents: list[Recorded]) -> None:
+def test_agent_that_starts_later_gets_the_request(made: PodAgent, agents: list[Recorded]) -> None:
     wanted = Adapt("tcp://s:1", when_edited=True)
     made.adapt(wanted)
     made._begin()
@@ -118,7 +118,7 @@ def test_agent_that_begins_later_gets_the_wish(made: PodAgent, agents: list[Reco
     assert [agent.wanted for agent in agents] == [[wanted]]
 
 
-def test_agent_that_has_begun_gets_the_wish(made: PodAgent, agents: list[Recorded]) -> None:
+def test_running_agent_gets_the_request(made: PodAgent, agents: list[Recorded]) -> None:
     wanted = Adapt("tcp://s:1", when_edited=True)
     made._begin()
     made.adapt(wanted)
@@ -126,7 +126,7 @@ def test_agent_that_has_begun_gets_the_wish(made: PodAgent, agents: list[Recorde
     assert [agent.wanted for agent in agents] == [[wanted]]
 
 
-def test_image_without_an_agent_is_a_problem_only_where_the_workers_follow_the_work(
+def test_image_without_an_agent_is_an_error_only_when_the_workers_adapt(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(pod_agent, "_lack", lambda: "the image lacks kubernetes")

@@ -41,7 +41,7 @@ def takes(value: Any) -> Any:
 
 
 def code(text: str) -> dict[str, Any]:
-    """The globals of a script with this text."""
+    """Return the globals of a script with this text."""
     module = types.ModuleType("__main__")
     exec(textwrap.dedent(text), vars(module))
     return vars(module)
@@ -117,7 +117,7 @@ PLAIN: list[Any] = [
     *({1: 1}, {"1": 1}, {1: "1"}, {True: 1}, {1: 1, 2: 2}, [1, 2], [2, 1], ["12"]),
 ]
 
-#: Each differs from all others.
+#: Values that all differ from each other.
 VALUES: list[Callable[[], Any]] = [
     *(functools.partial(takes, value) for value in PLAIN),
     lambda: ["a", "b"],
@@ -202,7 +202,7 @@ VALUES: list[Callable[[], Any]] = [
 
 
 def test_values_have_keys_of_their_own() -> None:
-    """Equal values of equal types have one key; the list above has no two of them."""
+    """Equal values of equal types have one key. No two values of the list above are equal."""
     keys: dict[str, Any] = {}
     for make in VALUES:
         key = key_of(takes, make())
@@ -221,7 +221,7 @@ values = st.recursive(
 
 
 def typed(value: Any) -> Any:
-    """A value as a text that shows types, without the order of keys and sets."""
+    """Return a value as a text that shows types, without the order of keys and sets."""
     if isinstance(value, dict):
         return "dict", sorted((repr(typed(key)), repr(typed(item))) for key, item in value.items())
     if isinstance(value, set | frozenset):
@@ -243,7 +243,7 @@ def test_order_of_keys_does_not_matter(value: dict[Any, Any]) -> None:
     assert key_of(takes, value) == key_of(takes, dict(reversed(value.items())))
 
 
-#: Two programs each; what `compute` does differs.
+#: Two programs each, whose `compute` differs.
 DECORATED = """
 import functools
 
@@ -339,8 +339,8 @@ def test_edited_code_has_another_key(edit: str) -> None:
     assert key_of(before, 1) == key_of(code(EDITS[edit][0])["compute"], 1)
 
 
-def test_place_of_the_code_does_not_matter() -> None:
-    """Lines before it, other functions and unrelated globals change nothing."""
+def test_key_is_the_same_when_code_moves() -> None:
+    """Lines before the code, other functions and unrelated globals do not change the key."""
     text = "def compute(x): return [y for y in x if helper(y)]\ndef helper(y): return y > 1"
 
     assert key_of(code(text)["compute"], 1) == key_of(code("import os\nOTHER = 1\n\n\n" + text)["compute"], 1)
@@ -356,7 +356,7 @@ def test_place_of_the_code_does_not_matter() -> None:
         (lambda: scaled_by(threading.Lock()), "variable 'factor' of function .*scale.*, of type lock"),  # type: ignore[arg-type]
     ],
 )
-def test_what_has_no_content_is_refused_by_name(make: Callable[[], Any], text: str) -> None:
+def test_value_without_content_is_refused_by_name(make: Callable[[], Any], text: str) -> None:
     with pytest.raises(TypeError, match=text):
         key_of(takes, make())
 
@@ -366,7 +366,7 @@ def test_global_without_content_is_refused_by_name() -> None:
         key_of(code("import threading\nLOCK = threading.Lock()\ndef compute(x): return LOCK")["compute"], 1)
 
 
-def test_nesting_without_end_is_refused() -> None:
+def test_infinite_nesting_is_refused() -> None:
     value: list[Any] = []
     for _ in range(5000):
         value = [value]

@@ -42,7 +42,7 @@ print(len(executed))
 
 @pytest.mark.processes
 def test_other_processes_hit_until_a_helper_is_edited(tmp_path: pathlib.Path) -> None:
-    """With another seed of hashes; the helper is a function of another file of the project."""
+    """The processes have other hash seeds. The helper is a function in another file of the project."""
     (tmp_path / "program.py").write_text(PROGRAM)
     beside = tmp_path / "beside.py"
 
@@ -66,7 +66,7 @@ def test_other_processes_hit_until_a_helper_is_edited(tmp_path: pathlib.Path) ->
 
 
 def test_runs_with_one_key_at_the_same_time_execute_once(tmp_path: pathlib.Path) -> None:
-    """Also async ones, and where the first has to wait for a task that it submits."""
+    """This holds for async runs, too, and when the first run waits for a task that it submits."""
     executed: list[str] = []
     options: Any = {"cache_key_fn": lambda run, arguments: run.task_name, "result_storage": str(tmp_path)}
     all_submitted = threading.Event()

@@ -29,7 +29,7 @@ def imports(number):
 
 @pytest.fixture
 def project(monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
-    """A project whose task this process executes, as a worker does."""
+    """Return a project whose task this process executes, as a worker does."""
     import builtins
     import importlib
 

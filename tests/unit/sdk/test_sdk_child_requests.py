@@ -16,7 +16,7 @@ MANIFEST = {"metadata": {"generateName": "part-"}, "spec": {"cluster": {"kind": 
 
 
 class AnsweredLease:
-    """FlowRuns of a namespace with an operator that answers each request at the second look.
+    """FlowRuns of a namespace with an operator that answers each request at the second read.
 
     Attributes:
         lease: the Lease as it is.
@@ -51,7 +51,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flowcluster.clusters.child_requests.LOOK_SECONDS", 0.001)
 
 
-def test_child_run_is_requested_and_returned_once_it_can_be_read() -> None:
+def test_child_run_is_requested_and_returned_when_it_can_be_read() -> None:
     api = AnsweredLease()
     created = ChildRequests(api, ENVIRONMENT).create(MANIFEST)  # type: ignore[arg-type]
 

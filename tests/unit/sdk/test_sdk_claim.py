@@ -1,4 +1,4 @@
-"""What a process learns about the loss of a cluster that it asked for."""
+"""How a process finds out that a cluster that it requested is lost."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flowcluster.clusters.claim import Claim, _release_abandoned
 
 
 class DeletedRuns:
-    """FlowRuns none of which exists any more. The answer takes until another thread has queried, too, or waits."""
+    """FlowRuns that are all deleted. A query returns when another thread has queried, too, or waits."""
 
     def __init__(self, claim: Claim) -> None:
         self.losses: list[Any] = []
@@ -26,7 +26,7 @@ class DeletedRuns:
 
 
 def test_query_for_a_loss_waits_for_the_answer_to_another_one() -> None:
-    """Threads that notice the same loss name the same cause."""
+    """Threads that observe the same loss report the same cause."""
     claim = Claim({"spec": {"cluster": {}}}, cast("Any", None), adapts=False)
     claim._flow_runs = runs = cast("Any", DeletedRuns(claim))
 
@@ -38,7 +38,7 @@ def test_query_for_a_loss_waits_for_the_answer_to_another_one() -> None:
 
 
 class BusyAgent:
-    """Is used by a thread that holds its lock."""
+    """An agent in use by a thread that holds its lock."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()

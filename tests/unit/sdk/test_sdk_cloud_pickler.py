@@ -1,4 +1,4 @@
-"""Functions and classes of scripts arrive whole in a process that cannot import them."""
+"""Functions and classes of scripts are complete in a process that cannot import them."""
 
 from __future__ import annotations
 
@@ -287,7 +287,7 @@ def sent(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 @pytest.mark.processes
 @pytest.mark.parametrize("name", list(EXPECTED))
-def test_code_of_a_script_arrives_whole(name: str, sent: dict[str, bytes]) -> None:
+def test_code_of_a_script_is_complete_in_another_process(name: str, sent: dict[str, bytes]) -> None:
     function = pickle.loads(sent[name])
     context = contextvars.copy_context()
     context.run(importable.VARIABLE.set, "set here")

@@ -1,4 +1,4 @@
-"""What holds for all addresses, bounds and messages of clusters."""
+"""Properties of all addresses, bounds and messages of clusters."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def value_or_error(call: Callable[[], T]) -> T | ValueError:
 
 
 def written(host: str) -> str:
-    """A host as it is written in an address."""
+    """Return a host as an address contains it."""
     return f"[{host}]" if ":" in host else host
 
 
@@ -58,7 +58,7 @@ class TestAddresses:
         assert address.split(f"{scheme}://{written(host)}") == (host, 8786)
 
     @given(HOSTS, PORTS)
-    def test_address_without_a_scheme_is_that_of_tcp(self, host: str, port: int) -> None:
+    def test_address_without_a_scheme_is_a_tcp_address(self, host: str, port: int) -> None:
         assert address.split(f"{written(host)}:{port}") == (host, port)
         assert address.split_ray(f"{written(host)}:{port}") == (host, port)
         assert address.split_ray(f"ray://{written(host)}:{port}") == (host, port)
@@ -110,7 +110,7 @@ class TestBounds:
             assert min(found.agent.up_delay, found.agent.down_delay, found.agent.idle_seconds) >= 0
 
     @given(st.integers(1, 64), st.integers(0, 9_900), st.integers(0, 9_900))
-    def test_cores_are_as_many_workers_as_have_them(self, threads: int, least: int, most: int) -> None:
+    def test_cores_are_converted_to_the_workers_that_have_them(self, threads: int, least: int, most: int) -> None:
         least, most = min(least, most), max(least, most) + threads
         low, high, left = parse_bounds(
             {"threads": threads}, {"minimum_cores": least, "maximum_cores": most, "other": 1}
@@ -121,7 +121,7 @@ class TestBounds:
         assert left == {"other": 1}
 
     @given(st.integers(1, 64), st.integers(0, 64), st.integers(0, 64))
-    def test_memory_is_as_many_workers_as_have_it(self, size: int, least: int, more: int) -> None:
+    def test_memory_is_converted_to_the_workers_that_have_it(self, size: int, least: int, more: int) -> None:
         worker = {"resources": {"limits": {"memory": f"{size}Gi"}}}
         given = {"minimum_memory": f"{least} GiB", "maximum_memory": f"{least + more + size} GiB"}
         low, high, _ = parse_bounds(worker, given)
@@ -140,7 +140,7 @@ class TestBounds:
             assert (low, high) == (3, 7)
 
     @given(st.integers(0, UNLIMITED), st.integers(0, UNLIMITED))
-    def test_numbers_of_workers_are_themselves(self, one: int, other: int) -> None:
+    def test_numbers_of_workers_are_used_as_given(self, one: int, other: int) -> None:
         least, most = min(one, other), max(one, other)
 
         assert parse_bounds({}, {"minimum": least, "maximum": most}) == (least, most, {})
@@ -177,7 +177,7 @@ JOBS = st.builds(
 
 
 class TestMessages:
-    """What the driver and its agent write."""
+    """Messages that the driver and its agent write."""
 
     @given(MESSAGES)
     def test_message_is_one_line_and_is_read_back(self, message: Message) -> None:

@@ -1,4 +1,4 @@
-"""What workers keep of the codes of tasks."""
+"""The cache of the code of tasks on workers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flowcluster.runners.code_cache import CodeCache
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The keys that values were made for, in a cache that keeps 100 bytes and 3 values."""
+    """Return the keys for which a cache of 100 bytes and 3 values has made values."""
     monkeypatch.setattr(code_cache, "LIMIT", 100)
     monkeypatch.setattr(code_cache, "MOST", 3)
     return []

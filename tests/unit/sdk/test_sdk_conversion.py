@@ -1,4 +1,4 @@
-"""Parameters keep their class, and an annotation that cannot be checked lets them pass."""
+"""Parameters keep their class. An annotation that cannot be checked accepts every value."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ UNCHECKED = [
 
 
 @pytest.mark.parametrize("annotation", UNCHECKED, ids=repr)
-def test_annotation_that_cannot_be_checked_lets_every_value_pass(annotation: Any) -> None:
+def test_annotation_that_cannot_be_checked_accepts_every_value(annotation: Any) -> None:
     value = [object()]
 
     bound = parameters.bind("demo", with_annotation(annotation), (value,), {})
@@ -130,7 +130,7 @@ def test_annotation_that_cannot_be_checked_lets_every_value_pass(annotation: Any
     assert bound.args[0][0] is value[0]
 
 
-def test_other_parameters_are_checked_beside_one_that_cannot_be() -> None:
+def test_other_parameters_are_checked_when_one_cannot_be() -> None:
     def body(price: OnlyForCheckers, source: Source, number: int) -> None:
         pass
 
@@ -199,11 +199,11 @@ def scaled(factor: int, number: int) -> int:
 @pytest.mark.parametrize(
     "function", [Loader().load, Loader(), functools.partial(scaled, 1), functools.partial(Loader().load)]
 )
-def test_what_stands_for_a_function_is_converted_by_its_annotations(function: Any) -> None:
+def test_parameters_of_a_wrapper_are_converted_by_the_annotations_of_its_function(function: Any) -> None:
     assert parameters.bind("demo", function, ("5",), {}).args == (5,)
 
 
-def test_unions_of_other_order_are_kept_apart() -> None:
+def test_unions_in_another_order_are_converted_separately() -> None:
     one = with_annotation(Annotated[int | str, pydantic.Field(union_mode="left_to_right")])
     other = with_annotation(Annotated[str | int, pydantic.Field(union_mode="left_to_right")])
 

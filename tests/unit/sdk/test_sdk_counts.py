@@ -1,4 +1,4 @@
-"""The counts that a flow run gives of its task runs, and their way into the run's Lease."""
+"""The counts of the task runs of a flow run, and how they get into the run's Lease."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ class TestLease:
             Progress(Tasks(1, 0, 1)),
         ]
 
-    def test_new_counts_alone_cause_no_renewal(self) -> None:
+    def test_new_counts_cause_no_renewal(self) -> None:
         api, activity = Recording(), Activity(False, lambda: None)
         keeper = LeaseRenewer(JOB, api, Awake(1), activity.progress)  # type: ignore[arg-type]
 
@@ -181,7 +181,7 @@ class TestLease:
 
 
 class FakeProcess:
-    """An agent that runs and says nothing: its stdin is a pipe, or one that takes nothing more."""
+    """An agent that runs and sends no message: its stdin is a pipe, or a full one."""
 
     def __init__(self, stdin: Any) -> None:
         self.stdin, self.stdout, self.returncode = stdin, io.StringIO(), 0
@@ -192,7 +192,7 @@ class FakeProcess:
 
 @pytest.fixture
 def pipe(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The two ends of the pipe to an agent."""
+    """Return the two ends of the pipe to an agent."""
     import os
 
     read, write = os.pipe()
@@ -203,7 +203,7 @@ def pipe(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 class TestAgent:
-    def test_driver_sends_its_counts_again_and_again(self, pipe: Any) -> None:
+    def test_driver_sends_its_counts_repeatedly(self, pipe: Any) -> None:
         agent = AgentHandle(JOB, lambda lost: None, lambda: Counts(5, 1, 3, 1, 1))
         received = [protocol.read(pipe.readline()) for _ in range(3)]
         agent.stop()
@@ -219,7 +219,7 @@ class TestAgent:
         assert received == Counted(1, 0, 0, 0, 1)
 
     def test_driver_does_not_wait_for_an_agent_that_reads_nothing(self, pipe: Any) -> None:
-        """Its last message would wait behind the counts otherwise."""
+        """Otherwise, the driver's last message would wait behind the counts."""
         number = 0
 
         def count() -> Counts:

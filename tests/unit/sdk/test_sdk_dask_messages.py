@@ -1,4 +1,4 @@
-"""The messages of the scheduler's plugin, as they travel."""
+"""The messages of the scheduler's plugin, as it sends them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ LISTS: list[tuple[PluginMessage, list[Any]]] = [
 
 
 @pytest.mark.parametrize(("message", "data"), LISTS, ids=lambda value: value[0] if type(value) is list else "")
-def test_message_travels_as_its_kind_its_key_and_its_fields(message: PluginMessage, data: list[Any]) -> None:
+def test_message_is_sent_as_its_kind_its_key_and_its_fields(message: PluginMessage, data: list[Any]) -> None:
     read = messages.from_list(data)
 
     assert messages.to_list(message) == data

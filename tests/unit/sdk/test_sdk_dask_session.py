@@ -1,4 +1,4 @@
-"""What a session makes of the scheduler's messages about its task runs."""
+"""How a session handles the scheduler's messages about its task runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytest.importorskip("distributed")
 
 @pytest.fixture
 def session(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A session whose cluster is there, without a connection to it."""
+    """Return a session whose cluster exists, without a connection to it."""
     from flowcluster.runners.dask.session import DaskSession
 
     monkeypatch.setattr(DaskSession, "lost", lambda _: None)
@@ -35,8 +35,8 @@ def pending_in(session: Any, ends: list[Any], has_begun: bool) -> Any:
     return made
 
 
-def test_begun_run_ends_with_the_news_of_its_worker_when_its_cancellation_arrives_first(session: Any) -> None:
-    """The scheduler sends both at the same time, and the session can read them apart."""
+def test_started_run_ends_with_the_report_of_its_worker_when_its_cancellation_arrives_first(session: Any) -> None:
+    """The scheduler sends both at the same time. The session can read them in two batches."""
     ends: list[Any] = []
     pending_in(session, ends, has_begun=True)
 
@@ -47,7 +47,7 @@ def test_begun_run_ends_with_the_news_of_its_worker_when_its_cancellation_arrive
     assert ["lost its worker" in str(state.message) for state in ends] == [True]
 
 
-def test_run_that_another_client_cancelled_before_it_began_crashes(session: Any) -> None:
+def test_run_crashes_when_another_client_cancels_it_before_its_start(session: Any) -> None:
     ends: list[Any] = []
     pending_in(session, ends, has_begun=False)
 

@@ -1,4 +1,4 @@
-"""What Dask workers log when they close, and the processes of their tasks."""
+"""Log lines of Dask workers when they close, and the processes of their tasks."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ distributed = pytest.importorskip("distributed")
 
 @pytest.fixture
 def worker_log(monkeypatch: pytest.MonkeyPatch) -> logging.Logger:
-    """The logger of Dask's workers without filters, whose records reach `caplog`."""
+    """Return the logger of Dask's workers without filters. `caplog` gets its records."""
     logger = logging.getLogger("distributed.worker")
     monkeypatch.setattr(logger, "filters", [])
-    monkeypatch.setattr(logger, "propagate", True)  # distributed stops it, and caplog listens at the root
+    monkeypatch.setattr(logger, "propagate", True)  # distributed sets it to False, and caplog listens at the root
     return logger
 
 
@@ -47,12 +47,12 @@ async def one_worker() -> AsyncIterator[tuple[Any, Any]]:
 
 
 def errors_in(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Return the messages of the errors that were logged."""
+    """Return the messages of the logged errors."""
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 async def cancel_close(worker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Close a worker whose event loop cancels that."""
+    """Close a worker while its event loop cancels the close."""
     from distributed.worker import BaseWorker, Status
 
     async def cancelled(*args: Any, **kwargs: Any) -> None:
@@ -62,7 +62,7 @@ async def cancel_close(worker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         patched.setattr(BaseWorker, "close", cancelled)
         with pytest.raises(asyncio.CancelledError):
             await worker.close(nanny=False)
-    worker.status = Status.running  # as if it had not been closed
+    worker.status = Status.running  # else the worker would not close again
 
 
 def test_worker_logs_no_traceback_when_its_close_is_cancelled(
@@ -83,7 +83,7 @@ def test_worker_logs_no_traceback_when_its_close_is_cancelled(
 
 
 @pytest.mark.parametrize("is_closing", [True, False])
-def test_heartbeat_without_an_answer_is_an_error_unless_the_worker_closes(
+def test_heartbeat_without_a_response_is_an_error_unless_the_worker_closes(
     is_closing: bool, caplog: pytest.LogCaptureFixture, worker_log: logging.Logger
 ) -> None:
     from flowcluster.runners.dask.worker_plugin import WorkerSide
@@ -100,7 +100,7 @@ def test_heartbeat_without_an_answer_is_an_error_unless_the_worker_closes(
             scheduler.handlers["heartbeat_worker"] = hang
             heartbeat = asyncio.create_task(worker.heartbeat())
             await has_arrived.wait()
-            # A closing worker does this, too.
+            # A closing worker closes its connections, too.
             await (worker.close() if is_closing else worker.rpc.close())
             await heartbeat
             return errors_in(caplog)
@@ -109,7 +109,7 @@ def test_heartbeat_without_an_answer_is_an_error_unless_the_worker_closes(
 
 
 def act_as_worker(pids: Any, is_nanny_alive: bool) -> None:
-    """In a daemon, as a nanny starts its worker: start processes that hang, and send their ids.
+    """Start processes that hang, and send their ids. Run this in a daemon, as a nanny starts its worker.
 
     Close the worker then, or hang until this process is killed.
     """
@@ -129,7 +129,7 @@ def act_as_worker(pids: Any, is_nanny_alive: bool) -> None:
     pids.send(started)
     if is_nanny_alive:
         side.teardown(None)
-        # Python's exit would fail now and then while a pool closes.
+        # Python's exit fails sometimes while a pool closes.
         if any(isinstance(thread, _ExecutorManagerThread) for thread in threading.enumerate()):
             os._exit(2)
     else:
@@ -161,7 +161,7 @@ def test_processes_of_tasks_end_with_their_worker(is_nanny_alive: bool) -> None:
     wait_until(lambda: all(map(is_gone, children)), "the processes of the worker's tasks have ended")
 
 
-def test_worker_without_a_nanny_leaves_its_process_as_it_is() -> None:
+def test_worker_without_a_nanny_does_not_change_its_process() -> None:
     from flowcluster.runners.dask.worker_plugin import WorkerSide
 
     side = WorkerSide()
@@ -172,7 +172,7 @@ def test_worker_without_a_nanny_leaves_its_process_as_it_is() -> None:
 
 
 class Circle:
-    """Something that only a garbage collection frees, with a value for each thread."""
+    """An object that only a garbage collection frees, with a value for each thread."""
 
     def __init__(self) -> None:
         self.me = self
@@ -180,7 +180,7 @@ class Circle:
 
 
 def wait_in_new_frames() -> threading.Event:
-    """Start threads whose frames are no Python objects yet, and return what ends them."""
+    """Start threads whose frames are not Python objects yet, and return the event that ends them."""
     end = threading.Event()
     for _ in range(4):
         is_running = threading.Event()
@@ -219,7 +219,7 @@ def test_profiler_returns_when_garbage_with_thread_locals_is_due() -> None:
 
 
 @pytest.mark.parametrize("is_enabled", [True, False])
-def test_profiler_leaves_the_garbage_collector_as_it_is(is_enabled: bool) -> None:
+def test_profiler_does_not_change_the_state_of_the_garbage_collector(is_enabled: bool) -> None:
     from flowcluster.runners.dask.worker_plugin import WorkerSide
 
     WorkerSide().setup(SimpleNamespace(nanny=None, stream_handlers={}))

@@ -1,4 +1,4 @@
-"""`@flow` and `@task`: with and without arguments, and what they refuse."""
+"""`@flow` and `@task`: with and without arguments, and with arguments that they refuse."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def importable(value: int) -> int:
     return value + 1
 
 
-def test_both_spellings_decorate() -> None:
-    """With and without parentheses; names and documentation stay with the function."""
+def test_decorators_work_with_and_without_arguments() -> None:
+    """The decorated function keeps its name and its documentation."""
 
     @flow
     def plain_flow() -> None:
@@ -42,7 +42,7 @@ def test_both_spellings_decorate() -> None:
 
 
 def test_runner_is_a_type_or_an_instance() -> None:
-    """A type is used with its defaults; without any, the concurrent runner is."""
+    """The flow uses a type with its defaults. Without a runner, it uses the concurrent one."""
 
     def body() -> None:
         pass
@@ -58,20 +58,20 @@ def test_runner_is_a_type_or_an_instance() -> None:
 
 
 def test_runner_describes_itself() -> None:
-    """The text of a Dask runner tells where its tasks go."""
+    """The text of a Dask runner contains the address of its cluster."""
     assert repr(DaskTaskRunner(address="tcp://x:1")) == "DaskTaskRunner(address='tcp://x:1')"
     assert repr(DaskTaskRunner()) == "DaskTaskRunner(cluster_class='distributed.LocalCluster')"
     assert repr(SequentialTaskRunner()) == "SequentialTaskRunner()"
 
 
 def test_bounded_runner_needs_a_worker() -> None:
-    """A concurrent runner without threads could not run anything."""
+    """A concurrent runner without threads cannot run a task."""
     with pytest.raises(ValueError, match="at least 1"):
         ConcurrentTaskRunner(max_workers=0)
 
 
 def test_options_change_a_copy() -> None:
-    """`with_options` leaves the flow as it was."""
+    """`with_options` does not change the flow itself."""
 
     @flow
     def original() -> str:
@@ -84,8 +84,8 @@ def test_options_change_a_copy() -> None:
 
 
 @pytest.mark.parametrize("decorate", [flow, task])
-def test_what_cannot_be_a_flow_or_task_is_refused(decorate: Any) -> None:
-    """Not a function, a generator, a reserved parameter: each with what to do instead."""
+def test_invalid_flow_or_task_is_refused(decorate: Any) -> None:
+    """The error for an object that is not a function, a generator or a reserved parameter has the remedy."""
 
     def generator() -> Any:
         yield 1
@@ -103,8 +103,8 @@ def test_what_cannot_be_a_flow_or_task_is_refused(decorate: Any) -> None:
         decorate(staticmethod(generator))
 
 
-def test_colour_is_seen_through_wrappers() -> None:
-    """Partials and callable objects of coroutine functions are async."""
+def test_wrapped_coroutine_function_is_async() -> None:
+    """The SDK recognizes partials and callable objects of coroutine functions."""
 
     async def work(number: int) -> int:
         return number
@@ -118,8 +118,8 @@ def test_colour_is_seen_through_wrappers() -> None:
     assert not task(len).spec.is_async
 
 
-def test_importable_task_travels_by_name() -> None:
-    """A task of a module is sent as its name, although the name leads to the task, not to the function."""
+def test_importable_task_is_sent_by_name() -> None:
+    """The SDK sends the name, although an import of it returns the task and not the function."""
     data = pickle.dumps(importable.spec)
     back = pickle.loads(data)
 
@@ -132,8 +132,8 @@ def importable_flow() -> None:
     pass
 
 
-def test_tasks_and_flows_of_a_module_are_themselves_elsewhere() -> None:
-    """A task that another one's code mentions is the module's own task there, unless it has other options."""
+def test_task_or_flow_of_a_module_is_the_same_object_after_unpickling() -> None:
+    """A task in the code of another one is the module's own task on the worker, unless it has other options."""
     assert pickle.loads(pickle.dumps(importable)) is importable
     assert pickle.loads(pickle.dumps(importable_flow)) is importable_flow
     renamed = pickle.loads(pickle.dumps(importable.with_options(name="other")))
@@ -142,8 +142,8 @@ def test_tasks_and_flows_of_a_module_are_themselves_elsewhere() -> None:
     assert renamed(1) == 2
 
 
-def test_local_flow_travels_with_its_code() -> None:
-    """A flow that nobody can import can still be called by a task on a worker."""
+def test_local_flow_is_sent_with_its_code() -> None:
+    """A task on a worker can call a flow that the worker cannot import."""
 
     @flow
     def local() -> str:
@@ -152,8 +152,8 @@ def test_local_flow_travels_with_its_code() -> None:
     assert pickle.loads(pickling.dumps(local))() == "ran"
 
 
-def test_local_task_travels_with_its_code() -> None:
-    """A function that nobody can import is sent with its code, and so are functions of scripts."""
+def test_local_task_is_sent_with_its_code() -> None:
+    """The SDK sends a function that workers cannot import with its code."""
 
     @task
     def local(value: int) -> int:
@@ -162,8 +162,8 @@ def test_local_task_travels_with_its_code() -> None:
     assert pickle.loads(pickling.dumps(local.spec)).function(1) == 3
 
 
-def test_task_of_a_script_travels_with_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Functions of a script's module are sent with their code, as only this process can import it."""
+def test_task_of_a_script_is_sent_with_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only this process can import the module of its script."""
     import sys
 
     import cloudpickle

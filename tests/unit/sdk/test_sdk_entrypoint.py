@@ -1,4 +1,4 @@
-"""Files of flows with relative imports, and modules that came in an archive."""
+"""Files of flows with relative imports, and modules from an archive."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FLOW = "from {} import RATE\nfrom flowcluster import flow\n@flow\ndef run():\n  
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The working directory; what is imported from it is forgotten at the end."""
+    """Return the working directory. The fixture removes the modules that were imported from it at the end."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setattr(by_value, "scripts", set())
@@ -68,7 +68,7 @@ def test_packed_package_is_imported_from_its_archive(folder: Path, tmp_path_fact
     assert {"shop_of_test", "shop_of_test.tax"} <= set(project.sources)
 
 
-def test_file_of_a_link_imports_what_is_beside_it(folder: Path) -> None:
+def test_file_behind_a_link_imports_the_modules_beside_it(folder: Path) -> None:
     (folder / "real").mkdir()
     (folder / "real" / "tax_of_test.py").write_text("RATE = 0.19\n")
     (folder / "real" / "flow_of_test.py").write_text(FLOW.format("tax_of_test"))

@@ -1,4 +1,4 @@
-"""JSON of results and parameters: strict, and equal to the value when it is read."""
+"""JSON of results and parameters: strict, and equal to the value after reading."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_result_in_the_record_is_read_as_an_equal_value(value: Any) -> None:
 
 
 @given(VALUES)
-def test_value_without_changes_comes_back_from_json(value: Any) -> None:
+def test_value_is_read_from_json_without_changes(value: Any) -> None:
     back = json.loads(json.dumps(value))
 
     assert (exact_json.change(value) is None) == (back == value and "NaN" not in json.dumps(value))
@@ -70,7 +70,7 @@ CHANGED = [
 
 
 @pytest.mark.parametrize(("value", "text"), CHANGED)
-def test_result_that_json_changes_is_left_out_with_the_place(value: Any, text: str) -> None:
+def test_result_that_json_changes_is_omitted_with_the_place(value: Any, text: str) -> None:
     shown, omitted = to_json(value)
 
     assert shown is None
@@ -129,7 +129,7 @@ def test_parameter_that_contains_itself_is_refused_by_name() -> None:
         prepare(takes, {"value": value}, location=PLACE, image="image")
 
 
-def test_keys_that_the_annotation_converts_back_are_taken() -> None:
+def test_keys_that_the_annotation_converts_back_are_accepted() -> None:
     made = prepare(takes, {"by_year": {2042: 1}, "value": [2**63 - 1, -(2**63)]}, location=PLACE, image="image")
 
     assert made.flow_run["spec"]["flow"]["parameters"] == {"by_year": {"2042": 1}, "value": [2**63 - 1, -(2**63)]}

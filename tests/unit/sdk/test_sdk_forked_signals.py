@@ -25,7 +25,7 @@ FORK: Any = multiprocessing.get_context("fork")
 
 @contextmanager
 def handled_by(handler: Any) -> Iterator[None]:
-    """In the block, this process has that handler of SIGTERM."""
+    """Use this handler of SIGTERM in the block."""
     before = signal.signal(signal.SIGTERM, handler)
     try:
         yield
@@ -106,7 +106,7 @@ def test_signal_of_a_forked_process_does_not_reach_the_event_loop_of_its_parent(
         loop.add_signal_handler(signal.SIGTERM, received.append, "SIGTERM")
         try:
             exit_code = await asyncio.to_thread(end_by_sigterm)
-            for _ in range(3):  # the loop reads what is there, then calls handlers
+            for _ in range(3):  # the loop reads the signals, then calls handlers
                 await asyncio.sleep(0)
             return exit_code
         finally:
@@ -117,7 +117,7 @@ def test_signal_of_a_forked_process_does_not_reach_the_event_loop_of_its_parent(
 
 
 def outcome_of(program: str, *arguments: str) -> list[str]:
-    # From Python 3.12 on, a fork beside other threads warns; it is what these programs are about.
+    # From Python 3.12 on, a fork in a process with several threads warns. These programs test exactly that.
     command = [
         sys.executable,
         "-W",

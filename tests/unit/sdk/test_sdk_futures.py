@@ -18,8 +18,8 @@ from flowcluster.futures import AsyncTaskFuture, TaskFuture
 from flowcluster.states import StateType
 
 
-def test_first_end_counts() -> None:
-    """A run ends once; a second end changes nothing."""
+def test_future_keeps_its_first_final_state() -> None:
+    """A second end of the run changes nothing."""
     future: TaskFuture[int] = TaskFuture("x-0")
 
     assert future.settle(states.completed(1))
@@ -39,8 +39,8 @@ def test_callbacks_are_called_once() -> None:
     assert calls == ["before", "after"]
 
 
-def test_chain_of_callbacks_needs_no_stack() -> None:
-    """Futures that settle each other do not recurse, however many they are."""
+def test_chain_of_callbacks_does_not_recurse() -> None:
+    """The callback of each future ends the next one. The depth of the stack does not limit the number of futures."""
     futures: list[TaskFuture[int]] = [TaskFuture(f"x-{number}") for number in range(5000)]
     for one, following in itertools.pairwise(futures):
 
@@ -62,7 +62,7 @@ def test_future_shows_its_state() -> None:
 
 
 def test_timeout_names_the_run() -> None:
-    """A result that does not come in time raises TimeoutError with the run's name, in both colours."""
+    """A sync and an async wait both raise TimeoutError with the run's name."""
     sync_future: TaskFuture[int] = TaskFuture("x-0")
     async_future: AsyncTaskFuture[int] = AsyncTaskFuture("y-0")
 
@@ -73,8 +73,7 @@ def test_timeout_names_the_run() -> None:
     assert asyncio.run(async_future.wait(timeout=0)) is None
 
 
-def test_users_timeout_error_is_not_masked() -> None:
-    """A TimeoutError that the task raised is raised as it is."""
+def test_timeout_error_of_the_task_is_raised_unchanged() -> None:
     error = TimeoutError("mine")
     future: TaskFuture[int] = TaskFuture("x-0")
     future.settle(states.failed("why", error))
@@ -84,8 +83,8 @@ def test_users_timeout_error_is_not_masked() -> None:
     assert caught.value is error
 
 
-def test_awaiting_a_future_gives_the_future() -> None:
-    """`await task.submit()` gives the handle, as without await."""
+def test_awaiting_a_future_returns_the_future() -> None:
+    """`await task.submit()` returns the same as `task.submit()`."""
 
     async def main() -> Any:
         return await AsyncTaskFuture("x-0")
@@ -93,8 +92,8 @@ def test_awaiting_a_future_gives_the_future() -> None:
     assert asyncio.run(main()).name == "x-0"
 
 
-def test_waiting_wakes_up_from_another_thread() -> None:
-    """A callback from any thread wakes whoever waits, blocking or on an event loop."""
+def test_wait_ends_when_another_thread_ends_the_future() -> None:
+    """A callback in any thread wakes up the waiting thread or event loop."""
     released: list[threading.Thread] = []
 
     def register(callback: Any) -> None:
@@ -109,7 +108,7 @@ def test_waiting_wakes_up_from_another_thread() -> None:
 
 
 def test_when_all_waits_for_the_last() -> None:
-    """One call, after the last of many; at once for none."""
+    """The callback is called once, after the last future. Without futures, it is called immediately."""
     callbacks: list[Any] = []
     calls: list[int] = []
     when_all([callbacks.append, callbacks.append], lambda: calls.append(1))
@@ -122,8 +121,8 @@ def test_when_all_waits_for_the_last() -> None:
     assert calls == [1, 2]
 
 
-def test_driving_refuses_to_suspend() -> None:
-    """Sync code drives only coroutines that never wait for an event loop."""
+def test_driving_a_coroutine_that_suspends_is_refused() -> None:
+    """Sync code can drive only coroutines that never wait for an event loop."""
 
     async def suspends() -> None:
         await asyncio.sleep(0)
@@ -133,7 +132,7 @@ def test_driving_refuses_to_suspend() -> None:
 
 
 def test_async_flow_needs_no_thread_of_the_loops_executor() -> None:
-    """Code of the user may keep all of them, for instance in functions that wait for the flow."""
+    """Code of the user can keep all of them busy, for instance in functions that wait for the flow."""
     release = threading.Event()
 
     @task(retries=1, retry_condition=lambda *_: False)

@@ -18,7 +18,7 @@ BIG = Group("big", "mine-big", 0, 4, 1, {"GPU": 8.0, "disk": 1.0})
 
 
 def worker(name: str, *, nbytes: int = 0) -> Any:
-    """An idle worker, as the scheduler has it."""
+    """Return the record that the scheduler has of an idle worker."""
     return SimpleNamespace(
         address=name, name=name, status=None, nthreads=1, memory_limit=0, nbytes=nbytes, processing={}, actors={},
         has_what={"x": 1} if nbytes else {}, resources={},
@@ -26,7 +26,7 @@ def worker(name: str, *, nbytes: int = 0) -> Any:
 
 
 class Scheduler:
-    """A scheduler with tasks that no worker has begun.
+    """A scheduler with tasks that no worker has started.
 
     Attributes:
         retired: addresses of workers that began to retire.
@@ -46,7 +46,7 @@ class Scheduler:
 
 
 def look(scheduler: Scheduler, *groups: Group) -> dict[str, int]:
-    """Return what one look finds the groups to need, once workers that retire have begun to."""
+    """Return the demand of the groups at one look, after the look has begun to retire workers."""
 
     async def once() -> dict[str, int]:
         plugin = ScalingPlugin()
@@ -72,7 +72,7 @@ def look(scheduler: Scheduler, *groups: Group) -> dict[str, int]:
         ([{}] * 2 + [{"GPU": 2}] * 2, (1, 2, 0)),
     ],
 )
-def test_task_counts_for_the_first_group_that_offers_what_it_asks_for(
+def test_task_counts_for_the_first_group_that_has_its_resources(
     tasks: list[dict[str, float]], found: tuple[int, int, int]
 ) -> None:
     demand = look(Scheduler(tasks, []), HOME, GPU, BIG)
@@ -80,23 +80,23 @@ def test_task_counts_for_the_first_group_that_offers_what_it_asks_for(
     assert (demand[""], demand["gpu"], demand["big"]) == found
 
 
-def test_tasks_that_ask_for_nothing_count_for_a_group_that_can_have_workers() -> None:
+def test_tasks_without_resources_count_for_a_group_that_can_have_workers() -> None:
     assert look(Scheduler([{}] * 4, []), HOME._replace(maximum=0), GPU) == {"": 0, "gpu": 1}
 
 
-def test_tasks_of_known_duration_count_as_the_time_that_they_take() -> None:
+def test_tasks_of_known_duration_count_as_their_time() -> None:
     assert look(Scheduler([{"GPU": 2}] * 50, [], seconds=0.1), HOME, GPU) == {"": 0, "gpu": 1}
 
 
 @given(st.integers(0, 300), st.integers(1, 9))
-def test_demand_of_equal_tasks_is_not_rounded_beyond_what_they_need(tasks: int, fitting: int) -> None:
+def test_demand_of_equal_tasks_is_rounded_once(tasks: int, fitting: int) -> None:
     group = GPU._replace(maximum=1_000, threads=10, resources={"GPU": float(fitting)})
 
     assert look(Scheduler([{"GPU": 1.0}] * tasks, []), HOME, group)["gpu"] == -(-tasks // fitting)
 
 
-def test_only_group_gets_all_tasks_whatever_they_ask_for() -> None:
-    """So that of a run with a cluster of its own."""
+def test_only_group_gets_all_tasks_with_any_resources() -> None:
+    """A run with a cluster of its own has one group."""
     assert look(Scheduler([{"GPU": 1}] * 4, []), HOME) == {"": 2}
 
 
@@ -108,7 +108,7 @@ def test_idle_workers_retire_down_to_the_minimum_of_their_own_group() -> None:
     assert sorted(name.rpartition("-worker-")[0] for name in scheduler.retired) == ["mine-default"] + ["mine-gpu"] * 2
 
 
-def test_last_worker_with_a_result_stays_whatever_its_group() -> None:
+def test_last_worker_with_a_result_stays_in_any_group() -> None:
     scheduler = Scheduler([], [worker("mine-default-worker-1"), worker("mine-gpu-worker-1", nbytes=9), worker("other")])
 
     look(scheduler, HOME, GPU)

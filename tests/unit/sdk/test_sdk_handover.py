@@ -32,7 +32,7 @@ DATA = {name: base64.b64encode(content).decode() for name, content in CONTENT.it
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """What the keeper's pod mounts."""
+    """Return the folder that the keeper's pod mounts."""
     path = tmp_path / "keys"
     path.mkdir()
     for name, content in CONTENT.items():
@@ -46,7 +46,7 @@ def sealer(folder: Path) -> CredentialSealer:
 
 
 def lease(*requests: CredentialRequest, runs: tuple[str, ...] | None = None) -> Object:
-    """A Lease with these requests, and with instructions that list their runs, or those given."""
+    """Return a Lease with these requests, and with instructions that list their runs or the given runs."""
     listed = [request.run for request in requests] if runs is None else runs
     instructions = Instructions((), tuple(LiveRun.of(uid) for uid in listed))
     annotations = dict(keeper.patch(instructions)["metadata"]["annotations"])
@@ -57,15 +57,15 @@ def answers(text: str | None) -> tuple[CredentialAnswer, ...]:
     return handover.answers_in({"metadata": {"annotations": {handover.ANNOTATION_ANSWERS: text}}})
 
 
-def test_answer_opens_with_the_key_of_the_request(sealer: CredentialSealer) -> None:
+def test_answer_is_decrypted_by_the_key_of_the_request(sealer: CredentialSealer) -> None:
     (answer,) = answers(sealer.answers(lease(REQUEST)))
 
     assert (answer.run, answer.key, answer.problem) == (*REQUEST, "")
     assert open_sealed(answer.sealed, KEY, REQUEST.run, CLUSTER) == DATA
 
 
-def test_answer_stays_as_it_is_while_the_request_does(sealer: CredentialSealer) -> None:
-    """Each write of it would wake the operator."""
+def test_answer_stays_the_same_while_the_request_does(sealer: CredentialSealer) -> None:
+    """Each write of an answer triggers the operator."""
     other = CredentialRequest("other", public_text(new_key()))
     first, both = sealer.answers(lease(REQUEST)), sealer.answers(lease(REQUEST, other))
 
@@ -81,7 +81,7 @@ def test_another_key_of_the_same_run_has_another_answer(sealer: CredentialSealer
     assert open_sealed(answer.sealed, again, REQUEST.run, CLUSTER) == DATA
 
 
-def test_answers_go_with_their_requests(sealer: CredentialSealer) -> None:
+def test_answers_are_removed_with_their_requests(sealer: CredentialSealer) -> None:
     sealer.answers(lease(REQUEST))
 
     assert sealer.answers(lease()) is None
@@ -93,7 +93,7 @@ def test_run_that_the_instructions_do_not_list_has_no_answer(sealer: CredentialS
     assert sealer.answers({"metadata": {}}) is None
 
 
-def test_one_request_that_is_broken_disturbs_no_other(sealer: CredentialSealer) -> None:
+def test_other_requests_are_answered_when_one_is_broken(sealer: CredentialSealer) -> None:
     found = answers(sealer.answers(lease(CredentialRequest("broken", "x"), REQUEST)))
     problems = {answer.run: answer.problem for answer in found}
 
@@ -117,7 +117,7 @@ def test_image_without_the_package_is_named(sealer: CredentialSealer, monkeypatc
 
 
 @pytest.mark.parametrize("change", [lambda folder: (folder / "tls.key").unlink(), None], ids=["file", "folder"])
-def test_credentials_that_are_not_there_are_named_and_sealed_later(
+def test_missing_credentials_are_reported_and_encrypted_later(
     folder: Path, change: Callable[[Path], None] | None
 ) -> None:
     sealer = CredentialSealer(folder if change else None, CLUSTER)
@@ -133,7 +133,7 @@ def test_credentials_that_are_not_there_are_named_and_sealed_later(
 
 
 class Beating:
-    """A heartbeat on a Lease of the fake API server, in one thread with it."""
+    """A heartbeat on a Lease of the fake API server, in the server's thread."""
 
     def __init__(self, folder: Path) -> None:
         self.api = FakeApi()
@@ -145,7 +145,7 @@ class Beating:
         self.api.objects.merge(LEASE, "team", "mine", {"metadata": lease(*requests)["metadata"]})
 
     def answers(self) -> tuple[CredentialAnswer, ...]:
-        """The answers in the Lease."""
+        """Return the answers in the Lease."""
         return handover.answers_in(self.api.objects.get(LEASE, "team", "mine"))
 
     async def until(self, condition: Callable[[], bool]) -> None:
@@ -157,7 +157,7 @@ class Beating:
         raise AssertionError("the condition does not hold after a minute")
 
     def run(self, play: Callable[[Beating], Any]) -> None:
-        """Play while the heartbeat runs."""
+        """Run these steps while the heartbeat runs."""
 
         async def whole() -> None:
             self.api.objects.create(LEASE, "team", {"metadata": {"name": "mine"}})
@@ -216,7 +216,7 @@ def test_answer_is_written_after_requests_that_failed(beating: Beating) -> None:
     beating.run(play)
 
 
-def test_lease_that_loses_its_answers_at_once_is_not_patched_without_a_pause(
+def test_lease_that_loses_its_answers_immediately_is_patched_with_pauses(
     beating: Beating, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An admission policy can remove annotations."""

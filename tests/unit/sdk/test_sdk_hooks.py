@@ -1,4 +1,4 @@
-"""What functions of users get that are called about a run."""
+"""Arguments of the hooks and conditions of users."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_hooks_and_conditions_get_the_flow_and_its_run() -> None:
     assert isinstance(fails, Flow)
 
 
-def test_hook_gets_a_task_with_the_options_of_one_that_is_gone() -> None:
+def test_hook_gets_a_task_with_the_same_options_when_the_task_is_freed() -> None:
     seen: list[Any] = []
 
     def keep(task: Any, run: Any, state: Any) -> None:

@@ -1,4 +1,4 @@
-"""Whatever code of users raises, and wherever: each run ends, in the documented state."""
+"""Each run ends in the documented state, regardless of the exceptions that code of users raises."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SECONDS = 20.0
 
 
 class Raising(logging.Handler):
-    """Raises for each line about a task run."""
+    """A log handler that raises an exception for each line about a task run."""
 
     def __init__(self, error: Callable[[], BaseException]) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ def runner(request: pytest.FixtureRequest) -> Any:
 
 @pytest.fixture
 def broken_log() -> Iterator[Callable[[str], None]]:
-    """Makes all log lines of the SDK raise an exception of a name."""
+    """Make all log lines of the SDK raise the exception with a name."""
     handlers: list[Raising] = []
     logger = logging.getLogger("flowcluster")
 
@@ -59,7 +59,7 @@ def broken_log() -> Iterator[Callable[[str], None]]:
 
 
 def ended(body: Callable[[], Any], runner: Any) -> Any:
-    """Return what a flow with this function returns or raises, within `SECONDS`; in a thread that no signal reaches."""
+    """Return what a flow with this function returns or raises within `SECONDS`, in a thread that gets no signal."""
     outcome: list[Any] = []
 
     def work() -> None:
@@ -81,7 +81,7 @@ def type_of(name: str) -> StateType:
     return StateType.CANCELLED if name == "CancelledError" else StateType.CRASHED
 
 
-def test_run_ends_as_its_exception_demands(name: str, runner: Any) -> None:
+def test_run_ends_in_the_state_of_its_exception(name: str, runner: Any) -> None:
     seen: list[State] = []
 
     @task
@@ -95,8 +95,8 @@ def test_run_ends_as_its_exception_demands(name: str, runner: Any) -> None:
     assert isinstance(outcome, SystemExit) == (name == "SystemExit")
 
 
-def test_async_run_ends_as_its_exception_demands(name: str, runner: Any) -> None:
-    """Another coroutine on the same loop is not disturbed. Python turns a StopIteration into a RuntimeError there."""
+def test_async_run_ends_in_the_state_of_its_exception(name: str, runner: Any) -> None:
+    """Another coroutine on the same loop goes on. Python turns a StopIteration into a RuntimeError there."""
     seen: list[State] = []
 
     @task
@@ -168,7 +168,7 @@ def test_hook_that_raises_changes_no_state(name: str, runner: Any, fails: bool) 
     assert called == ["hook"] * 2
 
 
-def test_condition_that_raises_means_no_retry(name: str, runner: Any) -> None:
+def test_condition_that_raises_causes_no_retry(name: str, runner: Any) -> None:
     def condition(*_: Any) -> bool:
         raise hostile.make(name)
 
@@ -182,7 +182,7 @@ def test_condition_that_raises_means_no_retry(name: str, runner: Any) -> None:
     assert (states[0].type, str(states[0].data)) == (StateType.FAILED, "own")
 
 
-def test_callback_that_raises_disturbs_no_other(name: str, runner: Any) -> None:
+def test_other_callbacks_are_called_when_one_raises(name: str, runner: Any) -> None:
     called: list[str] = []
     release = threading.Event()
 
@@ -223,8 +223,8 @@ def test_log_handler_that_raises_ends_no_run(name: str, runner: Any, broken_log:
     assert outcome.is_failed()
 
 
-def test_hook_and_callback_may_exit(runner: Any) -> None:
-    """`sys.exit` beside the functions of tasks and flows means nothing for the program."""
+def test_program_goes_on_when_a_hook_or_callback_exits(runner: Any) -> None:
+    """`sys.exit` outside the functions of tasks and flows does not end the program."""
 
     @flow(task_runner=runner, on_completion=[lambda *_: sys.exit(3)])
     def exits() -> str:
@@ -234,8 +234,8 @@ def test_hook_and_callback_may_exit(runner: Any) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_exception_travels_with_type_text_and_attributes_or_not_at_all(name: str) -> None:
-    """What cannot be rebuilt is None, and the driver shows its text."""
+def test_exception_is_rebuilt_with_type_text_and_attributes_or_not_at_all(name: str) -> None:
+    """An exception that cannot be rebuilt is None, and the driver shows its text."""
     error = hostile.make(name)
     data = pickled_exceptions.dump(error)
     loaded = None if data is None else pickled_exceptions.load(data)
@@ -255,8 +255,8 @@ def test_exception_travels_with_type_text_and_attributes_or_not_at_all(name: str
         assert loaded.filename == "data.csv"  # type: ignore[attr-defined]
 
 
-def test_exception_is_not_built_by_its_constructor() -> None:
-    """One that makes its text from an argument would make it from the text."""
+def test_exception_is_rebuilt_without_its_constructor() -> None:
+    """A constructor that makes the text from an argument would make it from the text."""
 
     class NotFound(Exception):
         def __init__(self, table: str) -> None:

@@ -1,4 +1,4 @@
-"""Code of users about task runs that an interrupt cancels: called once, in order, before the flow run ends."""
+"""The SDK calls hooks and callbacks of interrupted task runs once, in order, before the flow run ends."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_callbacks_of_cancelled_runs_are_called_before_an_async_flow_run_ends() 
     assert called == [StateType.CANCELLED] * 2
 
 
-def test_hook_that_is_called_at_an_interrupt_ends_before_the_flow_run() -> None:
+def test_hook_ends_before_the_flow_run_when_an_interrupt_calls_it() -> None:
     release, has_begun, is_over = threading.Event(), threading.Event(), threading.Event()
     events: list[str] = []
 

@@ -1,4 +1,4 @@
-"""What a keeper decides, and how it reaches its Lease."""
+"""The decisions of a keeper, and its requests for its Lease."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from tests.support.fake_api import FakeApi
 from tests.support.fake_api.faults import Answer, Drop
 
 UIDS = st.sampled_from(["a", "b", "c"])
-#: For each look: what is present, what is listed, and how many readings there were since the last look.
+#: For each look: the present runs, the listed runs, and the number of readings since the last look.
 LOOKS = st.lists(st.tuples(st.frozensets(UIDS), st.frozensets(UIDS), st.integers(0, 2)), max_size=20)
 
 
@@ -79,7 +79,7 @@ def test_run_that_connects_before_it_is_listed_is_not_over() -> None:
 
 
 @given(st.integers(1, 50), st.integers(0, 100), st.integers(1, 8))
-def test_runs_without_a_share_have_equal_parts_of_twice_the_threads(runs: int, workers: int, threads: int) -> None:
+def test_runs_without_a_share_get_equal_parts_of_twice_the_threads(runs: int, workers: int, threads: int) -> None:
     live = tuple(LiveRun.of(str(n), n) for n in range(runs))
     part = max(2 * workers * threads // runs, 1)
 
@@ -88,14 +88,14 @@ def test_runs_without_a_share_have_equal_parts_of_twice_the_threads(runs: int, w
     assert found == (part, {run.digest: (run.priority, part) for run in live[1:]})
 
 
-def test_run_with_a_share_has_that() -> None:
+def test_run_with_a_share_gets_its_share() -> None:
     instructions = Instructions((("", Bounds(0, 10, 4)),), (LiveRun.of("a", 0, 3), LiveRun.of("b")))
 
     assert shares_of(instructions) == (40, {digest_of("a"): (0, 3)})
 
 
 @given(st.text())
-def test_scheduler_finds_a_run_by_the_digest_in_the_instructions(uid: str) -> None:
+def test_scheduler_identifies_a_run_by_the_digest_in_the_instructions(uid: str) -> None:
     assert shared_runs_plugin._digest_of(uid) == digest_of(uid)
 
 
@@ -125,8 +125,8 @@ def test_client_without_a_run_has_none(client: str | None) -> None:
     assert SharedRunsPlugin(tags.DASK_MARK, tags.DASK_REST).run_of(client) is None
 
 
-def test_plugin_of_sessions_knows_the_plugin_of_the_keeper() -> None:
-    """Both are sent to schedulers by value, so neither can import the other."""
+def test_plugin_of_sessions_has_the_name_of_the_plugin_of_the_keeper() -> None:
+    """The SDK sends both to schedulers by value, so neither can import the other."""
     assert session_plugin._RUNS == shared_runs_plugin.NAME
 
 
@@ -141,11 +141,11 @@ def test_priority_of_a_run_counts_more_than_that_of_its_tasks(share: Share, want
 @pytest.mark.parametrize(
     ("share", "most", "found"), [(Share(), 9, 9), (Share(), None, None), (Share(0, 4), 9, 4), (Share(0, 40), 9, 9)]
 )
-def test_share_bounds_what_a_runner_has_in_flight(share: Share, most: int | None, found: int | None) -> None:
+def test_share_limits_the_runs_in_flight_of_a_runner(share: Share, most: int | None, found: int | None) -> None:
     assert share.bound(most) == found
 
 
-def test_keeper_reads_what_the_operator_gives_to_its_pod() -> None:
+def test_keeper_reads_the_environment_that_the_operator_gives_to_its_pod() -> None:
     from flowcluster_api.v1alpha1 import FlowRunSpec
 
     spec = FlowRunSpec.model_validate({"cluster": {"kind": "Dask"}})
@@ -161,7 +161,7 @@ def test_keeper_reads_what_the_operator_gives_to_its_pod() -> None:
 
 @pytest.fixture
 def api() -> Iterator[FakeApi]:
-    """An API server with one Lease, which wants a token."""
+    """An API server with one Lease that requires a token."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
@@ -178,13 +178,13 @@ def api() -> Iterator[FakeApi]:
 
 @pytest.fixture
 def token(tmp_path: Path) -> Path:
-    """The file with the token, as the kubelet writes it."""
+    """Return the file with the token, as the kubelet writes it."""
     path = tmp_path / "token"
     path.write_text("token\n")
     return path
 
 
-def test_lease_is_patched_with_the_token_of_that_moment(api: FakeApi, token: Path) -> None:
+def test_lease_is_patched_with_the_current_token(api: FakeApi, token: Path) -> None:
     lease = OneLease(api.url, "team", "mine", token)
     lease.get()
     api.token = "later"
@@ -222,7 +222,7 @@ def test_pod_without_a_token_reports_that(api: FakeApi, tmp_path: Path) -> None:
 @pytest.mark.processes
 @pytest.mark.parametrize("kind", ["dask", "ray"])
 def test_keeper_does_without_the_official_client_of_kubernetes(kind: str) -> None:
-    """It takes 40 MiB of the 100 that a keeper can have."""
+    """The client uses 40 MiB of the 100 MiB that a keeper can have."""
     pytest.importorskip({"dask": "distributed"}.get(kind, kind))
     modules = ["flowcluster.agent.keeper.keep_cluster", f"flowcluster.agent.keeper.{kind}_cluster"]
     program = f"import {', '.join(modules)}, sys; print('kubernetes' in sys.modules)"

@@ -1,4 +1,4 @@
-"""What the keeper of a Ray cluster does at each look, with a head that answers at once."""
+"""What the keeper of a Ray cluster does at each look, with a head that answers immediately."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class FakeHead:
 
     Attributes:
         jobs: drivers of the runs that have a job.
-        has_waiting: whether tasks wait.
-        dropped: drivers whose waiting tasks were dropped, besides those of a release.
-        shares: what the runs can use.
+        has_waiting: whether there are waiting tasks.
+        dropped: drivers whose waiting tasks the keeper dropped outside a release.
+        shares: the share of each run.
     """
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class FakeHeartbeat:
     reading = 0
 
     def publish(self, demand: Any) -> None:
-        """Nothing is reported."""
+        """Report nothing."""
 
 
 @pytest.mark.parametrize("has_waiting", [True, False])

@@ -16,7 +16,7 @@ from tests.support.tls import https_server, incomplete_pair, shake_hands
 
 
 def test_api_server_with_an_incomplete_certificate_is_accepted(tmp_path: Path) -> None:
-    """Python 3.13 refuses by default what kubectl and earlier Pythons accept."""
+    """Python 3.13 refuses by default certificates that kubectl and earlier Pythons accept."""
     authority, certificate, key = incomplete_pair(tmp_path)
     with https_server(certificate, key) as address:
         cluster = {"server": address, "certificate-authority": str(authority)}
@@ -33,7 +33,7 @@ def test_api_server_with_an_incomplete_certificate_is_accepted(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("given_as", ["file", "data", "SSL_CERT_FILE"])
-def test_every_connection_trusts_a_custom_authority(
+def test_every_connection_trusts_a_custom_certificate_authority(
     given_as: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     authority, certificate, key = incomplete_pair(tmp_path)

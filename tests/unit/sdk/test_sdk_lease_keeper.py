@@ -1,4 +1,4 @@
-"""How the agent ends a lease that it cannot reach."""
+"""How the agent releases a run whose Lease it cannot write."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Refusing:
     """FlowRuns of a namespace in which the run's Lease cannot be written.
 
     Attributes:
-        written: what was written instead.
+        written: writes to other objects.
     """
 
     def __init__(self, status: int) -> None:
@@ -49,7 +49,7 @@ def keeper(api: Refusing, parent_lease: str | None = None) -> LeaseRenewer:
 
 
 @pytest.mark.parametrize("status", [403, 404])
-def test_run_is_cancelled_when_its_lease_is_out_of_reach(status: int) -> None:
+def test_run_is_cancelled_when_its_lease_cannot_be_written(status: int) -> None:
     api = Refusing(status)
     asyncio.run(keeper(api).release(OUTCOME))
 
@@ -57,7 +57,7 @@ def test_run_is_cancelled_when_its_lease_is_out_of_reach(status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [403, 404, 500])
-def test_child_run_is_cancelled_by_a_request_when_its_lease_is_out_of_reach(status: int) -> None:
+def test_child_run_is_cancelled_by_a_request_when_its_lease_cannot_be_written(status: int) -> None:
     api = Refusing(status)
     asyncio.run(keeper(api, "parent").release(OUTCOME))
 

@@ -1,4 +1,4 @@
-"""Log lines: their level, their shape, and their way from a worker."""
+"""Log lines: their level, their format, and how workers send them."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from flowcluster.engine.task_spec import TaskSpec
 from flowcluster.runners.base import TaskPayload
 
 
-def record(message: str = "said %s", *args: Any, **attributes: Any) -> logging.LogRecord:
+def record(message: str = "greeting %s", *args: Any, **attributes: Any) -> logging.LogRecord:
     made = logging.LogRecord("flowcluster.x", logging.INFO, "file.py", 1, message, args, None)
     vars(made).update(attributes)
     return made
 
 
 @pytest.mark.parametrize(
-    ("attributes", "speaker"),
+    ("attributes", "source"),
     [
         ({}, "flowcluster.x"),
         ({"flow_run_name": "a-b"}, "Flow run 'a-b'"),
         ({"flow_run_name": "a-b", "task_run_name": "t-0"}, "Task run 't-0'"),
     ],
 )
-def test_line_tells_time_level_and_speaker(attributes: dict[str, Any], speaker: str) -> None:
-    """`HH:MM:SS.mmm | LEVEL   | speaker - text`."""
-    made = record("said %s", "hi", **attributes)
+def test_line_has_time_level_and_source(attributes: dict[str, Any], source: str) -> None:
+    """The format is `HH:MM:SS.mmm | LEVEL   | source - text`."""
+    made = record("greeting %s", "hi", **attributes)
     made.created, made.msecs = 0.123, 123.0
     line = RunFormatter().format(made)
 
     assert line[8:].startswith(".123 | INFO    | ")
-    assert line.endswith(f" | {speaker} - said hi")
+    assert line.endswith(f" | {source} - greeting hi")
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_line_tells_time_level_and_speaker(attributes: dict[str, Any], speaker: 
     [("", logging.INFO), ("warning", logging.WARNING), ("35", 35), ("nonsense", logging.INFO)],
 )
 def test_level_comes_from_the_environment(text: str, level: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Names and numbers are understood; anything else means the default."""
+    """The level can be a name or a number. Any other text selects the default."""
     monkeypatch.setenv(logs.ENV_LEVEL, text)
 
     assert logs.level_from_environment() == level
@@ -61,8 +61,8 @@ def run_program(configure: str) -> str:
 
 
 @pytest.mark.processes
-def test_handler_is_installed_only_where_there_is_none() -> None:
-    """An application's own logging keeps its format and gets each line once."""
+def test_handler_is_installed_only_when_the_application_has_none() -> None:
+    """The logging of an application keeps its format and gets each line once."""
     alone = run_program("")
     configured = run_program("logging.basicConfig(format='MINE %(message)s', level='INFO')")
     later = run_program("quiet(); logging.basicConfig(format='MINE %(message)s', level='INFO')")
@@ -106,7 +106,7 @@ BASIC = "logging.basicConfig(format='MINE %(levelname)s %(name)s %(message)s', l
 
 
 def texts(program: str, **environment: str) -> list[str]:
-    """The levels and texts of a program's own log lines, in the application's format or in that of the SDK."""
+    """Return levels and texts of the log lines of a program, in the format of the application or of the SDK."""
     done = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,
@@ -163,7 +163,7 @@ def test_level_of_the_environment_holds_for_the_format_of_the_application() -> N
 
 
 @pytest.mark.processes
-def test_worker_sends_lines_whatever_its_process_has_configured() -> None:
+def test_worker_sends_lines_with_any_logging_configuration_of_its_process() -> None:
     program = """
 import logging
 logging.basicConfig(level="WARNING")
@@ -177,7 +177,7 @@ print(logs.task_runs.isEnabledFor(logging.INFO))
     assert subprocess.check_output([sys.executable, "-c", program], text=True).split() == ["True", "True"]
 
 
-#: What code of tasks does to the logging of a worker.
+#: Changes that code of tasks makes to the logging of a worker.
 CONFIGURATIONS = (
     "logging.config.dictConfig({'version': 1})",
     "logging.config.dictConfig({'version': 1, 'disable_existing_loggers': False})",
@@ -194,7 +194,7 @@ CONFIGURATIONS = (
 @pytest.mark.processes
 @pytest.mark.parametrize("configuration", CONFIGURATIONS)
 def test_worker_sends_lines_after_code_of_a_task_configures_logging(configuration: str) -> None:
-    """Of loggers from before and after, of the engine, and of a flow that the task calls."""
+    """The lines come from loggers from before and after, from the engine, and from a flow that the task calls."""
     program = f"""
 import logging.config
 from flowcluster import flow, get_run_logger
@@ -228,13 +228,13 @@ class Broken:
         raise OSError("no text")
 
 
-def test_record_travels_with_its_plain_parts(caplog: pytest.LogCaptureFixture) -> None:
-    """Text, names, traceback and what else there is of a worker's record arrive; objects as their text."""
+def test_record_is_sent_with_its_plain_attributes(caplog: pytest.LogCaptureFixture) -> None:
+    """The driver gets text, names, traceback and other attributes of a worker's record, and objects as their text."""
     caplog.set_level(logging.INFO, "flowcluster")
     try:
         raise KeyError("k")
     except KeyError:
-        made = record("said %s", "hi", task_run_name="t-0", steps=[1, {"a": (2,)}], thing=Thing(), broken=Broken())
+        made = record("greeting %s", "hi", task_run_name="t-0", steps=[1, {"a": (2,)}], thing=Thing(), broken=Broken())
         made.exc_info = sys.exc_info()
     data = logs.to_dict(made)
     logs.replay(data)
@@ -243,12 +243,12 @@ def test_record_travels_with_its_plain_parts(caplog: pytest.LogCaptureFixture) -
     assert json.loads(json.dumps(data)) == data
     assert vars(arrived)["steps"] == [1, {"a": [2]}]
     assert (vars(arrived)["thing"], vars(arrived)["broken"]) == ("a thing", "<Broken>")
-    assert (arrived.getMessage(), vars(arrived)["task_run_name"]) == ("said hi", "t-0")
+    assert (arrived.getMessage(), vars(arrived)["task_run_name"]) == ("greeting hi", "t-0")
     assert "KeyError" in (arrived.exc_text or "")
 
 
-def test_record_travels_with_text_that_utf_8_cannot_encode() -> None:
-    name = b"caf\xe9".decode("utf-8", "surrogateescape")
+def test_record_is_sent_with_text_that_utf_8_cannot_encode() -> None:
+    name = b"name\xe9".decode("utf-8", "surrogateescape")
     try:
         raise FileNotFoundError(name)
     except FileNotFoundError:
@@ -258,15 +258,17 @@ def test_record_travels_with_text_that_utf_8_cannot_encode() -> None:
 
     json.dumps(data, ensure_ascii=False).encode()
     assert (data["msg"], data["file"], data["files"]) == (
-        "read caf\\udce9",
-        "caf\\udce9",
-        ["caf\\udce9", {"caf\\udce9": "caf\\udce9"}],
+        "read name\\udce9",
+        "name\\udce9",
+        ["name\\udce9", {"name\\udce9": "name\\udce9"}],
     )
-    assert "caf\\udce9" in data["exc_text"]
+    assert "name\\udce9" in data["exc_text"]
 
 
-def test_traceback_of_code_that_the_worker_has_no_file_of(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
-    """Where the file of a frame is only with the driver, that adds the line of code; the worker's own lines stay."""
+def test_driver_adds_source_lines_to_a_traceback_when_the_worker_has_no_file(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """The driver adds the line of code when only it has the file of a frame. Lines from the worker stay."""
     caplog.set_level(logging.INFO, "flowcluster")
     script = tmp_path / "script.py"
     script.write_text("def fail():\n    raise ValueError('boom')\n")
@@ -281,8 +283,8 @@ def test_traceback_of_code_that_the_worker_has_no_file_of(caplog: pytest.LogCapt
     assert caplog.records[-1].exc_text == from_worker.replace(bare, f"{bare}    raise ValueError('boom')\n")
 
 
-def test_forwarding_sends_lines_of_task_runs() -> None:
-    """Records go to the topic of their run, from its level on; others stay on the worker."""
+def test_worker_sends_only_lines_of_task_runs() -> None:
+    """The worker sends records of at least the run's level to the topic of the run. Others stay on the worker."""
     sent: list[tuple[str, str]] = []
     handler = logs.ForwardHandler(lambda topic, data: sent.append((topic, data["msg"])))
     payload = TaskPayload(TaskSpec.of(print, {}), "a-b", "f", context.PROCESS, logging.INFO)
@@ -297,13 +299,13 @@ def test_forwarding_sends_lines_of_task_runs() -> None:
     finally:
         context.current.reset(token)
     handler.handle(record("of a thread", flowcluster_topic="mine"))
-    handler.handle(record("of nobody"))
+    handler.handle(record("without a run"))
 
     assert sent == [("mine", "in the run"), ("mine", "of a thread")]
 
 
-def test_line_that_cannot_be_sent_stays_with_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A record that did not reach the driver is not marked as sent."""
+def test_line_that_cannot_be_sent_stays_on_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker does not mark a record as sent when the driver did not get it."""
 
     def broken(topic: str, data: dict[str, Any]) -> None:
         raise OSError("gone")

@@ -1,4 +1,4 @@
-"""Flows and tasks as methods, and of whatever can be called."""
+"""Flows and tasks as methods, and of any callable object."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_method_is_one_task_in_one_run() -> None:
     assert {spec for spec, _ in seen} == {vars(Base)["scale"].spec}
 
 
-def test_names_and_keys_of_a_method_know_its_instance() -> None:
+def test_names_and_keys_of_a_method_depend_on_its_instance() -> None:
     seen = []
 
     class Named(Base):
@@ -160,7 +160,7 @@ def test_names_and_keys_of_a_method_know_its_instance() -> None:
 
 
 def test_task_below_classmethod_is_refused_where_python_does_not_give_the_class() -> None:
-    # What ``Base.name_inside`` is from Python 3.13 on.
+    # The value of ``Base.name_inside`` from Python 3.13 on.
     lost: Any = types.MethodType(vars(Base)["name_inside"].__func__, Child)
 
     assert lost(5) == "Child5"
@@ -208,7 +208,7 @@ class InheritedAsyncCaller(AsyncCaller):
     pass
 
 
-def test_attributes_of_an_object_do_not_hide_those_of_its_task() -> None:
+def test_task_keeps_its_attributes_when_its_object_has_the_same_names() -> None:
     made: Any = task(Caller())
 
     assert isinstance(made.spec, TaskSpec)
@@ -223,7 +223,7 @@ def test_object_with_an_async_call_is_async(made: Any) -> None:
     assert asyncio.run(flow(made)("5")) == 5
 
 
-def test_object_that_is_no_function_is_no_method() -> None:
+def test_callable_object_is_not_a_method() -> None:
     class Holder:
         called: Any = task(Caller())
         part: Any = task(functools.partial(max, 3))
@@ -244,7 +244,7 @@ def test_object_that_generates_is_refused(decorate: Any, made: Any) -> None:
         decorate(made)
 
 
-def test_flow_of_a_class_travels() -> None:
+def test_flow_of_a_class_can_be_pickled() -> None:
     back: Flow[..., Any] = pickle.loads(pickling.dumps(Child(3).scaled))
 
     assert back(5) == 15
@@ -263,7 +263,7 @@ def add_all(self: int, **others: Any) -> list[int]:
     return [called, submitted, *mapped]
 
 
-def test_parameter_may_have_any_name() -> None:
+def test_parameter_can_have_any_name() -> None:
     numbers: dict[str, Any] = {
         name: place for place, name in enumerate(["self", "key", "args", "kwargs", "name", "spec", "run"])
     }

@@ -12,19 +12,19 @@ from flowcluster._util.words import ADJECTIVES, ANIMALS
 
 
 def test_run_names_are_an_adjective_and_an_animal() -> None:
-    """Two lower-case words that are valid in names of Kubernetes objects."""
+    """Both words are lower-case and valid in names of Kubernetes objects."""
     for _ in range(50):
         assert re.fullmatch(r"[a-z]+-[a-z]+", names.run_name())
 
 
 def test_words_are_distinct() -> None:
-    """No word stands twice in its list, so that names differ as often as they can."""
+    """No list contains a word twice, so that names differ as often as possible."""
     assert len(set(ADJECTIVES)) == len(ADJECTIVES) > 100
     assert len(set(ANIMALS)) == len(ANIMALS) > 200
 
 
 def test_flow_is_named_after_its_function() -> None:
-    """Underscores become dashes; a partial is named after its type."""
+    """Underscores become dashes. A partial is named after its type."""
 
     def my_nice_flow() -> None:
         pass
@@ -54,7 +54,7 @@ def test_task_key_is_the_same_for_a_script_and_for_its_module(monkeypatch: pytes
 
 
 def test_task_keys_differ_by_module_and_function() -> None:
-    """Functions of one name in two modules have different keys."""
+    """Functions with the same name in two modules have different keys."""
 
     def make(module: str) -> Any:
         def load() -> None:

@@ -1,4 +1,4 @@
-"""What holds for all names, entrypoints, command-line parameters and packed files."""
+"""Properties of all names, entrypoints, command-line parameters and packed files."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ JSON = st.recursive(
 
 
 def function_named(name: str, module: str = "somewhere") -> Callable[[], None]:
-    """A function with that name."""
+    """Return a function with that name."""
 
     def function() -> None:
         pass
@@ -67,7 +67,7 @@ class TestNames:
         assert names.flow_name(function_named(name)) == name.replace("_", "-")
 
     @given(st.text(), FILE_NAMES, FILE_NAMES)
-    @example("f", "folder", "caf\udce9")
+    @example("f", "folder", "file\udce9")
     def test_task_key_is_the_same_for_a_script_and_for_its_module(self, name: str, folder: str, stem: str) -> None:
         main = types.ModuleType("__main__")
         main.__file__ = f"/{folder}/{stem}.py"
@@ -97,7 +97,7 @@ class TestRunNames:
     @given(st.text("{}[].!:axyr0< ", max_size=12), st.dictionaries(st.sampled_from("axy"), st.integers() | st.text()))
     @example("{x:{y}}", {"x": "1", "y": 5})
     @example("{x:{}}", {"x": "1"})
-    def test_template_gives_a_name_or_is_refused(self, template: str, values: dict[str, Any]) -> None:
+    def test_template_is_a_name_or_is_refused(self, template: str, values: dict[str, Any]) -> None:
         try:
             fields = list(string.Formatter().parse(template))
         except ValueError:
@@ -118,7 +118,7 @@ class TestRunNames:
 
 
 class TestParameters:
-    """``-p name=value``."""
+    """Arguments ``-p name=value``."""
 
     @given(IDENTIFIERS, JSON)
     def test_json_is_read_as_json(self, name: str, value: Any) -> None:
@@ -137,7 +137,7 @@ class TestParameters:
     @given(st.text())
     @example("9" * 5000)
     @example("[" * 100_000)
-    def test_text_is_a_value_of_a_parameter_that_is_a_text(self, text: str) -> None:
+    def test_text_is_the_value_of_a_parameter_of_type_str(self, text: str) -> None:
         def function(name: str) -> None:
             pass
 
@@ -148,7 +148,7 @@ class TestParameters:
         assert value == (given.value if isinstance(given.value, str) else text)
 
     @given(st.integers() | st.floats(allow_nan=False, allow_infinity=False))
-    def test_number_is_a_number_for_a_parameter_that_is_one(self, number: float) -> None:
+    def test_number_is_converted_for_a_parameter_of_a_number_type(self, number: float) -> None:
         def function(name: float) -> None:
             pass
 
@@ -158,7 +158,7 @@ class TestParameters:
     @example("a=@\0")
     @example("9" * 5000)
     @example("[" * 100_000)
-    def test_text_is_understood_or_is_refused_as_a_problem(self, text: str) -> None:
+    def test_text_is_parsed_or_is_refused_with_an_error_for_the_user(self, text: str) -> None:
         understood: list[Callable[[], dict[str, Any]]] = [
             lambda: parameters.parse([text]),
             lambda: parameters.from_json(text, "X"),
@@ -175,7 +175,7 @@ class TestParameters:
 
 @contextmanager
 def imports_undone() -> Iterator[None]:
-    """Undo what loading a flow's file leaves behind in this process."""
+    """Undo the changes in this process that loading a flow's file makes."""
     path, modules, scripts = list(sys.path), set(sys.modules), set(by_value.scripts)
     try:
         yield
@@ -189,12 +189,12 @@ def imports_undone() -> Iterator[None]:
 
 
 class TestEntrypoints:
-    """``FILE.py:FUNCTION``."""
+    """Entrypoints ``FILE.py:FUNCTION``."""
 
     @given(FILE_NAMES, FILE_NAMES, IDENTIFIERS)
     @example("Flow Clüster", "a:b.c", "total")
     @example("100%25", "json", "f")
-    @example("folder", "caf\udce9", "f")
+    @example("folder", "file\udce9", "f")
     def test_flow_of_a_file_is_loaded(
         self, tmp_path_factory: pytest.TempPathFactory, folder: str, stem: str, name: str
     ) -> None:
@@ -213,7 +213,7 @@ class TestEntrypoints:
     @example("flow.py:")
     @example(".relative:f")
     @example("a..b:f")
-    def test_what_leads_to_no_flow_is_a_problem(self, text: str) -> None:
+    def test_entrypoint_without_a_flow_is_an_error_for_the_user(self, text: str) -> None:
         with imports_undone(), pytest.raises(StartupError) as caught:
             entrypoint.load(text)
 
@@ -225,7 +225,7 @@ class TestEntrypoints:
 
 
 class TestPacking:
-    """Packing of the file that a flow is in."""
+    """Packing of the file that contains a flow."""
 
     @given(st.binary(max_size=100))
     def test_content_is_packed_byte_for_byte(self, tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
@@ -235,7 +235,7 @@ class TestPacking:
         assert packing.packed(str(file)) == packing.Code("packed.py", content)
 
     @given(FILE_NAMES)
-    def test_name_that_a_config_map_does_not_take_is_refused(
+    def test_name_that_is_invalid_in_a_config_map_is_refused(
         self, tmp_path_factory: pytest.TempPathFactory, name: str
     ) -> None:
         file = tmp_path_factory.getbasetemp() / name
@@ -248,7 +248,7 @@ class TestPacking:
         assert (packed is not None) is (re.fullmatch("[-._a-zA-Z0-9]+", name) is not None)
 
     @given(st.sets(IDENTIFIERS, max_size=3), st.sets(IDENTIFIERS, max_size=3), st.sampled_from(range(4)))
-    def test_files_beside_that_are_imported_go_along(
+    def test_imported_files_in_the_same_folder_are_packed(
         self, tmp_path_factory: pytest.TempPathFactory, beside: set[str], imported: set[str], form: int
     ) -> None:
         forms = ("import {}", "import {}.part as other", "from {}.part import other", "def f():\n    import {}")

@@ -1,4 +1,4 @@
-"""Looking for futures in values of any shape."""
+"""Search for futures in values of any structure."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class Slotted:
     "value", [1, "x", None, [1, [2]], (1,), {"a": [1]}, {1}, frozenset({1}), Slotted(1), object(), int, Slotted]
 )
 def test_value_without_futures_is_not_copied(value: Any) -> None:
-    """What holds no future comes back as the very same object."""
+    """The function returns the same object."""
     assert inputs.values_of(value) is value
     assert inputs.futures_in(value) == []
 
 
-def test_shapes_keep_their_types() -> None:
-    """Subclasses of dict keep what they add; dataclasses are not constructed again."""
+def test_containers_keep_their_types() -> None:
+    """Subclasses of dict keep their attributes. Dataclasses are not constructed again."""
     counted: collections.defaultdict[str, Any] = collections.defaultdict(list, {"a": settled(1)})
     item = Slotted(settled(2))
     item.derived = "changed"
@@ -58,7 +58,7 @@ def test_shapes_keep_their_types() -> None:
 
 
 class LazyModel(pydantic.BaseModel):
-    """Computes what it returns for a field, which is expensive, or fails where the arguments are looked at."""
+    """A class whose `__getattribute__` is expensive, or fails while the SDK reads the arguments."""
 
     source: Any
     name: Any = None
@@ -91,19 +91,19 @@ def test_field_is_read_without_the_code_of_its_class(kind: Any) -> None:
 
 
 def test_each_future_is_found_once_in_order() -> None:
-    """The same future in two places counts once."""
+    """A future in two places counts once."""
     one, two = settled(1), settled(2)
 
     assert inputs.futures_in([two, {"a": (one, two)}, allow_failure(one)]) == [two, one]
 
 
 def test_states_are_replaced_like_futures() -> None:
-    """A state stands for its result as a future does."""
+    """The result of the state takes its place, as with a future."""
     assert inputs.values_of({"a": states.completed(5)}) == {"a": 5}
 
 
-def test_slots_stand_for_chained_futures() -> None:
-    """Chained futures become numbered slots that remember whether failure is allowed; others become values."""
+def test_chained_futures_become_slots() -> None:
+    """Chained futures become numbered slots that record whether failure is allowed. Others become values."""
     chained: TaskFuture[Any] = TaskFuture("chained-0")
     value = inputs.slots_for([chained, settled(1), allow_failure([chained])], {chained: 0})
 
@@ -114,7 +114,7 @@ def test_slots_stand_for_chained_futures() -> None:
 
 
 def test_failure_is_not_ready_unless_it_is_allowed() -> None:
-    """A failed future blocks; with `allow_failure` its exception is the value."""
+    """With `allow_failure`, the exception of a failed future is the value."""
     error = ValueError("boom")
     future: TaskFuture[Any] = TaskFuture("failed-0")
     future.settle(states.failed("why", error))
@@ -127,8 +127,8 @@ def test_failure_is_not_ready_unless_it_is_allowed() -> None:
     inputs.check([allow_failure(future)])
 
 
-def test_leaves_are_seen_with_their_permission() -> None:
-    """`replace` tells for each leaf whether `allow_failure` is around it."""
+def test_leaves_have_the_flag_of_allow_failure() -> None:
+    """`replace` passes for each leaf whether it is inside `allow_failure`."""
     seen = []
 
     def leaf(found: Any, allowed: bool) -> Any:
@@ -174,7 +174,7 @@ class Attrs:
     value: Any
 
 
-#: Each makes a container of one value; what is in it is read by `content`.
+#: Functions that make a container of one value. `content` reads the value.
 CONTAINERS: dict[str, Any] = {
     "list subclass": lambda value: Items([value]),
     "deque": lambda value: collections.deque([0, value], 2),
@@ -242,7 +242,7 @@ def tree(value: Any) -> Node:
     return root
 
 
-def test_circle_without_futures_arrives_as_it_is() -> None:
+def test_cycle_without_futures_is_sent_unchanged() -> None:
     circle: list[Any] = [1]
     circle.append(circle)
     table: dict[str, Any] = {}
@@ -255,7 +255,7 @@ def test_circle_without_futures_arrives_as_it_is() -> None:
         assert inputs.futures_in(value) == []
 
 
-def test_circle_with_a_future_leads_back_to_its_copy() -> None:
+def test_cycle_with_a_future_refers_to_its_copy() -> None:
     root = tree(settled(5))
     copied = inputs.values_of({"root": root})["root"]
 
@@ -271,7 +271,7 @@ def test_circle_with_a_future_leads_back_to_its_copy() -> None:
     assert copied[0][1][0] is copied[0]
 
 
-def test_future_in_a_circle_counts_once() -> None:
+def test_future_in_a_cycle_counts_once() -> None:
     future = settled(5)
     circle: list[Any] = [future]
     circle.append(circle)
@@ -282,7 +282,7 @@ def test_future_in_a_circle_counts_once() -> None:
     assert calls == [future]
 
 
-def test_long_chain_arrives_as_it_is_or_is_refused() -> None:
+def test_long_chain_is_sent_unchanged_or_is_refused() -> None:
     chain: Any = None
     for _ in range(20_000):
         chain = Node(parent=chain)
@@ -291,7 +291,7 @@ def test_long_chain_arrives_as_it_is_or_is_refused() -> None:
     chain.value = settled(1)
     with pytest.raises(TypeError, match="nested too deeply in an argument of type Node"):
         inputs.values_of(chain)
-    while chain is not None:  # not one call for each, at its end
+    while chain is not None:  # a recursive deletion would overflow the stack
         chain = chain.parent
 
 
@@ -305,7 +305,7 @@ PAIRS: dict[str, Callable[[Any], Any]] = {
 
 
 def parts_of(pair: Any) -> tuple[Any, Any]:
-    """Return both values of what `PAIRS` makes."""
+    """Return both values of a pair that an item of `PAIRS` makes."""
     parts = pair.values() if isinstance(pair, dict) else containers.shape_of(type(pair)).parts(pair)  # type: ignore[union-attr]
     one, other, *_ = parts
     return one, other
@@ -313,8 +313,8 @@ def parts_of(pair: Any) -> tuple[Any, Any]:
 
 @pytest.mark.parametrize("name", PAIRS)
 @pytest.mark.parametrize("look", [inputs.values_of, inputs.futures_in, snapshot])
-def test_containers_that_others_share_are_looked_at_once(name: str, look: Callable[[Any], Any]) -> None:
-    """Each of 200 containers is in the next one twice: there are 2**200 ways to the innermost one."""
+def test_shared_containers_are_searched_once(name: str, look: Callable[[Any], Any]) -> None:
+    """Each of 200 containers is in the next one twice: there are 2**200 paths to the innermost one."""
     for leaf in (datetime.date(2020, 1, 1), settled(1)):
         value: Any = [leaf]
         for _ in range(200):
@@ -324,7 +324,7 @@ def test_containers_that_others_share_are_looked_at_once(name: str, look: Callab
 
 
 @pytest.mark.parametrize("name", PAIRS)
-def test_container_with_a_future_that_others_share_stays_one(name: str) -> None:
+def test_shared_container_with_a_future_stays_one_object(name: str) -> None:
     shared = [settled(1)]
     pair = PAIRS[name](PAIRS[name](shared))
 
@@ -338,7 +338,7 @@ def test_container_with_a_future_that_others_share_stays_one(name: str) -> None:
     assert len(copy) == 1
 
 
-def test_snapshot_copies_what_leads_to_futures_and_keeps_the_rest() -> None:
+def test_snapshot_copies_containers_with_futures_and_keeps_others() -> None:
     future, plain = settled(1), [1]
     value: list[Any] = [[future], {"a": future}, plain, allow_failure([future]), quote([future]), opaque([future])]
     copied = snapshot(value)
@@ -354,7 +354,7 @@ def test_snapshot_copies_what_leads_to_futures_and_keeps_the_rest() -> None:
     assert copied[4:] == value[4:]
 
 
-def test_snapshot_leaves_a_circle_as_it_is() -> None:
+def test_snapshot_does_not_change_a_cycle() -> None:
     circle: list[Any] = [settled(1)]
     circle.append(circle)
 

@@ -1,4 +1,4 @@
-"""The public interface for runners and options of users."""
+"""The public interface for task runners and options of users."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_futures_have_a_public_name() -> None:
 
 
 @pytest.mark.parametrize("decorate", [flow, task])
-def test_description_and_version_are_texts_for_people(decorate: Any) -> None:
+def test_description_and_version_are_texts_for_users(decorate: Any) -> None:
     def plain() -> None:
         """What it does."""
 
@@ -92,7 +92,9 @@ def test_description_and_version_are_texts_for_people(decorate: Any) -> None:
         ("on_running", "get_run_logger"),
     ],
 )
-def test_option_of_other_tools_is_refused_with_ours(decorate: Any, option: str, instead: str) -> None:
+def test_option_of_other_tools_is_refused_with_the_option_of_flowcluster(
+    decorate: Any, option: str, instead: str
+) -> None:
     with pytest.raises(TypeError, match=f"has no option '{option}': .*{instead}"):
         decorate(**{option: True})(lambda: None)
 
@@ -105,7 +107,7 @@ def test_option_of_other_tools_is_refused_with_ours(decorate: Any, option: str, 
         (task, "on_cancellation", "add_done_callback"),
     ],
 )
-def test_option_of_flows_or_tasks_only_is_refused_with_what_the_other_has(
+def test_option_of_flows_or_tasks_only_is_refused_with_the_alternative(
     decorate: Any, option: str, instead: str
 ) -> None:
     with pytest.raises(TypeError, match=f"has no option '{option}': .*{instead}"):

@@ -22,10 +22,10 @@ def greetings(names: list[str], times: int = 1) -> int:
 
 
 class TestPacking:
-    """Of a flow's file."""
+    """Packing of a flow's file."""
 
-    def test_a_flow_is_found_in_its_file(self, tmp_path: Path) -> None:
-        """A script that submits its own flow packs itself."""
+    def test_flow_is_found_in_its_file(self, tmp_path: Path) -> None:
+        """A script that submits its own flow packs its own file."""
         script = tmp_path / "script.py"
         script.write_text(
             "from flowcluster import flow\nfrom flowcluster.submit.packing import location_of\n"
@@ -35,13 +35,13 @@ class TestPacking:
 
         assert shown == f"{script} f True\n"
 
-    def test_a_flow_that_has_no_name_is_refused(self) -> None:
-        """The driver could not find it, nor the options that it has."""
+    def test_flow_without_a_name_is_refused(self) -> None:
+        """The driver could not find the flow or its options."""
         with pytest.raises(ValueError, match="cannot be found by name"):
             location_of(greetings.with_options(retries=1))
 
-    def test_modules_that_the_file_imports_go_along(self, tmp_path: Path) -> None:
-        """Those beside it as keys of the ConfigMap, and packages as a whole, in an archive."""
+    def test_modules_that_the_file_imports_are_packed(self, tmp_path: Path) -> None:
+        """Modules in the same folder are keys of the ConfigMap. Packages are whole, in an archive."""
         (tmp_path / "helpers").mkdir()
         for name in ("prices.py", "tax.py", "unused.py", "helpers/__init__.py", "helpers/more.py"):
             (tmp_path / name).write_text("import tax\n" if name == "prices.py" else "")
@@ -54,10 +54,10 @@ class TestPacking:
         assert made.config_map["data"] == {"flows.py": file.read_text(), "prices.py": "import tax\n", "tax.py": ""}
         assert archive.namelist() == ["helpers/__init__.py", "helpers/more.py"]
 
-    def test_modules_below_the_working_directory_go_along_where_python_finds_them(
+    def test_modules_below_the_working_directory_are_packed_when_python_finds_them(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """As with a folder ``src`` beside that of the flows; also for a link to the file."""
+        """The modules can be in a folder ``src`` beside the folder of the flows. The file can be a link."""
         for name in ("flows/steps_of_test.py", "src/shop_of_test/__init__.py", "src/unused_of_test.py"):
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).touch()
@@ -71,8 +71,8 @@ class TestPacking:
             assert set(code.files()) == {"daily.py", "steps_of_test.py", ARCHIVE}
             assert zipfile.ZipFile(io.BytesIO(code.modules[ARCHIVE])).namelist() == ["shop_of_test/__init__.py"]
 
-    def test_file_that_imports_from_above_its_folder_goes_along_as_a_module(self, tmp_path: Path) -> None:
-        """With its package as a whole; where there is none, it is refused."""
+    def test_file_that_imports_from_above_its_folder_is_packed_as_a_module(self, tmp_path: Path) -> None:
+        """The SDK packs the whole package of the file. A file without a package is refused."""
         for name in ("__init__.py", "rates.py", "jobs/__init__.py", "jobs/steps.py"):
             (tmp_path / "etl_of_test" / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / "etl_of_test" / name).touch()
@@ -91,23 +91,23 @@ class TestPacking:
         with pytest.raises(ValueError, match="imports relatively from above its folder, which is in no package"):
             packed(str(file))
 
-    def test_what_no_config_map_can_hold_is_refused(self, tmp_path: Path) -> None:
-        """By file and size, with what to do."""
+    def test_files_that_are_too_large_for_a_config_map_are_refused(self, tmp_path: Path) -> None:
+        """The error has the files, their sizes and the remedy."""
         file = tmp_path / "flows.py"
         file.write_bytes(b"#" * LIMIT)
 
         with pytest.raises(ValueError, match=r"flows\.py has 1\.0 MiB.*image"):
             packed(str(file))
 
-    def test_a_name_that_no_key_may_have_is_refused(self, tmp_path: Path) -> None:
-        """Before the API server refuses it in words about keys."""
+    def test_file_name_that_is_not_a_valid_key_is_refused(self, tmp_path: Path) -> None:
+        """The SDK refuses it before the API server does, whose error is about keys."""
         (tmp_path / "my flow.py").touch()
 
         with pytest.raises(ValueError, match=r"'my flow\.py' cannot be packed"):
             packed(str(tmp_path / "my flow.py"))
 
-    def test_another_encoding_stays_as_it_is(self, tmp_path: Path) -> None:
-        """Bytes that are no UTF-8 go along as bytes."""
+    def test_file_in_another_encoding_is_packed_unchanged(self, tmp_path: Path) -> None:
+        """Bytes that are not UTF-8 are packed as binary data."""
         file = tmp_path / "flows.py"
         file.write_bytes("# coding: latin-1\nNAME = 'é'\n".encode("latin-1"))
         made = prepare(greetings, {"names": []}, location=FlowLocation(str(file), "greetings", is_file=True))

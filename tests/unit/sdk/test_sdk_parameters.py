@@ -1,4 +1,4 @@
-"""Parameters: from the command line, and into the types of a function."""
+"""Parameters: from the command line, and converted to the types of a function."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def bound(function: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
     return parameters.bind("demo", function, args, kwargs).arguments
 
 
-def test_values_are_read_as_json_where_they_are_json() -> None:
-    """Numbers, lists and objects are themselves; anything else is text."""
+def test_value_is_parsed_as_json_when_it_is_json() -> None:
+    """Numbers, lists and objects are parsed. Any other value is a text."""
     given = ["a=1", "b=[1, 2]", "c=hello", 'd="1"', "e=", "f=x=y", "g=null"]
 
     def function(**anything: Any) -> None:
@@ -57,7 +57,7 @@ def test_values_are_read_as_json_where_they_are_json() -> None:
 
 
 def test_value_is_read_from_a_file(tmp_path: Path) -> None:
-    """`key=@file.json` takes the file's JSON."""
+    """The value of `key=@file.json` is the file's JSON."""
     file = tmp_path / "names.json"
     file.write_text('["a", "b"]')
 
@@ -72,15 +72,15 @@ def test_value_is_read_from_a_file(tmp_path: Path) -> None:
         ("names=@/no/such.json", "Parameter 'names': /no/such.json: No such file or directory"),
     ],
 )
-def test_wrong_assignments_are_refused(given: str, text: str) -> None:
-    """What is no assignment, or names a file that cannot be read, is told."""
+def test_invalid_assignment_is_refused(given: str, text: str) -> None:
+    """The error reports a text that is not an assignment, or a file that cannot be read."""
     with pytest.raises(StartupError, match=text) as caught:
         assignments.parse([given])
     assert caught.value.reason == "InvalidParameters"
 
 
-def test_broken_file_is_named(tmp_path: Path) -> None:
-    """A file that is not JSON is told with its name and the place."""
+def test_invalid_json_file_is_refused_by_name(tmp_path: Path) -> None:
+    """The error has the name of the file and the place."""
     file = tmp_path / "broken.json"
     file.write_text("{")
 
@@ -90,13 +90,13 @@ def test_broken_file_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("text", "problem"), [("{", "X is not JSON"), ("[1]", "X must be a JSON object")])
 def test_parameters_from_outside_must_be_an_object(text: str, problem: str) -> None:
-    """All parameters at once are one JSON object."""
+    """One JSON object contains all parameters."""
     with pytest.raises(StartupError, match=problem):
         assignments.from_json(text, "X")
 
 
-def test_annotations_convert() -> None:
-    """Models, enums, constraints and unions are converted as pydantic does it."""
+def test_annotated_parameters_are_converted() -> None:
+    """Pydantic converts models, enums, constraints and unions."""
 
     def function(
         model: Model, size: Size, limit: Annotated[int, pydantic.Field(gt=0)], maybe: int | None = None
@@ -113,7 +113,7 @@ def test_annotations_convert() -> None:
 
 
 def test_plain_classes_are_checked_by_instance() -> None:
-    """A class that pydantic does not know is compared with `isinstance`."""
+    """The SDK checks a class that pydantic does not know with `isinstance`."""
 
     def function(plain: Plain) -> None:
         pass
@@ -125,8 +125,8 @@ def test_plain_classes_are_checked_by_instance() -> None:
         bound(function, 1)
 
 
-def test_variable_arguments_convert_each() -> None:
-    """Each of `*args` and `**kwargs` is converted, and named by its own key."""
+def test_variable_arguments_are_converted_one_by_one() -> None:
+    """The SDK converts each of `*args` and `**kwargs`. An error has the key of its argument."""
 
     def function(*numbers: int, **named: float) -> None:
         pass
@@ -136,8 +136,8 @@ def test_variable_arguments_convert_each() -> None:
         bound(function, y="far")
 
 
-def test_names_for_type_checkers_only_leave_their_parameter_unchecked() -> None:
-    """An annotation that names nothing at run time does not keep the others from being checked."""
+def test_parameter_is_not_checked_when_its_annotation_exists_only_for_type_checkers() -> None:
+    """The SDK still checks the other parameters."""
 
     def function(price: OnlyForCheckers, number: int) -> None:
         pass
@@ -145,8 +145,8 @@ def test_names_for_type_checkers_only_leave_their_parameter_unchecked() -> None:
     assert bound(function, "as it is", "5") == {"price": "as it is", "number": 5}
 
 
-def test_too_many_arguments_are_told() -> None:
-    """More arguments than parameters, or one given twice."""
+def test_superfluous_arguments_are_refused() -> None:
+    """There are more arguments than parameters, or one argument is given twice."""
 
     def function(one: int) -> None:
         pass
@@ -157,8 +157,8 @@ def test_too_many_arguments_are_told() -> None:
         bound(function, 1, one=2)
 
 
-def test_defaults_stay_as_they_are() -> None:
-    """A default is the author's business: it is not converted."""
+def test_defaults_are_not_converted() -> None:
+    """The author of the flow chooses the type of a default."""
 
     def function(items: list[int] = ()) -> None:  # type: ignore[assignment]
         pass
@@ -167,7 +167,7 @@ def test_defaults_stay_as_they_are() -> None:
 
 
 def test_simple_parameters_need_no_pydantic() -> None:
-    """Values that have the annotated type already do not load pydantic, which takes its time."""
+    """The SDK does not import pydantic, which is slow, for values that have the annotated type already."""
     program = (
         "import sys\n"
         "from flowcluster.engine.parameters import bind\n"
@@ -179,7 +179,7 @@ def test_simple_parameters_need_no_pydantic() -> None:
     assert subprocess.check_output([sys.executable, "-c", program], text=True) == "False\n"
 
 
-def test_functions_that_were_made_for_one_call_are_released() -> None:
+def test_functions_that_were_made_for_one_call_are_freed() -> None:
     def made(value: Any) -> Any:
         def function(number: int) -> Any:
             return value, number

@@ -1,4 +1,4 @@
-"""Exceptions on their way from a worker keep what they were raised from."""
+"""Exceptions from a worker keep their causes and contexts."""
 
 from __future__ import annotations
 
@@ -67,14 +67,14 @@ def raised_by(function: Callable[[], None]) -> Exception:
 
 
 def arrived(function: Callable[[], None]) -> BaseException:
-    """Return what arrives of the exception that `function` raises on a worker."""
+    """Return the exception that the driver gets when `function` raises one on a worker."""
     failure = TaskFailure("t-0", states.failed("failed", raised_by(function)))
     error = pickle.loads(pickle.dumps(failure)).exception()
     assert isinstance(error, BaseException)
     return error
 
 
-def test_cause_travels_with_its_exception() -> None:
+def test_cause_is_sent_with_its_exception() -> None:
     error = arrived(explicit)
 
     assert isinstance(error, Stale)
@@ -83,7 +83,7 @@ def test_cause_travels_with_its_exception() -> None:
 
 
 @pytest.mark.parametrize("function", [implicit, hidden])
-def test_context_travels_with_its_exception(function: Callable[[], None]) -> None:
+def test_context_is_sent_with_its_exception(function: Callable[[], None]) -> None:
     error = arrived(function)
 
     assert isinstance(error, Stale)
@@ -91,7 +91,7 @@ def test_context_travels_with_its_exception(function: Callable[[], None]) -> Non
     assert error.__context__.code == 502
 
 
-def test_causes_of_causes_travel() -> None:
+def test_causes_of_causes_are_sent() -> None:
     error = arrived(twice)
 
     assert [type(error), type(error.__cause__)] == [RuntimeError, Stale]
@@ -99,21 +99,21 @@ def test_causes_of_causes_travel() -> None:
     assert isinstance(error.__cause__.__cause__, Refused)
 
 
-def test_cause_that_cannot_be_sent_arrives_as_its_text() -> None:
+def test_cause_is_replaced_by_its_text_when_it_cannot_be_sent() -> None:
     error = arrived(locked)
 
     assert (type(error), type(error.__cause__), str(error.__cause__)) == (ValueError, RemoteError, "Stale: locked")
 
 
 @pytest.mark.parametrize("function", [explicit, implicit, hidden, twice, locked])
-def test_traceback_of_the_worker_is_shown_whatever_the_cause(function: Callable[[], None]) -> None:
+def test_traceback_of_the_worker_is_shown_with_any_cause(function: Callable[[], None]) -> None:
     original, error = raised_by(function), arrived(function)
 
     assert format_trimmed(error) == format_trimmed(original)
     assert location(error) == location(original)
 
 
-def test_exception_raised_from_one_of_a_worker_has_its_own_location() -> None:
+def test_exception_has_its_own_location_when_its_cause_is_from_a_worker() -> None:
     def wrap() -> None:
         raise LookupError("in the flow") from arrived(explicit)
 
@@ -123,7 +123,7 @@ def test_exception_raised_from_one_of_a_worker_has_its_own_location() -> None:
     assert "answered 502" in format_trimmed(error)
 
 
-def test_exception_that_travels_twice_has_one_traceback_of_a_worker() -> None:
+def test_exception_that_is_sent_twice_has_one_traceback_of_a_worker() -> None:
     def again() -> None:
         raise arrived(explicit)
 

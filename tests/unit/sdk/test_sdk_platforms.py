@@ -1,4 +1,4 @@
-"""What Linux, macOS and Windows do in different ways: in one module, and in none other."""
+"""Only one module contains the differences between Linux, macOS and Windows."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ from flowcluster.agent.__main__ import feed
 from tests.unit.sdk.test_sdk_windows import WITHOUT_POSIX
 
 PACKAGES = [Path(str(package.__file__)).parent for package in (flowcluster, flowcluster_api)]
-#: Where the SDK may use what a platform lacks.
+#: The module that can use functions that a platform lacks.
 PLATFORMS = PACKAGES[0] / "_util" / "platforms.py"
-#: What a keeper sends by value to a scheduler, which runs in a pod: its image does not have to have `platforms`.
+#: A keeper sends these modules by value to a scheduler in a pod, whose image does not have to have `platforms`.
 SENT = {PACKAGES[0] / "agent" / "shared_runs_plugin.py": ["ctypes.CDLL"]}
 
-#: Modules that not all platforms have, or whose functions do not do the same on all of them.
+#: Modules that a platform lacks, or whose functions differ between platforms.
 MODULES = {
     *("crypt", "fcntl", "grp", "msvcrt", "nis", "posix", "pty", "pwd", "readline", "resource", "select"),
     *("selectors", "spwd", "syslog", "termios", "tty", "winreg", "_winapi"),
 }
-#: What `signal` has on all platforms.
+#: Names of `signal` on all platforms.
 SIGNAL = {
     *("Handlers", "SIGABRT", "SIGFPE", "SIGILL", "SIGINT", "SIGSEGV", "SIGTERM", "SIG_DFL", "SIG_IGN", "Signals"),
     *("default_int_handler", "getsignal", "raise_signal", "set_wakeup_fd", "signal", "strsignal", "valid_signals"),
 }
-#: Functions of `os` that Windows has, and that do something else there.
+#: Functions of `os` that behave differently on Windows.
 OTHERWISE = {"getppid", "kill", "name", "chmod", "symlink", "startfile", "abort"}
-#: Methods of event loops, and functions of asyncio, that not all event loops have.
+#: Methods of event loops, and functions of asyncio, that some event loops lack.
 METHODS = {
     *("add_reader", "add_signal_handler", "add_writer", "connect_read_pipe", "connect_write_pipe"),
     *("create_unix_connection", "create_unix_server", "open_unix_connection", "remove_reader", "remove_signal_handler"),
     *("remove_writer", "sock_sendfile", "start_unix_server", "subprocess_shell"),
 }
-#: Of sockets, and of `sys`.
+#: Names of sockets and of `sys`.
 OTHERS = {
     "AF_UNIX",
     "AF_NETLINK",
@@ -59,14 +59,14 @@ ARGUMENTS = {
     *("close_fds", "creationflags", "extra_groups", "group", "pass_fds", "preexec_fn", "process_group"),
     *("start_new_session", "startupinfo", "umask", "user"),
 }
-#: Folders that Linux has.
+#: Folders that exist only on Linux.
 FOLDERS = ("/dev/", "/proc/", "/sys/", "/run/", "/etc/", "/tmp/", "/var/")
-#: What the SDK reads only in pods: the account's token, its namespace and its CA.
+#: Files that the SDK reads only in pods: the token of the service account, its namespace and its CA.
 IN_PODS = ("/var/run/secrets/", "/etc/flowcluster")
 
 
 def uses(source: str) -> Iterator[str]:
-    """What in a program not all platforms have."""
+    """Yield the names in a program that a platform lacks."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.partition(".")[0] in MODULES)
@@ -89,7 +89,7 @@ def _is_place(value: object) -> bool:
 
 
 def lacks(owner: str, name: str) -> bool:
-    """Whether a platform lacks the name, in a module or of any object."""
+    """Return whether a platform lacks the name, in a module or of any object."""
     if name in METHODS or (name in OTHERS and owner in ("socket", "sys")):
         return True
     if owner == "signal":
@@ -101,7 +101,7 @@ def lacks(owner: str, name: str) -> bool:
     return owner == "os" and (name in OTHERWISE or name not in ON_WINDOWS)
 
 
-#: What `os` has on Windows, of what the SDK uses.
+#: Names of `os` on Windows that the SDK uses.
 ON_WINDOWS = {
     *("O_CREAT", "O_RDWR", "PathLike", "_exit", "close", "cpu_count", "dup", "dup2", "environ", "fsdecode", "fspath"),
     *("fstat", "get_terminal_size", "getcwd", "getpid", "listdir", "makedirs", "open", "path", "pathsep", "read"),
@@ -110,8 +110,8 @@ ON_WINDOWS = {
 }
 
 
-def test_only_one_module_uses_what_a_platform_lacks() -> None:
-    """A new use belongs into `platforms`, with what happens on the other platforms."""
+def test_only_one_module_uses_names_that_a_platform_lacks() -> None:
+    """A new use belongs in `platforms`, with the behaviour on the other platforms."""
     files = [path for package in PACKAGES for path in package.rglob("*.py") if path != PLATFORMS]
     found = {str(path): sorted(set(uses(path.read_text(encoding="utf-8")))) for path in files}
 
@@ -119,7 +119,7 @@ def test_only_one_module_uses_what_a_platform_lacks() -> None:
     assert {path: names for path, names in found.items() if names} == {str(path): names for path, names in SENT.items()}
 
 
-def test_uses_of_what_a_platform_lacks_are_found() -> None:
+def test_uses_of_names_that_a_platform_lacks_are_found() -> None:
     program = """
 import fcntl, resource
 from signal import SIGKILL
@@ -161,14 +161,14 @@ from flowcluster.engine.caching.claims import FileLock
 
 
 def on_windows(program: str, *arguments: str) -> list[str]:
-    """Lines that a program writes where Python has what it has on Windows."""
+    """Return the lines that a program writes with only those names that Python has on Windows."""
     command = [sys.executable, "-c", WINDOWS + program, *arguments]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     return ended.stdout.splitlines()
 
 
 @pytest.mark.processes
-def test_windows_gets_what_is_closest_to_what_it_lacks() -> None:
+def test_windows_uses_replacements_for_names_that_it_lacks() -> None:
     program = """
 platforms.after_fork(print)
 print(platforms.has_parent(os.getppid()), platforms.has_room(1), platforms.is_in_foreground(2))
@@ -178,7 +178,7 @@ print("start_new_session" in platforms.beyond_ctrl_c())
 
 
 @pytest.mark.processes
-def test_windows_locks_files_by_its_own_locks(tmp_path: Path) -> None:
+def test_windows_locks_files_by_its_own_functions(tmp_path: Path) -> None:
     program = """
 import threading
 path = os.path.join(sys.argv[1], "made", "key.lock")
@@ -196,8 +196,8 @@ second.unlock()
 
 
 @pytest.mark.processes
-def test_agent_on_windows_sees_whether_its_driver_has_ended() -> None:
-    """A process keeps the id of its parent there."""
+def test_agent_on_windows_detects_whether_its_driver_has_ended() -> None:
+    """On Windows, a process keeps the id of its parent."""
     other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     program = """
 driver, me, other = DriverProcess(int(sys.argv[1])), DriverProcess(os.getpid()), DriverProcess(2**22 + 1)
@@ -220,7 +220,7 @@ print(driver.is_gone(), flush=True)
     assert (first, rest) == ("False False True\n", "True\n")
 
 
-def test_agent_reads_its_driver_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_agent_reads_messages_of_its_driver_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Event loops on Windows cannot wait for a pipe."""
     output, into = os.pipe()
 
@@ -228,9 +228,9 @@ def test_agent_reads_its_driver_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> 
         reader = asyncio.StreamReader()
         thread = threading.Thread(target=feed, args=[asyncio.get_running_loop(), reader])
         thread.start()
-        os.write(into, b"first\nsec")
+        os.write(into, b"first\nafter")
         found = [await reader.readline()]
-        os.write(into, b"ond\n")
+        os.write(into, b"wards\n")
         os.close(into)
         found += [await reader.readline(), await reader.readline()]
         await asyncio.to_thread(thread.join)
@@ -239,10 +239,10 @@ def test_agent_reads_its_driver_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> 
     with open(output) as stdin:
         monkeypatch.setattr(sys, "stdin", stdin)
 
-        assert asyncio.run(lines()) == [b"first\n", b"second\n", b""]
+        assert asyncio.run(lines()) == [b"first\n", b"afterwards\n", b""]
 
 
-def test_process_beyond_ctrl_c_has_a_session_of_its_own() -> None:
+def test_process_has_a_session_of_its_own_when_ctrl_c_must_not_reach_it() -> None:
     code = "import os; print(os.getsid(0) == os.getpid())"
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, **platforms.beyond_ctrl_c())
 

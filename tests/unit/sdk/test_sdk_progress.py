@@ -1,4 +1,4 @@
-"""The progress line: where it is wanted, what it says, and how it keeps to the last row."""
+"""The progress line: when it is shown, its text, and how it stays in the last row."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from flowcluster._output.progress_line import ProgressCounts, duration, progress
 
 @pytest.fixture
 def tty(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, int]]:
-    """A terminal's two ends: what a person reads from, and what a program writes to."""
+    """Return a terminal's two ends: the user reads from one, the program writes to the other."""
     person, program = pty.openpty()
     fcntl.ioctl(program, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     monkeypatch.setenv("TERM", "xterm")
@@ -46,10 +46,10 @@ def tty(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, int]]:
         ({"NO_COLOR": "1"}, True),
     ],
 )
-def test_environment_says_whether_the_line_is_wanted(
+def test_environment_selects_whether_the_line_is_shown(
     tty: tuple[int, int], environment: dict[str, str], is_wanted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In a terminal it is, but not in a build service, and never where a terminal cannot move its cursor."""
+    """A terminal shows it, but not in a build service, and never when the terminal cannot move its cursor."""
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with open(tty[1], "w", closefd=False) as stream, monkeypatch.context() as patched:
@@ -59,8 +59,8 @@ def test_environment_says_whether_the_line_is_wanted(
     assert usable == (tty[1] if is_wanted else None)
 
 
-def test_colours_can_be_forbidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`NO_COLOR` with any text in it forbids them."""
+def test_colours_are_off_when_no_color_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any text in `NO_COLOR` switches colours off."""
     monkeypatch.setenv("NO_COLOR", "")
     allowed = terminal.has_colours()
     monkeypatch.setenv("NO_COLOR", "1")
@@ -74,8 +74,10 @@ class LikeTerminal(io.StringIO):
 
 
 @pytest.mark.parametrize("stream", [None, io.StringIO(), LikeTerminal()])
-def test_what_is_no_terminal_gets_no_line(tty: tuple[int, int], stream: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pipe, no stderr at all, and something that only pretends (a notebook) are left alone, whatever is wished."""
+def test_stream_that_is_not_a_terminal_gets_no_line(
+    tty: tuple[int, int], stream: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pipe, no stderr, and an object like a terminal (in a notebook) get no line, even when the user requests it."""
     monkeypatch.setenv(terminal.ENV_PROGRESS, "1")
     with monkeypatch.context() as patched:
         patched.setattr(sys, "stderr", stream)
@@ -85,15 +87,15 @@ def test_what_is_no_terminal_gets_no_line(tty: tuple[int, int], stream: Any, mon
 
 
 def read(person: int, ending: str) -> str:
-    """What a person sees, up to some text."""
+    """Return the text that the terminal shows, up to this ending."""
     seen = b""
     while not seen.endswith(ending.encode()):
         seen += os.read(person, 1000)
     return seen.decode()
 
 
-def test_row_is_taken_and_given_back(tty: tuple[int, int]) -> None:
-    """Text goes to the last row, the others scroll above it; in the end the screen is as it was."""
+def test_row_is_reserved_and_released(tty: tuple[int, int]) -> None:
+    """The line uses the last row, and the others scroll above it. In the end, the whole screen scrolls again."""
     person, program = tty
     row = terminal.LastRow(program)
     row.clear()
@@ -110,7 +112,7 @@ def test_row_is_taken_and_given_back(tty: tuple[int, int]) -> None:
 
 
 def test_row_follows_the_terminals_size(tty: tuple[int, int]) -> None:
-    """A terminal that grows gets its old row back first; one that is too small has none to give."""
+    """A terminal that grows gets its old row back first. A terminal that is too small has no row for the line."""
     person, program = tty
     row = terminal.LastRow(program)
     row.show("one")
@@ -126,8 +128,8 @@ def test_row_follows_the_terminals_size(tty: tuple[int, int]) -> None:
     assert row.width == 100
 
 
-def test_row_outlives_its_terminal(tty: tuple[int, int]) -> None:
-    """A terminal that is gone is nobody's failure."""
+def test_row_ignores_that_its_terminal_is_closed(tty: tuple[int, int]) -> None:
+    """A closed terminal causes no error in the program."""
     row = terminal.LastRow(os.open(os.devnull, os.O_WRONLY))
     row.show("one")
     row.clear()
@@ -139,8 +141,8 @@ def plain(*runs: ProgressCounts, width: int = 120, unicode: bool = True) -> str:
     return progress_line(list(runs), 0, width, False, unicode)
 
 
-def test_line_tells_how_the_run_stands() -> None:
-    """Name, bar, ended of all, running, waiting, failed, workers, time; what is nought is left out."""
+def test_line_shows_the_counts_of_the_run() -> None:
+    """Name, bar, ended of all, running, waiting, failed, workers, time. Counts of zero are omitted."""
     full = ProgressCounts("olivine-swan", 12.3, done=12, completed=11, failed=1, unfinished=28, running=4, workers=2)
 
     assert plain(full) == (
@@ -151,20 +153,20 @@ def test_line_tells_how_the_run_stands() -> None:
     assert plain(ProgressCounts("a-b", 3, done=2, completed=2)) == "⠋ a-b ━━━━━━━━━━━━━━━━━━━━ 2/2 · 0:03"
 
 
-def test_line_tells_what_it_knows_and_no_more() -> None:
-    """Where nobody knows what is executed, tasks are unfinished; ends that are no failures have their own words."""
+def test_line_shows_only_known_counts() -> None:
+    """Tasks are "unfinished" when the runner has no count of running ones. Other ends than failures have own words."""
     assert "3/5 · 2 unfinished · 1 cancelled · 2 not started · 0:03" in plain(
         ProgressCounts("a-b", 3, done=3, cancelled=1, unfinished=2, running=None)
     )
     assert plain(ProgressCounts("a-b", 3, activity="creating a Dask cluster (3 s)")) == (
         "⠋ a-b · creating a Dask cluster (3 s) · 0:03"
     )
-    # Counted while it changes: more running than unfinished is not shown.
+    # The counts change while they are read: the line never shows more running than unfinished tasks.
     assert "1 running · 0 waiting" in plain(ProgressCounts("a-b", 3, unfinished=1, running=2))
 
 
-def test_line_keeps_to_its_row() -> None:
-    """It gets shorter with the terminal, and a name cannot move the cursor."""
+def test_line_is_not_longer_than_its_row() -> None:
+    """The line gets shorter with the terminal. A name cannot move the cursor."""
     shown = ProgressCounts("olivine-swan", 3, done=1, completed=1, unfinished=1)
 
     for width in range(100):
@@ -174,15 +176,15 @@ def test_line_keeps_to_its_row() -> None:
     assert plain(ProgressCounts("a\x1b[2Jb\n", 3)) == "⠋ a?[2Jb? · 0:03"
 
 
-def test_line_is_coloured_where_that_is_wanted() -> None:
-    """Failures are red; without colours there is no escape in the text."""
+def test_line_has_colours_when_they_are_on() -> None:
+    """Failures are red. Without colours, the text has no escape sequence."""
     shown = ProgressCounts("a-b", 3, done=1, failed=1, unfinished=1)
 
     assert "\x1b[31m · 1 failed\x1b[0m" in progress_line([shown], 0, 100, True, True)
     assert "\x1b" not in plain(shown)
 
 
-def test_line_sums_flow_runs_up() -> None:
+def test_line_has_the_sum_of_the_flow_runs() -> None:
     """Several outermost runs at a time share the line."""
     one, other = (
         ProgressCounts("a-b", 3, done=1, completed=1, running=0),
@@ -194,13 +196,13 @@ def test_line_sums_flow_runs_up() -> None:
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (7.9, "0:07"), (723, "12:03"), (3600, "1:00:00")])
-def test_times_are_written_as_people_do(seconds: float, text: str) -> None:
-    """Minutes and seconds, hours when there are any."""
+def test_duration_is_minutes_and_seconds(seconds: float, text: str) -> None:
+    """Longer durations have hours, too."""
     assert duration(seconds) == text
 
 
-def test_counts_can_be_taken_back() -> None:
-    """What a parent counted twice is subtracted."""
+def test_counts_can_be_subtracted() -> None:
+    """Runs that a parent counted twice are subtracted."""
     tally = states.Tally()
     for state in (states.completed(), states.failed("no"), states.cancelled("no")):
         tally.add(state)

@@ -1,4 +1,4 @@
-"""The project's own modules: which ones they are, and how a worker imports them."""
+"""Which modules belong to a project, and how a worker imports them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.projects import found, write
 
 
 class TestFinding:
-    """Which modules are the project's."""
+    """The choice of the project's modules."""
 
     def test_loaded_module_below_the_working_directory_belongs(self, folder: Path) -> None:
         write(folder, beside="VALUE = 1\n")
@@ -62,7 +62,7 @@ class TestFinding:
     def test_module_belongs_that_the_script_imports_from_where_python_looks(
         self, folder: Path, monkeypatch: pytest.MonkeyPatch, way: str
     ) -> None:
-        """Beside the file that a link leads to; beside the package, as in ``python -m shop.report``."""
+        """The modules are beside the target of a link, or beside the package, as in ``python -m shop.report``."""
         write(folder, real_slash_beside="", real_slash_shop_slash_report="import beside\n")
         script = types.ModuleType("script_of_test")
         if way == "link":
@@ -109,7 +109,7 @@ class TestFinding:
         assert "beside" in project.sources
         assert "other" not in project.sources
 
-    def test_folder_without_init_belongs_as_far_as_it_is_imported(self, folder: Path) -> None:
+    def test_only_imported_files_of_a_folder_without_init_belong(self, folder: Path) -> None:
         write(folder, first="from shop.prices import tax\n", shop_slash_prices="tax = 1\n", shop_slash_other="")
         importlib.import_module("first")
 

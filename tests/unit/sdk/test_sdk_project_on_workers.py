@@ -1,4 +1,4 @@
-"""Modules of a project in a process that does not have their files, as on a worker."""
+"""Modules of a project in a process without their files, as on a worker."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.projects import project_of, using, write
 
 @pytest.mark.usefixtures("worker")
 class TestWorker:
-    """Import of a project's modules in a process without their files."""
+    """Imports of a project's modules in a process without their files."""
 
     def test_two_projects_have_modules_of_the_same_name(self) -> None:
         projects = [project_of(beside=f"class Item:\n    number = {number}\n") for number in (1, 2)]
@@ -39,14 +39,14 @@ class TestWorker:
             "return __import__('other')",
         ],
     )
-    def test_import_in_a_function_leads_to_its_own_project(self, body: str) -> None:
+    def test_import_in_a_function_finds_its_own_project(self, body: str) -> None:
         projects = [project_of(beside=f"def run():\n    {body}\n", other=f"VALUE = {number}\n") for number in (1, 2)]
         runs = []
         for project in projects:
             with using(project):
                 runs.append(modules.resolve("", "beside", "run"))
 
-        assert [run().VALUE for run in runs] == [1, 2]  # also outside of the task, as in a thread that it started
+        assert [run().VALUE for run in runs] == [1, 2]  # also outside of the task, as in a thread of the task
 
     def test_function_of_a_script_imports_from_the_project_of_its_task(self) -> None:
         scope: dict[str, Any] = {"__name__": "__main__"}
@@ -77,7 +77,7 @@ class TestWorker:
             scope["run"]()
 
     @pytest.mark.parametrize("name", ["Item", "function", "cached", "Colour", "Outer.Inner"])
-    def test_pickle_leads_to_the_same_object(self, name: str) -> None:
+    def test_pickle_is_read_as_the_same_object(self, name: str) -> None:
         text = (
             "import enum, functools\nclass Item: pass\ndef function(): pass\n@functools.cache\ndef cached(): pass\n"
             "class Colour(enum.Enum):\n    RED = 1\nclass Outer:\n    class Inner: pass\n"
@@ -116,7 +116,7 @@ class TestWorker:
 def test_digest_of_code_on_a_worker_is_that_in_the_flow_process(
     folder: Path, worker: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Cache keys do not depend on the version's name, and include modules that a function imports."""
+    """Cache keys do not depend on the version's name. They include modules that a function imports."""
     write(
         folder,
         beside="import shop.rates\nclass Item: pass\ndef tax(): return shop.rates.RATE\ndef net(it: Item): return it\n",
@@ -147,7 +147,7 @@ def test_digest_of_code_on_a_worker_is_that_in_the_flow_process(
     assert on_worker == in_flow
 
 
-def test_names_for_people_have_no_digest() -> None:
+def test_names_in_texts_have_no_digest() -> None:
     name = f"{PREFIX}{'0123456789abcdef'}.shop.prices"
 
     assert public(name) == cleaned(name) == "shop.prices"

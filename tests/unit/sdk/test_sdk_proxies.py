@@ -24,7 +24,7 @@ def access(host: str, proxy: str | None = None) -> Access:
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No proxies but those of the test."""
+    """Remove all proxies except those of the test."""
     for name in ("http_proxy", "https_proxy", "no_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -35,7 +35,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     ("excepted", "is_used"),
     [("", True), ("other.example", True), ("api.example", False), (".example", False), ("*", False)],
 )
-def test_path_to_a_pod_takes_the_proxy_unless_it_is_excepted(
+def test_connection_to_a_pod_uses_the_proxy_unless_it_is_excluded(
     spelled: Any, excepted: str, is_used: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(spelled("https_proxy"), "http://proxy:3128")
@@ -44,7 +44,7 @@ def test_path_to_a_pod_takes_the_proxy_unless_it_is_excepted(
     assert proxy_of(access("https://api.example:6443")) == ("http://proxy:3128" if is_used else None)
 
 
-def test_proxy_of_the_kubeconfig_is_taken() -> None:
+def test_proxy_of_the_kubeconfig_is_used() -> None:
     assert proxy_of(access("https://api.example", "http://mine:1")) == "http://mine:1"
     assert proxy_of(access("https://api.example")) is None
 

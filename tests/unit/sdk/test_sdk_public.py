@@ -1,4 +1,4 @@
-"""The public names, and what importing them costs."""
+"""The public names, and the cost of importing them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import flowcluster
 import flowcluster.task_runners
 
 
-def test_public_names_are_these() -> None:
-    """A name that is added or lost is a decision, not an accident."""
+def test_public_names_are_in_the_list() -> None:
+    """A change of the public names needs a change of this list."""
     assert flowcluster.__all__ == [
         "Flow",
         "Future",
@@ -47,8 +47,8 @@ HEAVY = (
 
 @pytest.mark.processes
 @pytest.mark.parametrize("module", ["flowcluster", "flowcluster.task_runners", "flowcluster.cli.run_command"])
-def test_import_is_light(module: str) -> None:
-    """Nothing that takes long is imported before it is needed."""
+def test_import_loads_no_slow_module(module: str) -> None:
+    """The SDK imports slow modules when it needs them."""
     program = f"import sys, {module}; print(*[name for name in {HEAVY!r} if name in sys.modules])"
 
     assert subprocess.check_output([sys.executable, "-c", program], text=True).split() == []

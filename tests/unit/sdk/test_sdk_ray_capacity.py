@@ -1,4 +1,4 @@
-"""Whether a Ray cluster will ever have what a task asks for, told by its nodes and by what it may start."""
+"""Whether a Ray cluster can ever have the resources of a task: on its nodes, or on workers that it can start."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ WORKERS = offers({"threads": 2, "taskResources": {"desk": 1}})
         ({"resources": {"bench": 1}}, "0 bench"),
     ],
 )
-def test_what_no_worker_to_come_will_have(options: dict[str, Any], lacks: str | None) -> None:
-    """With no worker there, a task waits for one that can run it, and is told at once if none ever will."""
-    told = unmet(demand(options), [HEAD], False, WORKERS)
+def test_resources_that_no_future_worker_has_are_reported(options: dict[str, Any], lacks: str | None) -> None:
+    """Without a worker, a task waits for one that can run it. It fails immediately when no worker ever can."""
+    problem = unmet(demand(options), [HEAD], False, WORKERS)
 
     if lacks is None:
-        assert told is None
+        assert problem is None
     else:
-        assert told is not None
-        assert f"No node has more than {lacks}, and no worker that it starts will." in told
-        assert "taskResources" in told
+        assert problem is not None
+        assert f"No node has more than {lacks}, and no worker that it starts will." in problem
+        assert "taskResources" in problem
 
 
-def test_a_worker_that_comes_back_is_waited_for() -> None:
-    """A cluster of fixed size whose workers are gone for the moment refuses nothing that they could run."""
+def test_task_waits_for_a_worker_that_is_replaced() -> None:
+    """A cluster of fixed size without its workers refuses no task that they could run."""
     assert unmet(demand({}), [HEAD], True, None) is not None
     assert unmet(demand({}), [HEAD], True, WORKERS) is None
 
 
-def test_a_cluster_that_may_start_anything_is_waited_for() -> None:
-    """Nobody told what it starts, and nobody that it starts nothing."""
+def test_task_waits_when_the_workers_of_a_cluster_are_unknown() -> None:
+    """The environment does not contain the resources of the workers that the cluster can start."""
     assert unmet(demand({"num_gpus": 8}), [HEAD], False, None) is None

@@ -1,4 +1,4 @@
-"""What threads of gRPC and Ray raise when Ray's client closes their channel."""
+"""Errors of threads of gRPC and Ray when Ray's client closes their channel."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def reported(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 class Intercepting(grpc.StreamStreamClientInterceptor):  # type: ignore[misc] # grpc is not typed
-    """As Ray's client has one: the error of a call comes with the first of its answers."""
+    """A channel as Ray's client has one: the first response of a call raises its error."""
 
     def intercept_stream_stream(self, continuation: Any, details: Any, requests: Any) -> Any:
         return continuation(details, requests)

@@ -23,5 +23,5 @@ def test_metadata_is_added_to_a_copy_of_the_configuration(given: JobConfig | dic
 
 
 @pytest.mark.parametrize("address", ["head:6379", "local", "auto"])
-def test_address_of_a_node_stays_as_it_is(address: str) -> None:
+def test_address_of_a_node_is_not_changed(address: str) -> None:
     assert address_with_job_config(address) == address

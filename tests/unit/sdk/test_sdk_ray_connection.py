@@ -1,4 +1,4 @@
-"""The one connection of a process to Ray, and what later flow runs ask of it."""
+"""The single connection of a process to Ray, and the arguments of later flow runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from flowcluster.runners.ray import connection as ray_connection
         ({"runtime_env": {"pip": ["x"]}, "namespace": "b"}, {}, ["runtime_env", "namespace"]),
     ],
 )
-def test_arguments_that_a_connection_ignores_are_warned_about(
+def test_arguments_that_a_connection_ignores_cause_a_warning(
     given: dict[str, Any],
     used: dict[str, Any],
     ignored: list[str],

@@ -12,13 +12,13 @@ CAUSE = ClusterLost("the head's pod was removed")
 
 
 def watch(*answers: ClusterLost | None) -> HeadWatch:
-    """Watch a cluster whose loss only queries find, which return `answers` in turn."""
+    """Return the watch of a cluster whose loss only queries find. They return `answers` in turn."""
     found: Iterator[ClusterLost | None] = iter(answers)
     loss = LossQuery(known=lambda: None, find=lambda: next(found))
     return HeadWatch(Connection("ray://127.0.0.1:1", thread=None, loss=loss), tick=lambda: None, gone=lambda lost: None)
 
 
-def test_failure_queries_for_the_loss_of_an_own_cluster() -> None:
+def test_failed_task_queries_for_the_loss_of_its_cluster() -> None:
     """A task can fail before this process observes that its cluster is lost."""
     assert watch(None).check() is None
     assert watch(CAUSE).check() is CAUSE

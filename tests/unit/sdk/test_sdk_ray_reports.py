@@ -1,4 +1,4 @@
-"""Reports of the ends of task runs, as Ray carries them to the driver."""
+"""Reports of the ends of task runs, as Ray sends them to the driver."""
 
 from __future__ import annotations
 
@@ -37,5 +37,5 @@ def test_report_has_the_failure_of_the_run() -> None:
     assert (read.failure.run_name, read.failure.message) == ("run-0", "It failed.")
 
 
-def test_report_of_a_usual_run_costs_one_byte_beside_the_result() -> None:
+def test_report_of_a_usual_run_has_one_byte_besides_the_result() -> None:
     assert [len(reports.dump(EndReport(None))), len(reports.dump(EndReport(b"result")))] == [1, 7]

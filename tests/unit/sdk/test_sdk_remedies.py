@@ -1,4 +1,4 @@
-"""Errors that a user can repair: each is one sentence with the remedy."""
+"""Errors that a user can fix: each is one sentence with the remedy."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def ignore(value: object) -> None:
 
 
 @pytest.mark.parametrize(("used", "values"), [(use_missing, ()), (ignore, (MissingArgument(),))])
-def test_module_that_a_worker_lacks_is_reported_with_what_to_do(used: Any, values: tuple[Any, ...]) -> None:
+def test_module_that_a_worker_lacks_is_reported_with_the_remedy(used: Any, values: tuple[Any, ...]) -> None:
     payload = TaskPayload(used.spec, "run", "flow", "another process", 20)
     payload.topic = "topic"
     call = TaskCall(execute_task, payload, "key", RunInfo("run-0"), values, {}, [], lambda: None)
@@ -132,7 +132,7 @@ def test_script_without_a_guard_is_refused_with_the_line(code: str, line: int | 
 
 
 @pytest.mark.processes
-def test_script_from_standard_input_needs_no_guard_and_has_no_file_that_processes_look_for() -> None:
+def test_script_from_standard_input_needs_no_guard_and_no_file() -> None:
     script = CALL + "go()\nimport multiprocessing.spawn\nprint(multiprocessing.spawn.get_preparation_data('x').keys())"
 
     done = subprocess.run([sys.executable, "-"], input=script, capture_output=True, text=True, check=True)
@@ -198,7 +198,7 @@ def uses_task() -> Any:
         (len, None),
     ],
 )
-def test_what_a_function_uses_and_cannot_travel_is_found(
+def test_object_that_cannot_be_sent_is_found_in_a_function(
     function: Any, text: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import cloudpickle
@@ -206,7 +206,9 @@ def test_what_a_function_uses_and_cannot_travel_is_found(
     from flowcluster._util import pickling
     from flowcluster.project import by_value, modules
 
-    monkeypatch.setattr(modules, "_names", frozenset())  # no earlier test has made this module a project's
+    monkeypatch.setattr(
+        modules, "_names", frozenset()
+    )  # else an earlier test can have made this module part of a project
     monkeypatch.setattr(by_value, "scripts", {__name__})
     pickling.dumps(None)  # this module is registered from here on
     try:
@@ -215,7 +217,7 @@ def test_what_a_function_uses_and_cannot_travel_is_found(
         cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
 
 
-def test_task_that_cannot_travel_is_refused_with_what_it_uses() -> None:
+def test_task_that_cannot_be_sent_is_refused_with_the_object() -> None:
     lock = threading.Lock()
 
     @task

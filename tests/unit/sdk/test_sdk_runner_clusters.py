@@ -1,4 +1,4 @@
-"""The cluster of a FlowRun, from the task runner of its flow."""
+"""The cluster in the spec of a FlowRun, from the task runner of its flow."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ def on_kubernetes(cluster_kwargs: Any = None, adapt_kwargs: Any = None, **more: 
 
 
 class TestClusters:
-    """What a task runner asks for, as a FlowRun says it."""
+    """Arguments of a task runner become fields of a FlowRun."""
 
-    def test_a_runner_that_stays_here_asks_for_none(self) -> None:
-        """Threads, a local cluster and one by its address are the flow's own affair."""
+    def test_runner_without_a_class_for_kubernetes_requests_no_cluster(self) -> None:
+        """The driver has threads, a local cluster, or a cluster at an address without the operator."""
         for runner in (ConcurrentTaskRunner(), DaskTaskRunner(), DaskTaskRunner(address="tcp://somewhere:8786")):
             assert cluster_of_runner(runner, None).spec == {}
 
-    def test_workers_follow_the_work_by_default(self) -> None:
-        """As many as the administrator allows, as with the class itself; the class and its name are the same."""
+    def test_workers_adapt_by_default(self) -> None:
+        """The administrator sets the limit, as with the class itself. The class and its name have the same result."""
         from flowcluster.clusters import DaskKubernetesCluster
 
         for named in (CLASS, DaskKubernetesCluster):
@@ -45,14 +45,16 @@ class TestClusters:
             ({}, {"maximum": 5}, (1, 2), (1, 2)),
         ],
     )
-    def test_numbers_of_workers(self, cluster_kwargs: Any, adapt_kwargs: Any, workers: Any, bounds: Any) -> None:
-        """What adapts wins over a number, and what is said at submission over both."""
+    def test_workers_of_the_submission_precede_adapt_and_n_workers(
+        self, cluster_kwargs: Any, adapt_kwargs: Any, workers: Any, bounds: Any
+    ) -> None:
+        """`adapt_kwargs` precede `n_workers`, and `workers` of the submission precedes both."""
         found = cluster_of_runner(on_kubernetes(cluster_kwargs, adapt_kwargs), workers).spec["cluster"]["workers"]
 
         assert (found["minimum"], found["maximum"]) == bounds
 
-    def test_a_ray_cluster_is_asked_for_as_a_dask_cluster_is(self) -> None:
-        """The class says the kind; its environment goes to the head, too."""
+    def test_ray_cluster_is_requested_like_a_dask_cluster(self) -> None:
+        """The class selects the kind. The head gets its environment, too."""
         cluster_class = "flowcluster.clusters.RayKubernetesCluster"
         runner = RayTaskRunner(cluster_class=cluster_class, cluster_kwargs={"n_workers": 2, "env": {"A": "1"}})
         cluster = cluster_of_runner(runner, None).spec["cluster"]
@@ -61,14 +63,14 @@ class TestClusters:
         assert cluster["scheduler"]["template"]["spec"]["containers"][0]["name"] == "head"
 
     @pytest.mark.parametrize(("runner", "kind"), [(RayTaskRunner(), "Ray"), (ConcurrentTaskRunner(), "Dask")])
-    def test_workers_are_of_the_runners_kind(self, runner: Any, kind: str) -> None:
-        """A number of workers alone makes a cluster that the flow's tasks were meant for."""
+    def test_workers_are_of_the_kind_of_the_runner(self, runner: Any, kind: str) -> None:
+        """A number of workers is enough to request a cluster of the kind of the flow's task runner."""
         cluster = cluster_of_runner(runner, 2).spec["cluster"]
 
         assert cluster == {"kind": kind, "workers": {"minimum": 2, "maximum": 2}}
 
-    def test_what_the_class_takes_arrives(self) -> None:
-        """Image, resources, environment, deadlines, name and place."""
+    def test_arguments_of_the_class_become_fields(self) -> None:
+        """Image, resources, environment, deadlines, name and namespace."""
         kwargs = {
             "image": "registry/dask:1",
             "resources": {"limits": {"memory": "1Gi"}},
@@ -97,13 +99,12 @@ class TestClusters:
             (on_kubernetes({"n_workers": -1}), "n_workers"),
         ],
     )
-    def test_what_a_flow_run_cannot_say_is_refused_by_name(self, runner: DaskTaskRunner, named: str) -> None:
-        """Nothing that a person wrote is ignored."""
+    def test_argument_without_a_field_is_refused_by_name(self, runner: DaskTaskRunner, named: str) -> None:
+        """The SDK ignores no argument."""
         with pytest.raises(ValueError, match=named):
             cluster_of_runner(runner, None)
 
     @pytest.mark.parametrize("workers", [-1, (3, 2), (0, -1)])
-    def test_numbers_that_cannot_be_meant(self, workers: Any) -> None:
-        """They are refused with the number."""
+    def test_invalid_numbers_of_workers_are_refused(self, workers: Any) -> None:
         with pytest.raises(ValueError, match="workers"):
             cluster_of_runner(ConcurrentTaskRunner(), workers)

@@ -19,7 +19,7 @@ number: contextvars.ContextVar[int] = contextvars.ContextVar("number", default=0
 
 @pytest.mark.parametrize("runner", [SequentialTaskRunner(), ConcurrentTaskRunner(), DaskTaskRunner(), RayTaskRunner()])
 def test_duplicate_is_another_runner_of_the_same_configuration(runner: Any) -> None:
-    """What a flow run opens is never the instance that was configured."""
+    """A flow run never starts the configured instance itself."""
     duplicate = runner.duplicate()
 
     assert duplicate is not runner
@@ -27,14 +27,14 @@ def test_duplicate_is_another_runner_of_the_same_configuration(runner: Any) -> N
 
 
 @pytest.mark.parametrize("runner", [SequentialTaskRunner(), ConcurrentTaskRunner(), DaskTaskRunner(), RayTaskRunner()])
-def test_runner_that_was_not_started_takes_no_calls(runner: Any) -> None:
-    """Submitting before the start is an error, not a hang."""
+def test_runner_that_was_not_started_refuses_calls(runner: Any) -> None:
+    """Submitting before the start raises an error instead of blocking."""
     with pytest.raises(RuntimeError, match="has not been started"):
         runner.submit(object(), print)
 
 
 def test_pool_starts_threads_only_when_needed() -> None:
-    """A job that finds an idle thread takes it."""
+    """A job uses an idle thread when there is one."""
     pool = ThreadPool(10)
     names = set()
     for _ in range(5):
@@ -46,7 +46,7 @@ def test_pool_starts_threads_only_when_needed() -> None:
 
 
 def test_pool_is_bounded() -> None:
-    """Never more threads than the bound, and every job is done."""
+    """The pool never has more threads than the limit, and executes all jobs."""
     pool = ThreadPool(2)
     names, lock, left = set(), threading.Lock(), threading.Semaphore(0)
 
@@ -64,8 +64,8 @@ def test_pool_is_bounded() -> None:
     assert names <= {"flowcluster-0", "flowcluster-1"}
 
 
-def test_abandoned_pool_drops_what_is_queued() -> None:
-    """Closing without waiting leaves the busy thread behind and never starts the queued job."""
+def test_abandoned_pool_drops_queued_jobs() -> None:
+    """Closing without waiting leaves the busy thread running and never starts the queued job."""
     pool = ThreadPool(1)
     busy, release, started = threading.Event(), threading.Event(), []
 
@@ -83,8 +83,8 @@ def test_abandoned_pool_drops_what_is_queued() -> None:
     assert started == []
 
 
-def test_jobs_see_the_callers_context() -> None:
-    """Context variables of the caller hold in the thread and on the loop."""
+def test_jobs_have_the_context_of_the_caller() -> None:
+    """The thread and the loop have the context variables of the caller."""
     seen: list[int] = []
     number.set(5)
     pool, portal, done = ThreadPool(1), Portal(), threading.Event()
@@ -107,8 +107,8 @@ def test_jobs_see_the_callers_context() -> None:
     assert seen == [5, 5, 5]
 
 
-def test_portal_cancels_what_is_left() -> None:
-    """Closing the loop ends its coroutines and its thread; closing again does nothing."""
+def test_portal_cancels_running_coroutines_when_it_closes() -> None:
+    """Closing the loop ends its coroutines and its thread. Closing it again does nothing."""
     portal = Portal()
     ended, started = threading.Event(), threading.Event()
 
@@ -127,8 +127,8 @@ def test_portal_cancels_what_is_left() -> None:
     assert ended.is_set()
 
 
-def test_portal_passes_exceptions_on() -> None:
-    """An exception of the coroutine is raised where it was called."""
+def test_portal_raises_the_exception_of_the_coroutine() -> None:
+    """The caller gets the exception."""
     portal = Portal()
 
     async def fail() -> None:
@@ -139,8 +139,8 @@ def test_portal_passes_exceptions_on() -> None:
     portal.close()
 
 
-def test_new_loop_works_inside_of_a_running_one() -> None:
-    """A thread that runs a loop already gets the coroutine's result, or its exception, from another thread."""
+def test_new_loop_works_inside_a_running_one() -> None:
+    """A thread that already runs a loop gets the coroutine's result or exception from another thread."""
 
     async def inner(fails: bool) -> str:
         if fails:

@@ -1,4 +1,4 @@
-"""What a shared scheduler keeps of work that is done."""
+"""The records that a shared scheduler keeps of finished work."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Recording:
         self._number = 0
 
     def execute(self, tags: tuple[str, ...], ids: tuple[str, ...], is_live: bool = False) -> TaskGroup:
-        """Execute a task in a span; its group is forgotten unless it is live."""
+        """Execute a task in a span. The scheduler forgets its group unless the task is live."""
         self._number += 1
         name = f"task-{self._number}"
         group = TaskGroup(name, TaskPrefix("task"))
@@ -49,7 +49,7 @@ class Recording:
         return group
 
     def groups(self) -> set[TaskGroup]:
-        """Return all groups that records hold."""
+        """Return all groups in the records."""
         return set().union(*(holder.groups for holder in (*self.spans.spans.values(), *self.scheduler.computations)))
 
 
@@ -81,7 +81,7 @@ def test_records_of_a_span_that_never_ends_are_bounded(recording: Recording) -> 
     assert list(recording.spans.spans) == ["busy"]
 
 
-def test_few_records_are_kept(recording: Recording) -> None:
+def test_records_are_kept_when_they_are_few(recording: Recording) -> None:
     for number in range(MOST):
         recording.execute(("default",), (f"span-{number}",))
 
@@ -104,7 +104,7 @@ def test_metrics_of_a_deleted_span_are_ignored(recording: Recording) -> None:
 
 
 @given(st.lists(st.tuples(st.lists(st.integers(0, 2), min_size=1, max_size=3), st.booleans()), max_size=20))
-def test_spans_that_stay_are_a_forest_that_can_be_searched(tasks: list[tuple[list[int], bool]]) -> None:
+def test_remaining_spans_are_a_searchable_forest(tasks: list[tuple[list[int], bool]]) -> None:
     recording = Recording()
     live = set()
     for path, is_live in tasks:
@@ -128,5 +128,5 @@ def test_spans_that_stay_are_a_forest_that_can_be_searched(tasks: list[tuple[lis
 
 
 def _stops(spans: list[Span]) -> list[float]:
-    """Return what the dashboard reads: it fails for a span without groups."""
+    """Return the values that the dashboard reads. They fail for a span without groups."""
     return [span.stop for span in spans]

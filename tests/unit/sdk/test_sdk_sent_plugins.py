@@ -1,4 +1,4 @@
-"""Plugins that are sent to schedulers and workers whose image does not have flowcluster."""
+"""Plugins for schedulers and workers whose image does not have flowcluster."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flowcluster._util import pickling
 
 pytest.importorskip("distributed")
 
-#: Reads a plugin, and the one for workers in it, and prints the classes.
+#: A program that reads a plugin and the worker plugin in it, and prints the classes.
 READ = """
 import pickle, sys
 sys.modules["flowcluster"] = None  # an import raises ModuleNotFoundError

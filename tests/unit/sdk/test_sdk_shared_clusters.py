@@ -1,4 +1,4 @@
-"""How a Python program names a SharedCluster, and the FlowRun by which it uses one."""
+"""How a Python program names a SharedCluster, and the FlowRun with which it uses one."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def manifest(ref: dict[str, Any], name: str | None = None) -> dict[str, Any]:
     st.none() | st.integers(-100, 100),
     st.none() | st.builds(lambda threads: {"threads": threads}, st.integers(1, 100_000)),
 )
-def test_reference_is_one_that_a_flow_run_can_have(
+def test_reference_is_valid_in_a_flow_run(
     name: str, namespace: str | None, priority: int | None, share: dict[str, int] | None
 ) -> None:
     text = name if namespace is None else f"{name}/{namespace}"
@@ -87,13 +87,13 @@ def test_reference_is_one_that_a_flow_run_can_have(
         (("analytics", None, {"threads": 1, "memory": 1}), "share"),
     ],
 )
-def test_reference_is_refused_when_no_flow_run_can_have_it(arguments: Any, named: str) -> None:
+def test_reference_is_refused_when_it_is_invalid_in_a_flow_run(arguments: Any, named: str) -> None:
     with pytest.raises(ValueError, match=named):
         shared_ref(*arguments)
 
 
 @pytest.mark.parametrize(("seconds", "found"), [(None, {}), (0, {"ttlSecondsAfterFinished": 0})])
-def test_record_is_kept_for_the_time_that_is_given(seconds: int | None, found: dict[str, int]) -> None:
+def test_flow_run_is_kept_for_the_given_time(seconds: int | None, found: dict[str, int]) -> None:
     made = cluster_run(
         None,
         {"ref": {"name": "analytics"}},
@@ -109,7 +109,7 @@ def test_record_is_kept_for_the_time_that_is_given(seconds: int | None, found: d
         assert {name: value for name, value in spec.items() if name.startswith("ttl")} == found
 
 
-def test_flow_run_is_named_after_the_shared_cluster_outside_of_a_flow() -> None:
+def test_flow_run_is_named_after_the_shared_cluster_when_there_is_no_flow() -> None:
     assert manifest(shared_ref("analytics"))["metadata"] == {"generateName": "analytics-"}
     assert manifest(shared_ref("analytics"), "mine")["metadata"] == {"name": "mine"}
 
@@ -135,9 +135,9 @@ def test_class_for_ray_needs_no_dask_when_a_runner_for_ray_names_the_other_one(m
 
 @pytest.mark.parametrize("make", CLASSES)
 @pytest.mark.parametrize(("method", "arguments"), [("scale", (3,)), ("adapt", ())])
-def test_size_of_a_shared_cluster_is_not_a_clients(make: Any, method: str, arguments: Any) -> None:
+def test_client_cannot_scale_a_shared_cluster(make: Any, method: str, arguments: Any) -> None:
     async def use() -> None:
-        cluster = make("analytics", asynchronous=True)  # nothing begins before `async with`
+        cluster = make("analytics", asynchronous=True)  # the cluster does not start before `async with`
         try:
             getattr(cluster, method)(*arguments)
         finally:
@@ -150,7 +150,7 @@ def test_size_of_a_shared_cluster_is_not_a_clients(make: Any, method: str, argum
 
 
 class RecordedAgent:
-    """The agent of a claim, which records what the claim requests."""
+    """The agent of a claim, which records the requests of the claim."""
 
     def __init__(self) -> None:
         self.forwarded: list[Any] = []
@@ -173,7 +173,7 @@ def test_ports_are_forwarded_from_the_namespace_of_the_shared_cluster(
 
 
 @pytest.mark.parametrize(("given_namespace", "found"), [(None, "team"), ("data", "data")])
-def test_agent_forwards_from_the_namespace_that_is_given(
+def test_agent_forwards_from_the_given_namespace(
     given_namespace: str | None, found: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     namespaces: list[str] = []
@@ -199,7 +199,7 @@ def test_agent_forwards_from_the_namespace_that_is_given(
     assert namespaces == [found]
 
 
-def test_agent_is_given_no_cluster_to_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_agent_gets_no_cluster_to_scale(monkeypatch: pytest.MonkeyPatch) -> None:
     claim = Claim(manifest(shared_ref("analytics")), Choice(), adapts=False)
     job = claim._job(cast("Any", type("Access", (), {"namespace": "team"})))
 
@@ -261,7 +261,7 @@ def test_named_cluster_replaces_that_of_the_runner() -> None:
 
 
 @pytest.mark.parametrize("storage", [None, "s3://results"])
-def test_submitted_run_leaves_the_shared_cluster_as_it_is(storage: str | None, tmp_path: Path) -> None:
+def test_submitted_run_does_not_change_the_shared_cluster(storage: str | None, tmp_path: Path) -> None:
     file = tmp_path / "flows.py"
     file.write_text("")
     made = prepare(

@@ -1,4 +1,4 @@
-"""What a run on a shared cluster can use before the keeper has looked, and after that."""
+"""The share of a run on a shared cluster before and after the keeper sets it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LEFT = {"part": 5, "own": {digest_of(OWN): [7, 3]}}
     ],
     ids=["share of its own", "equal part", "no look yet", "no worker"],
 )
-def test_run_on_dask_has_a_bound(run: str, part: int | None, threads: tuple[int, ...], share: Any) -> None:
+def test_run_on_dask_has_a_limit(run: str, part: int | None, threads: tuple[int, ...], share: Any) -> None:
     pytest.importorskip("distributed")
     from flowcluster.agent.shared_runs_plugin import SharedRunsPlugin
 
@@ -47,7 +47,7 @@ def test_run_on_dask_has_a_bound(run: str, part: int | None, threads: tuple[int,
     ],
     ids=["not shared", "share of its own", "equal part", "no keeper"],
 )
-def test_run_on_ray_has_a_bound(monkeypatch: pytest.MonkeyPatch, run: str | None, left: Any, share: Share) -> None:
+def test_run_on_ray_has_a_limit(monkeypatch: pytest.MonkeyPatch, run: str | None, left: Any, share: Share) -> None:
     pytest.importorskip("ray")
     from ray.experimental import internal_kv
 

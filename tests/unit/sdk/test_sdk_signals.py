@@ -1,4 +1,4 @@
-"""SIGTERM while flow runs go on."""
+"""SIGTERM during flow runs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ asyncio.run(main())
 """
 
 
-def test_sigterm_breaks_off_all_flows_of_a_loop_when_the_first_has_ended() -> None:
+def test_sigterm_cancels_all_flows_of_a_loop_when_the_first_has_ended() -> None:
     ended = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=40)
 
     assert ended.stdout.splitlines() == ["['ended before', 'Terminated', 'Terminated', 'Terminated']", "True"], (

@@ -1,4 +1,4 @@
-"""How long a Python program waits for an operator to notice its FlowRun."""
+"""How long a Python program waits until an operator observes its FlowRun."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flowcluster.errors import ClusterNotStarted, KubernetesError
 from flowcluster_api import child_runs, driver
 from tests.support.fake_api.patches import merged, stepped
 
-#: Seconds for which an operator can be away without harm.
+#: Seconds for which an operator can be down without an effect on runs.
 AWAY = 300.0
 
 
@@ -35,7 +35,7 @@ class Clock:
 
 
 class Operator:
-    """FlowRuns of a namespace, and a driver's Lease, whose operator is away until some second."""
+    """FlowRuns of a namespace, and a driver's Lease, whose operator is down until a given second."""
 
     def __init__(self, clock: Clock, back_at: float) -> None:
         self._clock, self._back_at = clock, back_at
@@ -76,7 +76,7 @@ def wait(clock: Clock, operator: Operator, start_deadline: int = 600) -> tuple[d
     return readiness.wait_until_usable(operator, created, given_up, reports.append), reports  # type: ignore[arg-type]
 
 
-def test_program_gets_its_cluster_when_the_operator_was_away_for_five_minutes(clock: Clock) -> None:
+def test_program_gets_its_cluster_when_the_operator_was_down_for_five_minutes(clock: Clock) -> None:
     status, reports = wait(clock, Operator(clock, AWAY))
 
     assert status["phase"] == "Running"
@@ -94,7 +94,7 @@ def test_program_without_an_operator_fails_within_the_start_deadline(clock: Cloc
 
 
 class Revoking(Operator):
-    """A run that the program cannot read from some second on: the right to a child run ends with it."""
+    """A run that the program cannot read from a given second on: the permission for a child run ends with the run."""
 
     def get(self, name: str) -> dict[str, Any]:
         if self.is_back:
@@ -102,14 +102,14 @@ class Revoking(Operator):
         return {"metadata": {"name": name}, "status": {"phase": "Starting", "reason": "Waiting", "message": "waiting"}}
 
 
-def test_program_whose_right_to_read_the_run_ends_is_sent_to_its_status(clock: Clock) -> None:
+def test_error_names_the_status_when_the_permission_to_read_the_run_ends(clock: Clock) -> None:
     with pytest.raises(ClusterNotStarted, match=r"FlowRun run can no longer be read.*kubectl describe flowrun run"):
         wait(clock, Revoking(clock, 20))
 
     assert 20 + readiness.REVOKED_SECONDS <= clock.now <= 20 + readiness.REVOKED_SECONDS + 2 * readiness.LONGEST_WAIT
 
 
-def test_driver_gets_its_child_run_when_the_operator_was_away_for_five_minutes(clock: Clock) -> None:
+def test_driver_gets_its_child_run_when_the_operator_was_down_for_five_minutes(clock: Clock) -> None:
     environment = {driver.ENV_RUN_NAME: "whole", driver.ENV_RUN_UID: "parent"}
     requests = ChildRequests(Operator(clock, AWAY), environment)  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""States: what they say, what they give, and how many become one."""
+"""States: their texts, their results, and how several become one."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from flowcluster.states import State, StateType
     ],
 )
 def test_state_is_shown_in_one_line(state: State, text: str) -> None:
-    """Name, message, and the type where the name does not tell it."""
+    """The line has the name, the message, and the type when the name differs from it."""
     assert str(state) == text
 
 
 @pytest.mark.parametrize("kind", list(StateType))
-def test_each_type_has_its_question(kind: StateType) -> None:
-    """Exactly one `is_…` method answers yes for each type."""
+def test_each_type_has_one_predicate(kind: StateType) -> None:
+    """Exactly one `is_…` method returns True for each type."""
     state = State(kind)
     questions = ("pending", "running", "completed", "failed", "crashed", "cancelled")
 
@@ -48,14 +48,14 @@ def test_each_type_has_its_question(kind: StateType) -> None:
         (states.failed("why", KeyError("k")), KeyError),
     ],
 )
-def test_result_raises_what_fits_the_state(state: State, error: type[Exception]) -> None:
-    """Without a result, `result` raises the run's exception, or one that says how the run stands."""
+def test_result_raises_the_error_of_the_state(state: State, error: type[Exception]) -> None:
+    """Without a result, `result` raises the run's exception, or an error with the state of the run."""
     with pytest.raises(error):
         state.result()
 
 
-def test_result_gives_the_exception_on_request() -> None:
-    """With `raise_on_failure=False` the exception is the result, except while the run goes on."""
+def test_result_returns_the_exception_on_request() -> None:
+    """With `raise_on_failure=False` the exception is the result, except while the run is running."""
     error = KeyError("k")
 
     assert states.failed("why", error).result(raise_on_failure=False) is error
@@ -63,8 +63,8 @@ def test_result_gives_the_exception_on_request() -> None:
         states.running().result(raise_on_failure=False)
 
 
-def test_result_of_a_remote_is_fetched() -> None:
-    """A result that is kept elsewhere is brought when somebody asks."""
+def test_remote_result_is_fetched_on_request() -> None:
+    """The state fetches a result that is stored elsewhere when `result` is called."""
 
     class Elsewhere(states.Remote):
         def fetch(self) -> str:
@@ -84,12 +84,12 @@ def test_result_of_a_remote_is_fetched() -> None:
     ],
 )
 def test_many_states_become_one(many: list[State], text: str) -> None:
-    """Completed if all are, else a count of what is worst."""
+    """The state is completed if all are. Otherwise, it counts the worst ones."""
     assert str(states.total(many)) == text
 
 
-def test_cause_goes_before_its_echo() -> None:
-    """The exception of the sum is the first real failure, not that of a run which never started."""
+def test_total_has_the_exception_of_the_first_real_failure() -> None:
+    """It does not have the exception of a run that never started because of that failure."""
     cause = ValueError("cause")
 
     assert states.total([states.upstream_not_ready("x"), states.failed("y", cause)]).exception() is cause

@@ -1,4 +1,4 @@
-"""A submitted run: its log, its end, and what `flowcluster submit --watch` prints."""
+"""A submitted run: its log, its end, and the output of `flowcluster submit --watch`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flowcluster.submit.handle import phase_at_end
 
 
 class TestLog:
-    """Lines of a log that was opened more than once."""
+    """Lines of a log that the SDK opened more than once."""
 
     LINES = tuple(
         line.encode()
@@ -31,24 +31,24 @@ class TestLog:
     )
 
     @pytest.mark.parametrize("broken", [(0,), (1,), (2, 3), (4, 4), (5, 6, 7), (8, 9), tuple(range(10))])
-    def test_each_line_is_told_once(self, broken: tuple[int, ...]) -> None:
-        """Wherever the connection breaks: equal lines count, and so do those that changed places."""
-        lines, told = LineDeduplicator(), list[bytes]()
+    def test_each_line_is_returned_once_when_the_connection_breaks(self, broken: tuple[int, ...]) -> None:
+        """The lines can be equal, or in another order."""
+        lines, returned = LineDeduplicator(), list[bytes]()
         for end in (*broken, len(self.LINES)):
             since = lines.reopened()
-            # What the log has by then, from the second on that was asked for.
+            # The lines that the log has by then, from the requested second on.
             given = [line for line in self.LINES[:end] if since is None or line[:19].decode() + "Z" >= since]
-            told += [line for line in given if lines.is_new(line)]
+            returned += [line for line in given if lines.is_new(line)]
 
-        assert sorted(told) == sorted(self.LINES)
+        assert sorted(returned) == sorted(self.LINES)
 
-    def test_what_the_kubelet_says_is_not_the_drivers(self) -> None:
-        """A line without a time comes from the node."""
+    def test_line_of_the_kubelet_is_not_a_line_of_the_driver(self) -> None:
+        """A line of the kubelet has no time."""
         assert not LineDeduplicator().is_new(b"unable to retrieve container logs for containerd://1\n")
 
 
 class TestRecord:
-    """What a run's status tells."""
+    """The status of a run."""
 
     @pytest.mark.parametrize(
         ("status", "reason", "phase"),
@@ -60,16 +60,18 @@ class TestRecord:
             ("False", "Waiting", None),
         ],
     )
-    def test_the_end_is_known_before_all_is_removed(self, status: str, reason: str, phase: str | None) -> None:
-        """By the condition Finished, which comes first."""
-        told = {"phase": "Stopping", "conditions": [{"type": "Finished", "status": status, "reason": reason}]}
+    def test_phase_at_end_is_known_before_all_objects_are_deleted(
+        self, status: str, reason: str, phase: str | None
+    ) -> None:
+        """The operator sets the condition Finished first."""
+        record = {"phase": "Stopping", "conditions": [{"type": "Finished", "status": status, "reason": reason}]}
 
-        assert phase_at_end(told) == phase
+        assert phase_at_end(record) == phase
 
-    def test_each_change_is_told_once(self) -> None:
-        """The story with its own times, and what stands as reason and message between its entries."""
-        told = io.StringIO()
-        story = _Story(told)
+    def test_watch_shows_each_change_once(self) -> None:
+        """The output has the entries of the story with their times, and reason and message between the entries."""
+        output = io.StringIO()
+        story = _Story(output)
         created = {"time": "2026-01-01T12:00:00Z", "reason": "Created", "message": "created Job x"}
         runs = {"time": "2026-01-01T12:00:09Z", "reason": "FlowRunning", "message": "the driver was started"}
         waiting = {"phase": "Starting", "reason": "Waiting", "message": "waiting for the driver", "story": [created]}
@@ -80,25 +82,25 @@ class TestRecord:
         story.show(waiting, 9.0)
         story.show({"phase": "Running", **runs, "message": "the flow runs", "story": [created, runs]}, 10.0)
 
-        assert [line.split(" ", 1)[1] for line in told.getvalue().splitlines()] == [
+        assert [line.split(" ", 1)[1] for line in output.getvalue().splitlines()] == [
             "Pending   Unnoticed: no operator has taken notice of the run yet: does it run?",
             "Starting  Created: created Job x",
             "Starting  Waiting: waiting for the driver",
             "Running   FlowRunning: the driver was started",
         ]
-        assert "12:00:09 Running" in told.getvalue()
+        assert "12:00:09 Running" in output.getvalue()
 
     def test_watch_shows_a_cause_once_while_its_reasons_alternate(self) -> None:
-        told = io.StringIO()
-        story = _Story(told)
+        output = io.StringIO()
+        story = _Story(output)
         entry = {"time": "2026-01-01T12:00:01Z", "part": "driver"}
         for number, reason in enumerate(["ErrImagePull", "ImagePullBackOff"] * 3):
             text = {"reason": reason, "message": f"text {number}"}
             story.show({"phase": "Starting", **text, "story": [entry | text]}, float(number))
 
-        assert told.getvalue() == "12:00:01 Starting  ErrImagePull: text 0\n"
+        assert output.getvalue() == "12:00:01 Starting  ErrImagePull: text 0\n"
 
-    def test_its_failure_travels(self) -> None:
+    def test_failure_can_be_pickled(self) -> None:
         """The exception keeps its reason when it is pickled."""
         import pickle
 

@@ -1,4 +1,4 @@
-"""A flow that is to run in Kubernetes: what is created for it, what is refused before, and how its log is read."""
+"""Submitting a flow to Kubernetes: the objects of the run, and the checks before they are created."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def greetings(names: list[str], times: int = 1) -> int:
 
 @pytest.fixture
 def place(tmp_path: Path) -> FlowLocation:
-    """A file with a flow."""
+    """Return the location of a file with a flow."""
     (tmp_path / "flows.py").write_text("from flowcluster import flow\n")
     return FlowLocation(str(tmp_path / "flows.py"), "greetings", is_file=True)
 
 
 class TestObjects:
-    """What is created for a run."""
+    """Objects of a run."""
 
     @pytest.mark.parametrize(
         ("variable", "spec", "found"),
@@ -50,13 +50,13 @@ class TestObjects:
     @pytest.mark.parametrize(
         "given", [{"image": "a\udc80"}, {"name": "a\udc80"}, {"spec": {"flow": {"template": {"a\udc80": 1}}}}]
     )
-    def test_text_that_utf8_does_not_have_is_refused(self, place: FlowLocation, given: Any) -> None:
+    def test_text_that_utf8_cannot_encode_is_refused(self, place: FlowLocation, given: Any) -> None:
         """The API server would replace the character."""
         with pytest.raises(ValueError, match=r"'a.udc80' has a character"):
             prepare(greetings, {"names": []}, location=place, **given)
 
-    def test_the_file_goes_along(self, place: FlowLocation) -> None:
-        """The FlowRun mounts a ConfigMap that has the file; both are named after the flow."""
+    def test_file_is_mounted_from_a_config_map(self, place: FlowLocation) -> None:
+        """The FlowRun mounts a ConfigMap with the file. The names of both begin with the name of the flow."""
         made = prepare(greetings, {"names": ["ford"]}, location=place)
         assert made.config_map is not None
         spec = made.flow_run["spec"]
@@ -71,8 +71,8 @@ class TestObjects:
         assert made.flow_run["metadata"]["name"].startswith("greetings-")
         assert made.config_map["metadata"]["name"].startswith(made.flow_run["metadata"]["name"])
 
-    def test_each_submission_has_names_of_its_own(self, place: FlowLocation) -> None:
-        """Also the ConfigMap of a run whose name was given: one of an earlier run may still be there."""
+    def test_each_submitted_run_has_its_own_names(self, place: FlowLocation) -> None:
+        """The ConfigMap of a run with a given name has its own name, too: that of an earlier run can still exist."""
         one, other = (prepare(greetings, {"names": []}, location=place, name="daily") for _ in range(2))
         assert one.config_map is not None
         assert other.config_map is not None
@@ -80,8 +80,8 @@ class TestObjects:
         assert one.flow_run["metadata"] == other.flow_run["metadata"] == {"name": "daily"}
         assert one.config_map["metadata"]["name"] != other.config_map["metadata"]["name"]
 
-    def test_all_that_a_person_says_arrives(self, place: FlowLocation) -> None:
-        """Image, name, namespace, workers and other fields of the spec stand where the FlowRun has them."""
+    def test_arguments_become_fields_of_the_flow_run(self, place: FlowLocation) -> None:
+        """Image, name, namespace, workers and other fields of the spec become the same fields of the FlowRun."""
         made = prepare(
             greetings,
             {"names": (), "times": 3},
@@ -100,8 +100,8 @@ class TestObjects:
         assert spec["cluster"] == {"kind": "Dask", "workers": {"minimum": 1, "maximum": 4}}
         assert spec["ttlSecondsAfterFinished"] == 60
 
-    def test_driver_and_workers_are_told_where_results_go(self, place: FlowLocation) -> None:
-        """As an environment variable, beside what the spec's own templates say."""
+    def test_driver_and_workers_get_the_storage_of_results(self, place: FlowLocation) -> None:
+        """It is an environment variable besides those of the spec's own templates."""
         container = {"name": "driver", "env": [{"name": "A", "value": "1"}]}
         template = {"spec": {"containers": [container]}}
         made = prepare(
@@ -112,16 +112,16 @@ class TestObjects:
             result_storage="s3://results",
             spec={"flow": {"template": template}},
         )
-        spec, told = made.flow_run["spec"], {"name": "FLOWCLUSTER_RESULT_STORAGE", "value": "s3://results"}
+        spec, storage = made.flow_run["spec"], {"name": "FLOWCLUSTER_RESULT_STORAGE", "value": "s3://results"}
         (driver,) = spec["flow"]["template"]["spec"]["containers"]
         (worker,) = spec["cluster"]["workers"]["template"]["spec"]["containers"]
 
-        assert driver == {"name": "driver", "env": [{"name": "A", "value": "1"}, told]}
-        assert worker == {"name": "worker", "env": [told]}
+        assert driver == {"name": "driver", "env": [{"name": "A", "value": "1"}, storage]}
+        assert worker == {"name": "worker", "env": [storage]}
         assert made.storage == "s3://results"
 
-    def test_a_module_is_in_the_image(self) -> None:
-        """Nothing is packed for it, and without an image it is refused."""
+    def test_module_is_not_packed(self) -> None:
+        """The image contains the module. A module without an image is refused."""
         place = location_at("package.flows:greetings")
         made = prepare(greetings, {"names": []}, location=place, image="registry/flows:1")
 
@@ -130,42 +130,43 @@ class TestObjects:
         with pytest.raises(ValueError, match=r"package\.flows is a module.*image"):
             prepare(greetings, {"names": []}, location=place)
 
-    def test_the_image_of_the_environment_is_the_default(
+    def test_image_of_the_environment_is_the_default(
         self, place: FlowLocation, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """FLOWCLUSTER_IMAGE, as for clusters from Python."""
+        """The variable is FLOWCLUSTER_IMAGE, as for clusters from Python."""
         monkeypatch.setenv("FLOWCLUSTER_IMAGE", "registry/mine:1")
 
         assert prepare(greetings, {"names": []}, location=place).flow_run["spec"]["flow"]["image"] == "registry/mine:1"
 
 
 class TestParameters:
-    """Of the flow: checked by its annotations, sent as JSON."""
+    """Parameters of the flow: checked by its annotations, sent as JSON."""
 
+    # codespell:ignore-next-line nam
     @pytest.mark.parametrize(("given", "word"), [({}, "names"), ({"names": 1}, "names"), ({"nam": []}, "nam")])
-    def test_what_the_flow_does_not_take_is_refused(
+    def test_parameters_that_the_flow_does_not_accept_are_refused(
         self, place: FlowLocation, given: dict[str, Any], word: str
     ) -> None:
-        """In the words of a call, before anything is created."""
+        """The error is that of a call. The SDK raises it before it creates an object."""
         with pytest.raises(ParameterError, match=f"'{word}'"):
             prepare(greetings, given, location=place)
 
     @pytest.mark.parametrize("value", [object(), float("nan")])
-    def test_what_json_cannot_say_is_refused(self, place: FlowLocation, value: object) -> None:
-        """By the parameter's name."""
+    def test_parameter_that_json_cannot_represent_is_refused(self, place: FlowLocation, value: object) -> None:
+        """The error has the parameter's name."""
         untyped: Flow[..., Any] = Flow(flow(lambda names: names).spec)
 
         with pytest.raises(ValueError, match="'names' cannot be written as JSON"):
             prepare(untyped, {"names": value}, location=place)
 
-    def test_too_many_bytes_are_refused(self, place: FlowLocation) -> None:
+    def test_parameters_of_too_many_bytes_are_refused(self, place: FlowLocation) -> None:
         """Linux would not start the driver."""
         with pytest.raises(ValueError, match=f"{PARAMETERS_LIMIT} can be passed"):
             prepare(greetings, {"names": ["x" * PARAMETERS_LIMIT]}, location=place)
 
 
-def test_a_flow_that_is_called_needs_no_kubernetes() -> None:
-    """`submit_to_kubernetes` costs whoever does not call it nothing."""
+def test_flow_that_is_called_imports_no_kubernetes() -> None:
+    """Programs without a call of `submit_to_kubernetes` do not import its modules."""
     program = (
         "import sys, flowcluster, flowcluster.cli.main; print(json.dumps([n for n in sys.modules if 'kube' in n]))"
     )

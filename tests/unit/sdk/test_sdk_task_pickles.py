@@ -1,4 +1,4 @@
-"""Pickles that tasks write and read by themselves, with modules of the project and code of the script."""
+"""Pickles that the code of tasks writes and reads, with modules of the project and code of the script."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def by_file(things: Any) -> tuple[bytes, Any]:
 
 
 def by_library(things: Any) -> tuple[bytes, Any]:
-    """As a library does whose classes are derived from those that Python has in Python."""
+    """Pickle as a library does that derives classes from Python's pickler in Python."""
     python: Any = pickle
     own_pickler, own_unpickler = type("Own", (python._Pickler,), {}), type("Own", (python._Unpickler,), {})
     file = io.BytesIO()
@@ -68,7 +68,7 @@ def by_shelf(things: Any) -> tuple[bytes, Any]:
 
 
 def by_imported_name(things: Any) -> tuple[bytes, Any]:
-    """As a function does whose script has imported names from `pickle`."""
+    """Pickle as a function does whose script has imported names from `pickle`."""
     dumps, loads = pickle.loads(DUMPS), pickle.loads(LOADS)
     data = dumps(things)
     return data, loads(data)
@@ -78,7 +78,7 @@ DUMPS, LOADS = pickle.dumps(pickle.dumps), pickle.dumps(pickle.loads)
 
 
 @pytest.mark.parametrize("way", [by_functions, by_file, by_library, by_shelf, by_imported_name])
-def test_pickle_of_a_task_has_names_that_other_processes_know(
+def test_pickle_of_a_task_has_importable_names(
     folder: Path, worker: None, way: Callable[[Any], tuple[bytes, Any]]
 ) -> None:
     project = project_of(beside=CLASSES)
@@ -111,7 +111,7 @@ def test_task_reads_a_pickle_of_another_process(folder: Path, worker: None, prot
 
 @pytest.mark.parametrize("protocol", [0, 2, 5])
 def test_task_pickles_what_its_script_defines(worker: None, protocol: int) -> None:
-    """On a worker, the name leads to nothing; the process that runs the script knows it."""
+    """Only the process that runs the script can import the name. A worker cannot."""
     script: dict[str, Any] = {"__name__": "script_of_test"}
     exec(f"{CLASSES}\ndef task_function(): return things", script)
     module = types.ModuleType("script_of_test")
@@ -135,12 +135,12 @@ def test_task_pickles_what_its_script_defines(worker: None, protocol: int) -> No
 
     loaded = pickle.loads(data)
     assert [loaded[0].number, loaded[2].value, loaded[3](), loaded[4]()] == [3, 1, 1, 2]
-    # Files of users have this name in them.
+    # Files of users contain this name.
     assert b"flowcluster.project.plain_pickles" in data
     assert loaded[:2] == things[:2]
 
 
-def test_task_pickles_other_things_as_usual(worker: None) -> None:
+def test_task_pickles_other_objects_as_usual(worker: None) -> None:
     things = [1, "a", {"b": (2.5, None)}, os.path.join, dict, pickle.PickleError]
     usual = pickle.dumps(things)
     with using(project_of(beside="")):
@@ -149,8 +149,8 @@ def test_task_pickles_other_things_as_usual(worker: None) -> None:
         assert repr(pickle.loads(usual)) == repr(things)
 
 
-def test_worker_reads_what_the_flow_process_pickled(folder: Path, worker: None) -> None:
-    """Classes come back as the flow process's own ones, from names that only workers use."""
+def test_worker_reads_pickles_of_the_flow_process(folder: Path, worker: None) -> None:
+    """The flow process reads its own classes from names that only workers use."""
     write(folder, beside="class Item: pass\n")
     own = importlib.import_module("beside").Item
     project = discovery.find(())

@@ -95,7 +95,7 @@ class Locked(Exception):
     ],
     ids=["own arguments", "attribute that cannot be pickled"],
 )
-def test_exceptions_arrive_as_from_a_worker(make: Any, kind: str, text: str) -> None:
+def test_exceptions_are_raised_as_from_a_worker(make: Any, kind: str, text: str) -> None:
     @task
     def fail() -> None:
         raise make()
@@ -109,7 +109,7 @@ def test_exceptions_arrive_as_from_a_worker(make: Any, kind: str, text: str) -> 
     assert run(body) == (kind, text, "RemoteTraceback")
 
 
-def test_what_cannot_be_sent_is_named() -> None:
+def test_object_that_cannot_be_sent_is_reported() -> None:
     @task
     def uses_a_lock() -> None:
         with LOCK:
@@ -134,7 +134,7 @@ def test_what_cannot_be_sent_is_named() -> None:
     assert "cannot pickle '_thread.lock' object" in texts[2]
 
 
-def test_tasks_submit_tasks_and_know_their_run() -> None:
+def test_tasks_submit_tasks_and_have_the_context_of_their_run() -> None:
     @task
     def leaf(number: int) -> tuple[int, str]:
         return number, get_run_context().name.partition("-")[0]

@@ -1,4 +1,4 @@
-"""Texts of users on their way into systems that do not take every text."""
+"""Texts of users in systems that do not accept every text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.strategies import TEXT
 
 
 @given(TEXT)
-def test_bytes_give_the_text_back(text: str) -> None:
+def test_bytes_are_decoded_to_the_text(text: str) -> None:
     assert texts.from_bytes(texts.as_bytes(text)) == text
 
 
@@ -38,12 +38,12 @@ def test_names_are_printable_and_short(text: str, in_ascii: bool) -> None:
 
 
 @given(TEXT)
-def test_names_of_ordinary_texts_are_the_texts(text: str) -> None:
+def test_names_of_ordinary_texts_are_unchanged(text: str) -> None:
     assert (texts.as_name(text) == text) == text.isprintable()
 
 
 @given(TEXT)
-def test_text_that_utf8_does_not_have_is_found_in_each_place(text: str) -> None:
+def test_text_that_utf8_cannot_encode_is_found_in_each_place(text: str) -> None:
     found = None if texts.is_utf8(text) else text
     for value in (text, [1, text], {text: 1}, {"key": [(text,)]}, {text}):
         assert texts.first_not_utf8(value) == found
@@ -53,13 +53,13 @@ def test_text_that_utf8_does_not_have_is_found_in_each_place(text: str) -> None:
 def test_report_of_a_run_is_json_in_utf8(text: str) -> None:
     document = report.document(Outcome(state="Failed", reason="FlowFailed", message=text, exit_code=1), None, 1.0)
 
-    # JSON has one escape for each half of a character, and so joins halves that meet.
+    # JSON has one escape for each half of a character, and so joins adjacent halves.
     assert json.loads(document.encode())["message"] == json.loads(json.dumps(text))
 
 
 @settings(max_examples=40, deadline=None)
 @given(TEXT.filter(bool))
-def test_flows_on_threads_keep_each_text(text: str) -> None:
+def test_flows_on_threads_do_not_change_texts(text: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
 
         @task(name=text, tags=[text], cache_key_fn=task_input_hash, result_storage=folder, description=text)

@@ -1,4 +1,4 @@
-"""The pool of threads that executes functions: how many run, wait and are started."""
+"""The pool of threads that executes functions: the numbers of running, waiting and started jobs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.waiting import wait_until
 
 
 class Work:
-    """A job that does what it is ordered to: wait for others, go on, end."""
+    """A job that executes commands: wait for others, continue, end."""
 
     def __init__(self) -> None:
         self.orders: SimpleQueue[str] = SimpleQueue()
@@ -44,7 +44,7 @@ class Work:
 
 
 class Pool(RuleBasedStateMachine):
-    """Random orders to jobs, and how many of them may run and have to."""
+    """Random commands for jobs, and the least and greatest number of running ones."""
 
     @initialize(size=st.integers(1, 8))
     def make(self, size: int) -> None:
@@ -95,15 +95,15 @@ class Pool(RuleBasedStateMachine):
         assert each[1].take() is None
 
     @invariant()
-    def as_many_run_as_may(self) -> None:
-        """Jobs wait in the queue only while `size` of them run; those that went on after waiting may exceed that."""
+    def as_many_run_as_allowed(self) -> None:
+        """Jobs wait in the queue only while `size` of them run. Jobs that continue after waiting can exceed `size`."""
         if not hasattr(self, "pool"):
             return
         left = [work for work, _ in self.jobs if work.state in ("queued", "running")]
         due = min(self.size, len(left))
         wait_until(lambda: len(self.those("running")) >= due, f"{due} jobs run", seconds=10, every=0.0005)
         assert not self.those("queued") or len(self.those("running")) >= self.size
-        # The last job may just have left its function: its thread is about to be counted as idle.
+        # The function of the last job can have returned just now: its thread is about to be counted as idle.
         running, waiting = len(self.those("running")), len(self.those("waiting"))
         wait_until(lambda: self.pool._counting == running, "the pool counts what runs", seconds=10, every=0.0005)
         assert self.pool._blocked == waiting
@@ -134,7 +134,7 @@ TestPool.settings = settings(
 
 
 def in_time(function: Callable[[], Any]) -> Any:
-    """What `function` returns, within 20 seconds."""
+    """Return what `function` returns within 20 seconds."""
     result: list[Any] = []
     thread = threading.Thread(target=lambda: result.append(function()), daemon=True)
     thread.start()
@@ -169,7 +169,7 @@ def test_parents_find_threads_for_their_children_after_many_quick_tasks(size: in
 
 
 def test_pool_closes_when_threads_end_as_soon_as_they_start() -> None:
-    """A thread that stands in for a blocked one can end before the thread that starts it goes on."""
+    """A substitute for a blocked thread can end before the thread that starts it continues."""
 
     @flow(task_runner=ConcurrentTaskRunner(max_workers=2))
     def many() -> int:
@@ -223,7 +223,7 @@ def test_pool_ends_idle_threads_after_a_time() -> None:
     assert again.wait(10)
 
 
-def test_idle_thread_keeps_nothing_of_its_last_job() -> None:
+def test_idle_thread_keeps_no_reference_to_its_last_job() -> None:
     class Large:
         pass
 
@@ -239,7 +239,7 @@ def test_idle_thread_keeps_nothing_of_its_last_job() -> None:
 
 
 def test_finished_run_is_freed_without_garbage_collection() -> None:
-    """Nothing that the runner keeps for a run leads back to it: to collect many such circles takes long."""
+    """No object of the runner for a run refers back to it: the collection of many such cycles is slow."""
     kept: list[Any] = []
 
     class Value:
@@ -264,7 +264,7 @@ def test_finished_run_is_freed_without_garbage_collection() -> None:
 
 
 class Garbage:
-    """Something that only a garbage collection frees, and that does something then."""
+    """An object that only a garbage collection frees, and that calls a function then."""
 
     def __init__(self, do: Callable[[], object]) -> None:
         self.me, self.do = self, do
@@ -275,7 +275,7 @@ class Garbage:
 
 def test_code_that_a_garbage_collection_calls_submits_while_a_thread_is_started() -> None:
     gc.collect()
-    gc.freeze()  # else each collection would look at all that other tests have left
+    gc.freeze()  # else each collection would traverse all objects of other tests
     try:
         for allocations in range(1, 40):
             submit_when_garbage_is_due(allocations)

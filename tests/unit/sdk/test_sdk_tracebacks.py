@@ -1,4 +1,4 @@
-"""Tracebacks without the frames of the SDK, wherever the SDK and the flow's file are."""
+"""Tracebacks without the frames of the SDK, for any folders of the SDK and of the flow's file."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ body(return_state=True)
 
 
 def linked(folder: Path) -> Path:
-    """A link to the SDK's folder."""
+    """Return a link to the SDK's folder."""
     (folder / "sdk").symlink_to(SDK)
     return folder / "sdk"
 
 
 def indirect(folder: Path) -> Path:
-    """The SDK's folder by a detour, as a program names it relative to its own file."""
+    """Return a longer path of the SDK's folder, as a program has it that starts from its own file."""
     return folder / os.path.relpath(SDK, folder)
 
 
@@ -63,7 +63,7 @@ def test_traceback_has_the_frames_of_the_flow_only(tmp_path: Path, name: str, sd
     assert sdk_frames(done.stderr) == []
 
 
-def test_files_of_the_sdk_are_told_from_files_beside_it() -> None:
+def test_files_of_the_sdk_are_distinguished_from_files_beside_it() -> None:
     package = Path(flowcluster.__file__).parent
 
     assert is_ours(str(package / "engine" / "run.py"))
@@ -72,7 +72,7 @@ def test_files_of_the_sdk_are_told_from_files_beside_it() -> None:
 
 
 def raised_in(filename: str) -> BaseException:
-    """An error that code of that file raised, which this file called."""
+    """Return an error from code of that file, which this file calls."""
     names: dict[str, Any] = {}
     exec(compile("def fail(): raise ValueError", filename, "exec"), names)
     try:

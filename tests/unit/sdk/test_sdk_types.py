@@ -76,7 +76,7 @@ def in_async_flow(body: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 
 class TestTasks:
-    """`@task`, calls, and the methods of a task."""
+    """`@task`, calls of tasks, and tasks as methods."""
 
     def test_decorator_keeps_parameters_and_result(self) -> None:
         assert_type(double, Task[[int], int])
@@ -210,7 +210,7 @@ class TestSubmissions:
 
 
 class TestFutures:
-    """The methods of futures, and of many of them."""
+    """Methods of futures, and functions of several futures."""
 
     def test_state_has_the_type_of_the_result(self) -> None:
         def body() -> None:
@@ -259,7 +259,7 @@ class TestFutures:
 
         in_async_flow(body)
 
-    def test_waiting_for_many_keeps_their_type(self) -> None:
+    def test_waiting_for_several_futures_keeps_their_type(self) -> None:
         def body() -> None:
             futures = double.map([1, 2])
             ended = assert_type(wait(futures), DoneAndNotDone[TaskFuture[int]])

@@ -1,4 +1,4 @@
-"""What holds for futures in all values, for all calls of a map, and for all sets of futures."""
+"""Properties of futures in all values, of all calls of a map, and of all sets of futures."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ T = TypeVar("T")
 
 
 class Case(NamedTuple):
-    """A value with futures in it, and what becomes of it.
+    """A value with futures in it, and the value after replacement.
 
     Attributes:
         value: the value.
         result: the value with results in place of the futures.
-        futures: those that are replaced, in the order in which they are met.
+        futures: the replaced futures, in the order of the search.
     """
 
     value: Any
@@ -40,7 +40,7 @@ class Case(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """A named tuple that futures are in."""
+    """A named tuple that contains futures."""
 
     one: Any
     other: Any
@@ -48,14 +48,14 @@ class Pair(NamedTuple):
 
 @dataclasses.dataclass
 class Record:
-    """A dataclass that futures are in."""
+    """A dataclass that contains futures."""
 
     one: Any
     other: Any = None
 
 
 class TaskError(Exception):
-    """What a task raises; a copy of it that was sent is equal to it."""
+    """An error of a task that is equal to its unpickled copy."""
 
     def __eq__(self, other: object) -> bool:
         return type(other) is TaskError and other.args == self.args
@@ -64,7 +64,7 @@ class TaskError(Exception):
 
 
 def settled(state: State, name: str = "settled-0") -> TaskFuture[Any]:
-    """A future that ended in `state`."""
+    """Return a future that ended in `state`."""
     future: TaskFuture[Any] = TaskFuture(name)
     future.settle(state)
     return future
@@ -96,7 +96,7 @@ def opaque_future(value: Any) -> Case:
 
 
 def combined(make: Callable[[list[Any]], Any], cases: list[Case]) -> Case:
-    """The case of a collection of other cases' values."""
+    """Return the case of a collection of other cases' values."""
     futures = [future for case in cases for future in case.futures]
     return Case(make([case.value for case in cases]), make([case.result for case in cases]), futures)
 
@@ -168,7 +168,7 @@ class Settings(pydantic.BaseModel):
 
 
 class Unsized:
-    """Has a `__len__`, which raises, as a progress bar has around a generator."""
+    """An iterable whose `__len__` raises, like a progress bar around a generator."""
 
     def __init__(self, items: list[int]) -> None:
         self.items = items
@@ -181,13 +181,13 @@ class Unsized:
 
 
 class TestNesting:
-    """Futures in values of any shape."""
+    """Futures in values of any structure."""
 
     @given(CASES)
-    def test_results_take_the_places_of_futures(self, case: Case) -> None:
+    def test_futures_are_replaced_by_their_results(self, case: Case) -> None:
         assert inputs.values_of(case.value) == case.result
         assert type(inputs.values_of(case.value)) is type(case.result)
-        assert inputs.values_of(case.value) == case.result  # the caller's value stays as it is
+        assert inputs.values_of(case.value) == case.result  # the caller's value is not changed
 
     @given(CASES)
     def test_each_future_is_found_once_in_order(self, case: Case) -> None:
@@ -207,7 +207,7 @@ class TestNesting:
                 read(blocked)
 
     @given(CASES, st.booleans())
-    def test_exception_takes_the_place_of_a_run_that_may_fail(self, case: Case, ended: bool) -> None:
+    def test_failed_future_is_replaced_by_its_exception_when_failure_is_allowed(self, case: Case, ended: bool) -> None:
         error = ValueError("no")
         value = allow_failure([case.value, settled(states.failed("no", error) if ended else states.pending())])
 
@@ -232,7 +232,7 @@ class TestNesting:
         assert worker_body.fill(with_slots, upstream) == case.result
 
     @given(CASES)
-    def test_leaves_that_stay_leave_the_value_as_it_is(self, case: Case) -> None:
+    def test_value_is_not_copied_when_no_leaf_is_replaced(self, case: Case) -> None:
         seen: list[Any] = []
 
         def keep(leaf: Any, _: bool) -> Any:
@@ -241,7 +241,7 @@ class TestNesting:
 
         replace(case.value, keep)
 
-        # What is in a container that occurs twice is seen once.
+        # The search visits a container that occurs twice once.
         assert list(dict.fromkeys(leaf for leaf in seen if isinstance(leaf, TaskFuture))) == list(
             dict.fromkeys(case.futures)
         )
@@ -251,7 +251,7 @@ class TestMapping:
     """The calls of a map."""
 
     @given(st.data(), st.integers(0, 5), st.integers(1, 3), st.integers(0, 2))
-    def test_each_call_takes_one_item_of_each_iterable(
+    def test_each_call_gets_one_item_of_each_iterable(
         self, data: st.DataObject, length: int, positional: int, named: int
     ) -> None:
         columns = [
@@ -283,25 +283,25 @@ class TestMapping:
         assert [(type(mark), mark.value) for mark in marked] == [(allow_failure, item) for item in items]
 
     @given(st.lists(st.integers(), max_size=4), st.lists(st.integers(), max_size=4))
-    def test_lengths_that_differ_are_named(self, one: list[int], other: list[int]) -> None:
+    def test_lengths_that_differ_are_reported(self, one: list[int], other: list[int]) -> None:
         assume(len(one) != len(other))
         with pytest.raises(MapError, match=rf"argument 0 has {len(one)}, argument 'other' has {len(other)}"):
             list(mapping.calls((one,), {"other": other}))
 
     @given(st.lists(st.integers(), max_size=4), st.booleans())
-    def test_iterators_without_end_are_refused_beside_a_list(self, items: list[int], is_marked: bool) -> None:
+    def test_infinite_iterators_are_refused_beside_a_list(self, items: list[int], is_marked: bool) -> None:
         endless = itertools.count()
         with pytest.raises(MapError, match=rf"argument 0 has {len(items) + 1} or more, argument 1 has {len(items)}\."):
             list(mapping.calls((allow_failure(endless) if is_marked else endless, items), {}))
         assert next(endless) == len(items) + 1
 
     @given(st.lists(st.integers(), min_size=1, max_size=4))
-    def test_values_without_items_of_their_own_go_to_every_call(self, items: list[int]) -> None:
+    def test_values_that_are_not_iterated_are_passed_to_every_call(self, items: list[int]) -> None:
         for whole in (Settings(host="a", port=len(items)), numpy.array(5)):
             assert [args for args, _ in mapping.calls((items, whole), {})] == [(item, whole) for item in items]
 
     @given(st.lists(st.integers(), max_size=4))
-    def test_iterables_that_do_not_know_their_length_are_mapped_over(self, items: list[int]) -> None:
+    def test_iterables_without_a_length_are_mapped_over(self, items: list[int]) -> None:
         assert [args for args, _ in mapping.calls((Unsized(items), items), {})] == [(item, item) for item in items]
 
     @given(st.lists(st.integers(), min_size=1, max_size=4), PLAIN, st.sampled_from([allow_failure, quote, opaque]))
@@ -318,10 +318,10 @@ class TestMapping:
 
 
 class TestGathering:
-    """Many futures at a time."""
+    """Functions of several futures."""
 
     @given(st.integers(0, 8).flatmap(lambda count: st.permutations(range(count))), st.integers(0, 8))
-    def test_futures_are_given_in_the_order_of_their_ends(self, order: list[int], before: int) -> None:
+    def test_futures_are_yielded_in_the_order_of_their_ends(self, order: list[int], before: int) -> None:
         futures: list[TaskFuture[int]] = [TaskFuture(f"run-{number}") for number in order]
         for number in order[:before]:
             futures[number].settle(states.completed(number))
@@ -335,7 +335,7 @@ class TestGathering:
         assert FutureList(futures).result() == list(range(len(order)))
 
     @given(st.lists(st.booleans(), max_size=8))
-    def test_futures_are_parted_by_whether_they_have_ended(self, ends: list[bool]) -> None:
+    def test_wait_returns_done_and_not_done_futures(self, ends: list[bool]) -> None:
         futures: list[TaskFuture[None]] = [TaskFuture(f"run-{number}") for number in range(len(ends))]
         for future, has_ended in zip(futures, ends, strict=True):
             if has_ended:

@@ -1,4 +1,4 @@
-"""How many task runs a runner has at a time, while the number changes."""
+"""The limit of task runs in flight of a runner, while the limit changes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STEPS = st.lists(st.one_of(st.just("enter"), st.just("leave"), st.none(), st.int
 
 
 @given(STEPS)
-def test_window_lets_runs_in_by_their_order_and_never_beyond_its_limit(steps: list[str | int | None]) -> None:
+def test_window_admits_runs_in_order_and_never_exceeds_its_limit(steps: list[str | int | None]) -> None:
     window, limit = InFlightLimit(2), 2
     begun: list[int] = []
     entered = left = 0
@@ -39,7 +39,7 @@ def test_window_lets_runs_in_by_their_order_and_never_beyond_its_limit(steps: li
         assert inside >= min(limit, entered - left)
 
 
-def test_run_that_ends_while_it_starts_lets_the_next_one_in() -> None:
+def test_next_run_is_admitted_when_a_run_ends_during_its_start() -> None:
     window, ended = InFlightLimit(1), list[int]()
 
     def start(number: int) -> Callable[[], None]:

@@ -1,11 +1,11 @@
-"""Flows where Python lacks what only POSIX has, as on Windows."""
+"""Flows with a Python without the modules of POSIX, as on Windows."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 
-#: Takes away what Python does not have on Windows, after the standard library was imported.
+#: A program that removes the names that Python lacks on Windows, after the import of the standard library.
 WITHOUT_POSIX = """
 import asyncio, concurrent.futures, errno, fcntl, logging.config, multiprocessing, os, signal, subprocess, sys, tempfile
 import types
@@ -65,7 +65,7 @@ print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, platforms.is_in_foregr
 """
 
 
-def test_flows_run_without_what_only_posix_has() -> None:
+def test_flows_run_without_names_of_posix() -> None:
     program = WITHOUT_POSIX + FLOWS
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
 

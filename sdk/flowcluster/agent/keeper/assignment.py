@@ -18,7 +18,7 @@ class Assignment(NamedTuple):
         kind: Dask or Ray.
         address: of the scheduler, or of the head's GCS.
         holder: the name by which the keeper renews the Lease.
-        credentials: folder with the credentials of the cluster; None where it needs none.
+        credentials: folder with the credentials of the cluster; None for a cluster without credentials.
         cluster: UID of the SharedCluster.
     """
 

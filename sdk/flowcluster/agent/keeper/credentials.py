@@ -1,4 +1,4 @@
-"""The keeper's answers to requests for credentials: it seals the cluster's credentials to the key of a request."""
+"""Answer requests for credentials: the keeper seals the cluster's credentials to the key of a request."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ logger = logging.getLogger("flowcluster.keeper")
 class CredentialSealer:
     """Answers the requests in a Lease.
 
-    A request has one answer as long as the process lives, so that the annotation does not change. The keeper writes it
-    again when another client changes it. Only runs that the instructions list get an answer.
+    A request has one answer as long as the process runs, so that the annotation does not change. The keeper writes the
+    annotation again when another client changes it. Only runs that the instructions list get an answer.
 
     Args:
-        folder: the folder with the credentials; None where the cluster has none.
+        folder: the folder with the credentials; None for a cluster without credentials.
         cluster: UID of the SharedCluster.
     """
 
@@ -29,7 +29,7 @@ class CredentialSealer:
         self._sealed: dict[CredentialRequest, CredentialAnswer] = {}
 
     def answers(self, lease: Mapping[str, Any]) -> str | None:
-        """Return the text of the annotation with the answers; None where no request is in the Lease."""
+        """Return the text of the annotation with the answers; None if the Lease contains no request."""
         instructions = keeper.read(lease)
         listed = instructions.digests if instructions is not None else frozenset()
         requests = [request for request in handover.requests_in(lease) if keeper.digest_of(request.run) in listed]
@@ -48,7 +48,7 @@ class CredentialSealer:
         return self._sealed[request]
 
     def _seal(self, request: CredentialRequest) -> str:
-        # Imported here: clusters whose runs are all in their own namespace do not need the package and its memory.
+        # Not at the top: clusters whose runs are all in their own namespace do not need the package and its memory.
         from flowcluster_api.sealing import SealError, seal
 
         if self._folder is None:
@@ -58,7 +58,7 @@ class CredentialSealer:
 
 
 def _problem(error: Exception) -> str:
-    """Return why nothing was sealed. The text contains nothing of the credentials."""
+    """Return why the credentials were not sealed. The text contains no part of the credentials."""
     if isinstance(error, ImportError):
         return f'the cluster\'s image lacks the package {error.name}: pip install "flowcluster[dask]" or "[ray]"'
     return str(error)

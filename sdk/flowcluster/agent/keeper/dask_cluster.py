@@ -22,7 +22,7 @@ from flowcluster_api.lease import Demand
 
 logger = logging.getLogger("flowcluster.keeper")
 
-#: Polls of the work for one poll of the runs.
+#: Number of polls of the work for one poll of the runs.
 _RUNS_EVERY = 2
 
 
@@ -33,8 +33,8 @@ class DaskKeeper:
         address: of the scheduler.
         cluster: name of the DaskCluster.
         heartbeat: has the instructions, and publishes the demand.
-        looked: called at each poll with whether there is work, and how many transitions tasks have made.
-        tempo: how fast the demand follows the work; its address is not used.
+        looked: called at each poll: whether there is work, and the number of transitions of tasks.
+        tempo: interval and delays of the demand. Its address is not used.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class DaskKeeper:
     async def _clean_up(self, scheduler: Any, instructions: Instructions, reading: int) -> None:
         present = await getattr(scheduler, f"{shared_runs_plugin.NAME}-look")(**shares_of(instructions)._asdict())
         if over := self._ended_runs.over(present, instructions.digests, reading):
-            logger.info("Releasing what ended runs left: %s", ", ".join(over))
+            logger.info("Releasing data and tasks of ended runs: %s", ", ".join(over))
             await getattr(scheduler, f"{shared_runs_plugin.NAME}-release")(runs=over)
 
 

@@ -1,4 +1,4 @@
-"""Which runs on a shared cluster have ended. Without I/O and clocks."""
+"""Find ended runs on a shared cluster. Without I/O and clocks."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Collection
 
 from flowcluster_api.keeper import digest_of
 
-#: Consecutive readings of the instructions that must not list a run.
+#: Number of consecutive readings of the instructions without a run after which the run has ended.
 READINGS = 2
 
 
 class EndedRuns:
-    """Compares the runs that have something on the cluster with those that the operator lists.
+    """Compares the runs that use the cluster with the runs that the operator lists.
 
-    A run can connect before the keeper reads that it is listed. So only readings count that are later than the first
-    observation of the run and than the last reading that listed it.
+    A run can connect before the keeper reads the instructions that list it. So only those readings count that are later
+    than the first observation of the run and than the last reading that listed it.
     """
 
     def __init__(self) -> None:
@@ -22,12 +22,12 @@ class EndedRuns:
         self._last: dict[str, int] = {}
 
     def over(self, present: Collection[str], listed: Collection[str], reading: int) -> list[str]:
-        """Return the UIDs of the runs to be released.
+        """Return the UIDs of the runs to release.
 
         Args:
-            present: UIDs of the runs that have something on the cluster.
+            present: UIDs of the runs that use the cluster.
             listed: digests of the runs in the instructions.
-            reading: the number of the reading that `listed` is from. Numbers increase.
+            reading: the number of the reading with `listed`. Numbers increase.
         """
         by_digest = {digest_of(uid): uid for uid in present}
         unlisted = {digest: self._last.get(digest, reading) for digest in by_digest if digest not in listed}

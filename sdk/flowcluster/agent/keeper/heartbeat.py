@@ -1,4 +1,4 @@
-"""The heartbeat of a keeper: the cluster's Lease, in which keeper and operator exchange all they have to."""
+"""The heartbeat of a keeper: the cluster's Lease, in which keeper and operator exchange all data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from flowcluster_api.progress import Progress
 
 logger = logging.getLogger("flowcluster.keeper")
 
-#: Seconds between two readings of the instructions, and between attempts that failed.
+#: Seconds between two readings of the instructions, and after a failed attempt.
 READ_SECONDS, RETRY_SECONDS = 2.0, 1.0
 
 
@@ -27,11 +27,11 @@ class Heartbeat:
     Args:
         client: client for the Lease.
         holder: the name by which the keeper renews it.
-        progress: returns what to report with each renewal.
-        answer: returns the answers to the requests in the Lease, as the text of their annotation; None for none.
+        progress: returns the progress to report with each renewal.
+        answer: returns the answers to the requests in the Lease, as the text of their annotation, or None.
 
     Attributes:
-        instructions: as of the last reading; None before there are any.
+        instructions: of the last reading; None before the Lease has instructions.
         reading: the number of that reading.
     """
 
@@ -45,7 +45,7 @@ class Heartbeat:
         self.instructions: Instructions | None = None
         self.reading = 0
         self._client, self._holder, self._progress, self._answer = client, holder, progress, answer
-        #: Annotations to write with the next renewal: answers that the Lease does not have, or does not have any more.
+        #: Annotations to write with the next renewal: answers that the Lease does not have, or has lost.
         self._answers: dict[str, str | None] = {}
         self._acquired = _now()
         self._demand: lease.Demand | None = None
@@ -63,7 +63,7 @@ class Heartbeat:
         self._changed.set()
 
     async def run(self) -> None:
-        """Renew and read until cancelled. A request that fails is repeated."""
+        """Renew and read until cancelled. Repeat failed requests."""
         due = 0.0
         while True:
             try:
@@ -102,7 +102,8 @@ class Heartbeat:
 
         Args:
             found: the Lease.
-            sent: annotations that were just written. Those that another client has removed wait for the next reading.
+            sent: annotations that were written just now. Those that another client has removed wait for the next
+                reading.
         """
         instructions = keeper.read(found)
         if instructions is not None:

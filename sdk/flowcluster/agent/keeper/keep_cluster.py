@@ -1,4 +1,4 @@
-"""One keeper: its heartbeat and its work at the cluster, side by side."""
+"""One keeper: its heartbeat and its work at the cluster, at the same time."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ from flowcluster_api.lease import Demand
 
 logger = logging.getLogger("flowcluster.keeper")
 
-#: Seconds between two polls; seconds to wait for an answer; polls that must fail before that is logged.
+#: Seconds between two polls; seconds to wait for an answer; number of failed polls after which that is logged.
 INTERVAL, TIMEOUT, _MANY_FAILURES = 2.0, 5.0, 5
 #: Drivers of released runs that the keeper remembers.
 _MOST_DRIVERS = 20
@@ -62,7 +62,7 @@ class RayKeeper:
         self._written = ""
 
     async def run(self) -> None:
-        """Poll until cancelled. A poll that fails is repeated over a new connection."""
+        """Poll until cancelled. Repeat a failed poll over a new connection."""
         failures = 0
         while True:
             try:
@@ -85,14 +85,14 @@ class RayKeeper:
         head = Head(channel, self._metadata)
         idle, has_waiting = await head.load()
         if idle < self._idle:
-            self._busy_periods += 1  # something ran since the last poll
+            self._busy_periods += 1  # there was work since the last poll
         self._idle = idle
         self._activity.looked(idle == 0, self._busy_periods)
         self._heartbeat.publish(Demand(0))
         await self._write_shares(head, instructions)
         held = await head.held()
         if over := self._ended_runs.over(held, instructions.digests, reading):
-            logger.info("Releasing what ended runs left: %s", ", ".join(over))
+            logger.info("Releasing jobs and data of ended runs: %s", ", ".join(over))
             for uid in over:
                 await head.release(uid, held[uid])
                 self._drivers.extend(held[uid].drivers)
@@ -121,7 +121,7 @@ class Load(NamedTuple):
 
 
 class Holdings:
-    """What a run has at a head. It can also have only entries in the key-value store.
+    """The jobs and actors of a run at a head. A run can also have only entries in the key-value store.
 
     Attributes:
         jobs: ids of its jobs that have not ended.
@@ -162,7 +162,7 @@ class Head:
         return Load(min((int(node.idle_duration_ms) for node in alive), default=0), has_waiting=False)
 
     async def held(self) -> dict[str, Holdings]:
-        """Return what runs have, by UID."""
+        """Return the holdings of runs, by UID."""
         found: dict[str, Holdings] = {}
         jobs = gcs_service_pb2_grpc.JobInfoGcsServiceStub(self._channel)
         request = gcs_service_pb2.GetAllJobInfoRequest(
@@ -210,9 +210,9 @@ class Head:
             await self._call(store.InternalKVDel, request)
 
     async def drop_tasks(self, driver: Any) -> None:
-        """Drop the tasks of a driver that wait for a worker, by the report that the driver has failed.
+        """Drop the waiting tasks of a driver by the report that the driver has failed.
 
-        The end of a job ends only the running tasks. The others would wait as long as the driver lives, and Ray's
+        The end of a job ends only the running tasks. The others would wait as long as the driver runs, and Ray's
         autoscaler would start workers for them.
         """
         workers = gcs_service_pb2_grpc.WorkerInfoGcsServiceStub(self._channel)

@@ -13,7 +13,7 @@ class Shares(NamedTuple):
     Attributes:
         part: tasks in flight of a run without a share of its own: an equal part of the largest number of threads that
             the cluster can have.
-        own: priority and bound of tasks in flight, by the digest of the run, for runs with another priority than 0 or
+        own: priority and limit of tasks in flight, by the digest of the run, for runs with a priority other than 0 or
             with a share. There can be thousands of runs, and most have neither.
     """
 

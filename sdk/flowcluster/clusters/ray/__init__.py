@@ -1,1 +1,1 @@
-"""How a process connects to a Ray cluster: as a client with a token, or as a node of the cluster."""
+"""Connect a process to a Ray cluster: as a client with a token, or as a node of the cluster."""

@@ -1,7 +1,7 @@
 """Access of this process to a Ray cluster: by the run's token, and in a pod as a node of the cluster.
 
 A Ray client (``ray://``) depends on a process of its own at the head, and loses its state when the connection breaks. A
-node does not. So a pod joins the cluster as a node, which offers no resources to tasks.
+node does not. So a pod joins the cluster as a node without resources for tasks.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _MODE, _TOKEN, _PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 _STARTED = "Ray runtime started"
 #: Seconds between two attempts to join, and for a node to leave.
 _RETRY_SECONDS, _LEAVE_SECONDS = 1.0, 10.0
-#: Lines of an attempt that are shown when it failed.
+#: Number of lines of a failed attempt that are shown.
 _TAIL = 12
 
 
 def token_here() -> str | None:
-    """Return the token of the run to which this pod belongs; None outside of such a pod."""
+    """Return the token of the run to which this pod belongs; None outside such a pod."""
     folder = os.environ.get(driver.ENV_KEYS)
     path = Path(folder) / driver.TOKEN_FILE if folder else None
     return path.read_text() if path is not None and path.exists() else None
@@ -44,13 +44,13 @@ def token_here() -> str | None:
 
 @contextmanager
 def inside(address: str, timeout: float, *, has_token: bool = True) -> Iterator[None]:
-    """Join this pod to the cluster for the time of the block.
+    """Join this pod to the cluster in the block.
 
     Args:
         address: of the head's GCS.
         timeout: seconds until the pod must have joined.
         has_token: whether the cluster has the token of this pod. A cluster without a token cannot connect to a node
-            that requires one: the owner of an object would count as dead.
+            that requires one, and would regard the owner of an object as dead.
     """
     token = token_here() if has_token else None
     with authenticated(token) if token is not None else nullcontext(), joined(address, timeout):
@@ -59,7 +59,7 @@ def inside(address: str, timeout: float, *, has_token: bool = True) -> Iterator[
 
 @contextmanager
 def authenticated(token: str) -> Iterator[None]:
-    """Let Ray in this process, and in processes that it starts, send the token for the time of the block."""
+    """Let Ray in this process, and in processes that it starts, send the token in the block."""
     before = {name: os.environ.pop(name, None) for name in (_MODE, _TOKEN, _PATH)}
     os.environ.update({_MODE: "token", _TOKEN: token})
     _forget()
@@ -75,7 +75,7 @@ def authenticated(token: str) -> Iterator[None]:
 
 @contextmanager
 def tagged(uid: str) -> Iterator[None]:
-    """Put the UID of a FlowRun into the metadata of Ray jobs that this process begins in the block."""
+    """Put the UID of a FlowRun into the metadata of Ray jobs that this process starts in the block."""
     from flowcluster.clusters.ray.client import JOB_CONFIG, clients_tagged
 
     before = os.environ.get(JOB_CONFIG)
@@ -94,7 +94,7 @@ def tagged(uid: str) -> Iterator[None]:
 def disconnect(address: str) -> None:
     """End this process's connection to the Ray at `address`, if it has one.
 
-    Ray would otherwise notice that its cluster ends, and log many errors, or end this process.
+    Otherwise Ray observes that its cluster ends, and logs many errors, or ends this process.
     """
     if "ray" not in sys.modules:
         return
@@ -120,7 +120,7 @@ def _forget() -> None:
 
 @contextmanager
 def joined(address: str, timeout: float) -> Iterator[None]:
-    """Make this machine a node of a cluster for the time of the block, without CPUs for tasks.
+    """Make this machine a node of a cluster in the block, without CPUs for tasks.
 
     Args:
         address: of the head's GCS.

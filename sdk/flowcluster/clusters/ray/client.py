@@ -18,7 +18,7 @@ import ray
 import ray.client_builder
 from ray.job_config import JobConfig
 
-#: Variable in which ``ray.init`` finds the configuration of its job, as the Ray Jobs API sets it.
+#: Variable with the configuration of the job for ``ray.init``, as the Ray Jobs API sets it.
 JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 _SCHEME = "ray://"
 
@@ -41,13 +41,13 @@ def with_metadata(job_config: JobConfig | Mapping[str, Any] | None, metadata: Ma
     given = JobConfig.from_json(job_config) if isinstance(job_config, Mapping) else job_config or JobConfig()
     config = copy.copy(given)
     config.metadata = {**given.metadata, **metadata}
-    config.set_runtime_env(given.runtime_env)  # drops the message that Ray made of the given one
+    config.set_runtime_env(given.runtime_env)  # drops the message that Ray has made from the given one
     return config
 
 
 @contextmanager
 def clients_tagged() -> Iterator[None]:
-    """Let Ray clients that this process begins in the block have the metadata of ``RAY_JOB_CONFIG_JSON_ENV_VAR``."""
+    """Let Ray clients that start in the block have the metadata of ``RAY_JOB_CONFIG_JSON_ENV_VAR``."""
     before = ray.ClientBuilder
     ray.ClientBuilder = ClientBuilder
     try:

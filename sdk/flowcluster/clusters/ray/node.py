@@ -29,7 +29,7 @@ def main(address: str, options: list[str]) -> None:
 
 
 def _has_head(address: str) -> bool:
-    """Return whether a node can join. True if that is not known: ``ray start`` then explains the error."""
+    """Return whether a node can join. Return True if that is unknown: ``ray start`` then explains the error."""
     try:
         from ray._raylet import GcsClient  # type: ignore[attr-defined]
 

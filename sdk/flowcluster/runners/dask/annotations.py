@@ -1,4 +1,4 @@
-"""Dask's annotations of a task run: those of the code that submits it, and what the run's own options require."""
+"""Dask's annotations of a task run: those of the code that submits it, and those of the run's own options."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from flowcluster.runners.sharing import Share
 
 
 def annotations_for(call: TaskCall, share: Share) -> dict[str, Any]:
-    """Return the annotations of a run that is submitted now.
+    """Return the annotations of a run at its submission.
 
     Args:
         call: of the run.
-        share: what the FlowRun can use of a shared cluster.
+        share: the FlowRun's share of a shared cluster.
 
     Raises:
-        ValueError: UTF-8 does not have a character of a text in them. The scheduler would close its connection to the
-            worker that it sends them to.
+        ValueError: UTF-8 cannot encode a text in them. The scheduler would close its connection to the worker that gets
+            them.
     """
     annotations = dict(dask.get_annotations())
     if share.priority is not None:

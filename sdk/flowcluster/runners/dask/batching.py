@@ -1,4 +1,4 @@
-"""Sending task runs to the scheduler in batches: a flow submits runs faster than a client sends them one by one."""
+"""Send task runs to the scheduler in batches: a flow submits runs faster than a client sends them one by one."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from dask._task_spec import TaskRef
 from flowcluster.runners.dask.result import PendingTask
 from flowcluster.runners.dask.worker import Sent, execute
 
-#: Runs in one batch at most, and bytes of their arguments after which a batch ends.
+#: Largest number of runs in one batch, and size of their arguments in bytes after which a batch ends.
 _MOST, _BYTES = 500, 1_000_000
 
 
 class SubmitBatcher:
     """Sends task runs in the order in which they are submitted.
 
-    The client's own thread sends all runs that wait as one graph. A single run is sent immediately, and each of
-    thousands costs a fraction of that.
+    The client's own thread sends all waiting runs as one graph. It sends a single run immediately. Each of thousands of
+    runs takes a fraction of that time.
 
     Args:
         client: sends the runs.
-        pending: the session's runs that have not ended, by key; a run that is not among them is not sent.
+        pending: the session's runs that have not ended, by key. A run that is not among them is not sent.
         failed: called with runs that could not be sent, and the error.
-        is_direct: whether `put` sends the run in the calling thread. A session of a task needs that: Dask derives
-            from the thread which task it belongs to, and gives precedence to what that task waits for.
+        is_direct: whether `put` sends the run in the calling thread. A session of a task needs that: Dask derives the
+            submitting task from the thread, and prefers runs for which that task waits.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class SubmitBatcher:
     def _wake(self) -> None:
         if not self._is_due:
             self._is_due = True
-            # In a context of its own: the annotations around this call are those of one run.
+            # In a new context, because the annotations around this call are those of one run.
             self._client.loop.add_callback(contextvars.Context().run, self._send_queue)
 
     def _send_queue(self) -> None:
@@ -76,7 +76,7 @@ class SubmitBatcher:
 
     def _send(self, batch: list[PendingTask]) -> None:
         """Send runs that have the same annotations, as one graph."""
-        # Some can have been cancelled while they waited.
+        # Some runs can have been cancelled while they waited.
         batch = [task for task in batch if task.result.key in self._pending]
         if not batch:
             return
@@ -100,7 +100,7 @@ class SubmitBatcher:
 
 
 def _inputs(task: PendingTask) -> list[Any]:
-    """Return the results that a run needs: those that the driver has, and references to those that workers have."""
+    """Return the inputs of a run: results that the driver has, and references to results that workers have."""
     inputs: list[Any] = []
     task.by_key = []
     for result in task.upstream:

@@ -13,11 +13,11 @@ from flowcluster.runners.dask.runner import DaskTaskRunner
 
 @contextmanager
 def get_dask_client() -> Iterator[Any]:
-    """Yield the ``distributed.Client`` of the current run; collections computed in the block use its cluster.
+    """Yield the ``distributed.Client`` of the current run. Collections that the block computes use its cluster.
 
     ``with get_dask_client() as client: total = array.sum().compute()``
 
-    In a task on a worker, the block gives the worker's thread back, so that tasks that wait for others cannot block the
+    In a task on a worker, the block releases the worker's thread, so that tasks that wait for others cannot block the
     cluster.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What all runs of a task have in common, and the project's modules: a session sends both to the scheduler once."""
+"""The code of tasks and the project's modules: a session sends each of them to the scheduler once."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from flowcluster.runners.dask.registration import put_code
 
 
 class CodeRegistry:
-    """Puts code into the scheduler's plugin, from which workers get it by its name.
+    """Puts code into the scheduler's plugin. Workers get it from there by its name.
 
     Args:
         client: connected to the scheduler.
         session: id of the session.
         topic: under which workers send log lines of the flow run; None for a session of a task, which already has one.
-        runner_on_worker: makes, on a worker, the runner for what a task submits itself.
+        runner_on_worker: makes, on a worker, the runner for runs that a task submits.
 
     Attributes:
-        onward: topic to which the log lines of a flow that a task called on a worker are forwarded; None in the driver.
+        onward: topic of the flow run whose task called the flow on a worker. The session forwards log lines to it. None
+            in the driver.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class CodeRegistry:
         self._runner_on_worker = runner_on_worker
         self._names: weakref.WeakKeyDictionary[TaskPayload, str] = weakref.WeakKeyDictionary()
         self._sent: set[str] = set()
-        # While the code is pickled, code of users runs, which can submit.
+        # Pickling executes code of users, which can submit.
         self._lock = threading.RLock()
         self._is_project_sent = False
         self._project: Reference | None = None
@@ -52,7 +53,7 @@ class CodeRegistry:
         name = self._names.get(call.payload)
         if name is not None:
             return name
-        # Flow functions submit, and so do threads in which an upstream run ends.
+        # Flow functions submit, and threads in which an upstream run ends submit, too.
         with self._lock:
             if call.payload not in self._names:
                 self._names[call.payload] = self._put(call)
@@ -64,7 +65,7 @@ class CodeRegistry:
             call.payload.project = self._reference()
         call.payload.runner_on_worker = self._runner_on_worker
         code = dump_code(call)
-        # Each task that submits has objects of its own, but their pickles are equal.
+        # Each task that submits has its own objects, but their pickles are equal.
         name = f"{hashlib.blake2b(code, digest_size=8).hexdigest()}-{self._session}"
         if name not in self._sent:
             put_code(self._client, name, code)
@@ -72,7 +73,7 @@ class CodeRegistry:
         return name
 
     def _reference(self) -> Reference | None:
-        """Return how workers get the project. It is sent with the first task: all tasks of a session see the same."""
+        """Return the reference to the project. The first task sends the project, for all tasks of the session."""
         if not self._is_project_sent:
             if project := discovery.here(by_value.scripts):
                 place = f"project-{project.digest}-{self._session}"

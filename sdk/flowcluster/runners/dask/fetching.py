@@ -1,4 +1,4 @@
-"""Fetching results from a Dask cluster. Small ones are fetched together, as a round trip costs more than they do."""
+"""Fetch results from a Dask cluster: small ones together, because a round trip takes longer than their transfer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from flowcluster.runners.dask.result import DaskResult
 from flowcluster.runners.dask.worker import opened
 from flowcluster.runners.failure import lost_with
 
-#: Bytes of a result up to which it is fetched together with another one, and bytes of all that are fetched together.
+#: Largest size of a result that is fetched together with others, and of all results of one fetch, in bytes.
 _SMALL, _TOTAL = 65_536, 4_000_000
 
 
@@ -34,14 +34,14 @@ class ResultFetcher:
         Raises:
             ResultGone: the cluster has lost the result.
 
-        Whatever unpickling the result raises is raised, too.
+        Exceptions from unpickling the result are raised, too.
         """
         batch = self._with_others(result)
         try:
             try:
                 values = self._client.gather([one.future for one in batch])
             except Exception:
-                # The cause can be one of the others, which the caller does not need.
+                # Another result of the batch can be the cause. The caller does not need that one.
                 values = [self._client.gather(result.future)]
         except Exception as error:
             if result.is_gone:
@@ -51,7 +51,7 @@ class ResultFetcher:
             one.set_value(opened(value))
 
     def _with_others(self, result: DaskResult) -> list[DaskResult]:
-        """Return a result and others, which are not fetched a second time if this fails."""
+        """Return a result and others. The others are not fetched together a second time if this fails."""
         batch, size = [result], 0
         with self._lock:
             self._unfetched.discard(result)

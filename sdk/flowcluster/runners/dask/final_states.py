@@ -1,4 +1,4 @@
-"""The final states of task runs that did not reach their end on a Dask cluster, with texts for the user."""
+"""The final states of task runs whose function did not end on a Dask cluster, with messages for the user."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from flowcluster import states
 from flowcluster.runners.dask.messages import Erred, InputsLost, NoSuchWorker, SchedulerGone, WorkerLost
 from flowcluster.states import State
 
-#: How a task run ends without having reached its end.
+#: Messages about a task run whose function did not end.
 Failure = Erred | WorkerLost | InputsLost | NoSuchWorker | SchedulerGone
 
 #: The messages that can be the first sign of a cluster that is being deleted.
@@ -24,7 +24,7 @@ def final_state(message: Failure) -> State:
         )
     if isinstance(message, InputsLost):
         return states.crashed(
-            f"Task run was broken off at {message.worker}: the worker that had its input was lost, or another client "
+            f"Task run was interrupted at {message.worker}: the worker that had its input was lost, or another client "
             "cancelled it on the cluster."
         )
     if isinstance(message, NoSuchWorker):
@@ -32,7 +32,7 @@ def final_state(message: Failure) -> State:
     if isinstance(message, SchedulerGone):
         return states.crashed("Task run was cancelled when the cluster was restarted.")
     _, error, _ = clean_exception(message.exception)
-    return states.crashed(f"Dask gave the task run up: {states.describe(error)}", error)
+    return states.crashed(f"Dask abandoned the task run: {states.describe(error)}", error)
 
 
 def _unmet(message: NoSuchWorker) -> str:
@@ -42,6 +42,6 @@ def _unmet(message: NoSuchWorker) -> str:
         for worker, resources in message.offers.items()
     )
     return (
-        f"No worker of the cluster can run this task: it asks for resources {requested}, and the workers offer "
-        f"{offered}. Ask for less, or start workers with these resources."
+        f"No worker of the cluster can run this task: it requests resources {requested}, and the workers offer "
+        f"{offered}. Request less, or start workers with these resources."
     )

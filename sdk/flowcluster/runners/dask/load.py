@@ -1,4 +1,4 @@
-"""The number of workers of a Dask cluster, for callers that read it often and must not wait."""
+"""The number of workers of a Dask cluster, for callers that read it often and must not block."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import time
 from concurrent.futures import Future
 from typing import Any
 
-#: Seconds between two queries: workers report to the scheduler no more often.
+#: Seconds between two queries: workers do not report to the scheduler more often.
 INTERVAL = 1.0
 
 
 class DaskLoad:
-    """Reads a number from the scheduler. Each read returns the last answer, and starts a query for the next one.
+    """Reads the number from the scheduler. Each read returns the last answer, and starts a query for the next one.
 
     Args:
         client: a connected ``distributed.Client``.
@@ -26,7 +26,7 @@ class DaskLoad:
 
     @property
     def workers(self) -> int | None:
-        """Workers that are connected; None before the first answer."""
+        """Return the number of connected workers; None before the first answer."""
         self._start_query()
         return self._workers
 
@@ -47,5 +47,5 @@ class DaskLoad:
         try:
             identity = await self._client.scheduler.identity(n_workers=0)
         except Exception:
-            return  # the scheduler is gone, which the session reports
+            return  # the scheduler is lost, which the session reports
         self._workers = identity.get("n_workers")

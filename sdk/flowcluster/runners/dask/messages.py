@@ -1,11 +1,11 @@
 """Messages about task runs, from the plugin in a scheduler to the session of a flow run.
 
-A message travels as a list: its kind, the key of its task run, and its other fields. A message about the whole session
-has an empty key. Flow runs of several versions can share a scheduler, so the lists must stay as they are for as long as
-the plugin has the same name.
+A message is sent as a list: its kind, the key of its task run, and its other fields. A message about the whole session
+has an empty key. Flow runs of several versions can share a scheduler, so the lists must stay the same as long as the
+plugin has the same name.
 
-The classes travel by value with the plugin, because a scheduler does not need flowcluster. So this module imports only
-the standard library.
+The SDK sends the classes by value with the plugin, because a scheduler does not need flowcluster. So this module
+imports only the standard library.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 
 class Started(NamedTuple):
-    """A worker begins to execute the task run.
+    """A worker starts to execute the task run.
 
     Attributes:
         key: of the task run.
@@ -26,11 +26,11 @@ class Started(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What the worker reports with the end of a task run.
+    """The report of the worker at the end of a task run.
 
     Attributes:
-        is_failure: whether the task run left a `TaskFailure`.
-        data: what it left, pickled, if that is small.
+        is_failure: whether the result is a `TaskFailure`.
+        data: the result, pickled, if it is small.
         name: of the final state, as UTF-8; None for the usual name.
     """
 
@@ -45,8 +45,8 @@ class Finished(NamedTuple):
     Attributes:
         key: of the task run.
         worker: address of the worker that executed it.
-        began, ended: when the function was called and left, in seconds since the epoch; 0 if that is not known.
-        nbytes: size of what it left in the worker's memory, as Dask measures it.
+        began, ended: when the function was called and when it ended, in seconds since the epoch; 0 if unknown.
+        nbytes: size of the result in the worker's memory, as Dask measures it.
         outcome: the fields of an `Outcome`; None if the worker reported none.
     """
 
@@ -59,12 +59,12 @@ class Finished(NamedTuple):
 
 
 class Erred(NamedTuple):
-    """Dask gave the task run up because of an error that is not of its function.
+    """Dask abandoned the task run because of an error outside its function.
 
     Attributes:
         key: of the task run.
-        blamed: key of the task whose error this is.
-        exception: the error, as ``distributed.core.clean_exception`` takes it.
+        blamed: key of the task with the error.
+        exception: the error, as ``distributed.core.clean_exception`` accepts it.
     """
 
     key: str
@@ -73,7 +73,7 @@ class Erred(NamedTuple):
 
 
 class WorkerLost(NamedTuple):
-    """The worker that executed the task run is gone.
+    """The worker that executed the task run is lost.
 
     Attributes:
         key: of the task run.
@@ -85,7 +85,7 @@ class WorkerLost(NamedTuple):
 
 
 class InputsLost(NamedTuple):
-    """The scheduler took the task run from a worker that executed it and is still there.
+    """The scheduler took the task run from a worker that executed it and still exists.
 
     Attributes:
         key: of the task run.
@@ -102,7 +102,7 @@ class NoSuchWorker(NamedTuple):
     Attributes:
         key: of the task run.
         requested: amounts by the name of the resource.
-        offers: what each worker has, by its address.
+        offers: resources of each worker, by its address.
     """
 
     key: str
@@ -111,22 +111,22 @@ class NoSuchWorker(NamedTuple):
 
 
 class RunOver(NamedTuple):
-    """The FlowRun that the session is of is over; the scheduler has released all that it had there."""
+    """The FlowRun of the session is over. The scheduler has released all its tasks and results."""
 
 
 class ShareChanged(NamedTuple):
-    """What the FlowRun can use of a shared cluster has changed.
+    """The FlowRun's share of a shared cluster has changed.
 
     Attributes:
         priority: of its tasks among those of other runs.
-        threads: its tasks in flight at most; None without a bound.
+        threads: largest number of its tasks in flight; None without a limit.
     """
 
     priority: int
     threads: int | None
 
 
-#: What the plugin sends about one task run, and about a session.
+#: Messages of the plugin about one task run, and all messages of the plugin.
 TaskRunMessage = Started | Finished | Erred | WorkerLost | InputsLost | NoSuchWorker
 PluginMessage = TaskRunMessage | RunOver | ShareChanged
 
@@ -143,16 +143,16 @@ _KINDS: dict[Any, str] = {made: kind for kind, made in {**_OF_TASK_RUNS, **_OF_S
 
 
 def to_list(message: PluginMessage) -> list[Any]:
-    """Return a message as it travels."""
+    """Return a message as the list that is sent."""
     kind = _KINDS[type(message)]
     return [kind, *message] if kind in _OF_TASK_RUNS else [kind, "", *message]
 
 
 def from_list(data: list[Any]) -> PluginMessage:
-    """Return the message that a list has.
+    """Return the message in a list.
 
     Raises:
-        KeyError: the kind of message is not known here.
+        KeyError: the kind of message is unknown.
     """
     kind, key, *fields = data
     message: PluginMessage = _OF_TASK_RUNS[kind](key, *fields) if kind in _OF_TASK_RUNS else _OF_SESSIONS[kind](*fields)
@@ -164,7 +164,7 @@ class Cancelled(NamedTuple):
 
     Attributes:
         key: of the task run.
-        reason: the scheduler's word for the cause; None from a scheduler that gives none.
+        reason: the cause, as the scheduler names it; None from a scheduler without reasons.
     """
 
     key: str
@@ -175,5 +175,5 @@ class SchedulerGone(NamedTuple):
     """The client has lost its scheduler, or the scheduler was restarted. The plugin does not send this message."""
 
 
-#: What a session reads.
+#: All messages that a session reads.
 Message = PluginMessage | Cancelled | SchedulerGone

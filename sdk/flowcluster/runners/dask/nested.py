@@ -1,4 +1,4 @@
-"""The task runner of a task on a Dask worker, for what the task submits."""
+"""The task runner of a task on a Dask worker, for runs that the task submits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class NestedDaskRunner(SessionRunner):
     """Sends tasks to the worker's own cluster, through the worker's own client.
 
     Args:
-        run: UID of the FlowRun on a shared cluster that the tasks are of.
+        run: UID of the tasks' FlowRun on a shared cluster.
     """
 
     _worker: Any = None
@@ -30,7 +30,7 @@ class NestedDaskRunner(SessionRunner):
         self.run = run
 
     def open(self) -> None:
-        """Begin a session, or join that of another task of the run; in the thread of a task."""
+        """Start a session, or join that of another task of the run. Call this in the thread of a task."""
         TaskRunner.open(self)
         self._worker = distributed.get_worker()
         self._session = _acquire(self._worker, self.run)
@@ -47,12 +47,12 @@ def on_worker(run: str | None = None) -> NestedDaskRunner:
     """Return an open runner for the task that this thread executes.
 
     Args:
-        run: UID of the FlowRun on a shared cluster that the task is of.
+        run: UID of the task's FlowRun on a shared cluster.
     """
     runner = NestedDaskRunner(run)
     runner.open()
     if _is_in_loop():
-        # A coroutine waits without this thread's knowledge: the thread leaves its place for the rest of the task.
+        # The thread cannot observe that a coroutine waits: it leaves the worker's pool for the rest of the task.
         with contextlib.suppress(KeyError):  # it has left already, in a sync task that runs the coroutine
             distributed.secede()
     return runner
@@ -70,7 +70,7 @@ class _WorkerSession:
 _sessions: weakref.WeakKeyDictionary[Any, dict[str | None, _WorkerSession]] = weakref.WeakKeyDictionary()
 _lock = threading.Lock()
 
-#: Held while the worker's client is made: in Dask, each of two threads can make one.
+#: Lock for making the worker's client: in Dask, each of two threads can make one.
 _client_lock = threading.Lock()
 
 #: Seconds between two checks of a client that connects.
@@ -80,7 +80,7 @@ _CHECK_SECONDS = 0.005
 def _connected_client() -> Any:
     """Return the client of the worker that executes the current task, connected to the scheduler.
 
-    Dask makes this client when it is first needed. It also returns it to a second thread, before it is connected.
+    Dask makes this client at its first use. It also returns the client to a second thread before it is connected.
     The connection itself has a timeout (``distributed.comm.timeouts.connect``).
     """
     with _client_lock:

@@ -1,12 +1,12 @@
-"""The plugin in a Dask scheduler that reports task runs to the sessions which submitted them.
+"""The plugin in a Dask scheduler that reports task runs to the sessions that submitted them.
 
-Dask computes again what a dead worker held, and what it was executing. That must not happen to a task run, which can
-have written a file or sent a mail. So a session registers with the plugin, which knows task runs by their keys. Workers
-report to the plugin when a run begins, and the plugin reports to the session, immediately, when it begins and how it
-ends.
+Dask repeats tasks whose results were on a lost worker, and tasks that this worker was executing. A task run must not be
+repeated, because it can have written a file or sent a mail. So a session registers with the plugin, which knows task
+runs by their keys. Workers report to the plugin when a run starts. The plugin reports immediately to the session when
+the run starts and how it ends.
 
-Instances travel by value, as a scheduler does not need flowcluster. So this module imports only the standard library,
-distributed and `messages`, which travels with them.
+The SDK sends instances by value, because a scheduler does not need flowcluster. So this module imports only the
+standard library, distributed and `messages`, which is sent with them.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ from flowcluster.runners.dask.messages import (
     to_list,
 )
 
-#: Name of both plugins, and beginning of the names of their handlers. Increase the number when the meaning of a message
+#: Name of both plugins, and prefix of the names of their handlers. Increase the number when the meaning of a message
 #: or handler changes: flow runs of several versions can share a scheduler.
 NAME = "flowcluster-2"
 
-#: Length of a session's id, which is the end of the keys of its task runs; and its first characters.
+#: Length of a session's id, and its first characters. The keys of the session's task runs end with the id.
 ID_LENGTH, ID_MARK = 16, "fc"
 
-#: Value of Dask's counter of dead workers of a task, so that Dask never gives the task up for them. A task run is given
-#: up only if it had begun on a worker that died.
+#: Value of Dask's counter of lost workers of a task, with which Dask never abandons the task because of them. The
+#: plugin abandons a task run only if it had started on a lost worker.
 _NEVER = -1_000_000_000
 
-#: Name of the plugin of a SharedCluster's keeper, which has the FlowRuns on the cluster. It is defined in
+#: Name of the plugin of a SharedCluster's keeper, which lists the FlowRuns on the cluster. It is defined in
 #: `flowcluster.agent.shared_runs_plugin`.
 _RUNS = "flowcluster-runs"
-#: Ids of sessions of FlowRuns that are over, which the plugin keeps.
+#: Largest number of ids that the plugin keeps of sessions whose FlowRun is over.
 _LIMIT = 10_000
 
 
@@ -65,12 +65,12 @@ class SchedulerSide(SchedulerPlugin):  # type: ignore[misc] # distributed is not
     async def start(self, scheduler: Any) -> None:
         """Register handlers and the workers' plugin. The scheduler calls this first."""
         self.scheduler = scheduler
-        self.sessions: dict[str, str] = {}  # its id → its client's
-        self.runs: dict[str, str] = {}  # id of a session → UID of the run on a shared cluster that it is of
+        self.sessions: dict[str, str] = {}  # id of a session → id of its client
+        self.runs: dict[str, str] = {}  # id of a session → UID of its FlowRun on a shared cluster
         self.ended: dict[str, None] = {}  # ids of sessions whose run is over
         self.started: dict[str, str] = {}  # key of a run → the worker that executes it
-        self.codes: dict[str, dict[str, bytes]] = {}  # a session's id → name and text of what its runs execute
-        self.unsent: dict[str, list[PluginMessage]] = {}  # id of a session → its next messages
+        self.codes: dict[str, dict[str, bytes]] = {}  # id of a session → name and code of its tasks
+        self.unsent: dict[str, list[PluginMessage]] = {}  # id of a session → its unsent messages
         scheduler.handlers[f"{NAME}-open"] = self.open_session
         scheduler.handlers[f"{NAME}-close"] = self.close_session
         scheduler.handlers[f"{NAME}-keep"] = self.put_code
@@ -84,18 +84,19 @@ class SchedulerSide(SchedulerPlugin):  # type: ignore[misc] # distributed is not
 
         Args:
             session: its id.
-            client: id of the client that the session uses; on a worker, sessions of several runs use one client.
-            run: UID of the FlowRun on a shared cluster that the session is of.
+            client: id of the session's client. On a worker, sessions of several runs use one client.
+            run: UID of the session's FlowRun on a shared cluster.
 
         Returns:
-            Priority of the FlowRun's tasks, and its tasks in flight at most; None on a cluster without a keeper.
+            Priority of the FlowRun's tasks, and the largest number of its tasks in flight. None on a cluster without a
+            keeper.
 
         Raises:
             RuntimeError: the FlowRun is over.
         """
         known = self.scheduler.plugins.get(_RUNS)
         if run is not None and known is not None and run in known.over:
-            raise RuntimeError("the FlowRun that this is part of is over")
+            raise RuntimeError("the FlowRun of this session is over")
         self.sessions[session] = client
         if run is None:
             return None
@@ -107,7 +108,7 @@ class SchedulerSide(SchedulerPlugin):  # type: ignore[misc] # distributed is not
         return set(self.runs.values())
 
     def release_run(self, run: str) -> None:
-        """End all sessions of a FlowRun that is over. What its tasks on workers still submit is cancelled."""
+        """End all sessions of a FlowRun that is over. Tasks that its tasks on workers submit later are cancelled."""
         for session in [session for session, uid in self.runs.items() if uid == run]:
             client = self.sessions.get(session)
             self.ended[session] = None
@@ -119,12 +120,12 @@ class SchedulerSide(SchedulerPlugin):  # type: ignore[misc] # distributed is not
             self.close_session(session)
 
     def share_changed(self, run: str, share: Any) -> None:
-        """Send to all sessions of a FlowRun what it can use from now on."""
+        """Send the new share of a FlowRun to all its sessions."""
         for session in [session for session, uid in self.runs.items() if uid == run]:
             self._send(session, [ShareChanged(*share)])
 
     def update_graph(self, scheduler: Any, *, client: str, keys: Any, **kwargs: Any) -> None:
-        """Cancel what FlowRuns submit that are over. The scheduler calls this when a client submits."""
+        """Cancel new tasks of FlowRuns that are over. The scheduler calls this when a client submits."""
         if self.ended and (late := [key for key in keys if _session_of(key) in self.ended]):
             asyncio.get_running_loop().call_soon(self._cancel, late, client)
 
@@ -135,7 +136,7 @@ class SchedulerSide(SchedulerPlugin):  # type: ignore[misc] # distributed is not
             self.scheduler.client_send(client, {"op": "cancelled-keys", "keys": keys, **reason})
 
     def close_session(self, session: str) -> str:
-        """Remove a session. Its keys are like any other client's from now on."""
+        """Remove a session. The plugin ignores its keys from now on."""
         self.codes.pop(session, None)
         self.runs.pop(session, None)
         if self.sessions.pop(session, None):
@@ -144,12 +145,12 @@ class SchedulerSide(SchedulerPlugin):  # type: ignore[misc] # distributed is not
         return "OK"
 
     def put_code(self, name: str, code: bytes) -> str:
-        """Keep what many runs of a session have in common, for the workers; `name` ends with the session's id."""
+        """Keep the code of many runs of a session for the workers. `name` ends with the session's id."""
         self.codes.setdefault(name[-ID_LENGTH:], {})[name] = code
         return "OK"
 
     def get_code(self, name: str) -> bytes | None:
-        """Return what `put_code` got under this name; None when the session is over."""
+        """Return the code with this name; None when the session is over."""
         return self.codes.get(name[-ID_LENGTH:], {}).get(name)
 
     def remove_client(self, scheduler: Any, client: str) -> None:
@@ -163,11 +164,11 @@ class SchedulerSide(SchedulerPlugin):  # type: ignore[misc] # distributed is not
             self._check_resources(ts)
 
     def run_started(self, key: str, worker: str) -> None:
-        """Handle the message of a worker that it begins with a run."""
+        """Handle the message of a worker that it starts a run."""
         self.may_start(key, worker)
 
     def may_start(self, key: str, worker: str) -> bool:
-        """Return whether a worker can begin with a run; then the run has begun."""
+        """Return whether a worker can start a run. If it can, record that the run has started."""
         ts = self.scheduler.tasks.get(key)
         if ts is None or ts.processing_on is None or ts.processing_on.address != worker:
             return False
@@ -176,7 +177,7 @@ class SchedulerSide(SchedulerPlugin):  # type: ignore[misc] # distributed is not
         return True
 
     def transition(self, key: Any, start: str, finish: str, *args: Any, **kwargs: Any) -> None:
-        """Report what changes for a task run. The scheduler calls this at each change of state of any task."""
+        """Report changes of a task run. The scheduler calls this at each change of state of any task."""
         if type(key) is not str or key[-ID_LENGTH:] not in self.sessions:
             return
         ts = self.scheduler.tasks[key]
@@ -206,24 +207,24 @@ class SchedulerSide(SchedulerPlugin):  # type: ignore[misc] # distributed is not
         self._report(Finished(key, worker, began, ended, nbytes, outcome))
 
     def _ended(self, key: str, ts: Any) -> None:
-        # Without its code it is plain data: Dask does not compute it again, and cancels what needs it when it is lost.
+        # Without its code, the task is plain data: Dask does not repeat it, and cancels its dependents when it is lost.
         ts.run_spec = None
         self.started.pop(key, None)
 
     def _released(self, key: str, ts: Any) -> None:
-        """Handle that a run was taken from its worker. Dask sends it to another one, unless it had begun."""
+        """Handle that the scheduler took a run from its worker. Dask sends it to another one, unless it had started."""
         worker = self.started.pop(key, None)
         if worker is None:
             return
-        # So the scheduler marks what cannot be computed: it removes the run, and cancels what needs it.
+        # The scheduler has this mark for tasks that cannot be computed: it removes the run and cancels its dependents.
         ts.has_lost_dependencies = True
         if worker in self.scheduler.workers and key[-ID_LENGTH:] in self.runs:
-            # The worker still executes the run, whose thread is not free for tasks of other runs until the end.
+            # The worker still executes the run. Until the end, its thread is not free for tasks of other runs.
             self.scheduler.worker_send(worker, {"op": f"{NAME}-abandon", "key": key})
         self._report(InputsLost(key, worker) if worker in self.scheduler.workers else WorkerLost(key, worker))
 
     def _check_resources(self, ts: Any) -> None:
-        """Report a run that requests more than any worker has. Workers that can still come do not count."""
+        """Report a run that requests more resources than any worker has. Workers that can start later do not count."""
         workers = self.scheduler.workers.values()
         if not ts.resource_restrictions or not workers:
             return
@@ -237,7 +238,7 @@ class SchedulerSide(SchedulerPlugin):  # type: ignore[misc] # distributed is not
         if session not in self.sessions:
             return
         if not self.unsent:
-            # One message of a worker can cause several messages: they are sent together.
+            # One message of a worker can cause several messages. The plugin sends them together.
             asyncio.get_running_loop().call_soon(self._send_all)
         self.unsent.setdefault(session, []).append(message)
 
@@ -254,7 +255,7 @@ class SchedulerSide(SchedulerPlugin):  # type: ignore[misc] # distributed is not
 
 
 def _session_of(key: Any) -> str | None:
-    """Return the id at the end of a key; None for a key that cannot have one."""
+    """Return the session's id at the end of a key; None for a key without a text."""
     return key[-ID_LENGTH:] if type(key) is str else None
 
 

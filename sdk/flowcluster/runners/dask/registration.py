@@ -1,4 +1,4 @@
-"""Installing the plugins in a scheduler and its workers, and the calls of the scheduler's plugin."""
+"""Install the plugins in a scheduler and its workers, and call the scheduler's plugin."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from flowcluster.runners.sharing import Share
 
 
 class _SentPlugin(SchedulerPlugin):  # type: ignore[misc] # distributed is not typed
-    """Is unpickled as the scheduler's plugin, which is pickled by value."""
+    """An object that is unpickled as the scheduler's plugin, which is pickled by value."""
 
     name = NAME
     idempotent = True
@@ -40,10 +40,10 @@ def open_session(client: Any, session: str, is_first: bool, run: str | None) -> 
         client: of the session.
         session: its id.
         is_first: whether to install the plugin first, in case the scheduler does not have it.
-        run: UID of the run on a shared cluster that the session is of.
+        run: UID of the session's FlowRun on a shared cluster.
 
     Returns:
-        What the run can use.
+        The share of the run.
 
     Raises:
         ClusterUnreachable: the scheduler refuses.
@@ -51,13 +51,13 @@ def open_session(client: Any, session: str, is_first: bool, run: str | None) -> 
     try:
         if is_first:
             client.register_plugin(_SentPlugin())
-        # Left out where it is not needed: the plugin can be of a version of flowcluster without this argument.
+        # Omitted when it is not needed: the plugin can be of a version of flowcluster without this argument.
         of_run = {} if run is None else {"run": run}
         share = client.sync(getattr(client.scheduler, f"{NAME}-open"), session=session, client=client.id, **of_run)
         return Share(*share) if share else Share()
     except Exception as error:
         raise ClusterUnreachable(
-            f"The Dask scheduler at {client.scheduler.address} refused the plugin {NAME!r} that watches over task runs "
+            f"The Dask scheduler at {client.scheduler.address} refused the plugin {NAME!r} that reports task runs "
             f"({states.describe(error)}). It has to allow plugins (see distributed.scheduler.blocked-handlers in its "
             "settings) and to run the same versions of Python and distributed as the flow."
         ) from error

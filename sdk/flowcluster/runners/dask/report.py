@@ -1,4 +1,4 @@
-"""Dask's own report on a flow run: which worker did what when, how much it sent, where time went."""
+"""Dask's performance report on a flow run: tasks and transfers of each worker, with their times."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ logger = logging.getLogger("flowcluster.task_runner.dask")
 
 @contextmanager
 def reported(client: Any, path: str) -> Iterator[None]:
-    """Write a report on what the client's cluster does in the block. A report that fails is logged, not raised."""
+    """Write a report on the work of the client's cluster in the block. An error of the report is logged, not raised."""
     report = performance_report(filename=path)
     with client.as_current():
         report.__enter__()
@@ -24,7 +24,7 @@ def reported(client: Any, path: str) -> Iterator[None]:
         yield
     finally:
         try:
-            # The client is the current one only here: the flow can run in another thread.
+            # The client is the current client only here, because the flow can run in another thread.
             with client.as_current():
                 report.__exit__(None, None, None)
         except Exception as error:

@@ -1,4 +1,4 @@
-"""One task run on a Dask cluster: its result, and what the driver records until its end."""
+"""One task run on a Dask cluster: its result, and the driver's record until its end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flowcluster.states import Remote, State
 
 
 class ResultOwner(Protocol):
-    """The session that submitted a task run. It is a protocol, as sessions make results."""
+    """The session that submitted a task run. It is a protocol, because sessions make results."""
 
     def fetch(self, result: DaskResult) -> None:
         """Fetch the result and pass it to `DaskResult.set_value`. Raises `ResultGone` when the cluster has lost it."""
@@ -29,10 +29,10 @@ class DaskResult(Remote):
         session: that submitted the run.
         name: of the task run.
         key: of the run on the cluster.
-        future: keeps the result on the cluster; None before the run is sent, and once `data` is set.
-        data: what the run left, pickled: its result or a `TaskFailure`. None while only the cluster has it.
+        future: keeps the result on the cluster; None before the run is sent, and after `data` is set.
+        data: the pickled result or `TaskFailure` of the run. None while only the cluster has it.
         worker: address of the worker that executed it; empty before its end.
-        started_at, ended_at: when its function was called and left, in seconds since the epoch; 0 before its end.
+        started_at, ended_at: start and end of its function, in seconds since the epoch; 0 before its end.
         nbytes: size of the result in memory, as Dask measures it.
         is_here: whether this process has the value.
     """
@@ -65,7 +65,7 @@ class DaskResult(Remote):
         self._value: Any = None
 
     def fetch(self) -> Any:
-        """Return the result; the first call fetches it. Raises `ResultGone` when it does not exist any more."""
+        """Return the result. The first call fetches it. Raises `ResultGone` when it does not exist any more."""
         if not self.is_here:
             if self.data is not None:
                 self.set_value(pickle.loads(self.data))
@@ -79,17 +79,17 @@ class DaskResult(Remote):
         self.is_here = True
 
     def set_data(self, data: bytes) -> None:
-        """Keep what the run left, pickled, and let the cluster release it."""
+        """Keep the pickled result of the run, and let the cluster release it."""
         self.data = data
         self.future = None
 
     def set_failure(self, state: State) -> None:
-        """Record that the run ended in `state` without a result, for the runs that need its result."""
+        """Record that the run ended in `state` without a result. Runs that need its result get this state."""
         self.set_data(pickle.dumps(TaskFailure(self.name, state), protocol=5))
 
     @property
     def is_gone(self) -> bool:
-        """Whether the cluster has lost the result, and the driver does not have it."""
+        """Return whether the cluster has lost the result, and the driver does not have it."""
         return self.data is None and self.future is not None and self.future.cancelled()
 
 
@@ -98,12 +98,12 @@ class PendingTask:
 
     Attributes:
         result: handle of the run.
-        code: name of what all runs of the task have in common; see `CodeRegistry`.
-        call: which run it is, and its arguments, pickled.
+        code: name of the code of the task; see `CodeRegistry`.
+        call: the run's `RunInfo` and its arguments, pickled.
         upstream: runs whose results it needs, in the order of its slots.
         annotations: Dask's annotations of the run.
-        started, done: called when the run begins, and with its final state.
-        by_key: those of `upstream` whose results the cluster passes on, with their keys when the run was sent.
+        started, done: called when the run starts, and with its final state.
+        by_key: the results of `upstream` that the cluster passes on, with their keys when the run was sent.
         has_begun: whether its function was called.
     """
 

@@ -1,6 +1,6 @@
-"""The task runner for Dask: for a cluster that exists, or one that lives as long as the flow run.
+"""The task runner for Dask: for an existing cluster, or for one that exists as long as the flow run.
 
-``import flowcluster`` imports this module, so it imports inside functions what only a run on Dask needs.
+``import flowcluster`` imports this module. So it imports modules that only a run on Dask needs inside functions.
 """
 
 from __future__ import annotations
@@ -36,19 +36,18 @@ class DaskTaskRunner(SessionRunner):
     """Executes submitted tasks on a Dask cluster.
 
     Args:
-        address: of the scheduler of a cluster that exists, such as ``tcp://scheduler:8786``;
-            ``http://scheduler`` means the same. The flow run waits for it for ``FLOWCLUSTER_CLUSTER_TIMEOUT`` seconds
-            (60 by default).
-        cluster_class: makes a cluster for each flow run: a class, a function, or the dotted name of one; by default
-            ``distributed.LocalCluster``.
+        address: of the scheduler of an existing cluster, such as ``tcp://scheduler:8786``; ``http://scheduler`` means
+            the same. The flow run waits for it for ``FLOWCLUSTER_CLUSTER_TIMEOUT`` seconds (60 by default).
+        cluster_class: creates a cluster for each flow run: a class, a function, or the dotted name of one; by
+            default ``distributed.LocalCluster``.
         cluster_kwargs: arguments for it.
-        adapt_kwargs: arguments for the cluster's ``adapt``, which is called only if there are any.
+        adapt_kwargs: arguments for the cluster's ``adapt``. Without them, ``adapt`` is not called.
         client_kwargs: further arguments for ``distributed.Client``.
-        performance_report_path: file or fsspec URL for Dask's report on each flow run, as HTML, also of one
-            that fails. Needs ``bokeh``.
+        performance_report_path: file or fsspec URL for Dask's report on each flow run, as HTML. Failed flow runs have a
+            report, too. Needs ``bokeh``.
 
     Raises:
-        ValueError: `address` cannot be the address of a scheduler, or is given together with an argument about a new
+        ValueError: `address` is not a valid address of a scheduler, or is given together with an argument for a new
             cluster.
     """
 
@@ -68,15 +67,15 @@ class DaskTaskRunner(SessionRunner):
         if address is not None:
             if cluster_class is not None or cluster_kwargs or adapt_kwargs:
                 raise ValueError(
-                    "Give either the address of a cluster that exists, or cluster_class, cluster_kwargs and "
+                    "Give either the address of an existing cluster, or cluster_class, cluster_kwargs and "
                     "adapt_kwargs for a new one, not both."
                 )
             from flowcluster.clusters.address import split
 
-            split(address)  # refuses what cannot be an address
+            split(address)  # refuses an invalid address
         for name, kwargs in (("cluster_kwargs", cluster_kwargs), ("client_kwargs", client_kwargs)):
             if kwargs and "asynchronous" in kwargs:
-                raise ValueError(f"The runner decides itself about 'asynchronous'; leave it out of {name}.")
+                raise ValueError(f"The runner sets 'asynchronous' itself. Remove it from {name}.")
         self.address = address
         self.cluster_class = cluster_class
         self.cluster_kwargs = dict(cluster_kwargs or {})
@@ -90,17 +89,17 @@ class DaskTaskRunner(SessionRunner):
         return self._opened.client
 
     def open(self) -> None:
-        """Find or make the cluster, and connect to it.
+        """Find or create the cluster, and connect to it.
 
         Raises:
             ClusterUnreachable: no scheduler answers.
-            ClusterNotStarted: Dask is not installed, or the script would start itself again.
+            ClusterNotStarted: Dask is not installed, or the script would run again in the processes of the cluster.
 
-        Whatever the cluster class raises is raised, too.
+        Exceptions of the cluster class are raised, too.
         """
         super().open()
         self.activity = f"waiting for {self.address}" if self.address else "creating a Dask cluster"
-        # Before the wait for a scheduler: the import takes as long as a scheduler takes to start.
+        # Import before the wait for a scheduler: the import takes as long as the start of a scheduler.
         distributed = extras.required("distributed", "dask", self.name)
 
         from flowcluster.clusters.address import for_client, timeout_seconds, wait_for
@@ -113,7 +112,7 @@ class DaskTaskRunner(SessionRunner):
         from flowcluster_api.tags import dask_client_name
 
         with contextlib.ExitStack() as resources:
-            # Not the process's default client, which the flow can use itself.
+            # The flow can use the process's default client itself.
             options = {"set_as_default": False, **self.client_kwargs, "asynchronous": False}
             if self.address is None:
                 cluster_class = self.cluster_class or DEFAULT_CLASS
@@ -129,7 +128,7 @@ class DaskTaskRunner(SessionRunner):
                 self._cluster = target
                 address = target.scheduler_address
                 if is_async_only(type(target)) or not hasattr(target, "status"):
-                    # A client cannot use the object: it has an event loop of its own, or lacks attributes.
+                    # A client cannot use the cluster object: it has an event loop of its own, or lacks attributes.
                     options.setdefault("security", getattr(target, "security", None))
                     target = address
             else:
@@ -163,12 +162,12 @@ class DaskTaskRunner(SessionRunner):
                 "Check that its scheduler runs, that this process reaches the address, and TLS."
             )
         return (
-            f"Something answers at {address}, but not as a Dask scheduler should: {error}. Check the address, the "
-            "versions of Dask on both sides, and TLS."
+            f"The process at {address} does not answer like a Dask scheduler: {error}. Check the address, the versions "
+            "of Dask on both sides, and TLS."
         )
 
     def workers(self) -> int | None:
-        """Workers that are connected to the scheduler, as of a moment ago."""
+        """Return the number of workers that were connected to the scheduler at the last query."""
         load = self._load
         return load.workers if load else None
 
@@ -202,7 +201,7 @@ class DaskTaskRunner(SessionRunner):
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Drop the log records of a client that stops reconnecting: the loss of its scheduler was reported already."""
+    """Drop the log records of a client that stops reconnecting: the loss of its scheduler is already reported."""
     client = logging.getLogger("distributed.client")
     client.addFilter(_nothing)
     try:

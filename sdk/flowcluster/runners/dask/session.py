@@ -1,4 +1,4 @@
-"""One flow run's use of a Dask cluster: it sends task runs, handles messages about them and fetches results."""
+"""The session of one flow run on a Dask cluster: it sends task runs, handles messages and fetches results."""
 
 from __future__ import annotations
 
@@ -46,21 +46,22 @@ class DaskSession:
     """Sends a flow run's tasks to a cluster. It closes neither the client nor the cluster.
 
     Args:
-        client, address: as below.
-        runner_on_worker: makes, on a worker, the runner for what a task submits itself.
+        client: connected to the scheduler.
+        address: of the scheduler.
+        runner_on_worker: makes, on a worker, the runner for runs that a task submits.
         cause: returns why the cluster was lost, once the driver knows it.
-        find_cause: queries whether the cluster is being lost now, and why; called when a worker or the scheduler was
-            lost, which can be the first sign of that.
-        is_nested: whether this is the session of such a runner, on a worker.
-        run: UID of the FlowRun on a shared cluster that the session is of.
+        find_cause: queries whether the cluster is being deleted now, and why. The session calls it when a worker or the
+            scheduler was lost, which can be the first sign of that.
+            is_nested: whether this is the session of such a runner, on a worker.
+            run: UID of the session's FlowRun on a shared cluster.
 
     Attributes:
         client: connected to the scheduler at `address`.
-        id: end of the key of every task run, so that flow runs on one cluster have different keys.
+        id: suffix of the keys of all task runs, so that flow runs on one cluster have different keys.
         topic: under which workers send log lines of this flow run. It is the client's own topic: the scheduler deletes
-            its events some time after the client has disconnected, and those of any other topic never.
-        share: what the FlowRun can use of a shared cluster.
-        share_changed: called, on a thread of the session, when `share` has changed.
+            its events some time after the client has disconnected, but never those of another topic.
+        share: the FlowRun's share of a shared cluster.
+        share_changed: called in a thread of the session when `share` has changed.
     """
 
     def __init__(
@@ -95,18 +96,18 @@ class DaskSession:
         self._watch_scheduler()
 
     def _watch_scheduler(self) -> None:
-        # A future without a task: a client reports only by the end of such a future that it has lost its scheduler, or
-        # that the scheduler was restarted.
+        # A future without a task: only the end of such a future shows that the client has lost its scheduler, or that
+        # the scheduler was restarted.
         self._presence = distributed.Future(self._new_key("presence"), self.client)
         self._presence.add_done_callback(lambda _: self._reader.put([SchedulerGone()]))
 
     def submit(self, call: TaskCall, done: Callable[[State], None]) -> DaskResult:
-        """Send a call to the scheduler; `done` gets its final state, on a thread of the session.
+        """Send a call to the scheduler. `done` gets its final state, in a thread of the session.
 
         Raises:
             ClusterLost: the cluster was lost earlier.
 
-        Whatever pickling the function or its arguments raises is raised, too.
+        Exceptions from pickling the function or its arguments are raised, too.
         """
         if lost := self.lost():
             raise lost
@@ -117,7 +118,7 @@ class DaskSession:
         return result
 
     def _new_key(self, stem: str) -> str:
-        # Each execution has a key of its own: a worker can still execute one that was given up.
+        # Each execution has a key of its own: a worker can still execute one that was abandoned.
         return f"{texts.as_name(stem)}-{next(self._numbers)}-{self.id}"
 
     def _handle(self, messages: list[Message]) -> None:
@@ -133,7 +134,7 @@ class DaskSession:
                 if not self._closed and not self.lost():
                     self._watch_scheduler()
             elif isinstance(message, RunOver):
-                self._over = ClusterLost(f"The FlowRun {self._run} that this is part of is over.")
+                self._over = ClusterLost(f"The FlowRun {self._run} of this session is over.")
                 self._all_lost()
             elif isinstance(message, ShareChanged):
                 self.share = Share(*message)
@@ -178,10 +179,12 @@ class DaskSession:
             failure: TaskFailure = result.fetch()
             return failure.state()
         except BaseException as error:
-            return states.failed(f"Task run failed, and why could not be fetched: {states.describe(error)}", error)
+            return states.failed(
+                f"Task run failed, and its error could not be fetched: {states.describe(error)}", error
+            )
 
     def _failure_state(self, message: Failure) -> State:
-        """Return the final state of a run that did not reach its end."""
+        """Return the final state of a run whose function did not end."""
         if lost := self.lost() or (self._find_cause() if isinstance(message, LOSSES) else None):
             return states.crashed(f"Task run lost its cluster: {lost}", lost)
         return final_state(message)
@@ -194,25 +197,25 @@ class DaskSession:
                 self._fail(task, state)
 
     def _all_lost(self) -> None:
-        """End all runs: the scheduler is gone, or has been emptied, so no message about them will come."""
+        """End all runs: the scheduler is lost or was restarted, so it sends no more messages about them."""
         for task in list(self._pending.values()):
             if self._pending.pop(task.result.key, None):
                 self._fail(task, self._failure_state(SchedulerGone()))
 
     def _send_again(self, together: set[str]) -> None:
-        """Send runs again that were cancelled on the cluster before they began, because a result they need was lost.
+        """Send runs again that the scheduler cancelled before they started, because a result that they need was lost.
 
-        They are sent in the order of submission, as one of them can need another one's result.
+        The session sends them in the order of submission, because one of them can need another one's result.
 
         Args:
-            together: keys that were cancelled only because they were sent in one graph with such a run.
+            together: keys that the scheduler cancelled only because they were in one graph with such a run.
         """
         for task in list(self._pending.values()):
             result = task.result
             if result.future is None or not result.future.cancelled():
                 continue
             if task.has_begun and not self.lost():
-                continue  # the plugin's message about its end is still to come
+                continue  # the plugin sends a message about its end later
             if not self._pending.pop(result.key, None):
                 continue
             changed = [one for one, key in task.by_key if one.data is not None or one.is_gone or one.key != key]
@@ -230,7 +233,7 @@ class DaskSession:
                 self._fail(task, states.crashed("Task run was cancelled on the cluster by another client."))
 
     def cancel(self, result: DaskResult) -> None:
-        """Cancel a run. If its function was called, that continues, and its result is ignored."""
+        """Cancel a run. A function that was called continues, and its result is ignored."""
         task = self._pending.pop(result.key, None)
         if task is None:
             return
@@ -246,7 +249,7 @@ class DaskSession:
             ResultGone: the result does not exist any more.
             ClusterLost: the cluster was lost.
 
-        Whatever unpickling the result raises is raised, too.
+        Exceptions from unpickling the result are raised, too.
         """
         if self._closed:
             raise left_behind(result.name)
@@ -258,10 +261,10 @@ class DaskSession:
             raise
 
     def lost(self) -> ClusterLost | None:
-        """Return the loss of the scheduler since the session began, as an exception to be raised; None without a loss.
+        """Return the loss of the scheduler since the session started, as an exception to raise; None without a loss.
 
-        A client that has connected again has lost its scheduler, too: the one that it is connected to now has nothing
-        of the run.
+        A client that has connected again has lost its scheduler, too: the scheduler that it is connected to now has no
+        tasks of the run.
         """
         if self._closed:
             return None
@@ -269,13 +272,13 @@ class DaskSession:
             return known
         if self.client.status == "running" and self.client.scheduler_comm is self._stream:
             return None
-        # The end of the connection can reach this process before the cause does.
+        # This process can observe the end of the connection before the cause.
         return self._find_cause() or ClusterLost(
-            f"The Dask scheduler at {self.address} went away while the flow ran; what ran or was kept there is gone."
+            f"The Dask scheduler at {self.address} was lost while the flow ran, with all task runs and results on it."
         )
 
     def close(self, cancel: bool) -> None:
-        """End the session; with `cancel`, cancel the runs that have not ended."""
+        """End the session. With `cancel`, cancel the runs that have not ended."""
         lost = self.lost()
         self._closed = True
         running = [one.result.future for one in self._pending.values() if one.result.future is not None]
@@ -291,6 +294,6 @@ class DaskSession:
             self.client.unsubscribe_topic(self.topic)
 
     def _replay(self, event: tuple[float, dict[str, Any]]) -> None:
-        # The scheduler itself logs events about the client, too.
+        # The scheduler also logs events about the client under this topic.
         if "levelno" in event[1]:
             logs.replay(event[1], self._code.onward)

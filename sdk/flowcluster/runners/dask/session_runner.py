@@ -1,4 +1,4 @@
-"""What the runner of a flow and the runner of a task on a worker have in common: a `DaskSession` submits their tasks.
+"""The base class of the runner of a flow and the runner of a task on a worker: a `DaskSession` submits their tasks.
 
 `import flowcluster` imports this module, so it imports Dask only inside functions.
 """
@@ -22,37 +22,37 @@ class SessionRunner(TaskRunner):
 
     concurrency: ClassVar[str] = "in parallel"
 
-    #: A scheduler keeps some kilobytes for each run that it knows of.
+    #: A scheduler keeps some kilobytes for each run.
     max_in_flight: ClassVar[int | None] = 10_000
 
     _session: DaskSession | None = None
 
     def bound(self, changed: Callable[[int | None], None]) -> int | None:
-        """The share of the run on a shared cluster, or `max_in_flight`."""
+        """Return the limit of the run's share of a shared cluster, or `max_in_flight`."""
         session = self._opened
         session.share_changed = lambda: changed(session.share.bound(self.max_in_flight))
         return session.share.bound(self.max_in_flight)
 
     def submit(self, call: TaskCall, done: Callable[[State], None]) -> DaskResult:
-        """Send `call` to the scheduler. Annotations made with ``dask.annotate`` hold for it."""
+        """Send `call` to the scheduler, with the annotations of ``dask.annotate``."""
         return self._opened.submit(call, done)
 
     def chains(self, handle: Any) -> bool:
-        """Whether the scheduler of this run knows the future behind `handle`."""
+        """Return whether the run of `handle` is in the session of this runner."""
         return self._session is not None and getattr(handle, "session", None) is self._session
 
     def cancel(self, handle: DaskResult) -> None:
-        """Cancel the run. If its function was called, that continues, and its result is ignored."""
+        """Cancel the run. A function that was called continues, and its result is ignored."""
         handle.session.cancel(handle)
 
     def retries(self) -> int:
-        """The annotation ``retries``."""
+        """Return the annotation ``retries``."""
         import dask
 
         return int(dask.get_annotations().get("retries") or 0)
 
     def trouble(self) -> ClusterLost | None:
-        """Return the loss of the cluster; None while the cluster is there."""
+        """Return the loss of the cluster; None while the cluster exists."""
         return self._session.lost() if self._session else None
 
     @property

@@ -1,4 +1,4 @@
-"""How messages about task runs reach the session that submitted them."""
+"""Route messages about task runs to the session that submitted the runs."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ logger = logging.getLogger("flowcluster.task_runner.dask")
 
 
 class MessageReader:
-    """Calls a function with the messages to one session, on a thread of its own.
+    """Calls a function with the messages to one session, in a thread of its own.
 
     The client's own thread must not call it: the function can take long, or wait for the client.
 
     Args:
         client: connected to the scheduler.
         session: id of the session.
-        handle: gets all messages that have arrived, in the order in which they were sent.
+        handle: gets all received messages, in the order in which they were sent.
     """
 
     def __init__(self, client: Any, session: str, handle: Callable[[list[Message]], None]) -> None:
@@ -40,7 +40,7 @@ class MessageReader:
         self._queue.put(list(messages))
 
     def close(self) -> None:
-        """Stop reading. Return when the function has returned, except if the function itself calls this."""
+        """Stop reading. Return when the function has returned, unless the function itself calls this."""
         self._router.readers.pop(self._session, None)
         self._queue.put(None)
         if self._thread is not threading.current_thread():
@@ -61,7 +61,7 @@ class MessageReader:
             try:
                 self._handle(messages)
             except BaseException as error:
-                guarding.quietly(logger.error, "News of task runs could not be handled:", exc_info=error)
+                guarding.quietly(logger.error, "Messages about task runs could not be handled:", exc_info=error)
             if last:
                 return
 
@@ -70,12 +70,12 @@ class StreamRouter:
     """Passes the messages that one client gets to the sessions that use the client.
 
     Args:
-        client: its handlers of the scheduler's stream are replaced.
+        client: the router replaces its handlers of the scheduler's stream.
     """
 
     def __init__(self, client: Any) -> None:
         self.readers: dict[str, MessageReader] = {}
-        # distributed's own extensions of a client add handlers in this way; it has no public one.
+        # distributed's own extensions of a client add handlers in this way. There is no public way.
         handlers = client._stream_handlers
         self._cancelled = handlers["cancelled-keys"]
         handlers[NAME] = self.route
@@ -90,12 +90,12 @@ class StreamRouter:
         return router
 
     def route(self, session: str, news: list[list[Any]]) -> None:
-        """Pass on messages of the plugin, which come as lists under the name `news`."""
+        """Pass on messages of the plugin. The plugin sends them as lists under the name `news`."""
         if reader := self.readers.get(session):
             reader.put(from_list(data) for data in news)
 
     def route_cancelled(self, keys: list[Any], reason: str | None = None, msg: str | None = None) -> None:
-        """Pass on that the scheduler does not compute these keys."""
+        """Pass on the keys that the scheduler does not compute."""
         self._cancelled(keys=keys, reason=reason, msg=msg)
         for key in keys:
             if type(key) is str and (reader := self.readers.get(key[-ID_LENGTH:])):

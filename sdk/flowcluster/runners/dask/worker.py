@@ -1,4 +1,4 @@
-"""A task run on a Dask worker: how the worker gets it, and what it returns."""
+"""A task run on a Dask worker: its code, its inputs and its result."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from flowcluster.runners.dask.messages import Outcome
 from flowcluster.runners.dask.plugin import NAME
 from flowcluster.runners.failure import NamedResult, TaskFailure, unsendable
 
-#: Results up to this size, in bytes when pickled, go to the driver with the message about the run's end.
+#: Results up to this size, in bytes when pickled, are sent to the driver with the message about the run's end.
 SMALL = 16_384
 
 
 class Sent:
-    """The pickled result of an upstream run that the driver has. Results that workers have are passed by Dask."""
+    """The pickled result of an upstream run that the driver has. Dask passes results that workers have."""
 
     __slots__ = ("data",)
 
@@ -41,19 +41,19 @@ class Sent:
 
 
 def execute(code: str, call: bytes, upstream: list[Any]) -> Any:
-    """Execute one task run, and return what Dask keeps as its result.
+    """Execute one task run, and return the value that Dask keeps as its result.
 
-    The driver gets an `Outcome`, with the result itself if it is small, in the message about the end.
+    The driver gets an `Outcome` in the message about the end. It contains the result if that is small.
 
     Args:
-        code: name of the code, which the scheduler's plugin has.
-        call: which run it is, and its arguments, pickled.
+        code: name of the code in the scheduler's plugin.
+        call: the run's `RunInfo` and its arguments, pickled.
         upstream: results of upstream runs, as Dask keeps them, or `Sent`.
     """
     worker, key = get_worker(), thread_state.key
     plugin = worker.plugins.get(NAME)
     if plugin is not None and not plugin.may_run(key):
-        return None  # the scheduler took it back while its inputs were fetched
+        return None  # the scheduler took the run back while the worker fetched its inputs
     try:
         parts, arguments = pickle.loads(call)
         info = RunInfo(*parts)
@@ -89,7 +89,7 @@ def _value(given: Any) -> Any:
 
 
 def _leave(worker: Any, key: str, info: RunInfo, result: Any) -> Any:
-    """Record the outcome for the message about the end, and return what Dask keeps as the result."""
+    """Record the outcome for the message about the end, and return the value that Dask keeps as the result."""
     name = None
     if type(result) is NamedResult:
         name, result = result
@@ -108,13 +108,13 @@ def _leave(worker: Any, key: str, info: RunInfo, result: Any) -> Any:
         ts.metadata[NAME] = list(
             Outcome(type(result) is TaskFailure, data, None if name is None else texts.as_bytes(name))
         )
-    # Dask unpickles inputs before a task begins, when the project's modules can be unknown, and it pickles results
-    # without what `pickling` adds for code of scripts.
+    # Dask unpickles inputs before a task starts, when the worker can lack the project's modules. It pickles results
+    # without the support of `pickling` for code of scripts.
     return result if is_native else Held(result)
 
 
 class Held:
-    """A large result that is pickled and unpickled by flowcluster in the next task or the driver, not by Dask."""
+    """A large result that flowcluster, not Dask, pickles, and unpickles in the next task or the driver."""
 
     __slots__ = ("_packed", "_value")
 
@@ -152,13 +152,13 @@ def _held(data: Any, buffers: list[Any]) -> Held:
 
 
 def opened(value: Any) -> Any:
-    """Return a result from what Dask keeps of it."""
+    """Return a result from the value that Dask keeps."""
     return value.open() if type(value) is Held else value
 
 
 @contextmanager
 def _place() -> Iterator[None]:
-    """In the block, let the worker start another thread, while this one waits for what its task submitted."""
+    """In the block, let the worker start another thread, while this one waits for runs that its task submitted."""
     distributed.secede()
     try:
         yield
@@ -175,7 +175,7 @@ def _is_known_to_dask(value: Any) -> bool:
 
 
 def _has_format_of_dask(value: Any) -> bool:
-    """Whether Dask has a format for values of this type, which contains no Python objects."""
+    """Return whether Dask has a format for the value that does not use pickle for Python objects in it."""
     try:
         dask_serialize.dispatch(type(value))
     except TypeError:
@@ -187,7 +187,7 @@ def _fetch(name: str) -> bytes:
     worker = get_worker()
     code: bytes | None = sync(worker.loop, getattr(worker.scheduler, f"{NAME}-give"), name=name)
     if code is None:
-        raise RuntimeError("The flow run that submitted this is over.")
+        raise RuntimeError("The flow run that submitted this task is over.")
     return code
 
 

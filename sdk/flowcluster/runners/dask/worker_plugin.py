@@ -1,7 +1,7 @@
-"""The plugin in a Dask worker that reports to the scheduler's `plugin` when a task run begins.
+"""The plugin in a Dask worker that reports to the scheduler's `plugin` when a task run starts.
 
-Instances travel by value, as a worker does not need flowcluster to load them. So this module imports only the standard
-library, distributed and constants of `plugin`.
+The SDK sends instances by value, because a worker does not need flowcluster to load them. So this module imports only
+the standard library, distributed and constants of `plugin`.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from distributed.worker_state_machine import SecedeEvent
 
 from flowcluster.runners.dask.plugin import ID_LENGTH, ID_MARK, NAME
 
-#: Seconds for which a worker that closes waits until its pools have noticed that their processes have ended.
+#: Seconds for which a closing worker waits until its pools have observed that their processes have ended.
 _POOLS_END_SECONDS = 2.0
-#: Seconds for which a thread that looks at all threads waits for another one that does.
+#: Seconds for which a thread that reads the frames of all threads waits for another one that does the same.
 _LOCK_SECONDS = 1.0
 
 
 class WorkerSide(WorkerPlugin):  # type: ignore[misc] # distributed is not typed
-    """Reports to the scheduler when a task run begins, and lets tasks start processes."""
+    """Reports to the scheduler when a task run starts, and lets tasks start processes."""
 
     name = NAME
     idempotent = True
@@ -43,7 +43,7 @@ class WorkerSide(WorkerPlugin):  # type: ignore[misc] # distributed is not typed
         self.worker = worker
         self.beginning: list[str] = []
         self.fetching: set[str] = set()
-        self.queries: dict[str, _Query] = {}  # by the keys of runs whose inputs were fetched
+        self.queries: dict[str, _Query] = {}  # key of a run with fetched inputs → its query
         self.inside: dict[str, threading.Thread] = {}  # key of a run → the thread that executes it
         worker.stream_handlers[f"{NAME}-abandon"] = self.abandon
 
@@ -53,7 +53,7 @@ class WorkerSide(WorkerPlugin):  # type: ignore[misc] # distributed is not typed
             _end_children()
 
     def transition(self, key: Any, start: str, finish: str, **kwargs: Any) -> None:
-        """Report that a task run begins. The worker calls this at each change of state of any task."""
+        """Report that a task run starts. The worker calls this at each change of state of any task."""
         if type(key) is not str or key[-ID_LENGTH : len(ID_MARK) - ID_LENGTH] != ID_MARK:
             return
         if finish == "waiting":
@@ -66,7 +66,7 @@ class WorkerSide(WorkerPlugin):  # type: ignore[misc] # distributed is not typed
                 query = self.queries[key] = _Query()
                 query.task = asyncio.get_running_loop().create_task(self._send_query(key, query))
             else:
-                # It begins, and has written, before the worker's own asyncio task that executes the run begins.
+                # This asyncio task starts, and writes, before the worker's asyncio task that executes the run starts.
                 self.beginning.append(key)
                 self.reporting = asyncio.get_running_loop().create_task(self._report())
         elif finish in ("released", "forgotten"):
@@ -74,10 +74,10 @@ class WorkerSide(WorkerPlugin):  # type: ignore[misc] # distributed is not typed
             self.queries.pop(key, None)
 
     async def _report(self) -> None:
-        """Send the runs that begin immediately, so that the scheduler knows even of a run that kills its worker.
+        """Report started runs immediately, so that the scheduler observes even a run that kills its worker.
 
-        The messages that wait for the next batch are sent, too, such as the end of the run before. So this costs no
-        message of its own.
+        This also sends the messages that wait for the next batch, such as the end of the run before. So the report
+        needs no message of its own.
         """
         stream = self.worker.batched_stream
         messages, stream.buffer = stream.buffer, []
@@ -87,7 +87,7 @@ class WorkerSide(WorkerPlugin):  # type: ignore[misc] # distributed is not typed
             if messages:
                 await stream.comm.write(messages, serializers=stream.serializers, on_error="raise")
         except OSError:
-            pass  # the worker notices itself that its scheduler is gone
+            pass  # the worker itself observes that its scheduler is lost
 
     async def _send_query(self, key: str, query: _Query) -> None:
         try:
@@ -95,15 +95,15 @@ class WorkerSide(WorkerPlugin):  # type: ignore[misc] # distributed is not typed
                 key=key, worker=self.worker.address
             )
         except OSError:
-            pass  # the scheduler is gone, and with it the session that wants the run
+            pass  # the scheduler is lost, and the session of the run with it
         finally:
             query.answered.set()
 
     def may_run(self, key: str) -> bool:
-        """Return whether a run can begin. Called in the thread that executes it.
+        """Return whether a run can start. Called in the thread that executes it.
 
-        Only a run whose inputs were fetched waits for the scheduler's answer: the scheduler cannot know whether it has
-        begun or is fetching. Fetching took longer than the answer takes.
+        Only a run with fetched inputs waits for the scheduler's answer: the scheduler cannot know whether the worker
+        has started the run or fetches its inputs. Fetching the inputs took longer than the answer takes.
         """
         query = self.queries.pop(key, None)
         if query is not None:
@@ -114,23 +114,23 @@ class WorkerSide(WorkerPlugin):  # type: ignore[misc] # distributed is not typed
         return True
 
     def has_run(self, key: str) -> None:
-        """Record that a run ends. Called in its thread, which ends, too, if another thread has taken its place."""
+        """Record that a run ends. Called in its thread, which ends, too, if another thread has replaced it."""
         if self.inside.pop(key, None) is not None:
             return
         with threadpoolexecutor.threads_lock:
-            # The thread can have a place again: a task that has waited for others takes one.
+            # The thread can be in the pool again: a task that has waited for others rejoins it.
             has_place = threading.current_thread() in self.worker.executors["default"]._threads
         if not has_place:
             threadpoolexecutor.thread_state.proceed = False
 
     def abandon(self, key: str) -> None:
-        """Start another thread in place of the one that executes this run, whose result no session needs any more."""
+        """Replace the thread that executes this run, whose result no session needs any more."""
         thread = self.inside.pop(key, None)
         pool = self.worker.executors.get("default")
         if thread is None or pool is None:
             return
         with threadpoolexecutor.threads_lock:
-            if thread in pool._threads:  # else the thread has left its place itself
+            if thread in pool._threads:  # else the thread has left the pool itself
                 pool._threads.remove(thread)
                 pool._adjust_thread_count()
         ts = self.worker.state.tasks.get(key)
@@ -140,10 +140,10 @@ class WorkerSide(WorkerPlugin):  # type: ignore[misc] # distributed is not typed
 
 
 def _allow_children() -> bool:
-    """Let tasks in this worker's own process use multiprocessing. Return False if they could already.
+    """Let tasks in this worker's own process use multiprocessing. Return False if they already could.
 
-    A nanny starts its worker as a daemon, so that the worker ends with it, and multiprocessing refuses processes of
-    daemons. The nanny's own record stays as it is.
+    A nanny starts its worker as a daemon, so that the worker ends when the nanny does. multiprocessing refuses
+    processes of daemons. This does not change the record of the nanny.
     """
     process = multiprocessing.current_process()
     if not process.daemon:
@@ -155,8 +155,9 @@ def _allow_children() -> bool:
 def _end_children() -> None:
     """End the processes that tasks of this worker have started.
 
-    At its exit, Python wakes each pool that has not closed yet. One that closes at that moment, because its processes
-    have ended, makes the exit fail with a traceback (concurrent.futures.process._python_exit); so wait for the pools.
+    At its exit, Python wakes up each pool that has not closed yet. When a pool closes at that moment, because its
+    processes have ended, the exit fails with a traceback (concurrent.futures.process._python_exit). So wait for the
+    pools.
     """
     for child in multiprocessing.active_children():
         child.terminate()
@@ -167,12 +168,12 @@ def _end_children() -> None:
 
 
 def _keep_profiler_alive() -> None:
-    """Let no garbage be collected while `sys._current_frames` runs.
+    """Disable the garbage collector while `sys._current_frames` runs.
 
     Until Python 3.12, that function makes objects while it holds a lock of the interpreter. A garbage collection that
-    begins then and frees a `threading.local` waits for the same lock in the same thread, forever
+    starts then and frees a `threading.local` waits forever for the same lock in the same thread
     (python/cpython#106883). Dask's profiler calls the function 100 times a second, in the thread of the worker's event
-    loop: such a worker stays connected, and none of its tasks ends.
+    loop. A worker in this deadlock stays connected, and its tasks never end.
     """
     if hasattr(sys._current_frames, NAME):
         return
@@ -180,7 +181,7 @@ def _keep_profiler_alive() -> None:
     lock = threading.Lock()
 
     def without_collection() -> dict[int, Any]:
-        # Two threads would restore each other's setting. A process that is forked can have the lock without its owner.
+        # Without the lock, two threads restore each other's setting. In a forked process, the lock can have no owner.
         has_lock = lock.acquire(timeout=_LOCK_SECONDS)
         is_enabled = gc.isenabled()
         gc.disable()
@@ -192,16 +193,16 @@ def _keep_profiler_alive() -> None:
             if has_lock:
                 lock.release()
 
-    setattr(without_collection, NAME, True)  # copies of this module do not know each other
+    setattr(without_collection, NAME, True)  # copies of this module have no common state
     sys._current_frames = without_collection
 
 
 class _QuietClose(logging.Filter):
     """Drops records of calls that end because their worker closes.
 
-    The scheduler and the nanny both close a worker. The first one's call ends the event loop, and with that it cancels
-    the other one's, which distributed logs as an error with a traceback. A closing worker also closes its connections,
-    and distributed logs a heartbeat that waits for its answer as a lost scheduler.
+    The scheduler and the nanny both close a worker. The first call ends the event loop, which cancels the second call,
+    and distributed logs that as an error with a traceback. A closing worker also closes its connections. distributed
+    logs a heartbeat that waits for its response as a lost scheduler.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -212,7 +213,7 @@ class _QuietClose(logging.Filter):
 
 
 def _is_closing(error: OSError) -> bool:
-    """Return whether the worker that caught this error closes or is closed."""
+    """Return whether the worker that caught this error is closing or closed."""
     caught_by = error.__traceback__.tb_frame.f_locals.get("self") if error.__traceback__ else None
     return isinstance(caught_by, Worker) and caught_by.status in (Status.closing, Status.closed)
 
@@ -220,13 +221,13 @@ def _is_closing(error: OSError) -> bool:
 def _quiet_close() -> None:
     for name in ("distributed.worker", "distributed.core"):
         logger = logging.getLogger(name)
-        # Not by class: each copy of this module that arrives has another one.
+        # Not by class: each copy of this module that a worker receives has another class.
         if not any(getattr(one, "name", None) == NAME for one in logger.filters):
             logger.addFilter(_QuietClose(NAME))
 
 
 class _Query:
-    """The query to the scheduler whether a run can begin."""
+    """A query to the scheduler whether a run can start."""
 
     def __init__(self) -> None:
         self.task: Any = None

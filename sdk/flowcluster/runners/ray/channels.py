@@ -1,8 +1,8 @@
-"""Silence for threads that use a channel which Ray's client has closed.
+"""Silence errors of threads that use a channel that Ray's client has closed.
 
 Ray closes a channel when its client reconnects and when it ends. Meanwhile a thread of gRPC polls the channel's state,
-and a thread of Ray's begins to read logs from it. Such a thread then raises, and Python prints a traceback of a thread
-that users do not know, beside the error that matters.
+and a thread of Ray starts to read logs from it. Such a thread then raises, and Python prints a traceback of a thread
+that users do not know, besides the relevant error.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import traceback
 
 logger = logging.getLogger("flowcluster.task_runner.ray")
 
-#: How gRPC ends the text of that error (seen with grpcio 1.85). The user's own calls on a closed channel raise it, too.
+#: End of the text of gRPC's error (seen with grpcio 1.85). The user's own calls on a closed channel raise it, too.
 _CLOSED = "Channel closed!"
 #: The functions of those threads, by their modules (seen with grpcio 1.85 and Ray 2.60).
 _USERS = {("grpc._channel", "_poll_connectivity"), ("ray.util.client.logsclient", "_log_main")}
@@ -23,7 +23,7 @@ _is_installed = False
 
 
 def silence_closed_channels() -> None:
-    """Drop that error from now on; every other one reaches the hook of before. Does nothing from the second call on."""
+    """Drop these errors from now on. All others reach the previous hook. Later calls do nothing."""
     global _is_installed
     with _lock:
         if _is_installed:
@@ -33,7 +33,7 @@ def silence_closed_channels() -> None:
 
     def hook(args: threading.ExceptHookArgs) -> None:
         if args.exc_value is not None and _is_of_closed_channel(args.exc_value):
-            logger.debug("A thread used a channel that is closed: %s", args.exc_value)
+            logger.debug("A thread used a closed channel: %s", args.exc_value)
         else:
             before(args)
 

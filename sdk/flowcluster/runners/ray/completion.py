@@ -1,8 +1,8 @@
-"""Detecting that task runs on Ray have ended.
+"""Detect that task runs on Ray have ended.
 
-Ray can call back for each run, immediately, on a thread of its own. That thread then waits for the interpreter while it
-should send the next runs. So Ray calls back only while few runs are in flight. Of many, the oldest ones are polled
-together, and all of them now and then.
+Ray can call back immediately for each run, in a thread of its own. That thread then waits for the interpreter while it
+should send the next runs. So Ray calls back only while few runs are in flight. With many runs, the poller polls the
+oldest ones together, and all of them regularly.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from flowcluster.runners.ray.result import RayResult
 
 logger = logging.getLogger("flowcluster.task_runner.ray")
 
-#: Runs for which Ray calls back, and runs among the others that are polled together.
+#: Number of runs for which Ray calls back, and number of the other runs that are polled together.
 _FEW, _WINDOW = 32, 128
 
 #: Seconds for which a poll waits for the newest of its runs. With many runs in flight, it waits longer: each call of
 #: ``ray.wait`` takes as long as some runs.
 _SOON, _SELDOM = 0.02, 0.1
 
-#: Between two polls of all runs: how many times as long as the last one took, and seconds at least.
+#: Time between two polls of all runs: a multiple of the duration of the last one, and the least number of seconds.
 _REST, _LEAST = 20, 0.05
 
 
 class CompletionPoller:
-    """Calls a function at the end of each run, one after the other, on a thread of its own.
+    """Calls a function at the end of each run, one after the other, in a thread of its own.
 
     Args:
         connection: to Ray.
-        ended: called with the run and the report that it left, or with Ray's error in place of the report.
+        ended: called with the run and its report, or with Ray's error instead of the report.
     """
 
     def __init__(self, connection: Connection, ended: Callable[[RayResult, Any], None]) -> None:
@@ -45,7 +45,7 @@ class CompletionPoller:
         self._ended = ended
         self._arrivals: SimpleQueue[tuple[RayResult, Any] | None] = SimpleQueue()
         self._called_back = 0
-        # The runs that are polled, in the order of submission. One operation at a time is safe, from any thread.
+        # The polled runs, in the order of submission. A single operation is safe in any thread.
         self._polled: dict[RayResult, None] = {}
         self._next_poll_of_all = 0.0
         self._closed = False
@@ -53,22 +53,22 @@ class CompletionPoller:
         self._thread.start()
 
     def expect(self, result: RayResult) -> None:
-        """Wait for the end of a run that was sent."""
-        # A Ray client would have to query the head for each poll.
+        """Report the end of a sent run later."""
+        # A Ray client has to query the head for each poll.
         if self._called_back < _FEW or self._connection.is_client:
             self._call_back(result)
         else:
             self._polled[result] = None
             if len(self._polled) == 1:
-                self._arrivals.put(None)  # wakes the thread, which can poll now
+                self._arrivals.put(None)  # wakes up the thread, which can poll now
 
     def put(self, result: RayResult, error: Exception) -> None:
-        """End a run with an error, as Ray will not report its end any more."""
+        """End a run with an error, because Ray does not report its end any more."""
         self._polled.pop(result, None)
         self._arrivals.put((result, error))
 
     def close(self) -> None:
-        """Report no ends any more."""
+        """Stop reporting ends."""
         self._closed = True
         self._polled.clear()
         self._arrivals.put(None)
@@ -96,7 +96,7 @@ class CompletionPoller:
                     time.sleep(_SOON)
 
     def _poll(self) -> None:
-        """Wait a moment for the runs that Ray does not call back for, and report those that have ended."""
+        """Wait shortly for the runs for which Ray does not call back, and report those that have ended."""
         if len(self._polled) <= _FEW // 2:
             for result in list(self._polled):
                 self._polled.pop(result, None)
@@ -104,7 +104,7 @@ class CompletionPoller:
             return
         window = list(islice(self._polled, _WINDOW))
         if not window:
-            return  # all were ended by `put` meanwhile
+            return  # `put` has ended all of them meanwhile
         self._wait_for(window[-1], _SOON if len(self._polled) <= _WINDOW else _SELDOM)
         self._take(window)
         began = time.monotonic()
@@ -117,7 +117,7 @@ class CompletionPoller:
         import ray
 
         report = result.report
-        if report is not None:  # else it was ended by `put` meanwhile
+        if report is not None:  # else `put` has ended the run meanwhile
             with self._connection:
                 ray.wait([report], timeout=seconds, fetch_local=False)
 
@@ -146,7 +146,7 @@ class CompletionPoller:
 
 
 def _get(references: list[Any]) -> list[Any]:
-    """Return the objects that references refer to, and the error in place of an object that does not exist."""
+    """Return the objects of references, and the error instead of an object that does not exist."""
     import ray
 
     if not references:

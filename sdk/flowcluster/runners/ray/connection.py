@@ -1,7 +1,7 @@
 """This process's connection to Ray. A process has one connection at a time, which all its flow runs use.
 
-If the process is connected to a Ray already, flow runs use that, and do not end it. Otherwise the first flow run starts
-an instance or connects to a cluster, and the last one ends the connection.
+If the process is already connected to Ray, flow runs use that connection, and do not end it. Otherwise the first flow
+run starts an instance or connects to a cluster, and the last one ends the connection.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ logger = logging.getLogger("flowcluster.task_runner.ray")
 
 
 class LossQuery(NamedTuple):
-    """Functions that return why a cluster that was made for this process is lost; None if it is not.
+    """Functions that return why a cluster that was created for this process is lost; None if it is not lost.
 
     Attributes:
-        known: answers immediately, from what this process has observed.
-        find: answers after a query to what runs the cluster.
+        known: returns immediately, from the observations of this process.
+        find: returns after a query to the system that runs the cluster.
     """
 
     known: Callable[[], ClusterLost | None]
@@ -43,14 +43,14 @@ class Connection:
     """A connection that flow runs share. As a context manager, it delays `drop` until the end of the block.
 
     Attributes:
-        address: of the cluster; None for an instance that was started here.
-        thread: ends the connection after the last flow run; None for a Ray that the process had already.
+        address: of the cluster; None for an instance that this process started.
+        thread: ends the connection after the last flow run; None for a connection that the process already had.
         is_client: whether it is the connection of a Ray client, for which the head executes all calls.
         is_fixed: whether Ray itself is known not to add nodes.
-        endpoint: host and port at which the head answers as long as it lives; None if they are not known.
-        loss: queries for the loss of a cluster that was made for this process; used instead of the head's port.
-        offers: what each node has that the cluster can start, where that is known.
-        init_kwargs: what ``ray.init`` was called with, as far as that is known.
+        endpoint: host and port at which the head answers as long as it runs; None if they are unknown.
+        loss: queries for the loss of a cluster that was created for this process; used instead of the head's port.
+        offers: resources of each node that the cluster can start; None if they are unknown.
+        init_kwargs: arguments of ``ray.init``, as far as they are known.
     """
 
     def __init__(
@@ -75,11 +75,11 @@ class Connection:
 
     @property
     def prints(self) -> Prints | None:
-        """Counts what workers print; None where Ray does not show it, or was not started here."""
+        """Return the counter of the output of workers; None if Ray does not show it or runs already."""
         return self.thread.prints if self.thread else None
 
     def look_up(self) -> None:
-        """Read the facts of the cluster, once the process is connected."""
+        """Read the properties of the cluster after the process has connected."""
         import ray
 
         self.is_client = ray.util.client.ray.is_connected()
@@ -91,7 +91,7 @@ class Connection:
         _log("Using Ray cluster with %d nodes.", sum(node["Alive"] for node in ray.nodes()))
 
     def __enter__(self) -> None:
-        """Begin a call of Ray. `drop` waits for its end, as Ray on a node does not survive a shutdown during a call."""
+        """Start a call of Ray. `drop` waits for its end: Ray on a node does not survive a shutdown during a call."""
         with self._idle:
             self._calls += 1
 
@@ -102,9 +102,9 @@ class Connection:
                 self._idle.notify_all()
 
     def drop(self) -> None:
-        """End the connection although flow runs use it, because the head is gone.
+        """End the connection although flow runs use it, because the head is lost.
 
-        Ray would end this process a minute after it lost its head.
+        Otherwise Ray ends this process one minute after the loss of its head.
         """
         if self.thread:
             if not self.is_client:  # a client's calls wait for the head, and fail when the connection ends
@@ -120,7 +120,7 @@ class Connection:
             if self._users or not self.thread:
                 return
             _current = None if _current is self else _current
-            # With the lock, as no other connection can begin before this one has ended.
+            # Hold the lock, because no other connection can start before this one has ended.
             if self.prints and not self.thread.is_leaving:
                 self.prints.wait()
             self.thread.leave()
@@ -128,7 +128,7 @@ class Connection:
 
 
 def current_address() -> str | None:
-    """Return where the Ray is that this process uses, for an error message; None if it uses none."""
+    """Return the place of the Ray that this process uses, for an error message; None if it does not use Ray."""
     import ray
 
     with _lock:
@@ -145,20 +145,20 @@ def connect(
     offers: Offers | None = None,
     run: str | None = None,
 ) -> Connection:
-    """Return the connection to be used by one more flow run, which has to `release` it.
+    """Return the connection for one more flow run, which has to `release` it.
 
     Args:
-        address: of a cluster that exists.
+        address: of an existing cluster.
         init_kwargs: further arguments for ``ray.init``.
         timeout: seconds to wait for the cluster.
-        loss: finds the loss of a cluster that was made for this process.
-        offers: what each node has that the cluster can start.
-        run: UID of the run on a shared cluster that connects.
+        loss: finds the loss of a cluster that was created for this process.
+        offers: resources of each node that the cluster can start.
+        run: UID of the connecting FlowRun on a shared cluster.
 
     Raises:
-        ClusterUnreachable: nothing answers at the address within `timeout` seconds.
+        ClusterUnreachable: no process answers at the address within `timeout` seconds.
 
-    Whatever ``ray.init`` raises when it starts an instance is raised, too.
+    Exceptions of ``ray.init`` when it starts an instance are raised, too.
     """
     import ray
 
@@ -180,7 +180,7 @@ def connect(
             logger.warning("This process already uses the Ray at %s, and cannot use a second one.", connection.address)
         if ignored := ignored_arguments(init_kwargs, connection.init_kwargs):
             logger.warning(
-                "This process is connected to Ray already, so these init_kwargs have no effect: %s. Give them to the "
+                "This process is already connected to Ray, so these init_kwargs have no effect: %s. Set them for the "
                 "outermost flow.",
                 ", ".join(ignored),
             )
@@ -189,7 +189,7 @@ def connect(
 
 
 def ignored_arguments(given: Mapping[str, Any], used: Mapping[str, Any]) -> list[str]:
-    """Return the names of arguments for ``ray.init`` that differ from those that it was called with."""
+    """Return the names of given arguments for ``ray.init`` that differ from the used ones."""
     return [name for name, value in given.items() if name not in used or not _is_equal(used[name], value)]
 
 
@@ -231,5 +231,5 @@ def _opened(
 
 
 def _log(text: str, *values: object) -> None:
-    # On a worker, each task that submits others connects, which is not worth a line.
+    # On a worker, each task that submits others connects. That does not need a line.
     logger.log(logging.DEBUG if outbox.is_in_use else logging.INFO, text, *values)

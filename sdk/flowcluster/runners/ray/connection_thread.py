@@ -1,7 +1,7 @@
-"""The thread that begins this process's connection to Ray, and ends it.
+"""The thread that starts and ends this process's connection to Ray.
 
-The flow's own thread cannot: the processes that Ray starts die with the thread that started them, a Ctrl-C during the
-start would leave half of them, and in the main thread Ray replaces the handler of SIGTERM.
+The flow's own thread cannot do this. The processes that Ray starts end with the thread that started them. A Ctrl-C
+during the start would leave half of them running. In the main thread, Ray replaces the handler of SIGTERM.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from flowcluster.runners.ray.prints import Prints
 
 logger = logging.getLogger("flowcluster.task_runner.ray")
 
-#: Seconds to wait for the end of a connection, after which the flow run continues without it.
+#: Seconds to wait for the end of a connection. After that, the flow run continues.
 _END_TIMEOUT = 60.0
 
-#: Seconds that a head has to accept a connection beyond the timeout for its address: it starts a process for a client.
+#: Seconds for a head to accept a connection after the timeout for its address: it starts a process for a client.
 _ACCEPT_SECONDS = 30.0
 
-#: Attempts to connect to a head whose server for this client crashes. On a busy machine, three in a row crashed.
+#: Number of attempts to connect to a head whose server for this client crashes. On a busy machine, three in a row
+#: crashed.
 _ATTEMPTS = 8
 
 #: Seconds between two of these attempts.
@@ -40,7 +41,7 @@ class ConnectionThread:
         arguments: for ``ray.init``.
 
     Attributes:
-        prints: counts what workers print; None where Ray does not show it.
+        prints: counts the output of workers; None if Ray does not show it.
     """
 
     def __init__(self, arguments: Mapping[str, Any]) -> None:
@@ -53,15 +54,15 @@ class ConnectionThread:
         self._error: BaseException | None = None
 
     def start(self, timeout: float | None) -> Any:
-        """Begin the connection, and return what ``ray.init`` returned.
+        """Start the connection, and return the result of ``ray.init``.
 
         Args:
-            timeout: seconds to wait for a head, and `_ACCEPT_SECONDS` more; None for an instance that is started here.
+            timeout: seconds to wait for a head, plus `_ACCEPT_SECONDS`; None for an instance that this process starts.
 
         Raises:
             ClusterUnreachable: the head has not accepted the connection by then.
 
-        Whatever ``ray.init`` raises when it starts an instance is raised, too.
+        Exceptions of ``ray.init`` when it starts an instance are raised, too.
         """
         threading.Thread(target=self._run, name="flowcluster-ray", daemon=True).start()
         address = self._arguments["address"]
@@ -74,9 +75,9 @@ class ConnectionThread:
         if timeout is not None and not begun:
             self.leave()
             raise ClusterUnreachable(
-                f"Something answers at {address}, but Ray did not connect within {timeout + _ACCEPT_SECONDS:g} s. "
-                "Check that it is the port of a Ray head, and look at the head's logs ray_client_server*: the process "
-                "that it starts for each client may hang."
+                f"A process answers at {address}, but Ray did not connect within {timeout + _ACCEPT_SECONDS:g} s. "
+                "Check that it is the port of a Ray head, and read the head's logs ray_client_server*: the process "
+                "that it starts for each client can hang."
             )
         error = self._error
         if error is None:
@@ -84,13 +85,13 @@ class ConnectionThread:
         if timeout is None or not isinstance(error, ConnectionError | RuntimeError | TimeoutError):
             raise error
         raise ClusterUnreachable(
-            f"Something answers at {address}, but not as a Ray head should: {error}. Check the address, that Ray and "
-            "Python have the same versions on both sides, and RAY_AUTH_MODE and the token. Outside of the cluster's "
-            "own machines the address has to begin with ray://."
+            f"The process at {address} does not answer like a Ray head: {error}. Check the address, that Ray and "
+            "Python have the same versions on both sides, and RAY_AUTH_MODE and the token. Outside the cluster's "
+            "own machines, the address has to begin with ray://."
         ) from error
 
     def _wait_for_begin(self, timeout: float) -> bool:
-        """Wait until the connection has begun or failed; False at the timeout. Log the wait now and then."""
+        """Wait until the connection has started or failed. Return False at the timeout. Log the wait regularly."""
         address, waited = self._arguments["address"], 0.0
         while not self._begun.wait(min(addresses.REPORT_INTERVAL, timeout - waited)):
             waited += addresses.REPORT_INTERVAL
@@ -101,17 +102,17 @@ class ConnectionThread:
 
     @property
     def is_leaving(self) -> bool:
-        """Whether the connection ends, or has ended."""
+        """Return whether the connection is ending or has ended."""
         return self._leave.is_set()
 
     def leave(self) -> None:
-        """End the connection, as soon as it has begun."""
+        """End the connection as soon as it has started."""
         self._leave.set()
 
     def wait(self) -> None:
         """Return when the connection has ended, or after `_END_TIMEOUT`."""
         if not self._left.wait(_END_TIMEOUT):
-            logger.warning("Ray did not end within %.0f s; it is left to itself.", _END_TIMEOUT)
+            logger.warning("Ray did not end within %.0f s. The flow run continues.", _END_TIMEOUT)
 
     def _run(self) -> None:
         import ray
@@ -134,11 +135,11 @@ class ConnectionThread:
         self._left.set()
 
     def _connected(self, ray: Any) -> Any:
-        """Return what ``ray.init`` returns.
+        """Return the result of ``ray.init``.
 
-        A head forks a server for each client. gRPC's fork handlers crash some of these processes before they
-        execute Ray's program (seen with Ray 2.60). The head then refuses the client, and accepts it in a later
-        attempt. Heads of flowcluster's operator run without these handlers; others have them.
+        A head forks a server for each client. gRPC's fork handlers crash some of these processes before they execute
+        Ray's program (seen with Ray 2.60). The head then refuses the client, and accepts it in a later attempt. Heads
+        of flowcluster's operator run without these handlers. Other heads have them.
         """
         from flowcluster.clusters.ray.client import address_with_job_config
 
@@ -150,7 +151,7 @@ class ConnectionThread:
             try:
                 return ray.init(**arguments)
             except ConnectionAbortedError as error:
-                # An environment that could not be made would fail again.
+                # A runtime environment that could not be created would fail again.
                 if attempt == _ATTEMPTS or self._leave.is_set() or "runtime_env" in str(error):
                     raise
             attempt += 1
@@ -167,7 +168,7 @@ class ConnectionThread:
             self.prints.close()
         try:
             ray.shutdown(wait_for_processes=True)
-        except TypeError:  # of an older Ray
+        except TypeError:  # an older Ray
             ray.shutdown()
         except Exception:
             logger.exception("Ray could not be shut down:")
@@ -175,7 +176,7 @@ class ConnectionThread:
 
 @contextmanager
 def _no_deduplication() -> Iterator[None]:
-    """In the block, Ray shows every line that workers print, also if several print the same."""
+    """In the block, let Ray show every line that workers print, even if several print the same one."""
     from ray._private import ray_logging
 
     before = getattr(ray_logging, "RAY_DEDUP_LOGS", None)

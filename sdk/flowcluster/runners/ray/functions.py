@@ -1,4 +1,4 @@
-"""Ray's remote functions for the tasks of a flow run: a task is sent once, however many runs it has."""
+"""Ray's remote functions for the tasks of a flow run: the session sends a task once for all its runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class RemoteFunction:
     Attributes:
         remote: sends a run to Ray.
         options: for ``ray.remote``.
-        checked: when a node was known to have what the options request, by the monotonic clock.
+        checked: monotonic time at which a node was known to have the requested resources.
     """
 
     def __init__(self, function: Any, options: Mapping[str, Any]) -> None:
@@ -33,13 +33,13 @@ class RemoteFunction:
 
 
 class FunctionRegistry:
-    """Makes the remote functions of tasks, and keeps them.
+    """Makes and keeps the remote functions of tasks.
 
     Args:
         topic: under which workers send log records of the flow run.
-        runner_on_worker: makes, on a worker, the runner for what a task submits itself.
+        runner_on_worker: makes, on a worker, the runner for runs that a task submits.
         is_fixed: whether the cluster is known not to start nodes by itself.
-        offers: what each node has that the cluster can start, where that is known.
+        offers: resources of each node that the cluster can start; None if they are unknown.
         inbox: reads the log records of the flow run.
     """
 
@@ -56,14 +56,14 @@ class FunctionRegistry:
         self._runner_on_worker = runner_on_worker
         self._capacity = ray_options.Capacity(is_fixed, offers)
         self._project = SentProject(topic)
-        # While the code is pickled, code of users runs, which can submit.
+        # Pickling executes code of users, which can submit.
         self._lock = threading.RLock()
         self._codes: weakref.WeakKeyDictionary[TaskPayload, Callable[..., Any]] = weakref.WeakKeyDictionary()
         self._plain: weakref.WeakKeyDictionary[TaskPayload, RemoteFunction] = weakref.WeakKeyDictionary()
         self._known: weakref.WeakKeyDictionary[TaskPayload, list[RemoteFunction]] = weakref.WeakKeyDictionary()
 
     def get(self, call: TaskCall) -> RemoteFunction:
-        """Return the function for a run that is submitted now, with the options of the blocks around this call.
+        """Return the function for a run at its submission, with the options of the blocks around this call.
 
         Raises:
             TypeError: the function of the task cannot be sent.
@@ -72,10 +72,10 @@ class FunctionRegistry:
         if not has_options and (plain := self._plain.get(call.payload)):
             return plain
         options = ray_options.options_for(call.payload.spec)
-        # Flow functions submit, and so do threads in which an upstream run ends.
+        # Flow functions submit, and threads in which an upstream run ends submit, too.
         with self._lock:
             known = self._known.setdefault(call.payload, [])
-            # Blocks with the same options, as in a loop, have one function: Ray's head never deletes a function.
+            # Blocks with the same options, as in a loop, share one function: Ray's head never deletes a function.
             function = next((one for one in known if one.options == options), None)
             if function is None:
                 function = self._make(call, options)
@@ -88,7 +88,7 @@ class FunctionRegistry:
         import ray
 
         if call.payload not in self._codes:
-            # In a task, the log lines of what it submits are forwarded to the topic of its own.
+            # A task forwards the log lines of runs that it submits to its own topic.
             self._inbox.onward = call.payload.topic
             call.payload.topic = self._topic
             if call.payload.project is None:  # Else the task that submits has set it.
@@ -101,11 +101,11 @@ class FunctionRegistry:
         return RemoteFunction(make(self._codes[call.payload]), options)
 
     def close(self) -> None:
-        """Delete from Ray's head what only tasks that begin need."""
+        """Delete the project from Ray's head: only tasks that start need it."""
         self._project.delete()
 
     def unmet(self, function: RemoteFunction) -> str | None:
-        """Return why no node will ever execute a run of this function; None if a node can, or can be started."""
+        """Return why no node can ever execute a run of this function; None if a current or future node can."""
         now = time.monotonic()
         if now - function.checked < ray_options.FRESH:
             return None

@@ -1,6 +1,6 @@
-"""Watching the head of a Ray cluster by TCP connects.
+"""Watch the head of a Ray cluster by TCP connects.
 
-Ray itself notices the loss of the head after a minute, and then ends the whole process.
+Ray itself observes the loss of the head after a minute, and then ends the whole process.
 """
 
 from __future__ import annotations
@@ -17,23 +17,24 @@ from flowcluster.runners.ray.records import INTERVAL
 
 logger = logging.getLogger("flowcluster.task_runner.ray")
 
-#: Consecutive connects that have to fail: a head can be too busy for one of them.
+#: Number of consecutive connects that have to fail: a head can be too busy for one of them.
 _FAILURES = 3
 
-#: Seconds for which the cause of a loss is queried, and between two queries.
+#: Seconds for which the watch queries for the cause of a loss, and between two queries.
 _CAUSE_TIMEOUT, _CAUSE_PAUSE = 10.0, 0.5
 
 
 class HeadWatch:
-    """Checks once a second, on a thread of its own, that the head is there.
+    """Checks once a second, in a thread of its own, that the head exists.
 
     Args:
         connection: to Ray.
-        tick: called as often, on another thread: a Ray client without its head waits half a minute in each call.
+        tick: called once a second, in another thread: a Ray client without its head blocks for half a minute in each
+            call.
         gone: called once, when the head is lost.
 
     Attributes:
-        lost: the loss of the head, once it is certain.
+        lost: the loss of the head, when it is certain.
     """
 
     def __init__(self, connection: Connection, tick: Callable[[], None], gone: Callable[[ClusterLost], None]) -> None:
@@ -50,7 +51,7 @@ class HeadWatch:
         ]
 
     def start(self) -> None:
-        """Begin to check."""
+        """Start to check."""
         for thread in self._threads:
             thread.start()
 
@@ -62,9 +63,9 @@ class HeadWatch:
                 thread.join(5)
 
     def check(self) -> ClusterLost | None:
-        """Check now, because something failed: then one failed connect is enough. Return the loss; None without one.
+        """Check now, because a call failed: then one failed connect is enough. Return the loss; None without one.
 
-        The failure can reach this process before the loss of a cluster of its own does, so the loss is queried.
+        The process can observe the failed call before the loss of its own cluster, so the watch queries for the loss.
         """
         loss = self._connection.loss
         if self.lost is None and not self._answers(loss and loss.find):
@@ -72,9 +73,9 @@ class HeadWatch:
         return self.lost
 
     def wait_for_loss(self) -> ClusterLost:
-        """Return why the cluster is lost, after the client's connection to its head ended for good.
+        """Return why the cluster is lost, after the client's connection to its head has ended permanently.
 
-        The cause of the loss can be recorded some seconds later.
+        The operator can record the cause of the loss some seconds later.
         """
         deadline = time.monotonic() + _CAUSE_TIMEOUT
         while (lost := self.check()) is None and time.monotonic() < deadline and not self._end.wait(_CAUSE_PAUSE):
@@ -94,7 +95,7 @@ class HeadWatch:
     def _run_errands(self) -> None:
         while not self._end.wait(INTERVAL) and self.lost is None:
             if self._failed:
-                continue  # a call of Ray would only wait
+                continue  # a call of Ray would only block
             try:
                 with self._connection:
                     self._tick()
@@ -119,6 +120,6 @@ class HeadWatch:
             if self.lost is None:
                 where = self._connection.address or "{}:{}".format(*(self._connection.endpoint or ("?", 0)))
                 self.lost = ClusterLost(
-                    f"The Ray head at {where} went away while the flow ran; what ran or was kept there is gone."
+                    f"The Ray head at {where} was lost while the flow ran, with all task runs and results on it."
                 )
             return self.lost

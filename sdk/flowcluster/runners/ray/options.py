@@ -21,22 +21,22 @@ from flowcluster_api.offers import Offers
 #: Ray's own resources, and the options that request them.
 _OPTION_OF = {"CPU": "num_cpus", "GPU": "num_gpus", "memory": "memory"}
 
-#: Options that the runner sets itself, and why.
+#: Options that the runner sets itself, with the reasons.
 _RESERVED = {
     "num_returns": "a task run has one result",
     "retry_exceptions": "retries are an option of the task",
-    "max_calls": "Ray takes it only where a function is defined",
+    "max_calls": "Ray accepts it only in the definition of a function",
     "name": "a task run has its own name",
 }
 
-#: Ends of the explanation that no node has what is requested.
-_MORE_NODES = ", and the cluster does not start nodes by itself. Ask for less, or add a node."
+#: Ends of the message that no node has the requested resources.
+_MORE_NODES = ", and the cluster does not start nodes by itself. Request less, or add a node."
 _MORE_WORKERS = (
-    ", and no worker that it starts will. Ask for less, or for other workers: threads, resources or taskResources in "
+    ", and no worker that it starts will. Request less, or other workers: threads, resources or taskResources in "
     "spec.cluster.workers, or in cluster_kwargs['workers']."
 )
 
-#: Seconds for which a list of the cluster's nodes is used.
+#: Seconds for which a list of the cluster's nodes is valid.
 FRESH = 2.0
 
 _NONE: Mapping[str, Any] = MappingProxyType({})
@@ -48,8 +48,8 @@ def remote_options(**options: Any) -> Iterator[None]:
     """Set Ray's options for the tasks that are submitted in the block to a `RayTaskRunner`.
 
     They are those of ``ray.remote``: ``num_cpus``, ``num_gpus``, ``memory``, ``resources``, ``scheduling_strategy`` and
-    so on. A block inside of another one adds its options; an inner option replaces the outer one of the same name, and
-    ``resources`` are merged by name. ``max_retries`` is used for tasks that set no retries.
+    so on. A block inside another one adds its options. An inner option replaces the outer one with the same name, and
+    ``resources`` are merged by name. ``max_retries`` is used for tasks without retries of their own.
 
     Raises:
         ValueError: the runner sets an option itself.
@@ -70,7 +70,7 @@ def current() -> Mapping[str, Any]:
 
 
 def options_for(spec: Task) -> Mapping[str, Any]:
-    """Return the options of a run that is submitted now: the task's resources, and the options of the blocks around."""
+    """Return the options of a run at its submission: the task's resources, and the options of the blocks around it."""
     of_task: dict[str, Any] = {}
     for name, amount in (getattr(spec, "resources", None) or {}).items():
         if name in _OPTION_OF:
@@ -90,7 +90,7 @@ def _merged(outer: Mapping[str, Any], inner: Mapping[str, Any]) -> dict[str, Any
 
 
 def demand(options: Mapping[str, Any]) -> dict[str, float]:
-    """Return how much of each resource a run with these options occupies."""
+    """Return the amount of each resource that a run with these options occupies."""
     requested: dict[str, float] = {"CPU": 1.0, **(options.get("resources") or {})}
     for resource, option in _OPTION_OF.items():
         if options.get(option) is not None:
@@ -99,11 +99,11 @@ def demand(options: Mapping[str, Any]) -> dict[str, float]:
 
 
 class Capacity:
-    """The resources of a cluster's nodes, to detect requests that no node can ever meet.
+    """The resources of a cluster's nodes, to detect requests that no node can ever satisfy.
 
     Args:
-        is_fixed: whether the cluster is known not to start nodes by itself; else its head is queried.
-        offers: what each node has that the cluster can start, where that is known.
+        is_fixed: whether the cluster is known not to start nodes by itself. If not, the head is queried.
+        offers: resources of each node that the cluster can start; None if they are unknown.
         now: returns the time in seconds.
     """
 
@@ -116,8 +116,8 @@ class Capacity:
         self._nodes: list[dict[str, float]] = []
 
     def unmet(self, options: Mapping[str, Any]) -> str | None:
-        """Return why no node will ever run a task with these options; None if a node can, or can be started."""
-        # For options that also request a place, only Ray knows.
+        """Return why no node can ever run a task with these options; None if a current or future node can."""
+        # Only Ray can evaluate options that also request a place.
         if "scheduling_strategy" in options or "placement_group" in options:
             return None
         with self._lock:
@@ -136,14 +136,14 @@ class Capacity:
 def unmet(
     requested: Mapping[str, float], nodes: Sequence[Mapping[str, float]], is_fixed: bool, offers: Offers | None
 ) -> str | None:
-    """Return why no node will ever have what is requested; None if a node has it, or can be started.
+    """Return why no node can ever have the requested resources; None if a current or future node has them.
 
     Args:
         requested: amounts by the name of the resource.
         nodes: the resources of each node.
         is_fixed: whether the cluster starts no nodes by itself.
-        offers: what each node has that the cluster can start; None where that is not known. Then a cluster that is
-            not fixed can start any node.
+        offers: resources of each node that the cluster can start. If they are unknown (None), a cluster that is not
+            fixed can start any node.
     """
     kinds = [] if offers is None else [{name: math.inf if n is None else n for name, n in offers.items()}]
     some = [*nodes, *kinds]
@@ -157,7 +157,7 @@ def _has(node: Mapping[str, float], requested: Mapping[str, float]) -> bool:
 
 
 def _does_not_scale() -> bool:
-    """Return whether the head reports that no autoscaler starts nodes; False as long as that is not known."""
+    """Return whether the head reports that no autoscaler starts nodes; False while that is unknown."""
     from ray.experimental import internal_kv
 
     status = internal_kv._internal_kv_get(b"__autoscaling_status")
@@ -165,7 +165,7 @@ def _does_not_scale() -> bool:
         return False
     try:
         report = json.loads(status)["autoscaler_report"]
-        # A monitor without an autoscaler reports a type for each node that is made of the node's id.
+        # A monitor without an autoscaler reports a type for each node that contains the node's id.
         kinds = [*report["active_nodes"], *report["pending_launches"], *(report["idle_nodes"] or ())]
     except (ValueError, KeyError, TypeError):
         return False
@@ -180,4 +180,4 @@ def _explain(requested: Mapping[str, float], nodes: Sequence[Mapping[str, float]
         if most < amount:
             short.append(f"{most:g} {name}")
     have = f"No node has more than {', '.join(short)}" if short else "No node has all of that together"
-    return f"No node of the Ray cluster can ever run this task, which asks for {wanted}. {have}{advice}"
+    return f"No node of the Ray cluster can ever run this task, which requests {wanted}. {have}{advice}"

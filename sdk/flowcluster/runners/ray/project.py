@@ -1,4 +1,4 @@
-"""The project's modules in the key-value store of Ray's head, where workers get them."""
+"""The project's modules in the key-value store of Ray's head, from which workers get them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _NAMESPACE = b"flowcluster-projects"
 
 
 class SentProject:
-    """The project of a flow run. It is sent with the first task: all tasks of a session see the same.
+    """The project of a flow run. The first task sends it, for all tasks of the session.
 
     Args:
-        topic: of the flow run, the beginning of the key.
+        topic: of the flow run; the prefix of the key.
     """
 
     def __init__(self, topic: str) -> None:
@@ -23,7 +23,7 @@ class SentProject:
         self._reference: Reference | None = None
 
     def reference(self) -> Reference | None:
-        """Return how workers get the project; None without a project. Raises ValueError if it is too large."""
+        """Return the reference to the project; None without a project. Raises ValueError if it is too large."""
         if not self._is_sent:
             if project := discovery.here(by_value.scripts):
                 from ray.experimental import internal_kv
@@ -35,11 +35,11 @@ class SentProject:
         return self._reference
 
     def delete(self) -> None:
-        """Delete the project from the head: no more tasks begin."""
+        """Delete the project from the head, when no more tasks start."""
         if self._reference is not None:
             from ray.experimental import internal_kv
 
-            # The flow run does not fail if the head is gone at its end.
+            # The flow run does not fail when the head is lost at its end.
             with contextlib.suppress(Exception):
                 internal_kv._internal_kv_del(self._reference.place.encode(), namespace=_NAMESPACE)
             self._reference = None
@@ -51,5 +51,5 @@ def fetch(place: str) -> bytes:
 
     packed: bytes | None = internal_kv._internal_kv_get(place.encode(), namespace=_NAMESPACE)
     if packed is None:
-        raise RuntimeError("The flow run that submitted this is over.")
+        raise RuntimeError("The flow run that submitted this task is over.")
     return packed

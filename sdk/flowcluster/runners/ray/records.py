@@ -1,9 +1,9 @@
-"""Log records on their way from Ray workers to the driver.
+"""Send log records from Ray workers to the driver.
 
-The report of a run's end contains most of them, which costs nothing. Those of a run that takes longer are put into the
-key-value store of Ray's head once a second, and the driver reads them there as often. That needs no further process,
-and works through a Ray client, too. A run that takes longer and logs nothing sends one batch without records, so that
-the driver knows that it is executed.
+The report of a run's end contains most of them, without another message. A worker puts the records of a longer run into
+the key-value store of Ray's head once a second, and the driver reads them there once a second. That needs no other
+process, and works with a Ray client, too. A longer run without records sends one empty batch, so that the driver
+observes its execution.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from typing import Any
 from flowcluster._output import logs
 from flowcluster._util import texts
 
-#: Seconds after which a record is sent before the end of its run, and between two readings by the driver.
+#: Seconds after which a worker sends a record before the end of its run, and between two reads by the driver.
 INTERVAL = 1.0
 
-#: In the key-value store, which other libraries use, too.
+#: Namespace in the key-value store, which other libraries use, too.
 _NAMESPACE = b"flowcluster"
 
 
 def run_key(topic: str, run_name: str, attempt: int) -> str:
-    """Return the beginning of the keys under which the records of one execution of a task run are put."""
+    """Return the prefix of the keys for the records of one execution of a task run."""
     return f"{topic}/{texts.digest(run_name)}/{attempt}/"
 
 
 class Outbox:
-    """On a worker: the records of the run that its process executes. Used from any thread."""
+    """The records of the run that a worker's process executes. Any thread can use it."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -44,11 +44,11 @@ class Outbox:
 
     @property
     def is_in_use(self) -> bool:
-        """Whether this process is a worker's, which has executed a run or executes one."""
+        """Return whether this process is a worker that executes or has executed a run."""
         return bool(self._key)
 
     def begin(self, key: str) -> None:
-        """Record that a run begins. Records that are sent before its end have keys that begin with `key`."""
+        """Record that a run starts. `key` is the prefix of the keys of records that are sent before its end."""
         with self._changed:
             self._key = key
             self._batches = 0
@@ -56,13 +56,13 @@ class Outbox:
             self._wake()
 
     def put(self, record: dict[str, Any]) -> None:
-        """Take a record, to be sent soon or with the report of the run's end."""
+        """Add a record, to be sent soon or with the report of the run's end."""
         with self._changed:
             self._records.append(record)
             self._wake()
 
     def end(self) -> tuple[list[dict[str, Any]], int]:
-        """Record that the run ends. Return the records that were not sent, and the number of batches that were."""
+        """Record that the run ends. Return the unsent records, and the number of sent batches."""
         with self._changed:
             self._is_unreported = False
             records, self._records = self._records, []
@@ -72,7 +72,7 @@ class Outbox:
         if self._sender is None:
             self._sender = threading.Thread(target=self._send, name="flowcluster-records", daemon=True)
             self._sender.start()
-        else:  # cheap: the thread waits at most once a second, however short the runs are
+        else:  # cheap: the thread waits at most once a second, even with short runs
             self._changed.notify()
 
     def _send(self) -> None:
@@ -89,7 +89,7 @@ class Outbox:
     def _put(self, batch: bytes) -> bool:
         from ray.experimental import internal_kv
 
-        # Within one process the number gives the order; what a thread logs after its run's end comes last.
+        # The number orders the batches of one process. Records that a thread logs after its run's end come last.
         key = f"{self._key}{self._number:09d}-{os.getpid()}"
         try:
             internal_kv._internal_kv_put(key.encode(), batch, namespace=_NAMESPACE)
@@ -101,15 +101,15 @@ class Outbox:
         return True
 
 
-#: The records of this process, if it is a worker.
+#: The records of this process if it is a worker.
 outbox = Outbox()
 
 
 class Inbox:
-    """In the driver: shows the records of a flow run's task runs, in order for each of them.
+    """Shows the records of a flow run's task runs in the driver, in order for each task run.
 
     Attributes:
-        onward: on a worker, for runs that a task submitted: the topic to which their records are forwarded.
+        onward: topic to which a worker forwards the records of runs that its task submitted; None in the driver.
     """
 
     def __init__(self, topic: str) -> None:
@@ -119,17 +119,17 @@ class Inbox:
         self._seen: dict[str, int] = {}
 
     def look(self) -> set[str]:
-        """Show what runs have sent before their end. Return the keys of the runs that sent something."""
+        """Show records of runs that have not ended. Return the keys of the runs that sent a batch."""
         with self._lock:
             return self._take(f"{self._topic}/")
 
     def ended(self, key: str, batches: int, records: Iterable[dict[str, Any]]) -> None:
-        """Show the rest of a run that has ended.
+        """Show the remaining records of a run that has ended.
 
         Args:
             key: of the run, from `run_key`.
-            batches: how many batches it has sent before its end.
-            records: that came with the report of its end.
+            batches: number of batches that it sent before its end.
+            records: in the report of its end.
         """
         with self._lock:
             if self._seen.pop(key, 0) < batches:

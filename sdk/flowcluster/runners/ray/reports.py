@@ -1,4 +1,4 @@
-"""What a worker reports of the end of a task run, in an object of its own that Ray sends to the driver immediately."""
+"""The report of a worker about the end of a task run: an object that Ray sends to the driver immediately."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any, NamedTuple
 
 from flowcluster.runners.failure import TaskFailure
 
-#: First bytes of the report of a run that completed, without anything else to report, as nearly all of them. The packed
-#: result follows if it is small.
+#: First bytes of the report of a completed run that has no other fields. Nearly all reports are of this kind. The
+#: packed result follows if it is small.
 _RESULT, _NO_RESULT = b"r", b"-"
 
 
 class EndReport(NamedTuple):
-    """What the driver needs of the end of a task run.
+    """The data of the end of a task run for the driver.
 
     Attributes:
         result: packed, if the run completed and its result is small.
         failure: if the run did not complete.
         records: log records that were not sent before.
-        batches: how many batches of records were sent before.
-        printed: id of the worker's process, and bytes written to its stdout and its stderr; None for none.
+        batches: number of batches of records that were sent before.
+        printed: id of the worker's process, and bytes written to its stdout and its stderr; None without output.
         name: of the final state; None for the usual name.
     """
 
@@ -42,7 +42,7 @@ def dump(report: EndReport) -> bytes:
 
 
 def load(data: bytes) -> EndReport:
-    """Return the report that `dump` got."""
+    """Return the report in the bytes that `dump` returned."""
     if data == _NO_RESULT:
         return EndReport(None)
     if data[:1] == _RESULT:

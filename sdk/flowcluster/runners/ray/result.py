@@ -1,4 +1,4 @@
-"""One task run on Ray: its result, and what the driver records until its end."""
+"""One task run on Ray: its result, and the driver's record until its end."""
 
 from __future__ import annotations
 
@@ -12,28 +12,27 @@ from flowcluster.states import Remote, State
 
 
 class ResultOwner(Protocol):
-    """The session that submitted a task run. It is a protocol, as sessions make results."""
+    """The session that submitted a task run. It is a protocol, because sessions make results."""
 
     def fetch(self, result: RayResult) -> Any:
         """Return the value of the result. Raises `ResultGone` when the cluster has lost it."""
 
 
 class RayResult(Remote):
-    """The handle of a task run, and later its result, which stays on the cluster until it is fetched.
+    """The handle of a task run, and later its result. The result stays on the cluster until it is fetched.
 
     Attributes:
         session: that submitted the run.
-        info: which run it is.
-        value: reference to the object that is, or will be, the result; None once `data` is set.
-        data: the packed result, if it came with the report of the run's end.
+        info: of the run.
+        value: reference to the object of the present or future result; None after `data` is set.
+        data: the packed result, if the report of the run's end contained it.
         report: reference to the report of the run's end; None after the end.
         function: that Ray calls with `call` and the results of `upstream`; None after the end.
-        started: called once the run is known to be executed.
+        started: called when the run is known to be executed.
         done: called with its final state.
-        crash: how it ended, if it has no result for another reason than its function.
-        has_references: whether Ray itself waits for its inputs. Such a run must not be cancelled: Ray
-            (2.60) ends the whole process, by a failed check of its reference counter, if an input
-            arrives or fails after that.
+        crash: its failure, if it has no result for another reason than its function.
+        has_references: whether Ray itself waits for its inputs. Such a run must not be cancelled: Ray (2.60) ends the
+            whole process, by a failed check of its reference counter, if an input arrives or fails after that.
     """
 
     __slots__ = (
@@ -85,11 +84,11 @@ class RayResult(Remote):
         return self.info.name
 
     def input(self) -> Any:
-        """Return what Ray passes to a run that needs the result: the result, a reference to it, or the failure."""
+        """Return the input for a run that needs the result: the result, a reference to it, or the failure."""
         return self.crash or self.data or self.value
 
     def fetch(self) -> Any:
-        """Return the result; the first call fetches it. Raises `ResultGone` when it does not exist any more."""
+        """Return the result. The first call fetches it. Raises `ResultGone` when it does not exist any more."""
         if not self._has_value:
             self._value = self.session.fetch(self) if self.data is None else unpack(self.data)
             self._has_value = True
@@ -97,7 +96,7 @@ class RayResult(Remote):
 
     @property
     def is_here(self) -> bool:
-        """Whether the value was fetched."""
+        """Return whether the value was fetched."""
         return self._has_value
 
     def set_data(self, data: bytes) -> None:
@@ -106,7 +105,7 @@ class RayResult(Remote):
         self.value = None
 
     def end(self) -> None:
-        """Release what is needed only until the run's end."""
+        """Release the attributes that are needed only until the run's end."""
         self.report = self.function = self.started = self.done = None  # type: ignore[assignment]
         self.call = b""
         self.upstream = []

@@ -1,7 +1,7 @@
-"""Results of task runs as Ray keeps them.
+"""Results of task runs in the format that Ray keeps.
 
-This module pickles them, not Ray, so that a result that cannot be pickled fails its own run, with the run's name. Large
-buffers, mostly of arrays, stay outside of the pickle, where all processes of a node share them without a copy.
+This module pickles them, not Ray. So a result that cannot be pickled fails its own run, with the run's name. Large
+buffers, mostly of arrays, stay outside the pickle, where all processes of a node share them without a copy.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from flowcluster._util import pickling
 from flowcluster.runners.arguments import PLAIN
 
-#: Bytes from which on a buffer stays outside of the pickle.
+#: Smallest size in bytes of a buffer that stays outside the pickle.
 _LARGE = 16_384
 
 
@@ -30,7 +30,7 @@ class Packed:
 
 
 def pack(value: Any) -> bytes | Packed:
-    """Return a value as Ray keeps it. Raises whatever pickling the value raises."""
+    """Return a value in the format that Ray keeps. Exceptions from pickling the value are raised."""
     if type(value) in PLAIN:
         return pickle.dumps(value, protocol=5)
     buffers: list[Any] = []
@@ -46,7 +46,7 @@ def pack(value: Any) -> bytes | Packed:
 
 
 def unpack(packed: bytes | Packed) -> Any:
-    """Return the value; arrays in it are read-only where they are shared. Raises whatever unpickling raises."""
+    """Return the value. Shared arrays in it are read-only. Exceptions from unpickling are raised."""
     if isinstance(packed, bytes):
         return pickle.loads(packed)
     return pickle.loads(packed.data, buffers=packed.buffers)

@@ -1,6 +1,6 @@
-"""The task runner for Ray: for an instance of the flow run, a cluster that exists, or the process's own connection.
+"""The task runner for Ray: for an instance of the flow run, an existing cluster, or the process's own connection.
 
-``import flowcluster`` imports this module, so it imports inside functions what only a run on Ray needs.
+``import flowcluster`` imports this module. So it imports modules that only a run on Ray needs inside functions.
 """
 
 from __future__ import annotations
@@ -31,34 +31,34 @@ if TYPE_CHECKING:
 class RayTaskRunner(TaskRunner):
     """Executes submitted tasks on Ray.
 
-    If the process is connected to a Ray already, flow runs use it and do not shut it down. Otherwise the runner calls
-    ``ray.init`` when the flow run begins, and ``ray.shutdown`` when it ends. With a `cluster_class`, each flow run gets
-    a cluster of its own.
+    If the process is already connected to Ray, flow runs use that connection and do not shut Ray down. Otherwise the
+    runner calls ``ray.init`` when the flow run starts, and ``ray.shutdown`` when it ends. With a `cluster_class`, each
+    flow run gets a cluster of its own.
 
     Args:
-        address: of a Ray cluster that exists, such as ``ray://head:10001``, or ``head:6379`` on one of its machines, or
-            ``auto``; by default the value of ``RAY_ADDRESS``, else a new instance on this machine. The flow run waits
-            for the cluster for ``FLOWCLUSTER_CLUSTER_TIMEOUT`` seconds (60 by default).
+        address: of an existing Ray cluster, such as ``ray://head:10001``, or ``head:6379`` on one of its machines, or
+            ``auto``. The default is the value of ``RAY_ADDRESS``, or without it a new instance on this machine. The
+            flow run waits for the cluster for ``FLOWCLUSTER_CLUSTER_TIMEOUT`` seconds (60 by default).
         init_kwargs: further arguments for ``ray.init``.
-        cluster_class: makes a cluster for each flow run, such as ``flowcluster.clusters.RayKubernetesCluster``: a
+        cluster_class: creates a cluster for each flow run, such as ``flowcluster.clusters.RayKubernetesCluster``: a
             class, a function, or the dotted name of one. It returns an object with an ``address`` for ``ray.init``.
         cluster_kwargs: arguments for it.
-        adapt_kwargs: arguments for the cluster's ``adapt``, which is called only if there are any.
+        adapt_kwargs: arguments for the cluster's ``adapt``. Without them, ``adapt`` is not called.
 
-    Arrays in results of other tasks are read-only, as all processes of a machine share them.
+    Arrays in results of other tasks are read-only, because all processes of a machine share them.
 
     Raises:
-        ValueError: `address` cannot be an address, is among `init_kwargs`, or is given together with an argument about
-            a new cluster.
+        ValueError: `address` is invalid, is among `init_kwargs`, or is given together with an argument for a new
+            cluster.
     """
 
     concurrency: ClassVar[str] = "in parallel"
     cluster_kind: ClassVar[str] = "Ray"
 
-    #: Ray takes about 8 kB of the driver's memory for each call that has not ended; more at a time are not faster.
+    #: Ray uses about 8 kB of the driver's memory for each call that has not ended. More calls at a time are not faster.
     max_in_flight: ClassVar[int | None] = 5_000
 
-    #: UID of the run on a shared cluster; the runner of the flow sets it for the runners of tasks.
+    #: UID of the FlowRun on a shared cluster. The runner of the flow sets it for the runners of tasks.
     run: str | None = None
 
     _connection: Connection | None = None
@@ -76,7 +76,7 @@ class RayTaskRunner(TaskRunner):
     ) -> None:
         if address is not None and (cluster_class is not None or cluster_kwargs or adapt_kwargs):
             raise ValueError(
-                "Give either the address of a cluster that exists, or cluster_class, cluster_kwargs and adapt_kwargs "
+                "Give either the address of an existing cluster, or cluster_class, cluster_kwargs and adapt_kwargs "
                 "for a new one, not both."
             )
         if cluster_class is None and (cluster_kwargs or adapt_kwargs):
@@ -86,7 +86,7 @@ class RayTaskRunner(TaskRunner):
         if address is not None and address != "local":
             from flowcluster.clusters.address import split_ray
 
-            split_ray(address)  # refuses what cannot be an address
+            split_ray(address)  # refuses an invalid address
         self.address = address
         self.init_kwargs = dict(init_kwargs or {})
         self.cluster_class = cluster_class
@@ -94,17 +94,17 @@ class RayTaskRunner(TaskRunner):
         self.adapt_kwargs = dict(adapt_kwargs or {})
 
     def open(self) -> None:
-        """Find, start or make Ray, and connect to it.
+        """Find, start or create Ray, and connect to it.
 
         Raises:
             ClusterUnreachable: no head answers.
             ClusterNotStarted: Ray is not installed.
 
-        Whatever ``ray.init`` or the cluster class raises is raised, too.
+        Exceptions of ``ray.init`` and of the cluster class are raised, too.
         """
         super().open()
         extras.required("ray", "ray", self.name)
-        # Here, as it takes as long as Ray takes to be imported.
+        # Not at the top: the import of these modules takes as long as the import of Ray.
         from flowcluster.clusters.address import timeout_seconds
         from flowcluster.runners.ray.connection import LossQuery, connect
         from flowcluster.runners.ray.session import RaySession
@@ -120,7 +120,7 @@ class RayTaskRunner(TaskRunner):
         self.activity = None
 
     def _made(self, cluster_class: ClusterClass, resources: contextlib.ExitStack) -> str:
-        """Return the address of a new cluster, which `resources` close."""
+        """Return the address of a new cluster that `resources` close."""
         from flowcluster.clusters.temporary import temporary_cluster
         from flowcluster.runners.ray.connection import current_address
 
@@ -140,14 +140,14 @@ class RayTaskRunner(TaskRunner):
         return str(self._cluster.address)
 
     def _offers(self) -> Offers | None:
-        """Return what each node has that the cluster can start; None where that is not known."""
+        """Return the resources of each node that the cluster can start; None if they are unknown."""
         return getattr(self._cluster, "offers", None)
 
     def _set_progress(self, progress: str) -> None:
         self.activity = f"creating a Ray cluster: {progress}"
 
     def bound(self, changed: Callable[[int | None], None]) -> int | None:
-        """The share of the run on a shared cluster, or `max_in_flight`."""
+        """Return the limit of the run's share of a shared cluster, or `max_in_flight`."""
         session = self._session
         if session is None:
             return self.max_in_flight
@@ -155,26 +155,26 @@ class RayTaskRunner(TaskRunner):
         return session.share.bound(self.max_in_flight)
 
     def submit(self, call: TaskCall, done: Callable[[State], None]) -> RayResult | None:
-        """Send `call` to Ray. Options set with `remote_options` hold for it."""
+        """Send `call` to Ray, with the options of `remote_options`."""
         if self._session is None:
             raise RuntimeError(f"The task runner {self.name} has not been started.")
         return self._session.submit(call, done)
 
     def chains(self, handle: Any) -> bool:
-        """Whether `handle` is a run of this very flow run, whose result Ray can pass on."""
+        """Return whether `handle` is a run of this flow run, whose result Ray can pass on."""
         return self._session is not None and getattr(handle, "session", None) is self._session
 
     def cancel(self, handle: RayResult) -> None:
-        """Interrupt the run; after some seconds its worker is stopped."""
+        """Interrupt the run. Stop its worker if it does not end within some seconds."""
         if self._session is not None:
             self._session.cancel(handle)
 
     def retries(self) -> int:
-        """``max_retries`` of `remote_options`."""
+        """Return ``max_retries`` of `remote_options`."""
         return max(0, int(current().get("max_retries") or 0))
 
     def trouble(self) -> ClusterLost | None:
-        """Return the loss of the head, with its cause for a cluster of this run; None if it is there."""
+        """Return the loss of the head, with its cause for a cluster of this run; None while the head exists."""
         return self._known_loss() or (self._session.lost() if self._session else None)
 
     def _known_loss(self) -> ClusterLost | None:
@@ -205,11 +205,11 @@ class RayTaskRunner(TaskRunner):
 
 
 class OnWorker(RayTaskRunner):
-    """The runner of a task on a Ray worker, for what the task submits. It uses the worker's own connection."""
+    """The runner of a task on a Ray worker, for runs that the task submits. It uses the worker's own connection."""
 
     @property
     def name(self) -> str:
-        """Name of the flow's runner."""
+        """Return the name of the flow's runner."""
         return RayTaskRunner.__name__
 
     def _offers(self) -> Offers | None:
@@ -217,10 +217,10 @@ class OnWorker(RayTaskRunner):
 
 
 def on_worker(run: str | None = None) -> RayTaskRunner:
-    """Return an open runner for what a task on a Ray worker submits.
+    """Return an open runner for runs that a task on a Ray worker submits.
 
     Args:
-        run: UID of the FlowRun on a shared cluster that the task is of.
+        run: UID of the task's FlowRun on a shared cluster.
     """
     runner = OnWorker()
     runner.run = run

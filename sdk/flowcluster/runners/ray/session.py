@@ -1,4 +1,4 @@
-"""One flow run's use of Ray: it sends task runs, handles their ends and fetches results."""
+"""The session of one flow run on Ray: it sends task runs, handles their ends and fetches results."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from flowcluster.states import State
 
 logger = logging.getLogger("flowcluster.task_runner.ray")
 
-#: Seconds after which the worker of a cancelled run that has not ended is stopped. Ray sends the request again after
-#: two seconds to a worker that did not have the run yet, and the run needs time to clean up.
+#: Seconds after which the session stops the worker of a cancelled run that has not ended. Ray sends the request again
+#: after two seconds to a worker that did not have the run yet, and the run needs time to clean up.
 _PATIENCE = 10.0
 
-#: Seconds after which a thread that waits for a result checks whether the head is still there.
+#: Seconds after which a thread that waits for a result checks whether the head still exists.
 _LOOK = 2.0
 
 
@@ -42,13 +42,13 @@ class RaySession:
 
     Args:
         connection: to Ray.
-        runner_on_worker: makes, on a worker, the runner for what a task submits itself.
-        run: UID of the FlowRun on a shared cluster that the session is of.
+        runner_on_worker: makes, on a worker, the runner for runs that a task submits.
+        run: UID of the session's FlowRun on a shared cluster.
 
     Attributes:
-        topic: under which workers put log records of this flow run. It begins with the UID.
-        share: what the FlowRun can use of a shared cluster.
-        share_changed: called, on a thread of the session, when `share` has changed.
+        topic: under which workers put log records of this flow run. The UID is its prefix.
+        share: the FlowRun's share of a shared cluster.
+        share_changed: called in a thread of the session when `share` has changed.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class RaySession:
         self.share = share_of(run)
         self.share_changed: Callable[[], None] = lambda: None
         self._lock = threading.Lock()
-        # A dict for its order: the oldest come first.
+        # A dict because of its order: the oldest runs come first.
         self._pending: dict[RayResult, None] = {}
         self._stopping: dict[RayResult, float] = {}
         self._poller: CompletionPoller | None = None
@@ -73,12 +73,12 @@ class RaySession:
         sessions.add(self)
 
     def submit(self, call: TaskCall, done: Callable[[State], None]) -> RayResult | None:
-        """Send a call to Ray; `done` gets its final state, on a thread of the session.
+        """Send a call to Ray. `done` gets its final state, in a thread of the session.
 
         Raises:
             ClusterLost: the cluster was lost earlier.
 
-        Whatever pickling the function or its arguments raises is raised, too.
+        Exceptions from pickling the function or its arguments are raised, too.
         """
         if lost := self._watch.lost:
             raise lost
@@ -121,7 +121,7 @@ class RaySession:
         if result not in self._pending:
             return
         if not isinstance(data, bytes) and any(one.crash for one in result.upstream) and not self._closed:
-            # It never began, as an input has no value: it is sent again with the failure in place of that input.
+            # The run never started, because an input has no value. Send it again, with the failure as that input.
             self._pending.pop(result, None)
             _read_error(result)
             self._send(result)
@@ -129,7 +129,9 @@ class RaySession:
         try:
             state = self._final_state(result, data)
         except BaseException as error:
-            state = states.crashed(f"Task run ended, but how could not be read: {states.describe(error)}", error)
+            state = states.crashed(
+                f"Task run ended, but its final state could not be read: {states.describe(error)}", error
+            )
         done = result.done
         result.end()
         self._pending.pop(result, None)
@@ -160,13 +162,13 @@ class RaySession:
         """Return the state of a run that ended for another reason than its function."""
         import ray
 
-        # A Ray client fails its calls with this error when its connection has ended; it does not connect again.
+        # A Ray client fails its calls with this error when its connection has ended. It does not connect again.
         is_disconnected = isinstance(error, ConnectionError) and self.connection.is_client
         if lost := self._watch.wait_for_loss() if is_disconnected and not self._closed else self.lost():
             lost.__cause__ = error
             return states.crashed(f"Task run lost its cluster: {lost}", lost)
         _read_error(result)
-        # Shows what it logged before it was lost.
+        # Show the records that the run logged before its loss.
         self._inbox.ended(self._key(result), 1, [])
         if isinstance(error, ray.exceptions.TaskCancelledError):
             return states.cancelled("Task run was cancelled on the Ray cluster.")
@@ -185,9 +187,9 @@ class RaySession:
 
         Raises:
             ResultGone: the result does not exist any more.
-            ClusterLost: the head is gone.
+            ClusterLost: the head is lost.
 
-        Whatever unpickling the result raises is raised, too.
+        Exceptions from unpickling the result are raised, too.
         """
         import ray
 
@@ -200,7 +202,7 @@ class RaySession:
                 try:
                     return unpack(ray.get(result.value, timeout=_LOOK))
                 except ray.exceptions.GetTimeoutError:
-                    continue  # it is large, or on its way from a node that has gone
+                    continue  # the result is large, or Ray restores it from a lost node
                 except ConnectionError as error:  # of a client that was shut down meanwhile
                     if lost := self.lost():
                         raise lost from error
@@ -209,7 +211,7 @@ class RaySession:
                     raise self.lost() or lost_with("node", result.name) from error
 
     def cancel(self, result: RayResult) -> None:
-        """Interrupt a run, or cancel it if it has not begun. If it does not end soon, stop its worker.
+        """Interrupt a run, or cancel it if it has not started. If it does not end soon, stop its worker.
 
         A run whose inputs are other runs' results is not interrupted, for the reason in `RayResult`.
         """
@@ -222,7 +224,7 @@ class RaySession:
             ray.cancel(result.value)
 
     def _tick(self) -> None:
-        """Read what has to be polled, once a second: records, the share, and cancelled runs that have not ended."""
+        """Poll once a second: records, the share, and cancelled runs that have not ended."""
         import ray
 
         if self._pending and (begun := self._inbox.look()):
@@ -238,7 +240,7 @@ class RaySession:
                 ray.cancel(result.value, force=True)
 
     def lost(self) -> ClusterLost | None:
-        """Return the loss of the head since the session began, as an exception to be raised; None without a loss."""
+        """Return the loss of the head since the session started, as an exception to raise; None without a loss."""
         return None if self._closed else self._watch.check()
 
     def _head_is_gone(self, lost: ClusterLost) -> None:
@@ -247,7 +249,7 @@ class RaySession:
         self.connection.drop()
 
     def close(self, cancel: bool) -> None:
-        """End the session; with `cancel`, stop the runs that have not ended."""
+        """End the session. With `cancel`, stop the runs that have not ended."""
         import ray
 
         self._closed = True
@@ -265,7 +267,7 @@ class RaySession:
 
 
 def _read_error(result: RayResult) -> None:
-    """Read the error of a run: Ray logs one that is never read."""
+    """Read the error of a run: Ray logs errors that are never read."""
     import ray
 
     try:

@@ -1,4 +1,4 @@
-"""What a flow run has on a shared Ray cluster: its tags, and its share."""
+"""The tags and the share of a flow run on a shared Ray cluster."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from flowcluster_api.keeper import digest_of
 
 
 def topic_of(run: str | None) -> str:
-    """Return a new topic, with the UID of the run on a shared cluster that it is of."""
+    """Return a new topic, with the UID of its FlowRun on a shared cluster."""
     topic = os.urandom(8).hex()
     return topic if run is None else f"{run}{tags.RAY_SEPARATOR}{topic}"
 
 
 def share_of(run: str | None) -> Share:
-    """Return what a run can use, as the keeper of its cluster left it at the head.
+    """Return the share of a run that the keeper of its cluster has written to the head.
 
-    A run without a share of its own, also one that begins before the keeper has read that it is listed, has an equal
-    part. Without a bound, its first tasks could be before all of others.
+    A run without a share of its own gets an equal part. So does a run that starts before the keeper has read the
+    instructions that list it: without a limit, its first tasks could precede all tasks of other runs.
     """
     if run is None:
         return Share()
@@ -29,13 +29,13 @@ def share_of(run: str | None) -> Share:
 
     text = internal_kv._internal_kv_get(tags.RAY_SHARES, namespace=tags.RAY_NAMESPACES[0])
     if not text:
-        return Share()  # no keeper has been there
+        return Share()  # the cluster has no keeper
     left = json.loads(text)
     return Share(*left["own"].get(digest_of(run), (0, left["part"])))
 
 
 def tagged(job_config: Any, run: str) -> Any:
-    """Return the configuration of a Ray job, given or new, with the UID of the run that it is of."""
+    """Return the given or a new configuration of a Ray job, with the UID of its FlowRun."""
     from flowcluster.clusters.ray.client import with_metadata
 
     return with_metadata(job_config, {tags.RAY_METADATA: run})

@@ -1,4 +1,4 @@
-"""How a task on a Ray worker waits for runs that it submitted, so that they can use its CPU meanwhile.
+"""Wait in a task on a Ray worker for runs that it submitted, so that they can use its CPU meanwhile.
 
 Ray lends the CPU of a worker only while the worker's main thread waits for an object. So a task waits for objects.
 """
@@ -17,13 +17,13 @@ class ExpectingSession(Protocol):
     """A session that has submitted task runs."""
 
     def expected(self, limit: int) -> list[Any]:
-        """Return references to at most `limit` objects that appear when one of its runs ends."""
+        """Return references to at most `limit` objects. Ray creates one of them when one of its runs ends."""
 
 
-#: The sessions that this process has open.
+#: The open sessions of this process.
 sessions: weakref.WeakSet[ExpectingSession] = weakref.WeakSet()
 
-#: Objects for which a call of ``ray.wait`` waits, and seconds after which the next call can wait for others.
+#: Number of objects for which a call of ``ray.wait`` waits, and seconds after which the next call can wait for others.
 _OBJECTS, _INTERVAL = 256, 0.5
 
 

@@ -1,7 +1,7 @@
-"""A task run in the process of a Ray worker: how the worker gets it, and what it returns.
+"""A task run in the process of a Ray worker: its code, its inputs and its results.
 
-It returns two objects: a report of the end, which Ray sends to the driver immediately because it is small, and the
-result, which stays on the node until the flow or a run needs it. The report contains a small result.
+It returns two objects. The first is a report of the end, which Ray sends to the driver immediately because it is small.
+The second is the result, which stays on the node until the flow or a run needs it. The report contains a small result.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from flowcluster.runners.ray.reports import EndReport
 from flowcluster.runners.ray.results import pack, unpack
 from flowcluster.runners.ray.waiting import place
 
-#: Results up to this size, in bytes when packed, go to the driver with the report.
+#: Results up to this size, in bytes when packed, are sent to the driver with the report.
 SMALL = 2_048
 
 
@@ -36,13 +36,13 @@ def function_for(code: bytes, name: str) -> Callable[..., Any]:
     def run(call: bytes, *upstream: Any) -> tuple[bytes, Any]:
         return execute(code, call, upstream)
 
-    # A worker of Ray (2.60) ends itself at a name that ASCII does not have.
+    # A worker of Ray (2.60) exits at a name that ASCII cannot encode.
     run.__name__ = run.__qualname__ = texts.as_name(name, in_ascii=True)
     return run
 
 
 def dump_call(info: RunInfo, topic: str, arguments: bytes) -> bytes:
-    """Return what `execute` needs of one run."""
+    """Return the data of one run for `execute`."""
     return pickle.dumps((tuple(info), topic, arguments), protocol=5)
 
 
@@ -63,13 +63,13 @@ def execute(code: bytes, call: bytes, upstream: tuple[Any, ...]) -> tuple[bytes,
 
 
 def _result(code: bytes, info: RunInfo, arguments: bytes, upstream: tuple[Any, ...]) -> tuple[Any, str | None]:
-    """Return the result, packed, or a `TaskFailure`; and the name of the final state, None for the usual name."""
+    """Return the packed result or a `TaskFailure`, and the name of the final state (None for the usual name)."""
 
     def inputs() -> Sequence[Any]:
         return [one if type(one) is TaskFailure else unpack(one) for one in upstream]
 
     leave = functools.partial(_packed, info)
-    # A worker executes one task after the other in one thread: what one sets must not reach the next.
+    # A worker executes one task after the other in one thread. The context variables of one must not affect the next.
     context = contextvars.copy_context()
     left: tuple[Any, str | None]
     left = context.run(worker_body.run_task, code, info, arguments, inputs, _forwarding, project.fetch, leave)
@@ -94,15 +94,15 @@ def _forwarding() -> logs.ForwardHandler:
 
 
 def _written() -> tuple[int, int]:
-    """Return the sizes of the files from which Ray shows the worker's stdout and stderr, in bytes."""
+    """Return the sizes in bytes of the files from which Ray shows the worker's stdout and stderr."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        # Ray's own wrapper writes the end of a line apart from the line. A reader of the file in between takes half a
-        # line for a whole one.
+        # Ray's own wrapper writes the end of a line separately. A process that reads the file in between takes the
+        # line for a complete one.
         if type(stream).__name__ == "Unbuffered":
             setattr(sys, name, stream.stream)
         try:
             stream.flush()
         except Exception:
-            pass  # the task put something else in its place
+            pass  # the task has replaced the stream
     return os.fstat(1).st_size, os.fstat(2).st_size
