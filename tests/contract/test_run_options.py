@@ -71,10 +71,9 @@ def test_function_names_runs() -> None:
 @pytest.mark.parametrize(
     ("template", "message"),
     [
-        # codespell:ignore-next-line tabel
         (
-            "load-{tabel}",
-            "task_run_name 'load-{tabel}' names 'tabel', which is not an argument; there are: table, part.",
+            "load-{tables}",
+            "task_run_name 'load-{tables}' names 'tables', which is not an argument; there are: table, part.",
         ),
         ("{part:x.y}", "task_run_name '{part:x.y}' cannot be filled in"),
         (lambda: 3, "task_run_name must give a string that is not empty, not 3."),
