@@ -206,9 +206,7 @@ def test_object_that_cannot_be_sent_is_found_in_a_function(
     from flowcluster._util import pickling
     from flowcluster.project import by_value, modules
 
-    monkeypatch.setattr(
-        modules, "_names", frozenset()
-    )  # else an earlier test can have made this module part of a project
+    monkeypatch.setattr(modules, "_names", frozenset())  # as before any other test
     monkeypatch.setattr(by_value, "scripts", {__name__})
     pickling.dumps(None)  # this module is registered from here on
     try:
