@@ -123,7 +123,7 @@ class Held:
         self._packed: tuple[Any, list[Any]] | None = None
 
     def open(self) -> Any:
-        """Return the result. Raises whatever unpickling raises."""
+        """Return the result. Exceptions from unpickling are raised."""
         if self._packed is not None:
             data, buffers = self._packed
             self._value, self._packed = pickle.loads(data, buffers=buffers), None
