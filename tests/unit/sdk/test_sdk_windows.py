@@ -8,7 +8,7 @@ import sys
 #: A program that removes the names that Python lacks on Windows, after the import of the standard library.
 WITHOUT_POSIX = """
 import asyncio, concurrent.futures, errno, fcntl, logging.config, multiprocessing, os, signal, subprocess, sys, tempfile
-import types
+import threading, types
 
 def lock(descriptor, mode, size, locks=fcntl):
     try:
@@ -17,6 +17,21 @@ def lock(descriptor, mode, size, locks=fcntl):
         raise PermissionError(errno.EACCES, "Permission denied") from None
 
 sys.modules["msvcrt"] = types.SimpleNamespace(locking=lock, LK_NBLCK=2)
+
+opening = threading.Lock()
+
+def open_file(*arguments, posix_open=os.open):
+    with opening:
+        return posix_open(*arguments)
+
+def delete_file(path, posix_unlink=os.unlink):
+    with opening:
+        for descriptor in os.listdir("/proc/self/fd"):
+            if os.path.exists(path) and os.path.realpath(f"/proc/self/fd/{descriptor}") == os.path.realpath(path):
+                raise PermissionError(errno.EACCES, "The file is in use", path)
+        posix_unlink(path)
+
+os.open, os.unlink = open_file, delete_file
 
 def refuse(*_):
     raise NotImplementedError
