@@ -1,4 +1,4 @@
-"""A cluster on Kubernetes that scales with the work, and is deleted with this process: ``kubectl get flowruns -w``."""
+"""A cluster on Kubernetes that scales with the work and ends with the flow run: ``kubectl get flowruns -w``."""
 
 import time
 

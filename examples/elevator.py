@@ -1,4 +1,4 @@
-"""Ten tasks that wait at the same time: the whole takes as long as the slowest, and floor 1 is first."""
+"""Ten tasks that wait at the same time: the flow run takes as long as its slowest task, and floor 1 is first."""
 
 import time
 

@@ -1,7 +1,7 @@
-"""The same tasks in parallel, on a Ray that runs as long as the flow run.
+"""Submitted tasks in parallel, on a Ray that runs as long as the flow run.
 
-All eight lines come, in any order, although the flow neither waits for them nor returns them. Ray puts the
-name of the task and the process in front of each.
+All eight lines are printed, in any order, although the flow neither waits for its tasks nor returns them. Ray prints
+the name and the process of the task before each line.
 """
 
 from flowcluster import flow, task

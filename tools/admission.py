@@ -123,8 +123,8 @@ def _present(root: str, path: tuple[str, ...]) -> str:
 def expression(part: str, rule: Rule) -> str:
     """Return the CEL expression that is true where the template of that part keeps the rule.
 
-    It agrees with `flowcluster_operator.policies.templates`. That one also refuses an invalid pod template: Kubernetes'
-    CEL finds no field, and so no broken rule, in a text or a number.
+    It agrees with `flowcluster_operator.policies.templates`, which also refuses an invalid pod template. In a text or a
+    number in place of an object, Kubernetes' CEL finds no field, and so no broken rule.
     """
     kept = " && ".join(_field(part, path, rule) for path in rule.paths)
     return f"variables.{camel_case(rule.unless)} || {kept}" if rule.unless else kept

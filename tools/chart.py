@@ -1,9 +1,9 @@
 """Package the charts: ``python -m tools.chart [DIRECTORY]`` prints the paths of the archives it wrote there.
 
 The chart of the stock dask-kubernetes operator comes from the installed dask-kubernetes wheel, so that packaging
-needs no network. KubeRay's chart comes from its repository, if that can be reached. The wheel's chart is the one that
-dask-kubernetes publishes: only its version and its image tag are placeholders, which are filled in here and in
-``values.yaml``.
+needs no network. It is the chart that dask-kubernetes publishes, with placeholders for its version and its image tag.
+This module fills in the version, and ``values.yaml`` the image tag. KubeRay's chart comes from its repository, if that
+can be reached.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SHARED_CHART = ROOT / "charts" / "flowcluster-shared"
 DASK_CHART, RAY_CHART = "dask-kubernetes-operator", "kuberay-operator"
 #: Seconds for a repository to answer.
 _PULL_SECONDS = 20
-#: Characters that are shown of the reason for which it does not answer.
+#: Maximum characters of the reason, in the message, why the repository does not answer.
 _REASON_CHARACTERS = 100
 #: Prefix of ``/operator`` and ``/runtime`` in the chart's values.
 _IMAGES = "docker.io/flowcluster"
@@ -100,7 +100,7 @@ def _add_kuberay(helm: str, chart: pathlib.Path) -> None:
         trouble = f"no answer within {_PULL_SECONDS} s"
     if trouble:
         reason = textwrap.shorten(trouble.splitlines()[-1], _REASON_CHARACTERS)
-        print(f"the package leaves KubeRay's chart out, which cannot be fetched: {reason}", file=sys.stderr)
+        print(f"KubeRay's chart cannot be fetched, and the package does not contain it: {reason}", file=sys.stderr)
         _leave_kuberay_out(chart)
 
 

@@ -16,7 +16,8 @@ from typing import Any
 import yaml
 
 Dependency = Mapping[str, Any]
-#: Fields of helm's Dependency in the order in which it writes them. helm leaves out the empty ones but for these two.
+#: Fields of helm's Dependency in the order in which helm writes them. helm leaves out empty fields, except those in
+#: `_ALWAYS`.
 _FIELDS = ("name", "version", "repository", "condition", "tags", "enabled", "import-values", "alias")
 _ALWAYS = ("name", "repository")
 
@@ -26,7 +27,7 @@ def lock_text(chart: str, current: str = "", now: dt.datetime | None = None) -> 
 
     Args:
         chart: Text of the Chart.yaml. Each of its dependencies names one exact version.
-        current: Text of the lock so far. It does not change while its digest is right, as with helm.
+        current: Text of the current lock. As with helm, it does not change while its digest is right.
         now: Time of the lock. Default: the clock's.
     """
     required: list[Dependency] = yaml.safe_load(chart).get("dependencies") or []

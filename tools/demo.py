@@ -6,7 +6,7 @@ It starts everything and shows three ways to a cluster, one after the other:
 2. a flow of a Python program on this machine, whose cluster is in Kubernetes,
 3. a shared cluster by helm, which a FlowRun and a Python program use at the same time.
 
-Each way shows phases and log lines as they appear, then the records, and that nothing else is left.
+For each way, it shows phases and log lines as they appear, then the records, and that nothing else is left.
 """
 
 from __future__ import annotations
@@ -174,12 +174,12 @@ class Demo:
         return None
 
     def _start(self, *command: str) -> Output:
-        """Show and start a Python program, which runs beside the next steps."""
+        """Show and start a Python program. It runs while the next steps run."""
         print(f"\n$ {' '.join(command)}", flush=True)
         return self._output([word for word in command if word != "&"], _PYTHON)
 
     def _created_by(self, program: Output, before: set[str]) -> str:
-        """Return the name of the FlowRun that a program creates, which is not among those before."""
+        """Wait until a program has created a FlowRun, which is not among those before. Return its name."""
         while not (created := self._names("flowruns") - before):
             if program.has_ended:
                 raise ToolError(f"the program exited {program.wait()} before it had a cluster: see above")
@@ -201,7 +201,7 @@ class Demo:
         return {run["metadata"]["name"] for run in runs if (run.get("status") or {}).get("phase") not in FINAL_PHASES}
 
     def _wait_gone(self) -> None:
-        """Wait until the garbage collector has deleted what the runs and the shared cluster had."""
+        """Wait until the garbage collector has deleted the objects of the runs and of the shared cluster."""
         self._wait("the deletion of", lambda: self._names("sharedclusters,all"))
 
     def _wait(self, what: str, left: Callable[[], set[str]]) -> None:

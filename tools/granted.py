@@ -36,9 +36,9 @@ class Right(NamedTuple):
 
 _RECOVERY = "after a write whose answer was lost, the object that exists is read"
 _GONE = "after a write that found no object, or another state of it, the object is looked for again"
-_OUTLIVED = "what outlived its owner is deleted: whether that happens depends on how fast others are"
-_BLOCKING = "admission asks for it where a child blocks its owner"
-#: Rights that can stay unused in tests of an installed operator, and why it has them.
+_OUTLIVED = "an object that outlived its owner is deleted: how often that happens depends on other controllers"
+_BLOCKING = "admission requires it for an owner reference with blockOwnerDeletion"
+#: Rights that can stay unused in tests of an installed operator, and why the operator has them.
 UNUSED = {
     Right(names.GROUP, f"{names.PLURAL}/finalizers", "update"): _BLOCKING,
     Right(names.GROUP, f"{names.SHARED_PLURAL}/finalizers", "update"): _BLOCKING,
@@ -99,7 +99,7 @@ class Used(NamedTuple):
 
 
 def used(events: Iterable[Object], user: re.Pattern[str]) -> Used:
-    """Return, from audit events, the rights that users needed whose whole names match `user`."""
+    """Return the rights that audit events show for users whose whole names match `user`."""
     allowed: set[Right] = set()
     forbidden: set[Right] = set()
     for event in events:

@@ -1,7 +1,7 @@
-"""Build the images of an installation and bring them to its registry: ``python -m tools.images --registry HOST/PATH``.
+"""Build the images of an installation and push them to its registry: ``python -m tools.images --registry HOST/PATH``.
 
-It prints the images' names, a line each, and writes two files. ``images.txt`` has these names, and ``images.yaml`` the
-values of the chart with which its pods use them.
+It prints the images' names, a line each, and writes two files: ``images.txt`` with these names, and ``images.yaml``
+with the values of the chart that name the images.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def values(references: Mapping[str, str], pull_secret: str = "") -> dict[str, An
 
 
 def values_text(references: Mapping[str, str], pull_secret: str = "") -> str:
-    """Return the file with the chart's values of the same arguments as for `values`."""
+    """Return the text of the file with the chart's values. The arguments are those of `values`."""
     return yaml.dump(values(references, pull_secret), Dumper=_Dumper, sort_keys=False)
 
 

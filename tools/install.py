@@ -1,6 +1,6 @@
 """Bring up a Kubernetes, build and load the images, install the chart: ``python -m tools.install``.
 
-It can run again, and skips what is installed already.
+You can run it again: it keeps a cluster that runs and images that are loaded, and upgrades the release.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ UPSTREAM = f"{RELEASE}-{DASK_CHART}"
 class Installed:
     """A cluster with the operators in it.
 
-    `images` are full references by name: operator, runtime, dask-operator, kuberay.
+    Attributes:
+        images: full references of the images by name: operator, runtime, dask-operator, kuberay.
+        audit_log: the API server's audit log, if it can be read.
     """
 
     kubeconfig: pathlib.Path

@@ -1,4 +1,4 @@
-"""Install the stock KubeRay operator from its Go module, if a cluster has none.
+"""Install the stock KubeRay operator from its Go module, unless another installation of it exists.
 
 Its chart is published separately from the module. If that can be reached, `charts/flowcluster` includes it (see its
 README). This module creates the same objects: the module's own CRDs and ClusterRole, and a Deployment as in its chart.
@@ -22,7 +22,9 @@ _PROBE = {"httpGet": {"path": "/metrics", "port": "http"}, "periodSeconds": 1, "
 
 
 def install(kubectl: pathlib.Path, kubeconfig: pathlib.Path, namespace: str, image: str) -> None:
-    """Install the operator with that image, and wait until it runs. An operator that exists is not changed.
+    """Install the operator with that image, or update it, and wait until it runs.
+
+    Do nothing if the CRD exists and this Deployment does not: then another installation runs the operator.
 
     Raises:
         ToolError: it does not start.
@@ -49,7 +51,7 @@ def _ours(namespace: str, image: str) -> list[dict[str, Any]]:
         # The Deployment runs one replica at a time. Without leader election, a new pod does not wait until the lease of
         # the old one expires.
         "args": ["--enable-leader-election=false"],
-        # The same as in the values of our chart.
+        # The same as in the values of the chart `flowcluster`.
         "env": [{"name": "ENABLE_INIT_CONTAINER_INJECTION", "value": "false"}],
         "ports": [{"name": "http", "containerPort": 8080}],
         "securityContext": _SECURITY,

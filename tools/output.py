@@ -1,4 +1,4 @@
-"""Programs that run beside a tool, whose output has a prefix."""
+"""Programs that run at the same time as a tool. Each line of their output is shown with a prefix."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _STOP_SECONDS = 10
 
 
 class Output:
-    """A program that runs beside the tool, whose lines are shown with a prefix."""
+    """A program that runs at the same time as the tool. Its lines are shown with a prefix."""
 
     def __init__(self, command: Sequence[str], prefix: str, environment: Mapping[str, str]) -> None:
         self._process = subprocess.Popen(

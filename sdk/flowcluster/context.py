@@ -17,7 +17,7 @@ PROCESS = os.urandom(16).hex()
 
 
 class RunInfo(NamedTuple):
-    """One execution of a task run, as it is sent to the place of the execution.
+    """One execution of a task run, in the form that a task runner sends to a worker.
 
     Attributes:
         name: name of the task run.
@@ -66,8 +66,9 @@ class FlowContext:
         tags: the words attached to the run.
         log_prints: whether its prints go to its logger.
         printed: the beginning of a printed line whose end was not printed yet.
-        stdout: ``sys.stdout`` at its start. A stream by which its code replaces that collects its prints.
-        topic: where its log lines are sent, if a task on a worker called it; else None.
+        stdout: ``sys.stdout`` when the run started. If the run's code replaces ``sys.stdout`` by another stream, that
+            stream gets the prints, and the logger does not.
+        topic: where its log lines are sent, if a task on a worker called the flow; else None.
     """
 
     def __init__(self, name: str, flow_name: str, is_async: bool, runner: object, log_prints: bool = False) -> None:
@@ -92,12 +93,13 @@ class TaskContext:
     """A task run, as code inside of it uses it, in the flow's process or on a worker.
 
     Attributes:
+        payload: what the run has in common with other runs of the task.
         info: name, attempt and tags.
         spec: the task's options.
         flow_run_name, flow_name: names of its flow run and flow.
         flow: the flow run; None on a worker.
         topic: where the run's log lines are sent; None in the flow's process.
-        level: least level of those lines.
+        level: lowest level of those lines.
         log_prints, printed, stdout: as for a flow run.
         nested: the record of the runs that the task submits; None before it submits one.
     """
@@ -153,7 +155,7 @@ class TaskContext:
         return self.info.tags
 
 
-#: Called with the current activity, as text, by code that waits for the cluster of a flow run; None without a flow run.
+#: Code that waits for the cluster of a flow run calls it with the current activity, as text. None without a flow run.
 activity: ContextVar[Callable[[str], None] | None] = ContextVar("flowcluster_activity", default=None)
 
 #: Words that the code around a submission attaches to the task run, by `tags`.
@@ -190,12 +192,12 @@ def get_run_context() -> FlowContext | TaskContext:
 
 
 def hint_for_threads() -> str:
-    """Return how to pass the context to a thread, for error messages in threads; empty in the main thread."""
+    """Return how to pass the context to a thread, for error messages in threads; an empty text in the main thread."""
     if threading.current_thread() is threading.main_thread():
         return ""
     return (
-        " A thread of your own knows its flow by the context: make one by contextvars.copy_context() in the flow, and "
-        "call context.run(function) in the thread."
+        " A new thread does not inherit the run: call context = contextvars.copy_context() in the flow, and "
+        "context.run(function) in the thread."
     )
 
 

@@ -11,16 +11,16 @@
         │   ├── UnfinishedRun       it has not ended yet
         │   ├── UpstreamFailed      it never started: a run that it waits for did not complete
         │   ├── FailedRun           it failed without an exception
-        │   ├── CrashedRun          it was broken off from outside, without an exception
+        │   ├── CrashedRun          it was aborted from outside, without an exception
         │   ├── CancelledRun        it was cancelled
         │   ├── SubmittedRunFailed  it ran on Kubernetes and failed, for the reason in its record
-        │   └── ResultGone          it completed, but its result was lost with the run's cluster
+        │   └── ResultGone          it completed, but its result was lost with a worker, or was not stored
         ├── RunTimedOut             a run took longer than its timeout_seconds (also a TimeoutError)
         ├── RemoteError             replaces an exception that could not be sent from a worker
         └── ClusterError
             ├── ClusterUnreachable  nothing answered at the cluster's address in time
             ├── ClusterLost         the cluster was lost while the flow ran
-            ├── ClusterNotStarted   Kubernetes or the operator could not start a cluster for the run
+            ├── ClusterNotStarted   the run got no cluster that it can use
             └── KubernetesError     the Kubernetes API server refused something, or cannot be reached
                 └── NotFound        there is no such object
     SystemExit
@@ -63,7 +63,7 @@ class FailedRun(StateError):
 
 
 class CrashedRun(StateError):
-    """The run was broken off from outside, without an exception."""
+    """The run was aborted from outside, without an exception."""
 
 
 class CancelledRun(StateError):
@@ -86,7 +86,7 @@ class SubmittedRunFailed(StateError):
 
 
 class ResultGone(StateError):
-    """The run completed, but its result was lost with the run's cluster."""
+    """The run completed, but its result was lost with a worker or the cluster, or was not stored."""
 
 
 class RunTimedOut(FlowclusterError, TimeoutError):
@@ -111,7 +111,7 @@ class RemoteTraceback(Exception):
     Attributes:
         text: the traceback, without frames of the SDK.
         location: the innermost line of the user's code in it; None if there is none.
-        owner: identity of that exception.
+        owner: `id` of the exception that came from the worker.
     """
 
     owner = 0
@@ -138,7 +138,9 @@ class ClusterLost(ClusterError):
 
 
 class ClusterNotStarted(ClusterError):
-    """The run got no cluster.
+    """The run got no cluster that it can use.
+
+    For example, Kubernetes cannot start a pod, the versions of packages do not fit, or a package is not installed.
 
     Attributes:
         reason: the cause in one CamelCase word, as in the FlowRun's status.

@@ -79,8 +79,9 @@ class Flow(Described, Generic[P, R_co]):
         """The task runner, of which each run opens a duplicate."""
         return self.spec.runner
 
-    # The overlaps that are ignored do not occur, as a flow cannot have a parameter `return_state`. A result type `Any`
-    # matches the first overload of each kind: without that for `Never`, it would match that for futures.
+    # The ignored overlaps do not occur, because a flow cannot have a parameter `return_state`. A result type `Any`
+    # matches the first overload of each kind. The overload for `Never` is there so that `Any` does not match the
+    # overload for futures.
     @overload
     def __call__(  # type: ignore[overload-overlap]
         self: Flow[..., Futures], /, *args: Any, return_state: Literal[True], wait_for: WaitFor = (), **kwargs: Any
@@ -143,7 +144,7 @@ class Flow(Described, Generic[P, R_co]):
         """Run the flow, and return what its function returned, with results in place of futures.
 
         An async flow returns a coroutine, unless a sync flow calls it. A subflow starts when the runs in `wait_for`
-        have completed. With `return_state`, return the final state, and raise neither of the errors below.
+        have completed. With `return_state`, return the final state instead of raising the errors below.
 
         Raises:
             ParameterError: the parameters are wrong.
@@ -173,22 +174,24 @@ class Flow(Described, Generic[P, R_co]):
         context: str | None = None,
         namespace: str | None = None,
     ) -> SubmittedRun:
-        """Submit this flow to Kubernetes as a FlowRun, which flowcluster's operator runs. Does not wait for its end.
+        """Submit this flow to Kubernetes as a FlowRun, which flowcluster's operator runs. Do not wait for its end.
 
-        The flow's file is sent, too; a flow of a package needs an image that has the package. If the task runner makes
-        a `DaskKubernetesCluster` or a `RayKubernetesCluster`, the run gets such a cluster. With a
-        `SharedKubernetesCluster`, the run uses that SharedCluster.
+        The FlowRun's ConfigMap contains the flow's file and the modules of the project that the file imports. A flow in
+        an imported package is not sent: it needs an `image` that has the package.
+
+        If the task runner makes a `DaskKubernetesCluster` or a `RayKubernetesCluster`, the operator creates such a
+        cluster for the run. With a `SharedKubernetesCluster`, the run uses that SharedCluster.
 
         Args:
             parameters: of the flow, by name; values that JSON can express.
             image: of the driver, and of its cluster; by default ``FLOWCLUSTER_IMAGE``, or the image that the operator's
                 administrator set.
             name: of the FlowRun; by default the flow's name with a unique suffix.
-            workers: the number of workers of a cluster for this run, or their minimum and maximum. The cluster is of
-                Ray for a `RayTaskRunner`, else of Dask.
+            workers: the number of workers of the run's own cluster, or their minimum and maximum. If the task runner
+                makes no cluster, the run gets a Ray cluster for a `RayTaskRunner`, and a Dask cluster for others.
             cluster: ``NAME`` or ``NAME/NAMESPACE`` of a SharedCluster that the run uses, whatever its task runner is.
-            result_storage: fsspec URL of a folder that the driver, and you, can reach, for a result that is too large
-                for the FlowRun.
+            result_storage: fsspec URL of a folder that both the driver and you can reach. It gets a result that is too
+                large for the FlowRun.
             spec: merged into the FlowRun's spec, for other fields: ``{"activeDeadlineSeconds": 3600}``.
             kubeconfig: path of the kubeconfig file; by default as for kubectl.
             context: name of a context in it; by default its current one.

@@ -35,11 +35,11 @@ class StateType(enum.StrEnum):
     COMPLETED = "COMPLETED"
     """Its function returned."""
     FAILED = "FAILED"
-    """Its function raised an exception, or runs below it did not complete."""
+    """Its function raised an exception or took too long, or its child runs did not complete."""
     CRASHED = "CRASHED"
-    """It was broken off: ``sys.exit``, a lost worker, a lost cluster."""
+    """It was aborted: it called ``sys.exit``, or its worker or its cluster was lost."""
     CANCELLED = "CANCELLED"
-    """Its end was requested."""
+    """It was cancelled, for example by `Future.cancel` or by SIGTERM."""
 
 
 #: Types of final states.
@@ -92,11 +92,11 @@ class State(Generic[R_co]):
         return self.type is StateType.COMPLETED
 
     def is_failed(self) -> bool:
-        """Return whether the run's function raised an exception."""
+        """Return whether the function raised an exception or took too long, or child runs did not complete."""
         return self.type is StateType.FAILED
 
     def is_crashed(self) -> bool:
-        """Return whether the run was broken off from outside."""
+        """Return whether the run was aborted, for example because its worker was lost."""
         return self.type is StateType.CRASHED
 
     def is_cancelled(self) -> bool:
@@ -181,7 +181,7 @@ def failed(message: str | None, error: BaseException | None = None) -> State:
 
 
 def crashed(message: str, error: BaseException | None = None) -> State:
-    """Return the state of a run that `error` broke off."""
+    """Return the state of a run that `error` aborted."""
     return State(StateType.CRASHED, message, error)
 
 
@@ -196,7 +196,7 @@ def describe(error: BaseException) -> str:
 
 
 def total(states: Iterable[State]) -> State:
-    """Return one state for many: completed if all are, else with the number of those that are not."""
+    """Return one state for many: completed if all are completed, else with the number of those that are not."""
     tally = Tally()
     for state in states:
         tally.add(state)
@@ -204,7 +204,7 @@ def total(states: Iterable[State]) -> State:
 
 
 class Tally:
-    """Counts states as runs end, and keeps the first one that did not complete."""
+    """Counts states as runs end, and keeps the first state that is not completed."""
 
     __slots__ = ("cancelled", "completed", "failed", "first", "total")
 
@@ -227,7 +227,7 @@ class Tally:
             self.first = state
 
     def state(self) -> State:
-        """Return one state for all that were counted."""
+        """Return one state for all states that were added."""
         if self.first is None:
             return completed(message="All states completed.")
         error = self.first.exception()

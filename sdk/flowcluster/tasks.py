@@ -62,8 +62,8 @@ class Task(Described, Generic[P, R_co]):
         """The task's function itself. A call of it is not a task run."""
         return types.MethodType(self.spec.function, *self._owner) if self._owner else self.spec.function
 
-    # A result type `Any` matches the first overload of each kind: without those for `Never`, it would match those for
-    # coroutines.
+    # A result type `Any` matches the first overload of each kind. The overloads for `Never` are there so that `Any`
+    # does not match the overloads for coroutines.
     @overload
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
     @overload
@@ -91,10 +91,10 @@ class Task(Described, Generic[P, R_co]):
         """Run the task immediately, without the flow's task runner, and return what its function returned.
 
         Futures among the arguments are awaited and replaced by their results. An async task returns a coroutine, unless
-        a sync flow or a sync task calls it. Outside of a flow, and inside a task, this is a regular call of the
-        function when what it waits for has ended: without a task run, retries and a time limit.
+        a sync flow or a sync task calls it. Outside of a flow, and inside a task, there is no task run: the function is
+        called without retries and without a time limit when what it waits for has ended.
 
-        With `return_state`, return the final state, and raise neither of the errors below.
+        With `return_state`, return the final state instead of raising the errors below.
 
         Raises:
             UpstreamFailed: a run that it waits for did not complete.
@@ -127,14 +127,15 @@ class Task(Described, Generic[P, R_co]):
         """Submit a run of the task to the flow's task runner, and return its future without waiting.
 
         Futures among the arguments, also inside of lists, tuples, sets, dicts and dataclasses, are replaced by their
-        results before the function is called. Futures in `wait_for` must complete before. If one does not complete, the
-        run never starts and ends as ``NotReady``.
+        results before the function is called. The runs in `wait_for` must complete before. If one of all these runs
+        does not complete, the submitted run never starts and ends as ``NotReady``.
 
         In a sync flow the future's methods block. If an async flow submits an async task, the future's methods are
         awaited. A run that is submitted inside a task belongs to the task's run, which ends after it.
 
         Raises:
             NoFlowRunError: the code is not in a flow run.
+            ValueError: ``task_run_name`` cannot be filled in with the arguments.
         """
         return_state = kwargs.pop("return_state", False)
         run = self._submitter("submit")
@@ -160,6 +161,7 @@ class Task(Described, Generic[P, R_co]):
         Raises:
             MapError: no argument can be iterated, or lengths differ.
             NoFlowRunError: the code is not in a flow run.
+            ValueError: ``task_run_name`` cannot be filled in with the arguments.
         """
         return_state = kwargs.pop("return_state", False)
         run = self._submitter("map")

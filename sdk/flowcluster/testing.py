@@ -33,7 +33,7 @@ class PicklingTaskRunner(ConcurrentTaskRunner):
     arguments. The flow gets a copy of the result or exception. What cannot be pickled fails as on a cluster.
 
     Args:
-        max_workers: tasks that run at the same time at most.
+        max_workers: maximum number of tasks that run at the same time.
     """
 
     concurrency: ClassVar[str] = "concurrently, with pickled arguments and results"
@@ -49,7 +49,11 @@ class PicklingTaskRunner(ConcurrentTaskRunner):
         self._codes = weakref.WeakKeyDictionary()
 
     def submit(self, call: TaskCall, done: Callable[[State], None]) -> Job:
-        """Pickle `call`, and execute the copy. Raises TypeError if something in it cannot be pickled."""
+        """Pickle `call`, and execute the copy.
+
+        Raises:
+            TypeError: something in the call cannot be pickled.
+        """
         if self._pool is None or self._codes is None:
             raise RuntimeError(f"The task runner {self.name} has not been started.")
         code = self._codes.get(call.payload)
@@ -79,7 +83,7 @@ class _RemoteExecution(Execution):
     def __call__(self) -> None:
         """Execute the copy, and call `done` with a copy of its state."""
         self.started()
-        # A worker has none of the context variables of the code that submits.
+        # A worker does not have the context variables of the code that submits the task.
         result = contextvars.Context().run(
             worker_body.run_task, self.code, self.info, self.arguments, tuple, _no_forwarding, _no_fetch
         )

@@ -184,7 +184,7 @@ def test_retry_of_a_flow_uses_the_same_cluster(desk: Desk, lines: Any, runner: T
         ({"retry_delay_seconds": [1, -1]}, "retry_delay_seconds must be at least 0, not -1"),
         ({"retry_condition": True}, "retry_condition must be a function, not True"),
         ({"timeout_seconds": 0}, "timeout_seconds must be more than 0"),
-        ({"retrys": 1}, "has no option 'retrys'. Did you mean 'retries'?"),
+        ({"retrys": 1}, "has no option 'retrys' (did you mean 'retries'?)."),
     ],
 )
 @pytest.mark.parametrize("decorator", [flow, task])

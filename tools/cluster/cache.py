@@ -45,9 +45,9 @@ def tree_digest(folder: Path, files: Iterable[Path] | None = None) -> str:
 
 @contextmanager
 def locked(path: Path, doing: str) -> Iterator[None]:
-    """Hold an exclusive lock while the body runs. A second process waits, and prints for what.
+    """Hold an exclusive lock while the body runs. A second process waits, and prints what it waits for.
 
-    The kernel releases it when the holder ends, however it ends.
+    The kernel releases the lock when the holder ends, however it ends.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as handle:

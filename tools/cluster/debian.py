@@ -28,7 +28,7 @@ def ensure(wanted: Mapping[str, str], purpose: str) -> None:
         return
     names = " ".join(missing)
     if os.geteuid() != 0 or find("apt-get") is None:
-        raise ToolError(f"{purpose} needs programs that are not here. Install (Debian's package names): {names}")
+        raise ToolError(f"{purpose} needs programs that are not installed. Install these Debian packages: {names}")
     quiet = {"DEBIAN_FRONTEND": "noninteractive"}
     with step(f"installing Debian packages for {purpose}: {names}"):
         run(["apt-get", "update", "-qq"], env=quiet)

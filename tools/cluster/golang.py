@@ -48,7 +48,7 @@ def environment(platform: str = "") -> dict[str, str]:
 
 @functools.cache
 def version() -> str:
-    """Return the toolchain's own version text, for example ``go1.24.3``."""
+    """Return the toolchain's own version text, for example ``go1.26.6``."""
     return run([go(), "env", "GOVERSION"], env={"GOTOOLCHAIN": "local"}).strip()
 
 

@@ -30,8 +30,8 @@ class Module:
     Attributes:
         programs: program name to the import path of its main package.
         pinned: the module of go.mod whose version the programs report.
-        stamp: returns, for that version, the variables that the linker sets. A build outside a release
-            leaves placeholders in them.
+        stamp: returns, for that version, the variables that the linker sets. Without them, the programs would report
+            placeholders.
         seconds: time of a first build on two cores, for the message to the user.
         assets: folders of the pinned module that are kept beside the programs.
     """
@@ -149,7 +149,7 @@ def _ldflags(module: Module) -> str:
 
 
 def _key(module: Module, platform: str) -> str:
-    # The toolchain is a part of the key, so that a newer one is used on purpose and not by chance.
+    # The toolchain is a part of the key, so that a newer toolchain builds the programs again.
     parts = [cache.tree_digest(golang.MODULES / module.name), _ldflags(module), golang.version()]
     return cache.digest([*parts, *([platform] if platform != golang.machine() else [])])[:16]
 

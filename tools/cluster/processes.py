@@ -34,7 +34,7 @@ class Process:
         return Process.of(self.pid) == self
 
     def kill(self) -> None:
-        """Send SIGKILL, unless it is gone already."""
+        """Send SIGKILL, unless the process has ended."""
         if self.alive():
             try:
                 os.kill(self.pid, signal.SIGKILL)

@@ -18,7 +18,11 @@ def say(text: str) -> None:
 
 
 class Step:
-    """A step in progress: ``reached`` is its progress, for the next line."""
+    """A step in progress.
+
+    Attributes:
+        reached: the progress so far, as text for the next line.
+    """
 
     reached = ""
 
@@ -37,7 +41,7 @@ def step(text: str) -> Iterator[Step]:
 
     def beat() -> None:
         while not ended.wait(HEARTBEAT_SECONDS):
-            say(f"{text}: {here.reached or 'under way'} after {time.monotonic() - began:.0f} s")
+            say(f"{text}: {here.reached or 'in progress'} after {time.monotonic() - began:.0f} s")
 
     threading.Thread(target=beat, daemon=True).start()
     try:

@@ -1,4 +1,4 @@
-"""Run other programs, with errors that have their output."""
+"""Run other programs. An error contains the program's output."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def run(
         hint: what the user can do when it fails, as the last line of the error.
 
     Raises:
-        ToolError: it is missing or exits non-zero. The message ends with the last lines that it printed.
+        ToolError: the program is missing or exits non-zero. The message has the last lines that it printed.
     """
     words = [str(word) for word in argv]
     try:
@@ -85,7 +85,7 @@ def follow(
         hint: what the user can do when it fails, as the last line of the error.
 
     Raises:
-        ToolError: it exits non-zero. The message ends with the last lines that it printed.
+        ToolError: the program exits non-zero. The message has the last lines that it printed.
     """
     words = [str(word) for word in argv]
     last: deque[str] = deque(maxlen=TAIL_LINES)
@@ -134,9 +134,9 @@ def wait_until(
     Args:
         condition: what must become true.
         seconds: the deadline (s).
-        what: what is waited for, for the error.
+        what: name of what the condition waits for, for the error.
         every: time between two calls of the condition (s).
-        explain: returns, after a timeout, what is known of the cause.
+        explain: returns, after a timeout, what is known about the cause.
 
     Raises:
         ToolError: the condition was still false after ``seconds``.
@@ -144,5 +144,5 @@ def wait_until(
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
-            raise ToolError(f"{what}: not there after {seconds:.0f} s. {explain()}".strip())
+            raise ToolError(f"timeout after {seconds:.0f} s of waiting for {what}. {explain()}".strip())
         time.sleep(every)

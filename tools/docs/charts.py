@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from tools.docs.comments import comment_above
 from tools.docs.markdown import code, plain, table
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,7 +24,7 @@ def values(chart: str) -> str:
 
 def _rows(node: yaml.MappingNode, prefix: str, lines: list[str]) -> Iterator[tuple[str, str, str]]:
     for key, value in node.value:
-        name, meaning = prefix + key.value, _comment_above(key.start_mark.line, lines)
+        name, meaning = prefix + key.value, comment_above(key.start_mark.line, lines, "#")
         if isinstance(value, yaml.MappingNode) and value.value and not value.flow_style:
             if meaning:
                 yield name, "", meaning
@@ -38,12 +39,3 @@ def _default(node: yaml.Node) -> str:
         return "" if loaded is None else code('""')
     text = yaml.safe_dump(loaded, default_flow_style=True, width=10_000, sort_keys=False)
     return code(text.removesuffix("...\n").strip()) if len(text) < 120 else "see values.yaml"
-
-
-def _comment_above(line: int, lines: list[str]) -> str:
-    """Return the text of the comment that ends in the line above a key."""
-    found: list[str] = []
-    while line > 0 and (text := lines[line - 1].strip()).startswith("#"):
-        found.insert(0, text.lstrip("# "))
-        line -= 1
-    return " ".join(found)

@@ -11,7 +11,6 @@ from tools.docs.markdown import code, plain, table
 
 Schema = dict[str, Any]
 _CRDS = {names.KIND: flow_run_crd, names.SHARED_KIND: shared_cluster_crd}
-_PART_OF_SPEC = ("spec", "status")
 
 
 def fields(name: str) -> str:

@@ -32,7 +32,10 @@ def resolve(page: Path, link: str) -> Path:
 
 
 def linked(root: Path, pages: Mapping[Path, str]) -> Iterator[Path]:
-    """Yield each file outside of ``docs`` that pages, or the pages that they link to, name; folders by their README."""
+    """Yield each file outside of ``docs`` to which pages link, directly or through other pages.
+
+    A link to a folder means its README.
+    """
     waiting, seen = list(pages.items()), set(pages)
     while waiting:
         page, text = waiting.pop()
@@ -47,7 +50,7 @@ def linked(root: Path, pages: Mapping[Path, str]) -> Iterator[Path]:
 
 
 def _file(root: Path, path: Path) -> Path | None:
-    """Return the file that stands for a path: of a folder its README, and None when there is none."""
+    """Return the file of a path: for a folder its README. Return None if there is no such file."""
     if (root / path).is_dir():
         path = path / "README.md"
     return path if (root / path).is_file() else None

@@ -1,4 +1,4 @@
-"""Environment variables, from the constants that name them and the comments above these."""
+"""Environment variables, from the constants with their names and the comments above the constants."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from flowcluster_operator import settings
+from tools.docs.comments import comment_above
 from tools.docs.markdown import code, plain, table
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,7 +52,7 @@ def _constants(folder: Path) -> Iterator[tuple[str, str]]:
 def _comments(path: Path, body: list[ast.stmt]) -> dict[str, str]:
     """Return the text of the ``#:`` comment above each assignment, by the assigned name.
 
-    Assignments in lines that follow each other share the comment above the first one.
+    Assignments in adjacent lines share the comment above the first one.
     """
     lines = path.read_text(encoding="utf-8").splitlines()
     found: dict[str, str] = {}
@@ -60,16 +61,9 @@ def _comments(path: Path, body: list[ast.stmt]) -> dict[str, str]:
         if not isinstance(node, ast.Assign | ast.AnnAssign):
             continue
         target = node.targets[0] if isinstance(node, ast.Assign) else node.target
-        text = _comment_above(node.lineno - 1, lines) or (last_text if node.lineno == last_line + 1 else "")
+        above = comment_above(node.lineno - 1, lines, "#:").replace("``", "")
+        text = above or (last_text if node.lineno == last_line + 1 else "")
         if text and isinstance(target, ast.Name):
             found[target.id] = text
         last_line, last_text = node.end_lineno or node.lineno, text
     return found
-
-
-def _comment_above(line: int, lines: list[str]) -> str:
-    text: list[str] = []
-    while line > 0 and (above := lines[line - 1].strip()).startswith("#:"):
-        text.insert(0, above.removeprefix("#:").strip())
-        line -= 1
-    return " ".join(text).replace("``", "")

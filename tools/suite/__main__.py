@@ -1,9 +1,10 @@
 """Run parts of the checks and tests: ``python -m tools.suite PART …``.
 
-The parts run one after the other, each to its end, also after one that failed. A Kubernetes for the parts that need it
-is started beside the first ones, and the tests on the rig run beside those of the part `alone`. At its end it prints
-the seconds of the parts, the slowest tests and, with ``--coverage``, the branch coverage of all tests of the run, which
-must reach the floor in pyproject.toml.
+The parts run one after the other, each to its end, also after a part that failed. While the first parts run, the tool
+starts a Kubernetes for the parts that need one. The part `rig` runs at the same time as the part `alone`.
+
+At the end, the tool prints the seconds of the parts and the slowest tests. With ``--coverage``, it also prints the
+branch coverage of all tests of the run, which must reach the floor in pyproject.toml.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Run:
         self.failed: list[str] = []
 
     def go(self) -> None:
-        """Run the parts, and the installation of the cluster beside the first ones."""
+        """Run the parts. Install the cluster while the first parts run."""
         BUILD.mkdir(parents=True, exist_ok=True)
         for report in BUILD.glob("*.xml"):
             report.unlink()
@@ -65,7 +66,7 @@ class Run:
         return f"{times(self.seconds, tests)}\n\n{ending}"
 
     def _run_with_those_beside(self, part: Part) -> None:
-        """Run a part, and those that run beside it, whose output is shown after its own."""
+        """Run a part, and at the same time those that run beside it. Show their output after that of the part."""
         began = time.monotonic()
         beside = {
             other.name: [Background(command) for command in other.commands]
@@ -113,7 +114,7 @@ def main() -> int:
     parser.add_argument("parts", nargs="+", choices=PARTS, metavar="PART", help=f"some of {', '.join(PARTS)}")
     parser.add_argument("--coverage", action="store_true", help="measure the branch coverage of the tests")
     options = parser.parse_args()
-    # With it, each of the thousand processes of the tests would compile the SDK, and pytest each test module.
+    # With this variable, each of the thousand processes of the tests would compile the SDK, and pytest each test file.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     run = Run([PARTS[name] for name in options.parts], with_coverage=options.coverage)
     try:

@@ -16,7 +16,7 @@ _LOOK_SECONDS = 0.2
 
 
 def words(command: Sequence[str]) -> list[str]:
-    """Return the command line of the environment's program of that name, else of the module."""
+    """Return the command line for the environment's program that the first word names, else for the module."""
     name, *arguments = command
     program = Path(sys.executable).with_name(name)
     return [str(program), *arguments] if program.exists() else [sys.executable, "-m", name, *arguments]
@@ -29,7 +29,7 @@ def foreground(command: Sequence[str], environment: Mapping[str, str] | None = N
 
 
 class Background:
-    """A command that runs beside others. Its output is shown from the call of `finish` on."""
+    """A command that runs at the same time as others. `finish` shows its output."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self._command = command

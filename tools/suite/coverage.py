@@ -17,7 +17,7 @@ _JSON = BUILD / "coverage.json"
 
 
 def measured(command: Sequence[str]) -> list[str]:
-    """Return the command that measures a module that runs with these arguments."""
+    """Return the command that runs a module with its arguments, and measures the coverage."""
     return ["coverage", "run", "--module", *command]
 
 
@@ -49,7 +49,7 @@ def report() -> bool:
     for name, percent in sorted(below.items(), key=lambda item: item[1]):
         print(f"{percent:8.1f}  {name}")
     if total < floor:
-        print(f"the floor is missed; lines: coverage report -m, with COVERAGE_FILE={_FOLDER / 'data'}")
+        print(f"below the floor; missing lines: COVERAGE_FILE={_FOLDER / 'data'} coverage report -m")
     return bool(total >= floor)
 
 

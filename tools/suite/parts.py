@@ -13,8 +13,8 @@ BUILD = ROOT / "build" / "tests-{}.{}".format(*sys.version_info)
 #: Environment variable with the number of tests at a time on a cluster.
 ENV_AT_A_TIME = "FLOWCLUSTER_TESTS_AT_A_TIME"
 _CPUS = os.cpu_count() or 1
-#: Tests at a time: without a cluster, on a cluster, and on a cluster with an operator for each test.
-#: On a cluster, tests wait for pods half of the time.
+#: Number of tests that run at the same time: without a cluster, on a cluster, and on a cluster with an operator for
+#: each test. On a cluster, tests wait for pods half of the time.
 WITHOUT, ON_A_CLUSTER, WITH_OPERATOR = _CPUS, int(os.environ.get(ENV_AT_A_TIME, min(_CPUS + 1, 8))), _CPUS
 
 
@@ -25,7 +25,7 @@ class Part:
     Attributes:
         name: as on the command line.
         commands: each a program of the environment, or a module, with its arguments. They run at the same time.
-        is_tests: whether the only command is pytest, whose output is shown as it comes.
+        is_tests: whether the only command is pytest. Its output is shown immediately.
         is_measured: whether the coverage of the tests is measured, in a run that measures it.
         needs_cluster: whether it needs a Kubernetes with the chart installed.
         beside: the part that leaves CPUs idle and beside which this part runs, in a run that has both.

@@ -1,6 +1,6 @@
 """Prepare tests on a Kubernetes: ``python -m tools.suite.prepare``.
 
-Programs and images are built here, as a build takes minutes on a new machine, and a test has a time limit.
+It builds programs and images before the tests: a build takes minutes on a new machine, and a test has a time limit.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from tools.cluster.images.spec import SPECS
 from tools.cluster.onenode.cluster import BUILT
 from tools.install import install
 
-#: Modules of the programs that tests start by themselves: those of the rig, and of a one-node cluster that enforces
-#: NetworkPolicies. Tests start them also where the other tests use another Kubernetes.
+#: Modules of the programs that tests start themselves: those of the rig, and of a one-node cluster that enforces
+#: NetworkPolicies. Tests also start them on machines where the other tests use another Kubernetes.
 _STARTED = (*BUILT, "kuberay", "kwok", "network-policies")
 
 
 def prepare() -> None:
-    """Install the chart on a Kubernetes, and build what single tests need beyond that.
+    """Install the chart on a Kubernetes, and build what only some tests need.
 
     Raises:
         ToolError: a step failed. The message has what to do.

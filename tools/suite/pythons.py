@@ -1,4 +1,4 @@
-"""The pure tests and the promises of task runners on another Python: ``python -m tools.suite.pythons 3.12``.
+"""The unit tests and the contract tests on another Python: ``python -m tools.suite.pythons 3.12``.
 
 The environment of that Python is made in ``build/``.
 """
@@ -29,8 +29,8 @@ def _candidates(version: str) -> Iterator[Path]:
 
 def _is(interpreter: Path, version: str) -> bool:
     """Return whether it runs and has that version: pyenv's shims exist for Pythons that are not selected."""
-    ask = [str(interpreter), "-c", "import sys; print(*sys.version_info[:2], sep='.')"]
-    return subprocess.run(ask, capture_output=True, text=True, check=False).stdout.strip() == version
+    query = [str(interpreter), "-c", "import sys; print(*sys.version_info[:2], sep='.')"]
+    return subprocess.run(query, capture_output=True, text=True, check=False).stdout.strip() == version
 
 
 def main(version: str) -> int:

@@ -1,8 +1,8 @@
 """Log lines of libraries as lines of the run that calls them.
 
-``FLOWCLUSTER_LOGGING_EXTRA_LOGGERS=httpx,mylib`` names loggers whose records, and those of the loggers
-below them, get the names of the run in which they are made. They are shown like the run's own lines, and workers send
-them to the driver, too.
+``FLOWCLUSTER_LOGGING_EXTRA_LOGGERS=httpx,mylib`` names loggers. Their records, and those of their child loggers, get
+the names of the run in which they are made. They are shown like the run's own lines, and workers send them to the
+driver.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _OWN = "flowcluster"
 class OwnLevel(int):
     """A level that the SDK has set, and can change.
 
-    Any other level is the application's, also a level of the same value that the application sets later.
+    Any other level was set by the application, even if it has the same value.
     """
 
 
@@ -48,8 +48,8 @@ def attach(names: Iterable[str], handler: logging.Handler | None, level: int, is
 
     Args:
         names: names of the loggers.
-        handler: another handler for their records; None for none.
-        level: the least level of these records.
+        handler: another handler for their records, if any.
+        level: the lowest level of these records.
         is_first: whether the handler gets records before all other handlers.
     """
     for name in names:

@@ -68,7 +68,7 @@ def logger_of(run: context.FlowContext | context.TaskContext) -> RunLogger:
     """Return the logger for a run's own lines."""
     extra = library_logs.names_of(run)
     if run.topic is not None:
-        # Also in a thread that the task starts, in which no run is current.
+        # So that the logger also sends its records from a thread that the task starts. There, no run is current.
         extra[_TOPIC] = run.topic
     return RunLogger(flow_runs if isinstance(run, context.FlowContext) else task_runs, extra)
 
@@ -118,7 +118,8 @@ def configure() -> None:
     _enable()
     is_configured = _is_configured()
     if root.level == logging.NOTSET or isinstance(root.level, library_logs.OwnLevel):
-        # The application's root logger has the level, as for every library, unless this logger has a handler.
+        # Like every library, the SDK uses the level of the application's root logger, unless the application has given
+        # the SDK's logger a handler.
         is_like_others = is_configured and not _has_handler_for_us() and not os.environ.get(ENV_LEVEL)
         wanted = logging.NOTSET if is_like_others else level_from_environment()
         root.setLevel(library_logs.OwnLevel(wanted))
@@ -177,7 +178,7 @@ class ForwardHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Send the record's plain parts. A value that only this process can use is sent as its text."""
         if hasattr(record, _SENT):
-            return  # a descendant logger, which was named, too, has sent it
+            return  # a child logger that is named, too, has sent it
         topic = getattr(record, _TOPIC, None)
         run = context.current.get()
         if topic is None and run is not None:
@@ -195,7 +196,7 @@ class ForwardHandler(logging.Handler):
 
 
 class _Forwarding:
-    """What a worker sends to drivers: records from the least of the drivers' levels on."""
+    """What a worker sends to drivers: records from the lowest level of the drivers on."""
 
     handler: ForwardHandler | None = None
     level = logging.CRITICAL
@@ -209,7 +210,7 @@ def forward(handler: ForwardHandler, level: int, loggers: Iterable[str]) -> None
 
     Args:
         handler: sends the records.
-        level: the least level of records.
+        level: the lowest level of records.
         loggers: names of loggers of libraries whose records are sent, too.
     """
     if _Forwarding.handler is None:

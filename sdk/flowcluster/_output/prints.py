@@ -24,7 +24,7 @@ _lock = terminal.whole_lines
 _original: Any = None
 # The module of the `print` by which Ray replaces the current one.
 _RAYS = "ray.experimental.tqdm_ray"
-# Set while a thread writes such a line: the prints of a log handler must not be logged.
+# Set in a thread while it logs a print: the prints of a log handler must not be logged.
 _busy = threading.local()
 
 
@@ -67,7 +67,7 @@ def _go_below_ray() -> None:
 
 
 def ended(run: Run) -> None:
-    """Write the last line of a run whose code has ended, if that line has no end."""
+    """Write the last printed line of a run whose code has ended, if that line has no line break."""
     if not run.printed:
         return
     text, run.printed = run.printed, ""
@@ -100,7 +100,7 @@ def _print(
         return
     with _lock:
         printed = run.printed + text.getvalue()
-        # A text without a line's end is the beginning of a line: a row of dots becomes one record.
+        # A text without a line break is the beginning of a line: a row of dots becomes one record.
         lines, newline, run.printed = printed.rpartition("\n")
         if flush and not is_logged:
             lines, newline, run.printed = printed, "", ""
@@ -119,9 +119,9 @@ def _collects(run: Run, stream: Any) -> bool:
 
 
 def _keeps_pieces(run: Run, stream: Any) -> bool:
-    """Return whether the beginning of a line is kept until its end is printed, as other tasks can print meanwhile.
+    """Return whether the beginning of a line is kept until its end is printed, because other tasks can print meanwhile.
 
-    It is not kept in the main thread, in which code can request input after it.
+    In the main thread it is not kept: code there can print a prompt and then read input.
     """
     return (
         isinstance(run, TaskContext)

@@ -53,7 +53,7 @@ def progress_line(runs: list[ProgressCounts], number: int, width: int, colours: 
 
     Args:
         runs: the flow runs.
-        number: how many lines were drawn before, for the spinner.
+        number: number of lines that were drawn before, for the spinner.
         width: columns of the terminal.
         colours: whether to use colours.
         unicode: whether to use characters outside of ASCII.
@@ -78,7 +78,7 @@ def progress_line(runs: list[ProgressCounts], number: int, width: int, colours: 
 def _details(shown: ProgressCounts) -> list[str]:
     details = []
     if shown.unfinished and shown.running is not None:
-        # Both numbers are read one after the other, while runs begin and end.
+        # The two numbers are not read at the same time, and runs begin and end in between.
         running = min(shown.running, shown.unfinished)
         details += [f"{running} running", f"{shown.unfinished - running} waiting"]
     elif shown.unfinished:

@@ -18,19 +18,19 @@ ENV_PROGRESS = "FLOWCLUSTER_PROGRESS"
 
 _FALSE = ("0", "false", "no", "off")
 
-# Save and restore the cursor with its colours and margins; move down by one row and up again, which scrolls only in the
-# last row and keeps the column; set the region from the first row to a given one, or to the whole screen.
+# Save and restore the cursor with its colours and margins. Move down by one row and up again: this scrolls only in the
+# last row, and keeps the column. Set the region from the first row to a given one, or to the whole screen.
 _SAVE, _RESTORE, _MAKE_ROOM = "\x1b7", "\x1b8", "\x1bD\x1b[A"
 _REGION, _WHOLE, _GO_TO, _ERASE = "\x1b[1;{}r", "\x1b[r", "\x1b[{};1H", "\x1b[0m\x1b[2K"
 # Text that is too wide, for example because of characters that take two columns, ends at the margin.
 _CUT, _WRAP = "\x1b[?7l", "\x1b[?7h"
 
-#: Held while a line is written, by `print` in runs and by the log: they can share a pipe.
+#: Lock that `print` in runs, and the log, hold while they write a line: they can share a pipe.
 whole_lines = threading.RLock()
 # A forked process has one thread. It would wait forever for a lock that another thread of its parent held.
 platforms.after_fork(whole_lines._at_fork_reinit)  # type: ignore[attr-defined]
 
-#: The least number of rows of a terminal in which the last row is used.
+#: The minimum number of rows of a terminal in which the last row is used.
 LEAST_ROWS = 4
 
 

@@ -14,13 +14,14 @@ from flowcluster._util import guarding
 from flowcluster.context import PROCESS
 from flowcluster.errors import RemoteTraceback
 
-# Attribute of a built-in exception, which can be sent to another process with another log.
+# Attribute of a built-in exception. Its value names the process, because the exception can be sent to another process,
+# which has another log.
 _LOGGED = "__flowcluster_logged__"
 
 # By identity: an exception can be unhashable.
 _logged: dict[int, weakref.ref[BaseException]] = {}
 
-# As in code objects: not made absolute, and with "..".
+# The path as code objects have it: not made absolute, and with "..".
 _HERE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 
 #: Parts of the paths of installed packages; the second one is Debian's.

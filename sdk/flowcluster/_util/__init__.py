@@ -1,1 +1,1 @@
-"""Small tools that every part of the SDK uses. They know nothing of runs, flows and clusters."""
+"""Small tools that every part of the SDK uses. Of the SDK, they import only `errors` and `project`."""

@@ -131,7 +131,7 @@ def _cached_property(function: Callable[[Any], Any], name: str | None) -> functo
     return made
 
 
-#: Context variables that travel by value, by an identity that is the same in all processes.
+#: Context variables that are sent by value, by an identity that is the same in all processes.
 _variables: dict[str, ContextVar[Any]] = {}
 #: How to rebuild each context variable, by its `id`; with the variable, so that no other object gets this `id`.
 _known_variables: dict[int, tuple[ContextVar[Any], Any]] = {}
@@ -166,7 +166,7 @@ def _by_identity(variable: ContextVar[Any]) -> Any:
 
 
 def _variable(identity: str, name: str, *default: Any) -> ContextVar[Any]:
-    """Return one variable for all loads in a process. It has the value that code sets there, or its default."""
+    """Return the same variable for all loads in a process. It has the value that code sets there, or its default."""
     made: ContextVar[Any] = ContextVar(name, default=default[0]) if default else ContextVar(name)
     return _variables.setdefault(identity, made)
 
@@ -212,7 +212,7 @@ def _with_all_attributes(kind: type, reduced: Any) -> Any:
     }
     own_slots = vars(kind).get("__slots__")
     if isinstance(own_slots, str | tuple | list | dict) and not hasattr(kind, "_fields"):  # a NamedTuple sets its own
-        # Slots are made with the class, not by an assignment: an instance would have a `__dict__` in addition.
+        # The class is made with its slots. If they were assigned later, an instance would also have a `__dict__`.
         given = {**given, "__slots__": own_slots}
     silent = [base for base in kind.__mro__[1:] if "__init_subclass__" in vars(base) and _is_by_value(base)]
     arguments = (silent, make, name, bases, given, *tracking)

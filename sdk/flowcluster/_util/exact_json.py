@@ -37,7 +37,7 @@ def change(value: Any, *, keys: bool = True, in_kubernetes: bool = False) -> str
         return None
     for place, item in _items(value):
         if keys and isinstance(value, Mapping) and not isinstance(place, str):
-            return f" has the key {place!r}, of which JSON makes text: use text as key"
+            return f" has the key {place!r}, which JSON changes to text: use text as key"
         if isinstance(value, Mapping) and isinstance(place, str) and not is_utf8(place):
             return " has a key with a character that UTF-8 does not have"
         if (found := change(item, keys=keys, in_kubernetes=in_kubernetes)) is not None:

@@ -13,8 +13,8 @@ def required(module: str, extra: str, what: str) -> Any:
     """Import an optional module, and return it.
 
     Args:
-        module: its name.
-        extra: the extra of flowcluster that installs it.
+        module: name of the module.
+        extra: the extra of flowcluster that installs the module.
         what: what needs the module, for the message.
 
     Raises:

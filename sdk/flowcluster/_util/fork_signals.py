@@ -22,7 +22,7 @@ from flowcluster._util import platforms
 #: Packages whose handlers act only on the process that set them.
 _OF_ONE_PROCESS = frozenset({"flowcluster", "asyncio", "uvloop", "distributed", "ray"})
 
-#: Seconds after which this process sends itself a SIGTERM again that arrived while its main thread forked.
+#: Seconds after which this process repeats a SIGTERM to itself that arrived while its main thread forked.
 _AGAIN_SECONDS = 0.02
 
 
@@ -54,7 +54,7 @@ def prepare() -> None:
 
 
 def _before() -> None:
-    # A forked process would lose a signal that arrives before its handler is replaced.
+    # Without this, a forked process would lose a signal that arrives before its handler is replaced.
     _fork.held = platforms.hold_back(signal.SIGTERM)
 
 

@@ -72,7 +72,7 @@ def base_of(function: Any) -> Any:
 
 
 def is_coroutine_function(function: Callable[..., Any]) -> bool:
-    """Return whether a call of `function`, also a partial or a callable object, returns a coroutine."""
+    """Return whether a call of `function`, which can be a partial or a callable object, returns a coroutine."""
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(base_of(function))
 
 

@@ -143,8 +143,8 @@ if sys.platform == "win32":
 def delete_locked_file(path: str, descriptor: int) -> None:
     """Delete a file that `lock_file` has locked, and unlock it.
 
-    A process that waits for the lock then has a file that does not exist any more. Windows deletes only closed files:
-    the file remains if another process waits for the lock, which then has it.
+    A process that waits for the lock then locks a file that does not exist any more. Windows deletes only closed files.
+    There, the file remains if another process waits for the lock, and that process then holds the lock.
     """
     if is_windows():
         os.close(descriptor)
@@ -157,7 +157,7 @@ def delete_locked_file(path: str, descriptor: int) -> None:
 def call_on_signal(loop: asyncio.AbstractEventLoop, number: int, function: Callable[[], None]) -> None:
     """Call `function` on the event loop when the signal arrives. Only for the main thread.
 
-    Event loops on Windows have no handlers of signals: there Python's own handler calls it on the loop.
+    Event loops on Windows have no handlers of signals. There, Python's own handler calls the function on the loop.
     """
     try:
         loop.add_signal_handler(number, function)

@@ -53,8 +53,8 @@ class Portal:
     """Runs coroutines on an event loop of its own, which starts with the first of them."""
 
     def __init__(self) -> None:
-        # The start of a thread allocates memory: a garbage collection can call code of users, which can lead here
-        # again.
+        # The start of a thread allocates memory. That can start a garbage collection, which can call code of users, and
+        # that code can need this lock.
         self._lock = threading.RLock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -192,4 +192,4 @@ def _ran_until_stopped(loop: asyncio.AbstractEventLoop) -> bool:
 
 
 def _report(error: BaseException) -> None:
-    guarding.quietly(_logger.error, "The event loop of async tasks went on after an error:", exc_info=error)
+    guarding.quietly(_logger.error, "The event loop of async tasks continues after an error:", exc_info=error)

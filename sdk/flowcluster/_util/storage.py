@@ -47,7 +47,9 @@ def default_url() -> str:
 
 
 class Storage:
-    """A directory of values, by keys of any length. All methods raise what the file system raises.
+    """A folder of results: cached ones by keys of any length, and those of runs by file names.
+
+    All methods raise what the file system raises.
 
     Args:
         url: path of a directory, or an fsspec URL.
@@ -65,7 +67,7 @@ class Storage:
             raise ValueError(f"Results cannot be kept in {shown(url)!r}: {error}") from error
 
     def read(self, key: str) -> Entry | None:
-        """Return what was written under `key`; None if there is nothing."""
+        """Return the cached entry of `key`; None if there is none."""
         try:
             data = self._files.cat_file(self._path(key))
         except FileNotFoundError:
@@ -73,7 +75,7 @@ class Storage:
         return Entry(*pickle.loads(data))
 
     def write(self, key: str, value: Any, lifetime: float | None) -> None:
-        """Store `value` for `lifetime` seconds, or forever. A reader gets the whole value or nothing."""
+        """Cache `value` under `key` for `lifetime` seconds, or forever. A reader gets the whole value or nothing."""
         expires = None if lifetime is None else time.time() + lifetime
         data = pickling.dumps((expires, value))
         path = self._path(key)
@@ -82,14 +84,14 @@ class Storage:
         self._files.pipe_file(unfinished, data)
         self._files.mv(unfinished, path)
 
-    def keep(self, name: str, value: Any) -> None:
-        """Write `value`, pickled, to the file of this name. No process reads the file before this returns."""
+    def write_result(self, name: str, value: Any) -> None:
+        """Write the result of a run, pickled, to the file of this name. No process reads the file before that."""
         data = pickling.dumps(value)
         self._files.makedirs(self._root, exist_ok=True)
         self._files.pipe_file(f"{self._root}/{name}", data)
 
-    def kept(self, name: str) -> Any:
-        """Return the value in the file of this name. Raises FileNotFoundError if there is none."""
+    def read_result(self, name: str) -> Any:
+        """Return the result in the file of this name. Raises FileNotFoundError if there is none."""
         return pickle.loads(self._files.cat_file(f"{self._root}/{name}"))
 
     def lock_path(self, key: str) -> str | None:

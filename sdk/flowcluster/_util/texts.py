@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 
-#: Characters of a text that a name contains. A message of Dask contains each name several times.
+#: Maximum characters of a name. A message of Dask contains each name several times.
 _NAME_LIMIT = 200
 
 

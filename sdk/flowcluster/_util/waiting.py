@@ -21,12 +21,12 @@ T = TypeVar("T")
 Register = Callable[[Callable[[], None]], None]
 
 
-#: Seconds after which a waiting main thread handles a signal that the kernel gave to another thread.
+#: Seconds after which a waiting main thread handles a signal that the kernel delivered to another thread.
 SIGNAL_POLL_SECONDS = 0.5
 
-#: Releases the slot of a thread that executes a task while it waits for other tasks, so that these find a free thread,
-#: however many of them wait for each other. The block's value is a function `wait(event, timeout)` if only a special
-#: way of waiting releases the slot, else None.
+#: Releases the slot of a thread that executes a task while the thread waits for other tasks. So these find a free
+#: thread, however many of them wait for each other. If only a special way of waiting releases the slot, the block's
+#: value is a function `wait(event, timeout)`, else None.
 ThreadSlot = Callable[[], AbstractContextManager[Callable[[threading.Event, float | None], bool] | None]]
 
 _thread = threading.local()
@@ -63,8 +63,8 @@ def wait_blocking(register: Register, timeout: float | None = None) -> bool:
 def _wait_interruptibly(event: threading.Event, timeout: float | None) -> bool:
     """Wait for the event, and let the main thread handle signals meanwhile.
 
-    Handlers of signals run in the main thread. If the kernel gives a signal to another thread, the main thread handles
-    it when it runs next: never while it waits without a limit.
+    Handlers of signals run in the main thread. If the kernel delivers a signal to another thread, the main thread
+    handles it when it runs next. While it waits without a limit, it does not run.
     """
     if timeout is not None or threading.current_thread() is not threading.main_thread():
         return event.wait(timeout)
@@ -94,7 +94,7 @@ async def wait_async(register: Register, timeout: float | None = None) -> bool: 
 
 
 def when_all(registers: Iterable[Register], callback: Callable[[], None]) -> None:
-    """Call back when all of them have called back, immediately if there are none."""
+    """Call `callback` when each of `registers` has called back, immediately if there are none."""
     lock = threading.Lock()
     registers = list(registers)
     left = len(registers)

@@ -1,1 +1,1 @@
-"""The command line. Only this package prints for people, and only this package exits the process."""
+"""The command line: it prints results for the user, and sets the exit code of the process."""

@@ -20,7 +20,7 @@ class InClusterDaskTaskRunner(DaskTaskRunner):
 
     Args:
         address: of the scheduler.
-        pod_agent: reports to the operator how many workers the tasks need; None if the number is fixed.
+        pod_agent: reports to the operator how many workers the tasks need; None if the driver reports no demand.
         when_edited: see `flowcluster.agent.protocol.Adapt`.
     """
 

@@ -54,8 +54,8 @@ Parameters = Annotated[
         "-p",
         metavar="KEY=VALUE",
         help=(
-            "A parameter of the flow, as often as needed. The value is read as JSON if it is JSON and fits, "
-            "else it is a text. KEY=@FILE.json reads a file."
+            "A parameter of the flow; can be repeated. A value that is JSON and fits the parameter's type is read "
+            "as JSON, any other value is a text. KEY=@FILE.json reads a file."
         ),
     ),
 ]
@@ -106,19 +106,20 @@ def submit(
         str | None,
         _option(
             "--image",
-            help="Image of the driver and its cluster: FLOWCLUSTER_IMAGE, or the administrator's, by default.",
+            help="Image of the driver and its cluster. By default FLOWCLUSTER_IMAGE, else the image that the "
+            "administrator set.",
         ),
     ] = None,
     name: Annotated[
-        str | None, _option("--name", help="Name of the FlowRun; by default the flow's, made unique.")
+        str | None, _option("--name", help="Name of the FlowRun. By default the flow's name with a unique suffix.")
     ] = None,
     workers: Annotated[
         str | None,
         _option(
             "--workers",
             metavar="N|MIN:MAX",
-            help="A cluster for the run with this number of workers: of Ray for a RayTaskRunner, else of Dask. By "
-            "default the flow's task runner decides.",
+            help="Number of workers of the run's own cluster, or minimum and maximum. If the task runner makes no "
+            "cluster: a Ray cluster for a RayTaskRunner, else a Dask cluster. By default the task runner decides.",
         ),
     ] = None,
     cluster: Annotated[
@@ -126,8 +127,8 @@ def submit(
         _option(
             "--cluster",
             metavar="NAME[/NAMESPACE]",
-            help="A SharedCluster that the run uses, of this namespace or another one. By default the flow's task "
-            "runner decides.",
+            help="SharedCluster that the run uses, in the run's namespace or another one. By default the task runner "
+            "decides.",
         ),
     ] = None,
     result_storage: Annotated[
@@ -139,7 +140,8 @@ def submit(
         ),
     ] = None,
     watch: Annotated[
-        bool, _option("--watch", "-w", help="Show how it goes and the flow's log; the exit code is the outcome.")
+        bool,
+        _option("--watch", "-w", help="Show the run's phases and log until its end. The exit code is the outcome's."),
     ] = False,
     dry_run: Annotated[
         bool, _option("--dry-run", help="Create nothing; print what would be created, as YAML.")
@@ -151,16 +153,22 @@ def submit(
             help="Print one JSON document to stdout: name, namespace, uid; with --watch the outcome, as `run` does.",
         ),
     ] = False,
-    namespace: Annotated[str | None, _option("--namespace", "-n", help="As to kubectl.")] = None,
-    context: Annotated[str | None, _option("--context", help="As to kubectl.")] = None,
-    kubeconfig: Annotated[str | None, _option("--kubeconfig", help="As to kubectl.")] = None,
+    namespace: Annotated[
+        str | None, _option("--namespace", "-n", help="Namespace of the FlowRun. By default that of the context.")
+    ] = None,
+    context: Annotated[
+        str | None, _option("--context", help="Context of the kubeconfig. By default the current one.")
+    ] = None,
+    kubeconfig: Annotated[
+        str | None, _option("--kubeconfig", help="Path of the kubeconfig. By default as for kubectl.")
+    ] = None,
 ) -> None:
     """Run a flow in Kubernetes, as a FlowRun.
 
-    The file is sent with the modules of its project; package.module:FUNCTION needs an --image that has it. Exits
-    with 0 when the run was created, 2 if it could not be. With --watch: 0 if the flow completed, 1 if it did not, 3 if
-    it was cancelled, 4 if the FlowRun was deleted, 7 if the API server was away for a minute, 130 after Ctrl-C; the
-    run continues after the last two.
+    FILE.py is sent with the modules of its project that it imports. package.module needs an --image that has it. Exits
+    with 0 if the run was created, 2 if it was not. With --watch: 0 if the flow completed, 1 if it did not, 3 if it was
+    cancelled, 4 if the FlowRun was deleted, 7 if the API server did not answer for a minute, 130 after Ctrl-C. After
+    the last two, the run continues.
     """
     if dry_run and watch:
         raise typer.BadParameter("--dry-run creates nothing that could be watched.", param_hint="--watch")
@@ -186,13 +194,13 @@ def main() -> None:
         if end.code == api.EXIT_USAGE and "flowcluster.cli.run_command" not in sys.modules:
             path = os.environ.get(api.ENV_OUTCOME_PATH)
             if path:
-                _tell_operator(path, "The driver's command line is wrong; its log says how.")
+                _report_to_operator(path, "The driver's command line is wrong. The driver's log has the details.")
                 raise SystemExit(api.EXIT_NOT_STARTED) from end
         raise
 
 
-def _tell_operator(path: str, message: str) -> None:
-    """Write an outcome for the operator, which waits for one although no run began."""
+def _report_to_operator(path: str, message: str) -> None:
+    """Write an outcome for the operator, which waits for one, although no run began."""
     from flowcluster.cli import run_command
 
     outcome = api.Outcome(state="Failed", reason="InvalidCommand", message=message, exit_code=api.EXIT_NOT_STARTED)

@@ -61,9 +61,9 @@ def from_file(path: str) -> dict[str, Any]:
 
 
 def fitted(parameters: dict[str, Any], function: Callable[..., Any]) -> dict[str, Any]:
-    """Return the values for a function: as JSON, unless only the text fits the annotation.
+    """Return the values for a function: the JSON value, unless only the text fits the annotation.
 
-    For example, ``-p name=123`` is the text 123 for a parameter that is a str.
+    For example, ``-p name=123`` is the text "123" for a parameter that is a str.
     """
     values = {}
     for name, given in parameters.items():

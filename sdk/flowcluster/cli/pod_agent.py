@@ -27,12 +27,12 @@ _PACKAGES = ("kubernetes", "aiohttp", "psutil")
 class PodAgent:
     """The agent of a driver in a pod. It starts when it is needed, and in any case after some seconds.
 
-    Its start takes more than a second of a CPU, at the time when scheduler, workers and flow start. The operator does
-    not miss the heartbeat of a driver that has never renewed its Lease: the kubelet reports the driver's end.
+    Its start takes more than a second of CPU time, while scheduler, workers and flow start. Until the first renewal of
+    the Lease, the operator expects no heartbeat: the kubelet reports the driver's end.
 
     Args:
         job: what the agent does.
-        seconds: seconds after which the agent starts.
+        seconds: seconds after which the agent starts in any case.
     """
 
     def __init__(self, job: AgentJob, seconds: float) -> None:
@@ -47,9 +47,9 @@ class PodAgent:
         self._later.start()
 
     def adapt(self, request: Adapt) -> None:
-        """Let the agent report how many workers the cluster needs, from now on as requested.
+        """Let the agent report how many workers the cluster needs, from now on as `request` describes.
 
-        A request that has an effect only after an edit does not start the agent: it waits for the start.
+        A request that has an effect only after an edit does not start the agent. The agent gets it when it starts.
         """
         if request.when_edited:
             with self._lock:
@@ -86,7 +86,7 @@ class PodAgent:
 def pod_agent_of(environment: Mapping[str, str]) -> PodAgent | None:
     """Return the agent of this driver; None if the operator did not start the driver.
 
-    A run continues without an agent where the packages or the rights are missing that an agent needs.
+    If packages or rights that an agent needs are missing, a run with a fixed number of workers continues without one.
 
     Raises:
         StartupError: without an agent, the run's cluster would not grow.
@@ -99,7 +99,8 @@ def pod_agent_of(environment: Mapping[str, str]) -> PodAgent | None:
         if adapts:
             raise StartupError("ScalingUnavailable", f"The number of workers cannot follow the work: {lack}")
         logger.warning(
-            "If this pod's node dies, it is noticed late; edited bounds of workers or idle timeouts have no effect: %s",
+            "If this pod's node dies, the operator notices it late. Edited bounds of workers or idle timeouts have no "
+            "effect: %s",
             lack,
         )
         return None

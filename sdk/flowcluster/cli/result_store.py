@@ -15,7 +15,7 @@ from flowcluster_api.driver import Outcome
 
 logger = logging.getLogger("flowcluster.results")
 
-#: Characters that the URL can have: it must fit into the outcome.
+#: Maximum characters of the URL: it must fit into the outcome.
 _URL_LIMIT = 1024
 
 
@@ -43,7 +43,7 @@ class ResultStore:
         """
         try:
             logger.info("Writing the result to %s", self._url)
-            self._storage.keep(self._name, state.result())
+            self._storage.write_result(self._name, state.result())
         except Exception as error:
             cause = states.describe(error).replace(self._secret, shown(self._secret))
             message = f"The flow completed, and its result could not be written to {self._url}: {cause}"

@@ -53,7 +53,7 @@ def main(entrypoint: str, parameters: Sequence[str], environment: Mapping[str, s
         environment: environment variables.
     """
     run, pod_agent, started = None, None, time.monotonic()
-    # Immediately: the first process of a container ignores signals without a handler.
+    # As early as possible: the first process of a container ignores signals that have no handler.
     signal.signal(signal.SIGTERM, sigterm.terminate)
     path = environment.get(api.ENV_OUTCOME_PATH)
     sigterm.on_sigterm.append(lambda: _end_after(GRACE, path))

@@ -19,7 +19,7 @@ from flowcluster.submit.prepare import prepare
 from flowcluster_api import driver as api
 
 #: Exit codes besides those of `flowcluster_api.driver`: the FlowRun was deleted while it was watched; the API server
-#: was away for too long, or refused; Ctrl-C.
+#: did not answer for too long, or refused a request; Ctrl-C.
 EXIT_DELETED, EXIT_UNSEEN, EXIT_STOPPED = 4, 7, 130
 
 

@@ -16,7 +16,7 @@ from flowcluster_api.conditions import cause_class
 
 Object = dict[str, Any]
 
-#: Seconds between two reads at most, so that the end is noticed soon.
+#: Maximum seconds between two reads of the FlowRun, so that its end is shown soon.
 LONGEST_LOOK = 1.0
 #: Seconds after which a line reports that no operator serves the run.
 REPORT_UNNOTICED_SECONDS = 5.0
@@ -83,7 +83,7 @@ class _Story:
                 self._line(entry["time"][11:19], phase, *text)
                 self._last, self._of_story = text, cause_class(text[0])
         now = status.get("reason") or "", status.get("message") or ""
-        # A cause that the story has in other words is not printed again.
+        # A cause that the status's story already has, in other words, is not printed again.
         if cause_class(now[0]) not in ("", self._of_story) and now != self._last:
             self._line(_now(), phase, *now)
             self._last, self._of_story = now, ""

@@ -3,21 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from typing import Any, Protocol
 
-
-class _Spec(Protocol):
-    """What a TaskSpec and a FlowSpec have in common."""
-
-    @property
-    def function(self) -> Callable[..., Any]: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def description(self) -> str | None: ...
-    @property
-    def version(self) -> str | None: ...
+from flowcluster.engine.run_spec import RunSpec
 
 
 class Described:
@@ -27,7 +14,7 @@ class Described:
         spec: its function and options.
     """
 
-    spec: _Spec
+    spec: RunSpec
 
     @property
     def name(self) -> str:

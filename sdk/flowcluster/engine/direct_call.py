@@ -93,11 +93,11 @@ async def _execute_with_retries(task_run: TaskRun, args: Args, kwargs: Kwargs, s
 
 
 def call_function(spec: TaskSpec, args: Args, kwargs: Kwargs, wait_for: inputs.WaitFor, return_state: bool) -> Any:
-    """Call the function of a task, in another task or outside of any run, when what it waits for has ended.
+    """Call the function of a task, in another task or outside of any run, after the runs that it waits for.
 
     Returns:
-        What the function returns, or with `return_state` the final state of such a run. A sync task gets the result of
-        an async function, all other code its coroutine.
+        What the function returns. With `return_state`, the state that a task run would have. For an async function: its
+        result in a sync task, and its coroutine in all other code.
 
     Raises:
         UpstreamFailed: a run that it waits for did not complete, unless `return_state` is true.

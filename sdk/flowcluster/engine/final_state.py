@@ -42,7 +42,7 @@ async def final_state(run: FlowRun, value: Any, strategy: WaitStrategy) -> State
 
 
 def state_of_tally(tally: Tally) -> State:
-    """Return the state for a tally. A lost cluster as the first cause has a state of its own."""
+    """Return the state for a tally. If the first cause is a lost cluster, the state is that of the lost cluster."""
     state = tally.state()
     if isinstance(state.data, errors.ClusterError) and not state.is_completed():
         return state_without_cluster(state.data)

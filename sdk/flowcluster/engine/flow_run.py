@@ -22,7 +22,7 @@ from flowcluster.states import State, StateType, Tally
 
 
 class _Execution:
-    """One execution of a flow run's function: the key of what all runs of a task in it have in common."""
+    """One execution of a flow run's function. It is the key of the payloads that runs of the same task share."""
 
 
 class FlowRun(context.FlowContext):
@@ -33,9 +33,9 @@ class FlowRun(context.FlowContext):
         runner: the run's own, opened task runner.
         state: the state of the run; final when the engine returns the run.
         tally: the states of its task runs and subflow runs, counted as they end.
-        interrupt: what broke the run off and must be raised in its caller: SystemExit, KeyboardInterrupt, the
-            cancellation of its coroutine.
-        late_interrupt: the same after the run's end, for example in a hook. It does not change the run's state.
+        interrupt: the exception that ended the run and must be raised in its caller: SystemExit, KeyboardInterrupt,
+            the cancellation of its coroutine.
+        late_interrupt: such an exception after the run's end, for example in a hook. It does not change the state.
         exit: the first ``sys.exit`` of a task.
         raised: the exception that ended the run before its function returned, if there was one.
         has_started: whether the flow function was called.
@@ -98,7 +98,7 @@ class FlowRun(context.FlowContext):
         self.logger = logs.flow_logger(self.name, self.flow_name, **self.extra)
 
     def begin_again(self) -> None:
-        """Prepare a retry, after all task runs of the last execution have ended."""
+        """Prepare a retry, after all task runs of the previous execution have ended."""
         self.run_count += 1
         self.tally = Tally()
         self.raised = None
@@ -115,7 +115,8 @@ class FlowRun(context.FlowContext):
 
     def payload_of(self, spec: TaskSpec) -> TaskPayload:
         """Return what all runs of a task have in common: the same object each time, so that runners send it once."""
-        # The task holds it, not the flow run: a task that the flow makes for a few runs is released after them.
+        # The task holds the payload, not the flow run. A task that the flow makes for a few runs can be garbage
+        # collected after them.
         payloads = spec.payloads()
         known: TaskPayload | None = payloads.get(self._execution)
         # Several threads can call this at a time: all get the object of the first one.

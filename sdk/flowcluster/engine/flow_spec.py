@@ -10,6 +10,7 @@ from flowcluster._util import names
 from flowcluster._util.functions import check_function, is_coroutine_function
 from flowcluster.engine import option_checks
 from flowcluster.engine.options import COMMON, Hook, RunOptions, Table, fields_of
+from flowcluster.engine.run_spec import RunSpec
 from flowcluster.runners.base import TaskRunner
 from flowcluster.runners.concurrent import ConcurrentTaskRunner
 from flowcluster.states import StateType
@@ -19,52 +20,31 @@ class FlowOptions(RunOptions, total=False):
     """What ``@flow(...)`` and ``flow.with_options(...)`` take."""
 
     task_runner: TaskRunner | type[TaskRunner] | None
-    """What runs the tasks that the function submits: an instance, or a type to be used with its defaults;
-    `ConcurrentTaskRunner` by default."""
+    """The task runner for the tasks that the function submits: an instance, or a class to use with its defaults.
+    By default `ConcurrentTaskRunner`."""
     validate_parameters: bool | None
     """Whether parameters are converted to the types they are annotated with; they are by default."""
     flow_run_name: str | Callable[[], str] | None
     """Name of each run: a template such as ``"load-{table}"`` over the parameters, or a function."""
     on_crashed: Iterable[Hook]
-    """Called with (flow, run, state) when a run was broken off from outside."""
+    """Called with (flow, run, state) when a run has crashed: it called ``sys.exit``, or its cluster was lost."""
     on_cancellation: Iterable[Hook]
     """Called with (flow, run, state) when a run was cancelled."""
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class FlowSpec:
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class FlowSpec(RunSpec):
     """A flow's function and options, the latter as `FlowOptions` describes them, checked.
 
     Attributes:
-        function: what the flow runs.
-        name: name of the flow.
-        is_async: whether the function is a coroutine function.
         runner: a task runner that is not open; each run opens its own duplicate.
         validate: whether parameters are converted to the types of the function's annotations.
-        retry_delays: seconds before each retry; the last one is repeated.
-        timeout: seconds that one execution can take.
-        run_name: template of the runs' names, or a function that returns one.
     """
 
-    function: Callable[..., Any]
-    name: str
-    is_async: bool
     runner: TaskRunner
     validate: bool = True
-    tags: tuple[str, ...] = ()
-    retries: int = 0
-    retry_delays: tuple[float, ...] = (0.0,)
-    retry_jitter_factor: float | None = None
-    retry_condition: Hook | None = None
-    timeout: float | None = None
-    run_name: str | Callable[[], str] | None = None
-    log_prints: bool | None = None
-    on_completion: tuple[Hook, ...] = ()
-    on_failure: tuple[Hook, ...] = ()
     on_crashed: tuple[Hook, ...] = ()
     on_cancellation: tuple[Hook, ...] = ()
-    description: str | None = None
-    version: str | None = None
 
     @staticmethod
     def of(function: Callable[..., Any], options: FlowOptions) -> FlowSpec:

@@ -21,7 +21,7 @@ def call_hook(function: Hook, spec: Any, run: Any, state: State) -> Any:
 
 
 def call_hooks(hooks: Iterable[Hook], spec: Any, run: Any, state: State, logger: RunLogger) -> None:
-    """Call each hook with (task or flow, run, state). An exception of a hook is logged, and does not change the state.
+    """Call each hook with (task or flow, run, state). Log the exception of a hook: it does not change the state.
 
     Raises only what a signal raised.
     """

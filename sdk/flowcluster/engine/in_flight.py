@@ -15,7 +15,7 @@ class InFlightLimit:
     """Starts runs while fewer than `limit` are in flight. Any thread can use it.
 
     Args:
-        limit: runs in flight at most; None without a limit.
+        limit: maximum number of runs in flight; None without a limit.
     """
 
     def __init__(self, limit: int | None) -> None:
@@ -23,8 +23,8 @@ class InFlightLimit:
         self._inside = 0
         self._queue: deque[Callable[[], None]] = deque()
         self._lock = threading.Lock()
-        #: Ids of the threads that start waiting runs. Not a `threading.local`: until Python 3.12, the end of one in a
-        #: garbage collection can block `sys._current_frames`, which profilers call, forever.
+        #: Ids of the threads that start waiting runs. Not a `threading.local`: until Python 3.12, a garbage collection
+        #: that deletes one can block `sys._current_frames`, which profilers call, forever.
         self._starting: set[int] = set()
 
     def enter(self, start: Callable[[], None]) -> None:
@@ -54,8 +54,8 @@ class InFlightLimit:
         return self._limit is not None and self._inside >= self._limit
 
     def _start_waiting(self) -> None:
-        # A run that ends while it is started leads here again. Without the mark, a long queue of such runs would be one
-        # recursion for each run.
+        # A run that ends while it is started calls this method again. Without the mark, a long queue of such runs would
+        # be one recursion for each run.
         thread = threading.get_ident()
         if thread in self._starting:
             return

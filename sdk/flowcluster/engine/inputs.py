@@ -16,7 +16,11 @@ WaitFor = Iterable[Any] | RunFuture[Any]
 
 
 class NotReady(Exception):
-    """A run that another one waits for did not complete. It has the state of the waiting run."""
+    """An upstream run did not complete.
+
+    Attributes:
+        state: the state of the run that waits for it.
+    """
 
     def __init__(self, name: str) -> None:
         self.state = upstream_not_ready(name)
@@ -59,7 +63,7 @@ def find_futures(value: Any) -> tuple[list[RunFuture[Any]], bool]:
             found[leaf] = None
         return leaf
 
-    # This removes marks, so a value with marks is another value.
+    # `replace` removes marks, so it returns another object for a value with marks.
     same = replace(value, note) is value
     return list(found), is_plain and same
 

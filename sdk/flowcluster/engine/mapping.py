@@ -24,7 +24,8 @@ def calls(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[tuple[tuple
     mapped = {place: found for place, value in places.items() if (found := _mapped(value)) is not None}
     if not mapped:
         raise MapError("map needs at least one argument that can be iterated and is not unmapped.")
-    # An iterator without an end differs in length from a list: at most one item more than the list has is read.
+    # An infinite iterator differs in length from a list. To detect that, at most one item more than the list has is
+    # read.
     known = [length for items, _ in mapped.values() if (length := _length(items)) is not None]
     least = min(known, default=None)
     columns = {place: _column(items, is_allowed, least) for place, (items, is_allowed) in mapped.items()}
@@ -46,7 +47,7 @@ def calls(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[tuple[tuple
 
 
 def _not_mapped(value: Any) -> Any:
-    """Return an argument for every call: without the mark `unmapped`, which can be inside of another mark."""
+    """Return an argument that every call gets, without the mark `unmapped`, which can be inside of another mark."""
     if isinstance(value, unmapped):
         return value.value
     if isinstance(value, Mark) and isinstance(value.value, unmapped):

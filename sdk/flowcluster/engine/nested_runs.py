@@ -24,14 +24,16 @@ class NestedRuns(FlowRun):
         elif make_runner is not None:
             runner = make_runner()
         else:
-            raise errors.NoFlowRunError(f"Task run '{task.name}' cannot submit others: its task runner does not reach.")
+            raise errors.NoFlowRunError(
+                f"Task run '{task.name}' cannot submit other runs: its task runner has no runner for workers."
+            )
         super().__init__(task.flow_run_name, task.flow_name, task.spec.is_async, runner, log_prints=task.log_prints)
         self._owns_runner = not isinstance(flow, FlowRun)
         # Workers do not share a counter: the task run distinguishes the names of its runs.
         self._prefix = f"{zlib.crc32(texts.as_bytes(f'{task.name}/{task.run_count}')) & 0xFFFF:04x}-"
         self._task = task
         if task.topic is not None:
-            self.send_logs_to(task.topic)  # their lines belong into the driver's log, too
+            self.send_logs_to(task.topic)  # the driver's log also has the lines of these runs
 
     def _new_payload(self, spec: TaskSpec) -> TaskPayload:
         of_task = self._task.payload

@@ -11,10 +11,10 @@ import string
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from flowcluster._util.suggestions import closest
 from flowcluster._util.texts import is_utf8
 
 Check = Callable[[str, Any], Any]
-
 
 _KEPT_RESULTS = "cache_key_fn=task_input_hash and result_storage keep results of tasks."
 
@@ -41,15 +41,12 @@ def known(what: str, options: Mapping[str, Any], allowed: Iterable[str]) -> None
     """Raise TypeError for the first option that does not exist, with the closest one that does."""
     names = list(allowed)
     for name in options:
-        if name not in names:
-            if name in _ELSEWHERE:
-                raise TypeError(f"@{what} has no option {name!r}: {_ELSEWHERE[name]}")
-            # Imported here: most programs never misspell an option.
-            import difflib
-
-            closest = difflib.get_close_matches(name, names, 1)
-            hint = f" Did you mean {closest[0]!r}?" if closest else f" There are: {', '.join(names)}."
-            raise TypeError(f"@{what} has no option {name!r}.{hint}")
+        if name in names:
+            continue
+        if name in _ELSEWHERE:
+            raise TypeError(f"@{what} has no option {name!r}: {_ELSEWHERE[name]}")
+        hint = closest(name, names) or f"; there are: {', '.join(names)}"
+        raise TypeError(f"@{what} has no option {name!r}{hint}.")
 
 
 def optional(check: Check) -> Check:

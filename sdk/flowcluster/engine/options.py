@@ -12,19 +12,19 @@ Delays = float | Sequence[float] | Callable[[int], Sequence[float]]
 
 
 class RunOptions(TypedDict, total=False):
-    """What tasks and flows have in common; "what" is the task or the flow itself, "run" the run of it."""
+    """The options that tasks and flows have in common. In them, "what" is the task or the flow, "run" is its run."""
 
     name: str | None
     """Its name; by default the function's, with dashes for a flow."""
     description: str | None
     """What it does, for people; by default the function's docstring."""
     version: str | None
-    """A text by which people distinguish its editions."""
+    """A text by which people distinguish its versions."""
     tags: Iterable[str]
-    """Words that are attached to each run; those of a flow also to the task runs in it."""
+    """Words that are attached to each run. The words of a flow are also attached to the task runs in it."""
     retries: int
-    """How often a run that failed or crashed is executed again. For a flow the cluster stays, unless it was
-    the cause."""
+    """Number of times that a run that failed or crashed is executed again. A flow keeps its cluster for the retry,
+    unless the cluster was the cause."""
     retry_delay_seconds: Delays
     """Seconds before each retry: one number, one for each retry (the last one is repeated), or a function
     that returns such a list for the number of retries."""
@@ -36,7 +36,8 @@ class RunOptions(TypedDict, total=False):
     timeout_seconds: float | None
     """Seconds after which an execution that has not ended counts as failed (``TimedOut``)."""
     log_prints: bool | None
-    """Whether ``print`` goes to the run's log; by default as in the flow that calls it, and otherwise not."""
+    """Whether ``print`` goes to the run's log. By default, a task and a subflow do as the flow that calls them, and an
+    outermost flow does not."""
     on_completion: Iterable[Hook]
     """Called in the flow's process with (what, run, state) when a run has completed."""
     on_failure: Iterable[Hook]

@@ -57,7 +57,7 @@ def outcome_of(run: FlowRun) -> Outcome:
 
 
 def cancelled(error: BaseException) -> Outcome:
-    """Return the outcome of a run that a signal broke off."""
+    """Return the outcome of a run that a signal ended."""
     why = "stopped by SIGTERM" if isinstance(error, errors.Terminated) else "interrupted"
     return Outcome(
         state="Cancelled", reason="Cancelled", message=f"The flow run was {why}.", exit_code=api.EXIT_CANCELLED

@@ -11,8 +11,8 @@ from typing import Any
 
 from flowcluster import states
 from flowcluster._util.suggestions import closest
-from flowcluster.engine import hints
 from flowcluster.engine.conversion import Converter
+from flowcluster.engine.parameter_converters import converters_of
 from flowcluster.errors import ParameterError
 
 
@@ -35,7 +35,7 @@ def bind(
         bound = signature.bind(*args, **kwargs)
     except TypeError as error:
         raise ParameterError(f"Flow '{flow_name}': {_explain(signature, args, kwargs, str(error))}") from None
-    converters = hints.converters(function) if convert else {}
+    converters = converters_of(function) if convert else {}
     for name, value in bound.arguments.items():
         if name in converters:
             bound.arguments[name] = _convert_all(flow_name, signature.parameters[name], converters[name], value)
@@ -63,7 +63,7 @@ def with_defaults(bound: inspect.BoundArguments) -> dict[str, Any]:
 
 def accepts(function: Callable[..., Any], name: str, value: Any) -> bool:
     """Return whether `value` fits the annotation of the function's parameter `name`; True without an annotation."""
-    converters = hints.converters(function)
+    converters = converters_of(function)
     try:
         if name in converters:
             _convert("", name, converters[name], value)

@@ -52,7 +52,7 @@ class RunTree:
         del self.runs[run]
         self._ended.add(run.tally)
         if run.parent:
-            # The parent counts the subflow run like a task run, which it is not.
+            # The parent counts the subflow run like a task run. The line shows only task runs.
             counted = Tally()
             counted.add(run.state)
             self._ended.add(counted, -1)

@@ -3,30 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from flowcluster import errors
 from flowcluster._output.logs import RunLogger
 from flowcluster._util import guarding
 from flowcluster._util.waiting import WaitStrategy
 from flowcluster.engine import hooks
+from flowcluster.engine.run_spec import RunSpec
 from flowcluster.states import State, StateType
-
-
-class Retrying(Protocol):
-    """The options for retries; `TaskSpec` and `FlowSpec` have them."""
-
-    @property
-    def retry_delays(self) -> tuple[float, ...]:
-        """Seconds before each retry; the last one is repeated."""
-
-    @property
-    def retry_jitter_factor(self) -> float | None:
-        """Lengthens each delay by a random part, of up to this number times the delay."""
-
-    @property
-    def retry_condition(self) -> Callable[[Any, Any, Any], object] | None:
-        """Called with (task or flow, run, state); a retry follows only if it returns true."""
 
 
 def is_retriable(state: State) -> bool:
@@ -37,7 +22,7 @@ def is_retriable(state: State) -> bool:
     return not isinstance(state.data, errors.ClusterError | SystemExit | KeyboardInterrupt)
 
 
-def retry_delay(spec: Retrying, retry: int, run: Any, state: State, logger: RunLogger) -> float | None:
+def retry_delay(spec: RunSpec, retry: int, run: Any, state: State, logger: RunLogger) -> float | None:
     """Return the seconds until retry number `retry`, from 1, of a run that ended in `state`; None for no retry."""
     if spec.retry_condition is not None:
         try:
@@ -57,7 +42,7 @@ def retry_delay(spec: Retrying, retry: int, run: Any, state: State, logger: RunL
 
 
 async def retry_delay_async(
-    spec: Retrying, retry: int, run: Any, state: State, logger: RunLogger, strategy: WaitStrategy
+    spec: RunSpec, retry: int, run: Any, state: State, logger: RunLogger, strategy: WaitStrategy
 ) -> float | None:
     """Return what `retry_delay` returns. The user's condition is called where it does not block an event loop."""
     if spec.retry_condition is None:

@@ -57,7 +57,7 @@ async def run_async(
 async def run(
     spec: FlowSpec, args: Args, kwargs: Kwargs, strategy: WaitStrategy, run_name: str | None, wait_for: inputs.WaitFor
 ) -> FlowRun:
-    """Run a flow to its end; `strategy` is all that differs between sync and async."""
+    """Run a flow to its end. Sync and async flows differ only in `strategy`."""
     logs.configure()
     parent = context.flow_run()
     assert parent is None or isinstance(parent, FlowRun)
@@ -124,7 +124,7 @@ async def _guarded(
 
 
 async def _user_code_ended(run: FlowRun, strategy: WaitStrategy) -> None:
-    """Wait for callbacks and hooks of task runs: no thread would call them after the end of the process.
+    """Wait for callbacks and hooks of task runs. After the end of the process, no thread would call them.
 
     A second interrupt ends the wait.
     """
@@ -132,7 +132,7 @@ async def _user_code_ended(run: FlowRun, strategy: WaitStrategy) -> None:
         await strategy.wait(run.user_calls.when_ended)
     except BaseException as error:
         run.interrupt = error
-        run.logger.warning("Callbacks or hooks of task runs had not ended.")
+        run.logger.warning("A second interrupt ended the wait for callbacks and hooks of task runs.")
 
 
 async def _close(run: FlowRun, strategy: WaitStrategy, cancel: bool) -> None:
@@ -193,7 +193,7 @@ async def _with_retries(run: FlowRun, spec: FlowSpec, args: Args, kwargs: Kwargs
             "Ended in state %s; retry %d of %d starts in %g s.", state, run.run_count, spec.retries, delay
         )
         if lost:
-            # Another attempt needs another cluster.
+            # The next attempt needs another cluster.
             await _close(run, strategy, cancel=True)
             run.runner = _new_runner(spec)
         await strategy.sleep(delay)
@@ -256,11 +256,11 @@ async def _inputs(args: Args, kwargs: Kwargs, strategy: WaitStrategy, wait_for: 
 
 
 def _interrupted(run: FlowRun, error: BaseException) -> State:
-    """Return the state of a run that an interrupt, and not an ordinary exception, broke off."""
+    """Return the state of a run that an interrupt ended, such as Ctrl-C, SIGTERM or ``sys.exit``."""
     run.interrupt = error
     left = run.abandon("The flow run was interrupted.")
     if left:
-        run.logger.warning("%d task runs had not ended; they are stopped, or left behind.", left)
+        run.logger.warning("%d task runs had not ended. The task runner stops those that it can stop.", left)
     if isinstance(error, errors.Terminated):
         return states.cancelled("Flow run was stopped by SIGTERM.", error)
     if isinstance(error, KeyboardInterrupt):

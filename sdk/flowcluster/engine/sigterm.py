@@ -1,4 +1,4 @@
-"""SIGTERM during a flow run: like Ctrl-C, it breaks the run off, so that the run closes what it opened."""
+"""SIGTERM during a flow run: like Ctrl-C, it interrupts the run, and the run closes what it opened."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from flowcluster._util import platforms
 from flowcluster.errors import Terminated
 
-#: Functions that are called when the signal arrives, before the run is broken off.
+#: Functions that are called when the signal arrives, before the run is interrupted.
 on_sigterm: list[Callable[[], None]] = []
 
 
@@ -27,7 +27,7 @@ class _Handled:
     """The outermost flow runs on one event loop.
 
     Attributes:
-        cancels: functions that break off each of them.
+        cancels: for each of them, the function that interrupts it.
         before: the signal's handler before the first of them.
     """
 
@@ -36,7 +36,7 @@ class _Handled:
         self.before = before
 
     def cancel_all(self) -> None:
-        """Handle the signal: break off all runs."""
+        """Handle the signal: interrupt all runs."""
         _announce()
         for cancel in list(self.cancels):
             cancel()
@@ -47,9 +47,9 @@ _on_loops: weakref.WeakKeyDictionary[Any, _Handled] = weakref.WeakKeyDictionary(
 
 @contextmanager
 def sigterm_interrupts(on_loop: bool) -> Iterator[Termination]:
-    """Let SIGTERM break off the flow run in the block, unless the application handles the signal.
+    """Let SIGTERM interrupt the flow run in the block, unless the application handles the signal.
 
-    All flow runs on one event loop are broken off.
+    The signal interrupts all flow runs on one event loop.
 
     Args:
         on_loop: whether the flow runs on an event loop. Then the running coroutine is cancelled, and the `Termination`

@@ -1,4 +1,4 @@
-"""Which task or flow a user knows a spec by. Hooks and conditions of users get the task or the flow itself."""
+"""The Task or Flow of each spec. Hooks and conditions of users receive the Task or Flow, and not the spec."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-# The Task or Flow that was made of a spec. Weak, as one can be made for one call.
+# The Task or Flow that was made from each spec. Weak references, because a Task can be made for one call.
 _made: weakref.WeakKeyDictionary[Any, weakref.ref[Any]] = weakref.WeakKeyDictionary()
 
-#: The class that is made of the specs of a class.
+#: `Task` by `TaskSpec`, and `Flow` by `FlowSpec`. The engine cannot import them.
 _makers: dict[type, Callable[[Any], Any]] = {}
 
 
 def makes_from(spec: type) -> Callable[[type[T]], type[T]]:
-    """Decorate the class that is made of specs of the class `spec`."""
+    """Return a decorator that registers a class as the one to make from specs of the class `spec`."""
 
     def add(cls: type[T]) -> type[T]:
         _makers[spec] = cls
@@ -26,7 +26,7 @@ def makes_from(spec: type) -> Callable[[type[T]], type[T]]:
 
 
 def register(spec: Any, thing: Any) -> None:
-    """Record the Task or Flow that was made of a spec. The first one counts."""
+    """Record the Task or Flow that was made from a spec, unless an earlier one is recorded."""
     if spec not in _made:
         _made[spec] = weakref.ref(thing)
 

@@ -52,7 +52,7 @@ async def _call(run: TaskContext, args: Args, kwargs: Kwargs) -> State:
 
 
 async def _with_nested(run: TaskContext, state: State) -> State:
-    """Return the task's state when the runs that it submitted have ended. They determine it as for a flow."""
+    """Wait for the runs that the task submitted, and return the task's final state, by the rule for flows."""
     nested, strategy = run.nested, Suspending() if run.spec.is_async else Blocking()
     try:
         if not state.is_completed():
@@ -62,7 +62,7 @@ async def _with_nested(run: TaskContext, state: State) -> State:
             return state_of(nested.exit, "Task run")
         return await final_state(nested, state.data, strategy) if state.is_completed() else state
     except BaseException as error:
-        nested.abandon("The task run that submitted it was broken off.")
+        nested.abandon("The task run that submitted it was interrupted.")
         return state_of(error, "Task run")
     finally:
         guarding.quietly(nested.release)

@@ -46,7 +46,7 @@ class TaskRun:
         self.order = order
         self.upstream, self.is_plain = inputs.find_futures_in_call(args, kwargs)
         if self.upstream:
-            # The caller can add futures to a list later, for which the run does not wait; even its own future.
+            # The caller can add futures to a list later, even the future of this run. The run does not wait for them.
             self.args, self.kwargs = args, kwargs = nesting.snapshot((args, kwargs))
         self.key = name = run.next_name(spec)
         self.is_nameless = False
@@ -85,7 +85,7 @@ class TaskRun:
     def next_delay(self, state: State) -> float | None:
         """Return the seconds until the next execution after one that ended in `state`; None if that state is final.
 
-        Count the next execution, and log it.
+        If there is a next execution, count and log it.
         """
         info, future = self.info, self.future
         if info.attempt > self.retries or future.is_settled or not retries.is_retriable(state):
@@ -95,7 +95,7 @@ class TaskRun:
             return None
         # The next execution has a handle of its own.
         future.handle = None
-        future.pass_through(states.awaiting_retry(info.attempt, self.retries, delay))
+        future.update_state(states.awaiting_retry(info.attempt, self.retries, delay))
         guarding.quietly(
             logs.task_runs.warning,
             "Ended in state %s; retry %d of %d starts in %g s.",

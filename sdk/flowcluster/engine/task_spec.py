@@ -14,7 +14,8 @@ from typing import Any
 from flowcluster._util import names
 from flowcluster._util.functions import check_function, import_path, is_coroutine_function, look_up, undecorated
 from flowcluster.engine import option_checks
-from flowcluster.engine.options import COMMON, Hook, RunOptions, Table, fields_of
+from flowcluster.engine.options import COMMON, RunOptions, Table, fields_of
+from flowcluster.engine.run_spec import RunSpec
 
 
 class TaskOptions(RunOptions, total=False):
@@ -35,42 +36,21 @@ class TaskOptions(RunOptions, total=False):
     """The resources of its worker that an execution occupies, such as ``{"GPU": 1}``; local runners have none."""
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class TaskSpec:
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class TaskSpec(RunSpec):
     """A task's function and options, the latter as `TaskOptions` describes them, checked.
 
     Attributes:
-        function: what the task runs.
-        name: name of the task.
         key: eight digits that distinguish tasks of the same name in the names of their runs.
-        is_async: whether the function is a coroutine function.
-        retry_delays: seconds before each retry; the last one is repeated.
-        timeout: seconds that one execution can take.
-        run_name: template of the runs' names, or a function that returns one.
         cache_lifetime: seconds for which a cached result can be used.
     """
 
-    function: Callable[..., Any]
-    name: str
     key: str
-    is_async: bool
-    tags: tuple[str, ...] = ()
-    retries: int = 0
-    retry_delays: tuple[float, ...] = (0.0,)
-    retry_jitter_factor: float | None = None
-    retry_condition: Hook | None = None
-    timeout: float | None = None
-    run_name: str | Callable[[], str] | None = None
     cache_key_fn: Callable[[Any, dict[str, Any]], str | None] | None = None
     cache_lifetime: float | None = None
     refresh_cache: bool = False
     result_storage: str | None = None
-    on_completion: tuple[Hook, ...] = ()
-    on_failure: tuple[Hook, ...] = ()
     resources: Mapping[str, float] | None = None
-    log_prints: bool | None = None
-    description: str | None = None
-    version: str | None = None
 
     @staticmethod
     def of(function: Callable[..., Any], options: TaskOptions) -> TaskSpec:
@@ -132,7 +112,7 @@ def _restore(
     if path is not None:
         function = undecorated(look_up(*path))
     assert function is not None
-    return TaskSpec(function, name, key, is_async, **changed)
+    return TaskSpec(function=function, name=name, key=key, is_async=is_async, **changed)
 
 
 _OPTIONS: Table = {

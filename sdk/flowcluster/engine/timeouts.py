@@ -1,7 +1,7 @@
 """Calls of functions with a time limit.
 
-A thread cannot be stopped from outside. So a function with a time limit gets a thread of its own, which is abandoned
-when the time is over: its caller continues immediately, and an exception ends the function at its next step in Python.
+A thread cannot be stopped from outside. So a function with a time limit gets a thread of its own. When the time is
+over, the caller continues immediately, and an exception ends the function at its next step in Python.
 """
 
 from __future__ import annotations
@@ -11,28 +11,13 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from flowcluster._util.waiting import current_slot, occupying_slot
+from flowcluster.engine.run_spec import RunSpec
 from flowcluster.errors import RunTimedOut
 
 T = TypeVar("T")
-
-
-class Limited(Protocol):
-    """A function and its limit; `TaskSpec` and `FlowSpec` have them."""
-
-    @property
-    def function(self) -> Callable[..., Any]:
-        """The function to call."""
-
-    @property
-    def is_async(self) -> bool:
-        """Whether it is a coroutine function."""
-
-    @property
-    def timeout(self) -> float | None:
-        """The limit in seconds."""
 
 
 class Stopped(Exception):
@@ -47,7 +32,7 @@ class Abandoned(BaseException):
     """Ends a function whose caller does not wait any more."""
 
 
-async def call_with_limit(spec: Limited, run_name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+async def call_with_limit(spec: RunSpec, run_name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Call the function of a task or flow, and return what it returns. Suspends only for a coroutine function.
 
     Raises:
@@ -116,17 +101,18 @@ class _Call(Generic[T]):
             self.ended.set()
 
     def abandon(self) -> None:
-        """End the function with an exception, at its next step in Python; under a tracer of Python 3.11, let it run on.
+        """End the function with an exception, at its next step in Python.
 
-        There, while a blocked thread has not taken such an exception, every other traced thread repeats the first step
-        of the next function that it calls: the driver would hang under a debugger or coverage until the call returns.
+        Under a debugger or coverage on Python 3.11, let the function continue. There, while a blocked thread has not
+        received the exception, every other traced thread repeats the first step of the next function that it calls. So
+        the driver would hang until the call returns.
         """
         if sys.version_info < (3, 12) and (sys.gettrace() or threading.gettrace()):
             return
         import ctypes
 
         with self._lock:
-            # Not later: another thread can get the identity of a thread that has ended.
+            # Not after the end of the thread: another thread can then have its identity.
             if not self._is_over and self.thread.ident is not None:
                 thread = ctypes.c_ulong(self.thread.ident)
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, ctypes.py_object(Abandoned))

@@ -8,12 +8,15 @@ from typing import Any
 
 from flowcluster.runners.threads import ThreadPool
 
-#: Threads for the calls of one flow run, and seconds after which one that is idle ends.
+#: Maximum number of threads for the calls of one flow run, and seconds after which an idle thread ends.
 _THREADS, _LINGER = 64, 0.1
 
 
 class UserCalls:
-    """The calls of one flow run. The thread that reports an end of a task run serves all other runs."""
+    """The calls of one flow run.
+
+    The thread that reports the end of a task run does not execute them, because all other runs need that thread.
+    """
 
     def __init__(self) -> None:
         # Garbage collection can call code of users, which can lead here again, in any thread that holds the lock.
@@ -23,7 +26,7 @@ class UserCalls:
         self._waiting: list[Callable[[], None]] = []
 
     def submit(self, function: Callable[[], None]) -> None:
-        """Call `function`, which must not raise, in a thread; in this one if the system has no thread left."""
+        """Call `function`, which must not raise, in another thread; in this thread if the system can start no other."""
         with self._lock:
             self._running += 1
             pool = self._pool = self._pool or ThreadPool(_THREADS, linger=_LINGER)

@@ -18,8 +18,8 @@ class Shape(NamedTuple):
 
     Attributes:
         parts: returns the parts of a container, in a fixed order.
-        make: returns a copy with other parts, in that order. It does not call the constructor, which can check or
-            derive values, and ran when the user made the object.
+        make: returns a copy with other parts, in that order. It does not call the constructor, which ran when the user
+            made the object, and which can check or derive values.
         fill: replaces the parts of a copy; None for containers that cannot change.
     """
 

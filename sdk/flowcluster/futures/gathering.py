@@ -12,7 +12,7 @@ from flowcluster._util.waiting import wait_async, wait_blocking, when_all
 from flowcluster.states import State
 
 
-class Future(Protocol):
+class _Waitable(Protocol):
     """What this module uses of a future."""
 
     is_settled: bool
@@ -25,7 +25,7 @@ class Future(Protocol):
         """Call back when the run has ended."""
 
 
-F = TypeVar("F", bound=Future)
+F = TypeVar("F", bound=_Waitable)
 
 
 class DoneAndNotDone(NamedTuple, Generic[F]):

@@ -129,9 +129,9 @@ class RunFuture(Generic[R_co]):
 
     def started(self) -> None:
         """Record that the run's function is being executed. For the engine."""
-        self.pass_through(_RUNNING)
+        self.update_state(_RUNNING)
 
-    def pass_through(self, state: State) -> None:
+    def update_state(self, state: State) -> None:
         """Set a state that is not final. For the engine."""
         with _lock:
             if not self.is_settled:
@@ -160,8 +160,8 @@ _RUNNING = states.running()
 
 
 def _call_all(callbacks: list[Callable[[], None]]) -> None:
-    # A callback can settle the next future of a chain. Without the queue, a long chain of failures would be one
-    # recursion for each task.
+    # A callback can end the next run of a chain. Without the queue, a long chain of failures would be one recursion for
+    # each task.
     queue: deque[Callable[[], None]] | None = getattr(_settling, "queue", None)
     if queue is not None:
         queue.extend(callbacks)
@@ -174,6 +174,6 @@ def _call_all(callbacks: list[Callable[[], None]]) -> None:
             except BaseException as error:
                 if guarding.is_interrupt(error):
                     raise
-                guarding.quietly(_logger.error, "The end of a task run could not be passed on:", exc_info=error)
+                guarding.quietly(_logger.error, "A callback for the end of a task run failed:", exc_info=error)
     finally:
         _settling.queue = None

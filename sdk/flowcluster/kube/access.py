@@ -1,4 +1,7 @@
-"""Access to a Kubernetes by the rules of kubectl: the given one, else that of the kubeconfig, else the pod's own."""
+"""Access to a Kubernetes cluster by the rules of kubectl.
+
+The access uses the given kubeconfig and context, else the default kubeconfig, else the ServiceAccount of the pod.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +64,7 @@ def headers(access: Access) -> dict[str, str]:
 def proxy_of(access: Access) -> str | None:
     """Return the proxy for connections to the API server; None without one, or if NO_PROXY excludes the server.
 
-    This is the rule of the official client, for connections that it does not make.
+    The rule is that of the official client, for connections that the official client does not make.
     """
     settings = access.api.configuration
     if not settings.proxy or should_bypass_proxies(settings.host, no_proxy=settings.no_proxy or ""):

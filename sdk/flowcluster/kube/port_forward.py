@@ -12,21 +12,20 @@ from flowcluster.errors import KubernetesError, NotFound
 from flowcluster.kube.access import Access, headers, proxy_of
 from flowcluster.kube.certificates import accept_incomplete_certificates
 
-#: Subprotocol, the channel for data, and the length of the port's number, with which each channel begins. The other
-#: channel has errors of the pod's side.
+#: Subprotocol of the WebSocket, channel for data, and bytes of the port's number at the start of each channel. The
+#: other channel has errors of the pod's side.
 _PROTOCOL = "v4.channel.k8s.io"
 _DATA, _PORT_LENGTH = 0, 2
 #: Seconds in which the API server must answer.
 _TIMEOUT = 10.0
-#: Seconds to wait for its answer to the end of a path, which is optional.
-_FAREWELL = 0.1
-
+#: Seconds to wait for its answer to a close frame. The answer is optional.
+_CLOSE_SECONDS = 0.1
 
 _closings: set[asyncio.Task[None]] = set()
 
 
 class Path:
-    """One connection, with the methods of asyncio's streams.
+    """One port-forwarded connection, with the methods of asyncio's streams.
 
     The API server ends it when the pod closes its side, or is deleted.
     """
@@ -108,7 +107,7 @@ async def open_path(access: Access, pod: str, port: int) -> Path:
                 proxy_headers=settings.proxy_headers if proxy else None,
                 max_msg_size=0,
                 compress=0,
-                timeout=aiohttp.ClientWSTimeout(ws_close=_FAREWELL),
+                timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_SECONDS),
                 server_hostname=settings.tls_server_name or None,
             )
     except BaseException as error:
@@ -118,8 +117,9 @@ async def open_path(access: Access, pod: str, port: int) -> Path:
         if isinstance(error, aiohttp.WSServerHandshakeError):
             kind = NotFound if error.status == 404 else KubernetesError
             raise kind(
-                f"Kubernetes would not forward a port of pod {pod}: {error.status} {error.message}. It takes the verbs "
-                f"get and create on pods/portforward in namespace {access.namespace}: a WebSocket begins with a GET."
+                f"Kubernetes would not forward a port of pod {pod}: {error.status} {error.message}. It requires the "
+                f"verbs get and create on pods/portforward in namespace {access.namespace}: a WebSocket begins with a "
+                "GET."
             ) from error
         raise KubernetesError(f"The API server at {settings.host} cannot be reached: {error or 'timeout'}") from error
     return Path(session, socket)

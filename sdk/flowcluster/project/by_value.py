@@ -1,4 +1,4 @@
-"""Modules that other processes cannot import, such as scripts. What they define is sent by value, with its code."""
+"""Modules that other processes cannot import, such as scripts. Their functions and classes are sent by value."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def travels_by_value(module: str) -> bool:
 def is_lost(thing: Any) -> bool:
     """Return whether a class or function belongs to a script, and cannot be found by its name in this process.
 
-    A worker has what a script defines by value. The worker's own ``__main__`` is another module.
+    A worker gets the functions and classes of a script by value. The worker's own ``__main__`` is another module.
     """
     name, qualified = getattr(thing, "__module__", None), getattr(thing, "__qualname__", "<")
     if type(name) is not str or "<" in qualified:

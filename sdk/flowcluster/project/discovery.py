@@ -22,7 +22,7 @@ from flowcluster.project import files, modules
 from flowcluster.project.source import PREFIX, Project, Source, public
 
 MIB = 1024 * 1024
-#: Bytes that the files of a project can have in total, and that a file can have that no statement imports.
+#: Maximum bytes of all files of a project, and of one file that belongs to the project only because of its package.
 LIMIT, FILE_LIMIT = 10 * MIB, MIB
 
 #: Further folders with modules of the project, such as the folder of unpacked code.
@@ -76,7 +76,7 @@ def _all_roots(scripts: frozenset[str]) -> set[str]:
         path = getattr(module, "__file__", None)
         if path and not _is_foreign(os.path.abspath(path)):
             package = getattr(module, "__package__", None) or ""
-            # Python imports modules beside the file that a link leads to.
+            # For a symbolic link, Python imports modules from the folder of its target.
             found |= {_folder_of(place, package) for place in (os.path.abspath(path), os.path.realpath(path))}
     return found
 
@@ -103,7 +103,7 @@ class Search:
     Args:
         folders: folders that contain the files of the project.
         scripts: names of modules that are sent by value.
-        path: where modules are searched, like ``sys.path``; None for the search of this process.
+        path: folders in which modules are searched, like ``sys.path``; None for the modules that this process finds.
     """
 
     def __init__(self, folders: set[str], scripts: frozenset[str], path: list[str] | None = None) -> None:
@@ -183,7 +183,8 @@ class Search:
             spec = self._spec(top)
             if spec is None or not self._add_spec(top, spec):
                 return
-        # All modules of a package with an __init__.py are added or spare; of another folder only those that are named.
+        # A package with an __init__.py has all its modules in `sources` or `_spare`. Of a folder without one, only the
+        # named modules are added.
         for depth, part in enumerate(rest, 1):
             parent, child = ".".join([top, *rest[: depth - 1]]), ".".join([top, *rest[:depth]])
             if child in self.sources:

@@ -21,7 +21,7 @@ from typing import Any
 
 from flowcluster.project.source import PREFIX, Project, Reference, Source, compiled, public
 
-#: Projects that a worker keeps while no task uses them.
+#: Number of projects that a worker keeps. Beyond that, it drops the oldest ones that no task uses.
 KEPT = 8
 
 #: The project of the current task, and its reference.
@@ -67,7 +67,10 @@ def using(reference: Reference | None, fetch: Callable[[str], bytes]) -> Iterato
 
     Args:
         reference: the project; None for a task without a project.
-        fetch: returns the packed project with this name on the cluster. What it raises is raised.
+        fetch: returns the packed project that has this name on the cluster.
+
+    Raises:
+        Exception: whatever `fetch` raises.
     """
     if reference is None or is_home(reference.digest):
         token = _current.set(None)
@@ -117,7 +120,7 @@ def _drop_old() -> None:
 
 
 def import_module(name: str, digest: str = "") -> ModuleType:
-    """Import a module of the current task's project, or of the project `digest`; else the module that Python finds."""
+    """Import a module of the current task's project, else of the project `digest`, else the one that Python finds."""
     here = _current.get()
     project = here[0] if here is not None and here[0].has(name) else _loaded.get(digest)
     if project is not None and project.has(name):
@@ -293,6 +296,6 @@ def _project_of(importer: str, name: str) -> Project | None:
         return project if project is not None and project.has(name) else None
     if (here := _current.get()) is not None:
         return here[0] if importer in here[0].scripts and here[0].has(name) else None
-    # A thread of a function of a script: its run is not known, so there must be only one such project.
+    # A thread that a function of a script has started: its run is not known. So there must be only one such project.
     owners = [one for one in list(_loaded.values()) if importer in one.scripts and one.has(name)]
     return owners[0] if len(owners) == 1 else None

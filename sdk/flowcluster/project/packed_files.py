@@ -24,7 +24,7 @@ class Files(NamedTuple):
 
 
 def files_for(script: str) -> Files:
-    """Return the modules to which the import statements of a file lead, by the rule for a flow run's project.
+    """Return the modules that a file imports, directly and indirectly, by the rule for a flow run's project.
 
     Raises:
         ValueError: the file imports from above its folder, and is not in a package.

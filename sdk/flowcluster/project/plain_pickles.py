@@ -1,6 +1,6 @@
-"""The function that rebuilds what a script defines, in pickles that `task_pickles` writes.
+"""The function that rebuilds an object of a script, in pickles that `flowcluster.runners.task_pickles` writes.
 
-Such pickles contain this module's name, and users keep them in files: the function must stay in this module.
+Such pickles contain this module's name, and users keep them in files. So the function must stay in this module.
 """
 
 from __future__ import annotations

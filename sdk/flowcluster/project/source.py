@@ -23,8 +23,8 @@ class Source(NamedTuple):
     """One module.
 
     Attributes:
-        path: of its file in the flow's process; empty for a package without ``__init__.py``.
-        is_package: whether it can have modules below it.
+        path: path of its file in the flow's process; empty for a package without ``__init__.py``.
+        is_package: whether it is a package, which can contain modules.
         text: the file's bytes.
         code: the compiled file, marshalled; empty where it does not compile.
     """

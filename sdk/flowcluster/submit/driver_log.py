@@ -18,8 +18,8 @@ from flowcluster_api import names
 
 Object = dict[str, Any]
 
-#: Seconds between two reads of a pod, whose log can only be read until the pod is deleted, soon after its end; and at
-#: most between two listings of pods.
+#: Seconds between two reads of a pod, and maximum seconds between two listings of pods. A pod is deleted soon after its
+#: end, and its log with it.
 POLL, LONGEST_POLL = 0.3, 1.0
 #: Seconds to connect, and seconds without a line after which the log is requested again: the connection can be dead.
 CONNECT_SECONDS, SILENCE_SECONDS = 3.0, 30.0
@@ -28,8 +28,8 @@ AWAY_SECONDS = 60.0
 
 #: The beginning of each line that a kubelet sends.
 _TIME = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\S* ")
-#: Statuses of answers that can soon be others: the container has not started, or the node's kubelet is away.
-_PASSING = (400, 408, 429)
+#: HTTP statuses of transient errors: the container has not started, or the node's kubelet does not answer.
+_TRANSIENT = (400, 408, 429)
 
 
 class _Retriable(KubernetesError):
@@ -39,8 +39,9 @@ class _Retriable(KubernetesError):
 class LineDeduplicator:
     """Detects lines that were read before the log was requested again.
 
-    A log can only be requested from a whole second on, and lines of stdout and stderr can change places. So the log is
-    requested from the second before the last one that has lines. A line is known by its nanoseconds and its text.
+    A request can name only a whole second from which to read, and lines of stdout and stderr can change places. So the
+    log is requested from the second before the last one that has lines. A line is identified by its time, with
+    nanoseconds, and its text.
     """
 
     def __init__(self) -> None:
@@ -50,7 +51,7 @@ class LineDeduplicator:
         self._since = self._second = b""
 
     def reopened(self) -> str | None:
-        """Prepare for another request; return the time from which to request the log; None for its beginning."""
+        """Prepare for another request. Return the time from which to request the log; None for its beginning."""
         self._again = collections.Counter([*self._before, *self._now])
         return f"{self._since.decode()}Z" if self._since else None
 
@@ -96,7 +97,7 @@ class DriverLog:
             over = is_over()  # first: a run that has ended gets no further pods
             pods = [pod for pod in self._pods() if pod["metadata"]["uid"] not in read]
             for pod in pods:
-                if _has_run(pod):
+                if _has_started(pod):
                     yield from self._of(pod["metadata"]["name"])
                     read.add(pod["metadata"]["uid"])
             if over:
@@ -149,7 +150,7 @@ class DriverLog:
         try:
             found: Object = json.loads(b"".join(self._stream(path, query)))
         except ValueError as error:
-            raise _Retriable(f"The answer of Kubernetes for {path} broke off: {error}") from error
+            raise _Retriable(f"The answer of Kubernetes for {path} is incomplete: {error}") from error
         return found
 
     def _stream(self, path: str, query: dict[str, str]) -> Iterator[bytes]:
@@ -201,10 +202,10 @@ def _refusal(path: str, status: int, body: bytes) -> KubernetesError:
     text = f"Kubernetes would not read {path[1:]}: {message}"
     if status == 404:
         return NotFound(text)
-    return _Retriable(text) if status >= 500 or status in _PASSING else KubernetesError(text)
+    return _Retriable(text) if status >= 500 or status in _TRANSIENT else KubernetesError(text)
 
 
-def _has_run(pod: Object) -> bool:
+def _has_started(pod: Object) -> bool:
     """Return whether the driver's container has started, so that it has a log."""
     return bool({"running", "terminated"} & _state(pod).keys())
 

@@ -11,15 +11,13 @@ from flowcluster._util import storage
 from flowcluster.errors import CancelledRun, KubernetesError, NotFound, ResultGone, SubmittedRunFailed
 from flowcluster.kube.access import Access
 from flowcluster.kube.flow_runs import FlowRuns
-from flowcluster.submit.driver_log import DriverLog
+from flowcluster.submit.driver_log import AWAY_SECONDS, DriverLog
 from flowcluster_api import conditions as c
 
 Object = dict[str, Any]
 
 #: Seconds between two reads of the FlowRun: at first, and at most.
 FIRST_WAIT, LONGEST_WAIT = 0.2, 2.0
-#: Seconds for which the API server can be unreachable in the meantime.
-AWAY_SECONDS = 60.0
 
 
 class SubmittedRun:
@@ -37,7 +35,7 @@ class SubmittedRun:
         self._access, self._flow_runs, self._storage = access, flow_runs, storage
 
     def status(self) -> Object:
-        """Return the FlowRun's status; empty before the operator has noticed the FlowRun."""
+        """Return the FlowRun's status; an empty dict before the operator has written one."""
         try:
             run = self._flow_runs.get(self.name)
         except NotFound:
@@ -86,7 +84,8 @@ class SubmittedRun:
     def result(self, timeout: float | None = None) -> Any:
         """Wait until the run has ended, and return what the flow returned.
 
-        A small result is returned as JSON has it, another result as it was, from the storage.
+        A small result is read from the FlowRun's status, in the types of JSON. Another result is read from the storage,
+        in its own types.
 
         Raises:
             SubmittedRunFailed: the run failed.
@@ -105,8 +104,8 @@ class SubmittedRun:
             return json.loads(flow["result"])
         if url := flow.get("resultUrl"):
             folder, _, file = url.rpartition("/")
-            # The URL at the submission can contain credentials, which the FlowRun does not show.
-            return storage.open_storage(self._storage or folder).kept(file)
+            # The URL of the submission can contain credentials. The URL in the FlowRun's status does not.
+            return storage.open_storage(self._storage or folder).read_result(file)
         if why := flow.get("resultOmitted"):
             raise ResultGone(f"FlowRun {self.name} completed, and its result was not kept: {why}. {REMEDY}")
         return None
@@ -120,7 +119,7 @@ class SubmittedRun:
         return self.log().lines(lambda: phase_at_end(next(looks)) is not None)
 
     def log(self) -> DriverLog:
-        """Return the driver's log, for callers that observe the end of the run by other means."""
+        """Return the driver's log, for callers that observe the end of the run themselves."""
         return DriverLog(self._access, self.uid)
 
     def cancel(self) -> None:
@@ -147,7 +146,9 @@ class SubmittedRun:
 
 
 #: What to do about a result that was not kept.
-REMEDY = "Have the flow write it somewhere and return where, or name a result storage that pods and you can reach."
+REMEDY = (
+    "Let the flow write it to a storage and return its place, or name a result storage that pods and you can reach."
+)
 
 
 def phase_at_end(status: Object) -> str | None:

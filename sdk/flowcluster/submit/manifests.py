@@ -29,7 +29,7 @@ class SubmitRequest(NamedTuple):
 
     Attributes:
         flow_run: the FlowRun.
-        config_map: the ConfigMap with the flow's file; None if the file is in the image.
+        config_map: the ConfigMap with the flow's file and modules; None if the image has them.
         choice: the Kubernetes to use.
         storage: URL of the storage for a result that is too large for the record.
     """
@@ -47,14 +47,14 @@ def submit_request(
 
     Args:
         spec: of the FlowRun.
-        code: the flow's packed file; None if the file is in the image.
+        code: the flow's packed file and modules; None if the image has them.
         choice: the Kubernetes to use.
         storage: URL of the storage for a result that is too large for the record.
         name: of the FlowRun, or the beginning of its name.
         is_exact: whether `name` is the whole name.
 
     Raises:
-        ValueError: Kubernetes does not accept a text in them.
+        ValueError: a text in the objects is not UTF-8, so Kubernetes does not accept it.
     """
     if (text := texts.first_not_utf8((spec, name, choice.namespace))) is not None:
         raise ValueError(f"{text!r} has a character that UTF-8 does not have, so that Kubernetes cannot keep it.")
@@ -73,11 +73,11 @@ def submit_request(
 def submit(request: SubmitRequest) -> SubmittedRun:
     """Create the objects.
 
-    The FlowRun is created first, because it owns the ConfigMap; its pod waits for the ConfigMap. So whenever this
-    process ends, all that it has created is deleted with the FlowRun.
+    The FlowRun is created first, because it owns the ConfigMap. Its pod waits for the ConfigMap. So even if this
+    process ends in between, garbage collection deletes the ConfigMap with the FlowRun.
 
     Raises:
-        KubernetesError: the API server refused an object, for the reason in the text. Then there is no run.
+        KubernetesError: the API server refused an object, for the reason in the message. Then there is no run.
     """
     # Imported here: --dry-run only prints the objects.
     try:
@@ -96,12 +96,12 @@ def submit(request: SubmitRequest) -> SubmittedRun:
         try:
             flow_runs.create_config_map(request.config_map | {"metadata": metadata})
         except BaseException:
-            _take_back(flow_runs, run, uid)
+            _delete_incomplete(flow_runs, run, uid)
             raise
     return SubmittedRun(access, flow_runs, run, uid, request.storage)
 
 
-def _take_back(flow_runs: Any, run: str, uid: str) -> None:
+def _delete_incomplete(flow_runs: Any, run: str, uid: str) -> None:
     try:
         flow_runs.delete(run, uid)
     except KubernetesError as error:

@@ -18,7 +18,6 @@ LIMIT = 1024 * 1024
 
 _KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 
-
 #: Key of the archive with modules that are in packages: a key of a ConfigMap cannot contain a folder.
 ARCHIVE = "flowcluster-modules.zip"
 
@@ -71,10 +70,10 @@ def location_of(flow: Any) -> FlowLocation:
     name = next((key for key, value in vars(module).items() if value is flow), None) if module else None
     if module is None or name is None:
         raise ValueError(
-            f"Flow {flow.name!r} cannot be found by name: only a flow that a module has as a variable of its own can "
-            "be submitted, with its options as they stand there."
+            f"Flow {flow.name!r} cannot be found by name: only a flow that is a variable of its module can be "
+            "submitted, with the options that it has there."
         )
-    # The spec has the real name of a module that was started by ``python -m package.module``.
+    # The module's spec has the real name of a module that was started by ``python -m package.module``.
     spec = module.__spec__
     dotted = spec.name if spec is not None else module.__name__
     # A file that was loaded as a script can have a dot in its name.
@@ -119,8 +118,8 @@ def packed(path: str) -> Code:
             beside or archived
         )
         raise ValueError(
-            f"{path}{also or ' has'} {size / LIMIT:.1f} MiB, and Kubernetes takes 1 MiB: build an image with it, and "
-            "submit package.module:FUNCTION with that image."
+            f"{path}{also or ' has'} {size / LIMIT:.1f} MiB, and a ConfigMap has at most 1 MiB: build an image with "
+            "the code, and submit package.module:FUNCTION with that image."
         )
     return code
 

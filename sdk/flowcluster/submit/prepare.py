@@ -9,9 +9,9 @@ from typing import Any, Protocol
 from flowcluster._util import exact_json
 from flowcluster._util.storage import ENV_STORAGE
 from flowcluster.clusters.manifest import default_image, slug, with_env, with_operator_class
-from flowcluster.engine import hints
 from flowcluster.engine import parameters as binding
 from flowcluster.engine.flow_spec import FlowSpec
+from flowcluster.engine.parameter_converters import converters_of
 from flowcluster.kube.choice import Choice
 from flowcluster.runners.base import TaskRunner
 from flowcluster.submit.manifests import Object, SubmitRequest, submit_request
@@ -52,7 +52,7 @@ def prepare(
     `location` is where the flow was found, if that is known. `Flow.submit_to_kubernetes` describes the other arguments.
 
     Raises:
-        ParameterError: the flow does not take these parameters.
+        ParameterError: the flow does not accept these parameters.
         ValueError: something else cannot be submitted.
     """
     location = location or location_of(flow)
@@ -82,12 +82,13 @@ def _code(location: FlowLocation, image: str | None) -> tuple[Code | None, str]:
     """Return the packed file, if the flow is in a file, and the entrypoint."""
     if not location.name.isidentifier():
         raise ValueError(
-            f"'{location.name}': only a flow that its module has as a variable of its own can be submitted."
+            f"'{location.name}' is not the name of a variable: only a flow that is a variable of its module can be "
+            "submitted."
         )
     if not location.is_file:
         if not image:
             raise ValueError(
-                f"{location.where} is a module, which only an image can have in it: give an image that does."
+                f"{location.where} is a module, not a file, so its code is not sent: give an image that has the module."
             )
         return None, f"{location.where}:{location.name}"
     code = packed(location.where)
@@ -123,7 +124,7 @@ def _parameters(flow: _Flow, given: Mapping[str, Any]) -> Object:
 
 def _comes_back(flow: _Flow, name: str, value: Any, plain: Any) -> bool:
     """Return whether the flow gets an equal value for a parameter from its JSON."""
-    converters = hints.converters(flow.fn) if flow.spec.validate else {}
+    converters = converters_of(flow.fn) if flow.spec.validate else {}
     converter = converters.get(name)
     try:
         return converter is not None and bool(converter.convert(plain) == converter.convert(value))
@@ -132,7 +133,7 @@ def _comes_back(flow: _Flow, name: str, value: Any, plain: Any) -> bool:
 
 
 def _store_results(body: Object, url: str) -> None:
-    """Set the storage for results in driver and workers: for a large result, and for cached results of tasks.
+    """Set the storage of a large result and of cached results of tasks, in the driver and in the workers.
 
     The workers of an existing cluster do not belong to the run, and stay unchanged.
     """

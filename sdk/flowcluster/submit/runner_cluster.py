@@ -12,7 +12,7 @@ from flowcluster.kube.choice import Choice
 
 #: The package of the cluster classes.
 _CLUSTERS = "flowcluster.clusters"
-#: In place of a kind: the SharedCluster itself has the kind.
+#: In place of a kind. The SharedCluster determines the kind.
 _SHARED = "Shared"
 #: The cluster classes that a FlowRun can replace: module and kind by name.
 _CLASSES: dict[str, tuple[str, str | None]] = {
@@ -37,10 +37,10 @@ Workers = int | tuple[int, int]
 
 
 class RunnerCluster(NamedTuple):
-    """What a task runner requests.
+    """The cluster that a task runner requests, as parts of a FlowRun.
 
     Attributes:
-        spec: fields of the FlowRun's spec; empty if the run has no cluster of its own.
+        spec: fields of the FlowRun's spec; empty if the task runner requests no cluster.
         name: of the FlowRun, if the runner names one.
         choice: where the FlowRun is created.
     """
@@ -63,7 +63,7 @@ def cluster_of_runner(runner: Any, workers: Workers | None, shared: str | None =
     """
     if shared is not None:
         if workers is not None:
-            raise ValueError("Give either the number of workers or a SharedCluster, which has workers of its own.")
+            raise ValueError("Give either the number of workers or a SharedCluster, which has its own workers.")
         return RunnerCluster({"cluster": {"ref": shared_ref(shared)}})
     kind = _kind(getattr(runner, "cluster_class", None))
     found = _of(runner, kind) if kind is not None else RunnerCluster({})
@@ -72,7 +72,7 @@ def cluster_of_runner(runner: Any, workers: Workers | None, shared: str | None =
     bounds = _bounds(workers)
     cluster: Object = found.spec.get("cluster") or {"kind": runner.cluster_kind}
     if "ref" in cluster:
-        raise ValueError(f"{describe_ref(cluster['ref'])} has workers of its own: leave the number of workers out.")
+        raise ValueError(f"{describe_ref(cluster['ref'])} has its own workers: leave the number of workers out.")
     cluster = cluster | {"workers": (cluster.get("workers") or {}) | bounds}
     return found._replace(spec=found.spec | {"cluster": cluster})
 
@@ -96,7 +96,7 @@ def _of(runner: Any, kind: str) -> RunnerCluster:
     _refuse(left, "cluster_kwargs", "")
     for option in ("client_kwargs", "performance_report_path"):
         if getattr(runner, option, None):
-            raise ValueError(f"task_runner: a FlowRun cannot say {option}; use a runner without it to submit.")
+            raise ValueError(f"task_runner: a FlowRun has no field for {option}; use a runner without it to submit.")
     return RunnerCluster({"cluster": cluster, **fields}, name, choice)
 
 
@@ -110,7 +110,7 @@ def _own(runner: Any, kind: str, left: Object) -> tuple[Object, str | None]:
 
 
 def _shared(runner: Any, left: Object) -> tuple[Object, str | None]:
-    """Return the same as `_own` for a run on a SharedCluster."""
+    """Return what `_own` returns, for a run on a SharedCluster."""
     if runner.adapt_kwargs:
         raise ValueError("task_runner: adapt_kwargs have no effect on a SharedCluster; leave them out.")
     _refuse({name: left[name] for name in left if name == "idle_timeout_seconds"}, "cluster_kwargs", "")
@@ -122,13 +122,13 @@ def _adapted(given: Mapping[str, Any]) -> Object:
     """Return the bounds of workers. Without a maximum, the limit that the operator's administrator set applies."""
     left = dict(given)
     minimum, maximum = left.pop("minimum", None), left.pop("maximum", None)
-    _refuse(left, "adapt_kwargs", ": it has only minimum and maximum")
+    _refuse(left, "adapt_kwargs", ", only for minimum and maximum")
     return _bounds((0 if minimum is None else minimum, UNLIMITED if maximum is None else maximum))
 
 
 def _refuse(left: Mapping[str, Any], where: str, why: str) -> None:
     for name in left:
-        raise ValueError(f"task_runner: a FlowRun cannot say {where}[{name!r}]{why}; leave it out to submit.")
+        raise ValueError(f"task_runner: a FlowRun has no field for {where}[{name!r}]{why}; leave it out to submit.")
 
 
 def _bounds(workers: Workers) -> Object:
@@ -137,5 +137,5 @@ def _bounds(workers: Workers) -> Object:
         if isinstance(number, bool) or not isinstance(number, int) or number < 0:
             raise ValueError(f"The number of workers must be a whole number, 0 or more, not {number!r}.")
     if low > high:
-        raise ValueError(f"The least number of workers ({low}) is greater than the most ({high}).")
+        raise ValueError(f"The minimum of workers ({low}) is greater than the maximum ({high}).")
     return {"minimum": low, "maximum": high}

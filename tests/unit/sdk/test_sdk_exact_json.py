@@ -62,7 +62,7 @@ def test_value_is_read_from_json_without_changes(value: Any) -> None:
 CHANGED = [
     ({"mean": math.nan}, "['mean'] is nan, which JSON does not have"),
     ([1, -math.inf], "[1] is -inf, which JSON does not have"),
-    ({"years": {2042: 1}}, "['years'] has the key 2042, of which JSON makes text"),
+    ({"years": {2042: 1}}, "['years'] has the key 2042, which JSON changes to text"),
     ({None: 1}, " has the key None"),
     ("\ud800", " has a character that UTF-8 does not have"),
     ({"\ud800": 1}, " has a key with a character that UTF-8 does not have"),

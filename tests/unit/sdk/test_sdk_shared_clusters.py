@@ -242,7 +242,7 @@ def test_runner_on_a_shared_cluster_becomes_a_reference(kind: str, named: Any) -
         ({"name": "analytics", "n_workers": 1}, {}, None, r"cluster_kwargs\['n_workers'\]"),
         ({"name": "analytics", "idle_timeout_seconds": 60}, {}, None, r"cluster_kwargs\['idle_timeout_seconds'\]"),
         ({"name": "analytics"}, {"maximum": 3}, None, "adapt_kwargs"),
-        ({"name": "analytics"}, {}, 2, "SharedCluster analytics has workers of its own"),
+        ({"name": "analytics"}, {}, 2, "SharedCluster analytics has its own workers"),
     ],
 )
 def test_argument_is_refused_when_a_flow_run_on_a_shared_cluster_cannot_have_it(

@@ -17,7 +17,7 @@ from tools.cluster.providers.base import Image
 from tools.cluster.shell import follow, run, succeeds
 
 PROGRAMS = {"buildah": "buildah", "skopeo": "skopeo"}
-#: Hides the mounts of a build from the machine: the store mounts its own folder, and does not unmount it.
+#: Hides the mounts of a build from the machine: buildah's store mounts its own folder, and does not unmount it.
 PRIVATE = ("unshare", "--mount")
 
 
@@ -67,7 +67,7 @@ class Buildah:
         except FileNotFoundError:
             pass
         except ValueError:
-            index.unlink()  # cut short when an earlier run was killed; the blobs are still good
+            index.unlink()  # incomplete, because an earlier run was killed; the blobs are complete
         store = f"[{self._driver}@{self._folder / 'store'}+{self._folder / 'run'}]"
         copy = [*PRIVATE, "skopeo", "copy", "--quiet", "--insecure-policy", "--dest-oci-accept-uncompressed-layers"]
         run([*copy, f"containers-storage:{store}{ref}", f"oci:{self._layout}:{ref}"])

@@ -1,4 +1,4 @@
-"""Images in one OCI layout folder, which has each shared layer once and uncompressed."""
+"""Images in one folder in OCI layout. The folder has each shared layer once, uncompressed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Push images to a registry with Docker or skopeo, or write them to one archive, for a network without both."""
+"""Push images to a registry with Docker or skopeo, or write them to one archive for a network without a registry."""
 
 from __future__ import annotations
 

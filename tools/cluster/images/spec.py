@@ -21,7 +21,8 @@ class Base:
 
     Attributes:
         identity: identifies its content.
-        platform: operating system and processor in Go's notation, such as ``linux/arm64``. Images have the same.
+        platform: operating system and processor in Go's notation, such as ``linux/arm64``. The built images have the
+            same platform.
     """
 
     identity: str
@@ -57,7 +58,7 @@ SPECS = {
         Spec("prefect", "tools/cluster/images/prefect/Dockerfile", ("requirements/prefect.lock", "sdk")),
     )
 }
-#: Images of an installation. The others are for single tests.
+#: Images of an installation. The others are for some tests.
 INSTALLED = ("operator", "runtime", "dask-operator", "kuberay")
 
 

@@ -40,7 +40,7 @@ START_SECONDS = 90.0
 
 
 class OneNode:
-    """A one-node Kubernetes on this machine, of the project's own builds of the real programs."""
+    """A one-node Kubernetes on this machine: the real programs, from the project's own builds."""
 
     kind = "one-node"
 
@@ -85,7 +85,7 @@ class OneNode:
                 say(f"{self._layout.name} is not running")
             if purge:
                 shutil.rmtree(self._layout.folder, ignore_errors=True)
-                say("removed the images kept for the next time")
+                say("removed the images that were kept for the next start")
 
     def restart(self, name: str) -> None:
         """Kill one of the node's processes, such as ``kube-apiserver``, and start it again."""

@@ -119,8 +119,8 @@ def sweep(layout: Layout) -> int:
         for inner in outer.children() if outer else []:
             inner.kill()
         os.waitpid(pid, 0)
-    for memory in ("io.containerd.grpc.v1.cri", "io.containerd.runtime.v2.task"):
-        shutil.rmtree(layout.images / memory, ignore_errors=True)
+    for records in ("io.containerd.grpc.v1.cri", "io.containerd.runtime.v2.task"):
+        shutil.rmtree(layout.images / records, ignore_errors=True)
     _mark(layout).unlink()
     return len(left)
 

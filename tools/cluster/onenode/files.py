@@ -53,7 +53,7 @@ def kubeconfig(server: str, cluster: str, authority: Pair, client: Pair) -> dict
 
 
 def audit_policy() -> dict[str, Any]:
-    """Return a policy that records user, request and program of every request but health checks, never a body."""
+    """Return a policy that records user, URL and program of every request, except health checks, and no body."""
     return {
         "apiVersion": "audit.k8s.io/v1",
         "kind": "Policy",
@@ -66,7 +66,7 @@ def audit_policy() -> dict[str, Any]:
 
 
 def kubelet(layout: Layout, address: str, authority: Pair, server: Pair) -> dict[str, Any]:
-    """Return the configuration of a kubelet that evicts no pod, removes no image, and runs as many pods as possible."""
+    """Return the configuration of a kubelet that evicts pods late, removes no image, and runs up to 250 pods."""
     home = layout.home
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",

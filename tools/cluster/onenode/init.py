@@ -1,4 +1,4 @@
-"""The first process of a node's namespaces: it starts processes on order, and reaps them.
+"""The first process of a node's namespaces: it starts the processes that it is ordered to start, and reaps them.
 
 `tools.cluster.onenode.node` runs it as a plain file, so it uses only the standard library. Each
 line of its standard input, and of the pipe ``run/orders`` later, is a JSON object ``{"name", "argv", "env"}``; the
@@ -20,12 +20,12 @@ from typing import Any
 
 
 def prepare_mounts(home: Path) -> None:
-    """Give the node its own /run, /var/log and /var/lib/kubelet; which the namespace hides from the machine."""
+    """Give the node its own /run, /var/log and /var/lib/kubelet. The mount namespace hides them from the machine."""
 
     def mount(*arguments: str | Path) -> None:
         subprocess.run(["mount", *map(str, arguments)], check=True)
 
-    # Pods can request mounts that propagate. The namespace itself is already separated from the machine's.
+    # Pods can request mounts that propagate. The mount namespace itself is already separate from the machine's.
     mount("--make-rshared", "/")
     mount("-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run")
     mount("--bind", home / "kubelet", "/var/lib/kubelet")

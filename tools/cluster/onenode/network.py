@@ -1,7 +1,7 @@
 """The link between the machine and the node, and the node's own routes and translation.
 
-Only the node's address can be reached from the machine: pods and Services are reached as in any other
-cluster, through the API server. Pods reach each other, Services and the machine, and nothing beyond it.
+From the machine, only the node's address can be reached. Pods and Services are reached through the API server, as in
+any other cluster. Pods reach each other, Services and the machine, but no other host.
 """
 
 from __future__ import annotations
@@ -80,14 +80,14 @@ def disconnect(layout: Layout) -> bool:
     """Remove the machine's end of the link, and return whether there was one."""
     if not present(layout):
         return False
-    # The kernel removes it with the node's network too, a moment after the last process there ended.
+    # The kernel also removes it, with the node's network, a moment after the end of the last process there.
     succeeds(["ip", "link", "delete", layout.interface])
     wait_until(lambda: not present(layout), seconds=10, what=f"the end of interface {layout.interface}")
     return True
 
 
 def _free_link(layout: Layout) -> Link:
-    """Return the first link that overlaps no route of this machine. Wide routes, like a VPN's, do not count."""
+    """Return the first link that overlaps no route of this machine. Ignore routes wider than a /24, such as a VPN's."""
     routes = [
         network
         for route in json.loads(run(["ip", "-json", "-4", "route", "show", "table", "all"]))

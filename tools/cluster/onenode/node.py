@@ -21,8 +21,8 @@ NAMESPACES = ("--mount", "--net", "--pid", "--ipc", "--uts", "--fork", "--kill-c
 class Node:
     """One node's namespaces, created by this process or by an earlier one.
 
-    The record is ``node.json``: the first process by pid and start time, and
-    the boot that it belongs to. No other process is ever signalled.
+    The record ``node.json`` has the pid and the start time of the first process, and the boot of the machine. Only this
+    process and its children get signals.
     """
 
     def __init__(self, layout: Layout) -> None:
@@ -113,12 +113,12 @@ class Node:
         """Kill one process that was ordered, and start it again with the same order.
 
         Raises:
-            ToolError: there is none of that name, or it did not end.
+            ToolError: no process of that name runs, or it did not end.
         """
         process = self.processes().get(name)
         if process is None:
             running = ", ".join(sorted(key for key, value in self.processes().items() if value))
-            raise ToolError(f"no process {name!r} runs in the node; those that do: {running or 'none'}")
+            raise ToolError(f"no process {name!r} runs in the node. Processes that run: {running or 'none'}")
         argv, env = ((Path("/proc") / str(process.pid) / file).read_text() for file in ("cmdline", "environ"))
         self.stop(name)
         pairs = (item.partition("=") for item in env.split("\0") if item)

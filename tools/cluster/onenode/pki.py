@@ -1,4 +1,4 @@
-"""The node's certificate authority and what it signs. Every ``up`` creates both again, valid for a year."""
+"""The node's certificate authority and its certificates. Every ``up`` creates both again, valid for a year."""
 
 from __future__ import annotations
 

@@ -32,11 +32,11 @@ class Api:
 
     def ready(self) -> bool:
         """Return whether the API server reports that it is ready."""
-        return self._ask("GET", "/readyz")[0] == 200
+        return self._request("GET", "/readyz")[0] == 200
 
     def get(self, path: str) -> dict[str, Any] | None:
         """Return an object, or None if it is absent or the server does not answer."""
-        status, body = self._ask("GET", path)
+        status, body = self._request("GET", path)
         if status != 200:
             return None
         found: dict[str, Any] = json.loads(body)
@@ -48,11 +48,11 @@ class Api:
         Raises:
             ToolError: it was refused.
         """
-        status, body = self._ask("POST", path, json.dumps(item))
+        status, body = self._request("POST", path, json.dumps(item))
         if status not in (200, 201, 409):
             raise ToolError(f"POST {path} was refused with {status}: {body.decode(errors='replace')}")
 
-    def _ask(self, verb: str, path: str, body: str | None = None) -> tuple[int, bytes]:
+    def _request(self, verb: str, path: str, body: str | None = None) -> tuple[int, bytes]:
         """Return status and body of an answer, or status 0 if there is none."""
         connection = http.client.HTTPSConnection(self._host, self._port, timeout=TIMEOUT_SECONDS, context=self._context)
         headers = {"User-Agent": "flowcluster-tools", "Content-Type": "application/json"}

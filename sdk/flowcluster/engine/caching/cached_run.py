@@ -127,9 +127,10 @@ def task_input_hash(run: TaskContext, arguments: dict[str, Any]) -> str:
     The code is the function's with its defaults and captured variables, and what it refers to: global variables,
     functions and classes of the project, recursively; functions and classes of installed packages count by their
     names. Arguments are equal if their types and contents are: ``1``, ``1.0`` and ``True`` differ, and so do a list and
-    a tuple; orders of keys and of sets do not matter.
+    a tuple. The order of keys and of the items of sets has no effect.
 
-    Raises TypeError with the name of what cannot be hashed, such as a lock or an open file.
+    Raises:
+        TypeError: something cannot be hashed, such as a lock or an open file. The message names it.
     """
     spec, hasher = run.spec, hashing.Hasher()
     try:

@@ -1,7 +1,8 @@
 """Claims on results that are being computed, so that runs with the same key at the same time compute one result.
 
-Claims hold within a process, and between processes that share a folder of results: there a file is locked, which the
-system unlocks when the process ends. Other storages have no locks: processes that share one can each compute a result.
+A claim holds within a process. Between processes that share a folder of results, a locked file holds it. The system
+unlocks the file when the process ends. Other storages have no locks: processes that share one can each compute a
+result.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable
 
 from flowcluster._util import platforms
 
-#: The keys whose results the current code computes: it must not wait for itself.
+#: The keys whose results the current code computes. It must not wait for its own claims.
 held: contextvars.ContextVar[frozenset[str]] = contextvars.ContextVar("flowcluster_claims", default=frozenset())
 
 _claims: dict[str, ResultClaim] = {}
@@ -60,7 +61,7 @@ def take(name: str) -> tuple[ResultClaim, bool]:
 
 
 class FileLock:
-    """A lock on a file, between processes. Without an error, it locks nothing where the system has no such locks."""
+    """A lock on a file, between processes. Where the system has no such locks, it locks nothing and raises no error."""
 
     def __init__(self, path: str) -> None:
         self._path = path

@@ -56,7 +56,8 @@ class Hasher:
     def __init__(self) -> None:
         self._done: dict[int, tuple[Any, bytes]] = {}
         self._open: dict[int, int] = {}
-        # The least depth to which a value on the current path refers back: one in a circle has no digest of its own.
+        # The lowest depth to which a value on the current path refers back. The digest of a value in a circle depends
+        # on where the circle was entered, so it is not kept.
         self._lowest = sys.maxsize
 
     def digest(self, value: Any, where: str) -> bytes:

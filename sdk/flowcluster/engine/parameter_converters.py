@@ -16,7 +16,7 @@ from flowcluster.engine.conversion import Converter
 _known: weakref.WeakKeyDictionary[Any, dict[str, Converter]] = weakref.WeakKeyDictionary()
 
 
-def converters(function: Callable[..., Any]) -> dict[str, Converter]:
+def converters_of(function: Callable[..., Any]) -> dict[str, Converter]:
     """Return a converter for each annotated parameter, except those whose annotation cannot be evaluated."""
     base = base_of(function)
     try:
@@ -40,8 +40,8 @@ def _converters(function: Any) -> dict[str, Converter]:
     try:
         hints = typing.get_type_hints(function, include_extras=True)
     except Exception:
-        # A text as annotation is evaluated. It can name what exists only for type checkers, or describe the parameter.
-        # The other parameters are still checked.
+        # Python evaluates a text annotation. The text can name a type that exists only for type checkers, or describe
+        # the parameter in words. The other parameters are still checked.
         for name in names:
             try:
                 single = _Annotated({name: annotations[name]})
