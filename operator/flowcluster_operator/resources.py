@@ -69,6 +69,7 @@ OWNERS = {resource.kind: resource for resource in (FLOW_RUN, SHARED_CLUSTER)}
 #: Resources of clusters.
 CLUSTERS = (DASK_CLUSTER, RAY_CLUSTER)
 #: Kinds that the operator creates for an owner, by the owner's kind, with names that follow from its name and UID.
+#: Those of a RayCluster follow from the owner's Lease, too.
 ROOTS = {
     FLOW_RUN.kind: (*CLUSTERS, JOB, LEASE, *ACCESS),
     SHARED_CLUSTER.kind: (*CLUSTERS, DEPLOYMENT, LEASE, *ACCESS),

@@ -58,11 +58,13 @@ OWNER_LABELS = {KIND: LABEL_RUN, SHARED_KIND: LABEL_SHARED}
 #: The component of the pod that leads a cluster, by the cluster's kind.
 HEAD_COMPONENTS = {"Dask": COMPONENT_SCHEDULER, "Ray": COMPONENT_HEAD}
 
-#: Maximum characters of a child's name, 53 with KubeRay. dask-kubernetes appends `-default-worker-` and ten characters,
-#: and the result must be a label value of at most 63.
+#: Maximum characters of a child's name. dask-kubernetes appends `-default-worker-` and ten characters, and the result
+#: must be a label value of at most 63.
 CHILD_NAME_LIMIT = 37
 #: Ten digits are 40 bits: two of 1,000 runs with one stem share a name with a probability of 5e-7.
 _HASH_LENGTH = 10
+#: 20 bits: two starts of one run share a name with a probability of 1e-6.
+_START_HASH_LENGTH = 5
 #: Maximum characters of a worker group in the name of its DaskWorkerGroup: the length of `default`.
 _GROUP_LENGTH = 7
 
@@ -78,6 +80,17 @@ def child_name(run_name: str, run_uid: str) -> str:
     if not stem or not stem[0].isalpha():
         stem = f"r{stem}"[: CHILD_NAME_LIMIT - _HASH_LENGTH - 1].rstrip("-")
     return f"{stem}-{digest}"
+
+
+def ray_cluster_name(run_name: str, run_uid: str, lease_uid: str) -> str:
+    """Return the name of the RayCluster of one start of a run: the child name, and a hash of that start's Lease.
+
+    Each start has a Lease of its own. KubeRay remembers by the name of a RayCluster which pods it created and deleted.
+    If it is some seconds behind, it does not notice that the RayCluster of an earlier start was deleted, and creates no
+    pods for five minutes for another one of the same name. KubeRay accepts 53 characters.
+    """
+    digest = hashlib.sha256(lease_uid.encode()).hexdigest()[:_START_HASH_LENGTH]
+    return f"{child_name(run_name, run_uid)}-{digest}"
 
 
 def driver_name(run_name: str, run_uid: str) -> str:

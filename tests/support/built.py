@@ -70,7 +70,7 @@ PARENT = Parent("parent", "parent-1a2b3c-driver", "parent-4d5e6f", is_over=False
 DASK, RAY = {"kind": "Dask"}, {"kind": "Ray"}
 DASK_ADDRESS, RAY_ADDRESS = (
     scheduler_address("greetings-9e6e3a1373", "team", SETTINGS),
-    "greetings-9e6e3a1373-head-svc.team.svc.cluster.local:6379",
+    "greetings-9e6e3a1373-be437-head-svc.team.svc.cluster.local:6379",
 )
 
 

@@ -12,7 +12,7 @@ from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.desired.dask_cluster import dask_cluster
 from flowcluster_operator.desired.driver_access import driver_access
 from flowcluster_operator.desired.driver_job import driver_job
-from flowcluster_operator.desired.metadata import controlled_by, lease_reference
+from flowcluster_operator.desired.metadata import controlled_by_lease
 from flowcluster_operator.desired.root_lease import root_lease as desired_lease
 from flowcluster_operator.model.identity import RunId
 from flowcluster_operator.model.observed import Observed, Remains
@@ -79,7 +79,7 @@ def stored(obj: dict[str, Any], *, age: float = 30, **metadata: Any) -> dict[str
 
 def of_lease(obj: dict[str, Any]) -> dict[str, Any]:
     """An object that the run's Lease controls."""
-    return controlled_by(obj, lease_reference(lease()))
+    return controlled_by_lease(obj, KEY, lease())
 
 
 def cluster(body: dict[str, Any] | None = None, **metadata: Any) -> dict[str, Any]:

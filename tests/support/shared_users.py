@@ -67,7 +67,9 @@ def lose(world: World, kind: str, how: str) -> None:
     elif how == "deleted":
         world.api.objects.delete(SHARED_CLUSTER, KEY.namespace, KEY.name)
     elif how == "resource":
-        world.api.objects.delete(BY_KIND[f"{kind}Cluster"], KEY.namespace, NAME)
+        resource = BY_KIND[f"{kind}Cluster"]
+        (cluster,) = world.api.objects.all(resource)
+        world.api.objects.delete(resource, KEY.namespace, cluster["metadata"]["name"])
     else:
         (leader,) = world.pods(names.HEAD_COMPONENTS[kind])
         world.upstream.replace_pod(leader)

@@ -19,6 +19,7 @@ from flowcluster_operator.resources import (
     DEPLOYMENT,
     LEASE,
     NETWORK_POLICY,
+    RAY_CLUSTER,
     ROOTS,
     Object,
     Resource,
@@ -39,8 +40,16 @@ def child_metadata(key: RunId, component: str) -> Object:
     }
 
 
-def root_name(resource: Resource, key: RunId) -> str:
-    """Return the name of the object of that kind that the operator creates for the owner."""
+def root_name(resource: Resource, key: RunId, lease: str = "") -> str:
+    """Return the name of the object of that kind that the operator creates for the owner.
+
+    Args:
+        resource: the kind.
+        key: the owner.
+        lease: UID of the Lease that controls the object. Only the name of a RayCluster depends on it.
+    """
+    if resource is RAY_CLUSTER:
+        return names.ray_cluster_name(key.name, key.uid, lease)
     if key.kind == names.SHARED_KIND:
         return (names.keeper_name if resource in _OF_KEEPER else names.child_name)(key.name, key.uid)
     return (names.driver_name if resource in ACCESS else names.child_name)(key.name, key.uid)
@@ -66,6 +75,20 @@ def lease_reference(lease: Object) -> Object:
 def controlled_by(body: Object, reference: Object) -> Object:
     """Return an object with the reference to its controller."""
     return {**body, "metadata": {**body["metadata"], "ownerReferences": [reference]}}
+
+
+def controlled_by_lease(body: Object, key: RunId, lease: Object) -> Object:
+    """Return an object of the owner as its Lease controls it: with the reference, and a RayCluster with its name."""
+    if body["kind"] == RAY_CLUSTER.kind:
+        name = root_name(RAY_CLUSTER, key, lease["metadata"]["uid"])
+        body = {**body, "metadata": {**body["metadata"], "name": name}}
+    return controlled_by(body, lease_reference(lease))
+
+
+def has_root_name(resource: Resource, obj: Object, key: RunId) -> bool:
+    """Return whether an object has the name that the operator gives to the owner's object of that kind."""
+    _, lease = controlling_lease(obj) or ("", "")
+    return bool(obj["metadata"]["name"] == root_name(resource, key, lease))
 
 
 def controller(obj: Object) -> Object | None:
@@ -135,18 +158,18 @@ def _owner_of_lease(resource: Resource, obj: Object) -> RunId | None:
     if (lease := controlling_lease(obj)) is None:
         return None
     for key in labelled_owners(obj):
-        is_named = obj["metadata"]["name"] in _names_of_lease(resource, key, obj)
+        is_named = obj["metadata"]["name"] in _names_of_lease(resource, key, obj, lease[1])
         if is_named and lease[0] == names.child_name(key.name, key.uid):
             return key
     return None
 
 
-def _names_of_lease(resource: Resource, key: RunId, obj: Object) -> list[str]:
-    """Return the names that an object of that kind can have if the owner's Lease controls it."""
+def _names_of_lease(resource: Resource, key: RunId, obj: Object, lease: str) -> list[str]:
+    """Return the names that an object of that kind can have if the owner's Lease, with that UID, controls it."""
     if resource is NETWORK_POLICY:
         suffixes = POLICY_SUFFIXES if key.kind == names.KIND else ("",)
         return [f"{root_name(resource, key)}{suffix}" for suffix in suffixes]
     if resource is DASK_WORKER_GROUP and key.kind == names.SHARED_KIND:
         group = (obj["metadata"].get("labels") or {}).get(names.LABEL_WORKER_GROUP)
         return [names.group_name(names.child_name(key.name, key.uid), group)] if group else []
-    return [root_name(resource, key)] if resource in ROOTS[key.kind] and resource is not LEASE else []
+    return [root_name(resource, key, lease)] if resource in ROOTS[key.kind] and resource is not LEASE else []

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Set
 
 from flowcluster_api.keeper import digest_of
-from flowcluster_operator.desired.metadata import controller, controlling_owner, controlling_run, root_name
+from flowcluster_operator.desired.metadata import controller, controlling_owner, controlling_run, has_root_name
 from flowcluster_operator.informer.ownership import Entry, Ownership, owner_key
 from flowcluster_operator.informer.projection import projected
 from flowcluster_operator.informer.shared_cluster_users import SharedClusterUsers
@@ -93,7 +93,7 @@ class Store:
         if entry is None or entry.resource is not resource:
             return set()
         run = self._ownership.remove(uid)
-        if is_gone and run is not None and entry.obj["metadata"]["name"] == root_name(resource, run):
+        if is_gone and run is not None and has_root_name(resource, entry.obj, run):
             self._gone.setdefault(run, set()).add(resource)
         return (
             self._revised(run)
@@ -292,4 +292,4 @@ class Store:
 
 
 def _is_root_lease(resource: Resource, obj: Object, owner: RunId) -> bool:
-    return resource is LEASE and bool(obj["metadata"]["name"] == root_name(LEASE, owner))
+    return resource is LEASE and has_root_name(LEASE, obj, owner)

@@ -10,11 +10,12 @@ from flowcluster_operator.model.observed import Observed
 def cluster_name(observed: Observed, backend: Backend) -> str:
     """Return the name of the cluster that the run uses: its own, or the one that the spec names.
 
-    The name of a SharedCluster's cluster is known once that exists; it is empty before.
+    The name of a SharedCluster's cluster is known once that exists; it is empty before. The name of a run's own cluster
+    is known once the run's Lease exists.
     """
     if observed.uses_shared:
         return str(observed.referenced["metadata"]["name"]) if observed.referenced is not None else ""
     cluster = observed.spec.cluster
     if cluster is not None and cluster.ref is not None:
         return cluster.ref.name
-    return root_name(backend.resource, observed.key)
+    return root_name(backend.resource, observed.key, observed.lease["metadata"]["uid"] if observed.lease else "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flowcluster_operator.backends.registry import BACKENDS
-from flowcluster_operator.desired.metadata import controlling_lease, owned_by, root_name
+from flowcluster_operator.desired.metadata import controlling_lease, has_root_name, owned_by, root_name
 from flowcluster_operator.errors import NotFound
 from flowcluster_operator.informer.store import Store
 from flowcluster_operator.kube import Kube
@@ -17,8 +17,7 @@ def owned(store: Store, resource: Resource, key: RunId) -> Object | None:
     The name must match, too: a driver can give its own Lease another owner. Objects of an earlier Lease do not count:
     they are being deleted.
     """
-    name = root_name(resource, key)
-    found = [obj for obj in store.children(key, resource) if obj["metadata"]["name"] == name]
+    found = [obj for obj in store.children(key, resource) if has_root_name(resource, obj, key)]
     return next((obj for obj in found if _is_own(resource, obj, store, key)), None)
 
 

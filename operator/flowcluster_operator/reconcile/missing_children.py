@@ -11,7 +11,7 @@ from flowcluster_operator.backends.base import Backend
 from flowcluster_operator.desired.credentials import credentials_secret
 from flowcluster_operator.desired.driver_access import driver_access, driver_user
 from flowcluster_operator.desired.driver_job import driver_job
-from flowcluster_operator.desired.metadata import controlled_by, lease_reference, owner_of
+from flowcluster_operator.desired.metadata import controlled_by_lease, owner_of
 from flowcluster_operator.desired.network_policy import network_policies
 from flowcluster_operator.desired.parameters_config_map import parameters, parameters_text
 from flowcluster_operator.desired.root_lease import root_lease
@@ -45,9 +45,8 @@ def missing_children(observed: Observed, settings: Settings, backend: Backend | 
         return [Create(LEASE, root_lease(observed.key))]
     if "deletionTimestamp" in observed.lease["metadata"]:
         return []  # what it controls would be deleted with it
-    owner = lease_reference(observed.lease)
-    creates = _of_lease(observed, settings, backend, pods, config_map)
-    return [dataclasses.replace(create, body=controlled_by(create.body, owner)) for create in creates]
+    creates, key, lease = _of_lease(observed, settings, backend, pods, config_map), observed.key, observed.lease
+    return [dataclasses.replace(create, body=controlled_by_lease(create.body, key, lease)) for create in creates]
 
 
 def _of_lease(

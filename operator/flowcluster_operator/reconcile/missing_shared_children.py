@@ -6,7 +6,7 @@ from flowcluster_api import names
 from flowcluster_operator.backends.base import Backend
 from flowcluster_operator.desired.credentials import credentials_secret
 from flowcluster_operator.desired.keeper_deployment import keeper_access, keeper_deployment
-from flowcluster_operator.desired.metadata import controlled_by, lease_reference, root_name
+from flowcluster_operator.desired.metadata import controlled_by_lease
 from flowcluster_operator.desired.network_policy import shared_network_policy
 from flowcluster_operator.desired.root_lease import root_lease
 from flowcluster_operator.desired.template_hash import template_hash
@@ -42,10 +42,9 @@ def missing_shared_children(
         return [Create(LEASE, root_lease(base.key))]
     if "deletionTimestamp" in base.lease["metadata"]:
         return []  # what it controls would be deleted with it
-    owner = lease_reference(base.lease)
     secret = [Create(SECRET, credentials_secret(base.key))] if base.credentials is None else []
     creates = [*secret, *_network_policy(seen, settings)] or _with_credentials(seen, settings, backend, groups)
-    return [Create(create.resource, controlled_by(create.body, owner)) for create in creates]
+    return [Create(create.resource, controlled_by_lease(create.body, base.key, base.lease)) for create in creates]
 
 
 def cluster_objects(
@@ -84,7 +83,7 @@ def _with_credentials(
         creates += [Create(DASK_WORKER_GROUP, body) for body in missing]
     # After the cluster: an operator that starts again reads the name of the Secret in the cluster only.
     if seen.keeper is None and base.cluster is not None:
-        address = backend.address(root_name(backend.resource, base.key), base.key.namespace, settings, secret)
+        address = backend.address(base.cluster["metadata"]["name"], base.key.namespace, settings, secret)
         creates.append(Create(DEPLOYMENT, keeper_deployment(base.key, base.spec, settings, secret, address)))
     return [*creates, *_rights(seen)]
 

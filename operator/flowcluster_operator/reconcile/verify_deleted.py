@@ -17,15 +17,16 @@ from flowcluster_operator.resources import (
     DASK_WORKER_GROUP,
     LEASE,
     POD,
+    RAY_CLUSTER,
     ROOTS,
     WATCHED,
     Object,
     Resource,
 )  # fmt: skip
 
-#: Kinds that are listed: pods, and objects that dask-kubernetes creates too late. The store knows the rest from its
-#: watches.
-_LISTED = (POD, DASK_WORKER_GROUP)
+#: Kinds that are listed: pods, objects that dask-kubernetes creates too late, and RayClusters, whose names follow from
+#: Leases that can be gone. The store knows the rest from its watches.
+_LISTED = (POD, DASK_WORKER_GROUP, RAY_CLUSTER)
 
 
 def known_left(store: Store, key: RunId) -> bool:
@@ -36,10 +37,10 @@ def known_left(store: Store, key: RunId) -> bool:
 async def nothing_left(store: Store, kube: Kube, key: RunId, kind: str | None) -> bool:
     """Return whether the API server has nothing of the owner. Objects that it has go into the store.
 
-    The names of objects that the operator creates follow from the owner's name and UID, so each takes one GET. Their
-    dependents are deleted before, as the Lease is deleted in the foreground. An object that existed, and whose deletion
-    the API server has reported, is not read again: only the operator creates it. No watch reports the deletion of the
-    driver's rights.
+    The names of most objects that the operator creates follow from the owner's name and UID, so each takes one GET.
+    Their dependents are deleted before, as the Lease is deleted in the foreground. An object that existed, and whose
+    deletion the API server has reported, is not read again: only the operator creates it. No watch reports the deletion
+    of the driver's rights.
 
     Args:
         store: what is known.
@@ -50,8 +51,9 @@ async def nothing_left(store: Store, kube: Kube, key: RunId, kind: str | None) -
     if any(store.children(key, resource) for resource in WATCHED):
         return False
     others = [backend.resource for backend in BACKENDS.values() if kind is not None and backend.kind != kind]
-    roots = [resource for resource in ROOTS[key.kind] if resource not in others and not store.is_gone(key, resource)]
-    lists = [resource for resource in _LISTED if resource is POD or DASK_CLUSTER not in others]
+    left = [resource for resource in ROOTS[key.kind] if resource not in others and not store.is_gone(key, resource)]
+    roots = [resource for resource in left if resource not in _LISTED]
+    lists = [resource for resource in _LISTED if resource in left or _is_always_listed(resource, others)]
     reads = [*(_root(kube, resource, key) for resource in roots), *(_list(kube, resource, key) for resource in lists)]
     for resource, items in zip((*roots, *lists), await asyncio.gather(*reads), strict=True):
         found = {item["metadata"]["uid"] for item in items}
@@ -61,6 +63,10 @@ async def nothing_left(store: Store, kube: Kube, key: RunId, kind: str | None) -
         for item in items:
             store.put(resource, item)
     return not known_left(store, key)
+
+
+def _is_always_listed(resource: Resource, others: list[Resource]) -> bool:
+    return resource is POD or (resource is DASK_WORKER_GROUP and DASK_CLUSTER not in others)
 
 
 async def _root(kube: Kube, resource: Resource, key: RunId) -> list[Object]:

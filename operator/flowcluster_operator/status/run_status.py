@@ -37,10 +37,9 @@ def begin(observed: Observed, draft: Draft, workers: Scale) -> None:
     draft.stamp("startTime")
     if draft.status.pop("lostTime", None):
         draft.stamp("rebuildTime")
-    name = names.child_name(observed.key.name, observed.key.uid)
     cluster, has_flow = observed.spec.cluster, observed.spec.flow is not None
-    children = [f"{cluster.kind}Cluster {name}"] if cluster is not None and cluster.ref is None else []
-    children += [f"Job {name}"] if has_flow else []
+    children = [f"{cluster.kind}Cluster"] if cluster is not None and cluster.ref is None else []
+    children += [f"Job {names.child_name(observed.key.name, observed.key.uid)}"] if has_flow else []
     if children:
         draft.add_to_story(c.CREATING, " and ".join(children))
     waits = _waits(observed, readiness(observed, workers.minimum), started=not has_flow)

@@ -40,14 +40,13 @@ def fail(draft: Draft, reason: str, message: str, *, is_accepted: bool) -> None:
 
 def begin(seen: SharedObserved, draft: Draft, reason: str, message: str) -> None:
     """Write that the operator creates the cluster now, before any child exists."""
-    name = names.child_name(seen.base.key.name, seen.base.key.uid)
     draft.phase("Starting")
     for field in _OF_CLUSTER:
         draft.status.pop(field, None)
     draft.status["startTime"] = timestamp(draft.now)
     draft.status.setdefault("restarts", 0)
     draft.add_to_story(reason, message)
-    draft.explain(c.WAITING, f"{seen.spec.kind}Cluster {name} is being created")
+    draft.explain(c.WAITING, f"the {seen.spec.kind}Cluster is being created")
     draft.summarise("progressing", c.WAITING, draft.status["message"])
 
 

@@ -38,6 +38,20 @@ def test_child_name_leaves_room_for_a_suffix(suffix: str, run: str, uid: str) ->
     assert LABEL.fullmatch(name)
 
 
+@given(RUN_NAMES, UIDS, UIDS)
+def test_ray_cluster_name_is_short_enough_for_kuberay(run: str, uid: str, lease: str) -> None:
+    name = names.ray_cluster_name(run, uid, lease)
+
+    assert LABEL.fullmatch(name)
+    assert len(f"{name}-head-") <= 50, "KubeRay cuts the names of pods"
+
+
+def test_ray_cluster_names_differ_between_starts() -> None:
+    leases = [f"0c7f6a52-0000-4000-8000-{number:012}" for number in range(100)]
+
+    assert len({names.ray_cluster_name("run", "uid", lease) for lease in leases}) == len(leases)
+
+
 @given(RUN_NAMES, UIDS)
 def test_driver_name_is_a_dns_label(run: str, uid: str) -> None:
     """KubeRay names the account of its autoscaler like the cluster, so the driver's needs another name."""

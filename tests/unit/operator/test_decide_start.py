@@ -80,10 +80,10 @@ class TestStart:
         [
             (
                 spec(),
-                "DaskCluster {0} and Job {0}",
+                "DaskCluster and Job {0}",
                 "waiting for the scheduler and 2 of 2 workers, waiting for the driver",
             ),
-            (spec(flow=False), "DaskCluster {0}", "waiting for the scheduler and 2 of 2 workers"),
+            (spec(flow=False), "DaskCluster", "waiting for the scheduler and 2 of 2 workers"),
             (spec(workers=None), "Job {0}", "waiting for the driver"),
         ],
     )

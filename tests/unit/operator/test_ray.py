@@ -17,7 +17,7 @@ from flowcluster_operator.model.failures import Rejection, WarningEvent
 from flowcluster_operator.model.plan import SetWorkers
 from flowcluster_operator.model.workers import Scale
 from flowcluster_operator.policies.autoscaler_bounds import update_bounds
-from tests.support.makers import KEY, KEYS, SETTINGS, ended, job, observed, pod, spec, stored
+from tests.support.makers import KEY, KEYS, LEASE_UID, SETTINGS, ended, job, observed, of_lease, pod, spec, stored
 from tests.support.plans import RIGHTS, kinds, plan_for, secret_of, settled, started
 
 RAY = {"kind": "Ray", "workers": {"minimum": 2, "maximum": 2}}
@@ -34,7 +34,8 @@ def built(cluster: dict[str, Any] = RAY, flow: bool = True, scale: Scale = FIXED
 def there(cluster: dict[str, Any] = RAY, scale: Scale = FIXED, status: Any = None, **more: Any) -> Any:
     """A run whose RayCluster exists."""
     body = spec(workers=None, cluster=cluster)
-    made = stored(ray_cluster(KEY, FlowRunSpec.model_validate(body), SETTINGS, scale, KEYS), age=more.pop("age", 30))
+    made = of_lease(ray_cluster(KEY, FlowRunSpec.model_validate(body), SETTINGS, scale, KEYS))
+    made = stored(made, age=more.pop("age", 30))
     children = {"cluster": made | ({"status": status} if status else {}), "job": job(body), **RIGHTS}
     return observed(body, status=more.pop("run_status", started()), **children | more)
 
@@ -152,9 +153,8 @@ def test_ready_means_that_head_and_workers_are() -> None:
     headless = settled(there(status=lying, pods=[*READY_PODS[1:], pod("driver")]))
 
     assert running["phase"] == "Running"
-    assert (
-        running["cluster"]["address"] == f"{names.child_name(KEY.name, KEY.uid)}-head-svc.team.svc.cluster.local:6379"
-    )
+    name = names.ray_cluster_name(KEY.name, KEY.uid, LEASE_UID)
+    assert running["cluster"]["address"] == f"{name}-head-svc.team.svc.cluster.local:6379"
     assert starting["message"] == "waiting for 1 of 2 workers"
     assert headless["message"] == "waiting for the head"
 

@@ -10,6 +10,7 @@ from flowcluster_api import names
 from flowcluster_operator.reconcile import loop as loop_module
 from flowcluster_operator.reconcile.intervals import RETRY_SECONDS
 from flowcluster_operator.resources import (
+    BY_KIND,
     DASK_CLUSTER,
     DEPLOYMENT,
     EVENT,
@@ -18,6 +19,7 @@ from flowcluster_operator.resources import (
     LEASE,
     NETWORK_POLICY,
     POD,
+    RAY_CLUSTER,
     ROLE_BINDING,
     SHARED_CLUSTER,
     Resource,
@@ -40,7 +42,8 @@ async def test_cluster_becomes_ready_with_all_of_its_children(world: World, kind
     await world.work()
     status = world.status()
 
-    assert (status["phase"], status["name"], status["runs"]) == ("Ready", NAME, 0)
+    (cluster,) = world.api.objects.all(BY_KIND[f"{kind}Cluster"])
+    assert (status["phase"], status["name"], status["runs"]) == ("Ready", cluster["metadata"]["name"], 0)
     assert condition(status, c.READY)["status"] == "True"
     assert {kind for kind in (*MADE, f"{kind}Cluster") if kind not in world.kinds()} == set()
     assert [(group["name"], group["ready"]) for group in status["workers"]] == [("default", 1), ("gpu", 1)]
@@ -79,6 +82,27 @@ async def test_suspended_cluster_has_nothing_and_resumes(world: World, kind: str
     world.edit({"suspend": False})
     await world.work()
     assert (world.status()["phase"], world.status()["restarts"]) == ("Ready", 0)
+
+
+async def test_ray_cluster_has_another_name_after_each_start_and_the_same_one_after_each_pass(world: World) -> None:
+    """KubeRay remembers pods by the name of their RayCluster, also after that was deleted."""
+    world.create(spec("Ray"))
+    found: list[str] = []
+    for _ in range(3):
+        await world.work()
+        await world.end()
+        await world.begin_again()
+        await world.work()
+        (cluster,) = world.api.objects.all(RAY_CLUSTER)
+        found.append(cluster["metadata"]["name"])
+        assert world.status()["phase"] == "Ready"
+        assert world.status()["address"].startswith(f"{found[-1]}-head-svc.")
+        world.edit({"suspend": True})
+        await world.work()
+        world.edit({"suspend": False})
+
+    assert len(set(found)) == len(found)
+    assert all(name.startswith(NAME) for name in found)
 
 
 @BOTH

@@ -37,7 +37,7 @@ async def test_run_runs_on_the_cluster(world: World, kind: str) -> None:
 
     assert status["phase"] == "Running"
     used = status["cluster"]
-    assert (used["kind"], used["name"], used["address"]) == (kind, NAME, shared["address"])
+    assert (used["kind"], used["name"], used["address"]) == (kind, shared["name"], shared["address"])
     assert used["scheduler"] == shared["scheduler"]
     assert environment[driver.ENV_CLUSTER_ADDRESS] == shared["address"]
     assert environment[driver.ENV_CLUSTER_KIND] == kind
