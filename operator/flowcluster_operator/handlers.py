@@ -84,7 +84,7 @@ class Operator:
             is_gone = "deletionTimestamp" in meta and not meta.get("finalizers")
             runs = self.store.remove(resource, meta["uid"], int(meta.get("resourceVersion", 0)), is_gone=is_gone)
         else:
-            runs = self.store.put(resource, body)
+            runs = self.store.put_reported(resource, body)
         for key in runs:
             self.reconciler.queue.add(key)
             if resource is FLOW_RUN:

@@ -42,6 +42,8 @@ class Store:
         self._revisions: dict[RunId, int] = {}
         #: Resource versions of the latest deletions that watches reported, by UID.
         self._deleted: dict[str, int] = {}
+        #: The resource version of the last full list, by kind.
+        self._listed: dict[Resource, int] = {}
         #: Kinds of the roots that are gone, by run.
         self._gone: dict[RunId, set[Resource]] = {}
 
@@ -69,6 +71,17 @@ class Store:
             self._gone[run].discard(resource)
         changed = self._revised(before, run) | self._changed_peers(resource, known.obj if known else None, obj)
         return changed | self._peers_of_child(resource, run, known.obj if known else None, obj)
+
+    def put_reported(self, resource: Resource, obj: Object) -> set[RunId]:
+        """Keep an object that a watch reports, as `put` does, unless a newer list has shown that it is gone.
+
+        A watch that was interrupted goes on where it ended. So it reports an object again that no longer exists, as it
+        was before its end; the report of its end follows.
+        """
+        is_known = self._ownership.entry(obj["metadata"]["uid"]) is not None
+        if not is_known and version_of(obj) <= self._listed.get(resource, -1):
+            return set()
+        return self.put(resource, obj)
 
     def remove(self, resource: Resource, uid: str, version: int = 0, *, is_gone: bool = False) -> set[RunId]:
         """Forget an object that is gone.
@@ -152,6 +165,7 @@ class Store:
             for uid, entry in self._ownership.entries()
             if entry.resource is resource and uid not in uids and version_of(entry.obj) <= version
         ]
+        self._listed[resource] = max(version, self._listed.get(resource, version))
         changed: set[RunId] = set()
         for uid in lacking:
             changed |= self.remove(resource, uid)

@@ -117,16 +117,19 @@ async def _change(action: Delete | PatchObject | DropFinalizers, key: RunId, kub
 
 async def _exists(action: Delete | PatchObject | DropFinalizers, key: RunId, store: Store, kube: Kube) -> bool:
     """Read an object again whose state was not as expected, for the next pass; return whether it exists."""
+    found: list[Object] = []
+    version = 0
     try:
-        found = (await kube.list(action.resource, key.namespace, fields=f"metadata.name={action.name}"))["items"]
-    except NotFound:  # the kind is not installed any more
-        found = []
+        listed = await kube.list(action.resource, key.namespace, fields=f"metadata.name={action.name}")
+        found, version = listed["items"], int(listed["metadata"]["resourceVersion"])
+    except NotFound:
+        pass  # the kind is not installed any more
     for item in found:
         if item["metadata"]["uid"] == action.uid:
             item.setdefault("apiVersion", action.resource.api_version)
             store.put(action.resource, item)
             return True
-    store.remove(action.resource, action.uid, is_gone=not found)
+    store.remove(action.resource, action.uid, version, is_gone=not found)
     return False
 
 

@@ -15,10 +15,11 @@ def owned(store: Store, resource: Resource, key: RunId) -> Object | None:
     """Return the owner's object of that kind. The owner controls its Lease, and the Lease controls the others.
 
     The name must match, too: a driver can give its own Lease another owner. Objects of an earlier Lease do not count:
-    they are being deleted.
+    they are being deleted, or the store does not know their end yet.
     """
-    found = [obj for obj in store.children(key, resource) if has_root_name(resource, obj, key)]
-    return next((obj for obj in found if _is_own(resource, obj, store, key)), None)
+    named = [obj for obj in store.children(key, resource) if has_root_name(resource, obj, key)]
+    found = [obj for obj in named if _is_own(resource, obj, store, key)]
+    return next((obj for obj in found if "deletionTimestamp" not in obj["metadata"]), found[0] if found else None)
 
 
 def _is_own(resource: Resource, obj: Object, store: Store, key: RunId) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from flowcluster_api import conditions as c
-from flowcluster_api import names
 from flowcluster_operator.backends.base import Backend
 from flowcluster_operator.model.shared import SharedObserved
 from flowcluster_operator.policies.causes import Cause

@@ -59,6 +59,14 @@ class TestDelete:
 
         assert rig.store.children(KEY, JOB) == []
 
+    async def test_late_watch_event_does_not_bring_back_a_child_that_was_gone_already(self, rig: Rig) -> None:
+        made = rig.known(JOB, job())
+        rig.api.objects.delete(JOB, KEY.namespace, NAME)
+        await rig.apply(Delete(JOB, NAME, uid(made)))
+        rig.store.put_reported(JOB, made)
+
+        assert rig.store.children(KEY, JOB) == []
+
     async def test_delete_spares_a_namesake(self, rig: Rig) -> None:
         made = rig.known(JOB, job())
         rig.api.objects.delete(JOB, KEY.namespace, NAME)

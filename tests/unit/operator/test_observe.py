@@ -18,7 +18,7 @@ from flowcluster_operator.model.observed import Observed
 from flowcluster_operator.model.workers import ReplicaStability
 from flowcluster_operator.resources import BY_KIND, DASK_CLUSTER, DEPLOYMENT, FLOW_RUN, JOB, LEASE, POD, Object
 from tests.support.fake_api import Answer, FakeApi
-from tests.support.makers import KEY, KEYS, LEASE_UID, access, cluster, deployment, job, lease, run, spec, stored
+from tests.support.makers import KEY, KEYS, LEASE_UID, access, ago, cluster, deployment, job, lease, run, spec, stored
 from tests.support.observing import FINISHED, NAME, PARENT, Rig, child_run, clock, labelled_pod, parent_run
 
 
@@ -54,6 +54,15 @@ class TestStore:
         rig.memory.credentials[KEY] = (LEASE_UID, "made")
 
         assert (await rig.observe()).credentials == "made"
+
+    @pytest.mark.parametrize("is_first", [True, False])
+    async def test_observe_finds_the_present_lease_when_the_end_of_the_former_one_is_not_known(
+        self, rig: Rig, is_first: bool
+    ) -> None:
+        former = lease() | {"metadata": {**lease()["metadata"], "uid": "former", "deletionTimestamp": ago(20)}}
+        rig.known(run(), *((former, lease()) if is_first else (lease(), former)))
+
+        assert (await rig.observe()).lease == lease()
 
     async def test_observe_finds_no_secret_of_an_earlier_lease(self, rig: Rig) -> None:
         """A run that was suspended has a new Lease, and its former Secret is gone."""

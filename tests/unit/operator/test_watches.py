@@ -197,6 +197,38 @@ async def test_watches_forget_what_was_deleted_while_they_were_too_far_behind(ri
     assert len(rig.api.seen("GET", JOB)) - rig.watches(JOB) == 2
 
 
+@pytest.mark.parametrize("was_known", [True, False])
+@pytest.mark.parametrize("event", ["ADDED", "MODIFIED"])
+async def test_late_watch_event_does_not_bring_back_an_object_that_a_list_lacked(
+    rig: Rig, event: str, was_known: bool
+) -> None:
+    """A watch goes on where it was interrupted, and reports what has happened since, long after a list was read.
+
+    Of two Leases of one run, an operator could take the former one, and end what the present one controls.
+    """
+    made = rig.api.objects.create(JOB, KEY.namespace, job())
+    if was_known:
+        rig.store.put(JOB, made)
+    dying = rig.api.objects.merge(JOB, KEY.namespace, NAME, {"metadata": {"annotations": {"a": "b"}}})
+    rig.api.objects.delete(JOB, KEY.namespace, NAME)
+    await rig.resync.once()
+    rig._operator.seen(JOB, event, dying)
+
+    assert rig.jobs() == []
+
+
+async def test_watch_event_brings_back_an_object_that_has_its_labels_again(rig: Rig) -> None:
+    """A list by labels lacks it in between."""
+    made = rig.api.objects.create(JOB, KEY.namespace, job())
+    labels = made["metadata"]["labels"]
+    rig.api.objects.merge(JOB, KEY.namespace, NAME, {"metadata": {"labels": dict.fromkeys(labels)}})
+    await rig.resync.once()
+    assert rig.jobs() == []
+    rig._operator.seen(JOB, "ADDED", rig.api.objects.merge(JOB, KEY.namespace, NAME, {"metadata": {"labels": labels}}))
+
+    assert rig.jobs() == [NAME]
+
+
 async def test_watches_begin_when_a_kind_is_installed(rig: Rig) -> None:
     rig.api.installed -= {DASK_CLUSTER, RAY_CLUSTER}
     await rig.resync.once()
