@@ -19,6 +19,8 @@ from tests.support.rig.kinds import FLOW_RUN, GIVEN, OWNERS, Kind
 _COMPONENT_LABELS = (names.LABEL_COMPONENT, "ray.io/node-type")
 _RETRY_SECONDS = 0.2
 _OWNERS = [kind.name for kind in OWNERS]
+#: Seconds within which the operator repeats a request, and the watches of the ledger agree.
+_OVERTAKEN_SECONDS = 2.0
 #: Kinds that the controller of a kind creates for its objects, and for which it can be late.
 _MADE_BY = {
     "DaskWorkerGroup": {"Deployment"},
@@ -38,6 +40,8 @@ class Entry:
         is_gone: whether it was deleted.
         since: resource version at which it was first reported. Those of all kinds grow together.
         doomed: resource version at which it was first reported as being deleted, or as gone; 0 before.
+        reported_at: when it was first reported, in seconds of a monotonic clock.
+        doomed_at: the same for `doomed`.
         started: of a FlowRun or SharedCluster, the resource version at which it first had a phase; 0 before.
         emptied: of a FlowRun, the resource version at which its status first reported that nothing is left; 0 before.
     """
@@ -47,6 +51,8 @@ class Entry:
     is_gone: bool = False
     since: int = 0
     doomed: int = 0
+    reported_at: float = dataclasses.field(default_factory=time.monotonic)
+    doomed_at: float = 0.0
     started: int = 0
     emptied: int = 0
 
@@ -159,8 +165,10 @@ class View:
         ReplicaSets replace what they own when they notice its deletion before their own. dask-kubernetes handles the
         number of a new worker group twice: the second time, on a busy machine, it makes the workers again of a group
         that is being deleted, or is gone. KubeRay replaces the Service and the rights of a RayCluster when it notices
-        that they were deleted before it notices the deletion of the RayCluster. What the operator itself creates is
-        never late.
+        that they were deleted before it notices the deletion of the RayCluster.
+
+        The operator itself can repeat a creation, as its answer was lost or it has just begun, at the moment at which
+        the user deletes the record. Its object is late if garbage collection had already deleted the first one.
         """
         with self._lock:
             return [entry for entry in self._entries.values() if self._is_late(entry)]
@@ -176,9 +184,32 @@ class View:
         owners = entry.body["metadata"].get("ownerReferences") or []
         above = [self._entries[owner["uid"]] for owner in owners if owner["uid"] in self._entries]
         return any(
-            (0 < owner.doomed < entry.since and entry.kind in _MADE_BY.get(owner.kind, ())) or self._is_late(owner)
+            (0 < owner.doomed < entry.since and entry.kind in _MADE_BY.get(owner.kind, ()))
+            or self._is_overtaken(entry, owner)
+            or self._is_late(owner)
             for owner in above
         )
+
+    def _is_overtaken(self, entry: Entry, lease: Entry) -> bool:
+        """Return whether the operator created an object once more while the user deleted the record of its owner."""
+        if not 0 < lease.doomed < entry.since or not self._is_repeated(entry):
+            return False
+        owners = [owner["uid"] for owner in lease.body["metadata"].get("ownerReferences") or []]
+        records = [self._entries[uid] for uid in owners if uid in self._entries]
+        return any(
+            record.kind in _OWNERS
+            and 0 < record.doomed < entry.since
+            and entry.reported_at - record.doomed_at < _OVERTAKEN_SECONDS
+            for record in records
+        )
+
+    def _is_repeated(self, entry: Entry) -> bool:
+        """Return whether the object is the second one of its kind and name, and the first one is gone."""
+        return [
+            other.is_gone
+            for other in self._entries.values()
+            if (other.kind, other.name) == (entry.kind, entry.name) and other.since < entry.since
+        ] == [True]
 
     def take(self, kind: str, body: Body, *, is_gone: bool) -> None:
         """Record one report about an object."""
@@ -193,6 +224,7 @@ class View:
         entry.since = entry.since or entry.version
         if entry.is_terminating or is_gone:
             entry.doomed = entry.doomed or entry.version
+            entry.doomed_at = entry.doomed_at or time.monotonic()
         status = body.get("status") or {}
         phase = status.get("phase")
         if kind == names.KIND and is_true(status, CLUSTER_DELETED):

@@ -83,9 +83,9 @@ def test_objects_that_kubernetes_creates_in_each_namespace_are_not_counted() -> 
     assert seen.created(always) == {}
 
 
-def stored(uid: str, version: int, *, owner: str = "", doomed: bool = False) -> dict[str, Any]:
+def stored(uid: str, version: int, *, owner: str = "", doomed: bool = False, name: str = "") -> dict[str, Any]:
     """An object as the API server reports it."""
-    made = body(f"object-{uid}", uid)
+    made = body(name or f"object-{uid}", uid)
     made["metadata"] |= {"resourceVersion": str(version), "ownerReferences": [{"uid": owner}] if owner else []}
     made["metadata"] |= {"deletionTimestamp": "now"} if doomed else {}
     return made
@@ -150,6 +150,35 @@ def test_other_object_of_an_owner_that_is_being_deleted_is_counted(owner: str, m
 
     assert seen.late() == []
     assert seen.created(always) == Counter([owner, made])
+
+
+@pytest.mark.parametrize("record", [kind.name for kind in OWNERS])
+@pytest.mark.parametrize("kind", ["Role", "Job"])
+def test_second_object_is_late_when_the_user_deletes_the_record_at_that_moment(record: str, kind: str) -> None:
+    seen = view()
+    seen.take(record, stored("1", 10), is_gone=False)
+    seen.take("Lease", stored("2", 11, owner="1"), is_gone=False)
+    seen.take(kind, stored("3", 12, owner="2"), is_gone=False)
+    seen.take(record, stored("1", 13, doomed=True), is_gone=True)
+    seen.take("Lease", stored("2", 14, owner="1", doomed=True), is_gone=True)
+    seen.take(kind, stored("3", 15, owner="2", doomed=True), is_gone=True)
+    for number in (16, 17):
+        seen.take(kind, stored(str(number), number, owner="2", name="object-3"), is_gone=False)
+
+    assert [entry.uid for entry in seen.late()] == ["16"], "a third one is an error"
+
+
+def test_second_object_is_counted_when_the_record_exists() -> None:
+    seen = view()
+    seen.take(names.KIND, stored("1", 10), is_gone=False)
+    seen.take("Lease", stored("2", 11, owner="1"), is_gone=False)
+    seen.take("Role", stored("3", 12, owner="2"), is_gone=False)
+    seen.take("Lease", stored("2", 14, owner="1", doomed=True), is_gone=True)
+    seen.take("Role", stored("3", 15, owner="2", doomed=True), is_gone=True)
+    seen.take("Role", stored("4", 16, owner="2", name="object-3"), is_gone=False)
+
+    assert seen.late() == []
+    assert seen.created(always)["Role"] == 2
 
 
 def test_object_that_is_gone_is_forgotten_on_request() -> None:
