@@ -31,6 +31,8 @@ def main() -> int:
     code = build(output)
     if code == 0:
         print(f"open {output / 'index.html'}")
+        # A browser starts no worker, which the search needs, for a page that it reads from a file.
+        print(f"to search, too: python -m http.server --directory {output}, and open http://localhost:8000")
     return code
 
 

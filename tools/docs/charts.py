@@ -19,7 +19,7 @@ def values(chart: str) -> str:
     document = yaml.compose(text)
     assert isinstance(document, yaml.MappingNode)
     rows = _rows(document, "", text.splitlines())
-    return table(("Value", "Default", "Meaning"), ((code(name), default, plain(text)) for name, default, text in rows))
+    return table(("value", "default", "meaning"), ((code(name), default, plain(text)) for name, default, text in rows))
 
 
 def _rows(node: yaml.MappingNode, prefix: str, lines: list[str]) -> Iterator[tuple[str, str, str]]:

@@ -18,7 +18,7 @@ def command(name: str) -> str:
         each.metavar for each in found.params if each.param_type_name == "argument"
     )
     rows = ((code(_names(each)), plain(each.help or "")) for each in found.params)
-    return "\n\n".join([f"```text\n{usage}\n```", plain(found.help), table(("Argument or option", "Meaning"), rows)])
+    return "\n\n".join([f"```text\n{usage}\n```", plain(found.help), table(("argument or option", "meaning"), rows)])
 
 
 def commands() -> list[str]:

@@ -22,11 +22,12 @@ def fields(name: str) -> str:
 
 def columns(kind: str) -> str:
     """Return the columns that kubectl prints."""
+    when = {0: "always", 1: "with `-o wide`"}
     rows = (
-        (column["name"].upper(), code(column["jsonPath"]), "" if column.get("priority", 0) == 0 else "with `-o wide`")
+        (column["name"].upper(), code(column["jsonPath"]), when[column.get("priority", 0)])
         for column in _version(kind)["additionalPrinterColumns"]
     )
-    return table(("Column", "Field", ""), rows)
+    return table(("column", "field", "shown"), rows)
 
 
 def _version(kind: str) -> Schema:
@@ -42,14 +43,15 @@ def _sections(path: str, node: Schema, level: str) -> Iterator[str]:
     children: Schema = node["properties"]
     required = node.get("required", ())
     yield table(
-        ("Field", "Type", "Meaning"),
+        ("field", "type", "meaning"),
         (
             (code(name), _type(child), _meaning(f"{path}.{name}", child, name in required))
             for name, child in children.items()
         ),
     )
     if node.get("x-kubernetes-validations"):
-        yield "\n".join(f"- {plain(rule['message'])}" for rule in node["x-kubernetes-validations"])
+        rules = "\n".join(f"- {plain(rule['message'])}" for rule in node["x-kubernetes-validations"])
+        yield f"The API server checks:\n\n{rules}"
     for name, child in children.items():
         if inner := _with_fields(child):
             yield from _sections(f"{path}.{name}{'[]' if child['type'] == 'array' else ''}", inner, "###")

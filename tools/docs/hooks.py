@@ -19,6 +19,9 @@ ROOT = Path(__file__).resolve().parents[2]
 _GENERATED = re.compile(r"^<!-- generated: (\S+) (\S+) -->$", re.MULTILINE)
 #: Comments state how a test runs the block below them. Readers of the site do not need them.
 _COMMENT = re.compile(r"^ *<!-- .*? -->\n", re.MULTILINE)
+#: A path as code in a line. Code in a block follows a ``<pre>`` or has elements for its colours.
+_PATH = re.compile(r"(?<!<pre>)<code>([\w.:-]+/[\w./:-]+)</code>")
+_SEPARATOR = re.compile(r"/|::")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -33,3 +36,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     """Return the text of a page with its generated parts, and without comments."""
     generated = _GENERATED.sub(lambda match: reference.PARTS[match[1]](match[2]), markdown)
     return links.in_site(_COMMENT.sub("", generated), links.source(page.file.src_uri), ROOT)
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Return the HTML of a page in which paths can break into lines at their separators."""
+    return _PATH.sub(lambda match: match[0].replace(match[1], _SEPARATOR.sub(r"\g<0><wbr>", match[1])), html)

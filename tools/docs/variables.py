@@ -19,11 +19,11 @@ _NAME = re.compile(rf"{settings.PREFIX}[A-Z_]+")
 def variables(source: str) -> str:
     """Return the table of the variables of ``operator`` or of ``contract``."""
     if source == "operator":
-        return table(("Variable", "Default", "Meaning"), sorted(_settings()))
+        return table(("variable", "default", "meaning"), sorted(_settings()))
     found: dict[str, str] = {}
     for name, meaning in _constants(ROOT / "sdk" / "flowcluster_api"):
         found.setdefault(name, meaning)
-    return table(("Variable", "Meaning"), ((code(name), plain(found[name])) for name in sorted(found)))
+    return table(("variable", "meaning"), ((code(name), plain(found[name])) for name in sorted(found)))
 
 
 def _settings() -> Iterator[tuple[str, str, str]]:

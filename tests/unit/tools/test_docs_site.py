@@ -22,6 +22,8 @@ pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("docs"), pytest.mar
 
 #: A variable in the code, and not only the beginning of its name.
 VARIABLE = re.compile(r"\bFLOWCLUSTER_[A-Z]+(?:_[A-Z]+)*\b(?![_{])")
+#: The text of a paragraph or of an item of a list.
+PARAGRAPH = re.compile(r"<(?:p|li)>(.*?)</(?:p|li)>", re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +52,25 @@ def test_pages_fetch_nothing_from_other_sites(site: Path) -> None:
 
     assert len(pages) > 40
     assert {match for page in pages for match in wanted.findall(page.read_text(encoding="utf-8"))} == set()
+
+
+def test_lists_are_lists_and_not_lines_of_a_paragraph(site: Path) -> None:
+    # Python-Markdown sees a list only below an empty line; hosts of repositories also see one without it.
+    item = re.compile(r"^(?:-|\d+\.) \S.*", re.MULTILINE)
+    pages = {str(page.relative_to(site)): page.read_text(encoding="utf-8") for page in site.rglob("*.html")}
+    texts = ((name, text) for name, page in pages.items() for text in PARAGRAPH.findall(page))
+
+    assert len(pages) > 40
+    assert [(name, match) for name, text in texts for match in item.findall(text)] == []
+
+
+def test_paths_in_tables_can_break_into_lines_and_those_in_blocks_cannot(site: Path) -> None:
+    page = (site / "architecture.html").read_text(encoding="utf-8")
+    blocks = re.findall(r"<pre.*?</pre>", page, re.DOTALL)
+
+    assert "<code>sdk/<wbr>flowcluster/<wbr>states.py::<wbr>State</code>" in page
+    assert blocks
+    assert [block for block in blocks if "<wbr>" in block] == []
 
 
 @pytest.mark.parametrize(
