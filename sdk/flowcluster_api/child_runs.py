@@ -58,7 +58,7 @@ def withdraw(name: str) -> dict[str, Any]:
 
 
 def answer(name: str, request: Request, refused: str | None) -> list[dict[str, Any]]:
-    """Return the JSON patch that removes a request or refuses it. It fails if the request has changed meanwhile.
+    """Return the JSON patch that removes a request, or replaces it by a refusal. It fails if the request has changed.
 
     Args:
         name: of the child run.

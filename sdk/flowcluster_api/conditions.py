@@ -12,7 +12,7 @@ Phase = Literal["Pending", "Suspended", "Starting", "Running", "Stopping", "Succ
 PHASES: tuple[str, ...] = get_args(Phase)
 FINAL_PHASES: frozenset[str] = frozenset({"Succeeded", "Failed", "Cancelled"})
 
-#: Legal moves between phases. A phase can always stay as it is.
+#: Allowed transitions between phases. A phase can always stay as it is.
 PHASE_MOVES: dict[str, frozenset[str]] = {
     "Pending": frozenset({"Suspended", "Starting", "Stopping"}),
     "Suspended": frozenset({"Starting", "Stopping"}),
@@ -29,8 +29,8 @@ SharedPhase = Literal[
 ]  # fmt: skip
 SHARED_PHASES: tuple[str, ...] = get_args(SharedPhase)
 
-#: Legal moves between phases of a SharedCluster. It ends only when it is deleted, so no phase is final: an edit of the
-#: spec leads out of `Failed`.
+#: Allowed transitions between phases of a SharedCluster. It ends only when it is deleted, so no phase is final: an edit
+#: of the spec leads out of `Failed`.
 _STOPPED = frozenset({"Suspended", "Failed"})
 SHARED_PHASE_MOVES: dict[str, frozenset[str]] = {
     "Pending": _STOPPED | {"Starting"},
@@ -136,7 +136,7 @@ CAUSE_CLASSES: dict[str, str] = {
 }  # fmt: skip
 
 
-#: Phases in which nothing of a SharedCluster exists on purpose.
+#: Phases in which nothing of a SharedCluster exists, as its spec requests.
 DORMANT_PHASES: frozenset[str] = frozenset({"Suspended", "Sleeping"})
 
 

@@ -52,11 +52,12 @@ TOKEN_PORT = 8791
 #: Path of the file into which the driver writes its outcome: the container's ``terminationMessagePath``.
 ENV_OUTCOME_PATH = "FLOWCLUSTER_OUTCOME_PATH"
 
-#: Maximum bytes of a flow's parameters as JSON: a ConfigMap contains them, which has 1 MiB at most.
+#: Maximum bytes of a flow's parameters as JSON: they are in a ConfigMap, which has 1 MiB at most.
 PARAMETERS_LIMIT = 1_000_000
 #: Maximum bytes of a termination message that the kubelet keeps.
 OUTCOME_LIMIT = 4096
-#: Maximum characters in a FlowRun's status: of a reason, or of why there is no result; and of a result or its address.
+#: Maximum characters of texts in a FlowRun's status. The first limit is for a reason, and for why there is no result.
+#: The second limit is for a result, and for its URL.
 REASON_LIMIT, RESULT_LIMIT = 1024, 4096
 #: The largest valid count. A larger number cannot come from counting.
 _LARGEST = 2**31 - 1
@@ -108,7 +109,7 @@ class Outcome:
     def to_json(self) -> str:
         """Return the outcome as JSON of at most `OUTCOME_LIMIT` bytes.
 
-        If it is longer, it omits the result, and then cuts off the end of the message. `reason`, `result_url` and
+        A longer text first loses the result, and then the end of the message. `reason`, `result_url` and
         `result_omitted` must be short enough. A question mark replaces a character that UTF-8 cannot encode, as in the
         name of a file that is not UTF-8.
         """
@@ -144,7 +145,7 @@ class Outcome:
         )
 
 
-#: Fields of an `Outcome` that JSON lacks where they are None, and their names there.
+#: Fields of an `Outcome` that its JSON omits where they are None, and their names in the JSON.
 _TEXTS = {"result": "result", "result_url": "resultUrl", "result_omitted": "resultOmitted"}
 _LIMITS = {"result": RESULT_LIMIT, "result_url": RESULT_LIMIT, "result_omitted": REASON_LIMIT}
 

@@ -34,8 +34,8 @@ class Edit(enum.Enum):
     NEVER = "It cannot change."
 
 
-#: Decisions by path, for every leaf of a FlowRun's spec. The operator writes an edit of `flow.backoffLimit` and of the
-#: bounds of workers into the child objects. It reads the other fields with `ACTS` in each pass.
+#: When each leaf of a FlowRun's spec can be edited, by its path. The operator writes an edit of `flow.backoffLimit` and
+#: of the bounds of workers into the child objects. It reads the other fields with `ACTS` in each pass.
 EDITS: dict[str, Edit] = {
     "flow.image": Edit.FIXED,
     "flow.entrypoint": Edit.FIXED,
@@ -102,7 +102,7 @@ SHARED_EDITS: dict[str, Edit] = {
     "operatorClass": Edit.NEVER,
 }
 
-#: Decisions by the kind of the object.
+#: The two tables, by the kind of the object.
 DECISIONS: dict[str, dict[str, Edit]] = {names.KIND: EDITS, names.SHARED_KIND: SHARED_EDITS}
 
 #: The values that fields without a default in the schema have when they are absent.

@@ -156,7 +156,7 @@ def read(lease: Mapping[str, Any]) -> Instructions | None:
 
 
 def room(groups: tuple[tuple[str, Bounds], ...] = ()) -> int:
-    """Return how many runs the instructions of a cluster with these groups can list: about 11,000."""
+    """Return the maximum number of runs in the instructions of a cluster with these groups: about 11,000."""
     return (_TARGET - len(Instructions(groups).to_json())) * 3 // 4 // _ROW
 
 

@@ -1,8 +1,9 @@
 """The Lease of a run: heartbeats, reports and the outcome of its driver.
 
-The operator creates a Lease (``coordination.k8s.io/v1``), with the name of the run's other children, for each run
-without ``spec.flow``. The driver renews it; it is the only object that a driver writes. The operator measures the age
-of a renewal by its own clock, from the time when it first observed that renewal. So the clocks do not have to agree.
+The operator creates a Lease (``coordination.k8s.io/v1``) for each run, with the name of the run's other children. It is
+the only object that a driver writes. The driver renews it as a heartbeat. The operator measures the age of a renewal by
+its own clock, from the time when it first observed that renewal. So the clocks do not have to agree. A SharedCluster
+has such a Lease, too, which its keeper renews.
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ from typing import Any, NamedTuple
 from flowcluster_api import driver, names
 from flowcluster_api.progress import ANNOTATION_PROGRESS, Progress
 
-#: Annotation with the driver's `Outcome` as JSON: it ends the lease.
+#: Annotation with the driver's `Outcome` as JSON, which ends the lease. A driver that the operator started does not
+#: write it: its pod has the outcome.
 ANNOTATION_OUTCOME = f"{names.GROUP}/outcome"
 
 #: Annotation with the driver's `Demand` as JSON.
 ANNOTATION_DEMAND = f"{names.GROUP}/demand"
 
-#: Annotation of a FlowRun without a flow: the name by which the API server knows its driver. The operator grants that
-#: user access to the run's Lease, and to no other object. So the creator of a FlowRun can name any user.
+#: Annotation of a FlowRun without a flow: the name of its driver's user at the API server. The operator grants the user
+#: rights to read the FlowRun and to write its Lease, and no others. So the creator of a FlowRun can name any user.
 ANNOTATION_USER = f"{names.GROUP}/driver-user"
 
 #: Seconds without a heartbeat after which a driver counts as gone, where the FlowRun does not set them.
@@ -30,9 +32,8 @@ DURATION = 60
 #: Renewals within one duration. A driver that is stopped for 0.8 of the duration can have been about to renew.
 RENEWALS = 6
 
-
-#: Maximum retired workers in one report. The driver reports the others when these are gone: the annotations of a Lease
-#: have 256 KiB at most, and a cluster can have 10,000 workers.
+#: Maximum retired workers in one report. The driver reports the others when these are deleted: the annotations of a
+#: Lease have 256 KiB at most, and a cluster can have 10,000 workers.
 RETIRED_AT_A_TIME = 100
 
 

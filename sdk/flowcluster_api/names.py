@@ -55,13 +55,13 @@ COMPONENT_TEST = "test"
 #: The label with the name of the owner, by the owner's kind.
 OWNER_LABELS = {KIND: LABEL_RUN, SHARED_KIND: LABEL_SHARED}
 
-#: The component of the pod that leads a cluster, by the cluster's kind.
+#: The component of a cluster's scheduler or head, by the cluster's kind.
 HEAD_COMPONENTS = {"Dask": COMPONENT_SCHEDULER, "Ray": COMPONENT_HEAD}
 
 #: Maximum characters of a child's name. dask-kubernetes appends `-default-worker-` and ten characters, and the result
 #: must be a label value of at most 63.
 CHILD_NAME_LIMIT = 37
-#: Ten digits are 40 bits: two of 1,000 runs with one stem share a name with a probability of 5e-7.
+#: Ten digits are 40 bits: of 1,000 runs with one stem, two share a name with a probability of 5e-7.
 _HASH_LENGTH = 10
 #: 20 bits: two starts of one run share a name with a probability of 1e-6.
 _START_HASH_LENGTH = 5
@@ -71,7 +71,7 @@ _GROUP_LENGTH = 7
 
 @functools.lru_cache(maxsize=4096)  # each pass of the operator calls it about ten times
 def child_name(run_name: str, run_uid: str) -> str:
-    """Return the name of the run's cluster and Job: a DNS label of at most `CHILD_NAME_LIMIT` characters.
+    """Return the name of the run's Lease, Job and DaskCluster: a DNS label of at most `CHILD_NAME_LIMIT` characters.
 
     The name is always the same for one run, and differs between two runs of the same name.
     """
@@ -96,7 +96,7 @@ def ray_cluster_name(run_name: str, run_uid: str, lease_uid: str) -> str:
 def driver_name(run_name: str, run_uid: str) -> str:
     """Return the name of the driver's ServiceAccount, Role and RoleBinding.
 
-    It is not the name of the cluster: KubeRay gives that to those of its autoscaler.
+    It differs from the names of clusters: KubeRay gives the name of a RayCluster to these objects of its autoscaler.
     """
     return f"{child_name(run_name, run_uid)}-{COMPONENT_DRIVER}"
 

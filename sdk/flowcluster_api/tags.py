@@ -1,6 +1,6 @@
-"""Tags of work on a shared cluster: each has the UID of the FlowRun to which the work belongs.
+"""Tags of work on a shared cluster: each contains the UID of the FlowRun to which the work belongs.
 
-When a run is over, the keeper of the cluster releases what is tagged with it.
+When a run is over, the keeper of the cluster releases the work with its tag.
 """
 
 from __future__ import annotations
@@ -9,14 +9,16 @@ from __future__ import annotations
 DASK_MARK = "run."
 #: Characters that follow the name in that id: a hyphen and a UUID.
 DASK_REST = 37
-#: Key in the metadata of a Ray job; its value is the UID.
+#: Key in the metadata of a Ray job. Its value is the UID.
 RAY_METADATA = "flowcluster.dev/run"
 #: Separator between the UID and the rest of a key that the SDK writes into the key-value store of a Ray head.
 RAY_SEPARATOR = "."
-#: Namespaces of that store: log records, then the modules of projects.
-RAY_NAMESPACES = (b"flowcluster", b"flowcluster-projects")
-#: Key in the first of them. Its value is a JSON object. `part` is the maximum of tasks that a run has in flight. `own`
-#: has, by the digest of a run (`flowcluster_api.keeper`), the run's own priority and maximum where they differ.
+#: The SDK's namespaces in that store, which other libraries use, too: for log records, and for the modules of projects.
+RAY_NAMESPACE, RAY_PROJECTS_NAMESPACE = b"flowcluster", b"flowcluster-projects"
+#: All namespaces that can have entries of a run.
+RAY_NAMESPACES = (RAY_NAMESPACE, RAY_PROJECTS_NAMESPACE)
+#: Key in `RAY_NAMESPACE` under which the keeper writes the shares of runs as a JSON object: the fields of
+#: `flowcluster.agent.keeper.shares.Shares`.
 RAY_SHARES = b"shares"
 
 

@@ -105,7 +105,7 @@ def shares(head: RayHead) -> str:
     async def look() -> bytes:
         async with grpc.aio.insecure_channel(head.address) as channel:
             store = gcs_service_pb2_grpc.InternalKVGcsServiceStub(channel)
-            request = gcs_service_pb2.InternalKVGetRequest(key=tags.RAY_SHARES, namespace=tags.RAY_NAMESPACES[0])
+            request = gcs_service_pb2.InternalKVGetRequest(key=tags.RAY_SHARES, namespace=tags.RAY_NAMESPACE)
             answer = await store.InternalKVGet(request, metadata=[("authorization", f"Bearer {TOKEN}")])
             return bytes(answer.value)
 

@@ -8,8 +8,7 @@ import pytest
 import ray
 
 from flowcluster import flow, remote_options, task
-from flowcluster.runners.ray.options import Capacity, options_for
-from flowcluster.runners.ray.options import demand as demand_of
+from flowcluster.runners.ray.options import Capacity, options_for, requested_by
 from flowcluster.task_runners import RayTaskRunner
 from tests.support.tasks import echo
 from tests.support.waiting import wait_until
@@ -55,8 +54,8 @@ def test_resources_of_a_task_are_requests_to_ray() -> None:
         options = options_for(Spec())  # type: ignore[arg-type]
 
     assert options == {"num_cpus": 3, "num_gpus": 1, "memory": 100, "resources": {"bench": 1}}
-    assert demand_of(options) == {"CPU": 3.0, "GPU": 1.0, "memory": 100.0, "bench": 1.0}
-    assert demand_of({"num_cpus": 0}) == {}
+    assert requested_by(options) == {"CPU": 3.0, "GPU": 1.0, "memory": 100.0, "bench": 1.0}
+    assert requested_by({"num_cpus": 0}) == {}
 
 
 @pytest.mark.one_machine  # a cluster with an autoscaler may start a node that can

@@ -61,7 +61,7 @@ def claims(scheduler: str, monkeypatch: pytest.MonkeyPatch) -> RecordedClaims:
     found = RecordedClaims(scheduler)
     monkeypatch.setattr(Claim, "bring_up", lambda claim, report: found.bring_up(claim, report))
     monkeypatch.setattr(Claim, "release", lambda claim, outcome: found.release(claim, outcome))
-    monkeypatch.setattr(Claim, "is_known", True)
+    monkeypatch.setattr(Claim, "is_reachable", True)
     return found
 
 

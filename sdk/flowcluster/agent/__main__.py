@@ -14,6 +14,7 @@ from flowcluster.agent import protocol
 from flowcluster.agent.activity import Activity
 from flowcluster.agent.driver_process import DriverProcess
 from flowcluster.agent.lease_renewal import LOOK_SECONDS, RETRY_SECONDS, LeaseRenewer
+from flowcluster.agent.pending_report import PendingReport
 from flowcluster.agent.tunnel import Tunnel
 from flowcluster.agent.worker_bounds import wait_until_scaling_is_needed
 from flowcluster.errors import FlowclusterError, KubernetesError
@@ -21,7 +22,7 @@ from flowcluster.kube.access import connect
 from flowcluster.kube.flow_runs import FlowRuns
 from flowcluster_api.driver import Outcome
 
-#: Seconds to connect and to wait for an answer. It is better to repeat a renewal that hangs.
+#: Seconds to connect to the API server, and to wait for its answer. Repeating a renewal is better than a long wait.
 _TIMEOUT = (2.0, 3.0)
 #: Seconds in which the operator can report why the scheduler's pod does not exist any more.
 EXPLAIN_SECONDS = 10.0
@@ -42,7 +43,7 @@ class Agent:
     """The agent of one driver.
 
     Args:
-        job: of the agent.
+        job: what the agent does, and for which run.
     """
 
     def __init__(self, job: protocol.AgentJob) -> None:
@@ -50,8 +51,9 @@ class Agent:
         self._driver = DriverProcess(job.pid)
         self._job = job
         self._flow_runs = FlowRuns(self._access, _TIMEOUT)
-        self._activity = Activity(job.kind == "Dask", lambda: self._lease.wake())
-        self._lease = LeaseRenewer(job, self._flow_runs, self._driver, self._activity.progress)
+        self._report = PendingReport()
+        self._activity = Activity(job.kind == "Dask", self._report.wake)
+        self._lease = LeaseRenewer(job, self._flow_runs, self._driver, self._report, self._activity.progress)
         self._scaling: asyncio.Task[Any] | None = None
         self._tunnel: Tunnel | None = None
         self._is_lost = False
@@ -105,7 +107,7 @@ class Agent:
                 await asyncio.sleep(LOOK_SECONDS)
 
     async def _listen(self) -> str | None:
-        """Process the driver's requests. Return the outcome that the driver sends; None if it ended without one."""
+        """Process the driver's requests. Return the outcome that it sends at its end; None if it ends without one."""
         while line := (await self._stdin.readline()).decode():
             message = protocol.read(line)
             if isinstance(message, protocol.Release):
@@ -113,7 +115,7 @@ class Agent:
             if isinstance(message, protocol.Adapt):
                 self._adapt(message)
             if isinstance(message, protocol.Counted):
-                self._activity.counted(message)
+                self._activity.record_counts(message)
             if isinstance(message, protocol.Forward):
                 access = self._access._replace(namespace=message.namespace or self._access.namespace)
                 self._tunnel = Tunnel(access, message.pod, self._explain)
@@ -139,9 +141,9 @@ class Agent:
             request,
             self._job.run,
             self._flow_runs,
-            self._lease.publish,
+            self._report.publish,
             lambda text: send(protocol.Trouble(text)),
-            self._activity.looked,
+            self._activity.record_scheduler,
         )
         await scaling.run()
 

@@ -28,14 +28,14 @@ class _Source(NamedTuple):
 
 
 class Activity:
-    """Combines the driver's counts of task runs with the work at its Dask scheduler.
+    """Combines two sources of work: the driver's counts of task runs, and the scheduler or head of its cluster.
 
     A source can have new work since its last observation, so idleness counts up to that observation only.
 
     Args:
-        needs_scheduler: whether the run has a Dask cluster. Clients can use it without task runs, so its scheduler has
-            to be observed. For other runs the driver's counts are sufficient.
-            wake: called when there is work after `WAKE_SECONDS` of idleness.
+        needs_scheduler: whether idleness needs observations of a scheduler. Clients can use a Dask cluster without task
+            runs. For other runs the driver's counts are sufficient.
+        wake: called when there is work after `WAKE_SECONDS` of idleness.
         clock: returns the time in seconds.
     """
 
@@ -47,19 +47,19 @@ class Activity:
         self._counts: Counted | None = None
         self._sources: dict[str, _Source] = {}
 
-    def counted(self, counts: Counted) -> None:
+    def record_counts(self, counts: Counted) -> None:
         """Record the counts of the driver."""
         self._counts = counts
-        self._see("driver", counts.unfinished > 0, (counts.total, counts.completed, counts.failed))
+        self._record("driver", counts.unfinished > 0, (counts.total, counts.completed, counts.failed))
 
-    def looked(self, is_busy: bool, transitions: int) -> None:
-        """Record an observation of the scheduler.
+    def record_scheduler(self, is_busy: bool, transitions: int) -> None:
+        """Record an observation of the scheduler, or of the head of a shared Ray cluster.
 
         Args:
             is_busy: whether it has work.
-            transitions: number of transitions of its tasks.
+            transitions: a number that grows with each piece of work, such as the transitions of a scheduler's tasks.
         """
-        self._see("scheduler", is_busy, transitions)
+        self._record("scheduler", is_busy, transitions)
 
     def progress(self) -> Progress | None:
         """Return the progress to report; None before the first observation."""
@@ -68,13 +68,13 @@ class Activity:
         return None if tasks is None and idle is None else Progress(tasks, idle)
 
     def idle(self) -> int | None:
-        """Return the seconds of idleness; None while work can run unobserved."""
+        """Return the seconds of idleness; None before the first observation of the required source."""
         if self._needed not in self._sources:
             return None
         seen = min(source.seen for source in self._sources.values())
         return max(int(seen - self._last_busy()), 0)
 
-    def _see(self, name: str, is_busy: bool, marker: object) -> None:
+    def _record(self, name: str, is_busy: bool, marker: object) -> None:
         now, known = self._clock(), self._sources.get(name)
         if known is not None and not is_busy and marker == known.marker:
             self._sources[name] = known._replace(seen=now)

@@ -10,7 +10,7 @@ from flowcluster._util import platforms
 class DriverProcess:
     """The process that started the agent.
 
-    The end of the pipe is not a sufficient sign: a process that the driver forked keeps the pipe open.
+    The pipe to the driver does not show its end in every case: a process that the driver forked keeps the pipe open.
 
     Args:
         pid: id of the process.

@@ -1,4 +1,4 @@
-"""The driver's handle of its agent process."""
+"""The driver's handle to its agent process."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from flowcluster_api.driver import Outcome
 
 logger = logging.getLogger("flowcluster.cluster")
 
-#: Seconds to wait for an answer. The agent starts within a second, and itself waits for the API server.
+#: Seconds to wait for an answer of the agent, which starts within a second, and itself waits for the API server.
 ANSWER_SECONDS = 20.0
 #: Seconds before a crashed agent is replaced: the cause of the crash can end the next one, too.
 RESTART_SECONDS = 0.5
-#: Seconds between two counts of task runs, and the largest share of the time for counting.
+#: Seconds between two counts of task runs, and the largest share of the time that counting can take.
 COUNT_SECONDS, _COUNT_SHARE = 1.0, 0.02
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -37,7 +37,7 @@ class AgentHandle:
     """Starts the agent, sends it requests, and starts another one if it crashes.
 
     Args:
-        job: of the agent.
+        job: what the agent does, and for which run.
         on_lost: called in a thread of this object when the run has ended, but this driver has not ended it.
         count: returns the task runs of the flow, or None while there is no flow. Called in a thread of this object.
     """
@@ -53,7 +53,7 @@ class AgentHandle:
         self._adapt: Adapt | None = None
         self._is_over = False
         self._ending = threading.Event()
-        self._process = self._started()
+        self._process = self._start_agent()
         if count is not None:
             threading.Thread(target=self._count, args=[count], name="flowcluster-counts", daemon=True).start()
 
@@ -73,7 +73,7 @@ class AgentHandle:
         """
         request = Forward(pod, dict.fromkeys(ports, 0), namespace)
         self._send(request)
-        answer = self._answer()
+        answer = self._wait_for_answer()
         if not isinstance(answer, Forwarding) or answer.error:
             raise KubernetesError(f"The cluster cannot be reached from here: {getattr(answer, 'error', answer)}")
         # A later agent has to listen on the ports that clients already use.
@@ -81,7 +81,7 @@ class AgentHandle:
         return answer.ports
 
     def adapt(self, request: Adapt) -> None:
-        """Let the agent report the demand of workers to the operator with these parameters from now on."""
+        """Let the agent report the demand for workers to the operator with these parameters from now on."""
         self._adapt = request
         self._send(request)
 
@@ -100,7 +100,7 @@ class AgentHandle:
         self._ending.set()
         try:
             self._send(protocol.Release(outcome.to_json()))
-            answer = self._answer()
+            answer = self._wait_for_answer()
         except KubernetesError as error:
             return str(error)
         finally:
@@ -115,12 +115,12 @@ class AgentHandle:
         self._close_pipe()
 
     def _count(self, count: Callable[[], Counts | None]) -> None:
-        """Send the counts to the agent, even while they do not change: the agent must know their age."""
+        """Send the counts to the agent regularly, also while they do not change: the agent must know their age."""
         pause = COUNT_SECONDS
         while not self._ending.wait(pause):
             started = time.monotonic()
             counts = count()
-            # With many unfinished task runs, counting takes longer. So it is less frequent.
+            # Counting takes longer with many unfinished task runs. Then this thread counts less often.
             pause = max(COUNT_SECONDS, (time.monotonic() - started) / _COUNT_SHARE)
             if counts is None:
                 continue
@@ -142,13 +142,13 @@ class AgentHandle:
         except OSError as error:
             raise KubernetesError("The agent that keeps the run's Lease has ended.") from error
 
-    def _answer(self) -> Forwarding | Released:
+    def _wait_for_answer(self) -> Forwarding | Released:
         try:
             return self._answers.get(timeout=ANSWER_SECONDS)
         except queue.Empty:
             raise KubernetesError("The agent that keeps the run's Lease does not answer.") from None
 
-    def _started(self) -> subprocess.Popen[str]:
+    def _start_agent(self) -> subprocess.Popen[str]:
         # With -P, a file in the working directory with the name of a module does not replace the module. Ctrl-C in a
         # terminal must not reach the agent.
         path = os.pathsep.join([str(_PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -174,18 +174,23 @@ class AgentHandle:
             if self._is_over:
                 return
             logger.warning("The agent that keeps the run's Lease has ended (%s); starting another", process.returncode)
-            self._process = self._started()
+            self._process = self._start_agent()
+        with contextlib.suppress(KubernetesError):  # the new agent has ended, too: its own thread starts another one
+            self._repeat_requests()
+
+    def _repeat_requests(self) -> None:
+        """Send the earlier requests to an agent that replaces another one."""
         if self._forward is not None:
             self._send(self._forward)
-            self._answer()
+            self._wait_for_answer()
         if self._adapt is not None:
             self._send(self._adapt)
 
     def _receive(self, message: protocol.Message) -> None:
         if isinstance(message, Lost):
             with self._lock:
-                expected, self._is_over = self._is_over, True
-            if not expected:
+                was_over, self._is_over = self._is_over, True
+            if not was_over:
                 self._on_lost(message)
         elif isinstance(message, Trouble):
             logger.warning(message.message)
@@ -204,4 +209,4 @@ class AgentHandle:
         try:
             self._process.wait(1)
         except subprocess.TimeoutExpired:
-            pass  # the agent retries the end of the lease, and then exits
+            pass  # the agent tries again to end the lease, and then exits

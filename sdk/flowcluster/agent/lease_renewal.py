@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import datetime as dt
 import time
 from collections.abc import Callable
 from typing import Any
 
+from flowcluster.agent import micro_time
 from flowcluster.agent.driver_process import DriverProcess
+from flowcluster.agent.pending_report import PendingReport
 from flowcluster.agent.protocol import AgentJob, Lost
 from flowcluster.errors import KubernetesError
 from flowcluster.kube.flow_runs import FlowRuns, is_out_of_reach
@@ -17,7 +17,7 @@ from flowcluster_api import child_runs, conditions, lease
 from flowcluster_api.driver import Outcome
 from flowcluster_api.progress import Progress
 
-#: Seconds between two checks of the driver, and after a failed attempt.
+#: Seconds between two checks of the driver, and seconds to wait after a failed attempt.
 LOOK_SECONDS, RETRY_SECONDS = 0.5, 1.0
 #: Seconds between two attempts while the operator has not created the Lease: at first, and at most.
 FIRST_MISSING, LONGEST_MISSING = 0.5, 5.0
@@ -26,14 +26,13 @@ _OVER = {"Stopping", *conditions.FINAL_PHASES}
 
 
 class LeaseRenewer:
-    """Renews one Lease.
-
-    Each renewal reports the driver's progress. It reports a new demand and work after idleness immediately.
+    """Renews one Lease, and reports the driver's demand and progress with each renewal.
 
     Args:
         job: the run and its Lease.
         flow_runs: client for the run's namespace.
         driver: the process that uses the cluster.
+        report: has the demand. While it is urgent, the renewal is immediate.
         progress: returns the progress to report with each renewal.
     """
 
@@ -42,23 +41,13 @@ class LeaseRenewer:
         job: AgentJob,
         flow_runs: FlowRuns,
         driver: DriverProcess,
+        report: PendingReport,
         progress: Callable[[], Progress | None] = lambda: None,
     ) -> None:
-        self._job, self._flow_runs, self._driver, self._progress = job, flow_runs, driver, progress
-        self._acquired = _now()
+        self._job, self._flow_runs, self._driver = job, flow_runs, driver
+        self._report, self._progress = report, progress
+        self._acquired = micro_time.now()
         self._was_there = False
-        self._demand: lease.Demand | None = None
-        self._changed = asyncio.Event()
-
-    def publish(self, demand: lease.Demand) -> None:
-        """Report the demand of the driver to the operator, immediately if it has changed."""
-        if demand != self._demand:
-            self._demand = demand
-            self._changed.set()
-
-    def wake(self) -> None:
-        """Renew the Lease immediately, because there is work again."""
-        self._changed.set()
 
     async def keep(self) -> Lost:
         """Renew the Lease in time, until the run has ended without this driver. Return how it ended.
@@ -68,7 +57,7 @@ class LeaseRenewer:
         """
         due, missing = 0.0, FIRST_MISSING
         while True:
-            is_due = time.monotonic() >= due or (self._changed.is_set() and self._was_there)
+            is_due = time.monotonic() >= due or (self._report.is_urgent and self._was_there)
             if is_due and not self._driver.is_stopped():
                 try:
                     await self._renew()
@@ -81,20 +70,18 @@ class LeaseRenewer:
                         missing = min(1.2 * missing, LONGEST_MISSING)
                     else:
                         # The operator cannot end the run in the meantime. Either it does not reach the API server, too,
-                        # or it reads the Lease there before it judges the driver to be silent.
+                        # or it reads the Lease there before it counts the driver as lost.
                         due = time.monotonic() + RETRY_SECONDS
-            if self._changed.is_set():  # the change could not be reported
+            if self._report.is_urgent:  # the report could not be sent, or has changed meanwhile
                 await asyncio.sleep(LOOK_SECONDS)
-                continue
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_SECONDS):
-                    await self._changed.wait()
+            else:
+                await self._report.wait(LOOK_SECONDS)
 
     async def release(self, outcome: str) -> None:
         """End the lease immediately.
 
         Args:
-            outcome: in the form of `Outcome.to_json`.
+            outcome: the driver's outcome, in the form of `Outcome.to_json`.
 
         Raises:
             KubernetesError: the lease could not be ended, and lasts until it expires.
@@ -103,7 +90,7 @@ class LeaseRenewer:
         try:
             await asyncio.to_thread(self._flow_runs.patch_lease, self._job.lease, ending)
         except KubernetesError as error:
-            if self._job.parent_lease is not None:  # the Lease, or the permission for it, can be missing yet
+            if self._job.parent_lease is not None:  # the Lease, or the permission for it, can still be missing
                 request = child_runs.cancel(self._job.run)
                 await asyncio.to_thread(self._flow_runs.patch_lease, self._job.parent_lease, request)
                 return
@@ -114,12 +101,11 @@ class LeaseRenewer:
                 await asyncio.to_thread(self._flow_runs.patch, self._job.run, {"cancel": True})
 
     async def _renew(self) -> None:
-        reported = self._demand
-        patch = lease.renewal(self._job.holder, self._job.duration, _now(), self._acquired, reported, self._progress())
-        await asyncio.to_thread(self._flow_runs.patch_lease, self._job.lease, patch)
+        with self._report.sending() as demand:
+            now, progress = micro_time.now(), self._progress()
+            patch = lease.renewal(self._job.holder, self._job.duration, now, self._acquired, demand, progress)
+            await asyncio.to_thread(self._flow_runs.patch_lease, self._job.lease, patch)
         self._was_there = True
-        if self._demand == reported:
-            self._changed.clear()
 
     async def ended(self) -> Lost | None:
         """Return how the run ended; None if it has not ended, or if the API server does not answer."""
@@ -138,7 +124,7 @@ def how_ended(run: dict[str, Any] | None, name: str, was_running: bool) -> Lost 
 
     Args:
         run: the FlowRun; None if it does not exist.
-        name: of the FlowRun.
+        name: name of the FlowRun.
         was_running: whether its cluster has existed. A run that starts suspended has not ended.
     """
     if run is None or "deletionTimestamp" in run["metadata"]:
@@ -151,7 +137,3 @@ def how_ended(run: dict[str, Any] | None, name: str, was_running: bool) -> Lost 
 
 def _is_over(run: dict[str, Any]) -> bool:
     return (run.get("status") or {}).get("phase") in _OVER
-
-
-def _now() -> str:
-    return dt.datetime.now(dt.UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

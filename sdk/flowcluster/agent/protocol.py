@@ -1,6 +1,6 @@
 """Messages between a driver and its agent: one JSON object a line, on the agent's stdin and stdout.
 
-The agent's job is an argument on its command line: it contains no secrets.
+The agent's job is an argument on its command line, where other users can read it. It contains no secrets.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from flowcluster.kube.choice import Choice
 
 @dataclasses.dataclass(frozen=True)
 class AgentJob:
-    """The job of an agent.
+    """What an agent does, and for which run.
 
     Attributes:
         choice: the Kubernetes to use, as configured in the driver.
         run, uid: name and UID of the FlowRun.
         lease: name of its Lease.
-        duration: seconds without a renewal after which the operator judges the driver to be lost.
+        duration: seconds without a renewal after which the operator counts the driver as lost.
         holder: name of the process that renews the Lease, for users.
         pid: id of the driver's process.
         adapts: whether an `Adapt` request follows.
-        ends: whether the agent writes the driver's end into the Lease. The kubelet reports the end of a driver that the
-            operator started.
-        kind: Dask or Ray, the kind of the run's cluster; None without a cluster.
+        ends: whether the agent writes the driver's end into the Lease. It does not for a driver that the operator
+            started: the kubelet reports the end of its pod.
         parent_lease: name of the parent's Lease for a child run, else None.
+        kind: kind of the run's cluster, Dask or Ray; None without a cluster.
     """
 
     choice: Choice
@@ -70,7 +70,7 @@ class Forward:
 
 @dataclasses.dataclass(frozen=True)
 class Adapt:
-    """Request of the driver: report the demand of workers to the operator. The FlowRun has the bounds.
+    """Request of the driver: report the demand for workers to the operator. The FlowRun has the bounds.
 
     Attributes:
         address: of the scheduler, as seen from this machine.
@@ -78,8 +78,8 @@ class Adapt:
         target_duration: seconds in which all tasks of known duration should end.
         up_delay, down_delay: seconds for which more or fewer workers must be needed before the demand changes.
         idle_seconds: seconds for which a worker must have had no work before it retires.
-        when_edited: whether to start only when the bounds differ from each other or from their first values, or the run
-            has an idle timeout.
+        when_edited: whether the agent first waits for an edit of the FlowRun that makes the reports necessary: see
+            `flowcluster.agent.worker_bounds`.
     """
 
     address: str
@@ -93,7 +93,7 @@ class Adapt:
 
 @dataclasses.dataclass(frozen=True)
 class Release:
-    """Request of the driver: end the lease with this outcome, as `flowcluster_api.driver.Outcome` writes it."""
+    """Request of the driver: end the lease with this outcome, in the form of `Outcome.to_json`."""
 
     outcome: str
 

@@ -26,8 +26,8 @@ class Scaling:
         run: name of the FlowRun, which has the bounds.
         flow_runs: client for the run's namespace.
         publish: called with each demand.
-        complain: called with a failure, as text.
-        note: called with each observation: whether the scheduler has work, and the transitions of its tasks.
+        warn: called with a failure, as text.
+        record: called with each observation: whether the scheduler has work, and the transitions of its tasks.
     """
 
     def __init__(
@@ -36,11 +36,11 @@ class Scaling:
         run: str,
         flow_runs: FlowRuns,
         publish: Callable[[Demand], None],
-        complain: Callable[[str], None],
-        note: Callable[[bool, int], None],
+        warn: Callable[[str], None],
+        record: Callable[[bool, int], None],
     ) -> None:
         self._request, self._run, self._flow_runs = request, run, flow_runs
-        self._publish, self._complain, self._note = publish, complain, note
+        self._publish, self._warn, self._record = publish, warn, record
         self._demand = SmoothedDemand(request.up_delay, request.down_delay)
         self._bounds: dict[str, int] = {}
         self._bounds_due = 0.0
@@ -53,19 +53,22 @@ class Scaling:
     def _report(self, failures: int, error: Exception) -> None:
         # If the cluster is lost, the agent reports that from the FlowRun. A single failed poll has no effect.
         if failures == MANY_FAILURES:
-            self._complain(f"The cluster does not grow or shrink: its scheduler does not answer ({error!r})")
+            self._warn(f"The cluster does not grow or shrink: its scheduler does not answer ({error!r})")
 
     async def _poll(self, scheduler: Any) -> None:
         await self._refresh_bounds()
         if not self._bounds:
             return
-        every = Group("", "", self._bounds["minimum"], self._bounds["maximum"], self._bounds["threads"], {})
+        all_workers = Group("", "", self._bounds["minimum"], self._bounds["maximum"], self._bounds["threads"], {})
         seen = await getattr(scheduler, f"{NAME}-look")(
-            groups=[every], target_duration=self._request.target_duration, idle_seconds=self._request.idle_seconds
+            groups=[all_workers],
+            target_duration=self._request.target_duration,
+            idle_seconds=self._request.idle_seconds,
         )
-        self._note(seen["is_busy"], seen["transitions"])
+        self._record(seen["is_busy"], seen["transitions"])
         demand = self._demand.follow(seen["demand"][""], time.monotonic())
-        # Clamped to the bounds, which the operator observes in any case: each change is a write to the Lease.
+        # The operator enforces the bounds in any case. Each change of the demand is a write to the Lease, and the
+        # clamped demand changes less often.
         workers = min(max(demand, self._bounds["minimum"]), self._bounds["maximum"])
         self._publish(Demand(workers, tuple(seen["retired"])))
 

@@ -1,7 +1,7 @@
-"""The plugin in a Dask scheduler that counts the work: the number of needed workers, and the removable workers.
+"""The plugin in a Dask scheduler that computes the demand: how many workers the work needs. It also retires workers.
 
-The agent sends the plugin by value, because the scheduler's image does not have to contain flowcluster. So this module
-imports only distributed.
+The agent or the keeper sends the plugin by value, because the scheduler's image does not have to contain flowcluster.
+So this module imports only the standard library and distributed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _READY = ("processing", "queued", "no-worker")
 _FULL = 0.6
 #: The text that dask-kubernetes puts between the name of a DaskWorkerGroup and the rest of a worker's name.
 _WORKER = "-worker-"
-#: The number of fitting tasks without requirements, and the rounding error of a sum of many fractions.
+#: A number of tasks that stands for "without a limit", and the largest rounding error of a sum of many fractions.
 _MANY, _ROUNDING = 1_000_000, 1e-9
 
 
@@ -49,7 +49,7 @@ class Group(NamedTuple):
 
 
 class ScalingPlugin(SchedulerPlugin):  # type: ignore[misc] # distributed is not typed
-    """Counts the work and retires workers without work.
+    """Computes the demand and retires workers that are not needed.
 
     A retiring worker accepts no tasks, completes its tasks, and copies its results to other workers. It stays connected
     until its pod is deleted: if the plugin closed it, Kubernetes would restart it.
@@ -66,14 +66,16 @@ class ScalingPlugin(SchedulerPlugin):  # type: ignore[misc] # distributed is not
         scheduler.handlers[f"{NAME}-look"] = self.look
 
     def look(self, groups: list[list[Any]], target_duration: float, idle_seconds: float) -> dict[str, Any]:
-        """Return the demand, the names of retired workers, and whether there is work.
-
-        Retire further workers if there are more than the work needs, or more than the maximum of their group.
+        """Start to retire the workers of a group that the work does not need, or that exceed the group's maximum.
 
         Args:
             groups: fields of each `Group`, at least one.
             target_duration: seconds in which all tasks of known duration should end.
             idle_seconds: seconds for which a worker must have had no work before it retires.
+
+        Returns:
+            ``demand`` by the name of the group, names of ``retired`` workers, whether there is work (``is_busy``), and
+            the number of ``transitions`` of tasks.
         """
         now = time.monotonic()
         parts = [Group(*fields) for fields in groups]
@@ -83,8 +85,8 @@ class ScalingPlugin(SchedulerPlugin):  # type: ignore[misc] # distributed is not
         self._note_idle(active, now)
         chosen: list[Any] = []
         for part in parts:
-            wanted = min(max(demand[part.name], part.minimum), part.maximum)
-            chosen += self._surplus(members[part.name], wanted, part.maximum, now - idle_seconds)
+            target = min(max(demand[part.name], part.minimum), part.maximum)
+            chosen += self._surplus(members[part.name], target, part.maximum, now - idle_seconds)
         if chosen and len(chosen) == len(active) and any(ws.has_what for ws in active):
             # One worker must keep the results that no client has fetched.
             chosen.remove(max(chosen, key=lambda ws: ws.nbytes))
@@ -99,7 +101,10 @@ class ScalingPlugin(SchedulerPlugin):  # type: ignore[misc] # distributed is not
         }
 
     def _is_busy(self) -> bool:
-        """Return whether tasks run or could run. The scheduler does not observe calls of actors' methods."""
+        """Return whether tasks run or could run.
+
+        The scheduler does not observe calls of actors' methods, so a worker with actors always counts as busy.
+        """
         prefixes = self.scheduler.task_prefixes.values()
         has_tasks = any(prefix.states.get(state, 0) for prefix in prefixes for state in _READY)
         return has_tasks or any(ws.actors for ws in self.scheduler.workers.values())
@@ -112,34 +117,32 @@ class ScalingPlugin(SchedulerPlugin):  # type: ignore[misc] # distributed is not
         """
         threads = {part.name: _threads(part, members[part.name]) for part in parts}
         home = next((part for part in parts if part.maximum > 0), parts[0]).name
-        needed = dict.fromkeys(threads, 0.0)
-        asking = self._asking() if len(parts) > 1 else Counter()
-        apart: Counter[str] = Counter()
-        for (prefix, resources), ready in asking.items():
-            apart[prefix] += ready
+        load = dict.fromkeys(threads, 0.0)  # in threads
+        restricted = self._restricted() if len(parts) > 1 else Counter()
+        counted: Counter[str] = Counter()
+        for (prefix, resources), ready in restricted.items():
+            counted[prefix] += ready
             for part in parts:
                 if fitting := _fitting(_offered(part, members[part.name]), resources):
                     share = max(threads[part.name] / fitting, 1)
-                    needed[part.name] += share * self._load(prefix, ready, target_duration)
+                    load[part.name] += share * self._load(prefix, ready, target_duration)
                     break
         for name, prefix in self.scheduler.task_prefixes.items():
-            ready = sum(prefix.states.get(state, 0) for state in _READY) - apart[name]
-            needed[home] += self._load(name, ready, target_duration)
-        return {
-            name: _workers_for(math.ceil(needed[name] / threads[name] - _ROUNDING), members[name]) for name in needed
-        }
+            ready = sum(prefix.states.get(state, 0) for state in _READY) - counted[name]
+            load[home] += self._load(name, ready, target_duration)
+        return {name: _workers_for(math.ceil(load[name] / threads[name] - _ROUNDING), members[name]) for name in load}
 
-    def _asking(self) -> Counter[tuple[str, frozenset[tuple[str, float]]]]:
-        """Count the tasks that could run, by their prefix and the resources that they require.
+    def _restricted(self) -> Counter[tuple[str, frozenset[tuple[str, float]]]]:
+        """Count the tasks that run or could run and require resources, by their prefix and these resources.
 
-        Tasks that require resources are never queued.
+        The scheduler never queues such tasks.
         """
-        asking: Counter[Any] = Counter()
-        busy = (ts for ws in self.scheduler.workers.values() for ts in ws.processing)
-        for ts in itertools.chain(self.scheduler.unrunnable, busy):
+        restricted: Counter[Any] = Counter()
+        processing = (ts for ws in self.scheduler.workers.values() for ts in ws.processing)
+        for ts in itertools.chain(self.scheduler.unrunnable, processing):
             if ts.resource_restrictions:
-                asking[ts.prefix.name, frozenset(ts.resource_restrictions.items())] += 1
-        return asking
+                restricted[ts.prefix.name, frozenset(ts.resource_restrictions.items())] += 1
+        return restricted
 
     def _load(self, prefix: str, ready: int, target_duration: float) -> float:
         """Return the number of threads that tasks of one prefix need."""
@@ -152,11 +155,11 @@ class ScalingPlugin(SchedulerPlugin):  # type: ignore[misc] # distributed is not
         idle = {ws.address for ws in active if not ws.processing and not ws.actors}
         self._idle_since = {address: self._idle_since.get(address, now) for address in idle}
 
-    def _surplus(self, active: list[Any], wanted: int, maximum: int, idle_before: float) -> list[Any]:
-        """Return workers to retire: idle ones beyond `wanted`, with the least data first, and any beyond `maximum`."""
+    def _surplus(self, active: list[Any], target: int, maximum: int, idle_before: float) -> list[Any]:
+        """Return workers to retire: idle ones beyond `target`, with the least data first, and any beyond `maximum`."""
         by_cost = sorted(active, key=lambda ws: (len(ws.processing), bool(ws.actors), ws.nbytes))
         long_idle = [ws for ws in by_cost if self._idle_since.get(ws.address, math.inf) <= idle_before]
-        chosen = long_idle[: max(len(active) - wanted, 0)]
+        chosen = long_idle[: max(len(active) - target, 0)]
         for ws in by_cost:
             if len(chosen) >= len(active) - maximum:
                 break
@@ -202,7 +205,7 @@ def _offered(part: Group, workers: list[Any]) -> dict[str, float]:
 
 
 def _fitting(offered: dict[str, float], resources: frozenset[tuple[str, float]]) -> int:
-    """Return the number of tasks with these requirements that a worker can run at a time, apart from its threads."""
+    """Return the number of tasks with these requirements for which a worker has the resources. Threads do not count."""
     return min(int(offered.get(name, 0) / need) if need else _MANY for name, need in resources)
 
 

@@ -1,4 +1,4 @@
-"""Poll a Dask scheduler through plugins that the agent or the keeper registers there."""
+"""Poll a Dask scheduler through plugins that this process registers there. The agent and the keeper use this."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ async def poll_scheduler(
     poll: Callable[[Any], Awaitable[None]],
     failed: Callable[[int, Exception], None],
 ) -> None:
-    """Call `poll` in intervals until cancelled.
+    """Call `poll` in intervals until cancelled. Repeat a failed poll over a new connection.
 
-    This function sends the plugins by value: the scheduler's image does not have to contain flowcluster. A restarted
-    scheduler gets them again.
+    This function sends the plugins by value: the scheduler's image does not have to contain flowcluster. It sends them
+    with each new connection, because a restarted scheduler does not have them.
 
     Args:
         address: of the scheduler.

@@ -1,9 +1,9 @@
 """The plugin in a shared Dask scheduler that releases data and tasks of ended runs.
 
-A run is identified by its UID. The ids of its clients contain the UID (`flowcluster_api.tags`), and sessions of the SDK
-pass it to their own plugin. That plugin takes part by three methods: `runs_present`, `release_run` and `share_changed`.
+A run is identified by its UID. The ids of its clients contain the UID (`flowcluster_api.tags`). Sessions of the SDK
+pass it to their own plugin, whose methods `runs_present`, `release_run` and `share_changed` this plugin calls.
 
-It is sent by value: the scheduler's image does not have to contain flowcluster, so only Dask is imported.
+The keeper sends this plugin by value: the scheduler's image can lack flowcluster. So this module imports only Dask.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _TABLES = {
 }
 #: The pseudo client that holds the keys of ``fire_and_forget``.
 _UNATTENDED = "fire-and-forget"
-#: See `flowcluster_api.keeper`.
+#: The same constants as in `flowcluster_api.keeper`.
 _SPARE, _DIGEST = 2, 6
-#: UIDs of ended runs that the plugin remembers.
+#: Maximum UIDs of ended runs that the plugin remembers.
 _LIMIT = 10_000
-#: Seconds from the release of a run until freed memory is returned to the system.
+#: Seconds from the release of a run until the plugin returns freed memory to the system.
 _TRIM_SECONDS = 1.0
-#: Task groups without tasks that the scheduler's records can hold, and that they hold after a clean-up.
+#: Task groups without tasks that the scheduler's records can have, and that they have after a clean-up.
 _MOST_GROUPS, _LEAST_GROUPS = 500, 250
 
 #: Priority of a run's tasks, and largest number of its tasks in flight; None without a limit.
@@ -66,10 +66,10 @@ class SharedRunsPlugin(SchedulerPlugin):  # type: ignore[misc] # distributed is 
         self.clients: dict[str, set[str]] = {}  # UID of a run → its clients so far
         self.left: dict[_Item, set[str]] = {}  # entry → UIDs of the runs that share it
         self.unattended: dict[Any, str] = {}  # key of ``fire_and_forget`` → UID
-        self.over: dict[str, None] = {}
+        self.over: dict[str, None] = {}  # UIDs of ended runs, oldest first
         self.part: int | None = None
         self.own: dict[str, Share] = {}
-        self.informed: dict[str, Share] = {}  # UID of a run → its share at the last look
+        self.informed: dict[str, Share] = {}  # UID of a run → its share at the keeper's last call
         for client in list(scheduler.clients):
             self.add_client(scheduler, client)
         scheduler.handlers[f"{NAME}-look"] = self.look
@@ -86,8 +86,8 @@ class SharedRunsPlugin(SchedulerPlugin):  # type: ignore[misc] # distributed is 
         """Set the shares of runs, and return the runs that have clients, tasks or data here.
 
         Args:
-            part: see `flowcluster.agent.keeper.shares.Shares`.
-            own: see there.
+            part: as in `flowcluster.agent.keeper.shares.Shares`.
+            own: as in `flowcluster.agent.keeper.shares.Shares`.
 
         Returns:
             The UIDs of these runs.
@@ -105,8 +105,8 @@ class SharedRunsPlugin(SchedulerPlugin):  # type: ignore[misc] # distributed is 
     def share_of(self, run: str) -> Share:
         """Return the share of a run.
 
-        Before the keeper's first call, that is the share of a single run. Without a limit, its first tasks could all be
-        scheduled before those of others.
+        Before the keeper's first call, it is the share of the only run on the cluster. Without a limit, the first tasks
+        of a run could all be scheduled before those of others.
         """
         if (share := self.own.get(_digest_of(run))) is not None:
             return share
@@ -115,7 +115,7 @@ class SharedRunsPlugin(SchedulerPlugin):  # type: ignore[misc] # distributed is 
         return 0, max(_SPARE * sum(worker.nthreads for worker in self.scheduler.workers.values()), _SPARE)
 
     def release(self, runs: list[str]) -> str:
-        """Release all tasks and data of these runs. Disconnect their clients, and refuse them from now on."""
+        """Release all tasks and data of these runs. Disconnect their clients now and whenever they connect again."""
         for uid in runs:
             self.over[uid] = None
             self._call("release_run", uid)
@@ -131,11 +131,11 @@ class SharedRunsPlugin(SchedulerPlugin):  # type: ignore[misc] # distributed is 
             self.unattended = {key: owner for key, owner in self.unattended.items() if owner != uid}
         while len(self.over) > _LIMIT:
             del self.over[next(iter(self.over))]
-        # The connections have to end first.
-        asyncio.get_running_loop().call_later(_TRIM_SECONDS, self._give_back)
+        # Later, because the connections have to end first.
+        asyncio.get_running_loop().call_later(_TRIM_SECONDS, self._free_memory)
         return "OK"
 
-    def _give_back(self) -> None:
+    def _free_memory(self) -> None:
         self._records.forget_messages()
         key_split.cache_clear()  # Dask caches the names of up to 100,000 tasks
         _trim()
@@ -146,7 +146,7 @@ class SharedRunsPlugin(SchedulerPlugin):  # type: ignore[misc] # distributed is 
         return rest[: -self.rest] or None if mark else None
 
     def add_client(self, scheduler: Any, client: str) -> None:
-        """Handle the connection of a client, which can be a repeated one. The scheduler calls this."""
+        """Record a client that connects, also for a second time. The scheduler calls this."""
         if (uid := self.run_of(client)) is None:
             return
         if uid in self.over:
@@ -181,7 +181,7 @@ class SharedRunsPlugin(SchedulerPlugin):  # type: ignore[misc] # distributed is 
             self._record(free, {uid})
 
     def _desired(self, keys: Any, client: str) -> None:
-        """Record the runs of keys that a client or a pseudo client wants. Called for each such request."""
+        """Record the runs of keys that a pseudo client wants. Called for the requests of all clients."""
         holder, _, name = client.partition("-")
         if client == _UNATTENDED:
             self.unattended |= {key: uid for key in keys for uid in self._owners(key)}

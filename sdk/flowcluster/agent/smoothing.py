@@ -1,4 +1,4 @@
-"""Smooth the demand: it follows the work with delays. Without I/O and clocks."""
+"""Smooth the demand for workers: it follows the work with delays. Without I/O and clocks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class SmoothedDemand:
             self._history.pop(0)
         least = min(number for _, number in self._recent(now - up))
         most = max(number for _, number in self._recent(now - down))
-        self.value = max(self.value, least) if least > self.value else min(self.value, most)
+        self.value = least if least > self.value else min(self.value, most)
         return self.value
 
     def _recent(self, since: float) -> list[tuple[float, int]]:

@@ -1,4 +1,4 @@
-"""Forward local ports to ports of a pod. The connections survive a restart of the API server."""
+"""Forward local ports to ports of a pod, through its relay. The connections survive a restart of the API server."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Tunnel:
     Args:
         access: to the pod's namespace.
         pod: name of the pod.
-        before_end: awaited before the end of a connection that this side did not end. The argument is whether the pod
-            still accepts connections to the port.
+        before_end: awaited before the end of a connection that the pod has ended. The argument is whether the pod still
+            accepts connections to the port.
     """
 
     def __init__(self, access: Access, pod: str, before_end: Callable[[bool], Awaitable[None]]) -> None:

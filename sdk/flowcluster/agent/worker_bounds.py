@@ -1,4 +1,4 @@
-"""Read the bounds of workers of a FlowRun. Users can edit them while the run is live."""
+"""The bounds of workers in a FlowRun, and the wait for edits of them. Users can edit them while the run is live."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def bounds_in(flow_run: Mapping[str, Any]) -> dict[str, int]:
 async def wait_until_scaling_is_needed(read: Callable[[], Mapping[str, Any]], seconds: float = BOUNDS_SECONDS) -> None:
     """Wait until the agent has to poll the scheduler.
 
-    The agent has to poll when the bounds differ from each other or from their first values, or when the run has an
-    idle timeout.
+    The agent has to poll when the minimum is less than the maximum, when the bounds have changed since the first read,
+    or when the run has an idle timeout.
 
     Args:
         read: returns the FlowRun. It runs in a thread. A read that raises `KubernetesError` is repeated.

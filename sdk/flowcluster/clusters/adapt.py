@@ -20,7 +20,7 @@ _REFUSED = {
 
 
 class AdaptRequest(NamedTuple):
-    """Bounds in workers, and the request to the agent."""
+    """The bounds, as numbers of workers, and the request to the agent."""
 
     minimum: int
     maximum: int
@@ -31,8 +31,8 @@ def parse_adapt(address: str, worker: Mapping[str, Any], given: Mapping[str, Any
     """Return the request of ``adapt(**given)``.
 
     ``minimum`` and ``maximum`` are numbers of workers. ``minimum_cores``, ``maximum_cores``, ``minimum_memory`` and
-    ``maximum_memory`` mean the workers that have that many threads or that much memory. No maximum, or None, means the
-    limit of the operator's administrator.
+    ``maximum_memory`` are bounds of the threads and of the memory of all workers together. Without a maximum, or with
+    None, the limit of the operator's administrator applies.
 
     Durations are seconds, or texts such as ``"500ms"``. ``interval`` is the time between two polls of the scheduler.
     All work of known duration should end within ``target_duration``. More or fewer workers must be needed for

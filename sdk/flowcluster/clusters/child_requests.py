@@ -1,4 +1,4 @@
-"""Child runs of the run whose driver this process is: requested in the run's Lease, created by the operator."""
+"""Request child runs from a driver: the driver writes requests into its run's Lease, and the operator acts on them."""
 
 from __future__ import annotations
 
@@ -45,11 +45,15 @@ class ChildRequests:
         name = metadata.get("name") or metadata["generateName"] + secrets.token_hex(3)
         self._flow_runs.patch_lease(self.lease, child_runs.create(name, manifest["spec"]))
         self._wait(name, f"create child run {name}")
-        # The operator grants the permission to read the child run while it starts.
+        # While the child run starts, the operator grants the driver the permission to read it.
         end = time.monotonic() + UNNOTICED_SECONDS
         while (found := self._flow_runs.find_readable(name)) is None:
             if time.monotonic() > end:
-                raise ClusterNotStarted(f"The operator does not let the driver read child run {name}.", "Unnoticed")
+                raise ClusterNotStarted(
+                    f"The driver has not got the permission to read child run {name} within {UNNOTICED_SECONDS:g} s: "
+                    "check that flowcluster's operator runs and serves this namespace.",
+                    "Unnoticed",
+                )
             time.sleep(LOOK_SECONDS)
         if all(owner.get("uid") != self._uid for owner in found["metadata"].get("ownerReferences") or []):
             raise KubernetesError(f"FlowRun {name} exists, and is not a child run of this one.")
@@ -66,7 +70,7 @@ class ChildRequests:
         while (request := child_runs.read(self._flow_runs.get_lease(self.lease)).get(name)) is not None:
             if request.refused is not None:
                 self._flow_runs.patch_lease(self.lease, child_runs.withdraw(name))
-                raise KubernetesError(f"The operator would not {what}: {request.refused}")
+                raise KubernetesError(f"The operator refused to {what}: {request.refused}")
             if time.monotonic() > end:
                 self._flow_runs.patch_lease(self.lease, child_runs.withdraw(name))
                 raise ClusterNotStarted(

@@ -1,4 +1,4 @@
-"""The claim of this process on a cluster on Kubernetes: its FlowRun, and the agent that renews its lease."""
+"""The claim of this process on a cluster on Kubernetes: a FlowRun, and the agent that renews the FlowRun's Lease."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Claim:
     Args:
         manifest: of the FlowRun.
         choice: the Kubernetes to use.
-        adapts: whether its workers follow the work from the start.
+        adapts: whether the number of workers follows the work from the start.
 
     Attributes:
         name: of the FlowRun; empty before it exists.
@@ -62,7 +62,7 @@ class Claim:
         self._requests: ChildRequests | None = None
         self._flow_runs: FlowRuns | None = None
         self._agent: AgentHandle | None = None
-        self._keeper: weakref.finalize | None = None  # type: ignore[type-arg]
+        self._finalizer: weakref.finalize | None = None  # type: ignore[type-arg]
 
     @property
     def ref(self) -> Object | None:
@@ -78,8 +78,8 @@ class Claim:
         return own_image(self.manifest["spec"]["cluster"].get("image") or "the operator's default")
 
     @property
-    def is_known(self) -> bool:
-        """Return whether this process, in a pod with the run's credentials, can connect without a port-forward."""
+    def is_reachable(self) -> bool:
+        """Return whether this process is in a pod with the run's credentials, and needs no port-forward."""
         return self._requests is not None and driver.ENV_KEYS in os.environ
 
     def bring_up(self, report: Callable[[str], None] | None) -> Object:
@@ -105,7 +105,7 @@ class Claim:
         on_lost = weakref.WeakMethod(self._on_lost)
         self._agent = agent = AgentHandle(self._job(access), lambda lost: (on_lost() or _ignore)(lost), self._count)
         # Also called at the interpreter's exit.
-        self._keeper = weakref.finalize(self, _release_abandoned, agent)
+        self._finalizer = weakref.finalize(self, _release_abandoned, agent)
         with contextlib.ExitStack() as showing:
             show = report or showing.enter_context(WaitingLine(self.name)).show
             return wait_until_usable(self._flow_runs, created, self._given_up, show)
@@ -166,7 +166,7 @@ class Claim:
         return "\n".join(f"{item['time']} {item['reason']}: {item['message']}" for item in status.get("story") or [])
 
     def give_up(self, error: BaseException) -> None:
-        """Release the existing part of the claim, because of `error`."""
+        """Release whatever exists of the claim, because of `error`."""
         self._given_up.set()
         message = f"the driver gave up: {type(error).__name__}: {error}".removesuffix(": ")
         self.release(Outcome(state="Cancelled", reason="Cancelled", message=message, exit_code=1))
@@ -177,7 +177,7 @@ class Claim:
         Args:
             outcome: the end of the work, for the FlowRun's record.
         """
-        if self._agent is None or self._keeper is None or self._keeper.detach() is None:
+        if self._agent is None or self._finalizer is None or self._finalizer.detach() is None:
             return
         if problem := self._agent.release(outcome):
             logger.warning("FlowRun %s could not be released, and ends when its lease expires: %s", self.name, problem)
@@ -202,11 +202,13 @@ class Claim:
         )
 
     def find_loss(self) -> ClusterLost | None:
-        """Query the API server whether the run has ended, and return the loss; None if the run has not ended.
+        """Query the API server whether the run has ended, and return the loss.
 
-        Return None if the API server does not answer, too. The driver can observe the loss of a worker or of the
-        scheduler before its agent reads the FlowRun again. Many workers can be lost together: queries at the same time,
-        and within a fraction of a second after an answer, return the same answer.
+        The driver can observe the loss of a worker or of the scheduler before its agent reads the FlowRun again. Many
+        workers can be lost together. So calls at the same time, and within `_QUERY_PAUSE`, share one query.
+
+        Returns:
+            The loss; None if the run has not ended, or if the API server does not answer.
         """
         with self._querying:
             if self.lost is None and self._flow_runs is not None and time.monotonic() >= self._next_query:
@@ -229,7 +231,7 @@ def _release_abandoned(agent: AgentHandle) -> None:
     """Release a cluster that the program dropped, or did not release before its end.
 
     A garbage collection calls this in any thread, even in a thread that holds a lock of the agent or reads its answers.
-    So the release has a thread of its own, for which Python's exit waits. At the exit itself, this thread releases.
+    So another thread releases the cluster, and Python's exit waits for it. During the exit, the calling thread does it.
     """
     if threading.main_thread().is_alive():
         threading.Thread(target=agent.release, args=[RELEASED], name="flowcluster-release").start()
@@ -238,7 +240,7 @@ def _release_abandoned(agent: AgentHandle) -> None:
 
 
 def _counting(run: FlowContext | None) -> Callable[[], Counts | None] | None:
-    """Return a function that counts the task runs of a flow run while that exists; None without a flow run."""
+    """Return a function that counts the task runs of a flow run as long as the run exists; None without a flow run."""
     if run is None:
         return None
     reference = weakref.ref(run)

@@ -36,7 +36,7 @@ class ClaimedDaskCluster(Cluster):  # type: ignore[misc]
         quiet: as for other clusters of Dask.
 
     Attributes:
-        outcome: end of the work on the cluster, for the FlowRun's record. `close` writes it.
+        outcome: how the work on the cluster ended. `close` writes it into the FlowRun's record.
 
     Raises:
         KubernetesError: the API server refuses the FlowRun or cannot be reached.
@@ -95,7 +95,7 @@ class ClaimedDaskCluster(Cluster):  # type: ignore[misc]
         self.name = self._claim.name
         self._check(status["cluster"])
         address: str = status["cluster"]["address"]
-        if self._claim.is_known:
+        if self._claim.is_reachable:
             self._dashboard = status["cluster"]["dashboard"]
             wait_for(address, CONNECT_SECONDS)
             return address

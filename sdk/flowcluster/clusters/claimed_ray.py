@@ -38,7 +38,7 @@ class ClaimedRayCluster:
 
     Attributes:
         address: for ``ray.init``.
-        outcome: end of the work on the cluster, for the FlowRun's record. `close` writes it.
+        outcome: how the work on the cluster ended. `close` writes it into the FlowRun's record.
 
     Raises:
         KubernetesError: the API server refuses the FlowRun or cannot be reached.
@@ -74,7 +74,7 @@ class ClaimedRayCluster:
         """Create the FlowRun, wait for its cluster, and make it reachable."""
         status = self._claim.bring_up(self._report)["cluster"]
         self._check(status)
-        if self._claim.is_known and access.token_here() is not None:
+        if self._claim.is_reachable and access.token_here() is not None:
             self._resources.enter_context(access.inside(status["address"], JOIN_SECONDS))
             self.address, self._dashboard = status["address"], status["dashboard"]
         else:

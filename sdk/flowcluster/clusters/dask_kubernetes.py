@@ -32,6 +32,7 @@ class DaskKubernetesCluster(ClaimedDaskCluster):
         start_deadline_seconds: seconds until the scheduler and `n_workers` workers must be ready; 600 by default.
         active_deadline_seconds: seconds after which the cluster is deleted in any case.
         idle_timeout_seconds: seconds of idleness after which the cluster is deleted.
+        lease_duration_seconds: seconds without a renewal after which the operator counts this process as lost.
         ttl_seconds_after_finished: seconds for which the record of the FlowRun is kept; a day by default.
         kubeconfig, context, namespace: where the FlowRun is created; by default as for kubectl.
         asynchronous: whether code on an event loop uses it, with ``async with``.

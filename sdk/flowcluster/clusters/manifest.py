@@ -56,10 +56,10 @@ def cluster_run(
     lease_duration_seconds: int,
     ttl_seconds_after_finished: int | None = None,
 ) -> Object:
-    """Return the manifest of the FlowRun without a flow that requests `cluster`, the ``spec.cluster`` of it.
+    """Return the manifest of a FlowRun without a flow, whose ``spec.cluster`` is `cluster`.
 
-    Without a name, the FlowRun has the name of the flow run, which can be a flow run of Prefect. Without a flow run, it
-    has the cluster's kind or the name of the SharedCluster as its name.
+    Without `name`, the FlowRun gets the name of the flow run, which can be a flow run of Prefect. Without a flow run,
+    it gets the cluster's kind or the name of the SharedCluster as its name.
     """
     spec = {
         "cluster": cluster,
@@ -109,8 +109,8 @@ def cluster_spec(
     spec: Object = {"kind": kind, "workers": worker}
     if image is not None:
         spec["image"] = image
-    if leader := with_env(scheduler, names.HEAD_COMPONENTS[kind], env):
-        spec["scheduler"] = leader
+    if head := with_env(scheduler, names.HEAD_COMPONENTS[kind], env):
+        spec["scheduler"] = head
     return spec
 
 

@@ -30,7 +30,7 @@ class RayKubernetesCluster(ClaimedRayCluster):
         name: of the FlowRun. By default the name of the flow run with a unique suffix.
         image: of head and workers, with Ray in it; by default ``FLOWCLUSTER_IMAGE``, or the image of the operator's
             administrator.
-            n_workers: the number of workers. By default, it follows the work, from 0 to the administrator's limit.
+        n_workers: the number of workers. By default, it follows the work, from 0 to the administrator's limit.
         resources: requests and limits of each worker, as in a pod.
         env: environment variables of head and workers.
         workers, scheduler: ``spec.cluster.workers`` and, for the head, ``spec.cluster.scheduler`` of the FlowRun.
@@ -38,13 +38,14 @@ class RayKubernetesCluster(ClaimedRayCluster):
         active_deadline_seconds: seconds after which the cluster is deleted in any case.
         idle_timeout_seconds: seconds after which the cluster is deleted when no task of its flow has run and it has no
             more workers than its minimum. Outside a flow it has no effect.
+        lease_duration_seconds: seconds without a renewal after which the operator counts this process as lost.
         ttl_seconds_after_finished: seconds for which the record of the FlowRun is kept; a day by default.
         kubeconfig, context, namespace: where the FlowRun is created; by default as for kubectl.
         asynchronous: whether code on an event loop uses it, with ``async with`` or ``await``.
 
     Attributes:
-        offers: the resources that each worker has for tasks: amounts by name; None if only the worker itself has the
-            amount.
+        offers: the resources that each worker has for tasks: amounts by name. An amount is None if only the worker
+            itself can measure it.
 
     Raises:
         KubernetesError: the API server refuses the FlowRun or cannot be reached.

@@ -93,12 +93,12 @@ def _progress(name: str, status: Object, seconds: float, noticed_by: float) -> s
     if phase is None:
         if seconds > noticed_by:
             raise ClusterNotStarted(
-                f"No operator has taken notice of FlowRun {name} for {noticed_by:g} s: check that flowcluster's "
-                "operator runs and serves its namespace.",
+                f"No operator has observed FlowRun {name} within {noticed_by:g} s: check that flowcluster's operator "
+                "runs and serves its namespace.",
                 "Unnoticed",
             )
-        waits = "no operator has taken notice of it yet: check that flowcluster's operator runs"
-        return f"queued: {waits}" if seconds > REPORTED_SECONDS else "queued"
+        hint = "no operator has observed it yet: check that flowcluster's operator runs"
+        return f"queued: {hint}" if seconds > REPORTED_SECONDS else "queued"
     if phase == "Stopping" or phase in c.FINAL_PHASES:
         raise ClusterNotStarted(f"FlowRun {name} got no cluster. {reason}: {message}", reason)
     if phase in ("Pending", "Suspended"):

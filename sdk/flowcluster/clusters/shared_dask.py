@@ -27,9 +27,9 @@ REFRESH_SECONDS = 5.0
 class SharedKubernetesCluster(ClaimedDaskCluster):
     """Uses a SharedCluster of Dask until this object is closed.
 
-    The use is a FlowRun without a flow: ``kubectl get flowruns`` shows it. A SharedCluster that was shut down because
-    it was not used starts again. The keeper releases the tasks and data of this process when the object is closed, when
-    the process ends in any way, and when the lease has not been renewed for `lease_duration_seconds`. The cluster
+    A FlowRun without a flow represents the use: ``kubectl get flowruns`` shows it. A SharedCluster that was shut down
+    because it was idle starts again. The keeper releases the tasks and data of this process when the object is closed,
+    when the process ends in any way, and when the lease has not been renewed for `lease_duration_seconds`. The cluster
     remains.
 
     Args:
@@ -39,7 +39,7 @@ class SharedKubernetesCluster(ClaimedDaskCluster):
         run_name: of the FlowRun. By default the name of the flow run or of the SharedCluster, with a unique suffix.
         start_deadline_seconds: seconds until the cluster must be usable; 600 by default.
         active_deadline_seconds: seconds after which the FlowRun ends in any case.
-        lease_duration_seconds: seconds without a renewal after which the operator judges this process to be lost.
+        lease_duration_seconds: seconds without a renewal after which the operator counts this process as lost.
         ttl_seconds_after_finished: seconds for which the record of the FlowRun is kept; a day by default.
         kubeconfig, context, namespace: where the FlowRun is created; by default as for kubectl.
         asynchronous: whether code on an event loop uses it, with ``async with``.

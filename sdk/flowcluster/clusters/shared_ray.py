@@ -17,9 +17,9 @@ from flowcluster_api import lease
 class SharedRayKubernetesCluster(ClaimedRayCluster):
     """Uses a SharedCluster of Ray until this object is closed.
 
-    The use is a FlowRun without a flow: ``kubectl get flowruns`` shows it. A SharedCluster that was shut down because
-    it was not used starts again. The keeper releases the tasks and data of this process when the object is closed, when
-    the process ends in any way, and when the lease has not been renewed for `lease_duration_seconds`. The cluster
+    A FlowRun without a flow represents the use: ``kubectl get flowruns`` shows it. A SharedCluster that was shut down
+    because it was idle starts again. The keeper releases the tasks and data of this process when the object is closed,
+    when the process ends in any way, and when the lease has not been renewed for `lease_duration_seconds`. The cluster
     remains.
 
     While it is open, Ray in this process sends the cluster's token: ``ray.init(cluster.address)`` connects. Closing it
@@ -32,7 +32,7 @@ class SharedRayKubernetesCluster(ClaimedRayCluster):
         run_name: of the FlowRun. By default the name of the flow run or of the SharedCluster, with a unique suffix.
         start_deadline_seconds: seconds until the cluster must be usable; 600 by default.
         active_deadline_seconds: seconds after which the FlowRun ends in any case.
-        lease_duration_seconds: seconds without a renewal after which the operator judges this process to be lost.
+        lease_duration_seconds: seconds without a renewal after which the operator counts this process as lost.
         ttl_seconds_after_finished: seconds for which the record of the FlowRun is kept; a day by default.
         kubeconfig, context, namespace: where the FlowRun is created; by default as for kubectl.
         asynchronous: whether code on an event loop uses it, with ``async with`` or ``await``.

@@ -56,7 +56,7 @@ def check_kind(found: str, expected: str, ref: Mapping[str, Any]) -> None:
 
 
 def fixed_size(ref: Mapping[str, Any], method: str) -> ClusterError:
-    """Return the error of ``scale`` and ``adapt``, which a SharedCluster does not have."""
+    """Return the error for calls of ``scale`` and ``adapt``: a client cannot change the size of a SharedCluster."""
     return ClusterError(
         f"{method}() does not work on {describe_ref(ref)}: the number of its workers follows the work of all its "
         "users. Its bounds are spec.workers of the SharedCluster, which its administrator edits."

@@ -15,8 +15,8 @@ from flowcluster._util.portal import Portal
 #: The attribute with a cluster's address, by kind.
 _ADDRESSES = {"Dask": "scheduler_address", "Ray": "address"}
 
-#: Paths of the class for shared Dask clusters, and of the class for Ray that replaces it in a runner for Ray. The first
-#: path serves both kinds, and needs no Dask on Ray.
+#: Paths of the class for shared Dask clusters. In a runner for Ray, the class for shared Ray clusters replaces it. So
+#: users can give the first path for both kinds, and it does not import Dask for Ray.
 _SHARED = (f"{__package__}.SharedKubernetesCluster", f"{__package__}.shared_dask.SharedKubernetesCluster")
 _SHARED_ON_RAY = f"{__package__}.SharedRayKubernetesCluster"
 

@@ -1,4 +1,4 @@
-"""Compare the versions of driver and cluster: Python, and the packages by which they communicate."""
+"""Compare the versions of driver and cluster: of Python, and of the packages by which they communicate."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from flowcluster.errors import ClusterNotStarted
 
 _PACKAGES = ("dask", "distributed", "cloudpickle")
 
-#: Returns the action after which the cluster's image contains something, such as "Python 3.12".
+#: Returns, as text for the user, how to get an image with something in it, such as "Python 3.12".
 Remedy = Callable[[str], str]
 
 
@@ -27,12 +27,12 @@ def check(here: Mapping[str, Any], there: Mapping[str, Any], remedy: Remedy) -> 
     """Yield a sentence for each difference that can cause errors.
 
     Args:
-        here: of this process, as ``distributed.versions`` returns it.
-        there: of the scheduler, likewise.
-        remedy: of the cluster.
+        here: versions of this process, as ``distributed.versions`` returns them.
+        there: versions of the scheduler, in the same form.
+        remedy: how to get another image for the cluster.
 
     Raises:
-        ClusterNotStarted: no task can run, because one Python cannot read the functions of the other.
+        ClusterNotStarted: no task can run, because one Python cannot unpickle the functions of the other.
     """
     check_python(str(there["host"]["python"]), str(here["host"]["python"]), remedy)
     for package in _PACKAGES:

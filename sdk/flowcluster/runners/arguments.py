@@ -1,4 +1,4 @@
-"""Pickling the code and the arguments of task runs for other processes."""
+"""Pickle the code and the arguments of task runs for other processes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PLAIN = frozenset({int, str, float, bool, bytes, type(None)})
 
 
 def dump(call: TaskCall) -> bytes:
-    """Return positional and keyword arguments as bytes for ``pickle.loads``.
+    """Return the positional and keyword arguments of a call as bytes for ``pickle.loads``.
 
     Raises:
         TypeError: an argument cannot be sent; the message has its name and type.
@@ -31,10 +31,10 @@ def dump(call: TaskCall) -> bytes:
 
 
 def dump_code(call: TaskCall) -> bytes:
-    """Return what all runs of a task have in common, for `worker_body.run_task`.
+    """Return the code of a call's task, which is the same for all its runs, for `worker_body.run_task`.
 
     Raises:
-        TypeError: it cannot be sent; the message names what the task's function uses that cannot.
+        TypeError: the code cannot be pickled; the message names the cause in the task's function if it is found.
     """
     try:
         code = pickling.dumps((call.body, call.payload))
@@ -45,7 +45,7 @@ def dump_code(call: TaskCall) -> bytes:
             f"Task '{call.payload.spec.name}' cannot be sent to a worker: {uses} ({states.describe(error)}). Make it "
             "inside the task, or keep it out of what the task uses."
         ) from (None if found else error)
-    # Two pickles: a worker needs the project's modules to load the second one.
+    # One pickle inside another: a worker needs the project's modules to load the inner one.
     return pickle.dumps((call.payload.project, code), protocol=5)
 
 
@@ -62,5 +62,5 @@ def _by_name(call: TaskCall) -> dict[str, Any]:
     try:
         return dict(inspect.signature(call.payload.spec.function).bind(*call.args, **call.kwargs).arguments)
     except (TypeError, ValueError):
-        # They do not fit, for which the function itself raises a better error, or it has no signature.
+        # The function has no signature, or the arguments do not match it. In the second case, its call raises an error.
         return {**{str(place): value for place, value in enumerate(call.args)}, **call.kwargs}

@@ -19,7 +19,7 @@ from flowcluster_api.driver import Outcome
 
 
 class Task(Protocol):
-    """What a runner reads of a task. The engine's `TaskSpec` has it."""
+    """The attributes of a task that a runner reads. The engine's `TaskSpec` has them."""
 
     @property
     def name(self) -> str:
@@ -27,7 +27,7 @@ class Task(Protocol):
 
     @property
     def function(self) -> Callable[..., Any]:
-        """What the task runs."""
+        """The function that the task calls."""
 
     @property
     def is_async(self) -> bool:
@@ -35,10 +35,10 @@ class Task(Protocol):
 
     @property
     def resources(self) -> Mapping[str, float] | None:
-        """Amounts of its worker's resources that an execution takes up, by name."""
+        """Amounts of its worker's resources that an execution occupies, by name."""
 
     def for_worker(self) -> Task:
-        """Return the task without what only the flow's process uses."""
+        """Return the task without the attributes that only the flow's process uses."""
 
 
 class TaskCall:
@@ -46,12 +46,12 @@ class TaskCall:
 
     Attributes:
         body: the engine's code around the task function; the same for all tasks.
-        payload: what all runs of the task have in common; it can be pickled, and a runner sends it once.
-        key: of the run within its flow run; begins with the task's name.
-        info: name of the task run, and which execution of it this is.
-        args, kwargs: arguments of the task function; a `Slot` is in the place of each result of `upstream`.
-        upstream: handles, made by the same runner, of the runs whose results belong into the slots.
-        started: the runner calls it when the execution begins, if it learns of that.
+        payload: the data that all runs of the task share.
+        key: unique name of the run in its flow run; begins with the task's name.
+        info: name of the task run, and the number of this execution of it.
+        args, kwargs: arguments of the task function, with a `Slot` in place of each result of `upstream`.
+        upstream: handles of the runs whose results replace the slots; the same runner made them.
+        started: the runner calls it when the execution begins, if the runner can observe that.
     """
 
     __slots__ = ("args", "body", "info", "key", "kwargs", "payload", "started", "upstream")
@@ -89,7 +89,8 @@ class TaskCall:
     def run(self, portal: Portal) -> State:
         """Execute the call in this thread. An async function runs on the portal's loop, while this thread waits.
 
-        Raises only what a signal raised.
+        Returns:
+            The final state, also if the code around the function raises. Only exceptions of signals are raised.
         """
         try:
             return portal.run(self.coroutine()) if self.is_async else drive(self.coroutine())
@@ -100,18 +101,18 @@ class TaskCall:
 
 
 class TaskPayload:
-    """What all runs of one task in one flow run have in common. A runner sends it to a worker once.
+    """The data that all runs of one task in one flow run share. It can be pickled. A runner sends it to a worker once.
 
     Attributes:
         spec: the task.
-        flow_run_name, flow_name: of the flow run.
-        topic: where a worker sends log lines; None for nowhere. The runner sets it.
-        level: least level of the log lines that a worker sends.
-        loggers: loggers of libraries whose lines belong to the run too.
-        log_prints: whether the task's prints go to its run's logger.
-        process: id of the driver's process, which a worker compares with its own.
+        flow_run_name, flow_name: names of the flow run and of its flow.
+        topic: topic under which a worker sends log lines; None if it sends none. The runner sets it.
+        level: lowest level of the log lines that a worker sends.
+        loggers: names of loggers of libraries whose lines also belong to the run.
+        log_prints: whether the run's logger logs the lines that the task prints.
+        process: id of the driver's process. A worker compares it with its own.
         project: how workers get the project's modules; None without any. The runner sets it.
-        runner_on_worker: makes, on a worker, an open runner for what the task itself submits; None in the flow's
+        runner_on_worker: makes, on a worker, an open runner for runs that the task itself submits; None in the flow's
             process, which has a runner. The runner sets it.
     """
 
@@ -145,32 +146,32 @@ _ABSENT = object()
 
 
 class TaskRunner(abc.ABC):
-    """Executes the task runs of one flow run at a time. Base class of your own runners.
+    """Executes the task runs of one flow run at a time. It is the base class of your own runners.
 
-    The instance that a user configures has only values. For each flow run, the engine opens a `duplicate` of it, so one
-    instance can serve many flows at the same time.
+    The instance that you configure has only its configuration. The engine opens a `duplicate` of it for each flow run,
+    so one instance can serve many flows at the same time.
 
-    A subclass implements `submit` and sets `concurrency`. An attribute that only an open runner has gets a private
-    name, and the value None in the class; `open` sets it, and `close` resets it. All other attributes are
+    A subclass implements `submit` and sets `concurrency`. An attribute that only an open runner has needs a private
+    name, and the value None in the class. `open` sets it, and `close` resets it. All other attributes are
     configuration: a duplicate has them, and they must be picklable if tasks call flows on workers.
     """
 
-    #: How submitted tasks run beside each other, for the log line.
+    #: How submitted tasks run relative to each other, for the log line.
     concurrency: ClassVar[str] = "by a runner of your own"
 
-    #: The kind of cluster that a FlowRun gets for this runner, if it gets one.
+    #: The kind of cluster that a FlowRun creates for this runner, if it creates one.
     cluster_kind: ClassVar[str] = "Dask"
 
     #: Whether `submit` returns only when the call has ended.
     is_inline: ClassVar[bool] = False
 
-    #: Calls in flight at most; None without a bound.
+    #: Maximum calls in flight; None without a limit.
     max_in_flight: ClassVar[int | None] = None
 
     #: What the runner does before or after the tasks, as text for the user; None while it executes tasks.
     activity: str | None = None
 
-    #: Returns how the flow run ended, for the record that a cluster can keep. The engine sets it before `close`.
+    #: Returns how the flow run ended, for the record of a cluster. The engine sets it before `close`.
     outcome: Callable[[], Outcome] | None = None
 
     _portal: Portal | None = None
@@ -221,10 +222,10 @@ class TaskRunner(abc.ABC):
         self._portal = Portal()
 
     def bound(self, changed: Callable[[int | None], None]) -> int | None:
-        """Return the calls in flight at most; None without a bound.
+        """Return the maximum calls in flight; None without a limit.
 
         Args:
-            changed: the runner calls it, from any thread, with the new bound when that changes while it is open.
+            changed: called with a new maximum, from any thread, when it changes while the runner is open.
         """
         return self.max_in_flight
 
@@ -233,7 +234,7 @@ class TaskRunner(abc.ABC):
         """Execute `call`, now or later, and call `done` with its final state, from any thread.
 
         Returns:
-            A handle that can be in `TaskCall.upstream` of later calls; None if the runner cannot wait for runs itself.
+            A handle for `cancel`, and for `TaskCall.upstream` of later calls if `chains` accepts it. It can be None.
 
         Raises:
             RuntimeError: the runner is not open.
@@ -250,7 +251,7 @@ class TaskRunner(abc.ABC):
         """
 
     def retries(self) -> int:
-        """Return the retries that the code around a submission sets in the runner's own way, such as an annotation."""
+        """Return the number of retries that the code around a submission sets for it, such as by an annotation."""
         return 0
 
     def workers(self) -> int | None:
@@ -258,11 +259,11 @@ class TaskRunner(abc.ABC):
         return None
 
     def running(self, unfinished: Collection[RunFuture[Any]]) -> int | None:
-        """Return how many of these task runs are being executed; None if that is not known. Never blocks."""
+        """Return how many of these task runs are being executed; None if that is unknown. Never blocks."""
         return sum(future.state.is_running() for future in unfinished)
 
     def trouble(self) -> ClusterError | None:
-        """Return what is wrong with the runner's cluster, as the cause of errors in the flow; None if nothing is."""
+        """Return the problem of the runner's cluster, as the cause of errors in the flow; None without a problem."""
         return None
 
     def close(self, cancel: bool = False) -> None:

@@ -1,10 +1,13 @@
-"""Processes that code of tasks starts with multiprocessing.
+"""Prepare a worker so that code of tasks can start child processes with multiprocessing.
+
+`prepare` gives these processes the following properties:
 
 - They end with the process that started them. multiprocessing ends them only when that process ends by itself, and not
   when it is killed, as by ``kill -9``.
 - They can import the modules of the project, which a worker got from the flow's process.
-- Functions and classes of the script can be sent to them and back. A worker has these by value, and cannot find them by
-  their names. Otherwise a process that cannot load its task would end, and a pool would start the next one.
+- A task can send functions and classes of the script to them, and get them back. A worker has these by value, and
+  cannot find them by their names. Otherwise a process that cannot load its task would end, and a pool would start the
+  next one.
 - Signals end them, and have no effect on the process that forked them: see `fork_signals`.
 """
 
@@ -32,21 +35,20 @@ _LOOK = 0.05
 
 
 class _Mark:
-    """A part of a process's configuration, which multiprocessing copies to the processes that this one starts.
+    """An entry in the configuration of a process, which multiprocessing copies to the processes that it starts.
 
-    A process that is forked inherits it. One that is spawned gets it pickled.
+    A forked process inherits it. A spawned process gets it pickled, and `_spawned` runs there when it is unpickled.
     """
 
     def __reduce__(self) -> tuple[Any, ...]:
         here = modules.current()
-        # The last one is the project of the new process. A pool can start the process later, in a thread without a
-        # task.
+        # The new process uses the last project. A pool can start the process later, in a thread without a task.
         projects = sorted(modules.in_use(), key=lambda project: here is not None and project is here[0])
         return _spawned, ([(project.digest, project.packed) for project in projects],)
 
 
 def prepare() -> None:
-    """Apply the above to processes that multiprocessing starts from now on, and to those that they start."""
+    """Give these properties to processes that multiprocessing starts from now on, and to those that they start."""
     _send_code()
     fork_signals.prepare()
     config: dict[str, Any] = multiprocessing.current_process()._config  # type: ignore[attr-defined]
@@ -61,16 +63,16 @@ def _marked() -> _Mark:
 
 
 def _spawned(projects: list[tuple[str, bytes]]) -> _Mark:
-    _end_with_parent()  # multiprocessing calls no functions for forks in a process that was spawned
+    _end_with_parent()  # a spawned process does not call the function of `register_after_fork`
     _send_code()
     fork_signals.prepare()
     for digest, packed in projects:
-        _projects.enter_context(modules.using(Reference(digest, ""), functools.partial(_packed, packed)))
+        _projects.enter_context(modules.using(Reference(digest, ""), functools.partial(_fetch_packed, packed)))
         task_pickles.install()
     return _marked()
 
 
-def _packed(packed: bytes, place: str) -> bytes:
+def _fetch_packed(packed: bytes, place: str) -> bytes:
     return packed
 
 
@@ -98,7 +100,7 @@ def _loaded(data: bytes) -> Any:
 
 
 class _Watch:
-    """The id of the process that watches its parent. A process that is forked later has another id."""
+    """The id of this process if it watches its parent. A process that it forks has another id, and no such thread."""
 
     process: int | None = None
 
@@ -114,7 +116,7 @@ def _exit_after_parent() -> None:
     while parent is None:  # this process is being spawned
         time.sleep(_LOOK)
         parent = multiprocessing.parent_process()
-    # Processes of other libraries, such as loky's, cannot observe the end of the parent.
+    # Other libraries, such as loky, start processes without a sentinel, so these cannot observe the end of the parent.
     if parent._sentinel is not None:
         parent.join()
         os._exit(1)

@@ -1,4 +1,4 @@
-"""A cache for the code of tasks on a worker. Code can be large: a function has the values that it captured."""
+"""A cache for the code of tasks on a worker. Code can be large: it contains the values that a function captured."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import threading
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
-#: Bytes of code that a worker keeps. The newest entry stays, however large it is.
+#: Maximum bytes of code that a worker keeps. The newest entry stays, however large it is.
 LIMIT = 64 * 2**20
 
-#: Entries that a worker keeps, however small they are.
+#: Maximum entries that a worker keeps, however small they are.
 MOST = 128
 
 K = TypeVar("K", bound=Hashable)
@@ -17,11 +17,11 @@ V = TypeVar("V")
 
 
 class CodeCache(Generic[K, V]):
-    """A cache that keeps the values of the keys that were used last.
+    """A cache that removes the least recently used entries first. Any thread can use it.
 
     Args:
-        make: returns the value for a key; an exception is not kept.
-        size: returns the bytes that key and value count for.
+        make: returns the value for a key. The cache does not keep its exceptions.
+        size: returns the size in bytes of an entry, from its key and value.
     """
 
     def __init__(self, make: Callable[[K], V], size: Callable[[K, V], int]) -> None:
@@ -32,7 +32,7 @@ class CodeCache(Generic[K, V]):
         self._total = 0
 
     def __call__(self, key: K) -> V:
-        """Return the value for a key, which is made if the cache does not have it."""
+        """Return the value for a key. Make it if the cache does not have it."""
         with self._lock:
             found = self._kept.pop(key, None)
             if found is not None:

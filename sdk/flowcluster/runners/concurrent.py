@@ -13,11 +13,11 @@ from flowcluster.states import State
 
 
 class ConcurrentTaskRunner(TaskRunner):
-    """Executes submitted tasks concurrently. It is the default.
+    """Executes submitted tasks concurrently. It is the default task runner.
 
     Args:
-        max_workers: functions that run at the same time at most, each in a thread. A thread is started only when a task
-            waits and no thread is free. Coroutines are not limited.
+        max_workers: maximum functions that run at the same time, each in a thread. The runner starts a thread only when
+            a task waits and no thread is idle. Coroutines are not limited.
     """
 
     concurrency: ClassVar[str] = "concurrently"
@@ -40,7 +40,7 @@ class ConcurrentTaskRunner(TaskRunner):
             raise RuntimeError(f"The task runner {self.name} has not been started.")
         if call.is_async:
             return self.portal.spawn(call.coroutine(), done)
-        # Not a closure: once the run has begun, its handle must not refer to the run, which keeps the handle.
+        # The handle is a `Job`, not a closure: the run keeps the handle, which must not refer to a run that has begun.
         return self._pool.submit(Execution(call, self.portal, done))
 
     def cancel(self, handle: Job | Callable[[], None]) -> None:
@@ -53,7 +53,7 @@ class ConcurrentTaskRunner(TaskRunner):
             execution.done(states.cancelled("Task run was cancelled."))
 
     def close(self, cancel: bool = False) -> None:
-        """End the threads; with `cancel` only those that are idle, as a running function cannot be stopped."""
+        """End all threads. With `cancel`, end only the idle ones, because a running function cannot be stopped."""
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.close(cancel)

@@ -1,4 +1,4 @@
-"""What a worker returns in place of a result, and the errors of results that do not exist any more."""
+"""The objects that a worker returns in place of a plain result, and the errors of results that were lost."""
 
 from __future__ import annotations
 
@@ -19,25 +19,30 @@ class NamedResult(NamedTuple):
 
 
 def left_behind(name: str) -> errors.ResultGone:
-    """Return the error for the result of a run that was not fetched before its flow run ended."""
+    """Return the error for a result that the flow did not fetch before its flow run ended."""
     return errors.ResultGone(
-        f"The result of task run '{name}' went with the run's cluster: return the future from the flow, or call its "
-        "result() in the flow."
+        f"The result of task run '{name}' was lost when its flow run released the cluster: return the future from the "
+        "flow, or call its result() in the flow."
     )
 
 
-def lost_with(keeper: str, name: str) -> errors.ResultGone:
-    """Return the error for the result of a run that was lost with its worker or node."""
+def lost_with(holder: str, name: str) -> errors.ResultGone:
+    """Return the error for a result that was lost with the worker or node that had it.
+
+    Args:
+        holder: "worker" or "node".
+        name: name of the task run.
+    """
     return errors.ResultGone(
-        f"The result of task run '{name}' was lost with the {keeper} that had it. The run is not repeated, as it may "
-        f"have done more than returning a result. Return less, or store large results where they outlive a {keeper}."
+        f"The result of task run '{name}' was lost with the {holder} that had it. The run is not repeated, because it "
+        f"can have had other effects. Return less, or store large results where they outlive a {holder}."
     )
 
 
 class TaskFailure:
-    """What a task run returns in place of a result when it did not complete.
+    """The object that a task run returns in place of a result when it did not complete.
 
-    It has only plain values, so that the driver can read it even if it cannot read the exception.
+    It has only plain values, so the driver can unpickle it even if it cannot unpickle the exception.
     """
 
     __slots__ = ("error", "location", "message", "name", "run_name", "text", "trace", "type")
@@ -57,13 +62,13 @@ class TaskFailure:
             self.error = pickled_exceptions.dump(state.data)
 
     def state(self) -> State:
-        """Return the run's final state, with its exception as far as this process can read it."""
+        """Return the run's final state, with the exception or, if this process cannot unpickle it, a `RemoteError`."""
         return State(StateType(self.type), self.message, self.exception(), self.name)
 
     def exception(self) -> BaseException | None:
-        """Return the exception, with the worker's traceback as its cause, or as that of its innermost cause.
+        """Return the exception of the run; None for a run without one.
 
-        Returns None if there was none.
+        The worker's traceback is the cause of the exception, or of its innermost cause.
         """
         if not self.text:
             return None

@@ -1,4 +1,4 @@
-"""The FlowRun that a task runner belongs to. On a shared cluster, its work is tagged with the UID of that FlowRun."""
+"""The UID of the FlowRun that a task runner belongs to: the tag of the run's work on a shared cluster."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from flowcluster_api import driver
 
 
 def run_uid(cluster: Any, address: str | None) -> str | None:
-    """Return the UID of the FlowRun that uses a cluster; None where there is none.
+    """Return the UID of the FlowRun by which a runner uses its cluster; None without such a FlowRun.
 
     Args:
-        cluster: that was made for the flow run. One that is used by a FlowRun of its own has its UID as `run_uid`.
-        address: of a cluster that exists. The driver's pod of a FlowRun knows that of the run's cluster.
+        cluster: the cluster that the runner created for the flow run; None for an existing cluster. The object for a
+            SharedCluster has the UID as its attribute `run_uid`.
+        address: address of an existing cluster. It belongs to this driver's own FlowRun if the environment of the pod
+            has the same address.
     """
     if cluster is not None:
         uid: str | None = getattr(cluster, "run_uid", None)

@@ -1,4 +1,7 @@
-"""The loss of a cluster that a task runner made. A cluster whose class reports no losses is never lost."""
+"""Find out whether a cluster that a task runner created is lost.
+
+The classes of `flowcluster.clusters` report a loss. A cluster of any other class counts as never lost.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,12 @@ from flowcluster.errors import ClusterLost
 
 
 def known_loss(cluster: Any) -> ClusterLost | None:
-    """Return why a cluster is lost, as far as this process has observed it; None for one that is not."""
+    """Return the loss that this process has already observed, with its cause; None without one. Never blocks."""
     return _loss(getattr(cluster, "lost", None))
 
 
 def find_loss(cluster: Any) -> ClusterLost | None:
-    """Return why a cluster is lost, after a query; None for one that is not, and for one that cannot be queried."""
+    """Return the loss after a query to the API server, with its cause; None if the cluster is not lost."""
     find = getattr(cluster, "find_loss", None)
     return _loss(find() if callable(find) else None)
 

@@ -1,8 +1,8 @@
-"""Pickling exceptions on workers, and unpickling them in the driver.
+"""Pickle exceptions on workers, and unpickle them in the driver.
 
-`pickle` itself rebuilds an exception by a call of its class with the arguments that ``Exception`` got. That fails, or
-results in another text, if the class's own constructor has other parameters. Besides, distributed changes how
-exceptions are pickled.
+`pickle` itself rebuilds an exception by a call of its class with the arguments that ``Exception`` got. This call fails,
+or results in another text, if the class's own constructor has other parameters. Besides, distributed changes how
+`pickle` handles exceptions.
 """
 
 from __future__ import annotations
@@ -15,24 +15,28 @@ from flowcluster import errors
 from flowcluster._util import guarding, pickling
 from flowcluster.project.source import cleaned
 
-#: Levels of groups within groups, causes of causes, and so on, that are pickled.
+#: Maximum levels of groups within groups, causes of causes, and so on, that are pickled.
 _DEPTH = 10
 
-_HEAP_TYPE = 1 << 9  # CPython: a class that was made by a ``class`` statement
+_HEAP_TYPE = 1 << 9  # CPython's flag of a class that a ``class`` statement made
 
-# The class; the arguments of its built-in base and the attributes, or None and what the class's own `__reduce__`
-# returned; the exceptions of a group, as bytes or as texts; its cause or context.
+# A pickled exception has five parts:
+# 1. The class.
+# 2. The arguments of its built-in base; None if the class has its own `__reduce__`.
+# 3. The attributes; or the value that the class's own `__reduce__` returned.
+# 4. The exceptions of a group, as bytes or as texts; None for another exception.
+# 5. The cause or context, if any.
 _Parts = tuple[type[BaseException], tuple[Any, ...] | None, Any, "list[bytes | str] | None", "_Link | None"]
 
 
 class _Link(NamedTuple):
-    """The exception that another one was raised from, or while it was handled.
+    """The cause or the context of an exception.
 
     Attributes:
         name: ``__cause__`` or ``__context__``.
-        data: the exception for `load`; None if something in it cannot be pickled.
+        data: the cause or context as bytes for `load`; None if a part of it cannot be pickled.
         text: its type and text.
-        is_hidden: whether tracebacks leave the context out, as after ``from None``.
+        is_hidden: whether tracebacks omit the context, as after ``from None``.
     """
 
     name: str
@@ -42,7 +46,7 @@ class _Link(NamedTuple):
 
 
 def dump(error: BaseException, depth: int = _DEPTH) -> bytes | None:
-    """Return the exception as bytes for `load`; None if something in it cannot be pickled."""
+    """Return the exception as bytes for `load`; None if a part of it cannot be pickled."""
     kind = type(error)
     try:
         members = None
@@ -59,7 +63,7 @@ def dump(error: BaseException, depth: int = _DEPTH) -> bytes | None:
     except BaseException as problem:
         if guarding.is_interrupt(problem):
             raise
-        return None  # it holds a lock, a connection, or the like; its text has to do
+        return None  # it holds a lock, a connection, or the like: the driver gets its text only
 
 
 def load(data: bytes) -> BaseException | None:
@@ -91,10 +95,10 @@ def _member(one: bytes | str) -> BaseException:
 
 
 def _link(error: BaseException, depth: int) -> _Link | None:
-    # Only one of the two: the cause hides the context, and both would be twice as many at each step.
+    # Only one of the two: a traceback shows the cause, not the context. Both would double the number at each level.
     for name in ("__cause__", "__context__"):
         other = chained(error, name)
-        # The text of that is in the text of this one's traceback.
+        # The traceback of this exception already contains the text of a `RemoteTraceback`.
         if other is not None and not isinstance(other, errors.RemoteTraceback):
             return _Link(name, dump(other, depth), cleaned(guarding.describe(other)), error.__suppress_context__)
     return None
@@ -107,7 +111,7 @@ def _set_link(error: BaseException, link: _Link) -> None:
 
 
 def chained(error: BaseException, name: str = "__cause__") -> BaseException | None:
-    """Return the exception's ``__cause__`` or ``__context__``, without a call of its class's own code."""
+    """Return the exception's ``__cause__`` or ``__context__``, without calling its class's own code."""
     other: BaseException | None = vars(BaseException)[name].__get__(error)
     return other
 
@@ -118,7 +122,7 @@ def chain(error: BaseException, name: str, other: BaseException) -> None:
 
 
 def _called(kind: type[BaseException], reduced: Any) -> BaseException | None:
-    """Rebuild an exception as its class's own `__reduce__` wants it."""
+    """Rebuild an exception from the value that its class's own `__reduce__` returned."""
     error = reduced[0](*reduced[1])
     if not isinstance(error, BaseException):
         return None
@@ -132,10 +136,11 @@ def _called(kind: type[BaseException], reduced: Any) -> BaseException | None:
 
 
 def _rebuilt(kind: type[BaseException], arguments: tuple[Any, ...]) -> BaseException:
-    """Make an exception of the class without a call of the class's own code."""
+    """Make an exception of the class without calling the class's own code."""
     base = _builtin_base(kind)
     error: BaseException = base.__new__(kind, *arguments)
-    # Not the class's own: it takes other arguments. The built-in one derives attributes, such as an error number.
+    # Not the class's own `__init__`, which can have other parameters. The built-in one also derives attributes, such as
+    # an error number.
     base.__init__(error, *arguments)
     return error
 
@@ -162,7 +167,7 @@ def _attributes(error: BaseException) -> dict[str, Any]:
 
 
 def _builtin_state(error: BaseException) -> dict[str, Any]:
-    """Return what a built-in class keeps besides its arguments, such as the name of an ImportError."""
+    """Return the attributes that a built-in class keeps besides its arguments, such as the name of an ImportError."""
     reduced = _builtin_base(type(error)).__reduce__(error)
     return reduced[2] if len(reduced) > 2 and isinstance(reduced[2], dict) else {}
 

@@ -18,9 +18,9 @@ class SequentialTaskRunner(TaskRunner):
 
     def submit(self, call: TaskCall, done: Callable[[State], None]) -> None:
         """Execute `call` before returning."""
-        portal = self.portal  # first: it raises an error if the runner is not open
+        portal = self.portal  # raises an error if the runner is not open, before the task begins
         state = call.run(portal)
         done(state)
-        # A signal interrupts the task, which runs in the flow's own thread, but it is for the flow.
+        # The task runs in the flow's own thread, so a signal for the flow interrupts the task first.
         if isinstance(state.data, KeyboardInterrupt | Terminated):
             raise state.data

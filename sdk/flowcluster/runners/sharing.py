@@ -1,4 +1,4 @@
-"""What one run can use of a shared cluster. Pure."""
+"""The priority and the limit of one run on a shared cluster. Without I/O."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ _WITHIN, _APART = 499_999, 1_000_000
 
 
 class Share(NamedTuple):
-    """What a run can use.
+    """The share of a run.
 
     Attributes:
         priority: of its tasks among those of other runs; None on a cluster that is not shared.
-        threads: its tasks in flight at most; None without a bound.
+        threads: maximum of its tasks in flight; None without a limit.
     """
 
     priority: int | None = None
@@ -26,5 +26,5 @@ class Share(NamedTuple):
         return self.priority * _APART + min(max(priority, -_WITHIN), _WITHIN)
 
     def bound(self, most: int | None) -> int | None:
-        """Return the number of tasks in flight at most; `most` is the bound of the runner itself."""
+        """Return the maximum of tasks in flight; `most` is the limit of the runner itself."""
         return min((limit for limit in (self.threads, most) if limit is not None), default=None)

@@ -1,8 +1,8 @@
-"""Pickles that the code of tasks writes and reads by itself, such as files of models.
+"""Let code of tasks on workers write and read pickles by itself, such as files of models.
 
-On a worker, `pickle` would write the worker's own names of the project's modules, and would not find their public
-names. This module lets it write and find the public names. An object of a script cannot be found by its name on a
-worker: it is written by value, and found among the globals of the task's function.
+On a worker, the modules of a project have internal names. `pickle` itself would write these, and would not find the
+public names. With this module, it writes and finds the public names. A worker cannot find functions and classes of a
+script by their names. So this module writes them by value, and finds them among the globals of the task's function.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ _find_class: Callable[[Any, str, str], Any] = pickle._Unpickler.find_class
 
 
 def install() -> None:
-    """Let `pickle` handle the code of projects and scripts, from now on, in tasks."""
+    """Replace the functions and classes of `pickle`, so that they handle code of projects and scripts in tasks."""
     if pickle.Pickler is Pickler:
         return
     ours = {"dumps": dumps, "dump": dump, "loads": loads, "load": load, "Pickler": Pickler, "Unpickler": Unpickler}
-    # `_pickle` defines these: a function that a script has imported is sent as a name in that module.
+    # Also in `_pickle`, which defines them: a script that has imported one of them sends it as a name in `_pickle`.
     for name in ("pickle", "_pickle", "shelve"):
         if name in sys.modules:
             vars(sys.modules[name]).update(
                 {key: value for key, value in ours.items() if hasattr(sys.modules[name], key)}
             )
-    # Other libraries derive their own classes from these.
+    # Other libraries derive their own classes from these two, so they are changed, not replaced.
     replaced: dict[str, Any] = vars(pickle)
     replaced["_Pickler"].reducer_override = lambda _, thing: _reduced(thing)
     replaced["_Unpickler"].find_class = lambda unpickler, *names: _found(unpickler, _find_class, *names)
@@ -49,7 +49,7 @@ def _is_in_task() -> bool:
 
 
 def _reduced(thing: Any) -> Any:
-    """Return how to rebuild a class or function. One of the project can also be loaded without flowcluster."""
+    """Return how to rebuild a class or function. Processes without flowcluster can rebuild those of the project."""
     kind = type(thing)
     if not issubclass(kind, type | types.FunctionType | functools._lru_cache_wrapper) or not _is_in_task():
         return NotImplemented
@@ -59,7 +59,7 @@ def _reduced(thing: Any) -> Any:
 
 
 def _found(unpickler: Any, find: Callable[[Any, str, str], Any], module: str, name: str) -> Any:
-    """Return the class or function of this name, by `find` if it belongs neither to the project nor to the script."""
+    """Return the class or function with this name. `find` finds those that belong to neither project nor script."""
     here = modules.current()
     if here is not None and (module.startswith(PREFIX) or here[0].has(module)):
         return modules.resolve("", public(module), name)

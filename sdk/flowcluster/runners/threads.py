@@ -3,13 +3,17 @@
 With the standard library's pool, the interpreter waits at its exit for the functions in the pool, so Ctrl-C would not
 end a program before its slowest task. These threads are daemons.
 
-Each thread is in one of three states, counted under one lock: it is *idle*, it *counts*, as it has a job or is due to
-take one, or it is *blocked* in a job that waits for others. At most `size` threads count. A job is queued only while
-that many do, so whatever lowers the number (the end of a job, a job that begins to wait) starts the next one.
+Each thread is in one of three states. One lock protects the number of threads in each state:
 
-While a thread holds the lock, it calls nothing, except to start a thread: the interpreter switches threads at calls,
-and once one thread waits for a lock that another one holds without running, each job costs a switch (four times the
-time).
+- An *idle* thread has no job.
+- A *counting* thread has a job, or is about to take one. At most `size` threads count.
+- A *blocked* thread has a job that waits for others.
+
+A job is queued only while `size` threads count. So each event that lowers their number starts the next queued job: the
+end of a job, and a job that begins to wait.
+
+While a thread holds the lock, it calls no functions, except to start a thread. The interpreter switches threads at
+calls. Once a thread waits for a lock whose owner does not run, each job costs a switch, and takes four times as long.
 """
 
 from __future__ import annotations
@@ -29,7 +33,7 @@ logger = logging.getLogger("flowcluster.task_runner")
 
 
 class Job:
-    """A function that was submitted, and the context variables for its call. Once it has begun, the job is empty."""
+    """A submitted function, and the context variables for its call. The job is empty once the call has begun."""
 
     __slots__ = ("_content",)
 
@@ -37,28 +41,29 @@ class Job:
         self._content = [(contextvars.copy_context(), function)]
 
     def take(self) -> tuple[contextvars.Context, Callable[[], object]] | None:
-        """Begin or cancel the job: return its content; None if it was begun or cancelled before."""
+        """Take the function, to call or to cancel it. Return None if another thread has taken it before."""
         try:
-            return self._content.pop()  # one operation of the interpreter
+            return self._content.pop()  # atomic
         except IndexError:
             return None
 
 
 class ThreadPool:
-    """Runs functions in at most `size` threads; a thread is started only when a function waits and none is free.
+    """Runs functions in threads. It starts a thread only when a function waits and no thread is idle.
 
     Args:
-        size: how many functions run at a time; those that wait for others do not count.
-        linger: seconds after which an idle thread ends; None for at `close`.
+        size: maximum number of functions that run at a time. Functions that wait for others do not count.
+        linger: seconds after which an idle thread ends; None if idle threads end only at `close`.
     """
 
     def __init__(self, size: int, linger: float | None = None) -> None:
         self._size = size
         self._linger = linger
-        # The start of a thread allocates: a garbage collection can call code of users there, which submits.
+        # Reentrant: the start of a thread allocates memory, and a garbage collection can then call code of users, which
+        # submits.
         self._lock = threading.RLock()
-        # A job is in `_due` if a thread counts for it already, which takes it; whichever thread is free first. Both are
-        # filled after the numbers are changed, so a thread that takes a job can have to wait for it a moment.
+        # A job is in `_due` if a thread already counts for it, else in `_queue`. The first free thread takes it. A job
+        # is put there after the numbers have changed, so a thread that takes a job can wait for it for a moment.
         self._due: SimpleQueue[Job | None] = SimpleQueue()
         self._queue: SimpleQueue[Job] = SimpleQueue()
         self._queued = 0
@@ -73,7 +78,7 @@ class ThreadPool:
         """Call `function` in a thread, with a copy of the caller's context variables. It must not raise.
 
         Raises:
-            RuntimeError: the pool is closed, or the system cannot start the only thread.
+            RuntimeError: the pool is closed, or it has no thread and the system cannot start one.
         """
         job = Job(function)
         with self._lock:
@@ -95,20 +100,20 @@ class ThreadPool:
         return job
 
     def _start_thread(self, or_queue: bool) -> bool:
-        """Start a thread that counts already, and return whether the system could.
+        """Start a thread that already counts. Return whether the system could start it.
 
-        If it could not, the thread does not count any more, and the job is queued if the pool has other threads.
+        If it could not, the thread stops counting. Its job is queued for another thread of the pool.
 
         Args:
-            or_queue: whether the thread is for a new job.
+            or_queue: whether the thread is for a new job. If not, its job is already in `_queue`.
 
         Raises:
-            RuntimeError: the pool has no other thread that could run the new job.
+            RuntimeError: the thread was for a new job, and the pool has no other thread that could run it.
         """
         with self._lock:
             new = threading.Thread(target=self._main, name=f"flowcluster-{self._started}", daemon=True)
             self._started += 1
-            self._threads.add(new)  # once it runs, it can end at any time, and removes itself
+            self._threads.add(new)  # before its start: it removes itself at its end, which can be at any time
         try:
             new.start()
         except RuntimeError:
@@ -125,7 +130,7 @@ class ThreadPool:
 
     @contextmanager
     def _place(self) -> Iterator[None]:
-        """Do not count the thread for the time of the block, in which it waits for others: those can need a thread."""
+        """Stop counting this thread in the block, where it waits for other functions, which can need a thread."""
         with self._lock:
             self._blocked += 1
             self._counting -= 1
@@ -145,12 +150,12 @@ class ThreadPool:
                 self._counting += 1  # until another job ends, this can be one more than `size`
 
     def _move_next(self, is_new: bool) -> None:
-        """Move a queued job to a thread that counts for it."""
+        """Move a queued job to the thread that already counts for it. Start this thread if it is new."""
         if not is_new or self._start_thread(or_queue=False):
             self._due.put(self._queue.get())
 
     def close(self, abandon: bool = False) -> None:
-        """Wait for the ends of all threads. With `abandon`, end only idle threads, and drop the queued jobs."""
+        """Wait until all threads have ended. With `abandon`, end only idle threads, and drop the queued jobs."""
         with self._lock:
             self._closed = True
             dropped = self._queued if abandon else 0
@@ -161,11 +166,11 @@ class ThreadPool:
             self._queue.get()
         for _ in range(idle):
             self._due.put(None)
-        # A job that is still queued can start one more thread.
+        # In a loop, because a job that is still queued can need one more thread.
         while not abandon and (busy := self._others()):
-            for each in busy:
+            for thread in busy:
                 with suppress(RuntimeError):  # another thread is about to start it
-                    each.join()
+                    thread.join()
 
     def _others(self) -> list[threading.Thread]:
         with self._lock:
@@ -189,7 +194,7 @@ class ThreadPool:
         with self._lock:
             counting = self._counting - 1
             is_next = self._queued > 0 and counting < self._size
-            # A thread that was started while another one was blocked is not needed any more.
+            # The pool starts threads while others are blocked, so it can have more than it needs afterwards.
             is_over = not is_next and (self._closed or counting + self._idle >= self._size)
             if is_next:
                 self._queued -= 1
@@ -200,14 +205,14 @@ class ThreadPool:
             return self._queue.get()
         if is_over:
             return None
-        job = self._taken()
+        job = self._wait_for_job()
         if job is None:
             with self._lock:
                 self._counting -= 1
         return job
 
-    def _taken(self) -> Job | None:
-        """Wait for a job in an idle thread, and return it; None if the thread is to end instead."""
+    def _wait_for_job(self) -> Job | None:
+        """Wait for a job in an idle thread, and return it; None if the thread must end instead."""
         try:
             return self._due.get(timeout=self._linger)
         except Empty:
@@ -216,7 +221,7 @@ class ThreadPool:
                 if is_idle:
                     self._idle -= 1
                     self._counting += 1
-        return None if is_idle else self._due.get()  # no thread is idle, so a job is about to be put
+        return None if is_idle else self._due.get()  # no thread is idle: another thread is about to put a job
 
 
 def _run(job: Job) -> None:
@@ -227,13 +232,13 @@ def _run(job: Job) -> None:
     try:
         context.run(function)
     except BaseException as error:
-        guarding.quietly(logger.error, "A thread of the task runner went on after an error:", exc_info=error)
+        guarding.quietly(logger.error, "A thread of the task runner continues after an error:", exc_info=error)
 
 
-def _keep_threads_for_calls() -> None:
-    """Use a pool for functions that coroutines call: with a thread for each call, which stays a while afterwards."""
+def _use_pool_for_calls() -> None:
+    """Let functions that coroutines call run in a pool, each in its own thread, which stays for a second afterwards."""
     waiting.call_in_thread = ThreadPool(sys.maxsize, linger=1.0).submit
 
 
-_keep_threads_for_calls()
-platforms.after_fork(_keep_threads_for_calls)  # a process that is forked has none of these threads
+_use_pool_for_calls()
+platforms.after_fork(_use_pool_for_calls)  # a forked process has none of these threads

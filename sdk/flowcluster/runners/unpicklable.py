@@ -1,4 +1,4 @@
-"""Diagnosis of values that cannot be pickled, for error messages."""
+"""Find the part of a value that cannot be pickled, for error messages."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from typing import Any
 
 from flowcluster._util import pickling
 
-#: Depth of the search: from a function to what it uses, and so on.
+#: Maximum depth of the search: from a function to the values that it uses, to their attributes, and so on.
 _DEPTH = 5
 
 
 def culprit(value: Any) -> str | None:
-    """Return which part of a value, or of what a function uses, cannot be pickled; None if it is not found.
+    """Return a description of the part of a value that cannot be pickled; None if the search does not find it.
 
-    For example ``the global 'db' and there the attribute 'connection' of type 'Connection'``.
+    The parts of a function are the values that it uses. An example of a description:
+    ``the global 'db' and there the attribute 'connection' of type 'Connection'``.
     """
     found = _culprit(value, _DEPTH, set())
-    return f"{' '.join(found)}" if found else None
+    return " ".join(found) if found else None
 
 
 def _culprit(value: Any, depth: int, seen: set[int]) -> list[str] | None:
@@ -69,7 +70,7 @@ def _used_by(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
 
 
 def _names(code: types.CodeType) -> Iterator[str]:
-    """Yield the names that code can use as globals, also in functions inside of it."""
+    """Yield the names that code can use as globals, also in its inner functions."""
     yield from code.co_names
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):

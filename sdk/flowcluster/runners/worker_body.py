@@ -1,8 +1,8 @@
-"""What all runners do on a worker: run one task in a process that does not have the flow.
+"""Run one task on a worker, which is a process without the flow. The runners for Dask and Ray share this module.
 
 The worker gets the task's code (once, `arguments.dump_code`), the project's modules (once for each process), the
-arguments, and the results of upstream runs in place of the slots. It returns the result without its state, so that the
-result stays on the worker until a run or the flow needs it, or it returns a `TaskFailure`.
+arguments, and the results of upstream runs for the slots. It returns the result without its state, so the result can
+stay on the worker until a run or the flow needs it. In place of a result, it can return a `TaskFailure`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class _UpstreamFailed(Exception):
     """An upstream run did not complete; the argument is the name of that run."""
 
 
-#: Returns the packed project that is at a place, on a worker.
+#: Returns, on a worker, the packed project from the place that a `Reference` names.
 Fetch = Callable[[str], bytes]
 
 
@@ -41,20 +41,20 @@ def run_task(
     fetch: Fetch,
     leave: Callable[[Any], Any] = lambda outcome: outcome,
 ) -> Any:
-    """Run a task, and return what `leave` makes of its outcome. Never raises, unless `leave` does.
+    """Run a task, and return the value of `leave` for its outcome. Never raises, unless `leave` does.
 
     The outcome is the result, a `NamedResult` if the final state has a name of its own, or a `TaskFailure`.
 
     Args:
-        code: what `arguments.dump_code` returned.
-        info: which run it is.
-        arguments: pickled.
-        upstream: returns the results of upstream runs; it is called where the project's modules can be imported.
+        code: the bytes that `arguments.dump_code` returned.
+        info: identifies the run.
+        arguments: the run's arguments, pickled.
+        upstream: returns the results of upstream runs. The project's modules can be imported when it is called.
         forwarding: returns the handler that sends the run's log lines; the same one each time.
-        fetch: returns the packed project that is at a place.
-        leave: called with the outcome, also where the project's modules can be imported.
+        fetch: see `Fetch`.
+        leave: called with the outcome. The project's modules can be imported when it is called.
     """
-    prints.install()  # before a reference to `print` is loaded
+    prints.install()  # before this process unpickles a reference to `print`
     child_processes.prepare()
     with contextlib.ExitStack() as project:
         try:
@@ -85,7 +85,7 @@ def _run_loaded(
     try:
         state = _run_body(payload.spec.is_async, body(payload, info, args, kwargs))
     except BaseException as error:
-        # Outside of the function, such as `sys.exit` in an `asyncio.Task` that the function started.
+        # From outside the function, such as `sys.exit` in an `asyncio.Task` that the function started.
         state = states.crashed(f"Task run was broken off: {states.describe(error)}", error)
     if not state.is_completed():
         if payload.topic is not None and (remedy := _remedy(state.data)):
@@ -105,7 +105,7 @@ def _run_body(is_async: bool, execution: Coroutine[Any, Any, State]) -> State:
 
 
 def not_loaded(info: RunInfo, error: BaseException) -> TaskFailure:
-    """Return the failure of a run whose code or arguments this process cannot load: `error` says why."""
+    """Return the failure of a run whose code or arguments this process could not load, because of `error`."""
     message = f"Task run could not be loaded on the worker: {states.describe(error)}"
     if remedy := _remedy(error):
         error.add_note(remedy)
@@ -114,12 +114,12 @@ def not_loaded(info: RunInfo, error: BaseException) -> TaskFailure:
 
 
 def _remedy(error: Any) -> str | None:
-    """Return what to do about an exception because the worker does not have a module; None for any other one."""
+    """Return the remedy for a module that the worker does not have; None for an exception of another kind."""
     if type(error) is not ModuleNotFoundError or not error.name:
         return None
     return (
-        f"Install {public(error.name).partition('.')[0]!r} where the workers run. What comes with the flow run are "
-        "modules below the folder of the script, or below the working directory, that import statements name."
+        f"Install {public(error.name).partition('.')[0]!r} where the workers run. A flow run sends only modules below "
+        "the folder of the script, or below the working directory, that import statements name."
     )
 
 
@@ -144,10 +144,10 @@ def fill(arguments: Any, upstream: Sequence[Any]) -> Any:
 
 
 class _Code:
-    """A task's code, which is loaded in two steps, as the second one needs the project's modules.
+    """A task's code, which is loaded in two steps: the second one needs the project's modules.
 
     Attributes:
-        reference: the project, and how to get it.
+        reference: identifies the project, and its place for `Fetch`; None without a project.
     """
 
     def __init__(self, code: bytes) -> None:
@@ -157,7 +157,7 @@ class _Code:
         self._loaded: Any = None
 
     def loaded(self) -> Any:
-        """Return what runs the task, and what all runs of the task share. Raises what unpickling raises."""
+        """Return the `body` and `payload` of a `TaskCall`. Exceptions from unpickling are raised."""
         data = self._data
         if data is not None:
             body, payload = pickle.loads(data)
@@ -171,5 +171,5 @@ class _Code:
 _codes = CodeCache(_Code, lambda code, _: len(code))
 
 
-# A project that is imported again has other function objects.
+# When a worker imports a project again, its functions are other objects.
 modules.on_drop.append(_codes.clear)

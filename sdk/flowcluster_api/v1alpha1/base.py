@@ -17,10 +17,17 @@ RESERVED = {
 }
 
 
+def config_with(extra: dict[str, Any] | None = None) -> ConfigDict:
+    """Return the configuration of a model, with extensions of its schema such as `rules`."""
+    return ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True, json_schema_extra=extra
+    )
+
+
 class ApiModel(BaseModel):
     """A part of the resource. Fields that a newer CRD adds are ignored."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True)
+    model_config = config_with()
 
 
 def cel_field(name: str) -> str:

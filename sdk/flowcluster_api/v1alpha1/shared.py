@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import Field
 
 from flowcluster_api.conditions import SharedPhase
 from flowcluster_api.driver import REASON_LIMIT
-from flowcluster_api.v1alpha1.base import ApiModel, rules
+from flowcluster_api.v1alpha1.base import ApiModel, config_with, rules
 from flowcluster_api.v1alpha1.spec import (
     OPERATOR_CLASS,
     WHOLE_ON_RAY,
@@ -55,19 +54,15 @@ class WorkerGroup(Workers):
 class SharedClusterSpec(ApiModel):
     """A long-running cluster that many runs and clients use."""
 
-    model_config = ConfigDict(
-        alias_generator=to_camel,
-        populate_by_name=True,
-        extra="ignore",
-        frozen=True,
-        json_schema_extra=rules(
+    model_config = config_with(
+        rules(
             WHOLE_ON_RAY,
             (_GROUP_ON_RAY, "workerGroups: on Ray, taskResources of a worker must be whole numbers"),
             (
                 f"!has(self.workerGroups) || self.workerGroups.all(group, !(group.name in [{_RESERVED}]))",
                 f"workerGroups: the names {', '.join(RESERVED_GROUPS)} are reserved",
             ),
-        ),
+        )
     )
 
     kind: Literal["Dask", "Ray"] = Field(description="Kind of the cluster.")
@@ -119,7 +114,7 @@ class GroupCounts(WorkerCounts):
 
 
 class SharedClusterStatus(ApiModel):
-    """How the cluster is."""
+    """The observed state of the cluster."""
 
     phase: SharedPhase | None = Field(default=None, description="The present phase of the cluster.")
     reason: str | None = Field(default=None, max_length=REASON_LIMIT, description="Why, in one CamelCase word.")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import Field, model_validator
 
-from flowcluster_api.v1alpha1.base import OPAQUE, ApiModel, rules
+from flowcluster_api.v1alpha1.base import OPAQUE, ApiModel, config_with, rules
 
 Name = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
 Image = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^\S+$")]
@@ -30,12 +29,6 @@ Quantities = Annotated[
         }
     ),
 ]
-
-
-def _with(extra: dict[str, Any]) -> ConfigDict:
-    return ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True, json_schema_extra=extra
-    )
 
 
 class ConfigMapSource(ApiModel):
@@ -95,7 +88,7 @@ class Flow(ApiModel):
 class Workers(ApiModel):
     """The cluster's workers."""
 
-    model_config = _with(
+    model_config = config_with(
         rules(("!has(self.maximum) || self.minimum <= self.maximum", "minimum must not be greater than maximum"))
     )
 
@@ -141,7 +134,7 @@ class Share(ApiModel):
 class ClusterRef(ApiModel):
     """A cluster that exists already."""
 
-    model_config = _with(
+    model_config = config_with(
         rules(
             (
                 "!has(self.kind) || self.kind == 'SharedCluster' || "
@@ -185,7 +178,7 @@ WHOLE_ON_RAY = (
 class Cluster(ApiModel):
     """The cluster that the flow's tasks run on."""
 
-    model_config = _with(
+    model_config = config_with(
         rules(
             (
                 "!has(self.ref) || !(has(self.workers) || has(self.scheduler) || has(self.image))",
@@ -222,7 +215,7 @@ class Cluster(ApiModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _of_kind(cls, data: Any) -> Any:
+    def _add_kind(cls, data: Any) -> Any:
         """Add the kind that follows from the reference; refuse a cluster without a kind."""
         if not isinstance(data, dict) or data.get("kind") is not None:
             return data
@@ -242,7 +235,7 @@ class Cluster(ApiModel):
 class FlowRunSpec(ApiModel):
     """What to run, on what, and for how long."""
 
-    model_config = _with(rules(("has(self.flow) || has(self.cluster)", "give flow, cluster, or both")))
+    model_config = config_with(rules(("has(self.flow) || has(self.cluster)", "give flow, cluster, or both")))
 
     flow: Flow | None = Field(default=None, description="The flow to run. Absent: its driver runs elsewhere.")
     cluster: Cluster | None = Field(
@@ -256,7 +249,7 @@ class FlowRunSpec(ApiModel):
     start_deadline_seconds: Seconds = Field(
         default=600,
         description="Seconds until the cluster is usable and the flow started; after that the run fails "
-        "with the cause. A driver that runs elsewhere renews the run's Lease first within this time. The clock stops "
+        "with the cause. A driver that runs elsewhere must send its first heartbeat within this time. The clock stops "
         "while the run is suspended.",
     )
     active_deadline_seconds: Seconds | None = Field(

@@ -43,7 +43,7 @@ class WorkerCounts(ApiModel):
 
 
 class SchedulerIdentity(ApiModel):
-    """Which scheduler or head is the run's: another one knows nothing of the run's tasks."""
+    """The scheduler or head that the run uses. Another one has no record of the run's tasks."""
 
     pod: str = Field(description="Name of the pod.")
     uid: str = Field(description="UID of the pod.")
@@ -86,14 +86,14 @@ class FlowStatus(ApiModel):
     """The flow, as its driver reports it."""
 
     job: str | None = Field(default=None, description="Name of the Job, if the operator started the driver.")
-    attempts: int = Field(default=0, description="Pods that were started for it, also those that are gone.")
-    ended_attempts: int = Field(default=0, description="Attempts whose end is in the story, though others follow.")
+    attempts: int = Field(default=0, description="Attempts so far. Each one has a pod of its own.")
+    ended_attempts: int = Field(default=0, description="Attempts that ended and were followed by another one.")
     failed_attempts: int = Field(
         default=0, description="Attempts on clusters that were lost, as far as they count against backoffLimit."
     )
     lost_clusters: int = Field(default=0, description="Clusters that were lost and replaced by another one.")
     last_attempt: PodIdentity | None = Field(default=None, description="The pod of the newest attempt.")
-    exit_code: int | None = Field(default=None, description="Exit code of the last one.")
+    exit_code: int | None = Field(default=None, description="Exit code of the driver in the last attempt.")
     tasks: TaskRunCounts | None = Field(default=None, description="Task runs, as the driver counted them.")
     tasks_time: Time | None = Field(default=None, description="When the counts of a running flow changed last.")
     result: str | None = Field(
@@ -128,11 +128,11 @@ class Display(ApiModel):
 
 
 class FlowRunStatus(ApiModel):
-    """How the run goes."""
+    """The observed state of the run."""
 
     phase: Phase | None = Field(default=None, description="The present phase of the run.")
     final_phase: Literal["Succeeded", "Failed", "Cancelled"] | None = Field(
-        default=None, description="The phase in which the run will be, or is, once nothing of it is left."
+        default=None, description="The phase that the run reaches once nothing of it is left."
     )
     reason: str | None = Field(default=None, max_length=REASON_LIMIT, description="Why, in one CamelCase word.")
     message: Message | None = Field(default=None, description="Why, in one line that a user can act on.")

@@ -19,6 +19,7 @@ from flowcluster.agent.activity import Activity
 from flowcluster.agent.driver_process import DriverProcess
 from flowcluster.agent.handle import AgentHandle
 from flowcluster.agent.lease_renewal import LeaseRenewer
+from flowcluster.agent.pending_report import PendingReport
 from flowcluster.agent.protocol import AgentJob, Counted
 from flowcluster.cli import run_command
 from flowcluster.context import Counts, get_run_context
@@ -28,7 +29,8 @@ from flowcluster_api.lease import Demand
 from flowcluster_api.progress import ANNOTATION_PROGRESS, Progress, Tasks
 from tests.support.waiting import wait_until
 
-JOB = AgentJob(Choice(None, None, "team"), "run", "uid", "lease", 60, "me", 1)
+#: Renewals are due every ten minutes: each other one has another cause.
+JOB = AgentJob(Choice(None, None, "team"), "run", "uid", "lease", 3600, "me", 1)
 
 
 @task
@@ -143,12 +145,13 @@ class Awake(DriverProcess):
 class TestLease:
     def test_each_renewal_reports_the_progress(self) -> None:
         api, progress = Recording(), iter([None, Progress(Tasks(1, 1)), Progress(Tasks(1, 0, 1))])
-        keeper = LeaseRenewer(JOB, api, Awake(1), lambda: next(progress))  # type: ignore[arg-type]
+        report = PendingReport()
+        keeper = LeaseRenewer(JOB, api, Awake(1), report, lambda: next(progress))  # type: ignore[arg-type]
 
         async def renew() -> None:
             keeping = asyncio.create_task(keeper.keep())
             for workers in range(3):
-                keeper.publish(Demand(workers))
+                report.publish(Demand(workers))
                 while len(api.patches) <= workers:
                     await asyncio.wait({keeping}, timeout=0.001)
             keeping.cancel()
@@ -162,16 +165,42 @@ class TestLease:
             Progress(Tasks(1, 0, 1)),
         ]
 
+    def test_work_that_begins_during_a_renewal_is_reported_immediately(self) -> None:
+        report = PendingReport()
+
+        class Waking(Recording):
+            """FlowRuns of a namespace. Work begins while the first renewal is in flight."""
+
+            loop: asyncio.AbstractEventLoop
+
+            def patch_lease(self, name: str, patch: dict[str, Any]) -> None:
+                super().patch_lease(name, patch)
+                if len(self.patches) == 1:
+                    self.loop.call_soon_threadsafe(report.wake)
+
+        api = Waking()
+        keeper = LeaseRenewer(JOB, api, Awake(1), report)  # type: ignore[arg-type]
+
+        async def renew() -> None:
+            api.loop = asyncio.get_running_loop()
+            keeping = asyncio.create_task(keeper.keep())
+            async with asyncio.timeout(60):
+                while len(api.patches) < 2:
+                    await asyncio.wait({keeping}, timeout=0.001)
+            keeping.cancel()
+
+        asyncio.run(renew())
+
     def test_new_counts_cause_no_renewal(self) -> None:
         api, activity = Recording(), Activity(False, lambda: None)
-        keeper = LeaseRenewer(JOB, api, Awake(1), activity.progress)  # type: ignore[arg-type]
+        keeper = LeaseRenewer(JOB, api, Awake(1), PendingReport(), activity.progress)  # type: ignore[arg-type]
 
         async def count() -> None:
             keeping = asyncio.create_task(keeper.keep())
             while not api.patches:
                 await asyncio.wait({keeping}, timeout=0.001)
             for total in range(100):
-                activity.counted(Counted(total, 0, total, 0, 0))
+                activity.record_counts(Counted(total, 0, total, 0, 0))
                 await asyncio.wait({keeping}, timeout=0.001)
             keeping.cancel()
 
@@ -197,7 +226,7 @@ def pipe(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     read, write = os.pipe()
     monkeypatch.setattr(handle, "COUNT_SECONDS", 0.001)
-    monkeypatch.setattr(AgentHandle, "_started", lambda self: FakeProcess(os.fdopen(write, "w")))
+    monkeypatch.setattr(AgentHandle, "_start_agent", lambda self: FakeProcess(os.fdopen(write, "w")))
     with os.fdopen(read) as reader:
         yield reader
 

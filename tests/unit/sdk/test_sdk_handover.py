@@ -14,6 +14,7 @@ import pytest
 from flowcluster.agent.keeper import heartbeat as heartbeat_module
 from flowcluster.agent.keeper.credentials import CredentialSealer
 from flowcluster.agent.keeper.heartbeat import Heartbeat
+from flowcluster.agent.pending_report import PendingReport
 from flowcluster.kube.lease_client import OneLease
 from flowcluster_api import handover, keeper
 from flowcluster_api.handover import CredentialAnswer, CredentialRequest
@@ -162,7 +163,8 @@ class Beating:
         async def whole() -> None:
             self.api.objects.create(LEASE, "team", {"metadata": {"name": "mine"}})
             await self.api.start()
-            beating = Heartbeat(OneLease(self.api.url, "team", "mine"), "me", lambda: None, self.sealer.answers)
+            client = OneLease(self.api.url, "team", "mine")
+            beating = Heartbeat(client, "me", PendingReport(), lambda: None, self.sealer.answers)
             task = asyncio.create_task(beating.run())
             try:
                 await play(self)

@@ -57,9 +57,9 @@ def test_idleness_is_never_longer_than_the_time_without_work(needs_scheduler: bo
         if (at_driver and (counts or seen._counts)) or at_scheduler:
             last_work = clock.now
         if counts:
-            seen.counted(counted(done, unfinished=at_driver == 2))
+            seen.record_counts(counted(done, unfinished=at_driver == 2))
         if looks:
-            seen.looked(at_scheduler == 2, transitions)
+            seen.record_scheduler(at_scheduler == 2, transitions)
         idle = seen.idle()
 
         if idle is not None and looks and (counts or not seen._counts):
@@ -72,25 +72,25 @@ def test_idleness_does_not_grow_without_observations(needs_scheduler: bool) -> N
     seen, clock, _ = activity(needs_scheduler)
     for _ in range(5):
         clock.now += 1
-        seen.counted(counted(1))
-        seen.looked(False, 1)
+        seen.record_counts(counted(1))
+        seen.record_scheduler(False, 1)
     idle = seen.idle()
     clock.now += 100
     assert (idle, seen.idle()) == (4, 4)
 
-    seen.counted(counted(1))
+    seen.record_counts(counted(1))
     if needs_scheduler:
         assert seen.idle() == 4
-    seen.looked(False, 1)
+    seen.record_scheduler(False, 1)
     assert seen.idle() == 104
 
 
 @pytest.mark.parametrize(("needs_scheduler", "idle"), [(True, None), (False, 1)])
 def test_counts_suffice_only_without_a_scheduler(needs_scheduler: bool, idle: int | None) -> None:
     seen, clock, _ = activity(needs_scheduler)
-    seen.counted(counted(1))
+    seen.record_counts(counted(1))
     clock.now = 1
-    seen.counted(counted(1))
+    seen.record_counts(counted(1))
 
     assert seen.progress() == Progress(Tasks(1, 0, 1, 0), idle)
 
@@ -101,7 +101,7 @@ def test_cluster_without_a_flow_is_measured_by_its_scheduler() -> None:
 
     for now in (0, 7):
         clock.now = now
-        seen.looked(False, 3)
+        seen.record_scheduler(False, 3)
     assert seen.progress() == Progress(None, 7)
 
 
@@ -109,12 +109,12 @@ def test_work_after_an_idle_time_is_reported_immediately_and_other_work_is_not()
     seen, clock, woken = activity(False)
     for now, done in enumerate([0, 1, 2, 3]):
         clock.now = float(now)
-        seen.counted(counted(done))
+        seen.record_counts(counted(done))
     assert woken == []
 
     clock.now += WAKE_SECONDS
-    seen.counted(counted(3, unfinished=1))
-    seen.counted(counted(3, unfinished=2))
+    seen.record_counts(counted(3, unfinished=1))
+    seen.record_counts(counted(3, unfinished=2))
     assert woken == [clock.now]
 
 

@@ -12,6 +12,7 @@ pytest.importorskip("ray")
 from flowcluster.agent.activity import Activity
 from flowcluster.agent.keeper import ray_cluster
 from flowcluster.agent.keeper.ray_cluster import Holdings, Load, RayKeeper
+from flowcluster.agent.pending_report import PendingReport
 from flowcluster_api.keeper import Instructions, LiveRun
 
 
@@ -56,9 +57,7 @@ class FakeHeartbeat:
 
     instructions = Instructions(runs=(LiveRun.of("live"),))
     reading = 0
-
-    def publish(self, demand: Any) -> None:
-        """Report nothing."""
+    report = PendingReport()
 
 
 @pytest.mark.parametrize("has_waiting", [True, False])

@@ -10,6 +10,7 @@ from kubernetes import client
 
 from flowcluster.agent.driver_process import DriverProcess
 from flowcluster.agent.lease_renewal import LeaseRenewer
+from flowcluster.agent.pending_report import PendingReport
 from flowcluster.agent.protocol import AgentJob
 from flowcluster.errors import KubernetesError
 from flowcluster.kube.choice import Choice
@@ -45,7 +46,7 @@ class Refusing:
 
 def keeper(api: Refusing, parent_lease: str | None = None) -> LeaseRenewer:
     job = AgentJob(Choice(None, None, "team"), "run", "uid", "lease", 60, "me", 1, parent_lease=parent_lease)
-    return LeaseRenewer(job, api, DriverProcess(1))  # type: ignore[arg-type]
+    return LeaseRenewer(job, api, DriverProcess(1), PendingReport())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("status", [403, 404])

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flowcluster.runners.ray.options import demand, unmet
+from flowcluster.runners.ray.options import requested_by, unmet
 from flowcluster_api.offers import offers
 
 HEAD = {"node:__internal_head__": 1.0, "memory": 1e9}
@@ -27,7 +27,7 @@ WORKERS = offers({"threads": 2, "taskResources": {"desk": 1}})
 )
 def test_resources_that_no_future_worker_has_are_reported(options: dict[str, Any], lacks: str | None) -> None:
     """Without a worker, a task waits for one that can run it. It fails immediately when no worker ever can."""
-    problem = unmet(demand(options), [HEAD], False, WORKERS)
+    problem = unmet(requested_by(options), [HEAD], False, WORKERS)
 
     if lacks is None:
         assert problem is None
@@ -39,10 +39,10 @@ def test_resources_that_no_future_worker_has_are_reported(options: dict[str, Any
 
 def test_task_waits_for_a_worker_that_is_replaced() -> None:
     """A cluster of fixed size without its workers refuses no task that they could run."""
-    assert unmet(demand({}), [HEAD], True, None) is not None
-    assert unmet(demand({}), [HEAD], True, WORKERS) is None
+    assert unmet(requested_by({}), [HEAD], True, None) is not None
+    assert unmet(requested_by({}), [HEAD], True, WORKERS) is None
 
 
 def test_task_waits_when_the_workers_of_a_cluster_are_unknown() -> None:
     """The environment does not contain the resources of the workers that the cluster can start."""
-    assert unmet(demand({"num_gpus": 8}), [HEAD], False, None) is None
+    assert unmet(requested_by({"num_gpus": 8}), [HEAD], False, None) is None

@@ -81,12 +81,12 @@ def test_program_gets_its_cluster_when_the_operator_was_down_for_five_minutes(cl
 
     assert status["phase"] == "Running"
     assert [report.partition(":")[0] for report in reports] == ["queued", "queued", "ready"]
-    assert "no operator has taken notice" in reports[1]
+    assert "no operator has observed it" in reports[1]
 
 
 @pytest.mark.parametrize("start_deadline", [5, 30, 600, 86_400])
 def test_program_without_an_operator_fails_within_the_start_deadline(clock: Clock, start_deadline: int) -> None:
-    with pytest.raises(ClusterNotStarted, match="No operator has taken notice of FlowRun run") as raised:
+    with pytest.raises(ClusterNotStarted, match="No operator has observed FlowRun run") as raised:
         wait(clock, Operator(clock, float("inf")), start_deadline)
 
     assert raised.value.reason == "Unnoticed"

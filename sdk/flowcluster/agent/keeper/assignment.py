@@ -13,8 +13,8 @@ class Assignment(NamedTuple):
     """The cluster that a keeper serves.
 
     Attributes:
-        namespace: of the SharedCluster.
-        lease: name of its root Lease, and of its DaskCluster or RayCluster.
+        namespace: namespace of the SharedCluster.
+        lease: name of its root Lease, which is also the name of its DaskCluster.
         kind: Dask or Ray.
         address: of the scheduler, or of the head's GCS.
         holder: the name by which the keeper renews the Lease.

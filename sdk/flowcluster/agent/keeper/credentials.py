@@ -16,8 +16,8 @@ logger = logging.getLogger("flowcluster.keeper")
 class CredentialSealer:
     """Answers the requests in a Lease.
 
-    A request has one answer as long as the process runs, so that the annotation does not change. The keeper writes the
-    annotation again when another client changes it. Only runs that the instructions list get an answer.
+    Only runs that the instructions list get an answer. This object seals a request once and keeps the answer, so that
+    the annotation changes only when another client changes it. Then the keeper writes the annotation again.
 
     Args:
         folder: the folder with the credentials; None for a cluster without credentials.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from typing import Any
 
 from flowcluster.agent import scaling_plugin, shared_runs_plugin
+from flowcluster.agent.activity import Activity
 from flowcluster.agent.keeper.ended_runs import EndedRuns
 from flowcluster.agent.keeper.heartbeat import Heartbeat
 from flowcluster.agent.keeper.shares import shares_of
@@ -32,9 +32,9 @@ class DaskKeeper:
     Args:
         address: of the scheduler.
         cluster: name of the DaskCluster.
-        heartbeat: has the instructions, and publishes the demand.
-        looked: called at each poll: whether there is work, and the number of transitions of tasks.
-        tempo: interval and delays of the demand. Its address is not used.
+        heartbeat: has the instructions, and reports the demand.
+        activity: records each observation.
+        tempo: the interval between polls, and the delays of the demand. Its address is not used.
     """
 
     def __init__(
@@ -42,10 +42,10 @@ class DaskKeeper:
         address: str,
         cluster: str,
         heartbeat: Heartbeat,
-        looked: Callable[[bool, int], None],
+        activity: Activity,
         tempo: Adapt | None = None,
     ) -> None:
-        self._address, self._cluster, self._heartbeat, self._looked = address, cluster, heartbeat, looked
+        self._address, self._cluster, self._heartbeat, self._activity = address, cluster, heartbeat, activity
         self._tempo = tempo or Adapt(address)
         self._demands: dict[str, SmoothedDemand] = {}
         self._ended_runs = EndedRuns()
@@ -77,17 +77,18 @@ class DaskKeeper:
         seen = await getattr(scheduler, f"{scaling_plugin.NAME}-look")(
             groups=groups, target_duration=self._tempo.target_duration, idle_seconds=self._tempo.idle_seconds
         )
-        self._looked(seen["is_busy"], seen["transitions"])
+        self._activity.record_scheduler(seen["is_busy"], seen["transitions"])
         now, demand = time.monotonic(), dict[str, int]()
         for group in groups:
             smoothed = self._demands.setdefault(
                 group.name, SmoothedDemand(self._tempo.up_delay, self._tempo.down_delay)
             )
             workers = smoothed.follow(seen["demand"][group.name], now)
-            # Clamped to the bounds, which the operator observes in any case: each change is a write to the Lease.
+            # The operator enforces the bounds in any case. Each change of the demand is a write to the Lease, and the
+            # clamped demand changes less often.
             demand[group.name] = min(max(workers, group.minimum), group.maximum)
         further = tuple((name, number) for name, number in sorted(demand.items()) if name)
-        self._heartbeat.publish(Demand(demand.get("", 0), tuple(seen["retired"]), further))
+        self._heartbeat.report.publish(Demand(demand.get("", 0), tuple(seen["retired"]), further))
 
     async def _clean_up(self, scheduler: Any, instructions: Instructions, reading: int) -> None:
         present = await getattr(scheduler, f"{shared_runs_plugin.NAME}-look")(**shares_of(instructions)._asdict())

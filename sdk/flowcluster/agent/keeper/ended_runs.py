@@ -13,8 +13,8 @@ READINGS = 2
 class EndedRuns:
     """Compares the runs that use the cluster with the runs that the operator lists.
 
-    A run can connect before the keeper reads the instructions that list it. So only those readings count that are later
-    than the first observation of the run and than the last reading that listed it.
+    A run can connect before the keeper reads the instructions that list it. So a reading without the run counts only if
+    it is later than the first observation of the run, and later than the last reading that listed the run.
     """
 
     def __init__(self) -> None:

@@ -1,14 +1,15 @@
-"""The heartbeat of a keeper: the cluster's Lease, in which keeper and operator exchange all data."""
+"""The heartbeat of a keeper: it renews the cluster's Lease, in which keeper and operator exchange all data."""
 
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from flowcluster.agent import micro_time
+from flowcluster.agent.pending_report import PendingReport
 from flowcluster.errors import KubernetesError
 from flowcluster.kube.lease_client import OneLease
 from flowcluster_api import handover, keeper, lease
@@ -17,7 +18,7 @@ from flowcluster_api.progress import Progress
 
 logger = logging.getLogger("flowcluster.keeper")
 
-#: Seconds between two readings of the instructions, and after a failed attempt.
+#: Seconds between two readings of the instructions, and seconds to wait after a failed attempt.
 READ_SECONDS, RETRY_SECONDS = 2.0, 1.0
 
 
@@ -27,10 +28,12 @@ class Heartbeat:
     Args:
         client: client for the Lease.
         holder: the name by which the keeper renews it.
+        report: has the demand. While it is urgent, the renewal is immediate.
         progress: returns the progress to report with each renewal.
         answer: returns the answers to the requests in the Lease, as the text of their annotation, or None.
 
     Attributes:
+        report: as above; the keeper publishes its demand in it.
         instructions: of the last reading; None before the Lease has instructions.
         reading: the number of that reading.
     """
@@ -39,35 +42,25 @@ class Heartbeat:
         self,
         client: OneLease,
         holder: str,
+        report: PendingReport,
         progress: Callable[[], Progress | None],
         answer: Callable[[Mapping[str, Any]], str | None] = lambda _: None,
     ) -> None:
+        self.report = report
         self.instructions: Instructions | None = None
         self.reading = 0
         self._client, self._holder, self._progress, self._answer = client, holder, progress, answer
         #: Annotations to write with the next renewal: answers that the Lease does not have, or has lost.
         self._answers: dict[str, str | None] = {}
-        self._acquired = _now()
-        self._demand: lease.Demand | None = None
-        self._changed = asyncio.Event()
+        self._acquired = micro_time.now()
         self._has_failed = False
-
-    def publish(self, demand: lease.Demand) -> None:
-        """Report the demand, immediately if it has changed."""
-        if demand != self._demand:
-            self._demand = demand
-            self._changed.set()
-
-    def wake(self) -> None:
-        """Renew the Lease immediately, because there is work again."""
-        self._changed.set()
 
     async def run(self) -> None:
         """Renew and read until cancelled. Repeat failed requests."""
         due = 0.0
         while True:
             try:
-                if self._changed.is_set() or time.monotonic() >= due:
+                if self.report.is_urgent or time.monotonic() >= due:
                     await self._renew()
                     due = time.monotonic() + keeper.RENEW_SECONDS
                 else:
@@ -79,31 +72,23 @@ class Heartbeat:
                 self._has_failed = True
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
-            try:
-                async with asyncio.timeout(READ_SECONDS):
-                    await self._changed.wait()
-            except TimeoutError:
-                pass
+            await self.report.wait(READ_SECONDS)
 
     async def _renew(self) -> None:
-        self._changed.clear()
-        duration = keeper.SILENT_SECONDS
-        patch = lease.renewal(self._holder, duration, _now(), self._acquired, self._demand, self._progress())
-        if self._answers:
-            patch = {**patch, "metadata": {"annotations": {**_annotations(patch), **self._answers}}}
-        try:
+        with self.report.sending() as demand:
+            now, progress = micro_time.now(), self._progress()
+            patch = lease.renewal(self._holder, keeper.SILENT_SECONDS, now, self._acquired, demand, progress)
+            if self._answers:
+                patch = {**patch, "metadata": {"annotations": {**_annotations(patch), **self._answers}}}
             self._read(await asyncio.to_thread(self._client.patch, patch), sent=self._answers)
-        except KubernetesError:
-            self._changed.set()
-            raise
 
     def _read(self, found: dict[str, Any], sent: dict[str, str | None] | None = None) -> None:
         """Read instructions and requests in the Lease.
 
         Args:
             found: the Lease.
-            sent: annotations that were written just now. Those that another client has removed wait for the next
-                reading.
+            sent: the answers that this renewal has written; None for a reading without a renewal. If the Lease does not
+                have them afterwards, the keeper writes them again only after the next reading.
         """
         instructions = keeper.read(found)
         if instructions is not None:
@@ -113,12 +98,8 @@ class Heartbeat:
         is_there = handover.text_in(found, handover.ANNOTATION_ANSWERS) == answers
         self._answers = {} if is_there else {handover.ANNOTATION_ANSWERS: answers}
         if self._answers and self._answers != sent:
-            self._changed.set()
+            self.report.wake()
 
 
 def _annotations(patch: dict[str, Any]) -> dict[str, Any]:
     return dict((patch.get("metadata") or {}).get("annotations") or {})
-
-
-def _now() -> str:
-    return dt.datetime.now(dt.UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -1,4 +1,4 @@
-"""One keeper: its heartbeat and its work at the cluster, at the same time."""
+"""Keep one shared cluster: run the keeper's heartbeat and its work at the cluster at the same time."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from flowcluster.agent.activity import Activity
 from flowcluster.agent.keeper.assignment import Assignment
 from flowcluster.agent.keeper.credentials import CredentialSealer
 from flowcluster.agent.keeper.heartbeat import Heartbeat
+from flowcluster.agent.pending_report import PendingReport
 from flowcluster.kube.lease_client import OneLease
 
 logger = logging.getLogger("flowcluster.keeper")
@@ -20,11 +21,12 @@ async def keep(assignment: Assignment, lease: OneLease) -> None:
 
     Args:
         assignment: the cluster.
-        lease: client for its root Lease.
+        lease: client for the cluster's root Lease.
     """
-    activity = Activity(True, lambda: heartbeat.wake())
+    report = PendingReport()
+    activity = Activity(True, report.wake)
     sealer = CredentialSealer(assignment.credentials, assignment.cluster)
-    heartbeat = Heartbeat(lease, assignment.holder, activity.progress, sealer.answers)
+    heartbeat = Heartbeat(lease, assignment.holder, report, activity.progress, sealer.answers)
     logger.info("Keeping the %s cluster at %s", assignment.kind, assignment.address)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(heartbeat.run())
@@ -33,7 +35,7 @@ async def keep(assignment: Assignment, lease: OneLease) -> None:
         if assignment.kind == "Dask":
             from flowcluster.agent.keeper.dask_cluster import DaskKeeper
 
-            await DaskKeeper(assignment.address, assignment.lease, heartbeat, activity.looked).run()
+            await DaskKeeper(assignment.address, assignment.lease, heartbeat, activity).run()
         else:
             from flowcluster.agent.keeper.ray_cluster import RayKeeper
 

@@ -34,9 +34,9 @@ from flowcluster_api.lease import Demand
 
 logger = logging.getLogger("flowcluster.keeper")
 
-#: Seconds between two polls; seconds to wait for an answer; number of failed polls after which that is logged.
+#: Seconds between two polls; seconds to wait for an answer; number of failed polls after which the keeper logs them.
 INTERVAL, TIMEOUT, _MANY_FAILURES = 2.0, 5.0, 5
-#: Drivers of released runs that the keeper remembers.
+#: Maximum drivers of released runs that the keeper remembers.
 _MOST_DRIVERS = 20
 
 
@@ -45,8 +45,8 @@ class RayKeeper:
 
     Args:
         address: of the head's GCS.
-        credentials: folder with the cluster's token; None for a cluster without one.
-        heartbeat: has the instructions.
+        credentials: folder with the cluster's token; None for a cluster without a token.
+        heartbeat: has the instructions, and reports the demand.
         activity: records each observation.
     """
 
@@ -87,8 +87,8 @@ class RayKeeper:
         if idle < self._idle:
             self._busy_periods += 1  # there was work since the last poll
         self._idle = idle
-        self._activity.looked(idle == 0, self._busy_periods)
-        self._heartbeat.publish(Demand(0))
+        self._activity.record_scheduler(idle == 0, self._busy_periods)
+        self._heartbeat.report.publish(Demand(0))
         await self._write_shares(head, instructions)
         held = await head.held()
         if over := self._ended_runs.over(held, instructions.digests, reading):
@@ -138,11 +138,11 @@ class Holdings:
 class Head:
     """Client for the GCS of a head.
 
+    Every method raises ``grpc.RpcError`` if the head does not answer.
+
     Args:
         channel: connection to the GCS.
         metadata: metadata of each request, with the token.
-
-    Every method raises ``grpc.RpcError`` if the head does not answer.
     """
 
     def __init__(self, channel: Any, metadata: list[tuple[str, str]]) -> None:
@@ -223,10 +223,10 @@ class Head:
         await self._call(workers.ReportWorkerFailure, request)
 
     async def put(self, key: bytes, value: bytes) -> None:
-        """Write an entry of the key-value store."""
+        """Write an entry into the key-value store."""
         store = gcs_service_pb2_grpc.InternalKVGcsServiceStub(self._channel)
         request = gcs_service_pb2.InternalKVPutRequest(
-            key=key, value=value, namespace=tags.RAY_NAMESPACES[0], overwrite=True
+            key=key, value=value, namespace=tags.RAY_NAMESPACE, overwrite=True
         )
         await self._call(store.InternalKVPut, request)
 

@@ -11,9 +11,9 @@ class Shares(NamedTuple):
     """The shares of runs.
 
     Attributes:
-        part: tasks in flight of a run without a share of its own: an equal part of the largest number of threads that
-            the cluster can have.
-        own: priority and limit of tasks in flight, by the digest of the run, for runs with a priority other than 0 or
+        part: maximum tasks in flight of a run without a share of its own: `SPARE` tasks for each thread of its equal
+            part of the largest number of threads that the cluster can have.
+        own: priority and maximum tasks in flight, by the digest of the run, for runs with a priority other than 0 or
             with a share. There can be thousands of runs, and most have neither.
     """
 

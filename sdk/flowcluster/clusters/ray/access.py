@@ -62,7 +62,7 @@ def authenticated(token: str) -> Iterator[None]:
     """Let Ray in this process, and in processes that it starts, send the token in the block."""
     before = {name: os.environ.pop(name, None) for name in (_MODE, _TOKEN, _PATH)}
     os.environ.update({_MODE: "token", _TOKEN: token})
-    _forget()
+    _reload_config()
     try:
         yield
     finally:
@@ -70,7 +70,7 @@ def authenticated(token: str) -> Iterator[None]:
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
-        _forget()
+        _reload_config()
 
 
 @contextmanager
@@ -111,8 +111,8 @@ def disconnect(address: str) -> None:
         ray.shutdown()
 
 
-def _forget() -> None:
-    """Let Ray read the environment again. It reads it only once."""
+def _reload_config() -> None:
+    """Let Ray read its configuration from the environment again. Without this call, it reads it only once."""
     if raylet := sys.modules.get("ray._raylet"):
         raylet.Config.initialize("")
         raylet.AuthenticationTokenLoader.instance().reset_cache()
@@ -136,7 +136,7 @@ def joined(address: str, timeout: float) -> Iterator[None]:
         if node.has_started(max(end - time.monotonic(), 1.0)):
             break
         node.leave()
-        if time.monotonic() + _RETRY_SECONDS > end or node.is_hopeless():
+        if time.monotonic() + _RETRY_SECONDS > end or node.has_other_version():
             raise ClusterUnreachable(f"This pod could not join the Ray cluster at {address}:\n{node.output()}")
         time.sleep(_RETRY_SECONDS)
     try:
@@ -168,8 +168,8 @@ class _Node:
         except Empty:
             return False
 
-    def is_hopeless(self) -> bool:
-        """Return whether another attempt would fail in the same way."""
+    def has_other_version(self) -> bool:
+        """Return whether the head refused the node because of its versions. Another attempt would fail, too."""
         return any("ersion mismatch" in line for line in self._lines)
 
     def output(self) -> str:

@@ -20,8 +20,8 @@ _MOST, _BYTES = 500, 1_000_000
 class SubmitBatcher:
     """Sends task runs in the order in which they are submitted.
 
-    The client's own thread sends all waiting runs as one graph. It sends a single run immediately. Each of thousands of
-    runs takes a fraction of that time.
+    The client's own thread sends all waiting runs as one graph, and a single run immediately. In a large batch, each
+    run takes a fraction of the time that a single run takes.
 
     Args:
         client: sends the runs.

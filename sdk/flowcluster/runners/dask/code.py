@@ -16,7 +16,7 @@ from flowcluster.runners.dask.registration import put_code
 
 
 class CodeRegistry:
-    """Puts code into the scheduler's plugin. Workers get it from there by its name.
+    """Puts code into the scheduler's plugin. Workers fetch it there by its name.
 
     Args:
         client: connected to the scheduler.
@@ -53,7 +53,7 @@ class CodeRegistry:
         name = self._names.get(call.payload)
         if name is not None:
             return name
-        # Flow functions submit, and threads in which an upstream run ends submit, too.
+        # Several threads submit at the same time: that of the flow function, and those in which upstream runs end.
         with self._lock:
             if call.payload not in self._names:
                 self._names[call.payload] = self._put(call)

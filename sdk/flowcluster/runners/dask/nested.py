@@ -52,8 +52,8 @@ def on_worker(run: str | None = None) -> NestedDaskRunner:
     runner = NestedDaskRunner(run)
     runner.open()
     if _is_in_loop():
-        # The thread cannot observe that a coroutine waits: it leaves the worker's pool for the rest of the task.
-        with contextlib.suppress(KeyError):  # it has left already, in a sync task that runs the coroutine
+        # This thread cannot observe when the coroutine waits. So it leaves the worker's pool for the rest of the task.
+        with contextlib.suppress(KeyError):  # it has already left the pool, in a sync task that runs the coroutine
             distributed.secede()
     return runner
 
@@ -66,7 +66,7 @@ class _WorkerSession:
         self.users = 0
 
 
-#: By worker, and by the UID of the FlowRun on a shared cluster.
+#: The sessions of this process, by worker, and by the UID of the FlowRun on a shared cluster.
 _sessions: weakref.WeakKeyDictionary[Any, dict[str | None, _WorkerSession]] = weakref.WeakKeyDictionary()
 _lock = threading.Lock()
 

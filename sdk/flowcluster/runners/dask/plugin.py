@@ -38,8 +38,8 @@ NAME = "flowcluster-2"
 #: Length of a session's id, and its first characters. The keys of the session's task runs end with the id.
 ID_LENGTH, ID_MARK = 16, "fc"
 
-#: Value of Dask's counter of lost workers of a task, with which Dask never abandons the task because of them. The
-#: plugin abandons a task run only if it had started on a lost worker.
+#: A value for Dask's counter of a task's lost workers. Dask abandons a task when this counter is too large. With this
+#: value, it never does. The plugin abandons a task run only if it had started on a lost worker.
 _NEVER = -1_000_000_000
 
 #: Name of the plugin of a SharedCluster's keeper, which lists the FlowRuns on the cluster. It is defined in
@@ -145,7 +145,7 @@ class SchedulerSide(SchedulerPlugin):  # type: ignore[misc] # distributed is not
         return "OK"
 
     def put_code(self, name: str, code: bytes) -> str:
-        """Keep the code of many runs of a session for the workers. `name` ends with the session's id."""
+        """Keep code of a session for its workers, such as that of a task. `name` ends with the session's id."""
         self.codes.setdefault(name[-ID_LENGTH:], {})[name] = code
         return "OK"
 
@@ -212,7 +212,7 @@ class SchedulerSide(SchedulerPlugin):  # type: ignore[misc] # distributed is not
         self.started.pop(key, None)
 
     def _released(self, key: str, ts: Any) -> None:
-        """Handle that the scheduler took a run from its worker. Dask sends it to another one, unless it had started."""
+        """Handle a run that the scheduler took from its worker. Dask sends it to another one, unless it had started."""
         worker = self.started.pop(key, None)
         if worker is None:
             return

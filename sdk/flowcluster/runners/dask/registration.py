@@ -18,7 +18,7 @@ from flowcluster.runners.sharing import Share
 
 
 class _SentPlugin(SchedulerPlugin):  # type: ignore[misc] # distributed is not typed
-    """An object that is unpickled as the scheduler's plugin, which is pickled by value."""
+    """An object that becomes a `SchedulerSide` when the scheduler unpickles it. It contains that plugin by value."""
 
     name = NAME
     idempotent = True
@@ -46,12 +46,12 @@ def open_session(client: Any, session: str, is_first: bool, run: str | None) -> 
         The share of the run.
 
     Raises:
-        ClusterUnreachable: the scheduler refuses.
+        ClusterUnreachable: the scheduler refuses the plugin or the session.
     """
     try:
         if is_first:
             client.register_plugin(_SentPlugin())
-        # Omitted when it is not needed: the plugin can be of a version of flowcluster without this argument.
+        # Without a run, the argument is omitted: the plugin can be of a version of flowcluster that does not have it.
         of_run = {} if run is None else {"run": run}
         share = client.sync(getattr(client.scheduler, f"{NAME}-open"), session=session, client=client.id, **of_run)
         return Share(*share) if share else Share()

@@ -13,7 +13,7 @@ from flowcluster.states import Remote, State
 
 
 class ResultOwner(Protocol):
-    """The session that submitted a task run. It is a protocol, because sessions make results."""
+    """The session that submitted a task run. A protocol avoids an import cycle: sessions create results."""
 
     def fetch(self, result: DaskResult) -> None:
         """Fetch the result and pass it to `DaskResult.set_value`. Raises `ResultGone` when the cluster has lost it."""

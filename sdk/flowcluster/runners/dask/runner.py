@@ -21,7 +21,7 @@ from flowcluster.runners.losses import find_loss, known_loss
 
 if TYPE_CHECKING:
     from flowcluster.clusters.temporary import ClusterClass
-    from flowcluster.runners.dask.load import DaskLoad
+    from flowcluster.runners.dask.worker_count import WorkerCount
 
 logger = logging.getLogger("flowcluster.task_runner.dask")
 
@@ -52,7 +52,7 @@ class DaskTaskRunner(SessionRunner):
     """
 
     _resources: contextlib.ExitStack | None = None
-    _load: DaskLoad | None = None
+    _worker_count: WorkerCount | None = None
     _cluster: Any = None
 
     def __init__(
@@ -105,10 +105,10 @@ class DaskTaskRunner(SessionRunner):
         from flowcluster.clusters.address import for_client, timeout_seconds, wait_for
         from flowcluster.clusters.main_guard import require_guard, starts_local_processes
         from flowcluster.clusters.temporary import find_class, is_async_only, temporary_cluster
-        from flowcluster.runners.dask.load import DaskLoad
         from flowcluster.runners.dask.nested import on_worker
         from flowcluster.runners.dask.report import reported
         from flowcluster.runners.dask.session import DaskSession
+        from flowcluster.runners.dask.worker_count import WorkerCount
         from flowcluster_api.tags import dask_client_name
 
         with contextlib.ExitStack() as resources:
@@ -146,7 +146,7 @@ class DaskTaskRunner(SessionRunner):
                 resources.enter_context(reported(client, self.performance_report_path))
             nested = functools.partial(on_worker, run)
             self._session = DaskSession(client, address, nested, self._known_loss, self._find_loss, run=run)
-            self._load = DaskLoad(client)
+            self._worker_count = WorkerCount(client)
             self._resources = resources.pop_all()
         self.activity = None
         if link := client.dashboard_link:
@@ -168,8 +168,8 @@ class DaskTaskRunner(SessionRunner):
 
     def workers(self) -> int | None:
         """Return the number of workers that were connected to the scheduler at the last query."""
-        load = self._load
-        return load.workers if load else None
+        count = self._worker_count
+        return count.value if count else None
 
     def _known_loss(self) -> ClusterLost | None:
         return known_loss(self._cluster)
@@ -182,7 +182,7 @@ class DaskTaskRunner(SessionRunner):
 
     def close(self, cancel: bool = False) -> None:
         """Disconnect, and close the cluster if it is the run's own."""
-        session, self._session, self._load = self._session, None, None
+        session, self._session, self._worker_count = self._session, None, None
         if self.outcome is not None and hasattr(self._cluster, "outcome"):
             self._cluster.outcome = self.outcome()
         self.activity = None if self.address else "closing the Dask cluster"

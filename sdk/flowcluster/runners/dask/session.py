@@ -52,8 +52,8 @@ class DaskSession:
         cause: returns why the cluster was lost, once the driver knows it.
         find_cause: queries whether the cluster is being deleted now, and why. The session calls it when a worker or the
             scheduler was lost, which can be the first sign of that.
-            is_nested: whether this is the session of such a runner, on a worker.
-            run: UID of the session's FlowRun on a shared cluster.
+        is_nested: whether this is the session of a runner that `runner_on_worker` made, on a worker.
+        run: UID of the session's FlowRun on a shared cluster.
 
     Attributes:
         client: connected to the scheduler at `address`.
@@ -61,7 +61,7 @@ class DaskSession:
         topic: under which workers send log lines of this flow run. It is the client's own topic: the scheduler deletes
             its events some time after the client has disconnected, but never those of another topic.
         share: the FlowRun's share of a shared cluster.
-        share_changed: called in a thread of the session when `share` has changed.
+        share_changed: called in a thread of the session after `share` has changed. The runner sets it.
     """
 
     def __init__(

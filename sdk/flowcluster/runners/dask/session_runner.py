@@ -1,4 +1,4 @@
-"""The base class of the runner of a flow and the runner of a task on a worker: a `DaskSession` submits their tasks.
+"""The base class of two runners that submit by a `DaskSession`: the runner of a flow, and that of a task on a worker.
 
 `import flowcluster` imports this module, so it imports Dask only inside functions.
 """
@@ -22,7 +22,7 @@ class SessionRunner(TaskRunner):
 
     concurrency: ClassVar[str] = "in parallel"
 
-    #: A scheduler keeps some kilobytes for each run.
+    #: A scheduler uses some kilobytes of memory for each run in flight.
     max_in_flight: ClassVar[int | None] = 10_000
 
     _session: DaskSession | None = None

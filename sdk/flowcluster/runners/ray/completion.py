@@ -21,14 +21,14 @@ from flowcluster.runners.ray.result import RayResult
 
 logger = logging.getLogger("flowcluster.task_runner.ray")
 
-#: Number of runs for which Ray calls back, and number of the other runs that are polled together.
+#: Maximum runs for which Ray calls back, and number of the other runs that are polled together.
 _FEW, _WINDOW = 32, 128
 
 #: Seconds for which a poll waits for the newest of its runs. With many runs in flight, it waits longer: each call of
 #: ``ray.wait`` takes as long as some runs.
 _SOON, _SELDOM = 0.02, 0.1
 
-#: Time between two polls of all runs: a multiple of the duration of the last one, and the least number of seconds.
+#: Pause between two polls of all runs: this multiple of the last poll's duration, and at least this many seconds.
 _REST, _LEAST = 20, 0.05
 
 

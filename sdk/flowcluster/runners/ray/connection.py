@@ -46,7 +46,7 @@ class Connection:
         address: of the cluster; None for an instance that this process started.
         thread: ends the connection after the last flow run; None for a connection that the process already had.
         is_client: whether it is the connection of a Ray client, for which the head executes all calls.
-        is_fixed: whether Ray itself is known not to add nodes.
+        is_fixed: whether it is known that Ray does not add nodes.
         endpoint: host and port at which the head answers as long as it runs; None if they are unknown.
         loss: queries for the loss of a cluster that was created for this process; used instead of the head's port.
         offers: resources of each node that the cluster can start; None if they are unknown.
@@ -75,7 +75,7 @@ class Connection:
 
     @property
     def prints(self) -> Prints | None:
-        """Return the counter of the output of workers; None if Ray does not show it or runs already."""
+        """Return the counter of the output of workers; None if Ray does not show it, or started before the flow run."""
         return self.thread.prints if self.thread else None
 
     def look_up(self) -> None:

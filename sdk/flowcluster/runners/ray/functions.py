@@ -18,7 +18,7 @@ from flowcluster_api.offers import Offers
 
 
 class RemoteFunction:
-    """A task with the options of some of its runs.
+    """A remote function of Ray for a task, with the options of some of its runs.
 
     Attributes:
         remote: sends a run to Ray.
@@ -72,7 +72,7 @@ class FunctionRegistry:
         if not has_options and (plain := self._plain.get(call.payload)):
             return plain
         options = ray_options.options_for(call.payload.spec)
-        # Flow functions submit, and threads in which an upstream run ends submit, too.
+        # Several threads submit at the same time: that of the flow function, and those in which upstream runs end.
         with self._lock:
             known = self._known.setdefault(call.payload, [])
             # Blocks with the same options, as in a loop, share one function: Ray's head never deletes a function.
@@ -91,7 +91,7 @@ class FunctionRegistry:
             # A task forwards the log lines of runs that it submits to its own topic.
             self._inbox.onward = call.payload.topic
             call.payload.topic = self._topic
-            if call.payload.project is None:  # Else the task that submits has set it.
+            if call.payload.project is None:  # else the task that submits has set it
                 call.payload.project = self._project.reference()
             call.payload.runner_on_worker = self._runner_on_worker
             code = dump_code(call)

@@ -29,8 +29,8 @@ class HeadWatch:
 
     Args:
         connection: to Ray.
-        tick: called once a second, in another thread: a Ray client without its head blocks for half a minute in each
-            call.
+        tick: called once a second, in another thread than the checks: a Ray client without its head blocks for half a
+            minute in each call.
         gone: called once, when the head is lost.
 
     Attributes:
@@ -47,7 +47,7 @@ class HeadWatch:
         self._failed = 0
         self._threads = [
             threading.Thread(target=work, name=f"flowcluster-ray-{name}", daemon=True)
-            for name, work in (("watch", self._watch), ("errands", self._run_errands))
+            for name, work in (("watch", self._watch), ("ticks", self._run_ticks))
         ]
 
     def start(self) -> None:
@@ -63,9 +63,9 @@ class HeadWatch:
                 thread.join(5)
 
     def check(self) -> ClusterLost | None:
-        """Check now, because a call failed: then one failed connect is enough. Return the loss; None without one.
+        """Check now, because a call failed. Then one failed connect is enough. Return the loss; None without one.
 
-        The process can observe the failed call before the loss of its own cluster, so the watch queries for the loss.
+        The process can observe the failed call before the loss of its own cluster. So this method queries for the loss.
         """
         loss = self._connection.loss
         if self.lost is None and not self._answers(loss and loss.find):
@@ -92,7 +92,7 @@ class HeadWatch:
                 self._gone(self.lost)
                 return
 
-    def _run_errands(self) -> None:
+    def _run_ticks(self) -> None:
         while not self._end.wait(INTERVAL) and self.lost is None:
             if self._failed:
                 continue  # a call of Ray would only block

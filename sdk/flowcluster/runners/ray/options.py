@@ -89,8 +89,8 @@ def _merged(outer: Mapping[str, Any], inner: Mapping[str, Any]) -> dict[str, Any
     return merged
 
 
-def demand(options: Mapping[str, Any]) -> dict[str, float]:
-    """Return the amount of each resource that a run with these options occupies."""
+def requested_by(options: Mapping[str, Any]) -> dict[str, float]:
+    """Return the amount of each resource that a run with these options requests."""
     requested: dict[str, float] = {"CPU": 1.0, **(options.get("resources") or {})}
     for resource, option in _OPTION_OF.items():
         if options.get(option) is not None:
@@ -123,7 +123,7 @@ class Capacity:
         with self._lock:
             if self._now() - self._listed_at >= FRESH:
                 self._list_nodes()
-            return unmet(demand(options), self._nodes, self._is_fixed, self._offers)
+            return unmet(requested_by(options), self._nodes, self._is_fixed, self._offers)
 
     def _list_nodes(self) -> None:
         import ray
@@ -173,11 +173,11 @@ def _does_not_scale() -> bool:
 
 
 def _explain(requested: Mapping[str, float], nodes: Sequence[Mapping[str, float]], advice: str) -> str:
-    wanted = ", ".join(f"{amount:g} {name}" for name, amount in requested.items())
+    requests = ", ".join(f"{amount:g} {name}" for name, amount in requested.items())
     short = []
     for name, amount in requested.items():
         most = max((node.get(name, 0.0) for node in nodes), default=0.0)
         if most < amount:
             short.append(f"{most:g} {name}")
     have = f"No node has more than {', '.join(short)}" if short else "No node has all of that together"
-    return f"No node of the Ray cluster can ever run this task, which requests {wanted}. {have}{advice}"
+    return f"No node of the Ray cluster can ever run this task, which requests {requests}. {have}{advice}"

@@ -6,8 +6,7 @@ import contextlib
 
 from flowcluster.project import by_value, discovery
 from flowcluster.project.source import Reference
-
-_NAMESPACE = b"flowcluster-projects"
+from flowcluster_api import tags
 
 
 class SentProject:
@@ -29,7 +28,7 @@ class SentProject:
                 from ray.experimental import internal_kv
 
                 place = f"{self._topic}/{project.digest}"
-                internal_kv._internal_kv_put(place.encode(), project.packed, namespace=_NAMESPACE)
+                internal_kv._internal_kv_put(place.encode(), project.packed, namespace=tags.RAY_PROJECTS_NAMESPACE)
                 self._reference = Reference(project.digest, place)
             self._is_sent = True
         return self._reference
@@ -41,7 +40,7 @@ class SentProject:
 
             # The flow run does not fail when the head is lost at its end.
             with contextlib.suppress(Exception):
-                internal_kv._internal_kv_del(self._reference.place.encode(), namespace=_NAMESPACE)
+                internal_kv._internal_kv_del(self._reference.place.encode(), namespace=tags.RAY_PROJECTS_NAMESPACE)
             self._reference = None
 
 
@@ -49,7 +48,7 @@ def fetch(place: str) -> bytes:
     """Return the packed project, on a worker. Raises RuntimeError when its flow run is over."""
     from ray.experimental import internal_kv
 
-    packed: bytes | None = internal_kv._internal_kv_get(place.encode(), namespace=_NAMESPACE)
+    packed: bytes | None = internal_kv._internal_kv_get(place.encode(), namespace=tags.RAY_PROJECTS_NAMESPACE)
     if packed is None:
         raise RuntimeError("The flow run that submitted this task is over.")
     return packed

@@ -1,9 +1,9 @@
 """Send log records from Ray workers to the driver.
 
-The report of a run's end contains most of them, without another message. A worker puts the records of a longer run into
-the key-value store of Ray's head once a second, and the driver reads them there once a second. That needs no other
-process, and works with a Ray client, too. A longer run without records sends one empty batch, so that the driver
-observes its execution.
+Most records are in the report of their run's end, so they need no message of their own. During a longer run, a worker
+puts records into the key-value store of Ray's head once a second, and the driver reads them there once a second. This
+needs no other process, and works with a Ray client, too. A longer run without records sends one empty batch, so that
+the driver observes its execution.
 """
 
 from __future__ import annotations
@@ -17,12 +17,10 @@ from typing import Any
 
 from flowcluster._output import logs
 from flowcluster._util import texts
+from flowcluster_api import tags
 
 #: Seconds after which a worker sends a record before the end of its run, and between two reads by the driver.
 INTERVAL = 1.0
-
-#: Namespace in the key-value store, which other libraries use, too.
-_NAMESPACE = b"flowcluster"
 
 
 def run_key(topic: str, run_name: str, attempt: int) -> str:
@@ -92,7 +90,7 @@ class Outbox:
         # The number orders the batches of one process. Records that a thread logs after its run's end come last.
         key = f"{self._key}{self._number:09d}-{os.getpid()}"
         try:
-            internal_kv._internal_kv_put(key.encode(), batch, namespace=_NAMESPACE)
+            internal_kv._internal_kv_put(key.encode(), batch, namespace=tags.RAY_NAMESPACE)
         except Exception:
             return False  # the report contains them, if it arrives
         self._number += 1
@@ -142,9 +140,9 @@ class Inbox:
         from ray.experimental import internal_kv
 
         runs = set()
-        for key in sorted(internal_kv._internal_kv_list(prefix.encode(), namespace=_NAMESPACE)):
-            batch = internal_kv._internal_kv_get(key, namespace=_NAMESPACE)
-            internal_kv._internal_kv_del(key, namespace=_NAMESPACE)
+        for key in sorted(internal_kv._internal_kv_list(prefix.encode(), namespace=tags.RAY_NAMESPACE)):
+            batch = internal_kv._internal_kv_get(key, namespace=tags.RAY_NAMESPACE)
+            internal_kv._internal_kv_del(key, namespace=tags.RAY_NAMESPACE)
             if batch:
                 run = key.decode().rpartition("/")[0] + "/"
                 runs.add(run)

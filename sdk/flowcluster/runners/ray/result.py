@@ -12,7 +12,7 @@ from flowcluster.states import Remote, State
 
 
 class ResultOwner(Protocol):
-    """The session that submitted a task run. It is a protocol, because sessions make results."""
+    """The session that submitted a task run. A protocol avoids an import cycle: sessions create results."""
 
     def fetch(self, result: RayResult) -> Any:
         """Return the value of the result. Raises `ResultGone` when the cluster has lost it."""
@@ -30,7 +30,7 @@ class RayResult(Remote):
         function: that Ray calls with `call` and the results of `upstream`; None after the end.
         started: called when the run is known to be executed.
         done: called with its final state.
-        crash: its failure, if it has no result for another reason than its function.
+        crash: its failure, if it ended for another reason than its function; else None.
         has_references: whether Ray itself waits for its inputs. Such a run must not be cancelled: Ray (2.60) ends the
             whole process, by a failed check of its reference counter, if an input arrives or fails after that.
     """

@@ -110,7 +110,7 @@ class RayTaskRunner(TaskRunner):
         from flowcluster.runners.ray.session import RaySession
 
         with contextlib.ExitStack() as resources:
-            address = self.address if self.cluster_class is None else self._made(self.cluster_class, resources)
+            address = self.address if self.cluster_class is None else self._create(self.cluster_class, resources)
             loss = None if self._cluster is None else LossQuery(self._known_loss, self._find_loss)
             run = self.run or run_uid(self._cluster, self.address)
             self._connection = connect(address, self.init_kwargs, timeout_seconds(), loss, self._offers(), run)
@@ -119,8 +119,8 @@ class RayTaskRunner(TaskRunner):
             self._resources = resources.pop_all()
         self.activity = None
 
-    def _made(self, cluster_class: ClusterClass, resources: contextlib.ExitStack) -> str:
-        """Return the address of a new cluster that `resources` close."""
+    def _create(self, cluster_class: ClusterClass, resources: contextlib.ExitStack) -> str:
+        """Create a cluster, and return its address. `resources` closes it."""
         from flowcluster.clusters.temporary import temporary_cluster
         from flowcluster.runners.ray.connection import current_address
 

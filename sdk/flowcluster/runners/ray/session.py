@@ -48,7 +48,7 @@ class RaySession:
     Attributes:
         topic: under which workers put log records of this flow run. The UID is its prefix.
         share: the FlowRun's share of a shared cluster.
-        share_changed: called in a thread of the session when `share` has changed.
+        share_changed: called in a thread of the session after `share` has changed. The runner sets it.
     """
 
     def __init__(

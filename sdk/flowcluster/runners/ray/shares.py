@@ -12,7 +12,7 @@ from flowcluster_api.keeper import digest_of
 
 
 def topic_of(run: str | None) -> str:
-    """Return a new topic, with the UID of its FlowRun on a shared cluster."""
+    """Return a new topic for log records. On a shared cluster, it begins with the UID of the FlowRun."""
     topic = os.urandom(8).hex()
     return topic if run is None else f"{run}{tags.RAY_SEPARATOR}{topic}"
 
@@ -27,11 +27,11 @@ def share_of(run: str | None) -> Share:
         return Share()
     from ray.experimental import internal_kv
 
-    text = internal_kv._internal_kv_get(tags.RAY_SHARES, namespace=tags.RAY_NAMESPACES[0])
+    text = internal_kv._internal_kv_get(tags.RAY_SHARES, namespace=tags.RAY_NAMESPACE)
     if not text:
         return Share()  # the cluster has no keeper
-    left = json.loads(text)
-    return Share(*left["own"].get(digest_of(run), (0, left["part"])))
+    shares = json.loads(text)
+    return Share(*shares["own"].get(digest_of(run), (0, shares["part"])))
 
 
 def tagged(job_config: Any, run: str) -> Any:

@@ -69,11 +69,11 @@ def _result(code: bytes, info: RunInfo, arguments: bytes, upstream: tuple[Any, .
         return [one if type(one) is TaskFailure else unpack(one) for one in upstream]
 
     leave = functools.partial(_packed, info)
-    # A worker executes one task after the other in one thread. The context variables of one must not affect the next.
+    # A worker executes its tasks in one thread. The context variables of one task must not affect the next one.
     context = contextvars.copy_context()
-    left: tuple[Any, str | None]
-    left = context.run(worker_body.run_task, code, info, arguments, inputs, _forwarding, project.fetch, leave)
-    return left
+    outcome: tuple[Any, str | None]
+    outcome = context.run(worker_body.run_task, code, info, arguments, inputs, _forwarding, project.fetch, leave)
+    return outcome
 
 
 def _packed(info: RunInfo, result: Any) -> tuple[Any, str | None]:

@@ -11,8 +11,8 @@ from typing import Any
 INTERVAL = 1.0
 
 
-class DaskLoad:
-    """Reads the number from the scheduler. Each read returns the last answer, and starts a query for the next one.
+class WorkerCount:
+    """Queries the scheduler for the number. Each read returns the last answer, and starts the next query if it is due.
 
     Args:
         client: a connected ``distributed.Client``.
@@ -25,7 +25,7 @@ class DaskLoad:
         self._workers: int | None = None
 
     @property
-    def workers(self) -> int | None:
+    def value(self) -> int | None:
         """Return the number of connected workers; None before the first answer."""
         self._start_query()
         return self._workers
