@@ -10,7 +10,7 @@ from flowcluster_operator.model.observed import Observed
 def cluster_name(observed: Observed, backend: Backend) -> str:
     """Return the name of the cluster that the run uses: its own, or the one that the spec names.
 
-    The name of a SharedCluster's cluster is known once that exists; it is empty before.
+    For a SharedCluster, the name is empty until its DaskCluster or RayCluster exists.
     """
     if observed.uses_shared:
         return str(observed.referenced["metadata"]["name"]) if observed.referenced is not None else ""
