@@ -5,10 +5,10 @@ OperatorError
 │   ├── NotFound        404
 │   ├── Conflict        409: exists already, or the precondition no longer holds
 │   └── Refused         400, 403, 422: not allowed, or invalid
-├── ApiUnavailable      no answer, 429 or 5xx: worth a retry
+├── ApiUnavailable      no answer, 401, 429 or 5xx: a retry can succeed
 ├── SpecError           no child can be built from the spec
-│   └── TemplateError   a template in the spec does not have the shape of a pod template
-└── IllegalTransition   a bug: a phase that cannot follow another
+│   └── TemplateError   a template in the spec cannot be merged into that of the operator
+└── IllegalTransition   a bug: a decision set a phase that cannot follow the present one
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class OperatorError(Exception):
 
 
 class ApiError(OperatorError):
-    """The API server answered with an error: `status` is the HTTP status, `reason` that of Kubernetes."""
+    """The API server answered with an error: `status` is the HTTP status, `reason` the reason that Kubernetes gives."""
 
     def __init__(self, status: int, reason: str, message: str) -> None:
         super().__init__(message or reason)
@@ -36,11 +36,11 @@ class Conflict(ApiError):
 
 
 class Refused(ApiError):
-    """Not allowed, or not valid."""
+    """The request is not allowed, or the object is invalid."""
 
 
 class ApiUnavailable(OperatorError):
-    """The API server did not answer, or requested a retry after `retry_after` seconds."""
+    """The API server did not answer, or cannot serve the request now; `retry_after` is the wait that it requests."""
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -48,7 +48,7 @@ class ApiUnavailable(OperatorError):
 
 
 class IllegalTransition(OperatorError):
-    """A phase cannot follow the present one; the message has the run's story."""
+    """A phase cannot follow the present one; the message has the story from the run's status."""
 
 
 class SpecError(OperatorError):
@@ -56,7 +56,7 @@ class SpecError(OperatorError):
 
 
 class TemplateError(SpecError):
-    """A template cannot be merged into ours; the message names the field."""
+    """A user's template cannot be merged into that of the operator; the message names the field."""
 
 
 def api_error(status: int, reason: str, message: str) -> ApiError:

@@ -1,7 +1,7 @@
-"""The operator's process: kopf starts and ends it, and watch events go into the store and wake their run.
+"""The operator's process. kopf starts and ends it; watch events go into the store, and wake the runs that they change.
 
-kopf handles no objects, as `informer.watches` watches FlowRuns and their children. So kopf adds no finalizer and no
-annotation.
+kopf itself handles no objects: `informer.watches` watches FlowRuns, SharedClusters and their children. So kopf adds no
+finalizer and no annotation.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Operator:
         self.resync: Resync | None = None
 
     async def start(self) -> None:
-        """List everything once, then begin to reconcile: a decision needs all objects."""
+        """List all objects once, then begin to reconcile: a decision needs all objects of its run."""
         ready = asyncio.Event()
         self._running = asyncio.create_task(self._live(ready))
         waiter = asyncio.create_task(ready.wait())
@@ -52,7 +52,7 @@ class Operator:
         self._running.add_done_callback(_end_process)
 
     async def stop(self) -> None:
-        """Cancel the passes that are in flight at their next await: a pass can end anywhere."""
+        """Cancel the passes in flight at their next await. The next process repeats an interrupted pass."""
         if self._running is not None:
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)
@@ -74,13 +74,13 @@ class Operator:
             self.resync = Resync(self.settings, self.store, kube, self.reconciler.queue)
             yield kube, self.reconciler, self.resync
 
-    def seen(self, resource: Resource, kind: str, body: dict[str, Any]) -> None:
+    def seen(self, resource: Resource, event_type: str, body: dict[str, Any]) -> None:
         """Store one watch event, and wake the runs that it changes."""
         if self.reconciler is None or (resource.kind in OWNERS and not is_of_class(body, self.settings)):
             return
         meta = body["metadata"]
-        if kind == "DELETED":
-            # Without a deletion, the object has lost its label: a watch by labels reports that in the same way.
+        if event_type == "DELETED":
+            # A watch by labels also reports an object as DELETED when it has lost its label.
             is_gone = "deletionTimestamp" in meta and not meta.get("finalizers")
             runs = self.store.remove(resource, meta["uid"], int(meta.get("resourceVersion", 0)), is_gone=is_gone)
         else:
@@ -93,9 +93,9 @@ class Operator:
 
 
 def _end_process(reconciling: asyncio.Task[None]) -> None:
-    """End the process as on SIGTERM when the reconcile loop has ended: kopf would go on, and look healthy."""
+    """End the process as on SIGTERM when the reconcile loop has ended: kopf would go on, and the probe would pass."""
     if not reconciling.cancelled():
-        _logger.critical("the reconcile loop ended: the operator ends", exc_info=reconciling.exception())
+        _logger.critical("the reconcile loop has ended: the operator exits", exc_info=reconciling.exception())
         os.kill(os.getpid(), signal.SIGTERM)
 
 

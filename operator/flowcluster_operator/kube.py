@@ -1,7 +1,7 @@
-"""The operator's Kubernetes client: the few verbs it uses, on plain dictionaries.
+"""The operator's Kubernetes client: the few verbs that it uses, on plain dictionaries.
 
-The usual client libraries have a class for every kind, which takes more memory than this whole operator. aiohttp is
-installed already, with kopf.
+The usual client libraries have a class for every kind, which takes more memory than this whole operator. kopf already
+depends on aiohttp, so the client adds no dependency.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from flowcluster_operator.resources import Object, Resource
 FIELD_MANAGER = "flowcluster"
 USER_AGENT = "flowcluster-operator"
 _TIMEOUT = aiohttp.ClientTimeout(total=30, connect=5)
-#: Connections: each one costs both sides a TLS handshake. Idle ones stay for the next burst of passes.
+#: Maximum connections, and seconds for which an idle one stays open for the next burst of passes: each new connection
+#: costs a TLS handshake.
 _CONNECTIONS, _IDLE_SECONDS = 32, 75.0
-#: Seconds after which the API server ends a watch. This side gives it up some seconds later.
+#: Seconds after which the API server ends a watch. The client ends it some seconds later, if the API server has not.
 WATCH_SECONDS = 300
 _WATCH_TIMEOUT = aiohttp.ClientTimeout(total=WATCH_SECONDS + 30, connect=5)
-#: Objects of one page of a list. The event loop is blocked while a page is parsed: some 10 ms for whole pods.
+#: Objects in one page of a list. Parsing a page blocks the event loop: for some 10 ms with whole pods.
 PAGE = 200
 _METADATA = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1,application/json"
 
@@ -88,7 +89,7 @@ class Kube:
             namespace: None for all.
             labels: a selector; empty for all objects.
             fields: a field selector; empty for all objects.
-            metadata_only: whether the objects lack spec and status, which costs the API server and this side less.
+            metadata_only: whether the API server leaves out spec and status, which costs both sides less.
 
         Raises:
             ApiError: with status 410 when the version is too old to go on.
@@ -100,7 +101,7 @@ class Kube:
             path = resource.path(namespace)
             page = await self._request("GET", path, query=query, accept=accept)
             if "items" not in page:
-                raise ApiUnavailable(f"GET {path}: the answer is not a list")
+                raise ApiUnavailable(f"GET {path}: the answer of the API server is not a list")
             yield {**page, "items": page["items"] or []}  # null in an empty list of metadata
             more = page["metadata"].get("continue")
             if not more:
@@ -143,7 +144,7 @@ class Kube:
             raise ApiUnavailable(f"GET {path}: {str(error) or type(error).__name__}") from error
 
     async def create(self, resource: Resource, namespace: str, body: Object) -> Object:
-        """Create an object. Without strict validation, the API server would drop unknown fields and report nothing.
+        """Create an object, with strict validation: otherwise the API server would drop unknown fields silently.
 
         Raises:
             Conflict: an object of that name exists.
@@ -169,7 +170,7 @@ class Kube:
 
         Raises:
             Conflict: the object has another UID, or a test step fails.
-            Refused: the object is as expected, and the API server refuses the patch.
+            Refused: the test steps pass, but the API server refuses the patch.
         """
         path, query = resource.path(namespace, name), {"fieldManager": FIELD_MANAGER}
         if isinstance(patch, dict):
@@ -189,7 +190,13 @@ class Kube:
     ) -> Object:
         """Delete exactly the object of that UID.
 
-        Its dependents are deleted before it, with `background` after it. With `forced`, a pod waits for no node.
+        Args:
+            resource: its kind.
+            namespace: its namespace.
+            name: its name.
+            uid: its UID.
+            background: whether its dependents are deleted after it; they are deleted before it otherwise.
+            forced: whether a pod is deleted without waiting for its node.
 
         Raises:
             Conflict: the object has another UID.
@@ -230,7 +237,7 @@ class Kube:
         """Return the exception for an answer with an error."""
         if response.status == 401:
             self._info = credentials()  # the kubelet replaces a projected token while the operator runs
-            return ApiUnavailable(f"{method} {path}: the API server did not accept our credentials")
+            return ApiUnavailable(f"{method} {path}: the API server did not accept the operator's credentials")
         if response.status == 429 or response.status >= 500:
             wait = response.headers.get("Retry-After", "")
             _, message = _explanation(text)

@@ -1,4 +1,4 @@
-"""What only this process knows of runs: how long something has been as it is, and what it created and cannot read."""
+"""What only this process knows of runs: how long a state has lasted, and names of objects that it cannot read."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ PullSecrets = dict[str, tuple[str, ...]]
 
 
 class Memory:
-    """The state of the operator's process. It costs only time to lose it: a new process measures from its start.
+    """The state of the operator's process. Losing it costs only time: a new process measures from its own start.
 
     Attributes:
         heartbeats: of drivers and keepers.
-        idleness: of runs, as their drivers report it.
+        idleness: since when the API server has confirmed that drivers and keepers report no work.
         stability: of the numbers of workers.
         worker_requests: to upstream operators.
         credentials: UID of a run's Lease, and name of the Secret that this process created for that Lease.
@@ -52,7 +52,7 @@ class Memory:
     def set_cluster(self, key: RunId, uid: str) -> None:
         """Record the UID of a run's cluster. With another UID, after a suspension or a loss, measurements start again.
 
-        That the upstream operator served a request for the earlier cluster does not show that it serves this one.
+        A request that the upstream operator served for the earlier cluster says nothing about this one.
         """
         if self._clusters.get(key, uid) != uid:
             self.stability.forget(key)

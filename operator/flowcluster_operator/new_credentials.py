@@ -1,4 +1,4 @@
-"""Create the credentials of a run. Not pure: every call returns others."""
+"""Create the credentials of a run. Not pure: every call returns other credentials."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from cryptography.x509.oid import NameOID
 
 from flowcluster_api.driver import TOKEN_FILE
 
-#: Validity of the certificate: no run goes on for longer.
+#: Validity of the certificate: no run lasts longer.
 LIFETIME = dt.timedelta(days=3650)
-#: The certificate is valid from that long ago: clocks of nodes differ.
+#: How long before its creation the certificate is valid already: clocks of nodes differ.
 _EARLIER = dt.timedelta(days=1)
 
 

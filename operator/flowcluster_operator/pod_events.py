@@ -1,4 +1,4 @@
-"""Causes from the Events of a pod, which its status lacks. Pure.
+"""Causes that only the Events of a pod have, and not its status. Pure.
 
 While a node prepares a pod, the pod's status has only "ContainerCreating": the kubelet reports missing volumes and
 network failures as Events.
@@ -14,13 +14,14 @@ from flowcluster_api import conditions as c
 from flowcluster_operator.model.pods import Blocked, PodFacts
 from flowcluster_operator.resources import Object
 
-#: The kubelet reports these once volumes and network are ready: earlier failures are over.
+#: Reasons that the kubelet reports once volumes and network are ready. Earlier failures are then over.
 _PROGRESS = {"Pulling", "Pulled", "Created", "Started"}
-#: Warnings of a container that runs, of the scheduler, and of policies that only report: not why a node waits.
+#: Reasons of warnings that do not explain why a node waits: of a container that runs, of the scheduler, and of policies
+#: that only report.
 _OTHER = {"Unhealthy", "BackOff", "FailedScheduling", "ProbeWarning", "DNSConfigForming", "PolicyViolation", "Failed"}
-#: The kubelet has not read the object yet, and tries again within a second.
+#: Messages of a failure that ends by itself: the kubelet has not read the object yet, and retries within a second.
 _TRANSIENT = re.compile(r'failed to sync (configmap|secret) cache|object "[^"]*"/"[^"]*" not registered')
-#: Events that name the volumes and not the cause; another Event has that.
+#: Messages that name the volumes and not the cause. Another Event has the cause.
 _VAGUE = re.compile(r"timed out waiting for the condition|context deadline exceeded")
 _PULL_SECRETS = "FailedToRetrieveImagePullSecret"
 

@@ -13,7 +13,7 @@ from flowcluster_operator.model.pods import Blocked, Ended, OutOfMemory, PodFact
 from flowcluster_operator.resources import Object
 from flowcluster_operator.timestamps import parse_time
 
-#: Waiting reasons that are a stage of every start, and not a cause.
+#: Reasons of waiting containers that are a stage of every start, and not the cause of a delay.
 _PREPARING = (None, "ContainerCreating", "PodInitializing")
 _OOM_KILLED = "OOMKilled"
 #: Exit code of a container that SIGKILL ended.
@@ -29,7 +29,7 @@ def pod_facts(pod: Object) -> PodFacts:
     state = container.get("state") or {}
     conditions = {item["type"]: item for item in status.get("conditions") or []}
     failure, disrupted, terminating = _failure(status), _disrupted(conditions), "deletionTimestamp" in meta
-    is_taken = terminating or disrupted is not None or bool(status.get("reason"))
+    is_being_ended = terminating or disrupted is not None or bool(status.get("reason"))
     return PodFacts(
         name=meta["name"],
         uid=meta["uid"],
@@ -46,7 +46,7 @@ def pod_facts(pod: Object) -> PodFacts:
         last_end=_last_end(container),
         failure=failure,
         disrupted=disrupted,
-        out_of_memory=_out_of_memory(pod, component, is_taken=is_taken),
+        out_of_memory=_out_of_memory(pod, component, is_being_ended=is_being_ended),
         gone_by=parse_time(meta["deletionTimestamp"]) if "deletionTimestamp" in meta else None,
         is_forced=terminating and meta.get("deletionGracePeriodSeconds") == 0,
         preparing_since=_preparing_since(meta, status, conditions),
@@ -62,7 +62,7 @@ def _is_true(conditions: dict[str, Any], kind: str) -> bool:
 def _stage(state: dict[str, Any], conditions: dict[str, Any]) -> str:
     if not _is_true(conditions, "PodScheduled"):
         return "scheduling"
-    # Between the two, only volumes and the network can take long.
+    # Between scheduling and pulling, only volumes and the network can take long.
     return "starting" if state and "waiting" not in state else "pulling image"
 
 
@@ -82,7 +82,7 @@ def _containers(status: dict[str, Any], component: str) -> Iterator[dict[str, An
 
 
 def _failure(status: dict[str, Any]) -> Blocked | None:
-    """Return why the kubelet or a controller ended the pod. Exit codes follow from that reason."""
+    """Return why the kubelet or a controller ended the pod; None where neither did. It explains the exit codes."""
     if status.get("phase") != "Failed" or not status.get("reason"):
         return None
     return Blocked(status["reason"], status.get("message") or "")
@@ -108,13 +108,13 @@ def _blocked(pod: Object, component: str, conditions: dict[str, Any]) -> Blocked
             return _waiting(waiting, item)
     is_ready = _is_true(conditions, "Ready")
     ends = [(item, end) for item in found if (end := _failed_end(item, is_ready)) is not None]
-    # The exit of a driver's own container is the end of an attempt, and not a cause that holds the run up.
+    # The exit of a driver's main container is the end of an attempt. It does not delay the run.
     ends = [(item, end) for item, end in ends if item.get("name") != names.COMPONENT_DRIVER]
     return next((_end(item["name"], end) for item, end in ends), None)
 
 
 def _waiting(waiting: dict[str, Any], container: dict[str, Any]) -> Blocked:
-    """Return why a container waits. The message of a crash loop names no cause: the container's last end does."""
+    """Return why a container waits. In a crash loop, its last end has the cause, and the message has none."""
     name, last = container.get("name") or "", (container.get("lastState") or {}).get("terminated")
     if not last:
         return Blocked(waiting["reason"], waiting.get("message") or "", name)
@@ -162,12 +162,17 @@ def _ended(status: dict[str, Any], state: dict[str, Any]) -> Ended | None:
     return None
 
 
-def _out_of_memory(pod: Object, component: str, *, is_taken: bool) -> OutOfMemory | None:
-    """Return the container that was killed at its memory limit. `is_taken`: the pod is deleted, disrupted or evicted.
+def _out_of_memory(pod: Object, component: str, *, is_being_ended: bool) -> OutOfMemory | None:
+    """Return the container that was killed at its memory limit.
 
-    The kubelet reports ``Error`` in place of ``OOMKilled`` where the container runtime has lost the kernel's
-    notification, as containerd does with cgroup v1 once in a while. A SIGKILL then shows it, unless the kubelet sent
-    that itself: to a container of a pod that is taken, or to one whose liveness probe failed.
+    The kubelet reports ``Error`` in place of ``OOMKilled`` when the container runtime has lost the kernel's
+    notification, as containerd sometimes does with cgroup v1. The exit code of a SIGKILL then shows it, unless the
+    kubelet itself sent the SIGKILL: to a pod that is being ended, or to a container whose liveness probe failed.
+
+    Args:
+        pod: the pod.
+        component: name of its main container.
+        is_being_ended: whether the pod is deleted, disrupted or evicted.
     """
     for item in _containers(pod.get("status") or {}, component):
         ends = [(item.get(when) or {}).get("terminated") or {} for when in ("state", "lastState")]
@@ -176,7 +181,7 @@ def _out_of_memory(pod: Object, component: str, *, is_taken: bool) -> OutOfMemor
         if any(end.get("reason") == _OOM_KILLED for end in ends):
             return OutOfMemory(item["name"], limit)
         is_killed = any(end.get("exitCode") == _KILLED for end in ends)
-        if is_killed and limit is not None and not is_taken and "livenessProbe" not in container:
+        if is_killed and limit is not None and not is_being_ended and "livenessProbe" not in container:
             return OutOfMemory(item["name"], limit, is_reported=False)
     return None
 
@@ -193,7 +198,7 @@ def _memory_limit(container: Object) -> str | None:
 
 
 def _preparing_since(meta: dict[str, Any], status: dict[str, Any], conditions: dict[str, Any]) -> dt.datetime | None:
-    """Return since when the pod's node has prepared the next container. The pod's Events have the cause of a delay."""
+    """Return since when the pod's node has prepared it. If that takes long, the pod's Events have the cause."""
     if status.get("phase", "Pending") != "Pending" or not _is_true(conditions, "PodScheduled"):
         return None
     return parse_time(conditions["PodScheduled"].get("lastTransitionTime") or meta["creationTimestamp"])
@@ -202,7 +207,7 @@ def _preparing_since(meta: dict[str, Any], status: dict[str, Any], conditions: d
 def _lingering_since(
     meta: dict[str, Any], status: dict[str, Any], state: dict[str, Any], conditions: dict[str, Any]
 ) -> dt.datetime | None:
-    """Return since when the pod runs on without its main container: from then on it is not Ready."""
+    """Return since when the pod has run without its main container: since it stopped being Ready."""
     if status.get("phase") != "Running" or "terminated" not in state:
         return None
     return parse_time((conditions.get("Ready") or {}).get("lastTransitionTime") or meta["creationTimestamp"])

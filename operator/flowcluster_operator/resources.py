@@ -10,7 +10,7 @@ from flowcluster_api import names
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Resource:
-    """One kind: `group` is empty for the core group. Each kind has one instance, which is compared by identity."""
+    """One kind. `group` is empty for the core group. Each kind has one instance, so identity compares kinds."""
 
     group: str
     version: str
@@ -52,24 +52,26 @@ NETWORK_POLICY = Resource("networking.k8s.io", "v1", "NetworkPolicy", "networkpo
 
 SECRET = Resource("", "v1", "Secret", "secrets")
 CONFIG_MAP = Resource("", "v1", "ConfigMap", "configmaps")
-#: Kinds that give a driver its rights.
+#: Kinds that give a driver or a keeper its rights.
 ACCESS = (SERVICE_ACCOUNT, ROLE, ROLE_BINDING)
 
-#: Kinds that are created for a cluster resource besides Deployments and pods. An upstream operator may create them
-#: while that is being deleted, and the garbage collector may miss them then.
+#: Kinds that upstream operators and controllers create for a cluster resource, besides Deployments and pods. They may
+#: create one while the cluster resource is being deleted, and the garbage collector may then miss it.
 UPSTREAM_CHILDREN = (DASK_WORKER_GROUP, SERVICE, REPLICA_SET)
 #: Kinds that the operator watches: owners, and children by the labels of their owner.
 WATCHED = (
     FLOW_RUN, SHARED_CLUSTER, DASK_CLUSTER, RAY_CLUSTER, JOB, POD, DEPLOYMENT, LEASE, NETWORK_POLICY, *UPSTREAM_CHILDREN
 )  # fmt: skip
-#: Annotation that kopf, and so dask-kubernetes, writes when it has handled a new object. It notices changes only then.
+#: Annotation that kopf, and so dask-kubernetes, writes when it has handled a new object. Only then does it notice
+#: changes of the object.
 LAST_HANDLED = "kopf.zalando.org/last-handled-configuration"
 #: Kinds that users create: each object owns children.
 OWNERS = {resource.kind: resource for resource in (FLOW_RUN, SHARED_CLUSTER)}
-#: Resources of clusters.
+#: Kinds of cluster resources.
 CLUSTERS = (DASK_CLUSTER, RAY_CLUSTER)
-#: Kinds that the operator creates for an owner, by the owner's kind, with names that follow from its name and UID.
-#: Those of a RayCluster follow from the owner's Lease, too.
+#: By the owner's kind: kinds of which the operator creates one object for the owner. Its name follows from the owner's
+#: name and UID (`desired.metadata.root_name`).
+#: That of a RayCluster follows from the owner's Lease, too.
 ROOTS = {
     FLOW_RUN.kind: (*CLUSTERS, JOB, LEASE, *ACCESS),
     SHARED_CLUSTER.kind: (*CLUSTERS, DEPLOYMENT, LEASE, *ACCESS),

@@ -1,4 +1,4 @@
-"""An administrator's defaults for the pods of all runs: the chart's value `runs`."""
+"""An administrator's defaults for all runs and shared clusters: the chart's value `runs`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class DefaultsError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class RunDefaults:
-    """Defaults of runs. A FlowRun and its templates override them.
+    """Defaults of runs and shared clusters. A FlowRun or SharedCluster, and its templates, override them.
 
     Attributes:
         labels: labels of all objects of a run.

@@ -21,11 +21,11 @@ class SettingsError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """The operator's settings. Each is the environment variable of its name, prefixed `FLOWCLUSTER_`."""
+    """The operator's settings. The variable of each is its name in capitals, prefixed `FLOWCLUSTER_`."""
 
     #: Image of drivers, schedulers and workers where a FlowRun names none.
     default_image: str = f"docker.io/flowcluster/runtime:{__version__}"
-    #: imagePullPolicy of all of them; empty means Kubernetes' own rule.
+    #: imagePullPolicy of the pods of runs; empty means Kubernetes' own rule.
     image_pull_policy: str = ""
     #: Namespace to serve; empty means all.
     namespace: str = ""
@@ -33,7 +33,7 @@ class Settings:
     operator_class: str = ""
     #: Name of this installation, as NAMESPACE/NAME; empty means that it shares runs with other installations.
     installation: str = ""
-    #: Workers that one run can have at most.
+    #: Workers that one run, or one worker group of a shared cluster, can have at most.
     max_workers: int = 100
     #: Workers that a child run can have at most, where its parent has no cluster of its own that limits them.
     child_max_workers: int = 10
@@ -47,14 +47,14 @@ class Settings:
     cluster_domain: str = "cluster.local"
     #: Seconds that a driver has to end after SIGTERM.
     driver_grace_seconds: int = 10
-    #: Seconds that scheduler and workers have to end after SIGTERM. A worker whose scheduler ends at the same time
-    #: uses all of them, and has nothing left to save.
+    #: Seconds that scheduler and workers have to end after SIGTERM. The time is short: a worker whose scheduler ends at
+    #: the same time uses all of it, and has nothing to save.
     cluster_grace_seconds: int = 3
     #: Seconds after which a child that the finalizer of another party holds counts as stuck.
     stuck_seconds: int = 30
     #: Seconds between two full lists that correct what the watches missed.
     resync_seconds: int = 60
-    #: Defaults for the pods of all runs, which their FlowRun overrides: JSON, see `RunDefaults`.
+    #: Defaults for the pods of all runs, as JSON: see `RunDefaults`. A FlowRun overrides them.
     run_defaults: str = ""
     #: Runs that are reconciled at the same time.
     concurrency: int = 16

@@ -1,6 +1,7 @@
-"""How FlowRuns use SharedClusters: what each of them reads of the other. Pure.
+"""How FlowRuns use SharedClusters: what a pass over one reads of the other. Pure.
 
-The two are peers. When one changes, the store compares what the other reads, and wakes it only for a difference.
+A FlowRun and the SharedCluster that it names are peers. When one changes, the store compares what passes over the other
+read of it, and wakes the other only for a difference.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ class NamespacedName(NamedTuple):
 
 
 class SharedClusterUse(NamedTuple):
-    """How a FlowRun uses a SharedCluster: the fields that the cluster reads.
+    """How a FlowRun uses a SharedCluster: what a pass over the SharedCluster reads of it.
 
     Attributes:
         cluster: the SharedCluster.
         priority: of the run's tasks.
-        threads: tasks that the run has in flight at most; None without a limit.
-        is_live: whether the run is on the cluster, or waits for it. It is neither over nor suspended.
+        threads: maximum tasks that the run has in flight; None without a limit.
+        is_live: whether the run uses the cluster or waits for it: it is neither over, deleted nor suspended.
         has_driver: whether the operator creates a driver pod for it, which needs the cluster's credentials.
     """
 
@@ -43,8 +44,8 @@ class PeerView(NamedTuple):
     """What its peers read of an owner, in a form to compare.
 
     Attributes:
-        all: what all of them read: a `SharedClusterUse`, or the result of `offer_of`.
-        single: what single runs read: the result of `single_in`.
+        all: what all peers read: a `SharedClusterUse`, or the result of `offer_of`.
+        single: what only one run each reads: the result of `single_in`.
     """
 
     all: Any
@@ -85,16 +86,16 @@ def offer_of(shared: Object) -> tuple[Any, ...]:
 
 
 def listed_in(lease: Object | None) -> frozenset[str]:
-    """Return the digests of the runs that the keeper's instructions in a Lease list."""
+    """Return the digests of the runs in the keeper's instructions, which the Lease has."""
     found = keepers.read(lease) if lease is not None else None
     return found.digests if found is not None else frozenset()
 
 
 def single_in(lease: Object | None) -> frozenset[tuple[str, ...]]:
-    """Return what single runs read in the root Lease of a SharedCluster: tuples that begin with the digest of the run.
+    """Return what only one run each reads in the root Lease of a SharedCluster.
 
-    There is one tuple if the instructions list the run, one for the request for its credentials, and one for the
-    answer.
+    Each tuple begins with the digest of the run. A run has one tuple if the instructions list it, one for its request
+    for credentials, and one for the answer.
     """
     if lease is None:
         return frozenset()
@@ -105,13 +106,16 @@ def single_in(lease: Object | None) -> frozenset[tuple[str, ...]]:
 
 
 def has_same_operator(run: Object, shared: Object) -> bool:
-    """Return whether one operator handles a FlowRun and a SharedCluster: no other one can decrypt an answer."""
+    """Return whether the same operator handles a FlowRun and a SharedCluster.
+
+    Only the operator that requested the credentials can decrypt the keeper's answer.
+    """
     specs = [owner.get("spec") or {} for owner in (run, shared)]
     recorded = {(owner.get("status") or {}).get("operator") for owner in (run, shared)} - {None}
     return specs[0].get("operatorClass") == specs[1].get("operatorClass") and len(recorded) < 2
 
 
-def is_usable(shared: Object) -> bool:
+def takes_connections(shared: Object) -> bool:
     """Return whether the scheduler or head of a SharedCluster takes connections, by its status."""
     status = shared.get("status") or {}
     return bool(status.get("name") and status.get("address") and status.get("scheduler"))

@@ -1,4 +1,4 @@
-"""Specs of SharedClusters: parsed, viewed as the spec of a run, and with their own field names in messages. Pure."""
+"""Specs of SharedClusters: how to parse them, view them as that of a run, and name their fields in messages. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from flowcluster_api.v1alpha1 import Cluster, FlowRunSpec, SharedClusterSpec
 from flowcluster_operator.resources import Object
 from flowcluster_operator.specs import problem
 
-#: Fields of a FlowRun in messages of policies, and the same fields of a SharedCluster. The order counts.
+#: Texts in messages of policies that name fields of a FlowRun, each with that for a SharedCluster. The order counts.
 _FIELDS = (
     ("spec.cluster.image, or spec.flow.image", "spec.image"),
     ("spec.cluster.", "spec."),
@@ -32,7 +32,10 @@ def parse(shared: Object) -> tuple[SharedClusterSpec | None, str | None]:
 
 
 def view(spec: SharedClusterSpec) -> FlowRunSpec:
-    """Return the spec of a run without a flow whose cluster is the shared one, without its further worker groups."""
+    """Return a FlowRun's spec for the same cluster: without a flow, and without the further worker groups.
+
+    So the policies of runs work on shared clusters, too.
+    """
     cluster = Cluster(kind=spec.kind, image=spec.image, workers=spec.workers, scheduler=spec.scheduler)
     return FlowRunSpec(cluster=cluster, operator_class=spec.operator_class)
 

@@ -1,4 +1,4 @@
-"""Specs of FlowRuns as the API server returns them, parsed. Pure.
+"""Parse the specs of FlowRuns that the API server returns. Pure.
 
 The CRD's schema admits specs that the models refuse: it has no Python patterns, and no schema of templates.
 """
@@ -12,7 +12,7 @@ import pydantic
 from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.resources import Object
 
-#: Fields of an invalid spec that still count: how the run is stopped, and how long its record is kept.
+#: Fields that count even in an invalid spec: they stop the run, and set how long its record is kept.
 _KEPT = ("cancel", "suspend", "ttlSecondsAfterFinished", "startDeadlineSeconds", "activeDeadlineSeconds")
 
 

@@ -1,4 +1,4 @@
-"""What pod templates of FlowRuns can contain: one table, and the settings by which an administrator widens it.
+"""What pod templates of users can contain: one table of rules, and the settings by which an administrator widens them.
 
 The operator checks templates by this table (`flowcluster_operator.policies.templates`). `make generate` writes the same
 table in CEL for the chart's ValidatingAdmissionPolicy (`tools.admission`). The rules cover the Pod Security profile
@@ -102,7 +102,7 @@ class TemplatePolicy:
         return TemplatePolicy(**given)  # type: ignore[arg-type]
 
 
-#: Begins a path that leads into every container of a pod.
+#: Prefix of a path that leads into every container of a pod.
 CONTAINERS = "containers[]"
 #: The lists of a pod's containers.
 CONTAINER_LISTS = ("containers", "initContainers", "ephemeralContainers")
@@ -117,9 +117,9 @@ class Rule(NamedTuple):
         values: what the fields can hold: values of one type.
         listed: field of `TemplatePolicy` with more such values.
         unless: field of `TemplatePolicy` that turns the rule off.
-        null: whether null passes. It removes the operator's own value, so it must not where that one protects.
-        keys: the rule is for the keys of the fields, not for their values.
-        prefix: the rule is for the values of those of the fields' keys that begin like this.
+        null: whether null passes. Null removes the operator's own value, so it does not pass where that value protects.
+        keys: whether the rule is for the keys of the fields, not for their values.
+        prefix: if not empty, the rule is for the values of those keys of the fields that begin with it.
         parts: parts of the run whose templates the rule is for.
     """
 
@@ -139,7 +139,7 @@ class Rule(NamedTuple):
 
     @property
     def is_presence(self) -> bool:
-        """Whether the rule demands only that the fields are not null."""
+        """Whether the rule requires only that the fields are not null."""
         return not (self.null or self.values or self.listed)
 
 

@@ -1,6 +1,7 @@
-"""The work queue: a level-triggered queue of keys with timers. Each key is in it once, with one pass at a time.
+"""The work queue: a level-triggered queue of keys, with timers.
 
-A key that is added during its pass is due again when that pass ends, so that no wake-up is lost.
+A key is in the queue at most once, and at most one pass over it runs at a time. A key that is added during its pass is
+due again when that pass ends, so that no wake-up is lost.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ K = TypeVar("K")
 
 
 class Queue(Generic[K]):
-    """A queue that belongs to one event loop."""
+    """A queue of one event loop. It is not thread-safe."""
 
     def __init__(self) -> None:
         self._ready: asyncio.Queue[K] = asyncio.Queue()

@@ -94,7 +94,8 @@ class Passes:
             found = objects.select(resource, None, labels)
             if resource.kind in OWNERS:
                 found = [obj for obj in found if is_of_class(obj, self._settings)]
-            for key in self.store.replace(resource, found, objects.version):
+            uids = {obj["metadata"]["uid"] for obj in found}
+            for key in self.store.listed(resource, found) | self.store.retain(resource, uids, objects.version):
                 self.queue.add(key)
 
     async def settle(self) -> None:

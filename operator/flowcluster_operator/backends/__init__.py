@@ -1,1 +1,1 @@
-"""What differs between kinds of clusters, behind the Protocol in `base`."""
+"""What differs between Dask and Ray clusters, behind the Protocol in `base`."""

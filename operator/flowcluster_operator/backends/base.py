@@ -1,4 +1,4 @@
-"""The interface between the operator and a kind of cluster."""
+"""The interface that each kind of cluster, Dask and Ray, implements for the operator."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flowcluster_operator.settings import Settings
 
 
 class Scalable(Protocol):
-    """How the number of workers of one group is read and written."""
+    """Reads and writes the number of workers of one group, in the resource of an upstream operator."""
 
     resource: Resource
 
@@ -27,28 +27,29 @@ class Scalable(Protocol):
 
         Args:
             cluster: the resource.
-            scale: bounds and target; which of them counts depends on the kind.
+            scale: bounds and target. On Dask only the target counts, on Ray only the bounds.
         """
         ...
 
     def upstream_has_started(self, observed: Observed) -> bool:
-        """Return whether the upstream operator has begun to serve the resource."""
+        """Return whether the upstream operator has acted on the resource yet."""
         ...
 
-    def notices_numbers(self, cluster: Object) -> bool:
-        """Return whether the upstream operator acts on another number of workers that is written now."""
+    def accepts_scaling(self, cluster: Object) -> bool:
+        """Return whether the upstream operator would act on a new number of workers, if that were written now."""
         ...
 
 
 class Backend(Scalable, Protocol):
-    """What the operator must know of a kind of cluster. Pure: it builds and reads objects, and does no I/O."""
+    """Builds and reads the objects of one kind of cluster. Pure: it does no I/O."""
 
     kind: str
     #: Whether the upstream operator replaces a lost scheduler or head.
     replaces_head: bool
     #: Whether the cluster's own autoscaler sets the number of workers, within the bounds.
     scales_itself: bool
-    #: Seconds that the cluster resource, or a further worker group, can be without pods before its Events are read.
+    #: Seconds for which the cluster resource, or a further worker group, can lack pods. After that the operator reads
+    #: its Events.
     podless_seconds: float
 
     def build(
@@ -68,22 +69,22 @@ class Backend(Scalable, Protocol):
             settings: of the operator.
             scale: bounds and target of the workers.
             credentials: name of the Secret with the credentials.
-            groups: further worker groups, for kinds of clusters that have them in this resource.
+            groups: further worker groups. A RayCluster contains them; on Dask they are objects of their own.
         """
         ...
 
     def build_groups(
         self, key: RunId, spec: FlowRunSpec, settings: Settings, credentials: str, groups: Sequence[Group]
     ) -> list[Object]:
-        """Return further worker groups that are objects of their own, in the order of `groups`."""
+        """Return the objects of further worker groups, in the order of `groups`; none on Ray, see `build`."""
         ...
 
-    def scalable_group(self, number: int, name: str) -> Scalable:
-        """Return how the number of workers of a further worker group is read and written.
+    def scalable_group(self, index: int, name: str) -> Scalable:
+        """Return the `Scalable` of a further worker group.
 
         Args:
-            number: its index among the further groups.
-            name: its name.
+            index: of the group among the further groups.
+            name: of the group.
         """
         ...
 
@@ -111,7 +112,7 @@ class Backend(Scalable, Protocol):
         ...
 
     def members(self, name: str) -> dict[str, str] | None:
-        """Return the labels of all pods of the cluster of that name, where these connect to its drivers; else None."""
+        """Return the labels that select all pods of a cluster, if these pods connect to its drivers; None if not."""
         ...
 
     def service(self, name: str) -> str:
@@ -119,18 +120,18 @@ class Backend(Scalable, Protocol):
         ...
 
     def invalid(self, cluster: Object) -> str | None:
-        """Return why the upstream operator refuses the resource, as it reports; None where it reports nothing."""
+        """Return why the upstream operator refuses the resource, from its status; None where that has no error."""
         ...
 
     def without_pods(
         self, cluster: Object, components: Collection[str], has_deployments: bool, groups: Sequence[Object]
     ) -> list[Object]:
-        """Return the objects that lack pods, so that only their Events have the cause.
+        """Return the objects that lack pods. Only their Events can have the cause.
 
         Args:
             cluster: the cluster resource.
             components: the components that have pods.
             has_deployments: whether the cluster has Deployments.
-            groups: further resources of worker groups.
+            groups: the resources of its worker groups.
         """
         ...

@@ -24,14 +24,35 @@ from flowcluster_operator.resources import DASK_CLUSTER, DASK_WORKER_GROUP, LAST
 from flowcluster_operator.settings import Settings
 
 
-class DaskBackend:
+class _Replicas:
+    """What a DaskCluster and a DaskWorkerGroup have in common as `Scalable`: both have the number in `spec.worker`."""
+
+    def requested_workers(self, cluster: Object) -> int:
+        """See `Scalable.requested_workers`."""
+        return int(cluster["spec"]["worker"].get("replicas", 0))
+
+    def scale_patch(self, cluster: Object, scale: Scale) -> Object:
+        """See `Scalable.scale_patch`."""
+        return {"spec": {"worker": {"replicas": scale.target}}}
+
+    def accepts_scaling(self, cluster: Object) -> bool:
+        """Return whether dask-kubernetes has created the parts of a new object.
+
+        kopf then writes its annotation. Before that, dask-kubernetes takes a new number for a part of the creation, and
+        does not act on it. Of 12 clusters whose number changed as soon as they had a scheduler, all stayed without
+        workers. Of 12 whose number changed after the annotation, none did.
+        """
+        return LAST_HANDLED in (cluster["metadata"].get("annotations") or {})
+
+
+class DaskBackend(_Replicas):
     """Implements `Backend` for ``kubernetes.dask.org/v1``."""
 
     kind = "Dask"
     resource: Resource = DASK_CLUSTER
     replaces_head = True
     scales_itself = False
-    #: dask-kubernetes writes Events when it fails to create a Deployment; it takes some seconds for many clusters.
+    #: dask-kubernetes writes an Event when it fails to create a Deployment. With many clusters it needs some seconds.
     podless_seconds = 5.0
 
     def build(
@@ -53,7 +74,7 @@ class DaskBackend:
         named = [(WorkerGroup(**dict(group.workers) | {"name": group.name}), group.scale.target) for group in groups]
         return [dask_worker_group(key, spec, group, settings, target, credentials) for group, target in named]
 
-    def scalable_group(self, number: int, name: str) -> Scalable:
+    def scalable_group(self, index: int, name: str) -> Scalable:
         """See `Backend.scalable_group`."""
         return _ScalableWorkerGroup()
 
@@ -82,24 +103,12 @@ class DaskBackend:
         """See `Backend.service`."""
         return scheduler_service(name)
 
-    def requested_workers(self, cluster: Object) -> int:
-        """See `Backend.requested_workers`."""
-        return int(cluster["spec"]["worker"].get("replicas", 0))
-
-    def scale_patch(self, cluster: Object, scale: Scale) -> Object:
-        """See `Backend.scale_patch`."""
-        return {"spec": {"worker": {"replicas": scale.target}}}
-
     def upstream_has_started(self, observed: Observed) -> bool:
-        """See `Scalable.upstream_has_started`: the scheduler's Deployment is the first object of dask-kubernetes."""
+        """See `Scalable.upstream_has_started`: dask-kubernetes creates the scheduler's Deployment first."""
         return bool(observed.deployments)
 
-    def notices_numbers(self, cluster: Object) -> bool:
-        """See `_is_handled`."""
-        return _is_handled(cluster)
-
     def invalid(self, cluster: Object) -> str | None:
-        """See `Backend.invalid`: dask-kubernetes has one error, an invalid name, without a message."""
+        """See `Backend.invalid`. dask-kubernetes reports only one error, an invalid name, and no message."""
         if (cluster.get("status") or {}).get("phase") == "Error":
             return f"dask-kubernetes refuses DaskCluster {cluster['metadata']['name']} (phase Error)"
         return None
@@ -107,40 +116,18 @@ class DaskBackend:
     def without_pods(
         self, cluster: Object, components: Collection[str], has_deployments: bool, groups: Sequence[Object]
     ) -> list[Object]:
-        """See `Backend.without_pods`: worker groups lack pods when there is a scheduler and none of their workers."""
+        """See `Backend.without_pods`. Worker groups lack pods when the scheduler exists and no worker does."""
         if not has_deployments:
             return [cluster]
         lacks_workers = names.COMPONENT_WORKER not in components and self.requested_workers(cluster) > 0
         return list(groups) if lacks_workers else []
 
 
-class _ScalableWorkerGroup:
+class _ScalableWorkerGroup(_Replicas):
     """Implements `Scalable` for a DaskWorkerGroup."""
 
     resource: Resource = DASK_WORKER_GROUP
 
-    def requested_workers(self, cluster: Object) -> int:
-        """See `Scalable.requested_workers`."""
-        return int(cluster["spec"]["worker"].get("replicas", 0))
-
-    def scale_patch(self, cluster: Object, scale: Scale) -> Object:
-        """See `Scalable.scale_patch`."""
-        return {"spec": {"worker": {"replicas": scale.target}}}
-
     def upstream_has_started(self, observed: Observed) -> bool:
         """Return whether the group exists: dask-kubernetes creates nothing for a group without workers."""
         return observed.cluster is not None
-
-    def notices_numbers(self, cluster: Object) -> bool:
-        """See `_is_handled`: dask-kubernetes handles a DaskWorkerGroup as it does a DaskCluster."""
-        return _is_handled(cluster)
-
-
-def _is_handled(obj: Object) -> bool:
-    """Return whether dask-kubernetes has created the parts of a new object, and so acts on another number of workers.
-
-    Until kopf has written its annotation, it takes another number for a part of the creation. Of 12 clusters whose
-    number changed as soon as they had a scheduler, all kept no workers; of 12 whose number changed after the
-    annotation, none.
-    """
-    return LAST_HANDLED in (obj["metadata"].get("annotations") or {})

@@ -19,7 +19,7 @@ from flowcluster_operator.model.workers import Group, Scale
 from flowcluster_operator.resources import RAY_CLUSTER, Object, Resource
 from flowcluster_operator.settings import Settings
 
-#: KubeRay's label of a cluster's pods with the name of the cluster.
+#: KubeRay's label on the pods of a cluster. Its value is the name of the cluster.
 _LABEL_CLUSTER = "ray.io/cluster"
 
 
@@ -47,19 +47,19 @@ class RayBackend:
     def build_groups(
         self, key: RunId, spec: FlowRunSpec, settings: Settings, credentials: str, groups: Sequence[Group]
     ) -> list[Object]:
-        """See `Backend.build_groups`: they are in the RayCluster."""
+        """See `Backend.build_groups`: the RayCluster contains them."""
         return []
 
-    def scalable_group(self, number: int, name: str) -> Scalable:
+    def scalable_group(self, index: int, name: str) -> Scalable:
         """See `Backend.scalable_group`."""
-        return _ScalableGroup(number + 1, name)
+        return _ScalableGroup(index + 1, name)
 
     def address(self, name: str, namespace: str, settings: Settings, credentials: str | None) -> str:
-        """See `Backend.address`: of the head's GCS, as drivers join the cluster as nodes."""
+        """See `Backend.address`. It is that of the head's GCS, because drivers join the cluster as nodes."""
         return f"{head_host(name, namespace, settings)}:{ports.RAY_GCS}"
 
     def credentials(self, cluster: Object) -> str | None:
-        """See `Backend.credentials`: the Secret of the token. KubeRay uses the cluster's name where it has none."""
+        """See `Backend.credentials`: the Secret with the token. By default, KubeRay names it like the cluster."""
         auth = cluster["spec"].get("authOptions")
         if not auth or auth.get("mode") == "disabled":
             return None
@@ -82,23 +82,23 @@ class RayBackend:
         return head_service(name)
 
     def requested_workers(self, cluster: Object) -> int:
-        """See `Scalable.requested_workers`: what the autoscaler has written there."""
+        """See `Scalable.requested_workers`: the number that the autoscaler wrote last."""
         return _OWN_WORKERS.requested_workers(cluster)
 
     def scale_patch(self, cluster: Object, scale: Scale) -> list[Object]:
-        """See `Scalable.scale_patch`: a JSON patch of the bounds, as the autoscaler writes the same group."""
+        """See `Scalable.scale_patch`. It is a JSON patch of the bounds: the autoscaler writes the same group."""
         return _OWN_WORKERS.scale_patch(cluster, scale)
 
     def upstream_has_started(self, observed: Observed) -> bool:
-        """See `Scalable.upstream_has_started`: KubeRay writes conditions in its first pass, also where it fails."""
+        """See `Scalable.upstream_has_started`. KubeRay writes conditions in its first pass, even if that fails."""
         return _OWN_WORKERS.upstream_has_started(observed)
 
-    def notices_numbers(self, cluster: Object) -> bool:
-        """See `Scalable.notices_numbers`."""
-        return _OWN_WORKERS.notices_numbers(cluster)
+    def accepts_scaling(self, cluster: Object) -> bool:
+        """See `Scalable.accepts_scaling`."""
+        return _OWN_WORKERS.accepts_scaling(cluster)
 
     def invalid(self, cluster: Object) -> str | None:
-        """See `Backend.invalid`: why KubeRay creates no pod. It reports errors in a spec only in Events."""
+        """See `Backend.invalid`: why KubeRay creates no pod. KubeRay reports errors in a spec only in Events."""
         for condition in (cluster.get("status") or {}).get("conditions") or []:
             if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
                 return f"no pod for the cluster: {condition.get('message') or condition.get('reason')}"
@@ -112,7 +112,7 @@ class RayBackend:
 
 
 class _ScalableGroup:
-    """Implements `Scalable` for one of the worker groups in a RayCluster."""
+    """Implements `Scalable` for the worker group of that index and name in a RayCluster."""
 
     resource: Resource = RAY_CLUSTER
 
@@ -126,12 +126,12 @@ class _ScalableGroup:
         return int(max(within, group["minReplicas"]))
 
     def scale_patch(self, cluster: Object, scale: Scale) -> list[Object]:
-        """See `Scalable.scale_patch`. The patch fails where another group has this index."""
+        """See `Scalable.scale_patch`. The API server rejects the patch if another group has this index by then."""
         group, path = cluster["spec"]["workerGroupSpecs"][self._index], f"/spec/workerGroupSpecs/{self._index}"
-        wanted = {"minReplicas": scale.minimum, "maxReplicas": scale.maximum}
+        bounds = {"minReplicas": scale.minimum, "maxReplicas": scale.maximum}
         changes = [
             {"op": "replace", "path": f"{path}/{field}", "value": value}
-            for field, value in wanted.items()
+            for field, value in bounds.items()
             if group.get(field) != value
         ]
         return [{"op": "test", "path": f"{path}/groupName", "value": self._name}, *changes] if changes else []
@@ -140,9 +140,10 @@ class _ScalableGroup:
         """See `Scalable.upstream_has_started`."""
         return bool(observed.head_pods()) or bool(((observed.cluster or {}).get("status") or {}).get("conditions"))
 
-    def notices_numbers(self, cluster: Object) -> bool:
-        """See `Scalable.notices_numbers`: KubeRay compares the number with the workers in each of its passes."""
+    def accepts_scaling(self, cluster: Object) -> bool:
+        """See `Scalable.accepts_scaling`. KubeRay compares the number with the workers in each of its passes."""
         return True
 
 
+#: The workers of `spec.cluster.workers`: they are the first group.
 _OWN_WORKERS = _ScalableGroup(0, GROUP)

@@ -1,4 +1,4 @@
-"""Which backend serves which kind of cluster."""
+"""The backends by kind of cluster."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Builders of child objects: spec in, whole object out. Pure."""
+"""Builders of child objects: each returns a whole object, built from the spec. Pure."""

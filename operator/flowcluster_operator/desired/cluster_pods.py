@@ -1,4 +1,4 @@
-"""The pod templates of a cluster, with what its parts have in common on every kind."""
+"""The pod template of one part of a cluster: what schedulers, heads and workers have in common, on Dask and on Ray."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from flowcluster_api import names
 from flowcluster_api.v1alpha1 import Scheduler, Workers
 from flowcluster_operator.desired.credentials import with_credentials
-from flowcluster_operator.desired.overlay import lay_over
+from flowcluster_operator.desired.overlay import merge_template
 from flowcluster_operator.model.identity import RunId
 from flowcluster_operator.settings import Settings
 
@@ -29,11 +29,11 @@ def cluster_template(
         key: the owner.
         part: the part's spec; None for its defaults.
         field: where the part is in ``spec.cluster``.
-        containers: of its pods. The first one is the main container, and has the name of the component.
+        containers: of its pods. The first one is the main container: its name is that of the component.
         settings: of the operator.
         credentials: name of the Secret with the credentials, which all containers mount.
         environment: variables that make the containers use the credentials.
-        group: further worker group of the pods; empty for all other parts.
+        group: the further worker group that the pods belong to; empty for all other pods.
 
     Raises:
         TemplateError: the template is not of the shape of a PodTemplateSpec.
@@ -51,4 +51,4 @@ def cluster_template(
         "metadata": {"labels": labels},
         "spec": with_credentials(pod, credentials, environment),
     }
-    return lay_over(template, part.template if part else {}, f"spec.cluster.{field}.template")
+    return merge_template(template, part.template if part else {}, f"spec.cluster.{field}.template")

@@ -1,6 +1,7 @@
 """The credentials of a run: a certificate with its key, and a token. Only processes with them can join the run.
 
-A child run uses the credentials of its parent: the driver has them already, and needs no right to read a Secret.
+A child run uses the credentials of its parent. Its driver, which is that of the parent, has them already, and needs no
+right to read a Secret.
 """
 
 from __future__ import annotations
@@ -24,17 +25,18 @@ _FILES = {"CA_FILE": "ca.crt"} | {
     for role in ("SCHEDULER", "WORKER", "CLIENT")
     for what, suffix in (("CERT", "crt"), ("KEY", "key"))
 }
-#: Variables by which Dask finds the credentials, and by which it refuses connections without TLS.
+#: Environment variables by which Dask finds the credentials; and the same with one by which it refuses connections
+#: without TLS.
 DASK = {f"DASK_DISTRIBUTED__COMM__TLS__{name}": f"{FOLDER}/{file}" for name, file in _FILES.items()}
 DASK_TLS_ONLY = DASK | {"DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "true"}
 
 
 def credentials_secret(key: RunId) -> Object:
-    """Return the Secret without its data, which the operator adds when it creates it.
+    """Return the Secret without its data. The operator adds the data when it creates the Secret.
 
-    The run's Lease owns it: the operator does not have to read, list or delete Secrets. The API server chooses the name
-    when the Secret is created: before that, no client can create a Secret in its place. The operator writes the name
-    into the pod templates of the run, and reads it there after a restart.
+    The run's Lease owns the Secret, so the operator does not have to read, list or delete Secrets. The API server
+    chooses the name when the operator creates the Secret, so no other client can create a Secret of that name before.
+    The operator writes the name into the pod templates of the run, and reads it there after a restart.
     """
     metadata = child_metadata(key, names.COMPONENT_CLUSTER)
     return {
@@ -50,7 +52,7 @@ def credentials_secret(key: RunId) -> Object:
 
 
 def credentials_in(pod: dict[str, Any]) -> str | None:
-    """Return the name of the Secret whose credentials a pod of that spec mounts; None where it mounts none."""
+    """Return the name of the Secret whose credentials a pod with that spec mounts; None where it mounts none."""
     volumes = pod.get("volumes") or []
     return next((volume["secret"]["secretName"] for volume in volumes if volume["name"] == CREDENTIALS_VOLUME), None)
 

@@ -41,8 +41,8 @@ def scheduler_address(name: str, namespace: str, settings: Settings) -> str:
 def dask_cluster(key: RunId, spec: FlowRunSpec, settings: Settings, replicas: int, credentials: str) -> Object:
     """Return the DaskCluster.
 
-    It has no idleTimeout and no DaskAutoscaler: an idle check of dask-kubernetes can hold up the start of every other
-    cluster for minutes, and its autoscaler can remove a worker that is busy.
+    It has no idleTimeout and no DaskAutoscaler. An idle check of dask-kubernetes can delay the start of all other
+    clusters for minutes, and its autoscaler can remove a busy worker.
 
     Args:
         key: the owner.
@@ -56,13 +56,14 @@ def dask_cluster(key: RunId, spec: FlowRunSpec, settings: Settings, replicas: in
     image = cluster_image(spec, settings)
     scheduler, workers = spec.cluster.scheduler, spec.cluster.workers
     address = scheduler_address(metadata["name"], key.namespace, settings)
-    lead, work = _scheduler_program(), _worker_program(workers or Workers(), address)
+    scheduler_program, worker_program = _scheduler_program(), _worker_program(workers or Workers(), address)
     targets = [f"{TLS_MARK}{ports.DASK_SCHEDULER}", str(ports.DASK_DASHBOARD)]
-    beside = [relay(image, targets, settings)] if spec.flow is None else []
-    leading = [_scheduler(scheduler, image, settings, lead), *beside]
-    working = [_worker(workers, image, settings, work, address)]
-    lead_template = cluster_template(key, scheduler, "scheduler", leading, settings, credentials, DASK_TLS_ONLY)
-    work_template = cluster_template(key, workers, "workers", working, settings, credentials, DASK_TLS_ONLY)
+    sidecars = [relay(image, targets, settings)] if spec.flow is None else []
+    head = [_scheduler(scheduler, image, settings, scheduler_program), *sidecars]
+    worker = [_worker(workers, image, settings, worker_program, address)]
+    head_template = cluster_template(key, scheduler, "scheduler", head, settings, credentials, DASK_TLS_ONLY)
+    worker_template = cluster_template(key, workers, "workers", worker, settings, credentials, DASK_TLS_ONLY)
+    head_field, worker_field = "spec.cluster.scheduler.template", "spec.cluster.workers.template"
     return {
         "apiVersion": DASK_CLUSTER.api_version,
         "kind": DASK_CLUSTER.kind,
@@ -70,12 +71,12 @@ def dask_cluster(key: RunId, spec: FlowRunSpec, settings: Settings, replicas: in
         "spec": {
             "idleTimeout": 0,
             "scheduler": {
-                **_fitted(lead_template, names.COMPONENT_SCHEDULER, lead, "spec.cluster.scheduler.template"),
+                **_completed(head_template, names.COMPONENT_SCHEDULER, scheduler_program, head_field),
                 "service": _service(metadata["name"]),
             },
             "worker": {
                 "replicas": replicas,
-                **_fitted(work_template, names.COMPONENT_WORKER, work, "spec.cluster.workers.template"),
+                **_completed(worker_template, names.COMPONENT_WORKER, worker_program, worker_field),
             },
         },
     }
@@ -84,7 +85,7 @@ def dask_cluster(key: RunId, spec: FlowRunSpec, settings: Settings, replicas: in
 def dask_worker_group(
     key: RunId, spec: FlowRunSpec, group: WorkerGroup, settings: Settings, replicas: int, credentials: str
 ) -> Object:
-    """Return the DaskWorkerGroup of further workers, which join the scheduler of the owner's DaskCluster."""
+    """Return the DaskWorkerGroup of a further group, whose workers join the scheduler of the owner's DaskCluster."""
     metadata = child_metadata(key, names.COMPONENT_CLUSTER)
     cluster, field = metadata["name"], f"workerGroups[{group.name}]"
     address = scheduler_address(cluster, key.namespace, settings)
@@ -100,21 +101,27 @@ def dask_worker_group(
             "cluster": cluster,
             "worker": {
                 "replicas": replicas,
-                **_fitted(template, names.COMPONENT_WORKER, program, f"spec.cluster.{field}.template"),
+                **_completed(template, names.COMPONENT_WORKER, program, f"spec.cluster.{field}.template"),
             },
         },
     }
 
 
-def _fitted(template: dict[str, Any], component: str, program: Program, field: str) -> dict[str, Any]:
-    """Return a pod template, merged with the user's, as DaskCluster and the cluster need it."""
+def _completed(template: dict[str, Any], component: str, program: Program, field: str) -> dict[str, Any]:
+    """Return a merged pod template with the options that the cluster needs, and with sidecars as DaskCluster has them.
+
+    Args:
+        template: into which the user's template is merged.
+        component: name of the main container.
+        program: that the main container runs.
+        field: the field of the user's template; messages begin with it.
+    """
     where = f"{field}.spec.containers[{component}]"
     containers = [
         completed(item, program, where) if item.get("name") == component else item
         for item in template["spec"]["containers"]
     ]
-    fitted = {**template, "spec": {**template["spec"], "containers": containers}}
-    return with_plain_sidecars(fitted, field)
+    return with_plain_sidecars({**template, "spec": {**template["spec"], "containers": containers}}, field)
 
 
 def _scheduler_program() -> Program:
@@ -136,10 +143,10 @@ def _worker_program(workers: Workers, address: str) -> Program:
     ]
     memory = ((workers.resources and workers.resources.limits) or {}).get("memory")
     if memory is not None:
-        # In bytes: the only form that Dask and Kubernetes read in the same way.
+        # In bytes: only this form means the same to Dask and to Kubernetes.
         options.append((("--memory-limit",), ["--memory-limit", str(quantities.whole(memory))]))
     if workers.task_resources:
-        check_names(workers, "=, \t\n")  # Dask splits the option's value at these
+        check_names(workers, "=, \t\n")  # Dask splits the option's value at these characters
         amounts = ",".join(f"{name}={amount:g}" for name, amount in workers.task_resources.items())
         options.append((("--resources",), ["--resources", literal(amounts)]))
     return Program("worker", [address], options, frozenset({"--protocol", "--name", "--dashboard-address"}))
@@ -159,7 +166,7 @@ def _scheduler(part: Scheduler | None, image: str, settings: Settings, program: 
 def _worker(part: Workers | None, image: str, settings: Settings, program: Program, address: str) -> dict[str, Any]:
     return {
         **container(names.COMPONENT_WORKER, image, program.args(), settings, part.resources if part else None),
-        # For users' command lines without a scheduler address. dask-kubernetes would set it without TLS.
+        # For command lines of users without a scheduler address. dask-kubernetes would set an address without TLS.
         "env": [{"name": "DASK_SCHEDULER_ADDRESS", "value": address}],
         "ports": [{"name": "http-worker", "containerPort": ports.DASK_WORKER_HTTP, "protocol": "TCP"}],
         "readinessProbe": _probe("http-worker"),
@@ -167,7 +174,7 @@ def _worker(part: Workers | None, image: str, settings: Settings, program: Progr
 
 
 def _probe(port: str) -> dict[str, Any]:
-    # By name: DaskCluster's schema takes no number here, unlike that of a pod.
+    # DaskCluster's schema takes only the name of a port here, and no number.
     return {"httpGet": {"path": "/health", "port": port}, "periodSeconds": 1, "timeoutSeconds": 5}
 
 

@@ -1,7 +1,7 @@
 """Command lines of Dask's scheduler and workers, also where a user's template replaces them.
 
-In a pod template, `args` replace ours as a whole. Users set them to add an option, so the operator adds the options
-that the cluster needs again.
+The `args` of a user's template replace those of the operator as a whole. Users set them to add an option. So the
+operator adds the options again that the cluster needs.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from flowcluster_operator.errors import TemplateError
 
-#: The flags of an option, or of a switch and its opposite; and its tokens, of which the second is a value.
+#: The flags that set an option, such as those of a switch and its opposite; and the tokens to add where none of them is
+#: given: a flag and, after it, its value.
 Option = tuple[tuple[str, ...], list[str]]
 
 
@@ -21,7 +22,7 @@ class Program(NamedTuple):
         name: the subcommand of ``dask``.
         arguments: positional arguments.
         options: that the cluster needs.
-        fixed: flags on whose values probes and Services rely.
+        fixed: flags whose values a user cannot change, because probes and Services rely on them.
     """
 
     name: str
@@ -37,8 +38,8 @@ class Program(NamedTuple):
 def completed(container: dict[str, Any], program: Program, field: str) -> dict[str, Any]:
     """Return a container whose command line a template may have replaced, with the options that the cluster needs.
 
-    A command line that does not begin with the program, such as one for a shell, stays as it is. Its readiness probe
-    is removed where it does not name the probe's port: the process may not listen there.
+    A command line that does not start the program directly, such as one for a shell, stays as it is (see
+    `_without_probe`).
 
     Raises:
         TemplateError: the command line has another value for an option that the cluster relies on.
@@ -53,7 +54,7 @@ def completed(container: dict[str, Any], program: Program, field: str) -> dict[s
     line = [*command, *args]
     begin = _begin_of_options(line, program)
     if begin is None:
-        return _opaque(container, line, program)
+        return _without_probe(container, line, program)
     given = _flags(line[begin:])
     for flags, tokens in program.options:
         value = next((given[flag] for flag in flags if flag in given), None)
@@ -68,7 +69,7 @@ def completed(container: dict[str, Any], program: Program, field: str) -> dict[s
 
 
 def _begin_of_options(line: list[Any], program: Program) -> int | None:
-    """Return the index after ``dask worker``, ``dask-worker`` or the module; None where there is none of them."""
+    """Return the index after ``dask worker``, ``dask-worker`` or the module; None where the line has none of them."""
     starts = (["dask", program.name], [f"dask-{program.name}"], [f"distributed.cli.dask_{program.name}"])
     for index in range(len(line)):
         for start in starts:
@@ -88,7 +89,11 @@ def _flags(tokens: list[Any]) -> dict[str, str]:
     return found
 
 
-def _opaque(container: dict[str, Any], line: list[Any], program: Program) -> dict[str, Any]:
+def _without_probe(container: dict[str, Any], line: list[Any], program: Program) -> dict[str, Any]:
+    """Return a container without the operator's readiness probe, unless the command line names the probe's port.
+
+    The process of an unknown command line may not listen on that port, and would never be Ready.
+    """
     ports = [tokens[1].lstrip(":") for flags, tokens in program.options if flags[0] == "--dashboard-address"]
     names_port = any(port in str(token) for token in line for port in ports)
     is_ours = (container.get("readinessProbe") or {}).get("httpGet", {}).get("path") == "/health"

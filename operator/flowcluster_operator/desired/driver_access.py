@@ -1,7 +1,7 @@
 """The rights of a driver: to read its FlowRun, and to renew the Lease of its run.
 
-The driver requests child runs, with a cluster for a part of its flow, in that Lease (`flowcluster_api.child_runs`): it
-has no right to create or change a FlowRun. It gets the same rights to a child run by the child run's own Role.
+The driver has no right to create or change a FlowRun. It requests child runs, with a cluster for a part of its flow, in
+that Lease (`flowcluster_api.child_runs`). The Role of each child run gives it the same rights to the child run.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from flowcluster_operator.resources import LEASE, ROLE, ROLE_BINDING, SERVICE_AC
 
 
 def driver_account(key: RunId, spec: FlowRunSpec) -> str:
-    """Return the ServiceAccount of a run's driver: the run's own, or the one that its template names."""
+    """Return the name of the ServiceAccount of a run's driver: that in its template, or by default the run's own."""
     pod = ((spec.flow and spec.flow.template) or {}).get("spec")
     named = pod.get("serviceAccountName") if isinstance(pod, dict) else None
     return named if isinstance(named, str) and named else names.driver_name(key.name, key.uid)
@@ -32,7 +32,7 @@ def driver_access(key: RunId, spec: FlowRunSpec, parent: Parent | None, user: st
         key: the run.
         spec: of the run.
         parent: of the run; its driver drives a child run without a flow.
-        user: name of the user that runs the driver of a run without flow and parent.
+        user: name of the user that runs the driver of a run without a flow and without a parent.
     """
     if spec.flow is not None:
         subject = _account(key, driver_account(key, spec))
@@ -59,12 +59,12 @@ def driver_access(key: RunId, spec: FlowRunSpec, parent: Parent | None, user: st
 
 
 def driver_user(run: Object) -> str | None:
-    """Return the user that a FlowRun names as its driver; None for a name that a RoleBinding cannot have."""
+    """Return the user that a FlowRun names as its driver; None where it names none that a RoleBinding can have."""
     user = (run["metadata"].get("annotations") or {}).get(leases.ANNOTATION_USER)
     return user if isinstance(user, str) and 0 < len(user) <= _USER_LIMIT else None
 
 
-#: Characters of a user's name.
+#: Maximum characters of a user's name.
 _USER_LIMIT = 1024
 
 

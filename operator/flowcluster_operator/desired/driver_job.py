@@ -9,7 +9,7 @@ from flowcluster_api.literals import literal
 from flowcluster_api.v1alpha1 import Flow, FlowRunSpec, Workers
 from flowcluster_operator.desired.credentials import DASK, with_credentials
 from flowcluster_operator.desired.metadata import child_metadata
-from flowcluster_operator.desired.overlay import lay_over
+from flowcluster_operator.desired.overlay import merge_template
 from flowcluster_operator.desired.parameters_config_map import with_parameters
 from flowcluster_operator.desired.pods import container, flow_image
 from flowcluster_operator.errors import SpecError
@@ -20,12 +20,12 @@ from flowcluster_operator.settings import Settings
 #: Path where a ConfigMap with code is mounted: the driver's working directory.
 CODE_PATH = "/flow"
 _OUTCOME_PATH = "/dev/termination-log"
-#: Seconds that a driver waits for its cluster at least. The operator ends a run at its start deadline, which a user can
-#: raise while the driver waits. The driver's own limit is for a cluster that is ready and that it cannot reach.
+#: Minimum seconds for which a driver waits for its cluster. The operator ends a run at its start deadline, which a user
+#: can raise while the driver waits. The driver's own limit is for a cluster that is ready, but that it cannot reach.
 _LEAST_WAIT_SECONDS = 3600
 #: The first rule that fits a failed pod decides.
 _FAILURE_RULES: list[dict[str, Any]] = [
-    # A flow that cannot be started is not tried again: the next attempt would read the same manifest.
+    # There is no further attempt for a flow that cannot be started: it would read the same manifest.
     {
         "action": "FailJob",
         "onExitCodes": {
@@ -57,15 +57,16 @@ def driver_job(
     Args:
         key: the run.
         spec: its spec.
-        settings: the operator's.
+        settings: of the operator.
         credentials: name of the Secret with the run's credentials.
         address: of its cluster; None where it has none.
-        adapts: whether its workers follow the work from the start; None where the driver cannot change their number.
+        adapts: whether the number of workers follows the work from the start; None where the driver cannot change it.
         parameters: name of the ConfigMap with the flow's parameters; None where it has none.
-        backoff_limit: failed attempts that others follow; None for that of the spec.
+        backoff_limit: of the Job: how many attempts can fail before the last one; None for that of the spec.
         uses: UID of the SharedCluster that it uses; None where it uses none.
-        credentials_of: name of that cluster's Secret that `credentials` is a copy of, where it is in another namespace.
-        is_open: whether its cluster has no credentials.
+        credentials_of: name of the SharedCluster's Secret that `credentials` is a copy of; None unless that is in
+            another namespace.
+        is_open: whether its cluster accepts clients without credentials.
     """
     if spec.flow is None:
         raise SpecError("spec.flow: a run without a flow has no driver")
@@ -95,17 +96,17 @@ def driver_job(
     return {
         "apiVersion": JOB.api_version,
         "kind": JOB.kind,
-        "metadata": _copied(metadata, credentials_of),
+        "metadata": _with_copied_from(metadata, credentials_of),
         "spec": {
             "backoffLimit": spec.flow.backoff_limit if backoff_limit is None else backoff_limit,
             "podFailurePolicy": {"rules": _FAILURE_RULES},
-            "template": lay_over(template, spec.flow.template, "spec.flow.template"),
+            "template": merge_template(template, spec.flow.template, "spec.flow.template"),
         },
     }
 
 
-def _copied(metadata: Object, credentials_of: str | None) -> Object:
-    """Return the metadata of the Job, with the name of the Secret that the run's own one is a copy of."""
+def _with_copied_from(metadata: Object, credentials_of: str | None) -> Object:
+    """Return the metadata of the Job, with a label that names the Secret which the run's own one is a copy of."""
     if credentials_of is None:
         return metadata
     return {**metadata, "labels": {**metadata["labels"], names.LABEL_CREDENTIALS_OF: credentials_of}}
@@ -150,7 +151,7 @@ def _container(
     pod_name = {"fieldRef": {"fieldPath": "metadata.name"}}
     body["env"].append({"name": driver.ENV_POD_NAME, "valueFrom": pod_name})
     body["terminationMessagePath"] = _OUTCOME_PATH
-    # A driver that dies without an outcome leaves the end of its log there instead.
+    # For a driver that ends without an outcome, the kubelet writes the end of its log there.
     body["terminationMessagePolicy"] = "FallbackToLogsOnError"
     mounts: list[dict[str, Any]] = []
     if flow.source is not None:
@@ -164,5 +165,5 @@ def _container(
 
 
 def _joins(spec: FlowRunSpec) -> bool:
-    """Return whether the driver becomes a node of its cluster: a Ray node keeps objects in shared memory."""
+    """Return whether the driver becomes a node of its cluster. A Ray node keeps objects in shared memory."""
     return spec.cluster is not None and spec.cluster.kind == "Ray"

@@ -1,7 +1,7 @@
 """What children of a run inherit: from the FlowRun, from ServiceAccounts, and from the administrator's defaults.
 
-Admission policies can require labels of a team or a cost centre on every object. Values of a template or a builder stay
-as they are.
+Admission policies can require labels of a team or a cost centre on every object. An inherited value never replaces one
+from a template or a builder. All of it holds for a SharedCluster and its children, too.
 """
 
 from __future__ import annotations
@@ -17,20 +17,21 @@ from flowcluster_operator.resources import DASK_CLUSTER, DASK_WORKER_GROUP, DEPL
 from flowcluster_operator.run_defaults import RunDefaults
 from flowcluster_operator.template_rules import RULES
 
-#: Prefixes of labels and annotations by which tools recognise the objects that they manage. They do not manage
-#: children.
+#: Prefixes of labels and annotations by which tools recognise the objects that they manage. These tools do not manage
+#: the children of a run.
 _OF_TOOLS = (
     f"{names.GROUP}/", "kubectl.kubernetes.io/", "kueue.x-k8s.io/", "argocd.argoproj.io/", "meta.helm.sh/", "helm.sh/",
     "kustomize.toolkit.fluxcd.io/", "helm.toolkit.fluxcd.io/", "applyset.kubernetes.io/", "config.kubernetes.io/",
     "kopf.zalando.org/", "ray.io/", "dask.org/", "kubernetes.dask.org/", "batch.kubernetes.io/",
 )  # fmt: skip
-#: Prefixes of annotations that change what a pod can do. A template can have them within the administrator's rules, and
-#: these rules do not check the metadata of a FlowRun.
-_JUDGED = tuple(rule.prefix for rule in RULES if rule.prefix)
+#: Prefixes of annotations that change what a pod can do. A template can have them within the administrator's rules.
+#: These rules do not check the metadata of a FlowRun, so children do not inherit such annotations.
+_RESTRICTED = tuple(rule.prefix for rule in RULES if rule.prefix)
 _OF_TOOLS_EXACTLY = {names.LABEL_MANAGED_BY, "app.kubernetes.io/instance"}
-#: KubeRay's Service selects the head by its own value of this label. A label of the pod template would replace it.
+#: KubeRay's Service selects the head by KubeRay's value of this label. A label of the pod template would replace it.
 _SELECTED = "app.kubernetes.io/created-by"
-#: The account of pods that name none. Drivers and Ray heads have one of their own, without pull secrets.
+#: The ServiceAccount of pods whose templates name none. Drivers and Ray heads then have an account of their own, which
+#: has no pull secrets: their pods get those of this account.
 DEFAULT_ACCOUNT = "default"
 
 
@@ -62,7 +63,7 @@ def with_inherited(create: Create, from_run: Inheritance) -> Create:
     metadata = _with_metadata(body["metadata"], from_run)
     if body["kind"] == JOB.kind:
         template = _pod_template(body["spec"]["template"], "driver", from_run)
-        # Policies check Jobs, too: they get the labels and annotations that the template gives to their pods.
+        # Admission policies check Jobs, too: a Job gets the labels and annotations that the template gives its pods.
         metadata = _of_class(_filled(body["metadata"], template["metadata"]), from_run.spec.operator_class)
         body = {**body, "spec": {**body["spec"], "template": template}}
     elif body["kind"] == DASK_CLUSTER.kind:
@@ -88,7 +89,7 @@ def _ray(spec: Object, metadata: Object, from_run: Inheritance) -> Object:
     head = spec["headGroupSpec"]
     head = {**head, "template": _without(_pod_template(head["template"], "scheduler", from_run), _SELECTED)}
     if labels := _inherited(from_run, "labels"):
-        # KubeRay's own Service has this spec, and none of the labels of its RayCluster.
+        # KubeRay's default Service has this spec, and no label of its RayCluster.
         headless = {"clusterIP": "None", "publishNotReadyAddresses": True}
         head["headService"] = {"metadata": {"labels": labels}, "spec": headless}
     groups = [
@@ -127,23 +128,23 @@ def _pod_template(template: Object, part: str, from_run: Inheritance) -> Object:
 
 
 def _secrets(spec: Object, part: str, from_run: Inheritance) -> list[Object]:
-    """Return the pod's pull secrets. Kubernetes adds those of its account only to pods that name none."""
+    """Return the pod's pull secrets. Kubernetes adds those of the pod's account only to a pod that has none."""
     given: list[Object] = spec.get("imagePullSecrets") or []
     account = _account(_templates(from_run.spec).get(part) or {})
-    wanted = [*from_run.defaults.imagePullSecrets, *from_run.pull_secrets.get(account, ())]
+    inherited = [*from_run.defaults.imagePullSecrets, *from_run.pull_secrets.get(account, ())]
     known = {item.get("name") for item in given}
-    return [*given, *({"name": name} for name in dict.fromkeys(wanted) if name not in known)]
+    return [*given, *({"name": name} for name in dict.fromkeys(inherited) if name not in known)]
 
 
 def _with_resources(container: Object, defaults: RunDefaults) -> Object:
-    """Return a container with the default amounts of resources of which it has neither requests nor limits."""
-    wanted = defaults.resources.get(container["name"])
-    if not wanted:
+    """Return a container with default amounts for each resource of which it has neither a request nor a limit."""
+    amounts_by_field = defaults.resources.get(container["name"])
+    if not amounts_by_field:
         return container
     given: Object = container.get("resources") or {}
     named = {name for amounts in given.values() if isinstance(amounts, dict) for name in amounts}
     resources = {**given}
-    for field, amounts in wanted.items():
+    for field, amounts in amounts_by_field.items():
         added = {name: amount for name, amount in amounts.items() if name not in named}
         resources[field] = {**added, **(given.get(field) or {})}
     return {**container, "resources": resources}
@@ -163,7 +164,7 @@ def _of_class(metadata: Object, operator_class: str | None) -> Object:
 
 
 def _filled(metadata: Object, more: Object) -> Object:
-    """Return metadata with labels and annotations that it does not have yet."""
+    """Return metadata with those of the labels and annotations that it does not have yet."""
     filled = {**metadata}
     for field in ("labels", "annotations"):
         if values := {**(more.get(field) or {}), **(metadata.get(field) or {})}:
@@ -173,12 +174,13 @@ def _filled(metadata: Object, more: Object) -> Object:
 
 def _inherited(from_run: Inheritance, field: str) -> dict[str, str]:
     defaults: dict[str, str] = getattr(from_run.defaults, field)
-    return {**defaults, **dict(_of_people(from_run.metadata.get(field) or {}))}
+    return {**defaults, **dict(_heritable(from_run.metadata.get(field) or {}))}
 
 
-def _of_people(values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def _heritable(values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the labels or annotations of a FlowRun that its children inherit."""
     for name, value in values.items():
-        if not name.startswith((*_OF_TOOLS, *_JUDGED)) and name not in _OF_TOOLS_EXACTLY:
+        if not name.startswith((*_OF_TOOLS, *_RESTRICTED)) and name not in _OF_TOOLS_EXACTLY:
             yield name, value
 
 

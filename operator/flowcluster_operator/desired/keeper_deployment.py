@@ -1,7 +1,7 @@
 """The Deployment of a shared cluster's keeper: one pod that reports demand, retires idle workers and cleans up.
 
-It runs in the cluster's image, as it sends code to the scheduler by value: both need the same Python. Its account has
-rights to the cluster's root Lease only.
+The keeper sends code to the scheduler by value, so both need the same Python: the keeper runs in the cluster's image.
+Its ServiceAccount has rights to the cluster's root Lease only.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def keeper_deployment(key: RunId, spec: FlowRunSpec, settings: Settings, credent
 
     Args:
         key: the shared cluster.
-        spec: its spec as that of a run without a flow.
-        settings: the operator's.
+        spec: of the shared cluster, in the form of `shared_specs.view`.
+        settings: of the operator.
         credentials: name of the Secret with the cluster's credentials.
         address: of the scheduler or head.
     """
@@ -70,7 +70,7 @@ def keeper_deployment(key: RunId, spec: FlowRunSpec, settings: Settings, credent
 
 
 def keeper_access(key: RunId) -> list[Create]:
-    """Return the account of the keeper, and its rights to the cluster's Lease."""
+    """Return the ServiceAccount of the keeper, and its rights to the cluster's Lease."""
     name = names.keeper_name(key.name, key.uid)
     lease: dict[str, Any] = {
         "apiGroups": [LEASE.group],

@@ -4,9 +4,9 @@ An owner is a FlowRun or a SharedCluster. It owns an object when a chain of *con
 object to it. All objects of a chain are in one namespace, as Kubernetes requires. Labels prove nothing: any client can
 copy them.
 
-The owner controls its Lease, and the Lease controls all other objects that the operator creates: one DELETE of the
-Lease deletes the cluster, the driver or keeper, and its rights. The chain of these objects does not depend on the
-Lease, as the driver or keeper can change it: their own names and references are the proof.
+The owner controls its Lease, and the Lease controls all other objects that the operator creates. So one DELETE of the
+Lease deletes the cluster, the driver or keeper, and its rights. The driver or keeper can change the Lease, so the Lease
+proves nothing either: the name of an object, and that of the Lease which controls it, prove which owner the object has.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def child_metadata(key: RunId, component: str) -> Object:
 
 
 def root_name(resource: Resource, key: RunId, lease: str = "") -> str:
-    """Return the name of the object of that kind that the operator creates for the owner.
+    """Return the name of the object of that kind which the operator creates for the owner.
 
     Args:
         resource: the kind.
@@ -92,13 +92,13 @@ def has_root_name(resource: Resource, obj: Object, key: RunId) -> bool:
 
 
 def controller(obj: Object) -> Object | None:
-    """Return the reference to the object that controls `obj`, at most one; None when no object does."""
+    """Return the reference to the object that controls `obj`; None when no object does."""
     owners: list[Object] = obj["metadata"].get("ownerReferences") or []
     return next((owner for owner in owners if owner.get("controller") is True), None)
 
 
 def controlling_run(obj: Object) -> RunId | None:
-    """Return the run whose FlowRun is the direct controller of `obj`, which may be a FlowRun itself."""
+    """Return the run whose FlowRun is the direct controller of `obj`; `obj` may be a child run."""
     owner = controlling_owner(obj)
     return owner if owner is not None and owner.kind == names.KIND else None
 
@@ -115,14 +115,14 @@ def controlling_owner(obj: Object) -> RunId | None:
 
 def is_controlled_alike(obj: Object, other: Object) -> bool:
     """Return whether two objects have the same controller: kind, name and UID agree."""
-    owner, wanted = controller(obj), controller(other)
-    if owner is None or wanted is None:
+    owner, other_owner = controller(obj), controller(other)
+    if owner is None or other_owner is None:
         return False
-    return all(owner.get(field) == wanted.get(field) for field in ("kind", "name", "uid"))
+    return all(owner.get(field) == other_owner.get(field) for field in ("kind", "name", "uid"))
 
 
 def owned_by(obj: Object, key: RunId) -> bool:
-    """Return whether the FlowRun or SharedCluster is the direct controller of `obj`, with the same identity."""
+    """Return whether the FlowRun or SharedCluster of that identity is the direct controller of `obj`."""
     return controlling_owner(obj) == key
 
 
@@ -151,9 +151,9 @@ def labelled_owners(obj: Object) -> list[RunId]:
 def _owner_of_lease(resource: Resource, obj: Object) -> RunId | None:
     """Return the owner whose Lease controls an object that the operator created.
 
-    The object's name and that of its controller are the proof: both contain a hash of the owner's UID, which the labels
-    only name. The Lease itself proves nothing: its driver can change the references and labels of the Lease, and those
-    of no other object.
+    The object's name and that of its controller are the proof: both contain a hash of the UID that the labels name. The
+    Lease itself proves nothing: its driver can change the references and labels of the Lease, but those of no other
+    object.
     """
     if (lease := controlling_lease(obj)) is None:
         return None

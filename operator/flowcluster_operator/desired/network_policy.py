@@ -1,8 +1,8 @@
 """Network policies: the pods of a run, of its parent, and of runs that use its cluster can reach its pods.
 
-Network policies add up. A run whose driver uses pods of another run therefore opens those pods by a policy of its own,
-which is deleted with it. That policy names the other run, too: where it is the only one, it must not block the other
-run's own pods.
+Network policies add up. A run whose driver uses pods of another run therefore has a policy of its own that opens those
+pods, and that is deleted with the run. This policy also admits the pods of the other run to each other: if no other
+policy selects them, it would otherwise block them.
 
 The policies are for ingress only. Port-forwards pass, because they end on the loopback address of the pod. Probes pass,
 because a policy never blocks the pod's own node.
@@ -41,7 +41,8 @@ def network_policies(
         host: UID of the run whose cluster the run's driver uses.
         shared: the SharedCluster that the run's driver uses. Its policy admits the driver. Ray's head and workers
             connect to the driver, too.
-        members: labels of the pods of a cluster of no run, where these pods connect to the run's driver.
+        members: labels of the pods of a cluster that no run and no SharedCluster owns, if these pods connect to the
+            run's driver.
     """
     peers = [_pods_of(key.uid, *(uid for uid in (parent, host) if uid is not None))]
     if shared is not None:
@@ -58,9 +59,10 @@ def network_policies(
 
 
 def shared_network_policy(key: RunId, namespaces: Sequence[str]) -> Object:
-    """Return the policy of a shared cluster: its pods, and those of the runs that use it, reach its pods.
+    """Return the policy of a shared cluster: its pods, and those of the runs that use it, can reach its pods.
 
-    A label has a hash of the namespaces: the operator keeps only metadata of network policies.
+    A label has a hash of the namespaces, by which the operator notices an edit: its store keeps only the metadata of
+    network policies.
 
     Args:
         key: the shared cluster.
@@ -89,7 +91,7 @@ def shared_network_policy(key: RunId, namespaces: Sequence[str]) -> Object:
 
 
 def _in(namespace: str, key: RunId) -> Object:
-    """Return the part of a peer that selects another namespace than the run's."""
+    """Return the namespaceSelector of a peer in that namespace; nothing if it is the run's own namespace."""
     return {} if namespace == key.namespace else {"namespaceSelector": {"matchLabels": {_NAMESPACE_NAME: namespace}}}
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from flowcluster_operator.errors import TemplateError
 
-#: The field that identifies an item of a list, by the list's field. Other lists are replaced.
+#: For each list field that is merged item by item: the field that identifies an item. Other lists are replaced.
 _MERGE_KEYS = {
     "containers": "name",
     "initContainers": "name",
@@ -20,14 +20,15 @@ _MERGE_KEYS = {
 }
 _POLICY = "terminationMessagePolicy"
 _CONTAINERS = ("containers", "initContainers")
+#: Lists whose items have no identity: the user's items are appended.
 _APPENDED = {"tolerations", "envFrom"}
 
 
-def lay_over(base: dict[str, Any], over: dict[str, Any], path: str) -> dict[str, Any]:
-    """Return a pod template with a user's merged into it. The labels stay by which the run finds its pods.
+def merge_template(base: dict[str, Any], over: dict[str, Any], path: str) -> dict[str, Any]:
+    """Return a pod template with a user's merged into it. The labels by which the operator finds the pods stay.
 
     Args:
-        base: our template.
+        base: the operator's template.
         over: the user's template.
         path: the field of the user's template; messages begin with it.
 
@@ -38,7 +39,7 @@ def lay_over(base: dict[str, Any], over: dict[str, Any], path: str) -> dict[str,
         if not isinstance(over.get(part, {}), dict):
             raise TemplateError(f"{path}.{part} must be an object")
     try:
-        merged: dict[str, Any] = overlay(base, over)
+        merged: dict[str, Any] = strategic_merge(base, over)
     except TemplateError as error:
         raise TemplateError(f"{path}: {error}") from error
     labels = merged["metadata"].get("labels")
@@ -58,11 +59,11 @@ def _objects(items: Any, path: str) -> list[dict[str, Any]]:
 
 
 def _with_last_lines(container: dict[str, Any]) -> dict[str, Any]:
-    """Return a container that writes the end of its log into its pod's status when it fails: the cause of a crash."""
+    """Return a container for which the kubelet writes the end of the log, with the cause, into status when it fails."""
     return {**container, _POLICY: container.get(_POLICY, "FallbackToLogsOnError")}
 
 
-def overlay(base: Any, over: Any, field: str = "") -> Any:
+def strategic_merge(base: Any, over: Any, field: str = "") -> Any:
     """Return `base` with `over` merged into it: objects merge by field, lists by the key that identifies their items.
 
     A null in `over` removes the field, as in a merge patch. Neither argument is changed.
@@ -76,7 +77,7 @@ def overlay(base: Any, over: Any, field: str = "") -> Any:
             if value is None:
                 merged.pop(name, None)
             else:
-                merged[name] = overlay(merged[name], value, name) if name in merged else value
+                merged[name] = strategic_merge(merged[name], value, name) if name in merged else value
         return merged
     if isinstance(base, list) and isinstance(over, list):
         if field in _APPENDED:
@@ -92,5 +93,5 @@ def _merge_items(base: list[Any], over: list[Any], key: str) -> list[Any]:
     items = {item[key]: item for item in base}
     for item in over:
         known = items.get(item[key])
-        items[item[key]] = item if known is None else overlay(known, item)
+        items[item[key]] = item if known is None else strategic_merge(known, item)
     return list(items.values())

@@ -1,7 +1,7 @@
 """The ConfigMap with a flow's parameters, which its driver reads from a file.
 
-The driver gets a file byte for byte. In an environment variable, the kubelet would expand ``$(NAME)``, and Linux
-takes no more than 128 KiB.
+The driver gets the text of a file unchanged. In an environment variable, the kubelet would expand ``$(NAME)``, and
+Linux allows no more than 128 KiB.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _VOLUME = "flowcluster-parameters"
 def parameters(key: RunId, flow: Flow) -> Object:
     """Return the ConfigMap with a flow's parameters.
 
-    The run's Lease owns it, as it owns the Secret with the credentials (`desired.credentials`): it is deleted with the
-    Lease when the run ends or is suspended, and the operator needs no right to read, list or delete a ConfigMap. The
-    API server chooses its name at its creation, and the Job mounts the one that the API server named in its answer: a
-    ConfigMap that another client creates does not reach the driver, whatever its name.
+    The run's Lease owns it, as it owns the Secret with the credentials (`desired.credentials`). So the ConfigMap is
+    deleted with the Lease when the run ends or is suspended, and the operator needs no right to read, list or delete
+    ConfigMaps. The API server chooses the name when the operator creates the ConfigMap, and the Job mounts the
+    ConfigMap of that name. So no ConfigMap of another client reaches the driver.
 
     Raises:
         SpecError: a ConfigMap cannot hold the parameters.
@@ -62,7 +62,7 @@ def parameters_text(flow: Flow) -> str:
 
 
 def with_parameters(pod: dict[str, Any], config_map: str) -> dict[str, Any]:
-    """Return the driver's pod with the file, and the environment variable that names it."""
+    """Return the driver's pod with the ConfigMap's file, and with the environment variable that names the file."""
     main, *others = pod["containers"]
     main = {
         **main,

@@ -1,4 +1,4 @@
-"""Containers and images of the pods of drivers, schedulers and workers."""
+"""Containers and images of the pods of drivers, keepers, schedulers, heads and workers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CONTAINER_SECURITY: dict[str, Any] = {
 def container(
     name: str, image: str, args: list[str] | None, settings: Settings, resources: Resources | None = None
 ) -> dict[str, Any]:
-    """Return a container with what all containers of the operator have: no env, ports or probes."""
+    """Return a container with what all containers have that the operator builds: no env, ports or probes."""
     body: dict[str, Any] = {"name": name, "image": image, "securityContext": CONTAINER_SECURITY}
     if args is not None:
         body["args"] = args
@@ -37,5 +37,5 @@ def flow_image(spec: FlowRunSpec, settings: Settings) -> str:
 
 
 def cluster_image(spec: FlowRunSpec, settings: Settings) -> str:
-    """Return the image of scheduler and workers: by default the driver's, so that they agree."""
+    """Return the image of scheduler and workers. Default: the driver's, so that all have the same packages."""
     return (spec.cluster and spec.cluster.image) or flow_image(spec, settings)

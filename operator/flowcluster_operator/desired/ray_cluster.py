@@ -21,14 +21,14 @@ from flowcluster_operator.model.workers import Group, Scale
 from flowcluster_operator.resources import RAY_CLUSTER, Object
 from flowcluster_operator.settings import Settings
 
-#: The group of the workers of `spec.cluster.workers`.
+#: Name of the worker group of `spec.cluster.workers`.
 GROUP = "workers"
 #: The oldest Ray version that images can have. The image's own version is not known before it runs.
 OLDEST = "2.54.0"
 #: Seconds after which the autoscaler removes an idle worker.
 IDLE_SECONDS = 10
 
-#: KubeRay does not replace a lost head: another one would have no state of the run.
+#: With this annotation, KubeRay does not replace a lost head: another head would have no state of the run.
 _ONE_HEAD = {"ray.io/disable-provisioned-head-restart": "true"}
 _AUTOSCALER = {
     "version": "v2",
@@ -57,8 +57,9 @@ def ray_cluster(
 ) -> Object:
     """Return the RayCluster.
 
-    Ray's own autoscaler sets the number of workers within the bounds. It is a container of the head's pod and cannot be
-    added later. So it exists also where the bounds are equal, as a user can edit them. Tasks run on workers only.
+    Ray's own autoscaler sets the number of workers within the bounds. It is a container of the head's pod, and cannot
+    be added later. A user can edit the bounds, so the autoscaler exists even where they are equal. Tasks run on workers
+    only.
 
     Args:
         key: the owner.
@@ -118,7 +119,7 @@ def _autoscaler(settings: Settings) -> Object:
 
 
 def _once(template: dict[str, Any]) -> dict[str, Any]:
-    """Return a template whose containers are not restarted: KubeRay replaces their pods."""
+    """Return a template whose containers the kubelet does not restart: KubeRay replaces their pods."""
     return {**template, "spec": {**template["spec"], "restartPolicy": "Never"}}
 
 
@@ -131,8 +132,8 @@ def _worker(spec: FlowRunSpec, workers: Workers, image: str, settings: Settings)
     body = container(names.COMPONENT_WORKER, image, None, settings, workers.resources)
     environment = {
         offers.ENV: literal(offers.to_env(workers.model_dump(by_alias=True))),
-        # A worker queries its head every second or two. KubeRay's own init container never gives up; after the twenty
-        # attempts of `ray start`, a worker would fail while the head's image is pulled.
+        # A worker queries its head every second or two. By default, `ray start` gives up after twenty attempts: the
+        # worker would fail while the image of the head is still being pulled. KubeRay's init container never gives up.
         "RAY_NUM_REDIS_GET_RETRIES": str(spec.start_deadline_seconds),
     }
     more = [{"name": name, "value": value} for name, value in environment.items()]
@@ -148,7 +149,7 @@ _PROBES = {
     },
 }  # fmt: skip
 _ENVIRONMENT = [{"name": "RAY_USAGE_STATS_ENABLED", "value": "0"}, {"name": "PYTHONUNBUFFERED", "value": "1"}]
-#: The head's proxy of clients forks a server for each client. gRPC has fork handlers there, which crash about one child
-#: process in eight before it becomes that server: its client is refused ("Starting Ray client server failed") or waits
-#: half a minute in vain. Measured with Ray 2.60 and four concurrent clients: 3 of 24 before, 0 of 90 now.
+#: The Ray Client proxy in the head forks a server for each client. gRPC's fork handlers crash about one child process
+#: in eight before it becomes that server. Its client is refused ("Starting Ray client server failed"), or fails after
+#: half a minute. Measured with Ray 2.60 and four concurrent clients: 3 of 24 with the handlers, 0 of 90 without them.
 _NO_FORK_HANDLERS = {"name": "GRPC_ENABLE_FORK_SUPPORT", "value": "0"}

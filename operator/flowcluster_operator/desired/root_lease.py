@@ -1,4 +1,4 @@
-"""The root Lease: its driver renews it as a heartbeat, and it controls all other objects of the run."""
+"""The root Lease of an owner: its driver or keeper renews it as a heartbeat, and it controls all other objects."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Native sidecars in pods of Dask clusters.
 
-DaskCluster's schema is that of Kubernetes 1.21. It has no `restartPolicy` of init containers, by which Kubernetes 1.29
-and later recognise a sidecar. dask-kubernetes creates Deployments, which always restart their containers: there, a
-container is a sidecar.
+Kubernetes 1.29 and later recognise a sidecar as an init container with `restartPolicy: Always`. DaskCluster's schema is
+that of Kubernetes 1.21, and has no such field. dask-kubernetes creates Deployments, which always restart their
+containers: there, a plain container does the work of a sidecar.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from flowcluster_operator.errors import TemplateError
 
 
 def with_plain_sidecars(template: dict[str, Any], field: str) -> dict[str, Any]:
-    """Return the pod template with its sidecars as containers.
+    """Return the pod template with its sidecars as plain containers, which start after all init containers.
 
     Raises:
-        TemplateError: an init container follows a sidecar, which it would have beside it in Kubernetes.
+        TemplateError: an init container follows a sidecar, and could rely on it.
     """
     given = template["spec"].get("initContainers")
     if not isinstance(given, list) or not any(_is_sidecar(item) for item in given):
@@ -25,8 +25,8 @@ def with_plain_sidecars(template: dict[str, Any], field: str) -> dict[str, Any]:
     if after := [item for item in given[first:] if not _is_sidecar(item)]:
         raise TemplateError(
             f"{field}.spec.initContainers: {after[0].get('name')} follows {given[first].get('name')}, which has "
-            "restartPolicy Always. DaskCluster has no such sidecars, and they start after all init containers: put "
-            "them last"
+            "restartPolicy Always. In a DaskCluster, such a sidecar is a plain container and starts after all init "
+            "containers: put it last"
         )
     sidecars = [{name: value for name, value in item.items() if name != "restartPolicy"} for item in given[first:]]
     spec = {**template["spec"], "containers": [*template["spec"]["containers"], *sidecars]}

@@ -1,4 +1,4 @@
-"""A hash of what the pods of a shared cluster are built from: the cluster is replaced when it changes."""
+"""A hash of what the pods of a shared cluster are built from. When it changes, the operator replaces the cluster."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 from flowcluster_api.v1alpha1 import Scheduler, SharedClusterSpec, Workers
 from flowcluster_operator.settings import Settings
 
-#: Bounds act on the live cluster.
+#: Fields whose edits act on the live cluster: the bounds. They are not in the hash.
 _LIVE = {"minimum", "maximum"}
-#: Digits of the hash: 64 bits. It is the value of a label.
+#: Hexadecimal digits of the hash: 64 bits.
 _LENGTH = 16
 
 
@@ -28,7 +28,7 @@ def template_hash(spec: SharedClusterSpec, settings: Settings) -> str:
 
 
 def digest(value: Any) -> str:
-    """Return a hash of a JSON value, as the value of a label."""
+    """Return a hash of a JSON value, in a form that a label can have."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:_LENGTH]
 

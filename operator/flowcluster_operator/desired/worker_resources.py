@@ -1,4 +1,4 @@
-"""Resources that a Ray cluster's workers offer to tasks, for `ray start` and for clients that submit tasks."""
+"""The resources that workers offer to tasks (`taskResources`): their names, and as options of `ray start`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ def check_names(workers: Workers, forbidden: str) -> None:
     """Check the names of task resources.
 
     Args:
-        workers: with the resources.
-        forbidden: characters that no name can have.
+        workers: whose resources are checked.
+        forbidden: the characters that no name can have.
 
     Raises:
         SpecError: a name has one of these characters.
@@ -35,7 +35,8 @@ def start_options(workers: Workers) -> dict[str, str]:
     if "GPU" in amounts:
         params["num-gpus"] = str(amounts.pop("GPU"))
     if amounts:
-        # KubeRay passes it to a shell. The autoscaler removes the quotes again, and fails on a number with a fraction.
+        # KubeRay passes the value to a shell, so it is quoted. The autoscaler removes the quotes again, and fails on a
+        # number with a fraction.
         text = json.dumps(amounts).replace('"', '\\"')
         params["resources"] = f'"{text}"'
     return params

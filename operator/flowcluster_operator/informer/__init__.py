@@ -1,1 +1,1 @@
-"""The local copy of the objects on the API server: watches and full lists fill it, and it wakes runs."""
+"""The local copy of the API server's objects. Watches and full lists fill it, and its changes wake runs."""

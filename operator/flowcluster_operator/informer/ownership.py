@@ -1,9 +1,9 @@
-"""The owner of each object: a FlowRun, called run here, or a SharedCluster.
+"""The owner of each object: a FlowRun or a SharedCluster. Names such as `run` stand for both in this module.
 
 An object belongs to an owner when its chain of controller owner references ends there, in the same namespace. The
-links of a chain arrive in any order: the link that completes it proves the owner of all objects below it. The proof
-outlives the chain, since garbage collection removes links and `kubectl delete --cascade=orphan` removes references. It
-ends when another object becomes the controller.
+objects of a chain arrive in any order: the one that completes the chain proves the owner of all objects below it. The
+object keeps its owner when the chain breaks later, since garbage collection removes objects and
+`kubectl delete --cascade=orphan` removes references. It loses its owner when another object becomes its controller.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Ownership:
         return [self._entries[uid] for uid in self._controlled.get((owner.namespace, owner.uid), ())]
 
     def _assign(self, uid: str, before: Object | None) -> None:
-        """Find the run of an object that is new or has changed, and of all objects below it."""
+        """Find the owner of an object that is new or has changed, and of all objects below it."""
         run = self._find(uid)
         if run is None and before is not None and _keeps_proof(before, self._entries[uid].obj):
             return
@@ -122,14 +122,15 @@ class Ownership:
             entry = above
 
     def _owner_by_name(self, entry: Entry) -> RunId | None:
-        """Return the owner of an object without references, from a name that only an object of that owner has."""
+        """Return the owner of an object without references, from its name, which only an object of that owner has."""
         return self._owner_of_detached_lease(entry.obj) if entry.resource is LEASE else _owner_of_worker_group(entry)
 
     def _owner_of_detached_lease(self, lease: Object) -> RunId | None:
-        """Return the owner of a Lease without references: a driver can remove them, and an orphaning deletion does.
+        """Return the owner of a Lease without references.
 
-        The name is the proof: it contains a hash of the owner's UID. The FlowRun or SharedCluster, or a child that the
-        Lease controls, has to be known besides: a copy in another namespace has neither.
+        A driver can remove them, and an orphaning deletion does. The name is the proof: it contains a hash of the
+        owner's UID. A copy of the Lease in another namespace would have the same name. So the owner itself, or a child
+        that the Lease controls, must be known in the Lease's namespace, too.
         """
         meta = lease["metadata"]
         if meta.get("ownerReferences"):
@@ -161,7 +162,7 @@ class Ownership:
                 yield below
 
     def _enrol(self, uid: str, run: RunId | None) -> None:
-        """Make an object a member of a run, or of no run."""
+        """Make an object a member of an owner, or of no owner."""
         before = self._owners.pop(uid, None)
         if before is not None:
             self._members[before].discard(uid)
@@ -191,7 +192,7 @@ def _controller_of(obj: Object) -> tuple[str, str] | None:
 
 
 def _refers(owner: Object, obj: Object, above: Entry) -> bool:
-    """Return whether a reference of `obj`, whose UID leads to `above`, also has its kind, name and namespace."""
+    """Return whether `owner`, a reference of `obj` with the UID of `above`, also has its kind, name and namespace."""
     meta = above.obj["metadata"]
     kind, group = owner.get("kind"), str(owner.get("apiVersion")).rpartition("/")[0].partition("/")[0]
     return (kind, group, owner.get("name"), obj["metadata"]["namespace"]) == (
@@ -200,7 +201,7 @@ def _refers(owner: Object, obj: Object, above: Entry) -> bool:
 
 
 def _keeps_proof(before: Object, after: Object) -> bool:
-    """Return whether an object whose chain is not complete still belongs to its run: it has no other controller."""
+    """Return whether an object whose chain is incomplete keeps its owner: no other object has become its controller."""
     owner, previous = controller(after), controller(before)
     return owner is None or (previous is not None and owner["uid"] == previous["uid"])
 
@@ -208,8 +209,9 @@ def _keeps_proof(before: Object, after: Object) -> bool:
 def _owner_of_worker_group(entry: Entry) -> RunId | None:
     """Return the owner of a DaskWorkerGroup without a controller.
 
-    dask-kubernetes creates the group and writes its owner afterwards, or never when the DaskCluster is gone by then.
-    The group's name is the proof: it is that of the owner's DaskCluster, with a hash of the UID, and a suffix.
+    dask-kubernetes creates the group first and writes its owner reference afterwards; it never does when the
+    DaskCluster is gone by then. The group's name is the proof: it has the name of the owner's DaskCluster, with a hash
+    of the owner's UID, and a suffix.
     """
     meta = entry.obj["metadata"]
     if entry.resource is not DASK_WORKER_GROUP or meta.get("ownerReferences"):

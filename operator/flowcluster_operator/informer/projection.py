@@ -1,7 +1,7 @@
 """The fields of an object that the store keeps: those that decisions read. Pure.
 
-An object of the API server takes 10 to 40 KiB of memory, and half of it is managed fields. 1,000 runs have more than
-20,000 objects. One table below names the fields of each kind; a decision that reads another field needs a line there.
+An object of the API server takes 10 to 40 KiB of memory, half of it for managed fields, and 1,000 runs have more than
+20,000 objects. The table `_KINDS` names the fields of each kind. Add a field there before a decision reads it.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class _All:
 
 
 class _Presence:
-    """Keep that a field exists: its value becomes an empty text."""
+    """Keep only whether a field exists: its value becomes an empty text."""
 
 
 class _Items(NamedTuple):
-    """Keep fields of the items of a list: of those whose field `by` has one of `values`, or of all."""
+    """Keep fields of the items of a list: of items whose field `by` has one of `values`, or of all without `by`."""
 
     fields: Mapping[str, Any]
     by: str = ""
@@ -111,7 +111,7 @@ _RAY_CLUSTER = _fields(
     ),
     status=_fields(conditions=_Items(_CONDITION)),
 )
-#: Besides metadata, where a kind has no line for it. Of kinds that are not here, only metadata is read.
+#: Fields by kind, besides `_METADATA`. Of kinds that are not here, only metadata is read.
 _KINDS: dict[Resource, dict[str, Any]] = {
     POD: _POD,
     JOB: _JOB,
@@ -120,11 +120,11 @@ _KINDS: dict[Resource, dict[str, Any]] = {
     RAY_CLUSTER: _RAY_CLUSTER,
     DEPLOYMENT: _fields(status=_fields(conditions=_Items(_CONDITION, "type", ("ReplicaFailure",)))),
 }
-#: Kinds that are kept whole, except for what is large and not read.
+#: Kinds whose objects are kept whole, except for large fields that are not read.
 _WHOLE = (FLOW_RUN, SHARED_CLUSTER, LEASE)
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
-#: Of a record that only waits to be deleted: the fields that its expiry, its child runs, its driver's requests and the
-#: choice of the operator that handles it read.
+#: Fields of the FlowRun of a finished run that only waits to be deleted. Its expiry, its child runs, the requests of
+#: its driver and the choice of the operator that handles it read them.
 _RECORD = _fields(
     metadata=_METADATA,
     spec=_fields(
@@ -138,15 +138,15 @@ _RECORD = _fields(
         "phase", "finishTime", "operator", conditions=_Items(_CONDITION, "type", (c.FINISHED, c.CLUSTER_DELETED))
     ),
 )
-#: Longer texts differ between objects.
+#: Maximum characters of a text that objects share in memory: longer texts differ between objects.
 _LONGEST_SHARED = 80
 
 
 def projected(resource: Resource, obj: Object) -> Object:
     """Return the fields of an object that decisions read; the object itself is not changed.
 
-    Kind and version are those of `resource`: items of lists of built-in kinds lack them, and objects of which only
-    metadata was requested have others.
+    The result has the kind and version of `resource`: items of lists lack them for built-in kinds, and objects whose
+    metadata only was requested have others.
     """
     kind = {"apiVersion": resource.api_version, "kind": resource.kind}
     if resource is FLOW_RUN and _is_record(obj.get("status") or {}):
@@ -162,7 +162,7 @@ def is_metadata_only(resource: Resource) -> bool:
 
 
 def _is_record(status: Object) -> bool:
-    """Return whether a run has ended, nothing of it is left, and its status is never written again."""
+    """Return whether a run has ended and nothing of it is left, so that its status is never written again."""
     is_over = status.get("phase") in c.FINAL_PHASES and bool(status.get("finishTime"))
     true = {item["type"] for item in status.get("conditions") or [] if item["status"] == "True"}
     return is_over and true.issuperset((c.FINISHED, c.CLUSTER_DELETED))
@@ -194,7 +194,7 @@ def _picked(obj: Mapping[str, Any], fields: Mapping[str, Any]) -> Object:
 
 
 def _shared(value: Any) -> Any:
-    """Return the value, with one copy in memory of each short text: names and UIDs are in all objects of a run."""
+    """Return the value, with interned short texts: all objects of a run have the same names and UIDs."""
     if isinstance(value, str):
         return sys.intern(value) if len(value) <= _LONGEST_SHARED else value
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""List everything periodically, and correct the store: watches can miss changes."""
+"""List all watched kinds periodically, and correct the store: watches can miss changes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Resync:
             await self.once()
 
     async def once(self) -> None:
-        """List until it succeeds; runs in which an object differed become due, and all runs the first time."""
+        """List all kinds, each until it succeeds. Runs in which an object differed are due then; at first, all runs."""
         first = self.last is None
         changed: set[RunId] = set()
         for resource in WATCHED:
@@ -56,14 +56,14 @@ class Resync:
             except NotFound:
                 self.versions.pop(resource, None)
                 return set()  # the kind is not installed
-            except (ApiError, ApiUnavailable) as error:  # also a refusal: a Role may just be created
+            except (ApiError, ApiUnavailable) as error:  # also a refusal: the operator's Role may not exist yet
                 if isinstance(error, ApiError) and error.status == _EXPIRED:
-                    continue  # the list took so long that the version of its pages is not kept any more
+                    continue  # the list took so long that the API server no longer has the version of its pages
                 _logger.warning("cannot list %s: %s; retry in %.0f s", resource.plural, error, _RETRY_SECONDS)
                 await asyncio.sleep(_RETRY_SECONDS)
 
     async def _list(self, resource: Resource) -> set[RunId]:
-        """List one kind in pages: the event loop stands still while one is parsed.
+        """List one kind in pages, because parsing blocks the event loop.
 
         The API server reads the pages from etcd, or from its cache where it has that version. A list that it serves
         from its cache in any version (`resourceVersion=0`) could be older than a DELETE and restore objects.

@@ -16,7 +16,7 @@ class SharedClusterUsers:
     def __init__(self) -> None:
         self._clusters: dict[NamespacedName, RunId] = {}
         self._runs: dict[NamespacedName, dict[RunId, SharedClusterUse]] = {}
-        #: The SharedCluster that a FlowRun names, or where a SharedCluster is.
+        #: By FlowRun, the SharedCluster that it names; by SharedCluster, its own name.
         self._places: dict[RunId, NamespacedName] = {}
 
     def changed(self, resource: Resource, key: RunId, before: Object | None, after: Object | None) -> set[RunId]:
@@ -25,11 +25,11 @@ class SharedClusterUsers:
         Args:
             resource: its kind.
             key: its identity.
-            before: as it was; None where that is not known.
-            after: as it is; None where it is gone.
+            before: its last known state; None where there is none.
+            after: its present state; None where it is gone.
 
         Returns:
-            The peers to wake: what they read of it has changed.
+            The peers to wake, because what they read of it has changed.
         """
         if after is None:
             others = self.peers(key)

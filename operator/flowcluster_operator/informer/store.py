@@ -1,8 +1,8 @@
-"""The last known state of each object, by its owner: a FlowRun, called run here, or a SharedCluster.
+"""The last known state of each object, by its owner: a FlowRun or a SharedCluster. "Run" stands for both here.
 
-Watch events, answers to the operator's own writes and full lists fill the store. The answers keep a pass from acting on
-a state that is older than its last write. The lists correct what a broken watch missed. The store keeps the fields that
-decisions read (`projection`): a change of another field wakes no run.
+Watch events, answers to the operator's own writes and full lists fill the store. Because of the answers, no pass acts
+on a state that is older than its last write. The lists correct what a broken watch missed. The store keeps only the
+fields that decisions read (`projection`): a change of another field wakes no run.
 
 `ownership` finds the owner of each object, and `shared_cluster_users` the peers of an owner: the owners on the other
 side of `spec.cluster.ref`.
@@ -29,7 +29,7 @@ from flowcluster_operator.shared_cluster_use import (
     use_of,
 )
 
-#: Deletions that are remembered: a listing takes seconds.
+#: Maximum deletions that the store remembers. It needs them while a list is under way, which takes seconds.
 _MOST_DELETED = 10_000
 
 
@@ -48,11 +48,11 @@ class Store:
         self._gone: dict[RunId, set[Resource]] = {}
 
     def put(self, resource: Resource, obj: Object) -> set[RunId]:
-        """Keep `obj` unless a newer state is known, or its deletion: an answer can arrive after the watch event.
+        """Store `obj`, unless a newer state or its deletion is known: an answer can arrive after the watch event.
 
         Returns:
-            The owners to wake: the present owner of the object, its owner before, and peers that read it. None where no
-            decision reads what changed.
+            The owners to wake: the present owner of the object, its owner before, and peers that read it. No owner
+            where no decision reads what changed.
         """
         uid = obj["metadata"]["uid"]
         known = self._ownership.entry(uid)
@@ -114,32 +114,17 @@ class Store:
             | self._peers_of_child(resource, run, entry.obj, None)
         )
 
-    def doubt(self, uid: str) -> None:
-        """Forget the state of an owner that another client has changed: the next pass reads it.
+    def invalidate(self, uid: str) -> None:
+        """Forget the state of an owner that another client has changed, so that the next pass reads it.
 
-        Its peers stay known: it probably exists.
+        The owner probably still exists, so its peers stay known.
         """
         if self._ownership.entry(uid) is not None:
             self._revised(self._ownership.remove(uid))
 
     def forget_uses(self, key: RunId) -> None:
-        """Record that an owner whose state was in doubt does not exist."""
+        """Forget the peers of an owner whose state was invalidated, and that does not exist."""
         self._users.forget(key)
-
-    def replace(self, resource: Resource, objects: Iterable[Object], version: int) -> set[RunId]:
-        """Replace all objects of a kind by a full list.
-
-        Args:
-            resource: the kind.
-            objects: all objects of that kind.
-            version: the list's resource version. An object that was written after it stays.
-
-        Returns:
-            The runs in which an object differed.
-        """
-        listed = list(objects)
-        changed = self.retain(resource, {obj["metadata"]["uid"] for obj in listed}, version)
-        return changed | self.listed(resource, listed)
 
     def listed(self, resource: Resource, objects: Iterable[Object]) -> set[RunId]:
         """Store the objects of a page of a list; return the runs in which an object differed."""
@@ -153,12 +138,12 @@ class Store:
         return changed
 
     def retain(self, resource: Resource, uids: Set[str], version: int) -> set[RunId]:
-        """Forget objects of a kind that a list lacks; return the runs in which an object differed.
+        """Forget the objects of a kind that a full list does not have; return their owners, and peers that read them.
 
         Args:
             resource: the kind.
-            uids: of all objects of that kind.
-            version: the list's resource version. An object that was written after it stays.
+            uids: of all objects in the list.
+            version: the resource version of the list. An object that was written after it stays.
         """
         lacking = [
             uid
@@ -183,7 +168,7 @@ class Store:
         return self.owner(key) if key is not None else None
 
     def shared_key(self, name: NamespacedName) -> RunId | None:
-        """Return the identity of the SharedCluster of that namespace and name, also while its state is in doubt."""
+        """Return the identity of the SharedCluster of that namespace and name, also while its state is invalidated."""
         return self._users.cluster(name)
 
     def uses(self, name: NamespacedName) -> dict[RunId, SharedClusterUse]:
@@ -233,9 +218,10 @@ class Store:
         return sorted(found, key=lambda obj: str(obj["metadata"]["name"]))
 
     def orphans(self, key: RunId) -> list[Object]:
-        """Return the run's objects without a living owner: no controller, one that is gone, or a Lease of another run.
+        """Return the run's objects without a living controller.
 
-        An object that the FlowRun itself controls is not an orphan.
+        Such an object has no controller, one that is gone, or a Lease that is not the run's. An object that the FlowRun
+        itself controls is not an orphan.
         """
         found = []
         for entry in self._ownership.members(key):
@@ -254,11 +240,11 @@ class Store:
         return sorted(owner_key(obj) for obj in runs)
 
     def is_gone(self, key: RunId, resource: Resource) -> bool:
-        """Return whether the API server has confirmed that the run's root of that kind, which existed, is gone."""
+        """Return whether the run's object of that kind existed, and the API server has confirmed that it is gone."""
         return resource in self._gone.get(key, ())
 
     def forget_gone(self, key: RunId) -> None:
-        """Forget which roots of a run are gone: that has been verified, or the run starts."""
+        """Forget which objects of a run are gone: their deletion has been verified, or the run starts."""
         self._gone.pop(key, None)
 
     def revision(self, key: RunId) -> int:
@@ -292,8 +278,8 @@ class Store:
     ) -> set[RunId]:
         """Return the runs to wake when a child of a SharedCluster changes.
 
-        All of its runs wake when the cluster resource is new or gone. When the root Lease changes, those wake that read
-        what has changed there.
+        All runs on it wake when the cluster resource is new or gone. When the root Lease changes, only those runs wake
+        that read what has changed there.
         """
         if owner is None or owner.kind != SHARED_CLUSTER.kind:
             return set()

@@ -1,4 +1,4 @@
-"""Resource versions: which state of an object is newer, and whether two states differ in more."""
+"""Resource versions: which of two states of an object is newer, and whether only the version differs."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ def is_same(known: Object, obj: Object) -> bool:
 
 
 def version_of(obj: Object) -> int:
-    """Return the resource version. Those of one kind grow: the API server guarantees that they compare as numbers."""
+    """Return the resource version as a number. The API server guarantees that those of one kind compare as numbers."""
     return int(obj["metadata"].get("resourceVersion", 0))

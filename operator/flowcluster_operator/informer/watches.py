@@ -1,8 +1,8 @@
 """Watches of runs and of their children, one for each kind.
 
-A watch begins at the version of the list before it, and goes on where it broke, so that no deletion is missed. kopf's
-own watches report no object that was deleted while they were away. For each object, kopf also keeps a memory and starts
-a task, which took most of the operator's CPU and memory.
+A watch begins at the resource version of the list before it. After it breaks, the next watch continues from the last
+version, so that no deletion is missed. kopf's own watches do not report an object that was deleted while no watch was
+open. kopf also keeps a state and starts a task for each object, which took most of the operator's CPU and memory.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from flowcluster_operator.settings import Settings
 from flowcluster_operator.workqueue import Queue
 
 _logger = logging.getLogger(__name__)
-#: Seconds before a watch that broke is sent again; seconds between checks for a kind that is not installed.
+#: Seconds before a broken watch is opened again; seconds between checks for a kind that is not installed.
 _RETRY_SECONDS, _ABSENT_SECONDS = 0.5, 10.0
-#: Seconds before a watch that the API server ended goes on.
+#: Seconds before a watch that the API server ended is opened again.
 _PAUSE_SECONDS = 0.05
 #: HTTP status: the resource version is too old, so that the kind has to be listed.
 _GONE = 410
@@ -35,9 +35,9 @@ class Watches:
     Args:
         settings: of the operator.
         kube: the client.
-        resync: lists a kind before its watch begins, and when its watch has fallen behind.
+        resync: lists a kind before its watch begins, and when the version of its watch has become too old.
         queue: of the runs that are due.
-        seen: is called with each event: kind, type, object.
+        seen: is called with the kind, type and object of each event.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Watches:
                 if event["type"] != "BOOKMARK":
                     self._seen(resource, event["type"], event["object"])
         except ApiUnavailable as error:
-            _logger.info("the watch of %s broke: %s", resource.plural, error)
+            _logger.info("the watch of %s broke and is opened again: %s", resource.plural, error)
             await asyncio.sleep(_RETRY_SECONDS)
         else:
             await asyncio.sleep(_PAUSE_SECONDS)  # the API server ends every watch after some time

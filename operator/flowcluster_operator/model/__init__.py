@@ -1,1 +1,1 @@
-"""The values that travel through a pass: what the operator observed, and the plan that it makes."""
+"""The values of a pass: what the operator observed, and the plan that it decided on."""

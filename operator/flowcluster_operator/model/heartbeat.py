@@ -19,8 +19,9 @@ class DriverHeartbeat(NamedTuple):
         confirmed_for: time for which the API server has confirmed, without a gap, that there is no newer renewal.
         demand: the workers that it requests; None where it does not report them.
         progress: its work at the last heartbeat; None where it does not report it.
-        idle_confirmed_for: time for which the API server has confirmed, without a gap, that the driver reports the run
-            as idle for longer than its spec allows.
+        idle_confirmed_for: time for which the API server has confirmed, without a gap, that the driver or keeper
+        reports
+            more seconds without work than the spec allows.
     """
 
     holder: str | None

@@ -1,4 +1,4 @@
-"""What a pass observes of a run: `Observed` while its FlowRun is live, `Remains` when that is deleted."""
+"""What a pass observes of a run: `Observed` while its FlowRun exists, `Remains` once its FlowRun is deleted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NO_REFERENCE = Reference()
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Remains:
-    """The objects of a run or shared cluster: all that is left once its owner is deleted.
+    """The objects of a run or shared cluster. Once its owner is deleted, a pass observes nothing else.
 
     Attributes:
         key: identity of the FlowRun or SharedCluster.
@@ -31,13 +31,15 @@ class Remains:
         cluster: its DaskCluster or RayCluster.
         job: the Job of its driver.
         lease: its root Lease.
-        access: account and rights of its driver or keeper.
+        access: ServiceAccount, Role and RoleBinding of its driver or keeper.
         network_policies: the policies that decide which pods reach its pods.
-        stray_leases: Leases of other names that drivers of other runs have given to it: they are deleted with it.
+        stray_leases: Leases of other names whose owner references drivers of other runs have changed to this owner.
+        They
+            are deleted with it.
         deployments: Deployments of its scheduler and workers.
         pods: all of its pods.
-        upstream_children: what upstream operators and controllers created besides.
-        orphans: objects that belonged to it by their owner references and have no living owner now.
+        upstream_children: all other objects that upstream operators and controllers created for it.
+        orphans: its objects that have no living controller any more.
     """
 
     key: RunId
@@ -57,15 +59,20 @@ class Remains:
         """Return the pods of one component."""
         return [pod for pod in self.pods if pod.component == component]
 
+    def live(self, component: str) -> int:
+        """Return how many pods of one component have not ended and are not being deleted."""
+        return sum(not pod.terminating and pod.ended is None for pod in self.of(component))
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Observed(Remains):
     """Everything that a decision about a live run can read.
 
     Attributes:
-        run: the FlowRun or SharedCluster. Its status is the last one of this process, which may wait to be written.
-        written: the status on the API server, where that is another one.
-        spec: of the run. Where it is invalid, a spec without flow and cluster.
+        run: the FlowRun or SharedCluster. Its status is the last one that this process decided on. That may still wait
+            to be written.
+        written: the status on the API server.
+        spec: of the run. If that is invalid, a spec without flow and cluster.
         invalid: why the spec cannot be used, in one line that names the field.
         credentials: name of the Secret with the run's own credentials; None before it exists.
         pull_secrets: names of image pull secrets by ServiceAccount; known while children are missing.
@@ -79,10 +86,10 @@ class Observed(Remains):
         warnings: Events about children that got no pods.
         events_due: seconds until Events of objects that the run waits for are listed again; None when it waits for
             none.
-        rejections: children that the API server refused.
-        failure: why the last passes over the run failed.
+        rejections: children that the API server refused a moment ago.
+        failure: why the last passes over the run failed; None where the last one succeeded.
         verified_gone: whether the API server confirmed, for this pass, that nothing of the run exists.
-        uses_shared: whether `spec.cluster.ref` names a SharedCluster, which has the kind of `spec.cluster`.
+        uses_shared: whether `spec.cluster.ref` names a SharedCluster. Its kind is then in `spec.cluster`, too.
         reference: the cluster that `spec.cluster.ref` names.
     """
 

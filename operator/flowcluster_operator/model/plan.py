@@ -10,7 +10,7 @@ from flowcluster_operator.resources import Object, Resource
 
 @dataclasses.dataclass(frozen=True)
 class Create:
-    """Create a child. That it exists already with the same controller counts as success.
+    """Create a child. If it exists already with the same controller, that counts as success.
 
     Attributes:
         resource: its kind.
@@ -57,7 +57,7 @@ class SetWorkers(PatchObject):
     """Request another number of workers from the upstream operator.
 
     Attributes:
-        is_retry: whether it repeats a request. That happens only while the operator repeats no request of another run.
+        is_retry: whether it repeats a request. At most one such request is in flight in the whole operator.
     """
 
     is_retry: bool = False
@@ -65,14 +65,14 @@ class SetWorkers(PatchObject):
 
 @dataclasses.dataclass(frozen=True)
 class DropFinalizers:
-    """Remove the finalizer of an upstream operator that does not act from an object that is being deleted.
+    """Remove an upstream operator's finalizer from an object that is being deleted: that operator does not act.
 
     Attributes:
         resource: its kind.
         name: its name.
         uid: its UID.
-        left: the finalizers that stay: those of other parties.
-        version: the resource version at which the object had the finalizers that the decision was made on.
+        left: the finalizers of others, which stay.
+        version: the resource version at which the object had these finalizers.
     """
 
     resource: Resource
@@ -95,7 +95,7 @@ Action = Create | Delete | DropFinalizers | PatchObject
 
 
 class NextStep(NamedTuple):
-    """What a policy does now, and in how many seconds it must run again although nothing happens."""
+    """What a policy does now, and the seconds until it must run again even if nothing happens; None for never."""
 
     actions: tuple[Action, ...] = ()
     requeue: float | None = None
@@ -107,10 +107,10 @@ class Plan:
 
     Attributes:
         actions: writes on children. They run concurrently.
-        status: the whole new status; None to leave it.
+        status: the whole new status; None to leave it as it is.
         events: Events about the FlowRun or SharedCluster.
         requeue: seconds until the next pass, even if nothing happens; None for never.
-        may_wait: whether the status only shows how far the run is, so that its write can be delayed.
+        may_wait: whether the write of the status can be delayed, because it only shows how far the run is.
     """
 
     actions: tuple[Action, ...] = ()

@@ -1,4 +1,4 @@
-"""The state of a pod, as far as policies read it."""
+"""The parts of a pod's state that policies read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Ended:
     """How a container ended.
 
     Attributes:
-        exit_code: its exit code; -1 where no container ended, but the pod failed.
+        exit_code: its exit code; -1 where the pod failed and the end of no container is known.
         reason: the kubelet's reason.
         text: the termination message.
     """
@@ -26,9 +26,9 @@ class Blocked(NamedTuple):
     """Why a pod does not run.
 
     Attributes:
-        reason: one CamelCase word of the scheduler, the kubelet or a controller.
-        message: its message.
-        container: name of the container that it is about; empty for the pod as a whole.
+        reason: one CamelCase word of kube-scheduler, the kubelet or a controller.
+        message: of the same.
+        container: name of the container that is the cause; empty for the pod as a whole.
     """
 
     reason: str
@@ -41,8 +41,9 @@ class OutOfMemory(NamedTuple):
 
     Attributes:
         container: its name.
-        limit: its memory limit; None where it has none, and the memory of its node did not suffice.
-        is_reported: whether the kubelet reported OOMKilled. If not, a SIGKILL without another explanation shows it.
+        limit: its memory limit; None where it has none, and its node had no more memory.
+        is_reported: whether the kubelet reported OOMKilled. If not, the only sign is a SIGKILL that nothing else
+        explains.
     """
 
     container: str
@@ -57,16 +58,16 @@ class PodFacts:
     Attributes:
         stage: how far its start is.
         blocked: why it does not run, when Kubernetes has reported a reason.
-        ended: how its main container ended, or the pod where no container ended.
+        ended: how its main container ended, or how the pod failed where no container's end is known.
         last_end: how its main container ended last, also when it runs again.
         failure: why the kubelet or a controller ended the whole pod, such as an eviction.
         disrupted: reason and message of the condition DisruptionTarget, such as a drain of its node.
         out_of_memory: the first container whose current or last end is OOMKilled.
-        gone_by: when its grace period ends, of a pod that is being deleted.
-        is_forced: whether it is being deleted without a grace period: it does not wait for its node.
-        preparing_since: since when its node has prepared volumes, network and images; None when it does not.
+        gone_by: when its grace period ends, if it is being deleted.
+        is_forced: whether it is being deleted without a grace period, so that it does not wait for its node.
+        preparing_since: since when its node has prepared volumes, network and images; None when the node does not.
         lingering_since: since when its main container has ended while other containers run; None otherwise.
-        group: of a worker, the further worker group that it belongs to; empty for the workers of `spec.workers`.
+        group: the further worker group that a worker belongs to; empty for other workers and other components.
     """
 
     name: str

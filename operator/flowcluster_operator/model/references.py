@@ -18,7 +18,7 @@ class Parent(NamedTuple):
         credentials: name of the Secret with its driver's credentials; None when there is no driver any more.
         is_over: whether it has finished.
         uid: of that FlowRun.
-        spec: of that FlowRun; None where it cannot be used.
+        spec: of that FlowRun; None where it is not known.
     """
 
     name: str
@@ -30,20 +30,20 @@ class Parent(NamedTuple):
 
 
 class CredentialExchangeState(NamedTuple):
-    """How far the exchange is that gives the credentials of a SharedCluster of another namespace to a run's driver.
+    """How far the exchange is that gives a run's driver the credentials of a SharedCluster in another namespace.
 
     Attributes:
-        made_of: name of the cluster's Secret that the run's own Secret is a copy of; None while the run has none.
-        is_open: whether this process has decrypted the keeper's answer, so that it can create the Secret.
-        requested: seconds since the operator requested the credentials from the keeper; None while other runs come
-            first.
+        copied_from: name of the cluster's Secret that the run's own Secret is a copy of; None while the run has none.
+        is_decrypted: whether this process has decrypted the keeper's answer, so that it can create the Secret.
+        requested: seconds since the operator requested the credentials from the keeper; None while the operator has
+            not, because the requests of other runs come first.
         silent_for: seconds since the last heartbeat of the keeper.
         problem: why the keeper's answer cannot be used; None where there is no answer yet, or it was decrypted.
         has_same_operator: whether one operator handles the run and the cluster.
     """
 
-    made_of: str | None = None
-    is_open: bool = False
+    copied_from: str | None = None
+    is_decrypted: bool = False
     requested: float | None = None
     silent_for: float = 0.0
     problem: str | None = None
@@ -56,7 +56,7 @@ class Reference(NamedTuple):
     Attributes:
         cluster: its DaskCluster or RayCluster; None when there is none of that name.
         head_pods: pods of its scheduler or head.
-        has_service: whether the Service exists by which drivers reach it.
+        has_service: whether the Service exists to which drivers connect.
         shared: the SharedCluster that it belongs to, where the run names one that allows the run's namespace.
         credentials: name of the Secret with the credentials of a SharedCluster.
         exchange: how the run's driver gets those credentials, where that Secret is in another namespace.

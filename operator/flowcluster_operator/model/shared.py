@@ -24,8 +24,8 @@ class User(NamedTuple):
         name: of the FlowRun.
         namespace: of the FlowRun.
         priority: of its tasks.
-        threads: tasks that it has in flight at most; None without a limit.
-        needs_credentials: whether its driver pod cannot mount those of the cluster, as it is in another namespace.
+        threads: maximum tasks that it has in flight; None without a limit.
+        needs_credentials: whether its driver pod is in another namespace, so that it cannot mount those of the cluster.
     """
 
     uid: str
@@ -58,7 +58,7 @@ class SharedRemains:
     """The objects of a shared cluster whose SharedCluster is deleted.
 
     Attributes:
-        base: the objects, as those of a run. The Deployment of the keeper is not among its `deployments`.
+        base: its objects, in the form of those of a run. `deployments` does not have the Deployment of the keeper.
         tests: pods of `helm test`.
     """
 
@@ -73,7 +73,7 @@ class SharedInvalid:
     Attributes:
         base: its objects, and the SharedCluster.
         owner: the SharedCluster.
-        written: the status on the API server, where that is not the one of `owner`.
+        written: the status on the API server. That of `owner` may still wait to be written.
         message: why the spec cannot be used, in one line that names the field.
     """
 
@@ -88,13 +88,14 @@ class SharedObserved:
     """Everything that a decision about a live shared cluster can read.
 
     Attributes:
-        base: the cluster as a run without a flow: `run` is the SharedCluster, `spec` is `shared_specs.view` of its
-            spec, and `driver` is its keeper. The Deployment of the keeper is not among its `deployments`.
+        base: the shared cluster in the form of a run without a flow, so that the policies of runs work on it. `run` is
+            the SharedCluster, `spec` is `shared_specs.view` of its spec, and `driver` is its keeper. `deployments` does
+            not have the Deployment of the keeper.
         spec: of the SharedCluster.
         groups: further worker groups, in the order of the spec.
         users: the FlowRuns that use it or wait for it, of all namespaces.
         keeper: the Deployment of its keeper.
-        requests: for its credentials, which the keeper has to seal for runs of other namespaces.
+        requests: requests for its credentials, for runs of other namespaces. The keeper has to answer them.
     """
 
     base: Observed
@@ -105,9 +106,7 @@ class SharedObserved:
     requests: tuple[CredentialRequest, ...] = ()
 
     def of_group(self, facts: GroupFacts | None) -> Observed:
-        """Return the cluster with the workers of one group only.
-
-        Policies that count workers work on it as on a run.
+        """Return the cluster with the workers of one group only, for policies that count the workers of a run.
 
         Args:
             facts: the group; None for the workers of `spec.workers`.
@@ -121,12 +120,12 @@ class SharedObserved:
         driver = base.driver
         if driver is not None and driver.demand is not None:
             driver = driver._replace(demand=driver.demand.of_group(name))
-        is_apart = cluster.kind == "Dask"  # on Ray, groups are in the RayCluster
+        has_resource = cluster.kind == "Dask"  # on Ray, groups are in the RayCluster
         return dataclasses.replace(
             seen,
             spec=base.spec.model_copy(update={"cluster": cluster}),
             driver=driver,
-            cluster=facts.resource if is_apart else base.cluster,
+            cluster=facts.resource if has_resource else base.cluster,
             stability=facts.stability,
             request=facts.request,
         )

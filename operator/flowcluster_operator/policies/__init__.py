@@ -1,1 +1,1 @@
-"""Policies, one a file: pure functions from an `Observed` run to a decision. No I/O, no clock, no kopf."""
+"""Policies, one in each file: pure functions from what was observed to a decision. No I/O, no clock, no kopf."""

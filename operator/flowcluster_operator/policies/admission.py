@@ -21,11 +21,11 @@ class Refusal(NamedTuple):
 
 
 def not_allowed(observed: Observed, settings: Settings) -> Refusal | None:
-    """Return why the run must not get the children that it still lacks; None if it can.
+    """Return why the operator must not create the children that the run still lacks; None if it can.
 
-    Children that exist are not checked again: a stricter policy applies to runs that start after it.
+    Children that exist are not checked again: a stricter policy applies only to runs that start later.
     """
-    if observed.cluster is None and observed.job is None and (problem := _foreign(observed, settings)):
+    if observed.cluster is None and observed.job is None and (problem := _no_child_run(observed, settings)):
         return Refusal(c.CHILD_RUN_NOT_ALLOWED, problem)
     for part, template in _templates(observed.spec).items():
         built = observed.job if part == "flow" else observed.cluster
@@ -34,8 +34,8 @@ def not_allowed(observed: Observed, settings: Settings) -> Refusal | None:
     return None
 
 
-def _foreign(observed: Observed, settings: Settings) -> str | None:
-    """Return why a run that names a FlowRun as its owner is not a child run of that one; None if it is."""
+def _no_child_run(observed: Observed, settings: Settings) -> str | None:
+    """Return why a run that names a FlowRun as its owner cannot be its child run; None if it can, or names none."""
     owners = observed.run["metadata"].get("ownerReferences") or []
     parents = [owner for owner in owners if owner.get("kind") == names.KIND]
     if not parents:

@@ -1,4 +1,4 @@
-"""Advice on a cause, such as Unschedulable, by the message in which Kubernetes reports it.
+"""Advice on a cause, such as Unschedulable, chosen by the message in which Kubernetes reports the cause.
 
 The messages are those of kube-scheduler's filter plugins, of the kubelet (images, volumes, containers), of containerd
 and of the API server's admission plugins.
@@ -14,12 +14,12 @@ from flowcluster_api import conditions as c
 from flowcluster_operator.model.pods import Blocked
 from flowcluster_operator.policies.spec_fields import SpecFields
 
-#: A pattern, and the advice on messages that match it. Its `{}` fields are those of `SpecFields`, `where`, and the
-#: pattern's groups.
+#: A pattern, and the advice on messages that match it. The placeholders of the advice are the fields of `SpecFields`,
+#: `where`, and the groups of the pattern.
 Rule = tuple[str, str]
 
 _OBJECTS: Sequence[Rule] = (
-    (r'volume "flowcluster-', "the operator makes it when the run starts: see the operator's log"),
+    (r'volume "flowcluster-', "the operator creates it when the run starts: see the operator's log"),
     (
         r'volume "code".*configmap "(?P<name>[^"]+)" not found',
         "create the ConfigMap, or correct spec.flow.source.configMap.name",
@@ -136,7 +136,7 @@ _REFUSED: Sequence[Rule] = (
     ),
     (r"failed calling webhook", "an admission webhook of this cluster does not answer: ask your administrator"),
 )
-#: Refusals of objects that no field of the spec changes.
+#: Rules for refused objects that no field of the spec changes.
 _REFUSED_OBJECT: Sequence[Rule] = (
     (r"exceeded quota", "delete other objects of this kind, or ask your administrator to raise the namespace's quota"),
     (
@@ -157,7 +157,8 @@ _PULL = frozenset(reason for reason, kind in c.CAUSE_CLASSES.items() if kind == 
 _NETWORK = frozenset({"FailedCreatePodSandBox", "NetworkNotReady", "FailedPodSandBoxStatus"})
 _MOUNT = frozenset(reason for reason, kind in c.CAUSE_CLASSES.items() if kind == "Volumes")
 _CRASH = frozenset(reason for reason, kind in c.CAUSE_CLASSES.items() if kind == "Container")
-#: The kubelet refused a pod that the scheduler had placed: the node's resources were used up in between, or changed.
+#: Reasons for which the kubelet refuses a pod that kube-scheduler has placed: the node's resources were used up
+#: meanwhile, or changed.
 _ADMISSION = re.compile(r"OutOf\w+|NodeAffinity|NodePorts|UnexpectedAdmissionError|TopologyAffinityError")
 
 
@@ -171,7 +172,7 @@ class _Place(NamedTuple):
 
 
 def advice(blocked: Blocked, fields: SpecFields, component: str, pod: str) -> str:
-    """Return what to do about the cause that blocks a pod: the field to change, or whom to ask.
+    """Return what to do about the cause that blocks a pod: the field to change, or the person to ask.
 
     Args:
         blocked: the cause.
@@ -180,22 +181,22 @@ def advice(blocked: Blocked, fields: SpecFields, component: str, pod: str) -> st
         pod: name of the pod.
     """
     is_main = blocked.container in ("", component)
-    found = _found(blocked, _Place(fields if is_main else _beside(fields, blocked.container), blocked.container))
+    found = _found(blocked, _Place(fields if is_main else _of_sidecar(fields, blocked.container), blocked.container))
     return "; ".join(found) if found else f"see kubectl describe pod {pod}"
 
 
-def crash_advice(words: str, fields: SpecFields) -> str | None:
+def crash_advice(text: str, fields: SpecFields) -> str | None:
     """Return what to do about a main container that ended with this message; None where no rule matches."""
-    found = _first(words, _CONTAINERS, _Place(fields, ""))
+    found = _first(text, _CONTAINERS, _Place(fields, ""))
     return found[0] if found else None
 
 
 def refusal_advice(message: str, fields: SpecFields | None) -> str | None:
-    """Return what to do about an object that the API server refused; None where nothing better is known.
+    """Return what to do about an object that the API server refused; None where no rule matches.
 
     Args:
         message: of the API server.
-        fields: that the object is built from; None for an object that has nothing of the spec.
+        fields: from which the object is built; None for an object without fields of the spec.
     """
     if fields is None:
         return next((words for pattern, words in _REFUSED_OBJECT if re.search(pattern, message)), None)
@@ -203,7 +204,7 @@ def refusal_advice(message: str, fields: SpecFields | None) -> str | None:
     return found[0] if found else None
 
 
-def _beside(fields: SpecFields, container: str) -> SpecFields:
+def _of_sidecar(fields: SpecFields, container: str) -> SpecFields:
     """Return the fields of a container that is not the main one."""
     where = f"container {container} of {fields.template}"
     return fields._replace(image="its image", resources=f"resources of {where}", program="its program")

@@ -13,8 +13,8 @@ from flowcluster_operator.model.workers import Scale
 def update_bounds(observed: Observed, scalable: Scalable, scale: Scale) -> NextStep:
     """Return the next step towards these bounds.
 
-    The maximum is lowered no further than to the number of workers that exist: Ray's autoscaler would stop the surplus
-    immediately, whatever these workers do. One by one they become idle, and the autoscaler removes them then.
+    The maximum is never lowered below the number of workers that exist: Ray's autoscaler would stop the surplus workers
+    immediately, even busy ones. Instead it removes each worker when that becomes idle, and the maximum follows.
 
     Args:
         observed: the run, or the shared cluster with the workers of one group.
@@ -24,6 +24,6 @@ def update_bounds(observed: Observed, scalable: Scalable, scale: Scale) -> NextS
     cluster = observed.cluster
     if cluster is None or "deletionTimestamp" in cluster["metadata"] or not scalable.upstream_has_started(observed):
         return NextStep()
-    live = sum(not pod.terminating and pod.ended is None for pod in observed.of(names.COMPONENT_WORKER))
+    live = observed.live(names.COMPONENT_WORKER)
     patch = scalable.scale_patch(cluster, scale._replace(maximum=max(scale.maximum, live)))
     return NextStep((SetWorkers(scalable.resource, *name_and_uid(cluster), patch),)) if patch else NextStep()

@@ -1,7 +1,7 @@
-"""How often a run is tried again: by its Job, with another driver, or with another cluster. Pure.
+"""How many attempts a run has left: with another driver, which its Job starts, or on another cluster. Pure.
 
-An attempt counts when its driver failed, or when the cluster was lost under it. A drain, a preemption or an eviction is
-not a failure of the flow, and is counted separately.
+An attempt counts when its driver failed, or when its cluster was lost. A drain, a preemption or an eviction is not a
+failure of the flow, and has a limit of its own.
 """
 
 from __future__ import annotations
@@ -15,18 +15,19 @@ from flowcluster_operator.model.plan import NextStep, PatchObject
 from flowcluster_operator.model.pods import PodFacts
 from flowcluster_operator.resources import JOB, Object
 
-#: Evictions that a driver is started again after. One that needs more than its nodes have is evicted again and again.
+#: Evictions after which a driver is started again. A driver that needs more than its node has is evicted repeatedly.
 EVICTIONS = 3
-#: Clusters of one run that can be lost to a drain, a preemption or an eviction before such losses count as others do.
+#: Clusters of one run that can be lost to a drain, a preemption or an eviction. Further losses count as failed
+#: attempts.
 DISRUPTED_CLUSTERS = 3
 
 
 def attempts(observed: Observed) -> list[PodFacts]:
-    """Return the pods of the driver, one for each attempt on the present cluster, in their order."""
+    """Return the pods of the driver, one for each attempt on the present cluster, oldest first."""
     return sorted(observed.of(names.COMPONENT_DRIVER), key=lambda pod: (pod.created, pod.name))
 
 
-def has_more(observed: Observed, exit_code: int | None) -> bool:
+def has_attempts_left(observed: Observed, exit_code: int | None) -> bool:
     """Return whether the Job starts another pod after the last one, which failed with this exit code."""
     pods = attempts(observed)
     if exit_code == driver.EXIT_NOT_STARTED:
@@ -46,17 +47,17 @@ def awaits_attempt(job: Object, drivers: Sequence[PodFacts]) -> bool:
 
 
 def job_limit(observed: Observed) -> int:
-    """Return the backoffLimit of the run's Job: what attempts on earlier clusters have left of it."""
+    """Return the backoffLimit of the run's Job: that of the spec, without the failed attempts on earlier clusters."""
     flow = observed.spec.flow
     return max(flow.backoff_limit - _earlier(_flow(observed)), 0) if flow is not None else 0
 
 
 def after_loss(observed: Observed) -> int | None:
-    """Return the attempts that count once the cluster is lost; None where the run is not tried on another cluster.
+    """Return the failed attempts that count once the cluster is lost; None where the run does not start again.
 
-    The loss ended the last attempt, also when its driver failed because of it first. A run whose driver is elsewhere
-    ends: that driver has to learn of the loss. A run on a cluster that another party created ends, too: the operator
-    cannot create that cluster again.
+    The loss ends the last attempt, and counts once even if the driver failed because of it. A run whose driver is
+    elsewhere ends, so that its driver notices the loss. A run on a DaskCluster or RayCluster of another client ends,
+    too: the operator cannot create that cluster again.
     """
     spec = observed.spec
     if spec.flow is None or (observed.uses_existing_cluster and not observed.uses_shared):
@@ -70,7 +71,7 @@ def after_loss(observed: Observed) -> int | None:
 
 
 def update_backoff_limit(observed: Observed) -> NextStep:
-    """Return the patch by which a Job that has not ended gets an edit of spec.flow.backoffLimit."""
+    """Return the patch that copies an edit of spec.flow.backoffLimit into a Job that has not ended."""
     job = observed.job
     if job is None or observed.spec.flow is None or _is_over(job):
         return NextStep()

@@ -19,19 +19,20 @@ from flowcluster_operator.policies.spec_fields import COMPONENTS, SpecFields, fi
 from flowcluster_operator.resources import DASK_CLUSTER, DASK_WORKER_GROUP, FLOW_RUN, JOB, RAY_CLUSTER
 from flowcluster_operator.timestamps import parse_time
 
-#: Seconds after which an upstream operator that has not acted on a new cluster resource counts as silent. It takes 0.4
-#: when it is idle. One that acts on others meanwhile has many to create: 100 clusters take dask-kubernetes 20 s.
+#: Seconds after which an upstream operator that has not acted on a new cluster resource counts as silent. An idle one
+#: takes 0.4 s. The second limit is for one that acts on other clusters meanwhile: it has many to create, and
+#: dask-kubernetes takes 20 s for 100 clusters.
 SILENCE_SECONDS, BUSY_SECONDS = 5, 60
 
-#: The part of causes that are about the operator's passes, in the story.
+#: The value of `part`, in the story, for causes in the operator's own passes.
 _OPERATOR = "operator"
-#: The reason of Events that kopf, and so dask-kubernetes, writes from its log.
+#: The reason of Events that kopf, and so dask-kubernetes, writes from log records.
 _LOGGED = "Logging"
 #: Children that are built from templates of the spec.
 _OF_TEMPLATES = (JOB.kind, DASK_CLUSTER.kind, RAY_CLUSTER.kind)
-#: The part of a run that lacks pods, by the kind of the object that has none; the cluster as a whole for other kinds.
+#: By the kind of an object without pods: the component that lacks them. For other kinds it is the cluster as a whole.
 _WITHOUT_PODS = {JOB.kind: names.COMPONENT_DRIVER, DASK_WORKER_GROUP.kind: names.COMPONENT_WORKER}
-#: Subcharts of our chart that serve a kind.
+#: By kind of cluster resource: the subchart of flowcluster's chart with the upstream operator.
 _CHARTS = {DASK_CLUSTER.kind: "dask-kubernetes-operator", RAY_CLUSTER.kind: "kuberay-operator"}
 
 
@@ -41,7 +42,7 @@ class Cause(NamedTuple):
     Attributes:
         reason: one CamelCase word.
         message: one line with the message of Kubernetes, and what to do.
-        part: the component that it is about. Causes of one part and class are one entry in the story.
+        part: the component that it concerns. All causes of one part and class have one entry in the story.
     """
 
     reason: str
@@ -50,12 +51,12 @@ class Cause(NamedTuple):
 
 
 def failure_cause(failure: RepeatedFailure) -> Cause:
-    """Return the cause of passes that fail. Its message differs from pass to pass, and the story has it once."""
+    """Return the cause of passes that fail. Its message can differ between passes; the story has one entry for all."""
     return Cause(failure.reason, failure.message, _OPERATOR)
 
 
 def cause(observed: Observed, backend: Backend | None, now: dt.datetime) -> Cause | None:
-    """Return the first cause why the run does not proceed, nearest to the flow first; None when none is known."""
+    """Return why the run does not proceed: the first cause that is found; None when none is known."""
     return (
         _rejected(observed)
         or _pods_blocked(observed)
@@ -67,15 +68,16 @@ def cause(observed: Observed, backend: Backend | None, now: dt.datetime) -> Caus
 
 
 def incidents(observed: Observed) -> list[Cause]:
-    """Return the disruptions of pods of the run, also of pods that were replaced since: one for each component.
+    """Return the disruptions of pods of the run, also of pods that have been replaced.
 
-    These are containers killed at their memory limit, evictions, preemptions and drains. The exit of a driver's own
-    container is not one of them: it is the end of an attempt.
+    These are containers that were killed at their memory limit, and pods that were evicted, preempted or drained: at
+    most one of each sort for each component. The exit of a driver's main container is not among them: it is the end of
+    an attempt.
     """
     found = []
     for component in COMPONENTS:
         pods = [pod for pod in observed.of(component) if component != names.COMPONENT_DRIVER or pod.ended is None]
-        for pick in (_killed, _taken):
+        for pick in (_killed, _ended_from_outside):
             hit = [(pod, blocked) for pod in pods if (blocked := pick(pod)) is not None]
             if hit:
                 found.append(_commonest(observed, component, hit, len(pods)))
@@ -92,7 +94,7 @@ def out_of_memory(component: str, kind: str | None, pod: str, killed: OutOfMemor
 def _rejected(observed: Observed) -> Cause | None:
     for rejection in observed.rejections:
         if rejection.kind == FLOW_RUN.kind:
-            continue  # of a child run: its driver gets the refusal
+            continue  # a child run: the driver that requested it gets the refusal
         component = names.COMPONENT_DRIVER if rejection.kind == JOB.kind else names.COMPONENT_CLUSTER
         if rejection.status == 404 and rejection.kind in _CHARTS:
             return Cause(
@@ -126,7 +128,7 @@ def _pods_blocked(observed: Observed) -> Cause | None:
 
 
 def _current(pods: list[PodFacts]) -> list[PodFacts]:
-    """Return the pods without those that ended and were replaced: a ReplicaSet keeps evicted ones, a Job all."""
+    """Return the pods that have not been replaced. A ReplicaSet keeps evicted pods, and a Job keeps all."""
     newest = max((pod.created for pod in pods if pod.phase not in ("Failed", "Succeeded")), default=None)
     return [pod for pod in pods if pod.phase not in ("Failed", "Succeeded") or newest is None or pod.created > newest]
 
@@ -149,7 +151,7 @@ def _killed_at(killed: OutOfMemory) -> Blocked:
     return Blocked(c.OUT_OF_MEMORY, f"container {killed.container} was killed {how}", killed.container)
 
 
-def _taken(pod: PodFacts) -> Blocked | None:
+def _ended_from_outside(pod: PodFacts) -> Blocked | None:
     """Return why the node or a controller ended the pod; None where neither did."""
     return pod.failure or (pod.disrupted if pod.terminating or pod.ended is not None else None)
 
@@ -173,7 +175,7 @@ def _sentence(blocked: Blocked, component: str = "") -> str:
 
 
 def _job_suspended(observed: Observed) -> Cause | None:
-    """Return the cause where another party has suspended the run's Job: the operator never does."""
+    """Return the cause where a controller has suspended the run's Job; the operator never suspends one."""
     for condition in ((observed.job or {}).get("status") or {}).get("conditions") or []:
         if condition["type"] == "Suspended" and condition["status"] == "True":
             what = "a controller that queues Jobs, such as Kueue, has to admit it"
@@ -191,7 +193,7 @@ def _pods_missing(observed: Observed) -> Cause | None:
                 return _no_pod(observed, component, condition.get("reason") or c.REJECTED, condition["message"])
     for warning in reversed(observed.warnings):
         component = _WITHOUT_PODS.get(warning.kind, names.COMPONENT_CLUSTER)
-        if warning.reason == _LOGGED:  # an error with its traceback: the last line has the API server's answer
+        if warning.reason == _LOGGED:  # it is an error with its traceback, whose last line has the API server's answer
             return _no_pod(observed, component, c.REJECTED, last_line(warning.message))
         return _no_pod(observed, component, warning.reason, warning.message)
     return None
@@ -208,7 +210,7 @@ def _reference_unusable(observed: Observed) -> Cause | None:
         return None
     ready, reason, message = readiness(observed, minimum=0)
     if ready or (observed.uses_shared and reason in (c.WAITING, c.WAKING)):
-        return None  # also while it starts
+        return None  # the run waits for a SharedCluster that starts: that is not a cause
     return Cause(reason, message, names.COMPONENT_CLUSTER)
 
 

@@ -18,7 +18,7 @@ from flowcluster_operator.policies.parent_bounds import beyond, most_workers
 from flowcluster_operator.resources import FLOW_RUN, LEASE, Object
 from flowcluster_operator.settings import Settings
 
-#: Characters of a refusal.
+#: Maximum characters of a refusal.
 _MESSAGE_LIMIT = 1024
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
@@ -46,7 +46,8 @@ class _Pending(NamedTuple):
 def requested(observed: Observed, settings: Settings) -> tuple[Action, ...]:
     """Return the next step for each request of the run's driver.
 
-    A fulfilled request is removed in the pass after its step, so that an interrupted pass is repeated.
+    The operator removes a request only in the pass after it has fulfilled it: after an interrupted pass, the next one
+    repeats the step.
     """
     if observed.lease is None or observed.spec.flow is None:
         return ()
@@ -117,7 +118,10 @@ def _create(
 
 
 def _bounded(request_spec: Object, parent: FlowRunSpec, settings: Settings) -> Object:
-    """Lower a maximum to the parent's; add the parent's resources, priority and share where the request has none."""
+    """Return a requested spec with the parent's maximum if its own is greater, and with the parent's defaults.
+
+    The request gets the parent's resources, priority and share where it has none of its own.
+    """
     cluster = request_spec.get("cluster")
     if not isinstance(cluster, dict):
         return request_spec
@@ -149,7 +153,7 @@ def _like_parent(ref: Any, parent: FlowRunSpec) -> Any:
 
 
 def _of_class(spec: Object, operator_class: str | None) -> Object:
-    """Return the spec with the operator class of the parent: one operator handles both."""
+    """Return the spec with the operator class of the parent, so that one operator handles both."""
     rest = {field: value for field, value in spec.items() if field != "operatorClass"}
     return rest if operator_class is None else rest | {"operatorClass": operator_class}
 
@@ -163,14 +167,14 @@ def _resize(
     limit = most_workers(observed.spec, settings)
     if minimum > limit:
         return pending.answer(f"more than {limit} workers, the most that its parent allows")
-    wanted = {"minimum": minimum, "maximum": limit if maximum is None else min(maximum, limit)}
+    new = {"minimum": minimum, "maximum": limit if maximum is None else min(maximum, limit)}
     workers = (child["spec"].get("cluster") or {}).get("workers") or {}
-    if all(workers.get(field) == value for field, value in wanted.items()):
+    if all(workers.get(field) == value for field, value in new.items()):
         return pending.answer()
     refusals = [item for item in observed.rejections if (item.kind, item.name) == (FLOW_RUN.kind, pending.name)]
-    if refusals or wanted["minimum"] > wanted["maximum"]:
+    if refusals or new["minimum"] > new["maximum"]:
         return pending.answer("the least number of workers is greater than the most")
-    return _patch(child, {"cluster": {"workers": wanted}})
+    return _patch(child, {"cluster": {"workers": new}})
 
 
 def _patch(child: Object, spec: dict[str, Any]) -> Action:

@@ -10,7 +10,7 @@ from flowcluster_operator.model.observed import Observed
 def cluster_name(observed: Observed, backend: Backend) -> str:
     """Return the name of the cluster that the run uses: its own, or the one that the spec names.
 
-    The name of a SharedCluster's cluster is known once that exists; it is empty before. The name of a run's own cluster
+    For a SharedCluster, the name is empty until its DaskCluster or RayCluster exists. The name of a run's own RayCluster
     is known once the run's Lease exists.
     """
     if observed.uses_shared:

@@ -14,7 +14,7 @@ def pending_exchange(observed: Observed) -> CredentialExchangeState | None:
     exchange = observed.reference.exchange
     if exchange is None:
         return None
-    has_copy = observed.credentials is not None and exchange.made_of == observed.reference.credentials
+    has_copy = observed.credentials is not None and exchange.copied_from == observed.reference.credentials
     return None if has_copy else exchange
 
 
@@ -29,7 +29,7 @@ def why_pending(observed: Observed, name: str) -> tuple[str, str] | None:
     if exchange is None:
         return None
     text = f"waiting for the credentials of {name}, which its keeper seals for the run"
-    if exchange.is_open:
+    if exchange.is_decrypted:
         return c.WAITING, f"waiting for the Secret with the credentials of {name}"
     if not exchange.has_same_operator:
         return (
@@ -53,7 +53,7 @@ def why_pending(observed: Observed, name: str) -> tuple[str, str] | None:
 def next_check(observed: Observed) -> float | None:
     """Return the seconds until the keeper counts as silent, if it does not answer before."""
     exchange = pending_exchange(observed)
-    if exchange is None or exchange.is_open:
+    if exchange is None or exchange.is_decrypted:
         return None
     waits = [SILENT_SECONDS - seconds for seconds in (exchange.silent_for, exchange.requested) if seconds is not None]
     return min((wait for wait in waits if wait > 0), default=None)

@@ -1,12 +1,13 @@
 """Pods whose node is gone: Kubernetes deletes them, and no kubelet confirms that they ended. Pure.
 
-The pods of a node that does not answer stay as they were. Kubernetes deletes them after some minutes, and only the
-kubelet could confirm that: the pod stays, and its controller stays with it.
+Kubernetes deletes the pods of a node that does not answer after some minutes. Only the kubelet of that node can confirm
+that a pod has ended. Until then the pod object exists, and so does its Job or Deployment.
 
-A cluster's pod that stays would keep the run from another cluster until an administrator removes the node. The operator
-deletes such a pod without waiting for its node, as `kubectl delete --force` does. A process that still runs there can
-do no harm: another cluster of the run has other credentials. A driver's pod stays: a flow that may still run must not
-run twice.
+Such a pod of a cluster would keep the run from starting on another cluster until an administrator removes the node. So
+the operator deletes it without waiting for the node, as `kubectl delete --force` does. A process that still runs there
+can do no harm: the next cluster of the run has other credentials. The operator does not force the deletion of a
+driver's
+pod: its flow may still run, and must not run twice.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from flowcluster_operator.model.pods import PodFacts
 from flowcluster_operator.policies.backoff_limit import attempts
 from flowcluster_operator.resources import POD
 
-#: Seconds past its grace period after which the operator expects no confirmation of a pod's deletion any more.
+#: Seconds after a pod's grace period for which the operator waits for the kubelet to confirm that the pod has ended.
 UNCONFIRMED_SECONDS = 30.0
 
 
@@ -37,24 +38,24 @@ def next_unconfirmed(observed: Observed, now: dt.datetime) -> float | None:
 
 
 def waiting_for_node(remains: Remains, now: dt.datetime) -> str | None:
-    """Return one sentence on the first pod of the run that waits for a node which is gone; None where none does."""
+    """Return one sentence on the first pod of the run whose node does not confirm its deletion; None without one."""
     found = (pod for pod in remains.pods if _is_unconfirmed(pod, now))
     return next(map(_sentence, found), None)
 
 
 def forced(remains: Remains, now: dt.datetime) -> list[Delete]:
-    """Return the deletes of pods that do not wait for their node any longer."""
+    """Return the deletes, without waiting for the node, of pods whose time to be confirmed has passed."""
     late = [pod for pod, gone_by in _forcible(remains) if _seconds_left(gone_by, now) <= 0]
     return [Delete(POD, pod.name, pod.uid, background=True, forced=True) for pod in late]
 
 
 def next_forced(remains: Remains, now: dt.datetime) -> float | None:
-    """Return the seconds until a pod does not wait for its node any longer; None where no pod waits."""
+    """Return the seconds until the next pod can be deleted without its node; None where no pod waits for its node."""
     return min((max(_seconds_left(gone_by, now), 1.0) for _, gone_by in _forcible(remains)), default=None)
 
 
 def _forcible(remains: Remains) -> list[tuple[PodFacts, dt.datetime]]:
-    """Return the pods that are being deleted and can be deleted without their node, and when each has to be gone."""
+    """Return the pods that wait for their node and can be deleted without it, each with the end of its grace period."""
     return [
         (pod, pod.gone_by)
         for pod in remains.pods
@@ -69,7 +70,7 @@ def _deleted(observed: Observed) -> PodFacts | None:
 
 
 def _is_dispensable(pod: PodFacts) -> bool:
-    """Return whether nothing is lost when a pod that may still run counts as ended."""
+    """Return whether a pod can count as ended although it may still run."""
     return pod.component != names.COMPONENT_DRIVER or pod.ended is not None
 
 

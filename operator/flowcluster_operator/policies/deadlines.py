@@ -15,9 +15,9 @@ class Passed(NamedTuple):
     """A deadline that has passed.
 
     Attributes:
-        is_start: whether it is the deadline of the start, which counts until the run is ready. If not, it is that of
+        is_start: whether it is the deadline of the start, which applies until the run is ready. Otherwise it is that of
             the whole run.
-        message: half a sentence with the seconds and the field.
+        message: a phrase with the seconds and the field.
     """
 
     is_start: bool

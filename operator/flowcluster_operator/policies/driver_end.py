@@ -11,7 +11,7 @@ from flowcluster_operator.log_tail import last_line
 from flowcluster_operator.model.observed import Observed
 from flowcluster_operator.model.pods import Blocked, Ended, PodFacts
 from flowcluster_operator.policies.advice import advice, crash_advice
-from flowcluster_operator.policies.backoff_limit import attempts, has_more
+from flowcluster_operator.policies.backoff_limit import attempts, has_attempts_left
 from flowcluster_operator.policies.spec_fields import SpecFields, fields_of
 from flowcluster_operator.resources import Object
 
@@ -51,7 +51,7 @@ def driver_end(observed: Observed) -> DriverEnd | None:
     found = attempt_end(observed, pods[-1])
     if found is None or found.phase == "Succeeded" or job_condition(observed, "Failed") is not None:
         return found
-    return None if has_more(observed, found.exit_code) else found
+    return None if has_attempts_left(observed, found.exit_code) else found
 
 
 def attempt_end(observed: Observed, pod: PodFacts) -> DriverEnd | None:
@@ -63,7 +63,7 @@ def attempt_end(observed: Observed, pod: PodFacts) -> DriverEnd | None:
 
 
 def reported_end(observed: Observed) -> DriverEnd | None:
-    """Return the end that a driver which runs elsewhere reports in its Lease; None while it reports none."""
+    """Return the end that a driver outside the run's pods reports in the Lease; None while it reports none."""
     outcome = observed.driver.outcome if observed.driver is not None else None
     if outcome is None or observed.spec.flow is not None:
         return None

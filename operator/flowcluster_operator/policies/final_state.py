@@ -13,10 +13,10 @@ from flowcluster_operator.policies import idleness
 from flowcluster_operator.policies.causes import Cause
 from flowcluster_operator.policies.dead_node import unconfirmed
 from flowcluster_operator.policies.deadlines import passed
-from flowcluster_operator.policies.dormancy import is_dormant, is_suspended
 from flowcluster_operator.policies.driver_end import DriverEnd, driver_end, job_condition, reported_end
 from flowcluster_operator.policies.heartbeat import missed_heartbeat
 from flowcluster_operator.policies.lost_workers import with_lost_workers
+from flowcluster_operator.policies.run_phases import is_suspended, must_be_empty
 from flowcluster_operator.policies.scheduler_or_head_lost import cluster_lost, lease_lost
 from flowcluster_operator.resources import Object
 
@@ -45,8 +45,8 @@ class FinalState:
 def final_state(observed: Observed, status: Object, why: Cause | None, now: dt.datetime) -> FinalState | None:
     """Return the final state of a run; None while it goes on.
 
-    The end of a driver that the operator stopped does not count: that of a run that is suspended, or that starts again
-    on another cluster. The deadlines of the latter go on.
+    While nothing of the run must exist (`run_phases`), the end of its driver does not count: the operator stopped it.
+    Deadlines still count for a run that starts again on another cluster, but not for one that is suspended.
 
     Args:
         observed: the run.
@@ -54,10 +54,10 @@ def final_state(observed: Observed, status: Object, why: Cause | None, now: dt.d
         why: the cause that holds the run up; None where there is none.
         now: the time.
     """
-    dormant = is_dormant(status)
+    is_stopped = must_be_empty(status)
     if observed.invalid is not None and not observed.spec.cancel:
         return FinalState("Failed", c.INVALID_SPEC, observed.invalid)
-    last = None if dormant else driver_end(observed) or reported_end(observed)
+    last = None if is_stopped else driver_end(observed) or reported_end(observed)
     if last is not None and last.phase == "Succeeded":
         return _of_driver(last, last.message)
     if observed.spec.cancel:
@@ -65,7 +65,7 @@ def final_state(observed: Observed, status: Object, why: Cause | None, now: dt.d
     if observed.parent is not None and observed.parent.is_over and last is None:
         message = f"FlowRun {observed.parent.name} has ended, and this run was a part of it"
         return FinalState("Cancelled", c.PARENT_ENDED, message)
-    if dormant:
+    if is_stopped:
         return None if is_suspended(status) else _too_late(observed, status, None, now)
     has_cluster = observed.spec.cluster is not None and not observed.uses_existing_cluster
     deleted = lease_lost(observed, status)
@@ -99,7 +99,7 @@ def _driver_gone(observed: Observed, status: Object, now: dt.datetime) -> FinalS
     if failed is not None:
         return FinalState("Failed", c.DRIVER_LOST, f"the driver's pod is gone: {failed.get('message') or 'removed'}")
     if job_condition(observed, "Complete") is not None and not observed.of(names.COMPONENT_DRIVER):
-        # Not a success: a flow that was left by sys.exit(0) ends with the same exit code.
+        # It does not count as a success: a flow that calls sys.exit(0) ends with the same exit code.
         lost = f"Job {job} is complete, and its pod was removed before its outcome was read: whether the flow succeeded"
         return FinalState("Failed", c.DRIVER_LOST, f"{lost} is not known", driver.EXIT_COMPLETED)
     return None
@@ -115,7 +115,7 @@ def _lease_expired(observed: Observed) -> FinalState | None:
 
 
 def _idle(observed: Observed, status: Object) -> FinalState | None:
-    """Return the final state of an idle run: a flow failed, as it has not completed; without a flow, nothing failed."""
+    """Return the final state of an idle run: Failed with a flow, which did not complete; Cancelled without a flow."""
     message = idleness.idle_timeout_exceeded(observed, status)
     if message is None:
         return None

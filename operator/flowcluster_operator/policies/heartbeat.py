@@ -6,9 +6,8 @@ from flowcluster_api import lease, names
 from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.model.observed import Observed
 
-#: Seconds for which the API server must have confirmed that there is no heartbeat before a driver counts as gone. A
-#: driver renews its Lease within two seconds of reaching the API server again: the operator does not end runs because
-#: the API server was down.
+#: Seconds for which the API server must have confirmed that there is no heartbeat before a driver counts as gone. After
+#: the API server was down, a driver renews its Lease within two seconds. So such a downtime does not end runs.
 CONFIRMED_SECONDS = 4.0
 _FIELD, _START_FIELD = "(spec.leaseDurationSeconds)", "(spec.startDeadlineSeconds)"
 
@@ -37,8 +36,8 @@ def lease_limit(observed: Observed) -> int | None:
 def renewal_limit(spec: FlowRunSpec, holder: str | None) -> int | None:
     """Return the seconds within which a Lease must be renewed; None where it does not have to be.
 
-    A driver that runs elsewhere renews it first within the start deadline: a cluster that no client uses must end. The
-    kubelet reports the end of a driver in a pod.
+    A driver that runs elsewhere must renew the Lease for the first time within the start deadline, so that a cluster
+    ends which no client uses. For a driver in a pod there is no such limit: the kubelet reports its end.
 
     Args:
         spec: of the run.
@@ -54,8 +53,9 @@ def renewal_limit(spec: FlowRunSpec, holder: str | None) -> int | None:
 def is_holder_running(observed: Observed) -> bool:
     """Return whether the driver that holds the Lease runs, as far as the kubelet of its pod has reported.
 
-    Between two attempts there is no heartbeat, and the Lease has what the attempt reported that ended. An image without
-    an agent never sends a heartbeat. A driver that runs elsewhere has no pod: it runs until its Lease expires.
+    Between two attempts there is no heartbeat, and the Lease still has the last report of the attempt that ended. An
+    image without flowcluster's agent never sends a heartbeat. A driver that runs elsewhere has no pod: it counts as
+    running until its Lease expires.
     """
     if observed.spec.flow is None:
         return True

@@ -1,8 +1,8 @@
 """Whether a run has been idle for longer than `spec.idleTimeoutSeconds`.
 
-The driver measures by its own clock how long no task has run, and reports it with each heartbeat: an operator that was
-away or restarted has missed nothing. The timeout is that of the whole cluster. When one idle worker is removed is
-another matter: the driver decides it on Dask, and Ray's autoscaler, whose option has the same name, on Ray.
+The driver measures by its own clock how long no task has run, and reports the time with each heartbeat. So a restart of
+the operator loses nothing. The timeout is for the whole cluster. It is not for single idle workers: the driver retires
+them on Dask, and Ray's autoscaler removes them on Ray, by an option of the same name.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from flowcluster_operator.policies.heartbeat import is_holder_running
 from flowcluster_operator.resources import Object
 
 #: Seconds for which the API server must have confirmed that the driver reports no work. A driver reports new work
-#: within two seconds, also after the API server was away.
+#: within two seconds, also after the API server was down.
 CONFIRMED_SECONDS = 4.0
 #: Seconds between two confirmations.
 _CHECK_SECONDS = 1.0
@@ -57,12 +57,12 @@ def _is_idle(observed: Observed, status: Object) -> bool:
 
 
 def _has_demand(driver: DriverHeartbeat, cluster: Cluster) -> bool:
-    """Return whether a driver requests more workers than the minimum. It requests the minimum without work, too."""
+    """Return whether a driver requests more workers than the minimum, which it also requests without work."""
     return driver.demand is not None and driver.demand.workers > (cluster.workers or Workers()).minimum
 
 
 def _has_child_runs(observed: Observed) -> bool:
-    """Return whether a child run goes on: it ends with its parent."""
+    """Return whether a child run has not finished: it would end with its parent."""
     return not all(is_finished(run) for run in observed.child_runs)
 
 
@@ -74,5 +74,4 @@ def _has_grown(observed: Observed) -> bool:
     cluster, backend = observed.spec.cluster, backend_of(observed.spec.cluster)
     if cluster is None or backend is None or not backend.scales_itself:
         return False
-    live = sum(not pod.terminating and pod.ended is None for pod in observed.of(names.COMPONENT_WORKER))
-    return live > (cluster.workers or Workers()).minimum
+    return observed.live(names.COMPONENT_WORKER) > (cluster.workers or Workers()).minimum

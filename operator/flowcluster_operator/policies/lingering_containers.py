@@ -1,8 +1,8 @@
 """Containers that run on after the driver in their pod has failed. Pure.
 
-A Job starts the next attempt when the pod of the one before has ended. A template or an admission webhook can add a
-container that is not a native sidecar. Such a container never ends, and the Job would wait for it. The end of the last
-attempt ends the run, so this policy does not apply to it.
+A Job starts the next attempt when the pod of the last attempt has ended. A template or an admission webhook can add a
+container that is not a native sidecar. Such a container may never end, and the Job would wait for it. The policy is not
+needed after the final attempt, because the end of its driver ends the run.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Why a driver lost workers, where only Kubernetes knows: it killed them at their memory limit."""
+"""Why a driver lost workers, where only Kubernetes knows the cause: it killed them at their memory limit."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from flowcluster_operator.model.observed import Observed
 from flowcluster_operator.policies.causes import incidents
 from flowcluster_operator.resources import Object
 
-#: Part of what the SDK reports when the worker of a task run ended, on Dask and on Ray.
+#: A part of the message that the SDK reports when the worker of a task run ended, on Dask and on Ray.
 _LOST_WORKER = "lost its worker"
 
 
 def with_lost_workers(message: str, observed: Observed, status: Object) -> str:
-    """Return a driver's message, completed by why it lost a worker, where that is known and not in it yet.
+    """Return a driver's message with the reason why it lost a worker, where that is known and not in the message yet.
 
-    The pod may be deleted and replaced by then: the story still has it.
+    The worker's pod may have been replaced already. The story then still has the reason.
 
     Args:
         message: of the driver.

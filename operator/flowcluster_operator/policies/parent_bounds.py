@@ -16,7 +16,7 @@ Template = dict[str, Any]
 
 
 def beyond(child: FlowRunSpec, parent: FlowRunSpec, settings: Settings) -> str | None:
-    """Return the first thing in which `child` exceeds `parent`, with its field; None if it stays within."""
+    """Return how `child` exceeds `parent`, with the first such field; None if it stays within the bounds."""
     if child.operator_class != parent.operator_class:
         return "spec.operatorClass is not that of the parent"
     return (
@@ -87,7 +87,7 @@ def _templates(spec: FlowRunSpec) -> dict[str, Template]:
 
 
 def _without_env(template: Template) -> Template:
-    """Return a template without the environment variables whose values stand in it, and without what is empty then.
+    """Return a template without environment variables that have a plain value, and without what is empty then.
 
     A variable that refers to a Secret, or to a field of the pod, stays.
     """
@@ -114,7 +114,7 @@ def _workers_beyond(child: FlowRunSpec, parent: FlowRunSpec, settings: Settings)
     if child.cluster is None or child.cluster.ref is not None:
         return None
     workers, limit = child.cluster.workers or Workers(), most_workers(parent, settings)
-    # A maximum that only exceeds what the administrator allows every run is lowered for every run.
+    # The operator lowers a maximum above the administrator's limit for every run, so that does not exceed the parent.
     if min(max(upper_bound(workers), workers.minimum), settings.max_workers) > limit:
         return f"spec.cluster.workers: more than {limit}, the most that its parent allows"
     return None

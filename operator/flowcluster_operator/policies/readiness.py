@@ -20,9 +20,10 @@ class Readiness(NamedTuple):
 
 
 def readiness(observed: Observed, minimum: int) -> Readiness:
-    """Return the cluster's readiness, from its pods.
+    """Return the cluster's readiness, judged by its pods.
 
-    DaskCluster's own phase is Running before its pods run, and RayCluster's state stays ready when its pods are gone.
+    The status of the cluster resource does not show it: a DaskCluster is Running before its pods run, and a RayCluster
+    stays ready when its pods are gone.
 
     Args:
         observed: the run.

@@ -1,4 +1,4 @@
-"""Children that the API server refused. A refusal that no retry changes ends the run, with the field of its spec."""
+"""Children that the API server refused. A refusal that no retry can change ends the run, and names the spec's field."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flowcluster_operator.model.observed import Observed
 from flowcluster_operator.model.plan import Create
 from flowcluster_operator.resources import DASK_CLUSTER, FLOW_RUN, JOB, RAY_CLUSTER, Object
 
-#: For each kind of child: where it has the fields of a template, and the field of that template in the spec.
+#: For each kind of child: the prefix of the fields that come from a template, and the template's field in the spec.
 _FIELDS: dict[str, list[tuple[str, str]]] = {
     JOB.kind: [("spec.template.", "spec.flow.template.")],
     DASK_CLUSTER.kind: [
@@ -27,7 +27,7 @@ _FIELDS: dict[str, list[tuple[str, str]]] = {
 _UNKNOWN = re.compile(r'unknown field "([^"]+)"')
 _PATH = re.compile(r"\bspec\.[\w.\[\]-]*[\w\]]")
 _STEP = re.compile(r"([\w-]+)|\[(\d+)\]")
-#: Admission policies answer with the same statuses, and can change.
+#: Messages of admission policies. They have the same HTTP statuses, but a retry can succeed, since policies can change.
 _POLICY = re.compile(r"denied (the )?request|denied by")
 
 
@@ -54,7 +54,7 @@ def final_refusal(rejections: Sequence[Rejection], creates: Sequence[Create], sp
             named = [name for name in (_of_template(path, rejection.kind, body, spec) for path in unknown) if name]
             if named:
                 return c.INVALID_TEMPLATE, f"{rejection.kind} does not know {', '.join(named)}: remove it from the spec"
-            continue  # a field of ours: the installed kind is older than this operator, and may be upgraded
+            continue  # a field from the operator: the installed CRD is older than it, and may be upgraded
         message = _translated(rejection, body)
         fields = (path for path in _PATH.findall(rejection.message) if _of_template(path, rejection.kind, body, spec))
         reason = c.INVALID_TEMPLATE if any(fields) else c.INVALID_SPEC
@@ -63,7 +63,7 @@ def final_refusal(rejections: Sequence[Rejection], creates: Sequence[Create], sp
 
 
 def _translated(rejection: Rejection, body: Object) -> str:
-    """Return the message with fields of the spec in place of those of the child."""
+    """Return the API server's message, with fields of the spec in place of the fields of the child."""
     return _PATH.sub(lambda match: _named(match[0], rejection.kind, body), rejection.message)
 
 
@@ -79,7 +79,7 @@ def _of_template(path: str, kind: str, body: Object, spec: Object) -> str | None
 
 
 def _named(path: str, kind: str, body: Object) -> str:
-    """Return a field of a child as a field of the spec, with items of lists by their names."""
+    """Return the field of the spec for a field of a child, with the names of list items in place of their indices."""
     for prefix, field in _FIELDS[kind]:
         if path.startswith(prefix):
             inside: Any = _value(body, prefix.rstrip("."))

@@ -1,10 +1,12 @@
-"""The next number of replicas: from the workers that a cluster has to the target.
+"""The next step from the workers that a cluster has to the target number.
 
 The operator requests more workers from the upstream operator, and never fewer: the upstream operator would choose by
-itself which workers to remove. The operator deletes them here: those that have not started, and those that the driver
-has retired. Rules of dask-kubernetes that this relies on: it acts only on changes of the number, and creates workers up
-to it when it grows. It sees no change where a number went down and came back before it looked, or where it changed
-while the parts of a new cluster were created.
+itself which workers to remove. Instead, the operator deletes workers itself: those that have not started, and those
+that the driver has retired.
+
+This relies on how dask-kubernetes works. It acts only on changes of the requested number, and creates workers up to the
+number when that grows. It misses a number that went down and up again before it looked, and a change while it creates
+the parts of a new cluster.
 """
 
 from __future__ import annotations
@@ -19,14 +21,13 @@ from flowcluster_operator.model.plan import Delete, NextStep, SetWorkers
 from flowcluster_operator.model.workers import ReplicaStability, Scale
 from flowcluster_operator.resources import DEPLOYMENT, Object
 
-#: Seconds within which the upstream operator sees a change; seconds within which it creates the requested workers when
-#: it is idle.
+#: Seconds within which an idle upstream operator sees a change; seconds within which it creates the requested workers.
 SEEN_SECONDS, MADE_SECONDS = 1.0, 10.0
-#: Seconds before a request that may be late, and not lost, is repeated. dask-kubernetes takes 20 s for 100 clusters
-#: that are requested at the same time; requests that were repeated after 10 s made it 200 to 575 s.
+#: Seconds before the operator repeats a request that may only be late. dask-kubernetes takes 20 s for 100 clusters that
+#: are requested at the same time. When the operator repeated the requests after 10 s, it took 200 to 575 s.
 PATIENCE_SECONDS = 60.0
-#: The longest wait between two retries, and the wait while a request of another run is repeated.
-_LONGEST_SECONDS, _TAKEN_SECONDS = 600.0, 5.0
+#: Seconds of the longest wait between two retries; seconds of the wait while a retry of another run is in flight.
+_LONGEST_SECONDS, _OTHER_RETRY_SECONDS = 600.0, 5.0
 
 
 def next_replicas(observed: Observed, scalable: Scalable, scale: Scale) -> NextStep:
@@ -41,7 +42,7 @@ def next_replicas(observed: Observed, scalable: Scalable, scale: Scale) -> NextS
     if cluster is None or "deletionTimestamp" in cluster["metadata"] or not scalable.upstream_has_started(observed):
         return NextStep()
     stability = observed.stability
-    if not scalable.notices_numbers(cluster) and (left := PATIENCE_SECONDS - stability.unchanged_for) > 0:
+    if not scalable.accepts_scaling(cluster) and (left := PATIENCE_SECONDS - stability.unchanged_for) > 0:
         return NextStep(requeue=left)
     live = live_workers(observed)
     if removable := _removable(observed, live, target):
@@ -52,8 +53,8 @@ def next_replicas(observed: Observed, scalable: Scalable, scale: Scale) -> NextS
     if number is None:
         return NextStep(requeue=wait)
     is_retry = number < target
-    if is_retry and observed.request.is_taken:
-        return NextStep(requeue=_TAKEN_SECONDS)
+    if is_retry and observed.request.has_to_wait:
+        return NextStep(requeue=_OTHER_RETRY_SECONDS)
     patch = scalable.scale_patch(cluster, scale._replace(target=number))
     return NextStep((SetWorkers(scalable.resource, *name_and_uid(cluster), patch, is_retry=is_retry),), wait)
 
@@ -69,7 +70,7 @@ def live_workers(observed: Observed) -> list[Object]:
 
 
 def _removable(observed: Observed, live: list[Object], target: int) -> list[Object]:
-    """Return the workers to delete, without a loss: all that have retired, and the surplus that never started."""
+    """Return the workers that can be deleted without a loss: all retired ones, and surplus ones that never started."""
     demand = observed.driver.demand if observed.driver is not None else None
     retired = set(demand.retired if demand else ())
     removable = [obj for obj in live if obj["metadata"]["name"] in retired]
@@ -89,9 +90,9 @@ def _removable(observed: Observed, live: list[Object], target: int) -> list[Obje
 def _patience(observed: Observed) -> float:
     """Return the seconds after which missing workers are requested again.
 
-    A retry costs the upstream operator work. It comes soon where the upstream operator served the request once, or has
-    served newer ones. Elsewhere the upstream operator may be overloaded: the wait is long, and differs between runs, so
-    that they do not all retry at the same time. Each retry doubles it.
+    A retry is work for the upstream operator. The wait is short if the upstream operator has served the request before,
+    or has served newer ones. Otherwise the upstream operator may be overloaded. The wait is then long, and it differs
+    between runs, so that they do not all retry at the same time. Each retry doubles the wait.
     """
     request = observed.request
     first = MADE_SECONDS
@@ -104,17 +105,18 @@ def _patience(observed: Observed) -> float:
 def _next_request(
     requested: int, live: int, target: int, stability: ReplicaStability, patience: float
 ) -> tuple[int | None, float | None]:
-    """Return the number to request, if another one, and the seconds until there may be one."""
+    """Return the number to request now, None for no change; and the seconds until the next check, None for none."""
     if requested <= live:
-        # The number is below the workers that exist: a retry lowered it and late workers came, or another client
-        # lowered it. The upstream operator then removes workers of its own choice, unless all of them are requested
-        # again.
+        # Fewer workers are requested than exist, or as many. Fewer: a retry lowered the number and late workers came,
+        # or another client lowered it. The upstream operator then removes workers of its own choice, unless the number
+        # is raised again.
         if target < live or target == requested:
             return None, None
         lowered_for = stability.lowered_for
         return (target, None) if lowered_for >= SEEN_SECONDS else (None, SEEN_SECONDS - lowered_for)
     if target > requested:
         return target, None
-    # Workers were deleted, or are being created. The number has to change before they can be requested again.
+    # Workers were deleted, or are still being created. After the wait, the operator lowers the number to the workers
+    # that exist: only then is the next request a change.
     unchanged_for = stability.unchanged_for
     return (live, SEEN_SECONDS) if unchanged_for >= patience else (None, patience - unchanged_for)

@@ -1,6 +1,7 @@
-"""Whether the run has lost its Dask scheduler or Ray head, and with it everything that the flow had on the cluster.
+"""Whether an owner has lost its cluster: its Dask scheduler or Ray head, its cluster resource, or its Lease.
 
-A Deployment creates a new, empty scheduler in its place. For the flow, that is not the same cluster.
+The scheduler or head has all state of the flow on the cluster. A Deployment creates a new, empty scheduler in place of
+a lost one. For the flow, that is not the same cluster.
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ from flowcluster_operator.policies.shared_cluster import shared_lost
 from flowcluster_operator.policies.spec_fields import fields_of
 from flowcluster_operator.resources import CLUSTERS, JOB, LEASE, Object
 
-#: Kinds of which an object without an owner shows that the run has had a Lease.
+#: Kinds of objects that only exist together with the Lease: an orphan of such a kind shows that there was a Lease.
 _OF_LEASE = [resource.kind for resource in (*CLUSTERS, JOB, LEASE)]
 
 
 def lease_lost(observed: Observed, status: Object) -> str | None:
     """Return one sentence on the deletion of the run's Lease; None while it exists.
 
-    The Lease controls all that the run has. A run that has nothing yet gets another Lease.
+    The Lease controls all objects of the run, so they are deleted with it. A run that has no object yet gets another
+    Lease.
     """
     lease = observed.lease
     if lease is not None and "deletionTimestamp" not in lease["metadata"]:
@@ -86,7 +88,7 @@ def _head_lost(observed: Observed, kind: str, head: Object) -> str | None:
 def _why(pod: PodFacts, kind: str, observed: Observed) -> str:
     """Return why the pod's main container ended, in parentheses; empty where no cause is known.
 
-    There is no advice on a cluster that is not the run's own: no field of the run's spec changes it.
+    It has advice only for the run's own cluster: no field of the run's spec changes another one.
     """
     if observed.uses_existing_cluster:
         known = pod.failure or pod.disrupted or pod.last_end

@@ -1,7 +1,7 @@
 """Whether a run can use the SharedCluster that `spec.cluster.ref` names, and whether it has lost it.
 
-The status of the SharedCluster decides: the pass over that cluster observes its pods, and writes a loss immediately.
-Runs on it are due when that status changes.
+The status of the SharedCluster decides. The pass over the SharedCluster observes its pods, and writes a loss into its
+status immediately. A change of that status wakes the runs that name it.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from flowcluster_operator.desired.credentials import credentials_in
 from flowcluster_operator.model.observed import Observed
 from flowcluster_operator.policies.credential_exchange import pending_exchange, why_pending
 from flowcluster_operator.resources import Object
-from flowcluster_operator.shared_cluster_use import is_usable
+from flowcluster_operator.shared_cluster_use import takes_connections
 
 
 def can_use(observed: Observed) -> bool:
-    """Return whether the scheduler or head takes connections, and the run has the credentials or can mount them."""
+    """Return whether the scheduler or head takes connections, and the run's driver has or can mount the credentials."""
     return _takes_connections(observed) and pending_exchange(observed) is None
 
 
@@ -47,14 +47,14 @@ def why_unusable(observed: Observed) -> tuple[str, str] | None:
 
 
 def _crowd(status: Object) -> str:
-    """Return why the keeper's instructions can lack a run for long; empty where they have room for all runs."""
+    """Return why a run may wait long to be in the keeper's instructions; empty where these have room for all runs."""
     runs = int(status.get("runs") or 0)
     return f": {runs} runs use it or wait for it, and its keeper handles {room()} at a time" if runs > room() else ""
 
 
 def _takes_connections(observed: Observed) -> bool:
     found = observed.reference
-    return found.shared is not None and found.cluster is not None and is_usable(found.shared)
+    return found.shared is not None and found.cluster is not None and takes_connections(found.shared)
 
 
 def shared_uid(observed: Observed) -> str | None:
@@ -64,11 +64,11 @@ def shared_uid(observed: Observed) -> str | None:
 
 
 def used_cluster(observed: Observed, known: Object) -> Object:
-    """Return the cluster in the status of a run that is on a SharedCluster.
+    """Return the cluster for the status of a run that is on a SharedCluster.
 
     Args:
         observed: the run.
-        known: what its status has so far. The scheduler or head that it began with stays there.
+        known: the cluster in the run's status so far. Its scheduler or head stays: it is the one that the run uses.
     """
     shared = observed.reference.shared
     if shared is None:
@@ -114,10 +114,10 @@ def shared_name(observed: Observed) -> str:
 
 
 def _replaced_before_use(observed: Observed, name: str) -> str | None:
-    """Return how the cluster was lost that a driver waits for; None while it waits with the right credentials.
+    """Return how a cluster was lost that the run has not used yet; None while the Job has the right credentials.
 
-    The credentials of a cluster that was replaced are useless. A driver of another namespace whose access was revoked
-    must not wait with them either.
+    A driver with the credentials of a replaced cluster would wait in vain. So would a driver of another namespace that
+    may no longer use the cluster.
     """
     job, credentials = observed.job, observed.reference.credentials
     if job is None:
@@ -135,7 +135,7 @@ def _replaced_before_use(observed: Observed, name: str) -> str | None:
 
 
 def _has_ended(observed: Observed, began_with: Object) -> bool:
-    """Return whether the scheduler or head has ended, which the pass over the cluster may not have observed yet."""
+    """Return whether the scheduler or head has ended. The status of the SharedCluster may not show it yet."""
     pod = next((pod for pod in observed.reference.head_pods if pod.uid == began_with["uid"]), None)
     if pod is None:
         return False

@@ -1,4 +1,4 @@
-"""The fields of a spec by which users change each part of a run."""
+"""The fields of a spec that messages name for each component of a run: users change the component there."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""How soon a new status is written: a phase, a cause and the effect of an edit immediately, other changes later. Pure.
+"""How soon the operator writes a new status. Pure.
 
-Pods of a run become Ready one by one, and each one changes the status. No program acts on a state between `Starting`
-and `Running`: one write shows several changes.
+It writes a phase, a cause and the effect of an edit immediately, and other changes later. The pods of a run become
+Ready one by one, and each changes the status. No program acts on the states between `Starting` and `Running`, so one
+write can show several changes.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from collections.abc import Sequence
 from flowcluster_operator.model.plan import Emit
 from flowcluster_operator.resources import Object
 
-#: Seconds between two writes that only show how far a run is, while it starts and later. Most starts take less.
+#: Seconds between two writes that only show how far a run is: while it starts, and later. Most starts take less.
 START_SECONDS, LATER_SECONDS = 10.0, 5.0
-#: Fields whose change is written immediately. A user who edits a spec waits for the last one.
+#: Fields whose change is written immediately. A user who edits a spec waits for `observedGeneration`.
 _IMMEDIATE = ("phase", "reason", "observedGeneration")
 
 

@@ -1,4 +1,4 @@
-"""The task runs of a flow that goes on, as its driver counts them: the counts in the status, and when they change."""
+"""The counts of task runs in status: those that the driver of a running flow reports, and when to write them."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from flowcluster_operator.policies.heartbeat import is_holder_running
 from flowcluster_operator.resources import Object
 from flowcluster_operator.timestamps import parse_time, timestamp
 
-#: Seconds between two changes of the counts in the status, at least: a driver reports more often where
-#: spec.leaseDurationSeconds is short.
+#: Minimum seconds between two changes of the counts in status. With a short spec.leaseDurationSeconds, a driver reports
+#: more often.
 INTERVAL_SECONDS = 10
 _INTERVAL, _SECOND = dt.timedelta(seconds=INTERVAL_SECONDS), dt.timedelta(seconds=1)
 
 
 class Counted(NamedTuple):
-    """What changes.
+    """The changes of the counts.
 
     Attributes:
         changes: fields of ``status.flow`` with their new values.
-        requeue: seconds until counts that are known already can be written; None where there are none.
+        requeue: seconds until newer counts, which are known already, can be written; None where there are none.
     """
 
     changes: Object
@@ -42,9 +42,9 @@ def counted(observed: Observed, flow: Object, now: dt.datetime) -> Counted:
     if tasks is None or tasks == flow.get("tasks"):
         return Counted({})
     left = parse_time(flow["tasksTime"]) + _INTERVAL - now if "tasksTime" in flow else dt.timedelta(0)
-    if dt.timedelta(0) < left <= _INTERVAL + _SECOND:  # a longer time is of a clock that was set since
+    if dt.timedelta(0) < left <= _INTERVAL + _SECOND:  # more time is left only if the clock was set back
         return Counted({}, left.total_seconds())
-    # Rounded up: a time that is cut to seconds would let the next change come too early.
+    # Rounded up to seconds: with a time that is rounded down, the next change would come too early.
     return Counted({"tasks": tasks, "tasksTime": timestamp(now + _SECOND - dt.timedelta(microseconds=1))})
 
 

@@ -1,8 +1,9 @@
 """What to delete of a run that is over, suspended or gone, and when to repeat the delete.
 
-The operator deletes what the FlowRun itself controls, in the foreground: the run's Lease. Garbage collection deletes
-what that controls: cluster, Job and rights. The operator deletes an object with another controller only when no living
-owner is left: a living controller would replace it.
+The operator deletes what the FlowRun itself controls, in the foreground: the run's Lease. Garbage collection then
+deletes what the Lease controls: cluster, Job and rights. The operator deletes other objects only when they have no
+living
+controller: a living controller would create them again.
 """
 
 from __future__ import annotations
@@ -34,14 +35,14 @@ def removals(remains: Remains, settings: Settings, now: dt.datetime) -> list[Act
     actions: list[Action | None] = []
     for obj in _known(remains):
         if "deletionTimestamp" in obj["metadata"]:
-            actions.append(_insist(obj, remains, settings, now))
+            actions.append(_repeat(obj, remains, settings, now))
         elif owned_by(obj, remains.key) or obj["metadata"]["uid"] in orphans:
             actions.append(_delete(obj))
     return [action for action in actions if action is not None]
 
 
 def stuck_in(remains: Remains, settings: Settings, now: dt.datetime) -> float | None:
-    """Return seconds until the first object that is being deleted counts as stuck; None when none is."""
+    """Return the seconds until the first object counts as stuck in its deletion; None when none is being deleted."""
     waits = [
         settings.stuck_seconds - (now - parse_time(obj["metadata"]["deletionTimestamp"])).total_seconds()
         for obj in _known(remains)
@@ -58,7 +59,7 @@ def anything_left(remains: Remains) -> bool:
 
 
 def held(remains: Remains, settings: Settings, now: dt.datetime) -> str | None:
-    """Return one sentence about what holds up the deletion: a finalizer of another party, or a node; None otherwise."""
+    """Return one sentence about what blocks the deletion, a finalizer or a node; None if nothing does."""
     for obj in _known(remains):
         meta = obj["metadata"]
         foreign = [name for name in meta.get("finalizers") or [] if name not in _OF_KUBERNETES]
@@ -68,7 +69,7 @@ def held(remains: Remains, settings: Settings, now: dt.datetime) -> str | None:
 
 
 def _children(remains: Remains) -> list[Object]:
-    """Return what the operator created for the run, and the Leases that its drivers gave to it."""
+    """Return what the operator created for the run, and its stray Leases."""
     children = (
         remains.cluster,
         remains.job,
@@ -89,7 +90,10 @@ def _known(remains: Remains) -> Iterator[Object]:
 
 
 def _has_living(obj: Object, remains: Remains) -> bool:
-    """Return whether a dependent of an object is not being deleted: of a Lease the cluster, the Job and their own."""
+    """Return whether a dependent of an object is not being deleted.
+
+    The dependents of a cluster or Job are Deployments and pods. Those of a Lease are the cluster and the Job, too.
+    """
     below = [*remains.deployments, *((remains.cluster, remains.job) if obj["kind"] == LEASE.kind else ())]
     return any(other is not None and "deletionTimestamp" not in other["metadata"] for other in below) or any(
         not pod.terminating for pod in remains.pods
@@ -106,17 +110,18 @@ def _delete(obj: Object) -> Delete:
     return Delete(resource, meta["name"], meta["uid"], background=resource in _WITHOUT_DEPENDENTS)
 
 
-def _insist(obj: Object, remains: Remains, settings: Settings, now: dt.datetime) -> Action | None:
-    """Return what to do about an object that is being deleted and still exists."""
+def _repeat(obj: Object, remains: Remains, settings: Settings, now: dt.datetime) -> Action | None:
+    """Return the next action on an object that is being deleted and still exists; None while there is none."""
     meta, resource = obj["metadata"], BY_KIND[obj["kind"]]
     finalizers = meta.get("finalizers") or []
     if resource.group == _DASK_GROUP and DASK_KUBERNETES_FINALIZER in finalizers and _is_stuck(obj, settings, now):
         left = tuple(name for name in finalizers if name != DASK_KUBERNETES_FINALIZER)
         return DropFinalizers(resource, meta["name"], meta["uid"], left, meta["resourceVersion"])
-    # Another client deleted it in the background: with the upstream operator away, its pods would go on running
-    # behind that operator's finalizer. A second, foreground delete makes the garbage collector remove them. It is sent
-    # only while there is something to remove: otherwise the garbage collector removes its finalizer, and a further
-    # delete would add it again, some thirty times a second until the upstream operator acts.
+    # Another client has deleted the object in the background. If the upstream operator does not run, its finalizer
+    # keeps the object, and the pods go on running. A second delete, in the foreground, makes the garbage collector
+    # delete the pods. The operator sends it only while there are dependents to delete. Otherwise the garbage collector
+    # would remove the foreground finalizer, and the next delete would add it again, some thirty times a second until
+    # the upstream operator acts.
     if finalizers and _FOREGROUND not in finalizers and _has_living(obj, remains):
         return Delete(resource, meta["name"], meta["uid"])
     return None

@@ -9,7 +9,7 @@ from flowcluster_operator.template_rules import CONTAINER_LISTS, CONTAINERS, RUL
 
 
 class _WrongShapeError(Exception):
-    """A field is not of the type that a PodTemplateSpec has there."""
+    """A field of a template does not have the type that a PodTemplateSpec has there."""
 
 
 def broken_rule(part: str, template: dict[str, Any], policy: TemplatePolicy) -> str | None:
@@ -88,5 +88,5 @@ def _text(key: Any) -> str:
 
 
 def _is_in(value: Any, allowed: tuple[Any, ...]) -> bool:
-    """Return whether a value is among others. Unlike in Python, false is not 0."""
+    """Return whether a value is among others. Unlike with Python's `in`, false does not equal 0."""
     return any(value == other and isinstance(value, bool) == isinstance(other, bool) for other in allowed)

@@ -1,4 +1,4 @@
-"""Worker seconds of a run: its cost, for the report at the end of the month."""
+"""Worker seconds of a run: the sum of the times of its Ready workers, as a measure of its cost."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from flowcluster_operator.timestamps import parse_time, timestamp
 def used(known: Object, ready: int, now: dt.datetime) -> Object:
     """Return the fields of a cluster's status that change, with the worker seconds until now.
 
-    No field changes as long as the number of Ready workers stays the same, so that a run that only goes on costs no
-    writes.
+    No field changes while the number of Ready workers stays the same, so that a running flow causes no writes.
 
     Args:
         known: the cluster in the status.
@@ -23,7 +22,7 @@ def used(known: Object, ready: int, now: dt.datetime) -> Object:
     if ready == before:
         return {}
     until = timestamp(now)
-    # Both in whole seconds, so that nothing is lost between one period and the next.
+    # Both times are in whole seconds, so that no time is lost between two periods.
     period = parse_time(until) - parse_time(known.get("workersTime", until))
     return {
         "workerSeconds": known.get("workerSeconds", 0) + before * int(period.total_seconds()),

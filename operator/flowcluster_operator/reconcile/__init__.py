@@ -1,1 +1,1 @@
-"""Observe, decide, apply: one pass over one run, and the queue that asks for it."""
+"""A pass over one run or shared cluster, in three steps: observe, decide, apply; and the loop that makes the passes."""

@@ -36,14 +36,14 @@ async def apply(
 ) -> list[Rejection]:
     """Apply a plan: all actions concurrently, then the status, then the Events.
 
-    No write goes on after the return. The status is written also when an action failed, because it has what was
-    observed.
+    All writes have ended when it returns. It writes the status even if an action failed, because the status has what
+    was observed.
 
     Args:
         plan: what to do.
         key: the run or shared cluster.
         owner: its FlowRun or SharedCluster, as it was observed; None when that does not exist any more.
-        store: takes the answers.
+        store: gets the API server's answers.
         memory: of the operator.
         kube: the client.
         now: the time of the pass.
@@ -87,11 +87,12 @@ async def _act(action: Action, key: RunId, store: Store, memory: Memory, kube: K
     try:
         answer = await _change(action, key, kube)
     except (Conflict, NotFound):
-        # A proxy in front of the API server can answer 404, too. An object that the store forgets is never deleted.
+        # A proxy in front of the API server can answer 404, too. So read the object before the store forgets it: the
+        # operator would never delete a forgotten object.
         if await _exists(action, key, store, kube):
             raise
-        return None  # the object is gone; a namesake may have taken its place
-    if isinstance(action, Delete) and action.background:  # the answer may show the object as it was
+        return None  # the object is gone; another one may have its name
+    if isinstance(action, Delete) and action.background:  # the answer may be the object as it was before the delete
         store.remove(action.resource, action.uid, is_gone=not (answer.get("metadata") or {}).get("finalizers"))
     elif answer.get("kind") == action.resource.kind:
         store.put(action.resource, answer)
@@ -116,7 +117,7 @@ async def _change(action: Delete | PatchObject | DropFinalizers, key: RunId, kub
 
 
 async def _exists(action: Delete | PatchObject | DropFinalizers, key: RunId, store: Store, kube: Kube) -> bool:
-    """Read an object again whose state was not as expected, for the next pass; return whether it exists."""
+    """Read an object into the store whose state was not as expected; return whether it exists."""
     found: list[Object] = []
     version = 0
     try:
@@ -140,7 +141,7 @@ async def _create(action: Create, key: RunId, store: Store, kube: Kube) -> Rejec
         store.put(resource, await kube.create(resource, key.namespace, body))
     except Conflict as conflict:
         if (found := await _find(resource, name, key, kube)) is None:
-            raise  # deleted in between, or the conflict is about something else, such as a quota
+            raise  # the object was deleted in between, or the conflict has another cause, such as a quota
         return _adopt(action, found, key, store, conflict)
     except (Refused, NotFound) as error:
         if resource is ROLE_BINDING and isinstance(error, NotFound):
@@ -150,10 +151,10 @@ async def _create(action: Create, key: RunId, store: Store, kube: Kube) -> Rejec
 
 
 async def _create_of_lease(action: Create, key: RunId, memory: Memory, kube: Kube) -> Rejection | None:
-    """Create the Secret or the ConfigMap of a run, which its Lease owns, and remember the name.
+    """Create the Secret or the ConfigMap of a run, which its Lease owns, and keep the name in memory.
 
-    The operator has no right to read either. When an earlier pass ended before the answer, the object that it created
-    stays unused until the Lease is deleted.
+    The operator has no right to read either. If an earlier pass was interrupted before the answer, the object that it
+    created stays unused until it is deleted with the Lease.
     """
     resource, body = action.resource, action.body
     name, known = names.child_name(key.name, key.uid), memory.parameters
@@ -161,7 +162,7 @@ async def _create_of_lease(action: Create, key: RunId, memory: Memory, kube: Kub
         if resource is SECRET:
             data = await _credentials(action, key, name, memory)
             if data is None:
-                return None  # they were forgotten since the decision: the next pass requests others
+                return None  # the exchange was forgotten since the decision: the next pass begins another one
             body, known = {**body, "data": data}, memory.credentials
         made = await kube.create(resource, key.namespace, body)
     except (Refused, NotFound) as error:
@@ -189,16 +190,16 @@ async def _find(resource: Resource, name: str, key: RunId, kube: Kube) -> Object
 
 
 def _adopt(action: Create, found: Object, key: RunId, store: Store, conflict: Conflict) -> Rejection | None:
-    """Adopt an object of that name if it has the controller of the object to create; reject the create otherwise.
+    """Store an object of that name if it has the controller of the object to create; return a rejection otherwise.
 
-    An earlier pass created the object, and ended before the answer.
+    In the first case, an earlier pass created the object and was interrupted before the answer.
     """
     if is_controlled_alike(found, action.body):
         store.put(action.resource, found)
         return None
     kind, name = action.resource.kind, found["metadata"]["name"]
     noun = "run" if key.kind == names.KIND else "shared cluster"
-    message = f"a {kind} of this name exists and is not the {noun}'s"
+    message = f"a {kind} of this name exists, and the {noun} does not own it"
     return Rejection(kind, name, conflict.status, message)
 
 
@@ -227,5 +228,5 @@ async def _emit(event: Emit, key: RunId, kube: Kube, now: dt.datetime) -> None:
     try:
         await kube.create(EVENT, key.namespace, body)
     except (ApiError, ApiUnavailable) as error:
-        # The story in status has it, too: an Event is not worth another pass.
+        # The story in status has the same text, so the operator does not repeat the pass for an Event.
         _logger.warning("%s/%s: Event %s was not written: %s", key.namespace, key.name, event.reason, error)

@@ -10,7 +10,7 @@ from flowcluster_operator.model.identity import RunId
 
 #: The longest delay, in seconds.
 MAX_DELAY = 10.0
-#: The first delay at most, in seconds: after an error, and after a conflict, which ends sooner.
+#: Maximum of the first delay, in seconds: after an error, and after a conflict, which is over sooner.
 FIRST_DELAY, FIRST_CONFLICT_DELAY = 0.4, 0.05
 #: After that many doublings the delay is `MAX_DELAY` in any case. A float holds no more than 1,023 doublings.
 _MAX_DOUBLINGS = 16
@@ -48,7 +48,7 @@ class Backoff:
             reason: one CamelCase word.
             message: why the pass failed.
             now: the time.
-            first: the first delay at most.
+            first: maximum of the first delay.
             at_least: the delay that the API server requested; None where it requested none.
         """
         known = self._failures.get(key)

@@ -36,7 +36,7 @@ def _is_of_lease(obj: Object, store: Store, key: RunId) -> bool:
 
 
 def has_had_children(store: Store, key: RunId, status: Object) -> bool:
-    """Return whether the run needs its Lease: it has objects that the Lease controls, or its status names some."""
+    """Return whether the run must have a Lease: it has objects that the Lease controls, or its status names some."""
     named = (status.get("cluster") or {}).get("name") or (status.get("flow") or {}).get("job")
     return bool(named) or any(store.children(key, resource) for resource in (*CLUSTERS, JOB))
 
@@ -54,7 +54,7 @@ async def confirm_gone(store: Store, kube: Kube, resource: Resource, key: RunId,
     except NotFound:
         return None
     if not _is_own(resource, found, store, key):
-        return None  # of another owner, or of another party
+        return None  # another owner or another client has it
     store.put(resource, found)
     return found
 
@@ -81,5 +81,5 @@ async def confirm_owner(store: Store, kube: Kube, key: RunId) -> Object | None:
 
 
 async def recorded(store: Store, kube: Kube, key: RunId, resource: Resource, name: str | None) -> Object | None:
-    """Read a child that the status names and the store lacks: only the API server knows that it is lost."""
+    """Read a child that the status names and the store lacks: only the API server can confirm that it is lost."""
     return await confirm_gone(store, kube, resource, key, name) if name else None

@@ -1,7 +1,8 @@
 """Decide on one run: from what the pass observed to a `Plan`. Pure.
 
-The life of a run, from top to bottom: deleted → finished → over → suspended → starts again → starts or runs. No order
-of observations raises: an impossible spec ends the run, and each phase leads to a next one.
+`decide` checks in this order: is the run deleted, has it finished, does it end now, is it suspended, does it start
+again on another cluster? Otherwise it starts or runs. No order of observations raises an exception: a spec from which
+nothing can be built ends the run, and each phase leads to a next one.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from flowcluster_operator.model.observed import Observed, Remains
 from flowcluster_operator.model.plan import Plan
 from flowcluster_operator.policies import teardown
 from flowcluster_operator.policies.backoff_limit import after_loss
-from flowcluster_operator.policies.dormancy import is_rebuilding, is_suspended
 from flowcluster_operator.policies.final_state import final_state
+from flowcluster_operator.policies.run_phases import is_rebuilding, is_suspended
 from flowcluster_operator.reconcile.decide_finished import PHASES_OF_END, decide_finished
 from flowcluster_operator.reconcile.decide_live import finish, start_or_run
 from flowcluster_operator.reconcile.deletion import deletion
@@ -58,7 +59,7 @@ def _decide_unfinished(run: RunPass) -> Plan:
     if over := final_state(observed, draft.status, run.why, run.now):
         failed = after_loss(observed) if over.is_loss else None
         return finish(run, over) if failed is None else _start_again(run, over.message, failed)
-    # A suspension goes on to its end: otherwise the next start would take what is left of the run for its own.
+    # A suspension is completed even if `suspend` is false again: the next start must not adopt what is left of the run.
     if observed.spec.suspend or (is_suspended(draft.status) and not run.is_empty):
         return _suspend(run)
     if is_rebuilding(draft.status):
@@ -71,14 +72,14 @@ def _decide_unfinished(run: RunPass) -> Plan:
 def _suspend(run: RunPass) -> Plan:
     draft = run.draft
     run_restart.suspend(run.observed, draft, teardown.held(run.observed, run.settings, run.now))
-    # The record of the children is written first: their deletion must not look like a loss.
+    # The status forgets the children first: otherwise their deletion would look like a loss.
     if (changed := draft.changed()) is not None:
         return Plan(status=changed, events=tuple(draft.events), requeue=0)
     return Plan(requeue=None) if run.is_empty else deletion(run.observed, run.settings, run.now)
 
 
 def _start_again(run: RunPass, lost: str, failed: int) -> Plan:
-    """Record the loss of the cluster first. As with a suspension, the passes after that delete what is left."""
+    """Write the loss of the cluster into status first. As with a suspension, later passes delete what is left."""
     draft, flow = run.draft, run.observed.spec.flow
     run_status.record(run.observed, draft, run.backend, run.workers, run.settings)
     run_restart.lose_cluster(run.observed, draft, lost, failed, flow.backoff_limit if flow is not None else 0)
@@ -86,12 +87,12 @@ def _start_again(run: RunPass, lost: str, failed: int) -> Plan:
 
 
 def _remove_lost(run: RunPass) -> Plan:
-    """Delete what is left of a lost cluster, and of its driver. Names are free again when all of it is gone."""
+    """Delete what is left of a lost cluster, and of its driver: the next cluster has the same names."""
     run_restart.explain_removal(run.draft, teardown.held(run.observed, run.settings, run.now))
     return dataclasses.replace(deletion(run.observed, run.settings, run.now), status=run.draft.changed())
 
 
 def _begin(run: RunPass) -> Plan:
-    """Record that the run starts, before any child exists: deadlines count, and fixed fields cannot change."""
+    """Write into status that the run starts, before any child exists: deadlines begin, and fixed fields stay fixed."""
     run_status.begin(run.observed, run.draft, run.workers)
     return Plan(status=run.draft.changed(), events=tuple(run.draft.events), requeue=0)

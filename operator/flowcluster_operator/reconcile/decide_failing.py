@@ -1,6 +1,6 @@
-"""Decide where passes cannot observe or decide: spec and status of the owner are all that the operator knows. Pure.
+"""Decide on an owner whose passes fail before they have a plan: only its spec and status are known. Pure.
 
-The cause is in status, and what a user or a deadline ends still ends.
+The operator writes the cause into status. `spec.cancel` and deadlines still end a run.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def decide_failing(run: Object, spec: FlowRunSpec, failure: RepeatedFailure, now
 
 
 def decide_failing_shared(shared: Object, failure: RepeatedFailure, now: dt.datetime) -> Plan:
-    """Return the plan for a shared cluster whose passes fail: its status shows the cause, and its phase stays."""
+    """Return the plan for a shared cluster whose passes fail: write the cause into its status, and keep its phase."""
     draft = Draft(shared, now, moves=c.SHARED_PHASE_MOVES, wording=own_fields)
     if "deletionTimestamp" in shared["metadata"]:
         return Plan()

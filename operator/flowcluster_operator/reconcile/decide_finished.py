@@ -1,4 +1,4 @@
-"""Decide on a run that has finished: delete what it had, then its record when that expires. Pure."""
+"""Decide on a run that has finished: delete its children first, and its FlowRun when that expires. Pure."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def decide_finished(observed: Observed, draft: Draft, settings: Settings, now: d
 
 
 def _expire(observed: Observed, draft: Draft, now: dt.datetime) -> Plan:
-    """Delete the FlowRun when its time to live after the end has passed."""
+    """Delete the FlowRun when `spec.ttlSecondsAfterFinished` has passed since its end."""
     if "finishTime" not in draft.status:
         draft.stamp("finishTime")
         return Plan(status=draft.changed(), requeue=0)

@@ -1,4 +1,4 @@
-"""Decide on a run that starts or runs: create its children, scale it, and write how far it is. Pure."""
+"""Decide on a run that starts or runs: create its children, scale its cluster, and write its progress. Pure."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ from flowcluster_operator.status.draft import Draft
 
 
 def finish(run: RunPass, over: FinalState) -> Plan:
-    """Write the final state first; the passes after that delete what the run had."""
+    """Write the final state into status first; later passes delete the children of the run."""
     run_status.record(run.observed, run.draft, run.backend, run.workers, run.settings)
     run_end.finish_run(run.observed, run.draft, over)
     return Plan(status=run.draft.changed(), events=tuple(run.draft.events), requeue=0)
 
 
 def start_or_run(run: RunPass) -> Plan:
-    """Create what is missing, all in one pass; once nothing is, write how far the run is."""
+    """Create the missing children that can be created now. If none is missing, scale the run and write its progress."""
     observed, draft, settings = run.observed, run.draft, run.settings
     try:
         missing = _inherited(run, missing_children(observed, settings, run.backend, run.workers))
@@ -97,7 +97,7 @@ def _scale(run: RunPass) -> NextStep:
 
 
 def _next_check(run: RunPass, *, running: bool) -> float | None:
-    """Return the seconds until something is due that no watch event announces. A deadline that has passed is not."""
+    """Return the seconds until the next check that no watch event causes; a passed deadline needs no check."""
     observed, status = run.observed, run.draft.status
     waits = seconds_left(status, observed.spec, run.now)
     if running and observed.events_due is not None:

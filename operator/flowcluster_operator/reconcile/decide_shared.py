@@ -1,7 +1,8 @@
 """Decide on one shared cluster: from what the pass observed to a `Plan`. Pure.
 
-The life of a shared cluster, from top to bottom: deleted → invalid → stopped (suspended, asleep, lost, upgraded) → lost
-→ idle → upgraded → starting or ready. Only its deletion ends it: each phase leads to a next one.
+`decide_shared` checks in this order: is the shared cluster deleted, is its spec invalid, is it stopped (suspended, shut
+down, lost, or being replaced), is it lost now, is it idle, must it be replaced? Otherwise it starts or is ready. Only
+its deletion ends a shared cluster: each phase leads to a next one.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def _draft(owner: Object, status: Object | None, now: dt.datetime) -> Draft:
 
 
 def _test_removals(seen: SharedRemains) -> list[Delete]:
-    """Return the deletes of the pods of `helm test`. helm deletes none of them with the release."""
+    """Return the deletes of the pods of `helm test`, which helm does not delete with the release."""
     metas = [pod["metadata"] for pod in seen.tests]
     return [Delete(POD, meta["name"], meta["uid"]) for meta in metas if "deletionTimestamp" not in meta]
 
@@ -81,7 +82,7 @@ def _suspend(draft: Draft) -> Plan:
 
 
 def _stopped(seen: SharedObserved, draft: Draft, settings: Settings, now: dt.datetime) -> Plan:
-    """Delete what exists of a stopped cluster, and create it again when there is a reason to."""
+    """Delete what is left of a stopped cluster. Then begin to create it again, unless it must stay stopped."""
     base = seen.base
     if seen.spec.suspend and draft.status.get("phase") != "Suspended":
         return _suspend(draft)
@@ -97,7 +98,7 @@ def _stopped(seen: SharedObserved, draft: Draft, settings: Settings, now: dt.dat
         return dataclasses.replace(written(draft), requeue=max(pause, SHORTEST_CHECK_SECONDS))
     if phase == "Sleeping":
         why = (
-            f"FlowRun {seen.users[0].name} wants the cluster" if seen.users else "spec.idleShutdownSeconds was removed"
+            f"FlowRun {seen.users[0].name} needs the cluster" if seen.users else "spec.idleShutdownSeconds was removed"
         )
         shared_status.begin(seen, draft, c.WAKING, why)
     else:

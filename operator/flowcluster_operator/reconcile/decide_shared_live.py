@@ -44,7 +44,7 @@ def start_or_serve(
     groups: list[WorkerGroupState],
     change: upgrade.Upgrade | None,
 ) -> Plan:
-    """Create what is missing, all in one pass; once nothing is, write the state of the cluster."""
+    """Create the missing children that can be created now. If none is missing, scale the cluster and write status."""
     base = seen.base
     why = shown_cause(base.failure) or cause(base, backend, now)
     if base.cluster is None and (problem := why_not_buildable(seen, settings, backend, groups)):
@@ -92,7 +92,7 @@ def why_not_buildable(
 def _next_check(
     seen: SharedObserved, draft: Draft, now: dt.datetime, change: upgrade.Upgrade | None, *, is_settled: bool
 ) -> float | None:
-    """Return the seconds until something is due that no watch event announces."""
+    """Return the seconds until the next check that no watch event causes; None where none is needed."""
     waits = [
         idle_shutdown.next_check(seen, draft.status),
         keeper.next_silence(seen),
@@ -100,7 +100,7 @@ def _next_check(
     ]
     if is_settled:
         waits.append(seen.base.events_due)
-    if seen.base.rejections:  # also of a cluster that can take work: a network policy, for one
+    if seen.base.rejections:  # a cluster that can take work can have some, too, such as of a network policy
         waits.append(RETRY_SECONDS)
     elif not is_settled:
         waits.append(CHECK_SECONDS)

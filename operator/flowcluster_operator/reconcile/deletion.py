@@ -13,7 +13,7 @@ from flowcluster_operator.settings import Settings
 
 
 def deletion(remains: Remains, settings: Settings, now: dt.datetime) -> Plan:
-    """Return the plan; pods of a cluster do not wait for a node that is gone."""
+    """Return the plan. It also deletes pods of the cluster whose node is gone."""
     checks = (teardown.stuck_in(remains, settings, now) or CHECK_SECONDS, next_forced(remains, now))
     return Plan(
         actions=(*teardown.removals(remains, settings, now), *forced(remains, now)),

@@ -1,14 +1,14 @@
-"""Seconds between passes that no watch event causes."""
+"""Seconds between passes that only a timer causes, and no watch event."""
 
 from __future__ import annotations
 
-#: Before a refused child is created again: a quota may have been raised.
+#: Seconds before the operator creates a refused child again: a quota may have been raised.
 RETRY_SECONDS = 5.0
-#: Between checks of what no watch reports: Events about children, the age of a silent cluster resource.
+#: Seconds between checks of what no watch reports: Events about children, or how long an upstream operator is silent.
 CHECK_SECONDS = 1.5
-#: Between checks of a cluster that the run uses and does not own.
+#: Seconds between checks of a DaskCluster or RayCluster that the run uses but does not own.
 REFERENCE_SECONDS = 4.0
-#: The shortest time between two checks that only a clock causes.
+#: Minimum seconds before such a pass.
 SHORTEST_CHECK_SECONDS = 0.5
-#: For which passes fail before status shows why.
+#: Seconds for which passes must fail before the operator writes the cause into status.
 SHOWN_SECONDS = 3.0

@@ -63,12 +63,12 @@ class Reconciler:
                 self.queue.add_later(key, wait)
 
     async def _pass(self, key: RunId) -> float | None:
-        """Make one pass; return the seconds until the next one, None for never. No error of a run stops the others."""
+        """Make one pass; return the seconds until the next one, None for never. An error of one run stops no other."""
         run, clock = f"{key.namespace}/{key.name}", asyncio.get_running_loop().time
         try:
             wait = await self._reconcile(key)
         except (Conflict, NotFound) as error:
-            # Another client wrote in between, or the API server does not know an object of ours yet.
+            # Another client wrote in between, or the API server does not know an object yet that the operator created.
             return self._backoff.next_delay(key, c.API_ERROR, str(error), clock(), first=FIRST_CONFLICT_DELAY)
         except ApiUnavailable as error:
             wait = self._backoff.next_delay(key, c.API_ERROR, str(error), clock(), at_least=error.retry_after)
@@ -112,11 +112,12 @@ class Reconciler:
         revision = self._store.revision(key)
         rejections = await apply(plan, key, observed.run, self._store, self._memory, self._kube, now)
         if self._store.revision(key) != revision:
-            self._wake(key)  # the pass decided on the state before its writes, and no watch event follows from them
+            # The pass decided on the state before its writes. Their watch events find no change, and wake no run.
+            self._wake(key)
         for due in self._store.affected_peers(key, peer_view):
             self.queue.add(due)
         if rejections:
-            # Earlier ones stay: a pass that leaves a refused child out may create another kind.
+            # Earlier rejections stay: the next pass leaves the refused kinds out, and may create others.
             again = {(rejection.kind, rejection.name) for rejection in rejections}
             earlier = [item for item in self._refused(key, now) if (item.kind, item.name) not in again]
             self._rejections[key] = (now, [*earlier, *rejections])
@@ -152,7 +153,7 @@ class Reconciler:
             self.queue.add(due)
 
     async def _report(self, key: RunId, failure: RepeatedFailure | None, now: dt.datetime) -> None:
-        """Write into status why the last passes failed in the same way as this one."""
+        """Write into status why passes over a run have failed, if they have for some seconds. This one failed, too."""
         owner = self._store.owner(key)
         if owner is None or failure is None or failure.seconds < SHOWN_SECONDS:
             return
@@ -167,7 +168,7 @@ class Reconciler:
             _logger.warning("%s/%s: the status was not written: %s", key.namespace, key.name, error)
 
     def _refused(self, key: RunId, now: dt.datetime) -> list[Rejection]:
-        """Return the children that the API server refused a moment ago. Older refusals are dropped, for a retry."""
+        """Return the children that the API server refused a moment ago. It forgets older refusals, for a retry."""
         when, rejections = self._rejections.get(key, (now, []))
         if (now - when).total_seconds() >= RETRY_SECONDS:
             del self._rejections[key]

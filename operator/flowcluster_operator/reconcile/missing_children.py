@@ -30,14 +30,15 @@ from flowcluster_operator.settings import Settings
 def missing_children(observed: Observed, settings: Settings, backend: Backend | None, workers: Scale) -> list[Create]:
     """Return the children to create now.
 
-    The Lease is first, because it controls all others. Then come the objects that pods cannot start without: the
-    driver's account, the run's credentials and the network policies. Cluster and driver start concurrently, and the
-    driver's rights are created with them: the API server takes long to create those.
+    Each pass creates the next step. The Lease is first, because it controls all others. Then come the objects that must
+    exist before pods start: the driver's ServiceAccount, the run's credentials, the ConfigMap with the parameters, and
+    the network policies. Cluster and driver start concurrently. The driver's rights are created with them, because the
+    API server takes long to create those.
 
     Raises:
         SpecError: a child cannot be built.
     """
-    # Built in any case: an error in a template is reported before any object exists.
+    # Build the pods even before the Lease exists, to report an error in a template before any object exists.
     secret = _given_credentials(observed, backend) or observed.credentials or ""
     pods = _pods(observed, settings, backend, workers, secret)
     config_map = _parameters(observed)
@@ -56,9 +57,9 @@ def _of_lease(
     given, rights = _given_credentials(observed, backend), _rights(observed)
     lacks_cluster = observed.uses_existing_cluster and observed.referenced is None
     if given is None and (observed.shares_parent_driver or lacks_cluster):
-        return rights  # the parent run ends, and this one with it; or the other cluster does not exist yet
+        return rights  # the parent run ends, and this run with it; or the cluster that the run names does not exist yet
     exchange = pending_exchange(observed)
-    if exchange is not None and not exchange.is_open:
+    if exchange is not None and not exchange.is_decrypted:
         return rights
     needs_secret = given is None and observed.credentials is None and bool(pods)
     secret = (
@@ -72,7 +73,7 @@ def _of_lease(
 
 
 def _parameters(observed: Observed) -> list[Create]:
-    """Return the ConfigMap with the flow's parameters, unless it exists. The driver mounts it, so it comes first.
+    """Return the ConfigMap with the flow's parameters, unless it exists. The driver mounts it, so it is created before.
 
     Raises:
         SpecError: a ConfigMap cannot hold them.
@@ -138,7 +139,7 @@ def _naming(field: str) -> Iterator[None]:
 
 def _rights(observed: Observed) -> list[Create]:
     if observed.driver is not None and observed.driver.holder is not None:
-        return []  # a driver that sent a heartbeat had them: a user who deletes them afterwards revokes them
+        return []  # the driver had its rights when it sent a heartbeat: a user who deletes them revokes them
     existing = {obj["kind"] for obj in observed.access}
     wanted = driver_access(observed.key, observed.spec, observed.parent, driver_user(observed.run))
     missing = [create for create in wanted if create.resource.kind not in existing]
@@ -166,10 +167,10 @@ def _network_policies(observed: Observed, settings: Settings, backend: Backend |
 
 
 def _given_credentials(observed: Observed, backend: Backend | None) -> str | None:
-    """Return the Secret with the credentials of another run, whose driver or cluster this run uses; None without one.
+    """Return the name of the Secret with credentials that another owner gives the run; None where there is none.
 
-    The Secret of a cluster in another namespace cannot be mounted: the run has a Secret of its own with the same
-    content.
+    That is the parent, whose driver the run shares, or the owner of the cluster that the run uses. Pods cannot mount a
+    Secret of another namespace. So a run on a cluster there has a Secret of its own with the same content.
     """
     if observed.shares_parent_driver and observed.parent is not None:
         return observed.parent.credentials

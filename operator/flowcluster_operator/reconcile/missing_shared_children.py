@@ -75,13 +75,14 @@ def _with_credentials(
     secret, creates = base.credentials or "", []
     if base.cluster is None:
         creates.append(Create(backend.resource, cluster_objects(seen, settings, backend, groups, secret)[0]))
-    # For a cluster that is outdated, no group is created from the new spec: the upgrade replaces all of it.
+    # An outdated cluster gets no group from the new spec: the upgrade replaces the whole cluster.
     elif "deletionTimestamp" not in base.cluster["metadata"] and not is_outdated(seen, settings):
         _, further = cluster_objects(seen, settings, backend, groups, secret)
         existing = {facts.group.name for facts in seen.groups if facts.resource is not None}
         missing = [body for body in further if body["metadata"]["labels"][names.LABEL_WORKER_GROUP] not in existing]
         creates += [Create(DASK_WORKER_GROUP, body) for body in missing]
-    # After the cluster: an operator that starts again reads the name of the Secret in the cluster only.
+    # The keeper comes after the cluster: after a restart, the operator reads the name of the Secret only in the
+    # cluster.
     if seen.keeper is None and base.cluster is not None:
         address = backend.address(base.cluster["metadata"]["name"], base.key.namespace, settings, secret)
         creates.append(Create(DEPLOYMENT, keeper_deployment(base.key, base.spec, settings, secret, address)))

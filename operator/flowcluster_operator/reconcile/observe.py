@@ -1,7 +1,7 @@
-"""Observe one run: gather what a decision about it can read, from the store, and rarely from the API server.
+"""Observe one run: gather all that a decision about it can read, from the store, and rarely from the API server.
 
-The API server is queried only where the store cannot know: whether a missing object is gone, and for Events, which the
-operator does not watch.
+The operator queries the API server only for what the store does not have: whether a missing object is gone, and objects
+that the operator does not watch, such as Events.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from flowcluster_operator.model.observed import Observed, Remains
 from flowcluster_operator.model.pods import PodFacts
 from flowcluster_operator.model.references import Parent, Reference
 from flowcluster_operator.pod_status import pod_facts
-from flowcluster_operator.policies.dormancy import is_dormant, is_suspended
 from flowcluster_operator.policies.replicas import live_workers
+from flowcluster_operator.policies.run_phases import is_suspended, must_be_empty
 from flowcluster_operator.reconcile.children import (
     confirm_gone,
     has_had_children,
@@ -42,7 +42,7 @@ from flowcluster_operator.reconcile.observe_common import (
     own_credentials,
     read_head,
     remains_of,
-    verified_dormant,
+    verified_empty,
     with_worker_numbers,
 )
 from flowcluster_operator.reconcile.observe_driver import observe_driver
@@ -119,7 +119,7 @@ async def observe(
     lease, driver = await observe_driver(store, kube, memory, key, spec, parent)
     if is_live and not uses_shared:
         reference = await _reference(kube, memory, key, spec, backend, pods)
-    verified = await _verified(store, kube, memory, key, status)  # the store has what it finds for what follows
+    verified = await _verified(store, kube, memory, key, status)  # before what follows: it adds to the store
     remains = remains_of(store, key, run, cluster, job, lease, completed(pods, events))
     observed = Observed(
         **remains,
@@ -149,7 +149,7 @@ async def _remains(key: RunId, run: Object | None, store: Store, kube: Kube, mem
     status: Object = (run or {}).get("status") or {}
     if run is not None and not is_true(status, c.FINISHED):
         await _confirm_children(key, run, status, store, kube)
-    await _verified(store, kube, memory, key, status)  # the store has what it finds
+    await _verified(store, kube, memory, key, status)  # before what follows: it adds to the store
     cluster, job, lease = own_cluster(store, key), owned(store, JOB, key), owned(store, LEASE, key)
     pods = [pod_facts(pod) for pod in store.children(key, POD)]
     return Remains(**remains_of(store, key, run, cluster, job, lease, pods))
@@ -167,20 +167,20 @@ async def _confirm_children(key: RunId, run: Object, status: Object, store: Stor
 
 
 async def _verified(store: Store, kube: Kube, memory: Memory, key: RunId, status: Object) -> bool:
-    """Return whether the API server has nothing of a run that must have nothing: it is over, or dormant."""
+    """Return whether the API server has nothing of a run that must have nothing: of one that is over or stopped."""
     over = is_true(status, c.FINISHED)
-    if is_true(status, c.CLUSTER_DELETED) or not (over or is_dormant(status)):
+    if is_true(status, c.CLUSTER_DELETED) or not (over or must_be_empty(status)):
         memory.verified.discard(key)
         store.forget_gone(key)
         return False
     kind = (status.get("cluster") or {}).get("kind")
     if over:
         return await nothing_left(store, kube, key, kind)
-    return await verified_dormant(store, kube, memory, key, kind)
+    return await verified_empty(store, kube, memory, key, kind)
 
 
 async def _read_last_pod(store: Store, kube: Kube, key: RunId, job: Object) -> None:
-    """Read the driver's pods when the Job has ended and no pod that ended is known: the watch may be late."""
+    """Read the driver's pods if the Job has ended and no ended pod is known: the watch of pods may be late."""
     conditions = (job.get("status") or {}).get("conditions") or []
     if not any(item["type"] in ("Complete", "Failed") and item["status"] == "True" for item in conditions):
         return

@@ -120,7 +120,7 @@ async def read_head(store: Store, kube: Kube, key: RunId, head: Object) -> None:
         store: the local copy of the API server's objects.
         kube: the client.
         key: the owner.
-        head: pod and UID of the scheduler or head, as the status has them.
+        head: pod and UID of the scheduler or head, from the status.
     """
     if not any(pod["metadata"]["uid"] == head["uid"] for pod in store.children(key, POD)):
         for pod in (await kube.list(POD, key.namespace, fields=f"metadata.name={head['pod']}"))["items"]:
@@ -136,8 +136,10 @@ def idle_confirmed_for(memory: Memory, key: RunId, is_idle: bool, now: float) ->
     return memory.idleness.confirmed_for(key, now)
 
 
-async def verified_dormant(store: Store, kube: Kube, memory: Memory, key: RunId, kind: str | None) -> bool:
-    """Return whether the API server has nothing of an owner that must have nothing for now. It is queried once.
+async def verified_empty(store: Store, kube: Kube, memory: Memory, key: RunId, kind: str | None) -> bool:
+    """Return whether the API server has nothing of an owner that must have nothing for now.
+
+    Once that is confirmed, the API server is not queried again: the watches report new objects.
 
     Args:
         store: the local copy of the API server's objects.

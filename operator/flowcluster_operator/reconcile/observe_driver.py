@@ -24,8 +24,8 @@ async def observe_driver(
 ) -> tuple[Object | None, DriverHeartbeat | None]:
     """Return the run's Lease, and the last heartbeat in it.
 
-    The API server confirms that a heartbeat is missing, since a watch may lag. It also confirms that a run is idle for
-    too long, and that there is no outcome of a run whose parent is over.
+    A watch may lag. So the operator reads the Lease from the API server before a missing heartbeat counts, before a run
+    counts as idle for too long, and before a run whose parent is over counts as one without an outcome.
 
     Args:
         store: the local copy of the API server's objects.

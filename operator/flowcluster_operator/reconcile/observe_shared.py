@@ -1,4 +1,4 @@
-"""Observe one shared cluster: gather what a decision about it can read, rarely from the API server."""
+"""Observe one shared cluster: gather all that a decision about it can read, rarely from the API server."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from flowcluster_operator.reconcile.observe_common import (
     own_credentials,
     read_head,
     remains_of,
-    verified_dormant,
+    verified_empty,
     with_worker_numbers,
 )
 from flowcluster_operator.reconcile.pull_secrets import pull_secrets
@@ -147,7 +147,7 @@ def _deployments(store: Store, key: RunId) -> tuple[Object, ...]:
 
 
 async def _cluster(store: Store, kube: Kube, key: RunId, backend: Backend, status: Object) -> Object | None:
-    """Return the cluster resource. What is missing is read before it counts as lost."""
+    """Return the cluster resource. If the store lacks it or the Lease, read it before it counts as lost."""
     if owned(store, LEASE, key) is None and has_had_children(store, key, {"cluster": {"name": status.get("name")}}):
         await confirm_gone(store, kube, LEASE, key, root_name(LEASE, key))
     known = own_cluster(store, key)
@@ -172,7 +172,8 @@ async def _users(store: Store, kube: Kube, shared: Object) -> tuple[User, ...]:
 async def _tests(store: Store, kube: Kube, key: RunId) -> tuple[Object, ...]:
     """Return the pods of `helm test` for a SharedCluster that is deleted.
 
-    They have its name only, so a successor of that name keeps them.
+    Only the name of the SharedCluster links them to it. So they belong to another SharedCluster of that name, if one
+    exists.
     """
     if store.shared_key(NamespacedName(key.namespace, key.name)) not in (None, key):
         return ()
@@ -181,7 +182,7 @@ async def _tests(store: Store, kube: Kube, key: RunId) -> tuple[Object, ...]:
 
 
 def _requests(store: Store, memory: Memory, base: Observed, users: Sequence[User]) -> tuple[CredentialRequest, ...]:
-    """Return the requests for credentials to have in the Lease: for runs of other namespaces without a Secret."""
+    """Return the requests for credentials that the Lease must have: for runs of other namespaces without a Secret."""
     if base.lease is not None:
         memory.credential_exchanges.read(base.key, base.lease)
     needing = []
@@ -211,8 +212,8 @@ async def _keeper(
 ) -> tuple[Object | None, DriverHeartbeat | None]:
     """Return the cluster's Lease, and the last heartbeat of its keeper.
 
-    The API server confirms idleness while a shutdown or an upgrade may follow from it. It does not confirm that
-    heartbeats are missing: that ends nothing.
+    The operator reads the Lease from the API server while a shutdown or an upgrade may follow from idleness. It does
+    not for missing heartbeats, because they end nothing.
     """
     lease = owned(store, LEASE, key)
     if lease is None:
@@ -238,7 +239,7 @@ async def _keeper(
 
 
 def _idle_limit(spec: SharedClusterSpec, status: Object) -> int | None:
-    """Return the seconds of idleness from which something may follow; None where nothing does."""
+    """Return the seconds of idleness after which a shutdown or an upgrade may follow; None where none can."""
     waits_for_upgrade = any(
         item["type"] == c.UP_TO_DATE and item["status"] == "False" for item in status.get("conditions") or []
     )
@@ -246,7 +247,7 @@ def _idle_limit(spec: SharedClusterSpec, status: Object) -> int | None:
 
 
 def _is_idle(lease: Object, limit: int | None) -> bool:
-    """Return whether the keeper reports to be idle for that many seconds."""
+    """Return whether the keeper reports the cluster as idle for at least that many seconds."""
     progress = leases.read(lease).progress
     return limit is not None and progress is not None and progress.idle is not None and progress.idle >= limit
 
@@ -257,7 +258,7 @@ async def _verified(store: Store, kube: Kube, memory: Memory, key: RunId, status
         memory.verified.discard(key)
         store.forget_gone(key)
         return False
-    return await verified_dormant(store, kube, memory, key, status.get("kind"))
+    return await verified_empty(store, kube, memory, key, status.get("kind"))
 
 
 def _groups(store: Store, key: RunId, spec: SharedClusterSpec) -> tuple[GroupFacts, ...]:

@@ -1,4 +1,4 @@
-"""Image pull secrets of the ServiceAccounts that the pods of a run use or replace."""
+"""Image pull secrets of the ServiceAccounts that a run's templates name, or that its pods would have by default."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.desired.inherited import accounts
 from flowcluster_operator.errors import ApiError
 from flowcluster_operator.kube import Kube
+from flowcluster_operator.memory import PullSecrets
 from flowcluster_operator.model.identity import RunId
 from flowcluster_operator.resources import SERVICE_ACCOUNT
-
-PullSecrets = dict[str, tuple[str, ...]]
 
 
 async def pull_secrets(kube: Kube, known: dict[RunId, PullSecrets], key: RunId, spec: FlowRunSpec) -> PullSecrets:

@@ -26,9 +26,9 @@ async def shared_reference(
 ) -> Reference:
     """Return the SharedCluster that a run names; an empty reference where there is none that allows its namespace.
 
-    The reference has a cluster resource and credentials while the SharedCluster's status has a start time: those of a
-    cluster that is stopped or replaced end with it. It has them only once the instructions of the keeper list the run:
-    the keeper releases what belongs to other runs, so no driver must begin before.
+    The reference has a cluster resource and credentials only under two conditions. The SharedCluster's status has a
+    start time: without one, its cluster is stopped or being replaced. And the instructions of the keeper list the run:
+    the keeper releases all that belongs to runs which are not listed, so no driver must begin before.
     """
     ref = spec.cluster.ref if spec.cluster is not None else None
     if ref is None:
@@ -56,25 +56,25 @@ async def shared_reference(
 
 def _exchange(store: Store, memory: Memory, key: RunId, owner: RunId, is_ours: bool) -> CredentialExchangeState:
     """Return how far the exchange is that gives a run the credentials of a cluster of another namespace."""
-    made_of = copied_from(store, memory, key)
+    origin = copied_from(store, memory, key)
     lease = owned(store, LEASE, owner)
     if lease is None:
-        return CredentialExchangeState(made_of, has_same_operator=is_ours)
+        return CredentialExchangeState(origin, has_same_operator=is_ours)
     memory.credential_exchanges.read(owner, lease)
     now = asyncio.get_running_loop().time()
     silent_for = memory.heartbeats.silent_for(owner, leases.read(lease).renewed, now)
     found = memory.credential_exchanges.of(key)
     if found is None:
-        return CredentialExchangeState(made_of, silent_for=silent_for, has_same_operator=is_ours)
+        return CredentialExchangeState(origin, silent_for=silent_for, has_same_operator=is_ours)
     return CredentialExchangeState(
-        made_of, found.data is not None, now - found.since, silent_for, found.problem, is_ours
+        origin, found.data is not None, now - found.since, silent_for, found.problem, is_ours
     )
 
 
 def copied_from(store: Store, memory: Memory, key: RunId) -> str | None:
     """Return the name of the cluster's Secret that a run's own Secret is a copy of; None while it has none.
 
-    A label of the Job has it: an operator that starts again finds it there.
+    A label of the Job has the name, so that the operator finds it after a restart.
     """
     if (job := owned(store, JOB, key)) is not None:
         return (job["metadata"].get("labels") or {}).get(names.LABEL_CREDENTIALS_OF)

@@ -1,4 +1,4 @@
-"""What one pass over a run works with, computed once."""
+"""The values that the decisions of one pass over a run have in common, computed once."""
 
 from __future__ import annotations
 
@@ -59,5 +59,5 @@ def is_empty(observed: Observed) -> bool:
 
 
 def shown_cause(failure: RepeatedFailure | None) -> Cause | None:
-    """Return why passes go on to fail; None where none fails, or the failure may pass within moments."""
+    """Return why passes keep failing; None where none fails, or the failure is so recent that it may end by itself."""
     return failure_cause(failure) if failure is not None and failure.seconds >= SHOWN_SECONDS else None

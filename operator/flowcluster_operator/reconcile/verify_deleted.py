@@ -1,4 +1,4 @@
-"""Verify with the API server that nothing of an owner exists, also no object that the store does not know."""
+"""Verify with the API server that nothing of an owner exists, not even an object that the store does not know."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from flowcluster_operator.resources import (
     Resource,
 )  # fmt: skip
 
-#: Kinds that are listed: pods, objects that dask-kubernetes creates too late, and RayClusters, whose names follow from
-#: Leases that can be gone. The store knows the rest from its watches.
+#: Kinds that are listed by label: pods, objects that dask-kubernetes may create late, and RayClusters, whose names
+#: follow from Leases that can be gone. The store knows other kinds from its watches.
 _LISTED = (POD, DASK_WORKER_GROUP, RAY_CLUSTER)
 
 
@@ -37,10 +37,10 @@ def known_left(store: Store, key: RunId) -> bool:
 async def nothing_left(store: Store, kube: Kube, key: RunId, kind: str | None) -> bool:
     """Return whether the API server has nothing of the owner. Objects that it has go into the store.
 
-    The names of most objects that the operator creates follow from the owner's name and UID, so each takes one GET.
-    Their dependents are deleted before, as the Lease is deleted in the foreground. An object that existed, and whose
-    deletion the API server has reported, is not read again: only the operator creates it. No watch reports the deletion
-    of the driver's rights.
+    The names of most objects that the operator creates follow from the owner's name and UID, so each needs only one
+    GET. The Lease is deleted in the foreground, so their dependents are deleted before them. The operator does not read
+    an object again whose deletion the API server has reported: no other client creates it. The operator does not watch
+    the driver's rights, so it learns of their deletion only here.
 
     Args:
         store: what is known.
@@ -78,7 +78,7 @@ async def _root(kube: Kube, resource: Resource, key: RunId) -> list[Object]:
 
 
 def _labelled(lease: Object, key: RunId) -> Object:
-    """Return a Lease of the owner's name with the owner's labels, by which the store finds the owner.
+    """Return a Lease that has the owner's name, with the labels by which the store finds the owner.
 
     The driver can remove both labels and owners of its Lease.
     """

@@ -1,9 +1,9 @@
 """Verify, before children are created, that the FlowRun or SharedCluster has not changed since it was observed.
 
 Watches lag, and not all by the same time. After an interruption, the watch of a child's kind can report the child as
-deleted before the watch of its owner's kind reports that the owner was deleted, too. Without this check the operator
-would create the child of an owner that does not exist. The operator creates children mostly for an owner that starts,
-whose status it wrote a moment before, so the check costs few reads.
+deleted before the watch of its owner's kind reports that the owner was deleted, too. Without this check, the operator
+would create the child of an owner that does not exist. The check needs few reads: the operator creates most children
+for an owner that starts, whose status it wrote a moment before.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PROVEN_SECONDS = 5.0
 
 
 async def is_current(plan: Plan, observed: Remains, store: Store, memory: Memory, kube: Kube) -> bool:
-    """Return whether the plan can be applied. If not, the store has the state for the next decision.
+    """Return whether the plan can be applied. If not, the store has the newer state, and the caller decides again.
 
     Raises:
         ApiUnavailable, Refused: the FlowRun or SharedCluster could not be read.

@@ -1,4 +1,4 @@
-"""Objects of a run that wait, whose Events may have the cause: pods that a node prepares, and objects without pods."""
+"""Objects of a run whose Events may explain a delay: pods that a node prepares, and objects that lack pods."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from flowcluster_operator.resources import JOB, Object
 from flowcluster_operator.timestamps import parse_time, timestamp
 from flowcluster_operator.trackers.event_reader import Waiting
 
-#: Seconds that a node can prepare a pod before its Events are read.
+#: Seconds for which a node can prepare a pod before the operator reads the pod's Events.
 PREPARING_SECONDS = 3.0
-#: Seconds that a Job can be without a pod before its Events are read. Backends have those of other kinds.
+#: Seconds for which a Job can lack a pod before the operator reads its Events. For other kinds, see
+#: `Backend.podless_seconds`.
 PODLESS_SECONDS = 1.0
-#: Pods of one component whose Events are read: where many wait, they wait for the same.
+#: Maximum pods of one component whose Events are read: where many pods wait, they wait for the same reason.
 SAMPLE = 2
 
 
@@ -30,9 +31,9 @@ def podless(
     has_deployments: bool,
     groups: Sequence[Object] = (),
 ) -> list[Object]:
-    """Return the Job, cluster resource and worker groups of a run that lack pods: only their Events have the reason.
+    """Return the Job, cluster resource and worker groups of a run that lack pods. Only their Events can have the cause.
 
-    A Job lacks one before its first attempt, and between two.
+    A Job lacks a pod before its first attempt, and between two attempts.
 
     Args:
         cluster: the cluster resource; None where there is none.
@@ -70,7 +71,7 @@ def _backend(obj: Object) -> Backend:
 def warnings(
     objects: Iterable[Object], events: dict[str, list[Object]], pods: Sequence[PodFacts] = ()
 ) -> tuple[WarningEvent, ...]:
-    """Return what Events report of objects that got no pods, oldest first: of a Job since it got its last one."""
+    """Return the warnings in Events about objects that lack pods; of a Job, only those after its last pod began."""
     last = max((timestamp(pod.created) for pod in _drivers(pods)), default="")
     return tuple(
         WarningEvent(obj["kind"], obj["metadata"]["name"], item.get("reason") or "", item.get("message") or "")

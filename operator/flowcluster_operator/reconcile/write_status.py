@@ -23,6 +23,6 @@ async def write_status(key: RunId, owner: Object, status: Object, store: Store, 
     try:
         written = await kube.replace_status(resource, body)
     except (Conflict, NotFound):
-        store.doubt(meta["uid"])  # the next pass reads it: the watch may be late
+        store.invalidate(meta["uid"])  # the next pass reads it: the watch may be late
         raise
     store.put(resource, written)

@@ -1,1 +1,1 @@
-"""The status of FlowRuns and SharedClusters: the only place that writes its fields."""
+"""The status of FlowRuns and SharedClusters. Only this package sets its fields; `operator_class` adds `operator`."""

@@ -1,4 +1,4 @@
-"""What outlives the pods of a run in its status: its attempts, how each ended, and the disruptions of its pods."""
+"""Facts about pods that the status keeps when the pods are gone: the attempts of a run, and disruptions of its pods."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def record_incidents(observed: Observed, draft: Draft) -> None:
 
 
 def record_attempts(observed: Observed, draft: Draft, flow: Object) -> None:
-    """Count the attempts of the run, and add the end of each attempt that others follow to its story.
+    """Count the attempts of the run, and add the end of each attempt to its story, except for that of the last one.
 
-    Pods of earlier attempts may be gone: the newest one that was counted is in the status.
+    Pods of earlier attempts may be gone. The status has the newest pod that was counted.
     """
     pods = attempts(observed)
     uids = [pod.uid for pod in pods]
@@ -34,7 +34,7 @@ def record_attempts(observed: Observed, draft: Draft, flow: Object) -> None:
         index = number - 1 - total + len(pods)
         end = attempt_end(observed, pods[index]) if index >= 0 else None
         if (index >= 0 and end is None) or (number == total and (is_over or index < 0)):
-            return  # it runs, or its end is the run's
+            return  # the attempt still runs, or its end is that of the run
         where = f"attempt {number} in pod {pods[index].name}" if index >= 0 else f"attempt {number}"
         how = f"{end.reason}: {end.message}" if end is not None else "its pod is gone"
         draft.add_to_story(c.ATTEMPT_ENDED, f"{where} ended: {how}", warning=True)

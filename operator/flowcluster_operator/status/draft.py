@@ -1,8 +1,7 @@
 """The next status of a FlowRun or SharedCluster, built from its last one. Pure: the time is an argument.
 
-`Draft` is the only place that writes phases, conditions and the story, so that each keeps its rules: a phase moves
-along `PHASE_MOVES` only, a condition keeps its transition time while it keeps its value, and the story has each thing
-once.
+Only `Draft` writes phases, conditions and the story, so that their rules hold. A phase changes only as `PHASE_MOVES`
+allows. A condition keeps its transition time while it keeps its value. The story does not repeat an entry.
 """
 
 from __future__ import annotations
@@ -28,11 +27,11 @@ class Draft:
     """The status that a pass will write.
 
     Args:
-        run: the FlowRun, with the status to go on from.
+        run: the FlowRun or SharedCluster, with the status to continue from.
         now: the time of the pass.
-        written: the status on the API server, where that is another one.
-        moves: the phases that can follow each phase.
-        wording: changes each text before it is written.
+        written: the status on the API server; None where it is that of `run`.
+        moves: by phase, the phases that can follow it.
+        wording: a function that changes each text before it is written.
 
     Attributes:
         written: the status on the API server.
@@ -99,15 +98,15 @@ class Draft:
     ) -> None:
         """Add an entry to the story, and emit it as a Kubernetes Event.
 
-        An entry that the story has already is not added again. A cause is the same as an earlier one of the same part
-        and class if only causes followed that one, or if the text is the same. It refreshes the entry and emits no
-        Event: Kubernetes alternates between the reasons of one cause.
+        An entry that repeats the last one is not added. A cause, which has a part, repeats an earlier entry of the same
+        part and class if only causes followed that entry, or if the text is the same. It then updates the earlier entry
+        and emits no Event, because Kubernetes alternates between several reasons for one cause.
 
         Args:
             reason: one CamelCase word.
             message: one sentence.
             warning: whether the Event is a warning.
-            part: of a cause, the part of the run that it is about.
+            part: for a cause, the component that it concerns; empty for other entries.
             has_event: whether an Event is emitted.
         """
         story: list[dict[str, Any]] = self.status.setdefault("story", [])

@@ -1,4 +1,4 @@
-"""The status of a run that has ended: its final state, the driver's outcome, and the deletion of what it had."""
+"""The status of a run that has ended: its final state, the driver's outcome, and the deletion of its children."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _record_outcome(flow: Object, over: FinalState) -> None:
 
 
 def close(draft: Draft) -> None:
-    """Complete a status that has the phase of an end and no condition `Finished`: another client wrote it."""
+    """Complete a status of another client that has a phase of an ended run, and no condition `Finished`."""
     phase = draft.status["phase"]
     draft.status["finalPhase"] = phase if phase in c.FINAL_PHASES else "Failed"
     draft.condition(c.FINISHED, True, draft.status.get("reason") or c.DRIVER_LOST, draft.status.get("message") or "")
@@ -81,7 +81,7 @@ def record_deletion(observed: Observed, draft: Draft, held: str | None) -> None:
 
 
 def _complete_failure(observed: Observed, draft: Draft) -> None:
-    """Add what Kubernetes reports of pods after the end of the run: the kubelet reports both within moments."""
+    """Add what Kubernetes reports of pods shortly after the end of the run, such as why a worker was killed."""
     record_incidents(observed, draft)
     finished = _finished(draft)
     message = with_lost_workers(finished["message"], observed, draft.status)
@@ -112,7 +112,7 @@ def _finished(draft: Draft) -> Object:
 
 
 def _final_phase(status: Object, reason: str) -> c.Phase:
-    """Return the final phase that the status has; where another client ended the run, the phase of its reason."""
+    """Return the final phase from the status; without one, because another client ended the run, that of the reason."""
     if status["phase"] in c.FINAL_PHASES:
         phase: c.Phase = status["phase"]
         return phase

@@ -10,7 +10,7 @@ from flowcluster_operator.status.draft import Draft
 from flowcluster_operator.status.run_end import close_tasks
 from flowcluster_operator.timestamps import timestamp
 
-#: Fields of a cluster's status that outlive the cluster. The kind is required.
+#: Fields of `status.cluster` that stay when the cluster is deleted. The schema requires `kind`.
 _USED = ("kind", "peakWorkers", "workerSeconds")
 
 
@@ -40,7 +40,7 @@ def lose_cluster(observed: Observed, draft: Draft, lost: str, failed: int, limit
         draft: its status, in which the attempts on the lost cluster are counted.
         lost: how the cluster was lost.
         failed: attempts that count so far.
-        limit: attempts that can fail before the run fails.
+        limit: attempts that can fail before the last one.
     """
     close_tasks(observed, draft)
     flow = draft.status.get("flow") or {}
@@ -64,20 +64,20 @@ def explain_removal(draft: Draft, held: str | None) -> None:
 
 
 def _forget_start(draft: Draft) -> None:
-    """Remove how far the run was."""
+    """Remove the progress of the present start."""
     for field in ("readyTime", "display", "lostTime", "rebuildTime"):
         draft.status.pop(field, None)
     draft.forget(c.CLUSTER_READY, c.FLOW_STARTED)
 
 
 def _forget_children(draft: Draft) -> None:
-    """Remove cluster and flow, except for what they used and counted."""
+    """Remove the fields of cluster and flow from status, except for usage and counts."""
     cluster, flow = draft.status.pop("cluster", None) or {}, draft.status.pop("flow", None) or {}
     cluster |= used(cluster, 0, draft.now)
     if "kind" in cluster:
         draft.status["cluster"] = {name: cluster[name] for name in _USED if name in cluster}
     kept: Object = {"tasks": flow["tasks"]} if "tasks" in flow else {}
-    # The next start goes on counting: all of them are attempts of the run, and they have ended.
+    # The next start continues these counts. All attempts so far have ended.
     counts = {name: flow[name] for name in ("attempts", "failedAttempts", "lostClusters") if flow.get(name)}
     if counts:
         kept |= {**counts, "endedAttempts": flow.get("attempts", 0)}

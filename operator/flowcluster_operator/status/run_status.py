@@ -30,8 +30,8 @@ def accept(draft: Draft) -> None:
 def begin(observed: Observed, draft: Draft, workers: Scale) -> None:
     """Write that the run starts: what the operator creates now, and what the run waits for.
 
-    A run that was suspended, or that lost its cluster, starts in the same way. A quick start has no other write before
-    `Running`.
+    A run that was suspended, or that lost its cluster, starts in the same way. In a quick start, the next write is that
+    of the phase `Running`.
     """
     draft.phase("Starting")
     draft.stamp("startTime")
@@ -75,7 +75,7 @@ def explain(draft: Draft, why: Cause) -> None:
 
 
 def explain_failure(draft: Draft, why: Cause) -> None:
-    """Write why the passes over a run fail. A run without a phase starts, so that its deadlines count."""
+    """Write why the passes over a run fail. A run without a phase becomes `Starting`, so that its deadlines count."""
     if draft.status.get("phase") not in ("Suspended", "Stopping", *c.FINAL_PHASES):
         if not draft.status.get("phase"):
             draft.phase("Starting")
@@ -109,7 +109,8 @@ def update_progress(observed: Observed, draft: Draft, why: Cause | None, workers
         workers: bounds and target.
 
     Returns:
-        Whether the run is running and waits for nothing. A worker that is lost later does not undo a start.
+        Whether the run is running and waits for nothing. A run that was ready once stays `Running` without its minimum
+        of workers.
     """
     verdict = readiness(observed, workers.minimum)
     started = observed.spec.flow is None or any(pod.started for pod in observed.of(names.COMPONENT_DRIVER))
@@ -176,7 +177,8 @@ def _cluster(observed: Observed, draft: Draft, backend: Backend, workers: Scale,
         return used_cluster(observed, new) if is_usable(observed) else new
     head = ready_head(observed) if is_usable(observed) else None
     if head is not None:
-        # The address is published only now: a DNS name that is queried too early stays unknown for a while.
+        # Only a cluster with a Ready head gets an address: resolvers cache a failure of a DNS name that does not exist
+        # yet.
         resource = observed.referenced if observed.uses_existing_cluster else observed.cluster
         new |= _endpoints(backend, name, namespace, settings, backend.credentials(resource) if resource else None)
         new.setdefault("scheduler", {"pod": head.name, "uid": head.uid, "restarts": head.restarts})

@@ -16,12 +16,12 @@ from flowcluster_operator.settings import Settings
 from flowcluster_operator.status.draft import Draft, is_true
 from flowcluster_operator.timestamps import timestamp
 
-#: Fields that describe a cluster that exists.
+#: Fields that only a cluster that exists has.
 _OF_CLUSTER = ("startTime", "readyTime", "name", "address", "dashboard", "scheduler", "workers", "display")
 
 
 def accept(seen: SharedObserved, draft: Draft) -> None:
-    """Write that the spec is valid, and how many runs use the cluster."""
+    """Write that the spec is valid, and how many runs use the cluster or wait for it."""
     if not is_true(draft.status, c.ACCEPTED):
         draft.condition(c.ACCEPTED, True, c.SPEC_ACCEPTED, "the spec is valid")
     draft.status["kind"], draft.status["runs"] = seen.spec.kind, len(seen.users)
@@ -50,7 +50,7 @@ def begin(seen: SharedObserved, draft: Draft, reason: str, message: str) -> None
 
 
 def stop(draft: Draft, phase: c.SharedPhase, reason: str, message: str) -> None:
-    """Write that nothing of the cluster must exist for now. The passes after that delete what does."""
+    """Write that nothing of the cluster must exist for now. Later passes delete what exists."""
     is_new = draft.status.get("phase") != phase
     draft.phase(phase)
     for field in _OF_CLUSTER:
@@ -75,7 +75,8 @@ def explain_removal(draft: Draft, held: str | None) -> None:
 
 def explain_pause(draft: Draft) -> None:
     """Write that the operator waits before it creates a lost cluster again."""
-    draft.explain(c.CLUSTER_LOST, "the cluster was lost several times within minutes: it is begun again after a pause")
+    message = "the cluster was lost several times within minutes: the operator creates it again later"
+    draft.explain(c.CLUSTER_LOST, message)
 
 
 def create(draft: Draft, why: Cause | None) -> None:
@@ -120,7 +121,8 @@ def record(
     draft.status["name"] = name
     head = ready_head(base)
     if head is not None:
-        # The address is published only now: a DNS name that is queried too early stays unknown for a while.
+        # Only a cluster with a Ready head gets an address: resolvers cache a failure of a DNS name that does not exist
+        # yet.
         draft.status["address"] = backend.address(name, key.namespace, settings, backend.credentials(base.cluster))
         draft.status["dashboard"] = backend.dashboard(name, key.namespace, settings)
         draft.status.setdefault("scheduler", {"pod": head.name, "uid": head.uid, "restarts": head.restarts})
@@ -169,7 +171,7 @@ def update_progress(
 
 
 def _update_phase(draft: Draft, verdict: Readiness) -> None:
-    """Write the phase that follows from the readiness. A missing worker does not undo a start."""
+    """Write the phase that follows from the readiness. A cluster that was Ready stays so if it lacks workers."""
     phase = draft.status.get("phase")
     if verdict.ready:
         if phase == "Rebuilding":

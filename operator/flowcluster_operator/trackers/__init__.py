@@ -1,1 +1,1 @@
-"""State that only this process has: how long something has been as it is, and what was read or written when."""
+"""State that only this process has: how long observations have lasted, and what the operator read or wrote when."""

@@ -1,6 +1,6 @@
-"""Exchanges of credentials: runs get those of SharedClusters of other namespaces from the keepers of these clusters.
+"""Credential exchanges: a run gets the credentials of a SharedCluster in another namespace from the cluster's keeper.
 
-Private keys and credentials are in memory only, until the Secret of the run exists. An operator that starts again
+Private keys and credentials are only in memory, until the Secret of the run exists. After a restart, the operator
 creates another key pair and another request. Not pure: each key pair differs.
 """
 
@@ -28,8 +28,8 @@ class CredentialExchange:
         private: the key that decrypts the answer.
         public: the key in the request.
         since: when the request was created, in seconds of a monotonic clock.
-        data: of the Secret to create, once the answer was decrypted.
-        problem: why the last answer cannot be used; None where there is none, or it was decrypted.
+        data: of the Secret to create; None until the answer is decrypted.
+        problem: why the last answer cannot be used; None where there is no answer, or it was decrypted.
     """
 
     cluster: RunId
@@ -46,7 +46,7 @@ class CredentialExchanges:
 
     def __init__(self) -> None:
         self._exchanges: dict[RunId, CredentialExchange] = {}
-        #: By run: name of the cluster's Secret that the run's Secret is a copy of, where this process created that.
+        #: By run whose Secret this process created: name of the cluster's Secret that the run's Secret is a copy of.
         self._origins: dict[RunId, str] = {}
 
     def requests(
@@ -54,8 +54,8 @@ class CredentialExchanges:
     ) -> tuple[CredentialRequest, ...]:
         """Return the requests that the cluster's Lease must have now, ordered by run.
 
-        Exchanges of other runs with this cluster, and those about an earlier Secret, are forgotten. A request stays
-        until its answer was decrypted; then the request of the next run takes its place.
+        Exchanges for runs that do not need it any more, and for an earlier Secret of the cluster, are forgotten. A
+        request stays until its answer is decrypted. Then the request of the next run takes its place.
 
         Args:
             cluster: the SharedCluster.

@@ -11,13 +11,13 @@ import dataclasses
 from flowcluster_operator.model.identity import RunId
 from flowcluster_operator.model.plan import Emit
 
-#: Events of one run: the burst, and the rate a second after it. client-go has the same limits for each object.
+#: Events of one run: the burst, and the rate for each second after it. client-go has the same limits for each object.
 RUN_BURST, RUN_RATE = 25, 1 / 300
 #: The most Events of one run, type and reason within that many seconds.
 SIMILAR, SIMILAR_SECONDS = 10, 600.0
 #: Normal Events of all runs.
 NORMAL_BURST, NORMAL_RATE = 50, 5.0
-#: Warnings of one reason in one namespace: runs that wait for the same warn of the same.
+#: Warnings of one reason in one namespace: runs that wait for the same thing have the same warning.
 WARNING_BURST, WARNING_RATE = 25, 1.0
 #: Buckets of warnings that are kept. Full ones are dropped first.
 _MOST_BUCKETS = 1000
@@ -45,7 +45,7 @@ class _OfRun:
 
 
 class EventRateLimit:
-    """Counts Events by run, and over all runs."""
+    """Token buckets for each run, for all normal Events, and for each reason of warnings in a namespace."""
 
     def __init__(self) -> None:
         self._runs: dict[RunId, _OfRun] = {}

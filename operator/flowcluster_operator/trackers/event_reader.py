@@ -1,8 +1,8 @@
-"""Events of objects that a run waits for: of pods that a node prepares, and of objects that got no pods.
+"""Events of objects that a run waits for: of pods that a node prepares, and of objects that lack pods.
 
-The operator does not watch Events: a Kubernetes cluster writes many, and few matter. It reads an object's Events when
-the object has waited for some seconds, and again after pauses that grow. One listing of a namespace serves all objects
-there that wait: the API server has no index of Events, and reads all of them for each listing, whatever is selected.
+The operator does not watch Events: a Kubernetes cluster has many, and few matter. It reads an object's Events when the
+object has waited for some seconds, and again after pauses that grow. The API server has no index of Events: it reads
+all Events of a namespace for each listing, whatever the selector. So one listing serves all waiting objects there.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from flowcluster_operator.resources import EVENT, Object
 #: Seconds between two reads of one object's Events: the first pause, and the longest one. Two listings of one namespace
 #: are at least the first pause apart.
 FIRST_PAUSE, LONGEST_PAUSE = 1.5, 10.0
-#: Reasons of Events that each run has many of, and that name no cause. The operator's own are about FlowRuns.
+#: Frequent reasons of Events that name no cause. The selector also excludes the operator's own Events, which are about
+#: FlowRuns and SharedClusters.
 _USUAL = ("Completed", "Killing", "ScalingReplicaSet", "Scheduled", "SuccessfulCreate", "SuccessfulDelete")
 _FIELDS = ",".join(["source!=flowcluster", *(f"reason!={reason}" for reason in _USUAL)])
 #: The fields of an Event that are read.
@@ -66,7 +67,7 @@ class _Listing:
     events: dict[str, list[Object]]
 
     def serves(self, uid: str, due: dt.datetime) -> bool:
-        """Return whether the listing has the Events of an object that were due then."""
+        """Return whether the listing has the Events of an object, and is not older than the time when they were due."""
         return uid in self.wanted and self.made >= due
 
 

@@ -1,7 +1,7 @@
 """How long ago the last heartbeat of each driver and keeper was, by a monotonic clock of this process.
 
-The times in the Leases do not count: clocks differ and are set. An operator that was away, or could not reach the API
-server, has missed heartbeats. So a new process counts from its own start.
+The times in the Leases do not count, because the clocks of machines differ and can be set. A new process counts from
+its own start, because it does not know which heartbeats came before.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import dataclasses
 
 from flowcluster_operator.model.identity import RunId
 
-#: Seconds that can lie between two confirmations by the API server that count as one period.
+#: Maximum seconds between two confirmations by the API server, if both are to count as one period without a gap.
 _GAP_SECONDS = 3.0
 
 

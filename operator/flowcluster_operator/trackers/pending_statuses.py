@@ -1,7 +1,7 @@
 """New statuses of runs that wait to be written. Times are of a monotonic clock.
 
-Passes go on from the pending status as if it were written. A process that ends loses it: the next one observes the same
-again, and writes its first status immediately.
+Passes continue from the pending status as if it were written. It is lost when the process ends. The next process then
+observes the same again, and writes its first status immediately.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class PendingStatuses:
         self._last: dict[RunId, float] = {}
 
     def latest(self, key: RunId, written: Object) -> Object:
-        """Return the status to go on from: the pending one, unless another client wrote one meanwhile."""
+        """Return the status to continue from: the pending one, unless another client has written one meanwhile."""
         pending = self._pending.get(key)
         return pending.status if pending is not None and pending.written == written else written
 

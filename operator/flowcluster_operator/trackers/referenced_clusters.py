@@ -1,7 +1,7 @@
-"""Clusters that runs use by `spec.cluster.ref`, as the API server has them now.
+"""DaskClusters and RayClusters that runs use by `spec.cluster.ref`, as the API server has them now.
 
-The operator does not watch them: they have labels of their own, and a watch of all pods would bring those of the whole
-Kubernetes cluster. It reads a cluster while runs use it, once for all of them.
+The operator does not watch them: they do not have its labels, and without labels a watch would report all pods of the
+Kubernetes cluster. While runs use a cluster, the operator reads it, with one read for all these runs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from flowcluster_operator.model.references import Reference
 from flowcluster_operator.pod_status import pod_facts
 from flowcluster_operator.resources import POD, SERVICE, Object
 
-#: Seconds for which a read counts.
+#: Seconds for which a read stays valid.
 FRESH_SECONDS = 2.0
 #: Seconds after which a cluster that no run uses is forgotten.
 _FORGOTTEN_SECONDS = 600.0

@@ -1,6 +1,7 @@
 """When upstream operators last began to serve a cluster, over all runs. Times are of a monotonic clock.
 
-An upstream operator that has many clusters to create looks like one that is away. Other clusters show the difference.
+For one run, an upstream operator that has many clusters to create looks like one that is down. The clusters of other
+runs show the difference.
 """
 
 from __future__ import annotations

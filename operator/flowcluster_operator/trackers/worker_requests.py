@@ -1,7 +1,7 @@
 """Requests for workers to an upstream operator, over all runs: which it has served, and which it may have lost.
 
-An upstream operator that is overloaded looks like one that lost a request. The requests of other runs show the
-difference: once a newer one is served, the upstream operator has passed over this one. Times are of a monotonic clock.
+For one run, an overloaded upstream operator looks like one that has lost the request. The requests of other runs show
+the difference: an upstream operator that serves a newer one has lost this one. Times are of a monotonic clock.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from flowcluster_operator.model.workers import RequestState
 
 #: Seconds by which a served request must be newer to count as evidence: requests are not served in order.
 _NEWER_SECONDS = 10.0
-#: Seconds for which a retry holds up those of other runs, unless it is served earlier.
+#: Seconds for which a retry keeps other runs from a retry, unless it is served earlier.
 _RETRY_SECONDS = 30.0
 
 
@@ -52,13 +52,13 @@ class WorkerRequests:
         return RequestState(
             is_served=known.is_served,
             is_overtaken=self._newest >= known.since + _NEWER_SECONDS,
-            is_taken=self._is_taken(key, group, now),
+            has_to_wait=self._has_to_wait(key, group, now),
             retries=known.retries,
         )
 
     def claim(self, key: RunId, now: float, group: str = "") -> bool:
         """Begin a retry, unless another one is in flight: there is at most one in the whole operator."""
-        if self._is_taken(key, group, now):
+        if self._has_to_wait(key, group, now):
             return False
         self._retry = key, group, now
         if (known := self._requests.get(key, {}).get(group)) is not None:
@@ -71,7 +71,7 @@ class WorkerRequests:
         if self._retry is not None and self._retry[0] == key:
             self._retry = None
 
-    def _is_taken(self, key: RunId, group: str, now: float) -> bool:
+    def _has_to_wait(self, key: RunId, group: str, now: float) -> bool:
         return self._retry is not None and self._retry[:2] != (key, group) and now - self._retry[2] < _RETRY_SECONDS
 
     def _release(self, key: RunId, group: str) -> None:

@@ -92,8 +92,8 @@ class SharedClusterSpec(ApiModel):
     )
     upgrade: Literal["WhenIdle", "Now"] = Field(
         default="WhenIdle",
-        description="When a changed image, template, size of a worker or worker group replaces the cluster: when "
-        "nothing runs on it, or immediately. Runs that are on it then end as ClusterLost.",
+        description="When an edit of image, templates, worker size or worker groups replaces the cluster. WhenIdle: "
+        "when nothing runs on it. Now: immediately, and runs on it end as ClusterLost.",
     )
     allowed_namespaces: list[Namespace] = Field(
         default_factory=list,
@@ -114,7 +114,7 @@ class GroupCounts(WorkerCounts):
 
 
 class SharedClusterStatus(ApiModel):
-    """The observed state of the cluster."""
+    """The state of the cluster, as the operator observed it."""
 
     phase: SharedPhase | None = Field(default=None, description="The present phase of the cluster.")
     reason: str | None = Field(default=None, max_length=REASON_LIMIT, description="Why, in one CamelCase word.")
@@ -138,15 +138,17 @@ class SharedClusterStatus(ApiModel):
         },
         description="Workers by group.",
     )
-    runs: int | None = Field(default=None, description="FlowRuns that are on the cluster now.")
+    runs: int | None = Field(default=None, description="FlowRuns that use the cluster or wait for it.")
     restarts: int | None = Field(default=None, description="How often a lost cluster was rebuilt.")
     quick_losses: int | None = Field(
         default=None, description="Consecutive losses, each within minutes of the cluster becoming Ready."
     )
     display: Display | None = Field(default=None, description="What the columns of kubectl get show.")
     start_time: Time | None = Field(default=None, description="When the operator began to create the present cluster.")
-    ready_time: Time | None = Field(default=None, description="When it was usable.")
-    lost_time: Time | None = Field(default=None, description="When it was lost, until another one is usable.")
+    ready_time: Time | None = Field(default=None, description="When the cluster became usable.")
+    lost_time: Time | None = Field(
+        default=None, description="When the cluster was lost; removed when another one is usable."
+    )
     observed_generation: int | None = Field(
         default=None, description="The generation of the spec that the operator observed."
     )

@@ -248,9 +248,9 @@ class FlowRunSpec(ApiModel):
     )
     start_deadline_seconds: Seconds = Field(
         default=600,
-        description="Seconds until the cluster is usable and the flow started; after that the run fails "
-        "with the cause. A driver that runs elsewhere must send its first heartbeat within this time. The clock stops "
-        "while the run is suspended.",
+        description="Seconds within which the cluster must be usable and the flow started. After that the run fails, "
+        "with the cause. A driver that runs elsewhere must renew the run's Lease for the first time within these "
+        "seconds. They start again when a suspended run is resumed.",
     )
     active_deadline_seconds: Seconds | None = Field(
         default=None, description="Seconds that the whole run can take, from its start."
@@ -263,7 +263,7 @@ class FlowRunSpec(ApiModel):
     lease_duration_seconds: Annotated[int, Field(ge=10, le=3600)] | None = Field(
         default=None,
         description="Seconds without a heartbeat after which a driver that runs elsewhere counts as gone. If given, "
-        "from the run's start on; by default 60, once a driver has renewed the run's Lease.",
+        "they count from the run's start. Default: 60, from the first renewal of the run's Lease.",
     )
     ttl_seconds_after_finished: int = Field(
         default=86_400, ge=0, le=31_536_000, description="Seconds that the record of a finished run is kept."

@@ -33,11 +33,13 @@ class Condition(ApiModel):
 
 
 class WorkerCounts(ApiModel):
-    """Workers of the cluster, by how far they are."""
+    """Numbers of workers of the cluster."""
 
     minimum: int = Field(default=0, description="From the spec.")
     maximum: int = Field(default=0, description="From the spec, after the administrator's limit.")
-    target: int = Field(default=0, description="Requested by the driver, within minimum and maximum.")
+    target: int = Field(
+        default=0, description="Demand within minimum and maximum: of the driver or keeper, or of Ray's autoscaler."
+    )
     requested: int = Field(default=0, description="Written to the cluster resource.")
     ready: int = Field(default=0, description="Observed as Ready.")
 
@@ -93,7 +95,7 @@ class FlowStatus(ApiModel):
     )
     lost_clusters: int = Field(default=0, description="Clusters that were lost and replaced by another one.")
     last_attempt: PodIdentity | None = Field(default=None, description="The pod of the newest attempt.")
-    exit_code: int | None = Field(default=None, description="Exit code of the driver in the last attempt.")
+    exit_code: int | None = Field(default=None, description="Exit code of the driver in its last attempt.")
     tasks: TaskRunCounts | None = Field(default=None, description="Task runs, as the driver counted them.")
     tasks_time: Time | None = Field(default=None, description="When the counts of a running flow changed last.")
     result: str | None = Field(
@@ -128,11 +130,11 @@ class Display(ApiModel):
 
 
 class FlowRunStatus(ApiModel):
-    """The observed state of the run."""
+    """The state of the run, as the operator observed it."""
 
     phase: Phase | None = Field(default=None, description="The present phase of the run.")
     final_phase: Literal["Succeeded", "Failed", "Cancelled"] | None = Field(
-        default=None, description="The phase that the run reaches once nothing of it is left."
+        default=None, description="Set when the run ends: the phase of the run once nothing of it is left."
     )
     reason: str | None = Field(default=None, max_length=REASON_LIMIT, description="Why, in one CamelCase word.")
     message: Message | None = Field(default=None, description="Why, in one line that a user can act on.")
@@ -151,7 +153,7 @@ class FlowRunStatus(ApiModel):
     )
     rebuild_time: Time | None = Field(default=None, description="When the operator began to replace a lost cluster.")
     ready_time: Time | None = Field(default=None, description="When the cluster was usable and the flow started.")
-    finish_time: Time | None = Field(default=None, description="When the run was over.")
+    finish_time: Time | None = Field(default=None, description="When the run ended.")
     cluster_deleted_time: Time | None = Field(
         default=None, description="When the operator verified that nothing of the run is left."
     )

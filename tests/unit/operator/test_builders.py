@@ -8,7 +8,7 @@ from flowcluster_api import driver, ports, relay
 from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.desired import relay_container as made
 from flowcluster_operator.desired.dask_cluster import dask_cluster
-from flowcluster_operator.desired.overlay import overlay
+from flowcluster_operator.desired.overlay import strategic_merge
 from flowcluster_operator.settings import Settings, SettingsError
 from tests.support.makers import KEY, KEYS, SETTINGS, spec
 
@@ -51,7 +51,7 @@ def test_operator_and_relay_have_equal_constants() -> None:
 )
 def test_overlay_merges_as_kubectl_patch_does(base: object, over: object, merged: object) -> None:
     """Objects merge, keyed lists merge by key, other lists are replaced, null removes."""
-    assert overlay(base, over) == merged
+    assert strategic_merge(base, over) == merged
 
 
 def test_invalid_setting_raises_an_error_with_its_name() -> None:

@@ -90,7 +90,7 @@ async def test_name_of_another_flow_run_is_refused(api: FakeApi, passes: Passes)
 
     refused = child_runs.read(lease(api))["part"].refused
     assert refused is not None
-    assert "is not the run's" in refused
+    assert "the run does not own it" in refused
 
 
 async def test_request_is_refused_while_another_child_of_the_run_is_refused(api: FakeApi, kube: Kube) -> None:

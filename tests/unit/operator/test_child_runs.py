@@ -129,7 +129,7 @@ def test_request_that_cannot_be_read_is_refused(text: str) -> None:
 
 
 def test_request_that_the_api_server_refuses_is_refused_with_its_words() -> None:
-    rejection = Rejection("FlowRun", "part", 409, "a FlowRun of this name exists and is not the run's")
+    rejection = Rejection("FlowRun", "part", 409, "a FlowRun of this name exists, and the run does not own it")
     seen = asking(child_runs.create("part", PART), rejections=(rejection,))
 
     assert "exists" in refusal_in(seen)

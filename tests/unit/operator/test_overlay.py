@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from flowcluster_api import names
 from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.desired.driver_job import driver_job
-from flowcluster_operator.desired.overlay import lay_over, overlay
+from flowcluster_operator.desired.overlay import merge_template, strategic_merge
 from flowcluster_operator.errors import TemplateError
 from tests.support.makers import KEY, KEYS, SETTINGS, spec
 from tests.support.strategies import CLEAN_TEXT, json_values
@@ -59,7 +59,7 @@ def test_template_is_laid_over_or_refused_by_its_field(template: dict[str, Any])
     """The CRD takes in any object. What is wrong with it must be a message in status, and not a bug in a pass."""
     merged, message = BASE, PATH
     try:
-        merged = lay_over(BASE, template, PATH)
+        merged = merge_template(BASE, template, PATH)
     except TemplateError as error:
         message = str(error)
 
@@ -74,14 +74,14 @@ def test_template_is_laid_over_or_refused_by_its_field(template: dict[str, Any])
 )
 def test_template_is_refused_when_an_item_has_no_name(containers: list[Any]) -> None:
     with pytest.raises(TemplateError, match=r"spec\.flow\.template: each item of (containers|env) must be .* a name"):
-        lay_over(BASE, {"spec": {"containers": containers}}, PATH)
+        merge_template(BASE, {"spec": {"containers": containers}}, PATH)
 
 
 @given(TEMPLATES | SOUND)
 def test_overlay_changes_neither_template(template: dict[str, Any]) -> None:
     ours, theirs = copy.deepcopy(BASE), copy.deepcopy(template)
     try:
-        lay_over(ours, theirs, PATH)
+        merge_template(ours, theirs, PATH)
     except TemplateError:
         pass
 
@@ -91,25 +91,25 @@ def test_overlay_changes_neither_template(template: dict[str, Any]) -> None:
 @given(SOUND)
 def test_overlay_keeps_the_labels_by_which_the_run_finds_its_pods(template: dict[str, Any]) -> None:
     theirs = {**template, "metadata": {"labels": {names.LABEL_RUN_UID: "another", "mine": "1"}}}
-    labels = lay_over(BASE, theirs, PATH)["metadata"]["labels"]
+    labels = merge_template(BASE, theirs, PATH)["metadata"]["labels"]
 
     assert labels == {**BASE["metadata"]["labels"], "mine": "1"}
 
 
 def test_overlay_changes_nothing_when_the_template_is_empty() -> None:
-    assert lay_over(BASE, {}, PATH) == BASE
+    assert merge_template(BASE, {}, PATH) == BASE
 
 
 @given(SOUND)
 def test_overlay_changes_nothing_when_it_is_repeated(template: dict[str, Any]) -> None:
-    merged = lay_over(BASE, template, PATH)
+    merged = merge_template(BASE, template, PATH)
 
-    assert lay_over(merged, template, PATH) == merged
+    assert merge_template(merged, template, PATH) == merged
 
 
 @given(SOUND)
 def test_overlay_keeps_all_our_containers_in_their_order(template: dict[str, Any]) -> None:
-    merged = containers(lay_over(BASE, template, PATH))
+    merged = containers(merge_template(BASE, template, PATH))
 
     assert list(merged)[: len(containers(BASE))] == list(containers(BASE))
     assert set(merged) == {*containers(BASE), *containers({"spec": {}, **template})}
@@ -117,7 +117,7 @@ def test_overlay_keeps_all_our_containers_in_their_order(template: dict[str, Any
 
 @given(SOUND)
 def test_overlay_keeps_each_variable_that_the_template_does_not_name(template: dict[str, Any]) -> None:
-    merged = {item["name"]: item for item in containers(lay_over(BASE, template, PATH))["driver"]["env"]}
+    merged = {item["name"]: item for item in containers(merge_template(BASE, template, PATH))["driver"]["env"]}
     theirs = containers({"spec": {}, **template}).get("driver", {}).get("env", [])
     named = {item["name"]: item["value"] for item in theirs}
 
@@ -128,7 +128,7 @@ def test_overlay_keeps_each_variable_that_the_template_does_not_name(template: d
 
 @given(st.dictionaries(NAMES, VALUES), st.dictionaries(NAMES, VALUES.filter(lambda value: value is not None)))
 def test_overlay_sets_each_field_that_the_template_has(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
-    merged = overlay(ours, theirs)
+    merged = strategic_merge(ours, theirs)
 
     assert set(merged) == {*ours, *theirs}
     assert {name: merged[name] for name in ours if name not in theirs} == {
@@ -138,14 +138,14 @@ def test_overlay_sets_each_field_that_the_template_has(ours: dict[str, Any], the
 
 @given(st.dictionaries(NAMES, VALUES), st.lists(NAMES))
 def test_overlay_removes_each_field_that_the_template_sets_to_null(ours: dict[str, Any], removed: list[str]) -> None:
-    assert overlay(ours, dict.fromkeys(removed)) == {name: ours[name] for name in ours if name not in removed}
+    assert strategic_merge(ours, dict.fromkeys(removed)) == {name: ours[name] for name in ours if name not in removed}
 
 
 @given(st.lists(VALUES), st.lists(VALUES))
 def test_overlay_replaces_lists_without_a_key(ours: list[Any], theirs: list[Any]) -> None:
-    assert overlay({"args": ours}, {"args": theirs}) == {"args": theirs}
+    assert strategic_merge({"args": ours}, {"args": theirs}) == {"args": theirs}
 
 
 @given(st.lists(VALUES), st.lists(VALUES))
 def test_overlay_appends_tolerations(ours: list[Any], theirs: list[Any]) -> None:
-    assert overlay({"tolerations": ours}, {"tolerations": theirs}) == {"tolerations": [*ours, *theirs]}
+    assert strategic_merge({"tolerations": ours}, {"tolerations": theirs}) == {"tolerations": [*ours, *theirs]}

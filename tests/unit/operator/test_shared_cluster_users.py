@@ -131,7 +131,7 @@ STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("run"), NAMES, NAMES, st.sampled_from(["Running", "Stopping"])),
         st.tuples(st.just("cluster"), NAMES, st.sampled_from(["Ready", "Sleeping"])),
-        st.tuples(st.sampled_from(["no run", "no cluster", "doubt", "doubt cluster"]), NAMES),
+        st.tuples(st.sampled_from(["no run", "no cluster", "invalidate", "invalidate cluster"]), NAMES),
     ),
     max_size=12,
 )
@@ -139,7 +139,7 @@ STEPS = st.lists(
 
 @given(STEPS)
 def test_index_agrees_with_the_objects_whatever_happens(steps: list[tuple[str, ...]]) -> None:
-    """Also while the state of an owner is in doubt: it keeps its place until it is known to be gone."""
+    """Also while the state of an owner is invalidated: it keeps its place until it is known to be gone."""
     store = Store()
     runs: dict[str, Object] = {}
     clusters: dict[str, Object] = {}
@@ -168,7 +168,7 @@ def test_index_agrees_with_the_objects_whatever_happens(steps: list[tuple[str, .
             store.remove(SHARED_CLUSTER, f"uid-shared-{name}", version, is_gone=True)
             store.forget_uses(RunId("team", name, f"uid-shared-{name}", "SharedCluster"))
         else:
-            store.doubt(f"uid-{name}" if what == "doubt" else f"uid-shared-{name}")
+            store.invalidate(f"uid-{name}" if what == "invalidate" else f"uid-shared-{name}")
 
     for name in ("a", "b", "c"):
         place = NamespacedName("team", name)

@@ -158,22 +158,22 @@ async def test_deleted_run_is_taken_off_the_instructions(world: World) -> None:
     assert (world.status()["runs"], instructed(world)) == (0, [])
 
 
-async def test_run_stays_in_the_instructions_while_its_state_is_in_doubt(world: World) -> None:
+async def test_run_stays_in_the_instructions_while_its_state_is_invalidated(world: World) -> None:
     """The keeper would release what a run holds that is not in them."""
     world.create()
     key = world.use()
     await world.work()
-    world.passes.store.doubt(key.uid)
+    world.passes.store.invalidate(key.uid)
     await world.passes.make(KEY)
 
     assert instructed(world) == [key.uid]
 
 
-async def test_run_keeps_its_cluster_while_the_state_of_that_is_in_doubt(world: World) -> None:
+async def test_run_keeps_its_cluster_while_the_state_of_that_is_invalidated(world: World) -> None:
     world.create()
     key = world.use()
     await world.work()
-    world.passes.store.doubt(KEY.uid)
+    world.passes.store.invalidate(KEY.uid)
     await world.passes.make(key)
 
     assert world.status(key)["phase"] == "Running"

@@ -51,7 +51,7 @@ def test_listing_removes_objects_whose_deletion_the_watch_missed() -> None:
     store = Store()
     store.put(JOB, job())
 
-    assert store.replace(JOB, [], 100) == {KEY}
+    assert store.retain(JOB, set(), 100) == {KEY}
     assert store.children(KEY, JOB) == []
 
 
@@ -60,7 +60,7 @@ def test_listing_does_not_remove_objects_that_were_written_after_it() -> None:
     store = Store()
     store.put(JOB, versioned(job(), 101))
 
-    assert store.replace(JOB, [], 100) == set()
+    assert store.retain(JOB, set(), 100) == set()
     assert len(store.children(KEY, JOB)) == 1
 
 

@@ -58,7 +58,7 @@ class TestPatience:
         assert first < second or second == 600
 
     def test_request_waits_while_another_one_is_repeated(self) -> None:
-        found = sizing(RequestState(is_taken=True), 1000)
+        found = sizing(RequestState(has_to_wait=True), 1000)
 
         assert found.actions == ()
         assert found.requeue is not None
@@ -66,7 +66,7 @@ class TestPatience:
     def test_growth_waits_for_no_retry(self) -> None:
         """To ask for more is not to ask again."""
         seen = observed(
-            spec(flow=False), cluster=cluster(), deployments=(deployment(),), request=RequestState(is_taken=True)
+            spec(flow=False), cluster=cluster(), deployments=(deployment(),), request=RequestState(has_to_wait=True)
         )
 
         (action,) = next_replicas(seen, DaskBackend(), Scale(0, 5, 5)).actions
@@ -106,8 +106,8 @@ class TestRequests:
 
         assert requests.claim(KEY, 100)
         assert not requests.claim(OTHER, 101)
-        assert requests.record(OTHER, 0, 2, 101).is_taken
-        assert not requests.record(KEY, 0, 2, 101).is_taken
+        assert requests.record(OTHER, 0, 2, 101).has_to_wait
+        assert not requests.record(KEY, 0, 2, 101).has_to_wait
 
     def test_next_request_is_repeated_when_the_first_one_is_served_or_takes_too_long(self) -> None:
         requests = WorkerRequests()

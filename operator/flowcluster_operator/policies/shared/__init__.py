@@ -1,1 +1,1 @@
-"""Policies for shared clusters, one a file. Policies that runs share with them are in the folder above."""
+"""Policies for shared clusters, one in each file. Those for both runs and shared clusters are in the folder above."""

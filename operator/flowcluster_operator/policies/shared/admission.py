@@ -15,7 +15,7 @@ from flowcluster_operator.settings import Settings
 
 
 def update_network_policy(seen: SharedObserved) -> PatchObject | None:
-    """Return the patch by which the network policy follows an edit of `spec.allowedNamespaces`."""
+    """Return the patch that copies an edit of `spec.allowedNamespaces` into the network policy; None for no change."""
     wanted = shared_network_policy(seen.base.key, seen.spec.allowed_namespaces)
     for known in seen.base.network_policies:
         meta = known["metadata"]

@@ -29,7 +29,7 @@ def next_check(seen: SharedObserved, status: Object) -> float | None:
 
 
 def is_needed(seen: SharedObserved) -> bool:
-    """Return whether a cluster that was shut down starts again: for a run, or as its spec has no idle shutdown."""
+    """Return whether a cluster that was shut down must start again: a run needs it, or idle shutdown is turned off."""
     return bool(seen.users) or seen.spec.idle_shutdown_seconds is None
 
 
@@ -40,13 +40,12 @@ def has_grown(seen: SharedObserved) -> bool:
     """
     if not BACKENDS[seen.spec.kind].scales_itself:
         return False
-    live = sum(not pod.terminating and pod.ended is None for pod in seen.base.of(names.COMPONENT_WORKER))
     minimum = sum(group.minimum for group in (seen.spec.workers, *seen.spec.worker_groups) if group is not None)
-    return live > minimum
+    return seen.base.live(names.COMPONENT_WORKER) > minimum
 
 
 def _is_idle(seen: SharedObserved, status: Object) -> bool:
-    """Return whether the keeper reports to be idle for too long, and no other observation contradicts it."""
+    """Return whether the keeper reports the cluster as idle for too long, and no other observation contradicts it."""
     limit = seen.spec.idle_shutdown_seconds
     if limit is None or seen.users or "readyTime" not in status or status.get("phase") != "Ready":
         return False

@@ -1,4 +1,4 @@
-"""What the keeper of a shared cluster reports, and whether its heartbeats have stopped. That ends nothing."""
+"""What the keeper of a shared cluster reports, and whether it is silent. A silent keeper ends nothing."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def scaling(seen: SharedObserved, scales_itself: bool, bounds: list[Scale]) -> S
             False,
             c.KEEPER_SILENT,
             f"no heartbeat of the keeper {keeper.holder} for {SILENT_SECONDS} s{_blocked(seen)}: the number of workers "
-            "stays",
+            "does not change",
         )
     return Scaling(True, c.KEEPER_CONNECTED, f"the keeper {keeper.holder} reports how many workers the work needs")
 
@@ -68,7 +68,7 @@ def next_silence(seen: SharedObserved) -> float | None:
 
 
 def idle_seconds(seen: SharedObserved) -> int | None:
-    """Return the seconds for which nothing has run, as the keeper reports; None where it does not report, or cannot."""
+    """Return the seconds without work that the keeper reports; None where it is silent, or reports work or demand."""
     keeper = seen.base.driver
     if keeper is None or is_silent(seen) or keeper.progress is None:
         return None
@@ -76,7 +76,7 @@ def idle_seconds(seen: SharedObserved) -> int | None:
 
 
 def _has_demand(seen: SharedObserved, demand: Demand | None) -> bool:
-    """Return whether the keeper requests more than the minimum of a group, which it requests without work, too."""
+    """Return whether the keeper requests more workers than a group's minimum, which it also requests without work."""
     if demand is None:
         return False
     minima = {"": (seen.spec.workers or Workers()).minimum} | {

@@ -11,9 +11,9 @@ from flowcluster_operator.resources import LEASE
 
 
 def update_instructions(seen: SharedObserved, groups: list[WorkerGroupState]) -> PatchObject | None:
-    """Return the patch of the Lease with the present instructions; None where the Lease has them.
+    """Return the patch that writes the present instructions into the Lease; None where the Lease has them.
 
-    One write has both for a new run of another namespace: its entry in the list, and the request for its credentials.
+    A new run of another namespace needs only one write: it has the run's entry and the request for its credentials.
     """
     lease = seen.base.lease
     if lease is None or "deletionTimestamp" in lease["metadata"]:

@@ -13,9 +13,10 @@ from flowcluster_operator.timestamps import parse_time
 
 #: Seconds within which the upstream operator has to replace a lost scheduler.
 IN_PLACE_SECONDS = 60.0
-#: A loss within that many seconds after the cluster became Ready counts as one of several that follow each other.
+#: A loss within this many seconds after the cluster became Ready is a quick loss.
 QUICK_SECONDS = 300.0
-#: Seconds until the cluster is created again after the second quick loss, and at most. Each further one doubles it.
+#: Seconds until the cluster is created again after the second quick loss in a row, and the maximum. Each further quick
+#: loss doubles them.
 _FIRST_PAUSE, _LONGEST_PAUSE = 10.0, 300.0
 
 
@@ -32,7 +33,7 @@ class Loss(NamedTuple):
 
 
 def lost(seen: SharedObserved, status: Object, backend: Backend, now: dt.datetime) -> Loss | None:
-    """Return how the cluster was lost; None while it is there, or was never usable."""
+    """Return how the cluster was lost; None while it exists, or before it was ever usable."""
     base, known = seen.base, _as_of_run(status)
     if message := lease_lost(base, known):
         return Loss(message, in_place=False)
@@ -53,7 +54,7 @@ def in_place_left(status: Object, now: dt.datetime) -> float | None:
 
 
 def quick_losses(status: Object, now: dt.datetime) -> int:
-    """Return how many losses have followed each other quickly, including the one that is recorded now."""
+    """Return the number of quick losses in a row, with the loss that is recorded now; 1 if that is not a quick one."""
     since = status.get("readyTime")
     is_quick = since is not None and (now - parse_time(since)).total_seconds() < QUICK_SECONDS
     return int(status.get("quickLosses") or 0) + 1 if is_quick else 1
@@ -62,7 +63,7 @@ def quick_losses(status: Object, now: dt.datetime) -> int:
 def pause_left(status: Object, now: dt.datetime) -> float:
     """Return the seconds until a lost cluster is created again.
 
-    A head that its first task kills must not be created again and again.
+    The pause keeps the operator from creating a head again and again that its first task kills.
     """
     number = min(int(status.get("quickLosses") or 0), 16)
     if number < 2 or "lostTime" not in status:
@@ -73,6 +74,6 @@ def pause_left(status: Object, now: dt.datetime) -> float:
 
 
 def _as_of_run(status: Object) -> Object:
-    """Return what policies of runs read of a status."""
+    """Return the part of a SharedCluster's status that policies of runs read, in the form of a FlowRun's status."""
     cluster = {name: status[name] for name in ("kind", "name", "scheduler") if name in status}
     return {"cluster": cluster} if "kind" in cluster and "name" in cluster else {}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from flowcluster_operator.resources import Object
 
-#: Phases in which the cluster exists or is being created, and those in which that depends on `startTime`.
+#: Phases in which the cluster exists or is being created; phases in which it does so only if the status has
+#: `startTime`.
 _LIVE = ("Starting", "Ready")
 _EITHER = ("Rebuilding", "Failed")
 
@@ -12,8 +13,8 @@ _EITHER = ("Rebuilding", "Failed")
 def exists(status: Object) -> bool:
     """Return whether a cluster was created and not stopped.
 
-    In all other phases, the operator deletes what is left before it creates another cluster. A status that another
-    client changed leads to one of both.
+    Otherwise the operator deletes what is left before it creates another cluster. One of both holds for every status,
+    even for one that another client changed.
     """
     phase = status.get("phase")
     return phase in _LIVE or (phase in _EITHER and "startTime" in status)

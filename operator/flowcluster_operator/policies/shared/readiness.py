@@ -8,7 +8,7 @@ from flowcluster_operator.policies.shared.worker_groups import WorkerGroupState
 
 
 def shared_readiness(groups: list[WorkerGroupState]) -> Readiness:
-    """Return the readiness of the cluster, the first of whose groups is that of `spec.workers`."""
+    """Return the readiness of the cluster. The first of `groups` is that of `spec.workers`."""
     verdict = readiness(groups[0].seen, groups[0].scale.minimum)
     waits = [
         f"{group.scale.minimum - group.ready} of {group.scale.minimum} workers of group {group.name}"

@@ -38,8 +38,8 @@ def upgrade(seen: SharedObserved, status: Object, settings: Settings, problem: R
     Args:
         seen: the cluster.
         status: as it was written last.
-        settings: the operator's.
-        problem: why no cluster can be built from the new spec, so that the old one stays; None where one can.
+        settings: of the operator.
+        problem: why no cluster can be built from the new spec, so that the present one stays; None where one can.
     """
     if not is_outdated(seen, settings):
         return None
@@ -59,7 +59,7 @@ def upgrade(seen: SharedObserved, status: Object, settings: Settings, problem: R
 
 
 def seems_idle(seen: SharedObserved) -> bool:
-    """Return whether no run uses the cluster and the keeper reports no work, before the API server has confirmed it."""
+    """Return whether no run uses the cluster and the keeper reports no work, even if that is not confirmed yet."""
     idle = idle_seconds(seen)
     return not seen.users and idle is not None and idle >= IDLE_SECONDS and not has_grown(seen)
 

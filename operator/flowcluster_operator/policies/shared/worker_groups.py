@@ -1,4 +1,4 @@
-"""The worker groups of a shared cluster. The policies of a run's workers work on each of them."""
+"""The worker groups of a shared cluster. The policies for the workers of a run apply to each group."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from flowcluster_operator.policies.replicas import next_replicas
 from flowcluster_operator.policies.scale_target import scale
 from flowcluster_operator.settings import Settings
 
-#: The name in the status of the workers of `spec.workers`.
+#: In status, the name of the group of `spec.workers`.
 DEFAULT = "default"
 
 
@@ -31,7 +31,7 @@ class WorkerGroupState(NamedTuple):
         scale: bounds and target.
         threads: of each worker.
         scalable: how the number of workers is read and written.
-        exists: whether the cluster has the group. After an edit it may lack one until it is upgraded.
+        exists: whether the cluster has the group. After an edit, it may lack a new group until it is replaced.
     """
 
     name: str
@@ -70,7 +70,7 @@ def worker_groups(seen: SharedObserved, backend: Backend, settings: Settings) ->
 
 
 def groups_to_build(seen: SharedObserved, groups: list[WorkerGroupState]) -> list[Group]:
-    """Return the further groups as builders take them."""
+    """Return the further groups, in the form in which `Backend.build` takes them."""
     return [
         Group(facts.group.name, facts.group, state.scale) for facts, state in zip(seen.groups, groups[1:], strict=True)
     ]

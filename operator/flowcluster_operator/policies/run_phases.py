@@ -1,4 +1,7 @@
-"""Whether nothing of a run must exist for now: it is suspended, or has lost its cluster and starts again."""
+"""Whether nothing of a run must exist for now: it is suspended, or has lost its cluster and starts again.
+
+`policies.shared.phases` has the same for shared clusters.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from flowcluster_operator.resources import Object
 
 
 def is_suspended(status: Object) -> bool:
-    """Return whether the run was suspended, and did not start again."""
+    """Return whether the run was suspended, and has not started again."""
     return status.get("phase") == "Suspended"
 
 
@@ -15,6 +18,6 @@ def is_rebuilding(status: Object) -> bool:
     return "lostTime" in status
 
 
-def is_dormant(status: Object) -> bool:
+def must_be_empty(status: Object) -> bool:
     """Return whether nothing of the run must exist for now."""
     return is_suspended(status) or is_rebuilding(status)
