@@ -10,8 +10,8 @@ from flowcluster_operator.model.observed import Observed
 def cluster_name(observed: Observed, backend: Backend) -> str:
     """Return the name of the cluster that the run uses: its own, or the one that the spec names.
 
-    For a SharedCluster, the name is empty until its DaskCluster or RayCluster exists. The name of a run's own RayCluster
-    is known once the run's Lease exists.
+    For a SharedCluster, the name is empty until its DaskCluster or RayCluster exists. The name of a run's own
+    RayCluster is known once the run's Lease exists.
     """
     if observed.uses_shared:
         return str(observed.referenced["metadata"]["name"]) if observed.referenced is not None else ""

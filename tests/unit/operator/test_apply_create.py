@@ -77,7 +77,7 @@ class TestCreate:
         rig.api.objects.create(JOB, KEY.namespace, stranger)
         (rejection,) = await rig.apply(creating())
 
-        assert (rejection.status, "not the run's" in rejection.message) == (409, True)
+        assert (rejection.status, "the run does not own it" in rejection.message) == (409, True)
         assert rig.store.children(KEY, JOB) == []
 
     @pytest.mark.parametrize(
