@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from flowcluster.project import by_value, discovery, packed_files
+from flowcluster.project import by_value, discovery, submitted_files
 
 #: Bytes that a ConfigMap can have.
 LIMIT = 1024 * 1024
@@ -103,7 +103,7 @@ def packed(path: str) -> Code:
     with open(path, "rb") as opened:
         content = opened.read()
     beside, archived = {}, {}
-    needed = packed_files.files_for(path)
+    needed = submitted_files.files_for(path)
     for name, source in needed.sources.items():
         if not source.path:
             continue  # a folder

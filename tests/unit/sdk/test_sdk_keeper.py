@@ -24,7 +24,7 @@ from flowcluster.agent.scaling_plugin import Group
 from flowcluster.agent.shared_runs_plugin import SharedRunsPlugin
 from flowcluster.errors import KubernetesError, NotFound
 from flowcluster.kube.lease_client import OneLease
-from flowcluster.runners.dask import plugin as session_plugin
+from flowcluster.runners.dask import scheduler_plugin as session_plugin
 from flowcluster.runners.sharing import Share
 from flowcluster_api import names, tags
 from flowcluster_api.keeper import Bounds, Instructions, LiveRun, digest_of

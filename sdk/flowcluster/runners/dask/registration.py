@@ -11,8 +11,8 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 from flowcluster import states
 from flowcluster._util import pickling
 from flowcluster.errors import ClusterUnreachable
-from flowcluster.runners.dask import messages, plugin, worker_plugin
-from flowcluster.runners.dask.plugin import NAME, SchedulerSide
+from flowcluster.runners.dask import messages, scheduler_plugin, worker_plugin
+from flowcluster.runners.dask.scheduler_plugin import NAME, SchedulerSide
 from flowcluster.runners.dask.worker_plugin import WorkerSide
 from flowcluster.runners.sharing import Share
 
@@ -30,7 +30,7 @@ class _SentPlugin(SchedulerPlugin):  # type: ignore[misc] # distributed is not t
 @functools.cache
 def _scheduler_side() -> bytes:
     worker_side = pickling.dumps_by_value(WorkerSide(), worker_plugin)
-    return pickling.dumps_by_value(SchedulerSide(worker_side), plugin, messages)
+    return pickling.dumps_by_value(SchedulerSide(worker_side), scheduler_plugin, messages)
 
 
 def open_session(client: Any, session: str, is_first: bool, run: str | None) -> Share:

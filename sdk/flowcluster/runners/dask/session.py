@@ -31,9 +31,9 @@ from flowcluster.runners.dask.messages import (
     ShareChanged,
     Started,
 )
-from flowcluster.runners.dask.plugin import ID_LENGTH, ID_MARK
 from flowcluster.runners.dask.registration import close_session, open_session
 from flowcluster.runners.dask.result import DaskResult, PendingTask
+from flowcluster.runners.dask.scheduler_plugin import ID_LENGTH, ID_MARK
 from flowcluster.runners.dask.stream import MessageReader
 from flowcluster.runners.failure import TaskFailure, left_behind, lost_with
 from flowcluster.runners.sharing import Share

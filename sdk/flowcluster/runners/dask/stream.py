@@ -10,7 +10,7 @@ from typing import Any
 
 from flowcluster._util import guarding
 from flowcluster.runners.dask.messages import Cancelled, Message, from_list
-from flowcluster.runners.dask.plugin import ID_LENGTH, NAME
+from flowcluster.runners.dask.scheduler_plugin import ID_LENGTH, NAME
 
 logger = logging.getLogger("flowcluster.task_runner.dask")
 

@@ -21,7 +21,7 @@ from flowcluster.context import RunInfo
 from flowcluster.runners import worker_body
 from flowcluster.runners.code_cache import CodeCache
 from flowcluster.runners.dask.messages import Outcome
-from flowcluster.runners.dask.plugin import NAME
+from flowcluster.runners.dask.scheduler_plugin import NAME
 from flowcluster.runners.failure import NamedResult, TaskFailure, unsendable
 
 #: Results up to this size, in bytes when pickled, are sent to the driver with the message about the run's end.

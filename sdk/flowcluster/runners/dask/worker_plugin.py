@@ -1,7 +1,7 @@
-"""The plugin in a Dask worker that reports to the scheduler's `plugin` when a task run starts.
+"""The plugin in a Dask worker that reports to the plugin in the scheduler when a task run starts.
 
 The SDK sends instances by value, because a worker does not need flowcluster to load them. So this module imports only
-the standard library, distributed and constants of `plugin`.
+the standard library, distributed and constants of `scheduler_plugin`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from distributed import Status, Worker, threadpoolexecutor
 from distributed.diagnostics.plugin import WorkerPlugin
 from distributed.worker_state_machine import SecedeEvent
 
-from flowcluster.runners.dask.plugin import ID_LENGTH, ID_MARK, NAME
+from flowcluster.runners.dask.scheduler_plugin import ID_LENGTH, ID_MARK, NAME
 
 #: Seconds for which a closing worker waits until its pools have observed that their processes have ended.
 _POOLS_END_SECONDS = 2.0

@@ -17,7 +17,7 @@ from typing import Any
 
 from flowcluster._util import guarding
 from flowcluster.runners.ray.connection import Connection
-from flowcluster.runners.ray.result import RayResult
+from flowcluster.runners.ray.task_run import RayResult
 
 logger = logging.getLogger("flowcluster.task_runner.ray")
 

@@ -24,8 +24,8 @@ from flowcluster_api.offers import Offers, from_env
 if TYPE_CHECKING:
     from flowcluster.clusters.temporary import ClusterClass
     from flowcluster.runners.ray.connection import Connection
-    from flowcluster.runners.ray.result import RayResult
     from flowcluster.runners.ray.session import RaySession
+    from flowcluster.runners.ray.task_run import RayResult
 
 
 class RayTaskRunner(TaskRunner):

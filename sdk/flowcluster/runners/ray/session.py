@@ -20,9 +20,9 @@ from flowcluster.runners.ray.connection import Connection
 from flowcluster.runners.ray.functions import FunctionRegistry
 from flowcluster.runners.ray.head import HeadWatch
 from flowcluster.runners.ray.records import Inbox, run_key
-from flowcluster.runners.ray.result import RayResult
-from flowcluster.runners.ray.results import unpack
 from flowcluster.runners.ray.shares import share_of, topic_of
+from flowcluster.runners.ray.stored_results import unpack
+from flowcluster.runners.ray.task_run import RayResult
 from flowcluster.runners.ray.waiting import sessions
 from flowcluster.runners.ray.worker import dump_call
 from flowcluster.states import State

@@ -23,7 +23,7 @@ from flowcluster.runners.failure import NamedResult, TaskFailure, unsendable
 from flowcluster.runners.ray import project, reports
 from flowcluster.runners.ray.records import outbox, run_key
 from flowcluster.runners.ray.reports import EndReport
-from flowcluster.runners.ray.results import pack, unpack
+from flowcluster.runners.ray.stored_results import pack, unpack
 from flowcluster.runners.ray.waiting import place
 
 #: Results up to this size, in bytes when packed, are sent to the driver with the report.

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from flowcluster.context import RunInfo
 from flowcluster.runners.failure import TaskFailure
-from flowcluster.runners.ray.results import unpack
+from flowcluster.runners.ray.stored_results import unpack
 from flowcluster.states import Remote, State
 
 
