@@ -72,7 +72,7 @@ class _Story:
         if phase is None:
             if seconds > REPORT_UNNOTICED_SECONDS and not self._is_unnoticed:
                 self._is_unnoticed = True
-                self._line(_now(), "Pending", "Unnoticed", "no operator has taken notice of the run yet: does it run?")
+                self._line(_now(), "Pending", "Unnoticed", "no operator has observed the run yet: does it run?")
             return
         for entry in status.get("story") or []:
             text = entry["reason"], entry.get("message") or ""

@@ -83,7 +83,7 @@ class TestRecord:
         story.show({"phase": "Running", **runs, "message": "the flow runs", "story": [created, runs]}, 10.0)
 
         assert [line.split(" ", 1)[1] for line in output.getvalue().splitlines()] == [
-            "Pending   Unnoticed: no operator has taken notice of the run yet: does it run?",
+            "Pending   Unnoticed: no operator has observed the run yet: does it run?",
             "Starting  Created: created Job x",
             "Starting  Waiting: waiting for the driver",
             "Running   FlowRunning: the driver was started",
