@@ -70,8 +70,7 @@ OWNERS = {resource.kind: resource for resource in (FLOW_RUN, SHARED_CLUSTER)}
 #: Kinds of cluster resources.
 CLUSTERS = (DASK_CLUSTER, RAY_CLUSTER)
 #: By the owner's kind: kinds of which the operator creates one object for the owner. Its name follows from the owner's
-#: name and UID (`desired.metadata.root_name`).
-#: That of a RayCluster follows from the owner's Lease, too.
+#: name and UID, that of a RayCluster also from the UID of the Lease (`desired.metadata.root_name`).
 ROOTS = {
     FLOW_RUN.kind: (*CLUSTERS, JOB, LEASE, *ACCESS),
     SHARED_CLUSTER.kind: (*CLUSTERS, DEPLOYMENT, LEASE, *ACCESS),
