@@ -26,7 +26,7 @@ _SINGLE = ("Lease", "Secret", "ConfigMap", "DaskCluster", "RayCluster", "Job", "
 def judge(result: Result, reference: Result) -> list[str]:
     """Return the errors of a trial with a fault, one sentence each.
 
-    No fault is a reason to create an object twice: the name of each child is fixed for its run. The exceptions are
+    No fault is a reason to create an object twice: the name of each child is fixed for its start. The exceptions are
     those that `spare` counts. A fault is a reason to repeat a write, but not for ever.
     """
     found = [*result.problems, *_left(result), *_late(result)]
