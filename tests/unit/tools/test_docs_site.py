@@ -13,7 +13,7 @@ import yaml
 
 from flowcluster_api import driver
 from flowcluster_api.crd import flow_run_crd, shared_cluster_crd
-from tools.docs import command_line
+from tools.docs import charts, command_line
 from tools.docs.__main__ import build
 from tools.docs.python_api import public_names
 from tools.generate import ROOT
@@ -99,6 +99,13 @@ def test_page_on_charts_has_each_value(site: Path, chart: str) -> None:
     shown = text(site, "reference/chart.html")
 
     assert [name for name in values if name not in shown] == []
+
+
+@pytest.mark.parametrize("chart", ["flowcluster", "flowcluster-shared"])
+def test_each_value_of_a_chart_has_a_comment(chart: str) -> None:
+    rows = [line.split("|") for line in charts.values(chart).splitlines()[2:]]
+
+    assert [name.strip() for _, name, _, meaning, _ in rows if not meaning.strip()] == []
 
 
 def test_page_on_the_command_line_has_each_command_and_option(site: Path) -> None:
