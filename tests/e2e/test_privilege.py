@@ -174,7 +174,7 @@ def test_child_run_beyond_its_parent_is_refused(world: World) -> None:
     world.create(body)
     answers = result_of(world, "parent")
 
-    assert {what: answer for what, answer in answers.items() if "would not create child run" not in answer} == {}
+    assert {what: answer for what, answer in answers.items() if "refused to create child run" not in answer} == {}
     assert [run["metadata"]["name"] for run in world.runs()] == ["parent"]
 
 
