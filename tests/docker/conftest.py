@@ -25,6 +25,12 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
         yield found
 
 
+@pytest.fixture(scope="session")
+def python_image(engine: Engine) -> str:
+    """The stand-in for the public Python image, in the engine's store under the public name."""
+    return docker_engine.add_python_image(engine)
+
+
 @pytest.fixture
 def with_docker(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     """The engine, which answers the tool."""
