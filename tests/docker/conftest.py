@@ -1,7 +1,7 @@
 """A Docker engine and a registry for the tests of the Docker way.
 
-They prove how images are built by Docker, pushed to a registry and carried in an archive. They do not prove a cluster
-on Docker: no kind node starts here.
+They prove how images are built by Docker, pushed to a registry and carried in an archive, and that a cluster of kind
+starts and is removed. Each module states what it proves and what it does not.
 """
 
 from __future__ import annotations
