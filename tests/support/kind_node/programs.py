@@ -15,7 +15,7 @@ KUBEADM = replace(
     _KUBERNETES,
     name="kubeadm",
     programs={"kubeadm": "k8s.io/kubernetes/cmd/kubeadm"},
-    folder=_KUBERNETES.source,
+    folder=_FOLDER / "kubeadm",
     seconds=60,
 )
 CONTAINERD = Module(
