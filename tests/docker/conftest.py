@@ -1,7 +1,7 @@
 """A Docker engine and a registry for the tests of the Docker way.
 
-They prove how images are built by Docker, pushed to a registry and carried in an archive. They do not prove a cluster
-on Docker: no kind node starts here.
+They prove how images are built by Docker, pushed to a registry and carried in an archive, and that a cluster of kind
+starts and is removed. Each module states what it proves and what it does not.
 """
 
 from __future__ import annotations
@@ -23,6 +23,12 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """A Docker engine of these tests' own."""
     with docker_engine.running(tmp_path_factory.mktemp("docker")) as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def python_image(engine: Engine) -> str:
+    """The stand-in for the public Python image, in the engine's store under the public name."""
+    return docker_engine.add_python_image(engine)
 
 
 @pytest.fixture

@@ -18,6 +18,8 @@ from pathlib import Path
 from tests.support.waiting import wait_until
 from tools.cluster import cache, debian
 from tools.cluster.errors import ToolError
+from tools.cluster.images import standin
+from tools.cluster.images.python import base_image
 from tools.cluster.onenode import cgroups
 from tools.cluster.processes import Process
 from tools.cluster.shell import run, search_path
@@ -40,7 +42,30 @@ test -e "$resolver" || touch "$resolver"
 mount --bind "$1" "$resolver"
 shift
 ip link set lo up
-exec dockerd "$@"
+containerd --config "$1" --root "$2" &
+shift 2
+until test -S /run/containerd/containerd.sock; do sleep 0.1; done
+exec dockerd --containerd /run/containerd/containerd.sock "$@"
+"""
+#: Settings of containerd. The engine would start one with the same, and end when that takes longer than 15 seconds.
+_CONTAINERD = """\
+version = 2
+disabled_plugins = ["io.containerd.grpc.v1.cri"]
+"""
+#: Number of the right CAP_SYS_RESOURCE, which machines of CI can lack.
+_SYS_RESOURCE = 24
+#: The runtime on a machine without that right. Privileged containers get all rights that the kernel knows, and the
+#: kernel refuses this one.
+_RUNTIME = """#!/bin/sh
+for word; do
+  case $last in
+    --bundle) file=$word/config.json ;;
+    --process) file=$word ;;
+  esac
+  last=$word
+done
+test -z "$file" || sed -i 's/"CAP_SYS_RESOURCE",//g' "$file"
+exec runc "$@"
 """
 #: The name server of slirp4netns, which asks those of the machine.
 _RESOLVER = "nameserver 10.0.2.3\n"
@@ -53,7 +78,7 @@ class Engine:
     Attributes:
         folder: of all that it keeps.
         first: the first process of its namespaces.
-        cgroup: name of the control group of its containers.
+        cgroup: name of the control group of its containers, below that of the tests.
     """
 
     folder: Path
@@ -67,7 +92,18 @@ class Engine:
 
     def docker(self, *arguments: str | Path) -> str:
         """Run Docker's command line to its end and return what it prints."""
-        return run([programs() / "usr/bin/docker", *arguments], env={"DOCKER_HOST": self.host})
+        return run(["docker", *arguments], env=self.environment)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables of a shell whose `docker` is the engine's."""
+        return {"PATH": f"{programs() / 'usr/bin'}:{search_path()}", "DOCKER_HOST": self.host}
+
+    def inside(self, *command: str | Path) -> list[str]:
+        """Return the command line that runs a program in the engine's namespaces, where the ports of containers are."""
+        enter = ["nsenter", "--target", str(self.first.pid), "--mount", "--pid", "--net"]
+        # The working directory would be that of the engine.
+        return [*enter, "sh", "-c", 'cd "$0" && exec "$@"', os.getcwd(), *map(str, command)]
 
 
 def programs() -> Path:
@@ -100,19 +136,27 @@ def running(folder: Path) -> Iterator[Engine]:
     }
     cgroup = f"flowcluster-docker-{os.getpid()}-{folder.name}"
     (folder / "resolv.conf").write_text(_RESOLVER)
+    (folder / "containerd.toml").write_text(_CONTAINERD)
+    (folder / "pid").unlink(missing_ok=True)  # of an earlier engine
     options = {
         "data-root": folder / "data",
         "exec-root": folder / "run",
         "pidfile": folder / "pid",
         "host": f"unix://{folder / 'docker.sock'}",
-        "cgroup-parent": f"/{cgroup}",
+        "cgroup-parent": cgroup,
         "insecure-registry": f"{MACHINE}/32",
     }
     own = ["--fork", "--kill-child", "--pid", "--mount-proc", "--net", "--mount", "--uts", "--ipc"]
     flags = [f"--{key}={value}" for key, value in options.items()]
+    if not _has_right(_SYS_RESOURCE):
+        runtime = folder / "runtime"
+        runtime.write_text(_RUNTIME)
+        runtime.chmod(0o755)
+        flags += [f"--add-runtime=limited={runtime}", "--default-runtime=limited"]
     # When the tests are killed, the kernel ends both, and with them the engine and its containers.
     dying = ["setpriv", "--pdeathsig", "KILL"]
-    first = [*dying, "unshare", *own, "sh", "-c", _FIRST, "sh", str(folder / "resolv.conf"), *flags]
+    files = [str(folder / name) for name in ("resolv.conf", "containerd.toml", "containerd")]
+    first = [*dying, "unshare", *own, "sh", "-c", _FIRST, "sh", *files, *flags]
     with (folder / "log").open("wb") as log, ExitStack() as ending:
         unshare = subprocess.Popen(first, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log)
         ending.callback(_end, unshare)
@@ -132,6 +176,21 @@ def running(folder: Path) -> Iterator[Engine]:
         engine = Engine(folder, child, cgroup)
         wait_until(lambda: _answers(engine, unshare), "the Docker engine answers", _SECONDS)
         yield engine
+
+
+def add_python_image(engine: Engine) -> str:
+    """Make the stand-in for the public Python image. Return its name, which is the public one."""
+    archive = standin.archive()
+    containerfile = archive.parent / "Containerfile"
+    engine.docker("build", "--tag", base_image(), "--file", containerfile, archive.parent)
+    return base_image()
+
+
+def _has_right(number: int) -> bool:
+    """Return whether a process of this machine's root can have a right, by its number."""
+    status = Path("/proc/self/status").read_text()
+    (bounds,) = (line.split()[1] for line in status.splitlines() if line.startswith("CapBnd:"))
+    return bool(int(bounds, 16) >> number & 1)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

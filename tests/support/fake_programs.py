@@ -28,6 +28,7 @@ case "$1 $2" in
     *--format*) echo "sha256:base $(cat platform)" ;;
     *flowcluster/*) false ;;
     esac ;;
+"image ls") cat images ;;
 "pull "*) printf %s "${DOCKER_DEFAULT_PLATFORM:-$(cat platform)}" > platform ;;
 "build "*)
     for argument; do
@@ -75,6 +76,10 @@ class FakeDocker:
     def set_platform(self, platform: str) -> None:
         """Replace the base image by one of that platform."""
         (self._state / "platform").write_text(platform)
+
+    def set_images(self, *names: str) -> None:
+        """Replace the images that it lists."""
+        (self._state / "images").write_text("".join(f"{name}\n" for name in names))
 
     def refuse(self, text: str) -> None:
         """Let no engine answer, for the reason that the command line prints."""
@@ -128,6 +133,11 @@ def install_go(folder: Path, machine: str) -> None:
     (folder / "machine").write_text(machine)
     for asset in ("config/crd/bases", "config/rbac"):
         (folder / "module" / asset).mkdir(parents=True)
+
+
+def install_kind(folder: Path, *clusters: str) -> None:
+    """Install a `kind` that lists these clusters."""
+    _install(folder / "kind", "#!/bin/sh\n" + "".join(f"echo {name}\n" for name in clusters))
 
 
 def _install(path: Path, program: str) -> None:

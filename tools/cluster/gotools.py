@@ -25,15 +25,17 @@ KUBERNETES_PROGRAMS = (
 
 @dataclass(frozen=True)
 class Module:
-    """One folder of ``tools/cluster/go`` and the programs that are built from it.
+    """The programs that are built from one folder with a go.mod.
 
     Attributes:
+        name: of the module's entries in the cache.
         programs: program name to the import path of its main package.
         pinned: the module of go.mod whose version the programs report.
         stamp: returns, for that version, the variables that the linker sets. Without them, the programs would report
             placeholders.
         seconds: time of a first build on two cores, for the message to the user.
         assets: folders of the pinned module that are kept beside the programs.
+        folder: the folder. Default: the one of that name in ``tools/cluster/go``.
     """
 
     name: str
@@ -42,6 +44,17 @@ class Module:
     stamp: Callable[[str], dict[str, str]] = lambda _version: {}
     seconds: int = 10
     assets: tuple[str, ...] = ()
+    folder: Path | None = None
+
+    @property
+    def source(self) -> Path:
+        """The folder with go.mod."""
+        return self.folder or golang.MODULES / self.name
+
+    @property
+    def version(self) -> str:
+        """The version, such as ``v1.34.4``, that go.mod requires of the pinned module."""
+        return _required(self.source, self.pinned)
 
 
 def _stamp_kubernetes(version: str) -> dict[str, str]:
@@ -100,10 +113,14 @@ _MODULE_OF = {program: module for module in MODULES.values() for program in modu
 
 def module_version(name: str, pinned: str) -> str:
     """Return the version, such as ``v1.34.4``, that a module folder's go.mod requires of ``pinned``."""
-    text = (golang.MODULES / name / "go.mod").read_text()
+    return _required(golang.MODULES / name, pinned)
+
+
+def _required(folder: Path, pinned: str) -> str:
+    text = (folder / "go.mod").read_text()
     found = re.search(rf"^(?:require\s+|\t){re.escape(pinned)} (v\S+)", text, re.MULTILINE)
     if not found:
-        raise ToolError(f"tools/cluster/go/{name}/go.mod does not require {pinned}: restore the file from git.")
+        raise ToolError(f"{folder / 'go.mod'} does not require {pinned}: restore the file from git.")
     return found[1]
 
 
@@ -120,37 +137,39 @@ def announce(names: Iterable[str]) -> None:
 
 
 def built(name: str, platform: str = "") -> Path:
+    """Return the folder with the programs of one of `MODULES`. See `build`."""
+    return build(MODULES[name], platform)
+
+
+def build(module: Module, platform: str = "") -> Path:
     """Return the folder with a module's programs, built now if the cache does not have them.
 
     Args:
-        name: the module.
+        module: one of `MODULES`, or another one.
         platform: platform of the programs, such as ``linux/arm64``. Default: this machine.
     """
-    module = MODULES[name]
     platform = platform or golang.machine()
-    source = golang.MODULES / name
 
     def make(folder: Path) -> None:
-        say(f"building {name} from source, only this once: about {module.seconds} s on two cores")
+        say(f"building {module.name} from source, only this once: about {module.seconds} s on two cores")
         for program, package in module.programs.items():
-            _build(source, package, folder / program, _ldflags(module), platform)
+            _build(module.source, package, folder / program, _ldflags(module), platform)
         for asset in module.assets:
-            where = run(
-                [golang.go(), "list", "-m", "-f", "{{.Dir}}", module.pinned], cwd=source, env=golang.environment()
-            )
+            list_folder: list[str | Path] = [golang.go(), "list", "-m", "-f", "{{.Dir}}", module.pinned]
+            where = run(list_folder, cwd=module.source, env=golang.environment())
             shutil.copytree(Path(where.strip()) / asset, folder / asset, copy_function=shutil.copyfile)
 
-    return cache.entry(f"bin/{name}", _key(module, platform), make, f"building {name}")
+    return cache.entry(f"bin/{module.name}", _key(module, platform), make, f"building {module.name}")
 
 
 def _ldflags(module: Module) -> str:
-    version = module_version(module.name, module.pinned) if module.pinned else ""
+    version = module.version if module.pinned else ""
     return " ".join(["-s", "-w", *(f"-X {key}={value}" for key, value in module.stamp(version).items())])
 
 
 def _key(module: Module, platform: str) -> str:
     # The toolchain is a part of the key, so that a newer toolchain builds the programs again.
-    parts = [cache.tree_digest(golang.MODULES / module.name), _ldflags(module), golang.version()]
+    parts = [cache.tree_digest(module.source), _ldflags(module), golang.version()]
     return cache.digest([*parts, *([platform] if platform != golang.machine() else [])])[:16]
 
 
@@ -176,4 +195,4 @@ def _build(source: Path, package: str, target: Path, ldflags: str, platform: str
 
 def program(name: str, platform: str = "") -> Path:
     """Return the path of one program, for example ``kubectl``. Build its module if needed. See `built`."""
-    return built(_MODULE_OF[name].name, platform) / name
+    return build(_MODULE_OF[name], platform) / name

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fake_programs import FakeDocker, install_go, on_path
+from tests.support.fake_programs import FakeDocker, install_go, install_kind, on_path
 from tools.cluster import cache, gotools
 from tools.cluster.errors import ToolError
 from tools.cluster.images import pip_settings
@@ -225,6 +225,20 @@ def test_kind_has_the_words_of_docker_when_no_engine_answers(docker: FakeDocker)
 
     with pytest.raises(ToolError, match=f"(?s)kind needs a Docker engine.*{REFUSAL}.*add your user to the group"):
         Kind("flowcluster").up()
+
+
+@pytest.mark.parametrize("is_purged", [False, True])
+def test_engine_keeps_the_built_images_until_kind_is_purged(
+    docker: FakeDocker, tmp_path: Path, is_purged: bool
+) -> None:
+    install_kind(tmp_path / "programs", "users-own")
+    ours = [f"flowcluster/{name}:0123456789ab" for name in ("operator", "runtime")]
+    docker.set_images(*ours, "flowcluster/operator:latest")
+
+    Kind("flowcluster").down(purge=is_purged)
+
+    removed = [call for call in docker.calls if call.startswith("image rm")]
+    assert removed == ([f"image rm {' '.join(ours)}"] if is_purged else [])
 
 
 @pytest.mark.parametrize("refusal", ["Cannot connect to the Docker daemon. Is the docker daemon running?", REFUSAL])

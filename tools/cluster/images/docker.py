@@ -9,7 +9,7 @@ from pathlib import Path
 from tools.cluster.docker import ensure_buildkit
 from tools.cluster.images import pip_settings
 from tools.cluster.images.python import base_image
-from tools.cluster.images.spec import Base, Spec
+from tools.cluster.images.spec import REPOSITORY, SPECS, TAG_DIGITS, Base, Spec
 from tools.cluster.progress import Step, step
 from tools.cluster.providers.base import Image
 from tools.cluster.shell import follow, run, succeeds
@@ -53,6 +53,14 @@ class Docker:
             build += ["--file", context / spec.dockerfile, *arguments, *target, *secrets, context]
             follow(build, lambda line: _note(here, line), env=_ENVIRONMENT)
         return Image(ref)
+
+    def remove_built(self) -> None:
+        """Remove what was built from the engine's store, but no image of a similar name that the user built."""
+        below = REPOSITORY.removeprefix("docker.io/")  # the engine lists names without the default registry
+        listing = ["docker", "image", "ls", "--filter", f"reference={below}/*", "--format", "{{.Repository}}:{{.Tag}}"]
+        built = re.compile(rf"{below}/({'|'.join(SPECS)}):[0-9a-f]{{{TAG_DIGITS}}}")
+        if names := [name for name in run(listing).split() if built.fullmatch(name)]:
+            run(["docker", "image", "rm", *names])
 
 
 def _inspected(name: str) -> Base:

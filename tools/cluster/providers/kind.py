@@ -10,6 +10,7 @@ from tools.cluster import binaries, cache, gotools
 from tools.cluster.docker import ensure_engine
 from tools.cluster.errors import ToolError
 from tools.cluster.images import layout
+from tools.cluster.images.docker import Docker
 from tools.cluster.progress import say, step
 from tools.cluster.providers.base import Image, Status
 from tools.cluster.shell import run, succeeds
@@ -43,13 +44,23 @@ class Kind:
         return say(f"{self._name} is up. kubeconfig: {self._kubeconfig()}")
 
     def down(self, *, purge: bool = False) -> None:
-        """Run ``kind delete cluster``, which deletes its images too."""
+        """Run ``kind delete cluster``, which deletes the images of its node too.
+
+        Without ``purge``, the engine keeps the images that were built. It always keeps the node image and the network
+        of kind, which other clusters can use.
+        """
         with cache.locked(cache.root() / "clusters" / f"{self._name}.lock", f"starting or stopping {self._name}"):
-            if not self._exists():
-                return say(f"{self._name} is not running")
-            with step(f"deleting the kind cluster {self._name}"):
-                self._delete()
-        return say(f"removed the kind cluster {self._name} and its images")
+            if self._exists():
+                with step(f"deleting the kind cluster {self._name}"):
+                    self._delete()
+                say(f"removed the kind cluster {self._name} and the images in its node")
+            else:
+                say(f"{self._name} is not running")
+            if purge:
+                with step("deleting the images that were built"):
+                    Docker().remove_built()
+        kept = "" if purge else "the images that were built (`down --purge` removes them), "
+        say(f"Docker keeps {kept}its build cache, and the node image and the network of kind")
 
     def status(self) -> Status:
         """Query the health of the API server."""

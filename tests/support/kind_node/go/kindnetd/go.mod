@@ -1,0 +1,3 @@
+module flowcluster.dev/tests/kindnetd
+
+go 1.24.0
