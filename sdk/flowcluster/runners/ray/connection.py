@@ -121,10 +121,11 @@ class Connection:
                 return
             _current = None if _current is self else _current
             # Hold the lock, because no other connection can start before this one has ended.
-            if self.prints and not self.thread.is_leaving:
+            is_lost = self.thread.is_leaving
+            if self.prints and not is_lost:
                 self.prints.wait()
             self.thread.leave()
-            self.thread.wait()
+            self.thread.wait(is_lost=is_lost)
 
 
 def current_address() -> str | None:

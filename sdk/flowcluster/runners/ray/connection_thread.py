@@ -23,6 +23,10 @@ logger = logging.getLogger("flowcluster.task_runner.ray")
 #: Seconds to wait for the end of a connection. After that, the flow run continues.
 _END_TIMEOUT = 60.0
 
+#: The same after the loss of the head, which Ray (2.60) can wait for during its shutdown. It ends the whole process one
+#: minute after the loss. Before that, the flow has to report the loss.
+_LOST_END_TIMEOUT = 20.0
+
 #: Seconds for a head to accept a connection after the timeout for its address: it starts a process for a client.
 _ACCEPT_SECONDS = 30.0
 
@@ -109,10 +113,11 @@ class ConnectionThread:
         """End the connection as soon as it has started."""
         self._leave.set()
 
-    def wait(self) -> None:
-        """Return when the connection has ended, or after `_END_TIMEOUT`."""
-        if not self._left.wait(_END_TIMEOUT):
-            logger.warning("Ray did not end within %.0f s. The flow run continues.", _END_TIMEOUT)
+    def wait(self, *, is_lost: bool = False) -> None:
+        """Return when the connection has ended, or after `_END_TIMEOUT`; `_LOST_END_TIMEOUT` if the head is lost."""
+        timeout = _LOST_END_TIMEOUT if is_lost else _END_TIMEOUT
+        if not self._left.wait(timeout):
+            logger.warning("Ray did not end within %.0f s. The flow run continues.", timeout)
 
     def _run(self) -> None:
         import ray

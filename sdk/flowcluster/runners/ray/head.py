@@ -20,6 +20,10 @@ logger = logging.getLogger("flowcluster.task_runner.ray")
 #: Number of consecutive connects that have to fail: a head can be too busy for one of them.
 _FAILURES = 3
 
+#: Seconds for which the head is checked after a run was lost with its worker or node, seconds between two of these
+#: checks, and seconds until there is another wait for this: many runs can be lost with one node.
+_TOGETHER, _TOGETHER_PAUSE, _TOGETHER_AGAIN = 1.0, 0.05, 10.0
+
 #: Seconds for which the watch queries for the cause of a loss, and between two queries.
 _CAUSE_TIMEOUT, _CAUSE_PAUSE = 10.0, 0.5
 
@@ -45,6 +49,7 @@ class HeadWatch:
         self._end = threading.Event()
         self._lock = threading.Lock()
         self._failed = 0
+        self._waited_at = -_TOGETHER_AGAIN
         self._threads = [
             threading.Thread(target=work, name=f"flowcluster-ray-{name}", daemon=True)
             for name, work in (("watch", self._watch), ("ticks", self._run_ticks))
@@ -71,6 +76,20 @@ class HeadWatch:
         if self.lost is None and not self._answers(loss and loss.find):
             self._set_lost()
         return self.lost
+
+    def check_after_crash(self) -> ClusterLost | None:
+        """Check for a moment, because Ray reported the loss of a worker or node. Return the loss; None without one.
+
+        It can be the node of the head, whose processes do not end at the same moment: the head can still answer.
+        """
+        now = time.monotonic()
+        if now - self._waited_at < _TOGETHER_AGAIN:
+            return self.check()
+        while (lost := self.check()) is None and time.monotonic() - now < _TOGETHER:
+            if self._end.wait(_TOGETHER_PAUSE):
+                break
+        self._waited_at = time.monotonic()
+        return lost
 
     def wait_for_loss(self) -> ClusterLost:
         """Return why the cluster is lost, after the client's connection to its head has ended permanently.

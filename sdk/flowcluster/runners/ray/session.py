@@ -164,7 +164,7 @@ class RaySession:
 
         # A Ray client fails its calls with this error when its connection has ended. It does not connect again.
         is_disconnected = isinstance(error, ConnectionError) and self.connection.is_client
-        if lost := self._watch.wait_for_loss() if is_disconnected and not self._closed else self.lost():
+        if lost := self._loss_behind(error, is_disconnected):
             lost.__cause__ = error
             return states.crashed(f"Task run lost its cluster: {lost}", lost)
         _read_error(result)
@@ -181,6 +181,17 @@ class RaySession:
         cause = getattr(error, "cause", None) or error
         text = states.describe(cause).splitlines()[0]
         return states.crashed(f"Task run was lost by Ray: {text}", error)
+
+    def _loss_behind(self, error: Any, is_disconnected: bool) -> ClusterLost | None:
+        """Return the loss of the head that is the cause of a run's error; None if there is another cause."""
+        import ray
+
+        if self._closed:
+            return None
+        if is_disconnected:
+            return self._watch.wait_for_loss()
+        is_crash = not isinstance(error, ray.exceptions.TaskCancelledError)
+        return self._watch.check_after_crash() if is_crash else self._watch.check()
 
     def fetch(self, result: RayResult) -> Any:
         """Return the value of a result.
