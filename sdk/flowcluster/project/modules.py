@@ -67,10 +67,7 @@ def using(reference: Reference | None, fetch: Callable[[str], bytes]) -> Iterato
 
     Args:
         reference: the project; None for a task without a project.
-        fetch: returns the packed project that has this name on the cluster.
-
-    Raises:
-        Exception: whatever `fetch` raises.
+        fetch: returns the packed project that has this name on the cluster. Its exceptions are raised.
     """
     if reference is None or is_home(reference.digest):
         token = _current.set(None)
