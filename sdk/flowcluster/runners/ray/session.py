@@ -162,9 +162,7 @@ class RaySession:
         """Return the state of a run that ended for another reason than its function."""
         import ray
 
-        # A Ray client fails its calls with this error when its connection has ended. It does not connect again.
-        is_disconnected = isinstance(error, ConnectionError) and self.connection.is_client
-        if lost := self._loss_behind(error, is_disconnected):
+        if lost := self._loss_behind(error):
             lost.__cause__ = error
             return states.crashed(f"Task run lost its cluster: {lost}", lost)
         _read_error(result)
@@ -182,16 +180,18 @@ class RaySession:
         text = states.describe(cause).splitlines()[0]
         return states.crashed(f"Task run was lost by Ray: {text}", error)
 
-    def _loss_behind(self, error: Any, is_disconnected: bool) -> ClusterLost | None:
+    def _loss_behind(self, error: Any) -> ClusterLost | None:
         """Return the loss of the head that is the cause of a run's error; None if there is another cause."""
         import ray
 
         if self._closed:
             return None
-        if is_disconnected:
+        # A Ray client fails its calls with this error when its connection has ended. It does not connect again.
+        if isinstance(error, ConnectionError) and self.connection.is_client:
             return self._watch.wait_for_loss()
-        is_crash = not isinstance(error, ray.exceptions.TaskCancelledError)
-        return self._watch.check_after_crash() if is_crash else self._watch.check()
+        if isinstance(error, ray.exceptions.TaskCancelledError):
+            return self._watch.check()
+        return self._watch.check_after_crash()
 
     def fetch(self, result: RayResult) -> Any:
         """Return the value of a result.
