@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
 import json
 import time
@@ -55,6 +56,12 @@ def wait_for_loss(world: World, runs: list[str]) -> None:
 def has_result(world: World, name: str) -> bool:
     """Return whether a run has completed its first task."""
     return bool(tasks_of(world, name).get("completed"))
+
+
+def since_last_start(workers: list[Any]) -> float:
+    """Return the seconds since the containers of all these workers were started. The node reports whole seconds."""
+    starts: list[dt.datetime] = [worker.status.container_statuses[0].state.running.started_at for worker in workers]
+    return (dt.datetime.now(dt.UTC) - min(starts)).total_seconds()
 
 
 def test_twenty_runs_side_by_side_have_right_results_and_fair_times(world: World, where: dict[str, Any]) -> None:
@@ -210,6 +217,7 @@ def test_lost_scheduler_is_rebuilt_about_as_quickly_as_the_first_one_was_started
         wait_until(lambda: is_over_as_lost(world, "lost"), "the run on it is over", LOST_SECONDS)
         wait_until(is_rebuilt, "another one is Ready", 120)
         took = time.monotonic() - deleted
+        assert since_last_start(world.pods("worker")) < took + 1, "a worker counts as Ready that has not ended yet"
         by_reference(world, "next", "outcomes.py:good", parameters={"x": 21})
         status = world.wait_phase("next", "Succeeded", "Failed", seconds=120)
         assert (status["phase"], status["flow"]["result"]) == ("Succeeded", "42"), status["message"]

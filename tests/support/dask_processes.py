@@ -78,6 +78,12 @@ class DaskProcesses:
         self._scheduler.kill()
         self._scheduler.wait()
 
+    def close_scheduler(self) -> None:
+        """Let the scheduler close, as one whose pod is deleted."""
+        assert self._scheduler is not None
+        self._scheduler.terminate()
+        self._scheduler.wait()
+
     def add_worker(self, name: str, threads: int = 1, resources: Mapping[str, float] | None = None) -> None:
         """Start a worker of this name, as an operator does."""
         options = ["--name", name, "--nthreads", str(threads), "--no-nanny", "--no-dashboard", "--host", "127.0.0.1"]
@@ -91,6 +97,10 @@ class DaskProcesses:
         process = self._workers.pop(name)
         process.kill()
         process.wait()
+
+    def has_ended(self, name: str) -> bool:
+        """Return whether the process of a worker has ended."""
+        return self._workers[name].poll() is not None
 
     def client(self, name: str | None = None, timeout: float = 60) -> Any:
         """Return a client, with or without a name, that is not the default one of this process."""

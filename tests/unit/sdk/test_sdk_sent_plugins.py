@@ -45,10 +45,21 @@ def of_agent() -> bytes:
     return pickling.dumps_by_value(scaling_plugin.ScalingPlugin(), scaling_plugin)
 
 
+def of_workers() -> bytes:
+    from flowcluster.agent import worker_end_plugin
+
+    return pickling.dumps_by_value(worker_end_plugin.WorkerEndPlugin(), worker_end_plugin)
+
+
 @pytest.mark.processes
 @pytest.mark.parametrize(
     ("sent", "classes"),
-    [(of_sessions, ["SchedulerSide", "WorkerSide"]), (of_keeper, ["SharedRunsPlugin"]), (of_agent, ["ScalingPlugin"])],
+    [
+        (of_sessions, ["SchedulerSide", "WorkerSide"]),
+        (of_keeper, ["SharedRunsPlugin"]),
+        (of_agent, ["ScalingPlugin"]),
+        (of_workers, ["WorkerEndPlugin"]),
+    ],
 )
 def test_plugin_is_read_without_flowcluster(sent: Callable[[], bytes], classes: list[Any]) -> None:
     ran = subprocess.run([sys.executable, "-c", READ], input=sent(), capture_output=True, check=False)
