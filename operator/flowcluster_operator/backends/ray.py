@@ -13,6 +13,7 @@ from flowcluster_operator.desired.ray_cluster import (
     head_service,
     ray_cluster,
 )
+from flowcluster_operator.model.conditions import true_condition
 from flowcluster_operator.model.identity import RunId
 from flowcluster_operator.model.observed import Observed
 from flowcluster_operator.model.workers import Group, Scale
@@ -99,10 +100,8 @@ class RayBackend:
 
     def invalid(self, cluster: Object) -> str | None:
         """See `Backend.invalid`: why KubeRay creates no pod. KubeRay reports errors in a spec only in Events."""
-        for condition in (cluster.get("status") or {}).get("conditions") or []:
-            if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
-                return f"no pod for the cluster: {condition.get('message') or condition.get('reason')}"
-        return None
+        condition = true_condition(cluster, "ReplicaFailure")
+        return f"no pod for the cluster: {condition.get('message') or condition.get('reason')}" if condition else None
 
     def without_pods(
         self, cluster: Object, components: Collection[str], has_deployments: bool, groups: Sequence[Object]

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from flowcluster_api import conditions as c
 from flowcluster_api import names
 from flowcluster_operator.desired.credentials import CREDENTIALS_VOLUME
+from flowcluster_operator.model.conditions import is_true
 from flowcluster_operator.resources import (
     DASK_CLUSTER,
     DASK_WORKER_GROUP,
@@ -164,8 +165,7 @@ def is_metadata_only(resource: Resource) -> bool:
 def _is_record(status: Object) -> bool:
     """Return whether a run has ended and nothing of it is left, so that its status is never written again."""
     is_over = status.get("phase") in c.FINAL_PHASES and bool(status.get("finishTime"))
-    true = {item["type"] for item in status.get("conditions") or [] if item["status"] == "True"}
-    return is_over and true.issuperset((c.FINISHED, c.CLUSTER_DELETED))
+    return is_over and is_true(status, c.FINISHED) and is_true(status, c.CLUSTER_DELETED)
 
 
 def _trimmed(obj: Object) -> Object:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flowcluster_api import driver, names
+from flowcluster_operator.model.conditions import has_ended
 from flowcluster_operator.model.identity import name_and_uid
 from flowcluster_operator.model.observed import Observed
 from flowcluster_operator.model.plan import NextStep, PatchObject
@@ -102,6 +103,4 @@ def _is_disrupted(observed: Observed) -> bool:
 
 
 def _is_over(job: Object) -> bool:
-    conditions = (job.get("status") or {}).get("conditions") or []
-    has_ended = any(item["type"] in ("Complete", "Failed") and item["status"] == "True" for item in conditions)
-    return has_ended or "deletionTimestamp" in job["metadata"]
+    return has_ended(job) or "deletionTimestamp" in job["metadata"]

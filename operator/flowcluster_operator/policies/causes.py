@@ -10,6 +10,7 @@ from flowcluster_api import conditions as c
 from flowcluster_api import names
 from flowcluster_operator.backends.base import Backend
 from flowcluster_operator.log_tail import last_line
+from flowcluster_operator.model.conditions import true_condition
 from flowcluster_operator.model.failures import RepeatedFailure
 from flowcluster_operator.model.observed import Observed
 from flowcluster_operator.model.pods import Blocked, OutOfMemory, PodFacts
@@ -176,21 +177,20 @@ def _sentence(blocked: Blocked, component: str = "") -> str:
 
 def _job_suspended(observed: Observed) -> Cause | None:
     """Return the cause where a controller has suspended the run's Job; the operator never suspends one."""
-    for condition in ((observed.job or {}).get("status") or {}).get("conditions") or []:
-        if condition["type"] == "Suspended" and condition["status"] == "True":
-            what = "a controller that queues Jobs, such as Kueue, has to admit it"
-            name = (observed.job or {})["metadata"]["name"]
-            return Cause(c.JOB_SUSPENDED, f"Job {name} is suspended: {what}", names.COMPONENT_DRIVER)
-    return None
+    if observed.job is None or true_condition(observed.job, "Suspended") is None:
+        return None
+    what = "a controller that queues Jobs, such as Kueue, has to admit it"
+    return Cause(
+        c.JOB_SUSPENDED, f"Job {observed.job['metadata']['name']} is suspended: {what}", names.COMPONENT_DRIVER
+    )
 
 
 def _pods_missing(observed: Observed) -> Cause | None:
     for deployment in observed.deployments:
-        for condition in (deployment.get("status") or {}).get("conditions") or []:
-            if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
-                labels = deployment["metadata"].get("labels") or {}
-                component = labels.get(names.LABEL_COMPONENT, names.COMPONENT_CLUSTER)
-                return _no_pod(observed, component, condition.get("reason") or c.REJECTED, condition["message"])
+        if (condition := true_condition(deployment, "ReplicaFailure")) is not None:
+            labels = deployment["metadata"].get("labels") or {}
+            component = labels.get(names.LABEL_COMPONENT, names.COMPONENT_CLUSTER)
+            return _no_pod(observed, component, condition.get("reason") or c.REJECTED, condition["message"])
     for warning in reversed(observed.warnings):
         component = _WITHOUT_PODS.get(warning.kind, names.COMPONENT_CLUSTER)
         if warning.reason == _LOGGED:  # it is an error with its traceback, whose last line has the API server's answer

@@ -12,6 +12,7 @@ from flowcluster_api import conditions as c
 from flowcluster_api.child_runs import Request
 from flowcluster_api.v1alpha1 import FlowRunSpec
 from flowcluster_operator.desired.metadata import owner_reference
+from flowcluster_operator.model.conditions import true_condition
 from flowcluster_operator.model.observed import Observed
 from flowcluster_operator.model.plan import Action, Create, PatchObject
 from flowcluster_operator.policies.parent_bounds import beyond, most_workers
@@ -65,8 +66,7 @@ def requested(observed: Observed, settings: Settings) -> tuple[Action, ...]:
 
 def is_finished(flow_run: Object) -> bool:
     """Return whether a FlowRun is over."""
-    conditions = (flow_run.get("status") or {}).get("conditions") or []
-    return any(item["type"] == c.FINISHED and item["status"] == "True" for item in conditions)
+    return true_condition(flow_run, c.FINISHED) is not None
 
 
 def _step(pending: _Pending, child: Object | None, observed: Observed, settings: Settings, live: int) -> Action | None:

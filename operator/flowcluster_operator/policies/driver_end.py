@@ -8,6 +8,7 @@ from flowcluster_api import conditions as c
 from flowcluster_api import driver, names
 from flowcluster_api.driver import Outcome
 from flowcluster_operator.log_tail import last_line
+from flowcluster_operator.model.conditions import true_condition
 from flowcluster_operator.model.observed import Observed
 from flowcluster_operator.model.pods import Blocked, Ended, PodFacts
 from flowcluster_operator.policies.advice import advice, crash_advice
@@ -72,8 +73,7 @@ def reported_end(observed: Observed) -> DriverEnd | None:
 
 def job_condition(observed: Observed, kind: str) -> Object | None:
     """Return the condition of the run's Job of that type, if it is True."""
-    conditions = ((observed.job or {}).get("status") or {}).get("conditions") or []
-    return next((item for item in conditions if item["type"] == kind and item["status"] == "True"), None)
+    return true_condition(observed.job, kind)
 
 
 def _read(pod: PodFacts, ended: Ended, fields: SpecFields) -> DriverEnd:

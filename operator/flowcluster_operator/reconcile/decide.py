@@ -11,6 +11,7 @@ import dataclasses
 import datetime as dt
 
 from flowcluster_api import conditions as c
+from flowcluster_operator.model.conditions import is_true
 from flowcluster_operator.model.observed import Observed, Remains
 from flowcluster_operator.model.plan import Plan
 from flowcluster_operator.policies import teardown
@@ -23,7 +24,7 @@ from flowcluster_operator.reconcile.deletion import deletion
 from flowcluster_operator.reconcile.run_pass import RunPass
 from flowcluster_operator.settings import Settings
 from flowcluster_operator.status import run_end, run_restart, run_status
-from flowcluster_operator.status.draft import Draft, is_true
+from flowcluster_operator.status.draft import Draft
 
 
 def decide(observed: Observed | Remains, settings: Settings, now: dt.datetime) -> Plan:

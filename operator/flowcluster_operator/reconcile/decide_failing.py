@@ -9,6 +9,7 @@ import datetime as dt
 
 from flowcluster_api import conditions as c
 from flowcluster_api.v1alpha1 import FlowRunSpec
+from flowcluster_operator.model.conditions import is_true
 from flowcluster_operator.model.failures import RepeatedFailure
 from flowcluster_operator.model.plan import Plan
 from flowcluster_operator.policies.causes import failure_cause
@@ -16,7 +17,7 @@ from flowcluster_operator.policies.deadlines import passed
 from flowcluster_operator.resources import Object
 from flowcluster_operator.shared_specs import own_fields
 from flowcluster_operator.status import run_end, run_status
-from flowcluster_operator.status.draft import Draft, is_true
+from flowcluster_operator.status.draft import Draft
 
 
 def decide_failing(run: Object, spec: FlowRunSpec, failure: RepeatedFailure, now: dt.datetime) -> Plan:

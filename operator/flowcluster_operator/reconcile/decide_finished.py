@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 from flowcluster_api import conditions as c
+from flowcluster_operator.model.conditions import is_true
 from flowcluster_operator.model.observed import Observed
 from flowcluster_operator.model.plan import Delete, Plan
 from flowcluster_operator.policies import teardown
@@ -13,7 +14,7 @@ from flowcluster_operator.reconcile.run_pass import is_empty, shown_cause
 from flowcluster_operator.resources import FLOW_RUN
 from flowcluster_operator.settings import Settings
 from flowcluster_operator.status import run_end
-from flowcluster_operator.status.draft import Draft, is_true
+from flowcluster_operator.status.draft import Draft
 from flowcluster_operator.timestamps import parse_time
 
 #: Phases of a run that has ended.

@@ -21,6 +21,7 @@ from flowcluster_operator.desired.metadata import controlling_run, root_name
 from flowcluster_operator.informer.store import Store
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.memory import Memory, PullSecrets
+from flowcluster_operator.model.conditions import has_ended, is_true
 from flowcluster_operator.model.failures import Rejection, RepeatedFailure
 from flowcluster_operator.model.identity import RunId
 from flowcluster_operator.model.observed import Observed, Remains
@@ -52,7 +53,6 @@ from flowcluster_operator.reconcile.verify_deleted import nothing_left
 from flowcluster_operator.reconcile.waiting_objects import completed, podless, preparing, waiting_for_pods, warnings
 from flowcluster_operator.resources import DASK_WORKER_GROUP, DEPLOYMENT, JOB, LEASE, POD, Object
 from flowcluster_operator.specs import parse
-from flowcluster_operator.status.draft import is_true
 from flowcluster_operator.trackers.referenced_clusters import FRESH_SECONDS
 
 
@@ -181,8 +181,7 @@ async def _verified(store: Store, kube: Kube, memory: Memory, key: RunId, status
 
 async def _read_last_pod(store: Store, kube: Kube, key: RunId, job: Object) -> None:
     """Read the driver's pods if the Job has ended and no ended pod is known: the watch of pods may be late."""
-    conditions = (job.get("status") or {}).get("conditions") or []
-    if not any(item["type"] in ("Complete", "Failed") and item["status"] == "True" for item in conditions):
+    if not has_ended(job):
         return
     drivers = [pod_facts(pod) for pod in store.children(key, POD)]
     if any(pod.component == names.COMPONENT_DRIVER and pod.ended is not None for pod in drivers):

@@ -18,6 +18,7 @@ from flowcluster_operator.desired.metadata import root_name
 from flowcluster_operator.informer.store import Store
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.memory import Memory, PullSecrets
+from flowcluster_operator.model.conditions import is_false, is_true
 from flowcluster_operator.model.failures import Rejection, RepeatedFailure
 from flowcluster_operator.model.heartbeat import DriverHeartbeat
 from flowcluster_operator.model.identity import RunId
@@ -56,7 +57,6 @@ from flowcluster_operator.resources import (
 )  # fmt: skip
 from flowcluster_operator.shared_cluster_use import NamespacedName, allows, has_same_operator, name_of
 from flowcluster_operator.shared_specs import parse, view
-from flowcluster_operator.status.draft import is_true
 
 
 async def observe_shared(
@@ -240,10 +240,7 @@ async def _keeper(
 
 def _idle_limit(spec: SharedClusterSpec, status: Object) -> int | None:
     """Return the seconds of idleness after which a shutdown or an upgrade may follow; None where none can."""
-    waits_for_upgrade = any(
-        item["type"] == c.UP_TO_DATE and item["status"] == "False" for item in status.get("conditions") or []
-    )
-    return IDLE_SECONDS if waits_for_upgrade else spec.idle_shutdown_seconds
+    return IDLE_SECONDS if is_false(status, c.UP_TO_DATE) else spec.idle_shutdown_seconds
 
 
 def _is_idle(lease: Object, limit: int | None) -> bool:

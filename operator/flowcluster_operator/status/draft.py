@@ -18,11 +18,6 @@ from flowcluster_operator.resources import Object
 from flowcluster_operator.timestamps import timestamp
 
 
-def is_true(status: Object, condition: str) -> bool:
-    """Return whether a condition is True in `status`."""
-    return any(item["type"] == condition and item["status"] == "True" for item in status.get("conditions") or [])
-
-
 class Draft:
     """The status that a pass will write.
 

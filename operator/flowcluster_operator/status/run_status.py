@@ -5,6 +5,7 @@ from __future__ import annotations
 from flowcluster_api import conditions as c
 from flowcluster_api import names
 from flowcluster_operator.backends.base import Backend
+from flowcluster_operator.model.conditions import is_true
 from flowcluster_operator.model.observed import Observed
 from flowcluster_operator.model.workers import Scale
 from flowcluster_operator.policies.backoff_limit import attempts, awaits_attempt
@@ -18,7 +19,7 @@ from flowcluster_operator.policies.worker_seconds import used
 from flowcluster_operator.resources import Object
 from flowcluster_operator.settings import Settings
 from flowcluster_operator.status.attempts import record_attempts, record_incidents
-from flowcluster_operator.status.draft import Draft, is_true
+from flowcluster_operator.status.draft import Draft
 
 
 def accept(draft: Draft) -> None:

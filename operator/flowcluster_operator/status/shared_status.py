@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flowcluster_api import conditions as c
 from flowcluster_operator.backends.base import Backend
+from flowcluster_operator.model.conditions import is_true
 from flowcluster_operator.model.shared import SharedObserved
 from flowcluster_operator.policies.causes import Cause
 from flowcluster_operator.policies.readiness import Readiness, ready_head
@@ -13,7 +14,7 @@ from flowcluster_operator.policies.shared.upgrade import Upgrade
 from flowcluster_operator.policies.shared.worker_groups import DEFAULT, WorkerGroupState
 from flowcluster_operator.resources import Object
 from flowcluster_operator.settings import Settings
-from flowcluster_operator.status.draft import Draft, is_true
+from flowcluster_operator.status.draft import Draft
 from flowcluster_operator.timestamps import timestamp
 
 #: Fields that only a cluster that exists has.

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from flowcluster_api import names
 from flowcluster_api.conditions import CLUSTER_DELETED
-from flowcluster_operator.status.draft import is_true
+from flowcluster_operator.model.conditions import is_true
 from tests.support.rig.client import ApiError, Body, Client
 from tests.support.rig.kinds import FLOW_RUN, GIVEN, OWNERS, Kind
 
