@@ -12,6 +12,7 @@ import dataclasses
 import datetime as dt
 from collections.abc import Iterable
 from typing import NamedTuple
+from weakref import WeakValueDictionary
 
 from flowcluster_operator.errors import ApiError, ApiUnavailable
 from flowcluster_operator.kube import Kube
@@ -77,7 +78,7 @@ class EventReader:
     def __init__(self) -> None:
         self._schedules: dict[RunId, dict[str, _Schedule]] = {}
         self._listings: dict[str, _Listing] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def read(
         self, kube: Kube, key: RunId, waiting: Iterable[Waiting], now: dt.datetime
@@ -107,8 +108,8 @@ class EventReader:
     def forget(self, key: RunId) -> None:
         """Forget a run that is gone."""
         self._schedules.pop(key, None)
-        if not self._schedules:
-            self._listings.clear()
+        if not any(other.namespace == key.namespace for other in self._schedules):
+            self._listings.pop(key.namespace, None)
 
     @staticmethod
     def _take(uid: str, schedule: _Schedule, listing: _Listing) -> None:
