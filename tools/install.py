@@ -12,7 +12,7 @@ import tempfile
 
 from tools import kuberay
 from tools.chart import DASK_CHART, package
-from tools.cluster import api, cache, gotools
+from tools.cluster import api, binaries, cache, gotools
 from tools.cluster.errors import ToolError
 from tools.cluster.onenode.cluster import BUILT, OneNode
 from tools.cluster.progress import step
@@ -45,7 +45,8 @@ class Installed:
 def install() -> Installed:
     """Run all steps. Raise ToolError with what to do when a step fails."""
     provider = choose()
-    gotools.announce((*(BUILT if provider.kind == OneNode.kind else ()), "helm", "kuberay"))
+    of_node = BUILT if provider.kind == OneNode.kind else ()
+    gotools.announce(dict.fromkeys([*of_node, *binaries.to_build(), "kuberay"]))
     cluster = api.ensure_up()
     images = api.ensure_images(cluster)
     done = Installed(

@@ -1,7 +1,8 @@
-"""A container registry for one test: Debian's, with TLS, on this machine's loopback interface."""
+"""A container registry for one test: Debian's, with TLS and with or without a login, on the loopback interface."""
 
 from __future__ import annotations
 
+import base64
 import json
 import socket
 import ssl
@@ -27,6 +28,12 @@ version: 0.1
 log: {{level: error}}
 storage: {{filesystem: {{rootdirectory: {folder}}}}}
 http: {{addr: "127.0.0.1:{port}", tls: {{certificate: {certificate}, key: {key}}}}}
+"""
+#: The login, and its line in the file of the registry's users.
+USER, PASSWORD = "reader", "password-of-tests"
+_USERS = f"{USER}:$2b$04$FnfmsV7JfO1AIO0xUeJoBes5pMRBTg8g7SIzDXFb0z6b7WpQUeNTa\n"
+_LOGIN = """\
+auth: {{htpasswd: {{realm: tests, path: {users}}}}}
 """
 
 
@@ -59,24 +66,34 @@ class Registry:
         return True
 
     def _get(self, path: str) -> Any:
-        request = urllib.request.Request(f"https://127.0.0.1:{self.port}/v2/{path}", headers={"Accept": _ACCEPTED})
+        login = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()  # ignored by a registry without one
+        headers = {"Accept": _ACCEPTED, "Authorization": f"Basic {login}"}
+        request = urllib.request.Request(f"https://127.0.0.1:{self.port}/v2/{path}", headers=headers)
         context = ssl.create_default_context(cafile=self.authority)
         with urllib.request.urlopen(request, timeout=60, context=context) as answer:
             return json.load(answer)
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Registry]:
-    """Yield an empty registry that keeps all in a folder, which is created."""
+def running(folder: Path, *, has_login: bool = False) -> Iterator[Registry]:
+    """Yield an empty registry that keeps all in a folder, which is created.
+
+    Args:
+        folder: for its images and settings.
+        has_login: whether it serves nothing without the login of `USER` with `PASSWORD`.
+    """
     authority = Authority(folder)
     pair = authority.issue("registry", "registry", hosts=["127.0.0.1", docker_engine.MACHINE])
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
     configuration = folder / "registry.yaml"
-    configuration.write_text(
-        _CONFIGURATION.format(folder=folder / "images", port=port, certificate=pair.certificate, key=pair.key)
-    )
+    text = _CONFIGURATION.format(folder=folder / "images", port=port, certificate=pair.certificate, key=pair.key)
+    if has_login:
+        users = folder / "users"
+        users.write_text(_USERS)
+        text += _LOGIN.format(users=users)
+    configuration.write_text(text)
     program = docker_engine.programs() / "usr/bin/docker-registry"
     found = Registry(port, authority.pair.certificate)
     with (folder / "log").open("wb") as log:

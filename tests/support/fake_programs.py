@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,8 @@ import pytest
 from tools.cluster import docker, golang
 
 #: Answers from a folder: `buildx` exists where the plugin does, `client` has the release of the command line, `refusal`
-#: what it prints where no engine answers. A build leaves its secrets, its context and its arguments there.
+#: what it prints where no engine answers, `room` the engine's memory and folder, `failure` how builds fail. A build
+#: leaves its secrets, its context and its arguments there.
 _DOCKER = """#!/bin/sh
 cd "$(dirname "$0")/docker-state" || exit 9
 printf '%s\\n' "$*" >> calls
@@ -29,6 +31,7 @@ case "$1 $2" in
     *flowcluster/*) false ;;
     esac ;;
 "image ls") cat images ;;
+"info --format") cat room ;;
 "pull "*) printf %s "${DOCKER_DEFAULT_PLATFORM:-$(cat platform)}" > platform ;;
 "build "*)
     for argument; do
@@ -38,7 +41,8 @@ case "$1 $2" in
         context=$argument
     done
     cp -r "$context" context
-    env > environment ;;
+    env > environment
+    if test -e failure; then cat failure >&2; exit 1; fi ;;
 esac
 """
 #: Writes the platform that it builds for into the program that it builds.
@@ -64,6 +68,7 @@ class FakeDocker:
         _install(folder / "docker", _DOCKER)
         (self._state / "calls").touch()
         self.set_client("28.2.2", has_buildx=True)
+        self.set_room(8 * 2**30, folder)
         self.set_platform("linux/amd64")
 
     def set_client(self, version: str, *, has_buildx: bool) -> None:
@@ -80,6 +85,14 @@ class FakeDocker:
     def set_images(self, *names: str) -> None:
         """Replace the images that it lists."""
         (self._state / "images").write_text("".join(f"{name}\n" for name in names))
+
+    def set_room(self, memory: int, root: Path) -> None:
+        """Set the engine's memory (bytes) and its folder."""
+        (self._state / "room").write_text(f"{memory} {root}\n")
+
+    def fail_builds(self, text: str) -> None:
+        """Let each build fail after it has printed this text."""
+        (self._state / "failure").write_text(text)
 
     def refuse(self, text: str) -> None:
         """Let no engine answer, for the reason that the command line prints."""
@@ -135,9 +148,16 @@ def install_go(folder: Path, machine: str) -> None:
         (folder / "module" / asset).mkdir(parents=True)
 
 
-def install_kind(folder: Path, *clusters: str) -> None:
-    """Install a `kind` that lists these clusters."""
-    _install(folder / "kind", "#!/bin/sh\n" + "".join(f"echo {name}\n" for name in clusters))
+def install_kind(folder: Path, *clusters: str, failure: str = "") -> None:
+    """Install a `kind` that lists these clusters, and creates one unless it fails with a text."""
+    listed = "".join(f"echo {name};" for name in clusters)
+    create = f"echo {shlex.quote(failure)} >&2; exit 1" if failure else "true"
+    _install(folder / "kind", f'#!/bin/sh\ncase "$1" in get) {listed} ;; create) {create} ;; esac\n')
+
+
+def install_program(folder: Path, name: str, script: str) -> None:
+    """Install a program that runs one line of shell."""
+    _install(folder / name, f"#!/bin/sh\n{script}\n")
 
 
 def _install(path: Path, program: str) -> None:

@@ -76,9 +76,20 @@ class Machine:
         found: dict[str, Any] = json.loads(done.stdout)
         return found
 
-    def kubectl(self, *arguments: str) -> str:
+    def docker(self, *arguments: str | Path, stdin: str | None = None) -> str:
+        """Run Docker's command line in the user's shell, and return what it prints."""
+        return run(["docker", *arguments], env=self.environment, stdin=stdin)
+
+    def kubectl(self, *arguments: str | Path) -> str:
         """Run kubectl on the tool's cluster as its administrator, and return what it prints."""
-        program = self.python("tools.cluster", "tool", "kubectl").strip()
+        return self._administrator("kubectl", *arguments)
+
+    def helm(self, *arguments: str | Path) -> str:
+        """Run helm on the tool's cluster as its administrator, and return what it prints."""
+        return self._administrator("helm", *arguments)
+
+    def _administrator(self, name: str, *arguments: str | Path) -> str:
+        program = self.python("tools.cluster", "tool", name).strip()
         kubeconfig = self.python("tools.cluster", "kubeconfig").strip()
         return run(self.engine.inside(program, "--kubeconfig", kubeconfig, *arguments), env=self.environment)
 

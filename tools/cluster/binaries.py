@@ -20,14 +20,13 @@ KUBECTL_SKEW = 1
 @functools.cache
 def kubectl() -> Path:
     """Return a kubectl within one minor version of the project's Kubernetes."""
-    minor = int(gotools.module_version("kubernetes", "k8s.io/kubernetes").split(".")[1])
-    return _suitable("kubectl", _kubectl_minor, lambda found: abs(found - minor) <= KUBECTL_SKEW)
+    return _kubectl_on_path() or gotools.program("kubectl")
 
 
 @functools.cache
 def helm() -> Path:
     """Return a helm 3."""
-    return _suitable("helm", _helm_major, lambda found: found == 3)
+    return _helm_on_path() or gotools.program("helm")
 
 
 def path_of(name: str) -> Path:
@@ -42,7 +41,22 @@ def path_of(name: str) -> Path:
     return tools[name]()
 
 
-def _suitable(name: str, version: Callable[[Path], int], fits: Callable[[int], bool]) -> Path:
+def to_build() -> list[str]:
+    """Return the names of the modules of `gotools` from which kubectl and helm are built, if PATH has none that fit."""
+    found = {"kubernetes": _kubectl_on_path(), "helm": _helm_on_path()}
+    return [module for module, program in found.items() if program is None]
+
+
+def _kubectl_on_path() -> Path | None:
+    minor = int(gotools.module_version("kubernetes", "k8s.io/kubernetes").split(".")[1])
+    return _on_path("kubectl", _kubectl_minor, lambda found: abs(found - minor) <= KUBECTL_SKEW)
+
+
+def _helm_on_path() -> Path | None:
+    return _on_path("helm", _helm_major, lambda found: found == 3)
+
+
+def _on_path(name: str, version: Callable[[Path], int], fits: Callable[[int], bool]) -> Path | None:
     on_path = shutil.which(name)
     if on_path:
         try:
@@ -50,7 +64,7 @@ def _suitable(name: str, version: Callable[[Path], int], fits: Callable[[int], b
                 return Path(on_path)
         except (ToolError, ValueError, KeyError, TypeError):
             pass  # a program that cannot report its version is not suitable
-    return gotools.program(name)
+    return None
 
 
 def _kubectl_minor(program: Path) -> int:

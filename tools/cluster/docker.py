@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import functools
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tools.cluster.errors import ToolError
@@ -14,6 +18,17 @@ _HINT = (
     "Start the engine, or set DOCKER_HOST (or a context: `docker context ls`) to the one that runs. Where the socket "
     "refuses you, add your user to the group that owns it, and log in again."
 )
+#: Memory and free disk of an engine with which a node, the images and the runs of the demo fit (bytes).
+_MEMORY, _DISK, _GIB = 3 * 2**30, 8 * 2**30, 2**30
+#: What to do about texts in Docker's errors.
+_ADVICE = {
+    "no space left on device": "The disk of the Docker engine is full. `docker system df` shows what uses it, and "
+    "`docker system prune` deletes what nothing uses.",
+    "port is already allocated": "Run the command again: kind then chooses another port.",
+    "address already in use": "Run the command again: kind then chooses another port.",
+    "fully subnetted": "Docker has no addresses left for another network. `docker network prune` deletes networks that "
+    "nothing uses.",
+}
 
 
 @functools.cache
@@ -69,3 +84,44 @@ def save(ref: str, archive: Path) -> Path:
     """Write an image of the engine's store to a file, for a cluster that cannot see that store."""
     run(["docker", "save", "--output", archive, ref])
     return archive
+
+
+def ensure_room() -> None:
+    """Check that the engine has the memory and the disk that a node needs.
+
+    An engine in a virtual machine or on another machine does not show its free disk.
+
+    Raises:
+        ToolError: it has less. The message has how much, and what to do.
+    """
+    memory, _, root = run(["docker", "info", "--format", "{{.MemTotal}} {{.DockerRootDir}}"]).strip().partition(" ")
+    if int(memory) < _MEMORY:
+        raise ToolError(
+            f"The Docker engine has {int(memory) / _GIB:.1f} GiB of memory, and a node needs {_MEMORY / _GIB:.0f} GiB. "
+            "In Docker Desktop, the settings under Resources give it more."
+        )
+    if (free := _free_disk(Path(root))) is not None and free < _DISK:
+        raise ToolError(
+            f"The Docker engine has {free / _GIB:.1f} GiB of free disk in {root}, and a node with the images needs "
+            f"{_DISK / _GIB:.0f} GiB. {_ADVICE['no space left on device'].partition('. ')[2]}"
+        )
+
+
+@contextmanager
+def advised() -> Iterator[None]:
+    """Add to an error of the block what to do, where Docker's text is known."""
+    try:
+        yield
+    except ToolError as error:
+        advice = [todo for text, todo in _ADVICE.items() if text in str(error)]
+        raise ToolError("\n".join([str(error), *advice])) from None
+
+
+def _free_disk(root: Path) -> int | None:
+    """Return the free disk of the engine's folder (bytes); None where this machine cannot see it."""
+    if not os.environ.get("DOCKER_HOST", "unix://").startswith("unix://"):
+        return None
+    try:
+        return shutil.disk_usage(root).free
+    except OSError:
+        return None

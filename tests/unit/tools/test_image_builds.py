@@ -5,13 +5,15 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from tests.support.fake_programs import FakeDocker, install_go, install_kind, on_path
-from tools.cluster import cache, gotools
+from tests.support.fake_programs import FakeDocker, install_go, install_kind, install_program, on_path
+from tools.cluster import binaries, cache, gotools
 from tools.cluster.errors import ToolError
 from tools.cluster.images import pip_settings
 from tools.cluster.images.build import build
@@ -225,6 +227,68 @@ def test_kind_has_the_words_of_docker_when_no_engine_answers(docker: FakeDocker)
 
     with pytest.raises(ToolError, match=f"(?s)kind needs a Docker engine.*{REFUSAL}.*add your user to the group"):
         Kind("flowcluster").up()
+
+
+@pytest.mark.parametrize(("helm", "built"), [("v3.19.0+g3d8990f", []), ("v4.0.0", ["helm"]), ("", ["helm"])])
+def test_programs_that_path_has_are_not_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, helm: str, built: list[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    install_program(tmp_path, "kubectl", 'echo \'{"clientVersion": {"minor": "34+"}}\'')
+    if helm:
+        install_program(tmp_path, "helm", f"echo {helm}")
+
+    assert binaries.to_build() == built
+
+
+#: How Docker words faults that a user can mend, and a part of the advice.
+FAULTS = {
+    "failed to copy files: write /layer.tar: no space left on device": "docker system prune",
+    "Bind for 127.0.0.1:40001 failed: port is already allocated": "Run the command again",
+    "listen tcp4 127.0.0.1:40001: bind: address already in use": "Run the command again",
+    "all predefined address pools have been fully subnetted": "docker network prune",
+}
+
+
+@pytest.mark.parametrize(("words", "advice"), FAULTS.items())
+def test_kind_that_fails_says_what_to_do(docker: FakeDocker, tmp_path: Path, words: str, advice: str) -> None:
+    install_kind(tmp_path / "programs", failure=words)
+
+    with pytest.raises(ToolError, match=f"(?s){re.escape(words)}.*{advice}"):
+        Kind("flowcluster").up()
+
+
+def test_build_that_fills_the_disk_says_what_to_do(docker: FakeDocker) -> None:
+    (words, advice), *_ = FAULTS.items()
+    docker.fail_builds(words)
+
+    with pytest.raises(ToolError, match=f"(?s){re.escape(words)}.*{advice}"):
+        build(["operator"])
+
+
+def test_kind_names_the_memory_that_the_engine_lacks(docker: FakeDocker, tmp_path: Path) -> None:
+    install_kind(tmp_path / "programs")
+    docker.set_room(2 * 2**30, tmp_path)
+
+    with pytest.raises(ToolError, match=r"has 2\.0 GiB of memory, and a node needs 3 GiB"):
+        Kind("flowcluster").up()
+
+
+def test_kind_names_the_disk_that_the_engine_lacks(
+    docker: FakeDocker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install_kind(tmp_path / "programs")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _folder: SimpleNamespace(free=2**30))
+
+    with pytest.raises(ToolError, match=r"(?s)has 1\.0 GiB of free disk in .* needs 8 GiB.*docker system prune"):
+        Kind("flowcluster").up()
+
+
+def test_kind_starts_where_this_machine_cannot_see_the_disk_of_the_engine(docker: FakeDocker, tmp_path: Path) -> None:
+    install_kind(tmp_path / "programs")
+    docker.set_room(8 * 2**30, tmp_path / "in-a-virtual-machine")
+
+    Kind("flowcluster").up()
 
 
 @pytest.mark.parametrize("is_purged", [False, True])

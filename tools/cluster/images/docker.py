@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from tools.cluster.docker import ensure_buildkit
+from tools.cluster.docker import advised, ensure_buildkit
 from tools.cluster.images import pip_settings
 from tools.cluster.images.python import base_image
 from tools.cluster.images.spec import REPOSITORY, SPECS, TAG_DIGITS, Base, Spec
@@ -48,7 +48,7 @@ class Docker:
             for spelled in (name, name.lower()):
                 if spelled in os.environ:
                     arguments += ["--build-arg", spelled]  # without the value, which can hold a password
-        with pip_settings.secrets() as secrets:
+        with pip_settings.secrets() as secrets, advised():
             build: list[str | Path] = ["docker", "build", "--progress=plain", "--platform", base.platform, "--tag", ref]
             build += ["--file", context / spec.dockerfile, *arguments, *target, *secrets, context]
             follow(build, lambda line: _note(here, line), env=_ENVIRONMENT)

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from tools.cluster import binaries, cache, gotools
-from tools.cluster.docker import ensure_engine
+from tools.cluster.docker import advised, ensure_engine, ensure_room
 from tools.cluster.errors import ToolError
 from tools.cluster.images import layout
 from tools.cluster.images.docker import Docker
@@ -38,7 +38,8 @@ class Kind:
                     return say(f"{self._name} is up")
                 say(f"{self._name} exists but does not answer: creating it again")
                 self._delete()
-            with step(f"creating the kind cluster {self._name}"):
+            ensure_room()
+            with step(f"creating the kind cluster {self._name}; kind pulls its node image where it is new"), advised():
                 where: list[str | Path] = ["--name", self._name, "--kubeconfig", self._kubeconfig()]
                 run([_program(), "create", "cluster", "--wait", NODE_READY, *where])
         return say(f"{self._name} is up. kubeconfig: {self._kubeconfig()}")
@@ -86,15 +87,19 @@ class Kind:
     def load(self, image: Image) -> str:
         """Run ``kind load``, from the engine's store or from an archive."""
         if image.archive is None:
-            run([_program(), "load", "docker-image", image.ref, "--name", self._name])
+            self._load("docker-image", image.ref)
         elif image.archive.is_file():
-            run([_program(), "load", "image-archive", image.archive, "--name", self._name])
+            self._load("image-archive", image.archive)
         else:
             with tempfile.NamedTemporaryFile(suffix=".tar") as archive:
                 layout.write_archive(image.archive, {image.ref: image.ref}, archive.file)
                 archive.flush()
-                run([_program(), "load", "image-archive", archive.name, "--name", self._name])
+                self._load("image-archive", archive.name)
         return image.ref
+
+    def _load(self, kind: str, what: str | Path) -> None:
+        with advised():
+            run([_program(), "load", kind, what, "--name", self._name])
 
     def _exists(self) -> bool:
         return self._name in run([_program(), "get", "clusters"]).split()
