@@ -16,9 +16,9 @@ from tests.support.waiting import wait_until
 
 WORKER = f"{names.group_name(CLUSTER, 'default')}-worker-0123456789"
 #: Seconds in which a worker ends whose task does not. Dask alone waits 30 s for the task.
-QUICK_SECONDS = 3
+QUICK_SECONDS = 10
 #: Seconds in which a worker ends whose task has started a thread that keeps a process alive.
-END_SECONDS = 10
+END_SECONDS = 20
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from typing import Any
 
 from distributed import Status, threadpoolexecutor
@@ -18,8 +19,10 @@ from distributed.diagnostics.plugin import WorkerPlugin
 
 NAME = "flowcluster-worker-end"
 
-#: Seconds that a closing worker has until its process is ended. Threads and processes of tasks can keep it alive.
+#: Seconds that the process of a closed worker has to end. A thread that a task has started can keep it alive.
 _END_SECONDS = 5.0
+#: Seconds between two checks of whether the worker has closed. Plugins of users can need time to close.
+_LOOK_SECONDS = 0.1
 
 
 class WorkerEndPlugin(WorkerPlugin):  # type: ignore[misc] # distributed is not typed
@@ -32,10 +35,15 @@ class WorkerEndPlugin(WorkerPlugin):  # type: ignore[misc] # distributed is not 
         """Give up the threads of tasks. The worker calls this when it closes, or when the plugin is replaced."""
         if worker.status not in (Status.closing, Status.closed):
             return
-        end = threading.Timer(_END_SECONDS, os._exit, [1])
-        end.daemon = True
-        end.start()
+        threading.Thread(target=_end_process, args=[worker], daemon=True).start()
         for executor in worker.executors.values():
             if isinstance(executor, threadpoolexecutor.ThreadPoolExecutor):
                 with threadpoolexecutor.threads_lock:
                     executor._threads.clear()  # the worker waits for the threads in this set, which are daemons
+
+
+def _end_process(worker: Any) -> None:
+    while worker.status is not Status.closed:
+        time.sleep(_LOOK_SECONDS)
+    time.sleep(_END_SECONDS)
+    os._exit(1)
