@@ -67,7 +67,10 @@ class Kind:
         """Query the health of the API server."""
         if not self._exists():
             return Status(self.kind, self._name, False, "not running: `up` creates it")
-        path = self._write_kubeconfig()
+        try:
+            path = self._write_kubeconfig()
+        except ToolError:  # its container has stopped, or kind has not started Kubernetes in it
+            return Status(self.kind, self._name, False, "its node does not run: `up` creates it again")
         if not succeeds([binaries.kubectl(), "--kubeconfig", path, "--request-timeout=10s", "get", "--raw", "/readyz"]):
             return Status(self.kind, self._name, False, "its API server does not answer: `up` creates it again", path)
         return Status(self.kind, self._name, True, f"kind cluster {self._name} answers", path)
