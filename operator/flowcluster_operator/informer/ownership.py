@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 from flowcluster_api import names
 from flowcluster_operator.desired.metadata import controller, labelled_owners, owner_of
+from flowcluster_operator.informer.versions import version_of
 from flowcluster_operator.model.identity import RunId
-from flowcluster_operator.resources import DASK_WORKER_GROUP, LEASE, OWNERS, Object, Resource
+from flowcluster_operator.resources import DASK_WORKER_GROUP, LEASE, OWNERS, ROOTS, Object, Resource
 
 
 class Entry(NamedTuple):
@@ -85,6 +86,24 @@ class Ownership:
     def members(self, owner: RunId) -> list[Entry]:
         """Return the objects of an owner, with the owner itself."""
         return [self._entries[uid] for uid in self._members.get(owner, ())]
+
+    def keep_newest(self, uid: str) -> bool:
+        """Forget the older one of an object and its namesake; return whether the object stays.
+
+        An owner has one object of a name of each kind in `ROOTS`. So the older one is gone, and its watch has not
+        reported that yet.
+        """
+        entry, owner = self._entries[uid], self._owners.get(uid)
+        if owner is None or entry.resource not in ROOTS[owner.kind]:
+            return True
+        name = entry.obj["metadata"]["name"]
+        others = (other for other in self.members(owner) if other.resource is entry.resource and other.uid != uid)
+        namesake = next((other for other in others if other.obj["metadata"]["name"] == name), None)
+        if namesake is None:
+            return True
+        is_newest = version_of(namesake.obj) <= version_of(entry.obj)
+        self.remove(namesake.uid if is_newest else uid)
+        return is_newest
 
     def controlled(self, owner: RunId) -> list[Entry]:
         """Return the objects of which an owner is the direct controller."""

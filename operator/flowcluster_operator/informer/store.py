@@ -67,6 +67,8 @@ class Store:
             return set()
         self._ownership.put(Entry(resource, obj))
         run = self._ownership.owner(uid)
+        if known is None and not self._ownership.keep_newest(uid):
+            return set()
         if run in self._gone:
             self._gone[run].discard(resource)
         changed = self._revised(before, run) | self._changed_peers(resource, known.obj if known else None, obj)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from flowcluster_operator.backends.registry import BACKENDS
 from flowcluster_operator.desired.metadata import controlling_lease, has_root_name, owned_by, root_name
 from flowcluster_operator.errors import NotFound
@@ -41,6 +43,42 @@ def has_had_children(store: Store, key: RunId, status: Object) -> bool:
     return bool(named) or any(store.children(key, resource) for resource in (*CLUSTERS, JOB))
 
 
+async def confirm_lost(
+    store: Store, kube: Kube, key: RunId, status: Object, named: Mapping[Resource, str | None], *, is_ending: bool
+) -> None:
+    """Read the Lease and the children that the status names before one that the store lacks counts as lost.
+
+    A child that is being deleted can be that of an earlier Lease, while the watches have not reported the present one.
+    So it is read, too.
+
+    Args:
+        store: the local copy of the API server's objects.
+        kube: the client.
+        key: the owner.
+        status: as for `has_had_children`.
+        named: by kind, the names in the status.
+        is_ending: whether the owner's children are being deleted on purpose. Those that are being deleted do not have
+            to be read then.
+    """
+
+    def is_there(resource: Resource) -> bool:
+        known = owned(store, resource, key)
+        return known is not None and (is_ending or "deletionTimestamp" not in known["metadata"])
+
+    has_read = not is_there(LEASE) and has_had_children(store, key, status)
+    if has_read:
+        await confirm_gone(store, kube, LEASE, key, root_name(LEASE, key))
+    for resource, name in named.items():
+        if not name or is_there(resource) or await confirm_gone(store, kube, resource, key, name) is not None:
+            continue
+        known = None if has_read else owned(store, LEASE, key)
+        if known is not None:
+            has_read = True
+            present = await confirm_gone(store, kube, LEASE, key, known["metadata"]["name"])
+            if present is not None and name_and_uid(present) != name_and_uid(known):
+                await confirm_gone(store, kube, resource, key, name)
+
+
 def own_cluster(store: Store, key: RunId) -> Object | None:
     """Return the cluster resource of the owner, of any kind."""
     found = (owned(store, backend.resource, key) for backend in BACKENDS.values())
@@ -48,7 +86,7 @@ def own_cluster(store: Store, key: RunId) -> Object | None:
 
 
 async def confirm_gone(store: Store, kube: Kube, resource: Resource, key: RunId, name: str) -> Object | None:
-    """Read a child that the store does not have; None when it does not exist, or is not the owner's."""
+    """Read a child that the store may not have; None when it does not exist, or is not the owner's."""
     try:
         found = await kube.get(resource, key.namespace, name)
     except NotFound:
@@ -78,8 +116,3 @@ async def confirm_owner(store: Store, kube: Kube, key: RunId) -> Object | None:
         return None
     store.put(resource, found)
     return found
-
-
-async def recorded(store: Store, kube: Kube, key: RunId, resource: Resource, name: str | None) -> Object | None:
-    """Read a child that the status names and the store lacks: only the API server can confirm that it is lost."""
-    return await confirm_gone(store, kube, resource, key, name) if name else None

@@ -17,7 +17,7 @@ from flowcluster_operator.backends.base import Backend
 from flowcluster_operator.backends.registry import backend_of
 from flowcluster_operator.desired.credentials import credentials_in
 from flowcluster_operator.desired.driver_access import driver_account
-from flowcluster_operator.desired.metadata import controlling_run, root_name
+from flowcluster_operator.desired.metadata import controlling_run
 from flowcluster_operator.informer.store import Store
 from flowcluster_operator.kube import Kube
 from flowcluster_operator.memory import Memory, PullSecrets
@@ -31,12 +31,10 @@ from flowcluster_operator.pod_status import pod_facts
 from flowcluster_operator.policies.replicas import live_workers
 from flowcluster_operator.policies.run_phases import is_suspended, must_be_empty
 from flowcluster_operator.reconcile.children import (
-    confirm_gone,
-    has_had_children,
+    confirm_lost,
     own_cluster,
     owned,
     read_owner,
-    recorded,
 )
 from flowcluster_operator.reconcile.observe_common import (
     of_lease,
@@ -98,14 +96,11 @@ async def observe(
         spec = with_kind(spec, reference, status)
     backend = backend_of(spec.cluster)
     uses_existing_cluster = spec.cluster is not None and spec.cluster.ref is not None
-    if is_live and owned(store, LEASE, key) is None and has_had_children(store, key, status):
-        await confirm_gone(store, kube, LEASE, key, root_name(LEASE, key))
-    cluster, job = own_cluster(store, key), owned(store, JOB, key)
-    if is_live and backend is not None and not uses_existing_cluster:
-        known = (status.get("cluster") or {}).get("name")
-        cluster = cluster or await recorded(store, kube, key, backend.resource, known)
+    has_own = backend is not None and not uses_existing_cluster
     if is_live:
-        job = job or await recorded(store, kube, key, JOB, (status.get("flow") or {}).get("job"))
+        is_ending = must_be_empty(status)
+        await _confirm_children(store, kube, key, status, backend if has_own else None, is_ending=is_ending)
+    cluster, job = own_cluster(store, key), owned(store, JOB, key)
     if is_live and job is not None:
         await _read_last_pod(store, kube, key, job)
     if is_live and not uses_existing_cluster and (head := (status.get("cluster") or {}).get("scheduler")):
@@ -148,22 +143,32 @@ async def _remains(key: RunId, run: Object | None, store: Store, kube: Kube, mem
     """Return the objects of a run whose FlowRun is deleted; the API server confirms those that its status names."""
     status: Object = (run or {}).get("status") or {}
     if run is not None and not is_true(status, c.FINISHED):
-        await _confirm_children(key, run, status, store, kube)
+        wanted = parse(run)[0].cluster
+        backend = backend_of(wanted) if wanted is not None and wanted.ref is None else None
+        await _confirm_children(store, kube, key, status, backend, is_ending=True)
     await _verified(store, kube, memory, key, status)  # before what follows: it adds to the store
     cluster, job, lease = own_cluster(store, key), owned(store, JOB, key), owned(store, LEASE, key)
     pods = [pod_facts(pod) for pod in store.children(key, POD)]
     return Remains(**remains_of(store, key, run, cluster, job, lease, pods))
 
 
-async def _confirm_children(key: RunId, run: Object, status: Object, store: Store, kube: Kube) -> None:
-    if owned(store, LEASE, key) is None and has_had_children(store, key, status):
-        await confirm_gone(store, kube, LEASE, key, root_name(LEASE, key))
-    spec, _ = parse(run)
-    backend = backend_of(spec.cluster)
-    if backend is not None and spec.cluster is not None and spec.cluster.ref is None:
-        name = (status.get("cluster") or {}).get("name")
-        _ = own_cluster(store, key) or await recorded(store, kube, key, backend.resource, name)
-    _ = owned(store, JOB, key) or await recorded(store, kube, key, JOB, (status.get("flow") or {}).get("job"))
+async def _confirm_children(
+    store: Store, kube: Kube, key: RunId, status: Object, backend: Backend | None, *, is_ending: bool
+) -> None:
+    """Read the children that the run must have, and that the store lacks.
+
+    Args:
+        store: the local copy of the API server's objects.
+        kube: the client.
+        key: the run.
+        status: of the run.
+        backend: of its own cluster; None where it has none.
+        is_ending: as for `confirm_lost`.
+    """
+    named = {JOB: (status.get("flow") or {}).get("job")}
+    if backend is not None:
+        named[backend.resource] = (status.get("cluster") or {}).get("name")
+    await confirm_lost(store, kube, key, status, named, is_ending=is_ending)
 
 
 async def _verified(store: Store, kube: Kube, memory: Memory, key: RunId, status: Object) -> bool:

@@ -12,7 +12,6 @@ from flowcluster_api import lease as leases
 from flowcluster_api import names
 from flowcluster_api.handover import CredentialRequest
 from flowcluster_api.v1alpha1 import SharedClusterSpec, WorkerGroup
-from flowcluster_operator.backends.base import Backend
 from flowcluster_operator.backends.registry import BACKENDS
 from flowcluster_operator.desired.metadata import root_name
 from flowcluster_operator.informer.store import Store
@@ -30,11 +29,10 @@ from flowcluster_operator.policies.shared.phases import exists, is_new
 from flowcluster_operator.policies.shared.upgrade import IDLE_SECONDS
 from flowcluster_operator.reconcile.children import (
     confirm_gone,
-    has_had_children,
+    confirm_lost,
     own_cluster,
     owned,
     read_owner,
-    recorded,
 )
 from flowcluster_operator.reconcile.observe_common import (
     idle_confirmed_for,
@@ -98,7 +96,10 @@ async def observe_shared(
     is_live, backend = exists(status), BACKENDS[spec.kind]
     verified = await _verified(store, kube, memory, key, status, is_gone=False)
     users = await _users(store, kube, shared)
-    cluster = await _cluster(store, kube, key, backend, status) if is_live else own_cluster(store, key)
+    if is_live:
+        name = status.get("name")
+        await confirm_lost(store, kube, key, {"cluster": {"name": name}}, {backend.resource: name}, is_ending=False)
+    cluster = own_cluster(store, key)
     if is_live and (head := status.get("scheduler")):
         await read_head(store, kube, key, head)
     deployments = _deployments(store, key)
@@ -144,16 +145,6 @@ def _deployments(store: Store, key: RunId) -> tuple[Object, ...]:
     """Return the Deployments of scheduler and workers: all but that of the keeper."""
     name = root_name(DEPLOYMENT, key)
     return tuple(obj for obj in store.children(key, DEPLOYMENT) if obj["metadata"]["name"] != name)
-
-
-async def _cluster(store: Store, kube: Kube, key: RunId, backend: Backend, status: Object) -> Object | None:
-    """Return the cluster resource. If the store lacks it or the Lease, read it before it counts as lost."""
-    if owned(store, LEASE, key) is None and has_had_children(store, key, {"cluster": {"name": status.get("name")}}):
-        await confirm_gone(store, kube, LEASE, key, root_name(LEASE, key))
-    known = own_cluster(store, key)
-    if known is None:
-        return await recorded(store, kube, key, backend.resource, status.get("name"))
-    return known
 
 
 async def _users(store: Store, kube: Kube, shared: Object) -> tuple[User, ...]:
