@@ -19,7 +19,7 @@ _HINT = (
     "refuses you, add your user to the group that owns it, and log in again."
 )
 #: Memory and free disk of an engine with which a node, the images and the runs of the demo fit (bytes).
-_MEMORY, _DISK, _GIB = 3 * 2**30, 8 * 2**30, 2**30
+_MEMORY, _DISK, _GIB = 3 * 2**30, 10 * 2**30, 2**30
 #: What to do about texts in Docker's errors.
 _ADVICE = {
     "no space left on device": "The disk of the Docker engine is full. `docker system df` shows what uses it, and "

@@ -280,7 +280,7 @@ def test_kind_names_the_disk_that_the_engine_lacks(
     install_kind(tmp_path / "programs")
     monkeypatch.setattr(shutil, "disk_usage", lambda _folder: SimpleNamespace(free=2**30))
 
-    with pytest.raises(ToolError, match=r"(?s)has 1\.0 GiB of free disk in .* needs 8 GiB.*docker system prune"):
+    with pytest.raises(ToolError, match=r"(?s)has 1\.0 GiB of free disk in .* needs 10 GiB.*docker system prune"):
         Kind("flowcluster").up()
 
 
