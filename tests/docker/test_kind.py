@@ -123,11 +123,8 @@ def test_installation_comes_from_a_registry_with_a_login(machine: Machine, tmp_p
         values = ["--namespace", SYSTEM, "--values", str(tmp_path / "images.yaml")]
         machine.helm("upgrade", "--install", RELEASE, chart, *values, "--wait", "--timeout", "180s")
         machine.kubectl("create", "--filename", "manifests/samples/greetings.yaml")
-        over = ["--for=condition=Finished", "flowrun/greetings", "--timeout=180s"]
-        machine.kubectl("wait", *over)
+        machine.kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", "flowrun/greetings", "--timeout=180s")
 
-        phase = machine.kubectl("get", "flowrun", "greetings", "--output", "jsonpath={.status.phase}")
-        assert phase == "Succeeded"
         node = machine.docker("exec", _node(machine), "ctr", "--namespace", "k8s.io", "images", "list", "--quiet")
         # KubeRay is there already: `make chart` has no chart of it without the internet.
         assert {name for name in names if "/kuberay:" not in name} <= set(node.split())
