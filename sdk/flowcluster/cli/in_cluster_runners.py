@@ -25,6 +25,9 @@ class InClusterDaskTaskRunner(DaskTaskRunner):
     """
 
     pod_agent: PodAgent | None = None
+    #: Until a node has the rules of a new Service, connections to its address leave the cluster. A proxy that inspects
+    #: TLS accepts them, with a certificate of its own.
+    _retry_seconds = 30.0
 
     def __init__(self, address: str, pod_agent: PodAgent | None, *, when_edited: bool = False) -> None:
         super().__init__(address=address)

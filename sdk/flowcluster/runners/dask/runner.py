@@ -9,6 +9,7 @@ import contextlib
 import functools
 import logging
 import os
+import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from flowcluster.runners.dask.worker_count import WorkerCount
 
 logger = logging.getLogger("flowcluster.task_runner.dask")
+
+#: Seconds between two attempts to connect.
+RETRY_INTERVAL = 0.5
 
 #: Seconds to wait for the client to disconnect.
 CLOSE_TIMEOUT = 5.0
@@ -54,6 +58,8 @@ class DaskTaskRunner(SessionRunner):
     _resources: contextlib.ExitStack | None = None
     _worker_count: WorkerCount | None = None
     _cluster: Any = None
+    #: Seconds in which an answer that is not a scheduler's is followed by another attempt to connect.
+    _retry_seconds = 0.0
 
     def __init__(
         self,
@@ -100,7 +106,7 @@ class DaskTaskRunner(SessionRunner):
         super().open()
         self.activity = f"waiting for {self.address}" if self.address else "creating a Dask cluster"
         # Import before the wait for a scheduler: the import takes as long as the start of a scheduler.
-        distributed = extras.required("distributed", "dask", self.name)
+        extras.required("distributed", "dask", self.name)
 
         from flowcluster.clusters.address import for_client, timeout_seconds, wait_for
         from flowcluster.clusters.main_guard import require_guard, starts_local_processes
@@ -137,10 +143,7 @@ class DaskTaskRunner(SessionRunner):
             run = run_uid(self._cluster, self.address)
             if run is not None:
                 options["name"] = dask_client_name(run, options.get("name"))
-            try:
-                client = distributed.Client(target, **options)
-            except OSError as error:
-                raise ClusterUnreachable(self._unreachable(address, error)) from error
+            client = self._connected(target, address, options)
             resources.callback(client.close, CLOSE_TIMEOUT)
             if self.performance_report_path is not None:
                 resources.enter_context(reported(client, self.performance_report_path))
@@ -151,6 +154,19 @@ class DaskTaskRunner(SessionRunner):
         self.activity = None
         if link := client.dashboard_link:
             logger.info("The Dask dashboard is available at %s", link)
+
+    def _connected(self, target: Any, address: str, options: dict[str, Any]) -> Any:
+        """Return a client of the cluster."""
+        import distributed
+
+        deadline = time.monotonic() + self._retry_seconds
+        while True:
+            try:
+                return distributed.Client(target, **options)
+            except OSError as error:
+                if time.monotonic() >= deadline:
+                    raise ClusterUnreachable(self._unreachable(address, error)) from error
+            time.sleep(RETRY_INTERVAL)
 
     def _unreachable(self, address: str, error: OSError) -> str:
         if self.address is None:
