@@ -20,10 +20,11 @@ _HINT = (
 )
 #: Memory and free disk of an engine with which a node, the images and the runs of the demo fit (bytes).
 _MEMORY, _DISK, _GIB = 3 * 2**30, 10 * 2**30, 2**30
+#: How to free disk of an engine.
+_FREE = "`docker system df` shows what uses it, and `docker system prune` deletes what nothing uses."
 #: What to do about texts in Docker's errors.
 _ADVICE = {
-    "no space left on device": "The disk of the Docker engine is full. `docker system df` shows what uses it, and "
-    "`docker system prune` deletes what nothing uses.",
+    "no space left on device": f"The disk of the Docker engine is full. {_FREE}",
     "port is already allocated": "Run the command again: kind then chooses another port.",
     "address already in use": "Run the command again: kind then chooses another port.",
     "fully subnetted": "Docker has no addresses left for another network. `docker network prune` deletes networks that "
@@ -103,7 +104,7 @@ def ensure_room() -> None:
     if (free := _free_disk(Path(root))) is not None and free < _DISK:
         raise ToolError(
             f"The Docker engine has {free / _GIB:.1f} GiB of free disk in {root}, and a node with the images needs "
-            f"{_DISK / _GIB:.0f} GiB. {_ADVICE['no space left on device'].partition('. ')[2]}"
+            f"{_DISK / _GIB:.0f} GiB. {_FREE}"
         )
 
 
